@@ -1,0 +1,71 @@
+# Everything that a machine needs beyond Python 3.11 and make is made by these targets. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# npm writes this file last: it is there when the install is complete.
+NODE_INSTALLED := tests/node/node_modules/.package-lock.json
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --upgrade
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(INSTALLED) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
+	@exec $(BIN)/tidegate serve $(if $(strip $(ANTHROPIC_API_KEY)),,--upstream simulator)
+
+.PHONY: test
+test: $(INSTALLED) $(NODE_INSTALLED) ## run all tests and hold the coverage to its floors
+	$(BIN)/coverage erase
+	$(BIN)/pytest -m "not serial" -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m serial --cov --cov-append --cov-report=
+	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
+	$(BIN)/coverage report --fail-under=95
+
+.PHONY: check
+check: $(INSTALLED) ## check format, lint, types and layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(INSTALLED) ## format the code and mend what lint can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: $(INSTALLED) ## measure acquire_token() beside aiolimiter
+	$(BIN)/python tests/benchmarks/bench_acquire.py
+
+.PHONY: requirements
+requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## remove everything that these targets made
+	rm -rf $(VENV) tests/node/node_modules .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	  .pytest_cache .ruff_cache dist
+	find service tests dashboards -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo 'Tidegate needs Python 3.11 or newer as "$(PYTHON)"; name another with: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'Tidegate needs the venv module of "$(PYTHON)"; on Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+$(NODE_INSTALLED): tests/node/package.json tests/node/package-lock.json | test-tools
+	npm ci --prefix tests/node
+
+.PHONY: test-tools
+test-tools:
+	@tests/install-tools.sh

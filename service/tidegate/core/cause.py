@@ -1,0 +1,48 @@
+"""Why Tidegate itself refuses a call: one table for headers, bodies, metric labels, alerts and runbooks."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+__all__ = ["CAUSES", "Cause", "CauseRow"]
+
+
+class Cause(StrEnum):
+    """A reason of our own to refuse; errors of the upstream are never dressed as one of these."""
+
+    QUEUE_FULL = "queue_full"
+    DEADLINE = "deadline"
+    CALLER_LIMIT = "caller_limit"
+    BUDGET = "budget"
+    COST_EXCEEDS_CAPACITY = "cost_exceeds_capacity"
+    SPEND_CAP = "spend_cap"
+    UPSTREAM_OUTAGE = "upstream_outage"
+    DRAINING = "draining"
+    STORE_UNAVAILABLE = "store_unavailable"
+    LOOP = "loop"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+
+
+class CauseRow(NamedTuple):
+    """What a cause means to a client: HTTP status, Anthropic `error.type`, and whether the same call may succeed."""
+
+    status: int
+    error_type: str
+    retryable: bool
+
+
+CAUSES: Final[dict[Cause, CauseRow]] = {
+    Cause.QUEUE_FULL: CauseRow(429, "rate_limit_error", retryable=True),
+    Cause.DEADLINE: CauseRow(429, "rate_limit_error", retryable=True),
+    Cause.CALLER_LIMIT: CauseRow(429, "rate_limit_error", retryable=True),
+    Cause.BUDGET: CauseRow(429, "rate_limit_error", retryable=False),
+    Cause.COST_EXCEEDS_CAPACITY: CauseRow(400, "invalid_request_error", retryable=False),
+    Cause.SPEND_CAP: CauseRow(403, "permission_error", retryable=False),
+    Cause.UPSTREAM_OUTAGE: CauseRow(529, "overloaded_error", retryable=True),
+    Cause.DRAINING: CauseRow(503, "api_error", retryable=True),
+    Cause.STORE_UNAVAILABLE: CauseRow(503, "api_error", retryable=True),
+    Cause.LOOP: CauseRow(508, "invalid_request_error", retryable=False),
+    Cause.UNAUTHENTICATED: CauseRow(401, "authentication_error", retryable=False),
+    Cause.FORBIDDEN: CauseRow(403, "permission_error", retryable=False),
+}
+"""The table of design section 4. `x-should-retry` says `retryable`; `Refusal.retry_after_seconds` says when."""

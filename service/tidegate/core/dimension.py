@@ -1,0 +1,41 @@
+"""What a request costs: the three dimensions in which the Claude API limits, and costs in them."""
+
+from enum import StrEnum
+from typing import Final, NamedTuple, Self
+
+__all__ = ["DIMENSIONS", "MICRO", "ONE_REQUEST", "Cost", "Dimension"]
+
+MICRO: Final = 1_000_000
+"""Micro-units in one request or token: levels and rates of buckets are integers in micro-units, so nothing drifts."""
+
+
+class Dimension(StrEnum):
+    """A quantity that the upstream limits per minute. Source: Claude Platform Docs, "Rate limits" (read 2026-10-08)."""
+
+    REQUESTS = "requests"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+
+
+DIMENSIONS: Final = tuple(Dimension)
+"""All dimensions, in the order of the fields of `Cost`."""
+
+
+class Cost(NamedTuple):
+    """An amount in every dimension, in whole requests and tokens; never negative when it is a price."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def minus(self, other: Self) -> "Cost":
+        """The difference per dimension; may be negative (what a settlement gives back)."""
+        return Cost(
+            self.requests - other.requests,
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+        )
+
+
+ONE_REQUEST: Final = Cost(requests=1)
+"""The price of a call that only counts as a request: the older limiter, and endpoints without tokens."""

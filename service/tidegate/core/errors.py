@@ -1,0 +1,152 @@
+"""The errors that Tidegate raises.
+
+TidegateError
+├── ConfigurationError     a setting or argument is outside what is allowed (also a ValueError)
+├── Refusal                Tidegate refuses the call itself, with a `Cause`
+├── UpstreamError          the upstream answered with an error
+│   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
+├── RetriesExhausted       every attempt failed; carries how often and how long was tried, and the last error
+└── GenerationError        no valid document could be had, though the upstream answered
+"""
+
+from collections.abc import Sequence
+
+from tidegate.core.cause import CAUSES, Cause, CauseRow
+from tidegate.core.dimension import Dimension
+
+__all__ = [
+    "ConfigurationError",
+    "GenerationError",
+    "Refusal",
+    "RetriesExhausted",
+    "TidegateError",
+    "UpstreamError",
+    "UpstreamUnreachable",
+]
+
+
+class TidegateError(Exception):
+    """Base of all errors that Tidegate raises on purpose; its text is one sentence fit for a user, without secrets."""
+
+
+class ConfigurationError(TidegateError, ValueError):
+    """A value that was configured or passed is not allowed.
+
+    Attributes:
+        field: name of the setting, environment variable or argument.
+        given: what was given, shortened; never a secret.
+        allowed: what would have been allowed, in words.
+    """
+
+    def __init__(self, field: str, given: object, allowed: str) -> None:
+        self.field = field
+        self.given = given
+        self.allowed = allowed
+        super().__init__(f"{field}: got {_shortened(given)}, allowed is {allowed}")
+
+
+class Refusal(TidegateError):
+    """Tidegate refuses a call; nothing was sent upstream and nothing was charged.
+
+    Attributes:
+        cause: the row of the cause table that applies.
+        retry_after_seconds: when the same call may succeed; None where waiting does not help or nobody can know.
+        dimension: the dimension that cannot be had, where one is to blame.
+    """
+
+    def __init__(
+        self,
+        cause: Cause,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        dimension: Dimension | None = None,
+    ) -> None:
+        self.cause = cause
+        self.retry_after_seconds = retry_after_seconds
+        self.dimension = dimension
+        super().__init__(message)
+
+    @property
+    def row(self) -> CauseRow:
+        """Status, error type and retryability of the cause."""
+        return CAUSES[self.cause]
+
+
+class UpstreamError(TidegateError):
+    """The upstream answered with an error status, or with an error event inside a stream.
+
+    Attributes:
+        status: HTTP status; 200 for an error event inside a stream; 0 when there was no answer.
+        error_type: `error.type` of the body, if the body was Anthropic-shaped.
+        error_code: `error.details.error_code`, if given.
+        retry_after_seconds: what the upstream asked for, if it did.
+        headers: the answer's header fields as they came, for passing on.
+        body: the body as it came, for passing on.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        error_type: str | None = None,
+        error_code: str | None = None,
+        retry_after_seconds: float | None = None,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+    ) -> None:
+        self.status = status
+        self.error_type = error_type
+        self.error_code = error_code
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = headers
+        self.body = body
+        super().__init__(message)
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No answer from the upstream.
+
+    Attributes:
+        may_have_been_accepted: the request was sent whole, so the upstream may have worked on it and billed it.
+    """
+
+    def __init__(self, message: str, *, may_have_been_accepted: bool) -> None:
+        self.may_have_been_accepted = may_have_been_accepted
+        super().__init__(message, status=0)
+
+
+class RetriesExhausted(TidegateError):
+    """Every attempt failed.
+
+    Attributes:
+        attempts: how many attempts were made, the first one included.
+        elapsed_seconds: from the first attempt to giving up.
+        last: the error of the last attempt (also `__cause__`).
+    """
+
+    def __init__(self, attempts: int, elapsed_seconds: float, last: UpstreamError) -> None:
+        self.attempts = attempts
+        self.elapsed_seconds = elapsed_seconds
+        self.last = last
+        super().__init__(f"gave up after {attempts} attempts in {elapsed_seconds:.1f} s; the last failed with: {last}")
+
+
+class GenerationError(TidegateError):
+    """The model answered, but not with a document that can be used.
+
+    Attributes:
+        reason: `invalid`, `refused` or `truncated`.
+        findings: what the validator found, one line each, path first; empty when there was nothing to validate.
+    """
+
+    def __init__(self, reason: str, message: str, findings: Sequence[str] = ()) -> None:
+        self.reason = reason
+        self.findings = tuple(findings)
+        super().__init__(message)
+
+
+def _shortened(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

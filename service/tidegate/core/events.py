@@ -1,0 +1,194 @@
+"""Facts that happened, as values: what the `Observer` hears. Names are past tense; durations are nanoseconds."""
+
+from dataclasses import dataclass
+
+from tidegate.core.caller import Caller
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.usage import Usage
+
+__all__ = [
+    "Admitted",
+    "AttemptFinished",
+    "Event",
+    "FallbackUsed",
+    "Frozen",
+    "LeaseEnded",
+    "LimitLearned",
+    "Queued",
+    "RateChanged",
+    "RefusedCall",
+    "RequestFinished",
+    "RetryScheduled",
+    "Thawed",
+    "UpstreamRateLimited",
+    "Withdrawn",
+    "WorkflowFinished",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A demand had to wait."""
+
+    pool: str
+    caller: Caller
+    cost: Cost
+    predicted_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A demand was admitted after waiting for `waited_ns` (0: at once)."""
+
+    pool: str
+    caller: Caller
+    cost: Cost
+    waited_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A waiter left before it was admitted."""
+
+    pool: str
+    caller: Caller
+    waited_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCall:
+    """Tidegate refused a call; `pool` is empty when it was refused before a pool was known."""
+
+    pool: str
+    caller: Caller
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    """A lease ended: what had been reserved, and what was charged in the end."""
+
+    pool: str
+    caller: Caller
+    outcome: str
+    reserved: Cost
+    used: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Nobody is admitted to the pool for `duration_ns` from now."""
+
+    pool: str
+    duration_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Thawed:
+    """A freeze ended."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateChanged:
+    """The adaptive factor of a pool changed, both as a share of its full rate."""
+
+    pool: str
+    before: float
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLearned:
+    """The upstream reported a limit that was not known, or another one than before."""
+
+    pool: str
+    dimension: Dimension
+    per_minute: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRateLimited:
+    """The upstream answered 429. `dimension` is the one its headers show as empty, `acceleration`, or `unknown`."""
+
+    pool: str
+    dimension: str
+    retry_after_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """One attempt at the upstream ended. `status` is its HTTP status, or `error` when there was no answer.
+
+    `first_token_ns` is the time to the first content of a stream; None where there was none. `usage` is set once per
+    answer that reported it.
+    """
+
+    pool: str
+    model: str
+    caller: Caller
+    status: str
+    duration_ns: int
+    first_token_ns: int | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """An attempt failed and will be repeated after `wait_ns`; `reason` as in `core.retry`."""
+
+    pool: str
+    reason: str
+    attempt: int
+    wait_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A call of one of our routes ended. `outcome` is `ok`, `refused`, `upstream_error`, `client_error` or `abandoned`.
+
+    `overhead_ns` is our own time in it: never waiting for quota, upstream or client.
+    """
+
+    route: str
+    pool: str
+    caller: Caller
+    outcome: str
+    duration_ns: int
+    overhead_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFinished:
+    """A generation ended: `ok`, `repaired`, `invalid`, `refused`, `truncated` or `failed`."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackUsed:
+    """A generation went on with the simpler request; `reason` as in the answer."""
+
+    reason: str
+
+
+Event = (
+    Queued
+    | Admitted
+    | Withdrawn
+    | RefusedCall
+    | LeaseEnded
+    | Frozen
+    | Thawed
+    | RateChanged
+    | LimitLearned
+    | UpstreamRateLimited
+    | AttemptFinished
+    | RetryScheduled
+    | RequestFinished
+    | WorkflowFinished
+    | FallbackUsed
+)

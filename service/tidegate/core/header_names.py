@@ -1,0 +1,32 @@
+"""Names of the HTTP headers that the Claude API and Tidegate use.
+
+Lower case, as ASGI and httptools deliver them. Source of the upstream's names: Claude Platform Docs, "Rate limits"
+(read 2026-10-08) and the Anthropic Python SDK 2.12.0. This is the only module that `simulator` shares with `core`.
+"""
+
+from typing import Final
+
+RETRY_AFTER: Final = "retry-after"
+RETRY_AFTER_MS: Final = "retry-after-ms"
+REQUEST_ID: Final = "request-id"
+SHOULD_RETRY: Final = "x-should-retry"
+ORGANIZATION_ID: Final = "anthropic-organization-id"
+API_VERSION: Final = "anthropic-version"
+BETA: Final = "anthropic-beta"
+API_KEY: Final = "x-api-key"
+AUTHORIZATION: Final = "authorization"
+
+RATE_LIMIT_PREFIX: Final = "anthropic-ratelimit-"
+"""Followed by one of `RATE_LIMIT_FAMILIES`, a dash and one of `limit`, `remaining`, `reset`."""
+
+RATE_LIMIT_FAMILIES: Final = ("requests", "tokens", "input-tokens", "output-tokens")
+
+TIDEGATE_CAUSE: Final = "x-tidegate-cause"
+TIDEGATE_REQUEST_ID: Final = "x-tidegate-request-id"
+TIDEGATE_QUEUE_MS: Final = "x-tidegate-queue-ms"
+TIDEGATE_ATTEMPTS: Final = "x-tidegate-attempts"
+TIDEGATE_UPSTREAM: Final = "x-tidegate-upstream"
+TIDEGATE_TIMEOUT_SECONDS: Final = "x-tidegate-timeout-seconds"
+TIDEGATE_HOP: Final = "x-tidegate-hop"
+"""Carries the ids of the Tidegate processes that a request has passed: seeing the own id again means a loop."""
+STAINLESS_TIMEOUT: Final = "x-stainless-timeout"

@@ -1,0 +1,83 @@
+"""Which failures of the upstream are worth another attempt, and after how long."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate.core.errors import ConfigurationError, UpstreamError, UpstreamUnreachable
+
+__all__ = ["SPEND_CAP_CODES", "RetryPolicy", "is_spend_cap", "retry_reason"]
+
+SPEND_CAP_CODES: Final = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
+"""`error_code`s of a 429 that no retry helps. Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24)."""
+
+_SPEND_CAP_MESSAGE: Final = "You have reached your specified"
+"""How the message of a 400 starts when a spend limit that the customer set is reached (same source)."""
+
+_REASONS: Final = {
+    429: "rate_limited",
+    500: "server_error",
+    502: "server_error",
+    503: "server_error",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+def is_spend_cap(error: UpstreamError) -> bool:
+    """Whether the upstream says that a spend cap is reached: as a 429 with a code, or as a 400 with a sentence."""
+    return error.error_code in SPEND_CAP_CODES or (error.status == 400 and _SPEND_CAP_MESSAGE in str(error))
+
+
+def retry_reason(error: UpstreamError) -> str | None:
+    """Why a failure may be repeated: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
+
+    None for what stays as it is: other 4xx, and a spend cap. An error event inside a stream counts by its type.
+    """
+    if is_spend_cap(error):
+        return None
+    if isinstance(error, UpstreamUnreachable):
+        return "timeout" if error.may_have_been_accepted else "connection"
+    if error.status == 200:
+        return {"overloaded_error": "overloaded", "api_error": "server_error", "rate_limit_error": "rate_limited"}.get(
+            error.error_type or ""
+        )
+    return _REASONS.get(error.status)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and after how long a failed attempt is repeated.
+
+    Attributes:
+        max_attempts: attempts in all, the first one included; at least 1.
+        base_delay_seconds: wait before the first repetition, doubled for each further one; at least 0.
+        max_delay_seconds: longest wait of our own; at least `base_delay_seconds`.
+        jitter_factor: random share by which a wait is longer or shorter, 0 to 1.
+
+    Raises:
+        ConfigurationError: a value is outside its range.
+    """
+
+    max_attempts: int = 5
+    base_delay_seconds: float = 2.0
+    max_delay_seconds: float = 30.0
+    jitter_factor: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.max_attempts < 1:
+            raise ConfigurationError("max_attempts", self.max_attempts, "at least 1")
+        if not self.base_delay_seconds >= 0:
+            raise ConfigurationError("base_delay_seconds", self.base_delay_seconds, "a number of seconds, at least 0")
+        if not self.max_delay_seconds >= self.base_delay_seconds:
+            raise ConfigurationError("max_delay_seconds", self.max_delay_seconds, "at least base_delay_seconds")
+        if not 0 <= self.jitter_factor <= 1:
+            raise ConfigurationError("jitter_factor", self.jitter_factor, "0 to 1")
+
+    def wait_seconds(self, repetition: int, fraction: float, retry_after_seconds: float | None = None) -> float:
+        """The wait before a repetition (0 is the first): base × 2^repetition, ± jitter, at most the maximum.
+
+        Never shorter than what the server asks for, even where that is more than the maximum: coming back earlier
+        would only be refused again. `fraction` is a random number, 0 to 1.
+        """
+        jittered = self.base_delay_seconds * 2.0 ** min(repetition, 60) * (1 + self.jitter_factor * (2 * fraction - 1))
+        return max(min(jittered, self.max_delay_seconds), retry_after_seconds or 0.0)

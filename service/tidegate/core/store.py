@@ -1,0 +1,248 @@
+"""The protocol between the engine and the place where shared state lives, and the values that cross it.
+
+Durations cross it, never instants: the clocks of two replicas, and of a remote store, do not agree.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from tidegate.core.caller import Caller
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.events import Event
+from tidegate.core.headers import LimitReport
+
+__all__ = [
+    "AdaptiveSettings",
+    "Change",
+    "Demand",
+    "DimensionSnapshot",
+    "Feedback",
+    "Granted",
+    "LimitSettings",
+    "Outcome",
+    "PoolSettings",
+    "PoolSnapshot",
+    "RateLimited",
+    "Refused",
+    "Store",
+    "Succeeded",
+    "Wait",
+]
+
+
+class Outcome(StrEnum):
+    """How a lease ends; each ends exactly once."""
+
+    SETTLED = "settled"
+    """Done: the real usage replaces the estimate."""
+    RELEASED = "released"
+    """Nothing was spent: everything is given back."""
+    THROTTLED = "throttled"
+    """The upstream answered 429 and counted nothing: everything is given back."""
+    OVERLOADED = "overloaded"
+    """529, 5xx or no answer: the request counts, its tokens do not."""
+    ABANDONED = "abandoned"
+    """The client left: what was spent is still charged, the estimate where it is unknown."""
+
+
+class Demand(NamedTuple):
+    """What somebody wants from a pool.
+
+    Attributes:
+        pool: name of the pool.
+        caller: who asks; fairness goes by its name and weight.
+        cost: the estimate; all dimensions are reserved at once or none.
+        patience_ns: how long the caller would wait; None: as long as it takes.
+        front: a request that the upstream refused comes back ahead of all others.
+        settle_at_once: the cost is exact, nobody will report usage: no lease is kept after admission.
+    """
+
+    pool: str
+    caller: Caller
+    cost: Cost
+    patience_ns: int | None = None
+    front: bool = False
+    settle_at_once: bool = False
+
+
+class Granted(NamedTuple):
+    """Admitted: the cost is reserved under this lease until `Store.end`."""
+
+    lease_id: str
+
+
+class Wait(NamedTuple):
+    """Queued: a `Change` will tell of the grant. `predicted_ns` is how long it will probably take."""
+
+    predicted_ns: int
+
+
+class Refused(NamedTuple):
+    """Not admitted and not queued, without any side effect."""
+
+    cause: Cause
+    retry_after_ns: int | None = None
+    dimension: Dimension | None = None
+
+
+class Succeeded(NamedTuple):
+    """The upstream answered well: an adapted rate may recover a step."""
+
+
+class RateLimited(NamedTuple):
+    """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if given."""
+
+    retry_after_ns: int | None = None
+
+
+Feedback = Succeeded | RateLimited | LimitReport
+"""What an answer teaches a pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """A limit in one dimension: refilled continuously at `per_minute` (> 0), holding at most `capacity` (> 0) units."""
+
+    per_minute: float
+    capacity: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveSettings:
+    """How a pool's rate follows the upstream's answers.
+
+    Attributes:
+        learning_rate: the share of the rate that a 429 cuts, 0 to below 1; 0 switches adaptation off.
+        recovery: the share of `learning_rate`, of the configured rate, that one success gives back; 0 to 1.
+        floor: the lowest share of the configured rate, above 0 up to 1.
+    """
+
+    learning_rate: float = 0.1
+    recovery: float = 0.1
+    floor: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """What an operator says of a pool. A dimension that is absent is `auto`: what the upstream reports, if it does.
+
+    Attributes:
+        limits: configured limit per dimension.
+        adaptive: how the rate follows 429s and successes.
+        max_waiting: most requests that wait at a time; one more is refused as `queue_full`.
+        allow_debt: a request larger than the bucket is admitted when the bucket is full, and leaves it in debt;
+            otherwise it is refused as `cost_exceeds_capacity`.
+    """
+
+    limits: dict[Dimension, LimitSettings] = field(default_factory=dict)
+    adaptive: AdaptiveSettings = AdaptiveSettings()
+    max_waiting: int = 10_000
+    allow_debt: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionSnapshot:
+    """One dimension of a pool now. Rates are per minute; None means that no limit is known.
+
+    `binding` says which source sets the effective rate: `configured`, `upstream`, `adaptive` or `none`.
+    """
+
+    dimension: Dimension
+    configured_per_minute: float | None
+    upstream_per_minute: float | None
+    effective_per_minute: float | None
+    available: float | None
+    capacity: float | None
+    binding: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """A pool now, for status and gauges; `granted`, `rate_limited` and `succeeded` count since the pool began."""
+
+    pool: str
+    dimensions: tuple[DimensionSnapshot, ...]
+    adaptive_factor: float
+    frozen_seconds: float
+    waiting: int
+    waiting_tokens: int
+    waiting_by_priority: dict[str, int]
+    waiting_by_caller: dict[str, int]
+    in_flight: int
+    granted: int
+    rate_limited: int
+    succeeded: int
+
+
+class Change(NamedTuple):
+    """What a step changed: leases that were granted, facts to report, and when the next waiter may fit.
+
+    `next_in_ns` is None when nobody waits; otherwise somebody calls `advance` after that time, at the latest.
+    """
+
+    pool: str
+    granted: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    next_in_ns: int | None = None
+
+
+class Store(Protocol):
+    """Where pools live. Each method is one atomic step, and one round trip where the store is remote.
+
+    An unknown pool comes to be at its first use. The asynchronous methods raise `Refusal(STORE_UNAVAILABLE)` when the
+    store cannot be reached; the others never fail.
+    """
+
+    async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
+        """Admits, queues or refuses a demand; `lease_id` is the caller's choice and unique."""
+        ...
+
+    async def withdraw(self, pool: str, lease_id: str) -> bool:
+        """Takes a waiter out of the queue, without side effect; False if it does not wait (any more)."""
+        ...
+
+    async def charge(self, pool: str, lease_id: str, produced: Cost) -> None:
+        """Charges what a stream has produced so far (cumulative), where it is more than was reserved."""
+        ...
+
+    async def end(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
+        """Ends a lease and corrects the buckets by `used`; False, without effect, if it had ended before.
+
+        `used` None with `SETTLED` or `ABANDONED` charges the estimate.
+        """
+        ...
+
+    async def freeze(self, pool: str, duration_ns: int) -> None:
+        """Admits nobody for the duration, or until an earlier freeze ends, whichever is later."""
+        ...
+
+    async def learn(self, pool: str, feedback: Feedback) -> None:
+        """Takes in what an answer taught."""
+        ...
+
+    async def configure(self, pool: str, settings: PoolSettings) -> None:
+        """Replaces a pool's settings: in effect on waiters at once; keeps their order; refills nothing."""
+        ...
+
+    async def heartbeat(self, pool: str, lease_ids: tuple[str, ...]) -> None:
+        """Says that these leases are alive; one that stays silent too long is ended as abandoned."""
+        ...
+
+    async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """The state of one pool (empty if unknown) or of all."""
+        ...
+
+    def release(self, pool: str, lease_id: str) -> None:
+        """Ends a lease as released, without waiting until that is done: for where nothing can be awaited."""
+        ...
+
+    def advance(self, pool: str) -> None:
+        """Time has passed: admits the waiters that fit now. What came of it arrives through `watch`."""
+        ...
+
+    def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """Calls `listener` with every change, from any thread, outside of any lock; returns how to stop it."""
+        ...

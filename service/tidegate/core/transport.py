@@ -1,0 +1,64 @@
+"""The protocol between what relays and what speaks HTTP to the upstream."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Headers", "Transport", "TransportRequest", "TransportResponse"]
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Header fields in order, repeated names kept; names in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportRequest:
+    """A request to the upstream, ready to send.
+
+    Attributes:
+        method: upper-case HTTP method.
+        target: path and query, as on the request line.
+        headers: all but `host`, `content-length`, `transfer-encoding` and `connection`, which the transport sets.
+        body: whole, or in chunks; a body in chunks can be sent once only.
+        content_length: the length of a body in chunks, where it is known.
+    """
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    body: bytes | AsyncIterator[bytes] = b""
+    content_length: int | None = None
+
+
+class TransportResponse(Protocol):
+    """An answer whose head has arrived. Must be closed, on every path."""
+
+    status: int
+    headers: Headers
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they come, without transfer encoding.
+
+        Raises:
+            UpstreamUnreachable: the connection broke before the end of the body.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Ends the exchange: a body that was not read to its end closes the connection. Idempotent."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends requests to one upstream; retries nothing."""
+
+    async def send(self, request: TransportRequest) -> TransportResponse:
+        """Sends a request and waits for the head of the answer.
+
+        Raises:
+            UpstreamUnreachable: no head came; `may_have_been_accepted` says whether the request had been sent whole.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Closes idle connections and refuses further requests."""
+        ...

@@ -1,0 +1,1 @@
+"""Turns events and scopes into Prometheus metrics; the table of all metrics."""

@@ -1,0 +1,125 @@
+"""Every metric that Tidegate exports, as data: names, types, labels, units and help are a public interface.
+
+A golden file guards this table. `shared` in the help text says that all replicas show the same value: aggregate with
+`max by (…)`; the rest is what one replica did: aggregate with `sum`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+__all__ = ["CATALOGUE", "Metric", "MetricType"]
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
+"""Answers take from milliseconds to ten minutes, the default deadline."""
+_OVERHEAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_RATIO: Final = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 2, 4, 10)
+
+
+class MetricType(StrEnum):
+    """Prometheus metric types in use."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `name` is complete, unit and `_total` included; `buckets` are upper bounds, for histograms."""
+
+    name: str
+    type: MetricType
+    labels: tuple[str, ...]
+    help: str
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, labels: str, text: str) -> Metric:
+    return Metric(f"tidegate_{name}_total", MetricType.COUNTER, tuple(labels.split()), text)
+
+
+def _gauge(name: str, labels: str, text: str) -> Metric:
+    return Metric(f"tidegate_{name}", MetricType.GAUGE, tuple(labels.split()), text)
+
+
+def _seconds(name: str, labels: str, text: str, buckets: tuple[float, ...] = _SECONDS) -> Metric:
+    return Metric(f"tidegate_{name}_seconds", MetricType.HISTOGRAM, tuple(labels.split()), text, "seconds", buckets)
+
+
+REQUESTS: Final = _counter("requests", "route pool caller outcome", "Calls of our routes, by outcome.")
+REQUEST_DURATION: Final = _seconds("request_duration", "route pool", "From a call's arrival to the end of its answer.")
+UPSTREAM_ATTEMPTS: Final = _counter(
+    "upstream_attempts", "pool model status", "Attempts at the upstream, by HTTP status."
+)
+UPSTREAM_DURATION: Final = _seconds("upstream_duration", "pool model", "Duration of one attempt at the upstream.")
+TIME_TO_FIRST_TOKEN: Final = _seconds(
+    "time_to_first_token", "pool model", "From sending an attempt to the first content of its stream."
+)
+RATE_LIMITED: Final = _counter(
+    "rate_limited", "pool dimension", "429s of the upstream, by the dimension they show as empty."
+)
+REFUSED: Final = _counter("refused", "pool caller cause", "Calls that Tidegate refused itself, by cause.")
+RETRIES: Final = _counter("retries", "pool reason", "Attempts that were repeated, by the reason of the failure.")
+RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before an attempt was repeated.")
+TOKENS: Final = _counter("tokens", "pool model caller kind", "Tokens that answers reported, by kind.")
+LIMIT_PER_MINUTE: Final = _gauge(
+    "limit_per_minute",
+    "pool dimension source",
+    "Limit a minute, by where it comes from (shared); absent where unknown.",
+)
+AVAILABLE: Final = _gauge("available", "pool dimension", "Level of the bucket, in requests or tokens (shared).")
+CURRENT_RPM: Final = _gauge("current_rpm", "pool", "Requests that this replica let go upstream in the last 60 seconds.")
+ADAPTIVE_FACTOR: Final = _gauge(
+    "adaptive_factor", "pool", "Share of the full rate in use after what 429s and successes taught (shared)."
+)
+POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while a 429 keeps the pool closed (shared).")
+IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
+QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Requests that wait, by priority class.")
+QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool", "Tokens that waiting requests will probably cost.")
+QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.")
+ESTIMATE_ERROR: Final = Metric(
+    "tidegate_estimate_error_ratio",
+    MetricType.HISTOGRAM,
+    ("pool", "dimension"),
+    "Reserved over used, per settled lease: 1 is a perfect estimate.",
+    "ratio",
+    _RATIO,
+)
+OVERHEAD: Final = _seconds(
+    "overhead", "route", "Tidegate's own time in a call: never waiting for quota, upstream or client.", _OVERHEAD
+)
+WORKFLOWS: Final = _counter("workflows", "outcome", "Workflow generations, by outcome.")
+FALLBACKS: Final = _counter("fallbacks", "reason", "Generations that went on with the simpler request, by reason.")
+BUILD_INFO: Final = _gauge(
+    "build_info", "version revision upstream", "1; its labels say what runs, and against which upstream."
+)
+
+CATALOGUE: Final = (
+    REQUESTS,
+    REQUEST_DURATION,
+    UPSTREAM_ATTEMPTS,
+    UPSTREAM_DURATION,
+    TIME_TO_FIRST_TOKEN,
+    RATE_LIMITED,
+    REFUSED,
+    RETRIES,
+    RETRY_WAIT,
+    TOKENS,
+    LIMIT_PER_MINUTE,
+    AVAILABLE,
+    CURRENT_RPM,
+    ADAPTIVE_FACTOR,
+    POOL_FROZEN,
+    IN_FLIGHT,
+    QUEUE_DEPTH,
+    QUEUE_TOKENS,
+    QUEUE_WAIT,
+    ESTIMATE_ERROR,
+    OVERHEAD,
+    WORKFLOWS,
+    FALLBACKS,
+    BUILD_INFO,
+)
+"""All of them. A metric that is not in this table does not exist."""

@@ -1,0 +1,7 @@
+"""Typed configuration: environment variables, over a TOML file, over defaults; units in names."""
+
+from tidegate.settings.loading import LoadedSettings, load_settings
+from tidegate.settings.model import AUTO, CallerSettings, PoolLimits, Settings
+from tidegate.settings.table import settings_table
+
+__all__ = ["AUTO", "CallerSettings", "LoadedSettings", "PoolLimits", "Settings", "load_settings", "settings_table"]

@@ -1,0 +1,97 @@
+"""What a setting is besides its type: where it is read from, what it may be, what it means."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+__all__ = [
+    "AUTO",
+    "Amount",
+    "AutoAmount",
+    "CallerName",
+    "Count",
+    "Documented",
+    "KeyHash",
+    "PoolName",
+    "Port",
+    "Seconds",
+    "StoreUrl",
+    "Text",
+    "UpstreamUrl",
+]
+
+AUTO: Final = "auto"
+"""The value of a limit that is left to what the upstream reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """Stands in the annotation of every setting; error messages, `check` and the README's table are made from it.
+
+    Attributes:
+        env: the environment variable that sets it; None for what only the file can hold.
+        allowed: what it may be, in words, unit included.
+        meaning: what it does, in one sentence.
+    """
+
+    env: str | None
+    allowed: str
+    meaning: str
+
+
+def _number(value: object) -> object:
+    # pydantic takes True for 1 and 1e400 for infinity; neither is a number that somebody meant.
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("not a number")
+    return value
+
+
+def _amount_or_auto(value: object) -> object:
+    return None if value == AUTO else value
+
+
+def _upstream_url(value: str) -> str:
+    parts = urlsplit(value)
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
+        raise ValueError("not a plain http or https URL")
+    _ = parts.port  # raises ValueError outside 0 to 65535
+    return value.rstrip("/")
+
+
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
+"""A finite number above 0."""
+
+AutoAmount = Annotated[Amount | None, BeforeValidator(_amount_or_auto)]
+"""A finite number above 0; None where `auto` was written."""
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+"""A finite number of seconds from 0."""
+
+Count = Annotated[int, Field(ge=1), BeforeValidator(_number)]
+"""A whole number from 1."""
+
+Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_number)]
+"""A TCP port; 0 lets the system choose a free one."""
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)]
+"""A name or address."""
+
+PoolName = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$"))]
+"""The name of a pool, as `core.pools` forms it."""
+
+CallerName = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
+"""The name of a caller, fit for a metric label."""
+
+KeyHash = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
+"""SHA-256 of a key, as lower-case hex."""
+
+UpstreamUrl = Annotated[str, BeforeValidator(_upstream_url)]
+"""An http or https URL without credentials, query and trailing slash."""
+
+StoreUrl = Literal["memory://"]
+"""Where shared state lives."""

@@ -1,0 +1,241 @@
+"""All settings, each with its name, unit, range, default and meaning."""
+
+from collections import Counter
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
+
+from tidegate.core.caller import Priority
+from tidegate.core.dimension import Dimension
+from tidegate.core.errors import ConfigurationError
+from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS
+from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.settings.fields import (
+    AUTO,
+    Amount,
+    AutoAmount,
+    CallerName,
+    Count,
+    Documented,
+    KeyHash,
+    PoolName,
+    Port,
+    Seconds,
+    StoreUrl,
+    Text,
+    UpstreamUrl,
+)
+
+__all__ = ["AUTO", "CallerSettings", "PoolLimits", "Settings"]
+
+_AUTO_BURST_SECONDS = 10.0
+"""Capacity of a bucket, in seconds of its rate, while nobody says: short enough for limits enforced per few seconds."""
+
+_PER_MINUTE = "a number above 0 per minute, or auto"
+_BURST = "a number of seconds above 0, or auto"
+_POOL = "what the upstream grants is `auto`; a number caps each Messages pool, never other endpoints"
+
+
+class _Values(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+
+
+class CallerSettings(_Values):
+    """One `[[callers]]` entry: a party with a key of its own. The key itself is never stored, only its hash."""
+
+    name: Annotated[
+        CallerName, Documented(None, "letters, digits, dot, dash or underscore, at most 63, unique", "metric label")
+    ]
+    key_sha256: Annotated[
+        KeyHash, Documented(None, "64 lower-case hex digits, unique", "SHA-256 of the key that the caller presents")
+    ]
+    weight: Annotated[Amount, Documented(None, "a number above 0", "share relative to other callers")] = 1.0
+    priority: Annotated[Priority, Documented(None, ", ".join(Priority), "class of the caller's requests")] = (
+        Priority.STANDARD
+    )
+
+
+class PoolLimits(_Values):
+    """One `[[pools]]` entry: limits of one pool, in place of the TIDEGATE_POOL_ ones. None: `auto`."""
+
+    name: Annotated[
+        PoolName, Documented(None, "a pool's name such as sonnet-5-5 or count_tokens, unique", "which pool it limits")
+    ]
+    requests_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "requests")] = None
+    input_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "input tokens")] = None
+    output_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "output tokens")] = None
+    burst_seconds: Annotated[AutoAmount, Documented(None, _BURST, "how much of its rate a bucket holds")] = None
+
+    def settings(self) -> PoolSettings:
+        """The same for a `Store`. A bucket holds `burst_seconds` of its rate, at least one unit; `auto` is 10 s."""
+        burst_seconds = self.burst_seconds or _AUTO_BURST_SECONDS
+        rates = {
+            Dimension.REQUESTS: self.requests_per_minute,
+            Dimension.INPUT_TOKENS: self.input_tokens_per_minute,
+            Dimension.OUTPUT_TOKENS: self.output_tokens_per_minute,
+        }
+        return PoolSettings(
+            limits={
+                dimension: LimitSettings(per_minute, max(1.0, per_minute * burst_seconds / 60))
+                for dimension, per_minute in rates.items()
+                if per_minute is not None
+            }
+        )
+
+
+class Settings(_Values):
+    """The whole configuration.
+
+    Raises:
+        pydantic.ValidationError: a value is not allowed; `load_settings` says so in one sentence instead.
+    """
+
+    host: Annotated[
+        Text,
+        Documented("TIDEGATE_HOST", "a host name or address", "Where the service listens; without callers: loopback."),
+    ] = "127.0.0.1"
+    port: Annotated[
+        Port, Documented("TIDEGATE_PORT", "a whole number, 0 to 65535; 0 takes a free port", "TCP port of the service.")
+    ] = 8080
+    metrics_host: Annotated[
+        Text | None,
+        Documented("TIDEGATE_METRICS_HOST", "a host name or address", "Own address for `/metrics`; default: the host."),
+    ] = None
+    metrics_port: Annotated[
+        Port | None,
+        Documented(
+            "TIDEGATE_METRICS_PORT",
+            "a whole number, 0 to 65535; 0 takes a free port",
+            "Own port for `/metrics`, which the service's port then no longer has.",
+        ),
+    ] = None
+    anthropic_api_key: Annotated[
+        SecretStr | None,
+        Documented("ANTHROPIC_API_KEY", "a key of the Claude API", "The service's own key for the upstream."),
+    ] = None
+    admin_key: Annotated[
+        SecretStr | None,
+        Documented(
+            "TIDEGATE_ADMIN_KEY", "any text", "Key for admin calls; without it only loopback peers may make them."
+        ),
+    ] = None
+    upstream_url: Annotated[
+        UpstreamUrl,
+        Documented(
+            "TIDEGATE_UPSTREAM_URL",
+            "an http or https URL without credentials or query",
+            "Base URL of the Claude API; ANTHROPIC_BASE_URL is never read, because clients set it to this service.",
+        ),
+    ] = "https://api.anthropic.com"
+    model: Annotated[
+        Text, Documented("TIDEGATE_MODEL", "a model's id", "Model that generates workflows, unless a call names one.")
+    ] = "claude-sonnet-5-5"
+    fallback_model: Annotated[
+        Text, Documented("TIDEGATE_FALLBACK_MODEL", "a model's id", "Model of the simpler, second request.")
+    ] = "claude-haiku-5-5"
+    default_timeout_seconds: Annotated[
+        Amount,
+        Documented(
+            "TIDEGATE_DEFAULT_TIMEOUT_SECONDS",
+            "a number of seconds above 0",
+            "Time for a call, waiting included, that names none itself.",
+        ),
+    ] = 600.0
+    max_body_bytes: Annotated[
+        Count,
+        Documented("TIDEGATE_MAX_BODY_BYTES", "a whole number of bytes, from 1", "Largest request body under `/api`."),
+    ] = 1_048_576
+    store_url: Annotated[
+        StoreUrl,
+        Documented("TIDEGATE_STORE_URL", "memory://", "Where limits and queues live: in this process."),
+    ] = "memory://"
+    rate_limit_base_delay_seconds: Annotated[
+        Seconds,
+        Documented(
+            "CLAUDE_RATE_LIMIT_DELAY",
+            "a number of seconds from 0, at most MAX_RATE_LIMIT_DELAY",
+            "Wait before the first retry of a generation, doubled for each further one.",
+        ),
+    ] = 2.0
+    rate_limit_max_delay_seconds: Annotated[
+        Seconds,
+        Documented("MAX_RATE_LIMIT_DELAY", "a number of seconds from 0", "Longest wait of our own before a retry."),
+    ] = 30.0
+    requests_per_minute: Annotated[
+        Amount,
+        Documented("TIDEGATE_REQUESTS_PER_MINUTE", "a number above 0 per minute", "Rate of the `default` limiter."),
+    ] = 20.0
+    burst_limit: Annotated[
+        Count,
+        Documented("TIDEGATE_BURST_LIMIT", "a whole number of requests, from 1", "Burst of the `default` limiter."),
+    ] = 5
+    pool_requests_per_minute: Annotated[
+        AutoAmount, Documented("TIDEGATE_POOL_REQUESTS_PER_MINUTE", _PER_MINUTE, f"Request limit: {_POOL}.")
+    ] = None
+    pool_input_tokens_per_minute: Annotated[
+        AutoAmount, Documented("TIDEGATE_POOL_INPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Input token limit: {_POOL}.")
+    ] = None
+    pool_output_tokens_per_minute: Annotated[
+        AutoAmount, Documented("TIDEGATE_POOL_OUTPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Output token limit: {_POOL}.")
+    ] = None
+    pool_burst_seconds: Annotated[
+        AutoAmount,
+        Documented("TIDEGATE_POOL_BURST_SECONDS", _BURST, "How much of its rate a bucket of a Messages pool holds."),
+    ] = None
+    pools: Annotated[
+        tuple[PoolLimits, ...], Documented(None, "entries with a name and limits", "Limits of single pools.")
+    ] = ()
+    callers: Annotated[
+        tuple[CallerSettings, ...],
+        Documented(None, "entries with a name and key_sha256", "Who may call; empty: everybody, from loopback only."),
+    ] = ()
+
+    @field_validator("callers")
+    @classmethod
+    def _distinct_callers(cls, callers: tuple[CallerSettings, ...]) -> tuple[CallerSettings, ...]:
+        _refuse_repeated("callers", "name", [caller.name for caller in callers])
+        _refuse_repeated("callers", "key_sha256", [caller.key_sha256 for caller in callers])
+        return callers
+
+    @field_validator("pools")
+    @classmethod
+    def _distinct_pools(cls, pools: tuple[PoolLimits, ...]) -> tuple[PoolLimits, ...]:
+        _refuse_repeated("pools", "name", [pool.name for pool in pools])
+        if any(pool.name == DEFAULT_POOL for pool in pools):
+            raise ConfigurationError("pools", DEFAULT_POOL, "another name: requests_per_minute and burst_limit set it")
+        return pools
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        if self.rate_limit_base_delay_seconds > self.rate_limit_max_delay_seconds:
+            raise ConfigurationError(
+                "rate_limit_base_delay_seconds",
+                self.rate_limit_base_delay_seconds,
+                f"at most MAX_RATE_LIMIT_DELAY, which is {self.rate_limit_max_delay_seconds}",
+            )
+        if self.metrics_host is not None and self.metrics_port is None:
+            raise ConfigurationError("metrics_host", self.metrics_host, "only beside TIDEGATE_METRICS_PORT")
+        return self
+
+    def named_pool_settings(self) -> dict[str, PoolSettings]:
+        """What is configured for single pools, by name: `[[pools]]`, and endpoints other than Messages, left alone."""
+        return {
+            **dict.fromkeys(ENDPOINT_POOLS, PoolSettings()),
+            **{entry.name: entry.settings() for entry in self.pools},
+        }
+
+    def messages_pool_settings(self) -> PoolSettings:
+        """What is configured for every Messages pool that has no entry of its own."""
+        return PoolLimits(
+            name="messages",
+            requests_per_minute=self.pool_requests_per_minute,
+            input_tokens_per_minute=self.pool_input_tokens_per_minute,
+            output_tokens_per_minute=self.pool_output_tokens_per_minute,
+            burst_seconds=self.pool_burst_seconds,
+        ).settings()
+
+
+def _refuse_repeated(field: str, key: str, values: list[str]) -> None:
+    value, times = max(Counter(values).items(), key=lambda item: item[1], default=("", 0))
+    if times > 1:
+        raise ConfigurationError(field, value, f"each {key} once")

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes sure that the programs which the tests start are there. As root on Debian it installs what is missing, without
+# questions; elsewhere it says what is missing and how to get it, and fails.
+set -euo pipefail
+
+missing=()
+need() { # program, Debian package, what for
+  command -v "$1" >/dev/null && return
+  missing+=("$2")
+  echo "make test needs the program $1 ($3); on Debian: apt-get install --no-install-recommends $2" >&2
+}
+need curl curl "tries the README's commands"
+need node nodejs "runs the Serverless Workflow SDK beside our models"
+need npm npm "installs the Serverless Workflow SDK"
+need promtool prometheus "checks the metrics, and later the rules"
+[ ${#missing[@]} -eq 0 ] && exit
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+  echo "Install what is missing, then run make test again." >&2
+  exit 1
+fi
+echo "Installing: ${missing[*]}" >&2
+# RUNLEVEL=1 keeps the package's Prometheus server from being started: only its promtool is wanted.
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+# Another installation may be under way on a shared machine: wait for its lock.
+apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
+"${apt[@]}" update
+"${apt[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
