@@ -5,10 +5,15 @@ The idea is trio's MockClock with autojump; here it is a selector that moves the
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_THREAD_PATIENCE_S = 5
+"""How long to wait in real time for a thread before calling it a deadlock."""
 
 
 class VirtualClock:
@@ -34,12 +39,16 @@ class VirtualClock:
 
 
 class _JumpingSelector(selectors.DefaultSelector):
+    """Moves the clock instead of blocking; blocks for real only while a thread works for the loop."""
+
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
+        self.threads_at_work = 0
         self._clock = clock
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
+        patience_s = _THREAD_PATIENCE_S if timeout is None or self.threads_at_work else 0
+        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0 if timeout == 0 else patience_s)
         if ready or timeout == 0:
             return ready
         if timeout is None:
@@ -52,12 +61,24 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is the clock's."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        super().__init__(_JumpingSelector(clock))
+        self._jumping_selector = _JumpingSelector(clock)
+        super().__init__(self._jumping_selector)
         self._virtual_clock = clock
         self._clock_resolution = 1e-9
 
     def time(self) -> float:
         return self._virtual_clock.monotonic_ns() / 1e9
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
+    ) -> "asyncio.Future[T]":
+        future = super().run_in_executor(executor, func, *args)
+        self._jumping_selector.threads_at_work += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _future: "asyncio.Future[Any]") -> None:
+        self._jumping_selector.threads_at_work -= 1
 
 
 def run_virtual(main: Coroutine[Any, Any, T], clock: VirtualClock) -> T:

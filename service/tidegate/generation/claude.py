@@ -1,0 +1,233 @@
+"""Asks Claude through the SDK: under the limiter, with our own retries, streaming."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anthropic
+import httpx2
+
+from tidegate.core.caller import Caller
+from tidegate.core.clock import to_ns, to_seconds
+from tidegate.core.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.events import AttemptFinished, Event, RetryScheduled, UpstreamRateLimited
+from tidegate.core.failure import lease_outcome, limited_dimension
+from tidegate.core.headers import read_limits
+from tidegate.core.pools import DEFAULT_POOL, model_pool
+from tidegate.core.price import estimate_messages_cost
+from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
+from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
+from tidegate.core.usage import Usage
+from tidegate.engine.admission import Admission
+from tidegate.engine.retry import with_retries
+from tidegate.generation.model import ModelAnswer, Question
+from tidegate.generation.request import AttemptStarted, OnProgress, TextReceived, WaitPredicted
+from tidegate.generation.sdk_errors import as_upstream_error
+
+__all__ = ["ClaudeModel"]
+
+logger = logging.getLogger("services.dsl_generator.ai_client")
+"""The name that programs written for the older module configure."""
+
+
+Gate = Callable[[Caller, int | None, Callable[[float], None] | None], Awaitable[float]]
+
+
+class ClaudeModel:
+    """Implements `LanguageModel` for Claude.
+
+    Each attempt passes the pool `default` first, then the model's own, and teaches both what came of it.
+
+    Args:
+        sdk: gives the SDK's client for the running event loop, its own retries and traces off.
+        gate: waits for the pool `default` (caller, patience in nanoseconds, who hears the prediction); gives seconds.
+        admission: the way to the models' pools.
+        retry_policy: gives the policy in effect.
+        random: random numbers, 0 to 1.
+
+    Attributes:
+        counts: attempts made, answers, retries and failures since the start, for the status.
+    """
+
+    def __init__(
+        self,
+        sdk: Callable[[], anthropic.AsyncAnthropic],
+        gate: Gate,
+        admission: Admission,
+        retry_policy: Callable[[], RetryPolicy],
+        random: Callable[[], float],
+    ) -> None:
+        self.counts = Counter[str](attempts=0, answers=0, retries=0, failures=0)
+        self._sdk = sdk
+        self._gate = gate
+        self._admission = admission
+        self._store = admission.store
+        self._clock = admission.clock
+        self._retry_policy = retry_policy
+        self._random = random
+
+    async def ask(self, question: Question, on_progress: OnProgress) -> ModelAnswer:
+        """As `LanguageModel.ask`."""
+        call = _Call(question, on_progress, model_pool(question.model))
+
+        async def attempt(number: int) -> ModelAnswer:
+            return await self._attempt(call, number)
+
+        def on_retry(reason: str, number: int, wait_seconds: float, error: UpstreamError) -> None:
+            self.counts["retries"] += 1
+            logger.debug("attempt %d failed (%s: %s); again in %.1f s", number, reason, error, wait_seconds)
+            self._report(RetryScheduled(call.pool, reason, number, to_ns(wait_seconds)))
+
+        try:
+            return await with_retries(
+                attempt,
+                self._retry_policy(),
+                clock=self._clock,
+                random=self._random,
+                deadline_ns=question.deadline_ns,
+                on_retry=on_retry,
+            )
+        except Exception:
+            self.counts["failures"] += 1
+            raise
+
+    async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
+        question = call.question
+        call.queued_seconds += await self._gate(question.caller, self._left_ns(call), self._on_wait(call, DEFAULT_POOL))
+        body_bytes = len(question.system) + sum(len(str(message["content"])) for message in question.messages)
+        cost = estimate_messages_cost(body_bytes, question.max_tokens)
+        demand = Demand(call.pool, question.caller, cost, patience_ns=self._left_ns(call))
+        async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
+            call.queued_seconds += to_seconds(lease.waited_ns)
+            logger.debug("attempt %d: asking %s", number, question.model)
+            self.counts["attempts"] += 1
+            call.on_progress(AttemptStarted(number, question.model))
+            started_ns = self._clock.monotonic_ns()
+            try:
+                received = await self._receive(call)
+            except UpstreamError as error:
+                await lease.end(*lease_outcome(error))
+                await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
+                self._report(self._attempt_event(call, started_ns, str(error.status or "error"), None))
+                raise
+            await lease.end(Outcome.SETTLED, received.usage.cost())
+        for pool in (DEFAULT_POOL, call.pool):
+            await self._store.learn(pool, Succeeded())
+        self.counts["answers"] += 1
+        logger.debug("attempt %d: answered, %s", number, received.usage)
+        self._report(self._attempt_event(call, started_ns, "200", received))
+        return ModelAnswer(
+            text=received.text,
+            stop_reason=received.stop_reason,
+            model=received.model or question.model,
+            usage=received.usage,
+            attempts=number,
+            queue_seconds=call.queued_seconds,
+        )
+
+    def _left_ns(self, call: "_Call") -> int:
+        return max(0, call.question.deadline_ns - self._clock.monotonic_ns())
+
+    def _on_wait(self, call: "_Call", pool: str) -> Callable[[float], None]:
+        def on_wait(predicted_seconds: float) -> None:
+            logger.debug("waiting for pool %s, probably %.1f s", pool, predicted_seconds)
+            call.on_progress(WaitPredicted(pool, predicted_seconds))
+
+        return on_wait
+
+    async def _receive(self, call: "_Call") -> "_Received":
+        """One attempt on the wire, within the deadline.
+
+        Raises:
+            UpstreamError: there is no whole answer.
+        """
+        left_seconds = to_seconds(self._left_ns(call))
+        try:
+            async with asyncio.timeout(left_seconds):
+                return await self._stream(call)
+        except TimeoutError:
+            raise UpstreamUnreachable(
+                f"no complete answer within the {left_seconds:.1f} s that were left", may_have_been_accepted=True
+            ) from None
+        except (anthropic.APIError, httpx2.TransportError) as error:
+            raise as_upstream_error(error, self._clock.wall_seconds()) from error
+
+    async def _stream(self, call: "_Call") -> "_Received":
+        received = _Received()
+        started_ns = self._clock.monotonic_ns()
+        async with await self._sdk().messages.create(**_parameters(call.question), stream=True) as stream:
+            report = read_limits(dict(stream.response.headers), self._clock.wall_seconds())
+            if report is not None:
+                await self._store.learn(call.pool, report)
+            async for event in stream:
+                if event.type == "message_start":
+                    received.model = event.message.model
+                    received.usage = Usage.from_json(event.message.usage.model_dump())
+                elif event.type == "content_block_delta" and event.delta.type == "text_delta":
+                    if received.first_token_ns is None:
+                        received.first_token_ns = self._clock.monotonic_ns() - started_ns
+                    received.text += event.delta.text
+                    call.on_progress(TextReceived(received.text))
+                elif event.type == "message_delta":
+                    received.usage = Usage.from_json(event.usage.model_dump(), received.usage)
+                    received.stop_reason = event.delta.stop_reason
+        if received.stop_reason is None:
+            raise UpstreamUnreachable("the answer ended before it was complete", may_have_been_accepted=True)
+        return received
+
+    async def _learn_failure(self, call: "_Call", error: UpstreamError, sent_ago_ns: int) -> None:
+        if retry_reason(error) != "rate_limited" or is_spend_cap(error):
+            return
+        after_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
+        for pool in (DEFAULT_POOL, call.pool):
+            await self._store.learn(pool, RateLimited(after_ns, sent_ago_ns))
+        self._report(UpstreamRateLimited(call.pool, limited_dimension(error), after_ns))
+
+    def _attempt_event(
+        self, call: "_Call", started_ns: int, status: str, received: "_Received | None"
+    ) -> AttemptFinished:
+        return AttemptFinished(
+            pool=call.pool,
+            model=call.question.model,
+            caller=call.question.caller,
+            status=status,
+            duration_ns=self._clock.monotonic_ns() - started_ns,
+            first_token_ns=received.first_token_ns if received else None,
+            usage=received.usage if received else None,
+        )
+
+    def _report(self, event: Event) -> None:
+        if self._admission.observer is not None:
+            self._admission.observer.event(event)
+
+
+@dataclass(slots=True)
+class _Call:
+    question: Question
+    on_progress: OnProgress
+    pool: str
+    queued_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Received:
+    text: str = ""
+    stop_reason: str | None = None
+    model: str = ""
+    usage: Usage = Usage()  # noqa: RUF009  # immutable
+    first_token_ns: int | None = None
+
+
+def _parameters(question: Question) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "model": question.model,
+        "max_tokens": question.max_tokens,
+        "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
+        "messages": list(question.messages),
+    }
+    if question.schema is not None:
+        parameters["output_config"] = {"format": {"type": "json_schema", "schema": question.schema}}
+    return parameters

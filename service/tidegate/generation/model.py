@@ -1,0 +1,60 @@
+"""The seam between the generator and whatever asks a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tidegate.core.caller import Caller
+from tidegate.core.usage import Usage
+from tidegate.generation.request import OnProgress
+
+__all__ = ["LanguageModel", "ModelAnswer", "Question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask a model.
+
+    Attributes:
+        model: id of the model.
+        system: system prompt; cached upstream.
+        messages: the conversation, alternating, ending with the user.
+        schema: structured output that the answer has to follow; None: free text.
+        max_tokens: upper bound of the answer.
+        caller: on whose account.
+        deadline_ns: when it must be done, on the monotonic clock.
+    """
+
+    model: str
+    system: str
+    messages: tuple[Mapping[str, Any], ...]
+    schema: Mapping[str, Any] | None
+    max_tokens: int
+    caller: Caller
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What came back. `attempts` counts all that it took; `queue_seconds` is the time spent waiting for quota."""
+
+    text: str
+    stop_reason: str | None
+    model: str
+    usage: Usage
+    attempts: int
+    queue_seconds: float
+
+
+class LanguageModel(Protocol):
+    """Asks a model, under the limiter and with retries."""
+
+    async def ask(self, question: Question, on_progress: OnProgress) -> ModelAnswer:
+        """Asks until there is an answer.
+
+        Raises:
+            Refusal: Tidegate did not admit the call.
+            UpstreamError: the upstream refused for good.
+            RetriesExhausted: every attempt failed.
+        """
+        ...

@@ -1,0 +1,41 @@
+"""What the SDK raises, in our terms."""
+
+import json
+from typing import Any, Final
+
+import anthropic
+import httpx2
+
+from tidegate.core.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.headers import read_retry_after_seconds
+
+__all__ = ["as_upstream_error"]
+
+_NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+"""The request did not leave: it cannot have been accepted."""
+
+
+def as_upstream_error(error: anthropic.APIError | httpx2.TransportError, wall_seconds: float) -> UpstreamError:
+    """The same failure as an `UpstreamError`; the SDK wraps failures before the answer's head, not those after it."""
+    if isinstance(error, anthropic.APIStatusError):
+        headers = error.response.headers
+        return UpstreamError(
+            f"{error.status_code} {error.type or 'error'}: {error.api_message or error.message}",
+            status=error.status_code,
+            error_type=error.type,
+            error_code=error.error_code,
+            retry_after_seconds=read_retry_after_seconds(dict(headers), wall_seconds),
+            headers=tuple(headers.raw),
+            body=_body(error.body),
+        )
+    cause = error if isinstance(error, httpx2.TransportError) else error.__cause__
+    what = type(cause).__name__ if cause is not None else type(error).__name__
+    return UpstreamUnreachable(
+        f"no complete answer from the upstream: {what}", may_have_been_accepted=not isinstance(cause, _NEVER_SENT)
+    )
+
+
+def _body(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()

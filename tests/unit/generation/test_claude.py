@@ -1,0 +1,202 @@
+import asyncio
+import logging
+from typing import Any
+
+import httpx2
+import pytest
+
+from support.simulated_claude import RecordingObserver, SimulatedClaude, raising_transport
+from support.virtual_time import run_virtual
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
+from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.events import AttemptFinished, RetryScheduled, UpstreamRateLimited
+from tidegate.generation.model import ModelAnswer, Question
+from tidegate.generation.prompts import system_prompt
+from tidegate.generation.request import AttemptStarted, Progress, TextReceived, WaitPredicted
+from tidegate.generation.structured import ENVELOPE_SCHEMA
+from tidegate.rate_limiter import RateLimitConfig
+from tidegate.simulator import Fault, FaultKind
+
+
+def question(claude: SimulatedClaude, *, seconds: float = 600, **changes: Any) -> Question:
+    fields: dict[str, Any] = {
+        "model": "claude-sonnet-5-5",
+        "system": system_prompt(),
+        "messages": ({"role": "user", "content": "Every hour, fetch the news"},),
+        "schema": ENVELOPE_SCHEMA,
+        "max_tokens": 4_000,
+        "caller": DEFAULT_CALLER,
+        "deadline_ns": claude.clock.monotonic_ns() + round(seconds * 1e9),
+        **changes,
+    }
+    return Question(**fields)
+
+
+def ask(claude: SimulatedClaude, *, seen: list[Progress] | None = None, **changes: Any) -> ModelAnswer:
+    heard: list[Progress] = [] if seen is None else seen
+    return run_virtual(claude.model.ask(question(claude, **changes), heard.append), claude.clock)
+
+
+def in_flight(claude: SimulatedClaude) -> list[int]:
+    return [pool.in_flight for pool in claude.store.snapshot_now()]
+
+
+def test_answer_with_usage_and_progress() -> None:
+    seen: list[Progress] = []
+    claude = SimulatedClaude(observer=(recorder := RecordingObserver()))
+    answer = ask(claude, seen=seen)
+    assert answer.text.startswith('{"workflow"')
+    assert (answer.stop_reason, answer.model, answer.attempts) == ("end_turn", "claude-sonnet-5-5", 1)
+    assert answer.usage.cache_creation_tokens > 512
+    assert answer.usage.output_tokens > 50
+    assert seen[0] == AttemptStarted(1, "claude-sonnet-5-5")
+    assert seen[-1] == TextReceived(answer.text)
+    assert in_flight(claude) == [0, 0]
+    assert claude.model.counts == {"attempts": 1, "answers": 1, "retries": 0, "failures": 0}
+    (finished,) = recorder.of(AttemptFinished)
+    assert (finished.pool, finished.status, finished.usage) == ("sonnet-5-5", "200", answer.usage)
+
+
+def test_system_prompt_is_read_from_the_cache_the_second_time() -> None:
+    claude = SimulatedClaude()
+    first, second = ask(claude), ask(claude)
+    assert second.usage.cache_read_tokens == first.usage.cache_creation_tokens
+
+
+def test_limits_are_learned_from_the_first_answer() -> None:
+    claude = SimulatedClaude()
+    ask(claude)
+    (pool,) = claude.store.snapshot_now("sonnet-5-5")
+    assert [dimension.upstream_per_minute for dimension in pool.dimensions] == [1_000, 2_000_000, 400_000]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (FaultKind.OVERLOADED, "overloaded"),
+        (FaultKind.INTERNAL_ERROR, "server_error"),
+        (FaultKind.BAD_GATEWAY, "server_error"),
+        (FaultKind.GATEWAY_TIMEOUT, "timeout"),
+        (FaultKind.RATE_LIMITED_BARE, "rate_limited"),
+        (FaultKind.STREAM_ERROR, "overloaded"),
+        (FaultKind.CUT, "timeout"),
+    ],
+)
+def test_failures_are_repeated_after_the_documented_backoff(kind: FaultKind, reason: str) -> None:
+    claude = SimulatedClaude(Fault(kind=kind, count=1), observer=(recorder := RecordingObserver()))
+    answer = ask(claude)
+    assert answer.attempts == 2
+    assert claude.clock.elapsed_s == 2.0
+    (retry,) = recorder.of(RetryScheduled)
+    assert (retry.reason, retry.attempt, retry.wait_ns) == (reason, 1, 2 * 10**9)
+    assert in_flight(claude) == [0, 0]
+
+
+def test_five_attempts_with_doubled_waits_then_a_typed_error() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.OVERLOADED))
+    with pytest.raises(RetriesExhausted, match=r"gave up after 5 attempts in 30\.0 s") as caught:
+        ask(claude)
+    assert caught.value.last.status == 529
+    assert claude.clock.elapsed_s == 2 + 4 + 8 + 16
+    assert claude.model.counts["failures"] == 1
+
+
+def test_a_429_waits_as_long_as_the_server_asks_and_slows_both_pools() -> None:
+    recorder = RecordingObserver()
+    claude = SimulatedClaude(Fault(kind=FaultKind.RATE_LIMITED, count=1, retry_after_seconds=40), observer=recorder)
+    assert ask(claude).attempts == 2
+    assert claude.clock.elapsed_s == 40
+    limited = claude.limiter.get_stats()
+    assert limited["current_state"]["rate_limited_requests"] == 1
+    assert limited["current_state"]["requests_per_minute"] == pytest.approx(20 * (0.9 + 0.01))
+    (event,) = recorder.of(UpstreamRateLimited)
+    assert (event.pool, event.retry_after_ns) == ("sonnet-5-5", 40 * 10**9)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SPEND_CAP, FaultKind.SPEND_LIMIT])
+def test_a_spend_cap_is_final_and_no_rate_limit(kind: FaultKind) -> None:
+    claude = SimulatedClaude(Fault(kind=kind))
+    with pytest.raises(UpstreamError):
+        ask(claude)
+    assert claude.model.counts["attempts"] == 1
+    assert claude.limiter.get_stats()["current_state"]["rate_limited_requests"] == 0
+
+
+def test_other_4xx_are_final() -> None:
+    claude = SimulatedClaude()
+    with pytest.raises(UpstreamError, match="404") as caught:
+        ask(claude, model="claude-unheard-of-9")
+    assert caught.value.status == 404
+    assert b"not_found_error" in caught.value.body
+    assert claude.model.counts["attempts"] == 1
+    assert in_flight(claude) == [0, 0]
+
+
+def test_refused_connections_are_repeated_and_cost_nothing() -> None:
+    claude = SimulatedClaude(transport=raising_transport(httpx2.ConnectError("refused")))
+    with pytest.raises(RetriesExhausted, match="ConnectError") as caught:
+        ask(claude)
+    assert caught.value.attempts == 5
+    assert isinstance(caught.value.last, UpstreamUnreachable)
+    assert not caught.value.last.may_have_been_accepted
+
+
+def test_a_request_that_may_have_been_accepted_is_repeated_once() -> None:
+    claude = SimulatedClaude(transport=raising_transport(httpx2.ReadTimeout("silence")))
+    with pytest.raises(RetriesExhausted) as caught:
+        ask(claude)
+    assert caught.value.attempts == 2
+
+
+def test_deadline_ends_a_slow_answer() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.SLOW_START, delay_seconds=100))
+    with pytest.raises(RetriesExhausted, match=r"no complete answer within the 5\.0 s that were left"):
+        ask(claude, seconds=5)
+    assert claude.clock.elapsed_s == 5
+    assert in_flight(claude) == [0, 0]
+
+
+def test_no_time_to_wait_for_quota_is_refused() -> None:
+    claude = SimulatedClaude(config=RateLimitConfig(requests_per_minute=1, burst_limit=1))
+    ask(claude)
+    with pytest.raises(Refusal) as caught:
+        ask(claude, seconds=10)
+    assert caught.value.cause is Cause.DEADLINE
+
+
+def test_waiting_for_quota_is_told_with_its_prediction_and_counted() -> None:
+    seen: list[Progress] = []
+    claude = SimulatedClaude(config=RateLimitConfig(requests_per_minute=60, burst_limit=1))
+    ask(claude)
+    answer = ask(claude, seen=seen)
+    assert seen[0] == WaitPredicted("default", 1.0)
+    assert answer.queue_seconds == 1.0
+
+
+def test_leaving_gives_the_lease_back_and_ends_the_call() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.SLOW_START, delay_seconds=100))
+
+    async def leave() -> None:
+        task = asyncio.create_task(claude.model.ask(question(claude), lambda _progress: None))
+        await asyncio.sleep(1)
+        assert in_flight(claude) == [0, 1]
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run_virtual(leave(), claude.clock)
+    assert in_flight(claude) == [0, 0]
+
+
+def test_debug_log_shows_attempts_and_retries_with_reasons(caplog: pytest.LogCaptureFixture) -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.OVERLOADED, count=1))
+    with caplog.at_level(logging.DEBUG, "services.dsl_generator.ai_client"):
+        ask(claude)
+    messages = [record.getMessage() for record in caplog.records if record.name == "services.dsl_generator.ai_client"]
+    assert messages[:2] == [
+        "attempt 1: asking claude-sonnet-5-5",
+        "attempt 1 failed (overloaded: 529 overloaded_error: Overloaded); again in 2.0 s",
+    ]
+    assert messages[2] == "attempt 2: asking claude-sonnet-5-5"
+    assert messages[3].startswith("attempt 2: answered, Usage(")
