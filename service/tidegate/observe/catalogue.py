@@ -77,7 +77,7 @@ ADAPTIVE_FACTOR: Final = _gauge(
 POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while a 429 keeps the pool closed (shared).")
 IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
 QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Requests that wait, by priority class.")
-QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool", "Tokens that waiting requests will probably cost.")
+QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool class", "Tokens that waiting requests will probably cost.")
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.")
 ESTIMATE_ERROR: Final = Metric(
     "tidegate_estimate_error_ratio",

@@ -1,0 +1,81 @@
+"""Gauges of the pools, read when somebody scrapes: nothing is kept up to date in between."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tidegate.core.store import PoolSnapshot
+from tidegate.observe import catalogue
+from tidegate.observe.catalogue import Metric
+from tidegate.observe.metrics import MetricsObserver
+
+__all__ = ["PoolCollector"]
+
+_GAUGES: Final = (
+    catalogue.LIMIT_PER_MINUTE,
+    catalogue.AVAILABLE,
+    catalogue.CURRENT_RPM,
+    catalogue.ADAPTIVE_FACTOR,
+    catalogue.POOL_FROZEN,
+    catalogue.IN_FLIGHT,
+    catalogue.QUEUE_DEPTH,
+    catalogue.QUEUE_TOKENS,
+)
+
+
+class PoolCollector(Collector):
+    """Exports what a store knows of its pools, for those that the observer has a label for.
+
+    A value that is unknown or infinite is absent: 0 would be a lie, and `+Inf` breaks graphs.
+
+    Args:
+        snapshots: reads the state of all pools; must not block.
+        observer: tells which pools have a label of their own, and their `current_rpm`.
+    """
+
+    def __init__(self, snapshots: Callable[[], Iterable[PoolSnapshot]], observer: MetricsObserver) -> None:
+        self._snapshots = snapshots
+        self._observer = observer
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The families without samples, so that registration reads no pool."""
+        return map(_family, _GAUGES)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The families with the values of now."""
+        families = {metric.name: _family(metric) for metric in _GAUGES}
+
+        def put(metric: Metric, labels: tuple[str, ...], value: float | None) -> None:
+            if value is not None and math.isfinite(value):
+                families[metric.name].add_metric(labels, value)
+
+        requests = self._observer.requests_last_minute()
+        for pool in self._snapshots():
+            if self._observer.has_own_label(pool.pool):
+                _put_pool(pool, put)
+                put(catalogue.CURRENT_RPM, (pool.pool,), requests.get(pool.pool, 0))
+        yield from families.values()
+
+
+def _family(metric: Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels, unit=metric.unit)
+
+
+def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float | None], None]) -> None:
+    name = pool.pool
+    for limited in pool.dimensions:
+        dimension = limited.dimension
+        put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "configured"), limited.configured_per_minute)
+        put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "upstream"), limited.upstream_per_minute)
+        put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "effective"), limited.effective_per_minute)
+        put(catalogue.AVAILABLE, (name, dimension), limited.available)
+    put(catalogue.ADAPTIVE_FACTOR, (name,), pool.adaptive_factor)
+    put(catalogue.POOL_FROZEN, (name,), float(pool.frozen_seconds > 0))
+    put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
+    for priority, waiting in pool.waiting_by_priority.items():
+        put(catalogue.QUEUE_DEPTH, (name, priority), waiting)
+    for priority, tokens in pool.waiting_tokens_by_priority.items():
+        put(catalogue.QUEUE_TOKENS, (name, priority), tokens)

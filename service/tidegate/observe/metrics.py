@@ -1,0 +1,242 @@
+"""Events become metrics."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from prometheus_client import CollectorRegistry
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
+from tidegate.core.clock import Clock, to_seconds
+from tidegate.core.dimension import Dimension
+from tidegate.core.events import (
+    Admitted,
+    AttemptFinished,
+    Event,
+    FallbackUsed,
+    LeaseEnded,
+    RefusedCall,
+    RequestFinished,
+    RetryScheduled,
+    UpstreamRateLimited,
+    WorkflowFinished,
+)
+from tidegate.core.observer import ScopeKind
+from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
+from tidegate.core.store import Outcome
+from tidegate.observe import catalogue
+from tidegate.observe.instruments import counter, histogram
+from tidegate.observe.labels import (
+    ATTEMPT_STATUSES,
+    FALLBACK_REASONS,
+    RATE_LIMITED_BY,
+    REQUEST_OUTCOMES,
+    RETRY_REASONS,
+    ROUTES,
+    TOKEN_KINDS,
+    WORKFLOW_OUTCOMES,
+    LabelSet,
+)
+from tidegate.observe.sliding_count import SlidingCount
+
+__all__ = ["MetricsObserver"]
+
+_ROOM: Final = 50
+"""Pools, and models, that may earn a label beyond the known ones: a 2xx of the upstream says that a model exists."""
+
+_FAILURES: Final = ("429", "500", "529", "error")
+"""Attempt statuses that alerts watch: they exist at 0 before the first of them happens."""
+
+
+class _NullScope:
+    """A scope that nobody records."""
+
+    __slots__ = ()
+
+    def set(self, name: str, value: str | float) -> None:
+        """Forgets the attribute."""
+
+    def headers(self) -> Mapping[str, str]:
+        """No trace headers."""
+        return {}
+
+    def exemplar(self) -> None:
+        """Nothing is sampled."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+_NULL_SCOPE: Final = _NullScope()
+
+
+class MetricsObserver:
+    """An `Observer` that counts events in the metrics of the catalogue; its scopes record nothing.
+
+    Label values are bounded: a pool or model that is not among the known ones counts as `other` until its first 2xx, a
+    caller that is not configured counts as `default` or `other`, any other value outside its set as `other`. Counters
+    that alerts watch exist at 0 for every pool and model with a label, so that their first increase is seen.
+
+    Args:
+        registry: where the metrics are registered; one observer per registry.
+        clock: tells when requests were admitted, for `current_rpm`.
+        models: models known from the configuration; their pools are known, too.
+        pools: further pools known from the configuration.
+        callers: labels of the configured callers.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        clock: Clock,
+        *,
+        models: Iterable[str] = (),
+        pools: Iterable[str] = (),
+        callers: Iterable[str] = (),
+    ) -> None:
+        models = tuple(models)
+        known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
+        self._clock = clock
+        self._pools = LabelSet(known_pools, _ROOM)
+        self._models = LabelSet(models, _ROOM)
+        self._callers = LabelSet((DEFAULT_CALLER.label, *callers))
+        self._routes = LabelSet(ROUTES)
+        self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
+        self._statuses = LabelSet(ATTEMPT_STATUSES)
+        self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
+        self._retry_reasons = LabelSet(RETRY_REASONS)
+        self._workflow_outcomes = LabelSet(WORKFLOW_OUTCOMES)
+        self._fallback_reasons = LabelSet(FALLBACK_REASONS)
+
+        self._requests = counter(catalogue.REQUESTS, registry)
+        self._request_duration = histogram(catalogue.REQUEST_DURATION, registry)
+        self._attempts = counter(catalogue.UPSTREAM_ATTEMPTS, registry)
+        self._attempt_duration = histogram(catalogue.UPSTREAM_DURATION, registry)
+        self._first_token = histogram(catalogue.TIME_TO_FIRST_TOKEN, registry)
+        self._rate_limited = counter(catalogue.RATE_LIMITED, registry)
+        self._refused = counter(catalogue.REFUSED, registry)
+        self._retries = counter(catalogue.RETRIES, registry)
+        self._retry_wait = histogram(catalogue.RETRY_WAIT, registry)
+        self._tokens = counter(catalogue.TOKENS, registry)
+        self._queue_wait = histogram(catalogue.QUEUE_WAIT, registry)
+        self._estimate_error = histogram(catalogue.ESTIMATE_ERROR, registry)
+        self._overhead = histogram(catalogue.OVERHEAD, registry)
+        self._workflows = counter(catalogue.WORKFLOWS, registry)
+        self._fallbacks = counter(catalogue.FALLBACKS, registry)
+        self._admissions: defaultdict[str, SlidingCount] = defaultdict(SlidingCount)
+
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            RequestFinished: self._request_finished,
+            AttemptFinished: self._attempt_finished,
+            UpstreamRateLimited: self._upstream_rate_limited,
+            RefusedCall: self._refused_call,
+            RetryScheduled: self._retry_scheduled,
+            Admitted: self._admitted,
+            LeaseEnded: self._lease_ended,
+            WorkflowFinished: self._workflow_finished,
+            FallbackUsed: self._fallback_used,
+        }
+
+        for pool in known_pools:
+            self._start_pool(pool)
+        for model in models:
+            self._start_model(model_pool(model), model)
+        for outcome in WORKFLOW_OUTCOMES:
+            self._workflows[outcome,].inc(0)
+        for reason in FALLBACK_REASONS:
+            self._fallbacks[reason,].inc(0)
+
+    def event(self, event: Event) -> None:
+        """Counts an event; those that no metric tells of are ignored. Thread-safe."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> _NullScope:  # noqa: ARG002  # the protocol's
+        """The one scope that records nothing."""
+        return _NULL_SCOPE
+
+    def has_own_label(self, pool: str) -> bool:
+        """Whether a pool is told apart from `other`; only such pools have gauges."""
+        return self._pools.owns(pool)
+
+    def requests_last_minute(self) -> dict[str, int]:
+        """Requests admitted in the last 60 seconds, by the label of the pool."""
+        now_ns = self._clock.monotonic_ns()
+        return {pool: admissions.total(now_ns) for pool, admissions in self._admissions.copy().items()}
+
+    def _start_pool(self, pool: str) -> None:
+        for dimension in RATE_LIMITED_BY:
+            self._rate_limited[pool, dimension].inc(0)
+        for cause in Cause:
+            self._refused[pool, DEFAULT_CALLER.label, cause].inc(0)
+        for reason in RETRY_REASONS:
+            self._retries[pool, reason].inc(0)
+
+    def _start_model(self, pool: str, model: str) -> None:
+        for status in _FAILURES:
+            self._attempts[pool, model, status].inc(0)
+
+    def _request_finished(self, event: RequestFinished) -> None:
+        route = self._routes.label(event.route)
+        pool = self._pools.label(event.pool)
+        caller = self._callers.label(event.caller.label)
+        self._requests[route, pool, caller, self._request_outcomes.label(event.outcome)].inc()
+        self._request_duration[route, pool].observe(to_seconds(event.duration_ns))
+        if event.overhead_ns is not None:
+            self._overhead[route,].observe(to_seconds(event.overhead_ns))
+
+    def _attempt_finished(self, event: AttemptFinished) -> None:
+        if event.status.startswith("2"):
+            if self._pools.admit(event.pool):
+                self._start_pool(event.pool)
+            if self._models.admit(event.model):
+                self._start_model(self._pools.label(event.pool), event.model)
+        pool = self._pools.label(event.pool)
+        model = self._models.label(event.model)
+        self._attempts[pool, model, self._statuses.label(event.status)].inc()
+        self._attempt_duration[pool, model].observe(to_seconds(event.duration_ns))
+        if event.first_token_ns is not None:
+            self._first_token[pool, model].observe(to_seconds(event.first_token_ns))
+        if event.usage is not None:
+            caller = self._callers.label(event.caller.label)
+            for kind, tokens in zip(TOKEN_KINDS, event.usage, strict=True):
+                self._tokens[pool, model, caller, kind].inc(tokens)
+
+    def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
+        self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc()
+
+    def _refused_call(self, event: RefusedCall) -> None:
+        self._refused[self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause].inc()
+
+    def _retry_scheduled(self, event: RetryScheduled) -> None:
+        labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
+        self._retries[labels].inc()
+        self._retry_wait[labels].observe(to_seconds(event.wait_ns))
+
+    def _admitted(self, event: Admitted) -> None:
+        pool = self._pools.label(event.pool)
+        self._queue_wait[pool, event.caller.priority].observe(to_seconds(event.waited_ns))
+        self._admissions[pool].add(self._clock.monotonic_ns())
+
+    def _lease_ended(self, event: LeaseEnded) -> None:
+        if event.outcome != Outcome.SETTLED:
+            return
+        pool = self._pools.label(event.pool)
+        # The number of requests is never an estimate.
+        for dimension in (Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS):
+            used = getattr(event.used, dimension)
+            if used > 0:
+                self._estimate_error[pool, dimension].observe(getattr(event.reserved, dimension) / used)
+
+    def _workflow_finished(self, event: WorkflowFinished) -> None:
+        self._workflows[self._workflow_outcomes.label(event.outcome),].inc()
+
+    def _fallback_used(self, event: FallbackUsed) -> None:
+        self._fallbacks[self._fallback_reasons.label(event.reason),].inc()

@@ -1,0 +1,79 @@
+"""A scrape with one of everything, and files of expected text that a variable of the environment updates."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from support.virtual_time import VirtualClock
+from tidegate.core.caller import Caller
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.events import (
+    Admitted,
+    AttemptFinished,
+    FallbackUsed,
+    LeaseEnded,
+    RefusedCall,
+    RequestFinished,
+    RetryScheduled,
+    UpstreamRateLimited,
+    WorkflowFinished,
+)
+from tidegate.core.store import DimensionSnapshot, PoolSnapshot
+from tidegate.core.usage import Usage
+from tidegate.observe.collector import PoolCollector
+from tidegate.observe.exposition import new_registry
+from tidegate.observe.metrics import MetricsObserver
+
+UPDATE = "UPDATE_GOLDEN"
+"""Set to 1, the tests write the expected files instead of comparing them: read the diff before committing it."""
+
+_SECOND_NS = 1_000_000_000
+_TEAM = Caller("team-a", label="team-a")
+_POOL, _MODEL = "sonnet-5-5", "claude-sonnet-5-5"
+
+
+@pytest.fixture
+def golden() -> Callable[[Path, str], None]:
+    """Compares a text with the file that holds what is expected."""
+
+    def compare(path: Path, actual: str) -> None:
+        if os.environ.get(UPDATE) == "1":
+            path.write_text(actual)
+        assert actual == path.read_text(), f"{path.name} is out of date: run again with {UPDATE}=1 and read the diff"
+
+    return compare
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    """Everything that a service exports after one event of each kind, on a virtual clock."""
+    registry = new_registry("0.0.0", "unknown", "simulator")
+    observer = MetricsObserver(registry, VirtualClock(), models=[_MODEL], callers=[_TEAM.label])
+    dimensions = (
+        DimensionSnapshot(Dimension.REQUESTS, 50.0, 60.0, 45.0, 4.0, 5.0, "adaptive"),
+        DimensionSnapshot(Dimension.INPUT_TOKENS, None, 30_000.0, 27_000.0, 1234.5, 2500.0, "adaptive"),
+        DimensionSnapshot(Dimension.OUTPUT_TOKENS, None, None, None, None, None, "none"),
+    )
+    waiting = {"interactive": 1, "standard": 2, "batch": 0}
+    tokens = {"interactive": 200, "standard": 4_000, "batch": 0}
+    snapshot = PoolSnapshot(_POOL, dimensions, 0.9, 2.5, 3, waiting, tokens, {"team-a": 3}, 2, 10, 1, 7)
+    registry.register(PoolCollector(lambda: [snapshot], observer))
+    usage = Usage(100, 200, 300, 400)
+    for event in (
+        Admitted(_POOL, _TEAM, Cost(1, 480, 250), _SECOND_NS // 4),
+        AttemptFinished(_POOL, _MODEL, _TEAM, "529", _SECOND_NS // 20),
+        RetryScheduled(_POOL, "overloaded", 1, 2 * _SECOND_NS),
+        AttemptFinished(_POOL, _MODEL, _TEAM, "200", 3 * _SECOND_NS, _SECOND_NS // 2, usage),
+        LeaseEnded(_POOL, _TEAM, "settled", Cost(1, 480, 250), usage.cost()),
+        RequestFinished("/v1/messages", _POOL, _TEAM, "ok", 6 * _SECOND_NS, _SECOND_NS // 1000),
+        UpstreamRateLimited(_POOL, "requests", 2 * _SECOND_NS),
+        RefusedCall("", _TEAM, Cause.FORBIDDEN),
+        WorkflowFinished("ok"),
+        FallbackUsed("truncated"),
+    ):
+        observer.event(event)
+    return registry

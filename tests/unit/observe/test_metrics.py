@@ -1,0 +1,228 @@
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from support.virtual_time import VirtualClock
+from tidegate.core.caller import DEFAULT_CALLER, Caller, Priority
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import Cost
+from tidegate.core.events import (
+    Admitted,
+    AttemptFinished,
+    Event,
+    FallbackUsed,
+    LeaseEnded,
+    RefusedCall,
+    RequestFinished,
+    RetryScheduled,
+    Thawed,
+    UpstreamRateLimited,
+    WorkflowFinished,
+)
+from tidegate.core.observer import Observer, ScopeKind
+from tidegate.core.usage import Usage
+from tidegate.observe.metrics import MetricsObserver
+
+MODEL = "claude-sonnet-5-5"
+POOL = "sonnet-5-5"
+TEAM = Caller("team-a", label="team-a", priority=Priority.BATCH)
+SECOND_NS = 1_000_000_000
+
+
+class Bench:
+    """An observer and what it counted."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.clock = VirtualClock()
+        self.observer = MetricsObserver(self.registry, self.clock, models=[MODEL], callers=["team-a"])
+
+    def hear(self, *events: Event) -> None:
+        for event in events:
+            self.observer.event(event)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"tidegate_{name}", labels)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_is_an_observer(bench: Bench) -> None:
+    observer: Observer = bench.observer
+    with observer.scope(ScopeKind.REQUEST, {}) as scope:
+        scope.set("route", "/v1/messages")
+        assert scope.headers() == {}
+        assert scope.exemplar() is None
+    assert observer.scope(ScopeKind.ATTEMPT, {}) is scope
+
+
+def test_a_scope_lets_errors_through(bench: Bench) -> None:
+    with pytest.raises(ZeroDivisionError), bench.observer.scope(ScopeKind.REQUEST, {}):
+        raise ZeroDivisionError
+
+
+def test_a_finished_request(bench: Bench) -> None:
+    bench.hear(RequestFinished("/v1/messages", POOL, TEAM, "ok", 2 * SECOND_NS, SECOND_NS // 1000))
+
+    labels = {"route": "/v1/messages", "pool": POOL}
+    assert bench.value("requests_total", **labels, caller="team-a", outcome="ok") == 1
+    assert bench.value("request_duration_seconds_sum", **labels) == 2
+    assert bench.value("overhead_seconds_sum", route="/v1/messages") == 0.001
+
+
+def test_a_request_without_known_overhead(bench: Bench) -> None:
+    bench.hear(RequestFinished("/v1/messages", POOL, TEAM, "refused", 0))
+
+    assert bench.value("overhead_seconds_count", route="/v1/messages") is None
+
+
+def test_a_finished_attempt(bench: Bench) -> None:
+    bench.hear(AttemptFinished(POOL, MODEL, TEAM, "200", 3 * SECOND_NS, SECOND_NS, Usage(10, 20, 30, 0)))
+
+    labels = {"pool": POOL, "model": MODEL}
+    assert bench.value("upstream_attempts_total", **labels, status="200") == 1
+    assert bench.value("upstream_duration_seconds_sum", **labels) == 3
+    assert bench.value("time_to_first_token_seconds_sum", **labels) == 1
+    kinds = ("input", "output", "cache_read", "cache_creation")
+    assert [bench.value("tokens_total", **labels, caller="team-a", kind=kind) for kind in kinds] == [10, 20, 30, 0]
+
+
+def test_an_attempt_that_failed_has_neither_tokens_nor_a_first_one(bench: Bench) -> None:
+    bench.hear(AttemptFinished(POOL, MODEL, TEAM, "529", SECOND_NS))
+
+    assert bench.value("upstream_attempts_total", pool=POOL, model=MODEL, status="529") == 1
+    assert bench.value("time_to_first_token_seconds_count", pool=POOL, model=MODEL) is None
+    assert bench.value("tokens_total", pool=POOL, model=MODEL, caller="team-a", kind="input") is None
+
+
+def test_a_429_and_a_refusal_are_different_metrics(bench: Bench) -> None:
+    bench.hear(UpstreamRateLimited(POOL, "input_tokens", None), RefusedCall(POOL, TEAM, Cause.QUEUE_FULL))
+
+    assert bench.value("rate_limited_total", pool=POOL, dimension="input_tokens") == 1
+    assert bench.value("refused_total", pool=POOL, caller="team-a", cause="queue_full") == 1
+
+
+def test_a_refusal_before_a_pool_was_known(bench: Bench) -> None:
+    bench.hear(RefusedCall("", DEFAULT_CALLER, Cause.UNAUTHENTICATED))
+
+    assert bench.value("refused_total", pool="none", caller="default", cause="unauthenticated") == 1
+
+
+def test_a_retry_and_its_wait(bench: Bench) -> None:
+    bench.hear(RetryScheduled(POOL, "overloaded", 1, 2 * SECOND_NS))
+
+    assert bench.value("retries_total", pool=POOL, reason="overloaded") == 1
+    assert bench.value("retry_wait_seconds_sum", pool=POOL, reason="overloaded") == 2
+
+
+def test_waits_for_admission_count_by_class(bench: Bench) -> None:
+    bench.hear(Admitted(POOL, TEAM, Cost(1), 0), Admitted(POOL, TEAM, Cost(1), 5 * SECOND_NS))
+
+    labels = {"pool": POOL, "class": "batch"}
+    assert bench.value("queue_wait_seconds_count", **labels) == 2
+    assert bench.value("queue_wait_seconds_sum", **labels) == 5
+
+
+def test_admissions_of_the_last_minute(bench: Bench) -> None:
+    bench.hear(Admitted(POOL, TEAM, Cost(1), 0))
+    bench.clock.advance(59)
+    bench.hear(Admitted(POOL, TEAM, Cost(1), 0), Admitted("default", TEAM, Cost(1), 0))
+    assert bench.observer.requests_last_minute() == {POOL: 2, "default": 1}
+
+    bench.clock.advance(1)
+    assert bench.observer.requests_last_minute() == {POOL: 1, "default": 1}
+
+
+def test_the_estimate_error_of_settled_leases(bench: Bench) -> None:
+    reserved, used = Cost(1, 300, 500), Cost(1, 200, 0)
+    bench.hear(LeaseEnded(POOL, TEAM, "settled", reserved, used), LeaseEnded(POOL, TEAM, "released", reserved, used))
+
+    assert bench.value("estimate_error_ratio_sum", pool=POOL, dimension="input_tokens") == 1.5
+    assert bench.value("estimate_error_ratio_count", pool=POOL, dimension="input_tokens") == 1
+    assert bench.value("estimate_error_ratio_count", pool=POOL, dimension="output_tokens") is None
+
+
+def test_workflows_and_fallbacks(bench: Bench) -> None:
+    bench.hear(WorkflowFinished("repaired"), FallbackUsed("truncated"))
+
+    assert bench.value("workflows_total", outcome="repaired") == 1
+    assert bench.value("fallbacks_total", reason="truncated") == 1
+
+
+def test_an_event_that_no_metric_tells_of_is_ignored(bench: Bench) -> None:
+    before = list(bench.registry.collect())
+    bench.hear(Thawed(POOL))
+
+    assert list(bench.registry.collect()) == before
+
+
+def test_what_alerts_watch_exists_at_zero_from_the_start(bench: Bench) -> None:
+    for pool in ("default", "count_tokens", POOL, "other_endpoints"):
+        assert bench.value("rate_limited_total", pool=pool, dimension="unknown") == 0
+        assert bench.value("retries_total", pool=pool, reason="timeout") == 0
+        for cause in Cause:
+            assert bench.value("refused_total", pool=pool, caller="default", cause=cause) == 0
+    for status in ("429", "500", "529", "error"):
+        assert bench.value("upstream_attempts_total", pool=POOL, model=MODEL, status=status) == 0
+    assert bench.value("workflows_total", outcome="failed") == 0
+    assert bench.value("fallbacks_total", reason="too_long") == 0
+
+
+def test_a_pool_and_a_model_earn_their_labels_by_a_2xx(bench: Bench) -> None:
+    def attempt(status: str) -> AttemptFinished:
+        return AttemptFinished("opus-4", "claude-opus-4-1", TEAM, status, 0)
+
+    bench.hear(attempt("404"))
+    assert bench.value("upstream_attempts_total", pool="other", model="other", status="404") == 1
+    assert not bench.observer.has_own_label("opus-4")
+
+    bench.hear(attempt("200"))
+    assert bench.value("upstream_attempts_total", pool="opus-4", model="claude-opus-4-1", status="200") == 1
+    assert bench.value("upstream_attempts_total", pool="opus-4", model="claude-opus-4-1", status="529") == 0
+    assert bench.value("rate_limited_total", pool="opus-4", dimension="requests") == 0
+    assert bench.observer.has_own_label("opus-4")
+
+
+def test_values_outside_the_closed_sets_count_as_other(bench: Bench) -> None:
+    junk = Caller("x", label="<script>")
+    bench.hear(
+        RequestFinished("/wp-admin", "x", junk, "exploded", 0),
+        AttemptFinished(POOL, MODEL, junk, "299", 0),
+        UpstreamRateLimited("x", "moon", None),
+        RetryScheduled("x", "boredom", 1, 0),
+        WorkflowFinished("x"),
+        FallbackUsed("x"),
+    )
+
+    assert bench.value("requests_total", route="other", pool="other", caller="other", outcome="other") == 1
+    assert bench.value("upstream_attempts_total", pool=POOL, model=MODEL, status="other") == 1
+    assert bench.value("rate_limited_total", pool="other", dimension="other") == 1
+    assert bench.value("retries_total", pool="other", reason="other") == 1
+    assert bench.value("workflows_total", outcome="other") == 1
+    assert bench.value("fallbacks_total", reason="other") == 1
+
+
+def test_threads_lose_no_event(bench: Bench) -> None:
+    def hear_many() -> None:
+        for number in range(500):
+            bench.hear(AttemptFinished(f"m{number % 7}", f"claude-m{number % 7}", TEAM, "200", 0))
+            bench.hear(Admitted(POOL, TEAM, Cost(1), 0))
+
+    threads = [threading.Thread(target=hear_many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    attempts = sum(
+        sample.value
+        for family in bench.registry.collect()
+        if family.name == "tidegate_upstream_attempts"
+        for sample in family.samples
+    )
+    assert attempts == 2000
+    assert bench.observer.requests_last_minute()[POOL] == 2000
