@@ -8,7 +8,7 @@ __all__ = ["DEFAULT_CALLER", "Caller", "Priority"]
 
 
 class Priority(StrEnum):
-    """Class of a caller's requests: each class has a guaranteed share; the first goes ahead within the rest."""
+    """Class of a caller's requests, which the metrics of queues tell apart."""
 
     INTERACTIVE = "interactive"
     STANDARD = "standard"

@@ -83,18 +83,16 @@ def _number(raw: str | None) -> float | None:
 
 def _rfc3339_in_seconds(raw: str | None, wall_seconds: float) -> float | None:
     try:
-        when = datetime.fromisoformat(raw or "")
-    except ValueError:
+        return _in_seconds(datetime.fromisoformat(raw or ""), wall_seconds)
+    except (ValueError, OverflowError):
         return None
-    return _in_seconds(when, wall_seconds)
 
 
 def _http_date_in_seconds(raw: str, wall_seconds: float) -> float | None:
     try:
-        when = parsedate_to_datetime(raw)
-    except ValueError:
+        return _in_seconds(parsedate_to_datetime(raw), wall_seconds)
+    except (ValueError, OverflowError):
         return None
-    return _in_seconds(when, wall_seconds)
 
 
 def _in_seconds(when: datetime, wall_seconds: float) -> float | None:

@@ -8,7 +8,7 @@ __all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "endpoint_pool", "model_pool"]
 DEFAULT_POOL: Final = "default"
 """The older limiter's pool: requests only."""
 
-ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "models", "other")
+ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "models", "other_endpoints")
 """Pools of what is not a Messages call: each has its own request limit upstream ("Rate limits", read 2026-10-08)."""
 
 _SHARED: Final = (
@@ -43,4 +43,4 @@ def endpoint_pool(path: str) -> str:
     for name in ("files", "models"):
         if path == f"/v1/{name}" or path.startswith(f"/v1/{name}/"):
             return name
-    return "other"
+    return "other_endpoints"

@@ -1,5 +1,6 @@
 """Which failures of the upstream are worth another attempt, and after how long."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,11 +65,11 @@ class RetryPolicy:
     jitter_factor: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
+        if not 1 <= self.max_attempts < math.inf:
             raise ConfigurationError("max_attempts", self.max_attempts, "at least 1")
-        if not self.base_delay_seconds >= 0:
+        if not 0 <= self.base_delay_seconds < math.inf:
             raise ConfigurationError("base_delay_seconds", self.base_delay_seconds, "a number of seconds, at least 0")
-        if not self.max_delay_seconds >= self.base_delay_seconds:
+        if not self.base_delay_seconds <= self.max_delay_seconds < math.inf:
             raise ConfigurationError("max_delay_seconds", self.max_delay_seconds, "at least base_delay_seconds")
         if not 0 <= self.jitter_factor <= 1:
             raise ConfigurationError("jitter_factor", self.jitter_factor, "0 to 1")

@@ -6,15 +6,17 @@ Durations cross it, never instants: the clocks of two replicas, and of a remote 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.errors import ConfigurationError
 from tidegate.core.events import Event
 from tidegate.core.headers import LimitReport
 
 __all__ = [
+    "GRANTED",
     "AdaptiveSettings",
     "Change",
     "Demand",
@@ -33,6 +35,10 @@ __all__ = [
 ]
 
 
+_MOST_UNITS: Final = 10**12
+"""More a minute than any upstream grants; keeps integers in micro-units small."""
+
+
 class Outcome(StrEnum):
     """How a lease ends; each ends exactly once."""
 
@@ -43,9 +49,9 @@ class Outcome(StrEnum):
     THROTTLED = "throttled"
     """The upstream answered 429 and counted nothing: everything is given back."""
     OVERLOADED = "overloaded"
-    """529, 5xx or no answer: the request counts, its tokens do not."""
+    """529 or 5xx: the request counts, and of its tokens what `used` or an earlier `charge` says."""
     ABANDONED = "abandoned"
-    """The client left: what was spent is still charged, the estimate where it is unknown."""
+    """The client left, or no answer came: what was spent is still charged, the estimate where it is unknown."""
 
 
 class Demand(NamedTuple):
@@ -69,9 +75,11 @@ class Demand(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """Admitted: the cost is reserved under this lease until `Store.end`."""
+    """Admitted: the cost is reserved under the lease id until `Store.end`."""
 
-    lease_id: str
+
+GRANTED: Final = Granted()
+"""The one value of its kind: admission at once is the hot path."""
 
 
 class Wait(NamedTuple):
@@ -93,9 +101,14 @@ class Succeeded(NamedTuple):
 
 
 class RateLimited(NamedTuple):
-    """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if given."""
+    """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if given.
+
+    `sent_ago_ns` says when the refused request was sent. One that was sent before the last cut belongs to the same
+    overrun and cuts nothing more; without it every 429 cuts.
+    """
 
     retry_after_ns: int | None = None
+    sent_ago_ns: int | None = None
 
 
 Feedback = Succeeded | RateLimited | LimitReport
@@ -104,10 +117,19 @@ Feedback = Succeeded | RateLimited | LimitReport
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """A limit in one dimension: refilled continuously at `per_minute` (> 0), holding at most `capacity` (> 0) units."""
+    """A limit in one dimension: refilled continuously at `per_minute`, holding at most `capacity` units.
+
+    Raises:
+        ConfigurationError: a value is not above 0, or more than 10^12.
+    """
 
     per_minute: float
     capacity: float
+
+    def __post_init__(self) -> None:
+        for name in ("per_minute", "capacity"):
+            if not 0 < getattr(self, name) <= _MOST_UNITS:
+                raise ConfigurationError(name, getattr(self, name), f"a number above 0, at most {_MOST_UNITS:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +190,8 @@ class PoolSnapshot:
     adaptive_factor: float
     frozen_seconds: float
     waiting: int
-    waiting_tokens: int
     waiting_by_priority: dict[str, int]
+    waiting_tokens_by_priority: dict[str, int]
     waiting_by_caller: dict[str, int]
     in_flight: int
     granted: int
@@ -200,8 +222,11 @@ class Store(Protocol):
         """Admits, queues or refuses a demand; `lease_id` is the caller's choice and unique."""
         ...
 
-    async def withdraw(self, pool: str, lease_id: str) -> bool:
-        """Takes a waiter out of the queue, without side effect; False if it does not wait (any more)."""
+    async def withdraw(self, pool: str, lease_id: str) -> int | None:
+        """Takes a waiter out of the queue, without side effect; None if it does not wait (any more).
+
+        Otherwise how long, in nanoseconds, the same demand would probably wait from now.
+        """
         ...
 
     async def charge(self, pool: str, lease_id: str, produced: Cost) -> None:
@@ -236,7 +261,7 @@ class Store(Protocol):
         ...
 
     def release(self, pool: str, lease_id: str) -> None:
-        """Ends a lease as released, without waiting until that is done: for where nothing can be awaited."""
+        """Withdraws a waiter, or ends its lease as released: for where nothing can be awaited."""
         ...
 
     def advance(self, pool: str) -> None:

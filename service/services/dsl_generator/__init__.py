@@ -1,0 +1,1 @@
+"""The older import path: everything here is re-exported from `tidegate`."""

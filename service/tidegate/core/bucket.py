@@ -1,0 +1,74 @@
+"""A token bucket with continuous refill, in integers.
+
+Level and capacity are micro-units (a millionth of a request or token), the rate is micro-units per minute, time is
+nanoseconds. The division remainder of each refill is carried, so refilling in many small steps gives exactly what one
+large step gives: any window of length T admits at most capacity + rate × T, and the spacing after a burst is exact.
+"""
+
+from tidegate.core.clock import NS_PER_MINUTE
+
+__all__ = ["TokenBucket"]
+
+
+class TokenBucket:
+    """Holds at most `capacity_micro`, refilled at `rate_micro_per_minute`; starts full unless `level_micro` is given.
+
+    The level may go below zero: a debt, which refills like anything else.
+    """
+
+    __slots__ = ("_at_ns", "_carry", "_level", "capacity_micro", "rate_micro_per_minute")
+
+    def __init__(
+        self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int, level_micro: int | None = None
+    ) -> None:
+        self.rate_micro_per_minute = rate_micro_per_minute
+        self.capacity_micro = capacity_micro
+        self._level = capacity_micro if level_micro is None else level_micro
+        self._carry = 0
+        self._at_ns = now_ns
+
+    def level_micro(self, now_ns: int) -> int:
+        """What is there now. A clock that went back adds nothing."""
+        elapsed = now_ns - self._at_ns
+        if elapsed > 0:
+            self._at_ns = now_ns
+            if self._level < self.capacity_micro:
+                added, self._carry = divmod(elapsed * self.rate_micro_per_minute + self._carry, NS_PER_MINUTE)
+                self._level += added
+                if self._level >= self.capacity_micro:
+                    self._level = self.capacity_micro
+                    self._carry = 0
+        return self._level
+
+    def fits(self, micro: int, now_ns: int) -> bool:
+        """Whether that much is there; more than the capacity fits when the bucket is full."""
+        level = self.level_micro(now_ns)
+        return level >= micro or level >= self.capacity_micro
+
+    def take(self, micro: int) -> None:
+        """Takes that much off the level as of the last look at it; below zero if need be."""
+        self._level -= micro
+
+    def correct(self, micro: int, now_ns: int) -> None:
+        """Takes that much more after all; negative gives back, up to the capacity."""
+        self._level = min(self.level_micro(now_ns) - micro, self.capacity_micro)
+
+    def wait_ns(self, micro: int, now_ns: int) -> int:
+        """How long until that much fits, rounded up to a nanosecond; 0 if it fits now."""
+        missing = min(micro, self.capacity_micro) - self.level_micro(now_ns)
+        if missing <= 0:
+            return 0
+        return -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
+
+    def limit_level(self, micro: int, now_ns: int) -> None:
+        """Lowers the level to that much, if it is higher."""
+        if self.level_micro(now_ns) > micro:
+            self._level = micro
+            self._carry = 0
+
+    def change(self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int) -> None:
+        """Goes on with another rate and capacity. Refills nothing: a larger capacity only leaves more room."""
+        self.level_micro(now_ns)
+        self.rate_micro_per_minute = rate_micro_per_minute
+        self.capacity_micro = capacity_micro
+        self._level = min(self._level, capacity_micro)

@@ -1,0 +1,38 @@
+"""What a failed attempt means: for its lease, and for the metrics."""
+
+from typing import Final
+
+from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost
+from tidegate.core.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.headers import read_limits
+from tidegate.core.store import Outcome
+
+__all__ = ["lease_outcome", "limited_dimension"]
+
+_RAMP_CODE: Final = "ramp_limit_exceeded"
+"""`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
+
+
+def lease_outcome(error: UpstreamError) -> tuple[Outcome, Cost | None]:
+    """How the lease of a failed attempt ends, and what is charged (None: as the outcome says)."""
+    if isinstance(error, UpstreamUnreachable):
+        return (Outcome.ABANDONED if error.may_have_been_accepted else Outcome.RELEASED), None
+    if error.status == 429 or error.error_type == "rate_limit_error":
+        return Outcome.THROTTLED, None
+    if error.status >= 500 or error.status == 200:
+        return Outcome.OVERLOADED, None
+    return Outcome.SETTLED, ONE_REQUEST
+
+
+def limited_dimension(error: UpstreamError) -> str:
+    """Which limit a 429 hit: `acceleration`, the dimension with the least left by the headers, or `unknown`."""
+    if error.error_code == _RAMP_CODE:
+        return "acceleration"
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
+    report = read_limits(headers, wall_seconds=0.0)
+    left = {
+        dimension: each.remaining / each.per_minute
+        for dimension, each in zip(DIMENSIONS, report or (), strict=False)
+        if each is not None and each.remaining is not None
+    }
+    return min(left, key=lambda dimension: left[dimension]) if left else "unknown"

@@ -1,0 +1,162 @@
+"""Admission to a pool: waits until the store grants, and holds the lease until it ends."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from itertools import count
+from types import TracebackType
+from typing import Final, Self
+
+from tidegate.core.cause import Cause
+from tidegate.core.clock import Clock, to_seconds
+from tidegate.core.dimension import Cost
+from tidegate.core.errors import Refusal
+from tidegate.core.events import Admitted, Queued, RefusedCall, Withdrawn
+from tidegate.core.observer import Observer
+from tidegate.core.store import GRANTED, Change, Demand, Granted, Outcome, Refused, Store, Wait
+from tidegate.engine.waiters import Waiters
+
+__all__ = ["Admission", "Lease"]
+
+_MESSAGES: Final = {
+    Cause.QUEUE_FULL: "too many requests wait for {pool} already",
+    Cause.DEADLINE: "the wait for {pool} would be longer than the request may take",
+    Cause.COST_EXCEEDS_CAPACITY: "the request needs more {dimension} than {pool} can ever hold",
+}
+
+
+class Lease:
+    """Reserved quota. Ends exactly once: by `end`, or as abandoned when its `async with` block is left without.
+
+    Attributes:
+        id: unique among all processes.
+        demand: what was asked for.
+        waited_ns: how long admission took; 0 if it came at once.
+    """
+
+    __slots__ = ("_store", "demand", "id", "waited_ns")
+
+    def __init__(self, lease_id: str, demand: Demand, waited_ns: int, store: Store) -> None:
+        self.id = lease_id
+        self.demand = demand
+        self.waited_ns = waited_ns
+        self._store = store
+
+    @property
+    def pool(self) -> str:
+        """Name of the pool."""
+        return self.demand.pool
+
+    async def charge(self, produced: Cost) -> None:
+        """Charges what a stream has produced so far (cumulative)."""
+        await self._store.charge(self.pool, self.id, produced)
+
+    async def end(self, outcome: Outcome, used: Cost | None = None) -> bool:
+        """Ends the lease; False, without effect, if it has ended. `used` None: the estimate is charged, if anything."""
+        return await self._store.end(self.pool, self.id, outcome, used)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.end(Outcome.ABANDONED)
+
+
+class Admission:
+    """Brings demands to a store and waits for its grants; keeps no state of pools itself.
+
+    May be used from several event loops and threads at once. Waiting holds no lock, costs no thread and polls nothing.
+
+    Attributes:
+        store: where the pools live.
+        clock: the time that waits are measured with.
+        observer: who hears of what happens; None: nobody.
+    """
+
+    def __init__(self, store: Store, clock: Clock, observer: Observer | None = None) -> None:
+        self.store = store
+        self.clock = clock
+        self.observer = observer
+        self._prefix = uuid.uuid4().hex[:12]
+        self._numbers = count()
+        self._waiters = Waiters(store.advance, store.release)
+        store.watch(self._on_change)
+
+    async def acquire(self, demand: Demand, on_wait: Callable[[float], None] | None = None) -> Lease:
+        """Waits until the demand is admitted.
+
+        Cancelling the wait takes nothing from the pool. `on_wait` hears the predicted wait in seconds, if there is one.
+
+        Raises:
+            Refusal: the store refused, or the demand's patience ended first; nothing was taken.
+        """
+        lease_id = f"{self._prefix}-{next(self._numbers)}"
+        self._waiters.expect(lease_id)
+        try:
+            result = await self.store.reserve(lease_id, demand)
+            if isinstance(result, Wait):
+                result, waited_ns = await self._wait(lease_id, demand, result.predicted_ns, on_wait)
+            else:
+                waited_ns = 0
+        except BaseException:
+            # Cancelled, or `on_wait` failed: what waits is withdrawn, what was granted meanwhile is given back.
+            self.store.release(demand.pool, lease_id)
+            raise
+        finally:
+            self._waiters.forget(lease_id)
+        if isinstance(result, Refused):
+            raise self._refusal(demand, result)
+        if self.observer is not None:
+            self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
+        return Lease(lease_id, demand, waited_ns, self.store)
+
+    async def _wait(
+        self, lease_id: str, demand: Demand, predicted_ns: int, on_wait: Callable[[float], None] | None
+    ) -> tuple[Granted | Refused, int]:
+        """Waits for the grant. What came of it, and how many nanoseconds that took."""
+        started_ns = self.clock.monotonic_ns()
+        if on_wait is not None:
+            on_wait(to_seconds(predicted_ns))
+        if self.observer is not None:
+            self.observer.event(Queued(demand.pool, demand.caller, demand.cost, predicted_ns))
+        granted = self._waiters.wait(demand.pool, lease_id)
+        self.store.advance(demand.pool)  # sets the timer, now that somebody waits in this loop
+        patience = None if demand.patience_ns is None else to_seconds(demand.patience_ns)
+        try:
+            async with asyncio.timeout(patience):
+                await granted
+        except TimeoutError:
+            left_ns = await self._leave(lease_id, demand, started_ns)
+            if left_ns is not None:
+                return Refused(Cause.DEADLINE, left_ns), self.clock.monotonic_ns() - started_ns
+        if demand.settle_at_once:
+            await self.store.end(demand.pool, lease_id, Outcome.SETTLED)
+        return GRANTED, self.clock.monotonic_ns() - started_ns
+
+    async def _leave(self, lease_id: str, demand: Demand, started_ns: int) -> int | None:
+        """Leaves the queue; how much longer the wait would have been, or None if the grant was faster."""
+        left_ns = await self.store.withdraw(demand.pool, lease_id)
+        if left_ns is not None and self.observer is not None:
+            self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - started_ns))
+        return left_ns
+
+    def _refusal(self, demand: Demand, refused: Refused) -> Refusal:
+        if self.observer is not None:
+            self.observer.event(RefusedCall(demand.pool, demand.caller, refused.cause))
+        after_ns = refused.retry_after_ns
+        return Refusal(
+            refused.cause,
+            _MESSAGES.get(refused.cause, "{pool} admits nothing now").format(
+                pool=f"pool {demand.pool!r}", dimension=str(refused.dimension).replace("_", " ")
+            ),
+            retry_after_seconds=None if after_ns is None else to_seconds(after_ns),
+            dimension=refused.dimension,
+        )
+
+    def _on_change(self, change: Change) -> None:
+        self._waiters.on_change(change)
+        if self.observer is not None:
+            for event in change.events:
+                self.observer.event(event)

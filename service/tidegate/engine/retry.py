@@ -1,0 +1,121 @@
+"""The one retry loop: the first attempt runs plainly, tenacity is entered on failure."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState
+from tenacity.retry import retry_if_exception
+
+from tidegate.core.clock import Clock, to_ns, to_seconds
+from tidegate.core.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.retry import RetryPolicy, retry_reason
+
+__all__ = ["OnRetry", "with_retries"]
+
+T = TypeVar("T")
+
+OnRetry = Callable[[str, int, float, UpstreamError], None]
+"""Hears of each repetition before its wait: reason, number of the attempt that failed, wait in seconds, its error."""
+
+
+async def with_retries(
+    attempt: Callable[[int], Awaitable[T]],
+    policy: RetryPolicy,
+    *,
+    clock: Clock,
+    random: Callable[[], float],
+    deadline_ns: int | None = None,
+    on_retry: OnRetry | None = None,
+) -> T:
+    """Makes an attempt (its number, from 1, is the argument) until one succeeds.
+
+    A request that may have been accepted is repeated once only: it may have been billed. No wait passes `deadline_ns`
+    (on the monotonic clock). Cancellation ends everything, also a wait.
+
+    Raises:
+        UpstreamError: the failure is final: repeating would not help.
+        RetriesExhausted: attempts or time ran out; with the last failure as cause.
+    """
+    started_ns = clock.monotonic_ns()
+    try:
+        return await attempt(1)
+    except UpstreamError as error:
+        if retry_reason(error) is None:
+            raise
+        first = error
+    limits = _Limits(policy, clock, random, started_ns, deadline_ns, on_retry)
+
+    async def again() -> T:
+        # Tenacity's first call stands for the attempt that has failed already.
+        limits.attempts += 1
+        if limits.attempts == 1:
+            raise first
+        return await attempt(limits.attempts)
+
+    retrying = AsyncRetrying(
+        sleep=asyncio.sleep,
+        retry=retry_if_exception(_is_worth_repeating),
+        wait=limits.wait_seconds,
+        stop=limits.are_reached,
+        before_sleep=limits.report,
+        retry_error_callback=limits.give_up,
+    )
+    result: T = await retrying(again)
+    return result
+
+
+class _Limits:
+    """What tenacity asks about one call: how long to wait, and whether to go on."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        clock: Clock,
+        random: Callable[[], float],
+        started_ns: int,
+        deadline_ns: int | None,
+        on_retry: OnRetry | None,
+    ) -> None:
+        self.attempts = 0
+        self._policy = policy
+        self._clock = clock
+        self._random = random
+        self._started_ns = started_ns
+        self._deadline_ns = deadline_ns
+        self._on_retry = on_retry
+        self._uncertain = 0
+
+    def wait_seconds(self, state: RetryCallState) -> float:
+        return self._policy.wait_seconds(self.attempts - 1, self._random(), _failure(state).retry_after_seconds)
+
+    def are_reached(self, state: RetryCallState) -> bool:
+        error = _failure(state)
+        if isinstance(error, UpstreamUnreachable) and error.may_have_been_accepted:
+            self._uncertain += 1
+        if self.attempts >= self._policy.max_attempts or self._uncertain > 1:
+            return True
+        return self._deadline_ns is not None and (
+            self._clock.monotonic_ns() + to_ns(state.upcoming_sleep) > self._deadline_ns
+        )
+
+    def report(self, state: RetryCallState) -> None:
+        if self._on_retry is not None:
+            error = _failure(state)
+            self._on_retry(retry_reason(error) or "", self.attempts, state.upcoming_sleep, error)
+
+    def give_up(self, state: RetryCallState) -> NoReturn:
+        error = _failure(state)
+        elapsed_seconds = to_seconds(self._clock.monotonic_ns() - self._started_ns)
+        raise RetriesExhausted(self.attempts, elapsed_seconds, error) from error
+
+
+def _is_worth_repeating(error: BaseException) -> bool:
+    return isinstance(error, UpstreamError) and retry_reason(error) is not None
+
+
+def _failure(state: RetryCallState) -> UpstreamError:
+    error = state.outcome.exception() if state.outcome else None
+    if not isinstance(error, UpstreamError):  # the predicate above lets nothing else reach here
+        raise TypeError(f"not a failure of the upstream: {error!r}")
+    return error

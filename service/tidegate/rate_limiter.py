@@ -1,0 +1,265 @@
+"""The older public API: one global limiter of requests, a thin layer on the pool `default`."""
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from tidegate.core.caller import DEFAULT_CALLER, Caller
+from tidegate.core.clock import to_ns, to_seconds
+from tidegate.core.dimension import ONE_REQUEST, Dimension
+from tidegate.core.errors import ConfigurationError
+from tidegate.core.events import Frozen, RateChanged
+from tidegate.core.pools import DEFAULT_POOL
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import AdaptiveSettings, Change, Demand, LimitSettings, PoolSettings, RateLimited, Succeeded
+from tidegate.engine.admission import Admission
+from tidegate.engine.clock import SystemClock
+from tidegate.stores.memory import MemoryStore
+
+__all__ = [
+    "RateLimitConfig",
+    "RateLimiter",
+    "get_global_rate_limiter",
+    "set_global_rate_limiter",
+    "set_global_rate_limiter_config",
+]
+
+logger = logging.getLogger("services.dsl_generator.rate_limiter")
+"""The name that programs written for the older module configure."""
+
+_MOST_WAITING: Final = 1_000_000
+_MOST_REQUESTS: Final = 10**9
+_LONGEST_SECONDS: Final = 40 * 86_400
+"""No rate limit lasts longer than a month."""
+_DEMAND: Final = Demand(DEFAULT_POOL, DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
+
+
+def _seconds_from_environment(name: str, otherwise: float) -> float:
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return otherwise
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise ConfigurationError(name, raw, f"a number of seconds, 0 to {_LONGEST_SECONDS:,}")
+    return seconds
+
+
+@dataclass(slots=True)
+class RateLimitConfig:
+    """How the `default` pool limits, adapts and retries.
+
+    Attributes:
+        requests_per_minute: refill rate, above 0.
+        burst_limit: requests that may go at once after a pause; at least 1.
+        base_delay: seconds before the first retry, at least 0; default from `CLAUDE_RATE_LIMIT_DELAY`, else 2.0.
+        max_delay: longest wait between retries in seconds, at least `base_delay`; default from `MAX_RATE_LIMIT_DELAY`,
+            else 30.0.
+        jitter_factor: random share by which a retry's wait is longer or shorter, 0 to 1.
+        learning_rate: share of the rate that a 429 cuts, 0 (no adaptation) to below 1.
+        adaptive_floor: lowest share of `requests_per_minute` that adaptation goes down to, above 0 up to 1.
+        max_attempts: attempts in all, at least 1.
+
+    Raises:
+        ConfigurationError: a value is outside its range.
+    """
+
+    requests_per_minute: float = 20
+    burst_limit: int = 5
+    base_delay: float = field(default_factory=lambda: _seconds_from_environment("CLAUDE_RATE_LIMIT_DELAY", 2.0))
+    max_delay: float = field(default_factory=lambda: _seconds_from_environment("MAX_RATE_LIMIT_DELAY", 30.0))
+    jitter_factor: float = 0.25
+    learning_rate: float = 0.1
+    adaptive_floor: float = 0.1
+    max_attempts: int = 5
+
+    def __post_init__(self) -> None:
+        _require(
+            self,
+            "requests_per_minute",
+            f"a number above 0, at most {_MOST_REQUESTS:,}",
+            lambda n: 0 < n <= _MOST_REQUESTS,
+        )
+        _require(
+            self, "burst_limit", f"a whole number, 1 to {_MOST_REQUESTS:,}", lambda n: n in range(1, _MOST_REQUESTS + 1)
+        )
+        seconds = f"a number of seconds, 0 to {_LONGEST_SECONDS:,}"
+        _require(self, "base_delay", seconds, lambda delay: 0 <= delay <= _LONGEST_SECONDS)
+        _require(self, "max_delay", seconds, lambda delay: 0 <= delay <= _LONGEST_SECONDS)
+        _require(self, "max_delay", f"at least base_delay ({self.base_delay})", lambda delay: delay >= self.base_delay)
+        _require(self, "jitter_factor", "0 to 1", lambda jitter: 0 <= jitter <= 1)
+        _require(self, "learning_rate", "0 to below 1", lambda share: 0 <= share < 1)
+        _require(self, "adaptive_floor", "above 0, up to 1", lambda share: 0 < share <= 1)
+        _require(self, "max_attempts", "a whole number, 1 to 1,000", lambda n: n in range(1, 1_001))
+
+    def pool_settings(self) -> PoolSettings:
+        """The settings of the pool `default`."""
+        return PoolSettings(
+            limits={Dimension.REQUESTS: LimitSettings(self.requests_per_minute, self.burst_limit)},
+            adaptive=AdaptiveSettings(learning_rate=self.learning_rate, floor=self.adaptive_floor),
+            max_waiting=_MOST_WAITING,
+        )
+
+    def retry_policy(self) -> RetryPolicy:
+        """How failed attempts are repeated."""
+        return RetryPolicy(int(self.max_attempts), self.base_delay, self.max_delay, self.jitter_factor)
+
+
+class RateLimiter:
+    """Admits requests at the configured rate; adapts to what the upstream answers.
+
+    Works from several event loops and threads of one process, and across consecutive `asyncio.run()` calls: they share
+    the one limit. Only `acquire_token` needs a running loop.
+
+    Args:
+        config: default: `RateLimitConfig()`.
+        admission: the way into the store that holds the pool; default: one of its own, in memory.
+        store: the store behind `admission`; given with it or not at all.
+    """
+
+    def __init__(
+        self,
+        config: RateLimitConfig | None = None,
+        *,
+        store: MemoryStore | None = None,
+        admission: Admission | None = None,
+    ) -> None:
+        if (store is None) != (admission is None):
+            raise TypeError("store and admission belong together: give both or neither")
+        self._config = replace(config or RateLimitConfig())  # a copy: what its owner changes later does not count
+        clock = admission.clock if admission else SystemClock()
+        self._clock = clock
+        self._store = store or MemoryStore(clock)
+        self.admission = admission or Admission(self._store, clock)
+        self._store.configure_now(DEFAULT_POOL, self._config.pool_settings())
+        self._store.watch(self._log_change)
+
+    @property
+    def config(self) -> RateLimitConfig:
+        """The configuration in effect."""
+        return self._config
+
+    def retry_policy(self) -> RetryPolicy:
+        """How failed attempts are repeated, by the configuration in effect."""
+        return self._config.retry_policy()
+
+    def update_config(self, config: RateLimitConfig) -> None:
+        """Goes on with another configuration: in effect on waiters at once, in their order; refills nothing."""
+        config = replace(config)
+        self._store.configure_now(DEFAULT_POOL, config.pool_settings())
+        self._config = config
+        logger.debug("configured: %s requests/minute, burst %s", config.requests_per_minute, config.burst_limit)
+
+    async def acquire_token(self) -> float:
+        """Waits until one more request may be sent; returns how many seconds that took. Cancelling takes nothing."""
+        return await self._acquire(_DEMAND, None)
+
+    async def acquire_for(
+        self, caller: Caller, patience_ns: int | None, on_wait: Callable[[float], None] | None = None
+    ) -> float:
+        """Like `acquire_token`, on somebody's account; `on_wait` hears the predicted wait in seconds, if there is one.
+
+        Raises:
+            Refusal: the wait would be, or was, longer than `patience_ns`; nothing was taken.
+        """
+        return await self._acquire(_DEMAND._replace(caller=caller, patience_ns=patience_ns), on_wait)
+
+    def record_success(self) -> None:
+        """The upstream answered: a rate that was cut recovers a step."""
+        self._store.learn_now(DEFAULT_POOL, Succeeded())
+
+    def record_rate_limit(self, retry_after: float | None = None) -> None:
+        """The upstream answered 429: cuts the rate a step, and admits nobody for `retry_after` seconds, if given.
+
+        Raises:
+            ConfigurationError: `retry_after` is something else than seconds, 0 to 40 days.
+        """
+        if retry_after is not None and not (_is_number(retry_after) and 0 <= retry_after <= _LONGEST_SECONDS):
+            raise ConfigurationError(
+                "retry_after", retry_after, f"None, or a number of seconds, 0 to {_LONGEST_SECONDS:,}"
+            )
+        self._store.learn_now(DEFAULT_POOL, RateLimited(None if retry_after is None else to_ns(retry_after)))
+
+    def get_stats(self) -> dict[str, Any]:
+        """What the limiter does now: `current_state`, `configuration` and `adaptive_metrics`, as plain values."""
+        (pool,) = self._store.snapshot_now(DEFAULT_POOL)
+        requests = pool.dimensions[0]
+        return {
+            "current_state": {
+                "available_tokens": requests.available,
+                "requests_per_minute": requests.effective_per_minute,
+                "total_requests": pool.granted,
+                "successful_requests": pool.succeeded,
+                "rate_limited_requests": pool.rate_limited,
+                "waiting_requests": pool.waiting,
+                "frozen_seconds": pool.frozen_seconds,
+            },
+            "configuration": asdict(self._config),
+            "adaptive_metrics": {
+                "adaptive_factor": pool.adaptive_factor,
+                "configured_requests_per_minute": requests.configured_per_minute,
+                "learning_rate": self._config.learning_rate,
+                "success_count": pool.succeeded,
+                "rate_limit_count": pool.rate_limited,
+                "binding": requests.binding,
+            },
+        }
+
+    async def _acquire(self, demand: Demand, on_wait: Callable[[float], None] | None) -> float:
+        lease = await self.admission.acquire(demand, on_wait)
+        waited_seconds = to_seconds(lease.waited_ns)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("acquired a token after %.3f s", waited_seconds)
+        return waited_seconds
+
+    def _log_change(self, change: Change) -> None:
+        if change.pool != DEFAULT_POOL or not logger.isEnabledFor(logging.DEBUG):
+            return
+        for event in change.events:
+            if isinstance(event, RateChanged):
+                logger.debug(
+                    "rate changed from %.1f %% to %.1f %%: %s", event.before * 100, event.after * 100, event.reason
+                )
+            elif isinstance(event, Frozen):
+                logger.debug("frozen for %.3f s", to_seconds(event.duration_ns))
+
+
+_global: RateLimiter | None = None
+_global_lock = threading.Lock()
+
+
+def get_global_rate_limiter() -> RateLimiter:
+    """The limiter that all of this process shares; made at the first call."""
+    global _global  # noqa: PLW0603  # the documented older API is a process-wide limiter
+    with _global_lock:
+        if _global is None:
+            _global = RateLimiter()
+        return _global
+
+
+def set_global_rate_limiter(limiter: RateLimiter) -> None:
+    """Makes a limiter the global one: for the service, which has its own store."""
+    global _global  # noqa: PLW0603  # as above
+    with _global_lock:
+        _global = limiter
+
+
+def set_global_rate_limiter_config(config: RateLimitConfig) -> None:
+    """Configures the global limiter, present and future callers alike."""
+    get_global_rate_limiter().update_config(config)
+
+
+def _require(config: RateLimitConfig, name: str, allowed: str, test: Callable[[float], bool]) -> None:
+    value = getattr(config, name)
+    if not _is_number(value) or not test(value):
+        raise ConfigurationError(name, value, allowed)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""Where the state of pools lives: in memory, later shared between replicas."""

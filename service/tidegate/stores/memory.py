@@ -1,0 +1,193 @@
+"""Pools in the memory of one process, shared by all its threads and event loops."""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from tidegate.core.clock import Clock
+from tidegate.core.dimension import Cost
+from tidegate.core.pool import Pool
+from tidegate.core.store import (
+    Change,
+    Demand,
+    Feedback,
+    Granted,
+    Outcome,
+    PoolSettings,
+    PoolSnapshot,
+    Refused,
+    Wait,
+)
+
+__all__ = ["MemoryStore"]
+
+T = TypeVar("T")
+
+_MOST_POOLS: Final = 200
+_OVERFLOW_POOL: Final = "other-models"
+"""Invented model names must not fill the memory: at the bound, a pool that no answer ever came from makes room; if
+there is none, further names share this pool."""
+
+
+class MemoryStore:
+    """Implements `core.store.Store`. Each asynchronous method wraps the synchronous one whose name ends in `_now`.
+
+    A lock guards each step, for microseconds; nobody ever waits for quota while holding it.
+
+    Args:
+        clock: time of all pools.
+        configured: settings by name of pool.
+        otherwise: settings of every other pool.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        configured: Mapping[str, PoolSettings] | None = None,
+        otherwise: PoolSettings | None = None,
+    ) -> None:
+        self._clock = clock
+        self._otherwise = otherwise or PoolSettings()
+        self._lock = threading.Lock()
+        self._listeners: tuple[Callable[[Change], None], ...] = ()
+        self._pools: dict[str, Pool] = {}
+        self._configured: set[str] = set()
+        for name, settings in (configured or {}).items():
+            self.configure_now(name, settings)
+
+    async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
+        """As `Store.reserve`."""
+        return self.reserve_now(lease_id, demand)
+
+    async def withdraw(self, pool: str, lease_id: str) -> int | None:
+        """As `Store.withdraw`."""
+        return self.withdraw_now(pool, lease_id)
+
+    async def charge(self, pool: str, lease_id: str, produced: Cost) -> None:
+        """As `Store.charge`."""
+        self.charge_now(pool, lease_id, produced)
+
+    async def end(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
+        """As `Store.end`."""
+        return self.end_now(pool, lease_id, outcome, used)
+
+    async def freeze(self, pool: str, duration_ns: int) -> None:
+        """As `Store.freeze`."""
+        self.freeze_now(pool, duration_ns)
+
+    async def learn(self, pool: str, feedback: Feedback) -> None:
+        """As `Store.learn`."""
+        self.learn_now(pool, feedback)
+
+    async def configure(self, pool: str, settings: PoolSettings) -> None:
+        """As `Store.configure`."""
+        self.configure_now(pool, settings)
+
+    async def heartbeat(self, pool: str, lease_ids: tuple[str, ...]) -> None:
+        """As `Store.heartbeat`: nothing to do here, leases in this memory live and die with their process."""
+
+    async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """As `Store.snapshot`."""
+        return self.snapshot_now(pool)
+
+    def reserve_now(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
+        """`reserve`, synchronously. The way to an immediate grant is short: it is the hot path."""
+        with self._lock:
+            pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
+            result = pool.reserve(lease_id, demand, self._clock.monotonic_ns())
+            events = pool.drain_events()
+        if events:
+            self._notify(Change(demand.pool, events=events))
+        return result
+
+    def withdraw_now(self, pool: str, lease_id: str) -> int | None:
+        """`withdraw`, synchronously."""
+        return self._step(pool, lambda state, now_ns: state.withdraw(lease_id, now_ns))
+
+    def charge_now(self, pool: str, lease_id: str, produced: Cost) -> None:
+        """`charge`, synchronously."""
+        self._step(pool, lambda state, now_ns: state.charge(lease_id, produced, now_ns))
+
+    def end_now(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
+        """`end`, synchronously."""
+        return self._step(pool, lambda state, now_ns: state.end(lease_id, outcome, used, now_ns))
+
+    def release(self, pool: str, lease_id: str) -> None:
+        """As `Store.release`."""
+
+        def withdraw_or_end(state: Pool, now_ns: int) -> None:
+            if state.withdraw(lease_id, now_ns) is None:
+                state.end(lease_id, Outcome.RELEASED, None, now_ns)
+
+        self._step(pool, withdraw_or_end)
+
+    def freeze_now(self, pool: str, duration_ns: int) -> None:
+        """`freeze`, synchronously."""
+        self._step(pool, lambda state, now_ns: state.freeze(duration_ns, now_ns))
+
+    def learn_now(self, pool: str, feedback: Feedback) -> None:
+        """`learn`, synchronously."""
+        self._step(pool, lambda state, now_ns: state.learn(feedback, now_ns))
+
+    def configure_now(self, pool: str, settings: PoolSettings) -> None:
+        """`configure`, synchronously."""
+        self._configured.add(pool)
+        self._step(pool, lambda state, now_ns: state.configure(settings, now_ns))
+
+    def advance(self, pool: str) -> None:
+        """As `Store.advance`."""
+        self._step(pool, lambda _state, _now_ns: None)
+
+    def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """`snapshot`, synchronously."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            chosen = self._pools.values() if pool is None else filter(None, [self._pools.get(pool)])
+            return tuple(state.snapshot(now_ns) for state in chosen)
+
+    def settings_now(self, pool: str) -> PoolSettings:
+        """The settings that a pool has, or would have."""
+        with self._lock:
+            state = self._pools.get(pool)
+            return state.settings if state else self._otherwise
+
+    def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+        """As `Store.watch`."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            with self._lock:
+                self._listeners = tuple(known for known in self._listeners if known is not listener)
+
+        return stop
+
+    def _step(self, name: str, operation: Callable[[Pool, int], T]) -> T:
+        """Does one thing to a pool, then admits whom it lets in, then tells."""
+        with self._lock:
+            pool = self._pools.get(name) or self._make_pool(name)
+            now_ns = self._clock.monotonic_ns()
+            result = operation(pool, now_ns)
+            granted = pool.advance(now_ns) if pool.has_waiters else ()
+            events = pool.drain_events()
+            next_in_ns = pool.next_in_ns(now_ns)
+        if granted or events or next_in_ns is not None:
+            self._notify(Change(name, granted, events, next_in_ns))
+        return result
+
+    def _make_pool(self, name: str) -> Pool:
+        if len(self._pools) >= _MOST_POOLS and name not in self._configured:
+            idle = (key for key, pool in self._pools.items() if pool.is_unused and key not in self._configured)
+            unused = next(idle, None)
+            if unused is None:
+                name = _OVERFLOW_POOL
+            else:
+                del self._pools[unused]
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = Pool(name, self._otherwise, self._clock.monotonic_ns())
+        return pool
+
+    def _notify(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)
