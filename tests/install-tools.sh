@@ -12,6 +12,7 @@ need() { # program, Debian package, what for
 need curl curl "tries the README's commands"
 need node nodejs "runs the Serverless Workflow SDK beside our models"
 need npm npm "installs the Serverless Workflow SDK"
+need openssl openssl "makes a certificate for the upstream connection's TLS test"
 need promtool prometheus "checks the metrics, and later the rules"
 [ ${#missing[@]} -eq 0 ] && exit
 
@@ -20,7 +21,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   exit 1
 fi
 echo "Installing: ${missing[*]}" >&2
-# RUNLEVEL=1 keeps the package's Prometheus server from being started: only its promtool is wanted.
+# RUNLEVEL=1 asks the package not to start its Prometheus server: only promtool is wanted.
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 # Another installation may be under way on a shared machine: wait for its lock.
 apt=(apt-get -qq -o DPkg::Lock::Timeout=300)

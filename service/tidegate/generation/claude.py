@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import anthropic
 import httpx2
@@ -32,6 +32,9 @@ __all__ = ["ClaudeModel"]
 logger = logging.getLogger("services.dsl_generator.ai_client")
 """The name that programs written for the older module configure."""
 
+
+_TEXT_EVERY_NS: Final = 250_000_000
+"""Each report holds the whole text so far: one for each of its tokens would be quadratic."""
 
 Gate = Callable[[Caller, int | None, Callable[[float], None] | None], Awaitable[float]]
 
@@ -170,13 +173,19 @@ class ClaudeModel:
                     if received.first_token_ns is None:
                         received.first_token_ns = self._clock.monotonic_ns() - started_ns
                     received.text += event.delta.text
-                    call.on_progress(TextReceived(received.text))
+                    self._report_text(call, received.text)
                 elif event.type == "message_delta":
                     received.usage = Usage.from_json(event.usage.model_dump(), received.usage)
                     received.stop_reason = event.delta.stop_reason
         if received.stop_reason is None:
             raise UpstreamUnreachable("the answer ended before it was complete", may_have_been_accepted=True)
         return received
+
+    def _report_text(self, call: "_Call", text: str) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - call.text_reported_ns >= _TEXT_EVERY_NS:
+            call.text_reported_ns = now_ns
+            call.on_progress(TextReceived(text))
 
     async def _learn_failure(self, call: "_Call", error: UpstreamError, sent_ago_ns: int) -> None:
         if retry_reason(error) != "rate_limited" or is_spend_cap(error):
@@ -210,6 +219,7 @@ class _Call:
     on_progress: OnProgress
     pool: str
     queued_seconds: float = 0.0
+    text_reported_ns: int = -_TEXT_EVERY_NS
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """The flow from a prompt to a valid document: full request, one repair, then the simpler request."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from tidegate.core.clock import Clock, to_ns
 from tidegate.core.errors import GenerationError, RetriesExhausted, TidegateError, UpstreamError
@@ -12,7 +13,7 @@ from tidegate.core.usage import Usage
 from tidegate.generation.model import LanguageModel, ModelAnswer, Question
 from tidegate.generation.prompts import repair_message, schema_rules, simple_system_prompt, system_prompt
 from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Validated
-from tidegate.generation.structured import ENVELOPE_SCHEMA, check_schema, wire_schema
+from tidegate.generation.structured import ENVELOPE_SCHEMA, wire_schema
 from tidegate.generation.validate import Checked, check_answer, check_own_schema_answer
 
 __all__ = ["Generator"]
@@ -32,9 +33,13 @@ _NOTHING: Final = Usage()
 
 
 @dataclass(slots=True)
-class _Spent:
-    """What all answers of one generation took together."""
+class _Run:
+    """One generation: what is asked, how answers are checked, and what all of them took together."""
 
+    request: GenerationRequest
+    check: Callable[[str, bool], Checked]
+    deadline_ns: int
+    on_progress: OnProgress
     usage: Usage = _NOTHING
     attempts: int = 0
     queue_seconds: float = 0.0
@@ -84,10 +89,11 @@ class Generator:
             RetriesExhausted: every attempt failed.
             GenerationError: there were answers, but no usable one; with the validator's findings.
         """
-        if request.schema is not None:
-            check_schema(request.schema)
+        timeout_seconds = request.timeout_seconds or self._timeout_seconds
+        deadline_ns = self._clock.monotonic_ns() + to_ns(timeout_seconds)
+        run = _Run(request, _check_of(request.schema), deadline_ns, on_progress)
         try:
-            document = await self._generate(request, on_progress)
+            document = await self._generate(run)
         except GenerationError as error:
             self._report(error.reason)
             raise
@@ -97,32 +103,27 @@ class Generator:
         self._report("repaired" if document.repaired else "ok")
         return document
 
-    async def _generate(self, request: GenerationRequest, on_progress: OnProgress) -> GeneratedWorkflow:
-        timeout_seconds = request.timeout_seconds or self._timeout_seconds
-        deadline_ns = self._clock.monotonic_ns() + to_ns(timeout_seconds)
-        spent = _Spent()
+    async def _generate(self, run: _Run) -> GeneratedWorkflow:
         try:
-            return await self._answered(self._full_question(request, deadline_ns), request, spent, on_progress)
+            return await self._answered(self._full_question(run), run)
         except TidegateError as error:
             reason = _fallback_reason(error)
-            if reason is None or not request.fallback:
+            if reason is None or not run.request.fallback:
                 raise
             first = error
         if self._observer is not None:
             self._observer.event(FallbackUsed(reason))
         try:
-            document = await self._answered(self._simple_question(request, deadline_ns), request, spent, on_progress)
+            document = await self._answered(self._simple_question(run), run)
         except TidegateError as error:
             raise error from first
         document.fallback_used = True
         document.fallback_reason = f"{reason}: {first}"
         return document
 
-    async def _answered(
-        self, question: Question, request: GenerationRequest, spent: _Spent, on_progress: OnProgress
-    ) -> GeneratedWorkflow:
+    async def _answered(self, question: Question, run: _Run) -> GeneratedWorkflow:
         """The document that answers a question, after one repair at most."""
-        answer, checked = await self._asked(question, request, spent, on_progress)
+        answer, checked = await self._asked(question, run)
         repaired = checked.document is None
         if repaired:
             conversation = (
@@ -130,7 +131,7 @@ class Generator:
                 {"role": "assistant", "content": answer.text or "(nothing)"},
                 {"role": "user", "content": repair_message(checked.findings)},
             )
-            answer, checked = await self._asked(replace(question, messages=conversation), request, spent, on_progress)
+            answer, checked = await self._asked(replace(question, messages=conversation), run)
         if checked.document is None:
             raise GenerationError(
                 "invalid",
@@ -139,29 +140,24 @@ class Generator:
             )
         document = GeneratedWorkflow(checked.document)
         document.model = answer.model
-        document.usage = spent.usage
-        document.attempts = spent.attempts
-        document.queue_seconds = spent.queue_seconds
+        document.usage = run.usage
+        document.attempts = run.attempts
+        document.queue_seconds = run.queue_seconds
         document.repaired = repaired
         document.notes = checked.notes
         return document
 
-    async def _asked(
-        self, question: Question, request: GenerationRequest, spent: _Spent, on_progress: OnProgress
-    ) -> tuple[ModelAnswer, Checked]:
-        answer = await self._language_model.ask(question, on_progress)
-        spent.add(answer)
+    async def _asked(self, question: Question, run: _Run) -> tuple[ModelAnswer, Checked]:
+        answer = await self._language_model.ask(question, run.on_progress)
+        run.add(answer)
         if answer.stop_reason in _STOPPED:
             raise GenerationError(*_STOPPED[answer.stop_reason])
-        if request.schema is None:
-            checked = check_answer(answer.text)
-        else:
-            enveloped = question.schema is ENVELOPE_SCHEMA
-            checked = check_own_schema_answer(answer.text, request.schema, enveloped=enveloped)
-        on_progress(Validated(checked.document is not None, checked.findings))
+        checked = run.check(answer.text, question.schema is ENVELOPE_SCHEMA)
+        run.on_progress(Validated(checked.document is not None, checked.findings))
         return answer, checked
 
-    def _full_question(self, request: GenerationRequest, deadline_ns: int) -> Question:
+    def _full_question(self, run: _Run) -> Question:
+        request = run.request
         return Question(
             model=request.model or self._model,
             system=system_prompt() if request.schema is None else schema_rules(request.schema),
@@ -169,20 +165,31 @@ class Generator:
             schema=wire_schema(request.schema),
             max_tokens=_FULL_MAX_TOKENS,
             caller=request.caller,
-            deadline_ns=deadline_ns,
+            deadline_ns=run.deadline_ns,
         )
 
-    def _simple_question(self, request: GenerationRequest, deadline_ns: int) -> Question:
+    def _simple_question(self, run: _Run) -> Question:
+        full = self._full_question(run)
         return replace(
-            self._full_question(request, deadline_ns),
+            full,
             model=self._fallback_model,
-            system=simple_system_prompt() if request.schema is None else schema_rules(request.schema),
+            system=simple_system_prompt() if run.request.schema is None else full.system,
             max_tokens=_SIMPLE_MAX_TOKENS,
         )
 
     def _report(self, outcome: str) -> None:
         if self._observer is not None:
             self._observer.event(WorkflowFinished(outcome))
+
+
+def _check_of(schema: Mapping[str, Any] | None) -> Callable[[str, bool], Checked]:
+    """How answers are checked, as a function of their text and whether that is an envelope."""
+    if schema is None:
+        return lambda text, _enveloped: check_answer(text)
+    from tidegate.generation.own_schema import own_schema_validator  # noqa: PLC0415  # rarely needed, slow to import
+
+    validator = own_schema_validator(schema)
+    return lambda text, enveloped: check_own_schema_answer(text, validator, enveloped=enveloped)
 
 
 def _fallback_reason(error: TidegateError) -> str | None:

@@ -9,9 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tidegate.core.errors import ConfigurationError
-
-__all__ = ["ENVELOPE_SCHEMA", "check_schema", "open_envelope", "wire_schema"]
+__all__ = ["ENVELOPE_SCHEMA", "open_envelope", "wire_schema"]
 
 ENVELOPE_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -25,23 +23,6 @@ ENVELOPE_SCHEMA: Final[dict[str, Any]] = {
 
 _MOST_OPTIONAL: Final = 24
 _MOST_UNIONS: Final = 16
-
-
-def check_schema(schema: Mapping[str, Any]) -> None:
-    """Makes sure that a schema of the caller's is one.
-
-    Raises:
-        ConfigurationError: it is not a valid JSON Schema (draft 2020-12 unless it says otherwise).
-    """
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415  # only needed for callers' own schemas
-    from jsonschema.validators import validator_for  # noqa: PLC0415  # as above
-
-    try:
-        validator_for(schema).check_schema(dict(schema))
-    except SchemaError as error:
-        raise ConfigurationError(
-            f"schema{error.json_path.removeprefix('$')}", error.instance, f"a JSON Schema: {error.message}"
-        ) from None
 
 
 def wire_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -1,12 +1,14 @@
 """From the text of an answer to a document that is valid, or to findings."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.generation.dsl import check_document
 from tidegate.generation.structured import open_envelope
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 __all__ = ["Checked", "check_answer", "check_own_schema_answer"]
 
@@ -30,10 +32,8 @@ def check_answer(text: str) -> Checked:
     return Checked(None if findings else document, tuple(map(str, findings)), notes)
 
 
-def check_own_schema_answer(text: str, schema: Mapping[str, Any], *, enveloped: bool) -> Checked:
+def check_own_schema_answer(text: str, validator: "Validator", *, enveloped: bool) -> Checked:
     """Checks an answer that should be valid under a schema of the caller's."""
-    from jsonschema.validators import validator_for  # noqa: PLC0415  # only needed for callers' own schemas
-
     notes: tuple[str, ...] = ()
     try:
         if enveloped:
@@ -42,7 +42,7 @@ def check_own_schema_answer(text: str, schema: Mapping[str, Any], *, enveloped: 
             document = json.loads(text)
     except ValueError as error:
         return Checked(None, (f"the answer: {error}",))
-    errors = sorted(validator_for(schema)(schema).iter_errors(document), key=lambda error: error.json_path)
+    errors = sorted(validator.iter_errors(document), key=lambda error: error.json_path)
     findings = tuple(f"{error.json_path.removeprefix('$') or 'document'}: {error.message}" for error in errors)
     if not findings and not isinstance(document, dict):
         findings = ("document: must be an object",)

@@ -10,8 +10,12 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 __all__ = [
     "AUTO",
+    "MOST_BURST_SECONDS",
+    "MOST_SECONDS",
+    "MOST_UNITS",
     "Amount",
     "AutoAmount",
+    "AutoBurst",
     "CallerName",
     "Count",
     "Documented",
@@ -21,11 +25,19 @@ __all__ = [
     "Seconds",
     "StoreUrl",
     "Text",
+    "Timeout",
     "UpstreamUrl",
 ]
 
 AUTO: Final = "auto"
 """The value of a limit that is left to what the upstream reports."""
+
+MOST_UNITS: Final = 10**9
+"""Largest rate per minute, count or number of bytes: far above any real one, far below what arithmetic loses."""
+MOST_SECONDS: Final = 40 * 86_400
+"""Longest time limit and wait: no limit of the upstream lasts longer than a month."""
+MOST_BURST_SECONDS: Final = 3_600
+"""Largest bucket, in seconds of its rate: upstream limits are per minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +75,25 @@ def _upstream_url(value: str) -> str:
     return value.rstrip("/")
 
 
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_number)]
-"""A finite number above 0."""
+Amount = Annotated[float, Field(gt=0, le=MOST_UNITS), BeforeValidator(_number)]
+"""A rate per minute or another amount."""
 
 AutoAmount = Annotated[Amount | None, BeforeValidator(_amount_or_auto)]
-"""A finite number above 0; None where `auto` was written."""
+"""An amount; None where `auto` was written."""
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
-"""A finite number of seconds from 0."""
+AutoBurst = Annotated[
+    Annotated[float, Field(gt=0, le=MOST_BURST_SECONDS), BeforeValidator(_number)] | None,
+    BeforeValidator(_amount_or_auto),
+]
+"""How many seconds of its rate a bucket holds; None where `auto` was written."""
 
-Count = Annotated[int, Field(ge=1), BeforeValidator(_number)]
+Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS), BeforeValidator(_number)]
+"""A wait."""
+
+Timeout = Annotated[float, Field(gt=0, le=MOST_SECONDS), BeforeValidator(_number)]
+"""A time limit, in seconds."""
+
+Count = Annotated[int, Field(ge=1, le=MOST_UNITS), BeforeValidator(_number)]
 """A whole number from 1."""
 
 Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_number)]

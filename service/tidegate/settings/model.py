@@ -12,8 +12,12 @@ from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS
 from tidegate.core.store import LimitSettings, PoolSettings
 from tidegate.settings.fields import (
     AUTO,
+    MOST_BURST_SECONDS,
+    MOST_SECONDS,
+    MOST_UNITS,
     Amount,
     AutoAmount,
+    AutoBurst,
     CallerName,
     Count,
     Documented,
@@ -23,6 +27,7 @@ from tidegate.settings.fields import (
     Seconds,
     StoreUrl,
     Text,
+    Timeout,
     UpstreamUrl,
 )
 
@@ -31,8 +36,11 @@ __all__ = ["AUTO", "CallerSettings", "PoolLimits", "Settings"]
 _AUTO_BURST_SECONDS = 10.0
 """Capacity of a bucket, in seconds of its rate, while nobody says: short enough for limits enforced per few seconds."""
 
-_PER_MINUTE = "a number above 0 per minute, or auto"
-_BURST = "a number of seconds above 0, or auto"
+_AMOUNT = f"a number above 0, at most {MOST_UNITS:,}"
+_PER_MINUTE = f"{_AMOUNT}, per minute, or auto"
+_BURST = f"a number of seconds above 0, at most {MOST_BURST_SECONDS:,}, or auto"
+_WAIT = f"a number of seconds, 0 to {MOST_SECONDS:,}"
+_TIMEOUT = f"a number of seconds above 0, at most {MOST_SECONDS:,}"
 _POOL = "what the upstream grants is `auto`; a number caps each Messages pool, never other endpoints"
 
 
@@ -49,7 +57,7 @@ class CallerSettings(_Values):
     key_sha256: Annotated[
         KeyHash, Documented(None, "64 lower-case hex digits, unique", "SHA-256 of the key that the caller presents")
     ]
-    weight: Annotated[Amount, Documented(None, "a number above 0", "share relative to other callers")] = 1.0
+    weight: Annotated[Amount, Documented(None, _AMOUNT, "share relative to other callers")] = 1.0
     priority: Annotated[Priority, Documented(None, ", ".join(Priority), "class of the caller's requests")] = (
         Priority.STANDARD
     )
@@ -64,7 +72,7 @@ class PoolLimits(_Values):
     requests_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "requests")] = None
     input_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "input tokens")] = None
     output_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "output tokens")] = None
-    burst_seconds: Annotated[AutoAmount, Documented(None, _BURST, "how much of its rate a bucket holds")] = None
+    burst_seconds: Annotated[AutoBurst, Documented(None, _BURST, "how much of its rate a bucket holds")] = None
 
     def settings(self) -> PoolSettings:
         """The same for a `Store`. A bucket holds `burst_seconds` of its rate, at least one unit; `auto` is 10 s."""
@@ -134,16 +142,20 @@ class Settings(_Values):
         Text, Documented("TIDEGATE_FALLBACK_MODEL", "a model's id", "Model of the simpler, second request.")
     ] = "claude-haiku-5-5"
     default_timeout_seconds: Annotated[
-        Amount,
+        Timeout,
         Documented(
             "TIDEGATE_DEFAULT_TIMEOUT_SECONDS",
-            "a number of seconds above 0",
+            _TIMEOUT,
             "Time for a call, waiting included, that names none itself.",
         ),
     ] = 600.0
     max_body_bytes: Annotated[
         Count,
-        Documented("TIDEGATE_MAX_BODY_BYTES", "a whole number of bytes, from 1", "Largest request body under `/api`."),
+        Documented(
+            "TIDEGATE_MAX_BODY_BYTES",
+            f"a whole number of bytes, 1 to {MOST_UNITS:,}",
+            "Largest request body under `/api`.",
+        ),
     ] = 1_048_576
     store_url: Annotated[
         StoreUrl,
@@ -153,21 +165,25 @@ class Settings(_Values):
         Seconds,
         Documented(
             "CLAUDE_RATE_LIMIT_DELAY",
-            "a number of seconds from 0, at most MAX_RATE_LIMIT_DELAY",
+            f"{_WAIT}, and at most MAX_RATE_LIMIT_DELAY",
             "Wait before the first retry of a generation, doubled for each further one.",
         ),
     ] = 2.0
     rate_limit_max_delay_seconds: Annotated[
         Seconds,
-        Documented("MAX_RATE_LIMIT_DELAY", "a number of seconds from 0", "Longest wait of our own before a retry."),
+        Documented("MAX_RATE_LIMIT_DELAY", _WAIT, "Longest wait of our own before a retry."),
     ] = 30.0
     requests_per_minute: Annotated[
         Amount,
-        Documented("TIDEGATE_REQUESTS_PER_MINUTE", "a number above 0 per minute", "Rate of the `default` limiter."),
+        Documented("TIDEGATE_REQUESTS_PER_MINUTE", f"{_AMOUNT}, per minute", "Rate of the `default` limiter."),
     ] = 20.0
     burst_limit: Annotated[
         Count,
-        Documented("TIDEGATE_BURST_LIMIT", "a whole number of requests, from 1", "Burst of the `default` limiter."),
+        Documented(
+            "TIDEGATE_BURST_LIMIT",
+            f"a whole number of requests, 1 to {MOST_UNITS:,}",
+            "Burst of the `default` limiter.",
+        ),
     ] = 5
     pool_requests_per_minute: Annotated[
         AutoAmount, Documented("TIDEGATE_POOL_REQUESTS_PER_MINUTE", _PER_MINUTE, f"Request limit: {_POOL}.")
@@ -179,9 +195,12 @@ class Settings(_Values):
         AutoAmount, Documented("TIDEGATE_POOL_OUTPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Output token limit: {_POOL}.")
     ] = None
     pool_burst_seconds: Annotated[
-        AutoAmount,
+        AutoBurst,
         Documented("TIDEGATE_POOL_BURST_SECONDS", _BURST, "How much of its rate a bucket of a Messages pool holds."),
     ] = None
+    revision: Annotated[
+        Text, Documented("TIDEGATE_REVISION", "a commit id", "Commit that was built, for the metric `build_info`.")
+    ] = "unknown"
     pools: Annotated[
         tuple[PoolLimits, ...], Documented(None, "entries with a name and limits", "Limits of single pools.")
     ] = ()

@@ -51,9 +51,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._listeners: tuple[Callable[[Change], None], ...] = ()
         self._pools: dict[str, Pool] = {}
-        self._configured: set[str] = set()
-        for name, settings in (configured or {}).items():
-            self.configure_now(name, settings)
+        self._settings = dict(configured or {})
 
     async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
         """As `Store.reserve`."""
@@ -131,7 +129,7 @@ class MemoryStore:
 
     def configure_now(self, pool: str, settings: PoolSettings) -> None:
         """`configure`, synchronously."""
-        self._configured.add(pool)
+        self._settings[pool] = settings
         self._step(pool, lambda state, now_ns: state.configure(settings, now_ns))
 
     def advance(self, pool: str) -> None:
@@ -148,8 +146,7 @@ class MemoryStore:
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings that a pool has, or would have."""
         with self._lock:
-            state = self._pools.get(pool)
-            return state.settings if state else self._otherwise
+            return self._settings.get(pool, self._otherwise)
 
     def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
         """As `Store.watch`."""
@@ -176,8 +173,8 @@ class MemoryStore:
         return result
 
     def _make_pool(self, name: str) -> Pool:
-        if len(self._pools) >= _MOST_POOLS and name not in self._configured:
-            idle = (key for key, pool in self._pools.items() if pool.is_unused and key not in self._configured)
+        if len(self._pools) >= _MOST_POOLS and name not in self._settings:
+            idle = (key for key, pool in self._pools.items() if pool.is_unused and key not in self._settings)
             unused = next(idle, None)
             if unused is None:
                 name = _OVERFLOW_POOL
@@ -185,7 +182,7 @@ class MemoryStore:
                 del self._pools[unused]
         pool = self._pools.get(name)
         if pool is None:
-            pool = self._pools[name] = Pool(name, self._otherwise, self._clock.monotonic_ns())
+            pool = self._pools[name] = Pool(name, self._settings.get(name, self._otherwise), self._clock.monotonic_ns())
         return pool
 
     def _notify(self, change: Change) -> None:

@@ -1,5 +1,7 @@
 import asyncio
+import json
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -51,11 +53,40 @@ def test_answer_with_usage_and_progress() -> None:
     assert answer.usage.cache_creation_tokens > 512
     assert answer.usage.output_tokens > 50
     assert seen[0] == AttemptStarted(1, "claude-sonnet-5-5")
-    assert seen[-1] == TextReceived(answer.text)
+    assert isinstance(seen[1], TextReceived)
+    assert answer.text.startswith(seen[1].text)
     assert in_flight(claude) == [0, 0]
     assert claude.model.counts == {"attempts": 1, "answers": 1, "retries": 0, "failures": 0}
     (finished,) = recorder.of(AttemptFinished)
     assert (finished.pool, finished.status, finished.usage) == ("sonnet-5-5", "200", answer.usage)
+
+
+class SlowStream(httpx2.AsyncByteStream):
+    """A hundred deltas, one every 100 ms. (`ASGITransport` hands over a whole body only.)"""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": {}}
+        yield sse({"type": "message_start", "message": message})
+        yield sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            yield sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}})
+        yield sse({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}})
+        yield sse({"type": "message_stop"})
+
+
+def sse(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def test_text_so_far_is_told_at_most_four_times_a_second() -> None:
+    seen: list[Progress] = []
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=SlowStream()))
+    answer = ask(SimulatedClaude(transport=transport), seen=seen)
+    texts = [event.text for event in seen if isinstance(event, TextReceived)]
+    assert answer.text == "word " * 100
+    assert texts == ["word " * count for count in range(1, 101, 3)]
 
 
 def test_system_prompt_is_read_from_the_cache_the_second_time() -> None:

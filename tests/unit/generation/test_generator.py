@@ -216,6 +216,13 @@ def test_own_schema_beyond_structured_outputs_travels_in_the_envelope() -> None:
     assert model.questions[0].schema is ENVELOPE_SCHEMA
 
 
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
 @pytest.mark.parametrize("answer", ["nonsense", '["a"]'])
 def test_own_schema_answers_that_are_no_documents(answer: str) -> None:
     schema = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "string"}}]}
@@ -230,3 +237,24 @@ def test_own_schema_that_is_none_is_named_before_anything_is_sent() -> None:
         generate(model, GenerationRequest("x", schema={"type": "object", "properties": {"a": {"type": "strin"}}}))
     assert caught.value.field == "schema.properties.a.type"
     assert model.questions == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"$ref": "#/nowhere"}, r"schema\.\$ref: got '#/nowhere'"),
+        ({"properties": {"a": {"$ref": "http://127.0.0.1:9/schema.json"}}}, r"got 'http://127.0.0.1:9/schema.json'"),
+        (nested(60), "more than 50 levels of nesting"),
+    ],
+)
+def test_own_schema_that_cannot_be_used_is_refused_before_anything_is_sent(
+    schema: dict[str, Any], message: str
+) -> None:
+    model = ScriptedModel()
+    with pytest.raises(ConfigurationError, match=message):
+        generate(model, GenerationRequest("x", schema=schema))
+    assert model.questions == []
+
+
+def test_the_empty_schema_takes_any_object() -> None:
+    assert generate(ScriptedModel(envelope({"any": 1})), GenerationRequest("x", schema={})) == {"any": 1}

@@ -1,0 +1,46 @@
+"""The FastAPI application, and the whole service as one ASGI application."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from tidegate import __version__
+from tidegate.api.bodies import ProblemDocument
+from tidegate.api.dispatcher import Dispatcher
+from tidegate.api.examples import PROBLEM_EXAMPLE
+from tidegate.api.generation import generation_router
+from tidegate.api.health import health_router
+from tidegate.api.problems import handle_errors
+from tidegate.api.services import Services
+from tidegate.api.system import system_router
+
+__all__ = ["create_api", "create_app"]
+
+_PROBLEM: Final = {
+    "model": ProblemDocument,
+    "description": "A problem document (RFC 9457).",
+    "content": {"application/problem+json": {"example": PROBLEM_EXAMPLE}},
+}
+
+
+def create_app(services: Services) -> ASGIApp:
+    """The service: `/v1/…` goes to the gateway, everything else to FastAPI."""
+    return Dispatcher(services, create_api(services))
+
+
+def create_api(services: Services) -> FastAPI:
+    """The FastAPI application; it expects what the dispatcher puts into the scope."""
+    api = FastAPI(
+        title="Tidegate",
+        version=__version__,
+        description="Workflow generation, limits and their state. The Claude API itself is relayed under `/v1`.",
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    handle_errors(api)
+    problems: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM, "5XX": _PROBLEM}
+    api.include_router(generation_router(services), responses=problems)
+    api.include_router(system_router(services), responses=problems)
+    api.include_router(health_router(services))
+    return api

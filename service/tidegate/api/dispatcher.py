@@ -1,0 +1,182 @@
+"""The outer ASGI application: access rules, request ids, and who serves what. Plain ASGI: every request passes it."""
+
+import asyncio
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tidegate.api.meter import CallMeter
+from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
+from tidegate.api.services import Services
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import CAUSES, Cause
+from tidegate.core.errors import Refusal
+from tidegate.core.events import RefusedCall, RequestFinished
+from tidegate.core.header_names import (
+    TIDEGATE_ATTEMPTS,
+    TIDEGATE_CAUSE,
+    TIDEGATE_QUEUE_MS,
+    TIDEGATE_REQUEST_ID,
+    TIDEGATE_UPSTREAM,
+)
+from tidegate.gateway.errors import invalid, refused
+from tidegate.gateway.request import InvalidCall, route_of
+from tidegate.identity.access import AccessRequest, Denial
+
+__all__ = ["Dispatcher"]
+
+_CALLS: Final = ("/api/", "/v1/")
+"""What counts as a call in metrics; probes, scrapes and documentation do not."""
+_DRAINING: Final = Denial(CAUSES[Cause.DRAINING].status, "the service is about to stop", Cause.DRAINING)
+
+
+class Dispatcher:
+    """Sends `/v1/…` to the gateway and everything else, lifespan included, to the API; nothing is mounted.
+
+    Each request gets an id, in `scope["state"]["request_id"]` and in the answer, and is checked by the access rules.
+    """
+
+    def __init__(self, services: Services, api: ASGIApp) -> None:
+        self._services = services
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection, request or lifespan."""
+        if scope["type"] != "http":
+            await self._api(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = self._services.new_request_id()
+        answer = _Answer(self._services, scope["path"], state, send)
+        try:
+            await self._serve(scope, receive, answer)
+        except asyncio.CancelledError:
+            if not self._services.draining:
+                raise
+            # The grace period is over. What has begun breaks off; what has not is told to come back.
+            if not answer.started:
+                await _denial_answer(_DRAINING, scope)(scope, receive, answer.send)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        path: str = scope["path"]
+        denial = self._denial(scope)
+        if denial is None and path.startswith("/v1/"):
+            await self._services.gateway(scope, receive, answer.send)  # reports and limits by itself
+            return
+        served = self._api if denial is None else _denial_answer(denial, scope)
+        started_ns = self._services.clock.monotonic_ns()
+        try:
+            await served(scope, _limited(receive, self._services.settings.max_body_bytes), answer.send)
+        finally:
+            self._report(path, scope["state"], answer, started_ns)
+
+    def _report(self, path: str, state: Mapping[str, Any], answer: "_Answer", started_ns: int) -> None:
+        """Tells the observer how a call ended, and of a refusal that came before a pool was known."""
+        observer = self._services.observer
+        if observer is None:
+            return
+        caller = state.get("caller", DEFAULT_CALLER)
+        if answer.cause is not None and "pool" not in state:
+            observer.event(RefusedCall("", caller, Cause(answer.cause)))
+        if path.startswith(_CALLS):
+            observer.event(
+                RequestFinished(
+                    route=route_of(path) if path.startswith("/v1/") else path,
+                    pool=state.get("pool", ""),
+                    caller=caller,
+                    outcome=answer.outcome(state.get("late_problem")),
+                    duration_ns=self._services.clock.monotonic_ns() - started_ns,
+                )
+            )
+
+    def _denial(self, scope: Scope) -> Denial | None:
+        peer = scope["client"][0] if scope.get("client") else None
+        return self._services.access.check(AccessRequest(scope["path"], Headers(scope=scope), peer))
+
+
+class _Answer:
+    """One answer on its way: adds the headers that every answer carries, and remembers how it went.
+
+    Attributes:
+        cause: why Tidegate refused, if it did.
+        started: whether its status has gone out.
+    """
+
+    def __init__(self, services: Services, path: str, state: Mapping[str, Any], send: Send) -> None:
+        self._services = services
+        self._path = path
+        self._state = state
+        self._send = send
+        self.cause: str | None = None
+        self.started = False
+        self._status = 0
+        self._complete = False
+
+    async def send(self, message: Message) -> None:
+        """Sends a message of the answer."""
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            self._add_headers(headers)
+            self._status = message["status"]
+            self.started = True
+            self.cause = headers.get(TIDEGATE_CAUSE)
+        await self._send(message)
+        self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+    def outcome(self, late_problem: Problem | None) -> str:
+        """A `RequestFinished.outcome`; a problem that came when the status had gone out counts instead of it."""
+        status, refused = self._status, self.cause is not None
+        if late_problem is not None:
+            status, refused = late_problem.status, TIDEGATE_CAUSE in late_problem.headers
+        if not self._complete or status == CLIENT_CLOSED_REQUEST:
+            return "abandoned"
+        if status < 400:
+            return "ok"
+        if refused:
+            return "refused"
+        return "client_error" if status < 500 else "upstream_error"
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        headers.setdefault("date", formatdate(usegmt=True))
+        headers.setdefault(TIDEGATE_REQUEST_ID, self._state["request_id"])
+        if self._services.upstream_kind != "claude":
+            headers.setdefault(TIDEGATE_UPSTREAM, self._services.upstream_kind)
+        # A stream's figures are not known when its head goes out; its last event has them.
+        if self._path.startswith(_CALLS) and not headers.get("content-type", "").startswith("text/event-stream"):
+            meter: CallMeter = self._state.get("meter") or CallMeter(self._services.clock)
+            headers.setdefault(TIDEGATE_QUEUE_MS, str(meter.queued_ms))
+            headers.setdefault(TIDEGATE_ATTEMPTS, str(meter.attempts))
+
+
+def _limited(receive: Receive, most_bytes: int) -> Receive:
+    """Refuses bodies above the limit as they come; FastAPI's own limit answers in plain text."""
+    seen_bytes = 0
+
+    async def counted() -> Message:
+        nonlocal seen_bytes
+        message = await receive()
+        seen_bytes += len(message.get("body", b""))
+        if seen_bytes > most_bytes:
+            raise HTTPException(413, f"the body is longer than the {most_bytes} bytes that are allowed here")
+        return message
+
+    return counted
+
+
+def _denial_answer(denial: Denial, scope: Scope) -> Response:
+    """The denial as the clients of the route understand it."""
+    request_id = scope["state"]["request_id"]
+    if not scope["path"].startswith("/v1/"):
+        return problem_of(AccessDenied(denial)).response(request_id)
+    if denial.cause is None:
+        answer = invalid(InvalidCall(denial.message, status=denial.status), request_id)
+    else:
+        answer = refused(Refusal(denial.cause, denial.message), request_id, Headers(scope=scope))
+    response = Response(answer.body, answer.status)
+    response.raw_headers = list(answer.headers)
+    return response

@@ -1,0 +1,126 @@
+"""Examples that `/docs` shows; tests check that every route under `/api` has them."""
+
+from typing import Any, Final
+
+from pydantic.config import JsonDict
+
+__all__ = [
+    "ANSWER_EXAMPLE",
+    "CLIENT_STATUS_EXAMPLE",
+    "CONFIGURE_EXAMPLES",
+    "GENERATE_EXAMPLES",
+    "PROBLEM_EXAMPLE",
+    "STATUS_EXAMPLE",
+]
+
+_WORKFLOW: Final[JsonDict] = {
+    "document": {"dsl": "1.0.0", "namespace": "default", "name": "order-arrives", "version": "0.1.0"},
+    "do": [{"checkStock": {"call": "http", "with": {"method": "get", "endpoint": "https://example.com/stock"}}}],
+}
+
+ANSWER_EXAMPLE: Final[JsonDict] = {
+    "workflow": _WORKFLOW,
+    "valid": True,
+    "model": "claude-sonnet-5-5",
+    "usage": {
+        "input_tokens": 2150,
+        "output_tokens": 310,
+        "cache_read_tokens": 0,
+        "cache_creation_tokens": 0,
+    },
+    "attempts": 1,
+    "repaired": False,
+    "fallback_used": False,
+    "fallback_reason": None,
+    "queue_seconds": 0.0,
+    "notes": [],
+    "request_id": "req_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",
+}
+
+PROBLEM_EXAMPLE: Final = {
+    "type": "urn:tidegate:problem:validation",
+    "title": "Unprocessable Entity",
+    "status": 422,
+    "detail": "burst_limit: got 0, allowed is a whole number, at least 1",
+    "errors": [{"field": "burst_limit", "given": 0, "allowed": "a whole number, at least 1"}],
+    "request_id": "req_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",
+}
+
+GENERATE_EXAMPLES: Final[dict[str, Any]] = {
+    "document": {
+        "summary": "A workflow",
+        "value": {"prompt": "When an order arrives, check stock, charge the card, then notify the warehouse"},
+    },
+    "yaml with a deadline": {
+        "summary": "YAML, within a minute, by a simpler request if need be",
+        "value": {
+            "prompt": "Every night, back up the database",
+            "format": "yaml",
+            "fallback": True,
+            "timeout_seconds": 60,
+        },
+    },
+    "own schema": {
+        "summary": "A document that meets a schema of one's own",
+        "value": {
+            "prompt": "Three milestones of a house",
+            "schema": {
+                "type": "object",
+                "properties": {"milestones": {"type": "array", "items": {"type": "string"}}},
+                "required": ["milestones"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "progress": {"summary": "Progress as server-sent events", "value": {"prompt": "Ship an order", "stream": True}},
+}
+
+CONFIGURE_EXAMPLES: Final[dict[str, Any]] = {
+    "default limiter": {
+        "summary": "The limiter of the older API",
+        "value": {"requests_per_minute": 15, "burst_limit": 3, "base_delay": 3.0, "max_delay": 45.0},
+    },
+    "a pool": {
+        "summary": "A cap for one model",
+        "value": {"pool": "sonnet-5-5", "requests_per_minute": 60, "input_tokens_per_minute": "auto"},
+    },
+}
+
+STATUS_EXAMPLE: Final[dict[str, Any]] = {
+    "current_state": {
+        "available_tokens": 4.0,
+        "requests_per_minute": 20.0,
+        "total_requests": 1,
+        "successful_requests": 1,
+        "rate_limited_requests": 0,
+        "waiting_requests": 0,
+        "frozen_seconds": 0.0,
+    },
+    "configuration": {"requests_per_minute": 20, "burst_limit": 5, "base_delay": 2.0, "max_delay": 30.0},
+    "adaptive_metrics": {"adaptive_factor": 1.0, "binding": "configured"},
+    "pools": {
+        "sonnet-5-5": {
+            "dimensions": {
+                "requests": {
+                    "configured_per_minute": None,
+                    "upstream_per_minute": 1000.0,
+                    "effective_per_minute": 1000.0,
+                    "available": 166.0,
+                    "capacity": 166.7,
+                    "binding": "upstream",
+                }
+            },
+            "adaptive_factor": 1.0,
+            "frozen_seconds": 0.0,
+            "waiting": 0,
+            "in_flight": 1,
+        }
+    },
+}
+
+CLIENT_STATUS_EXAMPLE: Final[dict[str, Any]] = {
+    "model": "claude-sonnet-5-5",
+    "fallback_model": "claude-haiku-5-5",
+    "configured": True,
+    "retry_policy": {"max_attempts": 5, "base_delay_seconds": 2.0, "max_delay_seconds": 30.0, "jitter_factor": 0.25},
+}

@@ -1,0 +1,89 @@
+"""`POST /api/workflows/generate`."""
+
+from typing import Annotated, Any, Final
+
+import yaml
+from fastapi import APIRouter, Body, Depends, Request
+from fastapi.responses import JSONResponse, Response
+
+from tidegate.api.access import caller_of
+from tidegate.api.bodies import GenerateAnswer, GenerateBody
+from tidegate.api.disconnect import unless_client_leaves
+from tidegate.api.events import EventStream
+from tidegate.api.examples import GENERATE_EXAMPLES
+from tidegate.api.meter import CallMeter
+from tidegate.api.services import Services
+from tidegate.core.caller import Caller
+from tidegate.core.pools import model_pool
+from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
+
+__all__ = ["GENERATE_PATH", "generation_router"]
+
+GENERATE_PATH: Final = "/api/workflows/generate"
+_YAML: Final = "application/yaml"
+
+
+def generation_router(services: Services) -> APIRouter:
+    """The route that generates workflows."""
+    router = APIRouter(tags=["workflows"])
+
+    @router.post(
+        GENERATE_PATH,
+        summary="Generate a workflow document",
+        response_model=GenerateAnswer,
+        responses={200: {"content": {_YAML: {}, "text/event-stream": {}}}},
+    )
+    async def generate(
+        request: Request,
+        body: Annotated[GenerateBody, Body(openapi_examples=GENERATE_EXAMPLES)],
+        caller: Annotated[Caller, Depends(caller_of(services))],
+    ) -> Response:
+        """Turns a prompt into a validated document of the Serverless Workflow DSL 1.0.0.
+
+        With `stream` the answer is a stream of events: `queued`, `attempt`, `text`, `validated`, then `done` with the
+        answer, or `error` with a problem document. When the client leaves, the work stops.
+        """
+        request_id: str = request.state.request_id
+        request.state.pool = model_pool(body.model or services.settings.model)
+        wanted = GenerationRequest(
+            prompt=body.prompt,
+            caller=caller,
+            model=body.model,
+            fallback=body.fallback,
+            schema=body.schema_,
+            timeout_seconds=body.timeout_seconds or services.settings.default_timeout_seconds,
+        )
+        if body.stream:
+
+            async def work(on_progress: OnProgress) -> dict[str, Any]:
+                return _answer(await services.ai_client.generate(wanted, on_progress), body.format, request_id)
+
+            return EventStream(work, request_id)
+        meter = request.state.meter = CallMeter(services.clock)
+        workflow = await unless_client_leaves(request.receive, services.ai_client.generate(wanted, meter.note))
+        if _YAML in request.headers.get("accept", ""):
+            return Response(_as_yaml(workflow), media_type=_YAML)
+        return JSONResponse(_answer(workflow, body.format, request_id))
+
+    return router
+
+
+def _answer(workflow: GeneratedWorkflow, format_: str, request_id: str) -> dict[str, Any]:
+    return {
+        "workflow": _as_yaml(workflow) if format_ == "yaml" else workflow,
+        "valid": True,
+        "model": workflow.model,
+        "usage": workflow.usage._asdict(),
+        "attempts": workflow.attempts,
+        "repaired": workflow.repaired,
+        "fallback_used": workflow.fallback_used,
+        "fallback_reason": workflow.fallback_reason,
+        "queue_seconds": workflow.queue_seconds,
+        "notes": workflow.notes,
+        "request_id": request_id,
+    }
+
+
+def _as_yaml(workflow: GeneratedWorkflow) -> str:
+    # The safe dumper knows dict, but none of its subclasses. Keys keep the order in which people read a workflow.
+    return yaml.safe_dump(dict(workflow), sort_keys=False, allow_unicode=True, width=120)

@@ -1,0 +1,66 @@
+"""Whether the service lives, whether it can admit, and its metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from tidegate import __version__
+from tidegate.api.services import Exposition, Services
+from tidegate.core.errors import Refusal
+
+__all__ = ["health_router", "metrics_app"]
+
+
+def health_router(services: Services) -> APIRouter:
+    """The routes for probes and scrapers."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/healthz", summary="Alive")
+    async def healthz() -> dict[str, Any]:
+        """The process answers."""
+        return {"status": "alive", "version": __version__, "upstream": services.upstream_kind}
+
+    @router.get("/readyz", summary="Able to admit", responses={503: {"description": "Not ready; `reasons` says why."}})
+    async def readyz() -> Response:
+        """Whether requests can be admitted; 503 with the reasons if not."""
+        reasons = await _reasons_against(services)
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    if services.exposition is not None:
+        exposition = services.exposition
+
+        @router.get("/metrics", summary="Metrics", response_class=Response)
+        async def metrics(request: Request) -> Response:
+            """OpenMetrics if the scraper asks for it, Prometheus text otherwise."""
+            return await _metrics_response(exposition, request)
+
+    return router
+
+
+def metrics_app(exposition: Exposition) -> ASGIApp:
+    """An application for an address of its own that has `/metrics` and nothing else."""
+
+    async def metrics(request: Request) -> Response:
+        return await _metrics_response(exposition, request)
+
+    return Starlette(routes=[Route("/metrics", metrics)])
+
+
+async def _metrics_response(exposition: Exposition, request: Request) -> Response:
+    """What a scrape gets. Rendered in a thread: thousands of series would block the loop for milliseconds."""
+    content_type, body = await run_in_threadpool(exposition.render, request.headers.get("accept", ""))
+    return Response(body, headers={"content-type": content_type})
+
+
+async def _reasons_against(services: Services) -> list[str]:
+    reasons = ["the service is about to stop"] if services.draining else []
+    try:
+        await services.store.snapshot()
+    except Refusal as refusal:
+        reasons.append(str(refusal))
+    return reasons

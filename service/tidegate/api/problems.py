@@ -1,0 +1,223 @@
+"""Error answers of `/api`: RFC 9457 problem documents. One function per kind of error, and where each applies."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tidegate.api.disconnect import ClientLeft
+from tidegate.core.cause import CAUSES
+from tidegate.core.errors import (
+    ConfigurationError,
+    GenerationError,
+    Refusal,
+    RetriesExhausted,
+    UpstreamError,
+)
+from tidegate.core.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_ATTEMPTS, TIDEGATE_CAUSE
+from tidegate.core.retry import retry_reason
+from tidegate.identity.access import Denial
+
+__all__ = ["CLIENT_CLOSED_REQUEST", "AccessDenied", "Problem", "handle_errors", "problem_of"]
+
+_MEDIA_TYPE: Final = "application/problem+json"
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Status for a client that has left: nobody receives it, but logs and metrics see it."""
+_TITLES: Final = {529: "Overloaded", CLIENT_CLOSED_REQUEST: "Client Closed Request"}
+_GIVEN_LIMIT: Final = 200
+
+
+class AccessDenied(Exception):
+    """An access rule denies a call that had come as far as its route."""
+
+    def __init__(self, denial: Denial) -> None:
+        self.denial = denial
+        super().__init__(denial.message)
+
+
+class Problem:
+    """One error answer. `kind` is the last part of the document's `type`, stable for programs to go by."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        **members: Any,
+    ) -> None:
+        self.status = status
+        self.headers = dict(headers or {})
+        self._members = {
+            "type": f"urn:tidegate:problem:{kind}",
+            "title": _title(status),
+            "status": status,
+            "detail": detail,
+            **({"errors": list(errors)} if errors else {}),
+            **members,
+        }
+
+    def document(self, request_id: str) -> dict[str, Any]:
+        """The problem document."""
+        return {**self._members, "request_id": request_id}
+
+    def response(self, request_id: str) -> Response:
+        """The whole answer. Its JSON is ASCII, so that no input, however broken, makes it unsendable."""
+        body = json.dumps(self.document(request_id))
+        return Response(body, self.status, self.headers, media_type=_MEDIA_TYPE)
+
+
+def _validation(error: RequestValidationError) -> Problem:
+    faults = error.errors()
+    if faults[0]["type"] == "json_invalid":
+        # FastAPI puts the position of the fault in the place of the field's name.
+        position, reason = faults[0]["loc"][-1], faults[0]["ctx"]["error"]
+        return Problem(400, "json", f"the body is not valid JSON: {reason} at character {position}")
+    return _unprocessable([_field_error(fault) for fault in faults])
+
+
+def _field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
+    path = [str(part) for part in fault["loc"][1:]]
+    if fault["type"] == "extra_forbidden":
+        allowed = "no field of this name; /docs lists them"
+    else:
+        allowed = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    given = None if fault["type"] == "missing" else _given(fault["input"])
+    return {"field": ".".join(path) or "body", "given": given, "allowed": allowed}
+
+
+def _unprocessable(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    first = errors[0]
+    detail = f"{first['field']}: got {first['given']!r}, allowed is {first['allowed']}"
+    return Problem(422, "validation", detail, errors=errors)
+
+
+def _given(value: object) -> object:
+    """The value as JSON can show it: short, and without NaN."""
+    if isinstance(value, bool | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _GIVEN_LIMIT else f"{text[:_GIVEN_LIMIT]}… ({len(text)} characters)"
+
+
+def _out_of_range(error: ConfigurationError) -> Problem:
+    return _unprocessable([{"field": error.field, "given": _given(error.given), "allowed": error.allowed}])
+
+
+def _denied(error: AccessDenied) -> Problem:
+    denial = error.denial
+    if denial.cause is not None:
+        return _refusal(Refusal(denial.cause, denial.message))
+    return Problem(denial.status, "media-type", denial.message, headers={SHOULD_RETRY: "false"})
+
+
+def _refusal(refusal: Refusal) -> Problem:
+    row = CAUSES[refusal.cause]
+    headers = {
+        TIDEGATE_CAUSE: refusal.cause,
+        SHOULD_RETRY: _yes_or_no(row.retryable),
+        **_retry_after(refusal.retry_after_seconds),
+    }
+    members: dict[str, Any] = {} if refusal.dimension is None else {"dimension": refusal.dimension}
+    return Problem(
+        row.status, f"refused:{refusal.cause}", str(refusal), headers=headers, cause=refusal.cause, **members
+    )
+
+
+def _upstream(error: UpstreamError) -> Problem:
+    """The upstream's own status where it is one of an error; 502 where there was no answer, or one that broke off."""
+    status = error.status if 400 <= error.status <= 599 else HTTPStatus.BAD_GATEWAY
+    headers = {
+        SHOULD_RETRY: _yes_or_no(retry_reason(error) is not None),
+        **_retry_after(error.retry_after_seconds),
+    }
+    return Problem(int(status), "upstream", str(error), headers=headers, upstream=_upstream_facts(error))
+
+
+def _exhausted(error: RetriesExhausted) -> Problem:
+    headers = {
+        SHOULD_RETRY: "true",
+        TIDEGATE_ATTEMPTS: str(error.attempts),
+        **_retry_after(error.last.retry_after_seconds),
+    }
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "retries-exhausted",
+        str(error),
+        headers=headers,
+        attempts=error.attempts,
+        elapsed_seconds=round(error.elapsed_seconds, 3),
+        upstream=_upstream_facts(error.last),
+    )
+
+
+def _not_generated(error: GenerationError) -> Problem:
+    kind = f"generation:{error.reason}"
+    return Problem(422, kind, str(error), reason=error.reason, findings=list(error.findings))
+
+
+def _http(error: HTTPException) -> Problem:
+    return Problem(error.status_code, "http", str(error.detail), headers=error.headers)
+
+
+def _client_left(_: ClientLeft) -> Problem:
+    return Problem(CLIENT_CLOSED_REQUEST, "client-left", "the client left before the answer")
+
+
+_PROBLEMS: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] = (
+    (RequestValidationError, _validation),
+    (ConfigurationError, _out_of_range),
+    (AccessDenied, _denied),
+    (Refusal, _refusal),
+    (RetriesExhausted, _exhausted),
+    (UpstreamError, _upstream),
+    (GenerationError, _not_generated),
+    (HTTPException, _http),
+    (ClientLeft, _client_left),
+)
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an error is to a client; one that was not foreseen is a 500 that tells nothing."""
+    for kind, problem in _PROBLEMS:
+        if isinstance(error, kind):
+            return problem(error)
+    return Problem(500, "internal", "an internal error, which the service's log describes")
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Makes every error of the app's routes a problem document."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        return problem_of(error).response(request.state.request_id)
+
+    kinds: list[type[Exception]] = [Exception, *(kind for kind, _ in _PROBLEMS)]
+    for kind in kinds:
+        app.add_exception_handler(kind, answer)
+
+
+def _upstream_facts(error: UpstreamError) -> dict[str, Any]:
+    return {"status": error.status or None, "error_type": error.error_type, "error_code": error.error_code}
+
+
+def _retry_after(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {RETRY_AFTER: str(max(1, math.ceil(seconds)))}
+
+
+def _yes_or_no(value: bool) -> str:  # noqa: FBT001 - the only argument
+    return "true" if value else "false"
+
+
+def _title(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return _TITLES.get(status, "Error")

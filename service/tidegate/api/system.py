@@ -1,0 +1,123 @@
+"""`/api/system/…`: what the limiter and the client do now, and how to change it."""
+
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Depends
+
+from tidegate.api.access import admin_only, caller_or_admin
+from tidegate.api.bodies import ConfigureBody
+from tidegate.api.examples import CLIENT_STATUS_EXAMPLE, CONFIGURE_EXAMPLES, STATUS_EXAMPLE
+from tidegate.api.services import Services
+from tidegate.core.dimension import Dimension
+from tidegate.core.errors import ConfigurationError
+from tidegate.core.pools import DEFAULT_POOL
+from tidegate.core.store import PoolSettings, PoolSnapshot
+from tidegate.settings import AUTO, PoolLimits
+from tidegate.settings.fields import MOST_BURST_SECONDS
+
+__all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "STATUS_PATH", "system_router"]
+
+STATUS_PATH: Final = "/api/system/rate-limiting/status"
+CONFIGURE_PATH: Final = "/api/system/rate-limiting/configure"
+AI_CLIENT_PATH: Final = "/api/system/ai-client/status"
+
+_OF_POOLS: Final = frozenset(PoolLimits.model_fields) - {"name"}
+"""Fields of `ConfigureBody` that limit a pool."""
+_OF_DEFAULT: Final = frozenset(ConfigureBody.model_fields) - {
+    "pool",
+    "input_tokens_per_minute",
+    "output_tokens_per_minute",
+    "burst_seconds",
+}
+"""Fields of `ConfigureBody` that set the `default` limiter: those of `RateLimitConfig`."""
+
+
+def system_router(services: Services) -> APIRouter:
+    """The routes that tell and change the state of the system."""
+    router = APIRouter(tags=["system"])
+
+    async def status() -> dict[str, Any]:
+        pools = await services.store.snapshot()
+        return {**services.rate_limiter.get_stats(), "pools": {pool.pool: _pool_status(pool) for pool in pools}}
+
+    @router.get(
+        STATUS_PATH,
+        summary="State of the limiter and of every pool",
+        dependencies=[Depends(caller_or_admin(services))],
+        responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
+    )
+    async def rate_limiting_status() -> dict[str, Any]:
+        """The `default` limiter as `get_stats()` tells it, and each pool: limits by source, levels, waiters."""
+        return await status()
+
+    @router.post(
+        CONFIGURE_PATH,
+        summary="Change limits",
+        dependencies=[Depends(admin_only(services))],
+        responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
+    )
+    async def configure(body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]) -> dict[str, Any]:
+        """Changes what is given and keeps the rest; answers as the status does.
+
+        In effect at once, on waiters too, who keep their order; no bucket is refilled. A fault changes nothing.
+        """
+        changes = body.model_dump(exclude_unset=True)
+        pool = changes.pop("pool", None) or DEFAULT_POOL
+        if pool == DEFAULT_POOL:
+            _configure_default(services, changes)
+        else:
+            current = services.store.settings_now(pool)
+            await services.store.configure(pool, _changed(current, pool, changes))
+        return await status()
+
+    @router.get(
+        AI_CLIENT_PATH,
+        summary="State of the client that generates workflows",
+        dependencies=[Depends(caller_or_admin(services))],
+        responses={200: {"content": {"application/json": {"example": CLIENT_STATUS_EXAMPLE}}}},
+    )
+    async def ai_client_status() -> dict[str, Any]:
+        """Model, whether a key is configured, retry policy, counters."""
+        return services.ai_client.status()
+
+    return router
+
+
+def _configure_default(services: Services, changes: dict[str, Any]) -> None:
+    _refuse_fields(changes, _OF_DEFAULT, "only together with `pool`")
+    try:
+        config = replace(services.rate_limiter.config, **changes)
+    except ConfigurationError as error:
+        if error.field == "max_delay" and "max_delay" not in changes:
+            # The fault is in what was given: a base delay above the maximum in force.
+            allowed = f"0 to max_delay, which is {services.rate_limiter.config.max_delay}"
+            raise ConfigurationError("base_delay", changes["base_delay"], allowed) from None
+        raise
+    services.rate_limiter.update_config(config)
+
+
+def _changed(current: PoolSettings, pool: str, changes: dict[str, Any]) -> PoolSettings:
+    """The pool's settings with other limits; a bucket keeps its size in seconds unless `burst_seconds` is given."""
+    _refuse_fields(changes, _OF_POOLS, "only for `default`, without `pool`")
+    known: dict[str, float | None] = {
+        f"{dimension}_per_minute": limit.per_minute for dimension, limit in current.limits.items()
+    }
+    sizes = [60 * limit.capacity / limit.per_minute for limit in current.limits.values()]
+    known["burst_seconds"] = min(max(sizes), MOST_BURST_SECONDS) if sizes else None
+    given = {field: None if value == AUTO else value for field, value in changes.items()}
+    limits = PoolLimits.model_validate({"name": pool, **known, **given}).settings().limits
+    return replace(current, limits=limits)
+
+
+def _refuse_fields(changes: dict[str, Any], known: frozenset[str], allowed: str) -> None:
+    for field, value in changes.items():
+        if field not in known:
+            raise ConfigurationError(field, value, allowed)
+
+
+def _pool_status(pool: PoolSnapshot) -> dict[str, Any]:
+    status = asdict(pool)
+    del status["pool"]
+    status["dimensions"] = {Dimension(entry.pop("dimension")): entry for entry in status["dimensions"]}
+    return status

@@ -1,0 +1,126 @@
+"""The commands and their options."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tidegate import __version__
+from tidegate.core.errors import ConfigurationError
+from tidegate.identity.access import AccessRules
+from tidegate.settings import load_settings
+
+__all__ = ["commands"]
+
+commands = typer.Typer(
+    name="tidegate",
+    help="A self-hosted service between a team's programs and the Claude API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Upstream(StrEnum):
+    """What stands behind the service."""
+
+    CLAUDE = "claude"
+    SIMULATOR = "simulator"
+
+
+Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
+
+
+@commands.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: TIDEGATE_HOST.")] = None,
+    port: Port = None,
+    upstream: Annotated[
+        Upstream, typer.Option(help="`simulator`: invented answers, for trying things out.")
+    ] = Upstream.CLAUDE,
+) -> None:
+    """Run the service."""
+    settings = load_settings().settings
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = settings.model_copy(update=given)
+    if upstream is Upstream.CLAUDE and settings.anthropic_api_key is None:
+        raise ConfigurationError("ANTHROPIC_API_KEY", None, "a key of the Claude API; or add --upstream simulator")
+
+    from tidegate.cli.service import run_service  # noqa: PLC0415 - imports everything
+
+    run_service(settings, simulated=upstream is Upstream.SIMULATOR)
+
+
+@commands.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="Configuration file; default: as `serve` would read it.")] = None,
+) -> None:
+    """Validate the configuration; print the effective one, and where each value came from."""
+    loaded = load_settings(file=file)
+    AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
+    for line in loaded.lines():
+        typer.echo(line)
+
+
+@commands.command()
+def simulator(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")] = 8090,
+    requests_per_minute: Annotated[int, typer.Option(min=1, help="Request limit of each model family.")] = 1_000,
+    input_tokens_per_minute: Annotated[int, typer.Option(min=1, help="Input token limit, likewise.")] = 2_000_000,
+    output_tokens_per_minute: Annotated[int, typer.Option(min=1, help="Output token limit, likewise.")] = 400_000,
+    first_token_seconds: Annotated[float, typer.Option(min=0, help="Latency of an answer's beginning.")] = 0.02,
+    per_token_seconds: Annotated[float, typer.Option(min=0, help="Latency of each token.")] = 0.0005,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="A fault in force from the start, such as overloaded or overloaded:probability=0.1,count=3."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Makes ids and probabilistic faults repeat.")] = 0,
+) -> None:
+    """Run the simulated Claude API alone."""
+    from tidegate.cli.servers import run_simulator  # noqa: PLC0415 - imports uvicorn
+    from tidegate.simulator import Latency, PoolLimits, SimulatorOptions  # noqa: PLC0415 - as above
+    from tidegate.simulator.control import fault_from_json  # noqa: PLC0415 - as above
+
+    try:
+        options = SimulatorOptions(
+            limits=PoolLimits(
+                requests_per_minute=requests_per_minute,
+                input_tokens_per_minute=input_tokens_per_minute,
+                output_tokens_per_minute=output_tokens_per_minute,
+            ),
+            limits_by_family={},
+            latency=Latency(first_token_seconds=first_token_seconds, per_token_seconds=per_token_seconds),
+            faults=tuple(fault_from_json(_fault_fields(text)) for text in fault or ()),
+            seed=seed,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    run_simulator(options, host, port)
+
+
+@commands.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _fault_fields(text: str) -> dict[str, Any]:
+    """The fields of a fault that is written as `kind` or `kind:name=value,name=value`."""
+    kind, _, rest = text.partition(":")
+    fields: dict[str, Any] = {"kind": kind}
+    for part in filter(None, rest.split(",")):
+        name, _, value = part.partition("=")
+        fields[name] = _number(value)
+    return fields
+
+
+def _number(text: str) -> float | str:
+    """The number that a text is; the text itself if it is none, for the simulator to refuse by name."""
+    for parse in (int, float):
+        try:
+            return parse(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,100 @@
+"""The composition root: makes the parts of the service and gives each what it works with."""
+
+import contextlib
+import random
+import uuid
+from collections.abc import AsyncIterator
+from typing import Literal
+
+from tidegate import __version__
+from tidegate.ai_client import AIClient
+from tidegate.api.services import Services
+from tidegate.engine.admission import Admission
+from tidegate.engine.clock import SystemClock
+from tidegate.gateway.app import Gateway
+from tidegate.gateway.upstream.transport import HttpTransport
+from tidegate.identity.access import AccessRules
+from tidegate.identity.identify import Identifier
+from tidegate.observe.collector import PoolCollector
+from tidegate.observe.exposition import Exposition, new_registry
+from tidegate.observe.metrics import MetricsObserver
+from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
+from tidegate.settings import Settings
+from tidegate.stores.memory import MemoryStore
+
+__all__ = ["UpstreamKind", "services"]
+
+UpstreamKind = Literal["claude", "simulator"]
+
+_SIMULATOR_KEY = "simulator"
+"""Sent to the simulator, so that a real key never leaves for anything but the real API."""
+
+
+@contextlib.asynccontextmanager
+async def services(settings: Settings, upstream: UpstreamKind) -> AsyncIterator[Services]:
+    """The parts behind the routes, for the running event loop; closes connections in the end.
+
+    The limiter becomes the process's global one.
+    """
+    clock = SystemClock()
+    registry = new_registry(__version__, settings.revision, upstream)
+    observer = MetricsObserver(
+        registry,
+        clock,
+        models=(settings.model, settings.fallback_model),
+        pools=[pool.name for pool in settings.pools],
+        callers=[caller.name for caller in settings.callers],
+    )
+    store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
+    registry.register(PoolCollector(store.snapshot_now, observer))
+    admission = Admission(store, clock, observer)
+    limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
+    set_global_rate_limiter(limiter)
+    secret = settings.anthropic_api_key
+    key = _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
+    ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
+    transport = HttpTransport(settings.upstream_url)
+    identifier = Identifier(settings.callers)
+    gateway = Gateway(
+        admission,
+        transport,
+        identifier,
+        upstream_key=key,
+        upstream_kind=upstream,
+        retry_policy=limiter.retry_policy(),
+        random=random.random,
+        hop_id=uuid.uuid4().hex,
+        default_timeout_seconds=settings.default_timeout_seconds,
+        new_request_id=_new_request_id,
+    )
+    try:
+        yield Services(
+            settings=settings,
+            store=store,
+            rate_limiter=limiter,
+            ai_client=ai_client,
+            identifier=identifier,
+            access=AccessRules.of(settings),
+            gateway=gateway,
+            clock=clock,
+            new_request_id=_new_request_id,
+            exposition=Exposition(registry),
+            observer=observer,
+            upstream_kind=upstream,
+        )
+    finally:
+        await transport.aclose()
+        await ai_client.aclose()
+
+
+def _limiter_config(settings: Settings) -> RateLimitConfig:
+    return RateLimitConfig(
+        requests_per_minute=settings.requests_per_minute,
+        burst_limit=settings.burst_limit,
+        base_delay=settings.rate_limit_base_delay_seconds,
+        max_delay=settings.rate_limit_max_delay_seconds,
+    )
+
+
+def _new_request_id() -> str:
+    return f"tg_{uuid.uuid4().hex}"

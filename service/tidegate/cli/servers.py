@@ -1,0 +1,150 @@
+"""HTTP servers: sockets that say plainly why they cannot be had, and several servers that start and end together."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import Any, Final
+
+import typer
+import uvicorn
+from starlette.types import ASGIApp
+
+from tidegate.core.errors import ConfigurationError
+from tidegate.simulator import SimulatorOptions
+from tidegate.simulator import create_app as create_simulator
+
+__all__ = ["HttpServer", "bind", "on_stop_signal", "run", "run_simulator", "serving", "url_of"]
+
+_KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than load balancers keep idle connections (60 s is common): else they use one that is just being closed."""
+_GRACE_SECONDS: Final = 10
+"""For answers under way when the service stops; below the 30 s that orchestrators wait before they kill."""
+_STARTING_POLL_SECONDS: Final = 0.01
+"""uvicorn has no event for having started."""
+_LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+"""Addresses that mean all of a machine's, and the one of them that is always there."""
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def bind(host: str, port: int, host_setting: str, port_setting: str) -> socket.socket:
+    """A socket bound to an address; the settings are those to blame when it cannot be had.
+
+    Raises:
+        ConfigurationError: the port is in use or may not be used, or the host is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(host_setting, host, f"a host name or address ({error.strerror})") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        allowed = f"a port that is free on {host} ({error.strerror})"
+        raise ConfigurationError(port_setting, port, allowed) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The base URL under which this machine reaches a socket."""
+    host, port = listener.getsockname()[:2]
+    host = _LOOPBACK_OF_ANY.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class HttpServer(uvicorn.Server):
+    """A server on a bound socket that leaves signals to whoever runs it."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, *, lifespan: bool = False) -> None:
+        self._listener = listener
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="on" if lifespan else "off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,  # relayed answers have the upstream's; the dispatcher adds one to the others
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none: uvicorn would raise them again at the end, and the process would not end with 0."""
+        yield
+
+    async def serve_bound(self) -> None:
+        """Serves until `should_exit` is set, and then until answers under way have gone out, or for 10 s."""
+        await self.serve([self._listener])
+
+
+@contextlib.asynccontextmanager
+async def serving(*servers: HttpServer) -> AsyncIterator[None]:
+    """Runs servers while the block does; they are reachable when it begins."""
+    tasks = [asyncio.create_task(server.serve_bound()) for server in servers]
+    try:
+        while not all(server.started for server in servers):
+            for task in tasks:
+                if task.done():
+                    task.result()  # raises why it did not start
+            await asyncio.sleep(_STARTING_POLL_SECONDS)
+        yield
+    finally:
+        for server in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
+
+
+def on_stop_signal(action: Callable[[], None]) -> asyncio.Event:
+    """An event that is set, after `action`, by the first SIGINT or SIGTERM; a second one ends the process at once."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for number in _STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+        action()
+        stopped.set()
+
+    for number in _STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    return stopped
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs the process's main coroutine on the fastest event loop there is, logging warnings to stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        import uvloop  # noqa: PLC0415 - not available on every platform
+    except ImportError:
+        asyncio.run(main)
+        return
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def run_simulator(options: SimulatorOptions, host: str, port: int) -> None:
+    """Runs the simulated Claude API until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    listener = bind(host, port, "--host", "--port")
+
+    async def main() -> None:
+        async with serving(HttpServer(create_simulator(options), listener)):
+            stopped = on_stop_signal(lambda: None)
+            typer.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
+            await stopped.wait()
+
+    run(main())

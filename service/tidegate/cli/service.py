@@ -1,0 +1,89 @@
+"""`tidegate serve`: the service, with its simulated upstream and its own address for metrics where asked for."""
+
+import contextlib
+import json
+import socket
+
+import typer
+
+from tidegate import __version__
+from tidegate.api.app import create_app
+from tidegate.api.health import metrics_app
+from tidegate.api.services import Services
+from tidegate.cli.composition import UpstreamKind, services
+from tidegate.cli.servers import HttpServer, bind, on_stop_signal, run, serving, url_of
+from tidegate.identity.access import AccessRules
+from tidegate.settings import Settings
+from tidegate.simulator import SimulatorOptions
+from tidegate.simulator import create_app as create_simulator
+
+__all__ = ["run_service"]
+
+_EXAMPLE = "When an order arrives, check stock, charge the card, retry twice, then notify the warehouse"
+_SIMULATED = """\
+*** SIMULATED UPSTREAM: every answer is invented by the built-in simulator, none comes from Claude.
+*** Set ANTHROPIC_API_KEY and start without `--upstream simulator` for real ones."""
+
+
+def run_service(settings: Settings, *, simulated: bool) -> None:
+    """Runs the service until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: an address cannot be had, or the service would be open to other machines.
+    """
+    AccessRules.of(settings).check_bind(settings.host)
+    with contextlib.ExitStack() as sockets:
+        main_socket = sockets.enter_context(bind(settings.host, settings.port, "TIDEGATE_HOST", "TIDEGATE_PORT"))
+        metrics_socket = None
+        if settings.metrics_port is not None:
+            host = settings.metrics_host or settings.host
+            metrics_socket = sockets.enter_context(
+                bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
+            )
+        run(_serve(settings, main_socket, metrics_socket, simulated=simulated))
+
+
+async def _serve(
+    settings: Settings, main_socket: socket.socket, metrics_socket: socket.socket | None, *, simulated: bool
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        upstream: UpstreamKind = "claude"
+        if simulated:
+            upstream = "simulator"
+            upstream_socket = bind("127.0.0.1", 0, "the simulator's host", "the simulator's port")
+            await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
+            settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
+        parts = await stack.enter_async_context(services(settings, upstream))
+        servers = []
+        if metrics_socket is not None and parts.exposition is not None:
+            servers.append(HttpServer(metrics_app(parts.exposition), metrics_socket))
+            parts.exposition = None
+        servers.append(HttpServer(create_app(parts), main_socket, lifespan=True))
+        await stack.enter_async_context(serving(*servers))
+
+        def drain() -> None:
+            parts.draining = True
+
+        stopped = on_stop_signal(drain)
+        typer.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
+        await stopped.wait()
+
+
+def _greeting(parts: Services, url: str, metrics_url: str) -> str:
+    """Where things are, and one line to try."""
+    simulated = parts.upstream_kind == "simulator"
+    key = ' -H "x-api-key: $YOUR_KEY"' if parts.settings.callers else ""
+    body = json.dumps({"prompt": _EXAMPLE})
+    lines = [
+        *([_SIMULATED] if simulated else []),
+        f"Tidegate {__version__} is ready",
+        f"  Claude API  {url}  (base_url of any Anthropic SDK)",
+        f"  generation  {url}/api/workflows/generate",
+        f"  status      {url}/api/system/rate-limiting/status",
+        f"  docs        {url}/docs",
+        f"  metrics     {metrics_url}/metrics",
+        f"  upstream    {parts.settings.upstream_url}{'  (simulated)' if simulated else ''}",
+        "try:",
+        f"  curl -s {url}/api/workflows/generate -H 'content-type: application/json'{key} -d '{body}'",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The byte-faithful relay for `/v1/…`."""

@@ -1,0 +1,180 @@
+"""The gateway: an ASGI callable that relays `/v1/…` to the upstream, byte for byte, under the limiter."""
+
+import uuid
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Final, Literal
+
+from tidegate.core.cause import Cause
+from tidegate.core.clock import to_ns
+from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
+from tidegate.core.events import RefusedCall, RequestFinished
+from tidegate.core.header_names import (
+    SHOULD_RETRY,
+    TIDEGATE_ATTEMPTS,
+    TIDEGATE_HOP,
+    TIDEGATE_QUEUE_MS,
+    TIDEGATE_REQUEST_ID,
+    TIDEGATE_UPSTREAM,
+)
+from tidegate.core.retry import RetryPolicy, is_spend_cap
+from tidegate.core.store import Outcome
+from tidegate.core.transport import Headers, Transport
+from tidegate.engine.admission import Admission
+from tidegate.gateway.asgi import ClientGone, Inbound, Message, Receive, Send
+from tidegate.gateway.attempts import Attempts, Reply, Upstream
+from tidegate.gateway.call import Call, timeout_seconds
+from tidegate.gateway.errand import Errand, read_errand
+from tidegate.gateway.errors import LocalAnswer, invalid, refused, unreachable
+from tidegate.gateway.headers import as_text, for_client, for_upstream, listed
+from tidegate.gateway.request import InvalidCall, route_of
+from tidegate.identity.identify import Identifier
+
+__all__ = ["Gateway"]
+
+_SIMULATOR_KEY: Final = "simulator"
+"""What the simulator is sent as key, which it does not check, when no real one is configured."""
+
+
+class Gateway:
+    """Relays HTTP calls whose path starts with `/v1/`. Belongs to one event loop.
+
+    Args:
+        admission: to the pools; its observer hears of every call and attempt.
+        transport: to the upstream.
+        identifier: names the caller of a request.
+        upstream_key: the service's own API key, sent in place of the client's.
+        upstream_kind: what the upstream is; a simulator needs no key, and every answer says that it is simulated.
+        retry_policy: how often and after how long failures other than 429 are repeated.
+        random: random numbers from 0 to 1, for jitter.
+        hop_id: this process's id in the header that shows loops; unique, without commas.
+        default_timeout_seconds: how long a call may take whose client does not say; > 0.
+        hold_seconds: how long the head of a stream is held after `message_start`; at least 0.
+        new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
+
+    Raises:
+        ConfigurationError: there is no key for a real upstream.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        transport: Transport,
+        identifier: Identifier,
+        *,
+        upstream_key: str | None,
+        upstream_kind: Literal["claude", "simulator"],
+        retry_policy: RetryPolicy,
+        random: Callable[[], float],
+        hop_id: str,
+        default_timeout_seconds: float = 600.0,
+        hold_seconds: float = 0.25,
+        new_request_id: Callable[[], str] = lambda: f"tg_{uuid.uuid4().hex}",
+    ) -> None:
+        if upstream_key is None and upstream_kind == "claude":
+            raise ConfigurationError("upstream_key", None, "the API key of the service")
+        self._upstream = Upstream(admission, transport, retry_policy, random, hold_seconds)
+        self._clock = admission.clock
+        self._observer = admission.observer
+        self._identifier = identifier
+        self._key = (upstream_key or _SIMULATOR_KEY).encode()
+        self._hop_id = hop_id
+        self._default_timeout_seconds = default_timeout_seconds
+        self._new_request_id = new_request_id
+        self._marks = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serves one HTTP call; an answer that breaks upstream breaks for the client at the same byte."""
+        now_ns = self._clock.monotonic_ns()
+        call = Call(
+            scope.get("state", {}).get("request_id") or self._new_request_id(),
+            route_of(scope["path"]),
+            as_text(scope["headers"]),
+            started_ns=now_ns,
+            deadline_ns=now_ns + to_ns(self._default_timeout_seconds),
+        )
+        outcome = "abandoned"
+        try:
+            async with Inbound(receive) as inbound:
+                outcome = await self._serve(call, scope, inbound, send)
+        except ClientGone:
+            pass  # nobody is left to answer
+        finally:
+            if self._observer is not None:
+                duration_ns = self._clock.monotonic_ns() - call.started_ns
+                self._observer.event(RequestFinished(call.route, call.pool, call.caller, outcome, duration_ns))
+
+    async def _serve(self, call: Call, scope: Message, inbound: Inbound, send: Send) -> str:
+        """Answers a call; returns its outcome, as in `RequestFinished`."""
+        try:
+            attempts = Attempts(self._upstream, call, await self._prepare(call, scope, inbound))
+            reply = await attempts.reply()
+        except Refusal as refusal:
+            if not call.pool and self._observer is not None:  # later refusals are reported by the admission
+                self._observer.event(RefusedCall("", call.caller, refusal.cause))
+            await self._answer_locally(call, refused(refusal, call.request_id, call.headers), send)
+            return "refused"
+        except InvalidCall as error:
+            await self._answer_locally(call, invalid(error, call.request_id), send)
+            return "client_error"
+        except UpstreamUnreachable as error:
+            out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
+            await self._answer_locally(call, unreachable(error, call.request_id, out_of_time=out_of_time), send)
+            return "upstream_error"
+        except UpstreamError as error:
+            await self._relay_error(call, error, send)
+            return "client_error" if 400 <= error.status < 500 and error.status != 429 else "upstream_error"
+        return await self._relay(call, attempts, reply, send)
+
+    async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
+        hops = listed(scope["headers"], TIDEGATE_HOP.encode())
+        if self._hop_id in hops:
+            raise Refusal(Cause.LOOP, "the call has come back round: the upstream URL leads to this service itself")
+        call.caller = self._identifier.identify(call.headers)
+        patience_seconds = timeout_seconds(call.headers, self._default_timeout_seconds)
+        call.deadline_ns = call.started_ns + to_ns(patience_seconds)
+        headers = for_upstream(
+            scope["headers"], api_key=self._key, hops=", ".join([*hops, self._hop_id]).encode("latin-1")
+        )
+        errand = await read_errand(scope, inbound, call.route, headers, patience_seconds=patience_seconds)
+        call.pool = errand.pool
+        return errand
+
+    async def _relay(self, call: Call, attempts: Attempts, reply: Reply, send: Send) -> str:
+        outcome, succeeded = Outcome.ABANDONED, False
+        response = reply.answer.response
+        try:
+            await send(self._start(call, response.status, for_client(response.headers)))
+            async with aclosing(reply.answer.chunks()) as chunks:
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            outcome, succeeded = Outcome.SETTLED, reply.answer.reader.error is None
+            await send({"type": "http.response.body", "body": b""})
+        except TidegateError:
+            outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
+        finally:
+            await attempts.settle(reply, outcome, succeeded=succeeded)
+        return "ok" if succeeded else "upstream_error"
+
+    async def _relay_error(self, call: Call, error: UpstreamError, send: Send) -> None:
+        headers = for_client(error.headers)
+        if is_spend_cap(error):
+            should_retry = SHOULD_RETRY.encode()
+            headers = [field for field in headers if field[0] != should_retry] + [(should_retry, b"false")]
+        await send(self._start(call, error.status, headers))
+        await send({"type": "http.response.body", "body": error.body})
+
+    async def _answer_locally(self, call: Call, answer: LocalAnswer, send: Send) -> None:
+        await send(self._start(call, answer.status, answer.headers))
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _start(self, call: Call, status: int, headers: Headers) -> Message:
+        own = [
+            (TIDEGATE_REQUEST_ID.encode(), call.request_id.encode()),
+            (TIDEGATE_QUEUE_MS.encode(), b"%d" % call.queued_ms),
+            (TIDEGATE_ATTEMPTS.encode(), b"%d" % call.attempts),
+            *self._marks,
+        ]
+        replaced = {name for name, _ in own}  # the upstream may be another Tidegate
+        passed = [field for field in headers if field[0] not in replaced]
+        return {"type": "http.response.start", "status": status, "headers": passed + own}

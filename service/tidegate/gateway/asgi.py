@@ -1,0 +1,97 @@
+"""The client's side of a call: ASGI types, the request's body, and noticing that the client has left."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Self
+
+from tidegate.gateway.request import InvalidCall
+
+__all__ = ["ClientGone", "Inbound", "Message", "Receive", "Send", "too_large"]
+
+Message = MutableMapping[str, Any]
+"""An ASGI scope or event."""
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it had its answer."""
+
+
+class Inbound:
+    """Reads a request's body, and from `watch` on cancels the block it guards as soon as the client leaves.
+
+    Used as `async with Inbound(receive) as inbound:`; the block is left with `ClientGone` when the client is gone. The
+    body must be read before `watch`, because both listen to the same events.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._guarded: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
+
+    async def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it comes; watches when it is complete.
+
+        Raises:
+            InvalidCall: 413, the body is longer than `most_bytes`.
+            ClientGone: the client left before the end.
+        """
+        seen_bytes = 0
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            seen_bytes += len(chunk)
+            if seen_bytes > most_bytes:
+                raise too_large(most_bytes)
+            more = message.get("more_body", False)
+            if chunk:
+                yield chunk
+        self.watch()
+
+    async def read(self, most_bytes: int) -> bytes:
+        """The whole body; raises as `chunks`."""
+        return b"".join([chunk async for chunk in self.chunks(most_bytes)])
+
+    def watch(self) -> None:
+        """Listens for the client's leaving."""
+        self._watcher = asyncio.create_task(self._cancel_when_gone())
+
+    async def __aenter__(self) -> Self:
+        self._guarded = asyncio.current_task()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        # The same bookkeeping as in `asyncio.timeout`: only our own cancellation becomes another exception.
+        if (
+            self._gone
+            and self._guarded is not None
+            and self._guarded.uncancel() == 0
+            and kind is asyncio.CancelledError
+        ):
+            raise ClientGone from error
+
+    async def _cancel_when_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._guarded is not None:
+            self._guarded.cancel()
+
+
+def too_large(most_bytes: int) -> InvalidCall:
+    """The error for a body above the limit."""
+    return InvalidCall(
+        f"the body is longer than the {most_bytes} bytes that are allowed here",
+        status=413,
+        error_type="request_too_large",
+    )

@@ -1,0 +1,219 @@
+"""Attempts at the upstream, until one gives an answer that can be relayed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate.core.clock import to_ns
+from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.events import AttemptFinished, RetryScheduled, UpstreamRateLimited
+from tidegate.core.failure import lease_outcome, limited_dimension
+from tidegate.core.headers import read_limits
+from tidegate.core.retry import RetryPolicy, retry_reason
+from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
+from tidegate.core.transport import Headers, Transport
+from tidegate.core.usage import Usage
+from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.retry import with_retries
+from tidegate.gateway.call import Call
+from tidegate.gateway.errand import Errand
+from tidegate.gateway.headers import limit_headers
+from tidegate.gateway.opened import OpenedAnswer, open_answer
+
+__all__ = ["Attempts", "Reply", "Upstream"]
+
+_LEAST_PAUSE_SECONDS: Final = 0.1
+"""A pool pauses at least this long after a 429, whatever the upstream and the policy say: never a busy loop."""
+
+_MOST_THROTTLED_IN_FRONT: Final = 3
+"""A call that is refused again and again, because of its own size perhaps, must not keep all others waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The way to the upstream that all calls share.
+
+    Attributes:
+        admission: to the pools.
+        transport: sends requests; repeats nothing.
+        retry_policy: how often and after how long failures other than 429 are repeated.
+        random: random numbers from 0 to 1.
+        hold_seconds: how long the head of a stream is held after `message_start`, so that an error can be hidden.
+    """
+
+    admission: Admission
+    transport: Transport
+    retry_policy: RetryPolicy
+    random: Callable[[], float]
+    hold_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that will be relayed, with the lease it draws on; must be settled by `Attempts.settle`."""
+
+    answer: OpenedAnswer
+    lease: Lease
+    started_ns: int
+
+
+class Attempts:
+    """The attempts of one call: under the limiter, and repeated as long as nothing of an answer has been handed on.
+
+    A 429 costs no attempt: the pool is frozen for as long as the upstream asks, and the call waits at the front of its
+    queue for as long as its client does. Other failures are repeated as the policy says.
+    """
+
+    def __init__(self, upstream: Upstream, call: Call, errand: Errand) -> None:
+        self._upstream = upstream
+        self._admission = upstream.admission
+        self._clock = upstream.admission.clock
+        self._call = call
+        self._errand = errand
+        self._throttled = 0
+        self._last: UpstreamError | None = None
+
+    async def reply(self) -> Reply:
+        """The answer to relay.
+
+        Raises:
+            Refusal: Tidegate refused before anything was sent.
+            UpstreamError: the last failure, when the call cannot be repeated, or not any more.
+        """
+        try:
+            if not self._errand.replayable:
+                return await self._attempt(1)
+            return await with_retries(
+                self._attempt,
+                self._upstream.retry_policy,
+                clock=self._clock,
+                random=self._upstream.random,
+                deadline_ns=self._call.deadline_ns,
+                on_retry=lambda reason, _number, wait_seconds, _error: self._report_retry(reason, to_ns(wait_seconds)),
+            )
+        except RetriesExhausted as exhausted:
+            raise exhausted.last from None
+        except Refusal as refusal:
+            # What the upstream said last tells more than that the limiter would not wait for it any longer.
+            if self._last is not None:
+                raise self._last from refusal
+            raise
+
+    async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
+        """Closes a reply, charges what its answer says was used (the estimate, if it says nothing), and learns."""
+        usage = reply.answer.reader.usage
+        try:
+            await reply.lease.end(outcome, None if usage is None else usage.cost())
+        finally:
+            await reply.answer.aclose()
+        first_ns = reply.answer.first_token_ns
+        self._report_attempt(
+            str(reply.answer.response.status),
+            reply.started_ns,
+            first_token_ns=None if first_ns is None else first_ns - reply.started_ns,
+            usage=usage,
+        )
+        if succeeded:
+            await self._admission.store.learn(self._call.pool, Succeeded())
+
+    async def _attempt(self, number: int) -> Reply:
+        """One attempt, in which 429s are waited out; from the second on it goes ahead of the queue."""
+        while True:
+            repeated = number > 1 or self._throttled > 0
+            lease = await self._acquire(front=repeated and self._throttled <= _MOST_THROTTLED_IN_FRONT)
+            try:
+                return await self._send(lease)
+            except UpstreamError as error:
+                self._last = error
+                if retry_reason(error) != "rate_limited" or not self._errand.replayable:
+                    raise
+
+    async def _acquire(self, *, front: bool) -> Lease:
+        call, asked_ns = self._call, self._clock.monotonic_ns()
+        patience_ns = max(0, call.deadline_ns - asked_ns)
+        try:
+            return await self._admission.acquire(
+                Demand(call.pool, call.caller, self._errand.cost, patience_ns=patience_ns, front=front)
+            )
+        finally:
+            call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also when it was in vain
+
+    async def _send(self, lease: Lease) -> Reply:
+        """Sends the request once; the lease has ended unless an answer is returned."""
+        self._call.attempts += 1
+        started_ns = self._clock.monotonic_ns()
+        try:
+            answer = await self._answer()
+        except UpstreamError as error:
+            await lease.end(*lease_outcome(error))
+            self._report_attempt(str(error.status) if error.status else "error", started_ns)
+            await self._learn_limits(error.headers)
+            if retry_reason(error) == "rate_limited":
+                await self._learn_throttling(error, self._clock.monotonic_ns() - started_ns)
+            raise
+        except BaseException:
+            await lease.end(Outcome.ABANDONED)
+            self._report_attempt("error", started_ns)
+            raise
+        try:
+            await self._learn_limits(answer.response.headers)
+        except BaseException:
+            await lease.end(Outcome.ABANDONED)
+            await answer.aclose()
+            raise
+        return Reply(answer, lease, started_ns)
+
+    async def _answer(self) -> OpenedAnswer:
+        left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
+        try:
+            async with asyncio.timeout(left_seconds):
+                response = await self._upstream.transport.send(self._errand.request)
+                return await open_answer(
+                    response, self._call.route, hold_seconds=self._upstream.hold_seconds, clock=self._clock
+                )
+        except TimeoutError:
+            raise UpstreamUnreachable(
+                f"no answer from the upstream within the {left_seconds:.1f} s that were left for it",
+                may_have_been_accepted=True,
+            ) from None
+
+    async def _learn_limits(self, headers: Headers) -> None:
+        report = read_limits(limit_headers(headers), self._clock.wall_seconds())
+        if report is not None:
+            await self._admission.store.learn(self._call.pool, report)
+
+    async def _learn_throttling(self, error: UpstreamError, sent_ago_ns: int) -> None:
+        """Freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
+        asked_seconds = error.retry_after_seconds
+        own_seconds = self._upstream.retry_policy.wait_seconds(self._throttled, self._upstream.random())
+        pause_ns = to_ns(max(asked_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
+        self._throttled += 1
+        await self._admission.store.learn(self._call.pool, RateLimited(pause_ns, sent_ago_ns))
+        observer = self._admission.observer
+        if observer is not None:
+            asked_ns = None if asked_seconds is None else to_ns(asked_seconds)
+            observer.event(UpstreamRateLimited(self._call.pool, limited_dimension(error), asked_ns))
+        if self._errand.replayable:
+            self._report_retry("rate_limited", pause_ns)
+
+    def _report_retry(self, reason: str, wait_ns: int) -> None:
+        if self._admission.observer is not None:
+            event = RetryScheduled(self._call.pool, reason, self._call.attempts, wait_ns)
+            self._admission.observer.event(event)
+
+    def _report_attempt(
+        self, status: str, started_ns: int, *, first_token_ns: int | None = None, usage: Usage | None = None
+    ) -> None:
+        if self._admission.observer is not None:
+            self._admission.observer.event(
+                AttemptFinished(
+                    self._call.pool,
+                    self._errand.model,
+                    self._call.caller,
+                    status,
+                    self._clock.monotonic_ns() - started_ns,
+                    first_token_ns,
+                    usage,
+                )
+            )

@@ -1,0 +1,75 @@
+"""One call of a client, from its arrival to the end of its answer."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate.core.caller import DEFAULT_CALLER, Caller
+from tidegate.core.clock import NS_PER_SECOND, to_seconds
+from tidegate.core.header_names import STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
+from tidegate.gateway.request import InvalidCall
+
+__all__ = ["Call", "timeout_seconds"]
+
+_LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
+
+
+@dataclass(slots=True)
+class Call:
+    """What is known of a call so far; instants are on the monotonic clock.
+
+    Attributes:
+        request_id: our name for it.
+        route: one of a closed set; see `route_of`.
+        headers: the client's header fields as text.
+        started_ns: when it arrived.
+        deadline_ns: when the client stops waiting, as far as we know.
+        caller: who calls; the default caller until it is identified.
+        pool: the pool it draws on; empty until it is priced.
+        attempts: attempts at the upstream so far.
+        queued_ns: time spent waiting for quota so far.
+    """
+
+    request_id: str
+    route: str
+    headers: Mapping[str, str]
+    started_ns: int
+    deadline_ns: int
+    caller: Caller = DEFAULT_CALLER
+    pool: str = ""
+    attempts: int = 0
+    queued_ns: int = 0
+
+    def left_seconds(self, now_ns: int) -> float:
+        """How much longer the client waits; never negative."""
+        return to_seconds(max(0, self.deadline_ns - now_ns))
+
+    @property
+    def queued_ms(self) -> int:
+        """Time spent waiting for quota, in whole milliseconds."""
+        return self.queued_ns * 1_000 // NS_PER_SECOND
+
+
+def timeout_seconds(headers: Mapping[str, str], default_seconds: float) -> float:
+    """How long the client waits: by our header, else by what an Anthropic SDK says of itself, else the default.
+
+    Raises:
+        InvalidCall: our header holds something else than a number of seconds above 0.
+    """
+    own = headers.get(TIDEGATE_TIMEOUT_SECONDS)
+    if own is not None:
+        seconds = _seconds(own)
+        if seconds is None:
+            allowed = f"a number of seconds above 0, at most {_LONGEST_TIMEOUT_SECONDS:g}"
+            raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {own[:80]!r}, allowed is {allowed}")
+        return seconds
+    return _seconds(headers.get(STAINLESS_TIMEOUT, "")) or default_seconds
+
+
+def _seconds(raw: str) -> float | None:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and 0 < seconds <= _LONGEST_TIMEOUT_SECONDS else None

@@ -1,0 +1,79 @@
+"""From a client's request to what is sent upstream, and at which price."""
+
+import asyncio
+from dataclasses import dataclass
+
+from tidegate.core.dimension import ONE_REQUEST, Cost
+from tidegate.core.pools import endpoint_pool, model_pool
+from tidegate.core.price import estimate_messages_cost
+from tidegate.core.transport import Headers, TransportRequest
+from tidegate.gateway.asgi import Inbound, Message, too_large
+from tidegate.gateway.request import MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
+
+__all__ = ["Errand", "read_errand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a call wants from the upstream.
+
+    Attributes:
+        request: ready to send.
+        pool: the pool that it draws on.
+        cost: its price.
+        model: the model that it names; empty for calls without one.
+        replayable: whether it may be sent again after a failure.
+    """
+
+    request: TransportRequest
+    pool: str
+    cost: Cost = ONE_REQUEST
+    model: str = ""
+    replayable: bool = False
+
+
+async def read_errand(
+    scope: Message, inbound: Inbound, route: str, upstream_headers: Headers, *, patience_seconds: float
+) -> Errand:
+    """Reads a request; a Messages body whole, so that it can be priced and sent again, any other as it is sent on.
+
+    Raises:
+        InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
+        ClientGone: the client left before the end of a body that is read whole.
+    """
+    method = scope["method"].encode()
+    target = scope.get("raw_path") or scope["path"].encode()
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    most_bytes = most_body_bytes(route)
+    length = _content_length(scope["headers"])
+    if length is not None and length > most_bytes:
+        raise too_large(most_bytes)
+
+    if route == MESSAGES_ROUTE and method == b"POST":
+        try:
+            async with asyncio.timeout(patience_seconds):
+                body = await inbound.read(most_bytes)
+        except TimeoutError:
+            text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
+            raise InvalidCall(text, status=408, error_type="timeout_error") from None
+        message = read_message(body)
+        return Errand(
+            TransportRequest(method, target, upstream_headers, body),
+            model_pool(message.model),
+            estimate_messages_cost(len(body), message.max_tokens),
+            message.model,
+            replayable=True,
+        )
+    if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        inbound.watch()
+        return Errand(TransportRequest(method, target, upstream_headers), endpoint_pool(scope["path"]))
+    return Errand(
+        TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
+        endpoint_pool(scope["path"]),
+    )
+
+
+def _content_length(headers: Headers) -> int | None:
+    """The body's length as the server has checked it; None when it comes in chunks, or not at all."""
+    return next((int(value) for name, value in headers if name == b"content-length"), None)

@@ -1,0 +1,31 @@
+"""Error answers of the upstream, as errors."""
+
+from typing import Any
+
+from tidegate.core.errors import UpstreamError
+from tidegate.core.headers import read_retry_after_seconds
+from tidegate.core.transport import Headers
+from tidegate.gateway.headers import limit_headers
+from tidegate.gateway.json_object import json_object
+
+__all__ = ["upstream_error"]
+
+
+def upstream_error(status: int, headers: Headers, body: bytes, wall_seconds: float) -> UpstreamError:
+    """The error that an answer with an error status stands for; its body may be anything, for example HTML."""
+    error = json_object(body).get("error")
+    fields: dict[str, Any] = error if isinstance(error, dict) else {}
+    details = fields.get("details")
+    return UpstreamError(
+        str(fields.get("message") or f"the upstream answered with status {status}"),
+        status=status,
+        error_type=_text(fields.get("type")),
+        error_code=_text(details.get("error_code")) if isinstance(details, dict) else None,
+        retry_after_seconds=read_retry_after_seconds(limit_headers(headers), wall_seconds),
+        headers=headers,
+        body=body,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,76 @@
+"""Answers of our own under `/v1`: errors in the shape of the Claude API."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate.core.errors import Refusal, UpstreamUnreachable
+from tidegate.core.header_names import REQUEST_ID, RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
+from tidegate.gateway.request import InvalidCall
+
+__all__ = ["LocalAnswer", "invalid", "refused", "unreachable"]
+
+_LONGEST_OBEYED_SECONDS: Final = 60
+"""Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
+_OLD_SDK: Final = re.compile(r"(?:Async)?Anthropic/\w+ [01]\.")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAnswer:
+    """An answer that no upstream gave, complete but for the headers that every answer gets."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def refused(refusal: Refusal, request_id: str, client_headers: Mapping[str, str]) -> LocalAnswer:
+    """The answer to a call that Tidegate refuses, with its cause, and when the same call may succeed."""
+    row = refusal.row
+    headers = {TIDEGATE_CAUSE: refusal.cause.value}
+    wait_seconds = None if refusal.retry_after_seconds is None else max(1, math.ceil(refusal.retry_after_seconds))
+    if wait_seconds is not None:
+        headers[RETRY_AFTER] = str(wait_seconds)
+    comes_back_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_headers)
+    should_retry = row.retryable and not comes_back_too_early
+    return _answer(row.status, row.error_type, str(refusal), request_id, should_retry=should_retry, headers=headers)
+
+
+def invalid(call: InvalidCall, request_id: str) -> LocalAnswer:
+    """The answer to a call that cannot be sent on as it is."""
+    return _answer(call.status, call.error_type, str(call), request_id, should_retry=False, headers={})
+
+
+def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: bool) -> LocalAnswer:
+    """The answer when the upstream gave none: 504 when the caller's time is over, else 502.
+
+    A client should not repeat what may have been accepted: it may have been billed, and was repeated here already.
+    """
+    status, error_type = (504, "timeout_error") if out_of_time else (502, "api_error")
+    should_retry = not error.may_have_been_accepted
+    return _answer(status, error_type, str(error), request_id, should_retry=should_retry, headers={})
+
+
+def _answer(
+    status: int, error_type: str, message: str, request_id: str, *, should_retry: bool, headers: Mapping[str, str]
+) -> LocalAnswer:
+    body = json.dumps(
+        {"type": "error", "error": {"type": error_type, "message": message}, "request_id": request_id},
+        ensure_ascii=False,
+    ).encode()
+    fields = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        REQUEST_ID: request_id,
+        SHOULD_RETRY: "true" if should_retry else "false",
+        **headers,
+    }
+    return LocalAnswer(status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body)
+
+
+def _is_old_sdk(client_headers: Mapping[str, str]) -> bool:
+    version = client_headers.get("x-stainless-package-version", "")
+    return version.startswith(("0.", "1.")) or bool(_OLD_SDK.match(client_headers.get("user-agent", "")))

@@ -1,0 +1,79 @@
+"""Which header fields pass: all but credentials and what belongs to one connection only."""
+
+from typing import Final
+
+from tidegate.core.header_names import (
+    API_KEY,
+    AUTHORIZATION,
+    RATE_LIMIT_PREFIX,
+    RETRY_AFTER,
+    RETRY_AFTER_MS,
+    TIDEGATE_HOP,
+    TIDEGATE_TIMEOUT_SECONDS,
+)
+from tidegate.core.transport import Headers
+
+__all__ = ["as_text", "for_client", "for_upstream", "limit_headers", "listed"]
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""RFC 9110 section 7.6.1, with the names that it and its predecessors list."""
+_REPLACED: Final = frozenset(
+    {b"host", b"content-length", b"expect", b"accept-encoding"}
+    | {name.encode() for name in (API_KEY, AUTHORIZATION, TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS)}
+)
+_LIMIT_PREFIX: Final = RATE_LIMIT_PREFIX.encode()
+_LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode()})
+
+
+def as_text(headers: Headers) -> dict[str, str]:
+    """The fields as a mapping; of a repeated name the last one."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+
+
+def listed(headers: Headers, name: bytes) -> list[str]:
+    """The members of a comma-separated list, which may be spread over several fields of that name."""
+    fields = (value.decode("latin-1") for each, value in headers if each == name)
+    return [member.strip() for field in fields for member in field.split(",") if member.strip()]
+
+
+def limit_headers(headers: Headers) -> dict[str, str]:
+    """Only the fields that say something about limits: few, where an answer has dozens."""
+    return as_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIX)])
+
+
+def for_upstream(headers: Headers, *, api_key: bytes, hops: bytes) -> list[tuple[bytes, bytes]]:
+    """A client's fields for the upstream: its key gives way to the service's, everything else passes unchanged.
+
+    Compression is declined, so that usage can be read from the bytes as they pass.
+    """
+    return [
+        *_without(headers, _hop_by_hop(headers) | _REPLACED),
+        (b"accept-encoding", b"identity"),
+        (API_KEY.encode(), api_key),
+        (TIDEGATE_HOP.encode(), hops),
+    ]
+
+
+def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """An answer's fields for the client."""
+    return _without(headers, _hop_by_hop(headers))
+
+
+def _hop_by_hop(headers: Headers) -> frozenset[bytes]:
+    return _HOP_BY_HOP.union(name.lower().encode("latin-1") for name in listed(headers, b"connection"))
+
+
+def _without(headers: Headers, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    return [field for field in headers if field[0] not in names]

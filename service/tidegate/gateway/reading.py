@@ -1,0 +1,84 @@
+"""Readers that follow an answer's bytes as they pass, to learn its usage."""
+
+from typing import Final, Protocol
+
+from tidegate.core.errors import UpstreamError
+from tidegate.core.transport import Headers
+from tidegate.core.usage import Usage
+from tidegate.gateway.json_object import json_object
+from tidegate.gateway.request import MESSAGES_ROUTE
+from tidegate.gateway.sse import StreamReader
+
+__all__ = ["AnswerReader", "reader_for"]
+
+_MOST_BODY_BYTES: Final = 16 * 1024 * 1024
+"""A Messages answer is below 1 MB (128,000 tokens); of a longer one no copy is kept, and its usage stays unknown."""
+
+
+class AnswerReader(Protocol):
+    """What a relay wants to know of a body that passes; attributes as in `StreamReader`."""
+
+    @property
+    def usage(self) -> Usage | None: ...  # noqa: D102 - see the class
+
+    @property
+    def started(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def has_content(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def error(self) -> UpstreamError | None: ...  # noqa: D102 - see the class
+
+    def feed(self, chunk: bytes) -> None:
+        """Reads the next bytes of the body."""
+        ...
+
+
+class _PlainReader:
+    """For a body that says nothing about usage: its first byte is content."""
+
+    usage: Usage | None = None
+    started = False
+    error: UpstreamError | None = None
+
+    def __init__(self) -> None:
+        self.has_content = False
+
+    def feed(self, chunk: bytes) -> None:
+        self.has_content = self.has_content or bool(chunk)
+
+
+class _MessageReader:
+    """For a Messages answer as one JSON document."""
+
+    started = False
+    error: UpstreamError | None = None
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._seen_bytes = 0
+
+    @property
+    def has_content(self) -> bool:
+        return self._seen_bytes > 0
+
+    @property
+    def usage(self) -> Usage | None:
+        usage = json_object(b"".join(self._chunks)).get("usage")
+        return Usage.from_json(usage) if isinstance(usage, dict) else None
+
+    def feed(self, chunk: bytes) -> None:
+        self._seen_bytes += len(chunk)
+        if self._seen_bytes <= _MOST_BODY_BYTES:
+            self._chunks.append(chunk)
+
+
+def reader_for(route: str, headers: Headers) -> AnswerReader:
+    """The reader that fits an answer's route and content type."""
+    content_type = next((value for name, value in headers if name == b"content-type"), b"").lower()
+    if route == MESSAGES_ROUTE and content_type.startswith(b"text/event-stream"):
+        return StreamReader()
+    if route == MESSAGES_ROUTE and content_type.startswith(b"application/json"):
+        return _MessageReader()
+    return _PlainReader()

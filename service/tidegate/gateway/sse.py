@@ -1,0 +1,85 @@
+"""Reads along in an event stream of the Messages API, without touching its bytes."""
+
+from typing import Final
+
+from tidegate.core.errors import UpstreamError
+from tidegate.core.usage import Usage
+from tidegate.gateway.json_object import json_object
+
+__all__ = ["StreamReader"]
+
+_MOST_LINE_BYTES: Final = 1024 * 1024
+"""A line longer than this is skipped, so that a stream without line ends cannot fill the memory."""
+_READ_EVENTS: Final = frozenset({"message_start", "message_delta", "error"})
+"""Events whose data matter here; the others, among them every delta of the text, are never parsed as JSON."""
+_WITHOUT_CONTENT: Final = frozenset({"message_start", "ping", "error"})
+
+
+class StreamReader:
+    """Finds usage, the start of the content and errors; pure and incremental: how the bytes are cut does not matter.
+
+    Lines end with LF or CR LF, as the API sends them. What cannot be read is passed over. Event names: Anthropic Python
+    SDK 2.12.0 `_streaming.py`.
+
+    Attributes:
+        usage: the latest figures; None until some event reports them.
+        started: `message_start` has come.
+        has_content: an event has come that is part of the answer itself; from here on nothing can be repeated.
+        error: the first `error` event, with status 200; None while there was none.
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.started = False
+        self.has_content = False
+        self.error: UpstreamError | None = None
+        self._rest = b""
+        self._skipping = False
+        self._event = ""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> None:
+        """Reads the next bytes of the stream."""
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+            elif len(line) <= _MOST_LINE_BYTES:
+                self._read_line(line.removesuffix(b"\r"))
+        if len(rest) > _MOST_LINE_BYTES:
+            self._skipping = True
+        self._rest = b"" if self._skipping else rest
+
+    def _read_line(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:])
+        elif line.startswith(b"event:"):
+            self._event = line[6:].strip().decode("utf-8", "replace")
+        elif not line:
+            event, data = self._event, self._data
+            self._event, self._data = "", []
+            if event or data:
+                self._read_event(event, data)
+
+    def _read_event(self, event: str, data: list[bytes]) -> None:
+        if event not in _WITHOUT_CONTENT:
+            self.has_content = True
+        if event not in _READ_EVENTS:
+            return
+        fields = json_object(b"\n".join(data))
+        if event == "message_start":
+            self.started = True
+            message = fields.get("message")
+            fields = message if isinstance(message, dict) else {}
+        if event == "error":
+            self._read_error(fields.get("error"))
+        elif isinstance(usage := fields.get("usage"), dict):
+            self.usage = Usage.from_json(usage, self.usage)
+
+    def _read_error(self, error: object) -> None:
+        fields = error if isinstance(error, dict) else {}
+        self.error = self.error or UpstreamError(
+            str(fields.get("message", "an error event without a message")),
+            status=200,
+            error_type=str(fields.get("type", "api_error")),
+        )

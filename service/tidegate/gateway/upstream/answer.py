@@ -1,0 +1,214 @@
+"""One answer of the upstream, from its first byte to its last."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from tidegate.core.errors import UpstreamUnreachable
+
+if TYPE_CHECKING:
+    from tidegate.core.transport import Headers
+
+__all__ = ["Answer", "lost"]
+
+_HIGH_WATER_BYTES: Final = 256 * 1024
+"""When this much waits for its reader, no more is read from the socket until the reader has taken it."""
+_MOST_HEAD_BYTES: Final = 256 * 1024
+"""More than any sane head, informational ones included: a head without end must not fill the memory."""
+
+
+def lost(reason: str, *, may_have_been_accepted: bool) -> UpstreamUnreachable:
+    """The error for an exchange that broke."""
+    return UpstreamUnreachable(f"no answer from the upstream: {reason}", may_have_been_accepted=may_have_been_accepted)
+
+
+class Answer:
+    """Parses what the connection feeds it on one side, and is read as a `TransportResponse` on the other.
+
+    Args:
+        pause: stops reading from the socket.
+        resume: goes on reading.
+        release: called once when the exchange is over.
+        bodiless: the answer has no body whatever its head says (`HEAD`).
+        idle_timeout_seconds: how long a reader waits for further bytes of the body.
+    """
+
+    def __init__(
+        self,
+        *,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        release: Callable[[], None],
+        bodiless: bool,
+        idle_timeout_seconds: float,
+    ) -> None:
+        self.status = 0
+        self.headers: Headers = ()
+        self.started = False
+        """Whether any byte has come."""
+        self.complete = False
+        self.sending = False
+        """Whether the request is still being sent: no answer is due before that."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._pause = pause
+        self._continue = resume
+        self._release = release
+        self._bodiless = bodiless
+        self._idle_timeout_seconds = idle_timeout_seconds
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._has_head = False
+        self._ends_with_connection = False
+        self._chunks: list[bytes] = []
+        self._buffered_bytes = 0
+        self._paused = False
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._keep_alive = False
+        self._surplus = False
+        self._closed = False
+
+    # The connection's side.
+
+    def feed(self, data: bytes) -> None:
+        """Takes bytes from the socket.
+
+        Raises:
+            ValueError: they are not an answer to one request.
+        """
+        self.started = True
+        if not self._has_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEAD_BYTES:
+                raise ValueError(f"a head above {_MOST_HEAD_BYTES} bytes")
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise ValueError("not HTTP/1.1") from error
+
+    def keeps_alive(self) -> bool:
+        """Whether the answer leaves its connection fit for another exchange."""
+        return self.complete and not self._surplus and self._keep_alive
+
+    def on_message_begin(self) -> None:
+        """Parser: an answer begins; one more after the complete one belongs to nobody."""
+        self._surplus = self.complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Parser: a header field, or a trailer field, which is dropped (clients of HTTP/1.1 expect none)."""
+        if not self._has_head:
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Parser: the head is there. Informational ones (1xx) are skipped: the real one follows."""
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            self._fields = []
+        elif not self._has_head:
+            self.status, self.headers, self._has_head = status, self._fields, True
+            names = {name for name, _ in self._fields}
+            self._ends_with_connection = not names & {b"content-length", b"transfer-encoding"}
+            # Asked here, because the parser forgets the head's framing at the end of the message.
+            self._keep_alive = self._parser.should_keep_alive()
+            self.complete = self._bodiless
+            self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        """Parser: some bytes of the body."""
+        if self.complete:
+            return
+        self._chunks.append(data)
+        self._buffered_bytes += len(data)
+        if self._buffered_bytes > _HIGH_WATER_BYTES and not self._paused:
+            self._paused = True
+            self._pause()
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        """Parser: the end of an answer, as its framing says."""
+        if self._has_head:
+            self.complete = True
+            self._wake()
+
+    def connection_ended(self, reason: str, *, may_have_been_accepted: bool, cleanly: bool) -> None:
+        """No more bytes will come. A clean end completes a body that nothing else delimits; any other is an error."""
+        if cleanly and self._has_head and self._ends_with_connection:
+            self.on_message_complete()
+        else:
+            self.fail(lost(reason, may_have_been_accepted=may_have_been_accepted))
+
+    def fail(self, error: Exception) -> None:
+        """Breaks the exchange, unless it is complete or broken: the reader gets what has come, then this error."""
+        if not self.complete and self._error is None:
+            self._error = error
+            self._wake()
+
+    # The reader's side.
+
+    async def wait_for_head(self, timeout_seconds: float) -> None:
+        """Returns when status and headers are there; raises what broke the exchange."""
+        while not self._has_head:
+            if self._error is not None:
+                raise self._error
+            await self._wait(timeout_seconds)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; see `TransportResponse`."""
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        # No async generator: one that is dropped half-read has to be closed by a task of its own.
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self.complete:
+                raise StopAsyncIteration
+            await self._wait(self._idle_timeout_seconds)
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered_bytes = 0
+        self._resume()
+        return data
+
+    async def aclose(self) -> None:
+        """Ends the exchange; see `TransportResponse`."""
+        if not self._closed:
+            self._closed = True
+            self._resume()
+            self._release()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._continue()
+
+    async def _wait(self, timeout_seconds: float) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._arm(timeout_seconds)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _arm(self, timeout_seconds: float) -> None:
+        # A bare timer per wait is cheaper than `asyncio.timeout`, and it can be set again while an upload goes on.
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(timeout_seconds, self._timed_out, timeout_seconds)
+
+    def _timed_out(self, timeout_seconds: float) -> None:
+        if self.sending:
+            self._arm(timeout_seconds)
+        else:
+            self.fail(lost(f"nothing came for {timeout_seconds:g} s", may_have_been_accepted=True))
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,155 @@
+"""One connection to the upstream: carries one exchange at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from tidegate.core.transport import TransportRequest
+from tidegate.gateway.upstream.answer import Answer
+
+__all__ = ["Connection", "ConnectionTimeouts"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTimeouts:
+    """How long to wait for a connection, for the head of an answer, and between two pieces of its body; all > 0."""
+
+    connect_seconds: float
+    head_seconds: float
+    idle_seconds: float
+
+
+class Connection(asyncio.Protocol):
+    """Writes requests, parses answers, and passes back-pressure on in both directions.
+
+    Args:
+        timeouts: how long to wait for what.
+        on_over: called after each exchange, with whether the connection can carry another one.
+        on_lost: called once when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        timeouts: ConnectionTimeouts,
+        on_over: Callable[["Connection", bool], None],
+        on_lost: Callable[["Connection"], None],
+    ) -> None:
+        self.idle_since_seconds = 0.0
+        """When the last exchange ended, by the event loop's clock; 0 before the first one."""
+        self.went_stale = False
+        """Whether it was used before, and ended before any byte of the latest answer."""
+        self._timeouts = timeouts
+        self._on_over = on_over
+        self._on_lost = on_lost
+        self._socket: asyncio.Transport
+        self._answer: Answer | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._written = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def begin(self, head: bytes, request: TransportRequest) -> Answer:
+        """Starts an exchange: writes the request, whose head is already encoded, and returns its answer to wait for."""
+        answer = self._answer = Answer(
+            pause=self._pause_reading,
+            resume=self._resume_reading,
+            release=self._over,
+            bodiless=request.method == b"HEAD",
+            idle_timeout_seconds=self._timeouts.idle_seconds,
+        )
+        self._sender = None
+        if isinstance(request.body, bytes):
+            self._socket.write(head + request.body)
+            self._written = True
+        else:
+            self._written = False
+            self._socket.write(head)
+            answer.sending = True
+            self._sender = asyncio.create_task(
+                self._send_chunks(answer, request.body, chunked=request.content_length is None)
+            )
+        return answer
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is still open, as far as is known here."""
+        return not self._socket.is_closing()
+
+    def close(self) -> None:
+        """Closes at once; an exchange under way fails."""
+        self._socket.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Event loop: connected."""
+        self._socket = cast("asyncio.Transport", transport)
+        # With a limit of zero, "writable" means that the operating system has every byte: only then may a request that
+        # got no answer have been accepted.
+        self._socket.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """Event loop: bytes came."""
+        answer = self._answer
+        if answer is None or answer.complete:
+            self.close()  # nothing was asked: whatever this is, it must not become the answer to the next request
+            return
+        try:
+            answer.feed(data)
+        except ValueError as error:
+            self._answer_ended(f"its answer is not valid ({error})", cleanly=False)
+            self.close()
+
+    def eof_received(self) -> None:
+        """Event loop: the upstream will send no more. Returning nothing lets the loop close our half, too."""
+        self._answer_ended("the connection was closed", cleanly=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Event loop: the connection is gone."""
+        self._answer_ended("the connection was reset" if exc else "the connection was closed", cleanly=exc is None)
+        self._writable.set()
+        self._on_lost(self)
+
+    def pause_writing(self) -> None:
+        """Event loop: bytes wait to be sent."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Event loop: every byte has been handed to the operating system."""
+        self._writable.set()
+
+    async def _send_chunks(self, answer: Answer, chunks: AsyncIterator[bytes], *, chunked: bool) -> None:
+        try:
+            async for chunk in chunks:
+                if chunk:
+                    self._socket.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    await self._writable.wait()
+            if chunked:
+                self._socket.write(b"0\r\n\r\n")
+            self._written = True
+        except Exception as error:  # noqa: BLE001 - whatever the source of the body raises is for who waits for the answer
+            answer.fail(error)
+        finally:
+            answer.sending = False
+
+    def _pause_reading(self) -> None:
+        if self.usable:
+            self._socket.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self.usable:
+            self._socket.resume_reading()
+
+    def _answer_ended(self, reason: str, *, cleanly: bool) -> None:
+        if self._answer is not None:
+            self.went_stale = self.idle_since_seconds > 0 and not self._answer.started
+            sent_whole = self._written and self._writable.is_set()
+            self._answer.connection_ended(reason, may_have_been_accepted=sent_whole, cleanly=cleanly)
+
+    def _over(self) -> None:
+        answer, self._answer = self._answer, None
+        if self._sender is not None:
+            self._sender.cancel()
+        reusable = answer is not None and answer.keeps_alive() and self._written and self.usable
+        if not reusable:
+            self.close()
+        self._on_over(self, reusable)

@@ -1,0 +1,175 @@
+"""The pool of connections to one upstream."""
+
+import asyncio
+import os
+import socket
+import ssl
+from typing import Final
+from urllib.parse import urlsplit
+
+from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
+from tidegate.core.transport import TransportRequest, TransportResponse
+from tidegate.gateway.upstream.answer import Answer, lost
+from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
+
+__all__ = ["HttpTransport"]
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class HttpTransport:
+    """Implements `core.transport.Transport` over kept-alive HTTP/1.1 connections. Belongs to one event loop.
+
+    It retries nothing, with one exception: a kept-alive connection that turns out to have been closed by the upstream,
+    before any byte of an answer, is replaced once by a new one if the body can be sent again.
+
+    Args:
+        base_url: `http://` or `https://` URL of the upstream; a path in it goes before every target.
+        ssl_context: how to check the upstream's certificate; None: as the operating system does.
+        connect_timeout_seconds: for DNS, TCP and TLS together.
+        head_timeout_seconds: from the end of sending to the head of the answer; an answer that is not streamed is
+            computed in this time.
+        idle_timeout_seconds: between two pieces of a body.
+        max_connections: exchanges at a time; one more waits for another to end.
+        keep_alive_seconds: idle connections older than this are not used again.
+
+    Raises:
+        ConfigurationError: the URL or a number is not allowed.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        connect_timeout_seconds: float = 10.0,
+        head_timeout_seconds: float = 600.0,
+        idle_timeout_seconds: float = 300.0,
+        max_connections: int = 1_000,
+        keep_alive_seconds: float = 55.0,
+    ) -> None:
+        for name, value in (
+            ("connect_timeout_seconds", connect_timeout_seconds),
+            ("head_timeout_seconds", head_timeout_seconds),
+            ("idle_timeout_seconds", idle_timeout_seconds),
+            ("max_connections", max_connections),
+            ("keep_alive_seconds", keep_alive_seconds),
+        ):
+            if not value > 0:
+                raise ConfigurationError(name, value, "a number above 0")
+        scheme, self._address, self._authority, self._prefix = _parts(base_url)
+        self._ssl = (ssl_context or ssl.create_default_context()) if scheme == "https" else None
+        self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
+        self._keep_alive_seconds = keep_alive_seconds
+        self._slots = asyncio.Semaphore(max_connections)
+        self._idle: list[Connection] = []
+        self._closed = False
+
+    async def send(self, request: TransportRequest) -> TransportResponse:
+        """Sends a request and waits for the head of the answer; see `Transport`."""
+        connection = await self._connection(fresh=False)
+        try:
+            return await self._exchange(connection, request)
+        except UpstreamUnreachable:
+            if not connection.went_stale or not isinstance(request.body, bytes):
+                raise
+        return await self._exchange(await self._connection(fresh=True), request)
+
+    async def aclose(self) -> None:
+        """Closes idle connections and refuses further requests; see `Transport`."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def _exchange(self, connection: Connection, request: TransportRequest) -> Answer:
+        answer = connection.begin(self._head(request), request)
+        try:
+            await answer.wait_for_head(self._timeouts.head_seconds)
+        except BaseException:
+            await answer.aclose()
+            raise
+        return answer
+
+    async def _connection(self, *, fresh: bool) -> Connection:
+        """A connection, with a slot that `_exchange_over` gives back."""
+        await self._slots.acquire()
+        try:
+            return (None if fresh else self._take_idle()) or await self._connect()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def _connect(self) -> Connection:
+        if self._closed:
+            raise lost("the relay is shutting down", may_have_been_accepted=False)
+        host, port = self._address
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeouts.connect_seconds):
+                transport, connection = await loop.create_connection(
+                    lambda: Connection(self._timeouts, self._exchange_over, self._forget), host, port, ssl=self._ssl
+                )
+        except TimeoutError:
+            reason = f"no connection within {self._timeouts.connect_seconds:g} s"
+            raise lost(reason, may_have_been_accepted=False) from None
+        except OSError as error:
+            raise lost(_reason(error), may_have_been_accepted=False) from error
+        # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return connection
+
+    def _take_idle(self) -> Connection | None:
+        now_seconds = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and now_seconds - connection.idle_since_seconds <= self._keep_alive_seconds:
+                return connection
+            connection.close()
+        return None
+
+    def _exchange_over(self, connection: Connection, reusable: bool) -> None:  # noqa: FBT001 - a callback of Connection
+        self._slots.release()
+        if reusable and self._closed:
+            connection.close()
+        elif reusable:
+            connection.idle_since_seconds = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _head(self, request: TransportRequest) -> bytes:
+        lines = [b"%b %b%b HTTP/1.1" % (request.method, self._prefix, request.target), b"host: " + self._authority]
+        lines += [b"%b: %b" % field for field in request.headers]
+        if not isinstance(request.body, bytes):
+            length = request.content_length
+            lines.append(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)
+        elif request.body or request.method not in {b"GET", b"HEAD", b"DELETE", b"OPTIONS"}:
+            lines.append(b"content-length: %d" % len(request.body))
+        return b"\r\n".join([*lines, b"", b""])
+
+
+def _parts(base_url: str) -> tuple[str, tuple[str, int], bytes, bytes]:
+    """Scheme, address, `host` header and path prefix of a URL."""
+    allowed = "a URL such as https://api.anthropic.com, without credentials, query and fragment"
+    try:
+        url = urlsplit(base_url)
+        port = url.port
+    except ValueError:
+        raise ConfigurationError("base_url", base_url, allowed) from None
+    if url.username is not None or url.password is not None:
+        raise ConfigurationError("base_url", "a URL with credentials", allowed)
+    usable = url.scheme in _DEFAULT_PORTS and url.hostname and base_url.isascii() and base_url.isprintable()
+    if not usable or not url.hostname or url.query or url.fragment or " " in base_url:
+        raise ConfigurationError("base_url", base_url, allowed)
+    address = (url.hostname, port or _DEFAULT_PORTS[url.scheme])
+    return url.scheme, address, url.netloc.encode(), url.path.rstrip("/").encode()
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, without addresses (an error of `create_connection` lists every one that it tried)."""
+    if isinstance(error, ssl.SSLError | socket.gaierror):
+        return error.strerror or type(error).__name__
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -1,0 +1,186 @@
+"""`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tidegate.core.header_names import API_VERSION, BETA
+from tidegate.simulator.answers import Answer, compose_answer
+from tidegate.simulator.asgi import Call, Reply, error_reply, send_head, until_disconnect
+from tidegate.simulator.cache import CachePlan
+from tidegate.simulator.errors import ApiError, invalid_request
+from tidegate.simulator.faults import Fault, FaultKind, error_of, fault_kind
+from tidegate.simulator.limits import Charge, Pool
+from tidegate.simulator.prompt import prompt_blocks
+from tidegate.simulator.sse import MessageShell, StreamEvent, encode_event, message_events, message_json
+from tidegate.simulator.validation import MessagesRequest, check_count_tokens, check_messages, parse_json
+from tidegate.simulator.world import World
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Send
+
+FAULT_HEADER: Final = "x-simulator-fault"
+"""Forces a fault, named by its kind, on the request that carries it."""
+
+OUTPUT_TOKENS_HEADER: Final = "x-simulator-output-tokens"
+"""Sets the length of the answer's text in tokens; `max_tokens` still ends it."""
+
+ESTIMATED_CHARACTERS_PER_TOKEN: Final = 4
+"""The estimate at the start of a request takes one figure for all models; the correction takes the model's own."""
+
+_BAD_GATEWAY: Final = Reply(
+    502,
+    b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n",
+    content_type="text/html",
+)
+
+
+def answer_count_tokens(world: World, call: Call) -> Reply:
+    """Answer a token count, under its own limit of requests.
+
+    Raises:
+        ApiError: The request is invalid (400) or names no model that is served (404).
+    """
+    body = parse_json(call.body)
+    model = check_count_tokens(body, version=call.headers[API_VERSION], beta=BETA in call.headers)
+    pool = world.pools["count_tokens"]
+    try:
+        pool.finish(world.admit(pool, 0, model=model))
+    except ApiError as error:
+        return error_reply(error, call.request_id, world.limit_headers(pool))
+    tokens = sum(block.tokens for block in prompt_blocks(body, model))
+    return Reply(200, json.dumps({"input_tokens": tokens}).encode(), world.limit_headers(pool))
+
+
+async def answer_messages(
+    world: World, call: Call, receive: "Receive", send: "Send", common_headers: dict[str, str]
+) -> Reply | None:
+    """Answer a Messages request. A stream is sent here, under `common_headers`; any other answer is returned.
+
+    When the client leaves, the work ends at once, what was produced until then stays charged, and nothing is returned.
+
+    Raises:
+        ApiError: The request is invalid (400) or names no model that is served (404).
+    """
+    body = parse_json(call.body)
+    request = check_messages(body, version=call.headers[API_VERSION], beta=BETA in call.headers)
+    fault = _fault(world, call)
+    if fault is not None and fault.kind is FaultKind.BAD_GATEWAY:
+        return _BAD_GATEWAY
+    answer = compose_answer(
+        request, fault=fault.kind if fault else None, output_tokens=_output_tokens(call, request.max_tokens)
+    )
+    pool = world.pools[request.model.family]
+    try:
+        _raise_error_of(fault, request, world)
+        plan = world.cache.plan(request.model, prompt_blocks(body, request.model), world.now_seconds())
+        estimate = math.ceil(plan.use.charged * request.model.characters_per_token / ESTIMATED_CHARACTERS_PER_TOKEN)
+        charge = world.admit(pool, estimate, model=request.model)
+    except ApiError as error:
+        return error_reply(error, call.request_id, world.limit_headers(pool))
+    shell = MessageShell(world.new_id("msg"), request.model.id, plan.use)
+    exchange = _Exchange(world, pool, charge, plan, shell, answer, fault)
+    try:
+        if request.stream:
+            return await until_disconnect(receive, exchange.stream(send, common_headers, call.request_id))
+        return await until_disconnect(receive, exchange.whole())
+    finally:
+        pool.finish(charge)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """An admitted request while it is answered."""
+
+    world: World
+    pool: Pool
+    charge: Charge
+    plan: CachePlan
+    shell: MessageShell
+    answer: Answer
+    fault: Fault | None
+
+    async def whole(self) -> Reply:
+        """Produce the answer and return it as one message."""
+        await self._begin()
+        for event in message_events(self.shell, self.answer):
+            await self._produce(event)
+        body = json.dumps(message_json(self.shell, self.answer)).encode()
+        cut = len(body) // 2 if self._is(FaultKind.CUT) else None
+        return Reply(200, body, self.world.limit_headers(self.pool), cut_after_bytes=cut)
+
+    async def stream(self, send: "Send", common_headers: dict[str, str], request_id: str) -> None:
+        """Produce the answer and send it as server-sent events while it comes to be."""
+        await self._begin()
+        self.world.answers_by_status[200] += 1
+        headers = {**common_headers, **self.world.limit_headers(self.pool), "cache-control": "no-cache"}
+        await send_head(send, 200, "text/event-stream; charset=utf-8", headers)
+        deltas = 0
+        for event in message_events(self.shell, self.answer):
+            if self._breaks_at(event, deltas):
+                await self._break_off(send, request_id)
+                return
+            await self._produce(event)
+            await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
+            deltas += event.data["type"] == "content_block_delta"
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _break_off(self, send: "Send", request_id: str) -> None:
+        """End the stream with the fault's error event; a cut has none, and forces the server to close."""
+        error = None if self.fault is None else error_of(self.fault, unix_seconds=self.world.clock.wall_seconds())
+        if error is not None:
+            body = encode_event("error", error.body(request_id))
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def _breaks_at(self, event: StreamEvent, deltas: int) -> bool:
+        """Whether the fault strikes before this event: after enough deltas, at the latest when the content is over."""
+        if self.fault is None or self.fault.kind not in (FaultKind.CUT, FaultKind.STREAM_ERROR):
+            return False
+        return deltas >= self.fault.after_events or event.data["type"] == "message_delta"
+
+    async def _begin(self) -> None:
+        """Read the prompt: wait for the first token, correct the estimate, and leave the prefix in the cache."""
+        if self.fault is not None and self._is(FaultKind.SLOW_START):
+            await self.world.wait(self.fault.delay_seconds)
+        await self.world.wait(self.world.options.latency.first_token_seconds)
+        now_seconds = self.world.now_seconds()
+        self.pool.correct_input(self.charge, self.plan.use.charged, now_seconds)
+        self.world.cache.store(self.plan, now_seconds)
+
+    async def _produce(self, event: StreamEvent) -> None:
+        if self.fault is not None and self._is(FaultKind.SLOW_STREAM):
+            await self.world.wait(self.fault.delay_seconds)
+        await self.world.wait(self.world.options.latency.per_token_seconds * event.output_tokens)
+        self.pool.produce(self.charge, event.output_tokens, self.world.now_seconds())
+
+    def _is(self, kind: FaultKind) -> bool:
+        return self.fault is not None and self.fault.kind is kind
+
+
+def _raise_error_of(fault: Fault | None, request: MessagesRequest, world: World) -> None:
+    """Answer with the fault's error, unless the error belongs into the stream that was asked for."""
+    if fault is None or (fault.kind is FaultKind.STREAM_ERROR and request.stream):
+        return
+    error = error_of(fault, unix_seconds=world.clock.wall_seconds())
+    if error is not None:
+        raise error
+
+
+def _fault(world: World, call: Call) -> Fault | None:
+    forced = call.headers.get(FAULT_HEADER)
+    if forced is None:
+        return world.faults.decide(world.now_seconds())
+    try:
+        return Fault(kind=fault_kind(forced))
+    except ValueError as error:
+        raise invalid_request(f"{FAULT_HEADER}: {error}") from None
+
+
+def _output_tokens(call: Call, max_tokens: int) -> int | None:
+    given = call.headers.get(OUTPUT_TOKENS_HEADER)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= 9 and int(given) > 0):
+        raise invalid_request(f"{OUTPUT_TOKENS_HEADER}: {given[:40]!r} was given; a whole number from 1 is allowed")
+    return min(int(given), max_tokens)

@@ -1,0 +1,133 @@
+"""The models that the simulated API serves, and what differs between them.
+
+Source: model ids of the Anthropic Python SDK 2.12.0 (`types/model.py`); families, context sizes, cache minimums and
+restrictions of Claude Platform Docs as read in October 2026. Release dates are not modelled: `created_at` is the
+epoch, which the API documents as "unknown".
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidegate.simulator.errors import ApiError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model. `family` names the pool of rate limits that it shares with its siblings.
+
+    `characters_per_token` stands in for the tokenizer: Opus 4.7 and later count about 30 % more tokens than the
+    models before them.
+    """
+
+    id: str
+    family: str
+    max_input_tokens: int = 1_000_000
+    max_output_tokens: int = 128_000
+    min_cache_prefix_tokens: int = 512
+    characters_per_token: float = 3.1
+    accepts_sampling: bool = False
+    accepts_prefill: bool = False
+    accepts_forced_tools: bool = True
+    retires_on: str | None = None
+
+    def info(self) -> dict[str, Any]:
+        """The model as `GET /v1/models` lists it."""
+        line = self.id.split("-")[1]
+        version = self.id.removeprefix(f"claude-{line}").strip("-")
+        return {
+            "type": "model",
+            "id": self.id,
+            "display_name": f"Claude {line.title()} {version.replace('-', '.', 1)}".strip(),
+            "created_at": "1970-01-01T00:00:00Z",
+            "lifecycle": "active" if self.retires_on is None else "deprecated",
+            "deprecated_at": None,
+            "retires_at": self.retires_on,
+            "line": line,
+            "capabilities": None,
+            "max_input_tokens": self.max_input_tokens,
+            "max_tokens": self.max_output_tokens,
+        }
+
+
+def _older(model_id: str, family: str, *, min_cache_prefix_tokens: int, **changes: Any) -> Model:
+    return Model(
+        id=model_id,
+        family=family,
+        min_cache_prefix_tokens=min_cache_prefix_tokens,
+        max_input_tokens=200_000,
+        max_output_tokens=64_000,
+        characters_per_token=4.0,
+        accepts_sampling=True,
+        **changes,
+    )
+
+
+_SONNET_4_5_RETIRES: Final = "2026-11-30T00:00:00Z"
+
+MODELS: Final[dict[str, Model]] = {
+    model.id: model
+    for model in (
+        Model(id="claude-fable-5-2", family="claude-fable-5", accepts_forced_tools=False),
+        Model(id="claude-mythos-5-2", family="claude-mythos-5"),
+        Model(id="claude-haiku-5-5", family="claude-haiku-5-5"),
+        Model(id="claude-sonnet-5-5", family="claude-sonnet-5-5", accepts_forced_tools=False),
+        Model(id="claude-fable-5-1", family="claude-fable-5", accepts_forced_tools=False),
+        Model(id="claude-opus-5-5", family="claude-opus-5-5", accepts_forced_tools=False),
+        Model(id="claude-mythos-5-1", family="claude-mythos-5"),
+        Model(id="claude-sonnet-5", family="claude-sonnet-5", min_cache_prefix_tokens=1024),
+        Model(id="claude-fable-5", family="claude-fable-5"),
+        Model(id="claude-mythos-5", family="claude-mythos-5"),
+        Model(id="claude-opus-5", family="claude-opus-5", accepts_sampling=True),
+        Model(id="claude-opus-4-8", family="claude-opus-4", min_cache_prefix_tokens=1024, accepts_sampling=True),
+        Model(id="claude-opus-4-7", family="claude-opus-4", min_cache_prefix_tokens=2048, accepts_sampling=True),
+        _older("claude-opus-4-6", "claude-opus-4", min_cache_prefix_tokens=4096),
+        _older("claude-sonnet-4-6", "claude-sonnet-4", min_cache_prefix_tokens=1024),
+        _older("claude-haiku-4-5", "claude-haiku-4-5", min_cache_prefix_tokens=4096, accepts_prefill=True),
+        _older("claude-haiku-4-5-20251001", "claude-haiku-4-5", min_cache_prefix_tokens=4096, accepts_prefill=True),
+        _older("claude-opus-4-5", "claude-opus-4", min_cache_prefix_tokens=4096, accepts_prefill=True),
+        _older("claude-opus-4-5-20251101", "claude-opus-4", min_cache_prefix_tokens=4096, accepts_prefill=True),
+        _older(
+            "claude-sonnet-4-5",
+            "claude-sonnet-4",
+            min_cache_prefix_tokens=1024,
+            accepts_prefill=True,
+            retires_on=_SONNET_4_5_RETIRES,
+        ),
+        _older(
+            "claude-sonnet-4-5-20250929",
+            "claude-sonnet-4",
+            min_cache_prefix_tokens=1024,
+            accepts_prefill=True,
+            retires_on=_SONNET_4_5_RETIRES,
+        ),
+    )
+}
+"""Every model that can be called, newest first, by id."""
+
+FAMILIES: Final = tuple(dict.fromkeys(model.family for model in MODELS.values()))
+"""Names of the Messages pools: models of one family share one set of rate limits."""
+
+
+def find_model(model_id: str) -> Model:
+    """The model with this id.
+
+    Raises:
+        ApiError: 404 `not_found_error`, when there is none. The API names only the model; we add where the list is.
+    """
+    model = MODELS.get(model_id)
+    if model is None:
+        raise ApiError(404, "not_found_error", f"model: {model_id} (GET /v1/models lists what is served)")
+    return model
+
+
+def list_models(*, limit: int, after_id: str | None) -> dict[str, Any]:
+    """One page of `GET /v1/models`: at most `limit` models after the one named `after_id`."""
+    ids = list(MODELS)
+    start = ids.index(find_model(after_id).id) + 1 if after_id is not None else 0
+    page = ids[start : start + limit]
+    return {
+        "data": [MODELS[model_id].info() for model_id in page],
+        "has_more": start + limit < len(ids),
+        "first_id": page[0] if page else None,
+        "last_id": page[-1] if page else None,
+    }

@@ -1,0 +1,125 @@
+"""What the simulated model reads: the blocks of a request in their order, and how many tokens each one is.
+
+The tokenizer is a stand-in (characters divided by a figure per model); real counts differ. Its output side cuts text
+into pieces that join to the text again, one piece a token, so that an answer can be truncated and streamed exactly.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tidegate.simulator.models import Model
+
+IMAGE_TOKENS: Final = 1_600
+"""About what a full-size image costs (width x height / 750, capped); the real size is not decoded here."""
+
+DOCUMENT_TOKENS: Final = 3_000
+"""A flat figure for an encoded document, whose pages are not counted here."""
+
+MESSAGE_OVERHEAD_TOKENS: Final = 4
+TOOLS_OVERHEAD_TOKENS: Final = 300
+"""The system prompt that the API adds when tools are given; a round figure."""
+
+_PIECE: Final = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBlock:
+    """One block in reading order: tools, then system, then messages. `ttl` is set where a cache breakpoint is."""
+
+    content: Mapping[str, Any]
+    tokens: int
+    ttl: str | None
+
+
+def prompt_blocks(body: Mapping[str, Any], model: Model) -> list[PromptBlock]:
+    """The blocks of a validated request. A `cache_control` at top level marks the last one."""
+    blocks = [
+        PromptBlock(
+            content={**{key: value for key, value in raw.items() if key != "cache_control"}, "in": place},
+            tokens=(_tool_tokens(raw, model) if place == "tools" else _block_tokens(raw, model)) + overhead,
+            ttl=_ttl(raw),
+        )
+        for place, overhead, raw in _raw_blocks(body)
+    ]
+    automatic = _ttl(body)
+    if automatic is not None:
+        last = blocks[-1]
+        blocks[-1] = PromptBlock(last.content, last.tokens, automatic)
+    return blocks
+
+
+def split_tokens(text: str) -> list[str]:
+    """The text in pieces of one token each; joined, they are the text."""
+    return _PIECE.findall(text)
+
+
+def text_of(content: object) -> str:
+    """The text in a `content` or `system` value: a string, or the text blocks of a list on lines of their own."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    return "\n".join(block["text"] for block in content if block.get("type") == "text")
+
+
+def user_texts(body: Mapping[str, Any]) -> list[str]:
+    """The text of each user message, in order; messages without text (tool results) are left out."""
+    texts = [text_of(message["content"]) for message in body["messages"] if message["role"] == "user"]
+    return [text for text in texts if text.strip()]
+
+
+def _raw_blocks(body: Mapping[str, Any]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    for number, tool in enumerate(body.get("tools") or ()):
+        yield "tools", TOOLS_OVERHEAD_TOKENS if number == 0 else 0, tool
+    for block in _as_blocks(body.get("system") or []):
+        yield "system", 0, block
+    for message in body["messages"]:
+        for number, block in enumerate(_as_blocks(message["content"])):
+            yield message["role"], MESSAGE_OVERHEAD_TOKENS if number == 0 else 0, block
+
+
+def _as_blocks(content: Any) -> list[Mapping[str, Any]]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
+def _tool_tokens(tool: Mapping[str, Any], model: Model) -> int:
+    return math.ceil(len(json.dumps(tool)) / model.characters_per_token)
+
+
+def _block_tokens(block: Mapping[str, Any], model: Model) -> int:
+    return math.ceil(_characters(block) / model.characters_per_token) + _flat_tokens(block)
+
+
+def _characters(block: Mapping[str, Any]) -> int:
+    match block.get("type"):
+        case "text":
+            return len(block["text"])
+        case "image":
+            return 0
+        case "document":
+            return len(str(block["source"].get("data", ""))) if block["source"].get("type") == "text" else 0
+        case "tool_result":
+            return sum(_characters(part) for part in _as_blocks(block.get("content") or []))
+        case _:
+            return len(json.dumps(block))
+
+
+def _flat_tokens(block: Mapping[str, Any]) -> int:
+    match block.get("type"):
+        case "image":
+            return IMAGE_TOKENS
+        case "document":
+            return 0 if block["source"].get("type") == "text" else DOCUMENT_TOKENS
+        case "tool_result":
+            return sum(_flat_tokens(part) for part in _as_blocks(block.get("content") or []))
+        case _:
+            return 0
+
+
+def _ttl(holder: Mapping[str, Any]) -> str | None:
+    control = holder.get("cache_control")
+    return None if control is None else str(control.get("ttl", "5m"))

@@ -1,0 +1,60 @@
+"""`make bench`: CPU time of an uncontended `acquire_token()` beside aiolimiter's `acquire()`, in one process.
+
+aiolimiter does less: one dimension, no lease, no observer, one event loop. Ours may take four times as long. The rounds
+alternate, so that a machine that changes its speed changes it for both; the verdict is on the medians.
+"""
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiolimiter import AsyncLimiter
+
+from tidegate.rate_limiter import RateLimitConfig, RateLimiter
+
+_CALLS: Final = 50_000
+_ROUNDS: Final = 7
+_MOST_TIMES_SLOWER: Final = 4.0
+_NEVER_EMPTY: Final = 1_000_000_000
+"""Burst, and rate per minute, that make every call succeed at once."""
+
+
+async def microseconds_per_call(call: Callable[[], Awaitable[object]]) -> float:
+    """CPU time of one call, as the mean of many."""
+    started_ns = time.process_time_ns()
+    for _ in range(_CALLS):
+        await call()
+    return (time.process_time_ns() - started_ns) / _CALLS / 1_000
+
+
+async def measure() -> list[tuple[float, float]]:
+    """Microseconds per call of ours and of aiolimiter's, by round; a round that warms up is left out."""
+    ours = RateLimiter(RateLimitConfig(requests_per_minute=_NEVER_EMPTY, burst_limit=_NEVER_EMPTY))
+    peer = AsyncLimiter(_NEVER_EMPTY, time_period=60)
+    rounds = [
+        (await microseconds_per_call(ours.acquire_token), await microseconds_per_call(peer.acquire))
+        for _ in range(_ROUNDS + 1)
+    ]
+    return rounds[1:]
+
+
+def main() -> int:
+    """Prints the table and the verdict; returns 1 if ours takes more than the times allowed, else 0."""
+    rounds = asyncio.run(measure())
+    print(f"microseconds of CPU per uncontended acquire, {_CALLS:,} calls a round")
+    print(f"{'':8}{'acquire_token()':>16}{'aiolimiter':>12}{'ratio':>8}")
+    for number, (ours, peer) in enumerate(rounds, start=1):
+        print(f"{f'round {number}':8}{ours:16.2f}{peer:12.2f}{ours / peer:8.2f}")
+    ours, peer = (statistics.median(column) for column in zip(*rounds, strict=True))
+    ratio = ours / peer
+    print(f"{'median':8}{ours:16.2f}{peer:12.2f}{ratio:8.2f}")
+    met = ratio <= _MOST_TIMES_SLOWER
+    print(f"{'met' if met else 'MISSED'}: at most {_MOST_TIMES_SLOWER:g} times aiolimiter's")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

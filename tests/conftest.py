@@ -1,0 +1,39 @@
+"""What holds for every test: how hard hypothesis tries, and that no task outlives its event loop."""
+
+import asyncio
+import asyncio.runners
+import inspect
+from collections.abc import Generator
+from unittest.mock import patch
+
+import pytest
+from hypothesis import settings
+
+# No deadline: the speed of one example says nothing on a busy machine. `--hypothesis-profile=thorough` chooses.
+settings.register_profile("quick", deadline=None, max_examples=50, print_blob=True)
+settings.register_profile("thorough", deadline=None, max_examples=2_000, print_blob=True)
+settings.load_profile("quick")
+
+
+def _left_behind(task: asyncio.Task[object]) -> bool:
+    """Whether somebody should have waited for the task: not so for two kinds that are the event loop's own."""
+    coroutine = task.get_coro()
+    closes_a_dropped_generator = not inspect.iscoroutine(coroutine)
+    accepts_a_connection = getattr(coroutine, "__name__", "") == "_accept_connection2"
+    return not (closes_a_dropped_generator or accepts_a_connection)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Fails a test that leaves a task behind: `asyncio.run` would cancel it without a word."""
+    left_behind: list[str] = []
+    cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]  # no public way in
+
+    def note_and_cancel(loop: asyncio.AbstractEventLoop) -> None:
+        left_behind.extend(repr(task) for task in asyncio.all_tasks(loop) if _left_behind(task))
+        cancel_all_tasks(loop)
+
+    with patch.object(asyncio.runners, "_cancel_all_tasks", note_and_cancel):
+        result = yield
+    assert not left_behind, "tasks were still running when their event loop ended:\n" + "\n".join(left_behind)
+    return result

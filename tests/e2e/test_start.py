@@ -1,0 +1,28 @@
+"""What stops the start of the real process: exit code 2, and one sentence on stderr. `unit/cli` has the other cases."""
+
+import socket
+from pathlib import Path
+
+from support.service_process import run_to_end
+
+
+def refused(directory: Path, *arguments: str, **variables: str) -> str:
+    ended = run_to_end(directory, *arguments, **variables)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    return ended.stderr
+
+
+def test_a_misspelt_key_never_serves_invented_answers(tmp_path: Path) -> None:
+    assert "ANTHROPIC_API_KEY" in refused(tmp_path, "serve", ANTHROPIC_API_KYE="sk-secret")
+
+
+def test_a_wrong_variable(tmp_path: Path) -> None:
+    assert refused(tmp_path, "serve", TIDEGATE_PORT="70000").startswith("tidegate: TIDEGATE_PORT: got '70000'")
+
+
+def test_a_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        sentence = refused(tmp_path, "serve", "--upstream", "simulator", "--port", port)
+    assert f"got {port}, allowed is a port that is free" in sentence

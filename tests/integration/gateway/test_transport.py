@@ -1,0 +1,338 @@
+"""The relay's own HTTP client over real sockets: framing, connections, back-pressure."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from support.raw_upstream import Exchange, RawUpstream
+from support.transport import OK, POST, run, says, whole
+from tidegate.core.errors import UpstreamUnreachable
+from tidegate.core.transport import TransportRequest
+from tidegate.gateway.upstream.transport import HttpTransport
+
+pytestmark = pytest.mark.usefixtures("each_event_loop")
+
+
+def test_the_request_is_written_as_it_is_given() -> None:
+    heads = []
+
+    async def script(exchange: Exchange) -> None:
+        heads.append(await exchange.request())
+        await exchange.say(OK)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (200, b"ok")
+        host = upstream.url.removeprefix("http://").encode()
+        head = b"POST /v1/messages HTTP/1.1\r\nhost: %b\r\nx: 1\r\ncontent-length: 2\r\n\r\n" % host
+        assert heads == [(head, b"{}")]
+
+    run(script, steps)
+
+
+def test_a_connection_is_kept_alive_and_used_again() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert [await whole(transport) for _ in range(3)] == [(200, b"ok")] * 3
+        assert upstream.connections == 1
+
+    run(says(OK, OK, OK), steps)
+
+
+def test_a_connection_that_the_upstream_wants_closed_is_not_used_again() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert [await whole(transport) for _ in range(2)] == [(200, b"ok")] * 2
+        assert upstream.connections == 2
+
+    run(says(OK.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")), steps)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nx-t: 1\r\n\r\n", 200, b"abc"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + OK, 200, b"ok"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", 404, b""),
+    ],
+)
+def test_every_framing_is_read(answer: bytes, status: int, body: bytes) -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (status, body)
+        assert await whole(transport) == (200, b"ok")
+        assert upstream.connections == 1
+
+    run(says(answer, OK), steps)
+
+
+def test_a_body_without_length_ends_with_its_connection() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (200, b"until the end")
+        assert await whole(transport) == (200, b"until the end")
+        assert upstream.connections == 2
+
+    run(says(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"), steps)
+
+
+def test_an_answer_to_head_has_no_body_whatever_its_length_says() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        head = TransportRequest(b"HEAD", b"/v1/models", [])
+        assert await whole(transport, head) == (200, b"")
+        assert await whole(transport) == (200, b"ok")
+        assert upstream.connections == 1
+
+    run(says(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", OK), steps)
+
+
+def test_a_stale_connection_is_replaced_unseen_if_the_body_can_be_sent_again() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(OK)
+        if exchange.number == 1:
+            await exchange.request()  # takes the second request and hangs up: a keep-alive timer that fired too late
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (200, b"ok")
+        assert await whole(transport) == (200, b"ok")
+        assert upstream.connections == 2
+
+    run(script, steps)
+
+
+def test_a_stale_connection_is_an_error_if_the_body_is_gone() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(OK)
+        await exchange.request()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"once"
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        await whole(transport)
+        with pytest.raises(UpstreamUnreachable):
+            await whole(transport, TransportRequest(b"POST", b"/v1/files", [], body(), 4))
+        assert upstream.connections == 1
+
+    run(script, steps)
+
+
+def test_idle_connections_grow_old() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        await whole(transport)
+        transport._idle[0].idle_since_seconds -= 31
+        await whole(transport)
+        assert upstream.connections == 2
+
+    run(says(OK, OK), steps, keep_alive_seconds=30)
+
+
+def test_bytes_that_nobody_asked_for_never_become_an_answer() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(OK + b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil")
+        await exchange.request()
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (200, b"ok")
+        assert await whole(transport) == (200, b"ok")
+        assert upstream.connections == 2
+
+    run(script, steps)
+
+
+def test_bytes_on_an_idle_connection_close_it() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(OK)
+        await asyncio.sleep(0.02)
+        await exchange.say(OK)
+        await exchange.reader.readexactly(1)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (200, b"ok")
+        await upstream.left.wait()
+        assert not transport._idle
+
+    run(script, steps)
+
+
+def test_a_body_in_chunks_is_sent_as_it_comes() -> None:
+    received = []
+
+    async def script(exchange: Exchange) -> None:
+        for _ in range(2):
+            received.append(await exchange.request())
+            await exchange.say(OK)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"abc"
+        yield b""
+        yield b"de"
+
+    async def steps(transport: HttpTransport, _: RawUpstream) -> None:
+        await whole(transport, TransportRequest(b"POST", b"/v1/files", [], parts()))
+        await whole(transport, TransportRequest(b"POST", b"/v1/files", [], parts(), 5))
+        assert [body for _, body in received] == [b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"]
+
+    run(script, steps)
+
+
+def test_no_answer_is_due_while_an_upload_goes_on() -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            await asyncio.sleep(0.05)
+            yield b"x"
+
+    async def steps(transport: HttpTransport, _: RawUpstream) -> None:
+        assert await whole(transport, TransportRequest(b"POST", b"/v1/files", [], slow())) == (200, b"ok")
+
+    run(says(OK), steps, head_timeout_seconds=0.1)
+
+
+def test_an_upload_is_not_read_faster_than_the_upstream_takes_it() -> None:
+    go_on = asyncio.Event()
+    given_bytes = 0
+
+    async def script(exchange: Exchange) -> None:
+        await go_on.wait()
+        await exchange.request()
+        await exchange.say(OK)
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal given_bytes
+        for _ in range(1_000):
+            given_bytes += 65_536
+            yield b"x" * 65_536
+
+    async def steps(transport: HttpTransport, _: RawUpstream) -> None:
+        upload = asyncio.create_task(whole(transport, TransportRequest(b"POST", b"/v1/files", [], parts(), 65_536_000)))
+        seen = -1
+        while seen != given_bytes:  # until nothing moves any more
+            seen = given_bytes
+            await asyncio.sleep(0.05)
+        assert given_bytes < 32_000_000
+        go_on.set()
+        assert await upload == (200, b"ok")
+
+    run(script, steps)
+
+
+def test_an_answer_before_the_end_of_an_upload_is_read_and_the_connection_given_up() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.reader.readuntil(b"\r\n\r\n")
+        await exchange.say(b"HTTP/1.1 413 Too Large\r\ncontent-length: 3\r\n\r\nbig")
+        await exchange.reader.read()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport, TransportRequest(b"POST", b"/v1/files", [], endless())) == (413, b"big")
+        assert not transport._idle
+        assert upstream.connections == 1
+
+    run(script, steps)
+
+
+def test_a_connection_is_given_up_when_a_body_breaks_after_its_answer() -> None:
+    broken = asyncio.Event()
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield b"x"
+        await broken.wait()
+        raise RuntimeError("the client left")
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.reader.readuntil(b"\r\n\r\n")
+        await exchange.say(OK)
+        await exchange.reader.read()
+
+    async def steps(transport: HttpTransport, _: RawUpstream) -> None:
+        response = await transport.send(TransportRequest(b"POST", b"/v1/files", [], breaking()))
+        assert [chunk async for chunk in response.chunks()] == [b"ok"]
+        broken.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await response.aclose()
+        assert not transport._idle
+
+    run(script, steps)
+
+
+def test_what_breaks_the_source_of_a_body_breaks_the_exchange() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise RuntimeError("the client left")
+
+    async def steps(transport: HttpTransport, _: RawUpstream) -> None:
+        with pytest.raises(RuntimeError, match="the client left"):
+            await whole(transport, TransportRequest(b"POST", b"/v1/files", [], broken()))
+
+    run(says(OK), steps)
+
+
+def test_a_slow_reader_stops_the_upstream() -> None:
+    sent_bytes = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal sent_bytes
+        await exchange.request()
+        await exchange.say(b"HTTP/1.1 200 OK\r\ncontent-length: 65536000\r\n\r\n")
+        for _ in range(1_000):
+            await exchange.say(b"x" * 65_536)
+            sent_bytes += 65_536
+
+    async def steps(transport: HttpTransport, _: RawUpstream) -> None:
+        response = await transport.send(POST)
+        seen = -1
+        while seen != sent_bytes:  # until nothing moves any more
+            seen = sent_bytes
+            await asyncio.sleep(0.05)
+        assert sent_bytes < 32_000_000
+        assert sum([len(chunk) async for chunk in response.chunks()]) == 65_536_000
+        await response.aclose()
+        assert len(transport._idle) == 1
+
+    run(script, steps)
+
+
+def test_closing_before_the_end_closes_the_connection() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart")
+        await exchange.reader.readexactly(1)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        response = await transport.send(POST)
+        assert await anext(aiter(response.chunks())) == b"part"
+        await response.aclose()
+        await response.aclose()
+        await upstream.left.wait()
+
+    run(script, steps)
+
+
+def test_cancelling_closes_the_connection_and_gives_the_slot_back() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        if exchange.number > 1:
+            await exchange.say(OK)
+        await exchange.reader.readexactly(1)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await transport.send(POST)
+        await upstream.left.wait()
+        assert await whole(transport) == (200, b"ok")
+
+    run(script, steps, max_connections=1)
+
+
+def test_one_exchange_more_than_connections_waits() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await asyncio.gather(*[whole(transport) for _ in range(5)]) == [(200, b"ok")] * 5
+        assert upstream.connections <= 2
+
+    run(says(*[OK] * 5), steps, max_connections=2)

@@ -1,0 +1,96 @@
+"""The service's routes over a real limiter and store on a virtual clock, with a generator that does as it is told."""
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import PlainTextResponse
+
+from support.virtual_time import VirtualClock
+from tidegate.api.services import Services
+from tidegate.core.usage import Usage
+from tidegate.engine.admission import Admission
+from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
+from tidegate.identity.access import AccessRules
+from tidegate.identity.identify import Identifier
+from tidegate.rate_limiter import RateLimitConfig, RateLimiter
+from tidegate.settings import Settings
+from tidegate.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DOCUMENT = {
+    "document": {"dsl": "1.0.0", "namespace": "default", "name": "demo", "version": "0.1.0"},
+    "do": [{"wait": {"wait": {"seconds": 1}}}],
+}
+
+
+class FakeGenerator:
+    """Reports `progress`, with `seconds_between` after each; takes `seconds`; raises `error` or answers DOCUMENT."""
+
+    def __init__(self) -> None:
+        self.requests: list[GenerationRequest] = []
+        self.progress: Sequence[Progress] = ()
+        self.seconds_between = 0.0
+        self.seconds = 0.0
+        self.error: Exception | None = None
+        self.cancelled = 0
+        self.started = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
+        self.requests.append(request)
+        self.started.set()
+        try:
+            for progress in self.progress:
+                if on_progress is not None:
+                    on_progress(progress)
+                await asyncio.sleep(self.seconds_between)
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            self.stopped.set()
+            raise
+        if self.error is not None:
+            raise self.error
+        workflow = GeneratedWorkflow(DOCUMENT)
+        workflow.model = request.model or "claude-sonnet-5-5"
+        workflow.usage = Usage(100, 50, 10, 5)
+        workflow.attempts = 2
+        workflow.queue_seconds = 1.5
+        workflow.notes = ("a note",)
+        return workflow
+
+    def status(self) -> dict[str, Any]:
+        return {"model": "claude-sonnet-5-5", "configured": True}
+
+
+class FakeExposition:
+    def render(self, accept: str) -> tuple[str, bytes]:
+        return "text/plain; version=0.0.4", f"# for {accept}\n".encode()
+
+
+def make_services(settings: Settings | None = None, **changes: Any) -> Services:
+    """Services for a test; `changes` replace parts."""
+    settings = settings or Settings()
+    clock = VirtualClock()
+    store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
+    limiter = RateLimiter(
+        RateLimitConfig(base_delay=2.0, max_delay=30.0), store=store, admission=Admission(store, clock)
+    )
+    numbers = count(1)
+    new_request_id: Callable[[], str] = lambda: f"req_{next(numbers)}"  # noqa: E731
+    parts: dict[str, Any] = {
+        "settings": settings,
+        "store": store,
+        "rate_limiter": limiter,
+        "ai_client": FakeGenerator(),
+        "identifier": Identifier(settings.callers),
+        "access": AccessRules.of(settings),
+        "gateway": PlainTextResponse("from the gateway"),
+        "clock": clock,
+        "new_request_id": new_request_id,
+        "exposition": FakeExposition(),
+    }
+    return Services(**{**parts, **changes})

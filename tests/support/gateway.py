@@ -1,0 +1,155 @@
+"""A gateway over a real limiter, and a transport that answers as it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from tidegate.core.clock import Clock
+from tidegate.core.errors import UpstreamUnreachable
+from tidegate.core.events import Event, LeaseEnded, RequestFinished
+from tidegate.core.observer import Scope, ScopeKind
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import PoolSettings
+from tidegate.core.transport import Headers, Transport, TransportRequest
+from tidegate.engine.admission import Admission
+from tidegate.gateway.app import Gateway
+from tidegate.identity.identify import Identifier
+from tidegate.stores.memory import MemoryStore
+
+MESSAGE = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
+ANSWER = b'{"type": "message", "usage": {"input_tokens": 7, "output_tokens": 3}}'
+MESSAGE_START = b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 7, "output_tokens": 1}}}\n\n'
+CONTENT = b'event: content_block_delta\ndata: {"delta": {"type": "text_delta", "text": "hi"}}\n\n'
+MESSAGE_DELTA = b'event: message_delta\ndata: {"usage": {"output_tokens": 30}}\n\n'
+OVERLOADED_EVENT = b'event: error\ndata: {"error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n'
+
+
+@dataclass
+class Told:
+    """An answer to give. Among the chunks a number is a wait in seconds, and an exception breaks it."""
+
+    status: int = 200
+    headers: Headers = ((b"content-type", b"application/json"),)
+    chunks: Sequence[bytes | float | Exception] = (ANSWER,)
+    closed: bool = False
+
+
+def sse(*chunks: bytes | float | Exception) -> Told:
+    return Told(200, ((b"content-type", b"text/event-stream; charset=utf-8"),), chunks)
+
+
+def error(status: int, error_type: str, code: str | None = None, **headers: str) -> Told:
+    details = f', "details": {{"error_code": "{code}"}}' if code else ""
+    body = f'{{"type": "error", "error": {{"type": "{error_type}", "message": "told"{details}}}}}'.encode()
+    fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    return Told(status, ((b"content-type", b"application/json"), *fields), (body,))
+
+
+def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
+    return UpstreamUnreachable("no answer from the upstream: told", may_have_been_accepted=may_have_been_accepted)
+
+
+class _Response:
+    def __init__(self, told: Told) -> None:
+        self.status = told.status
+        self.headers = told.headers
+        self._told = told
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in self._told.chunks:
+            if isinstance(chunk, Exception):
+                raise chunk
+            if isinstance(chunk, bytes):
+                yield chunk
+            else:
+                await asyncio.sleep(chunk)
+
+    async def aclose(self) -> None:
+        self._told.closed = True
+
+
+class FakeTransport:
+    """Gives the answers in turn, the last one for ever; an exception is raised in place of an answer."""
+
+    def __init__(self, answers: Sequence[Told | Exception], *, head_after_seconds: float = 0.0) -> None:
+        self.answers = list(answers)
+        self.head_after_seconds = head_after_seconds
+        self.requests: list[tuple[TransportRequest, bytes]] = []
+
+    async def send(self, request: TransportRequest) -> _Response:
+        body = request.body
+        whole = body if isinstance(body, bytes) else b"".join([chunk async for chunk in body])
+        self.requests.append((request, whole))
+        await asyncio.sleep(self.head_after_seconds)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return _Response(answer)
+
+    async def aclose(self) -> None:
+        self.answers.clear()
+
+
+class RecordingObserver:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def scope(self, kind: ScopeKind, attributes: Mapping[str, Any]) -> Scope:
+        raise NotImplementedError
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits, at most 5 s, for what another task is about to do."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the code under test does not know who waits for it
+            await asyncio.sleep(0.01)
+
+
+@dataclass
+class Rig:
+    gateway: Gateway
+    store: MemoryStore
+    observer: RecordingObserver
+
+    def in_flight(self) -> int:
+        return sum(pool.in_flight for pool in self.store.snapshot_now())
+
+    async def finished(self, calls: int = 1) -> None:
+        """Waits until that many calls have come to their end, and all their leases."""
+        await until(lambda: len(self.observer.of(RequestFinished)) >= calls and not self.in_flight())
+
+    def outcomes(self) -> list[str]:
+        return [str(event.outcome) for event in self.observer.of(LeaseEnded)]
+
+
+def make_gateway(
+    transport: Transport,
+    clock: Clock,
+    *,
+    pools: Mapping[str, PoolSettings] | None = None,
+    policy: RetryPolicy | None = None,
+    **changes: Any,
+) -> Rig:
+    """A gateway with fixed randomness (no jitter), ids that count, and everything that happens recorded."""
+    store = MemoryStore(clock, pools)
+    observer = RecordingObserver()
+    numbers = count(1)
+    settings: dict[str, Any] = {
+        "identifier": Identifier(),
+        "upstream_key": "service-key",
+        "upstream_kind": "claude",
+        "retry_policy": policy or RetryPolicy(base_delay_seconds=1.0, jitter_factor=0.0),
+        "random": lambda: 0.5,
+        "hop_id": "hop-a",
+        "new_request_id": lambda: f"tg_{next(numbers)}",
+    }
+    admission = Admission(store, clock, observer)
+    return Rig(Gateway(admission, transport, **{**settings, **changes}), store, observer)

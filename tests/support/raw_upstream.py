@@ -1,0 +1,77 @@
+"""An upstream that says exactly the bytes it is told to, and breaks where it is told to."""
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+Script = Callable[["Exchange"], Awaitable[None]]
+
+
+class Exchange:
+    """One connection, for the script that serves it."""
+
+    def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.number = number
+        self.reader = reader
+        self.writer = writer
+
+    async def request(self) -> tuple[bytes, bytes]:
+        """Head and body of the next request; the body by its content-length, or in chunks as they came."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                return head, await self.reader.readexactly(int(line.split(b":")[1]))
+            if line == b"transfer-encoding: chunked":
+                return head, await self.reader.readuntil(b"0\r\n\r\n")
+        return head, b""
+
+    async def say(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """Closes with RST: a connection that lingers for 0 s throws away what is unsent."""
+        linger_for_no_time = struct.pack("ii", 1, 0)
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_no_time)
+        self.writer.transport.abort()
+
+
+class RawUpstream:
+    """Attributes: url; connections: how many were opened; left: set when a client has closed its connection."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.url = ""
+        self.connections = 0
+        self.left = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.tasks.append(asyncio.create_task(self._run(reader, writer)))
+
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._script(Exchange(self.connections, reader, writer))
+        except (ConnectionError, asyncio.IncompleteReadError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def raw_upstream(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawUpstream]:
+    """Serves each connection by the script, which may serve several requests; the connection closes when it returns."""
+    upstream = RawUpstream(script)
+    server = await asyncio.start_server(upstream.on_connection, "127.0.0.1", 0, ssl=tls)
+    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield upstream
+    finally:
+        server.close()
+        for task in upstream.tasks:
+            task.cancel()
+        await asyncio.gather(*upstream.tasks, return_exceptions=True)

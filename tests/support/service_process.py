@@ -1,0 +1,83 @@
+"""Runs `python -m tidegate …` as a process of its own, away from this environment's settings and files."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_SECONDS = 40
+"""A loaded machine starts an interpreter slowly."""
+
+
+@dataclass
+class ServiceProcess:
+    process: subprocess.Popen[bytes]
+    output: Path
+    url: str = ""
+
+    def printed(self) -> str:
+        return self.output.read_text(encoding="utf-8")
+
+    def place(self, name: str) -> str:
+        """The URL that the greeting gives for a name, such as `upstream`."""
+        found = re.search(rf"^  {name} +(http\S+)", self.printed(), re.MULTILINE)
+        assert found, self.printed()
+        return found[1]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of the service, and with those given."""
+    foreign = ("TIDEGATE_", "ANTHROPIC_", "CLAUDE_", "MAX_RATE_LIMIT")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return {**inherited, **variables}
+
+
+def run_to_end(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command that ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "tidegate", *arguments],
+        cwd=directory,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=READY_SECONDS,
+        check=False,
+    )
+
+
+@contextmanager
+def running(directory: Path, *arguments: str, **variables: str) -> Iterator[ServiceProcess]:
+    """Runs a command that serves, on a free port; the block begins when it says where it is."""
+    output = directory / "output.txt"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidegate", *arguments, "--port", "0"],
+            cwd=directory,
+            env=environment(**variables),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )
+    service = ServiceProcess(process, output)
+    try:
+        service.url = _wait_for_url(service)
+        yield service
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_url(service: ServiceProcess) -> str:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        found = re.search(r"Claude API .*?(http://\S+)", service.printed())
+        if found:
+            return found[1]
+        if service.process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise AssertionError(f"did not start: {service.printed()}")

@@ -1,0 +1,52 @@
+"""Runs the relay's HTTP client against a raw upstream."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from support.raw_upstream import Exchange, RawUpstream, raw_upstream
+from tidegate.core.transport import TransportRequest
+from tidegate.gateway.upstream.transport import HttpTransport
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+GET = TransportRequest(b"GET", b"/v1/models", [(b"accept", b"*/*")])
+POST = TransportRequest(b"POST", b"/v1/messages", [(b"x", b"1")], b"{}")
+
+LOOP: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"factory": asyncio.new_event_loop}
+"""How the event loop of the next run is made; the fixture `each_event_loop` sets it."""
+
+Steps = Callable[[HttpTransport, RawUpstream], Awaitable[None]]
+
+
+def run_in_loop(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=LOOP["factory"]) as runner:
+        runner.run(main)
+
+
+def run(script: Callable[[Exchange], Awaitable[None]], steps: Steps, **options: float) -> None:
+    async def main() -> None:
+        async with raw_upstream(script) as upstream, asyncio.timeout(10):
+            transport = HttpTransport(upstream.url, **options)  # type: ignore[arg-type]
+            try:
+                await steps(transport, upstream)
+            finally:
+                await transport.aclose()
+
+    run_in_loop(main())
+
+
+async def whole(transport: HttpTransport, request: TransportRequest = POST) -> tuple[int, bytes]:
+    response = await transport.send(request)
+    try:
+        return response.status, b"".join([chunk async for chunk in response.chunks()])
+    finally:
+        await response.aclose()
+
+
+def says(*answers: bytes) -> Callable[[Exchange], Awaitable[None]]:
+    async def script(exchange: Exchange) -> None:
+        for answer in answers:
+            await exchange.request()
+            await exchange.say(answer)
+
+    return script

@@ -1,0 +1,182 @@
+"""Who serves what, the headers of every answer, access rules on every route, and the documents for operators."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from support.api_services import FakeGenerator, make_services
+from support.asgi_client import Answer, call
+from support.recording_observer import RecordingObserver
+from tidegate.api.app import create_api, create_app
+from tidegate.api.services import Services
+from tidegate.core.cause import Cause
+from tidegate.core.errors import Refusal
+from tidegate.core.events import RefusedCall, RequestFinished
+from tidegate.settings import Settings
+
+EVERYWHERE = ["/v1/messages", "/api/workflows/generate", "/api/system/rate-limiting/status", "/metrics", "/docs", "/"]
+
+
+def ask(services: Services, method: str, path: str, **arguments: Any) -> Answer:
+    return asyncio.run(call(create_app(services), method, path, **arguments))
+
+
+def test_v1_goes_to_the_gateway_and_the_rest_to_the_api() -> None:
+    services = make_services()
+    assert ask(services, "POST", "/v1/messages", body={}).body == b"from the gateway"
+    assert ask(services, "GET", "/v1/anything/else").body == b"from the gateway"
+    assert ask(services, "GET", "/healthz").json()["status"] == "alive"
+    assert ask(services, "GET", "/v1").status == 404
+
+
+@pytest.mark.parametrize("path", [*EVERYWHERE, "/healthz", "/nowhere"])
+def test_every_answer_has_a_request_id_and_says_when_the_upstream_is_simulated(path: str) -> None:
+    answer = ask(make_services(upstream_kind="simulator"), "GET", path)
+    assert answer.headers["x-tidegate-request-id"] == "req_1"
+    assert answer.headers["x-tidegate-upstream"] == "simulator"
+
+
+def test_api_answers_say_what_was_waited_and_tried() -> None:
+    headers = ask(make_services(), "GET", "/api/system/ai-client/status").headers
+    assert (headers["x-tidegate-queue-ms"], headers["x-tidegate-attempts"]) == ("0", "0")
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+@pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}])
+def test_foreign_hosts_and_origins_are_forbidden_everywhere(path: str, headers: dict[str, str]) -> None:
+    answer = ask(make_services(), "GET", path, headers=headers)
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (403, "forbidden")
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.headers["x-tidegate-request-id"] == "req_1"
+    body = answer.json()
+    if path.startswith("/v1/"):
+        assert (answer.headers["x-tidegate-queue-ms"], answer.headers["x-tidegate-attempts"]) == ("0", "0")
+        assert (body["type"], body["error"]["type"], body["request_id"]) == ("error", "permission_error", "req_1")
+    else:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (body["cause"], body["request_id"]) == ("forbidden", "req_1")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/api/workflows/generate", "/api/system/rate-limiting/configure"])
+def test_a_body_that_is_not_json_is_a_415_everywhere(path: str) -> None:
+    answer = ask(make_services(), "POST", path, body=b"prompt=x", headers={"content-type": "text/plain"})
+    assert answer.status == 415
+    assert "application/json" in answer.body.decode()
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("DELETE", "/healthz", 405)])
+def test_unknown_paths_and_methods_are_problems(method: str, path: str, status: int) -> None:
+    answer = ask(make_services(), method, path)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["title"] in {"Not Found", "Method Not Allowed"}
+    assert status != 405 or answer.headers["allow"] == "GET"
+
+
+def test_refusals_before_a_pool_is_known_are_reported() -> None:
+    observer = RecordingObserver()
+    services = make_services(Settings(admin_key="hunter2"), observer=observer)
+    ask(services, "POST", "/v1/messages", body={}, headers={"origin": "http://evil.example"})
+    ask(services, "GET", "/docs", headers={"host": "evil.example"})
+    ask(services, "POST", "/api/system/rate-limiting/configure", body={})
+    assert [event.cause for event in observer.of(RefusedCall)] == [
+        Cause.FORBIDDEN,
+        Cause.FORBIDDEN,
+        Cause.UNAUTHENTICATED,
+    ]
+    finished = observer.of(RequestFinished)
+    assert [(event.route, event.outcome) for event in finished] == [
+        ("/v1/messages", "refused"),
+        ("/api/system/rate-limiting/configure", "refused"),
+    ]
+
+
+def test_readiness_says_why_not() -> None:
+    services = make_services()
+    assert ask(services, "GET", "/readyz").json() == {"ready": True, "reasons": []}
+    services.draining = True
+    answer = ask(services, "GET", "/readyz")
+    assert (answer.status, answer.json()["reasons"]) == (503, ["the service is about to stop"])
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/api/workflows/generate"])
+def test_calls_that_outlast_the_grace_period_are_told_to_come_back(path: str) -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - ASGI
+        await asyncio.sleep(3600)
+
+    services = make_services(gateway=slow)
+    cast("FakeGenerator", services.ai_client).seconds = 3600
+
+    async def run(*, draining: bool) -> Answer:
+        answer = Answer()
+        task = asyncio.create_task(
+            call(create_app(services), "POST", path, body={"prompt": "Ship an order"}, answer=answer)
+        )
+        await asyncio.sleep(0.01)
+        services.draining = draining
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return answer
+
+    answer = asyncio.run(run(draining=True))
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (503, "draining")
+    assert answer.headers["x-should-retry"] == "true"
+    assert asyncio.run(run(draining=False)).status == 0
+
+
+def test_readiness_fails_with_the_store() -> None:
+    services = make_services()
+
+    async def unreachable() -> None:
+        raise Refusal(Cause.STORE_UNAVAILABLE, "the store does not answer")
+
+    services.store.snapshot = unreachable  # type: ignore[method-assign, assignment]
+    assert ask(services, "GET", "/readyz").json()["reasons"] == ["the store does not answer"]
+
+
+def test_metrics_come_in_the_format_that_is_asked_for() -> None:
+    answer = ask(make_services(), "GET", "/metrics", headers={"accept": "application/openmetrics-text"})
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4"
+    assert answer.body == b"# for application/openmetrics-text\n"
+
+
+def test_metrics_with_an_address_of_their_own_are_not_here() -> None:
+    assert ask(make_services(exposition=None), "GET", "/metrics").status == 404
+
+
+def test_lifespan_goes_to_the_api() -> None:
+    sent = []
+
+    async def run() -> None:
+        messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+        async def receive() -> Any:
+            return next(messages)
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        await create_app(make_services())({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+
+    asyncio.run(run())
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+def test_openapi_has_an_example_for_every_api_route() -> None:
+    paths = create_api(make_services()).openapi()["paths"]
+    operations = {
+        (path, method): operation
+        for path, methods in paths.items()
+        if path.startswith("/api/")
+        for method, operation in methods.items()
+    }
+    assert len(operations) == 4
+    schemas = create_api(make_services()).openapi()["components"]["schemas"]
+    for operation in operations.values():
+        content = operation["responses"]["200"]["content"]["application/json"]
+        referenced = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+        assert "example" in content or "example" in schemas[referenced]
+        assert "example" in operation["responses"]["4XX"]["content"]["application/problem+json"]
+        if "requestBody" in operation:
+            assert operation["requestBody"]["content"]["application/json"]["examples"]
+        assert operation["summary"]

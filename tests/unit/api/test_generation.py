@@ -1,0 +1,308 @@
+"""`POST /api/workflows/generate`: bodies, answers, events, clients that leave."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from support.api_services import DOCUMENT, FakeGenerator, make_services
+from support.asgi_client import Answer, call
+from support.recording_observer import RecordingObserver
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.api.app import create_app
+from tidegate.api.events import ProgressFeed
+from tidegate.api.services import Services
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import Dimension
+from tidegate.core.errors import (
+    GenerationError,
+    Refusal,
+    RetriesExhausted,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from tidegate.core.events import RequestFinished
+from tidegate.generation.request import AttemptStarted, Progress, TextReceived, Validated, WaitPredicted
+
+PATH = "/api/workflows/generate"
+PROMPT = {"prompt": "Ship an order"}
+
+
+@pytest.fixture
+def services() -> Services:
+    return make_services()
+
+
+def generator(services: Services) -> FakeGenerator:
+    return cast("FakeGenerator", services.ai_client)
+
+
+def post(services: Services, body: Any, **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    clock = cast("VirtualClock", services.clock)
+    return run_virtual(call(create_app(services), "POST", PATH, body=body, headers=named), clock)
+
+
+def test_the_answer_has_the_document_and_how_it_came_about(services: Services) -> None:
+    answer = post(services, PROMPT)
+    assert answer.status == 200
+    assert answer.json() == {
+        "workflow": DOCUMENT,
+        "valid": True,
+        "model": "claude-sonnet-5-5",
+        "usage": {"input_tokens": 100, "output_tokens": 50, "cache_read_tokens": 10, "cache_creation_tokens": 5},
+        "attempts": 2,
+        "repaired": False,
+        "fallback_used": False,
+        "fallback_reason": None,
+        "queue_seconds": 1.5,
+        "notes": ["a note"],
+        "request_id": "req_1",
+    }
+    assert answer.headers["x-tidegate-request-id"] == "req_1"
+    assert "x-tidegate-upstream" not in answer.headers
+
+
+def test_what_is_asked_reaches_the_generator(services: Services) -> None:
+    body = {
+        **PROMPT,
+        "fallback": True,
+        "model": "claude-opus-5-5",
+        "schema": {"type": "object"},
+        "timeout_seconds": 9.5,
+    }
+    assert post(services, body, x_api_key="somebody").status == 200
+    request = generator(services).requests[0]
+    assert (request.prompt, request.fallback, request.model) == ("Ship an order", True, "claude-opus-5-5")
+    assert (request.schema, request.timeout_seconds) == ({"type": "object"}, 9.5)
+    assert request.caller.name.startswith("key-")
+
+
+def test_defaults_are_no_fallback_and_the_configured_timeout(services: Services) -> None:
+    post(services, PROMPT)
+    request = generator(services).requests[0]
+    assert (request.fallback, request.model, request.timeout_seconds) == (False, None, 600)
+
+
+def test_yaml_as_text_in_the_answer_and_as_the_whole_answer(services: Services) -> None:
+    assert yaml.safe_load(post(services, {**PROMPT, "format": "yaml"}).json()["workflow"]) == DOCUMENT
+    bare = post(services, PROMPT, accept="application/yaml")
+    assert bare.headers["content-type"] == "application/yaml"
+    assert yaml.safe_load(bare.body) == DOCUMENT
+
+
+@pytest.mark.parametrize("error", [None, Refusal(Cause.DEADLINE, "late")])
+def test_headers_say_what_was_waited_and_tried_also_when_it_failed(services: Services, error: Exception | None) -> None:
+    fake = generator(services)
+    wait, attempt = WaitPredicted("default", 9.0), AttemptStarted(1, "claude-sonnet-5-5")
+    fake.progress, fake.seconds_between, fake.error = [wait, wait, attempt, attempt, wait], 0.5, error
+    headers = post(services, PROMPT).headers
+    assert (headers["x-tidegate-queue-ms"], headers["x-tidegate-attempts"]) == ("1500", "2")
+
+
+BAD_BODIES: list[tuple[Any, str, Any, str]] = [
+    ({}, "prompt", None, "required"),
+    ({"prompt": ""}, "prompt", "", "not blank"),
+    ({"prompt": " \n"}, "prompt", " \n", "not blank"),
+    ({"prompt": "x" * 100_001}, "prompt", "x" * 200 + "… (100001 characters)", "at most 100,000"),
+    ({"prompt": 5}, "prompt", 5, "string"),
+    ({"prompt": "\ud800"}, "prompt", "\ud800", "surrogates"),
+    ({**PROMPT, "format": "xml"}, "format", "xml", "'json' or 'yaml'"),
+    ({**PROMPT, "fallback": "yes"}, "fallback", "yes", "boolean"),
+    ({**PROMPT, "stream": 1}, "stream", 1, "boolean"),
+    ({**PROMPT, "model": ""}, "model", "", "match"),
+    ({**PROMPT, "model": "claude opus"}, "model", "claude opus", "match"),
+    ({**PROMPT, "schema": {"\ud800": 1}}, "schema", "{'\\ud800': 1}", "surrogates"),
+    ({**PROMPT, "schema": "object"}, "schema", "object", "dictionary"),
+    ({**PROMPT, "timeout_seconds": 0}, "timeout_seconds", 0, "greater than 0"),
+    ({**PROMPT, "timeout_seconds": float("nan")}, "timeout_seconds", "nan", "finite number"),
+    ({**PROMPT, "timeout_seconds": float("inf")}, "timeout_seconds", "inf", "finite number"),
+    ({**PROMPT, "timeout_seconds": 1e9}, "timeout_seconds", 1e9, "less than or equal to 3456000"),
+    ({**PROMPT, "timeout_seconds": "9"}, "timeout_seconds", "9", "number"),
+    ({**PROMPT, "temperature": 1}, "temperature", 1, "no field of this name"),
+    ([], "body", "[]", "dictionary or object"),
+]
+
+
+@pytest.mark.parametrize(("body", "field", "given", "allowed"), BAD_BODIES)
+def test_a_bad_body_is_a_problem_that_names_field_given_and_allowed(
+    services: Services, body: Any, field: str, given: Any, allowed: str
+) -> None:
+    answer = post(services, body)
+    assert answer.status == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == "urn:tidegate:problem:validation"
+    assert problem["request_id"] == answer.headers["x-tidegate-request-id"]
+    assert problem["errors"][0]["field"] == field
+    assert problem["errors"][0]["given"] == given
+    assert allowed in problem["errors"][0]["allowed"]
+    assert field in problem["detail"]
+    assert generator(services).requests == []
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b'{"prompt":', b"[" * 100_000])
+def test_a_body_that_is_not_json_is_a_400(services: Services, body: bytes) -> None:
+    answer = post(services, body)
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert "JSON" in answer.json()["detail"] or "parsing" in answer.json()["detail"]
+
+
+def test_a_body_over_the_limit_is_a_413(services: Services) -> None:
+    answer = post(services, {"prompt": "x" * 1_048_576})
+    assert (answer.status, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+ERRORS = [
+    (Refusal(Cause.QUEUE_FULL, "full", retry_after_seconds=2.1), 429, {"x-should-retry": "true", "retry-after": "3"}),
+    (Refusal(Cause.DEADLINE, "late"), 429, {"x-tidegate-cause": "deadline"}),
+    (
+        Refusal(Cause.COST_EXCEEDS_CAPACITY, "big", dimension=Dimension.INPUT_TOKENS),
+        400,
+        {"x-should-retry": "false", "x-tidegate-cause": "cost_exceeds_capacity"},
+    ),
+    (UpstreamError("bad key", status=401, error_type="authentication_error"), 401, {"x-should-retry": "false"}),
+    (
+        UpstreamError("slow down", status=429, retry_after_seconds=7),
+        429,
+        {"retry-after": "7", "x-should-retry": "true"},
+    ),
+    (UpstreamError("broke", status=200, error_type="overloaded_error"), 502, {"x-should-retry": "true"}),
+    (UpstreamUnreachable("refused", may_have_been_accepted=False), 502, {"x-should-retry": "true"}),
+    (
+        RetriesExhausted(5, 61.5, UpstreamError("busy", status=529, retry_after_seconds=0.2)),
+        503,
+        {"x-tidegate-attempts": "5", "retry-after": "1"},
+    ),
+    (GenerationError("invalid", "no valid document", ["do: missing"]), 422, {}),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "headers"), ERRORS)
+def test_errors_become_problems_with_truthful_headers(
+    services: Services, error: Exception, status: int, headers: dict[str, str]
+) -> None:
+    generator(services).error = error
+    answer = post(services, PROMPT)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert headers.items() <= answer.headers.items()
+    assert answer.json()["detail"] == str(error)
+    assert answer.json()["status"] == status
+
+
+def test_exhausted_retries_and_invalid_documents_say_what_happened(services: Services) -> None:
+    generator(services).error = RetriesExhausted(
+        5, 61.5, UpstreamError("busy", status=529, error_type="overloaded_error")
+    )
+    problem = post(services, PROMPT).json()
+    assert (problem["attempts"], problem["elapsed_seconds"]) == (5, 61.5)
+    assert problem["upstream"] == {"status": 529, "error_type": "overloaded_error", "error_code": None}
+    generator(services).error = GenerationError("invalid", "no valid document", ["do: missing"])
+    problem = post(services, PROMPT).json()
+    assert (problem["reason"], problem["findings"]) == ("invalid", ["do: missing"])
+
+
+def test_an_unforeseen_error_is_a_500_that_tells_nothing(services: Services) -> None:
+    generator(services).error = RuntimeError("secret detail")
+    answer = Answer()
+    with pytest.raises(RuntimeError):  # the server logs it
+        run_virtual(
+            call(create_app(services), "POST", PATH, body=PROMPT, answer=answer), cast("VirtualClock", services.clock)
+        )
+    assert answer.status == 500
+    assert "secret" not in answer.body.decode()
+    assert answer.headers["x-tidegate-request-id"] == "req_1"
+
+
+def test_a_stream_tells_every_step_and_ends_with_the_answer(services: Services) -> None:
+    generator(services).progress = [
+        WaitPredicted("default", 3.0),
+        AttemptStarted(1, "claude-sonnet-5-5"),
+        TextReceived("{"),
+        TextReceived('{"a"'),
+        Validated(valid=True, findings=()),
+    ]
+    answer = post(services, {**PROMPT, "stream": True})
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    events = answer.events()
+    assert events[:-1] == [
+        ("queued", {"pool": "default", "predicted_seconds": 3.0}),
+        ("attempt", {"attempt": 1, "model": "claude-sonnet-5-5"}),
+        ("text", {"text": "{"}),
+        ("text", {"text": '{"a"'}),
+        ("validated", {"valid": True, "findings": []}),
+    ]
+    assert events[-1][0] == "done"
+    assert events[-1][1]["workflow"] == DOCUMENT
+    assert answer.complete
+
+
+def test_a_client_that_is_slow_gets_the_latest_text_only() -> None:
+    async def run() -> list[Progress | None]:
+        feed = ProgressFeed()
+        for text in ("a", "ab", "abc"):
+            feed.push(TextReceived(text))
+        feed.push(Validated(valid=True, findings=()))
+        feed.close()
+        return [await feed.next() for _ in range(3)]
+
+    assert asyncio.run(run()) == [TextReceived("abc"), Validated(valid=True, findings=()), None]
+
+
+def test_a_stream_that_fails_ends_with_the_problem(services: Services) -> None:
+    generator(services).error = Refusal(Cause.QUEUE_FULL, "full")
+    name, problem = post(services, {**PROMPT, "stream": True}).events()[-1]
+    assert name == "error"
+    assert (problem["status"], problem["cause"], problem["request_id"]) == (429, "queue_full", "req_1")
+
+
+def test_an_unforeseen_failure_in_a_stream_is_told_and_logged(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator(services).error = RuntimeError("secret detail")
+    answer = post(services, {**PROMPT, "stream": True})
+    assert answer.events()[-1][1]["status"] == 500
+    assert "secret" not in answer.body.decode()
+    assert "secret detail" in caplog.text
+
+
+def test_a_silent_stream_is_kept_alive(services: Services) -> None:
+    generator(services).seconds = 40
+    assert post(services, {**PROMPT, "stream": True}).body.count(b": still at work\n\n") == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_work_stops_when_the_client_leaves(*, stream: bool) -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).seconds = 3600
+
+    async def leave_after_a_second() -> None:
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(1, leaves.set)
+        await call(create_app(services), "POST", PATH, body={**PROMPT, "stream": stream}, leaves=leaves)
+
+    clock = cast("VirtualClock", services.clock)
+    run_virtual(leave_after_a_second(), clock)
+    assert generator(services).cancelled == 1
+    assert clock.elapsed_s == 1
+    finished = observer.events[-1]
+    assert isinstance(finished, RequestFinished)
+    assert finished.outcome == "abandoned"
+
+
+def test_every_call_is_reported_with_route_pool_caller_and_outcome() -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).seconds = 2
+    post(services, PROMPT)
+    generator(services).error = Refusal(Cause.DEADLINE, "late")
+    post(services, PROMPT)
+    post(services, {})
+    post(services, {**PROMPT, "stream": True})
+    finished = observer.of(RequestFinished)
+    assert [event.outcome for event in finished] == ["ok", "refused", "client_error", "refused"]
+    assert (finished[0].route, finished[0].pool, finished[0].duration_ns) == (PATH, "sonnet-5-5", 2_000_000_000)

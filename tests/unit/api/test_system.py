@@ -1,0 +1,156 @@
+"""Status and configuration of limits, and the client's status."""
+
+from typing import Any, cast
+
+import pytest
+
+from support.api_services import make_services
+from support.asgi_client import Answer, call
+from support.recording_observer import RecordingObserver
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.api.app import create_app
+from tidegate.api.services import Services
+from tidegate.core.dimension import Dimension
+from tidegate.core.events import RequestFinished
+from tidegate.core.store import LimitSettings
+from tidegate.identity.identify import key_hash
+from tidegate.rate_limiter import RateLimitConfig
+from tidegate.settings import CallerSettings, Settings
+
+STATUS = "/api/system/rate-limiting/status"
+CONFIGURE = "/api/system/rate-limiting/configure"
+CLIENT = "/api/system/ai-client/status"
+
+
+def ask(
+    services: Services, method: str, path: str, body: Any = None, *, peer: str = "127.0.0.1", key: str = ""
+) -> Answer:
+    headers = {"x-api-key": key} if key else {}
+    clock = cast("VirtualClock", services.clock)
+    return run_virtual(call(create_app(services), method, path, body=body, headers=headers, peer=peer), clock)
+
+
+def configure(services: Services, **changes: Any) -> Answer:
+    return ask(services, "POST", CONFIGURE, changes)
+
+
+def test_the_status_has_what_get_stats_has_and_every_pool() -> None:
+    services = make_services()
+    answer = ask(services, "GET", STATUS)
+    assert answer.status == 200
+    status = answer.json()
+    assert status["current_state"] == services.rate_limiter.get_stats()["current_state"]
+    default = status["pools"]["default"]
+    assert default["waiting"] == 0
+    assert default["dimensions"]["requests"] == {
+        "configured_per_minute": 20.0,
+        "upstream_per_minute": None,
+        "effective_per_minute": 20.0,
+        "available": 5.0,
+        "capacity": 5.0,
+        "binding": "configured",
+    }
+
+
+def test_configuring_is_partial_and_answers_with_the_status() -> None:
+    services = make_services()
+    answer = configure(services, requests_per_minute=15, burst_limit=3, base_delay=3.0, max_delay=45.0)
+    assert answer.status == 200
+    assert services.rate_limiter.config == RateLimitConfig(
+        requests_per_minute=15, burst_limit=3, base_delay=3.0, max_delay=45.0
+    )
+    assert answer.json()["configuration"]["requests_per_minute"] == 15
+    assert answer.json()["pools"]["default"]["dimensions"]["requests"]["configured_per_minute"] == 15
+    configure(services, jitter_factor=0.5)
+    assert services.rate_limiter.config.burst_limit == 3
+
+
+FAULTS: list[tuple[dict[str, Any], str, Any, str]] = [
+    ({"requests_per_minute": 0}, "requests_per_minute", 0, "a number above 0, at most 1,000,000,000, or auto"),
+    ({"requests_per_minute": -1.5}, "requests_per_minute", -1.5, "a number above 0, at most 1,000,000,000, or auto"),
+    ({"requests_per_minute": float("nan")}, "requests_per_minute", "nan", "a number above 0"),
+    ({"requests_per_minute": "20"}, "requests_per_minute", "20", "number"),
+    ({"requests_per_minute": True}, "requests_per_minute", True, "a number above 0"),
+    ({"requests_per_minute": None}, "requests_per_minute", None, "a number above 0"),
+    ({"requests_per_minute": "auto"}, "requests_per_minute", "auto", "number above 0"),
+    ({"burst_limit": 0}, "burst_limit", 0, "whole number"),
+    ({"burst_limit": 2.5}, "burst_limit", 2.5, "integer"),
+    ({"base_delay": 31}, "base_delay", 31, "max_delay, which is 30"),
+    ({"base_delay": 10, "max_delay": 5}, "max_delay", 5, "base_delay"),
+    ({"base_delay": -1}, "base_delay", -1, "seconds"),
+    ({"base_delay": float("nan")}, "base_delay", "nan", "seconds"),
+    ({"max_delay": float("inf")}, "max_delay", "inf", "seconds"),
+    ({"jitter_factor": 1.1}, "jitter_factor", 1.1, "0 to 1"),
+    ({"jitter_factor": -0.1}, "jitter_factor", -0.1, "0 to 1"),
+    ({"learning_rate": 1}, "learning_rate", 1, "below 1"),
+    ({"adaptive_floor": 0}, "adaptive_floor", 0, "above 0"),
+    ({"max_attempts": 0}, "max_attempts", 0, "whole number"),
+    ({"rpm": 5}, "rpm", 5, "no field of this name"),
+    ({"burst_seconds": 5}, "burst_seconds", 5, "together with `pool`"),
+    ({"pool": "sonnet-5-5", "burst_limit": 5}, "burst_limit", 5, "without `pool`"),
+    ({"pool": "sonnet-5-5", "burst_seconds": 3_601}, "burst_seconds", 3_601, "at most 3,600"),
+    ({"pool": "Not A Pool", "requests_per_minute": 5}, "pool", "Not A Pool", "match"),
+    (
+        {"pool": "sonnet-5-5", "input_tokens_per_minute": 0},
+        "input_tokens_per_minute",
+        0,
+        "a number above 0, at most 1,000,000,000, or auto",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "field", "given", "allowed"), FAULTS)
+def test_a_fault_is_named_and_changes_nothing(changes: dict[str, Any], field: str, given: Any, allowed: str) -> None:
+    services = make_services()
+    before = ask(services, "GET", STATUS).json()
+    answer = configure(services, **changes)
+    assert (answer.status, answer.headers["content-type"]) == (422, "application/problem+json")
+    fault = answer.json()["errors"][0]
+    assert (fault["field"], fault["given"]) == (field, given)
+    assert allowed in fault["allowed"]
+    assert ask(services, "GET", STATUS).json() == before
+
+
+def test_a_pool_gets_limits_of_its_own_and_keeps_what_is_not_given() -> None:
+    services = make_services()
+    configure(services, pool="sonnet-5-5", requests_per_minute=60, burst_seconds=30)
+    assert services.store.settings_now("sonnet-5-5").limits == {Dimension.REQUESTS: LimitSettings(60, 30)}
+    answer = configure(services, pool="sonnet-5-5", input_tokens_per_minute=6_000)
+    assert services.store.settings_now("sonnet-5-5").limits == {
+        Dimension.REQUESTS: LimitSettings(60, 30),
+        Dimension.INPUT_TOKENS: LimitSettings(6_000, 3_000),
+    }
+    assert answer.json()["pools"]["sonnet-5-5"]["dimensions"]["input_tokens"]["configured_per_minute"] == 6_000
+    configure(services, pool="sonnet-5-5", requests_per_minute="auto", input_tokens_per_minute="auto")
+    assert services.store.settings_now("sonnet-5-5").limits == {}
+    assert services.rate_limiter.config.requests_per_minute == 20
+
+
+def test_the_clients_status_is_what_it_says() -> None:
+    assert ask(make_services(), "GET", CLIENT).json() == {"model": "claude-sonnet-5-5", "configured": True}
+
+
+def test_configuring_from_another_machine_needs_the_admin_key() -> None:
+    open_to_admins = make_services(Settings(admin_key="hunter2"))
+    assert ask(open_to_admins, "POST", CONFIGURE, {"burst_limit": 3}).status == 401
+    assert ask(open_to_admins, "POST", CONFIGURE, {"burst_limit": 3}, key="wrong").status == 403
+    assert open_to_admins.rate_limiter.config.burst_limit == 5
+    assert ask(open_to_admins, "POST", CONFIGURE, {"burst_limit": 3}, key="hunter2").status == 200
+    answer = ask(make_services(), "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.9")
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (403, "forbidden")
+    assert "TIDEGATE_ADMIN_KEY" in answer.json()["detail"]
+
+
+def test_with_callers_the_status_is_for_callers_and_administrators() -> None:
+    caller = CallerSettings(name="web", key_sha256=key_hash("caller-key"))
+    observer = RecordingObserver()
+    services = make_services(Settings(callers=(caller,), admin_key="hunter2"), observer=observer)
+    for path in (STATUS, CLIENT):
+        assert ask(services, "GET", path).status == 401
+        assert ask(services, "GET", path, key="caller-key").status == 200
+        assert ask(services, "GET", path, key="hunter2").status == 200
+    callers = [event.caller.label for event in observer.of(RequestFinished)]
+    assert callers == ["default", "web", "default"] * 2
+    refused = ask(services, "POST", "/api/workflows/generate", {"prompt": "x"}, key="nobody's")
+    assert (refused.status, refused.headers["x-tidegate-cause"]) == (401, "unauthenticated")
+    assert ask(services, "POST", CONFIGURE, {"burst_limit": 3}, key="caller-key").status == 403

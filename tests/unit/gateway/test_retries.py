@@ -1,0 +1,279 @@
+"""The gateway on a virtual clock: what a client sees, and what is charged, when the upstream fails."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from support.asgi_client import Answer, call
+from support.gateway import (
+    ANSWER,
+    CONTENT,
+    MESSAGE,
+    MESSAGE_DELTA,
+    MESSAGE_START,
+    OVERLOADED_EVENT,
+    FakeTransport,
+    Rig,
+    Told,
+    error,
+    make_gateway,
+    sse,
+    unreachable,
+)
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import Dimension
+from tidegate.core.errors import Refusal
+from tidegate.core.events import AttemptFinished, RequestFinished, RetryScheduled, UpstreamRateLimited
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import Feedback, LimitSettings, PoolSettings
+from tidegate.core.usage import Usage
+
+THROTTLED = error(429, "rate_limit_error", retry_after="20")
+
+
+def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:
+    """One Messages call; returns the client's answer, the rig, the transport and how long it took in seconds."""
+    clock = VirtualClock()
+    transport = FakeTransport(answers)
+    headers = options.pop("headers", {})
+    body = options.pop("body", MESSAGE)
+    path = options.pop("path", "/v1/messages")
+    rig = make_gateway(transport, clock, **options)
+    answer = run_virtual(call(rig.gateway, "POST", path, body=body, headers=headers), clock)
+    assert rig.in_flight() == 0
+    return answer, rig, transport, clock.elapsed_s
+
+
+def outcome(rig: Rig) -> str:
+    (finished,) = rig.observer.of(RequestFinished)
+    return str(finished.outcome)
+
+
+def test_a_good_answer_passes_and_its_usage_is_charged() -> None:
+    answer, rig, transport, _ = post([Told()])
+    assert (answer.status, answer.body) == (200, ANSWER)
+    assert answer.headers == {
+        "content-type": "application/json",
+        "x-tidegate-request-id": "tg_1",
+        "x-tidegate-queue-ms": "0",
+        "x-tidegate-attempts": "1",
+    }
+    (attempt,) = rig.observer.of(AttemptFinished)
+    assert (attempt.pool, attempt.model, attempt.status) == ("sonnet-5-5", "claude-sonnet-5-5", "200")
+    assert attempt.usage == Usage(7, 3)
+    assert (rig.outcomes(), outcome(rig)) == (["settled"], "ok")
+    assert transport.answers[0].closed  # type: ignore[union-attr]
+
+
+def test_a_429_is_waited_out_unseen_and_costs_no_attempt_of_the_policy() -> None:
+    answer, rig, _, seconds = post([THROTTLED, THROTTLED, Told()], policy=RetryPolicy(max_attempts=1))
+    assert (answer.status, seconds) == (200, 40)
+    assert answer.headers["x-tidegate-attempts"] == "3"
+    assert answer.headers["x-tidegate-queue-ms"] == "40000"
+    assert rig.outcomes() == ["throttled", "throttled", "settled"]
+    assert [event.retry_after_ns for event in rig.observer.of(UpstreamRateLimited)] == [20_000_000_000] * 2
+    assert [event.reason for event in rig.observer.of(RetryScheduled)] == ["rate_limited"] * 2
+
+
+def test_a_429_that_names_no_wait_makes_longer_and_longer_ones() -> None:
+    _, rig, _, seconds = post([error(429, "rate_limit_error")] * 3 + [Told()])
+    assert [event.wait_ns / 1e9 for event in rig.observer.of(RetryScheduled)] == [1, 2, 4]
+    assert seconds == 7
+
+
+def test_a_429_never_makes_a_busy_loop() -> None:
+    zero = RetryPolicy(base_delay_seconds=0, max_delay_seconds=0)
+    *_, seconds = post([error(429, "rate_limit_error", retry_after="0")] * 10 + [Told()], policy=zero)
+    assert seconds == pytest.approx(1.0)
+
+
+def test_a_429_that_outlasts_the_client_is_passed_on_as_it_came() -> None:
+    answer, rig, _, seconds = post([THROTTLED], headers={"x-tidegate-timeout-seconds": "15"})
+    assert (answer.status, answer.headers["retry-after"], answer.body) == (429, "20", THROTTLED.chunks[0])
+    assert (seconds, rig.outcomes(), outcome(rig)) == (0, ["throttled"], "upstream_error")
+
+
+@pytest.mark.parametrize(("status", "reason"), [(529, "overloaded"), (500, "server_error"), (503, "server_error")])
+def test_other_failures_are_repeated_by_the_policy(status: int, reason: str) -> None:
+    answer, rig, transport, seconds = post([error(status, "api_error")] * 2 + [Told()])
+    assert (answer.status, seconds, len(transport.requests)) == (200, 3, 3)
+    assert rig.outcomes() == ["overloaded", "overloaded", "settled"]
+    assert [event.reason for event in rig.observer.of(RetryScheduled)] == [reason] * 2
+
+
+def test_when_attempts_run_out_the_last_answer_is_passed_on_unchanged() -> None:
+    last = error(529, "overloaded_error", x_should_retry="true", request_id="r9")
+    answer, rig, transport, _ = post([last], policy=RetryPolicy(max_attempts=3, base_delay_seconds=1))
+    assert (answer.status, answer.body, len(transport.requests)) == (529, last.chunks[0], 3)
+    assert (answer.headers["x-should-retry"], answer.headers["request-id"]) == ("true", "r9")
+    assert "x-tidegate-cause" not in answer.headers
+    assert outcome(rig) == "upstream_error"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+def test_the_clients_own_faults_pass_at_once(status: int) -> None:
+    answer, rig, transport, _ = post([error(status, "some_error")])
+    assert (answer.status, len(transport.requests)) == (status, 1)
+    assert (rig.outcomes(), outcome(rig)) == (["settled"], "client_error")
+
+
+@pytest.mark.parametrize("code", ["enforced_spend_limit_reached", "contract_spend_limit_reached"])
+def test_a_spend_cap_is_final_for_the_client_too(code: str) -> None:
+    answer, rig, transport, _ = post([error(429, "rate_limit_error", code, x_should_retry="true")])
+    assert (answer.status, answer.headers["x-should-retry"], len(transport.requests)) == (429, "false", 1)
+    assert not rig.observer.of(UpstreamRateLimited)
+
+
+def test_an_upstream_that_cannot_be_reached_is_said_to_be_so() -> None:
+    answer, rig, transport, _ = post([unreachable()], policy=RetryPolicy(max_attempts=2, base_delay_seconds=1))
+    assert (answer.status, len(transport.requests)) == (502, 2)
+    assert answer.json()["error"] == {"type": "api_error", "message": "no answer from the upstream: told"}
+    assert rig.outcomes() == ["released", "released"]
+    assert [attempt.status for attempt in rig.observer.of(AttemptFinished)] == ["error", "error"]
+
+
+def test_what_may_have_been_accepted_is_repeated_once_and_charged_each_time() -> None:
+    answer, rig, transport, _ = post([unreachable(may_have_been_accepted=True)])
+    assert (answer.status, answer.headers["x-should-retry"], len(transport.requests)) == (502, "false", 2)
+    assert rig.outcomes() == ["abandoned", "abandoned"]
+
+
+def test_an_upstream_that_is_too_slow_for_the_client_is_left() -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    answer = run_virtual(
+        call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers={"x-stainless-timeout": "10"}), clock
+    )
+    assert (answer.status, answer.json()["error"]["type"], clock.elapsed_s) == (504, "timeout_error", 10)
+    assert (rig.outcomes(), rig.in_flight()) == (["abandoned"], 0)
+
+
+def test_a_stream_passes_with_its_usage_and_time_to_first_token() -> None:
+    answer, rig, _, _ = post([sse(MESSAGE_START, 0.125, CONTENT, 5.0, MESSAGE_DELTA)])
+    assert answer.body == MESSAGE_START + CONTENT + MESSAGE_DELTA
+    (attempt,) = rig.observer.of(AttemptFinished)
+    assert (attempt.usage, attempt.first_token_ns) == (Usage(7, 30), 125_000_000)
+
+
+@pytest.mark.parametrize("before", [(), (MESSAGE_START,), (MESSAGE_START, 0.2)])
+def test_an_error_before_the_first_content_of_a_stream_is_repeated_unseen(before: tuple[Any, ...]) -> None:
+    answer, rig, _, _ = post([sse(*before, OVERLOADED_EVENT), sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)])
+    assert answer.body == MESSAGE_START + CONTENT + MESSAGE_DELTA
+    assert (rig.outcomes(), answer.headers["x-tidegate-attempts"]) == (["overloaded", "settled"], "2")
+
+
+def test_the_head_of_a_stream_is_held_no_longer_than_the_hold_time() -> None:
+    late = sse(MESSAGE_START, 2.0, OVERLOADED_EVENT)
+    answer, rig, transport, _ = post([late])
+    assert (answer.status, answer.body) == (200, MESSAGE_START + OVERLOADED_EVENT)
+    assert (len(transport.requests), outcome(rig), rig.outcomes()) == (1, "upstream_error", ["settled"])
+    answer, *_ = post([sse(MESSAGE_START, 2.0, OVERLOADED_EVENT), Told()], hold_seconds=3.0)
+    assert answer.body == ANSWER
+
+
+def test_an_error_after_content_is_relayed_and_what_was_used_is_charged() -> None:
+    answer, rig, transport, _ = post([sse(MESSAGE_START, CONTENT, OVERLOADED_EVENT)])
+    assert answer.body == MESSAGE_START + CONTENT + OVERLOADED_EVENT
+    assert (len(transport.requests), outcome(rig), rig.outcomes()) == (1, "upstream_error", ["settled"])
+
+
+def test_a_stream_error_that_outlasts_all_attempts_is_passed_on() -> None:
+    once = RetryPolicy(max_attempts=1)
+    answer, *_ = post([sse(MESSAGE_START, OVERLOADED_EVENT)], policy=once)
+    assert (answer.status, answer.body) == (200, MESSAGE_START + OVERLOADED_EVENT)
+
+
+def test_a_break_before_content_is_repeated_and_one_after_it_breaks_the_clients_answer() -> None:
+    broken = unreachable(may_have_been_accepted=True)
+    answer, *_ = post([sse(MESSAGE_START, broken), sse(MESSAGE_START, CONTENT)])
+    assert answer.body == MESSAGE_START + CONTENT
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([sse(MESSAGE_START, CONTENT, broken)]), clock)
+    answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
+    assert (answer.body, answer.complete) == (MESSAGE_START + CONTENT, False)
+    assert (rig.in_flight(), outcome(rig)) == (0, "upstream_error")
+
+
+def test_a_stream_that_ends_or_breaks_after_the_hold_time_ends_as_it_came() -> None:
+    answer, *_ = post([sse(MESSAGE_START, 1.0)])
+    assert (answer.body, answer.complete) == (MESSAGE_START, True)
+    answer, rig, *_ = post([sse(MESSAGE_START, 1.0, unreachable(may_have_been_accepted=True))])
+    assert (answer.body, answer.complete, outcome(rig)) == (MESSAGE_START, False, "upstream_error")
+
+
+def test_an_error_body_without_end_is_no_answer() -> None:
+    answer, *_ = post([Told(400, (), (b"x" * 600_000,) * 2)], policy=RetryPolicy(max_attempts=1))
+    assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
+
+
+def test_an_answer_is_given_up_when_what_it_teaches_cannot_be_kept() -> None:
+    clock = VirtualClock()
+    told = Told(headers=((b"anthropic-ratelimit-requests-limit", b"50"),))
+    rig = make_gateway(FakeTransport([told]), clock)
+
+    async def learn(_pool: str, _feedback: Feedback) -> None:
+        raise Refusal(Cause.STORE_UNAVAILABLE, "the store is away")
+
+    rig.store.learn = learn  # type: ignore[method-assign, assignment]
+    answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (503, "store_unavailable")
+    assert (told.closed, rig.outcomes(), rig.in_flight()) == (True, ["abandoned"], 0)
+
+
+def test_an_empty_stream_and_a_page_of_html_pass() -> None:
+    answer, *_ = post([sse()])
+    assert (answer.status, answer.body, answer.complete) == (200, b"", True)
+    html = Told(200, ((b"content-type", b"text/html"),), (b"<html>",))
+    answer, rig, *_ = post([html])
+    assert (answer.body, rig.outcomes()) == (b"<html>", ["settled"])
+
+
+def test_a_streamed_request_is_never_repeated_and_its_429_passes() -> None:
+    answer, rig, transport, _ = post([THROTTLED], path="/v1/files", body=b"file")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "20")
+    assert [body for _, body in transport.requests] == [b"file"]
+    assert len(rig.observer.of(UpstreamRateLimited)) == 1
+    assert not rig.observer.of(RetryScheduled)
+
+
+def test_every_answer_teaches_the_pool_its_limits() -> None:
+    limit = ((b"anthropic-ratelimit-requests-limit", b"50"), (b"anthropic-ratelimit-requests-remaining", b"9"))
+    _, rig, *_ = post([Told(headers=limit)])
+    (pool,) = rig.store.snapshot_now("sonnet-5-5")
+    assert (pool.dimensions[0].upstream_per_minute, pool.succeeded) == (50, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_ends_its_lease_as_abandoned(*, stream: bool) -> None:
+    clock = VirtualClock()
+    told = sse(MESSAGE_START, CONTENT, 100.0, MESSAGE_DELTA) if stream else Told()
+    rig = make_gateway(FakeTransport([told], head_after_seconds=0 if stream else 100), clock)
+
+    async def main() -> None:
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(3, leaves.set)
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
+
+    run_virtual(main(), clock)
+    assert clock.elapsed_s == 3
+    assert (rig.outcomes(), rig.in_flight(), outcome(rig)) == (["abandoned"], 0, "abandoned")
+    assert told.closed is stream
+
+
+def test_a_client_that_leaves_the_queue_takes_nothing() -> None:
+    clock = VirtualClock()
+    one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
+    rig = make_gateway(FakeTransport([Told()]), clock, pools={"sonnet-5-5": one})
+
+    async def main() -> None:
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(3, leaves.set)
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
+
+    run_virtual(main(), clock)
+    (pool,) = rig.store.snapshot_now("sonnet-5-5")
+    assert (clock.elapsed_s, pool.waiting, pool.in_flight, pool.granted) == (3, 0, 0, 1)

@@ -1,0 +1,105 @@
+"""Each access rule of the design, one by one."""
+
+import pytest
+
+from tidegate.core.cause import Cause
+from tidegate.core.errors import ConfigurationError
+from tidegate.identity.access import AccessRequest, AccessRules, Denial, is_loopback
+
+OPEN = AccessRules(open_service=True)
+CLOSED = AccessRules(open_service=False)
+LOCAL = "127.0.0.1"
+
+
+def request(path: str = "/api/x", peer: str | None = LOCAL, **headers: str) -> AccessRequest:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return AccessRequest(path, {"host": "localhost:8080", **named}, peer)
+
+
+def cause(denial: Denial | None) -> Cause | None:
+    assert denial is not None
+    return denial.cause
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost", "LOCALHOST"])
+def test_loopback_hosts(host: str) -> None:
+    assert is_loopback(host)
+    OPEN.check_bind(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "tidegate", "localhost.example.com", ""])  # noqa: S104 - refused
+def test_an_open_service_binds_to_loopback_only(host: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_HOST: got .*\[\[callers\]\]"):
+        OPEN.check_bind(host)
+    CLOSED.check_bind(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8080", "localhost:1", "[::1]", "[::1]:8080"])
+def test_a_loopback_host_header_is_let_in(host: str) -> None:
+    assert OPEN.check(request(host=host)) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["", "evil.example", "localhost.evil.example:8080", "10.0.0.1:8080", "[::1", "a@b:1:2"]
+)
+def test_another_host_header_is_forbidden(host: str) -> None:
+    denial = OPEN.check(request(host=host))
+    assert cause(denial) is Cause.FORBIDDEN
+    assert CLOSED.check(request(host=host)) is None
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000", "http://127.0.0.1:8080"])
+def test_a_foreign_origin_is_forbidden(origin: str) -> None:
+    denial = OPEN.check(request(origin=origin))
+    assert denial is not None
+    assert denial.status == 403
+    assert origin in denial.message
+
+
+def test_the_services_own_origin_is_let_in() -> None:
+    assert OPEN.check(request(origin="http://localhost:8080")) is None
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_a_body_that_is_not_json_is_unsupported(content_type: str) -> None:
+    denial = OPEN.check(request(content_length="12", content_type=content_type))
+    assert denial == Denial(415, f"content-type: got {content_type!r}, allowed is application/json")
+    assert OPEN.check(request(transfer_encoding="chunked", content_type=content_type)) is not None
+    assert CLOSED.check(request(content_length="12", content_type=content_type)) is None
+
+
+def test_json_and_absent_bodies_are_let_in() -> None:
+    assert OPEN.check(request(content_length="12", content_type="application/json; charset=utf-8")) is None
+    assert OPEN.check(request(content_length="0", content_type="text/plain")) is None
+    assert OPEN.check(request()) is None
+
+
+def test_an_upload_of_a_file_is_let_in_with_the_header_that_a_foreign_page_cannot_send() -> None:
+    upload = {"content_length": "12", "content_type": "multipart/form-data; boundary=x"}
+    assert OPEN.check(request("/v1/files", **upload)) is not None
+    assert OPEN.check(request("/v1/files", **upload, anthropic_version="2023-06-01")) is None
+    assert OPEN.check(request("/v1/messages", **upload, anthropic_version="2023-06-01")) is not None
+
+
+@pytest.mark.parametrize("rules", [OPEN, CLOSED])
+def test_without_an_admin_key_only_loopback_peers_administer(rules: AccessRules) -> None:
+    assert rules.check_admin(request(peer="127.0.0.1")) is None
+    assert rules.check_admin(request(peer="::1")) is None
+    assert cause(rules.check_admin(request(peer="10.0.0.7"))) is Cause.FORBIDDEN
+    assert cause(rules.check_admin(request(peer=None))) is Cause.FORBIDDEN
+
+
+def test_a_web_page_cannot_administer_through_a_loopback_peer_even_with_callers() -> None:
+    assert cause(CLOSED.check_admin(request(host="evil.example"))) is Cause.FORBIDDEN
+    assert cause(CLOSED.check_admin(request(origin="http://evil.example"))) is Cause.FORBIDDEN
+
+
+def test_with_an_admin_key_it_decides_wherever_the_peer_is() -> None:
+    rules = AccessRules(open_service=False, admin_key="hunter2")
+    assert rules.check_admin(request(peer="10.0.0.7", x_api_key="hunter2")) is None
+    assert rules.check_admin(request(peer="10.0.0.7", authorization="Bearer hunter2")) is None
+    missing = rules.check_admin(request())
+    assert (missing and missing.status, cause(missing)) == (401, Cause.UNAUTHENTICATED)
+    wrong = rules.check_admin(request(x_api_key="hunter3é"))
+    assert (wrong and wrong.status, cause(wrong)) == (403, Cause.FORBIDDEN)
+    assert "hunter" not in (wrong.message if wrong else "")

@@ -1,0 +1,68 @@
+"""`tests/install-tools.sh`, among fake programs: what it installs, and what it says where it cannot."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.project import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+_TOOLS = ("curl", "node", "npm", "promtool")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs the script where only these programs are, as this user."""
+
+    def run(*programs: str, user_id: int) -> subprocess.CompletedProcess[str]:
+        # Each fake shows its call; `id` answers as the real one.
+        bodies = {
+            name: f'echo "{name} $* frontend=$DEBIAN_FRONTEND runlevel=$RUNLEVEL" >> {tmp_path}/calls'
+            for name in programs
+        }
+        for name, body in (bodies | {"id": f"echo {user_id}"}).items():
+            fake = tmp_path / name
+            fake.write_text(f"#!/bin/sh\n{body}\n")
+            fake.chmod(0o755)
+        return subprocess.run(
+            ["/bin/bash", ROOT / "tests/install-tools.sh"],
+            env={"PATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+
+    return run
+
+
+def test_where_everything_is_there_nothing_happens(run: Run, tmp_path: Path) -> None:
+    done = run(*_TOOLS, "apt-get", user_id=0)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (tmp_path / "calls").exists()
+
+
+def test_root_on_debian_gets_what_is_missing_without_questions(run: Run, tmp_path: Path) -> None:
+    assert run("curl", "node", "apt-get", user_id=0).returncode == 0
+    update, install = (tmp_path / "calls").read_text().splitlines()
+    assert update.startswith("apt-get -qq -o DPkg::Lock::Timeout=300 update ")
+    assert " install -y --no-install-recommends npm prometheus " in install
+    assert install.endswith("frontend=noninteractive runlevel=1")
+
+
+@pytest.mark.parametrize(("programs", "user_id"), [(("curl", "apt-get"), 1000), (("curl",), 0)])
+def test_others_are_told_exactly_what_is_missing(
+    run: Run, tmp_path: Path, programs: tuple[str, ...], user_id: int
+) -> None:
+    done = run(*programs, user_id=user_id)
+    assert done.returncode == 1
+    assert [line.split(" (")[0] for line in done.stderr.splitlines()] == [
+        "make test needs the program node",
+        "make test needs the program npm",
+        "make test needs the program promtool",
+        "Install what is missing, then run make test again.",
+    ]
+    assert "on Debian: apt-get install --no-install-recommends prometheus" in done.stderr
+    assert not (tmp_path / "calls").exists()

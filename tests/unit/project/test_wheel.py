@@ -1,0 +1,83 @@
+"""The wheel holds everything, and the older import paths work from it as from the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from support.project import ROOT, project_files
+
+_OLDER_PROGRAM = """
+from services.dsl_generator.rate_limiter import (
+    RateLimitConfig, get_global_rate_limiter, set_global_rate_limiter_config,
+)
+from services.dsl_generator.ai_client import AIClient
+import services.dsl_generator.rate_limiter as module
+print(module.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (path,) = folder.glob("tidegate-*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path) -> Path:
+    folder = wheel.parent / "unpacked"
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
+
+
+def _run(program: str, *paths: Path, cwd: Path) -> str:
+    """Runs a program that sees these folders before everything that is installed; returns what it printed."""
+    first = f"import sys; sys.path[:0] = {[str(path) for path in paths]}\n"
+    # Coverage is that of the checkout: a second copy of every file would count as untested.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", first + program],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    expected = {str(path.relative_to(ROOT / "service")) for path in project_files("service")} - {"README.md"}
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert held == expected
+
+
+def test_the_older_paths_work_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
+    assert _run(_OLDER_PROGRAM, unpacked, cwd=tmp_path).startswith(str(unpacked))
+
+
+def test_the_older_paths_work_from_the_checkout(tmp_path: Path) -> None:
+    assert _run(_OLDER_PROGRAM, ROOT / "service", cwd=tmp_path).startswith(str(ROOT))
+
+
+def test_a_services_folder_of_the_user_keeps_working_beside_it(unpacked: Path, tmp_path: Path) -> None:
+    own = tmp_path / "services/billing"
+    own.mkdir(parents=True)
+    (own / "__init__.py").write_text("CURRENCY = 'EUR'\n")
+    program = _OLDER_PROGRAM + "from services.billing import CURRENCY\nprint(CURRENCY)\n"
+    assert _run(program, tmp_path, unpacked, cwd=tmp_path).endswith("EUR")

@@ -1,0 +1,192 @@
+"""Environment over file over defaults; every fault is one sentence that names its place."""
+
+from pathlib import Path
+
+import pytest
+
+from tidegate.core.caller import Priority
+from tidegate.core.errors import ConfigurationError
+from tidegate.settings import LoadedSettings, Settings, load_settings
+
+HASH = "a" * 64
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tidegate.toml"
+
+
+def loaded(file: Path, text: str, **environ: str) -> LoadedSettings:
+    file.write_text(text, encoding="utf-8")
+    return load_settings(environ, file)
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    settings = Settings()
+    assert (settings.requests_per_minute, settings.burst_limit) == (20, 5)
+    assert (settings.rate_limit_base_delay_seconds, settings.rate_limit_max_delay_seconds) == (2.0, 30.0)
+    assert (settings.host, settings.port, settings.default_timeout_seconds) == ("127.0.0.1", 8080, 600)
+    assert (settings.model, settings.fallback_model) == ("claude-sonnet-5-5", "claude-haiku-5-5")
+    assert settings.pool_requests_per_minute is None
+    assert settings.upstream_url == "https://api.anthropic.com"
+
+
+def test_environment_goes_over_the_file_over_defaults(file: Path) -> None:
+    result = loaded(file, "port = 1111\nburst_limit = 7", TIDEGATE_PORT="2222")
+    assert (result.settings.port, result.settings.burst_limit) == (2222, 7)
+    assert result.origins["port"] == "TIDEGATE_PORT"
+    assert result.origins["burst_limit"] == str(file)
+    assert result.origins["host"] == "default"
+
+
+def test_tidegate_config_names_another_file(file: Path) -> None:
+    file.write_text("port = 4242", encoding="utf-8")
+    assert load_settings({"TIDEGATE_CONFIG": str(file)}).settings.port == 4242
+
+
+def test_an_absent_default_file_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({}).settings == Settings()
+
+
+def test_an_empty_variable_counts_as_not_set(file: Path) -> None:
+    assert loaded(file, "", ANTHROPIC_API_KEY="", TIDEGATE_PORT="").settings.anthropic_api_key is None
+
+
+def test_anthropic_base_url_is_never_read(file: Path) -> None:
+    environ = {"ANTHROPIC_BASE_URL": "http://localhost:8080"}
+    assert loaded(file, "", **environ).settings.upstream_url == "https://api.anthropic.com"
+
+
+def test_variables_that_kubernetes_sets_for_a_service_named_tidegate_do_not_disturb(file: Path) -> None:
+    assert loaded(file, "", TIDEGATE_SERVICE_HOST="10.0.0.1", TIDEGATE_PORT_80_TCP="tcp://10.0.0.1:80").settings.port
+
+
+def test_callers_and_pools_come_from_the_file(file: Path) -> None:
+    text = f"""
+    [[callers]]
+    name = "web"
+    key_sha256 = "{HASH}"
+    weight = 3
+    priority = "interactive"
+    [[pools]]
+    name = "sonnet-5-5"
+    requests_per_minute = 60
+    input_tokens_per_minute = "auto"
+    """
+    settings = loaded(file, text).settings
+    assert settings.callers[0].priority is Priority.INTERACTIVE
+    assert settings.callers[0].weight == 3
+    assert settings.pools[0].requests_per_minute == 60
+    assert settings.pools[0].input_tokens_per_minute is None
+
+
+BAD_VARIABLES = [
+    ("TIDEGATE_PORT", "65536", "0 to 65535"),
+    ("TIDEGATE_PORT", "-1", "0 to 65535"),
+    ("TIDEGATE_PORT", "http", "whole number"),
+    ("TIDEGATE_REQUESTS_PER_MINUTE", "0", "above 0"),
+    ("TIDEGATE_REQUESTS_PER_MINUTE", "nan", "above 0"),
+    ("TIDEGATE_REQUESTS_PER_MINUTE", "inf", "above 0"),
+    ("TIDEGATE_BURST_LIMIT", "0", "1 to 1,000,000,000"),
+    ("TIDEGATE_REQUESTS_PER_MINUTE", "1e10", "at most 1,000,000,000"),
+    ("TIDEGATE_POOL_BURST_SECONDS", "3601", "at most 3,600"),
+    ("TIDEGATE_BURST_LIMIT", "1.5", "whole number"),
+    ("CLAUDE_RATE_LIMIT_DELAY", "-1", "seconds, 0 to 3,456,000"),
+    ("CLAUDE_RATE_LIMIT_DELAY", "31", "at most MAX_RATE_LIMIT_DELAY"),
+    ("MAX_RATE_LIMIT_DELAY", "NaN", "seconds, 0 to 3,456,000"),
+    ("TIDEGATE_POOL_REQUESTS_PER_MINUTE", "-5", "or auto"),
+    ("TIDEGATE_POOL_BURST_SECONDS", "automatic", "or auto"),
+    ("TIDEGATE_UPSTREAM_URL", "api.anthropic.com", "http or https URL"),
+    ("TIDEGATE_UPSTREAM_URL", "http://host:99999", "http or https URL"),
+    ("TIDEGATE_STORE_URL", "redis://localhost", "memory://"),
+    ("TIDEGATE_DEFAULT_TIMEOUT_SECONDS", "0", "above 0"),
+    ("TIDEGATE_METRICS_HOST", "127.0.0.1", "beside TIDEGATE_METRICS_PORT"),
+    ("TIDEGATE_MAX_BODY_BYTES", "0", "1 to 1,000,000,000"),
+    ("TIDEGATE_CONFIG", "/nowhere/tidegate.toml", "file that exists"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD_VARIABLES)
+def test_a_wrong_variable_is_named_with_what_was_given_and_what_is_allowed(
+    name: str, value: str, allowed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({name: value})
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{name}: got ")
+    assert value in sentence
+    assert allowed in sentence
+    assert "\n" not in sentence
+
+
+def test_a_maximum_under_the_default_base_delay_names_both_variables(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^CLAUDE_RATE_LIMIT_DELAY: got 2.0, .*MAX_RATE_LIMIT_DELAY.* 1.0"):
+        loaded(file, "", MAX_RATE_LIMIT_DELAY="1")
+
+
+def test_a_misspelt_variable_is_refused_with_the_likely_name_and_without_its_value(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"'TIDEGATE_ADMIN_KYE'.*did you mean TIDEGATE_ADMIN_KEY") as caught:
+        loaded(file, "", TIDEGATE_ADMIN_KYE="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["TIDEGATE_UPSTREAM_URL", "TIDEGATE_STORE_URL"])
+def test_credentials_in_a_refused_url_are_not_shown(name: str, file: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(file, "", **{name: "valkey://user:hunter2@host"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown(file: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"admin_key: got '\(hidden\)', allowed is any text"):
+        loaded(file, 'admin_key = ["hunter2"]')
+
+
+BAD_FILES = [
+    ("prot = 1", "got 'prot'"),
+    ("port = true", "port: got True"),
+    ("port = [1]", "port: got [1]"),
+    ("requests_per_minute = nan", "requests_per_minute: got nan"),
+    ("port =", "TOML"),
+    ('callers = "none"', "callers: got 'none'"),
+    ("[[callers]]\nname = 'a'", "callers[0].key_sha256: got None"),
+    (f"[[callers]]\nname = 'a b'\nkey_sha256 = '{HASH}'", "callers[0].name: got 'a b'"),
+    ("[[callers]]\nname = 'a'\nkey_sha256 = 'A'", "64 lower-case hex digits"),
+    (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = 0", "callers[0].weight: got 0"),
+    (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = inf", "callers[0].weight: got inf"),
+    (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\npriority = 'top'", "interactive, standard, batch"),
+    (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nkey = 'x'", "callers[0]: got 'key'"),
+    (f"[[callers]]\nname='a'\nkey_sha256='{HASH}'\n[[callers]]\nname='a'\nkey_sha256='{'b' * 64}'", "each name once"),
+    (f"[[callers]]\nname='a'\nkey_sha256='{HASH}'\n[[callers]]\nname='b'\nkey_sha256='{HASH}'", "each key_sha256 once"),
+    ("[[pools]]\nname = 'default'", "requests_per_minute and burst_limit set it"),
+    ("[[pools]]\nname = 'x'\nburst_seconds = -1", "pools[0].burst_seconds: got -1"),
+    ("[[pools]]\nname = 'x'\n[[pools]]\nname = 'x'", "each name once"),
+    ("[[pools]]\nname = 'X Y'", "pools[0].name: got 'X Y'"),
+]
+
+
+@pytest.mark.parametrize(("text", "part"), BAD_FILES)
+def test_a_fault_in_the_file_names_file_and_key(text: str, part: str, file: Path) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(file, text)
+    assert str(caught.value).startswith(str(file))
+    assert part in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_CONFIG: got .*can be read"):
+        load_settings({}, tmp_path)
+
+
+def test_the_effective_configuration_shows_origins_and_no_secret(file: Path) -> None:
+    result = loaded(file, "pool_burst_seconds = 5", ANTHROPIC_API_KEY="sk-hunter2")
+    lines = result.lines()
+    assert "anthropic_api_key = (set)  (ANTHROPIC_API_KEY)" in lines
+    assert f"pool_burst_seconds = 5.0  ({file})" in lines
+    assert "pool_requests_per_minute = auto  (default)" in lines
+    assert "admin_key = not set  (default)" in lines
+    assert "host = '127.0.0.1'  (default)" in lines
+    assert "callers = 0 entries  (default)" in lines
+    assert "hunter2" not in repr(result) + "".join(lines)

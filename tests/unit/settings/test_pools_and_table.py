@@ -1,0 +1,40 @@
+"""What the settings mean for pools, and the table that documents them."""
+
+from tidegate.core.dimension import Dimension
+from tidegate.core.pools import ENDPOINT_POOLS
+from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.settings import PoolLimits, Settings, settings_table
+
+
+def test_without_settings_a_pool_is_left_to_the_upstream() -> None:
+    assert Settings().messages_pool_settings() == PoolSettings()
+
+
+def test_a_number_caps_each_messages_pool_and_never_other_endpoints() -> None:
+    settings = Settings(pool_requests_per_minute=60, pool_burst_seconds=30)
+    assert settings.messages_pool_settings().limits == {Dimension.REQUESTS: LimitSettings(60, 30)}
+    assert settings.named_pool_settings() == dict.fromkeys(ENDPOINT_POOLS, PoolSettings())
+
+
+def test_an_entry_of_its_own_goes_before_the_caps() -> None:
+    entries = (
+        PoolLimits(name="opus-4", input_tokens_per_minute=6_000),
+        PoolLimits(name="files", requests_per_minute=6),
+    )
+    pools = Settings(pool_requests_per_minute=60, pools=entries).named_pool_settings()
+    assert pools["opus-4"].limits == {Dimension.INPUT_TOKENS: LimitSettings(6_000, 1_000)}
+    assert pools["files"].limits == {Dimension.REQUESTS: LimitSettings(6, 1)}
+
+
+def test_a_bucket_holds_at_least_one_unit() -> None:
+    limits = PoolLimits(name="files", requests_per_minute=1, burst_seconds=1).settings().limits
+    assert limits[Dimension.REQUESTS].capacity == 1
+
+
+def test_the_table_has_every_setting_with_default_and_range() -> None:
+    table = settings_table()
+    assert "| `TIDEGATE_PORT` | `port` | `8080` | a whole number, 0 to 65535" in table
+    assert "| `TIDEGATE_POOL_BURST_SECONDS` | `pool_burst_seconds` | `auto` |" in table
+    assert "| `ANTHROPIC_API_KEY` | `anthropic_api_key` | not set |" in table
+    assert "| `[[callers]]` | `key_sha256` | required |" in table
+    assert all(f"`{name}`" in table for name in Settings.model_fields if name not in {"pools", "callers"})

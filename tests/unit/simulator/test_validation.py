@@ -1,0 +1,253 @@
+"""Bad requests get the API's errors: the field, what was given, what is allowed."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.simulator.answers import compose_answer
+from tidegate.simulator.errors import ApiError
+from tidegate.simulator.prompt import prompt_blocks
+from tidegate.simulator.validation import check_count_tokens, check_messages, parse_json
+
+OLD_VERSION, NEW_VERSION = "2023-06-01", "2026-10-21"
+HELLO = [{"role": "user", "content": "Hello"}]
+GOOD: dict[str, Any] = {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": HELLO}
+TOOL = {"name": "t", "input_schema": {"type": "object"}}
+MARK = {"type": "ephemeral"}
+
+
+def message_of(body: dict[str, Any], *, version: str = NEW_VERSION, beta: bool = False) -> str:
+    with pytest.raises(ApiError) as caught:
+        check_messages(body, version=version, beta=beta)
+    assert caught.value.status in (400, 404)
+    return caught.value.message
+
+
+def user(*blocks: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(blocks)}]
+
+
+@pytest.mark.parametrize("missing", ["model", "max_tokens", "messages"])
+def test_required_fields(missing: str) -> None:
+    body = {name: value for name, value in GOOD.items() if name != missing}
+
+    assert message_of(body) == f"{missing}: Field required"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": 5}, "model: 5 was given; the id of a model is allowed"),
+        ({"model": "gpt"}, "model: gpt (GET /v1/models lists what is served)"),
+        ({"max_tokens": -1}, "max_tokens: -1 was given; a whole number from 0 is allowed"),
+        ({"max_tokens": True}, "max_tokens: True was given; a whole number from 0 is allowed"),
+        (
+            {"max_tokens": 64_001},
+            "max_tokens: 64001 > 64000, which is the maximum allowed number of output tokens for claude-sonnet-4-5",
+        ),
+        ({"stream": "yes"}, "stream: 'yes' was given; true or false is allowed"),
+        ({"unknown_field": 1}, "unknown_field: Extra inputs are not permitted"),
+        ({"messages": []}, "messages: a list of at least one message is required"),
+        ({"messages": ["x"]}, "messages.0: an object with role and content is allowed"),
+        (
+            {"messages": [{"role": "system", "content": "x"}]},
+            "messages.0.role: 'system' was given; 'user' or 'assistant' is allowed",
+        ),
+        ({"messages": [{"role": "user"}]}, "messages.0.content: a string or a list of blocks is required"),
+        (
+            {"messages": [{"role": "user", "content": ""}]},
+            "messages.0: all messages must have non-empty content except for a final assistant message",
+        ),
+        (
+            {"messages": [{"role": "assistant", "content": "x"}, *HELLO]},
+            "messages: first message must use the 'user' role",
+        ),
+        ({"messages": user({})}, "messages.0.content.0.type: Field required"),
+        (
+            {"messages": user({"type": "text", "text": ""})},
+            "messages.0.content.0.text: text content blocks must be non-empty",
+        ),
+        ({"messages": user({"type": "image"})}, "messages.0.content.0.source: an object is required"),
+        (
+            {"messages": user({"type": "tool_result", "content": [{}]})},
+            "messages.0.content.0.content.0.type: Field required",
+        ),
+        (
+            {"messages": user({"type": "tool_result", "content": 5})},
+            "messages.0.content.0.content: a string or a list of blocks is allowed",
+        ),
+        ({"system": 5}, "system: a string or a list of text blocks is allowed"),
+        (
+            {"system": [{"type": "image", "source": {}}]},
+            "system.0.type: 'image' was given; 'text' is allowed",
+        ),
+        ({"tools": 5}, "tools: a list of tools is allowed"),
+        ({"tools": [{}]}, "tools.0.name: Field required"),
+        ({"tools": [{"name": "t"}]}, "tools.0.input_schema: Field required"),
+        (
+            {"tools": [{"name": "t", "input_schema": {"required": 5}}]},
+            "tools.0.input_schema.required: 5 is not of type 'array'",
+        ),
+        (
+            {"tool_choice": {"type": "some"}},
+            "tool_choice.type: 'some' was given; 'auto', 'any', 'tool' or 'none' is allowed",
+        ),
+        ({"tool_choice": {"type": "any"}}, "tool_choice: tools must be given with tool_choice 'any'"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "u"}},
+            "tool_choice.name: 'u' was given; the name of a tool is allowed",
+        ),
+        (
+            {"model": "claude-sonnet-5-5", "tools": [TOOL], "tool_choice": {"type": "any"}},
+            "tool_choice.type: 'any' was given; claude-sonnet-5-5 takes 'auto' or 'none'",
+        ),
+        (
+            {"model": "claude-sonnet-5-5", "messages": [*HELLO, {"role": "assistant", "content": "{"}]},
+            "messages: the last message must use the 'user' role; claude-sonnet-5-5 takes no prefill",
+        ),
+        (
+            {"thinking": {"type": "on"}},
+            "thinking.type: 'on' was given; 'enabled', 'disabled', 'adaptive' or 'between_tools' is allowed",
+        ),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 1_000}},
+            "thinking.budget_tokens: 1000 was given; a whole number from 1024 below max_tokens is allowed",
+        ),
+        (
+            {"stop_sequences": [" "]},
+            "stop_sequences: a list of strings is allowed, each with a character that is not a space",
+        ),
+        ({"cache_control": {"type": "x"}}, "cache_control.type: 'ephemeral' is allowed"),
+        (
+            {"messages": user({"type": "text", "text": "x", "cache_control": {**MARK, "ttl": "2h"}})},
+            "messages.0.content.0.cache_control.ttl: '2h' was given; '5m' or '1h' is allowed",
+        ),
+        (
+            {"system": [{"type": "text", "text": "x", "cache_control": MARK}] * 5},
+            "cache_control: 5 blocks carry it; at most 4 are allowed",
+        ),
+        ({"output_config": 5}, "output_config: an object is allowed"),
+        (
+            {"output_config": {"format": {"type": "json"}}},
+            "output_config.format.type: 'json' was given; 'json_schema' is allowed",
+        ),
+        ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema: Field required"),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
+            "output_config.format.schema: for 'object' type, 'additionalProperties' must be explicitly set to false",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
+    assert message_of({**GOOD, **changes}) == message
+
+
+@pytest.mark.parametrize("field", ["temperature", "top_p", "top_k"])
+def test_sampling_depends_on_version_and_model(field: str) -> None:
+    body = {**GOOD, field: 0}
+    newer = {**body, "model": "claude-sonnet-5-5"}
+
+    check_messages(body, version=OLD_VERSION, beta=False)
+    assert message_of(body) == f"{field}: Extra inputs are not permitted under anthropic-version 2026-10-21"
+    assert message_of(newer, version=OLD_VERSION) == f"{field}: 0 was given; claude-sonnet-5-5 takes the default only"
+    assert message_of({**GOOD, field: "x"}, version=OLD_VERSION) == f"{field}: 'x' was given; a number is allowed"
+
+
+def test_sampling_has_a_range_and_its_default_is_always_taken() -> None:
+    check_messages({**GOOD, "model": "claude-sonnet-5-5", "temperature": 1}, version=OLD_VERSION, beta=False)
+    assert message_of({**GOOD, "temperature": 2}, version=OLD_VERSION) == "temperature: 2 was given; 0 to 1 is allowed"
+
+
+def test_the_new_version_refuses_documents_from_the_assistant_and_citations_from_the_user() -> None:
+    document = {"type": "document", "source": {"type": "text", "data": "x"}}
+    answer = {"role": "assistant", "content": [document]}
+    cited = {"type": "text", "text": "x", "citations": []}
+
+    for messages, message in (
+        ([*HELLO, answer, *HELLO], "messages.1.content.0.type: 'document' is not allowed in assistant messages"),
+        (user(cited), "messages.0.content.0.citations: Extra inputs are not permitted in user messages"),
+    ):
+        check_messages({**GOOD, "messages": messages}, version=OLD_VERSION, beta=False)
+        assert message_of({**GOOD, "messages": messages}) == message
+
+
+def test_beta_lets_unknown_fields_pass() -> None:
+    assert check_messages({**GOOD, "betas_field": 1}, version=NEW_VERSION, beta=True).max_tokens == 100
+
+
+def test_prefill_passes_where_the_model_takes_it() -> None:
+    messages = [*HELLO, {"role": "assistant", "content": ""}]
+
+    assert check_messages({**GOOD, "messages": messages}, version=NEW_VERSION, beta=False).model.accepts_prefill
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"a": NaN}', b'{"a": 1e400}', b"[" * 100_000])
+def test_a_body_that_is_no_json(raw: bytes) -> None:
+    with pytest.raises(ApiError, match="The request body is not valid JSON: "):
+        parse_json(raw)
+
+
+def test_a_body_that_is_no_object() -> None:
+    with pytest.raises(ApiError, match=r"^body: list was given; a JSON object is allowed$"):
+        parse_json(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_tokens": 1}, "max_tokens: Extra inputs are not permitted"),
+        (
+            {"tools": [{"name": "w", "type": "web_search_20250305"}]},
+            "tools.0.type: 'web_search_20250305' was given; token counting takes custom tools",
+        ),
+        (
+            {"messages": user({"type": "image", "source": {"type": "url"}})},
+            "messages.0.content.0.source.type: 'url' was given; token counting takes base64 and text",
+        ),
+    ],
+)
+def test_count_tokens_takes_less(changes: dict[str, Any], message: str) -> None:
+    body = {"model": "claude-sonnet-4-5", "messages": HELLO, **changes}
+    with pytest.raises(ApiError) as caught:
+        check_count_tokens(body, version=NEW_VERSION, beta=False)
+
+    assert caught.value.message == message
+
+
+def test_a_message_repeats_no_more_than_helps() -> None:
+    assert len(message_of({**GOOD, "tool_choice": "x" * 5_000})) == 1_002
+
+
+def test_count_tokens_takes_custom_tools_and_encoded_images() -> None:
+    image = {"type": "image", "source": {"type": "base64", "data": "x"}}
+    body = {"model": "claude-sonnet-4-5", "messages": user(image), "tools": [TOOL]}
+
+    assert check_count_tokens(body, version=NEW_VERSION, beta=False).id == "claude-sonnet-4-5"
+
+
+WORDS = ["", "x", "user", "text", "ephemeral", "auto", "json_schema", "object", "array", "tool_result"]
+FIELDS = ["type", "role", "content", "text", "name", "source", "ttl", "format", "schema", "input_schema", "properties"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*FIELDS, "items", "required", "anyOf", "cache_control"]), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+BODIES = st.dictionaries(
+    st.sampled_from([*GOOD, "system", "tools", "tool_choice", "thinking", "cache_control", "output_config"]), JSON
+)
+
+
+@given(BODIES)
+def test_any_json_is_answered_or_refused(changes: dict[str, Any]) -> None:
+    body = json.loads(json.dumps({**GOOD, **changes}))
+    with suppress(ApiError):  # anything else fails the test
+        request = check_messages(body, version=NEW_VERSION, beta=False)
+        assert prompt_blocks(body, request.model)
+        compose_answer(request, fault=None, output_tokens=None)

@@ -1,0 +1,229 @@
+"""`RateLimiter`: the documented older limiter, on the virtual clock."""
+
+import asyncio
+import logging
+import math
+from typing import Any
+
+import pytest
+
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.caller import Caller
+from tidegate.core.cause import Cause
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.errors import ConfigurationError, Refusal
+from tidegate.core.store import RateLimited
+from tidegate.engine.admission import Admission
+from tidegate.engine.clock import SystemClock
+from tidegate.rate_limiter import RateLimitConfig, RateLimiter
+from tidegate.stores.memory import MemoryStore
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def store(clock: VirtualClock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+def limiter(store: MemoryStore, clock: VirtualClock) -> RateLimiter:
+    return RateLimiter(RateLimitConfig(), store=store, admission=Admission(store, clock))
+
+
+async def acquire_many(limiter: RateLimiter, number: int) -> list[float]:
+    return await asyncio.gather(*(limiter.acquire_token() for _ in range(number)))
+
+
+def state(limiter: RateLimiter) -> dict[str, Any]:
+    current: dict[str, Any] = limiter.get_stats()["current_state"]
+    return current
+
+
+def test_twenty_at_once_five_go_then_one_every_three_seconds(limiter: RateLimiter, clock: VirtualClock) -> None:
+    assert run_virtual(acquire_many(limiter, 20), clock) == [0.0] * 5 + [3.0 * n for n in range(1, 16)]
+
+
+def test_a_token_is_charged_at_once_and_held_by_nobody(
+    limiter: RateLimiter, clock: VirtualClock, store: MemoryStore
+) -> None:
+    run_virtual(acquire_many(limiter, 7), clock)
+    assert store.snapshot_now("default")[0].in_flight == 0
+    assert state(limiter)["available_tokens"] == 0
+
+
+def test_consecutive_runs_share_the_limit(limiter: RateLimiter, clock: VirtualClock) -> None:
+    run_virtual(acquire_many(limiter, 5), clock)
+    assert run_virtual(acquire_many(limiter, 1), clock) == [3.0]
+
+
+def test_any_minute_admits_at_most_rate_and_burst(limiter: RateLimiter, clock: VirtualClock) -> None:
+    times = run_virtual(acquire_many(limiter, 100), clock)
+    assert max(sum(start <= other < start + 60 for other in times) for start in times) == 20 + 5 - 1
+
+
+def test_a_cancelled_wait_takes_nothing(limiter: RateLimiter, clock: VirtualClock) -> None:
+    async def main() -> None:
+        await acquire_many(limiter, 5)
+        waiting = asyncio.get_running_loop().create_task(limiter.acquire_token())
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    run_virtual(main(), clock)
+    clock.advance(2)
+    assert (state(limiter)["available_tokens"], state(limiter)["total_requests"]) == (1, 5)
+
+
+class TestOnSomebodysAccount:
+    def test_waits_like_anybody_and_tells_the_prediction(self, limiter: RateLimiter, clock: VirtualClock) -> None:
+        async def main() -> tuple[float, list[float]]:
+            await acquire_many(limiter, 5)
+            told: list[float] = []
+            return await limiter.acquire_for(Caller("ann"), 10 * S, told.append), told
+
+        assert run_virtual(main(), clock) == (3.0, [3.0])
+
+    def test_is_refused_when_it_would_take_too_long(self, limiter: RateLimiter, clock: VirtualClock) -> None:
+        async def main() -> None:
+            await acquire_many(limiter, 5)
+            with pytest.raises(Refusal) as refused:
+                await limiter.acquire_for(Caller("ann"), S)
+            assert refused.value.cause is Cause.DEADLINE
+
+        run_virtual(main(), clock)
+        assert clock.elapsed_s == 0
+
+
+class TestAdaptation:
+    def test_a_429_cuts_ten_percent_and_successes_bring_it_back(self, limiter: RateLimiter) -> None:
+        limiter.record_rate_limit()
+        assert state(limiter)["requests_per_minute"] == 18
+        rates = []
+        for _ in range(15):
+            limiter.record_success()
+            rates.append(state(limiter)["requests_per_minute"])
+        assert rates == sorted(rates)
+        assert (rates[0], rates[-1]) == (pytest.approx(18.2), 20)
+
+    def test_a_rate_never_falls_under_the_floor(self, limiter: RateLimiter) -> None:
+        limiter.update_config(RateLimitConfig(adaptive_floor=0.5))
+        for _ in range(50):
+            limiter.record_rate_limit()
+        assert state(limiter)["requests_per_minute"] == 10
+
+    def test_retry_after_admits_nobody_until_then(self, limiter: RateLimiter, clock: VirtualClock) -> None:
+        limiter.record_rate_limit(retry_after=7)
+        assert state(limiter)["frozen_seconds"] == 7
+        assert run_virtual(acquire_many(limiter, 1), clock) == [7.0]
+
+    @pytest.mark.parametrize("retry_after", [-1, math.nan, math.inf, 1e9, "7", True])
+    def test_a_senseless_retry_after_changes_nothing(self, limiter: RateLimiter, retry_after: Any) -> None:
+        with pytest.raises(ConfigurationError) as raised:
+            limiter.record_rate_limit(retry_after)
+        assert raised.value.field == "retry_after"
+        assert raised.value.allowed == "None, or a number of seconds, 0 to 3,456,000"
+        assert state(limiter)["rate_limited_requests"] == 0
+
+
+class TestConfiguring:
+    def test_takes_effect_on_waiters_in_their_order_and_refills_nothing(
+        self, limiter: RateLimiter, clock: VirtualClock
+    ) -> None:
+        async def main() -> list[float]:
+            faster = RateLimitConfig(requests_per_minute=60, burst_limit=500)
+            asyncio.get_running_loop().call_later(1.5, limiter.update_config, faster)
+            return await acquire_many(limiter, 8)
+
+        assert run_virtual(main(), clock) == [0.0] * 5 + [2.0, 3.0, 4.0]
+
+    def test_what_its_owner_changes_afterwards_does_not_count(self, store: MemoryStore, clock: VirtualClock) -> None:
+        config = RateLimitConfig()
+        limiter = RateLimiter(config, store=store, admission=Admission(store, clock))
+        config.requests_per_minute = 1_000
+        assert limiter.config.requests_per_minute == 20
+        limiter.update_config(config)
+        config.max_attempts = 1
+        assert (limiter.config.requests_per_minute, limiter.retry_policy().max_attempts) == (1_000, 5)
+
+
+def test_stats_are_plain_values(limiter: RateLimiter, clock: VirtualClock) -> None:
+    run_virtual(acquire_many(limiter, 2), clock)
+    limiter.record_success()
+    limiter.record_rate_limit()
+    assert limiter.get_stats() == {
+        "current_state": {
+            "available_tokens": 3.0,
+            "requests_per_minute": 18.0,
+            "total_requests": 2,
+            "successful_requests": 1,
+            "rate_limited_requests": 1,
+            "waiting_requests": 0,
+            "frozen_seconds": 0.0,
+        },
+        "configuration": {
+            "requests_per_minute": 20,
+            "burst_limit": 5,
+            "base_delay": 2.0,
+            "max_delay": 30.0,
+            "jitter_factor": 0.25,
+            "learning_rate": 0.1,
+            "adaptive_floor": 0.1,
+            "max_attempts": 5,
+        },
+        "adaptive_metrics": {
+            "adaptive_factor": 0.9,
+            "configured_requests_per_minute": 20,
+            "learning_rate": 0.1,
+            "success_count": 1,
+            "rate_limit_count": 1,
+            "binding": "adaptive",
+        },
+    }
+
+
+def test_by_default_it_has_a_store_of_its_own_on_the_real_clock() -> None:
+    limiter = RateLimiter()
+    assert asyncio.run(limiter.acquire_token()) == 0.0
+    assert isinstance(limiter.admission.clock, SystemClock)
+    assert state(limiter)["total_requests"] == 1
+
+
+def test_store_and_admission_belong_together(store: MemoryStore, clock: VirtualClock) -> None:
+    for arguments in ({"store": store}, {"admission": Admission(store, clock)}):
+        with pytest.raises(TypeError, match="give both or neither"):
+            RateLimiter(**arguments)
+
+
+class TestLog:
+    NAME = "services.dsl_generator.rate_limiter"
+
+    def lines(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == self.NAME]
+
+    def test_other_pools_are_not_logged(
+        self, limiter: RateLimiter, store: MemoryStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.DEBUG, self.NAME):
+            store.learn_now("sonnet-5-5", RateLimited(S))
+            limiter.record_rate_limit()
+        assert self.lines(caplog) == ["rate changed from 100.0 % to 90.0 %: rate_limited"]
+
+    def test_each_acquire_with_its_wait(
+        self, limiter: RateLimiter, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.DEBUG, self.NAME):
+            run_virtual(acquire_many(limiter, 6), clock)
+        assert self.lines(caplog) == ["acquired a token after 0.000 s"] * 5 + ["acquired a token after 3.000 s"]
+
+    def test_nothing_unless_asked_for(
+        self, limiter: RateLimiter, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, self.NAME):
+            limiter.record_rate_limit(1)
+            run_virtual(acquire_many(limiter, 1), clock)
+            limiter.update_config(RateLimitConfig())
+        assert self.lines(caplog) == []
