@@ -87,7 +87,10 @@ class RateLimitConfig:
             lambda n: 0 < n <= _MOST_REQUESTS,
         )
         _require(
-            self, "burst_limit", f"a whole number, 1 to {_MOST_REQUESTS:,}", lambda n: n in range(1, _MOST_REQUESTS + 1)
+            self,
+            "burst_limit",
+            f"a whole number, 1 to {_MOST_REQUESTS:,}",
+            lambda n: 1 <= n <= _MOST_REQUESTS and n % 1 == 0,
         )
         seconds = f"a number of seconds, 0 to {_LONGEST_SECONDS:,}"
         _require(self, "base_delay", seconds, lambda delay: 0 <= delay <= _LONGEST_SECONDS)
@@ -96,7 +99,7 @@ class RateLimitConfig:
         _require(self, "jitter_factor", "0 to 1", lambda jitter: 0 <= jitter <= 1)
         _require(self, "learning_rate", "0 to below 1", lambda share: 0 <= share < 1)
         _require(self, "adaptive_floor", "above 0, up to 1", lambda share: 0 < share <= 1)
-        _require(self, "max_attempts", "a whole number, 1 to 1,000", lambda n: n in range(1, 1_001))
+        _require(self, "max_attempts", "a whole number, 1 to 1,000", lambda n: 1 <= n <= 1_000 and n % 1 == 0)
 
     def pool_settings(self) -> PoolSettings:
         """The settings of the pool `default`."""

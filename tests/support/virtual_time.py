@@ -77,6 +77,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_done)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
+        # From Python 3.12 on, asyncio.Runner gives the threads 300 s: virtual ones would be over at once.
+        await super().shutdown_default_executor()
+
     def _thread_done(self, _future: "asyncio.Future[Any]") -> None:
         self._jumping_selector.threads_at_work -= 1
 

@@ -76,12 +76,10 @@ ALLOWED = {
     "max_attempts": "a whole number, 1 to 1,000",
 }
 NOT_NUMBERS: list[object] = ["20", None, True, [], 1j]
-NOT_FINITE: dict[str, list[object]] = {
-    field: [10**400] if field == "burst_limit" else [math.nan, math.inf, -math.inf, 10**400] for field in ALLOWED
-}
+NOT_FINITE = [math.nan, math.inf, -math.inf, 10**400]
 OUTSIDE: dict[str, list[object]] = {
     "requests_per_minute": [0, -1, 1e10],
-    "burst_limit": [0, -5, 10**10],
+    "burst_limit": [0, -5, 0.5, 2.5, 10**10],
     "base_delay": [-0.1],
     "max_delay": [-1],
     "jitter_factor": [-0.1, 1.1],
@@ -93,7 +91,7 @@ OUTSIDE: dict[str, list[object]] = {
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [(field, value) for field in ALLOWED for value in [*OUTSIDE[field], *NOT_NUMBERS, *NOT_FINITE[field]]],
+    [(field, value) for field in ALLOWED for value in [*OUTSIDE[field], *NOT_NUMBERS, *NOT_FINITE]],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(field: str, value: Any) -> None:
     arguments: dict[str, Any] = {field: value}

@@ -288,6 +288,7 @@ class Pool:
         if not frozen_ns:
             return predicted_ns
         held_ns = min(
-            (b.capacity_micro * NS_PER_MINUTE // b.rate_micro_per_minute for _, b in self._buckets), default=0
+            (b.capacity_micro * NS_PER_MINUTE // b.rate_micro_per_minute for i, b in self._buckets if demand.cost[i]),
+            default=0,
         )
         return max(predicted_ns, frozen_ns + max(0, ahead_ns + self._size_ns(demand.cost) - held_ns))

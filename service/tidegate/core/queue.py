@@ -164,6 +164,8 @@ class FairQueue:
     def _forget(self, waiter: Waiter) -> None:
         del self.waiting[waiter.lease_id]
         self._count(waiter, -1).compact()
+        if len(self._front) > 2 * len(self.waiting) + _COMPACT_ABOVE:
+            self._front = deque(other for other in self._front if not other.left)
         if not self.waiting:
             # Nobody waits: old tags mean nothing any more, and callers who left must not be remembered for ever.
             self._virtual_ns = 0.0

@@ -128,19 +128,20 @@ class Admission:
             async with asyncio.timeout(patience):
                 await granted
         except TimeoutError:
-            left_ns = await self._leave(lease_id, demand, started_ns)
+            left_ns = await self.store.withdraw(demand.pool, lease_id)
             if left_ns is not None:
+                self._report_withdrawn(demand, started_ns)
                 return Refused(Cause.DEADLINE, left_ns), self.clock.monotonic_ns() - started_ns
+        except asyncio.CancelledError:
+            self._report_withdrawn(demand, started_ns)
+            raise
         if demand.settle_at_once:
             await self.store.end(demand.pool, lease_id, Outcome.SETTLED)
         return GRANTED, self.clock.monotonic_ns() - started_ns
 
-    async def _leave(self, lease_id: str, demand: Demand, started_ns: int) -> int | None:
-        """Leaves the queue; how much longer the wait would have been, or None if the grant was faster."""
-        left_ns = await self.store.withdraw(demand.pool, lease_id)
-        if left_ns is not None and self.observer is not None:
+    def _report_withdrawn(self, demand: Demand, started_ns: int) -> None:
+        if self.observer is not None:
             self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - started_ns))
-        return left_ns
 
     def _refusal(self, demand: Demand, refused: Refused) -> Refusal:
         if self.observer is not None:

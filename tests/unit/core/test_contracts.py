@@ -1,7 +1,9 @@
 """What all parts share: causes, costs, errors, protocols and metric names, as the design fixes them."""
 
+import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import get_args
 
@@ -24,6 +26,7 @@ from tidegate.core.errors import (
 )
 from tidegate.core.events import Event
 from tidegate.core.store import Outcome, Store
+from tidegate.core.transport import Headers, Transport, TransportRequest, TransportResponse
 from tidegate.engine.clock import SystemClock
 from tidegate.observe.catalogue import CATALOGUE, MetricType
 from tidegate.stores.memory import MemoryStore
@@ -100,6 +103,32 @@ def test_clocks_implement_the_protocol() -> None:
 def test_the_memory_store_implements_the_protocol() -> None:
     store: Store = MemoryStore(VirtualClock())
     store.watch(lambda _change: None)()
+
+
+def test_a_transport_can_be_a_few_lines() -> None:
+    class Answer:
+        status = 200
+        headers: Headers = ((b"content-type", b"text/plain"),)
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield b"pong"
+
+        async def aclose(self) -> None:
+            pass
+
+    class Echo:
+        async def send(self, request: TransportRequest) -> TransportResponse:
+            assert (request.method, request.body, request.content_length) == (b"GET", b"", None)
+            return Answer()
+
+        async def aclose(self) -> None:
+            pass
+
+    async def body(transport: Transport) -> bytes:
+        answer = await transport.send(TransportRequest(b"GET", b"/ping", headers=[]))
+        return b"".join([chunk async for chunk in answer.chunks()])
+
+    assert asyncio.run(body(Echo())) == b"pong"
 
 
 def test_events_are_frozen_values() -> None:

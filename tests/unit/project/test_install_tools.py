@@ -1,5 +1,6 @@
 """`tests/install-tools.sh`, among fake programs: what it installs, and what it says where it cannot."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from support.project import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-_TOOLS = ("curl", "node", "npm", "promtool")
+_SCRIPT = ROOT / "tests/install-tools.sh"
+_PACKAGES = dict(re.findall(r"^need (\w+) (\w+) ", _SCRIPT.read_text(), re.MULTILINE))
+"""The Debian package of each program."""
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def run(tmp_path: Path) -> Run:
             fake.write_text(f"#!/bin/sh\n{body}\n")
             fake.chmod(0o755)
         return subprocess.run(
-            ["/bin/bash", ROOT / "tests/install-tools.sh"],
+            ["/bin/bash", _SCRIPT],
             env={"PATH": str(tmp_path)},
             capture_output=True,
             text=True,
@@ -39,16 +42,16 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_where_everything_is_there_nothing_happens(run: Run, tmp_path: Path) -> None:
-    done = run(*_TOOLS, "apt-get", user_id=0)
+    done = run(*_PACKAGES, "apt-get", user_id=0)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not (tmp_path / "calls").exists()
 
 
 def test_root_on_debian_gets_what_is_missing_without_questions(run: Run, tmp_path: Path) -> None:
-    assert run("curl", "node", "apt-get", user_id=0).returncode == 0
+    assert run(*(_PACKAGES.keys() - {"node", "promtool"}), "apt-get", user_id=0).returncode == 0
     update, install = (tmp_path / "calls").read_text().splitlines()
     assert update.startswith("apt-get -qq -o DPkg::Lock::Timeout=300 update ")
-    assert " install -y --no-install-recommends npm prometheus " in install
+    assert " install -y --no-install-recommends nodejs prometheus " in install
     assert install.endswith("frontend=noninteractive runlevel=1")
 
 
@@ -58,11 +61,11 @@ def test_others_are_told_exactly_what_is_missing(
 ) -> None:
     done = run(*programs, user_id=user_id)
     assert done.returncode == 1
-    assert [line.split(" (")[0] for line in done.stderr.splitlines()] == [
-        "make test needs the program node",
-        "make test needs the program npm",
-        "make test needs the program promtool",
-        "Install what is missing, then run make test again.",
+    *told, advice = done.stderr.splitlines()
+    assert advice == "Install what is missing, then run make test again."
+    assert [re.sub(r" \(.*\)", "", line) for line in told] == [
+        f"make test needs the program {program}; on Debian: apt-get install --no-install-recommends {package}"
+        for program, package in _PACKAGES.items()
+        if program not in programs
     ]
-    assert "on Debian: apt-get install --no-install-recommends prometheus" in done.stderr
     assert not (tmp_path / "calls").exists()

@@ -1,0 +1,150 @@
+"""The fair queue: a state machine against a list, and the fairness that start-time fair queueing promises."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tidegate.core.caller import Caller, Priority
+from tidegate.core.dimension import Cost
+from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.store import Demand
+
+CALLERS = [
+    Caller("a", priority=Priority.INTERACTIVE),
+    Caller("b", weight=2.0),
+    Caller("c", weight=0.5, priority=Priority.BATCH),
+    Caller("d", weight=3.0),
+]
+SIZES_NS = st.integers(1, 10**10)
+
+
+def waiter(name: str, caller: Caller, size_ns: int, *, front: bool = False, tokens: int = 0) -> Waiter:
+    demand = Demand("pool", caller, Cost(1, tokens, tokens), front=front)
+    return Waiter(name, demand, size_ns)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Any order of pushes, pops and removals, beside a list of who waits in order of arrival."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = FairQueue()
+        self.waiting: list[Waiter] = []
+        self.made = 0
+
+    @rule(caller=st.sampled_from(CALLERS), size_ns=SIZES_NS | st.just(0), front=st.booleans(), tokens=st.integers(0, 9))
+    def push(self, caller: Caller, size_ns: int, tokens: int, *, front: bool) -> None:
+        self.made += 1
+        one = waiter(f"lease-{self.made}", caller, size_ns, front=front, tokens=tokens)
+        self.queue.push(one)
+        self.waiting.append(one)
+
+    @precondition(lambda self: self.waiting)
+    @rule()
+    def pop(self) -> None:
+        head = self.queue.head()
+        popped = self.queue.pop()
+        assert popped is head
+        fronts = [one for one in self.waiting if one.demand.front]
+        own = [one for one in self.waiting if one.demand.caller == popped.demand.caller]
+        assert popped is (fronts[0] if fronts else own[0])
+        self.waiting.remove(popped)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.waiting))
+        assert self.queue.remove(one.lease_id) is one
+        assert self.queue.remove(one.lease_id) is None
+        self.waiting.remove(one)
+
+    @invariant()
+    def counts_are_those_of_the_waiters(self) -> None:
+        assert len(self.queue) == len(self.waiting)
+        for priority in Priority:
+            own = [one for one in self.waiting if one.demand.caller.priority is priority]
+            assert self.queue.depth[priority] == len(own)
+            assert self.queue.tokens[priority] == sum(2 * one.demand.cost.input_tokens for one in own)
+        names = [one.demand.caller.name for one in self.waiting]
+        assert self.queue.by_caller() == {name: names.count(name) for name in names}
+
+    @invariant()
+    def what_is_ahead_is_at_least_ones_own_and_at_most_everything(self) -> None:
+        everything_ns = sum(one.size_ns for one in self.waiting)
+        for caller in CALLERS:
+            own_ns = sum(one.size_ns for one in self.waiting if one.demand.caller == caller)
+            assert own_ns <= self.queue.ahead_ns(caller) <= everything_ns
+
+    @invariant()
+    def the_head_waits(self) -> None:
+        head = self.queue.head()
+        assert (head in self.waiting) if self.waiting else (head is None)
+
+    @invariant()
+    def memory_is_bounded_by_the_waiters(self) -> None:
+        lines = self.queue._lines.values()
+        assert len(self.queue._heap) <= 2 * len(self.waiting) + 65
+        assert sum(len(line.waiters) for line in lines) <= 2 * len(self.waiting) + 65 * len(lines)
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(stateful_step_count=60)
+
+
+@given(
+    weights=st.lists(st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0]), min_size=2, max_size=5),
+    sizes_ns=st.lists(SIZES_NS, min_size=20, max_size=40),
+    pops=st.integers(1, 40),
+)
+def test_backlogged_callers_share_by_weight(weights: list[float], sizes_ns: list[int], pops: int) -> None:
+    # Theorem 1 of Goyal, Vin and Cheng: normalised service of two backlogged flows differs by less than one largest
+    # request of each.
+    callers = [Caller(f"caller-{number}", weight=weight) for number, weight in enumerate(weights)]
+    queue = FairQueue()
+    for number, size_ns in enumerate(sizes_ns):
+        for caller in callers:
+            queue.push(waiter(f"{caller.name}-{number}", caller, size_ns))
+    served_ns = dict.fromkeys(callers, 0.0)
+    left = dict.fromkeys(callers, len(sizes_ns))
+    for _ in range(pops):
+        popped = queue.pop()
+        caller = popped.demand.caller
+        served_ns[caller] += popped.size_ns / caller.weight
+        left[caller] -= 1
+        if not left[caller]:
+            break
+        for one in callers:
+            for other in callers:
+                largest_ns = max(sizes_ns) / one.weight + max(sizes_ns) / other.weight
+                assert served_ns[one] - served_ns[other] <= largest_ns * (1 + 1e-9)
+
+
+@given(
+    crowd=st.integers(1, 6),
+    backlog=st.integers(1, 5),
+    sizes_ns=st.lists(SIZES_NS, min_size=50, max_size=50),
+    weights=st.lists(st.sampled_from([0.5, 1.0, 8.0]), min_size=6, max_size=6),
+    served_before=st.integers(0, 20),
+)
+def test_a_newcomer_waits_for_at_most_one_request_of_each_other_caller(
+    crowd: int, backlog: int, sizes_ns: list[int], weights: list[float], served_before: int
+) -> None:
+    queue = FairQueue()
+    sizes = iter(sizes_ns * 10)
+    others = [Caller(f"other-{number}", weight=weights[number]) for number in range(crowd)]
+    names = iter(range(10**6))
+
+    def push(caller: Caller) -> None:
+        queue.push(waiter(f"lease-{next(names)}", caller, next(sizes)))
+
+    for _ in range(backlog):
+        for caller in others:
+            push(caller)
+    for _ in range(served_before):
+        push(queue.pop().demand.caller)
+    push(Caller("newcomer", weight=0.5))
+    before = []
+    while (popped := queue.pop()).demand.caller.name != "newcomer":
+        before.append(popped.demand.caller.name)
+        push(popped.demand.caller)
+    assert len(set(before)) == len(before)

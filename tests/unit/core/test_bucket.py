@@ -1,0 +1,71 @@
+"""The token bucket by example."""
+
+import pytest
+
+from tidegate.core.bucket import TokenBucket
+from tidegate.core.clock import NS_PER_SECOND
+
+RATE = 20_000_000  # 20 requests a minute: one every 3 s
+CAPACITY = 5_000_000
+ONE = 1_000_000
+
+
+@pytest.fixture
+def bucket() -> TokenBucket:
+    return TokenBucket(RATE, CAPACITY, now_ns=0)
+
+
+def test_starts_full_unless_told(bucket: TokenBucket) -> None:
+    assert bucket.level_micro(0) == CAPACITY
+    assert TokenBucket(RATE, CAPACITY, 0, level_micro=ONE).level_micro(0) == ONE
+
+
+def test_after_a_burst_the_spacing_is_exact(bucket: TokenBucket) -> None:
+    bucket.take(CAPACITY)
+    for number in range(1, 20):
+        due_ns = number * 3 * NS_PER_SECOND
+        assert not bucket.fits(ONE, due_ns - 1)
+        assert bucket.wait_ns(ONE, due_ns - 1) == 1
+        assert bucket.fits(ONE, due_ns)
+        bucket.take(ONE)
+
+
+def test_never_fuller_than_full(bucket: TokenBucket) -> None:
+    bucket.take(ONE)
+    assert bucket.level_micro(3_600 * NS_PER_SECOND) == CAPACITY
+    bucket.correct(-ONE, 3_600 * NS_PER_SECOND)
+    assert bucket.level_micro(3_600 * NS_PER_SECOND) == CAPACITY
+
+
+def test_a_correction_refills_up_to_now_first(bucket: TokenBucket) -> None:
+    bucket.take(CAPACITY)
+    bucket.correct(ONE, 3 * NS_PER_SECOND)
+    assert bucket.level_micro(3 * NS_PER_SECOND) == 0
+    bucket.correct(-2 * ONE, 6 * NS_PER_SECOND)
+    assert bucket.level_micro(6 * NS_PER_SECOND) == 3 * ONE
+
+
+def test_more_than_the_capacity_fits_when_full_and_leaves_a_debt(bucket: TokenBucket) -> None:
+    bucket.take(1)
+    assert not bucket.fits(12 * ONE, 0)
+    bucket.correct(-1, 0)
+    assert bucket.fits(12 * ONE, 0)
+    bucket.take(12 * ONE)
+    assert bucket.level_micro(0) == -7 * ONE
+    assert bucket.wait_ns(ONE, 0) == 8 * 3 * NS_PER_SECOND
+    assert bucket.wait_ns(12 * ONE, 0) == 12 * 3 * NS_PER_SECOND
+
+
+def test_the_level_can_be_limited_but_not_raised(bucket: TokenBucket) -> None:
+    bucket.limit_level(2 * ONE, 0)
+    assert bucket.level_micro(0) == 2 * ONE
+    bucket.limit_level(3 * ONE, 0)
+    assert bucket.level_micro(0) == 2 * ONE
+
+
+def test_a_smaller_capacity_cuts_the_level_a_larger_one_leaves_room(bucket: TokenBucket) -> None:
+    bucket.change(RATE, 2 * ONE, 0)
+    assert bucket.level_micro(0) == 2 * ONE
+    bucket.change(2 * RATE, CAPACITY, 0)
+    assert bucket.level_micro(0) == 2 * ONE
+    assert bucket.wait_ns(3 * ONE, 0) == 1.5 * NS_PER_SECOND

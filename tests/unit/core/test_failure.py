@@ -1,0 +1,49 @@
+"""What a failed attempt means for its lease and for the metrics."""
+
+import pytest
+
+from tidegate.core.dimension import ONE_REQUEST, Cost
+from tidegate.core.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.failure import lease_outcome, limited_dimension
+from tidegate.core.store import Outcome
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "used"),
+    [
+        (UpstreamUnreachable("no answer", may_have_been_accepted=True), Outcome.ABANDONED, None),
+        (UpstreamUnreachable("refused", may_have_been_accepted=False), Outcome.RELEASED, None),
+        (UpstreamError("slow down", status=429), Outcome.THROTTLED, None),
+        (UpstreamError("in a stream", status=200, error_type="rate_limit_error"), Outcome.THROTTLED, None),
+        (UpstreamError("in a stream", status=200, error_type="overloaded_error"), Outcome.OVERLOADED, None),
+        (UpstreamError("overloaded", status=529), Outcome.OVERLOADED, None),
+        (UpstreamError("internal", status=500), Outcome.OVERLOADED, None),
+        (UpstreamError("bad request", status=400), Outcome.SETTLED, ONE_REQUEST),
+        (UpstreamError("bad key", status=401), Outcome.SETTLED, ONE_REQUEST),
+    ],
+)
+def test_how_its_lease_ends(error: UpstreamError, outcome: Outcome, used: Cost | None) -> None:
+    assert lease_outcome(error) == (outcome, used)
+
+
+def limited(code: str | None = None, **remaining: str) -> str:
+    headers = [(b"Content-Type", b"application/json")]
+    for family, value in remaining.items():
+        prefix = f"Anthropic-RateLimit-{family.replace('_', '-')}"
+        headers += [(f"{prefix}-limit".encode(), b"1000"), (f"{prefix}-remaining".encode(), value.encode())]
+    return limited_dimension(UpstreamError("slow down", status=429, error_code=code, headers=headers))
+
+
+def test_the_dimension_with_the_least_left() -> None:
+    assert limited(requests="500", input_tokens="0", output_tokens="900") == "input_tokens"
+    assert limited(requests="1", output_tokens="900") == "requests"
+    assert limited(requests="senseless", output_tokens="900") == "output_tokens"
+
+
+def test_unknown_where_nothing_is_said() -> None:
+    assert limited() == "unknown"
+    assert limited(requests="") == "unknown"
+
+
+def test_usage_that_grew_too_fast() -> None:
+    assert limited("ramp_limit_exceeded", requests="0") == "acceleration"

@@ -1,0 +1,182 @@
+"""What answers and operators teach a pool, while callers wait."""
+
+import pytest
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.events import Frozen, LimitLearned, RateChanged
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.pool import Pool
+from tidegate.core.store import (
+    GRANTED,
+    AdaptiveSettings,
+    Demand,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    RateLimited,
+    Succeeded,
+    Wait,
+)
+
+ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+
+
+def settings(per_minute: float, capacity: float, adaptive: AdaptiveSettings | None = None) -> PoolSettings:
+    limits = {Dimension.REQUESTS: LimitSettings(per_minute, capacity)}
+    return PoolSettings(limits, adaptive or AdaptiveSettings())
+
+
+def requests_per_minute(state: Pool) -> float | None:
+    return state.snapshot(0).dimensions[0].effective_per_minute
+
+
+@pytest.fixture
+def waited_for() -> Pool:
+    """A pool of 20 a minute and burst 5, drained, with three waiters."""
+    state = Pool("p", settings(20, 5), now_ns=0)
+    for number in range(5):
+        state.reserve(f"burst-{number}", ONE, 0)
+    for number in range(3):
+        assert isinstance(state.reserve(f"w{number}", ONE, 0), Wait)
+    return state
+
+
+class TestAdaptation:
+    def test_a_429_cuts_a_tenth_and_freezes(self, waited_for: Pool) -> None:
+        waited_for.learn(RateLimited(4 * S), 0)
+        assert requests_per_minute(waited_for) == pytest.approx(18)
+        assert waited_for.drain_events() == (
+            Frozen("p", 4 * S),
+            RateChanged("p", 1.0, 0.9, "rate_limited"),
+        )
+        assert waited_for.next_in_ns(0) == 4 * S
+        assert waited_for.snapshot(0).rate_limited == 1
+
+    def test_a_429_slows_waiters_down_at_once(self, waited_for: Pool) -> None:
+        waited_for.learn(RateLimited(), 0)
+        assert waited_for.next_in_ns(0) == 3_333_333_334
+
+    @pytest.mark.parametrize("retry_after_ns", [None, 0])
+    def test_a_429_without_a_time_does_not_freeze(self, waited_for: Pool, retry_after_ns: int | None) -> None:
+        waited_for.learn(RateLimited(retry_after_ns), 0)
+        assert waited_for.snapshot(0).frozen_seconds == 0
+
+    def test_429s_of_one_overrun_cut_once(self, waited_for: Pool) -> None:
+        waited_for.learn(RateLimited(sent_ago_ns=2 * S), 10 * S)
+        waited_for.learn(RateLimited(sent_ago_ns=2 * S), 10 * S + 1)
+        assert waited_for.snapshot(0).adaptive_factor == 0.9, "it was sent before the cut"
+        waited_for.learn(RateLimited(S, sent_ago_ns=2 * S), 11 * S)
+        assert waited_for.snapshot(11 * S).frozen_seconds == 1, "its retry-after counts all the same"
+        waited_for.learn(RateLimited(sent_ago_ns=2 * S), 12 * S)
+        assert waited_for.snapshot(0).adaptive_factor == pytest.approx(0.81)
+        assert waited_for.snapshot(0).rate_limited == 4
+
+    def test_never_under_the_floor(self, waited_for: Pool) -> None:
+        for _ in range(100):
+            waited_for.learn(RateLimited(), 0)
+        assert requests_per_minute(waited_for) == pytest.approx(2)
+        waited_for.drain_events()
+        waited_for.learn(RateLimited(), 0)
+        assert waited_for.drain_events() == ()
+
+    def test_successes_bring_exactly_the_configured_rate_back_and_no_more(self, waited_for: Pool) -> None:
+        waited_for.learn(RateLimited(), 0)
+        rates = []
+        for _ in range(15):
+            waited_for.learn(Succeeded(), 0)
+            rates.append(requests_per_minute(waited_for) or 0)
+        assert rates == sorted(rates)
+        assert rates[0] == pytest.approx(18.2)
+        assert rates[-1] == 20
+        assert waited_for.snapshot(0).adaptive_factor == 1.0
+        assert waited_for.snapshot(0).succeeded == 15
+
+    def test_a_success_at_the_full_rate_changes_nothing(self, waited_for: Pool) -> None:
+        waited_for.learn(Succeeded(), 0)
+        assert waited_for.drain_events() == ()
+
+
+class TestReports:
+    def test_a_limit_that_nobody_configured_is_learned(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
+        assert state.drain_events() == (LimitLearned("p", Dimension.INPUT_TOKENS, 60_000.0),)
+        assert state.reserve("a", ONE._replace(cost=Cost(1, 8_000)), 0) == GRANTED
+        assert state.reserve("b", ONE._replace(cost=Cost(1, 8_000)), 0) == Wait(6 * S)
+
+    def test_the_same_report_again_is_no_news(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        report = LimitReport(DimensionReport(50, 49), DimensionReport(60_000, 10_000), DimensionReport(8_000, 8_000))
+        state.learn(report, 0)
+        assert len(state.drain_events()) == 3
+        state.learn(report, 0)
+        assert state.drain_events() == ()
+
+    def test_others_who_use_the_same_key_are_seen_in_what_is_left(self) -> None:
+        state = Pool("p", settings(20, 5), 0)
+        state.learn(LimitReport(requests=DimensionReport(20, 0)), 0)
+        assert state.reserve("a", ONE, 0) == Wait(3 * S)
+
+    def test_a_limit_learned_later_does_not_count_a_lease_twice(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.reserve("a", ONE._replace(cost=Cost(1, 4_000)), 0)
+        state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
+        state.end("a", Outcome.SETTLED, Cost(1, 1_000), 0)
+        assert state.snapshot(0).dimensions[1].available == 10_000
+        state.learn(LimitReport(input_tokens=DimensionReport(60_000, 2_000)), 0)
+        state.end("a", Outcome.RELEASED, None, 0)
+        assert state.snapshot(0).dimensions[1].available == 2_000
+
+    def test_a_report_is_no_success_and_no_429(self) -> None:
+        state = Pool("p", settings(20, 5), 0)
+        state.learn(LimitReport(requests=DimensionReport(20, 1)), 0)
+        assert (state.snapshot(0).succeeded, state.snapshot(0).rate_limited) == (0, 0)
+
+
+def test_a_pool_is_unused_until_an_answer_comes() -> None:
+    state = Pool("p", settings(20, 1), 0)
+    assert state.is_unused
+    state.reserve("a", ONE, 0)
+    assert not state.is_unused
+    state.reserve("b", ONE, 0)
+    state.end("a", Outcome.SETTLED, None, 0)
+    assert not state.is_unused
+    state.withdraw("b", 0)
+    assert state.is_unused
+    state.learn(Succeeded(), 0)
+    assert not state.is_unused
+
+
+class TestConfiguring:
+    def test_takes_effect_on_waiters_at_once_in_their_order(self, waited_for: Pool) -> None:
+        waited_for.configure(settings(60, 5), 0)
+        assert waited_for.next_in_ns(0) == S
+        assert waited_for.advance(S) == ("w0",)
+        assert waited_for.advance(3 * S) == ("w1", "w2")
+
+    def test_refills_nothing(self, waited_for: Pool) -> None:
+        waited_for.configure(settings(20, 500), 0)
+        assert waited_for.snapshot(0).dimensions[0].available == 0
+        assert waited_for.advance(0) == ()
+
+    def test_counts_the_time_before_at_the_old_rate(self, waited_for: Pool) -> None:
+        waited_for.configure(settings(60, 5), int(1.5 * S))
+        assert waited_for.next_in_ns(int(1.5 * S)) == S // 2
+
+    def test_keeps_what_was_learned(self, waited_for: Pool) -> None:
+        waited_for.learn(RateLimited(), 0)
+        waited_for.configure(settings(100, 5), 0)
+        assert requests_per_minute(waited_for) == pytest.approx(90)
+
+    def test_a_higher_floor_lifts_the_rate_at_once(self, waited_for: Pool) -> None:
+        for _ in range(50):
+            waited_for.learn(RateLimited(), 0)
+        waited_for.configure(settings(20, 5, AdaptiveSettings(floor=0.5)), 0)
+        assert requests_per_minute(waited_for) == 10
+
+    def test_removing_the_limit_lets_everybody_in(self, waited_for: Pool) -> None:
+        waited_for.configure(PoolSettings(), 0)
+        assert waited_for.advance(0) == ("w0", "w1", "w2")
+        assert waited_for.settings == PoolSettings()

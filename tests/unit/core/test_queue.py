@@ -1,0 +1,174 @@
+"""The fair queue by example: order, weights, front, removal, prediction."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+
+from tidegate.core.caller import Caller, Priority
+from tidegate.core.dimension import Cost
+from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.store import Demand
+
+ANN, BEN = Caller("ann"), Caller("ben")
+
+
+def waiter(lease_id: str, caller: Caller = ANN, size_ns: int = 100, *, front: bool = False) -> Waiter:
+    return Waiter(lease_id, Demand("pool", caller, Cost(1, 30, 12), front=front), size_ns)
+
+
+def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
+    queue = FairQueue()
+    for one in waiters:
+        queue.push(one)
+    return queue
+
+
+def order(queue: FairQueue) -> list[str]:
+    return [queue.pop().lease_id for _ in range(len(queue))]
+
+
+def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
+    queue = FairQueue()
+    assert queue.head() is None
+    assert queue.remove("nobody") is None
+    with pytest.raises(IndexError):
+        queue.pop()
+
+
+def test_a_lone_caller_is_served_in_order() -> None:
+    assert order(queue_of(waiter(f"{n}", size_ns=100 - n) for n in range(9))) == list("012345678")
+
+
+def test_many_requests_of_one_caller_do_not_delay_another() -> None:
+    queue = queue_of([waiter(f"ann-{n}") for n in range(5)] + [waiter(f"ben-{n}", BEN) for n in range(2)])
+    assert order(queue) == ["ann-0", "ben-0", "ann-1", "ben-1", "ann-2", "ann-3", "ann-4"]
+
+
+def test_callers_share_by_weight() -> None:
+    light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
+    queue = queue_of(waiter(f"{caller.name}-{n}", caller) for caller in (light, heavy) for n in range(400))
+    assert Counter(name.partition("-")[0] for name in order(queue)[:400]) == {"light": 100, "heavy": 300}
+
+
+def test_callers_share_by_size_not_by_number() -> None:
+    queue = queue_of(
+        [waiter(f"big-{n}", ANN, 400) for n in range(10)] + [waiter(f"small-{n}", BEN, 100) for n in range(40)]
+    )
+    assert Counter(name.partition("-")[0] for name in order(queue)[:25]) == {"big": 5, "small": 20}
+
+
+def test_idling_saves_nothing_up() -> None:
+    queue = queue_of(waiter(f"ann-{n}") for n in range(10))
+    for _ in range(5):
+        queue.pop()
+    for n in range(5):
+        queue.push(waiter(f"ben-{n}", BEN))
+    assert Counter(name.partition("-")[0] for name in order(queue)[:4]) == {"ann": 2, "ben": 2}
+
+
+def test_the_front_goes_first_in_the_order_of_coming_back() -> None:
+    queue = queue_of([waiter("a"), waiter("f1", BEN, front=True), waiter("b", BEN), waiter("f2", front=True)])
+    assert order(queue) == ["f1", "f2", "a", "b"]
+
+
+def test_coming_back_to_the_front_costs_no_share() -> None:
+    queue = queue_of([waiter("back", front=True, size_ns=10_000), waiter("a"), waiter("b", BEN)])
+    assert order(queue) == ["back", "a", "b"]
+
+
+def test_who_leaves_is_skipped_wherever_it_stands() -> None:
+    queue = queue_of(waiter(f"{n}") for n in range(6))
+    for lease_id in ("0", "3", "5"):
+        left = queue.remove(lease_id)
+        assert left is not None
+        assert left.lease_id == lease_id
+    assert queue.by_caller() == {"ann": 3}
+    assert order(queue) == ["1", "2", "4"]
+
+
+def test_a_mass_leaving_frees_the_memory() -> None:
+    queue = queue_of(waiter(f"{n}") for n in range(10_000))
+    for n in range(9_999):
+        queue.remove(f"{n}")
+    assert sum(len(line.waiters) for line in queue._lines.values()) <= 2 * 1 + 64
+    assert order(queue) == ["9999"]
+
+
+def test_callers_who_come_and_go_leave_no_entries_behind() -> None:
+    queue = queue_of([waiter("stays")])
+    for n in range(10_000):
+        queue.push(waiter(f"{n}", BEN))
+        queue.remove(f"{n}")
+    assert len(queue._heap) <= 2 * 1 + 64
+    assert order(queue) == ["stays"]
+
+
+def test_an_empty_queue_remembers_nobody() -> None:
+    queue = queue_of(waiter(f"{n}", Caller(f"caller-{n}"), front=n % 2 == 0) for n in range(100))
+    order(queue)
+    queue.push(waiter("last"))
+    queue.push(waiter("back", front=True))
+    queue.remove("back")
+    queue.remove("last")
+    assert (queue._lines, queue._heap, queue.waiting, len(queue._front)) == ({}, [], {}, 0)
+
+
+def test_a_wait_that_was_left_costs_no_share() -> None:
+    queue = queue_of([waiter(f"ben-{n}", BEN) for n in range(5)] + [waiter(f"left-{n}") for n in range(4)])
+    for n in range(4):
+        queue.remove(f"left-{n}")
+    queue.push(waiter("ann"))
+    assert order(queue)[:2] == ["ben-0", "ann"]
+
+
+def test_who_stays_moves_up_when_an_earlier_one_of_its_caller_leaves() -> None:
+    queue = queue_of([waiter(f"ben-{n}", BEN) for n in range(5)] + [waiter(f"ann-{n}") for n in range(4)])
+    for n in range(3):
+        queue.remove(f"ann-{n}")
+    assert order(queue)[:2] == ["ben-0", "ann-3"]
+
+
+def test_a_line_that_emptied_and_filled_again_is_served_once_per_turn() -> None:
+    queue = queue_of([waiter("left"), *(waiter(f"ben-{n}", BEN) for n in range(3))])
+    queue.remove("left")
+    for n in range(3):
+        queue.push(waiter(f"ann-{n}"))
+    assert order(queue) == ["ben-0", "ann-0", "ben-1", "ann-1", "ben-2", "ann-2"]
+
+
+def test_one_who_left_the_front_is_skipped() -> None:
+    queue = queue_of([waiter("f1", front=True), waiter("f2", front=True), waiter("a")])
+    queue.remove("f1")
+    assert order(queue) == ["f2", "a"]
+
+
+def test_depth_and_tokens_by_class() -> None:
+    batch = Caller("night", priority=Priority.BATCH)
+    queue = queue_of([waiter("a"), waiter("b"), waiter("c", batch)])
+    assert queue.depth == {Priority.INTERACTIVE: 0, Priority.STANDARD: 2, Priority.BATCH: 1}
+    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 84, Priority.BATCH: 42}
+    queue.remove("b")
+    queue.pop()
+    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 0, Priority.BATCH: 42}
+
+
+class TestAhead:
+    def test_nothing_in_an_empty_queue(self) -> None:
+        assert FairQueue().ahead_ns(ANN) == 0
+
+    def test_all_of_ones_own(self) -> None:
+        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(ANN) == 700
+
+    def test_of_others_one_request_each_when_one_has_none(self) -> None:
+        queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
+        assert queue.ahead_ns(Caller("new")) == 200
+
+    def test_of_others_their_weighted_share_meanwhile(self) -> None:
+        heavy = Caller("heavy", weight=3.0)
+        queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
+        assert queue.ahead_ns(ANN) == 200 + 3 * 200 + 100
+
+    def test_of_others_never_more_than_they_have(self) -> None:
+        queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
+        assert queue.ahead_ns(ANN) == 5_000 + 100

@@ -1,0 +1,264 @@
+"""Waiting for admission, with exact times."""
+
+import asyncio
+
+import pytest
+
+from support.recording_observer import RecordingObserver
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.caller import DEFAULT_CALLER, Caller
+from tidegate.core.cause import Cause
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.errors import Refusal
+from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChanged, RefusedCall, Thawed, Withdrawn
+from tidegate.core.store import Demand, LimitSettings, Outcome, PoolSettings, RateLimited
+from tidegate.engine.admission import Admission
+from tidegate.stores.memory import MemoryStore
+
+ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+AT_ONCE = ONE._replace(settle_at_once=True)
+
+
+async def times_of(admission: Admission, clock: VirtualClock, demands: list[Demand]) -> list[tuple[int, float]]:
+    """Who was admitted when, in the order of admission."""
+    admitted: list[tuple[int, float]] = []
+
+    async def one(number: int, demand: Demand) -> None:
+        await admission.acquire(demand)
+        admitted.append((number, clock.elapsed_s))
+
+    await asyncio.gather(*(one(number, demand) for number, demand in enumerate(demands)))
+    return admitted
+
+
+def assert_nothing_is_left(admission: Admission) -> None:
+    assert admission._waiters._leases == {}
+    assert admission._waiters._loops == {}
+
+
+@pytest.mark.parametrize("demand", [ONE, AT_ONCE])
+def test_twenty_at_once_five_go_then_one_every_three_seconds_in_order(
+    admission: Admission, clock: VirtualClock, demand: Demand
+) -> None:
+    admitted = run_virtual(times_of(admission, clock, [demand] * 20), clock)
+    assert admitted == [(number, 0.0) for number in range(5)] + [(5 + n, 3.0 * (n + 1)) for n in range(15)]
+    assert_nothing_is_left(admission)
+
+
+def test_a_lease_says_what_it_is(admission: Admission, clock: VirtualClock) -> None:
+    async def main() -> None:
+        leases = [await admission.acquire(ONE) for _ in range(6)]
+        assert len({lease.id for lease in leases}) == 6
+        assert [lease.waited_ns for lease in leases] == [0] * 5 + [3 * S]
+        assert (leases[0].pool, leases[0].demand) == ("p", ONE)
+
+    run_virtual(main(), clock)
+
+
+def test_leases_of_two_processes_never_share_an_id(store: MemoryStore, clock: VirtualClock) -> None:
+    async def main() -> None:
+        first = await Admission(store, clock).acquire(ONE)
+        second = await Admission(store, clock).acquire(ONE)
+        assert first.id != second.id
+
+    run_virtual(main(), clock)
+
+
+class TestLease:
+    def test_ends_once(self, admission: Admission, store: MemoryStore, clock: VirtualClock) -> None:
+        async def main() -> None:
+            lease = await admission.acquire(ONE)
+            assert await lease.end(Outcome.RELEASED)
+            assert not await lease.end(Outcome.SETTLED, Cost(4))
+
+        run_virtual(main(), clock)
+        assert store.snapshot_now("p")[0].dimensions[0].available == 5
+
+    def test_is_charged_on_the_way(self, admission: Admission, store: MemoryStore, clock: VirtualClock) -> None:
+        async def main() -> None:
+            await (await admission.acquire(ONE)).charge(Cost(3))
+
+        run_virtual(main(), clock)
+        assert store.snapshot_now("p")[0].dimensions[0].available == 2
+
+    def test_left_behind_is_abandoned(
+        self, admission: Admission, observer: RecordingObserver, clock: VirtualClock
+    ) -> None:
+        async def main() -> None:
+            async with await admission.acquire(ONE):
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            run_virtual(main(), clock)
+        assert [event.outcome for event in observer.of(LeaseEnded)] == ["abandoned"]
+
+    def test_ended_inside_its_block_stays_as_it_ended(
+        self, admission: Admission, observer: RecordingObserver, clock: VirtualClock
+    ) -> None:
+        async def main() -> None:
+            async with await admission.acquire(ONE) as lease:
+                await lease.end(Outcome.SETTLED)
+
+        run_virtual(main(), clock)
+        assert [event.outcome for event in observer.of(LeaseEnded)] == ["settled"]
+
+
+class TestPatience:
+    def test_a_wait_known_to_be_too_long_is_refused_at_once(self, admission: Admission, clock: VirtualClock) -> None:
+        async def main() -> None:
+            await times_of(admission, clock, [ONE] * 5)
+            with pytest.raises(Refusal, match=r"the wait for pool 'p' would be longer than the request may") as refused:
+                await admission.acquire(ONE._replace(patience_ns=S))
+            assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.DEADLINE, 2.0)
+
+        run_virtual(main(), clock)
+        assert clock.elapsed_s == 0
+        assert_nothing_is_left(admission)
+
+    def test_a_wait_that_becomes_too_long_ends_at_the_deadline(
+        self, admission: Admission, observer: RecordingObserver, clock: VirtualClock, store: MemoryStore
+    ) -> None:
+        async def main() -> None:
+            await times_of(admission, clock, [ONE] * 5)
+            asyncio.get_running_loop().call_later(1, store.freeze_now, "p", 60 * S)
+            with pytest.raises(Refusal) as refused:
+                await admission.acquire(ONE._replace(patience_ns=4 * S))
+            assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.DEADLINE, 57.0)
+
+        run_virtual(main(), clock)
+        assert clock.elapsed_s == 4
+        assert store.snapshot_now("p")[0].waiting == 0
+        assert observer.of(Withdrawn) == [Withdrawn("p", DEFAULT_CALLER, 4 * S)]
+        assert observer.of(RefusedCall) == [RefusedCall("p", DEFAULT_CALLER, Cause.DEADLINE)]
+        assert_nothing_is_left(admission)
+
+    def test_a_grant_at_the_very_end_counts(self, admission: Admission, clock: VirtualClock) -> None:
+        # Grant and timeout fall on the same instant, and the grant is first.
+        patient = [ONE] * 5 + [ONE._replace(patience_ns=3 * S)]
+        assert run_virtual(times_of(admission, clock, patient), clock)[5] == (5, 3.0)
+        assert_nothing_is_left(admission)
+
+
+class TestRefusals:
+    def test_a_full_queue(self, clock: VirtualClock) -> None:
+        admission = Admission(MemoryStore(clock, {"p": self.settings(max_waiting=0)}), clock)
+
+        async def main() -> None:
+            await admission.acquire(ONE)
+            with pytest.raises(Refusal, match=r"^too many requests wait for pool 'p' already$") as refused:
+                await admission.acquire(ONE)
+            assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.QUEUE_FULL, 3.0)
+
+        run_virtual(main(), clock)
+        assert_nothing_is_left(admission)
+
+    def test_more_than_can_ever_be(self, clock: VirtualClock) -> None:
+        admission = Admission(MemoryStore(clock, {"p": self.settings(allow_debt=False)}), clock)
+        with pytest.raises(Refusal, match=r"^the request needs more requests than pool 'p' can ever hold$") as refused:
+            run_virtual(admission.acquire(ONE._replace(cost=Cost(2))), clock)
+        assert refused.value.cause is Cause.COST_EXCEEDS_CAPACITY
+        assert (refused.value.dimension, refused.value.retry_after_seconds) == (Dimension.REQUESTS, None)
+
+    @staticmethod
+    def settings(*, max_waiting: int = 10, allow_debt: bool = True) -> PoolSettings:
+        limits = {Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)}
+        return PoolSettings(limits, max_waiting=max_waiting, allow_debt=allow_debt)
+
+
+class TestChangesWhileWaiting:
+    def test_a_faster_rate_counts_at_once(self, admission: Admission, clock: VirtualClock, store: MemoryStore) -> None:
+        async def main() -> list[tuple[int, float]]:
+            limits = {Dimension.REQUESTS: LimitSettings(per_minute=60, capacity=5)}
+            asyncio.get_running_loop().call_later(1.5, store.configure_now, "p", PoolSettings(limits))
+            return await times_of(admission, clock, [ONE] * 8)
+
+        assert run_virtual(main(), clock)[5:] == [(5, 2.0), (6, 3.0), (7, 4.0)]
+
+    def test_a_slower_rate_counts_at_once(self, admission: Admission, clock: VirtualClock, store: MemoryStore) -> None:
+        async def main() -> list[tuple[int, float]]:
+            limits = {Dimension.REQUESTS: LimitSettings(per_minute=10, capacity=5)}
+            asyncio.get_running_loop().call_later(1.5, store.configure_now, "p", PoolSettings(limits))
+            return await times_of(admission, clock, [ONE] * 7)
+
+        assert run_virtual(main(), clock)[5:] == [(5, 4.5), (6, 10.5)]
+
+    def test_a_freeze_holds_everybody(self, admission: Admission, clock: VirtualClock, store: MemoryStore) -> None:
+        async def main() -> list[tuple[int, float]]:
+            asyncio.get_running_loop().call_later(1, store.learn_now, "p", RateLimited(10 * S))
+            return await times_of(admission, clock, [ONE] * 7)
+
+        # 20 a minute for 1 s, then 18 a minute: 3.3 tokens at the thaw.
+        assert run_virtual(main(), clock)[5:] == [(5, 11.0), (6, 11.0)]
+
+    def test_what_is_given_back_goes_to_the_next_at_once(self, admission: Admission, clock: VirtualClock) -> None:
+        async def main() -> float:
+            first, *_ = [await admission.acquire(ONE) for _ in range(5)]
+            waiting = asyncio.ensure_future(admission.acquire(ONE))
+            await asyncio.sleep(1)
+            await first.end(Outcome.RELEASED)
+            await waiting
+            return clock.elapsed_s
+
+        assert run_virtual(main(), clock) == 1.0
+
+    def test_who_comes_back_after_a_429_goes_first(self, admission: Admission, clock: VirtualClock) -> None:
+        demands = [ONE] * 7 + [ONE._replace(front=True)]
+        assert run_virtual(times_of(admission, clock, demands), clock)[5:] == [(7, 3.0), (5, 6.0), (6, 9.0)]
+
+
+def test_callers_take_turns(admission: Admission, clock: VirtualClock) -> None:
+    greedy, modest = Caller("greedy"), Caller("modest")
+    demands = [ONE._replace(caller=greedy)] * 9 + [ONE._replace(caller=modest)] * 2
+    admitted = run_virtual(times_of(admission, clock, demands), clock)
+    assert [number for number, _ in admitted[5:]] == [5, 9, 6, 10, 7, 8]
+
+
+def test_a_predicted_wait_is_told(admission: Admission, clock: VirtualClock) -> None:
+    async def main() -> list[float]:
+        told: list[float] = []
+        await asyncio.gather(*(admission.acquire(ONE, on_wait=told.append) for _ in range(8)))
+        return told
+
+    assert run_virtual(main(), clock) == [3.0, 6.0, 9.0]
+
+
+def test_the_observer_hears_of_waits(admission: Admission, observer: RecordingObserver, clock: VirtualClock) -> None:
+    run_virtual(times_of(admission, clock, [AT_ONCE] * 6), clock)
+    assert observer.events == [
+        *[Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 0)] * 5,
+        Queued("p", DEFAULT_CALLER, ONE_REQUEST, 3 * S),
+        LeaseEnded("p", DEFAULT_CALLER, "settled", ONE_REQUEST, ONE_REQUEST),
+        Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 3 * S),
+    ]
+
+
+def test_the_observer_hears_of_the_pool(
+    admission: Admission, observer: RecordingObserver, clock: VirtualClock, store: MemoryStore
+) -> None:
+    store.learn_now("p", RateLimited(S))
+    run_virtual(admission.acquire(ONE), clock)
+    assert observer.events == [
+        Frozen("p", S),
+        RateChanged("p", 1.0, 0.9, "rate_limited"),
+        Queued("p", DEFAULT_CALLER, ONE_REQUEST, S),
+        Thawed("p"),
+        Admitted("p", DEFAULT_CALLER, ONE_REQUEST, S),
+    ]
+
+
+def test_nobody_needs_to_listen(store: MemoryStore, clock: VirtualClock) -> None:
+    admission = Admission(store, clock)
+
+    async def main() -> None:
+        await times_of(admission, clock, [ONE] * 6)
+        store.freeze_now("p", 10 * S)
+        with pytest.raises(Refusal):
+            await admission.acquire(ONE._replace(patience_ns=0))
+        waiting = asyncio.ensure_future(admission.acquire(ONE))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+
+    run_virtual(main(), clock)
+    assert_nothing_is_left(admission)

@@ -1,0 +1,223 @@
+"""The store in memory: pools by name, steps that tell of their changes, and threads."""
+
+import asyncio
+import threading
+
+import pytest
+
+from support.virtual_time import VirtualClock
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.events import Frozen, LeaseEnded, RateChanged, Thawed
+from tidegate.core.store import (
+    GRANTED,
+    Change,
+    Demand,
+    Granted,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    RateLimited,
+    Succeeded,
+    Wait,
+)
+from tidegate.stores.memory import MemoryStore
+
+SETTINGS = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)})
+ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def store(clock: VirtualClock) -> MemoryStore:
+    return MemoryStore(clock, {"p": SETTINGS})
+
+
+def heard_by(store: MemoryStore) -> list[Change]:
+    changes: list[Change] = []
+    store.watch(changes.append)
+    return changes
+
+
+def test_a_grant_at_once_tells_nobody(store: MemoryStore) -> None:
+    changes = heard_by(store)
+    assert store.reserve_now("a", ONE) == GRANTED
+    assert store.reserve_now("b", ONE) == Wait(3 * S)
+    assert changes == []
+
+
+def test_time_admits_and_tells_who_and_when_next(store: MemoryStore, clock: VirtualClock) -> None:
+    for lease_id in ("a", "b", "c"):
+        store.reserve_now(lease_id, ONE)
+    changes = heard_by(store)
+    store.advance("p")
+    clock.advance(3)
+    store.advance("p")
+    clock.advance(3)
+    store.advance("p")
+    store.advance("p")
+    assert changes == [
+        Change("p", next_in_ns=3 * S),
+        Change("p", granted=("b",), next_in_ns=3 * S),
+        Change("p", granted=("c",)),
+    ]
+
+
+def test_what_is_given_back_admits_in_the_same_step(store: MemoryStore) -> None:
+    store.reserve_now("a", ONE)
+    store.reserve_now("b", ONE)
+    changes = heard_by(store)
+    store.release("p", "a")
+    ended = LeaseEnded("p", DEFAULT_CALLER, "released", ONE_REQUEST, Cost())
+    assert changes == [Change("p", ("b",), (ended,))]
+    assert not store.end_now("p", "a", Outcome.RELEASED)
+
+
+def test_configuring_admits_in_the_same_step(store: MemoryStore) -> None:
+    store.reserve_now("a", ONE)
+    store.reserve_now("b", ONE)
+    changes = heard_by(store)
+    store.configure_now("p", PoolSettings())
+    assert changes == [Change("p", ("b",))]
+
+
+def test_withdrawing_tells_when_the_next_may_fit(store: MemoryStore) -> None:
+    for lease_id in ("a", "b", "c"):
+        store.reserve_now(lease_id, ONE)
+    changes = heard_by(store)
+    assert store.withdraw_now("p", "b") == 6 * S
+    assert store.withdraw_now("p", "b") is None
+    assert changes == [Change("p", next_in_ns=3 * S)] * 2
+
+
+def test_a_freeze_and_its_end_are_told(store: MemoryStore, clock: VirtualClock) -> None:
+    changes = heard_by(store)
+    store.freeze_now("p", S)
+    clock.advance(1)
+    store.reserve_now("a", ONE)
+    assert changes == [Change("p", events=(Frozen("p", S),)), Change("p", events=(Thawed("p"),))]
+
+
+def test_a_429_is_told(store: MemoryStore) -> None:
+    changes = heard_by(store)
+    store.learn_now("p", RateLimited())
+    assert changes == [Change("p", events=(RateChanged("p", 1.0, 0.9, "rate_limited"),))]
+
+
+def test_releasing_a_waiter_withdraws_it(store: MemoryStore) -> None:
+    store.reserve_now("a", ONE)
+    store.reserve_now("b", ONE)
+    store.release("p", "b")
+    assert store.snapshot_now("p")[0].waiting == 0
+    assert store.snapshot_now("p")[0].in_flight == 1
+
+
+def test_who_stops_watching_hears_no_more(store: MemoryStore) -> None:
+    first: list[Change] = []
+    stop = store.watch(first.append)
+    second = heard_by(store)
+    stop()
+    stop()
+    store.freeze_now("p", S)
+    assert first == []
+    assert len(second) == 1
+
+
+def test_a_charge_counts(store: MemoryStore) -> None:
+    store.reserve_now("a", ONE)
+    store.charge_now("p", "a", Cost(3))
+    (snapshot,) = store.snapshot_now("p")
+    assert snapshot.dimensions[0].available == -2
+
+
+class TestPools:
+    def test_an_unknown_pool_comes_to_be_at_its_first_use(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock, otherwise=SETTINGS)
+        assert store.snapshot_now("new") == ()
+        assert store.settings_now("new") == SETTINGS
+        store.reserve_now("a", ONE._replace(pool="new"))
+        (snapshot,) = store.snapshot_now("new")
+        assert snapshot.dimensions[0].available == 0
+
+    def test_nothing_is_limited_unless_configured(self, clock: VirtualClock) -> None:
+        assert MemoryStore(clock).settings_now("any") == PoolSettings()
+
+    def test_the_settings_in_effect(self, store: MemoryStore) -> None:
+        assert store.settings_now("p") == SETTINGS
+        store.configure_now("p", PoolSettings(max_waiting=7))
+        assert store.settings_now("p") == PoolSettings(max_waiting=7)
+
+    def test_a_snapshot_of_all(self, store: MemoryStore) -> None:
+        store.advance("p")
+        store.freeze_now("q", S)
+        assert [snapshot.pool for snapshot in store.snapshot_now()] == ["p", "q"]
+
+    def test_pools_in_use_beyond_the_bound_share_one(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock, otherwise=SETTINGS)
+        results = [store.reserve_now(f"{n}", ONE._replace(pool=f"invented-{n}")) for n in range(250)]
+        names = [snapshot.pool for snapshot in store.snapshot_now()]
+        assert len(names) == 201
+        assert names[-1] == "other-models"
+        assert [isinstance(result, Granted) for result in results] == [True] * 201 + [False] * 49
+
+    def test_pools_without_an_answer_make_room(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock, {"configured": SETTINGS})
+        store.advance("configured")
+        store.learn_now("real", Succeeded())
+        for n in range(250):
+            store.freeze_now(f"invented-{n}", S)
+        names = [snapshot.pool for snapshot in store.snapshot_now()]
+        assert len(names) == 200
+        assert names[:2] == ["configured", "real"]
+        assert names[-1] == "invented-249"
+
+    def test_a_configured_pool_always_has_its_own(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock)
+        for n in range(250):
+            store.learn_now(f"used-{n}", Succeeded())
+        store.configure_now("late", SETTINGS)
+        assert store.settings_now("late") == SETTINGS
+        assert store.settings_now("other-models") == PoolSettings()
+
+
+def test_the_asynchronous_methods_do_the_same(store: MemoryStore, clock: VirtualClock) -> None:
+    async def steps() -> None:
+        assert await store.reserve("a", ONE) == GRANTED
+        assert await store.reserve("b", ONE) == Wait(3 * S)
+        assert await store.withdraw("p", "b") == 3 * S
+        await store.charge("p", "a", Cost(2))
+        await store.heartbeat("p", ("a",))
+        assert await store.end("p", "a", Outcome.SETTLED, Cost(4))
+        assert not await store.end("p", "a", Outcome.SETTLED)
+        await store.freeze("p", S)
+        await store.learn("p", RateLimited(2 * S))
+        await store.configure("p", PoolSettings(SETTINGS.limits, max_waiting=3))
+
+    asyncio.run(steps())
+    clock.advance(1)
+    (snapshot,) = asyncio.run(store.snapshot("p"))
+    assert snapshot.dimensions[0].available == pytest.approx(-3 + 0.3)
+    assert (snapshot.frozen_seconds, snapshot.rate_limited, snapshot.in_flight) == (1, 1, 0)
+    assert store.settings_now("p").max_waiting == 3
+
+
+def test_threads_share_one_bucket_exactly(clock: VirtualClock) -> None:
+    store = MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(20, 500)}, max_waiting=0)})
+    granted: list[list[int]] = [[] for _ in range(4)]
+
+    def take(thread: int) -> None:
+        for number in range(300):
+            if isinstance(store.reserve_now(f"{thread}-{number}", ONE), Granted):
+                granted[thread].append(number)
+
+    threads = [threading.Thread(target=take, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert sum(map(len, granted)) == 500
