@@ -69,3 +69,12 @@ def test_a_smaller_capacity_cuts_the_level_a_larger_one_leaves_room(bucket: Toke
     bucket.change(2 * RATE, CAPACITY, 0)
     assert bucket.level_micro(0) == 2 * ONE
     assert bucket.wait_ns(3 * ONE, 0) == 1.5 * NS_PER_SECOND
+
+
+def test_giving_back_up_to_full_forgets_the_carry() -> None:
+    bucket = TokenBucket(20_000_000, 5_000_000, 0)
+    bucket.take(1_000_000)
+    bucket.level_micro(1)  # carries a fraction of a micro-unit
+    bucket.correct(-1_000_000, 1)
+    bucket.take(5_000_000)
+    assert bucket.wait_ns(1_000_000, 1) == 3_000_000_000

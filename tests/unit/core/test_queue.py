@@ -95,6 +95,14 @@ def test_a_mass_leaving_frees_the_memory() -> None:
     assert order(queue) == ["9999"]
 
 
+def test_a_mass_leaving_from_the_front_frees_the_memory() -> None:
+    queue = queue_of(waiter(f"{n}", front=True) for n in range(10_000))
+    for n in range(1, 10_000):
+        queue.remove(f"{n}")
+    assert len(queue._front) <= 2 * 1 + 64
+    assert order(queue) == ["0"]
+
+
 def test_callers_who_come_and_go_leave_no_entries_behind() -> None:
     queue = queue_of([waiter("stays")])
     for n in range(10_000):
