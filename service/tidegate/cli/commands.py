@@ -77,10 +77,13 @@ def simulator(
         typer.Option(help="A fault in force from the start, such as overloaded or overloaded:probability=0.1,count=3."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Makes ids and probabilistic faults repeat.")] = 0,
+    scenario: Annotated[
+        Path | None, typer.Option(help="TOML file of a scenario; replaces the options of limits and latency.")
+    ] = None,
 ) -> None:
     """Run the simulated Claude API alone."""
     from tidegate.cli.servers import run_simulator  # noqa: PLC0415 - imports uvicorn
-    from tidegate.simulator import Latency, PoolLimits, SimulatorOptions  # noqa: PLC0415 - as above
+    from tidegate.simulator import Latency, PoolLimits, SimulatorOptions, load_scenario  # noqa: PLC0415 - as above
     from tidegate.simulator.control import fault_from_json  # noqa: PLC0415 - as above
 
     try:
@@ -94,8 +97,9 @@ def simulator(
             latency=Latency(first_token_seconds=first_token_seconds, per_token_seconds=per_token_seconds),
             faults=tuple(fault_from_json(_fault_fields(text)) for text in fault or ()),
             seed=seed,
+            scenario=None if scenario is None else load_scenario(scenario),
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
     run_simulator(options, host, port)
 

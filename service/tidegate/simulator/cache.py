@@ -13,7 +13,8 @@ from tidegate.simulator.prompt import PromptBlock
 LOOKBACK_BLOCKS: Final = 20
 """How many blocks before a breakpoint are tried for an entry that an earlier request wrote."""
 
-_TTL_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
+TTL_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
+"""How long an entry lives after it was last read, by its `ttl`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class PromptCache:
     def store(self, plan: CachePlan, now_seconds: float) -> None:
         """Write a request's entries, or start their time to live anew."""
         for key, ttl in plan.entries:
-            self._expires_seconds[key] = now_seconds + _TTL_SECONDS[ttl]
+            self._expires_seconds[key] = now_seconds + TTL_SECONDS[ttl]
             self._expires_seconds.move_to_end(key)
         while len(self._expires_seconds) > self._max_entries:
             self._expires_seconds.popitem(last=False)

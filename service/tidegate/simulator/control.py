@@ -36,26 +36,26 @@ def clear_faults(world: World) -> Reply:
 
 def show_state(world: World) -> Reply:
     """What was charged, by pool, what is left, and what is in flight. Pools that were never used are left out."""
-    now_seconds = world.now_seconds()
+    now_seconds = world.advance()
     pools = {
         name: {
-            "requests": pool.requests,
-            "input_tokens": pool.input_tokens,
-            "output_tokens": pool.output_tokens,
-            "rate_limited": pool.rate_limited,
-            "in_flight": pool.in_flight,
+            "requests": pool.own.requests,
+            "input_tokens": pool.own.input_tokens,
+            "output_tokens": round(pool.own.output_tokens(now_seconds)),
+            "rate_limited": pool.own.rate_limited,
+            "in_flight": pool.own.in_flight,
             "remaining": {
                 dimension.value: round(state.remaining, 3) for dimension, state in pool.state(now_seconds).items()
             },
         }
         for name, pool in world.pools.items()
-        if pool.requests or pool.rate_limited
+        if pool.own.requests or pool.own.rate_limited
     }
     return _reply(
         {
             "pools": pools,
             "answers_by_status": {str(status): count for status, count in sorted(world.answers_by_status.items())},
-            "in_flight": sum(pool.in_flight for pool in world.pools.values()),
+            "in_flight": sum(pool.own.in_flight for pool in world.pools.values()),
             "cached_prefixes": len(world.cache),
             "faults": world.faults.listing(now_seconds),
         }

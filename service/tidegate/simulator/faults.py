@@ -163,15 +163,16 @@ class FaultBoard:
 
 _RATE_LIMIT_MESSAGE: Final = "This request would exceed your organization's rate limit (simulated fault)"
 _RAMP_MESSAGE: Final = "Your usage grew faster than its ramp limit allows (simulated fault)"
-_CAP_MESSAGE: Final = "Your organization has reached the monthly cap of its tier. "
-_LIMIT_MESSAGE: Final = "You have reached your specified API usage limits. "
+CAP_MESSAGE: Final = "Your organization has reached the monthly cap of its tier. "
+OWN_LIMIT_MESSAGE: Final = "You have reached your specified API usage limits. "
+"""What a spend limit says, the tier's and the customer's own, before the date at which it ends."""
 
 _ERRORS: Final = {
     FaultKind.RATE_LIMITED: (429, "rate_limit_error", None, _RATE_LIMIT_MESSAGE),
     FaultKind.RATE_LIMITED_BARE: (429, "rate_limit_error", None, _RATE_LIMIT_MESSAGE),
     FaultKind.RAMP_LIMITED: (429, "rate_limit_error", "ramp_limit_exceeded", _RAMP_MESSAGE),
-    FaultKind.SPEND_CAP: (429, "rate_limit_error", "enforced_spend_limit_reached", _CAP_MESSAGE),
-    FaultKind.SPEND_LIMIT: (400, "invalid_request_error", None, _LIMIT_MESSAGE),
+    FaultKind.SPEND_CAP: (429, "rate_limit_error", "enforced_spend_limit_reached", CAP_MESSAGE),
+    FaultKind.SPEND_LIMIT: (400, "invalid_request_error", None, OWN_LIMIT_MESSAGE),
     FaultKind.OVERLOADED: (529, "overloaded_error", None, "Overloaded"),
     FaultKind.STREAM_ERROR: (529, "overloaded_error", None, "Overloaded"),
     FaultKind.INTERNAL_ERROR: (500, "api_error", None, "Internal server error"),
@@ -192,14 +193,15 @@ def error_of(fault: Fault, *, unix_seconds: float) -> ApiError | None:
     return ApiError(
         status,
         error_type,
-        message + (_regain_access(unix_seconds) if fault.kind in _SPENT else ""),
+        message + (regain_access(unix_seconds) if fault.kind in _SPENT else ""),
         error_code=error_code,
         retry_after_seconds=fault.retry_after_seconds if fault.kind in _WITH_RETRY_AFTER else None,
         should_retry=True if fault.kind in _WITH_RETRY_AFTER else None,
     )
 
 
-def _regain_access(unix_seconds: float) -> str:
+def regain_access(unix_seconds: float) -> str:
+    """When a spend limit ends, in the words of the API: at 00:00 UTC on the first day of the next month."""
     today = datetime.fromtimestamp(unix_seconds, UTC)
     year, month = (today.year + 1, 1) if today.month == 12 else (today.year, today.month + 1)
     return f"You will regain access on {year}-{month:02}-01 at 00:00 UTC."

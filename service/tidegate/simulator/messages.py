@@ -1,7 +1,6 @@
 """`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
 
 import json
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +10,13 @@ from tidegate.simulator.asgi import Call, Reply, error_reply, send_head, until_d
 from tidegate.simulator.cache import CachePlan
 from tidegate.simulator.errors import ApiError, invalid_request
 from tidegate.simulator.faults import Fault, FaultKind, error_of, fault_kind
-from tidegate.simulator.limits import Charge, Pool
+from tidegate.simulator.latency import Latency
+from tidegate.simulator.pool import Charge, Pool
 from tidegate.simulator.prompt import prompt_blocks
+from tidegate.simulator.scenario import HeadersAt
 from tidegate.simulator.sse import MessageShell, StreamEvent, encode_event, message_events, message_json
 from tidegate.simulator.validation import MessagesRequest, check_count_tokens, check_messages, parse_json
+from tidegate.simulator.workload import input_tokens_estimate
 from tidegate.simulator.world import World
 
 if TYPE_CHECKING:
@@ -25,9 +27,6 @@ FAULT_HEADER: Final = "x-simulator-fault"
 
 OUTPUT_TOKENS_HEADER: Final = "x-simulator-output-tokens"
 """Sets the length of the answer's text in tokens; `max_tokens` still ends it."""
-
-ESTIMATED_CHARACTERS_PER_TOKEN: Final = 4
-"""The estimate at the start of a request takes one figure for all models; the correction takes the model's own."""
 
 _BAD_GATEWAY: Final = Reply(
     502,
@@ -46,7 +45,7 @@ def answer_count_tokens(world: World, call: Call) -> Reply:
     model = check_count_tokens(body, version=call.headers[API_VERSION], beta=BETA in call.headers)
     pool = world.pools["count_tokens"]
     try:
-        pool.finish(world.admit(pool, 0, model=model))
+        pool.finish(world.admit(pool, 0, model=model), world.now_seconds())
     except ApiError as error:
         return error_reply(error, call.request_id, world.limit_headers(pool))
     tokens = sum(block.tokens for block in prompt_blocks(body, model))
@@ -75,18 +74,20 @@ async def answer_messages(
     try:
         _raise_error_of(fault, request, world)
         plan = world.cache.plan(request.model, prompt_blocks(body, request.model), world.now_seconds())
-        estimate = math.ceil(plan.use.charged * request.model.characters_per_token / ESTIMATED_CHARACTERS_PER_TOKEN)
+        estimate = input_tokens_estimate(plan.use.charged, request.model.characters_per_token)
         charge = world.admit(pool, estimate, model=request.model)
     except ApiError as error:
         return error_reply(error, call.request_id, world.limit_headers(pool))
     shell = MessageShell(world.new_id("msg"), request.model.id, plan.use)
-    exchange = _Exchange(world, pool, charge, plan, shell, answer, fault)
+    at_admission = world.scenario.headers.at is HeadersAt.ADMISSION
+    headers = world.limit_headers(pool) if at_admission else None
+    exchange = _Exchange(world, pool, charge, plan, shell, answer, fault, world.draw_latency(), headers)
     try:
         if request.stream:
             return await until_disconnect(receive, exchange.stream(send, common_headers, call.request_id))
         return await until_disconnect(receive, exchange.whole())
     finally:
-        pool.finish(charge)
+        pool.finish(charge, world.now_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,8 @@ class _Exchange:
     shell: MessageShell
     answer: Answer
     fault: Fault | None
+    latency: Latency
+    headers_of_admission: dict[str, str] | None
 
     async def whole(self) -> Reply:
         """Produce the answer and return it as one message."""
@@ -108,13 +111,13 @@ class _Exchange:
             await self._produce(event)
         body = json.dumps(message_json(self.shell, self.answer)).encode()
         cut = len(body) // 2 if self._is(FaultKind.CUT) else None
-        return Reply(200, body, self.world.limit_headers(self.pool), cut_after_bytes=cut)
+        return Reply(200, body, self._limit_headers(), cut_after_bytes=cut)
 
     async def stream(self, send: "Send", common_headers: dict[str, str], request_id: str) -> None:
         """Produce the answer and send it as server-sent events while it comes to be."""
         await self._begin()
         self.world.answers_by_status[200] += 1
-        headers = {**common_headers, **self.world.limit_headers(self.pool), "cache-control": "no-cache"}
+        headers = {**common_headers, **self._limit_headers(), "cache-control": "no-cache"}
         await send_head(send, 200, "text/event-stream; charset=utf-8", headers)
         deltas = 0
         for event in message_events(self.shell, self.answer):
@@ -143,16 +146,21 @@ class _Exchange:
         """Read the prompt: wait for the first token, correct the estimate, and leave the prefix in the cache."""
         if self.fault is not None and self._is(FaultKind.SLOW_START):
             await self.world.wait(self.fault.delay_seconds)
-        await self.world.wait(self.world.options.latency.first_token_seconds)
-        now_seconds = self.world.now_seconds()
+        await self.world.wait(self.latency.first_token_seconds)
+        now_seconds = self.world.advance()
         self.pool.correct_input(self.charge, self.plan.use.charged, now_seconds)
         self.world.cache.store(self.plan, now_seconds)
 
     async def _produce(self, event: StreamEvent) -> None:
         if self.fault is not None and self._is(FaultKind.SLOW_STREAM):
             await self.world.wait(self.fault.delay_seconds)
-        await self.world.wait(self.world.options.latency.per_token_seconds * event.output_tokens)
-        self.pool.produce(self.charge, event.output_tokens, self.world.now_seconds())
+        await self.world.wait(self.latency.per_token_seconds * event.output_tokens)
+        self.pool.produce(self.charge, event.output_tokens, self.world.advance())
+
+    def _limit_headers(self) -> dict[str, str]:
+        if self.headers_of_admission is not None:
+            return self.headers_of_admission
+        return self.world.limit_headers(self.pool)
 
     def _is(self, kind: FaultKind) -> bool:
         return self.fault is not None and self.fault.kind is kind

@@ -7,12 +7,16 @@ from collections import Counter
 from typing import Final
 
 from tidegate.simulator.cache import PromptCache
-from tidegate.simulator.errors import ApiError
+from tidegate.simulator.denial_errors import denial_error
+from tidegate.simulator.dimension import Dimension
+from tidegate.simulator.distributions import branch
 from tidegate.simulator.faults import FaultBoard
 from tidegate.simulator.headers import rate_limit_headers
-from tidegate.simulator.limits import Charge, Pool
+from tidegate.simulator.latency import Latency
 from tidegate.simulator.models import Model
 from tidegate.simulator.options import Clock, SimulatorOptions
+from tidegate.simulator.pool import Charge, Pool
+from tidegate.simulator.quota import Quota, scenario_pools
 
 ORGANIZATION: Final = "5f0c0000-0000-4000-8000-0000000051d0"
 """Value of `anthropic-organization-id` on every answer."""
@@ -32,14 +36,28 @@ class World:
         fault_rng = random.Random(options.seed)  # noqa: S311  # of its own, so that ids do not shift the faults
         self.faults = FaultBoard(options.faults, fault_rng, now_seconds=now)
         self.answers_by_status: Counter[int] = Counter()
+        self.scenario = options.effective_scenario()
         self.pools = {
-            name: Pool(per_minute, now_seconds=now, enforcement_seconds=enforcement_seconds)
-            for name, (per_minute, enforcement_seconds) in options.limits_per_minute().items()
+            **scenario_pools(self.scenario, now),
+            "count_tokens": Pool({Dimension.REQUESTS: options.count_tokens_requests_per_minute}, now_seconds=now),
         }
+        quota_rng = random.Random(options.seed)  # noqa: S311  # a simulation
+        self._latency_rng = branch(quota_rng)
+        self.quota = Quota(self.pools, self.scenario, quota_rng, now)
 
     def now_seconds(self) -> float:
         """This moment on the monotonic clock."""
         return self.clock.monotonic_ns() / 1e9
+
+    def advance(self) -> float:
+        """Let everything happen to the quota that is due, and return this moment."""
+        now_seconds = self.now_seconds()
+        self.quota.advance(now_seconds)
+        return now_seconds
+
+    def draw_latency(self) -> Latency:
+        """How long the next answer takes."""
+        return self.scenario.latency.draw(self._latency_rng)
 
     def new_id(self, prefix: str) -> str:
         """An id such as `msg_Wn3…`; the same seed gives the same ids."""
@@ -49,24 +67,28 @@ class World:
         """Let a request into a pool.
 
         Raises:
-            ApiError: 429 with the seconds until the request would fit, rounded up.
+            ApiError: 429 with the seconds until the request would fit, rounded up; or what an outage or a spend cap of
+                the scenario answers.
         """
-        outcome = pool.admit(input_tokens_estimate, self.now_seconds())
+        outcome = self.quota.admit(pool, input_tokens_estimate, self.now_seconds())
         if isinstance(outcome, Charge):
             return outcome
-        what = outcome.dimension.value.replace("-", " ")
-        raise ApiError(
-            429,
-            "rate_limit_error",
-            f"This request would exceed your organization's rate limit of {outcome.limit_per_minute:,} {what} per "
-            f"minute (model: {model.id})",
-            retry_after_seconds=max(1, -int(-outcome.wait_seconds // 1)),
-            should_retry=True,
+        raise denial_error(
+            outcome,
+            model,
+            unix_seconds=self.clock.wall_seconds(),
+            retry_after_visible=self.scenario.headers.retry_after_visible,
         )
 
     def limit_headers(self, pool: Pool) -> dict[str, str]:
-        """The rate-limit headers of a pool at this moment."""
-        return rate_limit_headers(pool.state(self.now_seconds()), unix_seconds=self.clock.wall_seconds())
+        """The rate-limit headers of a pool at this moment; none when the scenario hides them."""
+        if not self.scenario.headers.visible:
+            return {}
+        return rate_limit_headers(
+            pool.state(self.advance()),
+            unix_seconds=self.clock.wall_seconds(),
+            token_rounding=self.scenario.headers.token_rounding,
+        )
 
     async def wait(self, seconds: float) -> None:
         """The only place in which the simulator waits. Zero does not yield."""

@@ -19,7 +19,7 @@ from tidegate.core.retry import RetryPolicy
 from tidegate.engine.clock import SystemClock
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.simulator import Fault, FaultKind, SimulatorOptions, create_app
-from tidegate.simulator.options import NO_LATENCY
+from tidegate.simulator.latency import NO_LATENCY
 
 QUESTION: dict[str, Any] = MESSAGE
 PER_REQUEST = ("date", "request-id", "x-tidegate-", "anthropic-ratelimit-")

@@ -1,7 +1,8 @@
 """Rate-limit headers: names, rounding and reset times."""
 
+from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.headers import rate_limit_headers, rfc3339
-from tidegate.simulator.limits import Dimension, DimensionState
+from tidegate.simulator.limits import DimensionState
 
 AT = 1_795_498_270.0  # 2026-11-24T05:31:10Z
 

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.simulator.limits import Charge, Dimension, Pool, PoolLimits, Refusal, TokenBucket
+from tidegate.simulator.buckets import TokenBucket
+from tidegate.simulator.denials import Refusal
+from tidegate.simulator.dimension import Dimension
+from tidegate.simulator.limits import PoolLimits
+from tidegate.simulator.pool import Charge, Pool
 
 LIMITS = PoolLimits(requests_per_minute=60, input_tokens_per_minute=6_000, output_tokens_per_minute=1_200)
 
@@ -68,7 +72,7 @@ def test_input_is_estimated_then_corrected_by_hand() -> None:
     assert remaining(pool, 0)[Dimension.INPUT_TOKENS] == 3_000
     assert pool.admit(3_200, 1) == Refusal(Dimension.INPUT_TOKENS, 6_000, 1.0)
     assert isinstance(pool.admit(3_200, 2), Charge)
-    assert pool.input_tokens == 6_200
+    assert pool.own.input_tokens == 6_200
 
 
 def test_an_input_that_was_estimated_too_low_pushes_into_debt() -> None:
@@ -90,7 +94,7 @@ def test_output_is_charged_as_it_is_produced_by_hand() -> None:
     assert remaining(pool, 1)[Dimension.OUTPUT_TOKENS] == -280
     assert pool.admit(1, 1) == Refusal(Dimension.OUTPUT_TOKENS, 1_200, 14.05)
     assert isinstance(pool.admit(1, 15.1), Charge)
-    assert charge.output_tokens == 1_500
+    assert pool.own.output_tokens(15.1) == 1_500
 
 
 def test_the_dimension_that_needs_longest_is_named() -> None:
@@ -126,11 +130,11 @@ def test_one_second_enforcement_keeps_the_rate_and_shrinks_the_burst() -> None:
 def test_in_flight_counts_each_request_until_it_is_finished_once() -> None:
     pool = make_pool()
     charges = [admitted(pool.admit(1, 0)) for _ in range(2)]
-    assert pool.in_flight == 2
+    assert pool.own.in_flight == 2
 
-    pool.finish(charges[0])
-    pool.finish(charges[0])
-    assert pool.in_flight == 1
+    pool.finish(charges[0], 0)
+    pool.finish(charges[0], 0)
+    assert pool.own.in_flight == 1
 
 
 def test_a_refusal_costs_nothing_but_is_counted() -> None:
@@ -140,7 +144,7 @@ def test_a_refusal_costs_nothing_but_is_counted() -> None:
 
     assert isinstance(pool.admit(6_000, 0), Refusal)
     assert remaining(pool, 0) == before
-    assert (pool.requests, pool.rate_limited) == (1, 1)
+    assert (pool.own.requests, pool.own.rate_limited) == (1, 1)
 
 
 @given(
@@ -193,7 +197,9 @@ def test_a_limit_must_be_a_whole_number_above_zero(value: int) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, 61, float("nan"), float("inf")])
 def test_an_enforcement_period_is_at_most_a_minute(value: float) -> None:
-    with pytest.raises(ValueError, match=r"enforcement_seconds: .* was given; 0 < s <= 60 is allowed"):
+    with pytest.raises(
+        ValueError, match=r"enforcement_seconds: .* was given; a finite number above 0 and up to 60 is allowed"
+    ):
         PoolLimits(
             requests_per_minute=1, input_tokens_per_minute=1, output_tokens_per_minute=1, enforcement_seconds=value
         )

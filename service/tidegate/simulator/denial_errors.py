@@ -1,0 +1,40 @@
+"""What a request that is not let in is told."""
+
+from typing import Final
+
+from tidegate.simulator.denials import CapReached, Denial, Failure, Refusal
+from tidegate.simulator.errors import ApiError
+from tidegate.simulator.faults import CAP_MESSAGE, OWN_LIMIT_MESSAGE, regain_access
+from tidegate.simulator.models import Model
+from tidegate.simulator.scenario import SpendCapKind
+
+_FAILURES: Final = {
+    500: ("api_error", "Internal server error"),
+    503: ("api_error", "Service unavailable"),
+    504: ("timeout_error", "The request timed out"),
+    529: ("overloaded_error", "Overloaded"),
+}
+
+
+def denial_error(denial: Denial, model: Model, *, unix_seconds: float, retry_after_visible: bool) -> ApiError:
+    """The error that a client gets. `unix_seconds` dates the end of a spend cap: the first of the next month."""
+    match denial:
+        case Failure(status):
+            return ApiError(status, *_FAILURES[status])
+        case CapReached(kind):
+            message = OWN_LIMIT_MESSAGE if kind is SpendCapKind.OWN else CAP_MESSAGE
+            error_type = "invalid_request_error" if kind is SpendCapKind.OWN else "rate_limit_error"
+            return ApiError(
+                denial.status, error_type, message + regain_access(unix_seconds), error_code=denial.error_code
+            )
+        case Refusal(dimension, limit_per_minute, _, ramp):
+            what = dimension.value.replace("-", " ")
+            exceeded = "what your usage may grow to now," if ramp else "your organization's rate limit of"
+            return ApiError(
+                429,
+                "rate_limit_error",
+                f"This request would exceed {exceeded} {limit_per_minute:,} {what} per minute (model: {model.id})",
+                error_code=denial.error_code,
+                retry_after_seconds=denial.retry_after_seconds if retry_after_visible else None,
+                should_retry=True,
+            )
