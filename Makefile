@@ -42,6 +42,10 @@ format: $(INSTALLED) ## format the code and mend what lint can mend
 bench: $(INSTALLED) ## measure acquire_token() beside aiolimiter
 	$(BIN)/python tests/benchmarks/bench_acquire.py
 
+.PHONY: bench-goodput
+bench-goodput: $(INSTALLED) ## measure how much of the quota is used, and how often the upstream refuses
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.goodput
+
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt

@@ -1,0 +1,106 @@
+"""`make bench-goodput`: how much of the quota our limiter uses, how often it is refused, and whom it keeps waiting.
+
+Every scenario is run on virtual time with several seeds, through the real engine and, for comparison, through an oracle
+that sees the upstream's state, the SDK's retries alone, and aiolimiter.
+
+    PYTHONPATH=tests python -m benchmarks.goodput --scenario limit_halves --seeds 1 --clients tidegate --trace
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from benchmarks.goodput.expectations import Expectations, judge, read_expectations
+from benchmarks.goodput.harness import CLIENTS, Situation, Watch, run
+from benchmarks.goodput.metrics import Figures, figures
+from benchmarks.goodput.questions import question_of
+from benchmarks.goodput.report import HEADER, scenario_lines
+from benchmarks.goodput.trace import Trace
+from tidegate.simulator.scenario_file import load_scenario
+
+_SCENARIOS: Final = Path(__file__).parent / "scenarios"
+_OURS: Final = CLIENTS[0]
+
+_Task = tuple[Situation, str, int, bool]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the tables; returns 1 if a bound was missed, else 0."""
+    options = _options(arguments)
+    expectations = read_expectations()
+    started_seconds = time.monotonic()
+    missed = []
+    sys.stdout.write(f"{HEADER}\n(median|worst of {options.seeds} seeds)\n")
+    with ExitStack() as stack:
+        in_one_process = options.trace or options.jobs == 1
+        run_each = map if in_one_process else stack.enter_context(multiprocessing.Pool(options.jobs)).imap
+        for situation in options.scenario or [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]:
+            expected = expectations.get(situation.name, Expectations())
+            runs = _run_all(situation, options, run_each)
+            lines = scenario_lines(runs, expected, _OURS)
+            sys.stdout.write(f"\n{situation.name}\n" + "".join(f"{line}\n" for line in lines))
+            sys.stdout.flush()
+            if not all(verdict.passed for verdict in judge(expected, runs.get(_OURS, ()))):
+                missed.append(situation.name)
+    sys.stdout.write(f"\n{time.monotonic() - started_seconds:.0f} s; missed: {', '.join(missed) or 'none'}\n")
+    return 1 if missed else 0
+
+
+def _run_all(
+    situation: Situation, options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
+) -> dict[str, list[Figures]]:
+    tasks = [(situation, client, seed, options.trace) for client in options.clients for seed in range(options.seeds)]
+    runs: dict[str, list[Figures]] = {client: [] for client in options.clients}
+    for (_, client, _, _), outcome in zip(tasks, run_each(_run_one, tasks), strict=True):
+        runs[client].append(outcome)
+    return runs
+
+
+def _run_one(task: _Task) -> Figures:
+    situation, client, seed, traced = task
+    trace = Trace() if traced else None
+    record = run(situation, client, seed, Watch(trace, trace.each_second) if trace is not None else None)
+    return figures(record, question_of(situation.scenario))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "bench-goodput", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--scenario", type=_situation, action="append", help="name or TOML file; may be repeated")
+    parser.add_argument("--seeds", type=_at_least_one, default=20, help="how many (20)")
+    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
+    parser.add_argument("--trace", action="store_true", help="print what happens, second by second, in one process")
+    parser.add_argument("--jobs", type=_at_least_one, default=2, help="processes (2)")
+    return parser.parse_args(arguments)
+
+
+def _situation(text: str) -> Situation:
+    """The scenario of that name in our folder, or in a TOML file anywhere."""
+    path = Path(text) if text.endswith(".toml") else _SCENARIOS / f"{text}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(each.stem for each in _SCENARIOS.glob("*.toml")))
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a TOML file is allowed, or one of {names}")
+    try:
+        scenario = load_scenario(path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not scenario.workloads:
+        raise argparse.ArgumentTypeError(f"{path}: workload: none was given; one or more are needed")
+    configured = path.parent == _SCENARIOS and read_expectations().get(path.stem, Expectations()).configured
+    return Situation(path.stem, scenario, configured=configured)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 1 is allowed")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

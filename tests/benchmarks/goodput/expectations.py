@@ -1,0 +1,74 @@
+"""What the figures of our own client are held to: `expectations.toml`, by scenario."""
+
+import math
+import statistics
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from benchmarks.goodput.metrics import Figures
+
+__all__ = ["Expectations", "Verdict", "judge", "read_expectations"]
+
+_FILE: Final = Path(__file__).parent / "expectations.toml"
+_WORST_MAY_MISS_BY: Final = 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """Bounds for the median seed; None: reported, not judged. Names and units are those of `Figures`.
+
+    All but `share` are upper bounds. The worst seed may miss a bound by a third: of the bound, or of what `share` is
+    below 1. `configured` is no bound: whether the limiter under test is configured with the scenario's limits.
+    """
+
+    configured: bool = False
+    share: float | None = None
+    refused_per_1000: float | None = None
+    given_up_per_1000: float | None = None
+    settle_seconds: float | None = None
+    light_p99_seconds: float | None = None
+    makespan: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One bound beside the median and the worst of all seeds."""
+
+    figure: str
+    bound: float
+    median: float
+    worst: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether both are good enough."""
+        if self.figure == "share":
+            return self.median >= self.bound and self.worst >= self.bound - (1 - self.bound) * _WORST_MAY_MISS_BY
+        return self.median <= self.bound and self.worst <= self.bound * (1 + _WORST_MAY_MISS_BY)
+
+
+def read_expectations() -> dict[str, Expectations]:
+    """All of them, by name of scenario.
+
+    Raises:
+        TypeError: the file names a figure that is not judged.
+    """
+    return {name: Expectations(**bounds) for name, bounds in tomllib.loads(_FILE.read_text()).items()}
+
+
+def judge(expectations: Expectations, runs: Sequence[Figures]) -> list[Verdict]:
+    """Every bound beside the runs of all seeds. A figure that a run does not have counts as missed."""
+    if not runs:
+        return []
+    verdicts: list[Verdict] = []
+    for field in fields(expectations):
+        bound = getattr(expectations, field.name)
+        if field.name == "configured" or bound is None:
+            continue
+        worst_of, missing = (min, -math.inf) if field.name == "share" else (max, math.inf)
+        values = [missing if (value := getattr(run, field.name)) is None else value for run in runs]
+        verdicts.append(Verdict(field.name, bound, statistics.median(values), worst_of(values)))
+    return verdicts

@@ -1,0 +1,34 @@
+"""What is asked of a scenario, as it follows from the scenario itself."""
+
+from typing import Final
+
+from benchmarks.goodput.metrics import Question
+from tidegate.simulator.scenario import Scenario
+from tidegate.simulator.workload import WorkloadKind
+
+__all__ = ["question_of"]
+
+_COLD_START_SECONDS: Final = 30.0
+"""Shares are counted from here on: until then limits are learned and full buckets are drained."""
+
+
+def question_of(scenario: Scenario) -> Question:
+    """Changes are limits that change, competitors that come or go, and outages that end."""
+    duration = scenario.duration_seconds
+    moments = [change.at_seconds for change in scenario.changes]
+    moments += [outage.stop_seconds for outage in scenario.outages if outage.stop_seconds is not None]
+    for competitor in scenario.competitors:
+        moments += [competitor.start_seconds, duration if competitor.stop_seconds is None else competitor.stop_seconds]
+    bursts = [each.start_seconds for each in scenario.workloads if each.kind is WorkloadKind.BURST]
+    limits = scenario.limits
+    requests, input_tokens, output_tokens = (each / 60 for each in limits.per_minute().values())
+    period = limits.enforcement_seconds
+    return Question(
+        steady_from_seconds=_COLD_START_SECONDS,
+        until_seconds=duration,
+        changes_seconds=tuple(sorted({moment for moment in moments if 0 < moment < duration})),
+        buckets_bind=scenario.ramp is None,
+        burst_seconds=min(bursts, default=None),
+        rates_per_second=(requests, input_tokens, output_tokens),
+        capacities=(requests * period, input_tokens * period, output_tokens * period),
+    )

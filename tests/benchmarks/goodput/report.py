@@ -1,0 +1,63 @@
+"""The table of a scenario: a line for each client, with the median and the worst of all seeds."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from benchmarks.goodput.expectations import Expectations, judge
+from benchmarks.goodput.metrics import Figures
+
+__all__ = ["HEADER", "scenario_lines"]
+
+
+class _Column(NamedTuple):
+    title: str
+    figure: str
+    form: str
+    scale: float = 1.0
+    worst: str = "max"
+
+
+_COLUMNS: Final = (
+    _Column("used %", "share", "{:.1f}", 100.0, "min"),
+    _Column("429/1000", "refused_per_1000", "{:.1f}"),
+    _Column("gave up/1000", "given_up_per_1000", "{:.1f}"),
+    _Column("wait p50 s", "wait_p50_seconds", "{:.2f}"),
+    _Column("wait p99 s", "wait_p99_seconds", "{:.2f}"),
+    _Column("settle s", "settle_seconds", "{:.1f}"),
+    _Column("Jain", "jain", "{:.3f}", worst="min"),
+    _Column("light p99 s", "light_p99_seconds", "{:.2f}"),
+    _Column("makespan", "makespan", "{:.3f}"),
+)
+_WIDTH: Final = 15
+
+HEADER: Final = f"{'':12}" + "".join(f"{column.title:>{_WIDTH}}" for column in _COLUMNS)
+"""Titles of the columns; a cell is `median|worst seed`."""
+
+
+def scenario_lines(runs: Mapping[str, Sequence[Figures]], expectations: Expectations, ours: str) -> list[str]:
+    """The lines of one scenario, and a verdict for each bound on our own client."""
+    lines = [
+        f"{client:12}" + "".join(f" {_cell(column, figures):>{_WIDTH - 1}}" for column in _COLUMNS)
+        for client, figures in runs.items()
+    ]
+    if ours in runs:
+        lines += [
+            f"  {'PASS' if verdict.passed else 'MISS'} {verdict.figure}: bound {verdict.bound:g},"
+            f" median {verdict.median:.4g}, worst {verdict.worst:.4g}"
+            for verdict in judge(expectations, runs[ours])
+        ]
+    return lines
+
+
+def _cell(column: _Column, runs: Sequence[Figures]) -> str:
+    values = [value for run in runs if (value := getattr(run, column.figure)) is not None]
+    if not values:
+        return "-"
+    worst = min(values) if column.worst == "min" else max(values)
+    return "|".join(_number(column, value) for value in (statistics.median(values), worst))
+
+
+def _number(column: _Column, value: float) -> str:
+    return "never" if math.isinf(value) else column.form.format(value * column.scale)

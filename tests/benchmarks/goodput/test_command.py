@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.goodput.__main__ import main
+
+SCENARIO = """
+duration_seconds = 40
+[limits]
+requests_per_minute = 120
+input_tokens_per_minute = 1_000_000
+output_tokens_per_minute = 1_000_000
+enforcement_seconds = 10
+[[workload]]
+name = "team"
+kind = "workers"
+workers = 20
+"""
+
+
+def test_a_scenario_from_anywhere_is_run_through_every_client(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SCENARIO)
+    assert main(["--scenario", str(path), "--seeds", "1", "--jobs", "1"]) == 0
+    printed = capsys.readouterr().out
+    lines = [line.split()[0] for line in printed.splitlines() if "|" in line]
+    assert lines[1:] == ["tidegate", "oracle", "sdk", "aiolimiter"]
+    assert "missed: none" in printed
+
+
+def test_a_trace_shows_every_second_and_what_the_limiter_believes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SCENARIO)
+    main(["--scenario", str(path), "--seeds", "1", "--clients", "tidegate", "--trace"])
+    printed = capsys.readouterr().out
+    assert printed.count("s used ") == 41
+    assert "believes level" in printed
+    assert "LimitLearned" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--scenario", "nowhere"], "'nowhere' was given; a TOML file is allowed, or one of burst_after_idle,"),
+        (["--seeds", "0"], "'0' was given; a whole number from 1 is allowed"),
+    ],
+)
+def test_a_faulty_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert said in capsys.readouterr().err
+
+
+def test_a_scenario_without_callers_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "empty.toml"
+    path.write_text("duration_seconds = 1\n")
+    with pytest.raises(SystemExit):
+        main(["--scenario", str(path)])
+    assert "workload: none was given" in capsys.readouterr().err

@@ -1,0 +1,137 @@
+"""Ours: one replica with the real store, admission and attempts of the gateway; only HTTP is left out."""
+
+from collections.abc import AsyncIterator, Mapping
+from random import Random
+from typing import Final
+
+from benchmarks.goodput.line import Line, Rejection, Stream
+from benchmarks.goodput.records import Job
+from tidegate.core.clock import Clock, to_ns
+from tidegate.core.errors import Refusal, UpstreamError
+from tidegate.core.observer import Observer
+from tidegate.core.pools import model_pool
+from tidegate.core.price import estimate_messages_cost
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import Outcome, PoolSettings
+from tidegate.core.transport import Headers, TransportRequest
+from tidegate.engine.admission import Admission
+from tidegate.gateway.attempts import Attempts, Upstream
+from tidegate.gateway.call import Call
+from tidegate.gateway.errand import Errand
+from tidegate.gateway.request import MESSAGES_ROUTE
+from tidegate.stores.memory import MemoryStore
+
+__all__ = ["TidegateClient"]
+
+_HOLD_SECONDS: Final = 0.25
+_JSON: Final = ((b"content-type", b"application/json"),)
+_EVENT_STREAM: Final = (b"content-type", b"text/event-stream")
+
+
+class TidegateClient:
+    """Calls as the gateway makes them.
+
+    Attributes:
+        store: the pools of this replica, for a trace.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        rng: Random,
+        clock: Clock,
+        pools: Mapping[str, PoolSettings],
+        observer: Observer | None = None,
+    ) -> None:
+        self._pool = model_pool(line.model)
+        self._clock = clock
+        self._jobs: dict[bytes, Job] = {}
+        self.store = MemoryStore(clock, pools)
+        admission = Admission(self.store, clock, observer)
+        self._upstream = Upstream(admission, _Transport(line, self._jobs), RetryPolicy(), rng.random, _HOLD_SECONDS)
+
+    async def call(self, job: Job) -> bool:
+        target = b"%d" % job.number
+        now_ns = self._clock.monotonic_ns()
+        call = Call(
+            str(job.number), MESSAGES_ROUTE, {}, now_ns, now_ns + to_ns(job.patience_seconds), job.caller, self._pool
+        )
+        cost = estimate_messages_cost(job.shape.characters, job.max_tokens)
+        errand = Errand(TransportRequest(b"POST", target, ()), self._pool, cost, job.shape.model, replayable=True)
+        attempts = Attempts(self._upstream, call, errand)
+        self._jobs[target] = job
+        outcome = Outcome.ABANDONED
+        try:
+            reply = await attempts.reply()
+            try:
+                async for _ in reply.answer.chunks():
+                    pass
+                outcome = Outcome.SETTLED
+            finally:
+                await attempts.settle(reply, outcome, succeeded=outcome is Outcome.SETTLED)
+        except (Refusal, UpstreamError):
+            return False
+        finally:
+            del self._jobs[target]
+        return True
+
+    async def aclose(self) -> None:
+        """Nothing is at work."""
+
+
+class _Transport:
+    """Implements `core.transport.Transport`: the target names the job."""
+
+    def __init__(self, line: Line, jobs: Mapping[bytes, Job]) -> None:
+        self._line = line
+        self._jobs = jobs
+
+    async def send(self, request: TransportRequest) -> "_Rejected | _Streamed":
+        try:
+            return _Streamed(await self._line.send(self._jobs[request.target]))
+        except Rejection as rejection:
+            return _Rejected(rejection)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class _Rejected:
+    def __init__(self, rejection: Rejection) -> None:
+        self.status = rejection.status
+        self.headers: Headers = (*_JSON, *_fields(rejection.headers))
+        kind = "rate_limit_error" if rejection.status == 429 else "overloaded_error"
+        details = f',"details":{{"error_code":"{rejection.error_code}"}}' if rejection.error_code else ""
+        self._body = f'{{"type":"error","error":{{"type":"{kind}","message":"simulated"{details}}}}}'.encode()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class _Streamed:
+    status = 200
+
+    def __init__(self, stream: Stream) -> None:
+        self.headers: Headers = (_EVENT_STREAM, *_fields(stream.headers))
+        self._stream = stream
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        said = self._stream.input_usage
+        yield (
+            b'event: message_start\ndata: {"message":{"usage":{"input_tokens":%d,"cache_read_input_tokens":%d,'
+            b'"cache_creation_input_tokens":%d,"output_tokens":1}}}\n\n'
+            b"event: content_block_delta\ndata: {}\n\n" % said
+        )
+        output_tokens = await self._stream.finish()
+        yield b'event: message_delta\ndata: {"usage":{"output_tokens":%d}}\n\n' % output_tokens
+
+    async def aclose(self) -> None:
+        """Ends the stream, if it is still being produced."""
+        self._stream.close()
+
+
+def _fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,0 +1,58 @@
+"""What a run looks like from inside: a line a second, and every event of the engine that is not routine."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from benchmarks.goodput.line import Line
+from benchmarks.goodput.records import Sample
+from benchmarks.goodput.sdk_clients import Client
+from benchmarks.goodput.tidegate_client import TidegateClient
+from support.recording_observer import RecordingObserver
+from tidegate.core.events import Admitted, AttemptFinished, Event, LeaseEnded, Queued
+
+__all__ = ["Trace"]
+
+_ROUTINE: Final = (Admitted, AttemptFinished, LeaseEnded, Queued)
+_NONE: Final = Sample(0, (0, 0, 0), (0, 0, 0), (0, 0, 0), 0, 0)
+
+
+class Trace(RecordingObserver):
+    """Prints. The columns of a line: what was used in this second of what could be had, the true level, and what each
+    replica believes of level, capacity and rate; three figures each, for requests, input and output tokens.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before = _NONE
+
+    def event(self, event: Event) -> None:
+        if not isinstance(event, _ROUTINE):
+            sys.stdout.write(f"        {event}\n")
+
+    def each_second(self, line: Line, clients: Sequence[Client]) -> None:
+        now, before = line.sample(), self._before
+        self._before = now
+        used = [b - a for a, b in zip(before.used, now.used, strict=True)]
+        could = [b - a for a, b in zip(before.attainable, now.attainable, strict=True)]
+        sys.stdout.write(
+            f"{now.seconds:6.1f}s used {_three(used)} of {_three(could)} level {_three(now.level)}"
+            f" sent {now.answers - before.answers:3d} 429 {now.refusals - before.refusals:3d}\n"
+        )
+        for client in clients:
+            if isinstance(client, TidegateClient):
+                for pool in client.store.snapshot_now():
+                    dimensions = pool.dimensions
+                    sys.stdout.write(
+                        f"        believes level {_three([each.available for each in dimensions])}"
+                        f" capacity {_three([each.capacity for each in dimensions])}"
+                        f" a minute {_three([each.effective_per_minute for each in dimensions])}"
+                        f" by {'/'.join(each.binding for each in dimensions)}"
+                        f" waiting {pool.waiting} in flight {pool.in_flight} frozen {pool.frozen_seconds:.1f}s\n"
+                    )
+
+
+def _three(numbers: Sequence[float | None]) -> str:
+    return "/".join(
+        "-" if number is None else f"{number:.0f}" if abs(number) >= 100 else f"{number:.1f}" for number in numbers
+    )

@@ -1,0 +1,80 @@
+"""A quick part of `make bench-goodput`: two seeds of what the limiter can do, within bounds that leave some room."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from benchmarks import goodput
+from benchmarks.goodput.expectations import Expectations, read_expectations
+from benchmarks.goodput.harness import CLIENTS, Situation, run
+from benchmarks.goodput.metrics import Figures, figures
+from benchmarks.goodput.questions import question_of
+from tidegate.simulator.scenario_file import load_scenario
+
+SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
+SEEDS = (1, 2)
+
+MET = (
+    "burst_after_idle",
+    "headers_at_admission",
+    "input_binds",
+    "input_limit_halves",
+    "limit_halves",
+    "mixed_sizes",
+    "requests_bind",
+    "requests_configured",
+    "weights",
+)
+"""Where every bound is met."""
+
+
+@cache
+def expectations() -> dict[str, Expectations]:
+    return read_expectations()
+
+
+def measured(name: str, client: str, seed: int) -> Figures:
+    scenario = load_scenario(SCENARIOS / f"{name}.toml")
+    situation = Situation(name, scenario, configured=expectations()[name].configured)
+    return figures(run(situation, client, seed), question_of(scenario))
+
+
+@pytest.mark.parametrize("name", MET)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_quota_is_used_and_the_upstream_hardly_ever_refuses(name: str, seed: int) -> None:
+    expected, found = expectations()[name], measured(name, "tidegate", seed)
+    assert found.given_up_per_1000 == 0
+    if expected.share is not None:
+        assert found.share >= expected.share - 0.02
+    if expected.refused_per_1000 is not None:
+        assert found.refused_per_1000 <= expected.refused_per_1000 + 5
+    if expected.settle_seconds is not None:
+        assert found.settle_seconds is not None
+        assert found.settle_seconds <= 1.5 * expected.settle_seconds
+    if expected.makespan is not None:
+        assert found.makespan is not None
+        assert found.makespan <= expected.makespan + 0.05
+
+
+def test_weights_are_honoured() -> None:
+    found = measured("weights", "tidegate", 1)
+    assert found.jain is not None
+    assert found.jain >= 0.98
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_same_seed_gives_the_same_figures(client: str) -> None:
+    assert measured("burst_after_idle", client, 3) == measured("burst_after_idle", client, 3)
+
+
+@pytest.mark.parametrize("name", ["competitor", "fixed_windows", "flood", "output_binds", "outage", "ramp"])
+def test_who_knows_everything_is_never_refused_and_uses_the_whole_quota(name: str) -> None:
+    found = measured(name, "oracle", 1)
+    assert found.refused_per_1000 == 0
+    assert found.given_up_per_1000 == 0
+    assert found.share >= 0.99
+
+
+def test_retries_alone_are_refused_several_times_for_each_answer() -> None:
+    assert measured("requests_bind", "sdk", 1).refused_per_1000 > 1_000
