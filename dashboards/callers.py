@@ -1,0 +1,216 @@
+"""Callers: who uses what, who waits, who is refused, who spends?"""
+
+from typing import Final
+
+from dashboards import units
+from dashboards.board import Board, Row
+from dashboards.kinds import stat, timeseries
+from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
+from dashboards.queries import Query, increase, occurring, or_zero, quantile, rate, ratio
+from dashboards.tables import Column, table
+from tidegate.observe import catalogue, thresholds
+
+__all__ = ["BUSIEST_CALLER", "CALLERS_BOARD", "CALLER_COLUMNS"]
+
+_CALLS: Final = rate(catalogue.REQUESTS)
+_BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
+_COST: Final = rate(catalogue.COST_USD, by="caller")
+# What is usual is told by the same window as in the alert, whatever the time range.
+_UNUSUAL: Final = (
+    f"clamp_min({3_600 * thresholds.SPEND_UNUSUAL_FACTOR:g}"
+    f" * {rate(catalogue.COST_USD, window=f'{thresholds.SPEND_BASELINE_SECONDS}s')},"
+    f" {thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g})"
+)
+
+BUSIEST_CALLER: Final = stat(
+    "Busiest caller",
+    "Who makes most calls, and which share of all. Far above its usual share while others wait is a flood: talk to"
+    " its owner, or lower its weight.",
+    units.SHARE,
+    Query(f"topk(1, {rate(catalogue.REQUESTS, by='caller')} / scalar({_CALLS}))", "{{caller}}", instant=True),
+    CALLERS.by("caller"),
+    named=True,
+    no_value="No traffic",
+    decimals=0,
+)
+"""Names the one caller that it may be."""
+
+CALLER_COLUMNS: Final = (
+    Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
+    Column("Share", f"{_BY_CALLER} / scalar({increase(catalogue.REQUESTS)})", units.SHARE, decimals=1, gauge=True),
+    Column(
+        "Answered", ratio(increase(catalogue.REQUESTS, by="caller", outcome="ok"), _BY_CALLER), units.SHARE, decimals=1
+    ),
+    Column("Refused", or_zero(increase(catalogue.REFUSED, by="caller"), _BY_CALLER), units.EXACT_COUNT, decimals=0),
+    Column(
+        "Upstream errors",
+        or_zero(increase(catalogue.REQUESTS, by="caller", outcome="upstream_error"), _BY_CALLER),
+        units.EXACT_COUNT,
+        decimals=0,
+    ),
+)
+"""How each caller fares in the time range."""
+
+_NOW: Final = Row(
+    "All chosen callers",
+    (
+        stat(
+            "Calls",
+            "Calls per second. Compare with the same time of other days.",
+            units.PER_SECOND,
+            Query(_CALLS),
+            OVERVIEW,
+        ),
+        BUSIEST_CALLER,
+        stat(
+            "Refused",
+            "Share of calls that Tidegate refused. Zero is good; the causes are below.",
+            units.SHARE,
+            Query(ratio(rate(catalogue.REFUSED), _CALLS)),
+            LIMITER,
+            steps=((None, units.GOOD), (thresholds.REFUSED_SHARE, units.WARNING)),
+            no_value="No traffic",
+            decimals=1,
+        ),
+        stat(
+            "Tokens",
+            "All kinds, per minute, cache reads included.",
+            units.TOKENS_PER_MINUTE,
+            Query(f"60 * {rate(catalogue.TOKENS)}"),
+            MODELS,
+        ),
+        stat(
+            "Spend per hour",
+            "At list prices, at the present pace. Orange: above what the alert takes for unusual at the least;"
+            " compare with the days before in Spend by caller.",
+            units.DOLLARS,
+            Query(f"3600 * {rate(catalogue.COST_USD)}"),
+            MODELS,
+            steps=((None, units.GOOD), (thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR, units.WARNING)),
+            decimals=2,
+        ),
+        stat(
+            "Spent",
+            "In the time range, at list prices. Tokens of models without a known price are not in it: see Models and"
+            " upstream.",
+            units.DOLLARS,
+            Query(increase(catalogue.COST_USD), instant=True),
+            MODELS,
+            decimals=2,
+        ),
+    ),
+)
+
+_TABLE: Final = Row(
+    "Caller by caller",
+    (
+        table(
+            "Callers in the time range",
+            "A caller that stands out in share, refusals, errors or cost is where to look; a click shows it alone."
+            " `other` are all without a name in the configuration, `default` those without a key.",
+            {"caller": "Caller"},
+            [
+                *CALLER_COLUMNS,
+                Column(
+                    "Abandoned",
+                    or_zero(increase(catalogue.REQUESTS, by="caller", outcome="abandoned"), _BY_CALLER),
+                    units.EXACT_COUNT,
+                    decimals=0,
+                ),
+                Column("Input", increase(catalogue.TOKENS, by="caller", kind="!=output"), units.COUNT, decimals=1),
+                Column("Output", increase(catalogue.TOKENS, by="caller", kind="output"), units.COUNT, decimals=1),
+                Column("Cost", increase(catalogue.COST_USD, by="caller"), units.DOLLARS, decimals=2),
+                Column(
+                    "Cost per call",
+                    f"{increase(catalogue.COST_USD, by='caller')} / {_BY_CALLER}",
+                    units.DOLLARS,
+                    decimals=4,
+                ),
+            ],
+            {"caller": CALLERS.by("caller")},
+            OVERVIEW,
+            sort_by="Calls",
+            height=8,
+        ),
+    ),
+)
+
+_SHARES: Final = Row(
+    "Share and outcome",
+    (
+        timeseries(
+            "Calls by caller",
+            "Who asks how much. A step of one caller is a new job, or a loop.",
+            units.PER_SECOND,
+            [Query(rate(catalogue.REQUESTS, by="caller"), "{{caller}}")],
+            CALLERS.by("caller"),
+            stacked=True,
+        ),
+        timeseries(
+            "Tokens by caller",
+            "Who uses how much of the quota, cache reads included. Under contention the shares follow the weights.",
+            units.TOKENS_PER_MINUTE,
+            [Query(f"60 * {rate(catalogue.TOKENS, by='caller')}", "{{caller}}")],
+            CALLERS.by("caller"),
+            stacked=True,
+        ),
+        timeseries(
+            "Calls that were not answered",
+            "By caller and outcome. Nothing is good. client_error: the program's own mistake. abandoned: its timeout"
+            " is shorter than the wait.",
+            units.PER_MINUTE,
+            [
+                Query(occurring(catalogue.REQUESTS, by="caller, outcome", outcome="!=ok"), "{{caller}} {{outcome}}"),
+            ],
+            CALLERS.by("caller"),
+            stacked=True,
+            no_value="Every call was answered",
+        ),
+        timeseries(
+            "Refusals by caller and cause",
+            "Nothing is good. Of one caller only: its own limit, key or deadline. Of all: the quota is too small, or"
+            " Claude is down.",
+            units.PER_MINUTE,
+            [Query(occurring(catalogue.REFUSED, by="caller, cause"), "{{caller}} {{cause}}", exemplars=True)],
+            CALLERS.by("caller"),
+            stacked=True,
+            no_value="Nothing was refused",
+        ),
+    ),
+)
+
+_WAIT_AND_SPEND: Final = Row(
+    "Wait and spend",
+    (
+        timeseries(
+            "Wait of callers, by priority class",
+            "Callers have a priority, and wait in its class; the wait of a single caller is no metric. Near zero is"
+            " good for interactive callers; batch may wait.",
+            units.SECONDS,
+            [
+                Query(quantile(0.5, catalogue.QUEUE_WAIT, by="class"), "{{class}} p50"),
+                Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}} p95", exemplars=True),
+            ],
+            LIMITER,
+            limits=((thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),),
+        ),
+        timeseries(
+            "Spend by caller",
+            "US dollars per hour at list prices, one caller on top of the other. Dashed: where the alert on all of"
+            f" them begins, {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the day before, at least"
+            f" ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
+            units.DOLLARS,
+            [
+                Query(f"3600 * {_COST}", "{{caller}}"),
+                Query(_UNUSUAL, "unusual from"),
+            ],
+            CALLERS.by("caller"),
+            stacked=True,
+            dashed="unusual from",
+        ),
+    ),
+)
+
+CALLERS_BOARD: Final = Board(
+    CALLERS, "Who uses what, who waits, who is refused, who spends?", (_NOW, _TABLE, _SHARES, _WAIT_AND_SPEND)
+)

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""A lively load for a Tidegate that stands before a simulator: normal use, and what can go wrong with it, in turns.
+
+    python deploy/stack/load.py --service http://127.0.0.1:8080 --simulator http://127.0.0.1:8090 --act-seconds 120
+
+The callers are those of `tidegate.toml` beside this file. Ends after `--rounds` rounds of all acts; 0 goes on for ever.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+_MOST_IN_FLIGHT: Final = 200
+"""Calls beyond these are not made: a load must not take the machine down with what it tests."""
+_PREAMBLE: Final = "You answer questions about orders, stock and deliveries, briefly and politely. " * 100
+"""A system prompt long enough for the prompt cache: about 2,000 tokens, where models ask for 512 at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """A caller and its habits: calls per second, and how many tokens an answer has on average."""
+
+    key: str
+    model: str
+    calls_per_second: float
+    output_tokens: int
+    streams: bool
+    timeout_seconds: float
+
+
+_PROGRAMS: Final = (
+    _Program("web-key", "claude-sonnet-5-5", 0.5, 150, streams=True, timeout_seconds=20),
+    _Program("search-key", "claude-haiku-5-5", 0.6, 60, streams=False, timeout_seconds=30),
+    _Program("search-key", "claude-sonnet-5-5", 0.2, 120, streams=True, timeout_seconds=30),
+    _Program("nightly-key", "claude-sonnet-5-5", 0.25, 300, streams=False, timeout_seconds=60),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """What happens for a while: faults that the simulator is told, and by how much each caller's rate is multiplied."""
+
+    name: str
+    faults: tuple[Mapping[str, Any], ...] = ()
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+_NORMAL: Final = _Act("normal use")
+_ACTS: Final = (
+    _NORMAL,
+    _Act("429 spike", ({"kind": "rate_limited", "probability": 0.25, "retry_after_seconds": 2},)),
+    _NORMAL,
+    _Act("529 outage", ({"kind": "overloaded", "probability": 0.7}, {"kind": "internal_error", "probability": 0.2})),
+    _NORMAL,
+    _Act("flood by one caller", rates={"nightly-key": 16}),
+    _Act("frozen pool", ({"kind": "rate_limited", "count": 1, "retry_after_seconds": 60},)),
+    _NORMAL,
+)
+
+
+class Load:
+    """Plays the acts against a service.
+
+    Args:
+        session: sends the requests.
+        service: base URL of Tidegate.
+        simulator: base URL of the simulator, which is told the faults.
+        rng: decides when calls come, and how long they are.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, service: str, simulator: str, rng: random.Random) -> None:
+        self._session = session
+        self._service = service
+        self._simulator = simulator
+        self._rng = rng
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def play(self, act: _Act, seconds: float) -> None:
+        """One act; calls that it began may outlive it."""
+        await self._faults(act)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as programs:
+                for program in _PROGRAMS:
+                    programs.create_task(self._run(program, act.rates.get(program.key, 1.0)))
+                programs.create_task(self._odd_calls())
+
+    async def _faults(self, act: _Act) -> None:
+        await (await self._session.delete(f"{self._simulator}/simulator/faults")).read()
+        for fault in act.faults:
+            await (await self._session.post(f"{self._simulator}/simulator/faults", json=fault)).read()
+
+    async def _run(self, program: _Program, multiplier: float) -> None:
+        while True:
+            await asyncio.sleep(self._rng.expovariate(program.calls_per_second * multiplier))
+            self._start("/v1/messages", self._message(program), program.key, self._headers(program))
+
+    async def _odd_calls(self) -> None:
+        """What is rarer: workflows, token counts, a key that nobody knows, and a client with little patience."""
+        while True:
+            await asyncio.sleep(self._rng.expovariate(0.2))
+            question = {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "How many are left?"}]}
+            path, body, key, seconds = self._rng.choice(
+                (
+                    ("/api/workflows/generate", {"prompt": "When an order arrives, check stock"}, "web-key", 60),
+                    ("/v1/messages/count_tokens", question, "search-key", 20),
+                    ("/v1/messages", question | {"max_tokens": 50}, "unknown-key", 20),
+                    ("/v1/messages", question | {"max_tokens": 50}, "search-key", 0.05),
+                )
+            )
+            self._start(path, body, key, {"x-tidegate-timeout-seconds": str(seconds)})
+
+    def _headers(self, program: _Program) -> dict[str, str]:
+        tokens = max(1, round(self._rng.gauss(program.output_tokens, program.output_tokens / 3)))
+        return {
+            "x-simulator-output-tokens": str(tokens),
+            "x-tidegate-timeout-seconds": str(program.timeout_seconds),
+        }
+
+    def _message(self, program: _Program) -> dict[str, Any]:
+        words = "Where is order " + " ".join(str(self._rng.randrange(10_000)) for _ in range(self._rng.randrange(400)))
+        system = {"type": "text", "text": _PREAMBLE, "cache_control": {"type": "ephemeral"}}
+        return {
+            "model": program.model,
+            "max_tokens": 4 * program.output_tokens,
+            "stream": program.streams,
+            "system": [system],
+            "messages": [{"role": "user", "content": words}],
+        }
+
+    def _start(self, path: str, body: Mapping[str, Any], key: str, headers: Mapping[str, str]) -> None:
+        if len(self._calls) < _MOST_IN_FLIGHT:
+            call = asyncio.create_task(self._call(path, body, {"x-api-key": key, **headers}))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+
+    async def _call(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        # Whatever comes back is what the dashboards are there to show.
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            version = {"anthropic-version": "2023-06-01"}
+            async with self._session.post(self._service + path, json=body, headers={**version, **headers}) as answer:
+                await answer.read()
+
+
+async def _main(arguments: argparse.Namespace) -> None:
+    rng = random.Random(arguments.seed)  # noqa: S311 - load, not secrets
+    timeout = aiohttp.ClientTimeout(total=120)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        load = Load(session, arguments.service.rstrip("/"), arguments.simulator.rstrip("/"), rng)
+        played = 0
+        while arguments.rounds == 0 or played < arguments.rounds:
+            for act in _ACTS:
+                print(act.name, flush=True)  # noqa: T201 - tells who watches what should be seen
+                await load.play(act, arguments.act_seconds)
+            played += 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--service", required=True, help="base URL of Tidegate")
+    parser.add_argument("--simulator", required=True, help="base URL of the simulator behind it")
+    parser.add_argument("--act-seconds", type=float, default=120, help="how long each act lasts")
+    parser.add_argument("--rounds", type=int, default=0, help="how often all acts are played; 0: until stopped")
+    parser.add_argument("--seed", type=int, default=0, help="makes the load repeat")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_main(parser.parse_args()))

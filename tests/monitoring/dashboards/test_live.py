@@ -1,0 +1,108 @@
+"""Every query of every panel, asked of a real Prometheus that scrapes the real service under a lively load."""
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dashboards.all import BOARDS
+from dashboards.board import Board
+from dashboards.queries import Query
+from dashboards.variables import FILTERS
+from deploy.prometheus.files import rule_files
+from deploy.prometheus.rule import Places
+
+from support.project import ROOT
+from support.prometheus import Prometheus, as_asked, prometheus
+from support.service_process import running
+
+_STACK = ROOT / "deploy/stack"
+_ACT_SECONDS = "2.5"
+"""Eight acts: 20 seconds of load."""
+_AFTERWARDS_SECONDS = 4
+"""Recording rules and alerts come a few evaluations after the samples."""
+
+_EMPTY: dict[tuple[str, str], str] = {
+    ("Parts of a call, p95", "own overhead"): "no route measures its overhead yet",
+    ("Tokens without a price", "{{model}}"): "every model of the simulator has a price",
+    ("Calls that spend the error budget", "{{pool}} {{cause}}"): "Tidegate itself refused nobody without need",
+    ("Fallbacks by reason", "{{reason}}"): "no workflow needed the simpler request",
+}
+"""Queries, by panel and legend, that find nothing though all is well, and why."""
+
+pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
+
+
+def _fail_for_good(service: str) -> None:
+    """Calls that no repetition helps. More than one scrape sees: what a counter starts with is no increase."""
+    headers = {
+        "x-api-key": "web-key",
+        "anthropic-version": "2023-06-01",
+        "x-simulator-fault": "overloaded",
+        "x-tidegate-timeout-seconds": "0.3",
+    }
+    body = b'{"model":"claude-sonnet-5-5","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}'
+    for _ in range(3):
+        request = urllib.request.Request(f"{service}/v1/messages", body, headers)  # noqa: S310 - our own
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(request, timeout=10)  # noqa: S310 - our own
+        time.sleep(1.1)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """A Prometheus with the traces of a load that is over."""
+    folders = tmp_path_factory.mktemp
+    limits = ("--requests-per-minute", "90", "--input-tokens-per-minute", "20000", "--output-tokens-per-minute", "9000")
+    with running(folders("simulator"), "simulator", *limits) as simulator:
+        home = folders("service")
+        shutil.copy(_STACK / "tidegate.toml", home)
+        rules = folders("rules")
+        files = {name: text for name, text in rule_files(Places()).items() if ".e2e." in name}
+        for name, text in files.items():
+            (rules / name).write_text(text)
+        variables = {"ANTHROPIC_API_KEY": "sk-ant-fake", "TIDEGATE_UPSTREAM_URL": simulator.url}
+        with (
+            running(home, "serve", **variables) as service,
+            prometheus(
+                folders("prometheus"), service.url.removeprefix("http://"), [rules / name for name in files]
+            ) as asked,
+        ):
+            _fail_for_good(service.url)
+            where = ("--service", service.url, "--simulator", simulator.url)
+            subprocess.run(
+                [sys.executable, _STACK / "load.py", *where, "--act-seconds", _ACT_SECONDS, "--rounds", "1"],
+                check=True,
+                timeout=80,
+                stdout=subprocess.DEVNULL,
+            )
+            time.sleep(_AFTERWARDS_SECONDS)
+            yield asked
+
+
+def _found(asked: Prometheus, query: Query) -> list[dict[str, Any]]:
+    return asked.ask(as_asked(query.expr, interval="5s", time_range="60s"), last_seconds=60)
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.link.uid)
+def test_every_query_finds_something_and_nothing_infinite(asked: Prometheus, board: Board) -> None:
+    silent = set()
+    for panel in board.panels:
+        for query in panel.queries:
+            found = _found(asked, query)
+            assert "Inf" not in {value for series in found for _, value in series["values"]}, panel.title
+            if not found:
+                silent.add((panel.title, query.legend))
+
+    everything = {(panel.title, query.legend) for panel in board.panels for query in panel.queries}
+    assert silent == everything & _EMPTY.keys()
+
+
+@pytest.mark.parametrize("label", FILTERS)
+def test_every_variable_has_values(asked: Prometheus, label: str) -> None:
+    assert asked.values(label)

@@ -1,0 +1,172 @@
+"""What panels ask for exists, with such labels and values, and nothing that exists is left out."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from dashboards.all import BOARDS
+from dashboards.queries import increase, rate, select, shared, total
+from deploy.prometheus.recording import RECORDINGS
+
+from support.prometheus import as_asked
+from tidegate.core.caller import Priority
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import DIMENSIONS
+from tidegate.observe import catalogue
+from tidegate.observe.catalogue import CATALOGUE, MetricType
+from tidegate.observe.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, TOKEN_KINDS
+
+_SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*){([^}]*)}")
+_MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
+_OF_PROMETHEUS: dict[str, set[str]] = {
+    "up": set(),
+    "ALERTS": {"alertname", "alertstate"},
+    "process_cpu_seconds_total": set(),
+    "process_resident_memory_bytes": set(),
+    "process_start_time_seconds": set(),
+}
+"""Metrics of Prometheus and of its client library, and their labels beside job and instance."""
+_RECORDED = {rule.name for group in RECORDINGS for rule in group.rules}
+_VALUES: dict[str, set[str]] = {
+    "source": {"configured", "upstream", "effective"},
+    "dimension": set(DIMENSIONS),
+    "outcome": set(REQUEST_OUTCOMES),
+    "status": set(ATTEMPT_STATUSES),
+    "kind": set(TOKEN_KINDS),
+    "cause": set(Cause),
+    "class": set(Priority),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One expression, and where it stands."""
+
+    board: str
+    panel: str
+    expr: str
+
+
+def _everything_asked() -> Iterator[_Asked]:
+    for board in BOARDS:
+        for panel in board.panels:
+            yield from (_Asked(board.link.uid, panel.title, query.expr) for query in panel.queries)
+        for annotation in board.json()["annotations"]["list"]:
+            yield _Asked(board.link.uid, annotation["name"], annotation["expr"])
+
+
+_ASKED = [*_everything_asked()]
+
+
+def _allowed_labels(name: str) -> set[str] | None:
+    """Labels of a metric beside job and instance; None if there is no such metric."""
+    for metric in CATALOGUE:
+        if name == metric.name and metric.type is not MetricType.HISTOGRAM:
+            return set(metric.labels)
+        if metric.type is MetricType.HISTOGRAM and name in (f"{metric.name}_bucket", f"{metric.name}_count"):
+            return {*metric.labels, "le"}
+    if name in _RECORDED:
+        return {"pool"}
+    return _OF_PROMETHEUS.get(name)
+
+
+@pytest.mark.parametrize("board", [board.link.uid for board in BOARDS])
+def test_each_metric_and_label_exists(board: str) -> None:
+    for asked in _ASKED:
+        if asked.board != board:
+            continue
+        selectors = _SELECTOR.findall(asked.expr)
+        assert selectors, asked
+        for name, conditions in selectors:
+            allowed = _allowed_labels(name)
+            assert allowed is not None, (name, asked.panel)
+            common = {"job"} if name in _RECORDED else {"job", "instance"}
+            labels = {label for label, _, _ in _MATCHER.findall(conditions)}
+            assert labels <= allowed | common, (name, asked.panel)
+
+
+def test_each_value_of_a_closed_set_exists() -> None:
+    for asked in _ASKED:
+        for label, operator, value in _MATCHER.findall(asked.expr):
+            if label in _VALUES and not value.startswith("$"):
+                pattern = value if "~" in operator else re.escape(value)
+                assert any(re.fullmatch(pattern, known) for known in _VALUES[label]), (label, value, asked.panel)
+
+
+def test_each_bucket_bound_exists() -> None:
+    for metric in CATALOGUE:
+        bounds = {str(float(bound)) for bound in metric.buckets}
+        for asked in _ASKED:
+            for name, conditions in _SELECTOR.findall(asked.expr):
+                if name == f"{metric.name}_bucket":
+                    found = re.findall(r'le="([^"]*)"', conditions)
+                    assert set(found) <= bounds, asked.panel
+
+
+def test_each_metric_is_shown_somewhere() -> None:
+    shown = " ".join(asked.expr for asked in _ASKED)
+    assert [metric.name for metric in CATALOGUE if metric.name not in shown] == []
+
+
+def test_each_filter_passes_every_variable_that_the_metric_has_a_label_for() -> None:
+    assert (
+        select(catalogue.TOKENS, kind="output")
+        == 'tidegate_tokens_total{job=~"$job",instance=~"$instance",pool=~"$pool",model=~"$model",caller=~"$caller",'
+        'kind="output"}'
+    )
+    assert select(catalogue.AVAILABLE, pool="") == 'tidegate_available{job=~"$job",instance=~"$instance"}'
+
+
+def test_windows_follow_the_time_range() -> None:
+    fixed = {
+        asked.panel: found
+        for asked in _ASKED
+        if (found := re.findall(r"\[(?!\$__rate_interval|\$__range)[^]]*]", asked.expr))
+    }
+    # What is unusual, and what an hour's trend is, the alerts say; annotations know no interval.
+    assert sorted(fixed) == ["Configuration", "Predicted share in 30 minutes", "Spend by caller"]
+
+
+def test_promtool_accepts_every_expression(tmp_path: Path) -> None:
+    rules = [
+        {"record": f"asked:{number}", "expr": as_asked(asked.expr), "labels": {"panel": asked.panel}}
+        for number, asked in enumerate(_ASKED)
+    ]
+    path = tmp_path / "asked.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}))
+
+    checked = subprocess.run(
+        ["promtool", "check", "rules", "--lint=none", path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_label_that_the_metric_lacks_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"tidegate_available: has no label caller; allowed are .*'pool'"):
+        select(catalogue.AVAILABLE, caller="web")
+    with pytest.raises(ValueError, match="tidegate_retries_total: has no label caller"):
+        rate(catalogue.RETRIES, by="pool, caller")
+    with pytest.raises(ValueError, match="tidegate_available: has no label class"):
+        shared(catalogue.AVAILABLE, "class")
+
+
+def test_what_replicas_share_is_never_added_and_what_they_do_is_never_hidden() -> None:
+    assert total(catalogue.QUEUE_DEPTH, "pool").startswith("sum by (pool)")
+    with pytest.raises(ValueError, match="tidegate_queue_depth: is each replica's own"):
+        shared(catalogue.QUEUE_DEPTH, "pool")
+    with pytest.raises(ValueError, match="tidegate_available: is the same in all replicas"):
+        total(catalogue.AVAILABLE, "pool")
+
+
+def test_a_gauge_has_no_increase() -> None:
+    with pytest.raises(ValueError, match="tidegate_available: is a gauge"):
+        increase(catalogue.AVAILABLE)
