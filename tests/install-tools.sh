@@ -13,7 +13,9 @@ need curl curl "tries the README's commands"
 need node nodejs "runs the Serverless Workflow SDK beside our models"
 need npm npm "installs the Serverless Workflow SDK"
 need openssl openssl "makes a certificate for the upstream connection's TLS test"
-need promtool prometheus "checks the metrics, and later the rules"
+need promtool prometheus "checks and tests metrics and rules, beside a real Prometheus"
+need amtool prometheus-alertmanager "checks who is told of an alert, beside a real Alertmanager"
+need jq jq "reads JSON in the commands of runbooks"
 [ ${#missing[@]} -eq 0 ] && exit
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
@@ -21,7 +23,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   exit 1
 fi
 echo "Installing: ${missing[*]}" >&2
-# RUNLEVEL=1 asks the package not to start its Prometheus server: only promtool is wanted.
+# RUNLEVEL=1 asks packages not to start their servers: tests start those that they need.
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 # Another installation may be under way on a shared machine: wait for its lock.
 apt=(apt-get -qq -o DPkg::Lock::Timeout=300)

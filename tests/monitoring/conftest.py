@@ -1,13 +1,14 @@
 """A scrape with one of everything, and files of expected text that a variable of the environment updates."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
-from support.virtual_time import VirtualClock
+from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Cost, Dimension
@@ -19,6 +20,7 @@ from tidegate.core.events import (
     RefusedCall,
     RequestFinished,
     RetryScheduled,
+    SpendCapReached,
     UpstreamRateLimited,
     WorkflowFinished,
 )
@@ -26,7 +28,9 @@ from tidegate.core.store import DimensionSnapshot, PoolSnapshot
 from tidegate.core.usage import Usage
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import new_registry
+from tidegate.observe.loop_lag import measured_loop_lag
 from tidegate.observe.metrics import MetricsObserver
+from tidegate.observe.quota import QuotaCollector
 
 UPDATE = "UPDATE_GOLDEN"
 """Set to 1, the tests write the expected files instead of comparing them: read the diff before committing it."""
@@ -51,8 +55,9 @@ def golden() -> Callable[[Path, str], None]:
 @pytest.fixture
 def registry() -> CollectorRegistry:
     """Everything that a service exports after one event of each kind, on a virtual clock."""
+    clock = VirtualClock()
     registry = new_registry("0.0.0", "unknown", "simulator")
-    observer = MetricsObserver(registry, VirtualClock(), models=[_MODEL], callers=[_TEAM.label])
+    observer = MetricsObserver(registry, clock, models=[_MODEL], callers=[_TEAM.label])
     dimensions = (
         DimensionSnapshot(Dimension.REQUESTS, 50.0, 60.0, 45.0, 4.0, 5.0, "adaptive"),
         DimensionSnapshot(Dimension.INPUT_TOKENS, None, 30_000.0, 27_000.0, 1234.5, 2500.0, "adaptive"),
@@ -60,9 +65,18 @@ def registry() -> CollectorRegistry:
     )
     waiting = {"interactive": 1, "standard": 2, "batch": 0}
     tokens = {"interactive": 200, "standard": 4_000, "batch": 0}
-    snapshot = PoolSnapshot(_POOL, dimensions, 0.9, 2.5, 3, waiting, tokens, {"team-a": 3}, 2, 10, 1, 7)
+    snapshot = PoolSnapshot(_POOL, dimensions, 0.9, 2.5, 3, waiting, tokens, {"team-a": 3}, 2, 41.5, 10, 1, 7)
     registry.register(PoolCollector(lambda: [snapshot], observer))
-    usage = Usage(100, 200, 300, 400)
+    registry.register(QuotaCollector(lambda: [snapshot], clock, observer))
+    generate_latest(registry)  # the limits count from the first scrape
+    clock.advance(60)
+
+    async def lag() -> None:
+        async with measured_loop_lag(registry, clock):
+            await asyncio.sleep(0.15)
+
+    run_virtual(lag(), clock)
+    usage = Usage(100, 200, 300, 400, 100)
     for event in (
         Admitted(_POOL, _TEAM, Cost(1, 480, 250), _SECOND_NS // 4),
         AttemptFinished(_POOL, _MODEL, _TEAM, "529", _SECOND_NS // 20),
@@ -71,6 +85,8 @@ def registry() -> CollectorRegistry:
         LeaseEnded(_POOL, _TEAM, "settled", Cost(1, 480, 250), usage.cost()),
         RequestFinished("/v1/messages", _POOL, _TEAM, "ok", 6 * _SECOND_NS, _SECOND_NS // 1000),
         UpstreamRateLimited(_POOL, "requests", 2 * _SECOND_NS),
+        AttemptFinished(_POOL, "claude-fable-9", _TEAM, "200", _SECOND_NS, None, Usage(1, 2)),
+        SpendCapReached(_POOL),
         RefusedCall("", _TEAM, Cause.FORBIDDEN),
         WorkflowFinished("ok"),
         FallbackUsed("truncated"),

@@ -17,6 +17,7 @@ from tidegate.core.events import (
     RefusedCall,
     RequestFinished,
     RetryScheduled,
+    SpendCapReached,
     UpstreamRateLimited,
     WorkflowFinished,
 )
@@ -48,6 +49,7 @@ def junk_event(generator: random.Random) -> Event:
         lambda: RequestFinished(junk(), junk(), caller, junk(), 1, 1),
         lambda: AttemptFinished(junk(), junk(), caller, status, 1, 1, usage),
         lambda: UpstreamRateLimited(junk(), junk(), None),
+        lambda: SpendCapReached(junk()),
         lambda: RefusedCall(junk(), caller, generator.choice(list(Cause))),
         lambda: RetryScheduled(junk(), junk(), 1, 1),
         lambda: Admitted(junk(), caller, Cost(1), 1),

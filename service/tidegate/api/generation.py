@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from tidegate.api.access import caller_of
-from tidegate.api.bodies import GenerateAnswer, GenerateBody
+from tidegate.api.bodies import GenerateAnswer, GenerateBody, UsageAnswer
 from tidegate.api.disconnect import unless_client_leaves
 from tidegate.api.events import EventStream
 from tidegate.api.examples import GENERATE_EXAMPLES
@@ -73,7 +73,7 @@ def _answer(workflow: GeneratedWorkflow, format_: str, request_id: str) -> dict[
         "workflow": _as_yaml(workflow) if format_ == "yaml" else workflow,
         "valid": True,
         "model": workflow.model,
-        "usage": workflow.usage._asdict(),
+        "usage": UsageAnswer.model_validate(workflow.usage, from_attributes=True).model_dump(),
         "attempts": workflow.attempts,
         "repaired": workflow.repaired,
         "fallback_used": workflow.fallback_used,

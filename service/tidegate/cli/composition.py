@@ -17,7 +17,9 @@ from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import Exposition, new_registry
+from tidegate.observe.loop_lag import measured_loop_lag
 from tidegate.observe.metrics import MetricsObserver
+from tidegate.observe.quota import QuotaCollector
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
@@ -47,6 +49,7 @@ async def services(settings: Settings, upstream: UpstreamKind) -> AsyncIterator[
     )
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
     registry.register(PoolCollector(store.snapshot_now, observer))
+    registry.register(QuotaCollector(store.snapshot_now, clock, observer))
     admission = Admission(store, clock, observer)
     limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
@@ -68,20 +71,21 @@ async def services(settings: Settings, upstream: UpstreamKind) -> AsyncIterator[
         new_request_id=_new_request_id,
     )
     try:
-        yield Services(
-            settings=settings,
-            store=store,
-            rate_limiter=limiter,
-            ai_client=ai_client,
-            identifier=identifier,
-            access=AccessRules.of(settings),
-            gateway=gateway,
-            clock=clock,
-            new_request_id=_new_request_id,
-            exposition=Exposition(registry),
-            observer=observer,
-            upstream_kind=upstream,
-        )
+        async with measured_loop_lag(registry, clock):
+            yield Services(
+                settings=settings,
+                store=store,
+                rate_limiter=limiter,
+                ai_client=ai_client,
+                identifier=identifier,
+                access=AccessRules.of(settings),
+                gateway=gateway,
+                clock=clock,
+                new_request_id=_new_request_id,
+                exposition=Exposition(registry),
+                observer=observer,
+                upstream_kind=upstream,
+            )
     finally:
         await transport.aclose()
         await ai_client.aclose()

@@ -20,6 +20,7 @@ __all__ = [
     "RefusedCall",
     "RequestFinished",
     "RetryScheduled",
+    "SpendCapReached",
     "Thawed",
     "UpstreamRateLimited",
     "Withdrawn",
@@ -120,6 +121,13 @@ class UpstreamRateLimited:
 
 
 @dataclass(frozen=True, slots=True)
+class SpendCapReached:
+    """The upstream refused an attempt because a spend cap is reached: no retry helps."""
+
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished:
     """One attempt at the upstream ended. `status` is its HTTP status, or `error` when there was no answer.
 
@@ -186,6 +194,7 @@ Event = (
     | RateChanged
     | LimitLearned
     | UpstreamRateLimited
+    | SpendCapReached
     | AttemptFinished
     | RetryScheduled
     | RequestFinished

@@ -35,13 +35,14 @@ class _Lease:
     A limit that is learned while the lease lives does not count it: what the upstream reported as remaining does.
     """
 
-    __slots__ = ("buckets", "charged", "demand", "produced")
+    __slots__ = ("buckets", "charged", "demand", "granted_ns", "produced")
 
-    def __init__(self, demand: Demand, buckets: tuple[tuple[int, TokenBucket], ...]) -> None:
+    def __init__(self, demand: Demand, buckets: tuple[tuple[int, TokenBucket], ...], granted_ns: int) -> None:
         self.demand = demand
         self.charged = demand.cost
         self.produced = Cost()
         self.buckets = buckets
+        self.granted_ns = granted_ns
 
 
 class Pool:
@@ -103,7 +104,7 @@ class Pool:
         if not self._queue.waiting and self._is_open(now_ns) and self._fits(demand.cost, now_ns):
             taken = self._take(demand.cost)
             if not demand.settle_at_once:
-                self._leases[lease_id] = _Lease(demand, taken)
+                self._leases[lease_id] = _Lease(demand, taken, now_ns)
             return GRANTED
         predicted_ns = self._predict_wait_ns(demand, now_ns)
         if len(self._queue) >= self.settings.max_waiting and not demand.front:
@@ -130,7 +131,7 @@ class Pool:
         granted = []
         while (waiter := self._queue.head()) is not None and self._fits(waiter.demand.cost, now_ns):
             self._queue.pop()
-            self._leases[waiter.lease_id] = _Lease(waiter.demand, self._take(waiter.demand.cost))
+            self._leases[waiter.lease_id] = _Lease(waiter.demand, self._take(waiter.demand.cost), now_ns)
             granted.append(waiter.lease_id)
         return tuple(granted)
 
@@ -208,6 +209,7 @@ class Pool:
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """The state now."""
+        oldest = next(iter(self._leases.values()), None)  # leases are kept in the order in which they were granted
         return PoolSnapshot(
             pool=self.name,
             dimensions=tuple(limit.snapshot(now_ns) for limit in self._limits),
@@ -218,6 +220,7 @@ class Pool:
             waiting_tokens_by_priority={str(priority): tokens for priority, tokens in self._queue.tokens.items()},
             waiting_by_caller=self._queue.by_caller(),
             in_flight=len(self._leases),
+            oldest_lease_seconds=(now_ns - oldest.granted_ns) / NS_PER_SECOND if oldest else None,
             granted=self._granted,
             rate_limited=self._rate_limited,
             succeeded=self._succeeded,

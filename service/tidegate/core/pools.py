@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-__all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "endpoint_pool", "model_pool"]
+__all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "endpoint_pool", "model_pool", "undated"]
 
 DEFAULT_POOL: Final = "default"
 """The older limiter's pool: requests only."""
@@ -30,8 +30,13 @@ def model_pool(model: str) -> str:
     for pattern, pool in _SHARED:
         if pattern.match(model):
             return pool
-    name = _DATE_SUFFIX.sub("", model).removeprefix("claude-")
+    name = undated(model).removeprefix("claude-")
     return name if _POOL_NAME.fullmatch(name) and name not in {DEFAULT_POOL, *ENDPOINT_POOLS} else "other-models"
+
+
+def undated(model: str) -> str:
+    """The alias of a dated model id: `claude-haiku-4-5` for `claude-haiku-4-5-20251001`."""
+    return _DATE_SUFFIX.sub("", model)
 
 
 def endpoint_pool(path: str) -> str:

@@ -183,7 +183,10 @@ class DimensionSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """A pool now, for status and gauges; `granted`, `rate_limited` and `succeeded` count since the pool began."""
+    """A pool now, for status and gauges; `granted`, `rate_limited` and `succeeded` count since the pool began.
+
+    `oldest_lease_seconds` is the age of the oldest lease that has not ended; None where there is none.
+    """
 
     pool: str
     dimensions: tuple[DimensionSnapshot, ...]
@@ -194,6 +197,7 @@ class PoolSnapshot:
     waiting_tokens_by_priority: dict[str, int]
     waiting_by_caller: dict[str, int]
     in_flight: int
+    oldest_lease_seconds: float | None
     granted: int
     rate_limited: int
     succeeded: int

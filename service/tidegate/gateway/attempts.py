@@ -7,10 +7,10 @@ from typing import Final
 
 from tidegate.core.clock import to_ns
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, RetryScheduled, UpstreamRateLimited
+from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
 from tidegate.core.headers import read_limits
-from tidegate.core.retry import RetryPolicy, retry_reason
+from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
 from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
 from tidegate.core.transport import Headers, Transport
 from tidegate.core.usage import Usage
@@ -151,6 +151,8 @@ class Attempts:
             await self._learn_limits(error.headers)
             if retry_reason(error) == "rate_limited":
                 await self._learn_throttling(error, self._clock.monotonic_ns() - started_ns)
+            elif is_spend_cap(error) and self._admission.observer is not None:
+                self._admission.observer.event(SpendCapReached(self._call.pool))
             raise
         except BaseException:
             await lease.end(Outcome.ABANDONED)

@@ -13,7 +13,7 @@ import httpx2
 from tidegate.core.caller import Caller
 from tidegate.core.clock import to_ns, to_seconds
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, Event, RetryScheduled, UpstreamRateLimited
+from tidegate.core.events import AttemptFinished, Event, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
 from tidegate.core.headers import read_limits
 from tidegate.core.pools import DEFAULT_POOL, model_pool
@@ -188,7 +188,9 @@ class ClaudeModel:
             call.on_progress(TextReceived(text))
 
     async def _learn_failure(self, call: "_Call", error: UpstreamError, sent_ago_ns: int) -> None:
-        if retry_reason(error) != "rate_limited" or is_spend_cap(error):
+        if is_spend_cap(error):
+            self._report(SpendCapReached(call.pool))
+        if retry_reason(error) != "rate_limited":
             return
         after_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
         for pool in (DEFAULT_POOL, call.pool):

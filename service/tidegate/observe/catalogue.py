@@ -13,6 +13,7 @@ __all__ = ["CATALOGUE", "Metric", "MetricType"]
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
 """Answers take from milliseconds to ten minutes, the default deadline."""
 _OVERHEAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _RATIO: Final = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 2, 4, 10)
 
 
@@ -64,18 +65,38 @@ REFUSED: Final = _counter("refused", "pool caller cause", "Calls that Tidegate r
 RETRIES: Final = _counter("retries", "pool reason", "Attempts that were repeated, by the reason of the failure.")
 RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before an attempt was repeated.")
 TOKENS: Final = _counter("tokens", "pool model caller kind", "Tokens that answers reported, by kind.")
+COST_USD: Final = _counter("cost_usd", "model caller", "US dollars that answers cost, by the list prices.")
+UNPRICED_TOKENS: Final = _counter(
+    "unpriced_tokens", "model kind", "Tokens of models that no price is known for; they are in no cost."
+)
+SPEND_CAPPED: Final = _counter("spend_capped", "pool", "Answers of the upstream that a spend cap is reached.")
 LIMIT_PER_MINUTE: Final = _gauge(
     "limit_per_minute",
     "pool dimension source",
     "Limit a minute, by where it comes from (shared); absent where unknown.",
 )
 AVAILABLE: Final = _gauge("available", "pool dimension", "Level of the bucket, in requests or tokens (shared).")
+QUOTA_GRANTED: Final = _counter(
+    "quota_granted",
+    "pool dimension",
+    "What the upstream's limit granted since the start, in requests or tokens (shared).",
+)
+QUOTA_CHARGED: Final = _counter(
+    "quota_charged", "pool dimension", "What ended leases were charged, in requests or tokens."
+)
 CURRENT_RPM: Final = _gauge("current_rpm", "pool", "Requests that this replica let go upstream in the last 60 seconds.")
 ADAPTIVE_FACTOR: Final = _gauge(
     "adaptive_factor", "pool", "Share of the full rate in use after what 429s and successes taught (shared)."
 )
 POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while a 429 keeps the pool closed (shared).")
 IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
+OLDEST_LEASE: Final = Metric(
+    "tidegate_oldest_lease_seconds",
+    MetricType.GAUGE,
+    ("pool",),
+    "Age of the oldest lease that has not ended (shared); absent where there is none.",
+    "seconds",
+)
 QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Requests that wait, by priority class.")
 QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool class", "Tokens that waiting requests will probably cost.")
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.")
@@ -89,6 +110,9 @@ ESTIMATE_ERROR: Final = Metric(
 )
 OVERHEAD: Final = _seconds(
     "overhead", "route", "Tidegate's own time in a call: never waiting for quota, upstream or client.", _OVERHEAD
+)
+EVENT_LOOP_LAG: Final = _seconds(
+    "event_loop_lag", "", "How much later than due the event loop runs what waits for it.", _LAG
 )
 WORKFLOWS: Final = _counter("workflows", "outcome", "Workflow generations, by outcome.")
 FALLBACKS: Final = _counter("fallbacks", "reason", "Generations that went on with the simpler request, by reason.")
@@ -107,17 +131,24 @@ CATALOGUE: Final = (
     RETRIES,
     RETRY_WAIT,
     TOKENS,
+    COST_USD,
+    UNPRICED_TOKENS,
+    SPEND_CAPPED,
     LIMIT_PER_MINUTE,
     AVAILABLE,
+    QUOTA_GRANTED,
+    QUOTA_CHARGED,
     CURRENT_RPM,
     ADAPTIVE_FACTOR,
     POOL_FROZEN,
     IN_FLIGHT,
+    OLDEST_LEASE,
     QUEUE_DEPTH,
     QUEUE_TOKENS,
     QUEUE_WAIT,
     ESTIMATE_ERROR,
     OVERHEAD,
+    EVENT_LOOP_LAG,
     WORKFLOWS,
     FALLBACKS,
     BUILD_INFO,

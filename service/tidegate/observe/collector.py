@@ -21,6 +21,7 @@ _GAUGES: Final = (
     catalogue.ADAPTIVE_FACTOR,
     catalogue.POOL_FROZEN,
     catalogue.IN_FLIGHT,
+    catalogue.OLDEST_LEASE,
     catalogue.QUEUE_DEPTH,
     catalogue.QUEUE_TOKENS,
 )
@@ -75,6 +76,7 @@ def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float 
     put(catalogue.ADAPTIVE_FACTOR, (name,), pool.adaptive_factor)
     put(catalogue.POOL_FROZEN, (name,), float(pool.frozen_seconds > 0))
     put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
+    put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
     for priority, waiting in pool.waiting_by_priority.items():
         put(catalogue.QUEUE_DEPTH, (name, priority), waiting)
     for priority, tokens in pool.waiting_tokens_by_priority.items():

@@ -26,7 +26,7 @@ class Children(dict[tuple[str, ...], Instrument], Generic[Instrument]):
         self._parent = parent
 
     def __missing__(self, labels: tuple[str, ...]) -> Instrument:
-        child = self[labels] = self._parent.labels(*labels)
+        child = self[labels] = self._parent.labels(*labels) if labels else self._parent
         return child
 
 

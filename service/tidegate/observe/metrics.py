@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_seconds
-from tidegate.core.dimension import Dimension
+from tidegate.core.dimension import DIMENSIONS, Dimension
 from tidegate.core.events import (
     Admitted,
     AttemptFinished,
@@ -20,6 +20,7 @@ from tidegate.core.events import (
     RefusedCall,
     RequestFinished,
     RetryScheduled,
+    SpendCapReached,
     UpstreamRateLimited,
     WorkflowFinished,
 )
@@ -39,6 +40,7 @@ from tidegate.observe.labels import (
     WORKFLOW_OUTCOMES,
     LabelSet,
 )
+from tidegate.observe.prices import PriceList
 from tidegate.observe.sliding_count import SlidingCount
 
 __all__ = ["MetricsObserver"]
@@ -48,6 +50,9 @@ _ROOM: Final = 50
 
 _FAILURES: Final = ("429", "500", "529", "error")
 """Attempt statuses that alerts watch: they exist at 0 before the first of them happens."""
+
+_CALL_ROUTES: Final = ("/v1/messages", "/api/workflows/generate")
+"""Routes whose failures spend the error budget: likewise."""
 
 
 class _NullScope:
@@ -89,6 +94,7 @@ class MetricsObserver:
         models: models known from the configuration; their pools are known, too.
         pools: further pools known from the configuration.
         callers: labels of the configured callers.
+        prices: what tokens cost; the list that comes with Tidegate unless given.
     """
 
     def __init__(
@@ -99,10 +105,12 @@ class MetricsObserver:
         models: Iterable[str] = (),
         pools: Iterable[str] = (),
         callers: Iterable[str] = (),
+        prices: PriceList | None = None,
     ) -> None:
         models = tuple(models)
         known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
         self._clock = clock
+        self._prices = prices or PriceList.bundled()
         self._pools = LabelSet(known_pools, _ROOM)
         self._models = LabelSet(models, _ROOM)
         self._callers = LabelSet((DEFAULT_CALLER.label, *callers))
@@ -119,11 +127,15 @@ class MetricsObserver:
         self._attempts = counter(catalogue.UPSTREAM_ATTEMPTS, registry)
         self._attempt_duration = histogram(catalogue.UPSTREAM_DURATION, registry)
         self._first_token = histogram(catalogue.TIME_TO_FIRST_TOKEN, registry)
+        self._cost_usd = counter(catalogue.COST_USD, registry)
+        self._unpriced = counter(catalogue.UNPRICED_TOKENS, registry)
+        self._spend_capped = counter(catalogue.SPEND_CAPPED, registry)
         self._rate_limited = counter(catalogue.RATE_LIMITED, registry)
         self._refused = counter(catalogue.REFUSED, registry)
         self._retries = counter(catalogue.RETRIES, registry)
         self._retry_wait = histogram(catalogue.RETRY_WAIT, registry)
         self._tokens = counter(catalogue.TOKENS, registry)
+        self._charged = counter(catalogue.QUOTA_CHARGED, registry)
         self._queue_wait = histogram(catalogue.QUEUE_WAIT, registry)
         self._estimate_error = histogram(catalogue.ESTIMATE_ERROR, registry)
         self._overhead = histogram(catalogue.OVERHEAD, registry)
@@ -135,6 +147,7 @@ class MetricsObserver:
             RequestFinished: self._request_finished,
             AttemptFinished: self._attempt_finished,
             UpstreamRateLimited: self._upstream_rate_limited,
+            SpendCapReached: self._spend_cap_reached,
             RefusedCall: self._refused_call,
             RetryScheduled: self._retry_scheduled,
             Admitted: self._admitted,
@@ -178,6 +191,9 @@ class MetricsObserver:
             self._refused[pool, DEFAULT_CALLER.label, cause].inc(0)
         for reason in RETRY_REASONS:
             self._retries[pool, reason].inc(0)
+        for route in _CALL_ROUTES:
+            self._requests[route, pool, DEFAULT_CALLER.label, "upstream_error"].inc(0)
+        self._spend_capped[pool,].inc(0)
 
     def _start_model(self, pool: str, model: str) -> None:
         for status in _FAILURES:
@@ -206,11 +222,21 @@ class MetricsObserver:
             self._first_token[pool, model].observe(to_seconds(event.first_token_ns))
         if event.usage is not None:
             caller = self._callers.label(event.caller.label)
-            for kind, tokens in zip(TOKEN_KINDS, event.usage, strict=True):
+            by_kind = tuple(zip(TOKEN_KINDS, event.usage, strict=False))  # the fifth figure is part of the fourth
+            for kind, tokens in by_kind:
                 self._tokens[pool, model, caller, kind].inc(tokens)
+            cost_usd = self._prices.cost_usd(event.model, event.usage)
+            if cost_usd is not None:
+                self._cost_usd[model, caller].inc(cost_usd)
+            else:
+                for kind, tokens in by_kind:
+                    self._unpriced[model, kind].inc(tokens)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
         self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc()
+
+    def _spend_cap_reached(self, event: SpendCapReached) -> None:
+        self._spend_capped[self._pools.label(event.pool),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
         self._refused[self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause].inc()
@@ -226,9 +252,11 @@ class MetricsObserver:
         self._admissions[pool].add(self._clock.monotonic_ns())
 
     def _lease_ended(self, event: LeaseEnded) -> None:
+        pool = self._pools.label(event.pool)
+        for dimension in DIMENSIONS:
+            self._charged[pool, dimension].inc(getattr(event.used, dimension))
         if event.outcome != Outcome.SETTLED:
             return
-        pool = self._pools.label(event.pool)
         # The number of requests is never an estimate.
         for dimension in (Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS):
             used = getattr(event.used, dimension)

@@ -107,3 +107,12 @@ def test_a_demand_that_settles_at_once_leaves_no_lease(pool: Pool) -> None:
 def test_correcting_refills_up_to_now_first(pool: Pool) -> None:
     pool.end("a", Outcome.SETTLED, RESERVED.minus(Cost(0, 100, 0)), 60 * S)
     assert pool.snapshot(60 * S).dimensions[1].available == 6_000 + 1 + 100
+
+
+def test_the_oldest_lease_is_the_first_that_has_not_ended(pool: Pool) -> None:
+    pool.reserve("b", Demand("p", DEFAULT_CALLER, ONE_REQUEST), 2 * S)
+    assert pool.snapshot(5 * S).oldest_lease_seconds == 5
+    pool.end("a", Outcome.SETTLED, None, 5 * S)
+    assert pool.snapshot(5 * S).oldest_lease_seconds == 3
+    pool.end("b", Outcome.SETTLED, None, 5 * S)
+    assert pool.snapshot(5 * S).oldest_lease_seconds is None

@@ -14,6 +14,15 @@ def test_all_fields() -> None:
     assert Usage.from_json({**FULL, "service_tier": "standard"}) == Usage(10, 20, 30, 40)
 
 
+def test_cache_writes_for_an_hour_are_part_of_all_writes() -> None:
+    start = Usage.from_json(
+        FULL | {"cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 10}}
+    )
+    assert start == Usage(10, 20, 30, 40, 10)
+    assert Usage.from_json({"output_tokens": 99}, before=start) == Usage(10, 99, 30, 40, 10)
+    assert Usage.from_json({"cache_creation": [1]}) == Usage()
+
+
 def test_nothing_said_is_nothing_used() -> None:
     assert Usage.from_json({}) == Usage(0, 0, 0, 0)
 

@@ -26,7 +26,7 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import Refusal
-from tidegate.core.events import AttemptFinished, RequestFinished, RetryScheduled, UpstreamRateLimited
+from tidegate.core.events import AttemptFinished, RequestFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Feedback, LimitSettings, PoolSettings
 from tidegate.core.usage import Usage
@@ -125,6 +125,7 @@ def test_a_spend_cap_is_final_for_the_client_too(code: str) -> None:
     answer, rig, transport, _ = post([error(429, "rate_limit_error", code, x_should_retry="true")])
     assert (answer.status, answer.headers["x-should-retry"], len(transport.requests)) == (429, "false", 1)
     assert not rig.observer.of(UpstreamRateLimited)
+    assert rig.observer.of(SpendCapReached) == [SpendCapReached("sonnet-5-5")]
 
 
 def test_an_upstream_that_cannot_be_reached_is_said_to_be_so() -> None:

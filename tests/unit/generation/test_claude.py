@@ -12,7 +12,7 @@ from support.virtual_time import run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, RetryScheduled, UpstreamRateLimited
+from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.prompts import system_prompt
 from tidegate.generation.request import AttemptStarted, Progress, TextReceived, WaitPredicted
@@ -147,10 +147,11 @@ def test_a_429_waits_as_long_as_the_server_asks_and_slows_both_pools() -> None:
 
 @pytest.mark.parametrize("kind", [FaultKind.SPEND_CAP, FaultKind.SPEND_LIMIT])
 def test_a_spend_cap_is_final_and_no_rate_limit(kind: FaultKind) -> None:
-    claude = SimulatedClaude(Fault(kind=kind))
+    claude = SimulatedClaude(Fault(kind=kind), observer=(recorder := RecordingObserver()))
     with pytest.raises(UpstreamError):
         ask(claude)
     assert claude.model.counts["attempts"] == 1
+    assert recorder.of(SpendCapReached) == [SpendCapReached("sonnet-5-5")]
     assert claude.limiter.get_stats()["current_state"]["rate_limited_requests"] == 0
 
 

@@ -14,7 +14,7 @@ from tidegate.observe.metrics import MetricsObserver
 
 TOKENS = DimensionSnapshot(Dimension.INPUT_TOKENS, 1000.0, 2000.0, 900.0, 123.5, 200.0, "adaptive")
 UNKNOWN = DimensionSnapshot(Dimension.OUTPUT_TOKENS, None, None, None, None, None, "none")
-IDLE = PoolSnapshot("default", (TOKENS, UNKNOWN), 0.9, 0.0, 0, {}, {}, {}, 0, 0, 0, 0)
+IDLE = PoolSnapshot("default", (TOKENS, UNKNOWN), 0.9, 0.0, 0, {}, {}, {}, 0, None, 0, 0, 0)
 
 
 def scrape(pools: Sequence[PoolSnapshot]) -> tuple[CollectorRegistry, MetricsObserver]:
@@ -56,6 +56,7 @@ def test_the_state_of_a_busy_pool() -> None:
         waiting_by_priority={"batch": 2, "standard": 1},
         waiting_tokens_by_priority={"batch": 600, "standard": 100},
         in_flight=4,
+        oldest_lease_seconds=7.5,
     )
     registry, observer = scrape([busy])
     observer.event(Admitted("default", DEFAULT_CALLER, Cost(1), 0))
@@ -66,6 +67,7 @@ def test_the_state_of_a_busy_pool() -> None:
     assert value("adaptive_factor") == 0.9
     assert value("pool_frozen") == 1
     assert value("in_flight") == 4
+    assert value("oldest_lease_seconds") == 7.5
     assert value("queue_depth", **{"class": "batch"}) == 2
     assert value("queue_tokens", **{"class": "batch"}) == 600
     assert value("current_rpm") == 1

@@ -16,6 +16,7 @@ from tidegate.core.events import (
     RefusedCall,
     RequestFinished,
     RetryScheduled,
+    SpendCapReached,
     Thawed,
     UpstreamRateLimited,
     WorkflowFinished,
@@ -89,6 +90,39 @@ def test_a_finished_attempt(bench: Bench) -> None:
     assert bench.value("time_to_first_token_seconds_sum", **labels) == 1
     kinds = ("input", "output", "cache_read", "cache_creation")
     assert [bench.value("tokens_total", **labels, caller="team-a", kind=kind) for kind in kinds] == [10, 20, 30, 0]
+
+
+def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagged(bench: Bench) -> None:
+    usage = Usage(1_000_000, 100_000)
+    bench.hear(
+        AttemptFinished(POOL, MODEL, TEAM, "200", SECOND_NS, None, usage),
+        AttemptFinished("fable-9", "claude-fable-9", TEAM, "200", SECOND_NS, None, usage),
+    )
+
+    assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 3
+    assert bench.value("unpriced_tokens_total", model="claude-fable-9", kind="input") == 1_000_000
+    assert bench.value("unpriced_tokens_total", model="claude-fable-9", kind="output") == 100_000
+    assert bench.value("cost_usd_total", model="claude-fable-9", caller="team-a") is None
+    assert bench.value("unpriced_tokens_total", model=MODEL, kind="input") is None
+
+
+def test_a_spend_cap_counts_from_zero(bench: Bench) -> None:
+    assert bench.value("spend_capped_total", pool=POOL) == 0
+    bench.hear(SpendCapReached(POOL))
+    assert bench.value("spend_capped_total", pool=POOL) == 1
+
+
+def test_every_ended_lease_counts_with_what_it_was_charged(bench: Bench) -> None:
+    reserved = Cost(1, 400, 500)
+    bench.hear(
+        LeaseEnded(POOL, TEAM, "settled", reserved, Cost(1, 300, 20)),
+        LeaseEnded(POOL, TEAM, "overloaded", reserved, Cost(1)),
+    )
+
+    def charged(dimension: str) -> float | None:
+        return bench.value("quota_charged_total", pool=POOL, dimension=dimension)
+
+    assert [charged(dimension) for dimension in ("requests", "input_tokens", "output_tokens")] == [2, 300, 20]
 
 
 def test_an_attempt_that_failed_has_neither_tokens_nor_a_first_one(bench: Bench) -> None:

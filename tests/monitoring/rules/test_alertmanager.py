@@ -1,0 +1,206 @@
+"""Alerts get to whom they should, and an alert that explains others silences them: in the real Alertmanager."""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from queue import Queue
+from typing import Any
+
+import pytest
+import yaml
+from deploy.prometheus.files import alert_groups
+from deploy.prometheus.rule import Alert, Places
+
+from support.daemon import daemon
+from support.project import ROOT
+
+CONFIG = ROOT / "deploy/alertmanager/alertmanager.yml"
+ALERTS = [rule for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)]
+RECEIVERS = {"critical": "pages", "warning": "tickets", "info": "nobody", "none": "watchdog"}
+PATIENCE_SECONDS = 10
+
+
+def amtool(*arguments: str) -> str:
+    program = shutil.which("amtool")
+    assert program, "amtool is missing; on Debian: apt-get install --no-install-recommends prometheus-alertmanager"
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_the_configuration_is_valid() -> None:
+    amtool("check-config", str(CONFIG))
+
+
+@pytest.mark.parametrize("severity", RECEIVERS)
+def test_the_severity_decides_who_is_told(severity: str) -> None:
+    name = next(rule.name for rule in ALERTS if rule.severity == severity)
+    labels = [f"alertname={name}", f"severity={severity}", "job=tidegate"]
+    assert amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels) == RECEIVERS[severity]
+
+
+def test_inhibition_speaks_of_alerts_that_exist() -> None:
+    names = {rule.name for rule in ALERTS}
+    patterns = [
+        matcher
+        for rule in yaml.safe_load(CONFIG.read_text())["inhibit_rules"]
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"])
+        if matcher.startswith("alertname") and ".+" not in matcher
+    ]
+    named = {name for pattern in patterns for name in pattern.split('"')[1].split("|")}
+    assert named <= names
+
+
+@pytest.fixture(scope="module")
+def received() -> Iterator[tuple[str, "Queue[dict[str, Any]]"]]:
+    """The URL of a receiver, and what it was sent."""
+    messages: Queue[dict[str, Any]] = Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/", messages
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def alertmanager(
+    tmp_path_factory: pytest.TempPathFactory, received: tuple[str, "Queue[dict[str, Any]]"]
+) -> Iterator[str]:
+    """The base URL of an Alertmanager with the shipped configuration, whose receivers are the test's."""
+    directory = tmp_path_factory.mktemp("alertmanager")
+    shutil.copy(CONFIG, directory)
+    (directory / "urls").mkdir()
+    for receiver in ("pages", "tickets", "watchdog"):
+        (directory / "urls" / receiver).write_text(received[0])
+
+    def arguments(address: str) -> list[str]:
+        return [
+            "--config.file=alertmanager.yml",
+            "--storage.path=data",
+            f"--web.listen-address={address}",
+            "--cluster.listen-address=",
+        ]
+
+    with daemon(directory, "prometheus-alertmanager", "prometheus-alertmanager", arguments) as url:
+        yield url
+
+
+def fire(alertmanager: str, *alerts: dict[str, str]) -> None:
+    body = json.dumps([{"labels": labels} for labels in alerts]).encode()
+    request = urllib.request.Request(  # noqa: S310 - ours
+        f"{alertmanager}/api/v2/alerts", body, {"content-type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - ours
+
+
+def silenced(alertmanager: str, job: str) -> set[str]:
+    """Names and severities of the alerts of a job that another one inhibits."""
+    with urllib.request.urlopen(f"{alertmanager}/api/v2/alerts?filter=job={job}", timeout=10) as answer:  # noqa: S310
+        alerts = json.load(answer)
+    return {
+        f"{alert['labels']['alertname']} {alert['labels']['severity']}"
+        for alert in alerts
+        if alert["status"]["inhibitedBy"]
+    }
+
+
+def alert(name: str, severity: str, **labels: str) -> dict[str, str]:
+    return {"alertname": name, "severity": severity, **labels}
+
+
+DOWN = alert("TidegateDown", "critical")
+WAITS = alert("TidegateQueueWaitHigh", "warning", pool="p", **{"class": "standard"})
+FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
+
+
+@pytest.mark.parametrize(
+    ("alerts", "expected"),
+    [
+        pytest.param(
+            [DOWN, alert("TidegateDown", "warning", instance="a"), WAITS, FAILS],
+            {"TidegateDown warning", "TidegateQueueWaitHigh warning", "TidegateAvailabilityBurn critical"},
+            id="down",
+        ),
+        pytest.param(
+            [alert("TidegateDown", "warning", instance="a"), WAITS], set(), id="one replica down silences nothing"
+        ),
+        pytest.param(
+            [
+                alert("TidegateRateLimitSpike", "critical", pool="p"),
+                alert("TidegateRateLimitSpike", "warning", pool="p"),
+                alert("TidegateRateLimitSpike", "warning", pool="q"),
+                alert("TidegatePoolFrozen", "warning", pool="p"),
+                alert("TidegateAdaptiveRateLow", "warning", pool="q"),
+            ],
+            {"TidegateRateLimitSpike warning", "TidegatePoolFrozen warning"},
+            id="429s",
+        ),
+        pytest.param(
+            [alert("TidegateUpstreamOverloaded", "critical", pool="p"), WAITS, FAILS],
+            {"TidegateQueueWaitHigh warning", "TidegateAvailabilityBurn critical"},
+            id="outage",
+        ),
+        pytest.param(
+            [alert("TidegateUpstreamOverloaded", "warning", pool="p"), WAITS, FAILS], set(), id="no outage yet"
+        ),
+        pytest.param(
+            [alert("TidegateUpstreamOverloaded", "critical", pool="q"), WAITS], set(), id="outage of another pool"
+        ),
+        pytest.param(
+            [
+                alert("TidegateSpendCapReached", "critical"),
+                FAILS,
+                alert("TidegateRefusals", "warning", cause="loop"),
+            ],
+            {"TidegateAvailabilityBurn critical"},
+            id="spend cap",
+        ),
+        pytest.param(
+            [
+                alert("TidegateUpstreamIsSimulator", "warning"),
+                alert("TidegateSpendUnusual", "warning"),
+                WAITS,
+            ],
+            {"TidegateSpendUnusual warning"},
+            id="simulator",
+        ),
+        pytest.param(
+            [FAILS, alert("TidegateAvailabilityBurn", "warning", window="3d"), alert("TidegateLatencyBurn", "warning")],
+            {"TidegateAvailabilityBurn warning"},
+            id="burn",
+        ),
+    ],
+)
+def test_what_explains_others_silences_them(
+    alertmanager: str, request: pytest.FixtureRequest, alerts: list[dict[str, str]], expected: set[str]
+) -> None:
+    job = request.node.callspec.id.replace(" ", "-")  # each case has a job of its own: they share an Alertmanager
+    fire(alertmanager, *({**labels, "job": job} for labels in alerts))
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := silenced(alertmanager, job)) != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert found == expected
+
+
+def test_the_watchdog_arrives_at_once(alertmanager: str, received: tuple[str, "Queue[dict[str, Any]]"]) -> None:
+    fire(alertmanager, alert("Watchdog", "none", job="tidegate"))
+    message = received[1].get(timeout=PATIENCE_SECONDS)
+    assert (message["receiver"], message["commonLabels"]["alertname"]) == ("watchdog", "Watchdog")

@@ -1,0 +1,104 @@
+"""Every alert fires on its fault, with the labels, words and links it should have; not just below; and it recovers."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from deploy.prometheus.files import alert_groups
+from deploy.prometheus.rule import Alert, Places
+
+from support.project import ROOT
+
+RULES = ROOT / "deploy/prometheus/rules"
+CASES: list[dict[str, Any]] = [
+    case
+    for path in sorted(Path(__file__).with_name("cases").glob("*.yml"))
+    for case in yaml.safe_load(path.read_text())
+]
+ALERTS = [rule for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)]
+
+
+def links_of(alert: str, labels: dict[str, str]) -> dict[str, str]:
+    """Summary and links of the rule that has this name, severity and window, for an alert with these labels."""
+    (rule,) = (
+        rule
+        for rule in ALERTS
+        if (rule.name, rule.severity) == (alert, labels["severity"])
+        and rule.labels.get("window") == (labels.get("window"))
+    )
+    annotations = rule.rule(Places())["annotations"]
+    del annotations["description"]
+    return {
+        name: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
+        for name, text in annotations.items()
+    }
+
+
+def promtool_test(
+    case: dict[str, Any], series: dict[str, str], at: str, expect: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """One test as promtool reads it: what is firing under the alert's name at one moment."""
+    alerts = [
+        {
+            "exp_labels": expected["labels"],
+            "exp_annotations": {"description": expected["says"], **links_of(case["alert"], expected["labels"])},
+        }
+        for expected in expect
+    ]
+    return {
+        "interval": case.get("every", "1m"),
+        "input_series": [{"series": name, "values": str(values)} for name, values in series.items()],
+        "alert_rule_test": [{"eval_time": at, "alertname": case["alert"], "exp_alerts": alerts}],
+    }
+
+
+def rules_for(alert: str) -> dict[str, Any]:
+    """The alert's rules out of the built files, with the recordings that they use: promtool evaluates all it gets."""
+    built = [
+        rule
+        for name in ("tidegate-recording.yml", "tidegate-alerts.yml")
+        for group in yaml.safe_load((RULES / name).read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    chosen = [rule for rule in built if rule.get("alert") == alert]
+    used = "\n".join(rule["expr"] for rule in chosen)
+    recorded = [rule for rule in built if "record" in rule and re.search(rf"{rule['record']}\b", used)]
+    return {"groups": [{"name": alert, "rules": [*recorded, *chosen]}]}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["alert"])
+def test_alert(case: dict[str, Any], tmp_path: Path) -> None:
+    fault, at = case["fault"], case["at"]
+    tests = [promtool_test(case, fault, at, case["expect"])]
+    tests += [promtool_test(case, fault | other, at, []) for other in case.get("below", ())]
+    if "recovered" in case:
+        tests.append(promtool_test(case, fault, case["recovered"], []))
+    rules, file = tmp_path / "rules.yml", tmp_path / "test.yml"
+    rules.write_text(yaml.safe_dump(rules_for(case["alert"])))
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": [str(rules)],
+                "evaluation_interval": case.get("every", "1m"),
+                "tests": tests,
+            }
+        )
+    )
+
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_seen_firing_in_each_severity_and_not_firing() -> None:
+    fires = {
+        (case["alert"], expected["labels"]["severity"], expected["labels"].get("window", ""))
+        for case in CASES
+        for expected in case["expect"]
+    }
+    assert fires == {(rule.name, rule.severity, rule.labels.get("window", "")) for rule in ALERTS}
+    spared = {case["alert"] for case in CASES if case.get("below") and case.get("recovered")}
+    assert spared == {rule.name for rule in ALERTS} - {"Watchdog"}

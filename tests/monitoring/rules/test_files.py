@@ -1,0 +1,140 @@
+"""The committed rules are those that the Python builds, are valid, and speak of metrics that exist."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dashboards.all import BOARDS
+from deploy.prometheus.files import rule_files, shortened
+from deploy.prometheus.recording import RECORDINGS
+from deploy.prometheus.rule import Places, duration
+
+from support.project import ROOT
+from tidegate.observe.catalogue import CATALOGUE, MetricType
+
+FOLDER = ROOT / "deploy/prometheus"
+NAMES = sorted(rule_files(Places()))
+LABELS = {
+    name: {*metric.labels, "job", "instance", "le"}
+    for metric in CATALOGUE
+    for name in (
+        [metric.name]
+        if metric.type is not MetricType.HISTOGRAM
+        else [f"{metric.name}_{suffix}" for suffix in ("bucket", "count", "sum")]
+    )
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((FOLDER / "rules" / name).read_text())
+    return document
+
+
+def rules(name: str) -> Iterator[dict[str, Any]]:
+    return (rule for group in load(name)["groups"] for rule in group["rules"])
+
+
+def test_the_committed_files_are_those_that_are_built() -> None:
+    committed = {path.name: path.read_text() for path in (FOLDER / "rules").iterdir()}
+    assert committed == rule_files(Places()), "run `python -m deploy.prometheus` and read the diff"
+
+
+def test_the_command_builds_for_other_places(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "deploy.prometheus", "--into", tmp_path, "--job", "gate"),
+            *("--grafana-url", "https://grafana.example", "--runbooks-url", "https://git.example/runbooks"),
+        ],
+        cwd=ROOT,
+        check=True,
+        timeout=60,
+    )
+    alerts = (tmp_path / "tidegate-alerts.yml").read_text()
+    assert 'up{job="gate"}' in alerts
+    assert "runbook_url: https://git.example/runbooks/TidegateDown.md" in alerts
+    assert "dashboard_url: https://grafana.example/d/tidegate-" in alerts
+    assert "localhost" not in alerts
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_promtool_finds_nothing_to_mend(name: str) -> None:
+    checked = subprocess.run(
+        ["promtool", "check", "rules", "--lint=all", "--lint-fatal", FOLDER / "rules" / name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_configuration_of_prometheus_is_valid_and_loads_the_shipped_rules() -> None:
+    subprocess.run(["promtool", "check", "config", FOLDER / "prometheus.yml"], check=True, timeout=60)
+    loaded = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["rule_files"]
+    assert sorted(loaded) == [f"rules/{name}" for name in NAMES if "e2e" not in name]
+
+
+@pytest.mark.parametrize("name", ["tidegate-alerts", "tidegate-recording"])
+def test_the_short_rules_differ_in_ranges_and_periods_only(name: str) -> None:
+    def without_times(document: dict[str, Any]) -> str:
+        for group in document["groups"]:
+            for rule in group["rules"]:
+                rule.pop("for", None)
+                rule.pop("keep_firing_for", None)
+                rule["expr"] = re.sub(r"\[\d+[smhd]\]|offset \d+[smhd]", "[…]", rule["expr"])
+        return yaml.safe_dump(document)
+
+    short = load(f"{name}.e2e.yml")
+    assert short == shortened(load(f"{name}.yml"))
+    assert without_times(short) == without_times(load(f"{name}.yml"))
+    expressions = "\n".join(rule["expr"] for rule in rules(f"{name}.e2e.yml"))
+    found = re.findall(r"\[(\d+)([smhd])\]", expressions)
+    assert {unit for _, unit in found} == {"s"}
+    assert max(int(number) for number, _ in found) <= 30
+
+
+def test_every_metric_and_label_is_in_the_catalogue_or_recorded() -> None:
+    recorded = {rule["record"] for rule in rules("tidegate-recording.yml")}
+    for name in ("tidegate-recording.yml", "tidegate-alerts.yml"):
+        for rule in rules(name):
+            for metric, matchers in re.findall(r"\b(tidegate[_:][\w:]+)(?:\{([^}]*)\})?", rule["expr"]):
+                assert metric in recorded or metric in LABELS, (metric, rule)
+                if metric in LABELS:
+                    assert set(re.findall(r"(\w+)[=!]", matchers)) <= LABELS[metric], rule
+
+
+def test_shared_metrics_are_never_summed() -> None:
+    shared = [metric.name for metric in CATALOGUE if "(shared)" in metric.help]
+    expressions = "\n".join(rule["expr"] for name in NAMES for rule in rules(name))
+    assert len(shared) > 3
+    for name in shared:
+        assert not re.search(rf"sum by \([^)]*\) \((?:\w+\()?{name}", expressions), name
+
+
+def test_every_alert_says_what_is_wrong_and_where_to_look() -> None:
+    uids = {board.link.uid for board in BOARDS}
+    for rule in rules("tidegate-alerts.yml"):
+        annotations = rule["annotations"]
+        assert rule["labels"]["severity"] in {"critical", "warning", "info", "none"}
+        assert "{{" not in annotations["summary"]
+        assert annotations["summary"].endswith(".")
+        assert {"description", "runbook_url", "dashboard_url"} <= annotations.keys()
+        found = re.search(r"/d/([\w-]+)\?var-job=", annotations["dashboard_url"])
+        assert found
+        assert found[1] in uids
+
+
+def test_every_recording_is_used_or_is_for_the_dashboards() -> None:
+    names = [rule.name for group in RECORDINGS for rule in group.rules]
+    assert len(set(names)) == len(names)
+    assert all(name.startswith("tidegate:") for name in names)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(1, "1s"), (90, "90s"), (120, "2m"), (5_400, "90m"), (86_400, "1d")])
+def test_durations_are_in_the_largest_whole_unit(seconds: int, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,59 @@
+"""What is recorded is right, by hand-made series: shares, and sums over replicas."""
+
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from support.project import ROOT
+
+RULES = ROOT / "deploy/prometheus/rules/tidegate-recording.yml"
+SERIES = {
+    # Two replicas see the same limit, and each charges half of what was used.
+    'tidegate_quota_granted_total{job="t",instance="a",pool="p",dimension="requests"}': "0+100x60",
+    'tidegate_quota_granted_total{job="t",instance="b",pool="p",dimension="requests"}': "0+100x60",
+    'tidegate_quota_charged_total{job="t",instance="a",pool="p",dimension="requests"}': "0+30x60",
+    'tidegate_quota_charged_total{job="t",instance="b",pool="p",dimension="requests"}': "0+30x60",
+    'tidegate_queue_depth{job="t",instance="a",pool="p",class="batch"}': "2x60",
+    'tidegate_queue_depth{job="t",instance="b",pool="p",class="batch"}': "3x60",
+    'tidegate_cost_usd_total{job="t",instance="a",model="m",caller="x"}': "0+0.5x60",
+    'tidegate_cost_usd_total{job="t",instance="a",model="m",caller="y"}': "0+1x60",
+    'tidegate_requests_total{job="t",route="/v1/messages",outcome="ok"}': "0+998x60",
+    'tidegate_requests_total{job="t",route="/v1/messages",outcome="upstream_error"}': "0+1x60",
+    'tidegate_requests_total{job="t",route="/v1/messages",outcome="client_error"}': "0+500x60",
+    'tidegate_refused_total{job="t",cause="store_unavailable"}': "0+1x60",
+    'tidegate_refused_total{job="t",cause="deadline"}': "0+500x60",
+    'tidegate_queue_wait_seconds_bucket{job="t",pool="p",class="standard",le="10.0"}': "0+98x60",
+    'tidegate_queue_wait_seconds_bucket{job="t",pool="p",class="standard",le="+Inf"}': "0+100x60",
+    'tidegate_queue_wait_seconds_count{job="t",pool="p",class="standard"}': "0+100x60",
+}
+EXPECTED = {
+    "round(tidegate:quota_used:ratio_rate5m, 0.0001)": ('{job="t",pool="p",dimension="requests"}', 0.6),
+    "tidegate:queue_depth:sum": ('tidegate:queue_depth:sum{job="t",pool="p",class="batch"}', 5),
+    "round(tidegate:cost_usd:increase1h, 0.0001)": ('{job="t"}', 90),
+    "round(tidegate:availability_bad:ratio_rate1h, 0.0001)": ('{job="t"}', 0.002),
+    "round(tidegate:availability_budget:remaining30d, 0.0001)": ('{job="t"}', 0.6),
+    "round(tidegate:latency_bad:ratio_rate5m, 0.0001)": ('{job="t"}', 0.02),
+    "round(tidegate:latency_budget:remaining30d, 0.0001)": ('{job="t"}', 0.6),
+}
+
+
+def test_recordings(tmp_path: Path) -> None:
+    test = {
+        "rule_files": [str(RULES)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": series, "values": values} for series, values in SERIES.items()],
+                "promql_expr_test": [
+                    {"expr": expr, "eval_time": "60m", "exp_samples": [{"labels": labels, "value": value}]}
+                    for expr, (labels, value) in EXPECTED.items()
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

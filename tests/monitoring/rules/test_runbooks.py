@@ -1,0 +1,108 @@
+"""Every alert has its runbook, and every command in them works against a running service."""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import yaml
+from deploy.prometheus.files import alert_groups
+from deploy.prometheus.rule import Alert, Places
+
+from support.daemon import daemon
+from support.project import ROOT
+from support.service_process import running
+from tidegate.observe import thresholds
+from tidegate.observe.catalogue import CATALOGUE
+
+FOLDER = ROOT / "deploy/runbooks"
+RULES = ROOT / "deploy/prometheus/rules"
+RUNBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
+HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Configuration", "Escalation"]
+ALERTS = {rule.name for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)}
+
+
+def commands(runbook: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", runbook.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_alerts_and_runbooks_agree() -> None:
+    assert {path.stem for path in RUNBOOKS} == ALERTS
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+def test_each_has_the_same_headings_and_links_that_lead_somewhere(runbook: Path) -> None:
+    text = runbook.read_text()
+    assert text.startswith(f"# {runbook.stem}\n")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
+    assert commands(runbook)
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (FOLDER / link).exists()] == []
+    assert [name for name in re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)`", text) if "_" in name and not _known(name)] == []
+
+
+def _known(name: str) -> bool:
+    return name.startswith(("TIDEGATE_", "ANTHROPIC_")) or hasattr(thresholds, name)
+
+
+def test_they_speak_of_metrics_that_exist() -> None:
+    names = {metric.name for metric in CATALOGUE}
+    recorded = set(re.findall(r"record: (\S+)", (RULES / "tidegate-recording.yml").read_text()))
+    for runbook in RUNBOOKS:
+        for name in re.findall(r"\btidegate[_:][\w:]+", "\n".join(commands(runbook))):
+            assert name in recorded or re.sub(r"_(bucket|count|sum)$", "", name) in names, (runbook.stem, name)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A service that has answered a few calls, and a Prometheus that has seen them."""
+    directory = tmp_path_factory.mktemp("runbooks")
+
+    def arguments(address: str) -> list[str]:
+        return ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
+
+    with running(directory, "serve", "--upstream", "simulator") as service:
+        target = {"targets": [service.url.removeprefix("http://")]}
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(RULES / name) for name in ("tidegate-recording.yml", "tidegate-alerts.yml")],
+            "scrape_configs": [{"job_name": "tidegate", "static_configs": [target]}],
+        }
+        (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
+        body = {"model": "claude-sonnet-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
+        headers = {"anthropic-version": "2023-06-01"}
+        for stream in (False, True):
+            httpx2.post(f"{service.url}/v1/messages", json=body | {"stream": stream}, headers=headers, timeout=30)
+        with daemon(directory, "prometheus", "prometheus", arguments) as url:
+            _wait_until_evaluated(url)
+            upstream = service.place("upstream")
+            yield {"TIDEGATE": service.url, "PROMETHEUS": url, "UPSTREAM": upstream, "CALLER_KEY": "any"}
+
+
+def _wait_until_evaluated(url: str) -> None:
+    deadline = time.monotonic() + 20
+    expr = 'ALERTS{alertname="Watchdog"} and on () tidegate_build_info'
+    command = ["promtool", "query", "instant", url, expr]
+    while not subprocess.run(command, capture_output=True, timeout=30, check=True).stdout.strip():
+        assert time.monotonic() < deadline, "Prometheus evaluates no rules, or scrapes nothing"
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
+def test_the_commands_work(runbook: Path, places: dict[str, str]) -> None:
+    for command in commands(runbook):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command],
+            env=os.environ | places,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        # A query may rightly find nothing while there is no fault; what asks the service finds something.
+        assert done.stdout.strip() or command.startswith("promtool"), command

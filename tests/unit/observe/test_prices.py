@@ -1,0 +1,67 @@
+import tomllib
+from datetime import date
+from importlib.resources import files
+
+import pytest
+
+from tidegate.core.usage import Usage
+from tidegate.observe.prices import PriceList
+from tidegate.settings import Settings
+
+MILLION = 1_000_000
+PRICES = PriceList.bundled()
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        (Usage(input_tokens=MILLION), 2),
+        (Usage(output_tokens=MILLION), 10),
+        (Usage(cache_read_tokens=MILLION), 0.10),
+        (Usage(cache_creation_tokens=MILLION), 2.5),
+        (Usage(cache_creation_tokens=MILLION, cache_creation_1h_tokens=MILLION), 4),
+        (Usage(cache_creation_tokens=MILLION, cache_creation_1h_tokens=MILLION // 2), 3.25),
+        (Usage(), 0),
+    ],
+)
+def test_each_kind_of_token_has_its_price(usage: Usage, usd: float) -> None:
+    assert PRICES.cost_usd("claude-sonnet-5-5", usage) == pytest.approx(usd)
+
+
+def test_writes_for_an_hour_are_never_more_than_all_writes() -> None:
+    assert PRICES.cost_usd("claude-sonnet-5-5", Usage(cache_creation_1h_tokens=MILLION)) == 0
+
+
+def test_a_dated_id_costs_what_its_alias_costs() -> None:
+    assert PRICES.cost_usd("claude-haiku-4-5-20251001", Usage(MILLION)) == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        (Usage(50_000, 0, 30_000, 20_000), (50_000 * 0.10 + 30_000 * 0.01 + 20_000 * 0.125) / MILLION),
+        (Usage(50_001, 0, 30_000, 20_000), (50_001 * 0.50 + 30_000 * 0.05 + 20_000 * 0.625) / MILLION),
+    ],
+)
+def test_a_long_prompt_costs_more_as_a_whole_and_cached_tokens_make_it_long(usage: Usage, usd: float) -> None:
+    assert PRICES.cost_usd("claude-haiku-5-5", usage) == pytest.approx(usd)
+
+
+def test_a_model_without_a_price_is_not_free() -> None:
+    assert PRICES.cost_usd("claude-fable-9", Usage(1)) is None
+
+
+def test_the_models_that_are_configured_by_default_have_prices() -> None:
+    defaults = Settings()
+    assert None not in {PRICES.cost_usd(model, Usage(1)) for model in (defaults.model, defaults.fallback_model)}
+
+
+def test_the_list_says_when_it_was_read_and_is_in_order() -> None:
+    listed = tomllib.loads(files("tidegate.observe").joinpath("prices.toml").read_text("utf-8"))
+    assert listed["read_on"] >= date(2026, 10, 24)
+    bounds: dict[str, list[float]] = {}
+    for row in listed["prices"]:
+        assert row["cache_read"] < row["input"] < row["cache_creation_5m"] < row["cache_creation_1h"] < row["output"]
+        for model in row["models"]:
+            bounds.setdefault(model, []).append(row.get("up_to_prompt_tokens", float("inf")))
+    assert all(found == sorted(set(found)) and found[-1] == float("inf") for found in bounds.values()), bounds
