@@ -55,7 +55,7 @@ requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest
 clean: ## remove everything that these targets made
 	rm -rf $(VENV) tests/node/node_modules .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 	  .pytest_cache .ruff_cache dist
-	find service tests dashboards -name __pycache__ -type d -prune -exec rm -rf {} +
+	find service tests dashboards deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -2,15 +2,14 @@
 
 from typing import Final
 
-from deploy.prometheus.recording import QUOTA_USED, bad_share
-from deploy.prometheus.rule import duration
-
 from dashboards import units
 from dashboards.board import Board, Row
 from dashboards.kinds import bars, stat, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from dashboards.panels import Panel, Step
 from dashboards.queries import Query, increase, occurring, rate, ratio, recorded, shared_increase
+from deploy.prometheus.recording import QUOTA_USED, bad_share
+from deploy.prometheus.rule import duration
 from tidegate.observe import catalogue, thresholds
 
 __all__ = ["SLO_BOARD"]

@@ -13,8 +13,10 @@ need curl curl "tries the README's commands"
 need node nodejs "runs the Serverless Workflow SDK beside our models"
 need npm npm "installs the Serverless Workflow SDK"
 need openssl openssl "makes a certificate for the upstream connection's TLS test"
-need promtool prometheus "checks and tests metrics and rules, beside a real Prometheus"
-need amtool prometheus-alertmanager "checks who is told of an alert, beside a real Alertmanager"
+need promtool prometheus "checks and tests metrics and rules"
+need prometheus prometheus "reads the metrics of a real service, for rules, runbooks and dashboards"
+need amtool prometheus-alertmanager "checks who is told of an alert"
+need prometheus-alertmanager prometheus-alertmanager "tells of alerts for real"
 need jq jq "reads JSON in the commands of runbooks"
 [ ${#missing[@]} -eq 0 ] && exit
 

@@ -3,7 +3,6 @@
 from typing import Final
 
 from dashboards.links import LIMITER
-
 from deploy.prometheus.recording import QUEUE_DEPTH, QUEUE_WAIT_P95, QUOTA_USED
 from deploy.prometheus.rule import Alert, Group, duration, share
 from tidegate.observe import catalogue, thresholds

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
+
 from dashboards.links import Link
 
 __all__ = ["Alert", "Group", "Places", "Recording", "as_yaml", "duration", "share"]

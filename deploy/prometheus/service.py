@@ -3,7 +3,6 @@
 from typing import Final
 
 from dashboards.links import LIMITER, OVERVIEW
-
 from deploy.prometheus.rule import Alert, Group, duration
 from tidegate.observe import catalogue, thresholds
 from tidegate.observe.catalogue import Metric

@@ -3,7 +3,6 @@
 from typing import Final
 
 from dashboards.links import SLO
-
 from deploy.prometheus.recording import OBJECTIVES, bad_share
 from deploy.prometheus.rule import Alert, Group, duration
 from tidegate.observe import thresholds

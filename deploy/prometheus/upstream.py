@@ -3,7 +3,6 @@
 from typing import Final
 
 from dashboards.links import MODELS
-
 from deploy.prometheus.recording import SPEND_PER_HOUR
 from deploy.prometheus.rule import Alert, Group, duration, share
 from tidegate.observe import catalogue, thresholds

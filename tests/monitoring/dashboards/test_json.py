@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from dashboards.all import BOARDS, as_text
 from dashboards.board import Board
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
-
 from support.project import ROOT
 from tidegate.observe import thresholds
 

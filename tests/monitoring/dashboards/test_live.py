@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from dashboards.all import BOARDS
 from dashboards.board import Board
 from dashboards.queries import Query
 from dashboards.variables import FILTERS
 from deploy.prometheus.files import rule_files
 from deploy.prometheus.rule import Places
-
 from support.project import ROOT
 from support.prometheus import Prometheus, as_asked, prometheus
 from support.service_process import running

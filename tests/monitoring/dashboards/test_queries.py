@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from dashboards.all import BOARDS
 from dashboards.queries import increase, rate, select, shared, total
 from deploy.prometheus.recording import RECORDINGS
-
 from support.prometheus import as_asked
 from tidegate.core.caller import Priority
 from tidegate.core.cause import Cause

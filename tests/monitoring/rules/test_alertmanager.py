@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from deploy.prometheus.files import alert_groups
 from deploy.prometheus.rule import Alert, Places
-
 from support.daemon import daemon
 from support.project import ROOT
 

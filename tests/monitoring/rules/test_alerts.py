@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from deploy.prometheus.files import alert_groups
 from deploy.prometheus.rule import Alert, Places
-
 from support.project import ROOT
 
 RULES = ROOT / "deploy/prometheus/rules"

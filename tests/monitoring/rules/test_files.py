@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+
 from dashboards.all import BOARDS
 from deploy.prometheus.files import rule_files, shortened
 from deploy.prometheus.recording import RECORDINGS
 from deploy.prometheus.rule import Places, duration
-
 from support.project import ROOT
 from tidegate.observe.catalogue import CATALOGUE, MetricType
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx2
 import pytest
 import yaml
+
 from deploy.prometheus.files import alert_groups
 from deploy.prometheus.rule import Alert, Places
-
 from support.daemon import daemon
 from support.project import ROOT
 from support.service_process import running

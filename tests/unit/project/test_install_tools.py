@@ -11,7 +11,7 @@ from support.project import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 _SCRIPT = ROOT / "tests/install-tools.sh"
-_PACKAGES = dict(re.findall(r"^need (\w+) ([\w-]+) ", _SCRIPT.read_text(), re.MULTILINE))
+_PACKAGES = dict(re.findall(r"^need ([\w-]+) ([\w-]+) ", _SCRIPT.read_text(), re.MULTILINE))
 """The Debian package of each program."""
 
 
