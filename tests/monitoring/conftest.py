@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
@@ -24,7 +26,7 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.store import DimensionSnapshot, PoolSnapshot
+from tidegate.core.store import DimensionSnapshot
 from tidegate.core.usage import Usage
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import new_registry
@@ -63,9 +65,20 @@ def registry() -> CollectorRegistry:
         DimensionSnapshot(Dimension.INPUT_TOKENS, None, 30_000.0, 27_000.0, 1234.5, 2500.0, "adaptive"),
         DimensionSnapshot(Dimension.OUTPUT_TOKENS, None, None, None, None, None, "none"),
     )
-    waiting = {"interactive": 1, "standard": 2, "batch": 0}
-    tokens = {"interactive": 200, "standard": 4_000, "batch": 0}
-    snapshot = PoolSnapshot(_POOL, dimensions, 0.9, 2.5, 3, waiting, tokens, {"team-a": 3}, 2, 41.5, 10, 1, 7)
+    snapshot = replace(
+        idle_pool(_POOL, *dimensions),
+        adaptive_factor=0.9,
+        frozen_seconds=2.5,
+        waiting=3,
+        waiting_by_priority={"interactive": 1, "standard": 2, "batch": 0},
+        waiting_tokens_by_priority={"interactive": 200, "standard": 4_000, "batch": 0},
+        waiting_by_caller={"team-a": 3},
+        in_flight=2,
+        oldest_lease_seconds=41.5,
+        granted=10,
+        rate_limited=1,
+        succeeded=7,
+    )
     registry.register(PoolCollector(lambda: [snapshot], observer))
     registry.register(QuotaCollector(lambda: [snapshot], clock, observer))
     generate_latest(registry)  # the limits count from the first scrape

@@ -12,6 +12,7 @@ from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import MICRO, Cost, Dimension
 from tidegate.core.pool import Pool
 from tidegate.core.store import (
+    AdaptiveSettings,
     Demand,
     Granted,
     LimitSettings,
@@ -24,7 +25,7 @@ from tidegate.core.store import (
 )
 
 CALLERS = st.sampled_from([Caller("a"), Caller("b", weight=2.0), Caller("c", weight=0.5)])
-COSTS = st.builds(Cost, st.integers(0, 3), st.sampled_from([0, 1, 500, 5_000, 30_000]))
+COSTS = st.builds(Cost, st.integers(0, 3), st.sampled_from([0, 1, 500, 5_000, 30_000]), st.just(0))
 PATIENCE_NS = st.none() | st.integers(0, 60 * NS_PER_SECOND)
 STEPS_NS = st.integers(0, 20 * NS_PER_SECOND) | st.sampled_from([1, 3 * NS_PER_SECOND])
 RATES = (20, 60_000)
@@ -46,6 +47,7 @@ def pool_settings(share: float = 1.0) -> PoolSettings:
             Dimension.REQUESTS: LimitSettings(RATES[0] * share, CAPACITIES[0]),
             Dimension.INPUT_TOKENS: LimitSettings(RATES[1] * share, CAPACITIES[1]),
         },
+        AdaptiveSettings(),
         max_waiting=MOST_WAITING,
     )
 
@@ -89,7 +91,8 @@ class PoolMachine(RuleBasedStateMachine):
             return
         assert self.levels() == before
         if isinstance(result, Wait):
-            assert patience_ns is None or result.predicted_ns <= patience_ns
+            is_estimate = cost.input_tokens > 0
+            assert is_estimate or patience_ns is None or result.predicted_ns <= patience_ns
             self.waiting.append(lease_id)
         else:
             assert result.cause is Cause.DEADLINE or len(self.waiting) >= MOST_WAITING
@@ -160,9 +163,9 @@ class PoolMachine(RuleBasedStateMachine):
         for lease_id in self.pool.advance(self.now_ns):
             self.grant(lease_id)
             self.waiting.remove(lease_id)
-        if self.waiting and self.now_ns >= self.frozen_until_ns:
-            next_in_ns = self.pool.next_in_ns(self.now_ns)
-            assert next_in_ns, "the head fits, but still waits"
+        next_in_ns = self.pool.next_in_ns(self.now_ns)
+        assert (next_in_ns is None) == (not self.waiting)
+        assert next_in_ns != 0, "the head fits, but still waits"
 
     @invariant()
     def bookkeeping_agrees_and_is_bounded(self) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from support.asgi_client import Answer, call
+from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.clock import Clock
 from tidegate.core.errors import UpstreamUnreachable
 from tidegate.core.events import Event, LeaseEnded, RequestFinished
@@ -153,3 +155,16 @@ def make_gateway(
     }
     admission = Admission(store, clock, observer)
     return Rig(Gateway(admission, transport, **{**settings, **changes}), store, observer)
+
+
+def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:
+    """One Messages call; returns the client's answer, the rig, the transport and how long it took in seconds."""
+    clock = VirtualClock()
+    transport = FakeTransport(answers)
+    headers = options.pop("headers", {})
+    body = options.pop("body", MESSAGE)
+    path = options.pop("path", "/v1/messages")
+    rig = make_gateway(transport, clock, **options)
+    answer = run_virtual(call(rig.gateway, "POST", path, body=body, headers=headers), clock)
+    assert rig.in_flight() == 0
+    return answer, rig, transport, clock.elapsed_s

@@ -212,6 +212,16 @@ class TestLog:
             limiter.record_rate_limit()
         assert self.lines(caplog) == ["rate changed from 100.0 % to 90.0 %: rate_limited"]
 
+    def test_a_freeze(self, limiter: RateLimiter, clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.DEBUG, self.NAME):
+            limiter.record_rate_limit(7)
+            run_virtual(acquire_many(limiter, 1), clock)
+        assert self.lines(caplog) == [
+            "frozen for 7.000 s",
+            "rate changed from 100.0 % to 90.0 %: rate_limited",
+            "acquired a token after 7.000 s",
+        ]
+
     def test_each_acquire_with_its_wait(
         self, limiter: RateLimiter, clock: VirtualClock, caplog: pytest.LogCaptureFixture
     ) -> None:

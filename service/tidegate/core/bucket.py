@@ -47,6 +47,12 @@ class TokenBucket:
         """Takes that much off the level as of the last look at it; below zero if need be."""
         self._level -= micro
 
+    def fill(self, now_ns: int) -> None:
+        """Fills it to its capacity."""
+        self.level_micro(now_ns)
+        self._level = self.capacity_micro
+        self._carry = 0
+
     def correct(self, micro: int, now_ns: int) -> None:
         """Takes that much more after all; negative gives back, up to the capacity."""
         self._level = self.level_micro(now_ns) - micro

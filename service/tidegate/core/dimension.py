@@ -28,13 +28,17 @@ class Cost(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
 
+    def plus(self, other: Self, times: int = 1) -> "Cost":
+        """The sum per dimension, with the other so many times."""
+        return Cost(
+            self.requests + times * other.requests,
+            self.input_tokens + times * other.input_tokens,
+            self.output_tokens + times * other.output_tokens,
+        )
+
     def minus(self, other: Self) -> "Cost":
         """The difference per dimension; may be negative (what a settlement gives back)."""
-        return Cost(
-            self.requests - other.requests,
-            self.input_tokens - other.input_tokens,
-            self.output_tokens - other.output_tokens,
-        )
+        return self.plus(other, -1)
 
 
 ONE_REQUEST: Final = Cost(requests=1)

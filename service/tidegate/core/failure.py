@@ -32,7 +32,7 @@ def limited_dimension(error: UpstreamError) -> str:
     report = read_limits(headers, wall_seconds=0.0)
     left = {
         dimension: each.remaining / each.per_minute
-        for dimension, each in zip(DIMENSIONS, report or (), strict=False)
+        for dimension, each in zip(DIMENSIONS, report.dimensions if report else (), strict=False)
         if each is not None and each.remaining is not None
     }
     return min(left, key=lambda dimension: left[dimension]) if left else "unknown"

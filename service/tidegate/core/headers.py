@@ -36,11 +36,21 @@ class LimitReport(NamedTuple):
     requests: DimensionReport | None = None
     input_tokens: DimensionReport | None = None
     output_tokens: DimensionReport | None = None
+    sent_ago_ns: int = 0
+    """Age of the request that was answered: when the figures were true is somewhere in that time."""
+    answered: bool = True
+    """Whether it was a real answer, and no error that happens to have these headers."""
+
+    @property
+    def dimensions(self) -> tuple[DimensionReport | None, ...]:
+        """The reports in the order of `DIMENSIONS`."""
+        return self.requests, self.input_tokens, self.output_tokens
 
 
 def read_limits(headers: Mapping[str, str], wall_seconds: float) -> LimitReport | None:
     """The `anthropic-ratelimit-*` headers (lower-case names) as a report; None when no dimension is readable."""
-    report = LimitReport(*(_dimension(headers, family, wall_seconds) for family in _FAMILY.values()))
+    requests, input_tokens, output_tokens = (_dimension(headers, family, wall_seconds) for family in _FAMILY.values())
+    report = LimitReport(requests, input_tokens, output_tokens)
     return None if report == LimitReport() else report
 
 

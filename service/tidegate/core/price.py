@@ -1,22 +1,122 @@
-"""What a call will probably cost, before it is sent."""
+"""What a Messages call will probably cost, learned from what answers say they used.
 
-from typing import Final
+Input: a call's bytes times the model's tokens per byte, less what is expected to be read from the prompt cache, which
+does not count. Output: the running mean of the caller's answers of that model and `max_tokens` band; `max_tokens`
+itself only caps it, for it is not what the upstream counts (Claude Platform Docs, "Rate limits", read 2026-10-08).
+"""
 
+from collections import OrderedDict
+from typing import Final, NamedTuple
+
+from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
+from tidegate.core.usage import Usage
 
-__all__ = ["estimate_messages_cost"]
+__all__ = ["CostEstimator", "MessageShape", "Prefix"]
 
-_BYTES_PER_TOKEN: Final = 4
-"""First guess for English text inside JSON. Tokenizers differ by model (Opus 4.7 and later give about 30 % more tokens
-than earlier models), so the settlement corrects every estimate by the usage that the answer reports."""
+_FIRST_TOKENS_PER_BYTE: Final = 0.25
+"""English text inside JSON. Tokenizers differ by model (Opus 4.7 and later give about 30 % more tokens than before)."""
+_FIRST_OUTPUT_TOKENS: Final = 500.0
+_FORGET: Final = 0.02
+"""Weight of the newest answer in a running mean: half of it is the last 35 answers."""
+_CACHED_NS: Final = 280 * NS_PER_SECOND
+"""A prefix lives for five minutes after it was last used, less some doubt about whose clock that is."""
+_MOST_PREFIXES: Final = 10_000
+_MOST_MEANS: Final = 10_000
 
-_USUAL_OUTPUT_TOKENS: Final = 500
-"""What an answer usually takes: `max_tokens` is only its upper bound, and is not what the upstream counts (Claude
-Platform Docs, "Rate limits", read 2026-10-08)."""
+
+class Prefix(NamedTuple):
+    """A beginning of a prompt: its digest, and how much of the body it is. `marked`: `cache_control` stands there."""
+
+    digest: bytes
+    body_bytes: int
+    marked: bool
 
 
-def estimate_messages_cost(body_bytes: int, max_tokens: int | None) -> Cost:
-    """The cost to reserve for a Messages call: one request, input by size, output as usual but at most `max_tokens`."""
-    input_tokens = -(-body_bytes // _BYTES_PER_TOKEN)
-    output_tokens = _USUAL_OUTPUT_TOKENS if max_tokens is None else min(max_tokens, _USUAL_OUTPUT_TOKENS)
-    return Cost(1, input_tokens, output_tokens)
+class MessageShape(NamedTuple):
+    """What the price of a Messages call depends on. `prefixes` go from the shortest to the longest."""
+
+    caller: str
+    model: str
+    body_bytes: int
+    max_tokens: int | None = None
+    prefixes: tuple[Prefix, ...] = ()
+
+
+class _Mean:
+    """A running mean: of all values at first, then weighted towards the newest."""
+
+    __slots__ = ("count", "value")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.value = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        self.value += max(_FORGET, 1 / self.count) * (value - self.value)
+
+
+class CostEstimator:
+    """Estimates costs, and learns from every answer. Bounded: what was not used for longest is forgotten."""
+
+    def __init__(self) -> None:
+        self._means: OrderedDict[tuple[str, ...], _Mean] = OrderedDict()
+        self._cached: OrderedDict[bytes, int] = OrderedDict()
+
+    def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
+        """The cost to reserve: one request, and the tokens that are to be expected."""
+        per_byte = self._tokens_per_byte(shape.model)
+        counted_bytes = max(0, shape.body_bytes - self._cached_bytes(shape, now_ns))
+        return Cost(1, round(counted_bytes * per_byte), self._output_tokens(shape))
+
+    def learn(self, shape: MessageShape, usage: Usage, now_ns: int) -> None:
+        """An answer said what it used."""
+        total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
+        if shape.body_bytes and total_input:
+            self._add(("bytes", shape.model), total_input / shape.body_bytes)
+        if usage.output_tokens:
+            for key in _output_keys(shape):
+                self._add(key, usage.output_tokens)
+        if usage.cache_read_tokens or usage.cache_creation_tokens:
+            for prefix in shape.prefixes:
+                if prefix.marked:
+                    self._cached[prefix.digest] = now_ns + _CACHED_NS
+                    self._cached.move_to_end(prefix.digest)
+            while len(self._cached) > _MOST_PREFIXES:
+                self._cached.popitem(last=False)
+
+    def _tokens_per_byte(self, model: str) -> float:
+        mean = self._means.get(("bytes", model))
+        return mean.value if mean else _FIRST_TOKENS_PER_BYTE
+
+    def _cached_bytes(self, shape: MessageShape, now_ns: int) -> int:
+        for prefix in reversed(shape.prefixes):
+            if self._cached.get(prefix.digest, 0) > now_ns:
+                return prefix.body_bytes
+        return 0
+
+    def _output_tokens(self, shape: MessageShape) -> int:
+        known = (mean for key in _output_keys(shape) if (mean := self._means.get(key)))
+        mean = next(known, None)
+        expected = mean.value if mean else _FIRST_OUTPUT_TOKENS
+        return max(1, round(expected if shape.max_tokens is None else min(expected, shape.max_tokens)))
+
+    def _add(self, key: tuple[str, ...], value: float) -> None:
+        mean = self._means.get(key)
+        if mean is None:
+            mean = self._means[key] = _Mean()
+            if len(self._means) > _MOST_MEANS:
+                self._means.popitem(last=False)
+        self._means.move_to_end(key)
+        mean.add(value)
+
+
+def _output_keys(shape: MessageShape) -> tuple[tuple[str, ...], ...]:
+    """From the most particular to the most general."""
+    band = "any" if shape.max_tokens is None else str(shape.max_tokens.bit_length())
+    return (
+        ("output", shape.model, shape.caller, band),
+        ("output", shape.model, band),
+        ("output", shape.model),
+    )

@@ -8,38 +8,48 @@ however many requests each sends; a caller alone gets everything; who leaves uns
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 
 from tidegate.core.caller import Caller, Priority
+from tidegate.core.dimension import Cost
 from tidegate.core.store import Demand
 
 __all__ = ["FairQueue", "Waiter"]
 
 _COMPACT_ABOVE = 64
+_LEAST_SIZE_NS = 1_000_000
+"""Callers take turns also where no limit is known, and nothing costs anything."""
 
 
 class Waiter:
-    """Somebody in the queue. `size_ns` is how long the pool needs to refill what the demand costs."""
+    """Somebody in the queue.
 
-    __slots__ = ("demand", "lease_id", "left", "size_ns")
+    Attributes:
+        formula_ns: how long it should have to wait, uncorrected by experience.
+        since_ns: when it came.
+    """
 
-    def __init__(self, lease_id: str, demand: Demand, size_ns: int) -> None:
+    __slots__ = ("demand", "formula_ns", "lease_id", "left", "since_ns")
+
+    def __init__(self, lease_id: str, demand: Demand, formula_ns: int = 0, since_ns: int = 0) -> None:
         self.lease_id = lease_id
         self.demand = demand
-        self.size_ns = size_ns
+        self.formula_ns = formula_ns
+        self.since_ns = since_ns
         self.left = False
 
 
 class _Line:
-    """One caller's waiters in their order; some may have left. `waiting` and `size_ns` count those who have not."""
+    """One caller's waiters in their order; some may have left. `waiting` and `cost` count those who have not."""
 
-    __slots__ = ("entry", "finish_ns", "size_ns", "waiters", "waiting", "weight")
+    __slots__ = ("cost", "entry", "finish_ns", "waiters", "waiting", "weight")
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
         self.waiters: deque[Waiter] = deque()
         self.waiting = 0
-        self.size_ns = 0
+        self.cost = Cost()
         self.finish_ns = 0.0
         self.entry = -1  # number of its entry in the heap that counts; earlier ones are void
 
@@ -72,7 +82,7 @@ class FairQueue:
         self._heap: list[tuple[float, int, _Line]] = []  # each line that has waiters, by the start tag of its head
         self._sequence = count()
         self._virtual_ns = 0.0
-        self._size_ns = 0
+        self._cost = Cost()
         self._active_lines = 0
         self._active_weight = 0.0
 
@@ -83,17 +93,19 @@ class FairQueue:
         """How many wait, by name of the caller."""
         return {name: line.waiting for name, line in self._lines.items() if line.waiting}
 
-    def ahead_ns(self, caller: Caller) -> int:
-        """About how much will be served before a new waiter of this caller.
+    def ahead_ns(self, caller: Caller, size_ns: Callable[[Cost], int]) -> int:
+        """About how long the pool needs for all that goes before a new waiter of this caller.
 
         All of its own, and of others no more than fairness lets go ahead meanwhile: their weighted share of that, and
-        one request each.
+        one request each. `size_ns` says how long the pool needs for a cost.
         """
         line = self._lines.get(caller.name)
-        own_ns, own_waiting = (line.size_ns, line.waiting) if line else (0, 0)
-        others_ns, others_waiting = self._size_ns - own_ns, len(self.waiting) - own_waiting
+        own, own_waiting = (line.cost, line.waiting) if line else (Cost(), 0)
+        others_waiting = len(self.waiting) - own_waiting
+        own_ns = size_ns(own)
         if not others_waiting:
             return own_ns
+        others_ns = size_ns(self._cost.minus(own))
         rivals = self._active_lines - (own_waiting > 0)
         rival_weight = self._active_weight - (caller.weight if own_waiting else 0.0)
         fair_ns = own_ns / caller.weight * rival_weight + rivals * others_ns / others_waiting
@@ -125,8 +137,8 @@ class FairQueue:
             heapq.heappop(self._heap)
         return None
 
-    def pop(self) -> Waiter:
-        """Takes out the head.
+    def pop(self, size_ns: int) -> Waiter:
+        """Takes out the head, and has its caller pay for this size: what is known of limits may have changed meanwhile.
 
         Raises:
             IndexError: nobody waits.
@@ -140,7 +152,7 @@ class FairQueue:
             start_ns, _, line = heapq.heappop(self._heap)
             line.waiters.popleft()
             self._virtual_ns = max(self._virtual_ns, start_ns)
-            line.finish_ns = start_ns + waiter.size_ns / line.weight
+            line.finish_ns = start_ns + max(size_ns, _LEAST_SIZE_NS) / line.weight
             if line.head() is not None:
                 self._enter(line)
         self._forget(waiter)
@@ -180,11 +192,11 @@ class FairQueue:
         if line is None:
             line = self._lines[caller.name] = _Line(caller.weight)
         line.waiting += sign
-        line.size_ns += sign * waiter.size_ns
+        line.cost = line.cost.plus(cost, sign)
         if line.waiting == (1 if sign > 0 else 0):
             self._active_lines += sign
             self._active_weight += sign * line.weight
-        self._size_ns += sign * waiter.size_ns
+        self._cost = self._cost.plus(cost, sign)
         self.depth[caller.priority] += sign
         self.tokens[caller.priority] += sign * (cost.input_tokens + cost.output_tokens)
         return line

@@ -21,6 +21,7 @@ __all__ = [
     "Change",
     "Demand",
     "DimensionSnapshot",
+    "Failed",
     "Feedback",
     "Granted",
     "LimitSettings",
@@ -104,14 +105,21 @@ class RateLimited(NamedTuple):
     """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if given.
 
     `sent_ago_ns` says when the refused request was sent. One that was sent before the last cut belongs to the same
-    overrun and cuts nothing more; without it every 429 cuts.
+    overrun and cuts nothing more; without it every 429 cuts. `acceleration`: usage grew too fast, no level is short.
     """
 
     retry_after_ns: int | None = None
     sent_ago_ns: int | None = None
+    acceleration: bool = False
 
 
-Feedback = Succeeded | RateLimited | LimitReport
+class Failed(NamedTuple):
+    """The upstream failed, for a request that was sent `sent_ago_ns` ago: 529, 5xx, or no answer."""
+
+    sent_ago_ns: int
+
+
+Feedback = Succeeded | RateLimited | Failed | LimitReport
 """What an answer teaches a pool."""
 
 
@@ -153,14 +161,14 @@ class PoolSettings:
 
     Attributes:
         limits: configured limit per dimension.
-        adaptive: how the rate follows 429s and successes.
+        adaptive: how the rate follows 429s and successes; None: the pool learns its limits from what answers show.
         max_waiting: most requests that wait at a time; one more is refused as `queue_full`.
         allow_debt: a request larger than the bucket is admitted when the bucket is full, and leaves it in debt;
             otherwise it is refused as `cost_exceeds_capacity`.
     """
 
     limits: dict[Dimension, LimitSettings] = field(default_factory=dict)
-    adaptive: AdaptiveSettings = AdaptiveSettings()
+    adaptive: AdaptiveSettings | None = None
     max_waiting: int = 10_000
     allow_debt: bool = True
 
@@ -185,6 +193,7 @@ class DimensionSnapshot:
 class PoolSnapshot:
     """A pool now, for status and gauges; `granted`, `rate_limited` and `succeeded` count since the pool began.
 
+    `probing`: single requests find out whether the upstream answers; all others wait for that.
     `oldest_lease_seconds` is the age of the oldest lease that has not ended; None where there is none.
     """
 
@@ -192,6 +201,7 @@ class PoolSnapshot:
     dimensions: tuple[DimensionSnapshot, ...]
     adaptive_factor: float
     frozen_seconds: float
+    probing: bool
     waiting: int
     waiting_by_priority: dict[str, int]
     waiting_tokens_by_priority: dict[str, int]

@@ -13,6 +13,7 @@ from tidegate.core.dimension import Cost
 from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, Queued, RefusedCall, Withdrawn
 from tidegate.core.observer import Observer
+from tidegate.core.price import CostEstimator
 from tidegate.core.store import GRANTED, Change, Demand, Granted, Outcome, Refused, Store, Wait
 from tidegate.engine.waiters import Waiters
 
@@ -73,12 +74,14 @@ class Admission:
         store: where the pools live.
         clock: the time that waits are measured with.
         observer: who hears of what happens; None: nobody.
+        estimator: prices Messages calls before they are sent.
     """
 
     def __init__(self, store: Store, clock: Clock, observer: Observer | None = None) -> None:
         self.store = store
         self.clock = clock
         self.observer = observer
+        self.estimator = CostEstimator()
         self._prefix = uuid.uuid4().hex[:12]
         self._numbers = count()
         self._waiters = Waiters(store.advance, store.release)

@@ -136,7 +136,7 @@ class Gateway:
         headers = for_upstream(
             scope["headers"], api_key=self._key, hops=", ".join([*hops, self._hop_id]).encode("latin-1")
         )
-        errand = await read_errand(scope, inbound, call.route, headers, patience_seconds=patience_seconds)
+        errand = await read_errand(scope, inbound, call, headers, patience_seconds=patience_seconds)
         call.pool = errand.pool
         return errand
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.clock import to_ns
+from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
-from tidegate.core.headers import read_limits
+from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
-from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
+from tidegate.core.store import Demand, Failed, Outcome, RateLimited, Succeeded
 from tidegate.core.transport import Headers, Transport
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
@@ -107,6 +108,8 @@ class Attempts:
             await reply.lease.end(outcome, None if usage is None else usage.cost())
         finally:
             await reply.answer.aclose()
+        if usage is not None and self._errand.shape is not None and succeeded:
+            self._admission.estimator.learn(self._errand.shape, usage, self._clock.monotonic_ns())
         first_ns = reply.answer.first_token_ns
         self._report_attempt(
             str(reply.answer.response.status),
@@ -126,18 +129,31 @@ class Attempts:
                 return await self._send(lease)
             except UpstreamError as error:
                 self._last = error
-                if retry_reason(error) != "rate_limited" or not self._errand.replayable:
+                if not self._errand.replayable or not await self._waits_its_turn(error):
                     raise
+
+    async def _waits_its_turn(self, error: UpstreamError) -> bool:
+        """Whether the pool itself holds the call back until another attempt makes sense: then it costs no attempt."""
+        if retry_reason(error) == "rate_limited":
+            return True
+        if isinstance(error, UpstreamUnreachable) and error.may_have_been_accepted:
+            return False
+        pools = await self._admission.store.snapshot(self._call.pool)
+        return retry_reason(error) is not None and any(pool.probing and pool.frozen_seconds for pool in pools)
 
     async def _acquire(self, *, front: bool) -> Lease:
         call, asked_ns = self._call, self._clock.monotonic_ns()
         patience_ns = max(0, call.deadline_ns - asked_ns)
         try:
             return await self._admission.acquire(
-                Demand(call.pool, call.caller, self._errand.cost, patience_ns=patience_ns, front=front)
+                Demand(call.pool, call.caller, self._cost(asked_ns), patience_ns=patience_ns, front=front)
             )
         finally:
             call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also when it was in vain
+
+    def _cost(self, now_ns: int) -> Cost:
+        shape = self._errand.shape
+        return ONE_REQUEST if shape is None else self._admission.estimator.estimate(shape, now_ns)
 
     async def _send(self, lease: Lease) -> Reply:
         """Sends the request once; the lease has ended unless an answer is returned."""
@@ -148,9 +164,12 @@ class Attempts:
         except UpstreamError as error:
             await lease.end(*lease_outcome(error))
             self._report_attempt(str(error.status) if error.status else "error", started_ns)
-            await self._learn_limits(error.headers)
+            sent_ago_ns = self._clock.monotonic_ns() - started_ns
+            await self._learn_limits(error.headers, sent_ago_ns, answered=False)
             if retry_reason(error) == "rate_limited":
-                await self._learn_throttling(error, self._clock.monotonic_ns() - started_ns)
+                await self._learn_throttling(error, sent_ago_ns)
+            elif retry_reason(error) is not None:
+                await self._admission.store.learn(self._call.pool, Failed(sent_ago_ns))
             elif is_spend_cap(error) and self._admission.observer is not None:
                 self._admission.observer.event(SpendCapReached(self._call.pool))
             raise
@@ -159,7 +178,7 @@ class Attempts:
             self._report_attempt("error", started_ns)
             raise
         try:
-            await self._learn_limits(answer.response.headers)
+            await self._learn_limits(answer.response.headers, self._clock.monotonic_ns() - started_ns, answered=True)
         except BaseException:
             await lease.end(Outcome.ABANDONED)
             await answer.aclose()
@@ -180,9 +199,11 @@ class Attempts:
                 may_have_been_accepted=True,
             ) from None
 
-    async def _learn_limits(self, headers: Headers) -> None:
+    async def _learn_limits(self, headers: Headers, sent_ago_ns: int, *, answered: bool) -> None:
+        """What the headers say; that an answer says nothing is worth knowing too."""
         report = read_limits(limit_headers(headers), self._clock.wall_seconds())
-        if report is not None:
+        if report is not None or answered:
+            report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered)
             await self._admission.store.learn(self._call.pool, report)
 
     async def _learn_throttling(self, error: UpstreamError, sent_ago_ns: int) -> None:
@@ -191,11 +212,13 @@ class Attempts:
         own_seconds = self._upstream.retry_policy.wait_seconds(self._throttled, self._upstream.random())
         pause_ns = to_ns(max(asked_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
         self._throttled += 1
-        await self._admission.store.learn(self._call.pool, RateLimited(pause_ns, sent_ago_ns))
+        dimension = limited_dimension(error)
+        refusal = RateLimited(pause_ns, sent_ago_ns, acceleration=dimension == "acceleration")
+        await self._admission.store.learn(self._call.pool, refusal)
         observer = self._admission.observer
         if observer is not None:
             asked_ns = None if asked_seconds is None else to_ns(asked_seconds)
-            observer.event(UpstreamRateLimited(self._call.pool, limited_dimension(error), asked_ns))
+            observer.event(UpstreamRateLimited(self._call.pool, dimension, asked_ns))
         if self._errand.replayable:
             self._report_retry("rate_limited", pause_ns)
 

@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.pools import endpoint_pool, model_pool
-from tidegate.core.price import estimate_messages_cost
+from tidegate.core.price import MessageShape
 from tidegate.core.transport import Headers, TransportRequest
 from tidegate.gateway.asgi import Inbound, Message, too_large
+from tidegate.gateway.call import Call
 from tidegate.gateway.request import MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
 
 __all__ = ["Errand", "read_errand"]
@@ -20,20 +20,23 @@ class Errand:
     Attributes:
         request: ready to send.
         pool: the pool that it draws on.
-        cost: its price.
-        model: the model that it names; empty for calls without one.
+        shape: what its price depends on; None where only the request counts.
         replayable: whether it may be sent again after a failure.
     """
 
     request: TransportRequest
     pool: str
-    cost: Cost = ONE_REQUEST
-    model: str = ""
+    shape: MessageShape | None = None
     replayable: bool = False
+
+    @property
+    def model(self) -> str:
+        """The model that it names; empty for calls without one."""
+        return self.shape.model if self.shape else ""
 
 
 async def read_errand(
-    scope: Message, inbound: Inbound, route: str, upstream_headers: Headers, *, patience_seconds: float
+    scope: Message, inbound: Inbound, call: Call, upstream_headers: Headers, *, patience_seconds: float
 ) -> Errand:
     """Reads a request; a Messages body whole, so that it can be priced and sent again, any other as it is sent on.
 
@@ -45,12 +48,12 @@ async def read_errand(
     target = scope.get("raw_path") or scope["path"].encode()
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
-    most_bytes = most_body_bytes(route)
+    most_bytes = most_body_bytes(call.route)
     length = _content_length(scope["headers"])
     if length is not None and length > most_bytes:
         raise too_large(most_bytes)
 
-    if route == MESSAGES_ROUTE and method == b"POST":
+    if call.route == MESSAGES_ROUTE and method == b"POST":
         try:
             async with asyncio.timeout(patience_seconds):
                 body = await inbound.read(most_bytes)
@@ -61,8 +64,7 @@ async def read_errand(
         return Errand(
             TransportRequest(method, target, upstream_headers, body),
             model_pool(message.model),
-            estimate_messages_cost(len(body), message.max_tokens),
-            message.model,
+            MessageShape(call.caller.name, message.model, len(body), message.max_tokens, message.prefixes),
             replayable=True,
         )
     if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):

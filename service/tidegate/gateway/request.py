@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.errors import TidegateError
+from tidegate.core.price import Prefix
+from tidegate.gateway.prefixes import cacheable_prefixes
 
 __all__ = ["MESSAGES_ROUTE", "InvalidCall", "MessageRequest", "most_body_bytes", "read_message", "route_of"]
 
@@ -43,10 +45,12 @@ class MessageRequest:
     Attributes:
         model: empty when it is missing or no string.
         max_tokens: None when it is missing or no whole number from 0.
+        prefixes: the beginnings of the prompt that may be cached; none where nothing is marked for caching.
     """
 
     model: str
     max_tokens: int | None
+    prefixes: tuple[Prefix, ...] = ()
 
 
 def route_of(path: str) -> str:
@@ -69,6 +73,8 @@ def read_message(body: bytes) -> MessageRequest:
     """
     try:
         fields = json.loads(body)
+        is_cached = isinstance(fields, dict) and b"cache_control" in body
+        prefixes = cacheable_prefixes(fields) if is_cached else ()
     except RecursionError:
         raise InvalidCall("the body is nested too deeply to be read as JSON") from None
     except ValueError as error:
@@ -80,4 +86,5 @@ def read_message(body: bytes) -> MessageRequest:
     return MessageRequest(
         model=model if isinstance(model, str) else "",
         max_tokens=max_tokens if is_count else None,
+        prefixes=prefixes,
     )

@@ -1,6 +1,7 @@
 """Asks Claude through the SDK: under the limiter, with our own retries, streaming."""
 
 import asyncio
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,9 +16,9 @@ from tidegate.core.clock import to_ns, to_seconds
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, Event, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
-from tidegate.core.headers import read_limits
+from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.pools import DEFAULT_POOL, model_pool
-from tidegate.core.price import estimate_messages_cost
+from tidegate.core.price import MessageShape, Prefix
 from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
 from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
 from tidegate.core.usage import Usage
@@ -74,7 +75,7 @@ class ClaudeModel:
 
     async def ask(self, question: Question, on_progress: OnProgress) -> ModelAnswer:
         """As `LanguageModel.ask`."""
-        call = _Call(question, on_progress, model_pool(question.model))
+        call = _Call(question, on_progress, model_pool(question.model), _shape(question))
 
         async def attempt(number: int) -> ModelAnswer:
             return await self._attempt(call, number)
@@ -100,8 +101,7 @@ class ClaudeModel:
     async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
         question = call.question
         call.queued_seconds += await self._gate(question.caller, self._left_ns(call), self._on_wait(call, DEFAULT_POOL))
-        body_bytes = len(question.system) + sum(len(str(message["content"])) for message in question.messages)
-        cost = estimate_messages_cost(body_bytes, question.max_tokens)
+        cost = self._admission.estimator.estimate(call.shape, self._clock.monotonic_ns())
         demand = Demand(call.pool, question.caller, cost, patience_ns=self._left_ns(call))
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
             call.queued_seconds += to_seconds(lease.waited_ns)
@@ -117,6 +117,7 @@ class ClaudeModel:
                 self._report(self._attempt_event(call, started_ns, str(error.status or "error"), None))
                 raise
             await lease.end(Outcome.SETTLED, received.usage.cost())
+        self._admission.estimator.learn(call.shape, received.usage, self._clock.monotonic_ns())
         for pool in (DEFAULT_POOL, call.pool):
             await self._store.learn(pool, Succeeded())
         self.counts["answers"] += 1
@@ -162,9 +163,9 @@ class ClaudeModel:
         received = _Received()
         started_ns = self._clock.monotonic_ns()
         async with await self._sdk().messages.create(**_parameters(call.question), stream=True) as stream:
-            report = read_limits(dict(stream.response.headers), self._clock.wall_seconds())
-            if report is not None:
-                await self._store.learn(call.pool, report)
+            report = read_limits(dict(stream.response.headers), self._clock.wall_seconds()) or LimitReport()
+            sent_ago_ns = self._clock.monotonic_ns() - started_ns
+            await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns))
             async for event in stream:
                 if event.type == "message_start":
                     received.model = event.message.model
@@ -193,9 +194,10 @@ class ClaudeModel:
         if retry_reason(error) != "rate_limited":
             return
         after_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
+        dimension = limited_dimension(error)
         for pool in (DEFAULT_POOL, call.pool):
-            await self._store.learn(pool, RateLimited(after_ns, sent_ago_ns))
-        self._report(UpstreamRateLimited(call.pool, limited_dimension(error), after_ns))
+            await self._store.learn(pool, RateLimited(after_ns, sent_ago_ns, acceleration=dimension == "acceleration"))
+        self._report(UpstreamRateLimited(call.pool, dimension, after_ns))
 
     def _attempt_event(
         self, call: "_Call", started_ns: int, status: str, received: "_Received | None"
@@ -220,6 +222,7 @@ class _Call:
     question: Question
     on_progress: OnProgress
     pool: str
+    shape: MessageShape
     queued_seconds: float = 0.0
     text_reported_ns: int = -_TEXT_EVERY_NS
 
@@ -243,3 +246,9 @@ def _parameters(question: Question) -> dict[str, Any]:
     if question.schema is not None:
         parameters["output_config"] = {"format": {"type": "json_schema", "schema": question.schema}}
     return parameters
+
+
+def _shape(question: Question) -> MessageShape:
+    system = Prefix(hashlib.sha256(question.system.encode()).digest(), len(question.system), marked=True)
+    body_bytes = len(question.system) + sum(len(str(message["content"])) for message in question.messages)
+    return MessageShape(question.caller.name, question.model, body_bytes, question.max_tokens, (system,))

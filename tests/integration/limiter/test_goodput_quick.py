@@ -15,18 +15,10 @@ from tidegate.simulator.scenario_file import load_scenario
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEEDS = (1, 2)
 
-MET = (
-    "burst_after_idle",
-    "headers_at_admission",
-    "input_binds",
-    "input_limit_halves",
-    "limit_halves",
-    "mixed_sizes",
-    "requests_bind",
-    "requests_configured",
-    "weights",
-)
-"""Where every bound is met."""
+NOT_MET = {"cache_reads", "input_configured"}
+"""Where a bound is still missed: `make bench-goodput` shows by how much."""
+
+MET = tuple(sorted(read_expectations().keys() - NOT_MET))
 
 
 @cache

@@ -6,6 +6,7 @@ from email.utils import format_datetime
 import pytest
 
 from tidegate.core.clock import NS_PER_SECOND
+from tidegate.core.dimension import DIMENSIONS, Dimension
 from tidegate.core.headers import DimensionReport, LimitReport, read_limits, read_retry_after_seconds
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
@@ -63,6 +64,15 @@ class TestLimits:
     )
     def test_a_senseless_reset_is_unknown(self, reset: str) -> None:
         assert requests(limit="50", reset=reset) == LimitReport(DimensionReport(50))
+
+    def test_a_report_lists_its_dimensions_in_their_order(self) -> None:
+        by_dimension = {Dimension.REQUESTS: DimensionReport(1), Dimension.OUTPUT_TOKENS: DimensionReport(3)}
+        report = LimitReport(requests=DimensionReport(1), output_tokens=DimensionReport(3))
+        assert report.dimensions == tuple(by_dimension.get(dimension) for dimension in DIMENSIONS)
+
+    def test_a_report_is_of_an_answer_of_this_moment_unless_told(self) -> None:
+        assert (LimitReport().sent_ago_ns, LimitReport().answered) == (0, True)
+        assert not any(LimitReport().dimensions)
 
 
 class TestRetryAfter:

@@ -1,18 +1,23 @@
-"""One dimension of a pool: which source sets its rate, and what the upstream's reports teach."""
+"""One dimension of a pool: which source sets its rate and its capacity. What reports teach of its level: next file."""
 
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Dimension
 from tidegate.core.headers import DimensionReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.store import DimensionSnapshot, LimitSettings
+from tidegate.core.window import WindowVotes
 
 INPUT = Dimension.INPUT_TOKENS
 
 
 def limit(configured: LimitSettings | None = None) -> DimensionLimit:
-    made = DimensionLimit(INPUT)
+    made = DimensionLimit(INPUT, WindowVotes())
     made.configure(configured, 0)
     return made
+
+
+def learn(made: DimensionLimit, report: DimensionReport, now_ns: int = 0) -> bool:
+    return made.learn(report, sent_ago_ns=0, outstanding=0, now_ns=now_ns)
 
 
 def levels(made: DimensionLimit, now_ns: int = 0) -> tuple[float | None, float | None, float | None, str]:
@@ -49,68 +54,73 @@ def test_a_limit_that_comes_back_is_not_refilled() -> None:
 
 def test_the_first_report_makes_a_bucket_with_what_it_says_is_left() -> None:
     made = limit()
-    assert made.learn(DimensionReport(6_000, remaining=400), 0)
+    assert learn(made, DimensionReport(6_000, remaining=400))
     assert levels(made) == (6_000, 400, 400, "upstream")
 
 
 def test_the_same_limit_again_is_no_news_another_is() -> None:
     made = limit()
-    assert made.learn(DimensionReport(6_000), 0)
-    assert not made.learn(DimensionReport(6_000), 0)
-    assert made.learn(DimensionReport(8_000), 0)
+    assert learn(made, DimensionReport(6_000))
+    assert not learn(made, DimensionReport(6_000))
+    assert learn(made, DimensionReport(8_000))
 
 
 def test_the_capacity_follows_from_what_is_left_and_when_all_is_back() -> None:
     made = limit()
-    made.learn(DimensionReport(6_000, remaining=400, full_in_ns=6 * NS_PER_SECOND + NS_PER_SECOND // 2), 0)
+    learn(made, DimensionReport(6_000, remaining=400, full_in_ns=6 * NS_PER_SECOND + NS_PER_SECOND // 2))
     assert levels(made) == (6_000, 400, 1_000, "upstream")
 
 
 def test_the_capacity_is_never_more_than_a_minute_of_the_rate() -> None:
     made = limit()
-    made.learn(DimensionReport(6_000, remaining=5_900, full_in_ns=600 * NS_PER_SECOND), 0)
+    learn(made, DimensionReport(6_000, remaining=5_900, full_in_ns=600 * NS_PER_SECOND))
     assert made.snapshot(0).capacity == 6_000
 
 
 def test_a_capacity_once_seen_is_not_forgotten_until_the_limit_changes() -> None:
     made = limit()
-    made.learn(DimensionReport(6_000, remaining=900), 0)
-    made.learn(DimensionReport(6_000, remaining=100), 0)
+    learn(made, DimensionReport(6_000, remaining=900))
+    learn(made, DimensionReport(6_000, remaining=100))
     assert made.snapshot(0).capacity == 900
-    made.learn(DimensionReport(8_000, remaining=500), 0)
+    learn(made, DimensionReport(8_000, remaining=500))
     assert made.snapshot(0).capacity == 500
+
+
+def test_the_capacity_follows_later_resets_by_a_tenth() -> None:
+    made = limit()
+    learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
+    learn(made, DimensionReport(6_000, remaining=500, full_in_ns=15 * NS_PER_SECOND + NS_PER_SECOND // 2))
+    assert made.snapshot(0).capacity == 1_100, "2,000 by this report"
+
+
+def test_the_capacity_is_never_less_than_what_remains() -> None:
+    made = limit()
+    learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
+    learn(made, DimensionReport(6_000, remaining=3_000, full_in_ns=0))
+    assert made.snapshot(0).capacity == 3_000
 
 
 def test_the_capacity_is_never_less_than_a_second_of_the_rate() -> None:
     made = limit()
-    made.learn(DimensionReport(6_000), 0)
+    learn(made, DimensionReport(6_000))
     assert levels(made) == (6_000, 100, 100, "upstream")
-    made.learn(DimensionReport(6_000, remaining=3), 0)
-    assert levels(made) == (6_000, 3, 100, "upstream")
-
-
-def test_the_level_is_corrected_down_never_up() -> None:
-    made = limit()
-    made.learn(DimensionReport(6_000, remaining=900), 0)
-    made.learn(DimensionReport(6_000, remaining=300), 0)
-    assert made.snapshot(0).available == 300
-    made.learn(DimensionReport(6_000, remaining=800), 0)
-    assert made.snapshot(0).available == 300
+    learn(made, DimensionReport(6_000, remaining=3))
+    assert levels(made) == (6_000, 100, 100, "upstream")
 
 
 def test_the_smaller_of_configuration_and_upstream_binds() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    made.learn(DimensionReport(9_000, remaining=5_000), 0)
+    learn(made, DimensionReport(9_000, remaining=5_000))
     assert levels(made) == (6_000, 1_000, 1_000, "configured")
-    made.learn(DimensionReport(3_000, remaining=2_000), 0)
+    learn(made, DimensionReport(3_000, remaining=2_000))
     assert levels(made) == (3_000, 1_000, 1_000, "upstream")
-    made.learn(DimensionReport(3_000, remaining=300), 0)
-    assert levels(made) == (3_000, 300, 1_000, "upstream")
+    learn(made, DimensionReport(2_000, remaining=300))
+    assert levels(made) == (2_000, 300, 300, "upstream")
 
 
 def test_the_configured_capacity_caps_the_upstreams() -> None:
     made = limit(LimitSettings(6_000, 500))
-    made.learn(DimensionReport(3_000, remaining=2_000), 0)
+    learn(made, DimensionReport(3_000, remaining=2_000))
     assert made.snapshot(0).capacity == 500
 
 
@@ -134,4 +144,102 @@ def test_changes_keep_the_level() -> None:
 
 def test_a_tiny_limit_still_refills_and_holds_one() -> None:
     made = limit(LimitSettings(per_minute=1e-12, capacity=1e-3))
-    assert levels(made) == (1e-6, 1, 1, "configured")
+    assert levels(made) == (1e-12, 1, 1, "configured")
+    assert made.bucket is not None
+    assert made.bucket.rate_micro_per_minute == 1
+
+
+def test_an_adapted_rate_without_any_limit_limits_nothing() -> None:
+    made = limit()
+    made.adapt(0.9, 0)
+    assert levels(made) == (None, None, None, "none")
+
+
+def test_without_a_limit_everything_fits_and_nothing_is_counted() -> None:
+    made = limit()
+    made.take(10**9, 0)
+    made.correct(10**9, 0, charged=1)
+    made.empty(0)
+    made.overrun(0)
+    assert made.fits(10**9, 0)
+    assert (made.wait_ns(10**9, 0), made.full_ns()) == (0, 0)
+
+
+def test_how_long_something_takes_to_come_back() -> None:
+    made = limit(LimitSettings(6_000, 1_000))
+    made.take(1_000, 0)
+    assert made.refill_ns(300) == 3 * NS_PER_SECOND
+    assert made.full_ns() == 10 * NS_PER_SECOND
+    assert made.wait_ns(300, NS_PER_SECOND) == 2 * NS_PER_SECOND
+    made.empty(20 * NS_PER_SECOND)
+    assert made.wait_ns(300, 20 * NS_PER_SECOND) == 3 * NS_PER_SECOND
+
+
+def test_a_charge_is_corrected_later() -> None:
+    made = limit(LimitSettings(6_000, 1_000))
+    made.take(800, 0)
+    made.correct(-500, 0, charged=800)
+    assert made.snapshot(0).available == 700
+    made.correct(0, 0, charged=800)
+    assert made.snapshot(0).available == 700
+    made.correct(900, 0, charged=0)
+    assert made.snapshot(0).available == -200
+
+
+class TestSearching:
+    def test_a_searched_rate_stands_in_for_one_that_is_told(self) -> None:
+        made = limit()
+        made.search(20.0, 0)
+        assert levels(made) == (1_200, 5, 5, "adaptive")
+        for _ in range(2):
+            made.search(2.0, 0)
+        assert levels(made) == (120, 1, 1, "adaptive")
+        made.search(None, 0)
+        assert levels(made) == (None, None, None, "none")
+
+    def test_the_upstreams_word_is_better(self) -> None:
+        made = limit()
+        made.search(2.0, 0)
+        learn(made, DimensionReport(6_000, remaining=900))
+        assert levels(made)[3] == "upstream"
+
+    def test_a_configured_limit_that_is_lower_binds(self) -> None:
+        made = limit(LimitSettings(60, 3))
+        made.search(20.0, 0)
+        assert levels(made) == (60, 3, 3, "configured")
+        made.search(0.5, 0)
+        assert levels(made) == (30, 1, 1, "adaptive")
+
+
+class TestFixedWindows:
+    """The upstream counts in windows that end with each minute, 6,000 in each."""
+
+    @staticmethod
+    def windowed(configured: LimitSettings | None = None) -> DimensionLimit:
+        votes = WindowVotes()
+        made = DimensionLimit(INPUT, votes)
+        made.configure(configured, 0)
+        for second, remaining in ((0, 6_000), (10, 5_000), (20, 4_000), (30, 3_000)):
+            report = DimensionReport(6_000, remaining, (60 - second) * NS_PER_SECOND)
+            made.learn(report, sent_ago_ns=0, outstanding=0, now_ns=second * NS_PER_SECOND)
+        return made
+
+    def test_nothing_comes_back_before_the_window_ends(self) -> None:
+        made, now_ns = self.windowed(), 30 * NS_PER_SECOND
+        state = made.snapshot(now_ns)
+        assert (state.effective_per_minute, state.capacity, state.binding) == (6_000, 6_000, "upstream")
+        made.take(round(state.available or 0), now_ns)
+        assert made.wait_ns(1_000, now_ns) == 30 * NS_PER_SECOND
+        assert not made.fits(1_000, 60 * NS_PER_SECOND - 1)
+
+    def test_everything_is_back_when_it_ends(self) -> None:
+        made = self.windowed()
+        made.empty(30 * NS_PER_SECOND)
+        assert made.fits(5_000, 60 * NS_PER_SECOND)
+        made.take(5_000, 60 * NS_PER_SECOND)
+        assert made.wait_ns(5_000, 70 * NS_PER_SECOND) == 50 * NS_PER_SECOND
+
+    def test_a_configured_limit_that_is_lower_refills_all_the_time(self) -> None:
+        made, now_ns = self.windowed(LimitSettings(600, 100)), 30 * NS_PER_SECOND
+        made.empty(now_ns)
+        assert levels(made, now_ns + NS_PER_SECOND) == (600, 10, 100, "configured")

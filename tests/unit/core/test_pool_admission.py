@@ -8,7 +8,7 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.events import Frozen, Thawed
 from tidegate.core.pool import Pool
-from tidegate.core.store import GRANTED, Demand, LimitSettings, PoolSettings, Refused, Wait
+from tidegate.core.store import GRANTED, AdaptiveSettings, Demand, LimitSettings, PoolSettings, Refused, Wait
 
 LIMITS = {
     Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5),
@@ -58,8 +58,9 @@ def test_a_demand_without_tokens_passes_a_pool_that_has_none_left() -> None:
 
 
 def test_a_pool_without_limits_admits_everything() -> None:
-    state = Pool("p", PoolSettings(), 0)
-    assert state.reserve("a", demand(Cost(1, 10**9, 10**9)), 0) == GRANTED
+    state = Pool("p", PoolSettings(adaptive=AdaptiveSettings()), 0)
+    for lease_id in ("a", "b", "c"):
+        assert state.reserve(lease_id, demand(Cost(1, 10**9, 10**9)), 0) == GRANTED
     assert state.next_in_ns(0) is None
 
 

@@ -93,6 +93,12 @@ class TestAdaptation:
         assert waited_for.snapshot(0).adaptive_factor == 1.0
         assert waited_for.snapshot(0).succeeded == 15
 
+    def test_without_any_limit_a_429_only_freezes(self) -> None:
+        state = Pool("p", PoolSettings(adaptive=AdaptiveSettings()), 0)
+        state.learn(RateLimited(S), 0)
+        assert state.reserve("a", ONE, S) == GRANTED
+        assert state.snapshot(S).dimensions[0].binding == "none"
+
     def test_a_success_at_the_full_rate_changes_nothing(self, waited_for: Pool) -> None:
         waited_for.learn(Succeeded(), 0)
         assert waited_for.drain_events() == ()
@@ -104,7 +110,8 @@ class TestReports:
         state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
         assert state.drain_events() == (LimitLearned("p", Dimension.INPUT_TOKENS, 60_000.0),)
         assert state.reserve("a", ONE._replace(cost=Cost(1, 8_000)), 0) == GRANTED
-        assert state.reserve("b", ONE._replace(cost=Cost(1, 8_000)), 0) == Wait(6 * S)
+        refill_ns, margin_ns = 6 * S, S * 8 // 10
+        assert state.reserve("b", ONE._replace(cost=Cost(1, 8_000)), 0) == Wait(refill_ns + margin_ns)
 
     def test_the_same_report_again_is_no_news(self) -> None:
         state = Pool("p", PoolSettings(), 0)
@@ -119,15 +126,34 @@ class TestReports:
         state.learn(LimitReport(requests=DimensionReport(20, 0)), 0)
         assert state.reserve("a", ONE, 0) == Wait(3 * S)
 
+    @pytest.mark.parametrize("adaptive", [None, AdaptiveSettings()])
+    def test_what_the_upstream_has_left_does_not_widen_a_configured_limit(
+        self, adaptive: AdaptiveSettings | None
+    ) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(20, 5)}, adaptive), 0)
+        for number in range(5):
+            assert state.reserve(f"{number}", ONE, 0) == GRANTED
+        for _ in range(9):
+            state.learn(LimitReport(DimensionReport(4_000, 3_990, full_in_ns=S)), 0)
+        assert state.snapshot(0).dimensions[0].available == 0
+
     def test_a_limit_learned_later_does_not_count_a_lease_twice(self) -> None:
         state = Pool("p", PoolSettings(), 0)
         state.reserve("a", ONE._replace(cost=Cost(1, 4_000)), 0)
         state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
+        assert state.snapshot(0).dimensions[1].available == 6_000, "the upstream may not have charged it yet"
         state.end("a", Outcome.SETTLED, Cost(1, 1_000), 0)
-        assert state.snapshot(0).dimensions[1].available == 10_000
-        state.learn(LimitReport(input_tokens=DimensionReport(60_000, 2_000)), 0)
-        state.end("a", Outcome.RELEASED, None, 0)
-        assert state.snapshot(0).dimensions[1].available == 2_000
+        assert state.snapshot(0).dimensions[1].available == 6_000, "what was charged before is not given back"
+
+    def test_what_was_used_and_what_was_produced_is_no_estimate_any_more(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.reserve("a", ONE._replace(cost=Cost(1, 4_000, 3_000)), 0)
+        state.charge("a", Cost(0, 0, 1_000), 0)
+        state.learn(LimitReport(None, DimensionReport(60_000, 10_000), DimensionReport(60_000, 10_000)), 0)
+        assert [one.available for one in state.snapshot(0).dimensions[1:]] == [6_000, 8_000]
+        state.end("a", Outcome.SETTLED, None, 0)
+        state.learn(LimitReport(None, DimensionReport(90_000, 10_000), DimensionReport(90_000, 10_000)), 0)
+        assert [one.available for one in state.snapshot(0).dimensions[1:]] == [10_000, 10_000]
 
     def test_a_report_is_no_success_and_no_429(self) -> None:
         state = Pool("p", settings(20, 5), 0)
@@ -177,6 +203,7 @@ class TestConfiguring:
         assert requests_per_minute(waited_for) == 10
 
     def test_removing_the_limit_lets_everybody_in(self, waited_for: Pool) -> None:
-        waited_for.configure(PoolSettings(), 0)
+        unlimited = PoolSettings(adaptive=AdaptiveSettings())
+        waited_for.configure(unlimited, 0)
         assert waited_for.advance(0) == ("w0", "w1", "w2")
-        assert waited_for.settings == PoolSettings()
+        assert waited_for.settings == unlimited

@@ -1,20 +1,164 @@
-"""The first estimate of a call's cost."""
+"""What calls are estimated to cost, and what is learned from their answers."""
+
+from dataclasses import dataclass, field
 
 import pytest
 
+from tidegate.core import price
+from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
-from tidegate.core.price import estimate_messages_cost
+from tidegate.core.price import CostEstimator, MessageShape, Prefix
+from tidegate.core.usage import Usage
+
+CALL = MessageShape("team-a", "claude-sonnet-5-5", body_bytes=4_000, max_tokens=1_000)
+SYSTEM = Prefix(b"system", 2_000, marked=True)
+TURN = Prefix(b"turn", 3_000, marked=False)
+CACHING = CALL._replace(prefixes=(SYSTEM, TURN))
+
+
+@dataclass
+class Estimating:
+    """An estimator, and the time that it is told."""
+
+    estimator: CostEstimator = field(default_factory=CostEstimator)
+    now_ns: int = 0
+
+    def cost(self, shape: MessageShape = CALL) -> Cost:
+        return self.estimator.estimate(shape, self.now_ns)
+
+    def learn(self, usage: Usage, shape: MessageShape = CALL, times: int = 1) -> None:
+        for _ in range(times):
+            self.estimator.learn(shape, usage, self.now_ns)
 
 
 @pytest.mark.parametrize(
     ("body_bytes", "max_tokens", "cost"),
     [
-        (0, 0, Cost(1, 0, 0)),
-        (1, 10, Cost(1, 1, 10)),
-        (4_000, 500, Cost(1, 1_000, 500)),
-        (4_001, 64_000, Cost(1, 1_001, 500)),
+        (0, 0, Cost(1, 0, 1)),
+        (4, 10, Cost(1, 1, 10)),
+        (4_000, 499, Cost(1, 1_000, 499)),
+        (4_000, 64_000, Cost(1, 1_000, 500)),
         (400, None, Cost(1, 100, 500)),
     ],
 )
-def test_input_by_size_and_output_as_usual(body_bytes: int, max_tokens: int | None, cost: Cost) -> None:
-    assert estimate_messages_cost(body_bytes, max_tokens) == cost
+def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
+    body_bytes: int, max_tokens: int | None, cost: Cost
+) -> None:
+    assert Estimating().cost(MessageShape("team-a", "m", body_bytes, max_tokens)) == cost
+
+
+class TestInput:
+    def test_the_tokens_per_byte_of_a_model_are_learned_from_all_its_callers(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(input_tokens=1_300, output_tokens=1))
+        assert estimating.cost(CALL._replace(caller="team-b", body_bytes=8_000)).input_tokens == 2_600
+        assert estimating.cost(CALL._replace(model="claude-haiku-5")).input_tokens == 1_000
+
+    def test_what_was_read_from_the_cache_is_part_of_the_size(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(100, 1, cache_read_tokens=700, cache_creation_tokens=500))
+        assert estimating.cost().input_tokens == 1_300
+
+    @pytest.mark.parametrize(("shape", "usage"), [(CALL, Usage()), (CALL._replace(body_bytes=0), Usage(100, 1))])
+    def test_an_answer_that_tells_no_ratio_teaches_none(self, shape: MessageShape, usage: Usage) -> None:
+        estimating = Estimating()
+        estimating.learn(usage, shape)
+        assert estimating.cost().input_tokens == 1_000
+
+    def test_the_first_answers_weigh_the_same_and_a_change_is_followed_later(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(1_000))
+        estimating.learn(Usage(2_000))
+        assert estimating.cost().input_tokens == 1_500
+        estimating.learn(Usage(2_000), times=200)
+        assert estimating.cost().input_tokens == pytest.approx(2_000, rel=0.01)
+        estimating.learn(Usage(1_000), times=35)
+        assert estimating.cost().input_tokens == pytest.approx(1_500, rel=0.01)
+
+
+class TestOutput:
+    def test_a_caller_has_its_own_figure_per_model_and_band_of_max_tokens(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(output_tokens=30))
+        estimating.learn(Usage(output_tokens=400), CALL._replace(caller="team-b"))
+        assert estimating.cost().output_tokens == 30
+        assert estimating.cost(CALL._replace(max_tokens=600)).output_tokens == 30
+        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == 400
+
+    def test_who_is_new_is_like_all_others_in_the_band_then_like_all_of_the_model(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(output_tokens=30))
+        estimating.learn(Usage(output_tokens=90), CALL._replace(max_tokens=None))
+        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == 30
+        assert estimating.cost(CALL._replace(caller="team-b", max_tokens=None)).output_tokens == 90
+        assert estimating.cost(CALL._replace(max_tokens=64_000)).output_tokens == 60
+        assert estimating.cost(CALL._replace(model="claude-haiku-5")).output_tokens == 500
+
+    def test_max_tokens_caps_what_is_expected(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(output_tokens=900))
+        assert estimating.cost(CALL._replace(max_tokens=700)).output_tokens == 700
+
+    def test_an_answer_without_output_teaches_nothing(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(input_tokens=1_000))
+        assert estimating.cost().output_tokens == 500
+
+
+class TestCache:
+    def test_a_prefix_that_was_stored_or_read_is_not_counted_for_280_seconds(self) -> None:
+        for usage in (Usage(500, 1, cache_creation_tokens=500), Usage(500, 1, cache_read_tokens=500)):
+            estimating = Estimating()
+            estimating.learn(usage, CACHING)
+            assert estimating.cost(CACHING).input_tokens == 500
+            estimating.now_ns = 280 * NS_PER_SECOND
+            assert estimating.cost(CACHING).input_tokens == 1_000
+
+    def test_another_use_makes_it_last_longer(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(500, 1, cache_creation_tokens=500), CACHING)
+        estimating.now_ns = 200 * NS_PER_SECOND
+        estimating.learn(Usage(500, 1, cache_read_tokens=500), CACHING)
+        estimating.now_ns = 400 * NS_PER_SECOND
+        assert estimating.cost(CACHING).input_tokens == 500
+
+    def test_the_longest_known_beginning_is_found_whether_the_call_marks_it_or_not(self) -> None:
+        estimating = Estimating()
+        marked = (SYSTEM, TURN._replace(marked=True))
+        estimating.learn(Usage(250, 1, cache_creation_tokens=750), CALL._replace(prefixes=marked))
+        later = CALL._replace(prefixes=(SYSTEM, TURN, Prefix(b"next turn", 3_500, marked=True)))
+        assert estimating.cost(later).input_tokens == 250
+
+    def test_what_is_not_marked_is_not_stored(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(500, 1, cache_creation_tokens=500), CALL._replace(prefixes=(TURN,)))
+        assert estimating.cost(CALL._replace(prefixes=(TURN,))).input_tokens == 1_000
+
+    def test_an_answer_that_neither_stored_nor_read_proves_that_nothing_is_cached(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(1_000, 1), CACHING)
+        assert estimating.cost(CACHING).input_tokens == 1_000
+
+    def test_a_price_is_never_negative(self) -> None:
+        estimating = Estimating()
+        larger = CALL._replace(prefixes=(SYSTEM._replace(body_bytes=5_000),))
+        estimating.learn(Usage(1, 1, cache_creation_tokens=999), larger)
+        assert estimating.cost(larger).input_tokens == 0
+
+
+class TestMemory:
+    def test_prefixes_that_were_not_used_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(price, "_MOST_PREFIXES", 2)
+        estimating = Estimating()
+        shapes = [CALL._replace(prefixes=(SYSTEM._replace(digest=digest),)) for digest in (b"a", b"b", b"c")]
+        for number in (0, 1, 0, 2):
+            estimating.learn(Usage(500, 1, cache_creation_tokens=500), shapes[number])
+        assert [estimating.cost(shape).input_tokens for shape in shapes] == [500, 1_000, 500]
+
+    def test_callers_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(price, "_MOST_MEANS", 4)  # two for the model, and two callers
+        estimating = Estimating()
+        callers = [CALL._replace(caller=name) for name in ("team-a", "team-b", "team-c")]
+        for number, output_tokens in ((0, 100), (1, 200), (0, 100), (2, 600)):
+            estimating.learn(Usage(output_tokens=output_tokens), callers[number])
+        assert [estimating.cost(shape).output_tokens for shape in callers] == [100, 250, 600]  # 250: the mean of all

@@ -11,10 +11,16 @@ from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
 ANN, BEN = Caller("ann"), Caller("ben")
+MS = 1_000_000
 
 
-def waiter(lease_id: str, caller: Caller = ANN, size_ns: int = 100, *, front: bool = False) -> Waiter:
-    return Waiter(lease_id, Demand("pool", caller, Cost(1, 30, 12), front=front), size_ns)
+def size_ns(cost: Cost) -> int:
+    """The pool of these tests refills a token in a millisecond."""
+    return (cost.input_tokens + cost.output_tokens) * MS
+
+
+def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: bool = False) -> Waiter:
+    return Waiter(lease_id, Demand("pool", caller, Cost(1, tokens - 12, 12), front=front))
 
 
 def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
@@ -24,8 +30,14 @@ def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
     return queue
 
 
+def pop(queue: FairQueue) -> str:
+    head = queue.head()
+    assert head is not None
+    return queue.pop(size_ns(head.demand.cost)).lease_id
+
+
 def order(queue: FairQueue) -> list[str]:
-    return [queue.pop().lease_id for _ in range(len(queue))]
+    return [pop(queue) for _ in range(len(queue))]
 
 
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
@@ -33,11 +45,11 @@ def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
     assert queue.head() is None
     assert queue.remove("nobody") is None
     with pytest.raises(IndexError):
-        queue.pop()
+        queue.pop(MS)
 
 
 def test_a_lone_caller_is_served_in_order() -> None:
-    assert order(queue_of(waiter(f"{n}", size_ns=100 - n) for n in range(9))) == list("012345678")
+    assert order(queue_of(waiter(f"{n}", tokens=100 - n) for n in range(9))) == list("012345678")
 
 
 def test_many_requests_of_one_caller_do_not_delay_another() -> None:
@@ -58,10 +70,22 @@ def test_callers_share_by_size_not_by_number() -> None:
     assert Counter(name.partition("-")[0] for name in order(queue)[:25]) == {"big": 5, "small": 20}
 
 
+def test_the_size_counts_that_is_known_on_leaving() -> None:
+    queue = queue_of([waiter(f"ann-{n}") for n in range(2)] + [waiter(f"ben-{n}", BEN) for n in range(3)])
+    assert queue.pop(200 * MS).lease_id == "ann-0"
+    assert order(queue) == ["ben-0", "ben-1", "ann-1", "ben-2"]
+
+
+def test_callers_share_by_weight_where_nothing_costs_anything() -> None:
+    light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
+    queue = queue_of(waiter(f"{caller.name}-{n}", caller) for caller in (light, heavy) for n in range(40))
+    assert Counter(queue.pop(0).demand.caller.name for _ in range(40)) == {"light": 10, "heavy": 30}
+
+
 def test_idling_saves_nothing_up() -> None:
     queue = queue_of(waiter(f"ann-{n}") for n in range(10))
     for _ in range(5):
-        queue.pop()
+        pop(queue)
     for n in range(5):
         queue.push(waiter(f"ben-{n}", BEN))
     assert Counter(name.partition("-")[0] for name in order(queue)[:4]) == {"ann": 2, "ben": 2}
@@ -73,7 +97,7 @@ def test_the_front_goes_first_in_the_order_of_coming_back() -> None:
 
 
 def test_coming_back_to_the_front_costs_no_share() -> None:
-    queue = queue_of([waiter("back", front=True, size_ns=10_000), waiter("a"), waiter("b", BEN)])
+    queue = queue_of([waiter("back", front=True, tokens=10_000), waiter("a"), waiter("b", BEN)])
     assert order(queue) == ["back", "a", "b"]
 
 
@@ -155,28 +179,28 @@ def test_depth_and_tokens_by_class() -> None:
     batch = Caller("night", priority=Priority.BATCH)
     queue = queue_of([waiter("a"), waiter("b"), waiter("c", batch)])
     assert queue.depth == {Priority.INTERACTIVE: 0, Priority.STANDARD: 2, Priority.BATCH: 1}
-    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 84, Priority.BATCH: 42}
+    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 200, Priority.BATCH: 100}
     queue.remove("b")
-    queue.pop()
-    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 0, Priority.BATCH: 42}
+    pop(queue)
+    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 0, Priority.BATCH: 100}
 
 
 class TestAhead:
     def test_nothing_in_an_empty_queue(self) -> None:
-        assert FairQueue().ahead_ns(ANN) == 0
+        assert FairQueue().ahead_ns(ANN, size_ns) == 0
 
     def test_all_of_ones_own(self) -> None:
-        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(ANN) == 700
+        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(ANN, size_ns) == 700 * MS
 
     def test_of_others_one_request_each_when_one_has_none(self) -> None:
         queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
-        assert queue.ahead_ns(Caller("new")) == 200
+        assert queue.ahead_ns(Caller("new"), size_ns) == 200 * MS
 
     def test_of_others_their_weighted_share_meanwhile(self) -> None:
         heavy = Caller("heavy", weight=3.0)
         queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
-        assert queue.ahead_ns(ANN) == 200 + 3 * 200 + 100
+        assert queue.ahead_ns(ANN, size_ns) == (200 + 3 * 200 + 100) * MS
 
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
-        assert queue.ahead_ns(ANN) == 5_000 + 100
+        assert queue.ahead_ns(ANN, size_ns) == (5_000 + 100) * MS

@@ -12,12 +12,13 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChanged, RefusedCall, Thawed, Withdrawn
-from tidegate.core.store import Demand, LimitSettings, Outcome, PoolSettings, RateLimited
+from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, RateLimited
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 AT_ONCE = ONE._replace(settle_at_once=True)
+ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5)}, AdaptiveSettings())
 
 
 async def times_of(admission: Admission, clock: VirtualClock, demands: list[Demand]) -> list[tuple[int, float]]:
@@ -188,6 +189,7 @@ class TestChangesWhileWaiting:
             asyncio.get_running_loop().call_later(1, store.learn_now, "p", RateLimited(10 * S))
             return await times_of(admission, clock, [ONE] * 7)
 
+        store.configure_now("p", ADAPTIVE)
         # 20 a minute for 1 s, then 18 a minute: 3.3 tokens at the thaw.
         assert run_virtual(main(), clock)[5:] == [(5, 11.0), (6, 11.0)]
 
@@ -236,6 +238,7 @@ def test_the_observer_hears_of_waits(admission: Admission, observer: RecordingOb
 def test_the_observer_hears_of_the_pool(
     admission: Admission, observer: RecordingObserver, clock: VirtualClock, store: MemoryStore
 ) -> None:
+    store.configure_now("p", ADAPTIVE)
     store.learn_now("p", RateLimited(S))
     run_virtual(admission.acquire(ONE), clock)
     assert observer.events == [

@@ -1,12 +1,11 @@
 """The gateway on a virtual clock: what a client sees, and what is charged, when the upstream fails."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from support.asgi_client import Answer, call
+from support.asgi_client import call
 from support.gateway import (
     ANSWER,
     CONTENT,
@@ -19,6 +18,7 @@ from support.gateway import (
     Told,
     error,
     make_gateway,
+    post,
     sse,
     unreachable,
 )
@@ -32,19 +32,6 @@ from tidegate.core.store import Feedback, LimitSettings, PoolSettings
 from tidegate.core.usage import Usage
 
 THROTTLED = error(429, "rate_limit_error", retry_after="20")
-
-
-def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:
-    """One Messages call; returns the client's answer, the rig, the transport and how long it took in seconds."""
-    clock = VirtualClock()
-    transport = FakeTransport(answers)
-    headers = options.pop("headers", {})
-    body = options.pop("body", MESSAGE)
-    path = options.pop("path", "/v1/messages")
-    rig = make_gateway(transport, clock, **options)
-    answer = run_virtual(call(rig.gateway, "POST", path, body=body, headers=headers), clock)
-    assert rig.in_flight() == 0
-    return answer, rig, transport, clock.elapsed_s
 
 
 def outcome(rig: Rig) -> str:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
+from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.dimension import Cost, Dimension
@@ -14,7 +15,7 @@ from tidegate.observe.metrics import MetricsObserver
 
 TOKENS = DimensionSnapshot(Dimension.INPUT_TOKENS, 1000.0, 2000.0, 900.0, 123.5, 200.0, "adaptive")
 UNKNOWN = DimensionSnapshot(Dimension.OUTPUT_TOKENS, None, None, None, None, None, "none")
-IDLE = PoolSnapshot("default", (TOKENS, UNKNOWN), 0.9, 0.0, 0, {}, {}, {}, 0, None, 0, 0, 0)
+IDLE = replace(idle_pool("default", TOKENS, UNKNOWN), adaptive_factor=0.9)
 
 
 def scrape(pools: Sequence[PoolSnapshot]) -> tuple[CollectorRegistry, MetricsObserver]:

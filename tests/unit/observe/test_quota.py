@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
+from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock
 from tidegate.core.dimension import Dimension
 from tidegate.core.store import DimensionSnapshot, PoolSnapshot
@@ -10,7 +11,7 @@ from tidegate.observe.quota import QuotaCollector
 
 REQUESTS = DimensionSnapshot(Dimension.REQUESTS, 50.0, 60.0, 45.0, 4.0, 5.0, "adaptive")
 UNKNOWN = DimensionSnapshot(Dimension.INPUT_TOKENS, 100.0, None, 100.0, 10.0, 10.0, "configured")
-POOL = PoolSnapshot("default", (REQUESTS, UNKNOWN), 1.0, 0.0, 0, {}, {}, {}, 0, None, 0, 0, 0)
+POOL = idle_pool("default", REQUESTS, UNKNOWN)
 
 
 class Scraped:

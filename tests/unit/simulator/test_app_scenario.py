@@ -155,10 +155,9 @@ def test_options_and_scenario_describe_the_same_limits() -> None:
 def test_the_command_names_the_mistake_in_a_scenario_file(tmp_path: Path) -> None:
     path = tmp_path / "scenario.toml"
     path.write_text("replicas = 0")
-    wrong = CliRunner().invoke(commands, ["simulator", "--scenario", str(path)], env={"COLUMNS": "1000"})
-    missing = CliRunner().invoke(
-        commands, ["simulator", "--scenario", str(tmp_path / "none.toml")], env={"COLUMNS": "1000"}
-    )
+    runner = CliRunner(env={"COLUMNS": "1000"})  # a box of the usual width breaks a long path
+    wrong = runner.invoke(commands, ["simulator", "--scenario", str(path)])
+    missing = runner.invoke(commands, ["simulator", "--scenario", str(tmp_path / "none.toml")])
 
     assert (wrong.exit_code, missing.exit_code) == (2, 2)
     assert "replicas: 0 was given; a whole number from 1 is allowed" in wrong.output

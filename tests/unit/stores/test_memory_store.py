@@ -12,6 +12,7 @@ from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.events import Frozen, LeaseEnded, RateChanged, Thawed
 from tidegate.core.store import (
     GRANTED,
+    AdaptiveSettings,
     Change,
     Demand,
     Granted,
@@ -24,7 +25,7 @@ from tidegate.core.store import (
 )
 from tidegate.stores.memory import MemoryStore
 
-SETTINGS = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)})
+SETTINGS = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)}, AdaptiveSettings())
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 
 
@@ -196,7 +197,7 @@ def test_the_asynchronous_methods_do_the_same(store: MemoryStore, clock: Virtual
         assert not await store.end("p", "a", Outcome.SETTLED)
         await store.freeze("p", S)
         await store.learn("p", RateLimited(2 * S))
-        await store.configure("p", PoolSettings(SETTINGS.limits, max_waiting=3))
+        await store.configure("p", PoolSettings(SETTINGS.limits, SETTINGS.adaptive, max_waiting=3))
 
     asyncio.run(steps())
     clock.advance(1)

@@ -1,0 +1,73 @@
+"""What we were charged lately: tells what a figure that was true some seconds ago is worth now."""
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
+
+__all__ = ["ChargeLog", "Replay"]
+
+_ABOUT_NS: Final = NS_PER_SECOND // 50
+"""Requests sent within this time may overtake each other on their way."""
+_KEPT_NS: Final = 120 * NS_PER_SECOND
+"""Charges older than this are not replayed: no answer's head takes longer than that on a good day."""
+
+
+class Replay(NamedTuple):
+    """What follows from a figure that belonged to some moment, in units.
+
+    Attributes:
+        level: what would remain now.
+        later: what was charged since that moment.
+        near: what was charged at about that moment, and may or may not be in the figure.
+    """
+
+    level: float
+    later: int
+    near: int
+
+
+class ChargeLog:
+    """The charges of one dimension, in units; negative ones gave back.
+
+    Attributes:
+        total: all that was ever charged.
+    """
+
+    __slots__ = ("_charges", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._charges: deque[tuple[int, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._charges)
+
+    def add(self, units: int, now_ns: int) -> None:
+        """So much was charged; charges are added in the order of time."""
+        self.total += units
+        self._charges.append((now_ns, units))
+        while self._charges[0][0] < now_ns - _KEPT_NS:
+            self._charges.popleft()
+
+    def replay(self, remaining: int, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
+        """What would remain now, had `remaining` been true at `since_ns`.
+
+        Refill and charges are played again one by one: a sum would forget what a full bucket lost in between. In which
+        order requests arrived that were sent about then, nobody knows.
+        """
+        per_ns = per_minute / NS_PER_MINUTE
+        level, at_ns, sum_later, sum_near = float(remaining), since_ns, 0, 0
+        later = []
+        for charge in reversed(self._charges):
+            if charge[0] < since_ns - _ABOUT_NS:
+                break
+            if charge[0] <= since_ns + _ABOUT_NS:
+                sum_near += charge[1]
+            else:
+                later.append(charge)
+        for charged_ns, units in reversed(later):
+            level = min(capacity, level + (charged_ns - at_ns) * per_ns) - units
+            at_ns = charged_ns
+            sum_later += units
+        return Replay(min(capacity, level + (now_ns - at_ns) * per_ns), sum_later, sum_near)

@@ -1,0 +1,45 @@
+"""How long waiting really takes, beside what was predicted.
+
+A prediction is made from costs and rates that may both be off. What those who were admitted really waited corrects it:
+the ratio of both is learned, and predictions are multiplied by it.
+"""
+
+from typing import Final
+
+from tidegate.core.clock import NS_PER_SECOND
+
+__all__ = ["DrainRatio"]
+
+_FORGET: Final = 0.05
+_ENOUGH: Final = 10
+"""Nobody is refused on a prediction that was never put to the test."""
+_TELLING_NS: Final = NS_PER_SECOND // 2
+"""Shorter predictions tell nothing: rounding and timers weigh too much."""
+_LEAST: Final = 0.02
+_MOST: Final = 5.0
+
+
+class DrainRatio:
+    """The mean of waited ÷ predicted, weighted towards the newest."""
+
+    __slots__ = ("_count", "_ratio")
+
+    def __init__(self) -> None:
+        self._ratio = 1.0
+        self._count = 0
+
+    def add(self, predicted_ns: int, waited_ns: int) -> None:
+        """Somebody was admitted: what had been predicted (uncorrected), and what it was."""
+        if predicted_ns >= _TELLING_NS:
+            self._count += 1
+            ratio = min(max(waited_ns / predicted_ns, _LEAST), _MOST)
+            self._ratio += max(_FORGET, 1 / self._count) * (ratio - self._ratio)
+
+    def correct(self, predicted_ns: int) -> int:
+        """The prediction as experience corrects it."""
+        return round(predicted_ns * self._ratio)
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether enough have been admitted to rely on it."""
+        return self._count >= _ENOUGH

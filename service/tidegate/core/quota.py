@@ -1,0 +1,307 @@
+"""What a pool may spend now: three limits, a freeze, a slope, and what answers teach about all of them."""
+
+from typing import Final
+
+from tidegate.core.adaptive import AdaptiveFactor
+from tidegate.core.clock import NS_PER_SECOND
+from tidegate.core.dimension import DIMENSIONS, MICRO, Cost, Dimension
+from tidegate.core.events import Event, Frozen, LimitLearned, RateChanged, Thawed
+from tidegate.core.headers import LimitReport
+from tidegate.core.limit import DimensionLimit
+from tidegate.core.ramp import RampLimit
+from tidegate.core.search import RateSearch
+from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
+from tidegate.core.window import WindowVotes
+
+__all__ = ["Quota"]
+
+_PROBE_PATIENCE_NS: Final = 2 * NS_PER_SECOND
+"""A probe that has not been answered by then is followed by another: it may be a long answer without headers."""
+_OUTAGE_FAILURES: Final = 5
+"""So many failures without an answer between them are an outage, not bad luck."""
+_FIRST_PAUSE_NS: Final = NS_PER_SECOND // 4
+_LONGEST_PAUSE_NS: Final = NS_PER_SECOND
+"""An outage that ends is noticed within this time."""
+_NEWS_NS: Final = NS_PER_SECOND // 4
+"""A volley of 429s prolongs a freeze by moments: that is not worth an event each."""
+_SILENCE_NS: Final = 2 * NS_PER_SECOND
+_REQUESTS: Final = 0
+
+
+class Quota:
+    """The limits of a pool. `events` collects what happened, until somebody takes it.
+
+    A pool with adaptive settings follows them, as the older limiter is documented. Any other learns: it begins with one
+    request, goes by what headers report, and searches the rate where there are none.
+    """
+
+    __slots__ = (
+        "_adaptive",
+        "_answered",
+        "_cut_ns",
+        "_failed_ns",
+        "_failures",
+        "_frozen_until_ns",
+        "_learns",
+        "_limited",
+        "_limits",
+        "_name",
+        "_outstanding",
+        "_pause_ns",
+        "_probe_until_ns",
+        "_probing",
+        "_ramp",
+        "_refused_ns",
+        "_search",
+        "_taken_ns",
+        "events",
+    )
+
+    def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
+        self.events: list[Event] = []
+        self._taken_ns = now_ns
+        self._name = name
+        votes = WindowVotes()
+        self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
+        self._limited: tuple[tuple[int, DimensionLimit], ...] = ()
+        self._adaptive: AdaptiveFactor | None = None
+        self._learns = True
+        self._answered = False
+        self._probing = False
+        self._probe_until_ns = 0
+        self._frozen_until_ns: int | None = None
+        self._cut_ns = now_ns
+        self._refused_ns = now_ns
+        self._failures = 0
+        self._failed_ns = now_ns
+        self._pause_ns = _FIRST_PAUSE_NS
+        self._outstanding = (0, 0, 0)
+        self._search: RateSearch | None = None
+        self._ramp = RampLimit()
+        self.configure(settings, now_ns)
+
+    def configure(self, settings: PoolSettings, now_ns: int) -> None:
+        """Goes on under other settings: keeps levels, and what was learned."""
+        self._learns = settings.adaptive is None
+        if settings.adaptive is None:
+            self._adaptive = None
+        elif self._adaptive is None:
+            self._adaptive = AdaptiveFactor(settings.adaptive)
+        else:
+            self._adaptive.configure(settings.adaptive)
+        for limit in self._limits:
+            limit.configure(settings.limits.get(limit.dimension), now_ns)
+        self._adapt(now_ns)
+        # What nobody has told yet is found out with a single request.
+        self._probing = self._learns and not self._answered and not settings.limits
+
+    def fits(self, cost: Cost, now_ns: int) -> bool:
+        """Whether this much may be spent now, in all dimensions."""
+        for index, limit in self._limited:
+            if cost[index] and not limit.fits(cost[index], now_ns):
+                return False
+        if not self._learns:
+            return self._frozen_until_ns is None or self._is_thawed(now_ns)
+        return self._wait_for_answers_ns(now_ns) == 0
+
+    def wait_ns(self, cost: Cost, now_ns: int) -> int:
+        """How long until this much may be spent, at the latest."""
+        answers_ns = self._wait_for_answers_ns(now_ns) if self._learns else 0
+        return max(self.frozen_ns(now_ns), answers_ns, self.level_wait_ns(cost, now_ns))
+
+    def level_wait_ns(self, cost: Cost, now_ns: int) -> int:
+        """How long until the levels allow this much, whatever else there is to wait for."""
+        return max((limit.wait_ns(cost[index], now_ns) for index, limit in self._limited if cost[index]), default=0)
+
+    def silent_ns(self, cost: Cost, now_ns: int) -> int | None:
+        """How long until a request goes whatever was learned, if nothing is in flight: who is silent learns nothing.
+
+        What an operator has configured is kept all the same. None for a pool that does not learn.
+        """
+        if not self._learns:
+            return None
+        kept = (limit.wait_ns(cost[i], now_ns) for i, limit in self._limited if cost[i] and limit.is_configured)
+        return max(self._taken_ns + _SILENCE_NS - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
+
+    def size_ns(self, cost: Cost) -> int:
+        """How long it takes to refill this much, in the tightest dimension."""
+        return max((limit.refill_ns(cost[index]) for index, limit in self._limited), default=0)
+
+    def held_ns(self, cost: Cost) -> int:
+        """How long it takes to fill the smallest of the buckets that this cost draws on."""
+        return min((limit.full_ns() for index, limit in self._limited if cost[index]), default=0)
+
+    def never_fits(self, cost: Cost) -> Dimension | None:
+        """The dimension in which this is more than the bucket can ever hold."""
+        for index, limit in self._limited:
+            if limit.bucket is not None and cost[index] * MICRO > limit.bucket.capacity_micro:
+                return limit.dimension
+        return None
+
+    def take(self, cost: Cost, now_ns: int) -> tuple[tuple[int, DimensionLimit], ...]:
+        """Spends this much, into debt if need be. Returns the limits that were charged."""
+        for index, limit in self._limited:
+            limit.take(cost[index], now_ns)
+        if self._learns:
+            self._taken_ns = now_ns
+            self._outstanding = (0, self._outstanding[1] + cost[1], self._outstanding[2] + cost[2])
+            self._ramp.accepted(now_ns)
+            if self._probing:
+                self._probe_until_ns = now_ns + _PROBE_PATIENCE_NS
+        return self._limited
+
+    def forget(self, input_tokens: int, output_tokens: int) -> None:
+        """So much of what was taken is no estimate any more: it was used or produced, or never will be."""
+        self._outstanding = (0, self._outstanding[1] - input_tokens, self._outstanding[2] - output_tokens)
+
+    def probe_ended(self) -> None:
+        """A request ended: if it was a probe, the next may go at once."""
+        self._probe_until_ns = 0
+
+    def freeze(self, duration_ns: int, now_ns: int) -> None:
+        """Admits nobody for that long, or until an earlier freeze ends."""
+        until_ns, known_ns = now_ns + max(0, duration_ns), self._frozen_until_ns or 0
+        if until_ns > max(now_ns, known_ns):
+            self._frozen_until_ns = until_ns
+            if known_ns <= now_ns or until_ns - known_ns > _NEWS_NS:
+                self.events.append(Frozen(self._name, until_ns - now_ns))
+
+    def frozen_ns(self, now_ns: int) -> int:
+        """How much longer the freeze lasts; 0 if there is none."""
+        return 0 if self._frozen_until_ns is None else max(0, self._frozen_until_ns - now_ns)
+
+    def learn_limits(self, report: LimitReport, now_ns: int) -> None:
+        """Takes in what an answer's headers say; nothing, if the report is empty: then the rate has to be searched."""
+        if report.answered:
+            self._answer_came(now_ns - report.sent_ago_ns)
+        if not any(report.dimensions):
+            if not self._knows_upstream():
+                self._search = self._search or RateSearch(now_ns)
+                self._search.accepted()
+            return
+        if self._search is not None:
+            self._search = None
+            self._limits[_REQUESTS].search(None, now_ns)
+        for limit, said, expected in zip(self._limits, report.dimensions, self._outstanding, strict=True):
+            if said is not None and limit.learn(said, report.sent_ago_ns, max(0, expected), now_ns):
+                self.events.append(LimitLearned(self._name, limit.dimension, float(said.per_minute)))
+        self._find_limited()
+
+    def learn_success(self, now_ns: int) -> None:
+        """The upstream answered well."""
+        if self._adaptive is not None:
+            self._change_factor(self._adaptive, grow=True, now_ns=now_ns)
+
+    def learn_refusal(self, refusal: RateLimited, now_ns: int) -> None:
+        """The upstream answered 429."""
+        if refusal.retry_after_ns:
+            self.freeze(refusal.retry_after_ns, now_ns)
+        is_new = self._is_new_overrun(refusal, now_ns)
+        if not self._learns:
+            if is_new and self._adaptive is not None:
+                self._change_factor(self._adaptive, grow=False, now_ns=now_ns)
+            return
+        self._probe_from(now_ns)
+        self._ramp.accepted(now_ns - (refusal.sent_ago_ns or 0), -1)
+        if not is_new:
+            return
+        if refusal.acceleration:
+            self._ramp.refused(now_ns)
+        elif self._knows_upstream():
+            for limit in self._limits:
+                limit.overrun(now_ns)
+        else:
+            self._search = self._search or RateSearch(now_ns)
+            self._search.refused(now_ns)
+            self._limits[_REQUESTS].empty(now_ns)
+
+    def learn_failure(self, sent_ago_ns: int, now_ns: int) -> None:
+        """The upstream failed: 529, 5xx or no answer. That says nothing about quota; several in a row are an outage.
+
+        Then the pool pauses, and is probed with single requests until one is answered.
+        """
+        if not self._learns or now_ns - sent_ago_ns < self._refused_ns:
+            return
+        self._failures += 1
+        self._failed_ns = now_ns - sent_ago_ns
+        if self._failures >= _OUTAGE_FAILURES:
+            self._probe_from(now_ns)
+            self.freeze(self._pause_ns, now_ns)
+            self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
+
+    def demand_seen(self, now_ns: int) -> None:
+        """Somebody waits: a rate that is being searched may grow."""
+        if self._search is not None and not self._probing and self._is_thawed(now_ns):
+            self._limits[_REQUESTS].search(self._search.per_second(now_ns), now_ns)
+            self._find_limited()
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether single requests find out if the upstream answers."""
+        return self._probing
+
+    @property
+    def is_known(self) -> bool:
+        """Whether limits are known, by configuration or from answers."""
+        return self._answered or not self._learns
+
+    @property
+    def factor(self) -> float:
+        """The adaptive factor; 1 for a pool that learns."""
+        return 1.0 if self._adaptive is None else self._adaptive.value
+
+    def snapshot(self, now_ns: int) -> tuple[DimensionSnapshot, ...]:
+        """The state of each dimension."""
+        return tuple(limit.snapshot(now_ns) for limit in self._limits)
+
+    def _wait_for_answers_ns(self, now_ns: int) -> int:
+        if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
+            return self._frozen_until_ns - now_ns
+        if self._probing and now_ns < self._probe_until_ns:
+            return self._probe_until_ns - now_ns
+        return self._ramp.wait_ns(now_ns)
+
+    def _is_thawed(self, now_ns: int) -> bool:
+        if self._frozen_until_ns is not None and now_ns >= self._frozen_until_ns:
+            self._frozen_until_ns = None
+            self.events.append(Thawed(self._name))
+        return self._frozen_until_ns is None
+
+    def _answer_came(self, sent_ns: int) -> None:
+        """An answer to a request that was sent since the last refusal ends probing."""
+        self._answered = True
+        if sent_ns >= self._refused_ns:
+            self._probing = False
+            self._pause_ns = _FIRST_PAUSE_NS
+        if sent_ns > self._failed_ns:
+            self._failures = 0
+
+    def _probe_from(self, now_ns: int) -> None:
+        self._probing = True
+        self._probe_until_ns = 0
+        self._refused_ns = now_ns
+
+    def _knows_upstream(self) -> bool:
+        return any(limit.is_reported for limit in self._limits)
+
+    def _is_new_overrun(self, refusal: RateLimited, now_ns: int) -> bool:
+        """Whether the refused request was sent after the last cut: one overrun, however many 429s, is one cut."""
+        if refusal.sent_ago_ns is not None and now_ns - refusal.sent_ago_ns < self._cut_ns:
+            return False
+        self._cut_ns = now_ns
+        return True
+
+    def _change_factor(self, adaptive: AdaptiveFactor, *, grow: bool, now_ns: int) -> None:
+        before = adaptive.value
+        if adaptive.grow() if grow else adaptive.cut():
+            self._adapt(now_ns)
+            reason = "succeeded" if grow else "rate_limited"
+            self.events.append(RateChanged(self._name, before, adaptive.value, reason))
+
+    def _adapt(self, now_ns: int) -> None:
+        for limit in self._limits:
+            limit.adapt(self.factor, now_ns)
+        self._find_limited()
+
+    def _find_limited(self) -> None:
+        self._limited = tuple((index, limit) for index, limit in enumerate(self._limits) if limit.bucket is not None)

@@ -1,0 +1,23 @@
+"""Pools as a store might show them."""
+
+from tidegate.core.store import DimensionSnapshot, PoolSnapshot
+
+
+def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:
+    """A pool that has never been used; `dataclasses.replace` makes others of it."""
+    return PoolSnapshot(
+        pool=name,
+        dimensions=dimensions,
+        adaptive_factor=1.0,
+        frozen_seconds=0.0,
+        probing=False,
+        waiting=0,
+        waiting_by_priority={},
+        waiting_tokens_by_priority={},
+        waiting_by_caller={},
+        in_flight=0,
+        oldest_lease_seconds=None,
+        granted=0,
+        rate_limited=0,
+        succeeded=0,
+    )

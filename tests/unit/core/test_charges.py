@@ -1,0 +1,84 @@
+"""What an old figure is worth now: refill and charges played again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.core.charges import ChargeLog, Replay
+from tidegate.core.clock import NS_PER_SECOND as S
+
+PER_MINUTE = 600.0  # 10 a second
+CAPACITY = 100.0
+MS = S // 1000
+
+
+def replay(log: ChargeLog, remaining: int, since_ns: int, now_ns: int) -> Replay:
+    return log.replay(remaining, since_ns, PER_MINUTE, CAPACITY, now_ns)
+
+
+@pytest.fixture
+def log() -> ChargeLog:
+    return ChargeLog()
+
+
+def test_without_charges_it_is_refilled_up_to_the_capacity(log: ChargeLog) -> None:
+    assert replay(log, 20, 0, 3 * S) == Replay(50, 0, 0)
+    assert replay(log, 20, 0, 30 * S) == Replay(100, 0, 0)
+
+
+def test_what_was_charged_since_then_is_gone(log: ChargeLog) -> None:
+    log.add(30, 1 * S)
+    log.add(15, 2 * S)
+    assert replay(log, 50, 0, 3 * S) == Replay(35, 45, 0)
+    assert replay(log, 50, S + S // 2, 3 * S) == Replay(50, 15, 0)
+
+
+def test_what_a_full_bucket_lost_in_between_is_not_counted(log: ChargeLog) -> None:
+    log.add(50, 10 * S)
+    assert replay(log, 90, 0, 10 * S).level == 50, "full after 1 s: a sum would say 140"
+
+
+def test_a_debt_refills_like_anything_else(log: ChargeLog) -> None:
+    log.add(80, S)
+    assert replay(log, 0, 0, S).level == -70
+    assert replay(log, 0, 0, 9 * S).level == 10
+
+
+def test_what_was_charged_before_is_in_the_figure(log: ChargeLog) -> None:
+    log.add(30, S)
+    assert replay(log, 50, 2 * S, 2 * S) == Replay(50, 0, 0)
+
+
+@pytest.mark.parametrize(("offset_ms", "later", "near"), [(-21, 0, 0), (-20, 0, 7), (20, 0, 7), (21, 7, 0)])
+def test_requests_within_20_ms_may_have_overtaken_each_other(
+    log: ChargeLog, offset_ms: int, later: int, near: int
+) -> None:
+    log.add(7, S + offset_ms * MS)
+    assert replay(log, 50, S, 2 * S)[1:] == (later, near)
+
+
+def test_what_was_given_back_counts_as_well(log: ChargeLog) -> None:
+    log.add(40, S)
+    log.add(-30, 2 * S)
+    assert replay(log, 50, 0, 2 * S) == Replay(60, 10, 0)
+    assert log.total == 10
+
+
+def test_is_forgotten_after_two_minutes_but_for_the_total(log: ChargeLog) -> None:
+    log.add(1, 0)
+    log.add(2, 120 * S)
+    assert len(log) == 2
+    log.add(3, 120 * S + 1)
+    assert (len(log), log.total) == (2, 6)
+
+
+@given(st.lists(st.tuples(st.integers(21 * MS, 5 * S), st.integers(0, 40)), max_size=20), st.integers(0, 100))
+def test_replaying_all_of_it_gives_what_a_bucket_would_hold(charges: list[tuple[int, int]], remaining: int) -> None:
+    log = ChargeLog()
+    level, now_ns = float(remaining), 0
+    for pause_ns, units in charges:
+        level, now_ns = min(CAPACITY, level + pause_ns / S * 10) - units, now_ns + pause_ns
+        log.add(units, now_ns)
+    replayed = replay(log, remaining, 0, now_ns)
+    assert replayed.level == pytest.approx(level, abs=1e-6)
+    assert replayed[1:] == (sum(units for _, units in charges), 0)

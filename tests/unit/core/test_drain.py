@@ -1,0 +1,45 @@
+"""What waiting really takes, beside what was predicted."""
+
+import pytest
+
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.drain import DrainRatio
+
+
+def drained(*waits: tuple[int, int]) -> DrainRatio:
+    ratio = DrainRatio()
+    for predicted_ns, waited_ns in waits:
+        ratio.add(predicted_ns, waited_ns)
+    return ratio
+
+
+def test_a_prediction_is_believed_until_somebody_has_waited() -> None:
+    assert DrainRatio().correct(7 * S) == 7 * S
+
+
+def test_the_first_wait_counts_in_full_then_the_mean() -> None:
+    assert drained((4 * S, 8 * S)).correct(S) == 2 * S
+    assert drained((4 * S, 8 * S), (4 * S, 4 * S)).correct(S) == S * 3 // 2
+
+
+def test_newer_waits_outweigh_older_ones() -> None:
+    ratio = drained(*[(S, 2 * S)] * 200, *[(S, S)] * 100)
+    assert ratio.correct(S) == pytest.approx(S, rel=0.01)
+
+
+def test_short_predictions_tell_nothing() -> None:
+    ratio = drained(*[(S // 2 - 1, 60 * S)] * 20)
+    assert ratio.correct(S) == S
+    assert not ratio.is_tested
+
+
+@pytest.mark.parametrize(("waited_ns", "corrected_ns"), [(0, S // 50), (3_600 * S, 5 * S)])
+def test_one_odd_wait_is_bounded(waited_ns: int, corrected_ns: int) -> None:
+    assert drained((S, waited_ns)).correct(S) == corrected_ns
+
+
+def test_it_is_tested_after_ten_waits() -> None:
+    ratio = drained(*[(S, S)] * 9)
+    assert not ratio.is_tested
+    ratio.add(S // 2, S // 2)
+    assert ratio.is_tested

@@ -1,0 +1,154 @@
+"""What others take, from the slope of what remains."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.drift import Competitor, DriftEstimator
+
+RATE = 100.0
+
+
+def line(slope: float, seconds: int = 8, start_ns: int = 0, *, every_ns: int = S // 2) -> DriftEstimator:
+    """An estimator that saw what remains change by so much a second, with no charges of ours."""
+    drift = DriftEstimator()
+    for at_ns in range(0, seconds * S + 1, every_ns):
+        drift.add(start_ns + at_ns, 5_000 + slope * at_ns / S, 0)
+    return drift
+
+
+class TestEstimator:
+    def test_nobody_is_seen_where_what_remains_rises_at_the_rate(self) -> None:
+        assert line(RATE).taken_per_second(RATE) == 0
+
+    @pytest.mark.parametrize("taken", [3, 30, 100])
+    def test_what_it_rises_less_by_is_taken_by_others(self, taken: float) -> None:
+        assert line(RATE - taken).taken_per_second(RATE) == pytest.approx(taken)
+
+    def test_no_more_than_the_rate_is_taken_however_fast_it_falls(self) -> None:
+        assert line(-3 * RATE).taken_per_second(RATE) == RATE
+
+    def test_less_than_a_fiftieth_of_the_rate_is_nobody(self) -> None:
+        assert line(RATE - 1.9).taken_per_second(RATE) == 0
+
+    def test_our_own_charges_are_not_somebody_elses(self) -> None:
+        drift, charged = DriftEstimator(), 0
+        for second in range(8):
+            charged += 80
+            drift.add(second * S, 5_000 + RATE * second - charged, charged)
+        assert drift.taken_per_second(RATE) == 0
+
+    def test_four_reports_are_too_few_and_so_is_less_than_two_seconds(self) -> None:
+        assert line(0, seconds=3, every_ns=S).taken_per_second(RATE) == 0
+        assert line(0, seconds=4, every_ns=S).taken_per_second(RATE) == RATE
+        assert line(0, seconds=1, every_ns=S // 10).taken_per_second(RATE) == 0
+
+    def test_only_what_exceeds_chance_counts(self) -> None:
+        drift = DriftEstimator()
+        for second in range(8):
+            drift.add(second * S, 5_000 + RATE * second + (400 if second % 2 else -400), 0)
+        assert drift.taken_per_second(RATE) == 0
+
+    def test_a_competitor_is_seen_within_ten_seconds_and_forgotten_in_as_many(self) -> None:
+        drift, remaining = DriftEstimator(), 5_000.0
+        seen = []
+        for tenth in range(400):
+            taken = 50 if 100 <= tenth < 250 else 0
+            remaining += (RATE - taken) / 10
+            drift.add(tenth * S // 10, remaining, 0)
+            seen.append(drift.taken_per_second(RATE))
+        assert seen[99] == 0
+        assert seen[200] == pytest.approx(50)
+        assert seen[350] == 0
+
+    def test_a_month_under_load_costs_no_accuracy(self) -> None:
+        drift, month = DriftEstimator(), 30 * 86_400
+        drift.add(0, 0, 0)
+        for tenth in range(1_000):
+            at_s = month + tenth / 10
+            drift.add(month * S + tenth * S // 10, 0, 0.7 * 33_333 * at_s)
+        assert drift.taken_per_second(33_333) == pytest.approx(0.3 * 33_333, rel=1e-6)
+
+    def test_clearing_forgets_everything(self) -> None:
+        drift = line(0)
+        drift.clear()
+        assert drift.taken_per_second(RATE) == 0
+        for second in range(8):
+            drift.add(second * S, 100 + RATE * second, 0)
+        assert drift.taken_per_second(RATE) == 0
+
+    def test_reports_out_of_order_that_end_where_they_began_tell_nothing(self) -> None:
+        drift = DriftEstimator()
+        for at_ns in (2 * S, 4 * S, 3 * S, S, 2 * S):
+            drift.add(at_ns, 5_000, 0)
+        assert drift.taken_per_second(RATE) == 0
+
+    @given(st.integers(0, 10**15), st.floats(0, 100))
+    def test_the_hour_of_the_day_changes_nothing(self, start_ns: int, slope: float) -> None:
+        early, late = line(slope), line(slope, start_ns=start_ns)
+        assert late.taken_per_second(RATE) == pytest.approx(early.taken_per_second(RATE))
+
+    @given(st.lists(st.tuples(st.integers(0, S), st.integers(0, 10**6), st.integers(0, 10**6)), max_size=60))
+    def test_is_between_0_and_the_rate_whatever_is_reported(self, reports: list[tuple[int, int, int]]) -> None:
+        drift, now_ns, charged = DriftEstimator(), 0, 0
+        for pause_ns, remaining, units in reports:
+            now_ns, charged = now_ns + pause_ns, charged + units
+            drift.add(now_ns, remaining, charged)
+            assert 0 <= drift.taken_per_second(RATE) <= RATE
+
+    def test_heavy_tailed_requests_of_ours_are_rarely_taken_for_a_competitor(self) -> None:
+        dice = random.Random(1)  # noqa: S311 - the same at every run
+        drift, charged, alarms = DriftEstimator(), 0, 0
+        for step in range(2_000):
+            at_ns = step * S // 5
+            charged += int(dice.paretovariate(1.5) * 8)
+            unseen = dice.uniform(0, 20)  # requests that were charged here but not there yet
+            drift.add(at_ns, 50_000 + RATE * at_ns / S - charged + unseen, charged)
+            alarms += drift.taken_per_second(RATE) > 0.1 * RATE
+        assert alarms < 20
+
+
+class TestCompetitor:
+    @staticmethod
+    def watch(competitor: Competitor, *, of_the_answer: bool, taken: float, latency_ns: int = 3 * S) -> None:
+        """Ten requests of 80 units, one a second, answered late; figures belong to the answer or to the admission."""
+        for number in range(10):
+            sent_ns, now_ns = number * S, number * S + latency_ns
+            then, now = 80 * (number + 1), 80 * (number + 1 + latency_ns // S)
+            figure_ns, charged = (now_ns, now) if of_the_answer else (sent_ns, then)
+            remaining = round(5_000 + (RATE - taken) * figure_ns / S - charged)
+            competitor.add(remaining, now, now_ns, charged_then=then, sent_ns=sent_ns, rate=RATE)
+
+    @pytest.mark.parametrize("of_the_answer", [True, False])
+    def test_is_not_seen_where_there_is_none(self, *, of_the_answer: bool) -> None:
+        competitor = Competitor()
+        self.watch(competitor, of_the_answer=of_the_answer, taken=0)
+        assert competitor.per_second == 0
+
+    @pytest.mark.parametrize("of_the_answer", [True, False])
+    def test_is_seen_where_there_is_one(self, *, of_the_answer: bool) -> None:
+        competitor = Competitor()
+        self.watch(competitor, of_the_answer=of_the_answer, taken=40)
+        assert competitor.per_second == pytest.approx(40)
+
+    def test_a_rising_load_of_ours_is_none(self) -> None:
+        """Read as figures of the answer, a growing number of requests in flight looks like somebody else."""
+        competitor, charged = Competitor(), [0]
+        for second in range(20):
+            charged.append(charged[-1] + 10 * second)
+        for sent in range(10):
+            now = sent + 5
+            remaining = round(20_000 + RATE * sent - charged[sent])
+            competitor.add(remaining, charged[now], now * S, charged_then=charged[sent], sent_ns=sent * S, rate=RATE)
+        assert competitor.per_second == 0
+
+    def test_is_forgotten_where_nothing_can_be_seen(self) -> None:
+        competitor = Competitor()
+        self.watch(competitor, of_the_answer=True, taken=40)
+        competitor.clear()
+        assert competitor.per_second == 0
+        competitor.add(0, 0, 20 * S, charged_then=0, sent_ns=20 * S, rate=RATE)
+        assert competitor.per_second == 0, "one report is no line"

@@ -1,0 +1,97 @@
+"""What those who wait are told, how experience corrects it, and when somebody is refused on it."""
+
+import pytest
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.pool import Pool
+from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, Refused, Wait
+
+REQUEST = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+PRICED = REQUEST._replace(cost=Cost(1, 1_000))
+LIMITS = {Dimension.INPUT_TOKENS: LimitSettings(per_minute=60_000, capacity=1_000)}
+"""One of `PRICED` a second, and no burst."""
+
+
+def pool(adaptive: AdaptiveSettings | None = AdaptiveSettings()) -> Pool:  # noqa: B008 - a frozen value
+    """A pool whose burst was just used; nothing is in flight."""
+    state = Pool("p", PoolSettings(LIMITS, adaptive), 0)
+    state.reserve("burst", PRICED, 0)
+    state.end("burst", Outcome.SETTLED, None, 0)
+    return state
+
+
+def wait_twice_as_long(state: Pool, times: int) -> int:
+    """So many wait two seconds each, where one was predicted. Returns the time afterwards; the bucket is empty then."""
+    now_ns = 0
+    for number in range(times):
+        state.reserve(f"w{number}", PRICED, now_ns)
+        now_ns += 2 * S
+        assert state.advance(now_ns) == (f"w{number}",)
+        state.end(f"w{number}", Outcome.SETTLED, None, now_ns)
+    return now_ns
+
+
+def test_predictions_follow_what_waiting_really_took() -> None:
+    state = pool()
+    now_ns = wait_twice_as_long(state, 1)
+    assert state.reserve("a", PRICED, now_ns) == Wait(2 * S)
+    assert state.withdraw("a", now_ns) == 2 * S
+
+
+def test_a_freeze_is_certain_and_is_not_corrected() -> None:
+    state = pool()
+    now_ns = wait_twice_as_long(state, 1)
+    state.freeze(10 * S, now_ns)
+    assert state.reserve("a", PRICED, now_ns) == Wait(10 * S)
+    assert state.reserve("b", PRICED, now_ns) == Wait(12 * S), "a second after the thaw, twice as long by experience"
+
+
+def test_a_wait_before_the_limits_were_known_teaches_nothing() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.reserve("probe", REQUEST, 0)
+    assert state.reserve("a", PRICED, 0) == Wait(2 * S)
+    state.learn(LimitReport(input_tokens=DimensionReport(60_000, 1_000)), S // 10)
+    assert state.advance(S // 10) == ("a",)
+    assert state.reserve("b", PRICED, S // 10) == Wait(S)
+
+
+class TestRefusal:
+    def test_a_price_in_requests_is_exact(self) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
+        state.reserve("burst", REQUEST, 0)
+        assert state.reserve("a", REQUEST._replace(patience_ns=S - 1), 0) == Refused(Cause.DEADLINE, retry_after_ns=1)
+
+    @pytest.mark.parametrize("cost", [Cost(1, 1_000), Cost(1, 0, 1_000)])
+    def test_a_price_in_tokens_is_an_estimate_and_waits_all_the_same(self, cost: Cost) -> None:
+        limits = dict.fromkeys((Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS), LIMITS[Dimension.INPUT_TOKENS])
+        state = Pool("p", PoolSettings(limits), 0)
+        state.reserve("burst", REQUEST._replace(cost=cost), 0)
+        assert state.reserve("a", REQUEST._replace(cost=cost, patience_ns=0), 0) == Wait(S)
+
+    def test_an_estimate_that_ten_waits_have_tested_counts(self) -> None:
+        state = pool()
+        impatient = PRICED._replace(patience_ns=2 * S - 1)
+        now_ns = wait_twice_as_long(state, 9)
+        assert isinstance(state.reserve("too early to say", impatient, now_ns), Wait)
+        state.withdraw("too early to say", now_ns)
+        state = pool()
+        now_ns = wait_twice_as_long(state, 10)
+        assert state.reserve("a", impatient, now_ns) == Refused(Cause.DEADLINE, retry_after_ns=1)
+        assert state.reserve("b", impatient._replace(patience_ns=2 * S), now_ns) == Wait(2 * S)
+
+    def test_a_freeze_beyond_the_patience_counts_at_once(self) -> None:
+        state = pool()
+        state.freeze(10 * S, 0)
+        refused = state.reserve("a", PRICED._replace(patience_ns=10 * S - 1), 0)
+        assert refused == Refused(Cause.DEADLINE, retry_after_ns=1)
+        assert state.reserve("b", PRICED._replace(patience_ns=10 * S), 0) == Wait(10 * S)
+
+    def test_a_full_queue_tells_the_corrected_wait(self) -> None:
+        state = pool()
+        now_ns = wait_twice_as_long(state, 1)
+        state.configure(PoolSettings(LIMITS, AdaptiveSettings(), max_waiting=0), now_ns)
+        assert state.reserve("a", PRICED, now_ns) == Refused(Cause.QUEUE_FULL, retry_after_ns=2 * S)

@@ -1,0 +1,192 @@
+"""A pool that learns finds out with single requests: at its beginning, in an outage, and after a silence."""
+
+import pytest
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.events import Frozen
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.pool import Pool
+from tidegate.core.store import (
+    GRANTED,
+    AdaptiveSettings,
+    Demand,
+    Failed,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    RateLimited,
+    Wait,
+)
+
+ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+TOKENS = ONE._replace(cost=Cost(1, 1_000))
+PLENTY = LimitReport(DimensionReport(6_000, 6_000))
+NO_TOKENS = LimitReport(input_tokens=DimensionReport(1_000, 0, full_in_ns=60 * S))
+"""1,000 are there in about a minute."""
+
+
+class TestBeginning:
+    @pytest.fixture
+    def begun(self) -> Pool:
+        """A pool of which nothing is known, with a probe on its way and three who wait for it."""
+        state = Pool("p", PoolSettings(), 0)
+        assert state.reserve("probe", ONE, 0) == GRANTED
+        for number in range(3):
+            assert state.reserve(f"w{number}", ONE, 0) == Wait(2 * S)
+        return state
+
+    def test_one_request_goes_and_all_others_wait_for_its_answer(self, begun: Pool) -> None:
+        assert begun.advance(S) == ()
+        assert begun.snapshot(S).probing
+        assert begun.next_in_ns(S) == S
+
+    def test_its_answer_lets_everybody_in(self, begun: Pool) -> None:
+        begun.learn(PLENTY, S)
+        assert begun.advance(S) == ("w0", "w1", "w2")
+        assert not begun.snapshot(S).probing
+
+    def test_an_answer_without_headers_does_so_too_at_a_rate_that_is_searched(self, begun: Pool) -> None:
+        begun.learn(LimitReport(sent_ago_ns=S), S)
+        assert begun.advance(S) == ("w0",)
+        assert begun.next_in_ns(S) == S // 2, "two a second, to begin with"
+        assert begun.snapshot(S).dimensions[0].binding == "adaptive"
+
+    def test_an_error_with_headers_is_no_answer(self, begun: Pool) -> None:
+        begun.learn(PLENTY._replace(answered=False), S)
+        assert begun.advance(S) == ()
+        assert begun.snapshot(S).probing
+
+    def test_a_probe_that_ends_without_an_answer_is_followed_by_the_next(self, begun: Pool) -> None:
+        begun.learn(Failed(sent_ago_ns=S), S)
+        begun.end("probe", Outcome.OVERLOADED, None, S)
+        assert begun.advance(S) == ("w0",)
+        assert begun.advance(2 * S) == ()
+
+    def test_a_probe_that_takes_long_is_followed_by_the_next(self, begun: Pool) -> None:
+        assert begun.advance(2 * S - 1) == ()
+        assert begun.advance(2 * S) == ("w0",)
+        assert begun.next_in_ns(2 * S) == 2 * S
+
+    def test_a_limit_that_was_configured_needs_no_probe(self) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 3)}), 0)
+        assert [state.reserve(f"{n}", ONE, 0) for n in range(4)] == [GRANTED] * 3 + [Wait(S)]
+        assert not state.snapshot(0).probing
+
+    def test_removing_the_limits_before_the_first_answer_begins_with_a_probe(self) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
+        for lease_id in ("a", "w0", "w1"):
+            state.reserve(lease_id, ONE, 0)
+        state.configure(PoolSettings(), 0)
+        assert state.advance(0) == ("w0",)
+        assert state.snapshot(0).probing
+
+
+class TestOutage:
+    @pytest.fixture
+    def failing(self) -> Pool:
+        """A pool that had an answer, then five failures; ten wait, nothing is in flight."""
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(PLENTY, 0)
+        state.drain_events()
+        for _ in range(5):
+            state.learn(Failed(sent_ago_ns=S), 2 * S)
+        for number in range(3):
+            state.reserve(f"w{number}", ONE, 2 * S)
+        return state
+
+    def test_four_failures_are_bad_luck(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(PLENTY, 0)
+        for _ in range(4):
+            state.learn(Failed(sent_ago_ns=S), 2 * S)
+        assert (state.snapshot(2 * S).probing, state.snapshot(2 * S).frozen_seconds) == (False, 0)
+
+    def test_five_in_a_row_pause_the_pool_then_one_request_goes(self, failing: Pool) -> None:
+        assert failing.drain_events() == (Frozen("p", S // 4),)
+        assert failing.next_in_ns(2 * S) == S // 4
+        assert failing.advance(2 * S + S // 4) == ("w0",)
+        assert failing.next_in_ns(2 * S + S // 4) == 2 * S
+
+    def test_an_answer_ends_it(self, failing: Pool) -> None:
+        failing.advance(3 * S)
+        failing.learn(PLENTY, 3 * S)
+        assert failing.advance(3 * S) == ("w1", "w2")
+
+    def test_failures_mean_nothing_to_a_pool_that_does_not_learn(self) -> None:
+        state = Pool("p", PoolSettings(adaptive=AdaptiveSettings()), 0)
+        for _ in range(50):
+            state.learn(Failed(sent_ago_ns=0), 0)
+        assert state.snapshot(0).frozen_seconds == 0
+
+
+class TestSilence:
+    """Who sends nothing hears nothing: after two seconds one request goes, whatever was learned."""
+
+    @pytest.fixture
+    def silent(self) -> Pool:
+        """A pool that was told, at 0 s, that no tokens are left; two wait, nothing is in flight."""
+        state = Pool("p", PoolSettings(), 0)
+        state.reserve("a", ONE, 0)
+        state.learn(NO_TOKENS, 0)
+        state.end("a", Outcome.SETTLED, None, 0)
+        for number in range(2):
+            assert isinstance(state.reserve(f"w{number}", TOKENS, 0), Wait)
+        return state
+
+    def test_is_broken_by_one_request_after_two_seconds(self, silent: Pool) -> None:
+        assert silent.next_in_ns(0) == 2 * S
+        assert silent.advance(2 * S - 1) == ()
+        assert silent.advance(2 * S) == ("w0",)
+
+    def test_is_not_waited_for_where_the_level_suffices_sooner(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(LimitReport(input_tokens=DimensionReport(60_000, 0)), 0)
+        state.reserve("w0", TOKENS, 0)
+        assert state.next_in_ns(0) == S, "a second's worth is all that the bucket holds"
+        assert state.advance(S) == ("w0",)
+
+    def test_waits_for_the_answer_to_that_request(self, silent: Pool) -> None:
+        silent.advance(2 * S)
+        assert silent.advance(5 * S) == ()
+        assert (silent.next_in_ns(5 * S) or 0) > 10 * S, "something is in flight: the levels alone count"
+        silent.end("w0", Outcome.SETTLED, None, 5 * S)
+        assert silent.advance(5 * S) == ("w1",)
+
+    def test_is_broken_at_once_by_the_next_when_nothing_was_sent_for_long(self, silent: Pool) -> None:
+        assert silent.next_in_ns(S) == S
+        assert silent.advance(9 * S) == ("w0",), "and no more than one"
+
+    def test_is_kept_during_a_freeze(self, silent: Pool) -> None:
+        silent.freeze(10 * S, 0)
+        assert silent.next_in_ns(0) == 10 * S
+        assert silent.advance(9 * S) == ()
+        assert silent.advance(10 * S) == ("w0",)
+
+    def test_is_kept_where_an_operator_has_set_the_limit(self) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)}), 0)
+        assert state.reserve("a", ONE._replace(settle_at_once=True), 0) == GRANTED
+        state.reserve("w0", ONE, 0)
+        assert state.next_in_ns(0) == 60 * S
+        assert state.advance(60 * S - 1) == ()
+        assert state.advance(60 * S) == ("w0",)
+
+    def test_another_dimension_that_is_configured_changes_nothing(self, silent: Pool) -> None:
+        silent.configure(PoolSettings({Dimension.OUTPUT_TOKENS: LimitSettings(1, 1)}), 0)
+        assert silent.advance(2 * S) == ("w0",)
+
+    def test_is_never_broken_in_a_pool_that_does_not_learn(self, silent: Pool) -> None:
+        silent.configure(PoolSettings(adaptive=AdaptiveSettings()), 0)
+        assert silent.advance(9 * S) == ()
+        assert (silent.next_in_ns(9 * S) or 0) > 10 * S
+
+    def test_a_slope_is_kept(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(PLENTY, 0)
+        state.learn(RateLimited(acceleration=True, sent_ago_ns=0), 60 * S)
+        assert state.reserve("a", ONE, 60 * S) == GRANTED
+        state.end("a", Outcome.SETTLED, None, 60 * S)
+        state.reserve("w0", ONE, 60 * S)
+        assert state.advance(63 * S) == (), "one a minute, as long as no more was ever accepted"
+        assert (state.next_in_ns(63 * S) or 0) > 0

@@ -1,0 +1,290 @@
+"""What a pool may spend: several limits at once, hidden headers, a slope, outages, refusals."""
+
+import pytest
+
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.events import Frozen, LimitLearned, Thawed
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.quota import Quota
+from tidegate.core.store import AdaptiveSettings, LimitSettings, PoolSettings, RateLimited
+
+HEADERLESS = LimitReport()
+REPORTED = LimitReport(DimensionReport(6_000, 3_000, 30 * S))
+BOTH = PoolSettings({Dimension.REQUESTS: LimitSettings(60, 2), Dimension.INPUT_TOKENS: LimitSettings(6_000, 1_000)})
+ADAPTING = PoolSettings(adaptive=AdaptiveSettings())
+
+
+def quota(settings: PoolSettings | None = None) -> Quota:
+    return Quota("p", settings or PoolSettings(), 0)
+
+
+def answered(*reports: LimitReport) -> Quota:
+    """A pool that learns, whose first request has been answered."""
+    made = quota()
+    for report in reports or (REPORTED,):
+        made.learn_limits(report, 0)
+    made.events.clear()
+    return made
+
+
+def requests_per_second(made: Quota, now_ns: int) -> float:
+    return (made.snapshot(now_ns)[0].effective_per_minute or 0.0) / 60
+
+
+class TestSeveralLimits:
+    def test_all_must_hold_it(self) -> None:
+        made = quota(BOTH)
+        assert made.fits(Cost(2, 1_000), 0)
+        made.take(Cost(1, 600), 0)
+        assert not made.fits(Cost(1, 500), 0)
+        assert made.wait_ns(Cost(1, 500), 0) == S
+        assert made.fits(Cost(1, 400), 0)
+        assert made.fits(Cost(1, 0, 10**9), 0), "output has no limit"
+
+    def test_the_tightest_sets_the_size(self) -> None:
+        made = quota(BOTH)
+        assert made.size_ns(Cost(1, 50)) == S
+        assert made.size_ns(Cost(1, 500)) == 5 * S
+        assert quota().size_ns(Cost(1, 500)) == 0
+
+    def test_the_smallest_bucket_sets_what_a_freeze_lets_refill(self) -> None:
+        assert quota(BOTH).held_ns(Cost(1, 500)) == 2 * S
+        assert quota(BOTH).held_ns(Cost(0, 500)) == 10 * S
+        assert quota(BOTH).held_ns(Cost()) == 0
+
+    def test_what_never_fits_is_named(self) -> None:
+        assert quota(BOTH).never_fits(Cost(1, 1_001)) is Dimension.INPUT_TOKENS
+        assert quota(BOTH).never_fits(Cost(3, 1_000)) is Dimension.REQUESTS
+        assert quota(BOTH).never_fits(Cost(2, 1_000, 10**9)) is None
+
+
+class TestFreeze:
+    def test_nobody_goes_until_it_ends(self) -> None:
+        made = quota(ADAPTING)
+        made.freeze(2 * S, 0)
+        assert not made.fits(ONE_REQUEST, 2 * S - 1)
+        assert made.wait_ns(ONE_REQUEST, S) == S
+        assert made.fits(ONE_REQUEST, 2 * S)
+        assert made.events == [Frozen("p", 2 * S), Thawed("p")]
+
+    def test_the_later_end_counts(self) -> None:
+        made = quota()
+        made.freeze(3 * S, 0)
+        made.freeze(S, 0)
+        assert made.frozen_ns(0) == 3 * S
+        assert made.events == [Frozen("p", 3 * S)]
+
+    def test_is_news_again_only_when_it_is_longer_by_more_than_moments(self) -> None:
+        made = quota()
+        made.freeze(3 * S, 0)
+        made.freeze(3 * S, S // 4)
+        assert made.events == [Frozen("p", 3 * S)]
+        made.freeze(3 * S, S)
+        assert made.events == [Frozen("p", 3 * S)] * 2
+        made.freeze(S, 10 * S)
+        assert made.events[2:] == [Frozen("p", S)]
+
+    @pytest.mark.parametrize("duration_ns", [0, -S])
+    def test_of_no_time_is_none(self, duration_ns: int) -> None:
+        made = quota()
+        made.freeze(duration_ns, 5 * S)
+        assert (made.frozen_ns(5 * S), made.events) == (0, [])
+
+
+class TestHiddenHeaders:
+    def test_an_answer_without_headers_starts_a_search(self) -> None:
+        made = answered(HEADERLESS)
+        made.demand_seen(0)
+        assert requests_per_second(made, 0) == 2
+        made.demand_seen(S)
+        assert requests_per_second(made, S) == pytest.approx(3.2)
+
+    def test_nothing_grows_without_demand_or_during_a_probe_or_a_freeze(self) -> None:
+        made = answered(HEADERLESS)
+        made.demand_seen(0)
+        made.freeze(S, 0)
+        made.demand_seen(S // 2)
+        made.learn_refusal(RateLimited(), 2 * S)
+        made.demand_seen(3 * S)
+        assert requests_per_second(made, 3 * S) == 2
+
+    def test_two_429s_measure_the_rate(self) -> None:
+        made = answered(HEADERLESS)
+        made.demand_seen(0)
+        made.learn_refusal(RateLimited(sent_ago_ns=0), 10 * S)
+        assert made.is_probing
+        for _ in range(300):
+            made.learn_limits(HEADERLESS, 10 * S)
+        made.learn_refusal(RateLimited(sent_ago_ns=0), 40 * S)
+        made.learn_limits(HEADERLESS, 40 * S)
+        made.demand_seen(40 * S)
+        assert requests_per_second(made, 40 * S) == pytest.approx(9.7)
+        assert made.snapshot(40 * S)[0].available == 0, "the 429 says that nothing is left"
+
+    def test_429s_of_one_overrun_are_one(self) -> None:
+        made = answered(HEADERLESS)
+        made.demand_seen(0)
+        for _ in range(10):
+            made.learn_refusal(RateLimited(sent_ago_ns=S), 10 * S)
+        made.learn_limits(HEADERLESS, 10 * S)
+        made.demand_seen(10 * S)
+        assert requests_per_second(made, 10 * S) == pytest.approx(0.5)
+
+    def test_a_429_before_any_answer_starts_a_search_too(self) -> None:
+        made = quota()
+        made.learn_refusal(RateLimited(), 0)
+        made.learn_limits(HEADERLESS, 0)
+        made.demand_seen(0)
+        assert requests_per_second(made, 0) == pytest.approx(0.5)
+
+    def test_headers_end_it_even_if_they_do_not_speak_of_requests(self) -> None:
+        made = answered(HEADERLESS)
+        made.demand_seen(0)
+        made.learn_limits(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
+        made.demand_seen(S)
+        assert made.snapshot(S)[0].binding == "none"
+
+    def test_an_answer_without_headers_among_others_changes_nothing(self) -> None:
+        made = answered(REPORTED, HEADERLESS)
+        made.demand_seen(0)
+        assert made.snapshot(0)[0].binding == "upstream"
+
+
+class TestRefusals:
+    def test_where_limits_are_reported_a_429_raises_the_margin(self) -> None:
+        made = answered(*[REPORTED] * 60)
+        assert made.fits(Cost(2_900), 0)
+        made.learn_refusal(RateLimited(), 0)
+        made.learn_limits(REPORTED, 0)
+        assert not made.fits(Cost(2_900), 0)
+        assert requests_per_second(made, 0) == 100, "and leaves the rate"
+
+    def test_a_refused_request_is_followed_by_single_ones_until_an_answer_to_a_later_one(self) -> None:
+        made = answered()
+        made.learn_refusal(RateLimited(sent_ago_ns=0), 5 * S)
+        made.take(ONE_REQUEST, 5 * S)
+        assert not made.fits(ONE_REQUEST, 6 * S)
+        made.learn_limits(REPORTED._replace(sent_ago_ns=2 * S), 6 * S)
+        assert made.is_probing, "that one was sent before the refusal"
+        made.learn_limits(REPORTED._replace(sent_ago_ns=S), 6 * S)
+        assert made.fits(ONE_REQUEST, 6 * S)
+
+    def test_an_acceleration_limit_slows_the_rise_and_leaves_levels_and_margins(self) -> None:
+        made = answered()
+        for _ in range(10):
+            made.take(ONE_REQUEST, 60 * S)
+        before = made.snapshot(60 * S)
+        made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.learn_limits(HEADERLESS, 60 * S)
+        assert made.snapshot(60 * S) == before
+        assert not made.fits(ONE_REQUEST, 60 * S)
+        assert made.wait_ns(ONE_REQUEST, 60 * S) == S
+        assert made.fits(ONE_REQUEST, 130 * S)
+
+    def test_what_was_refused_does_not_count_as_usage(self) -> None:
+        made = answered()
+        for _ in range(10):
+            made.take(ONE_REQUEST, 60 * S)
+        for _ in range(8):
+            made.learn_refusal(RateLimited(sent_ago_ns=0), 60 * S)
+        made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.learn_limits(HEADERLESS, 60 * S)
+        assert made.wait_ns(ONE_REQUEST, 119 * S) == S, "one was accepted, one may go a minute"
+        assert made.wait_ns(ONE_REQUEST, 120 * S) == 0
+
+
+class TestOutage:
+    @staticmethod
+    def fail(made: Quota, count: int, now_ns: int, sent_ago_ns: int = 0) -> None:
+        for _ in range(count):
+            made.learn_failure(sent_ago_ns, now_ns)
+
+    def test_pauses_double_up_to_a_second(self) -> None:
+        made = answered()
+        self.fail(made, 5, S)
+        assert made.frozen_ns(S) == S // 4
+        pauses = []
+        for second in range(2, 6):
+            self.fail(made, 1, second * S)
+            pauses.append(made.frozen_ns(second * S))
+        assert pauses == [S // 2, S, S, S]
+
+    def test_an_answer_to_a_later_request_begins_the_count_anew(self) -> None:
+        made = answered()
+        self.fail(made, 4, 2 * S)
+        made.learn_limits(REPORTED, 3 * S)
+        self.fail(made, 4, 4 * S)
+        assert not made.is_probing
+
+    def test_an_answer_to_an_earlier_request_does_not(self) -> None:
+        made = answered()
+        self.fail(made, 4, 2 * S)
+        made.learn_limits(REPORTED._replace(sent_ago_ns=2 * S), 3 * S)
+        self.fail(made, 1, 4 * S)
+        assert made.is_probing
+
+    def test_late_failures_of_the_same_outage_do_not_prolong_it(self) -> None:
+        made = answered()
+        self.fail(made, 5, 2 * S)
+        self.fail(made, 20, 2 * S + 1, sent_ago_ns=S)
+        assert made.frozen_ns(2 * S) == S // 4
+
+    def test_after_an_answer_the_pause_is_short_again(self) -> None:
+        made = answered()
+        self.fail(made, 8, S)
+        made.learn_limits(REPORTED, 5 * S)
+        self.fail(made, 5, 6 * S)
+        assert made.frozen_ns(6 * S) == S // 4
+
+
+class TestOutstanding:
+    def test_what_is_charged_here_but_not_there_yet_is_expected_to_go(self) -> None:
+        made = quota()
+        made.take(Cost(1, 4_000, 1_000), 0)
+        made.forget(1_000, 0)
+        made.learn_limits(LimitReport(None, DimensionReport(60_000, 10_000), DimensionReport(60_000, 10_000)), 0)
+        assert [one.available for one in made.snapshot(0)[1:]] == [7_000, 9_000]
+
+    def test_what_exceeds_the_estimates_is_not_given_back(self) -> None:
+        made = quota()
+        made.take(Cost(1, 0, 1_000), 0)
+        made.forget(0, 3_000)
+        made.learn_limits(LimitReport(output_tokens=DimensionReport(60_000, 10_000)), 0)
+        assert made.snapshot(0)[2].available == 10_000
+
+
+class TestKinds:
+    def test_a_pool_with_adaptive_settings_cuts_and_neither_probes_nor_searches(self) -> None:
+        made = quota(PoolSettings(BOTH.limits, AdaptiveSettings()))
+        made.learn_refusal(RateLimited(), 0)
+        made.learn_limits(HEADERLESS, 0)
+        made.demand_seen(0)
+        assert not made.is_probing
+        assert made.factor == pytest.approx(0.9)
+        assert made.snapshot(0)[0].binding == "adaptive"
+        assert requests_per_second(made, 0) == pytest.approx(0.9)
+
+    def test_a_success_means_nothing_to_a_pool_that_learns(self) -> None:
+        made = answered()
+        before = made.snapshot(0)
+        made.learn_success(0)
+        assert (made.snapshot(0), made.events) == (before, [])
+
+    def test_a_limit_is_known_from_configuration_or_an_answer(self) -> None:
+        assert quota(ADAPTING).is_known
+        assert not quota().is_known
+        assert answered().is_known
+
+    def test_one_kind_may_become_the_other(self) -> None:
+        made = quota(ADAPTING)
+        made.configure(PoolSettings(), 0)
+        assert made.is_probing
+        made.learn_limits(REPORTED, 0)
+        assert made.events == [LimitLearned("p", Dimension.REQUESTS, 6_000.0)]
+        made.configure(ADAPTING, 0)
+        made.learn_refusal(RateLimited(), 0)
+        assert requests_per_second(made, 0) == pytest.approx(90)
+        made.configure(PoolSettings(), 0)
+        assert requests_per_second(made, 0) == 100
+        assert not made.is_probing, "an answer came long ago"

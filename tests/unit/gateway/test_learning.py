@@ -1,0 +1,115 @@
+"""What the gateway teaches a pool: limits, prices and outages."""
+
+import asyncio
+
+import pytest
+
+from support.asgi_client import Answer, call
+from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, post, unreachable
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.dimension import Cost
+from tidegate.core.events import LeaseEnded
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import Failed, Feedback, RateLimited, Succeeded
+
+LIMIT = ((b"anthropic-ratelimit-requests-limit", b"50"),)
+OVERLOADED = error(529, "overloaded_error")
+SECOND_NS = 1_000_000_000
+
+
+def taught(*answers: Told | Exception) -> list[Feedback]:
+    """What a pool hears of one call whose attempts take 2 s each."""
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport(answers, head_after_seconds=2.0), clock)
+    heard: list[Feedback] = []
+    learn = rig.store.learn
+
+    async def listen(pool: str, feedback: Feedback) -> None:
+        heard.append(feedback)
+        await learn(pool, feedback)
+
+    rig.store.learn = listen  # type: ignore[method-assign]
+    run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
+    return heard
+
+
+class TestWhatIsTold:
+    def test_the_limits_of_an_answer_with_the_age_of_its_request(self) -> None:
+        report = LimitReport(DimensionReport(50), sent_ago_ns=2 * SECOND_NS)
+        assert taught(Told(headers=LIMIT)) == [report, Succeeded()]
+
+    def test_an_answer_without_limits_is_told_too(self) -> None:
+        assert taught(Told()) == [LimitReport(sent_ago_ns=2 * SECOND_NS), Succeeded()]
+
+    def test_an_error_is_no_answer_but_its_limits_count(self) -> None:
+        throttled = error(429, "rate_limit_error", retry_after="20", anthropic_ratelimit_requests_limit="50")
+        report = LimitReport(DimensionReport(50), sent_ago_ns=2 * SECOND_NS, answered=False)
+        assert taught(throttled, Told())[:2] == [report, RateLimited(20 * SECOND_NS, 2 * SECOND_NS)]
+
+    def test_a_429_for_a_rise_that_was_too_fast_says_so(self) -> None:
+        ramp = error(429, "rate_limit_error", "ramp_limit_exceeded", retry_after="20")
+        assert taught(ramp, Told())[0] == RateLimited(20 * SECOND_NS, 2 * SECOND_NS, acceleration=True)
+
+    @pytest.mark.parametrize("failure", [OVERLOADED, unreachable(), unreachable(may_have_been_accepted=True)])
+    def test_a_failure(self, failure: Told | Exception) -> None:
+        assert taught(failure, Told())[0] == Failed(2 * SECOND_NS)
+
+    def test_not_what_is_the_clients_own_fault(self) -> None:
+        assert taught(error(400, "invalid_request_error")) == []
+
+
+def test_what_an_answer_used_is_what_the_next_call_reserves() -> None:
+    clock = VirtualClock()
+    usage = b'{"type": "message", "usage": {"input_tokens": 70, "output_tokens": 30}}'
+    rig = make_gateway(FakeTransport([Told(chunks=(usage,))]), clock)
+
+    async def twice() -> None:
+        for _ in range(2):
+            await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
+
+    run_virtual(twice(), clock)
+    first, second = rig.observer.of(LeaseEnded)
+    assert first.reserved.output_tokens == MESSAGE["max_tokens"]
+    assert second.reserved == second.used == Cost(1, 70, 30)
+
+
+class TestOutage:
+    def test_once_the_pool_pauses_a_call_waits_for_the_end_of_the_outage(self) -> None:
+        answer, _, transport, seconds = post([OVERLOADED] * 100 + [Told()])
+        assert (answer.status, len(transport.requests)) == (200, 101)
+        assert 95 < seconds < 120
+
+    def test_until_then_the_policy_says_how_often_and_after_how_long(self) -> None:
+        patient = RetryPolicy(max_attempts=4, base_delay_seconds=1.0, jitter_factor=0.0)
+        answer, _, transport, seconds = post([OVERLOADED], policy=patient)
+        assert (answer.status, len(transport.requests), seconds) == (529, 4, 1 + 2 + 4)
+
+    def test_an_outage_that_outlasts_the_client_ends_with_the_upstreams_answer(self) -> None:
+        answer, rig, _, seconds = post([OVERLOADED], headers={"x-tidegate-timeout-seconds": "60"})
+        assert (answer.status, answer.body) == (529, OVERLOADED.chunks[0])
+        assert seconds == pytest.approx(60, abs=1)
+        assert rig.in_flight() == 0
+
+    def test_what_may_have_been_accepted_is_not_repeated_for_it(self) -> None:
+        lost = unreachable(may_have_been_accepted=True)
+        answer, _, transport, _ = post([*[OVERLOADED] * 6, lost, Told()])
+        assert (answer.status, len(transport.requests)) == (502, 7)
+
+    def test_it_holds_the_others_back_too(self) -> None:
+        clock = VirtualClock()
+        transport = FakeTransport([OVERLOADED] * 40 + [Told()])
+        rig = make_gateway(transport, clock)
+
+        async def ten_calls() -> list[Answer]:
+            calls = (call(rig.gateway, "POST", "/v1/messages", body=MESSAGE) for _ in range(10))
+            return await asyncio.gather(*calls)
+
+        answers = run_virtual(ten_calls(), clock)
+        assert {answer.status for answer in answers} == {200}
+        assert len(transport.requests) == 50
+        assert not _probing(rig)
+
+
+def _probing(rig: Rig) -> list[str]:
+    return [pool.pool for pool in rig.store.snapshot_now() if pool.probing]
