@@ -176,7 +176,9 @@ class Quota:
             self._answer_came(now_ns - report.sent_ago_ns)
         if not any(report.dimensions):
             if not self._knows_upstream():
-                self._search = self._search or RateSearch(now_ns)
+                if self._search is None:
+                    self._search = RateSearch(now_ns)
+                    self._go_by_search(self._search, now_ns)
                 self._search.accepted()
             return
         if self._search is not None:
@@ -232,8 +234,7 @@ class Quota:
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""
         if self._search is not None and not self._probing and self._is_thawed(now_ns):
-            self._limits[_REQUESTS].search(self._search.per_second(now_ns), now_ns)
-            self._find_limited()
+            self._go_by_search(self._search, now_ns)
 
     @property
     def is_probing(self) -> bool:
@@ -275,6 +276,10 @@ class Quota:
             self._pause_ns = _FIRST_PAUSE_NS
         if sent_ns > self._failed_ns:
             self._failures = 0
+
+    def _go_by_search(self, search: RateSearch, now_ns: int) -> None:
+        self._limits[_REQUESTS].search(search.per_second(now_ns), now_ns)
+        self._find_limited()
 
     def _probe_from(self, now_ns: int) -> None:
         self._probing = True

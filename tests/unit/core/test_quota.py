@@ -288,3 +288,12 @@ class TestKinds:
         made.configure(PoolSettings(), 0)
         assert requests_per_second(made, 0) == 100
         assert not made.is_probing, "an answer came long ago"
+
+
+def test_an_answer_without_headers_limits_a_burst_before_anybody_waits() -> None:
+    made = answered(HEADERLESS)
+    granted = 0
+    while made.fits(ONE_REQUEST, S):
+        made.take(ONE_REQUEST, S)
+        granted += 1
+    assert granted == 1

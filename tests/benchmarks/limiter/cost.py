@@ -1,0 +1,83 @@
+"""What a limiter costs: CPU time on the real clock, and memory. CPU time counts all threads of the process."""
+
+import asyncio
+import gc
+import time
+import tracemalloc
+
+from benchmarks.limiter.contenders import DEMAND, Acquire, Allowance, Open, new_admission
+from tidegate.core.dimension import Cost
+from tidegate.core.store import Outcome
+from tidegate.engine.clock import SystemClock
+
+__all__ = ["memory_kilobytes", "settle_microseconds", "task_kilobytes", "uncontended_microseconds", "wait_microseconds"]
+
+_NEVER_EMPTY = Allowance(per_second=16_000_000, burst=1_000_000_000)
+_BUSY = Allowance(per_second=10_000, burst=100)
+"""A timer of an event loop is a millisecond late; the burst bridges that, so that no part of the rate is lost."""
+_CLOSED = Allowance(per_second=1, burst=1)
+_USED = Cost(requests=1, input_tokens=910, output_tokens=250)
+
+
+async def uncontended_microseconds(open_limiter: Open, calls: int) -> float:
+    """CPU time of an `acquire()` that succeeds at once."""
+    async with open_limiter(_NEVER_EMPTY, SystemClock()) as acquire:
+        started_ns = _start()
+        for _ in range(calls):
+            await acquire()
+        return _microseconds_each(started_ns, calls)
+
+
+async def settle_microseconds(calls: int) -> float:
+    """CPU time to admit a request in three dimensions at once and to settle it with another usage."""
+    admission = new_admission(_NEVER_EMPTY._replace(burst=1_000_000), SystemClock())
+    started_ns = _start()
+    for _ in range(calls):
+        lease = await admission.acquire(DEMAND)
+        await lease.end(Outcome.SETTLED, _USED)
+    return _microseconds_each(started_ns, calls)
+
+
+async def wait_microseconds(open_limiter: Open, waiters: int) -> float:
+    """CPU time per waiter, from the start of its task until it is admitted, when so many come at once."""
+    async with open_limiter(_BUSY, SystemClock()) as acquire:
+        started_ns = _start()
+        await asyncio.gather(*(acquire() for _ in range(waiters)))
+        return _microseconds_each(started_ns, waiters)
+
+
+async def memory_kilobytes(open_limiter: Open, waiters: int) -> float:
+    """What Python allocates per waiter, its task included, in units of 1,024 bytes."""
+    async with open_limiter(_CLOSED, SystemClock()) as acquire:
+        return await _kilobytes_each(acquire, waiters)
+
+
+async def task_kilobytes(waiters: int) -> float:
+    """As `memory_kilobytes`, of tasks that only wait for a future each: what no limiter can do without."""
+    loop = asyncio.get_running_loop()
+    return await _kilobytes_each(loop.create_future, waiters)
+
+
+async def _kilobytes_each(acquire: Acquire, waiters: int) -> float:
+    async def wait() -> None:
+        await acquire()
+
+    gc.collect()
+    tracemalloc.start()
+    tasks = [asyncio.create_task(wait()) for _ in range(waiters)]
+    await asyncio.sleep(0)
+    allocated_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return allocated_bytes / waiters / 1_024
+
+
+def _start() -> int:
+    gc.collect()
+    return time.process_time_ns()
+
+
+def _microseconds_each(started_ns: int, calls: int) -> float:
+    return (time.process_time_ns() - started_ns) / calls / 1_000
