@@ -12,7 +12,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(INSTALLED) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
@@ -45,6 +45,10 @@ bench: $(INSTALLED) ## measure acquire_token() beside aiolimiter
 .PHONY: bench-goodput
 bench-goodput: $(INSTALLED) ## measure how much of the quota is used, and how often the upstream refuses
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.goodput
+
+.PHONY: bench-limiter
+bench-limiter: $(INSTALLED) ## measure the limiter's CPU time and memory, and what cancelling does, beside four others
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.limiter
 
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version

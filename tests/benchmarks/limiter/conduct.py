@@ -56,7 +56,7 @@ def timeouts_share(open_limiter: Open, seconds: float) -> float:
                         await acquire()
                 except TimeoutError:
                     continue
-                admitted += 1
+                admitted += clock.elapsed_s <= ends_seconds
 
         await asyncio.gather(*(keep_trying() for _ in range(_IMPATIENT_TASKS)))
         return 100 * admitted / (_ALLOWANCE.burst + _ALLOWANCE.per_second * seconds)

@@ -54,17 +54,17 @@ async def memory_kilobytes(open_limiter: Open, waiters: int) -> float:
 
 async def task_kilobytes(waiters: int) -> float:
     """As `memory_kilobytes`, of tasks that only wait for a future each: what no limiter can do without."""
-    loop = asyncio.get_running_loop()
-    return await _kilobytes_each(loop.create_future, waiters)
+
+    async def wait() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return await _kilobytes_each(wait, waiters)
 
 
 async def _kilobytes_each(acquire: Acquire, waiters: int) -> float:
-    async def wait() -> None:
-        await acquire()
-
     gc.collect()
     tracemalloc.start()
-    tasks = [asyncio.create_task(wait()) for _ in range(waiters)]
+    tasks = [asyncio.ensure_future(acquire()) for _ in range(waiters)]
     await asyncio.sleep(0)
     allocated_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

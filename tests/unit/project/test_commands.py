@@ -27,7 +27,8 @@ def _make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
 
 
 def test_make_alone_lists_every_target() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    only_for_others = {"test-tools"}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)) - only_for_others
     listed = {line.split()[1] for line in _make().stdout.splitlines()}
     assert listed == targets
     assert listed >= {"run", "test", "check", "format", "bench", "requirements", "clean"}
