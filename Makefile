@@ -18,6 +18,10 @@ help: ## list the targets
 run: $(INSTALLED) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
 	@exec $(BIN)/tidegate serve $(if $(strip $(ANTHROPIC_API_KEY)),,--upstream simulator)
 
+.PHONY: stack
+stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus and Alertmanager, until Ctrl-C
+	@exec $(BIN)/python -m deploy.stack
+
 .PHONY: test
 test: $(INSTALLED) $(NODE_INSTALLED) ## run all tests and hold the coverage to its floors
 	$(BIN)/coverage erase
@@ -25,6 +29,10 @@ test: $(INSTALLED) $(NODE_INSTALLED) ## run all tests and hold the coverage to i
 	$(BIN)/pytest -m serial --cov --cov-append --cov-report=
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
+
+.PHONY: test-alerts
+test-alerts: $(INSTALLED) | test-tools ## provoke faults in a running service, and see their alerts fire and resolve
+	$(BIN)/pytest -m serial tests/monitoring/rules/test_end_to_end.py
 
 .PHONY: check
 check: $(INSTALLED) ## check format, lint, types and layers

@@ -1,0 +1,36 @@
+"""The shipped configuration of Prometheus and Alertmanager, with the addresses of one stack."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+__all__ = ["write_configuration"]
+
+_DEPLOY = Path(__file__).parents[1]
+
+
+def write_configuration(directory: Path, *, service: str, alertmanager: str, receiver_url: str) -> None:
+    """Write `prometheus.yml` with its rules, and `alertmanager.yml` with the URLs of its receivers.
+
+    Args:
+        directory: where to; paths in the files are relative to it.
+        service: `host:port` to scrape.
+        alertmanager: `host:port` to send alerts to.
+        receiver_url: base URL of the receivers; the name of one is added.
+    """
+    prometheus: dict[str, Any] = yaml.safe_load((_DEPLOY / "prometheus/prometheus.yml").read_text())
+    prometheus["scrape_configs"][0]["static_configs"][0]["targets"] = [service]
+    prometheus["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [alertmanager]
+    (directory / "prometheus.yml").write_text(yaml.safe_dump(prometheus, sort_keys=False))
+    (directory / "rules").mkdir()
+    for name in prometheus["rule_files"]:
+        shutil.copy(_DEPLOY / "prometheus" / name, directory / name)
+
+    shutil.copy(_DEPLOY / "alertmanager/alertmanager.yml", directory)
+    receivers = yaml.safe_load((directory / "alertmanager.yml").read_text())["receivers"]
+    (directory / "urls").mkdir()
+    for webhook in (webhook for receiver in receivers for webhook in receiver.get("webhook_configs", ())):
+        file = Path(webhook["url_file"])
+        (directory / file).write_text(receiver_url + file.name)

@@ -1,0 +1,92 @@
+"""`deploy/compose.yaml` and the configuration that it mounts, against each other and against what is shipped."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from support.project import ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+KEYS = {
+    *("build", "cap_drop", "command", "depends_on", "environment", "image", "ports", "read_only", "restart"),
+    *("security_opt", "volumes", "working_dir"),
+}
+"""Those keys of a service in the Compose Specification that are in use: any other is new here, or misspelt."""
+
+
+def mounts(service: dict[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Source, target, and whether it is read-only."""
+    for volume in service.get("volumes", ()):
+        if isinstance(volume, dict):
+            yield volume["source"], volume["target"], volume.get("read_only", False)
+        else:
+            source, target, *mode = volume.split(":")
+            yield source, target, mode == ["ro"]
+
+
+MOUNTS = [mount for service in SERVICES.values() for mount in mounts(service)]
+
+
+def test_the_parts_are_there_and_their_keys_exist() -> None:
+    assert set(COMPOSE) == {"name", "services", "volumes"}
+    assert set(SERVICES) == {"tidegate", "prometheus", "alertmanager", "grafana"}
+    assert {key for service in SERVICES.values() for key in service} == KEYS
+
+
+def test_each_foreign_image_is_pinned_to_a_patch_release() -> None:
+    images = [service["image"] for service in SERVICES.values() if "build" not in service]
+    assert [image for image in images if not re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", image)] == []
+
+
+def test_what_is_published_is_published_on_loopback() -> None:
+    ports = [port for service in SERVICES.values() for port in service["ports"]]
+    assert [port for port in ports if not re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)] == []
+
+
+def test_what_is_mounted_exists_and_cannot_be_written() -> None:
+    files = [(source, read_only) for source, _, read_only in MOUNTS if source.startswith(".")]
+    assert len(files) == 5
+    assert [source for source, read_only in files if not (read_only and (ROOT / source).exists())] == []
+
+
+def test_each_volume_is_declared_and_used() -> None:
+    assert {source for source, _, _ in MOUNTS if source[0] not in ".$"} == set(COMPOSE["volumes"])
+
+
+def test_who_waits_waits_for_a_part() -> None:
+    assert {name for service in SERVICES.values() for name in service.get("depends_on", ())} <= set(SERVICES)
+
+
+def test_the_build_finds_its_recipe() -> None:
+    assert (ROOT / SERVICES["tidegate"]["build"]["context"] / SERVICES["tidegate"]["build"]["dockerfile"]).is_file()
+
+
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "TIDEGATE_CONFIG", "GRAFANA_PASSWORD"])
+def test_what_only_the_user_knows_is_asked_for(name: str) -> None:
+    assert f"${{{name}:?" in (ROOT / "deploy/compose.yaml").read_text()
+
+
+def test_prometheus_differs_from_the_shipped_one_in_names_alone() -> None:
+    text = (ROOT / "deploy/stack/prometheus-compose.yml").read_text()
+    shipped = (ROOT / "deploy/prometheus/prometheus.yml").read_text()
+    here = text.replace("alertmanager:9093", "localhost:9093").replace("tidegate:8080", "localhost:8080")
+    assert yaml.safe_load(here) == yaml.safe_load(shipped)
+
+
+@pytest.mark.parametrize("kind", ["dashboards", "datasources"])
+def test_grafana_is_told_each_place_that_its_provisioning_asks_for(kind: str) -> None:
+    text = (ROOT / f"deploy/grafana/provisioning/{kind}/tidegate.yaml").read_text()
+    (name,) = re.findall(r"\$\{(\w+)\}", text)
+    assert name in SERVICES["grafana"]["environment"]
+    assert name in (ROOT / "deploy/stack/__main__.py").read_text()
+
+
+def test_grafana_finds_what_is_mounted() -> None:
+    told = SERVICES["grafana"]["environment"]
+    targets = {target: source for source, target, _ in mounts(SERVICES["grafana"])}
+    assert targets[told["TIDEGATE_DASHBOARDS"]] == "./dashboards/json"
+    assert targets[told["GF_PATHS_PROVISIONING"]] == "./deploy/grafana/provisioning"

@@ -1,0 +1,155 @@
+"""`python -m deploy.stack`: its parts, and the whole of it started and ended."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.configuration import write_configuration
+from deploy.stack.programs import Program, StackError, running
+from deploy.stack.receiver import as_lines, printing_receiver
+from support.project import ROOT
+
+PATIENCE_SECONDS = 60
+NAMES = ("service", "simulator", "prometheus", "alertmanager")
+
+
+@contextmanager
+def free_ports() -> Iterator[dict[str, int]]:
+    """A port for each server; held while the block runs."""
+    sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in NAMES}
+    try:
+        yield {name: held.getsockname()[1] for name, held in sockets.items()}
+    finally:
+        for held in sockets.values():
+            held.close()
+
+
+def options(ports: dict[str, int]) -> list[str]:
+    return [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+
+
+def run_to_end(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.stack", *arguments],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+def test_what_is_missing_is_said_with_its_package(tmp_path: Path) -> None:
+    told = run_to_end(PATH=str(tmp_path))
+    assert told.returncode == 1
+    assert told.stderr == (
+        "make stack needs prometheus and prometheus-alertmanager on the PATH; "
+        "on Debian: apt-get install --no-install-recommends prometheus prometheus-alertmanager\n"
+    )
+
+
+def test_a_taken_port_is_said_with_the_option_that_changes_it() -> None:
+    with free_ports() as ports:
+        told = run_to_end(*options(ports))
+    assert told.returncode == 1
+    assert told.stderr == (
+        f"port {ports['service']} is taken; choose another: python -m deploy.stack --service-port PORT\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("promtool", "check", "config", "prometheus.yml"),
+        ("amtool", "check-config", "alertmanager.yml"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_configuration_is_valid_and_names_no_place(tmp_path: Path, command: tuple[str, ...]) -> None:
+    write_configuration(tmp_path, service="127.0.0.1:1", alertmanager="127.0.0.1:2", receiver_url="http://127.0.0.1:3/")
+
+    checked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert str(tmp_path) not in (tmp_path / command[-1]).read_text()
+    assert {file.name: file.read_text() for file in (tmp_path / "urls").iterdir()} == {
+        name: f"http://127.0.0.1:3/{name}" for name in ("pages", "tickets", "watchdog")
+    }
+
+
+def test_a_notification_is_a_line_for_each_alert() -> None:
+    labels = {"alertname": "TidegatePoolFrozen", "severity": "warning", "pool": "sonnet-5-5", "job": "tidegate"}
+    alerts = [{"status": "firing", "labels": labels}, {"status": "resolved", "labels": labels}]
+    assert as_lines("tickets", {"alerts": alerts}) == [
+        "alert to tickets: firing TidegatePoolFrozen (warning sonnet-5-5)",
+        "alert to tickets: resolved TidegatePoolFrozen (warning sonnet-5-5)",
+    ]
+
+
+def test_the_receiver_prints_what_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    body = b'{"alerts":[{"status":"firing","labels":{"alertname":"Watchdog","severity":"none"}}]}'
+    with printing_receiver() as url:
+        request = urllib.request.Request(f"{url}watchdog", body)  # noqa: S310 - ours
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - ours
+            assert answer.status == 204
+    assert capsys.readouterr().out == "alert to watchdog: firing Watchdog (none)\n"
+
+
+def test_a_program_that_ends_is_named_with_its_last_words_and_takes_the_others_along(tmp_path: Path) -> None:
+    lasting = Program("lasting", ("sleep", "60"))
+    broken = Program(
+        "broken", (sys.executable, "-c", "print('no luck'); raise SystemExit(3)"), ready_url="http://127.0.0.1:1/"
+    )
+    before = children(os.getpid())
+    with pytest.raises(StackError, match=r"^broken ended with code 3\nno luck$"), running([lasting, broken], tmp_path):
+        pytest.fail("began without a program that is not ready")
+    assert children(os.getpid()) == before
+
+
+@pytest.mark.serial
+def test_all_of_it_starts_works_and_ends(tmp_path: Path) -> None:
+    with free_ports() as ports:
+        pass
+    output = tmp_path / "output.txt"
+    command = [sys.executable, "-m", "deploy.stack", *options(ports), "--act-seconds", "1"]
+    with output.open("wb") as stream:
+        stack = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        wait_for(output, "frozen pool")  # after the flood: calls were made
+        started = children(stack.pid)
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports['service']}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+    finally:
+        stack.send_signal(signal.SIGINT)
+        code = stack.wait(timeout=PATIENCE_SECONDS)
+
+    assert code == 0, output.read_text()
+    succeeded = r'^tidegate_requests_total\{caller="(?:web|search|nightly)",outcome="ok".* [1-9]'
+    assert re.search(succeeded, metrics, re.MULTILINE)
+    assert len(started) == len(NAMES) + 1  # and the load
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+    logs = re.search(r"^  logs +(\S+)$", output.read_text(), re.MULTILINE)
+    assert logs
+    assert not Path(logs[1]).exists()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_for(output: Path, text: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while text not in output.read_text():
+        assert time.monotonic() < deadline, output.read_text()
+        time.sleep(0.1)
