@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-  --no-emit-index-url --upgrade
+  --no-emit-index-url --no-strip-extras --upgrade
 
 .PHONY: help
 help: ## list the targets
