@@ -19,7 +19,7 @@ def packages() -> list[Path]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        if path.is_file() and not path.name.startswith(".coverage"):
+        if path.is_file() and path.name != ".git" and not path.name.startswith(".coverage"):
             yield path
         elif path.is_dir() and path.name not in _MADE_BY_TOOLS and (path.name[0] != "." or path.name == ".ci"):
             yield from _walk(path)
