@@ -1,6 +1,7 @@
 """The real service as a process, with its simulator as upstream: every call that the README shows."""
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -140,7 +141,14 @@ def test_metrics_count_what_happened(http: httpx2.Client, sdk: anthropic.Anthrop
 def test_probes_and_documentation(http: httpx2.Client) -> None:
     assert http.get("/healthz").json()["status"] == "alive"
     assert http.get("/readyz").json() == {"ready": True, "reasons": []}
-    assert "swagger" in http.get("/docs").text
+    page = http.get("/docs").text
+    assert "swagger" in page
+    assert "https://" not in page, "the page must work without a network"
+    files = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(files) == 3
+    for file in files:
+        assert len(http.get(file).content) > 1_000, file
+    assert http.get("/docs/redoc.standalone.js").status_code == 404
     assert "/api/workflows/generate" in http.get("/openapi.json").json()["paths"]
 
 

@@ -10,11 +10,12 @@ from support.asgi_client import Answer, call
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.clock import Clock
 from tidegate.core.errors import UpstreamUnreachable
-from tidegate.core.events import Event, LeaseEnded, RequestFinished
+from tidegate.core.events import AttemptFinished, Event, LeaseEnded, RequestFinished
 from tidegate.core.observer import Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import PoolSettings
 from tidegate.core.transport import Headers, Transport, TransportRequest
+from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
 from tidegate.gateway.app import Gateway
 from tidegate.identity.identify import Identifier
@@ -130,6 +131,9 @@ class Rig:
 
     def outcomes(self) -> list[str]:
         return [str(event.outcome) for event in self.observer.of(LeaseEnded)]
+
+    def usages(self) -> list[Usage | None]:
+        return [event.usage for event in self.observer.of(AttemptFinished)]
 
 
 def make_gateway(

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 from tidegate import __version__
 from tidegate.api.bodies import ProblemDocument
 from tidegate.api.dispatcher import Dispatcher
+from tidegate.api.docs import add_docs
 from tidegate.api.examples import PROBLEM_EXAMPLE
 from tidegate.api.generation import generation_router
 from tidegate.api.health import health_router
@@ -35,6 +36,7 @@ def create_api(services: Services) -> FastAPI:
         title="Tidegate",
         version=__version__,
         description="Workflow generation, limits and their state. The Claude API itself is relayed under `/v1`.",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -43,4 +45,5 @@ def create_api(services: Services) -> FastAPI:
     api.include_router(generation_router(services), responses=problems)
     api.include_router(system_router(services), responses=problems)
     api.include_router(health_router(services))
+    add_docs(api)
     return api

@@ -1,19 +1,23 @@
 """Error answers of the upstream, as errors."""
 
-from typing import Any
+from typing import Any, Final
 
 from tidegate.core.errors import UpstreamError
 from tidegate.core.headers import read_retry_after_seconds
 from tidegate.core.transport import Headers
+from tidegate.gateway.decoding import decoded
 from tidegate.gateway.headers import limit_headers
 from tidegate.gateway.json_object import json_object
 
 __all__ = ["upstream_error"]
 
+_MOST_BYTES: Final = 1024 * 1024
+"""Error bodies are a few hundred bytes; of one that says more when decompressed, the rest is not looked at."""
+
 
 def upstream_error(status: int, headers: Headers, body: bytes, wall_seconds: float) -> UpstreamError:
     """The error that an answer with an error status stands for; its body may be anything, for example HTML."""
-    error = json_object(body).get("error")
+    error = json_object(decoded(headers, body, _MOST_BYTES)).get("error")
     fields: dict[str, Any] = error if isinstance(error, dict) else {}
     details = fields.get("details")
     return UpstreamError(

@@ -12,6 +12,7 @@ from tidegate.core.header_names import (
     TIDEGATE_TIMEOUT_SECONDS,
 )
 from tidegate.core.transport import Headers
+from tidegate.gateway.decoding import readable_codings
 
 __all__ = ["as_text", "for_client", "for_upstream", "limit_headers", "listed"]
 
@@ -56,11 +57,11 @@ def limit_headers(headers: Headers) -> dict[str, str]:
 def for_upstream(headers: Headers, *, api_key: bytes, hops: bytes) -> list[tuple[bytes, bytes]]:
     """A client's fields for the upstream: its key gives way to the service's, everything else passes unchanged.
 
-    Compression is declined, so that usage can be read from the bytes as they pass.
+    Of the compressions that the client accepts, those are struck from which usage could not be read.
     """
     return [
         *_without(headers, _hop_by_hop(headers) | _REPLACED),
-        (b"accept-encoding", b"identity"),
+        (b"accept-encoding", readable_codings([value for name, value in headers if name == b"accept-encoding"])),
         (API_KEY.encode(), api_key),
         (TIDEGATE_HOP.encode(), hops),
     ]

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 from tidegate.core.errors import UpstreamError
 from tidegate.core.transport import Headers
 from tidegate.core.usage import Usage
+from tidegate.gateway.decoding import Decoder, content_codings
 from tidegate.gateway.json_object import json_object
 from tidegate.gateway.request import MESSAGES_ROUTE
 from tidegate.gateway.sse import StreamReader
@@ -74,11 +75,53 @@ class _MessageReader:
             self._chunks.append(chunk)
 
 
+class _DecodingReader:
+    """Reads a compressed body through the reader for what it stands for."""
+
+    def __init__(self, reader: AnswerReader, decoder: Decoder) -> None:
+        self._reader = reader
+        self._decoder: Decoder | None = decoder
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._reader.usage
+
+    @property
+    def started(self) -> bool:
+        return self._reader.started
+
+    @property
+    def has_content(self) -> bool:
+        return self._reader.has_content or self._decoder is None
+
+    @property
+    def error(self) -> UpstreamError | None:
+        return self._reader.error
+
+    def feed(self, chunk: bytes) -> None:
+        if self._decoder is None:
+            return
+        try:
+            for piece in self._decoder.feed(chunk):
+                self._reader.feed(piece)
+        except ValueError:
+            self._decoder = None  # nothing more can be learned: what it is, the client may find out
+
+
 def reader_for(route: str, headers: Headers) -> AnswerReader:
-    """The reader that fits an answer's route and content type."""
+    """The reader that fits an answer's route, content type and content coding."""
     content_type = next((value for name, value in headers if name == b"content-type"), b"").lower()
+    reader: AnswerReader
     if route == MESSAGES_ROUTE and content_type.startswith(b"text/event-stream"):
-        return StreamReader()
-    if route == MESSAGES_ROUTE and content_type.startswith(b"application/json"):
-        return _MessageReader()
-    return _PlainReader()
+        reader = StreamReader()
+    elif route == MESSAGES_ROUTE and content_type.startswith(b"application/json"):
+        reader = _MessageReader()
+    else:
+        return _PlainReader()
+    codings = content_codings(headers)
+    if not codings:
+        return reader
+    try:
+        return _DecodingReader(reader, Decoder(codings))
+    except ValueError:
+        return _PlainReader()
