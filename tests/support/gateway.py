@@ -7,11 +7,11 @@ from itertools import count
 from typing import Any
 
 from support.asgi_client import Answer, call
+from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.clock import Clock
 from tidegate.core.errors import UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, Event, LeaseEnded, RequestFinished
-from tidegate.core.observer import Scope, ScopeKind
+from tidegate.core.events import AttemptFinished, LeaseEnded, RequestFinished
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import PoolSettings
 from tidegate.core.transport import Headers, Transport, TransportRequest
@@ -93,20 +93,6 @@ class FakeTransport:
 
     async def aclose(self) -> None:
         self.answers.clear()
-
-
-class RecordingObserver:
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def event(self, event: Event) -> None:
-        self.events.append(event)
-
-    def scope(self, kind: ScopeKind, attributes: Mapping[str, Any]) -> Scope:
-        raise NotImplementedError
-
-    def of(self, kind: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -1,47 +1,87 @@
-"""An `Observer` that remembers the facts it hears."""
+"""An `Observer` that remembers the facts it hears, and the scopes it opened."""
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from tidegate.core.events import Event
 from tidegate.core.observer import Scope, ScopeKind
 
 E = TypeVar("E")
 
-
-class RecordingObserver:
-    """Implements `core.observer.Observer`; `events` are in the order of arrival."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def event(self, event: Event) -> None:
-        self.events.append(event)
-
-    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
-        del kind, attributes
-        return _SilentScope()
-
-    def of(self, kind: type[E]) -> list[E]:
-        """The events of one kind."""
-        return [event for event in self.events if isinstance(event, kind)]
+_current: ContextVar["RecordedScope | None"] = ContextVar("current scope", default=None)
 
 
-class _SilentScope:
+class RecordedScope:
+    """A scope, with its attributes as they are now, and the scopes that were entered inside of it."""
+
+    def __init__(self, observer: "RecordingObserver", kind: ScopeKind, attributes: Mapping[str, str | float]) -> None:
+        self.kind = kind
+        self.attributes = dict(attributes)
+        self.children: list[RecordedScope] = []
+        self.open = False
+        self.error: BaseException | None = None
+        self._observer = observer
+        self._around: RecordedScope | None = None
+
     def set(self, name: str, value: str | float) -> None:
-        pass
+        self.attributes[name] = value
 
     def headers(self) -> Mapping[str, str]:
-        return {}
+        return self._observer.trace_headers
 
     def exemplar(self) -> Mapping[str, str] | None:
         return None
 
+    def tree(self) -> Any:
+        """The kind, with the trees of what happened inside, if anything did."""
+        return (str(self.kind), [child.tree() for child in self.children]) if self.children else str(self.kind)
+
     def __enter__(self) -> Self:
+        assert not self.open
+        self._around = around = _current.get()
+        (self._observer.roots if around is None else around.children).append(self)
+        self._observer.scopes.append(self)
+        _current.set(self)
+        self.open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        pass
+        assert self.open
+        _current.set(self._around)  # no reset: what a closed event loop left behind is closed elsewhere
+        self.open = False
+        self.error = error
+
+
+class RecordingObserver:
+    """Implements `core.observer.Observer`.
+
+    Attributes:
+        events: in the order of arrival.
+        roots: scopes that were entered inside of no other.
+        scopes: all scopes, in the order in which they were entered.
+        trace_headers: what every scope asks to send along.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.roots: list[RecordedScope] = []
+        self.scopes: list[RecordedScope] = []
+        self.trace_headers: Mapping[str, str] = {}
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
+        return RecordedScope(self, kind, attributes)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def scopes_of(self, kind: ScopeKind) -> list[RecordedScope]:
+        """The scopes of one kind."""
+        return [scope for scope in self.scopes if scope.kind is kind]

@@ -1,8 +1,6 @@
 """The SDK before the simulator, in one process and on one virtual clock: no sockets, no sleeping."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import anthropic
 import httpx2
@@ -56,18 +54,3 @@ def raising_transport(error: Exception) -> httpx2.MockTransport:
         raise error
 
     return httpx2.MockTransport(fail)
-
-
-class RecordingObserver:
-    """An observer that remembers the events."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def event(self, event: object) -> None:
-        self.events.append(event)
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    scope: Callable[..., Any]

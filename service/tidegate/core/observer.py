@@ -3,22 +3,38 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from tidegate.core.events import Event
 
-__all__ = ["Observer", "Scope", "ScopeKind"]
+__all__ = ["NULL_SCOPE", "Observer", "Scope", "ScopeKind", "scope_of"]
 
 
 class ScopeKind(StrEnum):
-    """A stretch of time worth a span: one call of a route, and what happens inside it."""
+    """A stretch of time worth a span: one call of a route, and what happens inside it.
+
+    Scopes are entered and left in one task, each inside of the one that was entered before it. Their attributes have
+    the names of OpenTelemetry's conventions where there is one, else names that begin with `tidegate.`; those in
+    brackets are set when they are known. Every scope of a call that has a pool names it as `tidegate.pool`.
+    """
 
     REQUEST = "request"
+    """A call under `/v1`: `http.request.method`, `http.route`, `tidegate.request_id`, and `traceparent` and
+    `tracestate` as the client sent them, if it did [`tidegate.pool`, `tidegate.caller`, `tidegate.outcome`,
+    `tidegate.cause`, `http.response.status_code`]."""
     CHAT = "chat"
+    """One question to a model, all its attempts and the whole answer: `gen_ai.request.model`, `tidegate.caller`,
+    `gen_ai.request.max_tokens` [`tidegate.attempts`, `gen_ai.usage.…`, `error.type`]."""
     GENERATE = "generate"
+    """One workflow, all its questions: `gen_ai.request.model`, `tidegate.caller` [`tidegate.outcome`]."""
     ACQUIRE = "acquire"
+    """Admission to a pool: `tidegate.caller`, `tidegate.cost.…` per dimension [`tidegate.wait_seconds`,
+    `tidegate.binding`: what it waits for, `tidegate.cause`: why it was refused]."""
     ATTEMPT = "attempt"
+    """One request to the upstream, to the end of its answer: `gen_ai.request.model`, `http.request.resend_count`
+    [`http.response.status_code`, `error.type`]. Its `headers` are sent along."""
     RETRY_WAIT = "retry_wait"
+    """The wait before a failed attempt is repeated: `tidegate.reason`, `tidegate.wait_seconds`."""
 
 
 class Scope(Protocol):
@@ -53,3 +69,33 @@ class Observer(Protocol):
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         """Opens a scope."""
         ...
+
+
+class _NullScope:
+    __slots__ = ()
+
+    def set(self, name: str, value: str | float) -> None:
+        """Forgets the attribute."""
+
+    def headers(self) -> Mapping[str, str]:
+        """No trace headers."""
+        return {}
+
+    def exemplar(self) -> None:
+        """Nothing is sampled."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+NULL_SCOPE: Final = _NullScope()
+"""A scope that nobody records."""
+
+
+def scope_of(observer: Observer | None, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
+    """A scope of the observer, or one that records nothing where there is none."""
+    return NULL_SCOPE if observer is None else observer.scope(kind, attributes)

@@ -116,7 +116,7 @@ class Pool:
             return Refused(Cause.DEADLINE, retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
         self._queue.push(Waiter(lease_id, demand, told_ns, now_ns))
-        return Wait(predicted_ns)
+        return Wait(predicted_ns, "queue" if len(self._queue) > 1 else quota.binding(cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> int | None:
         """Takes a waiter out of the queue; None if it does not wait, else how long it would wait from now."""

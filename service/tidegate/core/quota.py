@@ -117,6 +117,16 @@ class Quota:
                 longest_ns = max(longest_ns, limit.wait_ns(cost[index], now_ns))
         return longest_ns
 
+    def binding(self, cost: Cost, now_ns: int) -> str:
+        """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""
+        waits: dict[str, int] = {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self._limited}
+        waits["frozen"] = self.frozen_ns(now_ns)
+        if self._learns and self._probing:
+            waits["probe"] = self._probe_until_ns - now_ns
+        if self._learns:
+            waits["acceleration"] = self._ramp.wait_ns(now_ns)
+        return max(waits, key=lambda name: waits[name])
+
     def silent_ns(self, cost: Cost, now_ns: int) -> int | None:
         """How long until a request goes whatever was learned, if nothing is in flight: who is silent learns nothing.
 

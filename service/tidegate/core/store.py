@@ -83,10 +83,18 @@ GRANTED: Final = Granted()
 """The one value of its kind: admission at once is the hot path."""
 
 
-class Wait(NamedTuple):
-    """Queued: a `Change` will tell of the grant. `predicted_ns` is how long it will probably take."""
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Queued: a `Change` will tell of the grant.
+
+    Attributes:
+        predicted_ns: how long it will probably take.
+        binding: what it waits for, for information: `queue` (others came first), a dimension, `frozen`, `probe` (an
+            answer to the one request that may go), or `acceleration`.
+    """
 
     predicted_ns: int
+    binding: str = field(default="queue", compare=False)
 
 
 class Refused(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Final, Self
 
 from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_seconds
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import DIMENSIONS, Cost
 from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, Queued, RefusedCall, Withdrawn
-from tidegate.core.observer import Observer
+from tidegate.core.observer import NULL_SCOPE, Observer, Scope, ScopeKind
 from tidegate.core.price import CostEstimator
 from tidegate.core.store import GRANTED, Change, Demand, Granted, Outcome, Refused, Store, Wait
 from tidegate.engine.waiters import Waiters
@@ -95,11 +95,20 @@ class Admission:
         Raises:
             Refusal: the store refused, or the demand's patience ended first; nothing was taken.
         """
+        if self.observer is None:
+            return await self._acquire(demand, on_wait)
+        with self.observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
+            return await self._acquire(demand, on_wait, scope)
+
+    async def _acquire(
+        self, demand: Demand, on_wait: Callable[[float], None] | None, scope: Scope = NULL_SCOPE
+    ) -> Lease:
         lease_id = f"{self._prefix}-{next(self._numbers)}"
         self._waiters.expect(lease_id)
         try:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
+                scope.set("tidegate.binding", result.binding)
                 result, waited_ns = await self._wait(lease_id, demand, result.predicted_ns, on_wait)
             else:
                 waited_ns = 0
@@ -110,8 +119,10 @@ class Admission:
         finally:
             self._waiters.forget(lease_id)
         if isinstance(result, Refused):
+            scope.set("tidegate.cause", result.cause)
             raise self._refusal(demand, result)
         if self.observer is not None:
+            scope.set("tidegate.wait_seconds", to_seconds(waited_ns))
             self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
         return Lease(lease_id, demand, waited_ns, self.store)
 
@@ -164,3 +175,11 @@ class Admission:
         if self.observer is not None:
             for event in change.events:
                 self.observer.event(event)
+
+
+def _described(demand: Demand) -> dict[str, str | float]:
+    return {
+        "tidegate.pool": demand.pool,
+        "tidegate.caller": demand.caller.label,
+        **{f"tidegate.cost.{dimension}": units for dimension, units in zip(DIMENSIONS, demand.cost, strict=True)},
+    }

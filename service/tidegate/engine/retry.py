@@ -9,6 +9,8 @@ from tenacity.retry import retry_if_exception
 
 from tidegate.core.clock import Clock, to_ns, to_seconds
 from tidegate.core.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.events import RetryScheduled
+from tidegate.core.observer import Observer, ScopeKind, scope_of
 from tidegate.core.retry import RetryPolicy, retry_reason
 
 __all__ = ["OnRetry", "with_retries"]
@@ -26,12 +28,15 @@ async def with_retries(
     clock: Clock,
     random: Callable[[], float],
     deadline_ns: int | None = None,
+    observer: Observer | None = None,
+    pool: str = "",
     on_retry: OnRetry | None = None,
 ) -> T:
     """Makes an attempt (its number, from 1, is the argument) until one succeeds.
 
     A request that may have been accepted is repeated once only: it may have been billed. No wait passes `deadline_ns`
-    (on the monotonic clock). Cancellation ends everything, also a wait.
+    (on the monotonic clock). Cancellation ends everything, also a wait. The observer hears of each repetition, for this
+    pool; `on_retry`, too.
 
     Raises:
         UpstreamError: the failure is final: repeating would not help.
@@ -44,7 +49,23 @@ async def with_retries(
         if retry_reason(error) is None:
             raise
         first = error
-    limits = _Limits(policy, clock, random, started_ns, deadline_ns, on_retry)
+    limits = _Limits(policy, clock, random, started_ns, deadline_ns)
+    reason = ""
+
+    def report(state: RetryCallState) -> None:
+        nonlocal reason
+        error, wait_seconds = _failure(state), state.upcoming_sleep
+        reason = retry_reason(error) or ""
+        if observer is not None:
+            observer.event(RetryScheduled(pool, reason, limits.attempts, to_ns(wait_seconds)))
+        if on_retry is not None:
+            on_retry(reason, limits.attempts, wait_seconds, error)
+
+    async def sleep(seconds: float) -> None:
+        attributes: dict[str, str | float] = {"tidegate.pool": pool, "tidegate.reason": reason}
+        attributes["tidegate.wait_seconds"] = seconds
+        with scope_of(observer, ScopeKind.RETRY_WAIT, attributes):
+            await asyncio.sleep(seconds)
 
     async def again() -> T:
         # Tenacity's first call stands for the attempt that has failed already.
@@ -54,11 +75,11 @@ async def with_retries(
         return await attempt(limits.attempts)
 
     retrying = AsyncRetrying(
-        sleep=asyncio.sleep,
+        sleep=sleep,
         retry=retry_if_exception(_is_worth_repeating),
         wait=limits.wait_seconds,
         stop=limits.are_reached,
-        before_sleep=limits.report,
+        before_sleep=report,
         retry_error_callback=limits.give_up,
     )
     result: T = await retrying(again)
@@ -75,7 +96,6 @@ class _Limits:
         random: Callable[[], float],
         started_ns: int,
         deadline_ns: int | None,
-        on_retry: OnRetry | None,
     ) -> None:
         self.attempts = 0
         self._policy = policy
@@ -83,7 +103,6 @@ class _Limits:
         self._random = random
         self._started_ns = started_ns
         self._deadline_ns = deadline_ns
-        self._on_retry = on_retry
         self._uncertain = 0
 
     def wait_seconds(self, state: RetryCallState) -> float:
@@ -98,11 +117,6 @@ class _Limits:
         return self._deadline_ns is not None and (
             self._clock.monotonic_ns() + to_ns(state.upcoming_sleep) > self._deadline_ns
         )
-
-    def report(self, state: RetryCallState) -> None:
-        if self._on_retry is not None:
-            error = _failure(state)
-            self._on_retry(retry_reason(error) or "", self.attempts, state.upcoming_sleep, error)
 
     def give_up(self, state: RetryCallState) -> NoReturn:
         error = _failure(state)

@@ -17,6 +17,7 @@ from tidegate.core.header_names import (
     TIDEGATE_REQUEST_ID,
     TIDEGATE_UPSTREAM,
 )
+from tidegate.core.observer import ScopeKind
 from tidegate.core.retry import RetryPolicy, is_spend_cap
 from tidegate.core.store import Outcome
 from tidegate.core.transport import Headers, Transport
@@ -93,18 +94,33 @@ class Gateway:
             started_ns=now_ns,
             deadline_ns=now_ns + to_ns(self._default_timeout_seconds),
         )
-        outcome = "abandoned"
-        try:
-            async with Inbound(receive) as inbound:
-                outcome = await self._serve(call, scope, inbound, send)
-        except ClientGone:
-            pass  # nobody is left to answer
-        finally:
-            if self._observer is not None:
+        if self._observer is None:
+            await self._serve(call, scope, receive, send)
+            return
+        with self._observer.scope(ScopeKind.REQUEST, _described(call, scope["method"])) as span:
+            outcome = "abandoned"
+            try:
+                outcome = await self._serve(call, scope, receive, send)
+            finally:
                 duration_ns = self._clock.monotonic_ns() - call.started_ns
                 self._observer.event(RequestFinished(call.route, call.pool, call.caller, outcome, duration_ns))
+                span.set("tidegate.outcome", outcome)
+                span.set("tidegate.pool", call.pool)
+                span.set("tidegate.caller", call.caller.label)
+                if call.status is not None:
+                    span.set("http.response.status_code", call.status)
+                if call.refused is not None:
+                    span.set("tidegate.cause", call.refused)
 
-    async def _serve(self, call: Call, scope: Message, inbound: Inbound, send: Send) -> str:
+    async def _serve(self, call: Call, scope: Message, receive: Receive, send: Send) -> str:
+        """Answers a call, if its client stays; returns its outcome, as in `RequestFinished`."""
+        try:
+            async with Inbound(receive) as inbound:
+                return await self._answered(call, scope, inbound, send)
+        except ClientGone:
+            return "abandoned"  # nobody is left to answer
+
+    async def _answered(self, call: Call, scope: Message, inbound: Inbound, send: Send) -> str:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
             attempts = Attempts(self._upstream, call, await self._prepare(call, scope, inbound))
@@ -112,6 +128,7 @@ class Gateway:
         except Refusal as refusal:
             if not call.pool and self._observer is not None:  # later refusals are reported by the admission
                 self._observer.event(RefusedCall("", call.caller, refusal.cause))
+            call.refused = refusal.cause
             await self._answer_locally(call, refused(refusal, call.request_id, call.headers), send)
             return "refused"
         except InvalidCall as error:
@@ -175,6 +192,18 @@ class Gateway:
             (TIDEGATE_ATTEMPTS.encode(), b"%d" % call.attempts),
             *self._marks,
         ]
+        call.status = status
         replaced = {name for name, _ in own}  # the upstream may be another Tidegate
         passed = [field for field in headers if field[0] not in replaced]
         return {"type": "http.response.start", "status": status, "headers": passed + own}
+
+
+def _described(call: Call, method: str) -> dict[str, str | float]:
+    """What the scope of a call begins with; the client's trace context names its parent."""
+    attributes: dict[str, str | float] = {
+        "http.request.method": method,
+        "http.route": call.route,
+        "tidegate.request_id": call.request_id,
+    }
+    attributes.update((name, call.headers[name]) for name in ("traceparent", "tracestate") if name in call.headers)
+    return attributes

@@ -1,8 +1,9 @@
 """Attempts at the upstream, until one gives an answer that can be relayed."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tidegate.core.clock import to_ns
@@ -11,9 +12,11 @@ from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, Upstr
 from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
 from tidegate.core.headers import LimitReport, read_limits
+from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
+from tidegate.core.scope_attributes import set_error, set_usage
 from tidegate.core.store import Demand, Failed, Outcome, RateLimited, Succeeded
-from tidegate.core.transport import Headers, Transport
+from tidegate.core.transport import Headers, Transport, TransportRequest
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.retry import with_retries
@@ -57,6 +60,8 @@ class Reply:
     answer: OpenedAnswer
     lease: Lease
     started_ns: int
+    scope: Scope
+    scopes: ExitStack
 
 
 class Attempts:
@@ -74,6 +79,8 @@ class Attempts:
         self._errand = errand
         self._throttled = 0
         self._last: UpstreamError | None = None
+        self._chat: Scope = NULL_SCOPE
+        self._scopes = ExitStack()
 
     async def reply(self) -> Reply:
         """The answer to relay.
@@ -82,6 +89,21 @@ class Attempts:
             Refusal: Tidegate refused before anything was sent.
             UpstreamError: the last failure, when the call cannot be repeated, or not any more.
         """
+        with ExitStack() as scopes:
+            if self._errand.shape is not None:
+                attributes = {"gen_ai.request.max_tokens": self._errand.shape.max_tokens or 0}
+                self._chat = scopes.enter_context(self._scope(ScopeKind.CHAT, attributes))
+            try:
+                reply = await self._reply()
+            except BaseException as error:
+                set_error(self._chat, error)
+                raise
+            finally:
+                self._chat.set("tidegate.attempts", self._call.attempts)
+            self._scopes = scopes.pop_all()  # goes on until the reply is settled
+            return reply
+
+    async def _reply(self) -> Reply:
         try:
             if not self._errand.replayable:
                 return await self._attempt(1)
@@ -91,7 +113,8 @@ class Attempts:
                 clock=self._clock,
                 random=self._upstream.random,
                 deadline_ns=self._call.deadline_ns,
-                on_retry=lambda reason, _number, wait_seconds, _error: self._report_retry(reason, to_ns(wait_seconds)),
+                observer=self._admission.observer,
+                pool=self._call.pool,
             )
         except RetriesExhausted as exhausted:
             raise exhausted.last from None
@@ -103,7 +126,17 @@ class Attempts:
 
     async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         """Closes a reply, charges what its answer says was used (the estimate, if it says nothing), and learns."""
+        with self._scopes, reply.scopes:
+            await self._settle(reply, outcome, succeeded=succeeded)
+
+    async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         usage = reply.answer.reader.usage
+        if usage is not None:
+            set_usage(self._chat, usage)
+        reply.scope.set("http.response.status_code", reply.answer.response.status)
+        for scope in (reply.scope, self._chat):
+            if not succeeded:
+                scope.set("error.type", "abandoned" if outcome is Outcome.ABANDONED else "broken")
         try:
             await reply.lease.end(outcome, None if usage is None else usage.cost())
         finally:
@@ -158,9 +191,22 @@ class Attempts:
     async def _send(self, lease: Lease) -> Reply:
         """Sends the request once; the lease has ended unless an answer is returned."""
         self._call.attempts += 1
+        with ExitStack() as scopes:
+            scope = scopes.enter_context(
+                self._scope(ScopeKind.ATTEMPT, {"http.request.resend_count": self._call.attempts - 1})
+            )
+            try:
+                answer, started_ns = await self._answered(lease, scope)
+            except BaseException as error:
+                set_error(scope, error)
+                raise
+            return Reply(answer, lease, started_ns, scope, scopes.pop_all())
+
+    async def _answered(self, lease: Lease, scope: Scope) -> tuple[OpenedAnswer, int]:
+        """The answer, and when the request for it was sent."""
         started_ns = self._clock.monotonic_ns()
         try:
-            answer = await self._answer()
+            answer = await self._answer(scope)
         except UpstreamError as error:
             await lease.end(*lease_outcome(error))
             self._report_attempt(str(error.status) if error.status else "error", started_ns)
@@ -183,13 +229,14 @@ class Attempts:
             await lease.end(Outcome.ABANDONED)
             await answer.aclose()
             raise
-        return Reply(answer, lease, started_ns)
+        return answer, started_ns
 
-    async def _answer(self) -> OpenedAnswer:
+    async def _answer(self, scope: Scope) -> OpenedAnswer:
+        request = _with_headers(self._errand.request, scope.headers())
         left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
         try:
             async with asyncio.timeout(left_seconds):
-                response = await self._upstream.transport.send(self._errand.request)
+                response = await self._upstream.transport.send(request)
                 return await open_answer(
                     response, self._call.route, hold_seconds=self._upstream.hold_seconds, clock=self._clock
                 )
@@ -222,6 +269,16 @@ class Attempts:
         if self._errand.replayable:
             self._report_retry("rate_limited", pause_ns)
 
+    def _scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
+        if self._admission.observer is None:
+            return NULL_SCOPE
+        known = {
+            "tidegate.pool": self._call.pool,
+            "tidegate.caller": self._call.caller.label,
+            "gen_ai.request.model": self._errand.model,
+        }
+        return self._admission.observer.scope(kind, {**known, **attributes})
+
     def _report_retry(self, reason: str, wait_ns: int) -> None:
         if self._admission.observer is not None:
             event = RetryScheduled(self._call.pool, reason, self._call.attempts, wait_ns)
@@ -242,3 +299,12 @@ class Attempts:
                     usage,
                 )
             )
+
+
+def _with_headers(request: TransportRequest, headers: Mapping[str, str]) -> TransportRequest:
+    """The request with these fields instead of its own of the same names."""
+    if not headers:
+        return request
+    ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    names = {name for name, _ in ours}
+    return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.caller import DEFAULT_CALLER, Caller
+from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.header_names import STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
 from tidegate.gateway.request import InvalidCall
@@ -29,6 +30,8 @@ class Call:
         pool: the pool it draws on; empty until it is priced.
         attempts: attempts at the upstream so far.
         queued_ns: time spent waiting for quota so far.
+        status: HTTP status of the answer; None until it has begun.
+        refused: why Tidegate refused it; None if it did not.
     """
 
     request_id: str
@@ -40,6 +43,8 @@ class Call:
     pool: str = ""
     attempts: int = 0
     queued_ns: int = 0
+    status: int | None = None
+    refused: Cause | None = None
 
     def left_seconds(self, now_ns: int) -> float:
         """How much longer the client waits; never negative."""

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,12 +14,14 @@ import httpx2
 from tidegate.core.caller import Caller
 from tidegate.core.clock import to_ns, to_seconds
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, Event, RetryScheduled, SpendCapReached, UpstreamRateLimited
+from tidegate.core.events import AttemptFinished, Event, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
 from tidegate.core.headers import LimitReport, read_limits
+from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.price import MessageShape, Prefix
 from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
+from tidegate.core.scope_attributes import set_error, set_usage
 from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
@@ -83,20 +85,27 @@ class ClaudeModel:
         def on_retry(reason: str, number: int, wait_seconds: float, error: UpstreamError) -> None:
             self.counts["retries"] += 1
             logger.debug("attempt %d failed (%s: %s); again in %.1f s", number, reason, error, wait_seconds)
-            self._report(RetryScheduled(call.pool, reason, number, to_ns(wait_seconds)))
 
-        try:
-            return await with_retries(
-                attempt,
-                self._retry_policy(),
-                clock=self._clock,
-                random=self._random,
-                deadline_ns=question.deadline_ns,
-                on_retry=on_retry,
-            )
-        except Exception:
-            self.counts["failures"] += 1
-            raise
+        attributes = {**_attributes(call), "gen_ai.request.max_tokens": question.max_tokens}
+        with scope_of(self._admission.observer, ScopeKind.CHAT, attributes) as scope:
+            try:
+                answer = await with_retries(
+                    attempt,
+                    self._retry_policy(),
+                    clock=self._clock,
+                    random=self._random,
+                    deadline_ns=question.deadline_ns,
+                    observer=self._admission.observer,
+                    pool=call.pool,
+                    on_retry=on_retry,
+                )
+            except Exception as error:
+                self.counts["failures"] += 1
+                set_error(scope, error)
+                raise
+            scope.set("tidegate.attempts", answer.attempts)
+            set_usage(scope, answer.usage)
+            return answer
 
     async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
         question = call.question
@@ -110,7 +119,8 @@ class ClaudeModel:
             call.on_progress(AttemptStarted(number, question.model))
             started_ns = self._clock.monotonic_ns()
             try:
-                received = await self._receive(call)
+                with self._attempt_scope(call, number) as scope:
+                    received = await self._receive(call, scope)
             except UpstreamError as error:
                 await lease.end(*lease_outcome(error))
                 await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
@@ -132,6 +142,10 @@ class ClaudeModel:
             queue_seconds=call.queued_seconds,
         )
 
+    def _attempt_scope(self, call: "_Call", number: int) -> Scope:
+        attributes = {**_attributes(call), "http.request.resend_count": number - 1}
+        return scope_of(self._admission.observer, ScopeKind.ATTEMPT, attributes)
+
     def _left_ns(self, call: "_Call") -> int:
         return max(0, call.question.deadline_ns - self._clock.monotonic_ns())
 
@@ -142,16 +156,25 @@ class ClaudeModel:
 
         return on_wait
 
-    async def _receive(self, call: "_Call") -> "_Received":
+    async def _receive(self, call: "_Call", scope: Scope) -> "_Received":
         """One attempt on the wire, within the deadline.
 
         Raises:
             UpstreamError: there is no whole answer.
         """
+        try:
+            received = await self._received_in_time(call, scope.headers())
+        except UpstreamError as error:
+            set_error(scope, error)
+            raise
+        scope.set("http.response.status_code", 200)
+        return received
+
+    async def _received_in_time(self, call: "_Call", trace_headers: Mapping[str, str]) -> "_Received":
         left_seconds = to_seconds(self._left_ns(call))
         try:
             async with asyncio.timeout(left_seconds):
-                return await self._stream(call)
+                return await self._stream(call, trace_headers)
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"no complete answer within the {left_seconds:.1f} s that were left", may_have_been_accepted=True
@@ -159,10 +182,11 @@ class ClaudeModel:
         except (anthropic.APIError, httpx2.TransportError) as error:
             raise as_upstream_error(error, self._clock.wall_seconds()) from error
 
-    async def _stream(self, call: "_Call") -> "_Received":
+    async def _stream(self, call: "_Call", trace_headers: Mapping[str, str]) -> "_Received":
         received = _Received()
         started_ns = self._clock.monotonic_ns()
-        async with await self._sdk().messages.create(**_parameters(call.question), stream=True) as stream:
+        parameters = _parameters(call.question)
+        async with await self._sdk().messages.create(**parameters, stream=True, extra_headers=trace_headers) as stream:
             report = read_limits(dict(stream.response.headers), self._clock.wall_seconds()) or LimitReport()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns))
@@ -234,6 +258,14 @@ class _Received:
     model: str = ""
     usage: Usage = Usage()  # noqa: RUF009  # immutable
     first_token_ns: int | None = None
+
+
+def _attributes(call: _Call) -> dict[str, str | float]:
+    return {
+        "tidegate.pool": call.pool,
+        "tidegate.caller": call.question.caller.label,
+        "gen_ai.request.model": call.question.model,
+    }
 
 
 def _parameters(question: Question) -> dict[str, Any]:

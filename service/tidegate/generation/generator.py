@@ -7,7 +7,7 @@ from typing import Any, Final
 from tidegate.core.clock import Clock, to_ns
 from tidegate.core.errors import GenerationError, RetriesExhausted, TidegateError, UpstreamError
 from tidegate.core.events import FallbackUsed, WorkflowFinished
-from tidegate.core.observer import Observer
+from tidegate.core.observer import Observer, Scope, ScopeKind, scope_of
 from tidegate.core.retry import retry_reason
 from tidegate.core.usage import Usage
 from tidegate.generation.model import LanguageModel, ModelAnswer, Question
@@ -92,16 +92,15 @@ class Generator:
         timeout_seconds = request.timeout_seconds or self._timeout_seconds
         deadline_ns = self._clock.monotonic_ns() + to_ns(timeout_seconds)
         run = _Run(request, _check_of(request.schema), deadline_ns, on_progress)
-        try:
-            document = await self._generate(run)
-        except GenerationError as error:
-            self._report(error.reason)
-            raise
-        except TidegateError:
-            self._report("failed")
-            raise
-        self._report("repaired" if document.repaired else "ok")
-        return document
+        attributes = {"gen_ai.request.model": request.model or self._model, "tidegate.caller": request.caller.label}
+        with scope_of(self._observer, ScopeKind.GENERATE, attributes) as scope:
+            try:
+                document = await self._generate(run)
+            except TidegateError as error:
+                self._report(error.reason if isinstance(error, GenerationError) else "failed", scope)
+                raise
+            self._report("repaired" if document.repaired else "ok", scope)
+            return document
 
     async def _generate(self, run: _Run) -> GeneratedWorkflow:
         try:
@@ -177,7 +176,8 @@ class Generator:
             max_tokens=_SIMPLE_MAX_TOKENS,
         )
 
-    def _report(self, outcome: str) -> None:
+    def _report(self, outcome: str, scope: Scope) -> None:
+        scope.set("tidegate.outcome", outcome)
         if self._observer is not None:
             self._observer.event(WorkflowFinished(outcome))
 

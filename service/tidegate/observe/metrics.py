@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -24,7 +23,7 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.observer import ScopeKind
+from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
 from tidegate.core.store import Outcome
 from tidegate.observe import catalogue
@@ -53,32 +52,6 @@ _FAILURES: Final = ("429", "500", "529", "error")
 
 _CALL_ROUTES: Final = ("/v1/messages", "/api/workflows/generate")
 """Routes whose failures spend the error budget: likewise."""
-
-
-class _NullScope:
-    """A scope that nobody records."""
-
-    __slots__ = ()
-
-    def set(self, name: str, value: str | float) -> None:
-        """Forgets the attribute."""
-
-    def headers(self) -> Mapping[str, str]:
-        """No trace headers."""
-        return {}
-
-    def exemplar(self) -> None:
-        """Nothing is sampled."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
-
-
-_NULL_SCOPE: Final = _NullScope()
 
 
 class MetricsObserver:
@@ -171,9 +144,9 @@ class MetricsObserver:
         if handler is not None:
             handler(event)
 
-    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> _NullScope:  # noqa: ARG002  # the protocol's
+    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:  # noqa: ARG002  # the protocol's
         """The one scope that records nothing."""
-        return _NULL_SCOPE
+        return NULL_SCOPE
 
     def has_own_label(self, pool: str) -> bool:
         """Whether a pool is told apart from `other`; only such pools have gauges."""

@@ -297,3 +297,33 @@ def test_an_answer_without_headers_limits_a_burst_before_anybody_waits() -> None
         made.take(ONE_REQUEST, S)
         granted += 1
     assert granted == 1
+
+
+class TestBinding:
+    """What a wait is for, told to whoever has to wait."""
+
+    def test_the_dimension_that_takes_longest(self) -> None:
+        made = quota(BOTH)
+        made.take(Cost(2, 1_000), 0)
+        assert made.binding(Cost(1, 50), 0) == "requests"
+        assert made.binding(Cost(1, 500), 0) == "input_tokens"
+
+    def test_a_freeze_and_the_probe_after_it(self) -> None:
+        made = answered()
+        made.learn_refusal(RateLimited(20 * S, 0), 0)
+        assert made.binding(ONE_REQUEST, S) == "frozen"
+        made.take(ONE_REQUEST, 20 * S)
+        assert made.binding(ONE_REQUEST, 20 * S) == "probe"
+
+    def test_acceleration(self) -> None:
+        made = answered(HEADERLESS)
+        made.take(ONE_REQUEST, 0)
+        made.learn_refusal(RateLimited(None, 0, acceleration=True), 0)
+        made.learn_limits(REPORTED, 0)
+        made.take(ONE_REQUEST, 0)
+        assert made.binding(ONE_REQUEST, 0) == "acceleration"
+
+    def test_the_older_limiter_knows_no_probes(self) -> None:
+        made = quota(ADAPTING)
+        made.freeze(S, 0)
+        assert made.binding(ONE_REQUEST, 0) == "frozen"

@@ -7,12 +7,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.simulated_claude import RecordingObserver, SimulatedClaude, raising_transport
+from support.recording_observer import RecordingObserver
+from support.simulated_claude import SimulatedClaude, raising_transport
 from support.virtual_time import run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
+from tidegate.core.observer import ScopeKind
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.prompts import system_prompt
 from tidegate.generation.request import AttemptStarted, Progress, TextReceived, WaitPredicted
@@ -232,3 +234,41 @@ def test_debug_log_shows_attempts_and_retries_with_reasons(caplog: pytest.LogCap
     ]
     assert messages[2] == "attempt 2: asking claude-sonnet-5-5"
     assert messages[3].startswith("attempt 2: answered, Usage(")
+
+
+def test_a_question_is_a_chat_around_admission_and_attempts() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.OVERLOADED, count=1), observer=(recorder := RecordingObserver()))
+    answer = ask(claude)
+    (root,) = recorder.roots
+    once = ["acquire", "acquire", "attempt"]  # `default` first, then the model's own pool
+    assert root.tree() == ("chat", [*once, "retry_wait", *once])
+    assert root.attributes["tidegate.attempts"] == 2
+    assert root.attributes["gen_ai.usage.output_tokens"] == answer.usage.output_tokens
+    failed, answered = recorder.scopes_of(ScopeKind.ATTEMPT)
+    assert (failed.attributes["http.response.status_code"], failed.attributes["error.type"]) == (529, "529")
+    assert (answered.attributes["http.response.status_code"], answered.attributes["http.request.resend_count"]) == (
+        200,
+        1,
+    )
+
+
+def test_trace_headers_of_an_attempt_are_sent() -> None:
+    seen: list[httpx2.Request] = []
+    headers = {"content-type": "text/event-stream"}
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        return httpx2.Response(200, headers=headers, stream=SlowStream())
+
+    recorder = RecordingObserver()
+    recorder.trace_headers = {"traceparent": "00-ours-01"}
+    ask(SimulatedClaude(transport=httpx2.MockTransport(answer), observer=recorder))
+    assert seen[0].headers["traceparent"] == "00-ours-01"
+
+
+def test_a_chat_that_failed_says_why() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.SPEND_LIMIT), observer=(recorder := RecordingObserver()))
+    with pytest.raises(UpstreamError):
+        ask(claude)
+    (root,) = recorder.roots
+    assert (root.attributes["error.type"], root.error is None) == ("400", False)

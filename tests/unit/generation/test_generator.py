@@ -1,9 +1,9 @@
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.cause import Cause
 from tidegate.core.errors import (
@@ -53,24 +53,14 @@ class ScriptedModel:
         return ModelAnswer(text, stop_reason, question.model, Usage(10, 5, 3, 1), attempts=1, queue_seconds=0.5)
 
 
-class Recorder:
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-
-    def event(self, event: object) -> None:
-        self.events.append(event)
-
-    scope: Callable[..., Any]
-
-
 def generate(
     model: ScriptedModel,
     request: GenerationRequest,
     seen: list[Progress] | None = None,
-    recorder: Recorder | None = None,
+    observer: RecordingObserver | None = None,
 ) -> GeneratedWorkflow:
     clock = VirtualClock()
-    generator = Generator(model, clock, model="big", fallback_model="small", timeout_seconds=60, observer=recorder)
+    generator = Generator(model, clock, model="big", fallback_model="small", timeout_seconds=60, observer=observer)
     return run_virtual(generator.generate(request, (seen if seen is not None else []).append), clock)
 
 
@@ -107,12 +97,12 @@ def test_answer_that_is_no_document_is_repaired_too(answer: str) -> None:
 
 
 def test_invalid_twice_raises_with_the_findings() -> None:
-    recorder = Recorder()
+    observer = RecordingObserver()
     with pytest.raises(GenerationError, match="even after a repair") as caught:
-        generate(ScriptedModel(INVALID, INVALID), GenerationRequest("wait"), recorder=recorder)
+        generate(ScriptedModel(INVALID, INVALID), GenerationRequest("wait"), observer=observer)
     assert caught.value.reason == "invalid"
     assert caught.value.findings[0].startswith("/do/0/pause/wait/seconds: ")
-    assert recorder.events == [WorkflowFinished("invalid")]
+    assert observer.events == [WorkflowFinished("invalid")]
 
 
 OVERLOADED = UpstreamError("529 overloaded_error: Overloaded", status=529, error_type="overloaded_error")
@@ -134,9 +124,9 @@ TOO_LONG = UpstreamError("400 invalid_request_error: prompt is too long: 1200000
     ],
 )
 def test_fallback_asks_the_smaller_model_with_a_smaller_prompt(failures: list[Any], reason: str) -> None:
-    recorder = Recorder()
+    observer = RecordingObserver()
     model = ScriptedModel(*failures, VALID)
-    workflow = generate(model, GenerationRequest("wait", fallback=True), recorder=recorder)
+    workflow = generate(model, GenerationRequest("wait", fallback=True), observer=observer)
     assert workflow == DOCUMENT
     assert workflow.fallback_used
     assert str(workflow.fallback_reason).startswith(reason)
@@ -145,7 +135,7 @@ def test_fallback_asks_the_smaller_model_with_a_smaller_prompt(failures: list[An
     assert len(last.system) * 3 < len(first.system)
     assert last.max_tokens < first.max_tokens
     assert last.deadline_ns == first.deadline_ns
-    assert recorder.events == [FallbackUsed(reason.split(":", maxsplit=1)[0]), WorkflowFinished("ok")]
+    assert observer.events == [FallbackUsed(reason.split(":", maxsplit=1)[0]), WorkflowFinished("ok")]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +148,12 @@ def test_fallback_asks_the_smaller_model_with_a_smaller_prompt(failures: list[An
     ],
 )
 def test_no_fallback_for_what_would_fail_again(error: TidegateError) -> None:
-    recorder = Recorder()
+    observer = RecordingObserver()
     model = ScriptedModel(error)
     with pytest.raises(type(error)) as caught:
-        generate(model, GenerationRequest("wait", fallback=True), recorder=recorder)
+        generate(model, GenerationRequest("wait", fallback=True), observer=observer)
     assert caught.value is error
-    assert recorder.events == [WorkflowFinished("failed")]
+    assert observer.events == [WorkflowFinished("failed")]
 
 
 def test_without_fallback_the_first_failure_is_raised() -> None:
