@@ -123,6 +123,13 @@ class DimensionLimit:
         """How long that much takes to come back."""
         return round(units * NS_PER_MINUTE / self._per_minute)
 
+    def untaken_ns(self, units: int) -> int:
+        """How long that much, but no more than all, takes to come back where nobody else takes any."""
+        bucket = self.bucket
+        if bucket is None:
+            return 0
+        return round(min(units, bucket.capacity_micro / MICRO) * NS_PER_MINUTE / self._source()[0])
+
     def full_ns(self) -> int:
         """How long the whole bucket takes to come back."""
         return (
@@ -140,13 +147,14 @@ class DimensionLimit:
             self._usual += _FORGET * (units - self._usual)
             self._charges.add(units, now_ns)
 
-    def correct(self, units: int, now_ns: int, charged: int) -> None:
+    def priced(self, estimate: int, truth: int) -> None:
+        """The truth about something that had been charged by estimate."""
+        if estimate:
+            self._price_error += _FORGET / 2 * (min(abs(truth - estimate) / estimate, 1.0) - self._price_error)
+
+    def correct(self, units: int, now_ns: int) -> None:
         """Charges that much more for something that was charged before; negative gives back."""
-        if self.bucket is None:
-            return
-        if charged:
-            self._price_error += _FORGET / 2 * (min(abs(units) / charged, 1.0) - self._price_error)
-        if not units:
+        if self.bucket is None or not units:
             return
         self.bucket.correct(units * MICRO, now_ns)
         if self._upstream_per_minute is not None:

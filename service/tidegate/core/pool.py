@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.drain import DrainRatio
 from tidegate.core.events import Event, LeaseEnded
 from tidegate.core.headers import LimitReport
@@ -27,21 +27,24 @@ from tidegate.core.store import (
 
 __all__ = ["Pool"]
 
+_INPUT: Final = DIMENSIONS.index(Dimension.INPUT_TOKENS)
+_OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
 _NOTHING_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
 class _Lease:
-    """What was granted: the demand, what it is charged and has produced so far, and the limits that were charged.
+    """What was granted: the demand, what it is charged, what is known of it so far, and the limits that were charged.
 
     A limit that is learned while the lease lives does not count it: what the upstream reported as remaining does.
     """
 
-    __slots__ = ("charged", "demand", "granted_ns", "limits", "produced")
+    __slots__ = ("charged", "demand", "granted_ns", "known", "limits", "open_input_tokens", "open_output_tokens")
 
     def __init__(self, demand: Demand, limits: tuple[tuple[int, DimensionLimit], ...], granted_ns: int) -> None:
         self.demand = demand
         self.charged = demand.cost
-        self.produced = Cost()
+        self.known = Cost()
+        _, self.open_input_tokens, self.open_output_tokens = demand.cost
         self.limits = limits
         self.granted_ns = granted_ns
 
@@ -147,14 +150,24 @@ class Pool:
         silent_ns = None if self._leases else self._quota.silent_ns(head.demand.cost, now_ns)
         return wait_ns if silent_ns is None else min(wait_ns, silent_ns)
 
-    def charge(self, lease_id: str, produced: Cost, now_ns: int) -> None:
-        """Raises what a lease is charged to what it has produced so far, where that is more."""
+    def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
+        """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
+
+        An input of 0 is not known yet.
+        """
         lease = self._leases.get(lease_id)
-        if lease is not None:
-            produced = Cost(*map(max, lease.produced, produced))
-            self._correct(lease, Cost(*map(max, lease.charged, produced)), now_ns)
-            self._quota.forget(0, produced.output_tokens - lease.produced.output_tokens)
-            lease.produced = produced
+        if lease is None:
+            return
+        if known.input_tokens and not lease.known.input_tokens:
+            self._compare(lease, known, _INPUT)
+        known = lease.known = Cost(*map(max, lease.known, known))
+        charged = Cost(*map(max, lease.charged, known))
+        if known.input_tokens:
+            charged = charged._replace(input_tokens=known.input_tokens)
+        self._correct(lease, charged, now_ns)
+        self._set_open(
+            lease, 0 if known.input_tokens else charged.input_tokens, charged.output_tokens - known.output_tokens
+        )
 
     def end(self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int) -> bool:
         """Ends a lease and corrects the buckets; False if there is none of this id."""
@@ -166,9 +179,11 @@ class Pool:
             used = Cost()
         elif used is None:
             overloaded = outcome is Outcome.OVERLOADED
-            used = lease.produced._replace(requests=demand.cost.requests) if overloaded else lease.charged
+            used = lease.known._replace(requests=demand.cost.requests) if overloaded else lease.charged
+        elif outcome is Outcome.SETTLED:
+            self._compare(lease, used, _OUTPUT, *([] if lease.known.input_tokens else [_INPUT]))
         self._quota.probe_ended()
-        self._quota.forget(lease.charged.input_tokens, lease.charged.output_tokens - lease.produced.output_tokens)
+        self._set_open(lease, 0, 0)
         self._correct(lease, used, now_ns)
         self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
@@ -221,8 +236,20 @@ class Pool:
     def _correct(self, lease: _Lease, cost: Cost, now_ns: int) -> None:
         """Charges a lease this much instead."""
         for index, limit in lease.limits:
-            limit.correct(cost[index] - lease.charged[index], now_ns, lease.demand.cost[index])
+            limit.correct(cost[index] - lease.charged[index], now_ns)
         lease.charged = cost
+
+    def _set_open(self, lease: _Lease, input_tokens: int, output_tokens: int) -> None:
+        """So much of what a lease is charged is an estimate still."""
+        self._quota.forget(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
+        lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens
+
+    @staticmethod
+    def _compare(lease: _Lease, truth: Cost, *dimensions: int) -> None:
+        """Shows to the limits how good the estimate was, now that the truth is known."""
+        for index, limit in lease.limits:
+            if index in dimensions:
+                limit.priced(lease.demand.cost[index], truth[index])
 
     def _corrected(self, formula_ns: int, now_ns: int) -> int:
         """A freeze is certain, the rest is what experience makes of it."""

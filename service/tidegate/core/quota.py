@@ -130,12 +130,14 @@ class Quota:
     def silent_ns(self, cost: Cost, now_ns: int) -> int | None:
         """How long until a request goes whatever was learned, if nothing is in flight: who is silent learns nothing.
 
-        What an operator has configured is kept all the same. None for a pool that does not learn.
+        Not before its cost has had the time to refill, and what an operator has configured is kept all the same. None
+        for a pool that does not learn.
         """
         if not self._learns:
             return None
         kept = (limit.wait_ns(cost[i], now_ns) for i, limit in self._limited if cost[i] and limit.is_configured)
-        return max(self._taken_ns + _SILENCE_NS - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
+        silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
+        return max(self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
 
     def size_ns(self, cost: Cost) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
@@ -168,7 +170,7 @@ class Quota:
         return self._limited
 
     def forget(self, input_tokens: int, output_tokens: int) -> None:
-        """So much of what was taken is no estimate any more: it was used or produced, or never will be."""
+        """So much less of what was taken is an estimate still: it was used or produced, or never will be."""
         self._outstanding = (0, self._outstanding[1] - input_tokens, self._outstanding[2] - output_tokens)
 
     def probe_ended(self) -> None:

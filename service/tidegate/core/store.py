@@ -251,8 +251,8 @@ class Store(Protocol):
         """
         ...
 
-    async def charge(self, pool: str, lease_id: str, produced: Cost) -> None:
-        """Charges what a stream has produced so far (cumulative), where it is more than was reserved."""
+    async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
+        """Charges what is known while an answer comes: its input, unless 0, and its output so far where it is more."""
         ...
 
     async def end(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:

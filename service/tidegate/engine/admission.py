@@ -48,9 +48,9 @@ class Lease:
         """Name of the pool."""
         return self.demand.pool
 
-    async def charge(self, produced: Cost) -> None:
-        """Charges what a stream has produced so far (cumulative)."""
-        await self._store.charge(self.pool, self.id, produced)
+    async def charge(self, known: Cost) -> None:
+        """Charges what is known while the answer comes: its input, unless 0, and its output so far."""
+        await self._store.charge(self.pool, self.id, known)
 
     async def end(self, outcome: Outcome, used: Cost | None = None) -> bool:
         """Ends the lease; False, without effect, if it has ended. `used` None: the estimate is charged, if anything."""

@@ -208,13 +208,16 @@ class Attempts:
         try:
             answer = await self._answer(scope)
         except UpstreamError as error:
-            await lease.end(*lease_outcome(error))
-            self._report_attempt(str(error.status) if error.status else "error", started_ns)
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
+            try:
+                if retry_reason(error) == "rate_limited":
+                    # First of all: what the lease gives back must not let others in ahead of the freeze.
+                    await self._learn_throttling(error, sent_ago_ns)
+            finally:
+                await lease.end(*lease_outcome(error))
+            self._report_attempt(str(error.status) if error.status else "error", started_ns)
             await self._learn_limits(error.headers, sent_ago_ns, answered=False)
-            if retry_reason(error) == "rate_limited":
-                await self._learn_throttling(error, sent_ago_ns)
-            elif retry_reason(error) is not None:
+            if retry_reason(error) not in {None, "rate_limited"}:
                 await self._admission.store.learn(self._call.pool, Failed(sent_ago_ns))
             elif is_spend_cap(error) and self._admission.observer is not None:
                 self._admission.observer.event(SpendCapReached(self._call.pool))
@@ -224,6 +227,10 @@ class Attempts:
             self._report_attempt("error", started_ns)
             raise
         try:
+            usage = answer.reader.usage
+            if usage is not None:
+                # What the headers say counts the true input, so our level has to count it as well.
+                await lease.charge(usage.cost())
             await self._learn_limits(answer.response.headers, self._clock.monotonic_ns() - started_ns, answered=True)
         except BaseException:
             await lease.end(Outcome.ABANDONED)

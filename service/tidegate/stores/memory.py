@@ -61,9 +61,9 @@ class MemoryStore:
         """As `Store.withdraw`."""
         return self.withdraw_now(pool, lease_id)
 
-    async def charge(self, pool: str, lease_id: str, produced: Cost) -> None:
+    async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
         """As `Store.charge`."""
-        self.charge_now(pool, lease_id, produced)
+        self.charge_now(pool, lease_id, known)
 
     async def end(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
         """As `Store.end`."""
@@ -102,9 +102,9 @@ class MemoryStore:
         """`withdraw`, synchronously."""
         return self._step(pool, lambda state, now_ns: state.withdraw(lease_id, now_ns))
 
-    def charge_now(self, pool: str, lease_id: str, produced: Cost) -> None:
+    def charge_now(self, pool: str, lease_id: str, known: Cost) -> None:
         """`charge`, synchronously."""
-        self._step(pool, lambda state, now_ns: state.charge(lease_id, produced, now_ns))
+        self._step(pool, lambda state, now_ns: state.charge(lease_id, known, now_ns))
 
     def end_now(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
         """`end`, synchronously."""

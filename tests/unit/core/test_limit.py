@@ -158,7 +158,7 @@ def test_an_adapted_rate_without_any_limit_limits_nothing() -> None:
 def test_without_a_limit_everything_fits_and_nothing_is_counted() -> None:
     made = limit()
     made.take(10**9, 0)
-    made.correct(10**9, 0, charged=1)
+    made.correct(10**9, 0)
     made.empty(0)
     made.overrun(0)
     assert made.fits(10**9, 0)
@@ -178,11 +178,11 @@ def test_how_long_something_takes_to_come_back() -> None:
 def test_a_charge_is_corrected_later() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     made.take(800, 0)
-    made.correct(-500, 0, charged=800)
+    made.correct(-500, 0)
     assert made.snapshot(0).available == 700
-    made.correct(0, 0, charged=800)
+    made.correct(0, 0)
     assert made.snapshot(0).available == 700
-    made.correct(900, 0, charged=0)
+    made.correct(900, 0)
     assert made.snapshot(0).available == -200
 
 

@@ -122,7 +122,7 @@ class TestCorrection:
     def test_corrections_of_charges_are_replayed_too(self) -> None:
         made = begun(3_000)
         made.take(400, S)
-        made.correct(-300, S, charged=400)
+        made.correct(-300, S)
         learn(made, 3_000, 2 * S, sent_ago_ns=2 * S)
         assert level(made, 2 * S) == 3_100
 
@@ -167,8 +167,7 @@ class TestOthers:
         for second in range(1, 15):
             true += 100 - others - 50
             made.take(50, second * S)
-            made.correct(price_error, second * S, charged=50)
-            made.correct(-price_error, second * S, charged=50)
+            made.priced(50, 50 + price_error)
             learn(made, true, second * S + S // 2, sent_ago_ns=S // 2)
         return made
 

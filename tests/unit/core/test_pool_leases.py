@@ -74,6 +74,13 @@ def test_a_stream_is_charged_as_it_goes_where_it_is_more(pool: Pool) -> None:
     assert charged(pool) == Cost(1, 4_000, 2_500)
 
 
+def test_the_input_is_charged_as_it_is_once_it_is_known(pool: Pool) -> None:
+    pool.charge("a", Cost(1, 1_500, 1), 0)
+    assert charged(pool) == RESERVED._replace(input_tokens=1_500)
+    pool.charge("a", Cost(0, 0, 20), 0)
+    assert charged(pool) == RESERVED._replace(input_tokens=1_500)
+
+
 @pytest.mark.parametrize(("outcome", "final"), [(Outcome.ABANDONED, Cost(1, 4_000, 2_500)), (Outcome.RELEASED, Cost())])
 def test_what_was_charged_meanwhile_is_corrected_at_the_end(pool: Pool, outcome: Outcome, final: Cost) -> None:
     pool.charge("a", Cost(1, 4_000, 2_500), 0)

@@ -23,8 +23,7 @@ from tidegate.core.store import (
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 TOKENS = ONE._replace(cost=Cost(1, 1_000))
 PLENTY = LimitReport(DimensionReport(6_000, 6_000))
-NO_TOKENS = LimitReport(input_tokens=DimensionReport(1_000, 0, full_in_ns=60 * S))
-"""1,000 are there in about a minute."""
+TOKENS_KNOWN = LimitReport(input_tokens=DimensionReport(60_000, 10_000, full_in_ns=20 * S))
 
 
 class TestBeginning:
@@ -126,11 +125,11 @@ class TestSilence:
 
     @pytest.fixture
     def silent(self) -> Pool:
-        """A pool that was told, at 0 s, that no tokens are left; two wait, nothing is in flight."""
+        """A pool that is in debt for 20 s, by what it has learned; two wait, nothing is in flight."""
         state = Pool("p", PoolSettings(), 0)
+        state.learn(TOKENS_KNOWN, 0)
         state.reserve("a", ONE, 0)
-        state.learn(NO_TOKENS, 0)
-        state.end("a", Outcome.SETTLED, None, 0)
+        state.end("a", Outcome.SETTLED, Cost(1, 30_000), 0)
         for number in range(2):
             assert isinstance(state.reserve(f"w{number}", TOKENS, 0), Wait)
         return state
@@ -139,6 +138,15 @@ class TestSilence:
         assert silent.next_in_ns(0) == 2 * S
         assert silent.advance(2 * S - 1) == ()
         assert silent.advance(2 * S) == ("w0",)
+
+    def test_lasts_as_long_as_the_cost_needs_to_refill(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(TOKENS_KNOWN, 0)
+        state.reserve("a", ONE, 0)
+        state.end("a", Outcome.SETTLED, Cost(1, 30_000), 0)
+        state.reserve("w0", ONE._replace(cost=Cost(1, 9_000)), 0)
+        assert state.advance(9 * S - 1) == ()
+        assert state.advance(9 * S) == ("w0",)
 
     def test_is_not_waited_for_where_the_level_suffices_sooner(self) -> None:
         state = Pool("p", PoolSettings(), 0)

@@ -5,13 +5,25 @@ import asyncio
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, post, unreachable
+from support.gateway import (
+    CONTENT,
+    MESSAGE,
+    MESSAGE_DELTA,
+    FakeTransport,
+    Rig,
+    Told,
+    error,
+    make_gateway,
+    post,
+    sse,
+    unreachable,
+)
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.dimension import Cost
-from tidegate.core.events import LeaseEnded
+from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.events import Admitted, LeaseEnded
 from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import Failed, Feedback, RateLimited, Succeeded
+from tidegate.core.store import Failed, Feedback, LimitSettings, PoolSettings, RateLimited, Succeeded
 
 LIMIT = ((b"anthropic-ratelimit-requests-limit", b"50"),)
 OVERLOADED = error(529, "overloaded_error")
@@ -45,7 +57,7 @@ class TestWhatIsTold:
     def test_an_error_is_no_answer_but_its_limits_count(self) -> None:
         throttled = error(429, "rate_limit_error", retry_after="20", anthropic_ratelimit_requests_limit="50")
         report = LimitReport(DimensionReport(50), sent_ago_ns=2 * SECOND_NS, answered=False)
-        assert taught(throttled, Told())[:2] == [report, RateLimited(20 * SECOND_NS, 2 * SECOND_NS)]
+        assert taught(throttled, Told())[:2] == [RateLimited(20 * SECOND_NS, 2 * SECOND_NS), report]
 
     def test_a_429_for_a_rise_that_was_too_fast_says_so(self) -> None:
         ramp = error(429, "rate_limit_error", "ramp_limit_exceeded", retry_after="20")
@@ -72,6 +84,44 @@ def test_what_an_answer_used_is_what_the_next_call_reserves() -> None:
     first, second = rig.observer.of(LeaseEnded)
     assert first.reserved.output_tokens == MESSAGE["max_tokens"]
     assert second.reserved == second.used == Cost(1, 70, 30)
+
+
+def test_the_input_is_charged_as_it_is_from_the_head_of_an_answer_on() -> None:
+    clock = VirtualClock()
+    start = b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 700, "output_tokens": 1}}}\n\n'
+    rig = make_gateway(
+        FakeTransport([sse(start, CONTENT, 5.0, MESSAGE_DELTA)]),
+        clock,
+        pools={"sonnet-5-5": PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(1, 1_000)})},
+    )
+
+    async def available_meanwhile() -> float | None:
+        answer = asyncio.create_task(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE))
+        await asyncio.sleep(1)
+        (pool,) = rig.store.snapshot_now()
+        await answer
+        return pool.dimensions[1].available
+
+    assert run_virtual(available_meanwhile(), clock) == pytest.approx(300, abs=1)
+
+
+def test_nobody_is_let_in_by_what_a_429_gives_back() -> None:
+    clock = VirtualClock()
+    throttled = error(429, "rate_limit_error", retry_after="20")
+    rig = make_gateway(
+        FakeTransport([throttled, Told()], head_after_seconds=1.0),
+        clock,
+        pools={"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})},
+    )
+
+    async def both() -> None:
+        calls = [call(rig.gateway, "POST", "/v1/messages", body=MESSAGE) for _ in range(2)]
+        await asyncio.gather(*calls)
+
+    run_virtual(both(), clock)
+    first, second, *_ = rig.observer.of(Admitted)
+    assert first.waited_ns == 0
+    assert second.waited_ns == pytest.approx(20 * SECOND_NS, rel=0.1), "the one that was refused, in front"
 
 
 class TestOutage:
