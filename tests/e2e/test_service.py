@@ -51,7 +51,7 @@ def test_the_greeting_says_where_things_are_that_answers_are_simulated_and_what_
 
 
 def test_the_line_to_try_works_as_printed(service: ServiceProcess) -> None:
-    command = service.printed().split("try:\n")[1].strip()
+    command = service.printed().split("try:\n")[1].splitlines()[0].strip()
     answer = subprocess.run(["bash", "-c", command], capture_output=True, check=True, timeout=30).stdout
     assert json.loads(answer)["valid"] is True
 
@@ -183,3 +183,14 @@ def test_the_simulator_alone(tmp_path: Path) -> None:
         assert statuses == [529, 200]
         simulator.process.terminate()
         assert simulator.process.wait(timeout=20) == 0
+
+
+def test_each_call_is_one_line_of_the_log(service: ServiceProcess, sdk: anthropic.Anthropic) -> None:
+    answer = sdk.messages.with_raw_response.create(
+        model="claude-sonnet-5-5", max_tokens=10, messages=[{"role": "user", "content": "a prompt to keep"}]
+    )
+    request_id = answer.headers["x-tidegate-request-id"]
+    (line,) = [json.loads(line) for line in service.printed().splitlines() if request_id in line]
+    assert (line["event"], line["route"], line["status"], line["outcome"]) == ("request", "/v1/messages", 200, "ok")
+    assert line["output_tokens"] == answer.parse().usage.output_tokens
+    assert "a prompt to keep" not in service.printed()

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from tidegate.api.meter import CallMeter
 from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
@@ -51,7 +52,8 @@ class Dispatcher:
             await self._api(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["request_id"] = self._services.new_request_id()
+        request_id = state["request_id"] = self._services.new_request_id()
+        bind_contextvars(request_id=request_id)  # for whatever is logged on the way
         answer = _Answer(self._services, scope["path"], state, send)
         try:
             await self._serve(scope, receive, answer)
@@ -81,16 +83,27 @@ class Dispatcher:
         if observer is None:
             return
         caller = state.get("caller", DEFAULT_CALLER)
-        if answer.cause is not None and "pool" not in state:
-            observer.event(RefusedCall("", caller, Cause(answer.cause)))
+        refused_at_once = None if "pool" in state else answer.refusal(None)
+        if refused_at_once is not None:
+            observer.event(RefusedCall("", caller, refused_at_once))
         if path.startswith(_CALLS):
+            meter: CallMeter = state.get("meter") or CallMeter(self._services.clock)
+            late_problem: Problem | None = state.get("late_problem")
             observer.event(
                 RequestFinished(
                     route=route_of(path) if path.startswith("/v1/") else path,
                     pool=state.get("pool", ""),
                     caller=caller,
-                    outcome=answer.outcome(state.get("late_problem")),
+                    outcome=answer.outcome(late_problem),
                     duration_ns=self._services.clock.monotonic_ns() - started_ns,
+                    request_id=state["request_id"],
+                    model=state.get("model", ""),
+                    status=answer.status if late_problem is None else late_problem.status,
+                    cause=answer.refusal(late_problem),
+                    queued_ns=meter.queued_ns,
+                    attempts=meter.attempts,
+                    usage=state.get("usage"),
+                    exemplar=state.get("exemplar"),
                 )
             )
 
@@ -103,8 +116,8 @@ class _Answer:
     """One answer on its way: adds the headers that every answer carries, and remembers how it went.
 
     Attributes:
-        cause: why Tidegate refused, if it did.
-        started: whether its status has gone out.
+        status: the status that went out; 0 before.
+        started: whether it has.
     """
 
     def __init__(self, services: Services, path: str, state: Mapping[str, Any], send: Send) -> None:
@@ -112,9 +125,9 @@ class _Answer:
         self._path = path
         self._state = state
         self._send = send
-        self.cause: str | None = None
+        self.status = 0
         self.started = False
-        self._status = 0
+        self._cause: str | None = None
         self._complete = False
 
     async def send(self, message: Message) -> None:
@@ -122,22 +135,25 @@ class _Answer:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             self._add_headers(headers)
-            self._status = message["status"]
+            self.status = message["status"]
             self.started = True
-            self.cause = headers.get(TIDEGATE_CAUSE)
+            self._cause = headers.get(TIDEGATE_CAUSE)
         await self._send(message)
         self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
+    def refusal(self, late_problem: Problem | None) -> Cause | None:
+        """Why Tidegate refused, if it did; a problem that came when the status had gone out counts instead of it."""
+        cause = self._cause if late_problem is None else late_problem.headers.get(TIDEGATE_CAUSE)
+        return None if cause is None else Cause(cause)
+
     def outcome(self, late_problem: Problem | None) -> str:
-        """A `RequestFinished.outcome`; a problem that came when the status had gone out counts instead of it."""
-        status, refused = self._status, self.cause is not None
-        if late_problem is not None:
-            status, refused = late_problem.status, TIDEGATE_CAUSE in late_problem.headers
+        """A `RequestFinished.outcome`; a late problem counts likewise."""
+        status = self.status if late_problem is None else late_problem.status
         if not self._complete or status == CLIENT_CLOSED_REQUEST:
             return "abandoned"
         if status < 400:
             return "ok"
-        if refused:
+        if self.refusal(late_problem) is not None:
             return "refused"
         return "client_error" if status < 500 else "upstream_error"
 

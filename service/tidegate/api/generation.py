@@ -15,7 +15,7 @@ from tidegate.api.meter import CallMeter
 from tidegate.api.services import Services
 from tidegate.core.caller import Caller
 from tidegate.core.pools import model_pool
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
+from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
 
 __all__ = ["GENERATE_PATH", "generation_router"]
 
@@ -44,7 +44,9 @@ def generation_router(services: Services) -> APIRouter:
         answer, or `error` with a problem document. When the client leaves, the work stops.
         """
         request_id: str = request.state.request_id
-        request.state.pool = model_pool(body.model or services.settings.model)
+        request.state.model = body.model or services.settings.model
+        request.state.pool = model_pool(request.state.model)
+        meter = request.state.meter = CallMeter(services.clock)
         wanted = GenerationRequest(
             prompt=body.prompt,
             caller=caller,
@@ -53,14 +55,23 @@ def generation_router(services: Services) -> APIRouter:
             schema=body.schema_,
             timeout_seconds=body.timeout_seconds or services.settings.default_timeout_seconds,
         )
+
+        async def generated(on_progress: OnProgress) -> GeneratedWorkflow:
+            workflow = await services.ai_client.generate(wanted, on_progress)
+            request.state.usage = workflow.usage
+            return workflow
+
         if body.stream:
 
             async def work(on_progress: OnProgress) -> dict[str, Any]:
-                return _answer(await services.ai_client.generate(wanted, on_progress), body.format, request_id)
+                def note(progress: Progress) -> None:
+                    meter.note(progress)
+                    on_progress(progress)
+
+                return _answer(await generated(note), body.format, request_id)
 
             return EventStream(work, request_id)
-        meter = request.state.meter = CallMeter(services.clock)
-        workflow = await unless_client_leaves(request.receive, services.ai_client.generate(wanted, meter.note))
+        workflow = await unless_client_leaves(request.receive, generated(meter.note))
         if _YAML in request.headers.get("accept", ""):
             return Response(_as_yaml(workflow), media_type=_YAML)
         return JSONResponse(_answer(workflow, body.format, request_id))

@@ -20,9 +20,14 @@ class CallMeter:
         self._waiting_since_ns: int | None = None
 
     @property
-    def queued_ms(self) -> int:
+    def queued_ns(self) -> int:
         """Time spent waiting for quota, a wait that goes on included."""
-        return round(to_seconds(self._queued_ns + self._wait_ns()) * 1000)
+        return self._queued_ns + self._wait_ns()
+
+    @property
+    def queued_ms(self) -> int:
+        """The same in whole milliseconds."""
+        return round(to_seconds(self.queued_ns) * 1000)
 
     def note(self, progress: Progress) -> None:
         """Takes in progress."""

@@ -17,6 +17,8 @@ from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import Exposition, new_registry
+from tidegate.observe.fan_out import FanOut
+from tidegate.observe.logs import RequestLog
 from tidegate.observe.loop_lag import measured_loop_lag
 from tidegate.observe.metrics import MetricsObserver
 from tidegate.observe.quota import QuotaCollector
@@ -33,14 +35,16 @@ _SIMULATOR_KEY = "simulator"
 
 
 @contextlib.asynccontextmanager
-async def services(settings: Settings, upstream: UpstreamKind) -> AsyncIterator[Services]:
+async def services(
+    settings: Settings, upstream: UpstreamKind, request_log: RequestLog | None = None
+) -> AsyncIterator[Services]:
     """The parts behind the routes, for the running event loop; closes connections in the end.
 
-    The limiter becomes the process's global one.
+    The limiter becomes the process's global one. `request_log` writes a line for each call, if there is one.
     """
     clock = SystemClock()
     registry = new_registry(__version__, settings.revision, upstream)
-    observer = MetricsObserver(
+    metrics = MetricsObserver(
         registry,
         clock,
         models=(settings.model, settings.fallback_model),
@@ -48,8 +52,9 @@ async def services(settings: Settings, upstream: UpstreamKind) -> AsyncIterator[
         callers=[caller.name for caller in settings.callers],
     )
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
-    registry.register(PoolCollector(store.snapshot_now, observer))
-    registry.register(QuotaCollector(store.snapshot_now, clock, observer))
+    registry.register(PoolCollector(store.snapshot_now, metrics))
+    registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
+    observer = FanOut(metrics.event, *([request_log.hear] if request_log else []))
     admission = Admission(store, clock, observer)
     limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)

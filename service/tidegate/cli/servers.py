@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -13,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tidegate.core.errors import ConfigurationError
+from tidegate.observe.logs import open_logs
 from tidegate.simulator import SimulatorOptions
 from tidegate.simulator import create_app as create_simulator
 
@@ -122,8 +122,7 @@ def on_stop_signal(action: Callable[[], None]) -> asyncio.Event:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs the process's main coroutine on the fastest event loop there is, logging warnings to stderr."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """Runs the process's main coroutine on the fastest event loop there is."""
     try:
         import uvloop  # noqa: PLC0415 - not available on every platform
     except ImportError:
@@ -147,4 +146,5 @@ def run_simulator(options: SimulatorOptions, host: str, port: int) -> None:
             typer.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
             await stopped.wait()
 
+    open_logs("warning", "auto")
     run(main())

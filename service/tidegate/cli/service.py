@@ -13,6 +13,7 @@ from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
 from tidegate.cli.servers import HttpServer, bind, on_stop_signal, run, serving, url_of
 from tidegate.identity.access import AccessRules
+from tidegate.observe.logs import RequestLog, open_logs
 from tidegate.settings import Settings
 from tidegate.simulator import SimulatorOptions
 from tidegate.simulator import create_app as create_simulator
@@ -40,11 +41,17 @@ def run_service(settings: Settings, *, simulated: bool) -> None:
             metrics_socket = sockets.enter_context(
                 bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
             )
-        run(_serve(settings, main_socket, metrics_socket, simulated=simulated))
+        request_log = open_logs(settings.log_level, settings.log_format)
+        run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))
 
 
 async def _serve(
-    settings: Settings, main_socket: socket.socket, metrics_socket: socket.socket | None, *, simulated: bool
+    settings: Settings,
+    request_log: RequestLog | None,
+    main_socket: socket.socket,
+    metrics_socket: socket.socket | None,
+    *,
+    simulated: bool,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         upstream: UpstreamKind = "claude"
@@ -53,7 +60,7 @@ async def _serve(
             upstream_socket = bind("127.0.0.1", 0, "the simulator's host", "the simulator's port")
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
             settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
-        parts = await stack.enter_async_context(services(settings, upstream))
+        parts = await stack.enter_async_context(services(settings, upstream, request_log))
         servers = []
         if metrics_socket is not None and parts.exposition is not None:
             servers.append(HttpServer(metrics_app(parts.exposition), metrics_socket))

@@ -1,5 +1,6 @@
 """Facts that happened, as values: what the `Observer` hears. Names are past tense; durations are nanoseconds."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tidegate.core.caller import Caller
@@ -158,7 +159,9 @@ class RetryScheduled:
 class RequestFinished:
     """A call of one of our routes ended. `outcome` is `ok`, `refused`, `upstream_error`, `client_error` or `abandoned`.
 
-    `overhead_ns` is our own time in it: never waiting for quota, upstream or client.
+    `overhead_ns` is our own time in it: never waiting for quota, upstream or client. The rest is for logs: `status` is
+    the HTTP status that went out (0: none did), `cause` ours where we refused, `queued_ns` the wait for quota, `usage`
+    that of all answers together as far as it is known, `exemplar` the ids of its span where it is traced.
     """
 
     route: str
@@ -167,6 +170,14 @@ class RequestFinished:
     outcome: str
     duration_ns: int
     overhead_ns: int | None = None
+    request_id: str = ""
+    model: str = ""
+    status: int = 0
+    cause: Cause | None = None
+    queued_ns: int = 0
+    attempts: int = 0
+    usage: Usage | None = None
+    exemplar: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from tidegate.core.cause import Cause
 from tidegate.core.clock import to_ns
 from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import RefusedCall, RequestFinished
+from tidegate.core.events import RefusedCall
 from tidegate.core.header_names import (
     SHOULD_RETRY,
     TIDEGATE_ATTEMPTS,
@@ -102,8 +102,7 @@ class Gateway:
             try:
                 outcome = await self._serve(call, scope, receive, send)
             finally:
-                duration_ns = self._clock.monotonic_ns() - call.started_ns
-                self._observer.event(RequestFinished(call.route, call.pool, call.caller, outcome, duration_ns))
+                self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), span.exemplar()))
                 span.set("tidegate.outcome", outcome)
                 span.set("tidegate.pool", call.pool)
                 span.set("tidegate.caller", call.caller.label)
@@ -154,7 +153,7 @@ class Gateway:
             scope["headers"], api_key=self._key, hops=", ".join([*hops, self._hop_id]).encode("latin-1")
         )
         errand = await read_errand(scope, inbound, call, headers, patience_seconds=patience_seconds)
-        call.pool = errand.pool
+        call.pool, call.model = errand.pool, errand.model
         return errand
 
     async def _relay(self, call: Call, attempts: Attempts, reply: Reply, send: Send) -> str:

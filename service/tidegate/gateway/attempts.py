@@ -130,7 +130,7 @@ class Attempts:
             await self._settle(reply, outcome, succeeded=succeeded)
 
     async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
-        usage = reply.answer.reader.usage
+        usage = self._call.usage = reply.answer.reader.usage
         if usage is not None:
             set_usage(self._chat, usage)
         reply.scope.set("http.response.status_code", reply.answer.response.status)

@@ -8,7 +8,9 @@ from typing import Final
 from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
+from tidegate.core.events import RequestFinished
 from tidegate.core.header_names import STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
+from tidegate.core.usage import Usage
 from tidegate.gateway.request import InvalidCall
 
 __all__ = ["Call", "timeout_seconds"]
@@ -32,6 +34,8 @@ class Call:
         queued_ns: time spent waiting for quota so far.
         status: HTTP status of the answer; None until it has begun.
         refused: why Tidegate refused it; None if it did not.
+        model: the model that it names; empty where there is none.
+        usage: what the answer says was used.
     """
 
     request_id: str
@@ -45,10 +49,30 @@ class Call:
     queued_ns: int = 0
     status: int | None = None
     refused: Cause | None = None
+    model: str = ""
+    usage: Usage | None = None
 
     def left_seconds(self, now_ns: int) -> float:
         """How much longer the client waits; never negative."""
         return to_seconds(max(0, self.deadline_ns - now_ns))
+
+    def finished(self, outcome: str, now_ns: int, exemplar: Mapping[str, str] | None) -> RequestFinished:
+        """The event that tells how it ended; `outcome` and `exemplar` as there."""
+        return RequestFinished(
+            self.route,
+            self.pool,
+            self.caller,
+            outcome,
+            duration_ns=now_ns - self.started_ns,
+            request_id=self.request_id,
+            model=self.model,
+            status=self.status or 0,
+            cause=self.refused,
+            queued_ns=self.queued_ns,
+            attempts=self.attempts,
+            usage=self.usage,
+            exemplar=exemplar,
+        )
 
     @property
     def queued_ms(self) -> int:

@@ -1,7 +1,7 @@
 """Events become metrics."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +23,6 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
 from tidegate.core.store import Outcome
 from tidegate.observe import catalogue
@@ -55,7 +54,7 @@ _CALL_ROUTES: Final = ("/v1/messages", "/api/workflows/generate")
 
 
 class MetricsObserver:
-    """An `Observer` that counts events in the metrics of the catalogue; its scopes record nothing.
+    """Counts events in the metrics of the catalogue.
 
     Label values are bounded: a pool or model that is not among the known ones counts as `other` until its first 2xx, a
     caller that is not configured counts as `default` or `other`, any other value outside its set as `other`. Counters
@@ -143,10 +142,6 @@ class MetricsObserver:
         handler = self._handlers.get(type(event))
         if handler is not None:
             handler(event)
-
-    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:  # noqa: ARG002  # the protocol's
-        """The one scope that records nothing."""
-        return NULL_SCOPE
 
     def has_own_label(self, pool: str) -> bool:
         """Whether a pool is told apart from `other`; only such pools have gauges."""

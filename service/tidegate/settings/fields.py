@@ -20,6 +20,8 @@ __all__ = [
     "Count",
     "Documented",
     "KeyHash",
+    "LogFormat",
+    "LogLevel",
     "PoolName",
     "Port",
     "Seconds",
@@ -113,6 +115,17 @@ KeyHash = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$")
 
 UpstreamUrl = Annotated[str, BeforeValidator(_upstream_url)]
 """An http or https URL without credentials, query and trailing slash."""
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+"""The least level that is logged."""
+
+LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
+"""How a log line looks."""
 
 StoreUrl = Literal["memory://"]
 """Where shared state lives."""

@@ -22,6 +22,8 @@ from tidegate.settings.fields import (
     Count,
     Documented,
     KeyHash,
+    LogFormat,
+    LogLevel,
     PoolName,
     Port,
     Seconds,
@@ -198,6 +200,18 @@ class Settings(_Values):
         AutoBurst,
         Documented("TIDEGATE_POOL_BURST_SECONDS", _BURST, "How much of its rate a bucket of a Messages pool holds."),
     ] = None
+    log_level: Annotated[
+        LogLevel,
+        Documented(
+            "TIDEGATE_LOG_LEVEL",
+            "debug, info, warning or error",
+            "What is logged, on stderr; `info` has one line per call, `debug` each attempt of a generation.",
+        ),
+    ] = "info"
+    log_format: Annotated[
+        LogFormat,
+        Documented("TIDEGATE_LOG_FORMAT", "auto, json or console", "`auto`: console on a terminal, JSON elsewhere."),
+    ] = "auto"
     revision: Annotated[
         Text, Documented("TIDEGATE_REVISION", "a commit id", "Commit that was built, for the metric `build_info`.")
     ] = "unknown"

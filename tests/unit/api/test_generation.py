@@ -23,6 +23,7 @@ from tidegate.core.errors import (
     UpstreamUnreachable,
 )
 from tidegate.core.events import RequestFinished
+from tidegate.core.usage import Usage
 from tidegate.generation.request import AttemptStarted, Progress, TextReceived, Validated, WaitPredicted
 
 PATH = "/api/workflows/generate"
@@ -306,3 +307,26 @@ def test_every_call_is_reported_with_route_pool_caller_and_outcome() -> None:
     finished = observer.of(RequestFinished)
     assert [event.outcome for event in finished] == ["ok", "refused", "client_error", "refused"]
     assert (finished[0].route, finished[0].pool, finished[0].duration_ns) == (PATH, "sonnet-5-5", 2_000_000_000)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_report_has_what_a_log_line_tells(*, stream: bool) -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).progress = (WaitPredicted("sonnet-5-5", 2.0), AttemptStarted(1, "claude-sonnet-5-5"))
+    generator(services).seconds_between = 1.5
+    post(services, {**PROMPT, "stream": stream})
+    (finished,) = observer.of(RequestFinished)
+    assert (finished.request_id, finished.model, finished.status) == ("req_1", "claude-sonnet-5-5", 200)
+    assert (finished.queued_ns, finished.attempts, finished.usage) == (1_500_000_000, 1, Usage(100, 50, 10, 5))
+    assert finished.cause is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_report_of_a_refusal_has_its_cause_and_status(*, stream: bool) -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).error = Refusal(Cause.DEADLINE, "late")
+    post(services, {**PROMPT, "stream": stream})
+    (finished,) = observer.of(RequestFinished)
+    assert (finished.status, finished.cause, finished.usage) == (429, Cause.DEADLINE, None)

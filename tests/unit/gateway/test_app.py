@@ -9,10 +9,12 @@ import pytest
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.usage import Usage
 from tidegate.gateway.asgi import Message
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
@@ -229,3 +231,15 @@ def test_a_body_that_never_comes_is_not_waited_for_longer_than_the_call_may_take
     run_virtual(rig.gateway(scope("POST", "/v1/messages", headers), never, send), clock)
     assert (sent[0]["status"], clock.elapsed_s) == (408, 20)
     assert not transport.requests
+
+
+def test_the_report_has_what_a_log_line_tells() -> None:
+    _, _, rig = send("POST", "/v1/messages", body=MESSAGE)
+    told = finished(rig)
+    assert (told.request_id, told.model, told.status, told.cause) == ("tg_1", "claude-sonnet-5-5", 200, None)
+    assert (told.queued_ns, told.attempts, told.usage) == (0, 1, Usage(7, 3))
+
+
+def test_the_report_of_a_refusal_has_its_cause_and_status() -> None:
+    _, _, rig = send("POST", "/v1/messages", body=MESSAGE, headers={"x-tidegate-hop": "hop-a"})
+    assert (finished(rig).status, finished(rig).cause, finished(rig).usage) == (508, Cause.LOOP, None)

@@ -21,7 +21,6 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.observer import Observer, ScopeKind
 from tidegate.core.usage import Usage
 from tidegate.observe.metrics import MetricsObserver
 
@@ -50,20 +49,6 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-def test_is_an_observer(bench: Bench) -> None:
-    observer: Observer = bench.observer
-    with observer.scope(ScopeKind.REQUEST, {}) as scope:
-        scope.set("route", "/v1/messages")
-        assert scope.headers() == {}
-        assert scope.exemplar() is None
-    assert observer.scope(ScopeKind.ATTEMPT, {}) is scope
-
-
-def test_a_scope_lets_errors_through(bench: Bench) -> None:
-    with pytest.raises(ZeroDivisionError), bench.observer.scope(ScopeKind.REQUEST, {}):
-        raise ZeroDivisionError
 
 
 def test_a_finished_request(bench: Bench) -> None:

@@ -1,0 +1,76 @@
+"""How a log line looks: as JSON for machines, or for a person at a console; every logger's alike."""
+
+import datetime as dt
+import json
+import traceback
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+if TYPE_CHECKING:
+    import logging
+
+__all__ = ["add_error", "add_origin", "add_timestamp", "as_console", "as_json"]
+
+_FIRST: Final = ("timestamp", "level", "logger", "event")
+"""What a person looks for first stands first."""
+
+
+def add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Adds the time of day: UTC, RFC 3339, microseconds."""
+    event["timestamp"] = dt.datetime.now(dt.UTC).isoformat()
+    return event
+
+
+def add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Adds level and logger of a line of the standard library's `logging`."""
+    record: logging.LogRecord = event["_record"]
+    event["level"] = record.levelname.lower()
+    event["logger"] = record.name
+    return event
+
+
+def add_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Adds an error as its type and the places it came through; its message only where that is known to be harmless.
+
+    The messages of other errors may quote what was being worked on: a prompt, an answer, a header with a key.
+    """
+    exc_info = event.pop("exc_info", None)
+    error = exc_info[1] if exc_info else None
+    if error is not None:
+        event["error"] = _chain(error)
+        event["frames"] = [
+            f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+        ]
+    return event
+
+
+def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """One line of JSON, ASCII only: nothing inside a value can start a line of its own."""
+    ordered = {name: event.pop(name) for name in _FIRST if name in event}
+    return json.dumps({**ordered, **event}, default=repr)
+
+
+def as_console(*, colors: bool) -> structlog.typing.Processor:
+    """A line for a person; values with control characters are quoted, so that they cannot paint the terminal."""
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
+
+    def render(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> str:
+        event["event"] = str(event["event"]) if str(event["event"]).isprintable() else repr(event["event"])
+        return str(renderer(logger, method, event))
+
+    return render
+
+
+def _chain(error: BaseException) -> str:
+    """The error and what it came from, outermost first."""
+    parts: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(parts) < 5:
+        name = f"{type(cause).__module__}.{type(cause).__qualname__}".removeprefix("builtins.")
+        harmless = isinstance(cause, OSError)
+        parts.append(f"{name}: {cause}" if harmless else name)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return ", from ".join(parts)

@@ -1,0 +1,123 @@
+"""Logging of the service: one line per call, and whatever the process's loggers say, all in one form."""
+
+import logging
+import sys
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import Processor
+
+from tidegate.core.clock import to_seconds
+from tidegate.core.events import Event, RequestFinished
+from tidegate.core.usage import Usage
+from tidegate.observe.log_lines import add_error, add_origin, add_timestamp, as_console, as_json
+
+__all__ = ["LogFormat", "RequestLog", "open_logs"]
+
+LogFormat = Literal["auto", "json", "console"]
+
+_OWN_LOGGERS: Final = ("tidegate", "services")
+"""Those that the configured level is for, the older module's names among them.
+
+Others stay at WARNING: at DEBUG the SDK logs whole requests, prompts included.
+"""
+_LONGEST_TEXT: Final = 120
+"""Models and paths are whatever a client sends."""
+
+
+class RequestLog:
+    """Writes one line for each call that ended, at INFO; a listener of `FanOut`.
+
+    Args:
+        stream: where lines go; what cannot be written is dropped, because no call must fail for its log line.
+        render: makes the text of a line.
+    """
+
+    def __init__(self, stream: TextIO, render: Processor) -> None:
+        self._log = structlog.wrap_logger(
+            _LineWriter(stream),
+            processors=[add_timestamp, render],
+            wrapper_class=structlog.BoundLogger,
+        ).bind(level="info", logger="tidegate.requests")
+
+    def hear(self, event: Event) -> None:
+        """Writes the line if the event ends a call."""
+        if isinstance(event, RequestFinished):
+            self._log.msg("request", **_fields(event))
+
+
+def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog | None:
+    """Sends all log records of the process to a stream (default: stderr), in one form.
+
+    Records carry what `structlog.contextvars` has bound, such as the request's id.
+
+    Args:
+        level: the least level of our own loggers: `debug`, `info`, `warning` or `error`.
+        form: `json`, `console`, or `auto`, which is `console` on a terminal.
+        stream: where lines go.
+
+    Returns:
+        what logs the calls; None when the level leaves them out.
+    """
+    stream = stream or sys.stderr
+    terminal = stream.isatty()
+    render = as_console(colors=terminal) if form == "console" or (form == "auto" and terminal) else as_json
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[structlog.contextvars.merge_contextvars, add_timestamp, add_origin, add_error],
+            processors=[ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(level.upper())
+    return RequestLog(stream, render) if level in {"debug", "info"} else None
+
+
+class _LineWriter:
+    """What structlog calls with the text of a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")  # one call: lines of several threads do not mix
+            self._stream.flush()
+        except (OSError, ValueError):  # closed, or its reader has gone
+            return
+
+
+def _fields(event: RequestFinished) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "route": _shortened(event.route),
+        "caller": event.caller.label,
+        "pool": _shortened(event.pool),
+        "model": _shortened(event.model),
+        "status": event.status,
+        "outcome": event.outcome,
+        "queue_ms": _milliseconds(event.queued_ns),
+        "attempts": event.attempts,
+        "duration_ms": _milliseconds(event.duration_ns),
+        "request_id": event.request_id,
+    }
+    if event.cause is not None:
+        fields["cause"] = event.cause.value
+    if event.usage is not None:
+        fields.update(zip(_TOKENS, event.usage, strict=False))  # the fifth figure is part of the fourth
+    if event.exemplar is not None:
+        fields.update(event.exemplar)
+    return fields
+
+
+_TOKENS: Final = Usage._fields[:4]
+
+
+def _milliseconds(duration_ns: int) -> float:
+    return round(to_seconds(duration_ns) * 1_000, 3)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
