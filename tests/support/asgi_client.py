@@ -23,7 +23,7 @@ class Answer:
         """The server-sent events of the body so far: name and data."""
         events = []
         for block in self.body.decode().split("\n\n")[:-1]:
-            fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
             if fields:
                 events.append((fields["event"], json.loads(fields["data"])))
         return events

@@ -77,6 +77,14 @@ def simulator(
         typer.Option(help="A fault in force from the start, such as overloaded or overloaded:probability=0.1,count=3."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Makes ids and probabilistic faults repeat.")] = 0,
+    batch_seconds: Annotated[float, typer.Option(min=0, help="How long after it was made a batch ends.")] = 1.0,
+    compression: Annotated[  # noqa: FBT002 - an option of a command
+        bool, typer.Option("--compression", help="Compress answers for clients that accept gzip.")
+    ] = False,
+    clock_stands_at: Annotated[
+        float | None,
+        typer.Option(help="Stop the clock at this Unix time: limits do not refill, the same calls get the same bytes."),
+    ] = None,
     scenario: Annotated[
         Path | None, typer.Option(help="TOML file of a scenario; replaces the options of limits and latency.")
     ] = None,
@@ -85,6 +93,7 @@ def simulator(
     from tidegate.cli.servers import run_simulator  # noqa: PLC0415 - imports uvicorn
     from tidegate.simulator import Latency, PoolLimits, SimulatorOptions, load_scenario  # noqa: PLC0415 - as above
     from tidegate.simulator.control import fault_from_json  # noqa: PLC0415 - as above
+    from tidegate.simulator.options import StandingClock  # noqa: PLC0415 - as above
 
     try:
         options = SimulatorOptions(
@@ -97,11 +106,13 @@ def simulator(
             latency=Latency(first_token_seconds=first_token_seconds, per_token_seconds=per_token_seconds),
             faults=tuple(fault_from_json(_fault_fields(text)) for text in fault or ()),
             seed=seed,
+            batch_seconds=batch_seconds,
+            compression=compression,
             scenario=None if scenario is None else load_scenario(scenario),
         )
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from None
-    run_simulator(options, host, port)
+    run_simulator(options, host, port, clock=None if clock_stands_at is None else StandingClock(clock_stands_at))
 
 
 @commands.command()

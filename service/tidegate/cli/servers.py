@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from tidegate.core.errors import ConfigurationError
 from tidegate.observe.logs import open_logs
-from tidegate.simulator import SimulatorOptions
+from tidegate.simulator import Clock, SimulatorOptions
 from tidegate.simulator import create_app as create_simulator
 
 __all__ = ["HttpServer", "bind", "on_stop_signal", "run", "run_simulator", "serving", "url_of"]
@@ -132,7 +132,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def run_simulator(options: SimulatorOptions, host: str, port: int) -> None:
+def run_simulator(options: SimulatorOptions, host: str, port: int, *, clock: Clock | None = None) -> None:
     """Runs the simulated Claude API until SIGINT or SIGTERM.
 
     Raises:
@@ -141,7 +141,7 @@ def run_simulator(options: SimulatorOptions, host: str, port: int) -> None:
     listener = bind(host, port, "--host", "--port")
 
     async def main() -> None:
-        async with serving(HttpServer(create_simulator(options), listener)):
+        async with serving(HttpServer(create_simulator(options, clock=clock), listener)):
             stopped = on_stop_signal(lambda: None)
             typer.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
             await stopped.wait()

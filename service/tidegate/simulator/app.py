@@ -1,24 +1,30 @@
 """The simulated Claude API as an ASGI application."""
 
 import json
+from dataclasses import replace
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from tidegate.core.header_names import API_KEY, API_VERSION, AUTHORIZATION, ORGANIZATION_ID, REQUEST_ID
-from tidegate.simulator.asgi import (
-    Call,
-    ClientGoneError,
-    Reply,
-    error_reply,
-    read_body,
-    request_headers,
-    send_reply,
+from tidegate.simulator.asgi import ClientGoneError, Reply, error_reply, request_headers, send_reply
+from tidegate.simulator.batch_routes import (
+    batch_results,
+    cancel_batch,
+    create_batch,
+    delete_batch,
+    list_batches,
+    show_batch,
 )
-from tidegate.simulator.control import clear_faults, show_state, tell_fault
+from tidegate.simulator.compression import Compressed
+from tidegate.simulator.control import clear_faults, show_requests, show_state, tell_fault
 from tidegate.simulator.errors import ApiError, invalid_request
-from tidegate.simulator.messages import answer_count_tokens, answer_messages
+from tidegate.simulator.files import delete_file, download_file, list_files, show_file, upload_file
+from tidegate.simulator.messages import answer_count_tokens, answer_messages, forced_reply
 from tidegate.simulator.models import find_model, list_models
 from tidegate.simulator.options import Clock, SimulatorOptions, SystemClock
+from tidegate.simulator.routing import MAX_FILE_BYTES, Handler, Routes, Visit
+from tidegate.simulator.seen import SeenRequest
 from tidegate.simulator.validation import API_VERSIONS
 from tidegate.simulator.world import ORGANIZATION, World
 
@@ -27,16 +33,6 @@ if TYPE_CHECKING:
 
 SIMULATED_HEADER: Final = "x-simulated"
 """On every answer: nobody shall take it for the real API's."""
-
-_METHODS: Final = {
-    "/v1/messages": ("POST",),
-    "/v1/messages/count_tokens": ("POST",),
-    "/v1/models": ("GET",),
-    "/simulator/faults": ("POST", "DELETE"),
-    "/simulator/state": ("GET",),
-}
-_MODEL_PATH: Final = "/v1/models/"
-_MAX_PAGE: Final = 1000
 
 
 def create_app(options: SimulatorOptions | None = None, *, clock: Clock | None = None) -> "ASGIApp":
@@ -64,9 +60,32 @@ class _App:
 
     async def _http(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         request_id = self._world.new_id("req")
-        common = {REQUEST_ID: request_id, ORGANIZATION_ID: ORGANIZATION, SIMULATED_HEADER: "true"}
+        headers = request_headers(scope)
+        seen = SeenRequest(scope, receive)
+        if not scope["path"].startswith("/simulator/"):
+            self._world.seen.append(seen)
+        if self._world.options.compression:
+            send = Compressed(send, headers)
+        common = {
+            "date": formatdate(self._world.clock.wall_seconds(), usegmt=True),
+            REQUEST_ID: request_id,
+            ORGANIZATION_ID: ORGANIZATION,
+            SIMULATED_HEADER: "true",
+        }
+        visit = Visit(
+            self._world,
+            scope["path"],
+            headers,
+            dict(parse_qsl(scope["query_string"].decode("latin-1"))),
+            (),
+            request_id,
+            common,
+            f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}",
+            seen.receive,
+            send,
+        )
         try:
-            reply = await self._reply(scope, receive, send, common)
+            reply = await self._reply(scope["method"], visit)
         except ClientGoneError:
             return
         except ApiError as error:
@@ -77,32 +96,18 @@ class _App:
             self._world.answers_by_status[reply.status] += 1
             await send_reply(send, reply, common)
 
-    async def _reply(self, scope: "Scope", receive: "Receive", send: "Send", common: dict[str, str]) -> Reply | None:
-        path, method = scope["path"], scope["method"]
-        allowed = ("GET",) if path.startswith(_MODEL_PATH) else _METHODS.get(path)
-        if allowed is None:
-            raise ApiError(404, "not_found_error", f"Not found: {path}")
-        if method not in allowed:
-            raise ApiError(405, "invalid_request_error", f"Method {method} is not allowed; {', '.join(allowed)} is")
-        headers = request_headers(scope)
-        if path.startswith("/v1/"):
-            self._check_key(headers)
-            _check_version(headers)
-        body = await read_body(receive, headers, limit_bytes=self._world.options.max_body_bytes)
-        call = Call(headers, body, common[REQUEST_ID])
-        match path:
-            case "/v1/messages":
-                return await answer_messages(self._world, call, receive, send, common)
-            case "/v1/messages/count_tokens":
-                return answer_count_tokens(self._world, call)
-            case "/v1/models":
-                return _json(_model_page(scope["query_string"].decode("latin-1")))
-            case "/simulator/state":
-                return show_state(self._world)
-            case "/simulator/faults":
-                return tell_fault(self._world, body) if method == "POST" else clear_faults(self._world)
-            case _:
-                return _json(find_model(path.removeprefix(_MODEL_PATH)).info())
+    async def _reply(self, method: str, visit: Visit) -> Reply | None:
+        handler, ids = _ROUTES.find(method, visit.path)
+        if visit.path.startswith("/v1/"):
+            self._check_key(visit.headers)
+            _check_version(visit.headers)
+            if handler is not _messages:
+                forced = forced_reply(self._world, visit.headers, visit.request_id)
+                if forced is not None:
+                    async for _ in visit.chunks(MAX_FILE_BYTES):  # whoever uploads is not cut off
+                        pass
+                    return forced
+        return await handler(replace(visit, ids=ids))
 
     def _check_key(self, headers: dict[str, str]) -> None:
         scheme, _, token = headers.get(AUTHORIZATION, "").partition(" ")
@@ -123,16 +128,59 @@ def _check_version(headers: dict[str, str]) -> None:
         raise invalid_request(f"{API_VERSION}: {version!r} was given; {allowed} is allowed")
 
 
-def _model_page(query: str) -> dict[str, Any]:
-    parameters = parse_qs(query)
-    limit = parameters.get("limit", ["20"])[-1]
-    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= _MAX_PAGE):
-        raise invalid_request(f"limit: {limit[:40]!r} was given; a whole number from 1 to {_MAX_PAGE} is allowed")
-    return list_models(limit=int(limit), after_id=parameters.get("after_id", [None])[-1])
+async def _messages(visit: Visit) -> Reply | None:
+    return await answer_messages(visit.world, await visit.call(), visit.receive, visit.send, visit.common)
+
+
+async def _count_tokens(visit: Visit) -> Reply:
+    return answer_count_tokens(visit.world, await visit.call())
+
+
+async def _models(visit: Visit) -> Reply:
+    return _json(list_models(limit=visit.page_limit(), after_id=visit.query.get("after_id")))
+
+
+async def _model(visit: Visit) -> Reply:
+    return _json(find_model(visit.ids[0]).info())
+
+
+async def _state(visit: Visit) -> Reply:
+    return show_state(visit.world)
+
+
+async def _requests(visit: Visit) -> Reply:
+    return show_requests(visit.world)
+
+
+async def _tell_fault(visit: Visit) -> Reply:
+    return tell_fault(visit.world, (await visit.call()).body)
+
+
+async def _clear_faults(visit: Visit) -> Reply:
+    return clear_faults(visit.world)
 
 
 def _json(value: dict[str, Any]) -> Reply:
     return Reply(200, json.dumps(value).encode())
+
+
+_TABLE: Final[dict[str, dict[str, Handler]]] = {
+    "/v1/messages": {"POST": _messages},
+    "/v1/messages/count_tokens": {"POST": _count_tokens},
+    "/v1/messages/batches": {"POST": create_batch, "GET": list_batches},
+    "/v1/messages/batches/{}": {"GET": show_batch, "DELETE": delete_batch},
+    "/v1/messages/batches/{}/cancel": {"POST": cancel_batch},
+    "/v1/messages/batches/{}/results": {"GET": batch_results},
+    "/v1/models": {"GET": _models},
+    "/v1/models/{}": {"GET": _model},
+    "/v1/files": {"POST": upload_file, "GET": list_files},
+    "/v1/files/{}": {"GET": show_file, "DELETE": delete_file},
+    "/v1/files/{}/content": {"GET": download_file},
+    "/simulator/faults": {"POST": _tell_fault, "DELETE": _clear_faults},
+    "/simulator/requests": {"GET": _requests},
+    "/simulator/state": {"GET": _state},
+}
+_ROUTES: Final = Routes(_TABLE)
 
 
 async def _lifespan(receive: "Receive", send: "Send") -> None:

@@ -1,7 +1,7 @@
 """The little of HTTP over ASGI that the simulator needs."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,8 +51,8 @@ def request_headers(scope: "Scope") -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_body(receive: "Receive", headers: dict[str, str], *, limit_bytes: int) -> bytes:
-    """The request's body.
+async def body_chunks(receive: "Receive", headers: dict[str, str], *, limit_bytes: int) -> AsyncIterator[bytes]:
+    """The request's body, piece by piece.
 
     Raises:
         ApiError: 413, as soon as the announced or the received size is above `limit_bytes`.
@@ -62,16 +62,19 @@ async def read_body(receive: "Receive", headers: dict[str, str], *, limit_bytes:
     announced = headers.get("content-length", "")
     if announced.isascii() and announced.isdigit() and int(announced) > limit_bytes:
         raise too_large
-    body = bytearray()
-    while True:
+    seen_bytes = 0
+    more = True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        body += message.get("body", b"")
-        if len(body) > limit_bytes:
+        chunk = message.get("body", b"")
+        seen_bytes += len(chunk)
+        if seen_bytes > limit_bytes:
             raise too_large
-        if not message.get("more_body", False):
-            return bytes(body)
+        more = message.get("more_body", False)
+        if chunk:
+            yield chunk
 
 
 async def send_head(send: "Send", status: int, content_type: str, headers: dict[str, str]) -> None:

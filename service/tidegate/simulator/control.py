@@ -1,4 +1,4 @@
-"""The control routes: `POST` and `DELETE /simulator/faults`, `GET /simulator/state`."""
+"""The control routes: `POST` and `DELETE /simulator/faults`, `GET /simulator/state`, `GET /simulator/requests`."""
 
 import json
 from dataclasses import fields
@@ -60,6 +60,11 @@ def show_state(world: World) -> Reply:
             "faults": world.faults.listing(now_seconds),
         }
     )
+
+
+def show_requests(world: World) -> Reply:
+    """The latest requests as they came, oldest first; keys are left out."""
+    return _reply({"requests": [seen.shown() for seen in world.seen]})
 
 
 def fault_from_json(body: dict[str, Any]) -> Fault:

@@ -21,6 +21,9 @@ class FaultKind(StrEnum):
     RAMP_LIMITED = "ramp_limited"  # 429, `ramp_limit_exceeded`: usage grew too fast
     SPEND_CAP = "spend_cap"  # 429, `enforced_spend_limit_reached`: the tier's cap, not to be retried
     SPEND_LIMIT = "spend_limit"  # 400: the limit that the customer set
+    UNAUTHENTICATED = "unauthenticated"  # 401: the key has been revoked
+    FORBIDDEN = "forbidden"  # 403: the key may not do this
+    TOO_LARGE = "too_large"  # 413
     OVERLOADED = "overloaded"  # 529
     INTERNAL_ERROR = "internal_error"  # 500
     BAD_GATEWAY = "bad_gateway"  # 502 with an HTML body, from a proxy before the API
@@ -30,6 +33,7 @@ class FaultKind(StrEnum):
     STREAM_ERROR = "stream_error"  # `overloaded_error` inside a stream; 529 when the request does not stream
     CUT = "cut"  # the connection breaks in the middle of the answer
     INVALID_WORKFLOW = "invalid_workflow"  # the document or instance breaks its schema
+    NOVELTIES = "novelties"  # fields, blocks and events that no client knows yet
     REFUSAL = "refusal"  # `stop_reason: refusal`
     MAX_TOKENS = "max_tokens"  # the answer is truncated half-way
 
@@ -173,6 +177,9 @@ _ERRORS: Final = {
     FaultKind.RAMP_LIMITED: (429, "rate_limit_error", "ramp_limit_exceeded", _RAMP_MESSAGE),
     FaultKind.SPEND_CAP: (429, "rate_limit_error", "enforced_spend_limit_reached", CAP_MESSAGE),
     FaultKind.SPEND_LIMIT: (400, "invalid_request_error", None, OWN_LIMIT_MESSAGE),
+    FaultKind.UNAUTHENTICATED: (401, "authentication_error", None, "invalid x-api-key (simulated fault)"),
+    FaultKind.FORBIDDEN: (403, "permission_error", None, "Your API key may not do this (simulated fault)"),
+    FaultKind.TOO_LARGE: (413, "request_too_large", None, "Request exceeds the maximum size (simulated fault)"),
     FaultKind.OVERLOADED: (529, "overloaded_error", None, "Overloaded"),
     FaultKind.STREAM_ERROR: (529, "overloaded_error", None, "Overloaded"),
     FaultKind.INTERNAL_ERROR: (500, "api_error", None, "Internal server error"),

@@ -11,10 +11,11 @@ from tidegate.simulator.cache import CachePlan
 from tidegate.simulator.errors import ApiError, invalid_request
 from tidegate.simulator.faults import Fault, FaultKind, error_of, fault_kind
 from tidegate.simulator.latency import Latency
+from tidegate.simulator.novelties import novel_events, with_novelties
 from tidegate.simulator.pool import Charge, Pool
 from tidegate.simulator.prompt import prompt_blocks
 from tidegate.simulator.scenario import HeadersAt
-from tidegate.simulator.sse import MessageShell, StreamEvent, encode_event, message_events, message_json
+from tidegate.simulator.sse import MessageShell, StreamEvent, encode_event, encode_json, message_events, message_json
 from tidegate.simulator.validation import MessagesRequest, check_count_tokens, check_messages, parse_json
 from tidegate.simulator.workload import input_tokens_estimate
 from tidegate.simulator.world import World
@@ -90,6 +91,21 @@ async def answer_messages(
         pool.finish(charge, world.now_seconds())
 
 
+def forced_reply(world: World, headers: dict[str, str], request_id: str) -> Reply | None:
+    """The error that a request to any other route forces by `FAULT_HEADER`; None when it forces none.
+
+    Raises:
+        ApiError: 400, there is no such kind of fault.
+    """
+    fault = _forced_fault(headers)
+    if fault is None:
+        return None
+    if fault.kind is FaultKind.BAD_GATEWAY:
+        return _BAD_GATEWAY
+    error = error_of(fault, unix_seconds=world.clock.wall_seconds())
+    return None if error is None else error_reply(error, request_id)
+
+
 @dataclass(frozen=True, slots=True)
 class _Exchange:
     """An admitted request while it is answered."""
@@ -109,7 +125,8 @@ class _Exchange:
         await self._begin()
         for event in message_events(self.shell, self.answer):
             await self._produce(event)
-        body = json.dumps(message_json(self.shell, self.answer)).encode()
+        message = message_json(self.shell, self.answer)
+        body = encode_json(with_novelties(message) if self._is(FaultKind.NOVELTIES) else message)
         cut = len(body) // 2 if self._is(FaultKind.CUT) else None
         return Reply(200, body, self._limit_headers(), cut_after_bytes=cut)
 
@@ -120,7 +137,8 @@ class _Exchange:
         headers = {**common_headers, **self._limit_headers(), "cache-control": "no-cache"}
         await send_head(send, 200, "text/event-stream; charset=utf-8", headers)
         deltas = 0
-        for event in message_events(self.shell, self.answer):
+        events = message_events(self.shell, self.answer)
+        for event in novel_events(events) if self._is(FaultKind.NOVELTIES) else events:
             if self._breaks_at(event, deltas):
                 await self._break_off(send, request_id)
                 return
@@ -176,9 +194,13 @@ def _raise_error_of(fault: Fault | None, request: MessagesRequest, world: World)
 
 
 def _fault(world: World, call: Call) -> Fault | None:
-    forced = call.headers.get(FAULT_HEADER)
+    return _forced_fault(call.headers) or world.faults.decide(world.now_seconds())
+
+
+def _forced_fault(headers: dict[str, str]) -> Fault | None:
+    forced = headers.get(FAULT_HEADER)
     if forced is None:
-        return world.faults.decide(world.now_seconds())
+        return None
     try:
         return Fault(kind=fault_kind(forced))
     except ValueError as error:

@@ -39,6 +39,25 @@ class SystemClock:
         return time.time()
 
 
+class StandingClock:
+    """A clock that stands still: limits do not refill, and the same calls get the same answers to the byte.
+
+    Args:
+        unix_seconds: The moment that it shows, seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, unix_seconds: float) -> None:
+        self._unix_seconds = unix_seconds
+
+    def monotonic_ns(self) -> int:
+        """Always 0."""
+        return 0
+
+    def wall_seconds(self) -> float:
+        """Always the moment that was given."""
+        return self._unix_seconds
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
     """Everything that can be chosen about a simulated API.
@@ -55,6 +74,8 @@ class SimulatorOptions:
         rejected_keys: Keys that get 401. Every other key is accepted, unless `accepted_keys` is given.
         accepted_keys: The only keys that are accepted; None accepts any.
         max_body_bytes: Bodies above this get 413.
+        batch_seconds: How long after it was made a batch ends.
+        compression: Whether JSON and event streams are compressed for clients that accept gzip.
         cached_prefixes: How many prompt prefixes are remembered; the oldest are forgotten first.
 
     Raises:
@@ -73,11 +94,14 @@ class SimulatorOptions:
     rejected_keys: frozenset[str] = field(default=frozenset({"invalid-key"}), repr=False)
     accepted_keys: frozenset[str] | None = field(default=None, repr=False)
     max_body_bytes: int = 32 * 1024 * 1024
+    batch_seconds: float = 1.0
+    compression: bool = False
     cached_prefixes: int = 10_000
 
     def __post_init__(self) -> None:
         for name in ("count_tokens_requests_per_minute", "max_body_bytes", "cached_prefixes"):
             require_number(self, name, least=1, whole=True)
+        require_number(self, "batch_seconds", least=0)
         for family in self.limits_by_family:
             require_family("limits_by_family", family)
 

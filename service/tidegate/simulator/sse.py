@@ -23,7 +23,12 @@ class StreamEvent:
 
     def encode(self) -> bytes:
         """The event on the wire."""
-        return encode_event(self.data["type"], json.dumps(self.data, separators=(",", ":")).encode())
+        return encode_event(self.data["type"], encode_json(self.data, separators=(",", ":")))
+
+
+def encode_json(value: Mapping[str, Any], *, separators: tuple[str, str] | None = None) -> bytes:
+    """JSON in UTF-8, as the API writes it; half a surrogate pair, which UTF-8 cannot hold, stays an escape."""
+    return json.dumps(value, ensure_ascii=False, separators=separators).encode(errors="backslashreplace")
 
 
 def encode_event(name: str, data: bytes) -> bytes:

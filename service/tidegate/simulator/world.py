@@ -3,14 +3,16 @@
 import asyncio
 import random
 import string
-from collections import Counter
-from typing import Final
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
 
+from tidegate.simulator.batches import BatchStore
 from tidegate.simulator.cache import PromptCache
 from tidegate.simulator.denial_errors import denial_error
 from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.distributions import branch
 from tidegate.simulator.faults import FaultBoard
+from tidegate.simulator.file_store import FileStore
 from tidegate.simulator.headers import rate_limit_headers
 from tidegate.simulator.latency import Latency
 from tidegate.simulator.models import Model
@@ -18,9 +20,13 @@ from tidegate.simulator.options import Clock, SimulatorOptions
 from tidegate.simulator.pool import Charge, Pool
 from tidegate.simulator.quota import Quota, scenario_pools
 
+if TYPE_CHECKING:
+    from tidegate.simulator.seen import SeenRequest
+
 ORGANIZATION: Final = "5f0c0000-0000-4000-8000-0000000051d0"
 """Value of `anthropic-organization-id` on every answer."""
 
+_MOST_SEEN: Final = 100
 _ID_LETTERS: Final = string.ascii_letters + string.digits
 
 
@@ -35,6 +41,9 @@ class World:
         self.cache = PromptCache(options.cached_prefixes)
         fault_rng = random.Random(options.seed)  # noqa: S311  # of its own, so that ids do not shift the faults
         self.faults = FaultBoard(options.faults, fault_rng, now_seconds=now)
+        self.batches = BatchStore()
+        self.files = FileStore()
+        self.seen: deque[SeenRequest] = deque(maxlen=_MOST_SEEN)
         self.answers_by_status: Counter[int] = Counter()
         self.scenario = options.effective_scenario()
         self.pools = {

@@ -139,6 +139,7 @@ def test_a_client_that_leaves_before_its_request_is_whole_gets_nothing(clock: Vi
             "type": "http",
             "method": "POST",
             "path": "/v1/messages",
+            "query_string": b"",
             "headers": [(b"x-api-key", b"k"), (b"anthropic-version", b"2026-10-21")],
         }
 
@@ -209,7 +210,7 @@ def test_accepted_keys_shut_out_all_others(make_client: MakeClient, clock: Virtu
     run_virtual(main(), clock)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/messages/batches", "/simulator/nothing"])
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/messages/batches/x/y", "/simulator/nothing"])
 def test_other_paths_are_not_found(make_client: MakeClient, clock: VirtualClock, path: str) -> None:
     async def main() -> None:
         assert (await make_client().send("GET", path)).error() == (404, "not_found_error", f"Not found: {path}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.simulator.asgi import ClientGoneError, read_body, until_disconnect
+from tidegate.simulator.asgi import ClientGoneError, body_chunks, until_disconnect
 from tidegate.simulator.errors import ApiError
 
 
@@ -26,20 +26,24 @@ def part(body: bytes, *, more: bool) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
+async def body_of(receive: Callable[[], Any], headers: dict[str, str], *, limit_bytes: int) -> bytes:
+    return b"".join([chunk async for chunk in body_chunks(receive, headers, limit_bytes=limit_bytes)])
+
+
 def test_a_body_comes_in_parts() -> None:
     receive = receiving(part(b"ab", more=True), part(b"c", more=False))
 
-    assert asyncio.run(read_body(receive, {}, limit_bytes=3)) == b"abc"
+    assert asyncio.run(body_of(receive, {}, limit_bytes=3)) == b"abc"
 
 
 def test_a_body_is_refused_as_soon_as_it_is_too_large() -> None:
     with pytest.raises(ApiError, match="Request exceeds the maximum size of 3 bytes"):
-        asyncio.run(read_body(receiving(part(b"ab", more=True), part(b"cd", more=True)), {}, limit_bytes=3))
+        asyncio.run(body_of(receiving(part(b"ab", more=True), part(b"cd", more=True)), {}, limit_bytes=3))
 
 
 def test_a_client_may_leave_in_the_middle_of_its_body() -> None:
     with pytest.raises(ClientGoneError):
-        asyncio.run(read_body(receiving(part(b"ab", more=True), {"type": "http.disconnect"}), {}, limit_bytes=3))
+        asyncio.run(body_of(receiving(part(b"ab", more=True), {"type": "http.disconnect"}), {}, limit_bytes=3))
 
 
 def test_work_ends_with_its_result_or_its_error() -> None:
