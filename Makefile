@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
+LITELLM := .tools/litellm
+LITELLM_REQUIREMENTS := tests/benchmarks/gateway/requirements-litellm.txt
+LITELLM_INSTALLED := $(LITELLM)/.installed
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -58,6 +61,11 @@ bench-goodput: $(INSTALLED) ## measure how much of the quota is used, and how of
 bench-limiter: $(INSTALLED) ## measure the limiter's CPU time and memory, and what cancelling does, beside four others
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.limiter
 
+.PHONY: bench-gateway
+bench-gateway: $(INSTALLED) $(LITELLM_INSTALLED) ## measure the relay beside nginx, a bare relay and litellm's proxy
+	@tests/install-tools.sh bench-gateway
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway
+
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt
@@ -65,7 +73,7 @@ requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest
 
 .PHONY: clean
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) tests/node/node_modules .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+	rm -rf $(VENV) .tools tests/node/node_modules .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
 	  .pytest_cache .ruff_cache dist
 	find service tests dashboards deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -77,6 +85,12 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+# An environment of its own: what it asks for must not decide on our versions.
+$(LITELLM_INSTALLED): $(LITELLM_REQUIREMENTS)
+	$(PYTHON) -m venv $(LITELLM)
+	$(LITELLM)/bin/pip install --quiet --require-hashes -r $<
 	touch $@
 
 $(NODE_INSTALLED): tests/node/package.json tests/node/package-lock.json | test-tools

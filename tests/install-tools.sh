@@ -1,27 +1,36 @@
 #!/usr/bin/env bash
-# Makes sure that the programs which the tests start are there. As root on Debian it installs what is missing, without
-# questions; elsewhere it says what is missing and how to get it, and fails.
+# Makes sure that the programs which a make target starts are there: `test`, or the one that is named. As root on Debian it
+# installs what is missing, without questions; elsewhere it says what is missing and how to get it, and fails.
 set -euo pipefail
 
+target=${1:-test}
 missing=()
 need() { # program, Debian package, what for
   command -v "$1" >/dev/null && return
   missing+=("$2")
-  echo "make test needs the program $1 ($3); on Debian: apt-get install --no-install-recommends $2" >&2
+  echo "make $target needs the program $1 ($3); on Debian: apt-get install --no-install-recommends $2" >&2
 }
-need curl curl "tries the README's commands"
-need node nodejs "runs the Serverless Workflow SDK beside our models"
-need npm npm "installs the Serverless Workflow SDK"
-need openssl openssl "makes a certificate for the upstream connection's TLS test"
-need promtool prometheus "checks and tests metrics and rules"
-need prometheus prometheus "reads the metrics of a real service, for rules, runbooks and dashboards"
-need amtool prometheus-alertmanager "checks who is told of an alert"
-need prometheus-alertmanager prometheus-alertmanager "tells of alerts for real"
-need jq jq "reads JSON in the commands of runbooks"
+case $target in
+test)
+  need curl curl "tries the README's commands"
+  need node nodejs "runs the Serverless Workflow SDK beside our models"
+  need npm npm "installs the Serverless Workflow SDK"
+  need openssl openssl "makes a certificate for the upstream connection's TLS test"
+  need promtool prometheus "checks and tests metrics and rules"
+  need prometheus prometheus "reads the metrics of a real service, for rules, runbooks and dashboards"
+  need amtool prometheus-alertmanager "checks who is told of an alert"
+  need prometheus-alertmanager prometheus-alertmanager "tells of alerts for real"
+  need jq jq "reads JSON in the commands of runbooks"
+  ;;
+bench-gateway)
+  need nginx nginx "is the upstream, and the proxy that nobody beats"
+  need wrk wrk "makes the load"
+  ;;
+esac
 [ ${#missing[@]} -eq 0 ] && exit
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-  echo "Install what is missing, then run make test again." >&2
+  echo "Install what is missing, then run make $target again." >&2
   exit 1
 fi
 echo "Installing: ${missing[*]}" >&2

@@ -11,15 +11,19 @@ from support.project import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 _SCRIPT = ROOT / "tests/install-tools.sh"
-_PACKAGES = dict(re.findall(r"^need ([\w-]+) ([\w-]+) ", _SCRIPT.read_text(), re.MULTILINE))
-"""The Debian package of each program."""
+_NEEDS = {
+    target: dict(re.findall(r"^ *need ([\w-]+) ([\w-]+) ", text, re.MULTILINE))
+    for target, text in re.findall(r"^([\w-]+)\)\n(.*?);;", _SCRIPT.read_text(), re.MULTILINE | re.DOTALL)
+}
+"""By make target: the Debian package of each program."""
+_PACKAGES = _NEEDS["test"]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Runs the script where only these programs are, as this user."""
 
-    def run(*programs: str, user_id: int) -> subprocess.CompletedProcess[str]:
+    def run(*programs: str, user_id: int, arguments: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         # Each fake shows its call; `id` answers as the real one.
         bodies = {
             name: f'echo "{name} $* frontend=$DEBIAN_FRONTEND runlevel=$RUNLEVEL" >> {tmp_path}/calls'
@@ -30,7 +34,7 @@ def run(tmp_path: Path) -> Run:
             fake.write_text(f"#!/bin/sh\n{body}\n")
             fake.chmod(0o755)
         return subprocess.run(
-            ["/bin/bash", _SCRIPT],
+            ["/bin/bash", _SCRIPT, *arguments],
             env={"PATH": str(tmp_path)},
             capture_output=True,
             text=True,
@@ -69,3 +73,9 @@ def test_others_are_told_exactly_what_is_missing(
         if program not in programs
     ]
     assert not (tmp_path / "calls").exists()
+
+
+def test_another_target_gets_its_own_programs_and_no_others(run: Run, tmp_path: Path) -> None:
+    assert run("wrk", "apt-get", user_id=0, arguments=("bench-gateway",)).returncode == 0
+    assert " install -y --no-install-recommends nginx " in (tmp_path / "calls").read_text()
+    assert _NEEDS["bench-gateway"].keys() == {"nginx", "wrk"}

@@ -1,0 +1,67 @@
+"""`make bench-gateway`: what Tidegate costs as a relay, beside nginx, a bare relay, and litellm's proxy.
+
+Every relay is one process on one core; the upstream, which answers at once, and the load share another. Figures are
+medians of rounds in which the relays take turns, so that a machine that changes its speed changes it for all.
+
+    PYTHONPATH=tests python -m benchmarks.gateway --part throughput --without litellm --rounds 3
+"""
+
+import argparse
+import compileall
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from benchmarks.gateway.contenders import BARE, CONTENDERS, OURS, upstream_running
+from benchmarks.gateway.parts import PARTS, Bench, Sizes
+from benchmarks.gateway.rows import Row
+
+_SERVICE = Path(__file__).parents[3] / "service"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the tables; returns 1 if a target was missed, else 0."""
+    options = _options(arguments)
+    compileall.compile_dir(_SERVICE, quiet=2)  # as an installation does
+    contenders = [one for one in CONTENDERS if one.name not in options.without]
+    started_seconds = time.monotonic()
+    missed = 0
+    os.sched_setaffinity(0, {options.cores[1]})
+    with tempfile.TemporaryDirectory() as directory, upstream_running(Path(directory), options.cores[1]) as port:
+        relay_core, load_core = options.cores
+        bench = Bench(Path(directory), port, relay_core, load_core, contenders, options.sizes)
+        names = [one.name for one in contenders]
+        for part in options.part or PARTS:
+            sys.stdout.write(f"\n{part}\n{Row.header(names)}\n")
+            for row in uvloop.run(PARTS[part](bench)):
+                sys.stdout.write("".join(f"{line}\n" for line in row.lines(names)))
+                missed += sum(not bound.is_met for bound in row.bounds)
+            sys.stdout.flush()
+    sys.stdout.write(f"\n{time.monotonic() - started_seconds:.0f} s; missed: {missed}\n")
+    return 1 if missed else 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    sizes = Sizes()
+    parser = argparse.ArgumentParser(
+        "bench-gateway", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    optional = sorted({one.name for one in CONTENDERS} - {OURS, BARE})
+    parser.add_argument("--part", choices=PARTS, action="append", help="one part only; may be repeated")
+    parser.add_argument("--without", choices=optional, action="append", default=[], help="leave this relay out")
+    parser.add_argument("--rounds", type=int, default=sizes.rounds, help=f"how many ({sizes.rounds})")
+    parser.add_argument("--seconds", type=float, default=sizes.seconds, help=f"of each load ({sizes.seconds:g})")
+    parser.add_argument("--streams", type=int, default=sizes.streams, help=f"open at once ({sizes.streams:,})")
+    parser.add_argument("--cores", type=int, nargs=2, default=[1, 0], help="of the relays, and of the load (1 0)")
+    options = parser.parse_args(arguments)
+    options.sizes = Sizes(options.rounds, options.seconds, options.streams)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

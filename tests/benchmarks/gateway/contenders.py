@@ -1,0 +1,112 @@
+"""What is compared: each a process that relays `/v1/messages` to the same upstream."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.gateway.nginx import mock_configuration, proxy_configuration
+from benchmarks.gateway.processes import Process, free_port, running
+
+__all__ = ["BARE", "CONTENDERS", "DIRECT", "LITELLM", "NGINX", "OURS", "Contender", "Started", "upstream_running"]
+
+NGINX: Final = "nginx"
+BARE: Final = "bare relay"
+OURS: Final = "tidegate"
+LITELLM: Final = "litellm"
+DIRECT: Final = "no relay"
+
+_HERE: Final = Path(__file__).parent
+_LITELLM: Final = Path(__file__).parents[3] / ".tools" / "litellm" / "bin" / "litellm"
+_KEY: Final = "sk-ant-not-a-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a contender is started."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A relay. `command` is given a directory of its own, its port, and the upstream's port."""
+
+    name: str
+    command: Callable[[Path, int, int], Command]
+
+    @contextmanager
+    def started(self, directory: Path, upstream_port: int, core: int) -> Iterator["Started"]:
+        """The process, which may not answer yet."""
+        port = free_port()
+        home = directory / f"{self.name.replace(' ', '-')}-{port}"
+        home.mkdir()
+        command = self.command(home, port, upstream_port)
+        with running(command.arguments, core, home, command.environment) as process:
+            yield Started(self.name, port, process)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A contender that runs; `process` is None for the upstream itself."""
+
+    name: str
+    port: int
+    process: Process | None
+
+
+def _nginx(directory: Path, port: int, upstream_port: int) -> Command:
+    file = directory / "nginx.conf"
+    file.write_text(proxy_configuration(str(directory), port, upstream_port))
+    return Command(("nginx", "-p", str(directory), "-c", str(file)))
+
+
+def _bare(_directory: Path, port: int, upstream_port: int) -> Command:
+    arguments = ("--port", str(port), "--upstream", f"http://127.0.0.1:{upstream_port}")
+    return Command((sys.executable, str(_HERE / "bare_relay.py"), *arguments))
+
+
+def _tidegate(_directory: Path, port: int, upstream_port: int) -> Command:
+    variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}"}
+    return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
+
+
+def _litellm(directory: Path, port: int, upstream_port: int) -> Command:
+    model = "claude-sonnet-5-5"
+    parameters = {"model": f"anthropic/{model}", "api_base": f"http://127.0.0.1:{upstream_port}", "api_key": _KEY}
+    file = directory / "config.yaml"  # JSON is YAML
+    file.write_text(json.dumps({"model_list": [{"model_name": model, "litellm_params": parameters}]}))
+    arguments = ("--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1")
+    variables = {
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # no keys, as with the others
+        "LITELLM_LOG": "ERROR",
+    }
+    return Command((str(_LITELLM), *arguments), variables)
+
+
+CONTENDERS: Final = (
+    Contender(NGINX, _nginx),
+    Contender(BARE, _bare),
+    Contender(OURS, _tidegate),
+    Contender(LITELLM, _litellm),
+)
+
+
+@contextmanager
+def upstream_running(directory: Path, core: int) -> Iterator[int]:
+    """Runs the mock upstream; its port."""
+    port, streams_port = free_port(), free_port()
+    home = directory / "upstream"
+    home.mkdir()
+    file = home / "nginx.conf"
+    file.write_text(mock_configuration(str(home), port, streams_port))
+    streams = (sys.executable, str(_HERE / "mock_streams.py"), "--port", str(streams_port))
+    with ExitStack() as stack:
+        stack.enter_context(running(streams, core, directory / "streams"))
+        stack.enter_context(running(("nginx", "-p", str(home), "-c", str(file)), core, home))
+        yield port

@@ -1,0 +1,107 @@
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.gateway.bare_relay import BareRelay
+from benchmarks.gateway.client import Client, message_request
+from benchmarks.gateway.latency import percentile
+from benchmarks.gateway.mock_streams import MockStreams, events
+from benchmarks.gateway.nginx import mock_configuration, proxy_configuration
+from benchmarks.gateway.processes import free_port, running
+from benchmarks.gateway.rows import Bound, Rounds, Row
+from support.servers import serve
+
+
+@pytest.mark.parametrize(
+    ("value", "met"),
+    [(1.0, True), (1.004, True), (1.006, False), (0.99, False)],
+    ids=["at", "rounds", "above", "below"],
+)
+def test_a_figure_is_held_to_its_bounds_as_printed(value: float, met: bool) -> None:  # noqa: FBT001
+    bound = Bound("ratio", value, at_least=1.0, at_most=1.0)
+    assert bound.is_met is met
+    assert ("PASS" if met else "MISS") in bound.text()
+
+
+def test_what_has_no_bound_has_no_verdict() -> None:
+    assert Bound("ratio", 3.2).is_met
+    assert Bound("ratio", 3.2).text() == "ratio 3.20"
+
+
+def test_a_row_has_a_cell_for_each_contender_and_its_bounds_below() -> None:
+    figures, bound = Row("requests/s", {"a": 12_345.6, "b": 0.1234}, (Bound("ratio", 2, at_least=1),)).lines("abc")
+    assert figures.split() == ["requests/s", "12,346", "0.123", "-"]
+    assert bound.strip() == "ratio 2.00 (>= 1) PASS"
+
+
+def test_rounds_are_read_as_medians() -> None:
+    rounds = Rounds()
+    for value in (5.0, 1.0, 2.0):
+        rounds.add("ms", "a", value)
+    rounds.add("other", "a", 7.0)
+    assert rounds.medians("ms") == {"a": 2.0}
+
+
+def test_percentiles_are_values_that_were_seen() -> None:
+    assert [percentile(range(1, 101), percent) for percent in (0, 50, 99, 100)] == [1, 51, 100, 100]
+
+
+@pytest.mark.parametrize("blocks", [0, 30])
+def test_a_request_is_as_long_as_it_says(blocks: int) -> None:
+    head, _, body = message_request(80, 20_000, blocks=blocks).partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert len(body) == pytest.approx(20_000, rel=0.1)
+    content = json.loads(body)["messages"][0]["content"]
+    assert isinstance(content, str) if not blocks else len(content) == blocks
+
+
+def test_a_stream_is_what_the_api_sends() -> None:
+    pieces = events(3)
+    assert len(pieces) == 5
+    names = [line for line in b"".join(pieces).decode().splitlines() if line.startswith("event: ")]
+    assert names[0] == "event: message_start"
+    assert names.count("event: content_block_delta") == 3
+    assert names[-1] == "event: message_stop"
+
+
+@pytest.mark.parametrize("every", [0, 0.001])
+def test_the_client_counts_a_stream_through_the_bare_relay(every: float) -> None:
+    asyncio.run(_stream_twice(every))
+
+
+async def _stream_twice(every: float) -> None:
+    tickers: dict[float, Any] = {}
+    server = await asyncio.get_running_loop().create_server(lambda: MockStreams(tickers), "127.0.0.1", 0)
+    relay = BareRelay(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with server, serve(relay) as url:
+        port = int(url.rpartition(":")[2])
+        client = await Client.connect(port)
+        for _ in range(2):
+            took_ns = await client.call(message_request(port, 2_000, f"?deltas=7&every={every}", stream=True))
+            assert client.events == 7
+            assert took_ns > 0
+            assert client.first_event_ns > 0
+        client.close()
+        assert relay.session is not None
+        await relay.session.close()
+
+
+def test_a_process_tells_its_cpu_time_and_memory_and_what_it_said_when_it_ended(tmp_path: Path) -> None:
+    with running(["sleep", "60"], 0, tmp_path) as process:
+        assert process.cpu_seconds() >= 0
+        assert process.resident_bytes() > 100_000
+        process.check()
+    with running(["sh", "-c", "echo no such luck; exit 3"], 0, tmp_path) as process:
+        process.wait()
+        with pytest.raises(RuntimeError, match="ended with 3: no such luck"):
+            process.check()
+
+
+def test_nginx_is_told_where_to_listen() -> None:
+    port, behind = free_port(), free_port()
+    for configuration in (mock_configuration("x", port, behind), proxy_configuration("x", port, behind)):
+        assert f"listen 127.0.0.1:{port} " in configuration
+        assert f"server 127.0.0.1:{behind};" in configuration
