@@ -12,6 +12,7 @@ from tidegate.api.services import Services
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.gateway.app import Gateway
+from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
@@ -61,7 +62,7 @@ async def services(
     secret = settings.anthropic_api_key
     key = _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
-    transport = HttpTransport(settings.upstream_url)
+    transport = HttpTransport(settings.upstream_url, idle_timeout_seconds=settings.stream_idle_seconds)
     identifier = Identifier(settings.callers)
     gateway = Gateway(
         admission,
@@ -73,6 +74,7 @@ async def services(
         random=random.random,
         hop_id=uuid.uuid4().hex,
         default_timeout_seconds=settings.default_timeout_seconds,
+        limits=_relay_limits(settings),
         new_request_id=_new_request_id,
     )
     try:
@@ -102,6 +104,15 @@ def _limiter_config(settings: Settings) -> RateLimitConfig:
         burst_limit=settings.burst_limit,
         base_delay=settings.rate_limit_base_delay_seconds,
         max_delay=settings.rate_limit_max_delay_seconds,
+    )
+
+
+def _relay_limits(settings: Settings) -> RelayLimits:
+    return RelayLimits(
+        hold_seconds=settings.stream_hold_seconds,
+        content_idle_seconds=settings.stream_idle_seconds,
+        read_on_seconds=settings.read_on_seconds,
+        read_on_calls=settings.read_on_calls,
     )
 
 

@@ -6,6 +6,7 @@ from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.headers import read_limits
 from tidegate.core.store import Outcome
+from tidegate.core.usage import Usage
 
 __all__ = ["lease_outcome", "limited_dimension"]
 
@@ -13,14 +14,18 @@ _RAMP_CODE: Final = "ramp_limit_exceeded"
 """`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
 
 
-def lease_outcome(error: UpstreamError) -> tuple[Outcome, Cost | None]:
-    """How the lease of a failed attempt ends, and what is charged (None: as the outcome says)."""
+def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outcome, Cost | None]:
+    """How the lease of a failed attempt ends, and what is charged (None: as the outcome says).
+
+    `used` is what the answer had used until it failed, if it said so.
+    """
+    cost = None if used is None else used.cost()
     if isinstance(error, UpstreamUnreachable):
-        return (Outcome.ABANDONED if error.may_have_been_accepted else Outcome.RELEASED), None
+        return (Outcome.ABANDONED, cost) if error.may_have_been_accepted else (Outcome.RELEASED, None)
     if error.status == 429 or error.error_type == "rate_limit_error":
         return Outcome.THROTTLED, None
     if error.status >= 500 or error.status == 200:
-        return Outcome.OVERLOADED, None
+        return Outcome.OVERLOADED, cost
     return Outcome.SETTLED, ONE_REQUEST
 
 

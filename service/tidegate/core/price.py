@@ -70,8 +70,19 @@ class CostEstimator:
         counted_bytes = max(0, shape.body_bytes - self._cached_bytes(shape, now_ns))
         return Cost(1, round(counted_bytes * per_byte), self._output_tokens(shape))
 
-    def learn(self, shape: MessageShape, usage: Usage, now_ns: int) -> None:
-        """An answer said what it used."""
+    def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
+        """What an answer that broke off had used: its latest figures, and the tokens of the text that came after them.
+
+        `unreported_bytes` is how much text that was.
+        """
+        per_byte = self._means.get(("text", model))
+        tokens = round(unreported_bytes * (per_byte.value if per_byte else _FIRST_TOKENS_PER_BYTE))
+        return usage._replace(output_tokens=usage.output_tokens + tokens)
+
+    def learn(self, shape: MessageShape, usage: Usage, now_ns: int, *, text_bytes: int = 0) -> None:
+        """An answer said what it used, and had that many bytes of text, if they were counted."""
+        if text_bytes and usage.output_tokens:
+            self._add(("text", shape.model), usage.output_tokens / text_bytes)
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         if shape.body_bytes and total_input:
             self._add(("bytes", shape.model), total_input / shape.body_bytes)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Final, Literal
 
 from tidegate.core.cause import Cause
@@ -28,6 +29,8 @@ from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.errand import Errand, read_errand
 from tidegate.gateway.errors import LocalAnswer, invalid, refused, unreachable
 from tidegate.gateway.headers import as_text, for_client, for_upstream, listed
+from tidegate.gateway.limits import RelayLimits
+from tidegate.gateway.opened import StreamError
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.identity.identify import Identifier
 
@@ -35,6 +38,9 @@ __all__ = ["Gateway"]
 
 _SIMULATOR_KEY: Final = "simulator"
 """What the simulator is sent as key, which it does not check, when no real one is configured."""
+
+
+_LIMITS: Final = RelayLimits()
 
 
 class Gateway:
@@ -50,7 +56,7 @@ class Gateway:
         random: random numbers from 0 to 1, for jitter.
         hop_id: this process's id in the header that shows loops; unique, without commas.
         default_timeout_seconds: how long a call may take whose client does not say; > 0.
-        hold_seconds: how long the head of a stream is held after `message_start`; at least 0.
+        limits: bounds of the relay.
         new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
 
     Raises:
@@ -69,12 +75,14 @@ class Gateway:
         random: Callable[[], float],
         hop_id: str,
         default_timeout_seconds: float = 600.0,
-        hold_seconds: float = 0.25,
+        limits: RelayLimits = _LIMITS,
         new_request_id: Callable[[], str] = lambda: f"tg_{uuid.uuid4().hex}",
     ) -> None:
         if upstream_key is None and upstream_kind == "claude":
             raise ConfigurationError("upstream_key", None, "the API key of the service")
-        self._upstream = Upstream(admission, transport, retry_policy, random, hold_seconds)
+        self._upstream = Upstream(admission, transport, retry_policy, random, limits)
+        self._limits = limits
+        self._read_on = 0
         self._clock = admission.clock
         self._observer = admission.observer
         self._identifier = identifier
@@ -113,11 +121,22 @@ class Gateway:
 
     async def _serve(self, call: Call, scope: Message, receive: Receive, send: Send) -> str:
         """Answers a call, if its client stays; returns its outcome, as in `RequestFinished`."""
+        lingers_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         try:
-            async with Inbound(receive) as inbound:
+            async with Inbound(receive, lingers_seconds) as inbound:
                 return await self._answered(call, scope, inbound, send)
         except ClientGone:
             return "abandoned"  # nobody is left to answer
+        finally:
+            self._read_on -= call.is_read_on
+
+    def _read_on_seconds(self, call: Call) -> float:
+        """How long the answer of a call is read on whose client has left."""
+        if not call.in_flight or self._read_on >= self._limits.read_on_calls:
+            return 0.0
+        call.is_read_on = True
+        self._read_on += 1
+        return self._limits.read_on_seconds
 
     async def _answered(self, call: Call, scope: Message, inbound: Inbound, send: Send) -> str:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
@@ -164,7 +183,8 @@ class Gateway:
             async with aclosing(reply.answer.chunks()) as chunks:
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            outcome, succeeded = Outcome.SETTLED, reply.answer.reader.error is None
+            outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
+            succeeded = reply.answer.reader.error is None
             await send({"type": "http.response.body", "body": b""})
         except TidegateError:
             outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
@@ -178,7 +198,8 @@ class Gateway:
             should_retry = SHOULD_RETRY.encode()
             headers = [field for field in headers if field[0] != should_retry] + [(should_retry, b"false")]
         await send(self._start(call, error.status, headers))
-        await send({"type": "http.response.body", "body": error.body})
+        broken = isinstance(error, StreamError) and error.broken
+        await send({"type": "http.response.body", "body": error.body, "more_body": broken})
 
     async def _answer_locally(self, call: Call, answer: LocalAnswer, send: Send) -> None:
         await send(self._start(call, answer.status, answer.headers))

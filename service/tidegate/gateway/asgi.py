@@ -24,13 +24,19 @@ class Inbound:
 
     Used as `async with Inbound(receive) as inbound:`; the block is left with `ClientGone` when the client is gone. The
     body must be read before `watch`, because both listen to the same events.
+
+    Args:
+        receive: as in ASGI.
+        lingers_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, lingers_seconds: Callable[[], float] | None = None) -> None:
         self._receive = receive
+        self._lingers_seconds = lingers_seconds
         self._guarded: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
+        self._cancelled = False
 
     async def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
         """The body as it comes; watches when it is complete.
@@ -71,19 +77,23 @@ class Inbound:
     ) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
+        if not self._gone:
+            return
+        if not self._cancelled:
+            if kind is None:
+                raise ClientGone
+            return
         # The same bookkeeping as in `asyncio.timeout`: only our own cancellation becomes another exception.
-        if (
-            self._gone
-            and self._guarded is not None
-            and self._guarded.uncancel() == 0
-            and kind is asyncio.CancelledError
-        ):
+        if self._guarded is not None and self._guarded.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientGone from error
 
     async def _cancel_when_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone = True
+        if self._lingers_seconds is not None and (seconds := self._lingers_seconds()) > 0:
+            await asyncio.sleep(seconds)
+        self._cancelled = True
         if self._guarded is not None:
             self._guarded.cancel()
 

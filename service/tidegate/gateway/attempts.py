@@ -20,10 +20,13 @@ from tidegate.core.transport import Headers, Transport, TransportRequest
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.retry import with_retries
+from tidegate.gateway.asgi import ClientGone
 from tidegate.gateway.call import Call
 from tidegate.gateway.errand import Errand
 from tidegate.gateway.headers import limit_headers
+from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer, open_answer
+from tidegate.gateway.reading import AnswerReader, reader_for
 
 __all__ = ["Attempts", "Reply", "Upstream"]
 
@@ -43,14 +46,14 @@ class Upstream:
         transport: sends requests; repeats nothing.
         retry_policy: how often and after how long failures other than 429 are repeated.
         random: random numbers from 0 to 1.
-        hold_seconds: how long the head of a stream is held after `message_start`, so that an error can be hidden.
+        limits: bounds of the relay.
     """
 
     admission: Admission
     transport: Transport
     retry_policy: RetryPolicy
     random: Callable[[], float]
-    hold_seconds: float
+    limits: RelayLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Attempts:
         self._errand = errand
         self._throttled = 0
         self._last: UpstreamError | None = None
+        self._reader: AnswerReader | None = None
         self._chat: Scope = NULL_SCOPE
         self._scopes = ExitStack()
 
@@ -125,12 +129,12 @@ class Attempts:
             raise
 
     async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
-        """Closes a reply, charges what its answer says was used (the estimate, if it says nothing), and learns."""
+        """Closes a reply, charges what its answer has used (the estimate, if it says nothing), and learns."""
         with self._scopes, reply.scopes:
             await self._settle(reply, outcome, succeeded=succeeded)
 
     async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
-        usage = self._call.usage = reply.answer.reader.usage
+        usage = self._call.usage = self._used()
         if usage is not None:
             set_usage(self._chat, usage)
         reply.scope.set("http.response.status_code", reply.answer.response.status)
@@ -141,8 +145,12 @@ class Attempts:
             await reply.lease.end(outcome, None if usage is None else usage.cost())
         finally:
             await reply.answer.aclose()
+            self._call.in_flight = False
         if usage is not None and self._errand.shape is not None and succeeded:
-            self._admission.estimator.learn(self._errand.shape, usage, self._clock.monotonic_ns())
+            text_bytes = reply.answer.reader.text_bytes
+            self._admission.estimator.learn(
+                self._errand.shape, usage, self._clock.monotonic_ns(), text_bytes=text_bytes
+            )
         first_ns = reply.answer.first_token_ns
         self._report_attempt(
             str(reply.answer.response.status),
@@ -156,6 +164,8 @@ class Attempts:
     async def _attempt(self, number: int) -> Reply:
         """One attempt, in which 429s are waited out; from the second on it goes ahead of the queue."""
         while True:
+            if self._call.is_read_on:  # for the sake of its usage, not of another attempt
+                raise ClientGone
             repeated = number > 1 or self._throttled > 0
             lease = await self._acquire(front=repeated and self._throttled <= _MOST_THROTTLED_IN_FRONT)
             try:
@@ -205,17 +215,20 @@ class Attempts:
     async def _answered(self, lease: Lease, scope: Scope) -> tuple[OpenedAnswer, int]:
         """The answer, and when the request for it was sent."""
         started_ns = self._clock.monotonic_ns()
+        self._call.in_flight = True
         try:
             answer = await self._answer(scope)
         except UpstreamError as error:
+            self._call.in_flight = False
+            used = self._used()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             try:
                 if retry_reason(error) == "rate_limited":
                     # First of all: what the lease gives back must not let others in ahead of the freeze.
                     await self._learn_throttling(error, sent_ago_ns)
             finally:
-                await lease.end(*lease_outcome(error))
-            self._report_attempt(str(error.status) if error.status else "error", started_ns)
+                await lease.end(*lease_outcome(error, used))
+            self._report_attempt(str(error.status) if error.status else "error", started_ns, usage=used)
             await self._learn_limits(error.headers, sent_ago_ns, answered=False)
             if retry_reason(error) not in {None, "rate_limited"}:
                 await self._admission.store.learn(self._call.pool, Failed(sent_ago_ns))
@@ -223,8 +236,9 @@ class Attempts:
                 self._admission.observer.event(SpendCapReached(self._call.pool))
             raise
         except BaseException:
-            await lease.end(Outcome.ABANDONED)
-            self._report_attempt("error", started_ns)
+            used = self._used()
+            await lease.end(Outcome.ABANDONED, None if used is None else used.cost())
+            self._report_attempt("error", started_ns, usage=used)
             raise
         try:
             usage = answer.reader.usage
@@ -241,17 +255,24 @@ class Attempts:
     async def _answer(self, scope: Scope) -> OpenedAnswer:
         request = _with_headers(self._errand.request, scope.headers())
         left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
+        self._reader = None
         try:
             async with asyncio.timeout(left_seconds):
                 response = await self._upstream.transport.send(request)
-                return await open_answer(
-                    response, self._call.route, hold_seconds=self._upstream.hold_seconds, clock=self._clock
-                )
+                self._reader = reader_for(self._call.route, response.headers)
+                return await open_answer(response, self._reader, self._upstream.limits, self._clock)
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"no answer from the upstream within the {left_seconds:.1f} s that were left for it",
                 may_have_been_accepted=True,
             ) from None
+
+    def _used(self) -> Usage | None:
+        """What the latest answer had used so far; None where it says nothing."""
+        usage = None if self._reader is None else self._reader.usage
+        if usage is None or self._reader is None:
+            return None
+        return self._admission.estimator.produced(self._errand.model, usage, self._reader.unreported_bytes)
 
     async def _learn_limits(self, headers: Headers, sent_ago_ns: int, *, answered: bool) -> None:
         """What the headers say; that an answer says nothing is worth knowing too."""

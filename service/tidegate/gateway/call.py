@@ -32,6 +32,8 @@ class Call:
         pool: the pool it draws on; empty until it is priced.
         attempts: attempts at the upstream so far.
         queued_ns: time spent waiting for quota so far.
+        in_flight: an attempt has been sent, or its answer is being relayed.
+        is_read_on: its client has left, and its answer is read on to learn its usage.
         status: HTTP status of the answer; None until it has begun.
         refused: why Tidegate refused it; None if it did not.
         model: the model that it names; empty where there is none.
@@ -47,6 +49,8 @@ class Call:
     pool: str = ""
     attempts: int = 0
     queued_ns: int = 0
+    in_flight: bool = False
+    is_read_on: bool = False
     status: int | None = None
     refused: Cause | None = None
     model: str = ""

@@ -1,19 +1,34 @@
 """An answer of the upstream, read so far that it is certain whether it will be relayed or the attempt has failed."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Final
 
-from tidegate.core.clock import Clock
+from tidegate.core.clock import Clock, to_ns
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.retry import retry_reason
 from tidegate.core.transport import TransportResponse
 from tidegate.gateway.error_answer import upstream_error
-from tidegate.gateway.reading import AnswerReader, reader_for
+from tidegate.gateway.limits import RelayLimits
+from tidegate.gateway.reading import AnswerReader
 
-__all__ = ["OpenedAnswer", "open_answer"]
+__all__ = ["OpenedAnswer", "StreamError", "open_answer"]
 
 _MOST_ERROR_BYTES: Final = 1024 * 1024
 """Error bodies are a few hundred bytes; a longer one is treated as no answer."""
+_MOST_REST_BYTES: Final = 64 * 1024
+_REST_SECONDS: Final = 1.0
+"""An error event ends a stream. What comes after it all the same is kept within these bounds."""
+
+
+class StreamError(UpstreamError):
+    """A stream reported an error before any content, which another attempt may not meet; `body` is all that came.
+
+    Attributes:
+        broken: it broke off after the error event instead of ending.
+    """
+
+    broken = False
 
 
 class OpenedAnswer:
@@ -25,46 +40,68 @@ class OpenedAnswer:
         first_token_ns: when the first content of a stream came, on the clock that was given; None for other answers.
     """
 
-    def __init__(self, response: TransportResponse, reader: AnswerReader, now_ns: Callable[[], int]) -> None:
+    def __init__(self, response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock) -> None:
         self.response = response
         self.reader = reader
         self.first_token_ns: int | None = None
-        self._now_ns = now_ns
-        self._source = response.chunks()
+        self._now_ns = clock.monotonic_ns
+        self._source = aiter(response.chunks())
         self._held: list[bytes] = []
         self._pending: asyncio.Task[bytes | None] | None = None
+        self._limits = limits
+        self._most_idle_ns = to_ns(limits.content_idle_seconds)
+        self._idle_ns = 0
+        self._progress = 0
 
     @property
     def held(self) -> bytes:
         """What was read and not yet handed on."""
         return b"".join(self._held)
 
-    async def hold(self, hold_seconds: float) -> None:
-        """Reads until the first content, an error event or the end; at most `hold_seconds` beyond `message_start`."""
+    async def hold(self) -> None:
+        """Reads until the first content, an error event or the end; at most the hold time beyond `message_start`."""
         loop = asyncio.get_running_loop()
         until_seconds: float | None = None
         while not self.reader.has_content and self.reader.error is None:
             if until_seconds is None and self.reader.started:
-                until_seconds = loop.time() + hold_seconds
+                until_seconds = loop.time() + self._limits.hold_seconds
             chunk = await self._next_before(until_seconds)
             if chunk is None:
                 return
             self._held.append(chunk)
 
+    async def hold_rest(self) -> bool:
+        """Reads on to the end, within bounds; False if the stream broke."""
+        kept_bytes = 0
+        try:
+            async with asyncio.timeout(_REST_SECONDS):
+                while kept_bytes < _MOST_REST_BYTES and (chunk := await self._next()) is not None:
+                    self._held.append(chunk)
+                    kept_bytes += len(chunk)
+        except TimeoutError:
+            return True
+        except UpstreamUnreachable:
+            return False
+        return True
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The whole body, held chunks first; raises as `TransportResponse.chunks`."""
+        """The whole body, held chunks first.
+
+        Raises:
+            UpstreamUnreachable: as `TransportResponse.chunks`, or no content came for too long.
+        """
         if self._held:
             held, self._held = self.held, []
             yield held
+        chunk: bytes | None
         if self._pending is not None:
             chunk = await self._pending
             self._pending = None
-            if chunk is None:
-                return
+        else:
+            chunk = await self._next()
+        while chunk is not None:
             yield chunk
-        async for chunk in self._source:
-            self._read(chunk)
-            yield chunk
+            chunk = await self._next()
 
     async def aclose(self) -> None:
         """Ends the exchange; the connection is closed unless the body was read to its end."""
@@ -84,46 +121,66 @@ class OpenedAnswer:
         return pending.result()
 
     async def _next(self) -> bytes | None:
-        chunk = await anext(self._source, None)
-        if chunk is not None:
-            self._read(chunk)
+        """The next chunk, read along; None at the end."""
+        asked_ns = self._now_ns()
+        try:
+            chunk = await self._source.__anext__()
+        except StopAsyncIteration:
+            return None
+        came_ns = self._now_ns()
+        reader = self.reader
+        reader.feed(chunk)
+        if self.first_token_ns is None and reader.started and reader.has_content:
+            self.first_token_ns = came_ns
+        if reader.progress != self._progress:
+            self._progress, self._idle_ns = reader.progress, 0
+        else:
+            # Only time that was spent on waiting counts: a client that does not read is no fault of the upstream.
+            self._idle_ns += came_ns - asked_ns
+            if self._idle_ns >= self._most_idle_ns:
+                raise UpstreamUnreachable(
+                    f"no content from the upstream for {self._limits.content_idle_seconds:g} s, only signs of life",
+                    may_have_been_accepted=True,
+                )
         return chunk
 
-    def _read(self, chunk: bytes) -> None:
-        self.reader.feed(chunk)
-        if self.first_token_ns is None and self.reader.started and self.reader.has_content:
-            self.first_token_ns = self._now_ns()
 
-
-async def open_answer(response: TransportResponse, route: str, *, hold_seconds: float, clock: Clock) -> OpenedAnswer:
+async def open_answer(
+    response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock
+) -> OpenedAnswer:
     """Reads an answer until it can be relayed; closes it if it cannot.
 
     Raises:
-        UpstreamError: an error status, or an error event before any content.
+        StreamError: an error event before any content, of a kind that may be repeated.
+        UpstreamError: an error status.
         UpstreamUnreachable: the connection broke before any content.
     """
-    opened = OpenedAnswer(response, reader_for(route, response.headers), clock.monotonic_ns)
+    opened = OpenedAnswer(response, reader, limits, clock)
     try:
-        await _read_on(opened, hold_seconds, clock)
+        await _raise_error_status(response, clock)
+        await opened.hold()
+        await _raise_early_error(opened)
     except BaseException:
         await opened.aclose()
         raise
     return opened
 
 
-async def _read_on(opened: OpenedAnswer, hold_seconds: float, clock: Clock) -> None:
-    response, reader = opened.response, opened.reader
+async def _raise_error_status(response: TransportResponse, clock: Clock) -> None:
     if response.status >= 400:
         raise upstream_error(response.status, response.headers, await _error_body(response), clock.wall_seconds())
-    await opened.hold(hold_seconds)
-    if reader.error is not None and not reader.has_content:
-        raise UpstreamError(
-            str(reader.error),
-            status=200,
-            error_type=reader.error.error_type,
-            headers=response.headers,
-            body=opened.held,
-        )
+
+
+async def _raise_early_error(opened: OpenedAnswer) -> None:
+    error, response = opened.reader.error, opened.response
+    if error is None or opened.reader.has_content or retry_reason(error) is None:
+        return  # an error that will be the same next time is relayed like everything else
+    broken = not await opened.hold_rest()
+    failure = StreamError(
+        str(error), status=200, error_type=error.error_type, headers=response.headers, body=opened.held
+    )
+    failure.broken = broken
+    raise failure
 
 
 async def _error_body(response: TransportResponse) -> bytes:

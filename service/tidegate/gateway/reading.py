@@ -31,6 +31,15 @@ class AnswerReader(Protocol):
     @property
     def error(self) -> UpstreamError | None: ...  # noqa: D102 - see the class
 
+    @property
+    def progress(self) -> int: ...  # noqa: D102 - see the class
+
+    @property
+    def text_bytes(self) -> int: ...  # noqa: D102 - see the class
+
+    @property
+    def unreported_bytes(self) -> int: ...  # noqa: D102 - see the class
+
     def feed(self, chunk: bytes) -> None:
         """Reads the next bytes of the body."""
         ...
@@ -42,12 +51,17 @@ class _PlainReader:
     usage: Usage | None = None
     started = False
     error: UpstreamError | None = None
+    text_bytes = unreported_bytes = 0
 
     def __init__(self) -> None:
-        self.has_content = False
+        self.progress = 0
+
+    @property
+    def has_content(self) -> bool:
+        return self.progress > 0
 
     def feed(self, chunk: bytes) -> None:
-        self.has_content = self.has_content or bool(chunk)
+        self.progress += len(chunk)
 
 
 class _MessageReader:
@@ -55,14 +69,15 @@ class _MessageReader:
 
     started = False
     error: UpstreamError | None = None
+    text_bytes = unreported_bytes = 0
 
     def __init__(self) -> None:
+        self.progress = 0
         self._chunks: list[bytes] = []
-        self._seen_bytes = 0
 
     @property
     def has_content(self) -> bool:
-        return self._seen_bytes > 0
+        return self.progress > 0
 
     @property
     def usage(self) -> Usage | None:
@@ -70,8 +85,8 @@ class _MessageReader:
         return Usage.from_json(usage) if isinstance(usage, dict) else None
 
     def feed(self, chunk: bytes) -> None:
-        self._seen_bytes += len(chunk)
-        if self._seen_bytes <= _MOST_BODY_BYTES:
+        self.progress += len(chunk)
+        if self.progress <= _MOST_BODY_BYTES:
             self._chunks.append(chunk)
 
 
@@ -81,6 +96,7 @@ class _DecodingReader:
     def __init__(self, reader: AnswerReader, decoder: Decoder) -> None:
         self._reader = reader
         self._decoder: Decoder | None = decoder
+        self._unread_bytes = 0
 
     @property
     def usage(self) -> Usage | None:
@@ -98,8 +114,21 @@ class _DecodingReader:
     def error(self) -> UpstreamError | None:
         return self._reader.error
 
+    @property
+    def progress(self) -> int:
+        return self._reader.progress + self._unread_bytes
+
+    @property
+    def text_bytes(self) -> int:
+        return self._reader.text_bytes
+
+    @property
+    def unreported_bytes(self) -> int:
+        return self._reader.unreported_bytes
+
     def feed(self, chunk: bytes) -> None:
         if self._decoder is None:
+            self._unread_bytes += len(chunk)
             return
         try:
             for piece in self._decoder.feed(chunk):

@@ -13,6 +13,8 @@ _MOST_LINE_BYTES: Final = 1024 * 1024
 _READ_EVENTS: Final = frozenset({"message_start", "message_delta", "error"})
 """Events whose data matter here; the others, among them every delta of the text, are never parsed as JSON."""
 _WITHOUT_CONTENT: Final = frozenset({"message_start", "ping", "error"})
+_DELTA_FRAME_BYTES: Final = len(b' {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"')
+"""What stands before the text in the data of a delta, about."""
 
 
 class StreamReader:
@@ -26,6 +28,9 @@ class StreamReader:
         started: `message_start` has come.
         has_content: an event has come that is part of the answer itself; from here on nothing can be repeated.
         error: the first `error` event, with status 200; None while there was none.
+        progress: grows with every event but pings.
+        text_bytes: about how many bytes of text, thinking and tool input have come.
+        unreported_bytes: those of them that came after the latest figures.
     """
 
     def __init__(self) -> None:
@@ -33,6 +38,9 @@ class StreamReader:
         self.started = False
         self.has_content = False
         self.error: UpstreamError | None = None
+        self.progress = 0
+        self.text_bytes = 0
+        self.unreported_bytes = 0
         self._rest = b""
         self._skipping = False
         self._event = ""
@@ -62,8 +70,15 @@ class StreamReader:
                 self._read_event(event, data)
 
     def _read_event(self, event: str, data: list[bytes]) -> None:
+        if event == "content_block_delta":
+            # The API pads data behind the last quote, so that its length does not give the text away.
+            size = max(1, sum(part.rfind(b'"') for part in data) - _DELTA_FRAME_BYTES)
+            self.text_bytes += size
+            self.unreported_bytes += size
         if event not in _WITHOUT_CONTENT:
             self.has_content = True
+        if event != "ping":
+            self.progress += 1
         if event not in _READ_EVENTS:
             return
         fields = json_object(b"\n".join(data))
@@ -75,6 +90,7 @@ class StreamReader:
             self._read_error(fields.get("error"))
         elif isinstance(usage := fields.get("usage"), dict):
             self.usage = Usage.from_json(usage, self.usage)
+            self.unreported_bytes = 0
 
     def _read_error(self, error: object) -> None:
         fields = error if isinstance(error, dict) else {}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from tidegate.core.errors import ConfigurationError
 from tidegate.settings.fields import AUTO, Documented
 from tidegate.settings.model import CallerSettings, PoolLimits, Settings
+from tidegate.settings.values import Values
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -50,10 +51,11 @@ class LoadedSettings:
 
 
 def documented_fields(model: type[BaseModel] = Settings) -> dict[str, Documented]:
-    """What is documented of each field of a settings model, in its order."""
+    """What is documented of each field of a settings model: those of its own in their order, then inherited groups."""
+    inherited = {name for base in model.__bases__ if base is not Values for name in getattr(base, "model_fields", ())}
     return {
-        name: next(item for item in field.metadata if isinstance(item, Documented))
-        for name, field in model.model_fields.items()
+        name: next(item for item in model.model_fields[name].metadata if isinstance(item, Documented))
+        for name in sorted(model.model_fields, key=lambda name: name in inherited)
     }
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
+from pydantic import SecretStr, field_validator, model_validator
 
 from tidegate.core.caller import Priority
 from tidegate.core.dimension import Dimension
@@ -32,6 +32,8 @@ from tidegate.settings.fields import (
     Timeout,
     UpstreamUrl,
 )
+from tidegate.settings.relay import RelaySettings
+from tidegate.settings.values import Values
 
 __all__ = ["AUTO", "CallerSettings", "PoolLimits", "Settings"]
 
@@ -46,11 +48,7 @@ _TIMEOUT = f"a number of seconds above 0, at most {MOST_SECONDS:,}"
 _POOL = "what the upstream grants is `auto`; a number caps each Messages pool, never other endpoints"
 
 
-class _Values(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
-
-
-class CallerSettings(_Values):
+class CallerSettings(Values):
     """One `[[callers]]` entry: a party with a key of its own. The key itself is never stored, only its hash."""
 
     name: Annotated[
@@ -65,7 +63,7 @@ class CallerSettings(_Values):
     )
 
 
-class PoolLimits(_Values):
+class PoolLimits(Values):
     """One `[[pools]]` entry: limits of one pool, in place of the TIDEGATE_POOL_ ones. None: `auto`."""
 
     name: Annotated[
@@ -93,7 +91,7 @@ class PoolLimits(_Values):
         )
 
 
-class Settings(_Values):
+class Settings(RelaySettings):
     """The whole configuration.
 
     Raises:

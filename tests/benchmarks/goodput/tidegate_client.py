@@ -18,12 +18,12 @@ from tidegate.engine.admission import Admission
 from tidegate.gateway.attempts import Attempts, Upstream
 from tidegate.gateway.call import Call
 from tidegate.gateway.errand import Errand
+from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.request import MESSAGES_ROUTE
 from tidegate.stores.memory import MemoryStore
 
 __all__ = ["TidegateClient"]
 
-_HOLD_SECONDS: Final = 0.25
 _JSON: Final = ((b"content-type", b"application/json"),)
 _EVENT_STREAM: Final = (b"content-type", b"text/event-stream")
 
@@ -48,7 +48,7 @@ class TidegateClient:
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
         admission = Admission(self.store, clock, observer)
-        self._upstream = Upstream(admission, _Transport(line, self._jobs), RetryPolicy(), rng.random, _HOLD_SECONDS)
+        self._upstream = Upstream(admission, _Transport(line, self._jobs), RetryPolicy(), rng.random, RelayLimits())
 
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number

@@ -17,6 +17,7 @@ from support.servers import serve
 from tidegate.core.events import RequestFinished
 from tidegate.core.retry import RetryPolicy
 from tidegate.engine.clock import SystemClock
+from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.simulator import Fault, FaultKind, SimulatorOptions, create_app
 from tidegate.simulator.latency import NO_LATENCY
@@ -46,7 +47,12 @@ async def stage(*faults: Fault) -> AsyncIterator[Stage]:
         transport = HttpTransport(upstream_url)
         policy = RetryPolicy(base_delay_seconds=0.01, max_delay_seconds=0.05)
         rig = make_gateway(
-            transport, SystemClock(), policy=policy, upstream_key=None, upstream_kind="simulator", hold_seconds=0.05
+            transport,
+            SystemClock(),
+            policy=policy,
+            upstream_key=None,
+            upstream_kind="simulator",
+            limits=RelayLimits(hold_seconds=0.05),
         )
         async with serve(rig.gateway) as url:
             yield Stage(upstream_url, url, rig)

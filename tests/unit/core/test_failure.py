@@ -6,6 +6,7 @@ from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.failure import lease_outcome, limited_dimension
 from tidegate.core.store import Outcome
+from tidegate.core.usage import Usage
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,14 @@ from tidegate.core.store import Outcome
 )
 def test_how_its_lease_ends(error: UpstreamError, outcome: Outcome, used: Cost | None) -> None:
     assert lease_outcome(error) == (outcome, used)
+
+
+def test_what_an_answer_had_used_before_it_failed_is_charged() -> None:
+    used = Usage(input_tokens=10, output_tokens=2)
+    no_answer = UpstreamUnreachable("no answer", may_have_been_accepted=True)
+    assert lease_outcome(no_answer, used) == (Outcome.ABANDONED, Cost(1, 10, 2))
+    in_stream = UpstreamError("in a stream", status=200, error_type="overloaded_error")
+    assert lease_outcome(in_stream, used) == (Outcome.OVERLOADED, Cost(1, 10, 2))
 
 
 def limited(code: str | None = None, **remaining: str) -> str:

@@ -47,6 +47,18 @@ def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
     assert Estimating().cost(MessageShape("team-a", "m", body_bytes, max_tokens)) == cost
 
 
+class TestWhatWasProduced:
+    def test_text_that_nobody_reported_yet_is_counted_at_four_bytes_a_token_at_first(self) -> None:
+        produced = CostEstimator().produced("m", Usage(input_tokens=10, output_tokens=1), 400)
+        assert produced == Usage(input_tokens=10, output_tokens=101)
+
+    def test_the_ratio_of_a_model_is_learned_from_answers_that_came_whole(self) -> None:
+        estimator = CostEstimator()
+        estimator.learn(CALL, Usage(input_tokens=1_000, output_tokens=50), 0, text_bytes=100)
+        assert estimator.produced(CALL.model, Usage(), 10) == Usage(output_tokens=5)
+        assert estimator.produced("another", Usage(), 10) == Usage(output_tokens=2)
+
+
 class TestInput:
     def test_the_tokens_per_byte_of_a_model_are_learned_from_all_its_callers(self) -> None:
         estimating = Estimating()

@@ -30,6 +30,7 @@ from tidegate.core.events import AttemptFinished, RequestFinished, RetrySchedule
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Feedback, LimitSettings, PoolSettings
 from tidegate.core.usage import Usage
+from tidegate.gateway.limits import RelayLimits
 
 THROTTLED = error(429, "rate_limit_error", retry_after="20")
 
@@ -158,7 +159,7 @@ def test_the_head_of_a_stream_is_held_no_longer_than_the_hold_time() -> None:
     answer, rig, transport, _ = post([late])
     assert (answer.status, answer.body) == (200, MESSAGE_START + OVERLOADED_EVENT)
     assert (len(transport.requests), outcome(rig), rig.outcomes()) == (1, "upstream_error", ["settled"])
-    answer, *_ = post([sse(MESSAGE_START, 2.0, OVERLOADED_EVENT), Told()], hold_seconds=3.0)
+    answer, *_ = post([sse(MESSAGE_START, 2.0, OVERLOADED_EVENT), Told()], limits=RelayLimits(hold_seconds=3.0))
     assert answer.body == ANSWER
 
 

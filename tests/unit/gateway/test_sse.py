@@ -32,6 +32,26 @@ def test_message_start_and_pings_are_no_content() -> None:
     assert reader.has_content
 
 
+def test_text_after_the_latest_figures_is_measured_without_its_frame_and_padding() -> None:
+    frame = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":%b}      }\n\n'
+    reader = read(MESSAGE_START, frame % b'{"type":"text_delta","text":"0123456789"}')
+    assert (reader.text_bytes, reader.unreported_bytes) == (10, 10)
+    reader.feed(frame % b'{"type":"thinking_delta","thinking":"01234567890123456789"}')
+    assert 30 <= reader.text_bytes == reader.unreported_bytes <= 42
+    reader.feed(MESSAGE_DELTA)
+    assert 30 <= reader.text_bytes <= 42
+    assert reader.unreported_bytes == 0
+
+
+def test_everything_but_pings_is_progress() -> None:
+    reader = read(MESSAGE_START, CONTENT)
+    before = reader.progress
+    reader.feed(PING + b": comment\n\n" + CONTENT[:-1])
+    assert reader.progress == before
+    reader.feed(CONTENT[-1:])
+    assert reader.progress == before + 1
+
+
 def test_an_error_event_carries_type_and_message() -> None:
     error = read(MESSAGE_START, OVERLOADED_EVENT).error
     assert error is not None

@@ -1,0 +1,31 @@
+"""How long and how much the relay takes part in: one value object for all bounds that an operator may set."""
+
+from dataclasses import dataclass, fields
+
+from tidegate.core.errors import ConfigurationError
+
+__all__ = ["RelayLimits"]
+
+
+@dataclass(frozen=True, slots=True)
+class RelayLimits:
+    """Bounds of the relay; 0 switches off what says so.
+
+    Attributes:
+        hold_seconds: how long the head of a stream is held after `message_start`, so that an error can be hidden.
+        content_idle_seconds: longest wait for the next piece of content; pings do not count.
+        read_on_seconds: how long an answer is read on after its client has left, to learn its exact usage; 0: the
+            upstream call is cancelled at once, and what came is charged.
+        read_on_calls: most calls that are read on at a time; one more is cancelled.
+    """
+
+    hold_seconds: float = 0.25
+    content_idle_seconds: float = 600.0
+    read_on_seconds: float = 0.0
+    read_on_calls: int = 100
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not value >= 0:
+                raise ConfigurationError(field.name, value, "a number from 0")

@@ -1,0 +1,45 @@
+"""Settings of the relay under `/v1`: how long and how much it takes part in."""
+
+from typing import Annotated
+
+from tidegate.settings.fields import MOST_SECONDS, MOST_UNITS, Count, Documented, Seconds, Timeout
+from tidegate.settings.values import Values
+
+__all__ = ["RelaySettings"]
+
+_WAIT = f"a number of seconds, 0 to {MOST_SECONDS:,}"
+_TIMEOUT = f"a number of seconds above 0, at most {MOST_SECONDS:,}"
+_COUNT = f"a whole number, 1 to {MOST_UNITS:,}"
+
+
+class RelaySettings(Values):
+    """The part of the configuration that the gateway reads."""
+
+    stream_hold_seconds: Annotated[
+        Seconds,
+        Documented(
+            "TIDEGATE_STREAM_HOLD_SECONDS",
+            _WAIT,
+            "How long the head of a stream is held after `message_start`, so that an error can be repeated unseen.",
+        ),
+    ] = 0.25
+    stream_idle_seconds: Annotated[
+        Timeout,
+        Documented(
+            "TIDEGATE_STREAM_IDLE_SECONDS",
+            _TIMEOUT,
+            "Longest silence of an answer under way; in a stream, pings count as silence.",
+        ),
+    ] = 600.0
+    read_on_seconds: Annotated[
+        Seconds,
+        Documented(
+            "TIDEGATE_READ_ON_SECONDS",
+            _WAIT,
+            "How long an answer is read on whose client has left, to learn its exact usage; 0: cancelled at once.",
+        ),
+    ] = 0.0
+    read_on_calls: Annotated[
+        Count,
+        Documented("TIDEGATE_READ_ON_CALLS", _COUNT, "Most answers that are read on at a time."),
+    ] = 100
