@@ -12,6 +12,7 @@ from tidegate.api.services import Services
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.gateway.app import Gateway
+from tidegate.gateway.batch_urls import OwnBatchUrls
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
@@ -86,7 +87,7 @@ async def services(
                 ai_client=ai_client,
                 identifier=identifier,
                 access=AccessRules.of(settings),
-                gateway=gateway,
+                gateway=OwnBatchUrls(gateway),
                 clock=clock,
                 new_request_id=_new_request_id,
                 exposition=Exposition(registry),

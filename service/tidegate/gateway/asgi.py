@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["ClientGone", "Inbound", "Message", "Receive", "Send", "too_large"]
+__all__ = ["App", "ClientGone", "Inbound", "Message", "Receive", "Send", "too_large"]
 
 Message = MutableMapping[str, Any]
 """An ASGI scope or event."""
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class ClientGone(Exception):

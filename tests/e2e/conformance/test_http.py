@@ -1,0 +1,82 @@
+"""Each call of the list through the service and directly, on plain sockets: status, headers in their order, bytes."""
+
+import gzip
+import http.client
+import json
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from support.conformance import CALLER_KEY, Twins, answer_fields, requests_seen
+
+from .calls import CALLS, Call
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back. `broken`: the connection ended before the body did."""
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+    broken: bool = False
+
+
+def send(connection: http.client.HTTPConnection, call: Call, path: str) -> Answered:
+    """Makes one call; the headers are sent as they are, and the body is left compressed."""
+    connection.request(call.method, path, call.body, {**call.sent_headers(CALLER_KEY), "accept-encoding": "gzip"})
+    answer = connection.getresponse()
+    broken = False
+    try:
+        body = answer.read()
+    except http.client.IncompleteRead as error:
+        body, broken = error.partial, True
+    if broken:
+        connection.close()
+    return Answered(answer.status, [(name.lower(), value) for name, value in answer.getheaders()], body, broken)
+
+
+def run_all(url: str) -> dict[str, Answered]:
+    """The whole list in its order, over one connection that is kept alive."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    answers: dict[str, Answered] = {}
+    ids: dict[str, str] = {}
+    for call in CALLS:
+        answered = answers[call.name] = send(connection, call, call.path.format(**ids))
+        if call.name in {"batch", "slow", "file"}:
+            ids[call.name] = json.loads(answered.body)["id"]
+    connection.close()
+    return answers
+
+
+def comparable(call: Call, answered: Answered, url: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body. Answers about batches say the URL of their results: the service's own, and uncompressed."""
+    fields, body = answer_fields(answered.fields), answered.body
+    if "/batches" in call.path and not call.path.endswith("/results"):
+        if ("content-encoding", "gzip") in fields:
+            body = gzip.decompress(body)
+        packing = {"content-encoding", "vary", "content-length", "transfer-encoding"}
+        fields = [(name, value) for name, value in fields if name not in packing]
+        body = body.replace(url.encode(), b"URL")
+    return fields, body
+
+
+def test_every_answer_is_the_same_as_without_the_service(pair: Twins) -> None:
+    through, direct = (run_all(url) for url in pair.urls())
+    assert {call.name: direct[call.name].status for call in CALLS} == {call.name: call.status for call in CALLS}
+    for call in CALLS:
+        name, expected, got = call.name, direct[call.name], through[call.name]
+        assert (name, got.status, got.broken) == (name, expected.status, expected.broken)
+        fields, body = comparable(call, got, pair.through)
+        expected_fields, expected_body = comparable(call, expected, pair.direct)
+        assert (name, fields) == (name, [*expected_fields, *call.added])
+        assert (name, body) == (name, expected_body)
+    assert {name for name, answer in direct.items() if answer.broken} == {
+        "broken off in the middle",
+        "stream broken off in the middle",
+    }
+    assert any(("content-encoding", "gzip") in answer.fields for answer in through.values())
+
+    seen_behind, seen_directly = (requests_seen(url) for url in (pair.behind, pair.direct))
+    assert len(seen_behind) == len(CALLS)
+    for expected_request, request in zip(seen_directly, seen_behind, strict=True):
+        assert request == expected_request
