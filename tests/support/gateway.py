@@ -19,6 +19,8 @@ from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
 from tidegate.gateway.app import Gateway
 from tidegate.identity.identify import Identifier
+from tidegate.observe.fan_out import FanOut
+from tidegate.observe.tracing import Tracing
 from tidegate.stores.memory import MemoryStore
 
 MESSAGE = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
@@ -128,9 +130,10 @@ def make_gateway(
     *,
     pools: Mapping[str, PoolSettings] | None = None,
     policy: RetryPolicy | None = None,
+    tracing: Tracing | None = None,
     **changes: Any,
 ) -> Rig:
-    """A gateway with fixed randomness (no jitter), ids that count, and everything that happens recorded."""
+    """A gateway with fixed randomness (no jitter), ids that count, and everything that happens recorded, or traced."""
     store = MemoryStore(clock, pools)
     observer = RecordingObserver()
     numbers = count(1)
@@ -143,7 +146,7 @@ def make_gateway(
         "hop_id": "hop-a",
         "new_request_id": lambda: f"tg_{next(numbers)}",
     }
-    admission = Admission(store, clock, observer)
+    admission = Admission(store, clock, FanOut(observer.event, scope=tracing.scope) if tracing else observer)
     return Rig(Gateway(admission, transport, **{**settings, **changes}), store, observer)
 
 

@@ -23,8 +23,9 @@ class SimulatedClaude:
         config: RateLimitConfig | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         observer: Observer | None = None,
+        clock: VirtualClock | None = None,
     ) -> None:
-        self.clock = VirtualClock()
+        self.clock = clock or VirtualClock()
         self.store = MemoryStore(self.clock)
         self.admission = Admission(self.store, self.clock, observer)
         self.limiter = RateLimiter(

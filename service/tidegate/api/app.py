@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
 from tidegate import __version__
@@ -17,6 +18,15 @@ from tidegate.api.services import Services
 from tidegate.api.system import system_router
 
 __all__ = ["create_api", "create_app"]
+
+_NO_TELEMETRY: Final[TelemetryConfig] = {
+    # FastAPI's own records what it validates: prompts. Ours are in `observe`.
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 _PROBLEM: Final = {
     "model": ProblemDocument,
@@ -39,7 +49,12 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
     )
+    if services.tracer_provider is not None:
+        from tidegate.observe.api_spans import instrument_api  # noqa: PLC0415 - only where something is traced
+
+        instrument_api(api, services.tracer_provider)
     handle_errors(api)
     problems: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM, "5XX": _PROBLEM}
     api.include_router(generation_router(services), responses=problems)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
 from tidegate.core.clock import Clock
@@ -70,6 +71,7 @@ class Services:
     Attributes:
         gateway: serves `/v1/…`.
         exposition: serves `/metrics`; None when it has an address of its own.
+        tracer_provider: where server spans go; None where nothing is traced.
         upstream_kind: `claude` or `simulator`; every answer says so when it is not the real one.
         new_request_id: makes the value of `x-tidegate-request-id`.
         draining: set when the service is about to stop; readiness fails from then on.
@@ -86,5 +88,6 @@ class Services:
     new_request_id: Callable[[], str]
     exposition: Exposition | None = None
     observer: Observer | None = None
+    tracer_provider: TracerProvider | None = None
     upstream_kind: str = "claude"
     draining: bool = False

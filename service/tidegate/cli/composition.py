@@ -5,10 +5,14 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from typing import Literal
+from urllib.parse import urlsplit
+
+from opentelemetry.trace import TracerProvider
 
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.core.clock import Clock
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.gateway.app import Gateway
@@ -24,6 +28,7 @@ from tidegate.observe.logs import RequestLog
 from tidegate.observe.loop_lag import measured_loop_lag
 from tidegate.observe.metrics import MetricsObserver
 from tidegate.observe.quota import QuotaCollector
+from tidegate.observe.tracing import Tracing
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
@@ -38,11 +43,15 @@ _SIMULATOR_KEY = "simulator"
 
 @contextlib.asynccontextmanager
 async def services(
-    settings: Settings, upstream: UpstreamKind, request_log: RequestLog | None = None
+    settings: Settings,
+    upstream: UpstreamKind,
+    request_log: RequestLog | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> AsyncIterator[Services]:
     """The parts behind the routes, for the running event loop; closes connections in the end.
 
-    The limiter becomes the process's global one. `request_log` writes a line for each call, if there is one.
+    The limiter becomes the process's global one. `request_log` writes a line for each call, `tracer_provider` is where
+    spans go, if there are any.
     """
     clock = SystemClock()
     registry = new_registry(__version__, settings.revision, upstream)
@@ -56,7 +65,11 @@ async def services(
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
     registry.register(PoolCollector(store.snapshot_now, metrics))
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
-    observer = FanOut(metrics.event, *([request_log.hear] if request_log else []))
+    observer = FanOut(
+        metrics.event,
+        *([request_log.hear] if request_log else []),
+        scope=None if tracer_provider is None else _tracing(settings, tracer_provider, clock).scope,
+    )
     admission = Admission(store, clock, observer)
     limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
@@ -77,6 +90,7 @@ async def services(
         default_timeout_seconds=settings.default_timeout_seconds,
         limits=_relay_limits(settings),
         new_request_id=_new_request_id,
+        passes_trace_context=settings.trace_upstream,
     )
     try:
         async with measured_loop_lag(registry, clock):
@@ -92,6 +106,7 @@ async def services(
                 new_request_id=_new_request_id,
                 exposition=Exposition(registry),
                 observer=observer,
+                tracer_provider=tracer_provider,
                 upstream_kind=upstream,
             )
     finally:
@@ -114,6 +129,17 @@ def _relay_limits(settings: Settings) -> RelayLimits:
         content_idle_seconds=settings.stream_idle_seconds,
         read_on_seconds=settings.read_on_seconds,
         read_on_calls=settings.read_on_calls,
+    )
+
+
+def _tracing(settings: Settings, provider: TracerProvider, clock: Clock) -> Tracing:
+    url = urlsplit(settings.upstream_url)
+    return Tracing(
+        provider,
+        clock,
+        upstream_host=url.hostname or "",
+        upstream_port=url.port or (443 if url.scheme == "https" else 80),
+        send_upstream=settings.trace_upstream,
     )
 
 

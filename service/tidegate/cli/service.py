@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 
 import typer
@@ -14,6 +15,7 @@ from tidegate.cli.composition import UpstreamKind, services
 from tidegate.cli.servers import HttpServer, bind, on_stop_signal, run, serving, url_of
 from tidegate.identity.access import AccessRules
 from tidegate.observe.logs import RequestLog, open_logs
+from tidegate.observe.span_export import exporting
 from tidegate.settings import Settings
 from tidegate.simulator import SimulatorOptions
 from tidegate.simulator import create_app as create_simulator
@@ -60,7 +62,8 @@ async def _serve(
             upstream_socket = bind("127.0.0.1", 0, "the simulator's host", "the simulator's port")
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
             settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
-        parts = await stack.enter_async_context(services(settings, upstream, request_log))
+        tracer_provider = await stack.enter_async_context(exporting(os.environ))
+        parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider))
         servers = []
         if metrics_socket is not None and parts.exposition is not None:
             servers.append(HttpServer(metrics_app(parts.exposition), metrics_socket))

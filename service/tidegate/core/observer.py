@@ -14,25 +14,25 @@ class ScopeKind(StrEnum):
     """A stretch of time worth a span: one call of a route, and what happens inside it.
 
     Scopes are entered and left in one task, each inside of the one that was entered before it. Their attributes have
-    the names of OpenTelemetry's conventions where there is one, else names that begin with `tidegate.`; those in
-    brackets are set when they are known. Every scope of a call that has a pool names it as `tidegate.pool`.
+    the names in `core.conventions`, else names that begin with `tidegate.`; those in brackets are set when they are
+    known. Every scope of a call that has a pool names it as `tidegate.pool`.
     """
 
     REQUEST = "request"
-    """A call under `/v1`: `http.request.method`, `http.route`, `tidegate.request_id`, and `traceparent` and
+    """A call under `/v1`: method, route, path and scheme, `tidegate.request_id`, and `traceparent` and
     `tracestate` as the client sent them, if it did [`tidegate.pool`, `tidegate.caller`, `tidegate.outcome`,
-    `tidegate.cause`, `http.response.status_code`]."""
+    `tidegate.cause`, status]."""
     CHAT = "chat"
-    """One question to a model, all its attempts and the whole answer: `gen_ai.request.model`, `tidegate.caller`,
-    `gen_ai.request.max_tokens` [`tidegate.attempts`, `gen_ai.usage.…`, `error.type`]."""
+    """One question to a model, all its attempts and the whole answer: model, `tidegate.caller`, `max_tokens`
+    [`tidegate.attempts`, usage, time to the first chunk, error type]."""
     GENERATE = "generate"
-    """One workflow, all its questions: `gen_ai.request.model`, `tidegate.caller` [`tidegate.outcome`]."""
+    """One workflow, all its questions: model, `tidegate.caller` [`tidegate.outcome`]."""
     ACQUIRE = "acquire"
     """Admission to a pool: `tidegate.caller`, `tidegate.cost.…` per dimension [`tidegate.wait_seconds`,
     `tidegate.binding`: what it waits for, `tidegate.cause`: why it was refused]."""
     ATTEMPT = "attempt"
-    """One request to the upstream, to the end of its answer: `gen_ai.request.model`, `http.request.resend_count`
-    [`http.response.status_code`, `error.type`]. Its `headers` are sent along."""
+    """One request to the upstream, to the end of its answer: model, count of attempts before it [status, error type].
+    Its `headers` are sent along."""
     RETRY_WAIT = "retry_wait"
     """The wait before a failed attempt is repeated: `tidegate.reason`, `tidegate.wait_seconds`."""
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from tidegate.core.cause import Cause
 from tidegate.core.clock import to_ns
+from tidegate.core.conventions import METHOD, ROUTE, SCHEME, STATUS, URL_PATH
 from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import RefusedCall
 from tidegate.core.header_names import (
@@ -58,6 +59,7 @@ class Gateway:
         default_timeout_seconds: how long a call may take whose client does not say; > 0.
         limits: bounds of the relay.
         new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
+        passes_trace_context: whether the client's trace context goes on to the upstream.
 
     Raises:
         ConfigurationError: there is no key for a real upstream.
@@ -77,6 +79,7 @@ class Gateway:
         default_timeout_seconds: float = 600.0,
         limits: RelayLimits = _LIMITS,
         new_request_id: Callable[[], str] = lambda: f"tg_{uuid.uuid4().hex}",
+        passes_trace_context: bool = False,
     ) -> None:
         if upstream_key is None and upstream_kind == "claude":
             raise ConfigurationError("upstream_key", None, "the API key of the service")
@@ -90,6 +93,7 @@ class Gateway:
         self._hop_id = hop_id
         self._default_timeout_seconds = default_timeout_seconds
         self._new_request_id = new_request_id
+        self._passes_trace_context = passes_trace_context
         self._marks = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -105,7 +109,7 @@ class Gateway:
         if self._observer is None:
             await self._serve(call, scope, receive, send)
             return
-        with self._observer.scope(ScopeKind.REQUEST, _described(call, scope["method"])) as span:
+        with self._observer.scope(ScopeKind.REQUEST, _described(call, scope)) as span:
             outcome = "abandoned"
             try:
                 outcome = await self._serve(call, scope, receive, send)
@@ -115,7 +119,7 @@ class Gateway:
                 span.set("tidegate.pool", call.pool)
                 span.set("tidegate.caller", call.caller.label)
                 if call.status is not None:
-                    span.set("http.response.status_code", call.status)
+                    span.set(STATUS, call.status)
                 if call.refused is not None:
                     span.set("tidegate.cause", call.refused)
 
@@ -169,7 +173,10 @@ class Gateway:
         patience_seconds = timeout_seconds(call.headers, self._default_timeout_seconds)
         call.deadline_ns = call.started_ns + to_ns(patience_seconds)
         headers = for_upstream(
-            scope["headers"], api_key=self._key, hops=", ".join([*hops, self._hop_id]).encode("latin-1")
+            scope["headers"],
+            api_key=self._key,
+            hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
+            passes_trace_context=self._passes_trace_context,
         )
         errand = await read_errand(scope, inbound, call, headers, patience_seconds=patience_seconds)
         call.pool, call.model = errand.pool, errand.model
@@ -218,11 +225,13 @@ class Gateway:
         return {"type": "http.response.start", "status": status, "headers": passed + own}
 
 
-def _described(call: Call, method: str) -> dict[str, str | float]:
+def _described(call: Call, scope: Message) -> dict[str, str | float]:
     """What the scope of a call begins with; the client's trace context names its parent."""
     attributes: dict[str, str | float] = {
-        "http.request.method": method,
-        "http.route": call.route,
+        METHOD: scope["method"],
+        ROUTE: call.route,
+        URL_PATH: scope["path"],
+        SCHEME: scope.get("scheme", "http"),
         "tidegate.request_id": call.request_id,
     }
     attributes.update((name, call.headers[name]) for name in ("traceparent", "tracestate") if name in call.headers)

@@ -6,7 +6,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
-from tidegate.core.clock import to_ns
+from tidegate.core.clock import to_ns, to_seconds
+from tidegate.core.conventions import (
+    ERROR_TYPE,
+    MAX_TOKENS,
+    MODEL,
+    RESEND_COUNT,
+    STATUS,
+    STREAMED,
+    TIME_TO_FIRST_CHUNK,
+    set_error,
+    set_usage,
+)
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
@@ -14,7 +25,6 @@ from tidegate.core.failure import lease_outcome, limited_dimension
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
-from tidegate.core.scope_attributes import set_error, set_usage
 from tidegate.core.store import Demand, Failed, Outcome, RateLimited, Succeeded
 from tidegate.core.transport import Headers, Transport, TransportRequest
 from tidegate.core.usage import Usage
@@ -85,6 +95,7 @@ class Attempts:
         self._reader: AnswerReader | None = None
         self._chat: Scope = NULL_SCOPE
         self._scopes = ExitStack()
+        self._started_ns = self._clock.monotonic_ns()
 
     async def reply(self) -> Reply:
         """The answer to relay.
@@ -95,7 +106,8 @@ class Attempts:
         """
         with ExitStack() as scopes:
             if self._errand.shape is not None:
-                attributes = {"gen_ai.request.max_tokens": self._errand.shape.max_tokens or 0}
+                most_tokens = self._errand.shape.max_tokens
+                attributes = {} if most_tokens is None else {MAX_TOKENS: most_tokens}
                 self._chat = scopes.enter_context(self._scope(ScopeKind.CHAT, attributes))
             try:
                 reply = await self._reply()
@@ -135,12 +147,16 @@ class Attempts:
 
     async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         usage = self._call.usage = self._used()
+        first_ns = reply.answer.first_token_ns
+        if first_ns is not None:
+            self._chat.set(STREAMED, True)  # noqa: FBT003 - a value like any other
+            self._chat.set(TIME_TO_FIRST_CHUNK, to_seconds(first_ns - self._started_ns))
         if usage is not None:
             set_usage(self._chat, usage)
-        reply.scope.set("http.response.status_code", reply.answer.response.status)
+        reply.scope.set(STATUS, reply.answer.response.status)
         for scope in (reply.scope, self._chat):
             if not succeeded:
-                scope.set("error.type", "abandoned" if outcome is Outcome.ABANDONED else "broken")
+                scope.set(ERROR_TYPE, "abandoned" if outcome is Outcome.ABANDONED else "broken")
         try:
             await reply.lease.end(outcome, None if usage is None else usage.cost())
         finally:
@@ -151,7 +167,6 @@ class Attempts:
             self._admission.estimator.learn(
                 self._errand.shape, usage, self._clock.monotonic_ns(), text_bytes=text_bytes
             )
-        first_ns = reply.answer.first_token_ns
         self._report_attempt(
             str(reply.answer.response.status),
             reply.started_ns,
@@ -202,9 +217,7 @@ class Attempts:
         """Sends the request once; the lease has ended unless an answer is returned."""
         self._call.attempts += 1
         with ExitStack() as scopes:
-            scope = scopes.enter_context(
-                self._scope(ScopeKind.ATTEMPT, {"http.request.resend_count": self._call.attempts - 1})
-            )
+            scope = scopes.enter_context(self._scope(ScopeKind.ATTEMPT, {RESEND_COUNT: self._call.attempts - 1}))
             try:
                 answer, started_ns = await self._answered(lease, scope)
             except BaseException as error:
@@ -303,7 +316,7 @@ class Attempts:
         known = {
             "tidegate.pool": self._call.pool,
             "tidegate.caller": self._call.caller.label,
-            "gen_ai.request.model": self._errand.model,
+            MODEL: self._errand.model,
         }
         return self._admission.observer.scope(kind, {**known, **attributes})
 

@@ -34,6 +34,8 @@ _REPLACED: Final = frozenset(
     {b"host", b"content-length", b"expect", b"accept-encoding"}
     | {name.encode() for name in (API_KEY, AUTHORIZATION, TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS)}
 )
+_TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
+"""W3C Trace Context, and W3C Baggage."""
 _LIMIT_PREFIX: Final = RATE_LIMIT_PREFIX.encode()
 _LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode()})
 
@@ -54,13 +56,17 @@ def limit_headers(headers: Headers) -> dict[str, str]:
     return as_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIX)])
 
 
-def for_upstream(headers: Headers, *, api_key: bytes, hops: bytes) -> list[tuple[bytes, bytes]]:
+def for_upstream(
+    headers: Headers, *, api_key: bytes, hops: bytes, passes_trace_context: bool
+) -> list[tuple[bytes, bytes]]:
     """A client's fields for the upstream: its key gives way to the service's, everything else passes unchanged.
 
-    Of the compressions that the client accepts, those are struck from which usage could not be read.
+    Of the compressions that the client accepts, those are struck from which usage could not be read. The ids of a
+    trace are a matter of this house, and stay in it unless they are meant to pass.
     """
+    kept_back = frozenset() if passes_trace_context else _TRACE_CONTEXT
     return [
-        *_without(headers, _hop_by_hop(headers) | _REPLACED),
+        *_without(headers, _hop_by_hop(headers) | _REPLACED | kept_back),
         (b"accept-encoding", readable_codings([value for name, value in headers if name == b"accept-encoding"])),
         (API_KEY.encode(), api_key),
         (TIDEGATE_HOP.encode(), hops),

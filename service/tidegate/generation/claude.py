@@ -13,6 +13,17 @@ import httpx2
 
 from tidegate.core.caller import Caller
 from tidegate.core.clock import to_ns, to_seconds
+from tidegate.core.conventions import (
+    FINISH_REASON,
+    MAX_TOKENS,
+    MODEL,
+    RESEND_COUNT,
+    RESPONSE_MODEL,
+    STATUS,
+    STREAMED,
+    set_error,
+    set_usage,
+)
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, Event, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import lease_outcome, limited_dimension
@@ -21,7 +32,6 @@ from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.price import MessageShape, Prefix
 from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
-from tidegate.core.scope_attributes import set_error, set_usage
 from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
@@ -86,7 +96,7 @@ class ClaudeModel:
             self.counts["retries"] += 1
             logger.debug("attempt %d failed (%s: %s); again in %.1f s", number, reason, error, wait_seconds)
 
-        attributes = {**_attributes(call), "gen_ai.request.max_tokens": question.max_tokens}
+        attributes = {**_attributes(call), MAX_TOKENS: question.max_tokens, STREAMED: True}
         with scope_of(self._admission.observer, ScopeKind.CHAT, attributes) as scope:
             try:
                 answer = await with_retries(
@@ -104,6 +114,8 @@ class ClaudeModel:
                 set_error(scope, error)
                 raise
             scope.set("tidegate.attempts", answer.attempts)
+            scope.set(RESPONSE_MODEL, answer.model)
+            scope.set(FINISH_REASON, answer.stop_reason or "")
             set_usage(scope, answer.usage)
             return answer
 
@@ -143,7 +155,7 @@ class ClaudeModel:
         )
 
     def _attempt_scope(self, call: "_Call", number: int) -> Scope:
-        attributes = {**_attributes(call), "http.request.resend_count": number - 1}
+        attributes = {**_attributes(call), RESEND_COUNT: number - 1}
         return scope_of(self._admission.observer, ScopeKind.ATTEMPT, attributes)
 
     def _left_ns(self, call: "_Call") -> int:
@@ -167,7 +179,7 @@ class ClaudeModel:
         except UpstreamError as error:
             set_error(scope, error)
             raise
-        scope.set("http.response.status_code", 200)
+        scope.set(STATUS, 200)
         return received
 
     async def _received_in_time(self, call: "_Call", trace_headers: Mapping[str, str]) -> "_Received":
@@ -264,7 +276,7 @@ def _attributes(call: _Call) -> dict[str, str | float]:
     return {
         "tidegate.pool": call.pool,
         "tidegate.caller": call.question.caller.label,
-        "gen_ai.request.model": call.question.model,
+        MODEL: call.question.model,
     }
 
 

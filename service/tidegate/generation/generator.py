@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tidegate.core.clock import Clock, to_ns
+from tidegate.core.conventions import MODEL
 from tidegate.core.errors import GenerationError, RetriesExhausted, TidegateError, UpstreamError
 from tidegate.core.events import FallbackUsed, WorkflowFinished
 from tidegate.core.observer import Observer, Scope, ScopeKind, scope_of
@@ -92,7 +93,7 @@ class Generator:
         timeout_seconds = request.timeout_seconds or self._timeout_seconds
         deadline_ns = self._clock.monotonic_ns() + to_ns(timeout_seconds)
         run = _Run(request, _check_of(request.schema), deadline_ns, on_progress)
-        attributes = {"gen_ai.request.model": request.model or self._model, "tidegate.caller": request.caller.label}
+        attributes = {MODEL: request.model or self._model, "tidegate.caller": request.caller.label}
         with scope_of(self._observer, ScopeKind.GENERATE, attributes) as scope:
             try:
                 document = await self._generate(run)

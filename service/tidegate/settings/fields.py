@@ -19,6 +19,7 @@ __all__ = [
     "CallerName",
     "Count",
     "Documented",
+    "Flag",
     "KeyHash",
     "LogFormat",
     "LogLevel",
@@ -120,6 +121,14 @@ UpstreamUrl = Annotated[str, BeforeValidator(_upstream_url)]
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
+
+def _flag(value: object) -> object:
+    known: dict[object, bool] = {"true": True, "false": False}
+    return known.get(_lower(value), value)
+
+
+Flag = Annotated[bool, Field(strict=True), BeforeValidator(_flag)]
+"""Whether something is so; as text `true` or `false`."""
 
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 """The least level that is logged."""

@@ -21,6 +21,7 @@ from tidegate.settings.fields import (
     CallerName,
     Count,
     Documented,
+    Flag,
     KeyHash,
     LogFormat,
     LogLevel,
@@ -210,6 +211,14 @@ class Settings(RelaySettings):
         LogFormat,
         Documented("TIDEGATE_LOG_FORMAT", "auto, json or console", "`auto`: console on a terminal, JSON elsewhere."),
     ] = "auto"
+    trace_upstream: Annotated[
+        Flag,
+        Documented(
+            "TIDEGATE_TRACE_UPSTREAM",
+            "true or false",
+            "Whether trace context (`traceparent`, `tracestate`, `baggage`) goes upstream.",
+        ),
+    ] = False
     revision: Annotated[
         Text, Documented("TIDEGATE_REVISION", "a commit id", "Commit that was built, for the metric `build_info`.")
     ] = "unknown"

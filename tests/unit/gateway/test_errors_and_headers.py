@@ -85,8 +85,11 @@ def test_only_credentials_and_what_belongs_to_the_connection_change_upstream() -
         (b"content-length", b"3"),
         (b"x-tidegate-timeout-seconds", b"3"),
         (b"x-from-the-future", b"\xe9"),
+        (b"traceparent", b"00-theirs"),
+        (b"tracestate", b"a=b"),
+        (b"baggage", b"user=7"),
     ]
-    assert for_upstream(headers, api_key=b"ours", hops=b"x, y") == [
+    assert for_upstream(headers, api_key=b"ours", hops=b"x, y", passes_trace_context=False) == [
         (b"anthropic-version", b"2023-06-01"),
         (b"anthropic-beta", b"a"),
         (b"anthropic-beta", b"b"),
@@ -95,6 +98,12 @@ def test_only_credentials_and_what_belongs_to_the_connection_change_upstream() -
         (b"x-api-key", b"ours"),
         (b"x-tidegate-hop", b"x, y"),
     ]
+
+
+def test_trace_context_passes_when_it_is_meant_to() -> None:
+    context = [(b"traceparent", b"00-theirs"), (b"tracestate", b"a=b"), (b"baggage", b"user=7")]
+    sent = for_upstream(context, api_key=b"ours", hops=b"x", passes_trace_context=True)
+    assert sent[:3] == context
 
 
 def test_an_answers_headers_pass_but_for_the_connections_own() -> None:

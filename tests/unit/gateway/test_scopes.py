@@ -46,6 +46,8 @@ def test_a_call_is_a_request_around_a_chat_around_admission_and_attempt() -> Non
     assert root.attributes == {
         "http.request.method": "POST",
         "http.route": "/v1/messages",
+        "url.path": "/v1/messages",
+        "url.scheme": "http",
         "tidegate.request_id": "tg_1",
         "traceparent": "00-aa-bb-01",
         "tracestate": "x=y",
@@ -131,7 +133,8 @@ def test_trace_headers_of_the_attempt_replace_those_of_the_client() -> None:
     assert (b"x-other", b"kept") in fields
 
 
-def test_without_an_observer_the_clients_trace_context_passes_unchanged() -> None:
+@pytest.mark.parametrize("passes", [False, True])
+def test_the_clients_trace_context_goes_upstream_only_if_it_is_meant_to(*, passes: bool) -> None:
     clock, transport = VirtualClock(), FakeTransport([Told()])
     gateway = Gateway(
         Admission(MemoryStore(clock), clock),
@@ -142,11 +145,12 @@ def test_without_an_observer_the_clients_trace_context_passes_unchanged() -> Non
         retry_policy=RetryPolicy(),
         random=lambda: 0.5,
         hop_id="hop-a",
+        passes_trace_context=passes,
     )
     given = {"traceparent": "00-theirs-01"}
     answer = run_virtual(call(gateway, "POST", "/v1/messages", body=MESSAGE, headers=given), clock)
     assert answer.status == 200
-    assert (b"traceparent", b"00-theirs-01") in transport.requests[0][0].headers
+    assert ((b"traceparent", b"00-theirs-01") in transport.requests[0][0].headers) is passes
 
 
 def test_a_client_that_leaves_ends_every_scope() -> None:

@@ -1,0 +1,80 @@
+"""Names of what scopes say: those of OpenTelemetry where there is one, and what follows for answers and failures.
+
+Source: OpenTelemetry semantic conventions for generative AI v0.1.0 (spans, and the page on Anthropic; status
+Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells a name of these conventions.
+"""
+
+from typing import Final
+
+from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.observer import Scope
+from tidegate.core.usage import Usage
+
+__all__ = [
+    "ERROR_TYPE",
+    "FINISH_REASON",
+    "MAX_TOKENS",
+    "METHOD",
+    "MODEL",
+    "OPERATION",
+    "PROVIDER",
+    "RESEND_COUNT",
+    "RESPONSE_MODEL",
+    "ROUTE",
+    "SCHEME",
+    "SERVER_ADDRESS",
+    "SERVER_PORT",
+    "STATUS",
+    "STREAMED",
+    "TIME_TO_FIRST_CHUNK",
+    "URL_PATH",
+    "set_error",
+    "set_usage",
+]
+
+MODEL: Final = "gen_ai.request.model"
+MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+STREAMED: Final = "gen_ai.request.stream"
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+FINISH_REASON: Final = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+_INPUT: Final = "gen_ai.usage.input_tokens"
+_OUTPUT: Final = "gen_ai.usage.output_tokens"
+_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
+_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
+
+METHOD: Final = "http.request.method"
+RESEND_COUNT: Final = "http.request.resend_count"
+ROUTE: Final = "http.route"
+STATUS: Final = "http.response.status_code"
+SCHEME: Final = "url.scheme"
+URL_PATH: Final = "url.path"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+ERROR_TYPE: Final = "error.type"
+
+
+def set_usage(scope: Scope, usage: Usage) -> None:
+    """Notes what an answer used; all input counts as input, also what came from the cache."""
+    scope.set(_INPUT, usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens)
+    scope.set(_OUTPUT, usage.output_tokens)
+    scope.set(_CACHE_READ, usage.cache_read_tokens)
+    scope.set(_CACHE_WRITE, usage.cache_creation_tokens)
+
+
+def set_error(scope: Scope, error: BaseException) -> None:
+    """Notes the status of an answer, if there was one, and the kind of a failure: from a closed set, never its text."""
+    if isinstance(error, RetriesExhausted):
+        scope.set("tidegate.attempts", error.attempts)
+        error = error.last
+    if isinstance(error, UpstreamUnreachable):
+        scope.set(ERROR_TYPE, "timeout" if error.may_have_been_accepted else "connection")
+    elif isinstance(error, UpstreamError):
+        scope.set(STATUS, error.status)
+        scope.set(ERROR_TYPE, str(error.status))
+    elif isinstance(error, Refusal):
+        scope.set(ERROR_TYPE, error.cause)
+    else:
+        scope.set(ERROR_TYPE, type(error).__name__)

@@ -1,0 +1,192 @@
+"""Scopes become spans."""
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    TracerProvider,
+    format_span_id,
+    format_trace_id,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from tidegate import __version__
+from tidegate.core.clock import NS_PER_SECOND, Clock
+from tidegate.core.conventions import (
+    ERROR_TYPE,
+    FINISH_REASON,
+    METHOD,
+    MODEL,
+    OPERATION,
+    PROVIDER,
+    ROUTE,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+    STATUS,
+)
+from tidegate.core.observer import Scope, ScopeKind
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+__all__ = ["Tracing", "current_exemplar", "exemplar_of"]
+
+_KINDS: Final = {
+    ScopeKind.REQUEST: SpanKind.SERVER,
+    ScopeKind.CHAT: SpanKind.CLIENT,
+    ScopeKind.GENERATE: SpanKind.INTERNAL,
+    ScopeKind.ACQUIRE: SpanKind.INTERNAL,
+    ScopeKind.ATTEMPT: SpanKind.CLIENT,
+    ScopeKind.RETRY_WAIT: SpanKind.INTERNAL,
+}
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+"""Methods that the conventions know; any other is `_OTHER`, and `HTTP` in the span's name."""
+_LONGEST_TEXT: Final = 256
+"""Models and paths are whatever a client sends."""
+_W3C: Final = TraceContextTextMapPropagator()
+_CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
+
+
+class Tracing:
+    """Opens spans for scopes.
+
+    Args:
+        provider: where spans go.
+        clock: the time that they are measured with.
+        upstream_host: what is called; for `server.address`.
+        upstream_port: likewise.
+        send_upstream: whether attempts carry their trace context.
+    """
+
+    def __init__(
+        self, provider: TracerProvider, clock: Clock, *, upstream_host: str, upstream_port: int, send_upstream: bool
+    ) -> None:
+        self.provider = provider
+        self.send_upstream = send_upstream
+        self._tracer = provider.get_tracer("tidegate", __version__)
+        self._clock = clock
+        upstream: dict[str, str | int] = {SERVER_ADDRESS: upstream_host, SERVER_PORT: upstream_port}
+        self._fixed: dict[ScopeKind, dict[str, str | int]] = {
+            ScopeKind.CHAT: {OPERATION: "chat", PROVIDER: "anthropic", **upstream},
+            ScopeKind.ATTEMPT: upstream,
+        }
+
+    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
+        """A scope that is a span from its beginning to its end."""
+        return _SpanScope(self, kind, attributes)
+
+    def start(self, kind: ScopeKind, attributes: Mapping[str, str | float], parent: Context | None) -> Span:
+        """Starts a span; its name and kind follow from the scope's."""
+        known = {name: _fit(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
+        return self._tracer.start_span(
+            _name(kind, attributes),
+            context=parent,
+            kind=_KINDS[kind],
+            attributes={**self._fixed.get(kind, {}), **known},
+            start_time=self.now_ns(),
+        )
+
+    def now_ns(self) -> int:
+        """The time of day."""
+        return round(self._clock.wall_seconds() * NS_PER_SECOND)
+
+
+class _SpanScope:
+    __slots__ = ("_attributes", "_error_type", "_kind", "_noted", "_span", "_token", "_tracing")
+
+    def __init__(self, tracing: Tracing, kind: ScopeKind, attributes: Mapping[str, str | float]) -> None:
+        self._tracing = tracing
+        self._kind = kind
+        self._attributes = attributes
+        self._span: Span = INVALID_SPAN
+        self._token: Token[Context] | None = None
+        self._noted: dict[str, str | float] = {}
+
+    def set(self, name: str, value: str | float) -> None:
+        self._noted[name] = value
+        if self._span.is_recording():
+            self._span.set_attribute(name, _fit(name, value))
+
+    def headers(self) -> Mapping[str, str]:
+        carrier: dict[str, str] = {}
+        if self._tracing.send_upstream:
+            _W3C.inject(carrier, set_span_in_context(self._span))
+        return carrier
+
+    def exemplar(self) -> Mapping[str, str] | None:
+        return exemplar_of(self._span)
+
+    def __enter__(self) -> Self:
+        parent = None
+        if self._kind is ScopeKind.REQUEST:
+            given = self._attributes
+            parent = _W3C.extract({name: str(given[name]) for name in _CONTEXT_FIELDS & given.keys()})
+        self._span = self._tracing.start(self._kind, self._attributes, parent)
+        self._token = attach(set_span_in_context(self._span, parent))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            detach(self._token)
+        if self._span.is_recording():
+            failure = self._failure(error)
+            if failure:
+                self._span.set_attribute(ERROR_TYPE, failure)
+                self._span.set_status(Status(StatusCode.ERROR, failure))
+        self._span.end(self._tracing.now_ns())
+
+    def _failure(self, error: BaseException | None) -> str:
+        """What kind of failure it was; empty if it was none. Never the text of an error: it may quote a prompt."""
+        noted = self._noted
+        known = noted.get(ERROR_TYPE) or noted.get("tidegate.cause")
+        if self._kind is ScopeKind.REQUEST:
+            # A client's fault is no failure of a server, but an answer that broke off is.
+            status = int(noted.get(STATUS, 0))
+            is_broken = noted.get("tidegate.outcome") == "upstream_error" and status < 400
+            known = status if status >= 500 else "broken" if is_broken else None
+        if known:
+            return str(known)
+        return "" if error is None else type(error).__name__
+
+
+def exemplar_of(span: Span) -> Mapping[str, str] | None:
+    """The ids of a span, as a metric's exemplar; None when it is not sampled."""
+    context = span.get_span_context()
+    if not context.trace_flags.sampled or not context.is_valid:
+        return None
+    return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+
+
+def current_exemplar() -> Mapping[str, str] | None:
+    """The ids of the span around the caller."""
+    return exemplar_of(get_current_span())
+
+
+def _name(kind: ScopeKind, attributes: Mapping[str, str | float]) -> str:
+    if kind is ScopeKind.REQUEST:
+        method = attributes.get(METHOD)
+        return f"{method if method in _METHODS else 'HTTP'} {attributes.get(ROUTE)}"
+    if kind is ScopeKind.CHAT:
+        return f"chat {_fit(MODEL, attributes.get(MODEL, ''))}".rstrip()
+    return f"tidegate.{kind}"
+
+
+def _fit(name: str, value: str | float) -> str | float | tuple[str, ...]:
+    """The value as it may leave: bounded, and in the form that the conventions ask for."""
+    if isinstance(value, str):
+        if name == METHOD and value not in _METHODS:
+            return "_OTHER"
+        value = value[:_LONGEST_TEXT]
+        return (value,) if name == FINISH_REASON else value
+    return value

@@ -1,0 +1,140 @@
+"""Whole traces, as they leave: a change of a name or attribute shows here as a diff."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.api_services import make_services
+from support.asgi_client import Answer, call
+from support.gateway import (
+    CONTENT,
+    MESSAGE,
+    MESSAGE_DELTA,
+    MESSAGE_START,
+    FakeTransport,
+    Told,
+    error,
+    make_gateway,
+    sse,
+    unreachable,
+)
+from support.simulated_claude import SimulatedClaude
+from support.traces import Traces
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.api.app import create_app
+from tidegate.core.dimension import Dimension
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.generation.generator import Generator
+from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
+from tidegate.rate_limiter import RateLimitConfig
+from tidegate.simulator import Fault, FaultKind
+
+SLOW_STREAM = sse(MESSAGE_START, 0.5, CONTENT, 1.5, MESSAGE_DELTA)
+THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+LIMITED = {"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(6, 1)})}
+TINY = {"sonnet-5-5": PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(10, 1)}, allow_debt=False)}
+
+RELAYED: dict[str, tuple[Sequence[Told | Exception], dict[str, Any]]] = {
+    "plain": ([Told()], {}),
+    "stream": ([SLOW_STREAM], {}),
+    "overloaded-then-unreachable-then-answered": ([error(529, "overloaded_error"), unreachable(), Told()], {}),
+    "rate-limited-then-answered": ([error(429, "rate_limit_error", retry_after="20"), Told()], {}),
+    "exhausted": ([error(500, "api_error")], {"policy": RetryPolicy(2, 1.0, 30.0, 0.0)}),
+    "invalid": ([error(400, "invalid_request_error")], {}),
+    "too-big": ([Told()], {"pools": TINY}),
+    "broken-stream": ([sse(MESSAGE_START, CONTENT, 1.0, unreachable(may_have_been_accepted=True))], {}),
+    "of-a-trace": ([Told()], {"headers": {"traceparent": THEIRS, "tracestate": "vendor=1"}}),
+    "files": ([Told()], {"method": "GET", "path": "/v1/files/file_1", "body": None}),
+    "loop": ([Told()], {"headers": {"x-tidegate-hop": "hop-a"}}),
+}
+
+
+def relayed(
+    answers: Sequence[Told | Exception],
+    *,
+    method: str = "POST",
+    path: str = "/v1/messages",
+    body: Any = MESSAGE,
+    headers: dict[str, str] | None = None,
+    send_upstream: bool = False,
+    **options: Any,
+) -> tuple[Traces, Answer, FakeTransport]:
+    clock = VirtualClock()
+    traces, transport = Traces(clock, send_upstream=send_upstream), FakeTransport(answers, head_after_seconds=0.25)
+    rig = make_gateway(transport, clock, tracing=traces.tracing, passes_trace_context=send_upstream, **options)
+    answer = run_virtual(call(rig.gateway, method, path, body=body, headers=headers or {}), clock)
+    return traces, answer, transport
+
+
+def expected(name: str) -> Path:
+    return Path(__file__).parent / "traces" / f"{name}.txt"
+
+
+@pytest.mark.parametrize("name", RELAYED)
+def test_traces_of_relayed_calls(golden: Callable[[Path, str], None], name: str) -> None:
+    answers, options = RELAYED[name]
+    traces, *_ = relayed(answers, **options)
+    golden(expected(name), traces.text())
+
+
+class Generating:
+    """A generator behind the API that asks a simulated Claude."""
+
+    def __init__(self, claude: SimulatedClaude, traces: Traces) -> None:
+        self._generator = Generator(
+            claude.model,
+            claude.clock,
+            model="claude-sonnet-5-5",
+            fallback_model="claude-haiku-5-5",
+            timeout_seconds=600,
+            observer=traces.observer,
+        )
+
+    async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
+        return await self._generator.generate(request, on_progress or (lambda _: None))
+
+    def status(self) -> dict[str, Any]:
+        return {}
+
+
+GENERATED: dict[str, tuple[tuple[Fault, ...], dict[str, Any]]] = {
+    "generate": ((), {}),
+    "generate-repaired-after-a-429": (
+        (
+            Fault(kind=FaultKind.RATE_LIMITED, retry_after_seconds=3, count=1),
+            Fault(kind=FaultKind.INVALID_WORKFLOW, count=1),
+        ),
+        {},
+    ),
+    "generate-in-vain": ((Fault(kind=FaultKind.OVERLOADED),), {"fallback": True}),
+    "generate-with-an-empty-prompt": ((), {"prompt": ""}),
+}
+
+
+def generated(faults: Sequence[Fault], fields: dict[str, Any]) -> Traces:
+    clock = VirtualClock()
+    traces = Traces(clock)
+    claude = SimulatedClaude(
+        *faults, config=RateLimitConfig(jitter_factor=0, max_attempts=2), observer=traces.observer, clock=clock
+    )
+    services = make_services(
+        ai_client=Generating(claude, traces),
+        observer=traces.observer,
+        tracer_provider=traces.provider,
+        clock=clock,
+        store=claude.store,
+    )
+    body = {"prompt": "Every hour, fetch the news", **fields}
+    headers = {"traceparent": THEIRS, "user-agent": "team-a/1.0"}
+    with traces.on_the_virtual_clock():
+        run_virtual(call(create_app(services), "POST", "/api/workflows/generate", body=body, headers=headers), clock)
+    return traces
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_traces_of_generations(golden: Callable[[Path, str], None], name: str) -> None:
+    faults, fields = GENERATED[name]
+    golden(expected(name), generated(faults, fields).text())
