@@ -16,7 +16,7 @@ from tidegate.core.events import Frozen, RateChanged
 from tidegate.core.pools import DEFAULT_POOL
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import AdaptiveSettings, Change, Demand, LimitSettings, PoolSettings, RateLimited, Succeeded
-from tidegate.engine.admission import Admission
+from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.clock import SystemClock
 from tidegate.stores.memory import MemoryStore
 
@@ -161,7 +161,7 @@ class RateLimiter:
 
     async def acquire_token(self) -> float:
         """Waits until one more request may be sent; returns how many seconds that took. Cancelling takes nothing."""
-        return await self._acquire(_DEMAND, None)
+        return _waited_seconds(await self.admission.acquire(_DEMAND))
 
     async def acquire_for(
         self, caller: Caller, patience_ns: int | None, on_wait: Callable[[float], None] | None = None
@@ -171,7 +171,8 @@ class RateLimiter:
         Raises:
             Refusal: the wait would be, or was, longer than `patience_ns`; nothing was taken.
         """
-        return await self._acquire(_DEMAND._replace(caller=caller, patience_ns=patience_ns), on_wait)
+        demand = _DEMAND._replace(caller=caller, patience_ns=patience_ns)
+        return _waited_seconds(await self.admission.acquire(demand, on_wait))
 
     def record_success(self) -> None:
         """The upstream answered: a rate that was cut recovers a step."""
@@ -214,13 +215,6 @@ class RateLimiter:
             },
         }
 
-    async def _acquire(self, demand: Demand, on_wait: Callable[[float], None] | None) -> float:
-        lease = await self.admission.acquire(demand, on_wait)
-        waited_seconds = to_seconds(lease.waited_ns)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("acquired a token after %.3f s", waited_seconds)
-        return waited_seconds
-
     def _log_change(self, change: Change) -> None:
         if change.pool != DEFAULT_POOL or not logger.isEnabledFor(logging.DEBUG):
             return
@@ -231,6 +225,13 @@ class RateLimiter:
                 )
             elif isinstance(event, Frozen):
                 logger.debug("frozen for %.3f s", to_seconds(event.duration_ns))
+
+
+def _waited_seconds(lease: Lease) -> float:
+    seconds = to_seconds(lease.waited_ns)
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("acquired a token after %.3f s", seconds)
+    return seconds
 
 
 _global: RateLimiter | None = None

@@ -74,7 +74,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert self.now_ns >= self.frozen_until_ns, "granted while frozen"
         demand = self.demands[lease_id]
         self.log.append(Entry(self.now_ns, demand.cost, is_grant=True))
-        if not demand.settle_at_once or lease_id in self.waiting:
+        if not demand.settle_at_once:
             self.held.append(lease_id)
 
     @rule(caller=CALLERS, cost=COSTS, patience_ns=PATIENCE_NS, front=st.booleans(), at_once=st.booleans())

@@ -126,6 +126,14 @@ class Pool:
         waiter = self._queue.remove(lease_id)
         return None if waiter is None else self._corrected(self._predict_wait_ns(waiter.demand, now_ns), now_ns)
 
+    def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
+        """Takes a waiter out of the queue, or ends its lease as released.
+
+        `unleased` is the cost of a waiter without a lease (`settle_at_once`), given back if it has been granted.
+        """
+        if self._queue.remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
+            self._quota.give_back(unleased, now_ns)
+
     def advance(self, now_ns: int) -> tuple[str, ...]:
         """Admits, in order, the waiters that fit now."""
         quota = self._quota
@@ -134,17 +142,20 @@ class Pool:
         while (waiter := self._queue.head()) is not None and (
             quota.fits(waiter.demand.cost, now_ns) or self._breaks_silence(waiter.demand.cost, now_ns)
         ):
-            self._queue.pop(quota.size_ns(waiter.demand.cost))
-            self._leases[waiter.lease_id] = _Lease(waiter.demand, quota.take(waiter.demand.cost, now_ns), now_ns)
+            demand = waiter.demand
+            self._queue.pop(quota.size_ns(demand.cost))
+            limits = quota.take(demand.cost, now_ns)
+            if not demand.settle_at_once:
+                self._leases[waiter.lease_id] = _Lease(demand, limits, now_ns)
             self._granted += 1
             self._drain.add(waiter.formula_ns, now_ns - waiter.since_ns)
             granted.append(waiter.lease_id)
         return tuple(granted)
 
-    def next_in_ns(self, now_ns: int) -> int | None:
-        """How long until the head of the queue may fit; None if nobody waits."""
+    def next_in_ns(self, now_ns: int, if_it_is: str | None = None) -> int | None:
+        """How long until the head of the queue may fit; None if nobody waits, or it is another than `if_it_is`."""
         head = self._queue.head()
-        if head is None:
+        if head is None or (if_it_is is not None and head.lease_id != if_it_is):
             return None
         wait_ns = self._quota.wait_ns(head.demand.cost, now_ns)
         silent_ns = None if self._leases else self._quota.silent_ns(head.demand.cost, now_ns)

@@ -169,6 +169,11 @@ class Quota:
                 self._probe_until_ns = now_ns + _PROBE_PATIENCE_NS
         return self._limited
 
+    def give_back(self, cost: Cost, now_ns: int) -> None:
+        """Undoes a `take` of just now."""
+        for index, limit in self._limited:
+            limit.correct(-cost[index], now_ns)
+
     def forget(self, input_tokens: int, output_tokens: int) -> None:
         """So much less of what was taken is an estimate still: it was used or produced, or never will be."""
         self._outstanding = (0, self._outstanding[1] - input_tokens, self._outstanding[2] - output_tokens)

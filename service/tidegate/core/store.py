@@ -282,8 +282,11 @@ class Store(Protocol):
         """The state of one pool (empty if unknown) or of all."""
         ...
 
-    def release(self, pool: str, lease_id: str) -> None:
-        """Withdraws a waiter, or ends its lease as released: for where nothing can be awaited."""
+    def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
+        """Withdraws a waiter, or ends its lease as released: for where nothing can be awaited.
+
+        `unleased` is the cost of a waiter that gets no lease (`settle_at_once`): given back if it was granted.
+        """
         ...
 
     def advance(self, pool: str) -> None:

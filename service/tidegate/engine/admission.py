@@ -1,7 +1,7 @@
 """Admission to a pool: waits until the store grants, and holds the lease until it ends."""
 
 import asyncio
-import uuid
+import secrets
 from collections.abc import Callable
 from itertools import count
 from types import TracebackType
@@ -11,8 +11,8 @@ from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_seconds
 from tidegate.core.dimension import DIMENSIONS, Cost
 from tidegate.core.errors import Refusal
-from tidegate.core.events import Admitted, Queued, RefusedCall, Withdrawn
-from tidegate.core.observer import NULL_SCOPE, Observer, Scope, ScopeKind
+from tidegate.core.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
+from tidegate.core.observer import Observer, Scope, ScopeKind
 from tidegate.core.price import CostEstimator
 from tidegate.core.store import GRANTED, Change, Demand, Granted, Outcome, Refused, Store, Wait
 from tidegate.engine.waiters import Waiters
@@ -82,82 +82,97 @@ class Admission:
         self.clock = clock
         self.observer = observer
         self.estimator = CostEstimator()
-        self._prefix = uuid.uuid4().hex[:12]
+        self._prefix = secrets.token_urlsafe(6)
         self._numbers = count()
-        self._waiters = Waiters(store.advance, store.release)
+        self._waiters = Waiters(store.advance, self._give_back)
         store.watch(self._on_change)
 
-    async def acquire(self, demand: Demand, on_wait: Callable[[float], None] | None = None) -> Lease:
+    async def acquire(
+        self, demand: Demand, on_wait: Callable[[float], None] | None = None, scope: Scope | None = None
+    ) -> Lease:
         """Waits until the demand is admitted.
 
         Cancelling the wait takes nothing from the pool. `on_wait` hears the predicted wait in seconds, if there is one.
+        `scope` is told how it went; the observer's own unless given.
 
         Raises:
             Refusal: the store refused, or the demand's patience ended first; nothing was taken.
         """
-        if self.observer is None:
-            return await self._acquire(demand, on_wait)
-        with self.observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
-            return await self._acquire(demand, on_wait, scope)
-
-    async def _acquire(
-        self, demand: Demand, on_wait: Callable[[float], None] | None, scope: Scope = NULL_SCOPE
-    ) -> Lease:
+        if scope is None and self.observer is not None:
+            with self.observer.scope(ScopeKind.ACQUIRE, _described(demand)) as opened:
+                return await self.acquire(demand, on_wait, opened)
+        # One frame for all the rest, and few objects: many thousands may wait here.
         lease_id = f"{self._prefix}-{next(self._numbers)}"
+        queued_ns, waited_ns, deadline = None, 0, None
         self._waiters.expect(lease_id)
         try:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
-                scope.set("tidegate.binding", result.binding)
-                result, waited_ns = await self._wait(lease_id, demand, result.predicted_ns, on_wait)
-            else:
-                waited_ns = 0
+                granted = self._queue_up(lease_id, demand, result, on_wait, scope)
+                result = GRANTED
+                queued_ns = self.clock.monotonic_ns()
+                deadline = _deadline(demand, granted)
+                if not await granted:
+                    result = await self._leave(lease_id, demand, queued_ns)
+                waited_ns = self.clock.monotonic_ns() - queued_ns
         except BaseException:
             # Cancelled, or `on_wait` failed: what waits is withdrawn, what was granted meanwhile is given back.
-            self.store.release(demand.pool, lease_id)
+            self._give_back(lease_id, demand)
+            if queued_ns is not None:
+                self._report_withdrawn(demand, queued_ns)
             raise
         finally:
+            if deadline is not None:
+                deadline.cancel()
             self._waiters.forget(lease_id)
         if isinstance(result, Refused):
-            scope.set("tidegate.cause", result.cause)
-            raise self._refusal(demand, result)
-        if self.observer is not None:
-            scope.set("tidegate.wait_seconds", to_seconds(waited_ns))
-            self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
+            raise self._refusal(demand, result, scope)
+        self._report_admitted(demand, waited_ns, scope)
         return Lease(lease_id, demand, waited_ns, self.store)
 
-    async def _wait(
-        self, lease_id: str, demand: Demand, predicted_ns: int, on_wait: Callable[[float], None] | None
-    ) -> tuple[Granted | Refused, int]:
-        """Waits for the grant. What came of it, and how many nanoseconds that took."""
-        started_ns = self.clock.monotonic_ns()
+    def _queue_up(
+        self,
+        lease_id: str,
+        demand: Demand,
+        wait: Wait,
+        on_wait: Callable[[float], None] | None,
+        scope: Scope | None,
+    ) -> asyncio.Future[bool]:
         if on_wait is not None:
-            on_wait(to_seconds(predicted_ns))
+            on_wait(to_seconds(wait.predicted_ns))
+        if scope is not None:
+            scope.set("tidegate.binding", wait.binding)
         if self.observer is not None:
-            self.observer.event(Queued(demand.pool, demand.caller, demand.cost, predicted_ns))
-        granted = self._waiters.wait(demand.pool, lease_id)
-        self.store.advance(demand.pool)  # sets the timer, now that somebody waits in this loop
-        patience = None if demand.patience_ns is None else to_seconds(demand.patience_ns)
-        try:
-            async with asyncio.timeout(patience):
-                await granted
-        except TimeoutError:
-            left_ns = await self.store.withdraw(demand.pool, lease_id)
-            if left_ns is not None:
-                self._report_withdrawn(demand, started_ns)
-                return Refused(Cause.DEADLINE, left_ns), self.clock.monotonic_ns() - started_ns
-        except asyncio.CancelledError:
-            self._report_withdrawn(demand, started_ns)
-            raise
-        if demand.settle_at_once:
-            await self.store.end(demand.pool, lease_id, Outcome.SETTLED)
-        return GRANTED, self.clock.monotonic_ns() - started_ns
+            self.observer.event(Queued(demand.pool, demand.caller, demand.cost, wait.predicted_ns))
+        return self._waiters.wait(lease_id, demand)
 
-    def _report_withdrawn(self, demand: Demand, started_ns: int) -> None:
+    async def _leave(self, lease_id: str, demand: Demand, queued_ns: int) -> Granted | Refused:
+        """Patience has ended: leaves the queue, unless the grant was first."""
+        left_ns = await self.store.withdraw(demand.pool, lease_id)
+        if left_ns is None:
+            return GRANTED
+        self._report_withdrawn(demand, queued_ns)
+        return Refused(Cause.DEADLINE, left_ns)
+
+    def _give_back(self, lease_id: str, demand: Demand) -> None:
+        self.store.release(demand.pool, lease_id, demand.cost if demand.settle_at_once else None)
+
+    def _report_admitted(self, demand: Demand, waited_ns: int, scope: Scope | None) -> None:
+        if scope is not None:
+            scope.set("tidegate.wait_seconds", to_seconds(waited_ns))
         if self.observer is not None:
-            self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - started_ns))
+            if demand.settle_at_once:
+                settled = LeaseEnded(demand.pool, demand.caller, Outcome.SETTLED, demand.cost, demand.cost)
+                self.observer.event(settled)
+            self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
 
-    def _refusal(self, demand: Demand, refused: Refused) -> Refusal:
+    def _report_withdrawn(self, demand: Demand, queued_ns: int) -> None:
+        if self.observer is not None:
+            self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - queued_ns))
+
+    def _refusal(self, demand: Demand, refused: Refused, scope: Scope | None) -> Refusal:
+        if scope is not None:
+            scope.set("tidegate.cause", refused.cause)
         if self.observer is not None:
             self.observer.event(RefusedCall(demand.pool, demand.caller, refused.cause))
         after_ns = refused.retry_after_ns
@@ -183,3 +198,14 @@ def _described(demand: Demand) -> dict[str, str | float]:
         "tidegate.caller": demand.caller.label,
         **{f"tidegate.cost.{dimension}": units for dimension, units in zip(DIMENSIONS, demand.cost, strict=True)},
     }
+
+
+def _deadline(demand: Demand, granted: asyncio.Future[bool]) -> asyncio.TimerHandle | None:
+    if demand.patience_ns is None:
+        return None
+    return granted.get_loop().call_later(to_seconds(demand.patience_ns), _give_up, granted)
+
+
+def _give_up(granted: asyncio.Future[bool]) -> None:
+    if not granted.done():
+        granted.set_result(False)

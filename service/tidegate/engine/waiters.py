@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidegate.core.clock import to_seconds
-from tidegate.core.store import Change
+from tidegate.core.store import Change, Demand
 
 __all__ = ["Waiters"]
 
@@ -15,11 +15,17 @@ __all__ = ["Waiters"]
 class _LoopWaiters:
     """The timers of one event loop, and how many wait there for each pool. Only used in that loop's thread."""
 
+    __slots__ = ("_advance", "_timers", "loop", "waiting")
+
     def __init__(self, loop: asyncio.AbstractEventLoop, advance: Callable[[str], None]) -> None:
         self.loop = loop
         self.waiting: Counter[str] = Counter()
         self._advance = advance
         self._timers: dict[str, tuple[float, asyncio.Handle]] = {}
+
+    def is_armed(self, pool: str) -> bool:
+        """Whether a timer is set for the pool."""
+        return pool in self._timers
 
     def arm(self, pool: str, next_in_ns: int) -> None:
         """Has the pool looked at after that time. An earlier timer stays: early does no harm, it is set again then."""
@@ -48,17 +54,9 @@ class _LoopWaiters:
         self._advance(pool)
 
 
-class _Waiter:
-    __slots__ = ("future", "home", "pool")
-
-    def __init__(self, pool: str, home: _LoopWaiters, future: asyncio.Future[None]) -> None:
-        self.pool = pool
-        self.home = home
-        self.future = future
-
-    def wake(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
+class _Waiter(NamedTuple):
+    granted: asyncio.Future[bool]
+    demand: Demand
 
 
 _EXPECTED: Final = object()
@@ -74,10 +72,11 @@ class Waiters:
 
     Args:
         advance: has the store look at a pool again, as `Store.advance`.
-        give_back: withdraws or ends a lease (pool, lease id) that nobody can take, because its event loop has closed.
+        give_back: withdraws or ends a lease (its id and demand) that nobody can take, because its event loop has
+            closed.
     """
 
-    def __init__(self, advance: Callable[[str], None], give_back: Callable[[str, str], None]) -> None:
+    def __init__(self, advance: Callable[[str], None], give_back: Callable[[str, Demand], None]) -> None:
         self._advance = advance
         self._give_back = give_back
         self._lock = threading.Lock()
@@ -88,75 +87,93 @@ class Waiters:
         """The store is about to be asked for this lease; a grant may come from another thread before it answers."""
         self._leases[lease_id] = _EXPECTED
 
-    def wait(self, pool: str, lease_id: str) -> asyncio.Future[None]:
-        """A future of the running loop that is done once the lease is granted."""
+    def wait(self, lease_id: str, demand: Demand) -> asyncio.Future[bool]:
+        """A future of the running loop that is set to True once the lease is granted."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        granted: asyncio.Future[bool] = loop.create_future()
+        pool = demand.pool
         with self._lock:
             early = self._leases[lease_id] is _EARLY
             home = self._loops.get(loop)
             if home is None:
                 home = self._loops[loop] = _LoopWaiters(loop, self._advance)
             home.waiting[pool] += 1
-            waiter = _Waiter(pool, home, future)
-            self._leases[lease_id] = waiter
+            self._leases[lease_id] = _Waiter(granted, demand)
         if early:
-            waiter.wake()
-        return future
+            granted.set_result(True)
+        elif not home.is_armed(pool):
+            self._advance(pool)  # sets the timer, now that somebody waits in this loop
+        return granted
 
     def forget(self, lease_id: str) -> None:
         """The lease is no longer waited for; called in the loop that waited."""
         entry = self._leases.pop(lease_id, None)
         if isinstance(entry, _Waiter):
+            loop = entry.granted.get_loop()
             with self._lock:
-                entry.home.leave(entry.pool)
-                if not entry.home.waiting:
-                    self._loops.pop(entry.home.loop, None)
+                home = self._loops[loop]
+                home.leave(entry.demand.pool)
+                if not home.waiting:
+                    del self._loops[loop]
 
     def on_change(self, change: Change) -> None:
         """Wakes whom the change grants, and sets the timers of all loops that still wait for the pool."""
-        for lease_id in change.granted:
-            self._grant(lease_id)
+        running = _running_loop()
+        if change.granted:
+            with self._lock:
+                waiters = [waiter for lease_id in change.granted if (waiter := self._granted(lease_id)) is not None]
+            for granted, _ in waiters:
+                loop = granted.get_loop()
+                if loop is running:
+                    _wake(granted)
+                elif not _call_in(loop, _wake, granted):
+                    self._drop_loop(loop)
         if change.next_in_ns is not None:
             with self._lock:
                 homes = [home for home in self._loops.values() if home.waiting[change.pool]]
             for home in homes:
-                if not _call_in(home.loop, home.arm, change.pool, change.next_in_ns):
-                    self._drop_loop(home)
+                if home.loop is running:
+                    home.arm(change.pool, change.next_in_ns)
+                elif not _call_in(home.loop, home.arm, change.pool, change.next_in_ns):
+                    self._drop_loop(home.loop)
 
-    def _grant(self, lease_id: str) -> None:
-        with self._lock:
-            entry = self._leases.get(lease_id)
-            if entry is _EXPECTED:
-                self._leases[lease_id] = _EARLY
-        if isinstance(entry, _Waiter) and not _call_in(entry.home.loop, entry.wake):
-            self._drop_loop(entry.home)
+    def _granted(self, lease_id: str) -> _Waiter | None:
+        """Who waits for the lease; if nobody does yet but will, that is noted."""
+        entry = self._leases.get(lease_id)
+        if entry is _EXPECTED:
+            self._leases[lease_id] = _EARLY
+        return entry if isinstance(entry, _Waiter) else None
 
-    def _drop_loop(self, home: _LoopWaiters) -> None:
+    def _drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Gives back whatever was left behind in a loop that has closed."""
         with self._lock:
-            self._loops.pop(home.loop, None)
+            self._loops.pop(loop, None)
             left = [
-                (entry.pool, lease_id)
+                (lease_id, entry.demand)
                 for lease_id, entry in list(self._leases.items())
-                if isinstance(entry, _Waiter) and entry.home is home
+                if isinstance(entry, _Waiter) and entry.granted.get_loop() is loop
             ]
-            for _, lease_id in left:
+            for lease_id, _ in left:
                 del self._leases[lease_id]
         # All are forgotten before the first is given back: that may grant the next, which must not lead here again.
-        for pool, lease_id in left:
-            self._give_back(pool, lease_id)
+        for lease_id, demand in left:
+            self._give_back(lease_id, demand)
+
+
+def _wake(granted: asyncio.Future[bool]) -> None:
+    if not granted.done():
+        granted.set_result(True)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> bool:
-    """Calls the function in the loop's thread: at once if this is it. False if the loop has closed."""
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is loop:
-        function(*arguments)
-        return True
+    """Has the loop, of another thread, call the function. False if it has closed."""
     try:
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:

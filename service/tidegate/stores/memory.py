@@ -92,10 +92,13 @@ class MemoryStore:
         """`reserve`, synchronously. The way to an immediate grant is short: it is the hot path."""
         with self._lock:
             pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-            result = pool.reserve(lease_id, demand, self._clock.monotonic_ns())
+            now_ns = self._clock.monotonic_ns()
+            result = pool.reserve(lease_id, demand, now_ns)
             events = pool.drain_events()
-        if events:
-            self._notify(Change(demand.pool, events=events))
+            # Timers are set already for those who wait, unless this one goes before them.
+            next_in_ns = pool.next_in_ns(now_ns, if_it_is=lease_id) if isinstance(result, Wait) else None
+        if events or next_in_ns is not None:
+            self._notify(Change(demand.pool, events=events, next_in_ns=next_in_ns))
         return result
 
     def withdraw_now(self, pool: str, lease_id: str) -> int | None:
@@ -110,14 +113,9 @@ class MemoryStore:
         """`end`, synchronously."""
         return self._step(pool, lambda state, now_ns: state.end(lease_id, outcome, used, now_ns))
 
-    def release(self, pool: str, lease_id: str) -> None:
+    def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
         """As `Store.release`."""
-
-        def withdraw_or_end(state: Pool, now_ns: int) -> None:
-            if state.withdraw(lease_id, now_ns) is None:
-                state.end(lease_id, Outcome.RELEASED, None, now_ns)
-
-        self._step(pool, withdraw_or_end)
+        self._step(pool, lambda state, now_ns: state.release(lease_id, unleased, now_ns))
 
     def freeze_now(self, pool: str, duration_ns: int) -> None:
         """`freeze`, synchronously."""

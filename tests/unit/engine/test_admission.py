@@ -140,6 +140,19 @@ class TestPatience:
         assert run_virtual(times_of(admission, clock, patient), clock)[5] == (5, 3.0)
         assert_nothing_is_left(admission)
 
+    def test_a_grant_counts_that_a_busy_loop_notices_together_with_the_deadline(
+        self, admission: Admission, store: MemoryStore, clock: VirtualClock
+    ) -> None:
+        async def main() -> int:
+            await times_of(admission, clock, [ONE] * 5)
+            loop = asyncio.get_running_loop()
+            loop.call_later(1, store.freeze_now, "p", 3 * S)
+            loop.call_later(3.2, clock.advance, 4)  # the deadline at 3.5 s and the grant at 4 s are both due then
+            return (await admission.acquire(ONE._replace(patience_ns=7 * S // 2))).waited_ns
+
+        assert run_virtual(main(), clock) == round(7.2 * S)
+        assert_nothing_is_left(admission)
+
 
 class TestRefusals:
     def test_a_full_queue(self, clock: VirtualClock) -> None:
@@ -227,10 +240,11 @@ def test_a_predicted_wait_is_told(admission: Admission, clock: VirtualClock) -> 
 
 def test_the_observer_hears_of_waits(admission: Admission, observer: RecordingObserver, clock: VirtualClock) -> None:
     run_virtual(times_of(admission, clock, [AT_ONCE] * 6), clock)
+    settled = LeaseEnded("p", DEFAULT_CALLER, "settled", ONE_REQUEST, ONE_REQUEST)
     assert observer.events == [
-        *[Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 0)] * 5,
+        *[settled, Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 0)] * 5,
         Queued("p", DEFAULT_CALLER, ONE_REQUEST, 3 * S),
-        LeaseEnded("p", DEFAULT_CALLER, "settled", ONE_REQUEST, ONE_REQUEST),
+        settled,
         Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 3 * S),
     ]
 

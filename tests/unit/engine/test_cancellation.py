@@ -8,7 +8,7 @@ from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.dimension import ONE_REQUEST
-from tidegate.core.events import Admitted
+from tidegate.core.events import Admitted, Withdrawn
 from tidegate.core.store import Demand, Outcome
 from tidegate.engine.admission import Admission, Lease
 from tidegate.stores.memory import MemoryStore
@@ -104,3 +104,20 @@ def test_the_head_leaving_sets_the_timer_for_the_next(admission: Admission, cloc
         return clock.elapsed_s
 
     assert run_virtual(main(), clock) == 3.0
+
+
+def test_who_cannot_be_told_of_its_wait_does_not_wait(
+    admission: Admission, store: MemoryStore, observer: RecordingObserver, clock: VirtualClock
+) -> None:
+    def fail(_seconds: float) -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        _, waiting = await drained(admission)
+        with pytest.raises(ZeroDivisionError):
+            await admission.acquire(ONE, on_wait=fail)
+        await waiting
+
+    run_virtual(main(), clock)
+    assert store.snapshot_now("p")[0].waiting == 0
+    assert observer.of(Withdrawn) == []

@@ -4,9 +4,13 @@ import asyncio
 import threading
 
 from support.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
+from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.store import Change
+from tidegate.core.dimension import ONE_REQUEST
+from tidegate.core.store import Change, Demand
 from tidegate.engine.waiters import Waiters
+
+IN_P = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 
 
 class Recorder:
@@ -15,8 +19,8 @@ class Recorder:
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
         self.advanced: list[tuple[str, float]] = []
-        self.given_back: list[tuple[str, str]] = []
-        self.waiters = Waiters(self.advance, lambda pool, lease_id: self.given_back.append((pool, lease_id)))
+        self.given_back: list[tuple[str, Demand]] = []
+        self.waiters = Waiters(self.advance, lambda lease_id, demand: self.given_back.append((lease_id, demand)))
 
     def advance(self, pool: str) -> None:
         self.advanced.append((pool, self.clock.elapsed_s))
@@ -28,7 +32,7 @@ def test_a_grant_between_reserving_and_waiting_is_not_lost(clock: VirtualClock) 
     async def main() -> None:
         waiters.expect("a")
         waiters.on_change(Change("p", granted=("a",)))
-        await waiters.wait("p", "a")
+        await waiters.wait("a", IN_P)
         waiters.forget("a")
 
     run_virtual(main(), clock)
@@ -46,7 +50,7 @@ def test_a_second_grant_does_no_harm(clock: VirtualClock) -> None:
 
     async def main() -> None:
         waiters.expect("a")
-        granted = waiters.wait("p", "a")
+        granted = waiters.wait("a", IN_P)
         waiters.on_change(Change("p", granted=("a", "a")))
         await granted
         waiters.forget("a")
@@ -58,11 +62,27 @@ class TestTimers:
     async def waiting(self, recorder: Recorder, *changes: Change, seconds: float = 100) -> None:
         """Waits in vain in pool `p` while the changes come."""
         recorder.waiters.expect("a")
-        recorder.waiters.wait("p", "a")
+        recorder.waiters.wait("a", IN_P)
+        recorder.advanced.clear()
         for change in changes:
             recorder.waiters.on_change(change)
         await asyncio.sleep(seconds)
         recorder.waiters.forget("a")
+
+    def test_the_first_waiter_has_the_pool_looked_at_who_finds_a_timer_does_not(self, clock: VirtualClock) -> None:
+        recorder = Recorder(clock)
+
+        async def main() -> None:
+            for lease_id in ("a", "b", "c"):
+                recorder.waiters.expect(lease_id)
+                recorder.waiters.wait(lease_id, IN_P)
+                recorder.waiters.on_change(Change("p", next_in_ns=5 * S))
+            await asyncio.sleep(1)
+            for lease_id in ("a", "b", "c"):
+                recorder.waiters.forget(lease_id)
+
+        run_virtual(main(), clock)
+        assert recorder.advanced == [("p", 0.0)]
 
     def test_the_pool_is_looked_at_when_told(self, clock: VirtualClock) -> None:
         recorder = Recorder(clock)
@@ -95,7 +115,7 @@ class TestTimers:
 
         async def main() -> None:
             recorder.waiters.expect("b")
-            recorder.waiters.wait("p", "b")
+            recorder.waiters.wait("b", IN_P)
             await self.waiting(recorder, Change("p", next_in_ns=5 * S), seconds=1)
             await asyncio.sleep(100)
             recorder.waiters.forget("b")
@@ -108,7 +128,8 @@ class TestTimers:
 
         async def main() -> None:
             recorder.waiters.expect("a")
-            recorder.waiters.wait("p", "a")
+            recorder.waiters.wait("a", IN_P)
+            recorder.advanced.clear()
             # Another thread tells of it now, but its call reaches this loop only after the waiter has left.
             thread = threading.Thread(target=recorder.waiters.on_change, args=[Change("p", next_in_ns=S)])
             thread.start()
@@ -128,7 +149,7 @@ class TestClosedLoop:
         async def wait() -> None:
             for lease_id in lease_ids:
                 recorder.waiters.expect(lease_id)
-                recorder.waiters.wait("p", lease_id)
+                recorder.waiters.wait(lease_id, IN_P)
 
         loop.run_until_complete(wait())
         loop.close()
@@ -137,14 +158,14 @@ class TestClosedLoop:
         recorder = Recorder(clock)
         self.closed(recorder, clock, "a", "b")
         recorder.waiters.on_change(Change("p", granted=("a",)))
-        assert recorder.given_back == [("p", "a"), ("p", "b")]
+        assert recorder.given_back == [("a", IN_P), ("b", IN_P)]
         assert (recorder.waiters._leases, recorder.waiters._loops) == ({}, {})
 
     def test_so_does_a_timer_for_it(self, clock: VirtualClock) -> None:
         recorder = Recorder(clock)
         self.closed(recorder, clock, "a")
         recorder.waiters.on_change(Change("p", next_in_ns=S))
-        assert recorder.given_back == [("p", "a")]
+        assert recorder.given_back == [("a", IN_P)]
 
     def test_other_loops_keep_theirs(self, clock: VirtualClock) -> None:
         recorder = Recorder(clock)
@@ -152,9 +173,9 @@ class TestClosedLoop:
 
         async def main() -> None:
             recorder.waiters.expect("b")
-            granted = recorder.waiters.wait("p", "b")
+            granted = recorder.waiters.wait("b", IN_P)
             recorder.waiters.on_change(Change("p", granted=("a",)))
-            assert recorder.given_back == [("p", "a")]
+            assert recorder.given_back == [("a", IN_P)]
             recorder.waiters.on_change(Change("p", granted=("b",)))
             await granted
             recorder.waiters.forget("b")

@@ -45,11 +45,15 @@ def heard_by(store: MemoryStore) -> list[Change]:
     return changes
 
 
-def test_a_grant_at_once_tells_nobody(store: MemoryStore) -> None:
+def test_only_who_goes_first_sets_the_timers_anew(store: MemoryStore) -> None:
     changes = heard_by(store)
     assert store.reserve_now("a", ONE) == GRANTED
-    assert store.reserve_now("b", ONE) == Wait(3 * S)
     assert changes == []
+    assert store.reserve_now("b", ONE) == Wait(3 * S)
+    assert store.reserve_now("c", ONE) == Wait(6 * S)
+    assert changes == [Change("p", next_in_ns=3 * S)]
+    assert store.reserve_now("back", ONE._replace(front=True)) == Wait(3 * S)
+    assert changes == [Change("p", next_in_ns=3 * S)] * 2
 
 
 def test_time_admits_and_tells_who_and_when_next(store: MemoryStore, clock: VirtualClock) -> None:
@@ -116,6 +120,20 @@ def test_releasing_a_waiter_withdraws_it(store: MemoryStore) -> None:
     store.release("p", "b")
     assert store.snapshot_now("p")[0].waiting == 0
     assert store.snapshot_now("p")[0].in_flight == 1
+
+
+@pytest.mark.parametrize("seconds", [0, 3], ids=["that waits", "that was granted"])
+def test_releasing_a_waiter_without_a_lease_takes_nothing(
+    store: MemoryStore, clock: VirtualClock, seconds: float
+) -> None:
+    at_once = ONE._replace(settle_at_once=True)
+    store.reserve_now("a", at_once)
+    store.reserve_now("b", at_once)
+    clock.advance(seconds)
+    store.advance("p")
+    store.release("p", "b", at_once.cost)
+    (snapshot,) = store.snapshot_now("p")
+    assert (snapshot.dimensions[0].available, snapshot.waiting) == (seconds / 3, 0)
 
 
 def test_who_stops_watching_hears_no_more(store: MemoryStore) -> None:
