@@ -1,11 +1,10 @@
 """The outer ASGI application: access rules, request ids, and who serves what. Plain ASGI: every request passes it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +25,7 @@ from tidegate.core.header_names import (
     TIDEGATE_UPSTREAM,
 )
 from tidegate.gateway.errors import invalid, refused
+from tidegate.gateway.headers import as_text
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.identity.access import AccessRequest, Denial
 
@@ -33,6 +33,10 @@ __all__ = ["Dispatcher"]
 
 _CALLS: Final = ("/api/", "/v1/")
 """What counts as a call in metrics; probes, scrapes and documentation do not."""
+_CAUSE, _REQUEST_ID, _UPSTREAM, _QUEUE_MS, _ATTEMPTS = (
+    name.encode()
+    for name in (TIDEGATE_CAUSE, TIDEGATE_REQUEST_ID, TIDEGATE_UPSTREAM, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS)
+)
 _DRAINING: Final = Denial(CAUSES[Cause.DRAINING].status, "the service is about to stop", Cause.DRAINING)
 
 
@@ -40,6 +44,7 @@ class Dispatcher:
     """Sends `/v1/…` to the gateway and everything else, lifespan included, to the API; nothing is mounted.
 
     Each request gets an id, in `scope["state"]["request_id"]` and in the answer, and is checked by the access rules.
+    `scope["state"]["headers"]` has its header fields as text.
     """
 
     def __init__(self, services: Services, api: ASGIApp) -> None:
@@ -52,6 +57,7 @@ class Dispatcher:
             await self._api(scope, receive, send)
             return
         state = scope.setdefault("state", {})
+        state["headers"] = as_text(scope["headers"])
         request_id = state["request_id"] = self._services.new_request_id()
         bind_contextvars(request_id=request_id)  # for whatever is logged on the way
         answer = _Answer(self._services, scope["path"], state, send)
@@ -109,7 +115,7 @@ class Dispatcher:
 
     def _denial(self, scope: Scope) -> Denial | None:
         peer = scope["client"][0] if scope.get("client") else None
-        return self._services.access.check(AccessRequest(scope["path"], Headers(scope=scope), peer))
+        return self._services.access.check(AccessRequest(scope["path"], scope["state"]["headers"], peer))
 
 
 class _Answer:
@@ -133,13 +139,17 @@ class _Answer:
     async def send(self, message: Message) -> None:
         """Sends a message of the answer."""
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            self._add_headers(headers)
+            headers = list(message["headers"])
+            known = dict(headers)
+            headers += [field for field in self._own_headers(known) if field[0] not in known]
+            message["headers"] = headers
             self.status = message["status"]
             self.started = True
-            self._cause = headers.get(TIDEGATE_CAUSE)
+            cause = known.get(_CAUSE)
+            self._cause = None if cause is None else cause.decode("latin-1")
+        else:
+            self._complete = not message.get("more_body", False)
         await self._send(message)
-        self._complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     def refusal(self, late_problem: Problem | None) -> Cause | None:
         """Why Tidegate refused, if it did; a problem that came when the status had gone out counts instead of it."""
@@ -157,16 +167,19 @@ class _Answer:
             return "refused"
         return "client_error" if status < 500 else "upstream_error"
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        headers.setdefault("date", formatdate(usegmt=True))
-        headers.setdefault(TIDEGATE_REQUEST_ID, self._state["request_id"])
+    def _own_headers(self, known: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """What every answer carries, unless it has a field of that name already."""
+        if b"date" not in known:
+            yield b"date", formatdate(usegmt=True).encode()
+        yield _REQUEST_ID, self._state["request_id"].encode()
         if self._services.upstream_kind != "claude":
-            headers.setdefault(TIDEGATE_UPSTREAM, self._services.upstream_kind)
+            yield _UPSTREAM, self._services.upstream_kind.encode()
         # A stream's figures are not known when its head goes out; its last event has them.
-        if self._path.startswith(_CALLS) and not headers.get("content-type", "").startswith("text/event-stream"):
+        is_stream = known.get(b"content-type", b"").startswith(b"text/event-stream")
+        if _QUEUE_MS not in known and self._path.startswith(_CALLS) and not is_stream:
             meter: CallMeter = self._state.get("meter") or CallMeter(self._services.clock)
-            headers.setdefault(TIDEGATE_QUEUE_MS, str(meter.queued_ms))
-            headers.setdefault(TIDEGATE_ATTEMPTS, str(meter.attempts))
+            yield _QUEUE_MS, b"%d" % meter.queued_ms
+            yield _ATTEMPTS, b"%d" % meter.attempts
 
 
 def _limited(receive: Receive, most_bytes: int) -> Receive:
@@ -192,7 +205,7 @@ def _denial_answer(denial: Denial, scope: Scope) -> Response:
     if denial.cause is None:
         answer = invalid(InvalidCall(denial.message, status=denial.status), request_id)
     else:
-        answer = refused(Refusal(denial.cause, denial.message), request_id, Headers(scope=scope))
+        answer = refused(Refusal(denial.cause, denial.message), request_id, scope["state"]["headers"])
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

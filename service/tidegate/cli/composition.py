@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import secrets
 import uuid
 from collections.abc import AsyncIterator
 from typing import Literal
@@ -144,4 +145,4 @@ def _tracing(settings: Settings, provider: TracerProvider, clock: Clock) -> Trac
 
 
 def _new_request_id() -> str:
-    return f"tg_{uuid.uuid4().hex}"
+    return f"tg_{secrets.token_hex(16)}"

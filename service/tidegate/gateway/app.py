@@ -99,10 +99,11 @@ class Gateway:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one HTTP call; an answer that breaks upstream breaks for the client at the same byte."""
         now_ns = self._clock.monotonic_ns()
+        state = scope.get("state", {})
         call = Call(
-            scope.get("state", {}).get("request_id") or self._new_request_id(),
+            state.get("request_id") or self._new_request_id(),
             route_of(scope["path"]),
-            as_text(scope["headers"]),
+            state.get("headers") or as_text(scope["headers"]),
             started_ns=now_ns,
             deadline_ns=now_ns + to_ns(self._default_timeout_seconds),
         )

@@ -6,6 +6,7 @@ whatever listens on loopback. So an open service is for loopback only, and takes
 
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -94,7 +95,7 @@ class AccessRules:
 def _denied_on_loopback(request: AccessRequest) -> Denial | None:
     headers = request.headers
     host = headers.get("host", "")
-    if not is_loopback(_host_name(host)):
+    if not _names_loopback(host):
         # A name that resolves to loopback is how DNS rebinding lets a web page in.
         return _forbidden(f"Host: got {host[:80]!r}, allowed is 127.0.0.1, localhost or [::1], with any port")
     origin = headers.get("origin")
@@ -106,11 +107,12 @@ def _denied_on_loopback(request: AccessRequest) -> Denial | None:
     return None
 
 
-def _host_name(host: str) -> str:
+@lru_cache(maxsize=256)  # every call comes by here, most with the same value
+def _names_loopback(host: str) -> bool:
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
-        return ""
+        return False
 
 
 def _has_body(headers: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ __all__ = ["add_error", "add_origin", "add_timestamp", "as_console", "as_json"]
 
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 """What a person looks for first stands first."""
+_JSON: Final = json.JSONEncoder(default=repr)
 
 
 def add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -50,7 +51,7 @@ def add_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """One line of JSON, ASCII only: nothing inside a value can start a line of its own."""
     ordered = {name: event.pop(name) for name in _FIRST if name in event}
-    return json.dumps({**ordered, **event}, default=repr)
+    return _JSON.encode({**ordered, **event})
 
 
 def as_console(*, colors: bool) -> structlog.typing.Processor:

@@ -35,16 +35,21 @@ class RequestLog:
     """
 
     def __init__(self, stream: TextIO, render: Processor) -> None:
-        self._log = structlog.wrap_logger(
-            _LineWriter(stream),
-            processors=[add_timestamp, render],
-            wrapper_class=structlog.BoundLogger,
-        ).bind(level="info", logger="tidegate.requests")
+        self._stream = stream
+        self._render = render
 
     def hear(self, event: Event) -> None:
         """Writes the line if the event ends a call."""
-        if isinstance(event, RequestFinished):
-            self._log.msg("request", **_fields(event))
+        if not isinstance(event, RequestFinished):
+            return
+        # What a logger of structlog would do, without its copies of the fields: every call comes by here.
+        fields = {"level": "info", "logger": "tidegate.requests", "event": "request", **_fields(event)}
+        line = str(self._render(None, "info", add_timestamp(None, "info", fields)))
+        try:
+            self._stream.write(f"{line}\n")  # one call: lines of several threads do not mix
+            self._stream.flush()
+        except (OSError, ValueError):  # closed, or its reader has gone
+            return
 
 
 def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog | None:
@@ -74,20 +79,6 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(level.upper())
     return RequestLog(stream, render) if level in {"debug", "info"} else None
-
-
-class _LineWriter:
-    """What structlog calls with the text of a line."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def msg(self, line: str) -> None:
-        try:
-            self._stream.write(f"{line}\n")  # one call: lines of several threads do not mix
-            self._stream.flush()
-        except (OSError, ValueError):  # closed, or its reader has gone
-            return
 
 
 def _fields(event: RequestFinished) -> dict[str, Any]:
