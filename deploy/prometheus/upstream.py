@@ -90,13 +90,16 @@ UPSTREAM: Final = Group(
         Alert(
             name="TidegateSpendCapReached",
             severity="critical",
-            expr=f"sum by (job) (increase({catalogue.SPEND_CAPPED.name}[{_WINDOW}])) > 0",
+            expr=(
+                f"sum by (job) (increase({catalogue.SPEND_CAPPED.name}[{_WINDOW}])) > 0\n"
+                f'or max by (job) ({catalogue.CIRCUIT_OPEN.name}{{cause="spend_cap"}}) > 0'
+            ),
             for_seconds=0,
             keep_firing_seconds=600,
             summary="The upstream refuses calls because a spend cap is reached.",
             description=(
-                'The upstream refused {{ $value | printf "%.0f" }} calls in the last '
-                f"{_WINDOW} because a spend cap is reached. It refuses all until the cap is raised or the month ends."
+                "The upstream refuses every call because a spend cap is reached, until it is raised or the month ends. "
+                "Tidegate refuses them itself meanwhile, and looks now and then if that has changed."
             ),
             dashboard=MODELS,
         ),

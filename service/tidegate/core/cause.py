@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-__all__ = ["CAUSES", "Cause", "CauseRow"]
+__all__ = ["CAUSES", "CIRCUIT_CAUSES", "Cause", "CauseRow"]
 
 
 class Cause(StrEnum):
@@ -46,3 +46,6 @@ CAUSES: Final[dict[Cause, CauseRow]] = {
     Cause.FORBIDDEN: CauseRow(403, "permission_error", retryable=False),
 }
 """The table of design section 4. `x-should-retry` says `retryable`; `Refusal.retry_after_seconds` says when."""
+
+CIRCUIT_CAUSES: Final = (Cause.SPEND_CAP, Cause.UPSTREAM_OUTAGE)
+"""Causes that open the circuit of a pool: it sends nothing but probes."""

@@ -11,6 +11,8 @@ from tidegate.core.usage import Usage
 __all__ = [
     "Admitted",
     "AttemptFinished",
+    "CircuitClosed",
+    "CircuitOpened",
     "Event",
     "FallbackUsed",
     "Frozen",
@@ -91,6 +93,23 @@ class Thawed:
     """A freeze ended."""
 
     pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOpened:
+    """The pool sends nothing but probes from now on, because of `cause`; `closes_in_ns` is None where nobody knows."""
+
+    pool: str
+    cause: Cause
+    closes_in_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitClosed:
+    """What had opened a pool's circuit is over."""
+
+    pool: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +221,8 @@ Event = (
     | LeaseEnded
     | Frozen
     | Thawed
+    | CircuitOpened
+    | CircuitClosed
     | RateChanged
     | LimitLearned
     | UpstreamRateLimited

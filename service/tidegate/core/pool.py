@@ -1,16 +1,18 @@
 """A pool: the quota that a family of models shares, as a state machine. One call is one atomic step."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.drain import DrainRatio
-from tidegate.core.events import Event, LeaseEnded
+from tidegate.core.events import CircuitClosed, CircuitOpened, Event, LeaseEnded
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.quota import Quota
+from tidegate.core.spend_cap import SpendCapCircuit
 from tidegate.core.store import (
     GRANTED,
     Demand,
@@ -22,6 +24,7 @@ from tidegate.core.store import (
     PoolSnapshot,
     RateLimited,
     Refused,
+    SpendCapped,
     Wait,
 )
 
@@ -63,6 +66,8 @@ class Pool:
         "_queue",
         "_quota",
         "_rate_limited",
+        "_refused",
+        "_spend_cap",
         "_succeeded",
         "name",
         "settings",
@@ -75,6 +80,8 @@ class Pool:
         self._events = self._quota.events
         self._queue = FairQueue()
         self._drain = DrainRatio()
+        self._spend_cap = SpendCapCircuit()
+        self._refused: list[tuple[str, Refused]] = []
         self._leases: dict[str, _Lease] = {}
         self._granted = 0
         self._rate_limited = 0
@@ -98,9 +105,19 @@ class Pool:
         self._events.clear()
         return events
 
+    def drain_refused(self) -> tuple[tuple[str, Refused], ...]:
+        """The waiters that were refused since the last call."""
+        if not self._refused:
+            return ()
+        refused = tuple(self._refused)
+        self._refused.clear()
+        return refused
+
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
         """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
         quota, cost = self._quota, demand.cost
+        if self._is_capped(now_ns) and not self._spend_cap.lets_probe(now_ns):
+            return Refused(Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns))
         if not self.settings.allow_debt:
             dimension = quota.never_fits(cost)
             if dimension is not None:
@@ -206,10 +223,14 @@ class Pool:
     def learn(self, feedback: Feedback, now_ns: int) -> None:
         """Takes in a success, a 429, or the limits that an answer reports."""
         if isinstance(feedback, LimitReport):
+            if feedback.answered and self._spend_cap.answered(now_ns - feedback.sent_ago_ns):
+                self._events.append(CircuitClosed(self.name, Cause.SPEND_CAP))
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
             self._rate_limited += 1
             self._quota.learn_refusal(feedback, now_ns)
+        elif isinstance(feedback, SpendCapped):
+            self._open_spend_cap(feedback.ends_in_ns, now_ns)
         elif isinstance(feedback, Failed):
             self._quota.learn_failure(feedback.sent_ago_ns, now_ns)
         else:
@@ -217,8 +238,14 @@ class Pool:
             self._quota.learn_success(now_ns)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
-        """Goes on under other settings: keeps levels, order, and what was learned."""
+        """Goes on under other settings: keeps levels, order, and what was learned.
+
+        It also ends a spend cap as far as is known here: an operator who raised one has a way to say so.
+        """
         self.settings = settings
+        if self._spend_cap.is_open(now_ns):
+            self._spend_cap.close()
+            self._events.append(CircuitClosed(self.name, Cause.SPEND_CAP))
         self._quota.configure(settings, now_ns)
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
@@ -239,7 +266,27 @@ class Pool:
             granted=self._granted,
             rate_limited=self._rate_limited,
             succeeded=self._succeeded,
+            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._open_circuits(now_ns)},
         )
+
+    def _is_capped(self, now_ns: int) -> bool:
+        if self._spend_cap.closes(now_ns):
+            self._events.append(CircuitClosed(self.name, Cause.SPEND_CAP))
+        return self._spend_cap.is_open(now_ns)
+
+    def _open_spend_cap(self, ends_in_ns: int | None, now_ns: int) -> None:
+        """Nobody is admitted, and who waits is told so at once."""
+        if self._spend_cap.reached(ends_in_ns, now_ns):
+            self._events.append(CircuitOpened(self.name, Cause.SPEND_CAP, ends_in_ns))
+        refused = Refused(Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns))
+        for lease_id in tuple(self._queue.waiting):
+            self._queue.remove(lease_id)
+            self._refused.append((lease_id, refused))
+
+    def _open_circuits(self, now_ns: int) -> Iterator[tuple[Cause, int]]:
+        """Why nothing is admitted, and after how many nanoseconds a call may succeed again."""
+        if self._spend_cap.is_open(now_ns):
+            yield Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns)
 
     def _breaks_silence(self, cost: Cost, now_ns: int) -> bool:
         return not self._leases and self._quota.silent_ns(cost, now_ns) == 0

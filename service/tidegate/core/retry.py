@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.errors import ConfigurationError, UpstreamError, UpstreamUnreachable
+from tidegate.core.spend_cap import is_spend_cap
 
-__all__ = ["SPEND_CAP_CODES", "RetryPolicy", "is_spend_cap", "retry_reason"]
-
-SPEND_CAP_CODES: Final = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
-"""`error_code`s of a 429 that no retry helps. Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24)."""
-
-_SPEND_CAP_MESSAGE: Final = "You have reached your specified"
-"""How the message of a 400 starts when a spend limit that the customer set is reached (same source)."""
+__all__ = ["RetryPolicy", "retry_reason"]
 
 _REASONS: Final = {
     429: "rate_limited",
@@ -22,11 +17,6 @@ _REASONS: Final = {
     504: "timeout",
     529: "overloaded",
 }
-
-
-def is_spend_cap(error: UpstreamError) -> bool:
-    """Whether the upstream says that a spend cap is reached: as a 429 with a code, or as a 400 with a sentence."""
-    return error.error_code in SPEND_CAP_CODES or (error.status == 400 and _SPEND_CAP_MESSAGE in str(error))
 
 
 def retry_reason(error: UpstreamError) -> str | None:

@@ -30,6 +30,7 @@ __all__ = [
     "PoolSnapshot",
     "RateLimited",
     "Refused",
+    "SpendCapped",
     "Store",
     "Succeeded",
     "Wait",
@@ -127,7 +128,13 @@ class Failed(NamedTuple):
     sent_ago_ns: int
 
 
-Feedback = Succeeded | RateLimited | Failed | LimitReport
+class SpendCapped(NamedTuple):
+    """The upstream refuses everything because a spend cap is reached, for `ends_in_ns`; None: it does not say."""
+
+    ends_in_ns: int | None = None
+
+
+Feedback = Succeeded | RateLimited | Failed | SpendCapped | LimitReport
 """What an answer teaches a pool."""
 
 
@@ -203,6 +210,7 @@ class PoolSnapshot:
 
     `probing`: single requests find out whether the upstream answers; all others wait for that.
     `oldest_lease_seconds` is the age of the oldest lease that has not ended; None where there is none.
+    `open_circuits`: why nothing is admitted (`spend_cap`), and in how many seconds a call may succeed again.
     """
 
     pool: str
@@ -219,10 +227,13 @@ class PoolSnapshot:
     granted: int
     rate_limited: int
     succeeded: int
+    open_circuits: dict[str, float] = field(default_factory=dict)
 
 
 class Change(NamedTuple):
     """What a step changed: leases that were granted, facts to report, and when the next waiter may fit.
+
+    `refused` are waiters that will not be admitted after all, and why; they have left the queue.
 
     `next_in_ns` is None when nobody waits; otherwise somebody calls `advance` after that time, at the latest.
     """
@@ -231,6 +242,7 @@ class Change(NamedTuple):
     granted: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     next_in_ns: int | None = None
+    refused: tuple[tuple[str, Refused], ...] = ()
 
 
 class Store(Protocol):
@@ -241,7 +253,10 @@ class Store(Protocol):
     """
 
     async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
-        """Admits, queues or refuses a demand; `lease_id` is the caller's choice and unique."""
+        """Admits, queues or refuses a demand; `lease_id` is the caller's choice and unique.
+
+        Who waits is granted or refused by a later `Change`.
+        """
         ...
 
     async def withdraw(self, pool: str, lease_id: str) -> int | None:
@@ -271,7 +286,7 @@ class Store(Protocol):
         ...
 
     async def configure(self, pool: str, settings: PoolSettings) -> None:
-        """Replaces a pool's settings: in effect on waiters at once; keeps their order; refills nothing."""
+        """Replaces a pool's settings: on waiters too, in their order; refills nothing; ends a spend cap."""
         ...
 
     async def heartbeat(self, pool: str, lease_ids: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
 from typing import Final, Self
@@ -15,13 +16,14 @@ from tidegate.core.events import Admitted, LeaseEnded, Queued, RefusedCall, With
 from tidegate.core.observer import Observer, Scope, ScopeKind
 from tidegate.core.price import CostEstimator
 from tidegate.core.store import GRANTED, Change, Demand, Granted, Outcome, Refused, Store, Wait
-from tidegate.engine.waiters import Waiters
+from tidegate.engine.waiters import Answer, Waiters
 
 __all__ = ["Admission", "Lease"]
 
 _MESSAGES: Final = {
     Cause.QUEUE_FULL: "too many requests wait for {pool} already",
     Cause.DEADLINE: "the wait for {pool} would be longer than the request may take",
+    Cause.SPEND_CAP: "the upstream refuses everything for {pool} because a spend cap is reached; try again at {when}",
     Cause.COST_EXCEEDS_CAPACITY: "the request needs more {dimension} than {pool} can ever hold",
 }
 
@@ -108,12 +110,11 @@ class Admission:
         try:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
-                granted = self._queue_up(lease_id, demand, result, on_wait, scope)
-                result = GRANTED
+                future = self._queue_up(lease_id, demand, result, on_wait, scope)
                 queued_ns = self.clock.monotonic_ns()
-                deadline = _deadline(demand, granted)
-                if not await granted:
-                    result = await self._leave(lease_id, demand, queued_ns)
+                deadline = _deadline(demand, future)
+                answer = await future
+                result = GRANTED if answer is True else await self._leave(lease_id, demand, answer, queued_ns)
                 waited_ns = self.clock.monotonic_ns() - queued_ns
         except BaseException:
             # Cancelled, or `on_wait` failed: what waits is withdrawn, what was granted meanwhile is given back.
@@ -137,7 +138,7 @@ class Admission:
         wait: Wait,
         on_wait: Callable[[float], None] | None,
         scope: Scope | None,
-    ) -> asyncio.Future[bool]:
+    ) -> asyncio.Future[Answer]:
         if on_wait is not None:
             on_wait(to_seconds(wait.predicted_ns))
         if scope is not None:
@@ -146,13 +147,16 @@ class Admission:
             self.observer.event(Queued(demand.pool, demand.caller, demand.cost, wait.predicted_ns))
         return self._waiters.wait(lease_id, demand)
 
-    async def _leave(self, lease_id: str, demand: Demand, queued_ns: int) -> Granted | Refused:
-        """Patience has ended: leaves the queue, unless the grant was first."""
-        left_ns = await self.store.withdraw(demand.pool, lease_id)
-        if left_ns is None:
+    async def _leave(self, lease_id: str, demand: Demand, answer: Answer, queued_ns: int) -> Granted | Refused:
+        """Refused after all, or patience has ended: leaves the queue, unless the grant was first."""
+        refused = answer if isinstance(answer, Refused) else None
+        if refused is None:
+            left_ns = await self.store.withdraw(demand.pool, lease_id)
+            refused = self._waiters.refusal(lease_id) if left_ns is None else Refused(Cause.DEADLINE, left_ns)
+        if refused is None:
             return GRANTED
         self._report_withdrawn(demand, queued_ns)
-        return Refused(Cause.DEADLINE, left_ns)
+        return refused
 
     def _give_back(self, lease_id: str, demand: Demand) -> None:
         self.store.release(demand.pool, lease_id, demand.cost if demand.settle_at_once else None)
@@ -175,13 +179,15 @@ class Admission:
             scope.set("tidegate.cause", refused.cause)
         if self.observer is not None:
             self.observer.event(RefusedCall(demand.pool, demand.caller, refused.cause))
-        after_ns = refused.retry_after_ns
+        after_seconds = None if refused.retry_after_ns is None else to_seconds(refused.retry_after_ns)
         return Refusal(
             refused.cause,
             _MESSAGES.get(refused.cause, "{pool} admits nothing now").format(
-                pool=f"pool {demand.pool!r}", dimension=str(refused.dimension).replace("_", " ")
+                pool=f"pool {demand.pool!r}",
+                dimension=str(refused.dimension).replace("_", " "),
+                when=_date(self.clock.wall_seconds() + (after_seconds or 0.0)),
             ),
-            retry_after_seconds=None if after_ns is None else to_seconds(after_ns),
+            retry_after_seconds=after_seconds,
             dimension=refused.dimension,
         )
 
@@ -200,12 +206,16 @@ def _described(demand: Demand) -> dict[str, str | float]:
     }
 
 
-def _deadline(demand: Demand, granted: asyncio.Future[bool]) -> asyncio.TimerHandle | None:
+def _deadline(demand: Demand, answer: asyncio.Future[Answer]) -> asyncio.TimerHandle | None:
     if demand.patience_ns is None:
         return None
-    return granted.get_loop().call_later(to_seconds(demand.patience_ns), _give_up, granted)
+    return answer.get_loop().call_later(to_seconds(demand.patience_ns), _give_up, answer)
 
 
-def _give_up(granted: asyncio.Future[bool]) -> None:
-    if not granted.done():
-        granted.set_result(False)
+def _give_up(answer: asyncio.Future[Answer]) -> None:
+    if not answer.done():
+        answer.set_result(False)
+
+
+def _date(wall_seconds: float) -> str:
+    return datetime.fromtimestamp(round(wall_seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

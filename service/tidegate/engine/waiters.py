@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tidegate.core.clock import to_seconds
-from tidegate.core.store import Change, Demand
+from tidegate.core.store import Change, Demand, Refused
 
-__all__ = ["Waiters"]
+__all__ = ["Answer", "Waiters"]
 
 
 class _LoopWaiters:
@@ -54,8 +54,12 @@ class _LoopWaiters:
         self._advance(pool)
 
 
+Answer = bool | Refused
+"""What a waiter is told: True, it is granted; False, its patience has ended; or why it is refused after all."""
+
+
 class _Waiter(NamedTuple):
-    granted: asyncio.Future[bool]
+    answer: asyncio.Future[Answer]
     demand: Demand
 
 
@@ -64,7 +68,7 @@ _EARLY: Final = object()
 
 
 class Waiters:
-    """Connects grants, which may come from any thread, to the futures that wait for them in any event loop.
+    """Connects grants and refusals, which may come from any thread, to the futures that wait in any event loop.
 
     A lease goes through `expect` (before the store is asked), then `wait` (it was queued), and always `forget`. A grant
     for a lease that is not expected is another's, and ignored. Nothing is kept beyond its event loop: a loop is
@@ -82,34 +86,40 @@ class Waiters:
         self._lock = threading.Lock()
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWaiters] = {}
         self._leases: dict[str, object] = {}
+        self._refused: dict[str, Refused] = {}
 
     def expect(self, lease_id: str) -> None:
         """The store is about to be asked for this lease; a grant may come from another thread before it answers."""
         self._leases[lease_id] = _EXPECTED
 
-    def wait(self, lease_id: str, demand: Demand) -> asyncio.Future[bool]:
-        """A future of the running loop that is set to True once the lease is granted."""
+    def wait(self, lease_id: str, demand: Demand) -> asyncio.Future[Answer]:
+        """A future of the running loop that is set once the lease is granted, or refused after all."""
         loop = asyncio.get_running_loop()
-        granted: asyncio.Future[bool] = loop.create_future()
+        answer: asyncio.Future[Answer] = loop.create_future()
         pool = demand.pool
         with self._lock:
-            early = self._leases[lease_id] is _EARLY
+            early = self._leases[lease_id]
             home = self._loops.get(loop)
             if home is None:
                 home = self._loops[loop] = _LoopWaiters(loop, self._advance)
             home.waiting[pool] += 1
-            self._leases[lease_id] = _Waiter(granted, demand)
-        if early:
-            granted.set_result(True)
+            self._leases[lease_id] = _Waiter(answer, demand)
+        if early is not _EXPECTED:
+            answer.set_result(early if isinstance(early, Refused) else True)
         elif not home.is_armed(pool):
             self._advance(pool)  # sets the timer, now that somebody waits in this loop
-        return granted
+        return answer
+
+    def refusal(self, lease_id: str) -> Refused | None:
+        """Why a waiter was refused after all, also when its patience ended in the same moment; None if it was not."""
+        return self._refused.get(lease_id)
 
     def forget(self, lease_id: str) -> None:
         """The lease is no longer waited for; called in the loop that waited."""
         entry = self._leases.pop(lease_id, None)
+        self._refused.pop(lease_id, None)
         if isinstance(entry, _Waiter):
-            loop = entry.granted.get_loop()
+            loop = entry.answer.get_loop()
             with self._lock:
                 home = self._loops[loop]
                 home.leave(entry.demand.pool)
@@ -117,31 +127,48 @@ class Waiters:
                     del self._loops[loop]
 
     def on_change(self, change: Change) -> None:
-        """Wakes whom the change grants, and sets the timers of all loops that still wait for the pool."""
-        running = _running_loop()
+        """Wakes whom the change grants or refuses, and sets the timers of all loops that still wait for the pool."""
         if change.granted:
-            with self._lock:
-                waiters = [waiter for lease_id in change.granted if (waiter := self._granted(lease_id)) is not None]
-            for granted, _ in waiters:
-                loop = granted.get_loop()
-                if loop is running:
-                    _wake(granted)
-                elif not _call_in(loop, _wake, granted):
-                    self._drop_loop(loop)
-        if change.next_in_ns is not None:
-            with self._lock:
-                homes = [home for home in self._loops.values() if home.waiting[change.pool]]
-            for home in homes:
-                if home.loop is running:
-                    home.arm(change.pool, change.next_in_ns)
-                elif not _call_in(home.loop, home.arm, change.pool, change.next_in_ns):
-                    self._drop_loop(home.loop)
+            self._grant(change.granted)
+        for lease_id, refused in change.refused:
+            self._refuse(lease_id, refused)
+        if change.next_in_ns is None:
+            return
+        running = _running_loop()
+        with self._lock:
+            homes = [home for home in self._loops.values() if home.waiting[change.pool]]
+        for home in homes:
+            if home.loop is running:
+                home.arm(change.pool, change.next_in_ns)
+            elif not _call_in(home.loop, home.arm, change.pool, change.next_in_ns):
+                self._drop_loop(home.loop)
 
-    def _granted(self, lease_id: str) -> _Waiter | None:
-        """Who waits for the lease; if nobody does yet but will, that is noted."""
+    def _grant(self, lease_ids: tuple[str, ...]) -> None:
+        running = _running_loop()
+        with self._lock:
+            waiters = [waiter for lease_id in lease_ids if (waiter := self._told(lease_id, _EARLY)) is not None]
+        for answer, _ in waiters:
+            loop = answer.get_loop()
+            if loop is running:
+                _wake(answer)
+            elif not _call_in(loop, _wake, answer):
+                self._drop_loop(loop)
+
+    def _refuse(self, lease_id: str, refused: Refused) -> None:
+        with self._lock:
+            waiter = self._told(lease_id, refused)
+            if waiter is None:
+                return
+            self._refused[lease_id] = refused
+        loop = waiter.answer.get_loop()
+        if not _call_in(loop, _wake, waiter.answer, refused):
+            self._drop_loop(loop)
+
+    def _told(self, lease_id: str, early: object) -> _Waiter | None:
+        """Who waits for the lease; if nobody does yet but will, what to tell it is noted."""
         entry = self._leases.get(lease_id)
         if entry is _EXPECTED:
-            self._leases[lease_id] = _EARLY
+            self._leases[lease_id] = early
         return entry if isinstance(entry, _Waiter) else None
 
     def _drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -151,18 +178,19 @@ class Waiters:
             left = [
                 (lease_id, entry.demand)
                 for lease_id, entry in list(self._leases.items())
-                if isinstance(entry, _Waiter) and entry.granted.get_loop() is loop
+                if isinstance(entry, _Waiter) and entry.answer.get_loop() is loop
             ]
             for lease_id, _ in left:
                 del self._leases[lease_id]
+                self._refused.pop(lease_id, None)
         # All are forgotten before the first is given back: that may grant the next, which must not lead here again.
         for lease_id, demand in left:
             self._give_back(lease_id, demand)
 
 
-def _wake(granted: asyncio.Future[bool]) -> None:
-    if not granted.done():
-        granted.set_result(True)
+def _wake(answer: asyncio.Future[Answer], told: Answer = True) -> None:  # noqa: FBT002 - what the future says
+    if not answer.done():
+        answer.set_result(told)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -20,7 +20,8 @@ from tidegate.core.header_names import (
     TIDEGATE_UPSTREAM,
 )
 from tidegate.core.observer import ScopeKind
-from tidegate.core.retry import RetryPolicy, is_spend_cap
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.spend_cap import is_spend_cap
 from tidegate.core.store import Outcome
 from tidegate.core.transport import Headers, Transport
 from tidegate.engine.admission import Admission

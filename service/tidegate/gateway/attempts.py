@@ -20,15 +20,16 @@ from tidegate.core.conventions import (
 )
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
-from tidegate.core.failure import lease_outcome, limited_dimension
+from tidegate.core.events import AttemptFinished, RetryScheduled
+from tidegate.core.failure import lease_outcome
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
-from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
-from tidegate.core.store import Demand, Failed, Outcome, RateLimited, Succeeded
+from tidegate.core.retry import RetryPolicy, retry_reason
+from tidegate.core.store import Demand, Outcome, Succeeded
 from tidegate.core.transport import Headers, Transport, TransportRequest
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
 from tidegate.gateway.asgi import ClientGone
 from tidegate.gateway.call import Call
@@ -136,7 +137,7 @@ class Attempts:
             raise exhausted.last from None
         except Refusal as refusal:
             # What the upstream said last tells more than that the limiter would not wait for it any longer.
-            if self._last is not None:
+            if self._last is not None and refusal.row.retryable:
                 raise self._last from refusal
             raise
 
@@ -236,17 +237,11 @@ class Attempts:
             used = self._used()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             try:
-                if retry_reason(error) == "rate_limited":
-                    # First of all: what the lease gives back must not let others in ahead of the freeze.
-                    await self._learn_throttling(error, sent_ago_ns)
+                await self._learn_failure(error, sent_ago_ns)
             finally:
                 await lease.end(*lease_outcome(error, used))
             self._report_attempt(str(error.status) if error.status else "error", started_ns, usage=used)
             await self._learn_limits(error.headers, sent_ago_ns, answered=False)
-            if retry_reason(error) not in {None, "rate_limited"}:
-                await self._admission.store.learn(self._call.pool, Failed(sent_ago_ns))
-            elif is_spend_cap(error) and self._admission.observer is not None:
-                self._admission.observer.event(SpendCapReached(self._call.pool))
             raise
         except BaseException:
             used = self._used()
@@ -294,21 +289,17 @@ class Attempts:
             report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered)
             await self._admission.store.learn(self._call.pool, report)
 
-    async def _learn_throttling(self, error: UpstreamError, sent_ago_ns: int) -> None:
-        """Freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
-        asked_seconds = error.retry_after_seconds
-        own_seconds = self._upstream.retry_policy.wait_seconds(self._throttled, self._upstream.random())
-        pause_ns = to_ns(max(asked_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
-        self._throttled += 1
-        dimension = limited_dimension(error)
-        refusal = RateLimited(pause_ns, sent_ago_ns, acceleration=dimension == "acceleration")
-        await self._admission.store.learn(self._call.pool, refusal)
-        observer = self._admission.observer
-        if observer is not None:
-            asked_ns = None if asked_seconds is None else to_ns(asked_seconds)
-            observer.event(UpstreamRateLimited(self._call.pool, dimension, asked_ns))
-        if self._errand.replayable:
-            self._report_retry("rate_limited", pause_ns)
+    async def _learn_failure(self, error: UpstreamError, sent_ago_ns: int) -> None:
+        """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
+        pause_ns = None
+        if retry_reason(error) == "rate_limited":
+            own_seconds = self._upstream.retry_policy.wait_seconds(self._throttled, self._upstream.random())
+            pause_ns = to_ns(max(error.retry_after_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
+            self._throttled += 1
+            if self._errand.replayable:
+                self._report_retry("rate_limited", pause_ns)
+        pool = self._call.pool
+        await teach_failure(self._admission, pool, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
 
     def _scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         if self._admission.observer is None:

@@ -25,16 +25,17 @@ from tidegate.core.conventions import (
     set_usage,
 )
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, Event, SpendCapReached, UpstreamRateLimited
-from tidegate.core.failure import lease_outcome, limited_dimension
+from tidegate.core.events import AttemptFinished, Event
+from tidegate.core.failure import lease_outcome
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.price import MessageShape, Prefix
-from tidegate.core.retry import RetryPolicy, is_spend_cap, retry_reason
-from tidegate.core.store import Demand, Outcome, RateLimited, Succeeded
+from tidegate.core.retry import RetryPolicy
+from tidegate.core.store import Demand, Outcome, Succeeded
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
+from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.request import AttemptStarted, OnProgress, TextReceived, WaitPredicted
@@ -134,8 +135,10 @@ class ClaudeModel:
                 with self._attempt_scope(call, number) as scope:
                     received = await self._receive(call, scope)
             except UpstreamError as error:
-                await lease.end(*lease_outcome(error))
-                await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
+                try:
+                    await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
+                finally:
+                    await lease.end(*lease_outcome(error))
                 self._report(self._attempt_event(call, started_ns, str(error.status or "error"), None))
                 raise
             await lease.end(Outcome.SETTLED, received.usage.cost())
@@ -225,15 +228,15 @@ class ClaudeModel:
             call.on_progress(TextReceived(text))
 
     async def _learn_failure(self, call: "_Call", error: UpstreamError, sent_ago_ns: int) -> None:
-        if is_spend_cap(error):
-            self._report(SpendCapReached(call.pool))
-        if retry_reason(error) != "rate_limited":
-            return
-        after_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
-        dimension = limited_dimension(error)
-        for pool in (DEFAULT_POOL, call.pool):
-            await self._store.learn(pool, RateLimited(after_ns, sent_ago_ns, acceleration=dimension == "acceleration"))
-        self._report(UpstreamRateLimited(call.pool, dimension, after_ns))
+        asked_seconds = error.retry_after_seconds
+        await teach_failure(
+            self._admission,
+            DEFAULT_POOL,
+            call.pool,
+            error=error,
+            sent_ago_ns=sent_ago_ns,
+            pause_ns=None if asked_seconds is None else to_ns(asked_seconds),
+        )
 
     def _attempt_event(
         self, call: "_Call", started_ns: int, status: str, received: "_Received | None"

@@ -89,6 +89,9 @@ ADAPTIVE_FACTOR: Final = _gauge(
     "adaptive_factor", "pool", "Share of the full rate in use after what 429s and successes taught (shared)."
 )
 POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while a 429 keeps the pool closed (shared).")
+CIRCUIT_OPEN: Final = _gauge(
+    "circuit_open", "pool cause", "1 while the pool sends nothing but probes, by what opened its circuit (shared)."
+)
 IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
 OLDEST_LEASE: Final = Metric(
     "tidegate_oldest_lease_seconds",
@@ -141,6 +144,7 @@ CATALOGUE: Final = (
     CURRENT_RPM,
     ADAPTIVE_FACTOR,
     POOL_FROZEN,
+    CIRCUIT_OPEN,
     IN_FLIGHT,
     OLDEST_LEASE,
     QUEUE_DEPTH,

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from tidegate.core.cause import CIRCUIT_CAUSES
 from tidegate.core.store import PoolSnapshot
 from tidegate.observe import catalogue
 from tidegate.observe.catalogue import Metric
@@ -20,6 +21,7 @@ _GAUGES: Final = (
     catalogue.CURRENT_RPM,
     catalogue.ADAPTIVE_FACTOR,
     catalogue.POOL_FROZEN,
+    catalogue.CIRCUIT_OPEN,
     catalogue.IN_FLIGHT,
     catalogue.OLDEST_LEASE,
     catalogue.QUEUE_DEPTH,
@@ -75,6 +77,8 @@ def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float 
         put(catalogue.AVAILABLE, (name, dimension), limited.available)
     put(catalogue.ADAPTIVE_FACTOR, (name,), pool.adaptive_factor)
     put(catalogue.POOL_FROZEN, (name,), float(pool.frozen_seconds > 0))
+    for cause in CIRCUIT_CAUSES:
+        put(catalogue.CIRCUIT_OPEN, (name, cause), float(cause in pool.open_circuits))
     put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
     put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
     for priority, waiting in pool.waiting_by_priority.items():

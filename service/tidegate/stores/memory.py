@@ -165,9 +165,10 @@ class MemoryStore:
             result = operation(pool, now_ns)
             granted = pool.advance(now_ns) if pool.has_waiters else ()
             events = pool.drain_events()
+            refused = pool.drain_refused()
             next_in_ns = pool.next_in_ns(now_ns)
-        if granted or events or next_in_ns is not None:
-            self._notify(Change(name, granted, events, next_in_ns))
+        if granted or events or refused or next_in_ns is not None:
+            self._notify(Change(name, granted, events, next_in_ns, refused))
         return result
 
     def _make_pool(self, name: str) -> Pool:

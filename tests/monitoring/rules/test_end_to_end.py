@@ -34,6 +34,8 @@ class Stack:
 
     def clear(self) -> None:
         httpx2.request("DELETE", f"{self.simulator}/simulator/faults", timeout=10).raise_for_status()
+        path = "/api/system/rate-limiting/configure"  # says that a spend cap was raised
+        httpx2.post(f"{self.service}{path}", json={"pool": POOL}, timeout=10).raise_for_status()
 
     def call(self, *, timeout_seconds: float = 1.0) -> None:
         """One streaming call; whatever comes of it is what the alerts are about."""

@@ -3,9 +3,10 @@
 import pytest
 
 from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.events import Frozen
+from tidegate.core.events import CircuitClosed, CircuitOpened, Frozen
 from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
 from tidegate.core.store import (
@@ -17,6 +18,8 @@ from tidegate.core.store import (
     Outcome,
     PoolSettings,
     RateLimited,
+    Refused,
+    SpendCapped,
     Wait,
 )
 
@@ -198,3 +201,56 @@ class TestSilence:
         state.reserve("w0", ONE, 60 * S)
         assert state.advance(63 * S) == (), "one a minute, as long as no more was ever accepted"
         assert (state.next_in_ns(63 * S) or 0) > 0
+
+
+class TestSpendCap:
+    """Nothing can be had until the cap ends: nobody waits in vain."""
+
+    def test_who_waits_and_who_comes_is_refused_at_once(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        assert state.reserve("first", ONE, 0) == GRANTED
+        state.reserve("a", ONE, 0)
+        state.reserve("b", ONE._replace(front=True), 0)
+        state.learn(SpendCapped(3_600 * S), S)
+        refused = Refused(Cause.SPEND_CAP, 3_600 * S)
+        assert sorted(state.drain_refused()) == [("a", refused), ("b", refused)]
+        assert state.drain_refused() == ()
+        assert state.reserve("late", ONE, 2 * S) == Refused(Cause.SPEND_CAP, 3_599 * S)
+        assert not state.has_waiters
+        assert CircuitOpened("p", Cause.SPEND_CAP, 3_600 * S) in state.drain_events()
+        assert state.snapshot(2 * S).open_circuits == {"spend_cap": 3_599.0}
+
+    def test_closes_at_the_date(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(SpendCapped(60 * S), 0)
+        state.learn(SpendCapped(60 * S), 1)
+        assert state.drain_events() == (CircuitOpened("p", Cause.SPEND_CAP, 60 * S),)
+        assert state.snapshot(61 * S).open_circuits == {}
+        assert state.reserve("a", ONE, 61 * S) == GRANTED
+        assert state.drain_events() == (CircuitClosed("p", Cause.SPEND_CAP),)
+
+    def test_a_probe_that_is_answered_closes_it(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(SpendCapped(), 0)
+        assert state.reserve("early", ONE, 59 * S) == Refused(Cause.SPEND_CAP, S)
+        assert state.reserve("probe", ONE, 60 * S) == GRANTED
+        assert state.reserve("other", ONE, 60 * S) == Refused(Cause.SPEND_CAP, 120 * S)
+        state.drain_events()
+        state.learn(PLENTY._replace(sent_ago_ns=S), 61 * S)
+        assert CircuitClosed("p", Cause.SPEND_CAP) in state.drain_events()
+        assert state.reserve("a", ONE, 61 * S) == GRANTED
+
+    def test_an_operator_ends_it_by_configuring_the_pool(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(SpendCapped(), 0)
+        state.configure(PoolSettings(), S)
+        assert state.drain_events()[-1] == CircuitClosed("p", Cause.SPEND_CAP)
+        assert state.reserve("a", ONE, S) == GRANTED
+        state.configure(PoolSettings(), S)
+        assert not state.drain_events()
+
+    def test_an_error_with_headers_is_no_answer(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(SpendCapped(), 0)
+        state.learn(PLENTY._replace(answered=False), S)
+        assert state.snapshot(S).open_circuits == {"spend_cap": 59.0}

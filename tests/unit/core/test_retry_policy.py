@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tidegate.core.errors import ConfigurationError, UpstreamError, UpstreamUnreachable
-from tidegate.core.retry import SPEND_CAP_CODES, RetryPolicy, is_spend_cap, retry_reason
+from tidegate.core.retry import RetryPolicy, retry_reason
+from tidegate.core.spend_cap import SPEND_CAP_CODES, is_spend_cap
 
 CAP_SENTENCE = "You have reached your specified API usage limits. You will regain access on 2026-12-01."
 

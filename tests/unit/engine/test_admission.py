@@ -12,7 +12,7 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChanged, RefusedCall, Thawed, Withdrawn
-from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, RateLimited
+from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, RateLimited, SpendCapped
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 
@@ -279,3 +279,45 @@ def test_nobody_needs_to_listen(store: MemoryStore, clock: VirtualClock) -> None
 
     run_virtual(main(), clock)
     assert_nothing_is_left(admission)
+
+
+class TestSpendCap:
+    CAP = SpendCapped(3_600 * S)
+
+    def test_who_waits_is_refused_at_once_and_told_when_it_ends(
+        self, admission: Admission, clock: VirtualClock, store: MemoryStore, observer: RecordingObserver
+    ) -> None:
+        async def main() -> BaseException:
+            for _ in range(5):
+                await admission.acquire(ONE)
+            waiting = asyncio.ensure_future(admission.acquire(ONE))
+            await asyncio.sleep(1)
+            store.learn_now("p", self.CAP)
+            (refusal,) = await asyncio.gather(waiting, return_exceptions=True)
+            assert isinstance(refusal, BaseException)
+            return refusal
+
+        refusal = run_virtual(main(), clock)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.cause, refusal.retry_after_seconds, clock.elapsed_s) == (Cause.SPEND_CAP, 3_600, 1)
+        assert "try again at 20" in str(refusal)
+        assert str(refusal).endswith("UTC")
+        assert observer.of(Withdrawn) == [Withdrawn("p", DEFAULT_CALLER, S)]
+        assert [event.cause for event in observer.of(RefusedCall)] == [Cause.SPEND_CAP]
+        assert_nothing_is_left(admission)
+
+    def test_patience_that_ends_in_the_same_moment_changes_nothing(
+        self, admission: Admission, clock: VirtualClock, store: MemoryStore
+    ) -> None:
+        async def main() -> Cause:
+            for _ in range(5):
+                await admission.acquire(ONE)
+            now_s = asyncio.get_running_loop().time()
+            asyncio.get_running_loop().call_at(now_s + 1, store.freeze_now, "p", 10 * S)
+            asyncio.get_running_loop().call_at(now_s + 4, store.learn_now, "p", self.CAP)
+            with pytest.raises(Refusal) as caught:
+                await admission.acquire(ONE._replace(patience_ns=4 * S))
+            assert clock.elapsed_s == 4
+            return caught.value.cause
+
+        assert run_virtual(main(), clock) is Cause.SPEND_CAP

@@ -3,12 +3,15 @@
 import asyncio
 import threading
 
+import pytest
+
 from support.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST
-from tidegate.core.store import Change, Demand
-from tidegate.engine.waiters import Waiters
+from tidegate.core.store import Change, Demand, Refused
+from tidegate.engine.waiters import Answer, Waiters
 
 IN_P = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 
@@ -56,6 +59,57 @@ def test_a_second_grant_does_no_harm(clock: VirtualClock) -> None:
         waiters.forget("a")
 
     run_virtual(main(), clock)
+
+
+REFUSED = Refused(Cause.SPEND_CAP, 60 * S)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_who_waits_may_be_refused_after_all(clock: VirtualClock, early: bool) -> None:  # noqa: FBT001 - a parameter
+    waiters = Recorder(clock).waiters
+
+    async def main() -> Answer:
+        waiters.expect("a")
+        if early:
+            waiters.on_change(Change("p", refused=(("a", REFUSED),)))
+        answer = waiters.wait("a", IN_P)
+        if not early:
+            waiters.on_change(Change("p", refused=(("a", REFUSED), ("another's", REFUSED))))
+        assert waiters.refusal("a") == (None if early else REFUSED)
+        answered = await answer
+        waiters.forget("a")
+        assert waiters.refusal("a") is None
+        return answered
+
+    assert run_virtual(main(), clock) == REFUSED
+
+
+def test_a_refusal_in_the_moment_in_which_patience_ends_is_not_lost(clock: VirtualClock) -> None:
+    waiters = Recorder(clock).waiters
+
+    async def main() -> None:
+        waiters.expect("a")
+        answer = waiters.wait("a", IN_P)
+        answer.set_result(False)
+        waiters.on_change(Change("p", refused=(("a", REFUSED),)))
+        assert waiters.refusal("a") == REFUSED
+        await asyncio.sleep(0)
+        assert answer.result() is False
+        waiters.forget("a")
+
+    run_virtual(main(), clock)
+
+
+def test_a_refusal_for_a_closed_loop_is_given_back(clock: VirtualClock) -> None:
+    recorder = Recorder(clock)
+
+    async def leave_behind() -> None:
+        recorder.waiters.expect("a")
+        recorder.waiters.wait("a", IN_P)
+
+    run_virtual(leave_behind(), clock)
+    recorder.waiters.on_change(Change("p", refused=(("a", REFUSED),)))
+    assert recorder.given_back == [("a", IN_P)]
 
 
 class TestTimers:

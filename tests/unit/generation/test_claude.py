@@ -272,3 +272,22 @@ def test_a_chat_that_failed_says_why() -> None:
         ask(claude)
     (root,) = recorder.roots
     assert (root.attributes["error.type"], root.error is None) == ("400", False)
+
+
+def test_after_a_spend_cap_nothing_more_is_asked() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.SPEND_CAP), observer=(recorder := RecordingObserver()))
+    with pytest.raises(UpstreamError, match="monthly cap"):
+        ask(claude)
+    with pytest.raises(Refusal) as caught:
+        ask(claude)
+    assert caught.value.cause is Cause.SPEND_CAP
+    assert claude.model.counts["attempts"] == 1
+    assert recorder.of(SpendCapReached) == [SpendCapReached("sonnet-5-5")]
+
+
+def test_failures_teach_the_pool() -> None:
+    claude = SimulatedClaude(Fault(kind=FaultKind.OVERLOADED, count=5))
+    with pytest.raises(RetriesExhausted):
+        ask(claude)
+    (pool,) = claude.store.snapshot_now("sonnet-5-5")
+    assert pool.probing

@@ -58,6 +58,7 @@ def test_the_state_of_a_busy_pool() -> None:
         waiting_tokens_by_priority={"batch": 600, "standard": 100},
         in_flight=4,
         oldest_lease_seconds=7.5,
+        open_circuits={"spend_cap": 60.0},
     )
     registry, observer = scrape([busy])
     observer.event(Admitted("default", DEFAULT_CALLER, Cost(1), 0))
@@ -67,6 +68,8 @@ def test_the_state_of_a_busy_pool() -> None:
 
     assert value("adaptive_factor") == 0.9
     assert value("pool_frozen") == 1
+    assert value("circuit_open", cause="spend_cap") == 1
+    assert value("circuit_open", cause="upstream_outage") == 0
     assert value("in_flight") == 4
     assert value("oldest_lease_seconds") == 7.5
     assert value("queue_depth", **{"class": "batch"}) == 2
