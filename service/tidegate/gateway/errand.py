@@ -60,7 +60,7 @@ async def read_errand(
         except TimeoutError:
             text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
             raise InvalidCall(text, status=408, error_type="timeout_error") from None
-        message = read_message(body)
+        message = await read_message(body)
         return Errand(
             TransportRequest(method, target, upstream_headers, body),
             model_pool(message.model),

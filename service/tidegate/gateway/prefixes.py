@@ -1,50 +1,108 @@
 """Which beginnings of a prompt may be in the upstream's cache."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Generator
+from functools import partial
+from typing import Final
 
 from tidegate.core.price import Prefix
+from tidegate.gateway.json_scan import Reader, Scanner, Span, Steps
 
-__all__ = ["cacheable_prefixes"]
+__all__ = ["PromptBlocks"]
+
+_PARTS: Final = (b"tools", b"system", b"messages")
+"""The parts of a prompt in the order in which the upstream puts them (Claude Platform Docs, "Prompt caching", read
+2026-11-24)."""
+_MARKER: Final = b'"cache_control"'
+_MOST_BLOCKS: Final = 10_000
+"""Blocks of a longer prompt are not looked at beyond these: a megabyte can hold half a million of them."""
+_HASHED_BYTES: Final = 256 * 1024
+"""At most so much is hashed before others have a turn: less than a millisecond."""
 
 
-def cacheable_prefixes(fields: Mapping[str, Any]) -> tuple[Prefix, ...]:
-    """The beginnings of a Messages body at each of its blocks, up to the last one that is marked by `cache_control`.
+class PromptBlocks:
+    """Notes where the blocks of a prompt are, while a scanner passes over them."""
 
-    The order is the upstream's: tools, system, messages (Claude Platform Docs, "Prompt caching", read 2026-11-24). A
-    marker at the top of the body stands for the last block. Earlier blocks count too: the upstream looks back for a
-    shorter beginning that an earlier request has marked.
-    """
-    digest, size, prefixes, longest = hashlib.sha256(str(fields.get("model")).encode()), 0, [], 0
-    for block in _blocks(fields):
-        marked = isinstance(block, dict) and "cache_control" in block
-        text = _text(block)
-        digest.update(text)
-        size += len(text)
-        prefixes.append(Prefix(digest.digest(), size, marked))
-        if marked:
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._parts: dict[bytes, list[Span]] = {}
+        self._blocks: list[Span] = []
+        self._content = {b"content": self._one_or_more}
+
+    def readers(self) -> dict[bytes, Reader]:
+        """Readers for the parts of a prompt."""
+        return {part: partial(self._part, part) for part in _PARTS}
+
+    def prefixes(self, model: str, *, is_marked: bool) -> Generator[None, None, tuple[Prefix, ...]]:
+        """The beginnings of the body at each of its blocks, up to the last one that is marked by `cache_control`.
+
+        A marker at the top of the body (`is_marked`) stands for the last block. Earlier blocks count too: the upstream
+        looks back for a shorter beginning that an earlier request has marked. Where the prompt is marked changes no
+        beginning.
+        """
+        digest, size, longest = hashlib.sha256(model.encode(errors="surrogatepass")), 0, 0
+        prefixes: list[Prefix] = []
+        for block in [block for part in _PARTS for block in self._parts.get(part, ())]:
+            marker = yield from self._marker(block)
+            pieces = [block] if marker is None else [Span(block.start, marker.start), Span(marker.end, block.end)]
+            for piece in pieces:
+                for start in range(piece.start, piece.end, _HASHED_BYTES):
+                    digest.update(self._scanner.text[start : min(start + _HASHED_BYTES, piece.end)])
+                    if start > piece.start:
+                        yield
+                size += piece.end - piece.start
+            prefixes.append(Prefix(digest.digest(), size, marker is not None))
+            if marker is not None:
+                longest = len(prefixes)
+            if len(prefixes) % 200 == 0:
+                yield
+        if is_marked and prefixes:
+            prefixes[-1] = prefixes[-1]._replace(marked=True)
             longest = len(prefixes)
-    if "cache_control" in fields and prefixes:
-        prefixes[-1] = prefixes[-1]._replace(marked=True)
-        longest = len(prefixes)
-    return tuple(prefixes[:longest])
+        return tuple(prefixes[:longest])
 
+    def _part(self, part: bytes, position: int) -> Steps:
+        self._blocks = self._parts[part] = []
+        if part == b"messages" and self._scanner.text[position : position + 1] == b"[":
+            return (yield from self._scanner.elements(position, self._message))
+        return (yield from self._one_or_more(position))
 
-def _text(block: object) -> bytes:
-    """The block as most clients send it, without the marker: where the prompt is marked changes no beginning."""
-    if isinstance(block, dict):
-        block = {name: value for name, value in block.items() if name != "cache_control"}
-    return json.dumps(block, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+    def _message(self, position: int) -> Steps:
+        if self._scanner.text[position : position + 1] == b"{":
+            return (yield from self._scanner.members(position, self._content))
+        return (yield from self._one_or_more(position))
 
+    def _one_or_more(self, position: int) -> Steps:
+        """Reads what may be an array of blocks, or a single one."""
+        if self._scanner.text[position : position + 1] == b"[":
+            return (yield from self._scanner.elements(position, self._block))
+        return (
+            (yield from self._block(position))
+            if self._scanner.text[position : position + 1] != b"n"
+            else (yield from self._scanner.value(position))
+        )
 
-def _blocks(fields: Mapping[str, Any]) -> Iterator[object]:
-    yield from _listed(fields.get("tools"))
-    yield from _listed(fields.get("system"))
-    for message in _listed(fields.get("messages")):
-        yield from _listed(message.get("content") if isinstance(message, dict) else message)
+    def _block(self, position: int) -> Steps:
+        end = yield from self._scanner.value(position)
+        if len(self._blocks) < _MOST_BLOCKS:
+            self._blocks.append(Span(position, end))
+        return end
 
-
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+    def _marker(self, block: Span) -> Generator[None, None, Span | None]:
+        """Where the marker of a block stands, with the comma that belongs to it."""
+        scanner, text = self._scanner, self._scanner.text
+        if text[block.start : block.start + 1] != b"{":
+            return None
+        if not (yield from scanner.contains(_MARKER, block.start, block.end)):
+            return None
+        found: dict[bytes, Span] = {}
+        yield from scanner.members(block.start, {}, (_MARKER[1:-1],), found)
+        if not found:
+            return None
+        value = found[_MARKER[1:-1]]
+        start = text.rfind(_MARKER, block.start, value.start)
+        end = scanner.skip_space(value.end)
+        if text[end : end + 1] == b",":
+            return Span(start, scanner.skip_space(end + 1))
+        before = text[block.start : start].rstrip()
+        return Span(block.start + len(before) - 1, value.end) if before.endswith(b",") else Span(start, value.end)

@@ -1,12 +1,16 @@
 """What the relay needs to know of a call: its route, and a few fields of a Messages body."""
 
+import asyncio
 import json
+import re
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.errors import TidegateError
 from tidegate.core.price import Prefix
-from tidegate.gateway.prefixes import cacheable_prefixes
+from tidegate.gateway.json_scan import NestedTooDeeplyError, NotJsonError, Scanner, Span
+from tidegate.gateway.prefixes import PromptBlocks
 
 __all__ = ["MESSAGES_ROUTE", "InvalidCall", "MessageRequest", "most_body_bytes", "read_message", "route_of"]
 
@@ -14,14 +18,22 @@ MESSAGES_ROUTE: Final = "/v1/messages"
 
 _MB: Final = 1024 * 1024
 _ROUTES: Final = ("/v1/messages/count_tokens", "/v1/messages/batches", "/v1/models", "/v1/files")
-_JSON_NAMES: Final = {
-    list: "an array",
-    str: "a string",
-    int: "a number",
-    float: "a number",
-    bool: "a boolean",
-    type(None): "null",
+_WANTED: Final = frozenset({b"model", b"max_tokens", b"stream", b"cache_control"})
+_MOST_VALUE_BYTES: Final = 1_000
+"""Names and numbers are shorter; what is longer, the upstream will refuse."""
+_SHORT_BYTES: Final = 64 * 1024
+"""So much is parsed in less than half a millisecond."""
+_BOM: Final = b"\xef\xbb\xbf"
+_COUNT: Final = re.compile(rb"[0-9]{1,18}")
+_VALUES: Final = {
+    "[": "an array",
+    '"': "a string",
+    "t": "a boolean",
+    "f": "a boolean",
+    "n": "null",
+    **dict.fromkeys("-0123456789", "a number"),
 }
+"""What a JSON text is, by its first character."""
 
 
 class InvalidCall(TidegateError):
@@ -46,11 +58,13 @@ class MessageRequest:
         model: empty when it is missing or no string.
         max_tokens: None when it is missing or no whole number from 0.
         prefixes: the beginnings of the prompt that may be cached; none where nothing is marked for caching.
+        stream: whether the answer is to come as an event stream.
     """
 
     model: str
     max_tokens: int | None
     prefixes: tuple[Prefix, ...] = ()
+    stream: bool = False
 
 
 def route_of(path: str) -> str:
@@ -65,26 +79,75 @@ def most_body_bytes(route: str) -> int:
     return 32 * _MB if route in {MESSAGES_ROUTE, "/v1/messages/count_tokens"} else 500 * _MB
 
 
-def read_message(body: bytes) -> MessageRequest:
-    """Reads a body of `POST /v1/messages`.
+async def read_message(body: bytes) -> MessageRequest:
+    """Reads a body of `POST /v1/messages`; a long one in slices, between which the event loop gets its turn.
 
     Raises:
         InvalidCall: the body is not a JSON object.
     """
     try:
-        fields = json.loads(body)
-        is_cached = isinstance(fields, dict) and b"cache_control" in body
-        prefixes = cacheable_prefixes(fields) if is_cached else ()
-    except RecursionError:
+        if len(body) <= _SHORT_BYTES and b"cache_control" not in body:
+            return _parsed(body)
+        steps = _scanned(body)
+        while True:
+            next(steps)
+            await asyncio.sleep(0)
+    except StopIteration as end:
+        message: MessageRequest = end.value
+        return message
+    except (NestedTooDeeplyError, RecursionError):
         raise InvalidCall("the body is nested too deeply to be read as JSON") from None
     except ValueError as error:
         raise InvalidCall(f"the body is not valid JSON: {error}") from None
+
+
+def _parsed(body: bytes) -> MessageRequest:
+    """The same as `_scanned`, at a fifth of its cost, as long as the whole text is short."""
+    fields = json.loads(body)
     if not isinstance(fields, dict):
-        raise InvalidCall(f"the body must be a JSON object, got {_JSON_NAMES[type(fields)]}")
+        raise _no_object(json.dumps(fields)[0])
     model, max_tokens = fields.get("model"), fields.get("max_tokens")
-    is_count = isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and max_tokens >= 0
+    is_count = isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and 0 <= max_tokens < 10**18
     return MessageRequest(
-        model=model if isinstance(model, str) else "",
-        max_tokens=max_tokens if is_count else None,
-        prefixes=prefixes,
+        model if isinstance(model, str) else "",
+        max_tokens if is_count else None,
+        stream=fields.get("stream") is True,
     )
+
+
+def _no_object(first: str) -> InvalidCall:
+    return InvalidCall(f"the body must be a JSON object, got {_VALUES[first]}")
+
+
+def _scanned(body: bytes) -> Generator[None, None, MessageRequest]:
+    scanner = Scanner(body)
+    start = scanner.skip_space(len(_BOM) if body.startswith(_BOM) else 0)
+    first = body[start : start + 1].decode("latin-1")
+    if first != "{":
+        if first in _VALUES:
+            raise _no_object(first)
+        raise NotJsonError(start, "no value" if first else "an unexpected end")
+    found: dict[bytes, Span] = {}
+    blocks = PromptBlocks(scanner) if (yield from scanner.contains(b"cache_control")) else None
+    end = scanner.skip_space((yield from scanner.members(start, blocks.readers() if blocks else {}, _WANTED, found)))
+    if end != len(body):
+        raise NotJsonError(end, "something after the object")
+
+    def text(name: bytes) -> bytes:
+        span = found.get(name)
+        return b"" if span is None or span.end - span.start > _MOST_VALUE_BYTES else body[span.start : span.end]
+
+    model, max_tokens = _string(text(b"model")), text(b"max_tokens")
+    prefixes = (yield from blocks.prefixes(model, is_marked=b"cache_control" in found)) if blocks else ()
+    return MessageRequest(
+        model, int(max_tokens) if _COUNT.fullmatch(max_tokens) else None, prefixes, stream=text(b"stream") == b"true"
+    )
+
+
+def _string(text: bytes) -> str:
+    """The string that a JSON text stands for; empty if it is none."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    return value if isinstance(value, str) else ""

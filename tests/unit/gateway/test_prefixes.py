@@ -1,12 +1,14 @@
 """Which beginnings of a prompt may be in the upstream's cache."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from tidegate.gateway.prefixes import cacheable_prefixes
-from tidegate.gateway.request import InvalidCall, read_message
+from tidegate.core.price import Prefix
+from tidegate.gateway.request import InvalidCall, MessageRequest
+from tidegate.gateway.request import read_message as read_message_in_slices
 
 MARKER = {"cache_control": {"type": "ephemeral"}}
 TOOL = {"name": "look_up", "input_schema": {"type": "object"}}
@@ -22,6 +24,14 @@ def fields(**changes: Any) -> dict[str, Any]:
 
 def marked(block: dict[str, Any]) -> dict[str, Any]:
     return {**block, **MARKER}
+
+
+def read_message(body: bytes) -> MessageRequest:
+    return asyncio.run(read_message_in_slices(body))
+
+
+def cacheable_prefixes(message: dict[str, Any], **layout: Any) -> tuple[Prefix, ...]:
+    return read_message(json.dumps(message, **{"separators": (",", ":"), **layout}).encode()).prefixes
 
 
 def digests(**changes: Any) -> list[bytes]:
@@ -64,7 +74,7 @@ def test_another_model_text_or_order_is_another_beginning(other: dict[str, Any])
 def test_a_beginning_is_no_longer_than_what_was_sent() -> None:
     message = fields(system=[marked({"type": "text", "text": "日本語 \N{GRINNING FACE}" * 100})])
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
-    (prefix,) = cacheable_prefixes(message)
+    (prefix,) = cacheable_prefixes(message, ensure_ascii=False)
     assert prefix.body_bytes < len(body)
 
 
@@ -76,12 +86,29 @@ def test_what_the_upstream_will_reject_is_read_all_the_same(where: str, content:
     assert all(not prefix.marked for prefix in read.prefixes[:-1])
 
 
+@pytest.mark.parametrize("layout", [{}, {"separators": (", ", ": ")}, {"indent": 2}])
+def test_a_block_is_the_same_wherever_its_marker_stands_or_if_it_has_none(layout: dict[str, Any]) -> None:
+    block = {"type": "text", "text": 'with "cache_control": {} in it, and {brackets]'}
+    placed = [block, {**MARKER, **block}, {**block, **MARKER}, {"type": "text", **MARKER, "text": block["text"]}]
+    seen = {cacheable_prefixes(fields(system=[each], **MARKER), **layout)[0].digest for each in placed}
+    assert len(seen) == 1
+
+
+def test_a_block_of_nothing_but_a_marker_is_empty() -> None:
+    (prefix,) = cacheable_prefixes(fields(system=[MARKER]))
+    assert (prefix.body_bytes, prefix.marked) == (len("{}"), True)
+
+
+def test_a_marker_inside_of_a_block_marks_nothing() -> None:
+    result = {"type": "tool_result", "content": [marked(TEXTS[0])]}
+    assert cacheable_prefixes(fields(messages=[{"role": "user", "content": [result]}])) == ()
+
+
 def test_nesting_at_the_edge_of_what_can_be_read_is_an_invalid_call() -> None:
-    edge = set()
-    for depth in range(1_000):
+    def nested(depth: int) -> MessageRequest:
         system = '{"a":' * depth + "1" + "}" * depth
-        try:
-            read_message(f'{{"cache_control":{{}},"system":{system}}}'.encode())
-        except InvalidCall as error:
-            edge.add(str(error))
-    assert edge == {"the body is nested too deeply to be read as JSON"}
+        return read_message(f'{{"cache_control":{{}},"system":{system}}}'.encode())
+
+    assert nested(1_000).prefixes
+    with pytest.raises(InvalidCall, match="the body is nested too deeply to be read as JSON"):
+        nested(1_001)
