@@ -7,9 +7,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
-LITELLM := .tools/litellm
-LITELLM_REQUIREMENTS := tests/benchmarks/gateway/requirements-litellm.txt
-LITELLM_INSTALLED := $(LITELLM)/.installed
+# What test-clients drives beside the SDKs that `make test` does.
+CLIENTS := langchain pydantic-ai litellm
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -26,7 +25,7 @@ stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus a
 	@exec $(BIN)/python -m deploy.stack
 
 .PHONY: test
-test: $(INSTALLED) $(NODE_INSTALLED) ## run all tests and hold the coverage to its floors
+test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run all tests and hold the coverage to its floors
 	$(BIN)/coverage erase
 	$(BIN)/pytest -m "not serial" -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/pytest -m serial --cov --cov-append --cov-report=
@@ -62,7 +61,7 @@ bench-limiter: $(INSTALLED) ## measure the limiter's CPU time and memory, and wh
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.limiter
 
 .PHONY: bench-gateway
-bench-gateway: $(INSTALLED) $(LITELLM_INSTALLED) ## measure the relay beside nginx, a bare relay and litellm's proxy
+bench-gateway: $(INSTALLED) .tools/litellm/.installed ## measure the relay beside nginx, a bare relay and litellm's proxy
 	@tests/install-tools.sh bench-gateway
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway
 
@@ -70,6 +69,7 @@ bench-gateway: $(INSTALLED) $(LITELLM_INSTALLED) ## measure the relay beside ngi
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	for each in tests/clients/requirements-*.in; do $(COMPILE) $$each -o $${each%.in}.txt || exit; done
 
 .PHONY: clean
 clean: ## remove everything that these targets made
@@ -87,10 +87,11 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-# An environment of its own: what it asks for must not decide on our versions.
-$(LITELLM_INSTALLED): $(LITELLM_REQUIREMENTS)
-	$(PYTHON) -m venv $(LITELLM)
-	$(LITELLM)/bin/pip install --quiet --require-hashes -r $<
+# Environments of their own: what these programs ask for must not decide on our versions.
+.PRECIOUS: .tools/%/.installed
+.tools/%/.installed: tests/clients/requirements-%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --require-hashes -r $<
 	touch $@
 
 $(NODE_INSTALLED): tests/node/package.json tests/node/package-lock.json | test-tools

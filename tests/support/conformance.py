@@ -6,6 +6,7 @@ changed them.
 """
 
 import contextlib
+import gzip
 import json
 import time
 import urllib.request
@@ -72,9 +73,29 @@ def twins(directory: Path, *, configuration: str | None = None, **variables: str
         yield Twins(service, service.url, behind.url, direct.url)
 
 
-def answer_fields(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """An answer's headers in their order, without those that the service may add."""
-    return [(name, value) for name, value in fields if not name.startswith(OWN_ANSWER_FIELDS)]
+@dataclass(frozen=True)
+class Answered:
+    """What came back. `broken`: the connection ended before the body did."""
+
+    status: int
+    fields: list[tuple[str, str]]
+    body: bytes
+    broken: bool = False
+
+
+def comparable(path: str, answered: Answered, url: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers in their order, without those that the service may add, and body.
+
+    Answers about batches say the URL of their results, which is the service's own; they come uncompressed.
+    """
+    fields = [(name, value) for name, value in answered.fields if not name.startswith(OWN_ANSWER_FIELDS)]
+    body = answered.body
+    if "/batches" in path and not path.endswith("/results"):
+        body = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+        packing = {"content-encoding", "vary", "content-length", "transfer-encoding"}
+        fields = [(name, value) for name, value in fields if name not in packing]
+        body = body.replace(url.encode(), b"URL")
+    return fields, body
 
 
 def requests_seen(simulator_url: str) -> list[dict[str, Any]]:
@@ -82,6 +103,8 @@ def requests_seen(simulator_url: str) -> list[dict[str, Any]]:
     with urllib.request.urlopen(f"{simulator_url}/simulator/requests") as answer:  # noqa: S310 - ours
         requests: list[dict[str, Any]] = json.load(answer)["requests"]
     for request in requests:
+        if any(value.startswith("multipart/") for _, value in request["headers"]):
+            request.update(body_sha256="", headers=[])  # each form has a boundary of its own
         fields = [field for field in request["headers"] if field[0] not in CHANGED_REQUEST_FIELDS]
         # How long the body is may be said anywhere among the headers.
         request["headers"] = sorted(fields, key=lambda field: field[0] in {"content-length", "transfer-encoding"})

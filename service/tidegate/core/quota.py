@@ -8,8 +8,9 @@ from tidegate.core.dimension import DIMENSIONS, MICRO, Cost, Dimension
 from tidegate.core.events import Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
+from tidegate.core.pools import ENDPOINT_POOLS
 from tidegate.core.ramp import RampLimit
-from tidegate.core.search import RateSearch
+from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
 from tidegate.core.window import WindowVotes
 
@@ -42,6 +43,7 @@ class Quota:
         "_failed_ns",
         "_failures",
         "_frozen_until_ns",
+        "_is_endpoint",
         "_learns",
         "_limited",
         "_limits",
@@ -61,6 +63,8 @@ class Quota:
         self.events: list[Event] = []
         self._taken_ns = now_ns
         self._name = name
+        # Endpoints never tell their limits, and those are high: nothing is held back before the first 429.
+        self._is_endpoint = name in ENDPOINT_POOLS
         votes = WindowVotes()
         self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
         self._limited: tuple[tuple[int, DimensionLimit], ...] = ()
@@ -200,10 +204,11 @@ class Quota:
             self._answer_came(now_ns - report.sent_ago_ns)
         if not any(report.dimensions):
             if not self._knows_upstream():
-                if self._search is None:
-                    self._search = RateSearch(now_ns)
+                if self._search is None and not self._is_endpoint:
+                    self._search = self._new_search(now_ns)
                     self._go_by_search(self._search, now_ns)
-                self._search.accepted()
+                if self._search is not None:
+                    self._search.accepted()
             return
         if self._search is not None:
             self._search = None
@@ -237,7 +242,7 @@ class Quota:
             for limit in self._limits:
                 limit.overrun(now_ns)
         else:
-            self._search = self._search or RateSearch(now_ns)
+            self._search = self._search or self._new_search(now_ns)
             self._search.refused(now_ns)
             self._limits[_REQUESTS].empty(now_ns)
 
@@ -300,6 +305,9 @@ class Quota:
             self._pause_ns = _FIRST_PAUSE_NS
         if sent_ns > self._failed_ns:
             self._failures = 0
+
+    def _new_search(self, now_ns: int) -> RateSearch:
+        return RateSearch(now_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND)
 
     def _go_by_search(self, search: RateSearch, now_ns: int) -> None:
         self._limits[_REQUESTS].search(search.per_second(now_ns), now_ns)

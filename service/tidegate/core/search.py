@@ -10,9 +10,12 @@ from typing import Final
 
 from tidegate.core.clock import NS_PER_SECOND
 
-__all__ = ["RateSearch"]
+__all__ = ["ENDPOINT_PER_SECOND", "START_PER_SECOND", "RateSearch"]
 
-_START_PER_SECOND: Final = 2.0
+START_PER_SECOND: Final = 2.0
+"""For a Messages pool, of which nothing is known."""
+ENDPOINT_PER_SECOND: Final = 16.0
+"""For other endpoints: the lowest limit that is published for one, 1,000 requests a minute (batches, Start tier)."""
 _GROWTH_PER_SECOND: Final = 1.6
 _AFTER_FIRST: Final = 0.25
 """The first 429 only says that the burst is used up: growth has overshot the rate by an unknown factor."""
@@ -33,8 +36,8 @@ class RateSearch:
 
     __slots__ = ("_accepted", "_accepted_then", "_changed_ns", "_evidence", "_per_second", "_refused_ns", "_trial_base")
 
-    def __init__(self, now_ns: int) -> None:
-        self._per_second = _START_PER_SECOND
+    def __init__(self, now_ns: int, start_per_second: float = START_PER_SECOND) -> None:
+        self._per_second = start_per_second
         self._changed_ns = now_ns
         self._refused_ns: int | None = None
         self._accepted = 0

@@ -290,6 +290,20 @@ class TestKinds:
         assert not made.is_probing, "an answer came long ago"
 
 
+def test_an_endpoint_that_never_tells_its_limit_is_limited_by_its_first_429_only() -> None:
+    """The API's answers about files, batches and models carry no rate-limit headers (Claude Platform Docs)."""
+    made = Quota("files", PoolSettings(), 0)
+    made.learn_limits(HEADERLESS, 0)
+    for _ in range(100):
+        assert made.fits(ONE_REQUEST, 0)
+        made.take(ONE_REQUEST, 0)
+    made.learn_refusal(RateLimited(0, sent_ago_ns=0), S)
+    made.learn_limits(HEADERLESS, S)
+    assert requests_per_second(made, S) == 0, "searched when somebody waits"
+    made.demand_seen(S)
+    assert requests_per_second(made, S) == pytest.approx(4)
+
+
 def test_an_answer_without_headers_limits_a_burst_before_anybody_waits() -> None:
     made = answered(HEADERLESS)
     granted = 0

@@ -43,10 +43,14 @@ def test_each_dependency_is_pinned(kind: str, name: str) -> None:
     assert {_name(requirement) for requirement in _declared(kind)} - set(_pins(name)) == set()
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_each_pin_has_its_hashes(name: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [path for path in project_files(".", ".txt") if path.name.startswith("requirements")],
+    ids=lambda path: path.name,
+)
+def test_each_pin_has_its_hashes(path: Path) -> None:
     # A requirement and its hashes are one logical line: its physical lines end in a backslash.
-    requirements = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
+    requirements = path.read_text().replace("\\\n", " ").splitlines()
     assert [line for line in requirements if not re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line)] == []
 
 

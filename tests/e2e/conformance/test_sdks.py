@@ -1,0 +1,84 @@
+"""SDKs do the same steps through the service and directly: the same is on the wire, and the same is made of it."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.client_environment import python_of
+from support.conformance import CALLER_KEY, Answered, Twins, comparable, requests_seen
+from support.project import ROOT
+
+from .sdk_calls import STEPS
+
+PYTHON_CLIENT = str(ROOT / "tests/clients/anthropic_client.py")
+
+
+def newest_python() -> list[str]:
+    return [sys.executable, PYTHON_CLIENT]
+
+
+def older_python() -> list[str]:
+    return [str(python_of("anthropic-0.121")), PYTHON_CLIENT]
+
+
+def typescript() -> list[str]:
+    return ["node", str(ROOT / "tests/node/anthropic-client.mjs")]
+
+
+def do_steps(command: list[str], url: str, mode: str) -> Any:
+    """What a client tells of its steps."""
+    told = {"base_url": url, "key": CALLER_KEY, "mode": mode, "steps": STEPS}
+    done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def answered(exchange: dict[str, Any]) -> Answered:
+    fields = [(name, value) for name, value in exchange["fields"]]
+    return Answered(exchange["status"], fields, base64.b64decode(exchange["body"]))
+
+
+@pytest.mark.parametrize(
+    ("command", "mode", "version"),
+    [
+        pytest.param(newest_python, "sync", "2.", id="python-2-sync"),
+        pytest.param(newest_python, "async", "2.", id="python-2-async"),
+        pytest.param(older_python, "sync", "0.121.0", id="python-0.121-sync"),
+        pytest.param(older_python, "async", "0.121.0", id="python-0.121-async"),
+        pytest.param(typescript, "async", "1.", id="typescript-1"),
+    ],
+)
+def test_an_sdk_cannot_tell_the_service_from_the_api(
+    pair: Twins, command: Callable[[], list[str]], mode: str, version: str
+) -> None:
+    through, direct = (do_steps(command(), url, mode) for url in pair.urls())
+    assert direct["version"].startswith(version)
+    for step, got, expected in zip(STEPS, through["seen"], direct["seen"], strict=True):
+        raised = isinstance(expected["outcome"], dict) and "raised" in expected["outcome"]
+        assert (step, raised) == (step, "fails" in step)
+        if raised:
+            # A break has no status, and SDKs do not agree whether an error in a stream has.
+            statuses = {step["fails"]} if step["fails"] > 200 else {200, None}
+            assert expected["outcome"].get("status_code") in statuses, step
+        assert len(expected["exchanges"]) >= 1
+        for exchange, expected_exchange in zip(got["exchanges"], expected["exchanges"], strict=True):
+            path = expected_exchange["request"]
+            assert exchange["request"] == path
+            assert exchange["status"] == expected_exchange["status"], step
+            fields, body = comparable(path, answered(exchange), pair.through)
+            expected_fields, expected_body = comparable(path, answered(expected_exchange), pair.direct)
+            added = [("x-should-retry", "false")] if "spend_limit" in step["headers"].values() else []
+            assert sorted(fields) == sorted([*expected_fields, *added]), step  # Node has them in an order of its own
+            if command is not typescript or step.get("fails") != 0:  # when a connection breaks, Node drops what it has
+                assert body == expected_body, step
+        outcome = json.dumps(got["outcome"]).replace(pair.through, "URL")
+        assert outcome == json.dumps(expected["outcome"]).replace(pair.direct, "URL"), step
+
+    seen_behind, seen_directly = (requests_seen(url) for url in (pair.behind, pair.direct))
+    assert len(seen_behind) >= len(STEPS)
+    assert seen_behind == seen_directly

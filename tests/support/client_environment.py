@@ -1,0 +1,19 @@
+"""Clients that need packages of their own: each has an environment, which the Makefile makes and keeps."""
+
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+from support.project import ROOT
+
+
+def python_of(name: str) -> Path:
+    """The Python of the environment that `tests/clients/requirements-<name>.txt` pins; made if it is not there."""
+    environment = ROOT / ".tools" / name
+    environment.parent.mkdir(exist_ok=True)
+    with (environment.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in parallel
+        made = f"{environment.relative_to(ROOT)}/.installed"
+        subprocess.run(["make", "--silent", f"PYTHON={sys.executable}", made], cwd=ROOT, check=True, timeout=600)
+    return environment / "bin/python"
