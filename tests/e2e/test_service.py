@@ -194,3 +194,14 @@ def test_each_call_is_one_line_of_the_log(service: ServiceProcess, sdk: anthropi
     assert (line["event"], line["route"], line["status"], line["outcome"]) == ("request", "/v1/messages", 200, "ok")
     assert line["output_tokens"] == answer.parse().usage.output_tokens
     assert "a prompt to keep" not in service.printed()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_a_dead_collector_is_nobodys_trouble(protocol: str, tmp_path: Path) -> None:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    with running(tmp_path, "serve", "--upstream", "simulator", **variables) as service:
+        answer = httpx2.post(f"{service.url}/api/workflows/generate", json={"prompt": PROMPT}, timeout=30)
+        assert answer.status_code == 200
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=20) == 0
+        assert answer.headers["x-tidegate-request-id"] in service.printed()

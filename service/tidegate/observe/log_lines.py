@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from tidegate.observe.tracing import current_exemplar
+
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["add_error", "add_origin", "add_timestamp", "as_console", "as_json"]
+__all__ = ["add_error", "add_origin", "add_span", "add_timestamp", "as_console", "as_json"]
 
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 """What a person looks for first stands first."""
@@ -30,6 +32,12 @@ def add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     record: logging.LogRecord = event["_record"]
     event["level"] = record.levelname.lower()
     event["logger"] = record.name
+    return event
+
+
+def add_span(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Adds the ids of the span around the caller, if there is one and it is sampled."""
+    event.update(current_exemplar() or {})
     return event
 
 

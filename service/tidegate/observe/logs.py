@@ -4,14 +4,14 @@ import logging
 import sys
 from typing import Any, Final, Literal, TextIO
 
-import structlog
+from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 from tidegate.core.clock import to_seconds
 from tidegate.core.events import Event, RequestFinished
 from tidegate.core.usage import Usage
-from tidegate.observe.log_lines import add_error, add_origin, add_timestamp, as_console, as_json
+from tidegate.observe.log_lines import add_error, add_origin, add_span, add_timestamp, as_console, as_json
 
 __all__ = ["LogFormat", "RequestLog", "open_logs"]
 
@@ -55,7 +55,7 @@ class RequestLog:
 def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog | None:
     """Sends all log records of the process to a stream (default: stderr), in one form.
 
-    Records carry what `structlog.contextvars` has bound, such as the request's id.
+    Records carry what `structlog.contextvars` has bound, such as the request's id, and the ids of the current span.
 
     Args:
         level: the least level of our own loggers: `debug`, `info`, `warning` or `error`.
@@ -71,7 +71,7 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[structlog.contextvars.merge_contextvars, add_timestamp, add_origin, add_error],
+            foreign_pre_chain=[merge_contextvars, add_span, add_timestamp, add_origin, add_error],
             processors=[ProcessorFormatter.remove_processors_meta, render],
         )
     )

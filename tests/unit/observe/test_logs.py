@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from structlog.contextvars import bound_contextvars
 
+from support.traces import Traces
+from support.virtual_time import VirtualClock
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
 from tidegate.core.events import RequestFinished, Thawed
+from tidegate.core.observer import ScopeKind
 from tidegate.core.usage import Usage
 from tidegate.observe.logs import LogFormat, RequestLog, open_logs
 
@@ -159,6 +162,17 @@ def test_the_older_names_speak_in_the_same_form_when_asked_to(name: str) -> None
         "event": "attempt 1: asking claude-sonnet-5-5",
         "request_id": "tg_7",
     }
+
+
+def test_a_record_inside_of_a_span_carries_its_ids() -> None:
+    stream, _ = opened()
+    traces = Traces(VirtualClock())
+
+    with traces.tracing.scope(ScopeKind.CHAT, {}) as scope:
+        logging.getLogger("tidegate").warning("careful")
+
+    (line,) = lines(stream)
+    assert {name: line[name] for name in ("trace_id", "span_id")} == scope.exemplar()
 
 
 def test_other_peoples_loggers_stay_at_warning() -> None:

@@ -1,0 +1,178 @@
+"""Marked prompts, completions and keys are put through every path; none of them may show up in what is watched."""
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+
+from support.otlp import Received, environment, receiving
+from support.service_process import ServiceProcess, running
+
+MARK = "xqzvmark"
+SERVICE_KEY = f"sk-ant-{MARK}-of-the-service"
+CALLER_KEY = f"sk-ant-{MARK}-of-the-caller"
+ADMIN_KEY = f"{MARK}-of-the-admin"
+PROMPT = f"When an order {MARK} arrives, check stock"
+QUESTION: dict[str, Any] = {
+    "model": "claude-sonnet-5-5",
+    "max_tokens": 100,
+    "messages": [{"role": "user", "content": PROMPT}],
+}
+MESSAGES, GENERATE = "/v1/messages", "/api/workflows/generate"
+
+
+@dataclass
+class Scene:
+    """A service that traces and logs all it can, before a simulator; both are processes."""
+
+    service: ServiceProcess
+    http: httpx2.Client
+    control: httpx2.Client
+    received: Received
+
+    def fault(self, kind: str, **fields: Any) -> None:
+        self.control.post("/simulator/faults", json={"kind": kind, "count": 1, **fields}).raise_for_status()
+
+    def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            return self.http.post(path, content=content, headers={"content-type": "application/json", **named})
+        except httpx2.TransportError:  # an answer that breaks off
+            return httpx2.Response(0)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    upstream, own = tmp_path_factory.mktemp("upstream"), tmp_path_factory.mktemp("service")
+    with receiving("grpc") as received, running(upstream, "simulator") as simulator:
+        variables = {
+            **environment("grpc", received.url),
+            "OTEL_TRACES_EXPORTER": "otlp,console",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "TIDEGATE_UPSTREAM_URL": simulator.url,
+            "TIDEGATE_LOG_LEVEL": "debug",
+            "TIDEGATE_ADMIN_KEY": ADMIN_KEY,
+            "TIDEGATE_REQUESTS_PER_MINUTE": "100000",
+            "TIDEGATE_BURST_LIMIT": "1000",
+            "CLAUDE_RATE_LIMIT_DELAY": "0.02",
+            "MAX_RATE_LIMIT_DELAY": "0.05",
+            "ANTHROPIC_API_KEY": SERVICE_KEY,
+        }
+        with running(own, "serve", **variables) as service:
+            key = {"x-api-key": CALLER_KEY, "anthropic-version": "2023-06-01", "anthropic-beta": "files-api-2025-04-14"}
+            with (
+                httpx2.Client(base_url=service.url, headers=key, timeout=60) as http,
+                httpx2.Client(base_url=simulator.url) as control,
+            ):
+                yield Scene(service, http, control, received)
+
+
+def relay_every_way(scene: Scene) -> None:
+    plain = scene.post(MESSAGES, QUESTION)
+    assert MARK in plain.text  # the completion repeats the prompt: it is marked, too
+    streamed = scene.post(MESSAGES, {**QUESTION, "stream": True})
+    assert MARK in streamed.text
+    scene.post(MESSAGES, {**QUESTION, "model": "claude-of-tomorrow-5"})
+    for body in (
+        b'{"' + MARK.encode(),
+        b"[]",
+        {"model": "claude-sonnet-5-5", "messages": PROMPT},
+        {"max_tokens": PROMPT},
+    ):
+        assert scene.post(MESSAGES, body).status_code == 400
+    retried = ("overloaded", "internal_error", "bad_gateway", "rate_limited_bare", "cut")
+    final = ("spend_cap", "spend_limit", "unauthenticated", "forbidden", "too_large", "refusal", "max_tokens")
+    for kind in (*retried, *final):
+        for stream in (False, True):
+            scene.fault(kind)
+            scene.post(MESSAGES, {**QUESTION, "stream": stream})
+    scene.fault("stream_error", after_events=2)
+    scene.post(MESSAGES, {**QUESTION, "stream": True})
+    scene.fault("slow_start", delay_seconds=5)
+    assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").status_code == 504
+    assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds=PROMPT).status_code == 400
+    assert scene.post(MESSAGES, QUESTION, x_tidegate_hop=MARK).status_code == 200
+    assert scene.post(MESSAGES, QUESTION, origin=f"http://{MARK}.example").status_code == 403
+    scene.post(f"{MESSAGES}/count_tokens?beta={MARK}", QUESTION)
+    batch = scene.post(f"{MESSAGES}/batches", {"requests": [{"custom_id": "one", "params": QUESTION}]})
+    assert batch.status_code == 200
+    scene.http.get(f"{MESSAGES}/batches", params={"beta": MARK})
+    scene.http.get("/v1/models", headers={"authorization": f"Bearer {CALLER_KEY}"})
+    upload = scene.http.post("/v1/files", files={"file": (f"{MARK}.txt", PROMPT.encode(), "text/plain")})
+    assert upload.status_code == 200
+    scene.http.get(f"/v1/files/{upload.json()['id']}/content")
+
+
+def generate_every_way(scene: Scene) -> None:
+    for fields in ({}, {"stream": True}, {"format": "yaml"}, {"fallback": True}):
+        assert scene.post(f"{GENERATE}?key={MARK}", {"prompt": PROMPT, **fields}).status_code == 200
+    for kind in ("invalid_workflow", "refusal", "max_tokens", "overloaded", "spend_cap", "rate_limited_bare", "cut"):
+        for count in (1, 2):
+            scene.fault(kind, count=count)
+            scene.post(GENERATE, {"prompt": PROMPT, "stream": count == 2, "fallback": count == 2})
+    schema = {"type": "object", "description": PROMPT, "properties": {MARK: {"type": "string"}}}
+    scene.post(GENERATE, {"prompt": PROMPT, "schema": schema})
+    for wrong in (
+        {"prompt": [PROMPT]},
+        {"prompt": PROMPT * 10_000},
+        {PROMPT: 1},
+        {"prompt": PROMPT, "schema": {"type": MARK}},
+    ):
+        assert scene.post(GENERATE, wrong).status_code >= 400
+    scene.post(GENERATE, b'{"prompt": ' + MARK.encode())
+
+
+def be_refused(scene: Scene) -> None:
+    scene.fault("ramp_limited")  # freezes the pool for a minute
+    assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").status_code == 429
+    assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").headers["x-tidegate-cause"] == "deadline"
+    configure = "/api/system/rate-limiting/configure"
+    assert scene.post(configure, {"burst_limit": 999}, x_api_key=ADMIN_KEY).status_code == 200
+    assert scene.post(configure, {"burst_limit": PROMPT}, x_api_key=ADMIN_KEY).status_code == 422
+    assert scene.post(configure, {"burst_limit": 1}).status_code in {401, 403}
+
+
+def watched(scene: Scene) -> dict[str, str]:
+    """All that is shown of a service to those who watch it."""
+    openmetrics = {"accept": "application/openmetrics-text; version=1.0.0"}
+    admin = {"x-api-key": ADMIN_KEY}
+    bodies = {
+        path: scene.http.get(path, headers=admin).text
+        for path in (
+            "/api/system/rate-limiting/status",
+            "/api/system/ai-client/status",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+        )
+    }
+    bodies["OpenMetrics"] = scene.http.get("/metrics", headers=openmetrics).text
+    scene.service.process.send_signal(signal.SIGTERM)
+    assert scene.service.process.wait(30) == 0
+    bodies["log"] = scene.service.printed()
+    bodies["spans"] = "\n".join(map(str, scene.received.requests))
+    return bodies
+
+
+def test_no_prompt_completion_or_key_shows_up(scene: Scene) -> None:
+    relay_every_way(scene)
+    generate_every_way(scene)
+    be_refused(scene)
+    seen = watched(scene)
+
+    names = {span.name for span in scene.received.spans()}
+    assert {
+        *("POST /v1/messages", "chat claude-sonnet-5-5", "tidegate.acquire", "tidegate.attempt", "tidegate.retry_wait"),
+        *("POST /api/workflows/generate", "tidegate.generate", "POST /v1/files", "POST /v1/messages/batches"),
+    } <= names
+    for text in ('"event": "request"', "services.dsl_generator.ai_client", '"outcome": "upstream_error"'):
+        assert text in seen["log"]
+    assert "tidegate_tokens_total" in seen["OpenMetrics"]
+    assert seen["spans"]
+    shown = {where: [line.strip()[:300] for line in text.splitlines() if MARK in line] for where, text in seen.items()}
+    assert {where: lines for where, lines in shown.items() if lines} == {}
