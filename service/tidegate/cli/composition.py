@@ -130,6 +130,9 @@ def _relay_limits(settings: Settings) -> RelayLimits:
         content_idle_seconds=settings.stream_idle_seconds,
         read_on_seconds=settings.read_on_seconds,
         read_on_calls=settings.read_on_calls,
+        comment_seconds=settings.stream_comment_seconds,
+        calls=settings.max_calls,
+        calls_per_caller=settings.max_calls_per_caller or 0,
     )
 
 

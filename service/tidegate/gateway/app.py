@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
@@ -11,36 +12,29 @@ from tidegate.core.clock import to_ns
 from tidegate.core.conventions import METHOD, ROUTE, SCHEME, STATUS, URL_PATH
 from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import RefusedCall
-from tidegate.core.header_names import (
-    SHOULD_RETRY,
-    TIDEGATE_ATTEMPTS,
-    TIDEGATE_HOP,
-    TIDEGATE_QUEUE_MS,
-    TIDEGATE_REQUEST_ID,
-    TIDEGATE_UPSTREAM,
-)
+from tidegate.core.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
 from tidegate.core.observer import ScopeKind
 from tidegate.core.retry import RetryPolicy
-from tidegate.core.spend_cap import is_spend_cap
 from tidegate.core.store import Outcome
-from tidegate.core.transport import Headers, Transport
+from tidegate.core.transport import Transport
 from tidegate.engine.admission import Admission
 from tidegate.gateway.asgi import ClientGone, Inbound, Message, Receive, Send
 from tidegate.gateway.attempts import Attempts, Reply, Upstream
 from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.errand import Errand, read_errand
-from tidegate.gateway.errors import LocalAnswer, invalid, refused, unreachable
-from tidegate.gateway.headers import as_text, for_client, for_upstream, listed
+from tidegate.gateway.errors import invalid, no_stream, refused, unreachable
+from tidegate.gateway.headers import as_text, for_upstream, is_event_stream, listed, uncompressed
 from tidegate.gateway.limits import RelayLimits
-from tidegate.gateway.opened import StreamError
+from tidegate.gateway.occupancy import Occupancy
+from tidegate.gateway.outlet import Outlet
 from tidegate.gateway.request import InvalidCall, route_of
+from tidegate.gateway.waiting import waiting_aloud
 from tidegate.identity.identify import Identifier
 
 __all__ = ["Gateway"]
 
 _SIMULATOR_KEY: Final = "simulator"
 """What the simulator is sent as key, which it does not check, when no real one is configured."""
-
 
 _LIMITS: Final = RelayLimits()
 
@@ -87,6 +81,7 @@ class Gateway:
         self._upstream = Upstream(admission, transport, retry_policy, random, limits)
         self._limits = limits
         self._read_on = 0
+        self._occupancy = Occupancy(limits.calls, limits.calls_per_caller)
         self._clock = admission.clock
         self._observer = admission.observer
         self._identifier = identifier
@@ -130,11 +125,12 @@ class Gateway:
         lingers_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         try:
             async with Inbound(receive, lingers_seconds) as inbound:
-                return await self._answered(call, scope, inbound, send)
+                return await self._answered(call, scope, inbound, Outlet(call, self._marks, send))
         except ClientGone:
             return "abandoned"  # nobody is left to answer
         finally:
             self._read_on -= call.is_read_on
+            self._occupancy.leave(call)
 
     def _read_on_seconds(self, call: Call) -> float:
         """How long the answer of a call is read on whose client has left."""
@@ -144,34 +140,41 @@ class Gateway:
         self._read_on += 1
         return self._limits.read_on_seconds
 
-    async def _answered(self, call: Call, scope: Message, inbound: Inbound, send: Send) -> str:
+    async def _answered(self, call: Call, scope: Message, inbound: Inbound, outlet: Outlet) -> str:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
-            attempts = Attempts(self._upstream, call, await self._prepare(call, scope, inbound))
-            reply = await attempts.reply()
+            errand = await self._prepare(call, scope, inbound)
+            attempts = Attempts(self._upstream, call, errand)
+            if errand.streams and self._limits.comment_seconds:
+                async with waiting_aloud(outlet, self._limits.comment_seconds):
+                    reply = await attempts.reply()
+            else:
+                reply = await attempts.reply()
         except Refusal as refusal:
             if not call.pool and self._observer is not None:  # later refusals are reported by the admission
                 self._observer.event(RefusedCall("", call.caller, refusal.cause))
             call.refused = refusal.cause
-            await self._answer_locally(call, refused(refusal, call.request_id, call.headers), send)
+            await outlet.answer(refused(refusal, call.request_id, call.headers))
             return "refused"
         except InvalidCall as error:
-            await self._answer_locally(call, invalid(error, call.request_id), send)
+            await outlet.answer(invalid(error, call.request_id))
             return "client_error"
         except UpstreamUnreachable as error:
             out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
-            await self._answer_locally(call, unreachable(error, call.request_id, out_of_time=out_of_time), send)
+            await outlet.answer(unreachable(error, call.request_id, out_of_time=out_of_time))
             return "upstream_error"
         except UpstreamError as error:
-            await self._relay_error(call, error, send)
+            await outlet.error(error)
             return "client_error" if 400 <= error.status < 500 and error.status != 429 else "upstream_error"
-        return await self._relay(call, attempts, reply, send)
+        return await self._relay(call, attempts, reply, outlet)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
         hops = listed(scope["headers"], TIDEGATE_HOP.encode())
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call has come back round: the upstream URL leads to this service itself")
+        self._occupancy.enter(call)
         call.caller = self._identifier.identify(call.headers)
+        self._occupancy.identified(call)
         patience_seconds = timeout_seconds(call.headers, self._default_timeout_seconds)
         call.deadline_ns = call.started_ns + to_ns(patience_seconds)
         headers = for_upstream(
@@ -182,49 +185,30 @@ class Gateway:
         )
         errand = await read_errand(scope, inbound, call, headers, patience_seconds=patience_seconds)
         call.pool, call.model = errand.pool, errand.model
+        if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
+            errand = replace(errand, request=uncompressed(errand.request))
         return errand
 
-    async def _relay(self, call: Call, attempts: Attempts, reply: Reply, send: Send) -> str:
+    async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> str:
         outcome, succeeded = Outcome.ABANDONED, False
         response = reply.answer.response
         try:
-            await send(self._start(call, response.status, for_client(response.headers)))
+            if outlet.waits_aloud and not is_event_stream(response.headers):
+                outcome = Outcome.SETTLED
+                await outlet.answer(no_stream(call.request_id))
+                return "upstream_error"
+            await outlet.start(response.status, response.headers)
             async with aclosing(reply.answer.chunks()) as chunks:
                 async for chunk in chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    await outlet.part(chunk)
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
             succeeded = reply.answer.reader.error is None
-            await send({"type": "http.response.body", "body": b""})
+            await outlet.end()
         except TidegateError:
             outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
             await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
-
-    async def _relay_error(self, call: Call, error: UpstreamError, send: Send) -> None:
-        headers = for_client(error.headers)
-        if is_spend_cap(error):
-            should_retry = SHOULD_RETRY.encode()
-            headers = [field for field in headers if field[0] != should_retry] + [(should_retry, b"false")]
-        await send(self._start(call, error.status, headers))
-        broken = isinstance(error, StreamError) and error.broken
-        await send({"type": "http.response.body", "body": error.body, "more_body": broken})
-
-    async def _answer_locally(self, call: Call, answer: LocalAnswer, send: Send) -> None:
-        await send(self._start(call, answer.status, answer.headers))
-        await send({"type": "http.response.body", "body": answer.body})
-
-    def _start(self, call: Call, status: int, headers: Headers) -> Message:
-        own = [
-            (TIDEGATE_REQUEST_ID.encode(), call.request_id.encode()),
-            (TIDEGATE_QUEUE_MS.encode(), b"%d" % call.queued_ms),
-            (TIDEGATE_ATTEMPTS.encode(), b"%d" % call.attempts),
-            *self._marks,
-        ]
-        call.status = status
-        replaced = {name for name, _ in own}  # the upstream may be another Tidegate
-        passed = [field for field in headers if field[0] not in replaced]
-        return {"type": "http.response.start", "status": status, "headers": passed + own}
 
 
 def _described(call: Call, scope: Message) -> dict[str, str | float]:

@@ -34,6 +34,8 @@ class Call:
         queued_ns: time spent waiting for quota so far.
         in_flight: an attempt has been sent, or its answer is being relayed.
         is_read_on: its client has left, and its answer is read on to learn its usage.
+        is_counted: it counts among the calls under way.
+        is_counted_for: the caller among whose calls it counts; None: none.
         status: HTTP status of the answer; None until it has begun.
         refused: why Tidegate refused it; None if it did not.
         model: the model that it names; empty where there is none.
@@ -51,6 +53,8 @@ class Call:
     queued_ns: int = 0
     in_flight: bool = False
     is_read_on: bool = False
+    is_counted: bool = False
+    is_counted_for: str | None = None
     status: int | None = None
     refused: Cause | None = None
     model: str = ""

@@ -22,12 +22,14 @@ class Errand:
         pool: the pool that it draws on.
         shape: what its price depends on; None where only the request counts.
         replayable: whether it may be sent again after a failure.
+        streams: the answer is to come as an event stream.
     """
 
     request: TransportRequest
     pool: str
     shape: MessageShape | None = None
     replayable: bool = False
+    streams: bool = False
 
     @property
     def model(self) -> str:
@@ -66,6 +68,7 @@ async def read_errand(
             model_pool(message.model),
             MessageShape(call.caller.name, message.model, len(body), message.max_tokens, message.prefixes),
             replayable=True,
+            streams=message.stream,
         )
     if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         inbound.watch()

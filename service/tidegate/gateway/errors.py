@@ -11,7 +11,7 @@ from tidegate.core.errors import Refusal, UpstreamUnreachable
 from tidegate.core.header_names import REQUEST_ID, RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["LocalAnswer", "invalid", "refused", "unreachable"]
+__all__ = ["LocalAnswer", "error_body", "invalid", "no_stream", "refused", "unreachable"]
 
 _LONGEST_OBEYED_SECONDS: Final = 60
 """Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
@@ -54,13 +54,22 @@ def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: boo
     return _answer(status, error_type, str(error), request_id, should_retry=should_retry, headers={})
 
 
+def no_stream(request_id: str) -> LocalAnswer:
+    """The answer to a client whose stream was begun when the upstream gave something else."""
+    message = "the upstream did not answer with an event stream"
+    return _answer(502, "api_error", message, request_id, should_retry=True, headers={})
+
+
+def error_body(error_type: str, message: str, request_id: str) -> bytes:
+    """An error in the API's shape, on one line."""
+    fields = {"type": "error", "error": {"type": error_type, "message": message}, "request_id": request_id}
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
 def _answer(
     status: int, error_type: str, message: str, request_id: str, *, should_retry: bool, headers: Mapping[str, str]
 ) -> LocalAnswer:
-    body = json.dumps(
-        {"type": "error", "error": {"type": error_type, "message": message}, "request_id": request_id},
-        ensure_ascii=False,
-    ).encode()
+    body = error_body(error_type, message, request_id)
     fields = {
         "content-type": "application/json",
         "content-length": str(len(body)),

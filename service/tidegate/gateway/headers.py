@@ -1,5 +1,6 @@
 """Which header fields pass: all but credentials and what belongs to one connection only."""
 
+from dataclasses import replace
 from typing import Final
 
 from tidegate.core.header_names import (
@@ -11,10 +12,12 @@ from tidegate.core.header_names import (
     TIDEGATE_HOP,
     TIDEGATE_TIMEOUT_SECONDS,
 )
-from tidegate.core.transport import Headers
+from tidegate.core.transport import Headers, TransportRequest
 from tidegate.gateway.decoding import readable_codings
 
-__all__ = ["as_text", "for_client", "for_upstream", "limit_headers", "listed"]
+__all__ = ["as_text", "for_client", "for_upstream", "is_event_stream", "limit_headers", "listed", "uncompressed"]
+
+_ACCEPT_ENCODING: Final = b"accept-encoding"
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -31,7 +34,7 @@ _HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110 section 7.6.1, with the names that it and its predecessors list."""
 _REPLACED: Final = frozenset(
-    {b"host", b"content-length", b"expect", b"accept-encoding"}
+    {b"host", b"content-length", b"expect", _ACCEPT_ENCODING}
     | {name.encode() for name in (API_KEY, AUTHORIZATION, TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS)}
 )
 _TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
@@ -51,6 +54,12 @@ def listed(headers: Headers, name: bytes) -> list[str]:
     return [member.strip() for field in fields for member in field.split(",") if member.strip()]
 
 
+def is_event_stream(headers: Headers) -> bool:
+    """Whether an answer says that it is an event stream."""
+    content_type = next((value for name, value in headers if name == b"content-type"), b"")
+    return content_type.lower().startswith(b"text/event-stream")
+
+
 def limit_headers(headers: Headers) -> dict[str, str]:
     """Only the fields that say something about limits: few, where an answer has dozens."""
     return as_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIX)])
@@ -67,10 +76,16 @@ def for_upstream(
     kept_back = frozenset() if passes_trace_context else _TRACE_CONTEXT
     return [
         *_without(headers, _hop_by_hop(headers) | _REPLACED | kept_back),
-        (b"accept-encoding", readable_codings([value for name, value in headers if name == b"accept-encoding"])),
+        (_ACCEPT_ENCODING, readable_codings([value for name, value in headers if name == _ACCEPT_ENCODING])),
         (API_KEY.encode(), api_key),
         (TIDEGATE_HOP.encode(), hops),
     ]
+
+
+def uncompressed(request: TransportRequest) -> TransportRequest:
+    """The request, asking for an answer that is not compressed."""
+    headers = _without(request.headers, frozenset({_ACCEPT_ENCODING}))
+    return replace(request, headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
 
 
 def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:

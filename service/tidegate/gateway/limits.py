@@ -17,12 +17,19 @@ class RelayLimits:
         read_on_seconds: how long an answer is read on after its client has left, to learn its exact usage; 0: the
             upstream call is cancelled at once, and what came is charged.
         read_on_calls: most calls that are read on at a time; one more is cancelled.
+        comment_seconds: a client that waits for its stream this long is sent a comment, and again each time; its status
+            is 200 then, whatever comes; 0: none is sent.
+        calls: most calls at a time.
+        calls_per_caller: most calls of one caller at a time; 0: as many as in all.
     """
 
     hold_seconds: float = 0.25
     content_idle_seconds: float = 600.0
     read_on_seconds: float = 0.0
     read_on_calls: int = 100
+    comment_seconds: float = 0.0
+    calls: int = 10_000
+    calls_per_caller: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):

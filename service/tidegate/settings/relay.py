@@ -43,3 +43,21 @@ class RelaySettings(Values):
         Count,
         Documented("TIDEGATE_READ_ON_CALLS", _COUNT, "Most answers that are read on at a time."),
     ] = 100
+    stream_comment_seconds: Annotated[
+        Seconds,
+        Documented(
+            "TIDEGATE_STREAM_COMMENT_SECONDS",
+            _WAIT,
+            "A client that waits this long for its stream is sent a comment, again and again; its status is 200 from "
+            "then on, and a failure an `error` event; 0: none.",
+        ),
+    ] = 0.0
+    max_calls: Annotated[
+        Count, Documented("TIDEGATE_MAX_CALLS", _COUNT, "Most calls under `/v1` at a time, waiting ones included.")
+    ] = 10_000
+    max_calls_per_caller: Annotated[
+        Count | None,
+        Documented(
+            "TIDEGATE_MAX_CALLS_PER_CALLER", _COUNT, "Most calls of one caller at a time; default: all of them."
+        ),
+    ] = None

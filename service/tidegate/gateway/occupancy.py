@@ -1,0 +1,64 @@
+"""How many calls are under way, in all and of one caller: beyond a bound the next one is refused at once."""
+
+from tidegate.core.cause import Cause
+from tidegate.core.errors import Refusal
+from tidegate.gateway.call import Call
+
+__all__ = ["Occupancy"]
+
+_RETRY_AFTER_SECONDS = 1.0
+"""Nobody can know when a call ends; the shortest wait that `retry-after` can name."""
+
+
+class Occupancy:
+    """Counts calls from their arrival to their end.
+
+    Args:
+        most: calls at a time.
+        most_per_caller: calls of one caller at a time; 0: as many as in all.
+    """
+
+    def __init__(self, most: int, most_per_caller: int) -> None:
+        self._most = most
+        self._most_per_caller = most_per_caller
+        self._total = 0
+        self._by_caller: dict[str, int] = {}
+
+    def enter(self, call: Call) -> None:
+        """Counts a call; in the end it must `leave`, also if it was refused.
+
+        Raises:
+            Refusal: QUEUE_FULL, there are too many.
+        """
+        if self._total >= self._most:
+            raise _refusal(Cause.QUEUE_FULL, f"{self._most} calls are under way already, more are not taken")
+        self._total += 1
+        call.is_counted = True
+
+    def identified(self, call: Call) -> None:
+        """Counts a call as one of its caller's.
+
+        Raises:
+            Refusal: CALLER_LIMIT, the caller has too many.
+        """
+        if not self._most_per_caller:
+            return
+        name = call.caller.name
+        number = self._by_caller.get(name, 0)
+        if number >= self._most_per_caller:
+            raise _refusal(Cause.CALLER_LIMIT, f"{number} calls of this caller are under way already, its limit")
+        self._by_caller[name] = number + 1
+        call.is_counted_for = name
+
+    def leave(self, call: Call) -> None:
+        """A call is over."""
+        self._total -= call.is_counted
+        name = call.is_counted_for
+        if name is not None:
+            self._by_caller[name] -= 1
+            if not self._by_caller[name]:
+                del self._by_caller[name]
+
+
+def _refusal(cause: Cause, message: str) -> Refusal:
+    return Refusal(cause, message, retry_after_seconds=_RETRY_AFTER_SECONDS)

@@ -1,0 +1,100 @@
+"""What goes to the client of one call: an answer relayed or of our own, or a stream that is begun while it waits."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from tidegate.core.errors import UpstreamError
+from tidegate.core.header_names import SHOULD_RETRY, TIDEGATE_ATTEMPTS, TIDEGATE_QUEUE_MS, TIDEGATE_REQUEST_ID
+from tidegate.core.spend_cap import is_spend_cap
+from tidegate.core.transport import Headers
+from tidegate.gateway.asgi import Send
+from tidegate.gateway.call import Call
+from tidegate.gateway.decoding import decoded
+from tidegate.gateway.errors import LocalAnswer, error_body
+from tidegate.gateway.headers import for_client
+from tidegate.gateway.json_object import json_object
+from tidegate.gateway.opened import StreamError
+
+__all__ = ["Outlet"]
+
+_EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+_COMMENT: Final = b": waiting\n\n"
+"""Clients of event streams pass over lines that begin with a colon (HTML standard, "Server-sent events")."""
+_MOST_ERROR_BYTES: Final = 1024 * 1024
+
+
+class Outlet:
+    """Sends to one client, and adds our own header fields.
+
+    Attributes:
+        waits_aloud: the stream was begun before there was an answer: its status is 200 whatever comes.
+    """
+
+    __slots__ = ("_call", "_marks", "_send", "waits_aloud")
+
+    def __init__(self, call: Call, marks: Sequence[tuple[bytes, bytes]], send: Send) -> None:
+        self.waits_aloud = False
+        self._call = call
+        self._marks = marks
+        self._send = send
+
+    async def comment(self) -> None:
+        """Shows a client that waits for its stream a sign of life."""
+        if not self.waits_aloud:
+            await self._start(200, _EVENT_STREAM)
+            self.waits_aloud = True
+        await self.part(_COMMENT)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begins with the upstream's status and header fields."""
+        if not self.waits_aloud:
+            await self._start(status, for_client(headers))
+
+    async def part(self, data: bytes) -> None:
+        """Sends a part of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """Says that the body is complete."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def answer(self, answer: LocalAnswer) -> None:
+        """Sends an answer of our own."""
+        if self.waits_aloud:
+            await self._error_event(answer.body)
+            return
+        await self._start(answer.status, answer.headers)
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+    async def error(self, error: UpstreamError) -> None:
+        """Relays an error of the upstream as it came, or as an event where the stream has begun."""
+        is_stream = isinstance(error, StreamError)
+        if self.waits_aloud and not is_stream:
+            fields = json_object(decoded(error.headers, error.body, _MOST_ERROR_BYTES))
+            known = json.dumps(fields, ensure_ascii=False).encode() if isinstance(fields.get("error"), dict) else None
+            await self._error_event(known or error_body("api_error", str(error), self._call.request_id))
+            return
+        headers: Headers = error.headers
+        if is_spend_cap(error):
+            should_retry = SHOULD_RETRY.encode()
+            headers = [*(field for field in headers if field[0] != should_retry), (should_retry, b"false")]
+        await self.start(error.status, headers)
+        broken = isinstance(error, StreamError) and error.broken
+        await self._send({"type": "http.response.body", "body": error.body, "more_body": broken})
+
+    async def _error_event(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": b"event: error\ndata: %b\n\n" % body})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        call = self._call
+        own = [
+            (TIDEGATE_REQUEST_ID.encode(), call.request_id.encode()),
+            (TIDEGATE_QUEUE_MS.encode(), b"%d" % call.queued_ms),
+            (TIDEGATE_ATTEMPTS.encode(), b"%d" % call.attempts),
+            *self._marks,
+        ]
+        call.status = status
+        replaced = {name for name, _ in own}  # the upstream may be another Tidegate
+        passed = [field for field in headers if field[0] not in replaced]
+        await self._send({"type": "http.response.start", "status": status, "headers": passed + own})
