@@ -27,14 +27,14 @@ stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus a
 .PHONY: test
 test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run all tests and hold the coverage to its floors
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "not serial" -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m "not serial and not alerts" -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/pytest -m serial --cov --cov-append --cov-report=
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
 .PHONY: test-alerts
-test-alerts: $(INSTALLED) | test-tools ## provoke faults in a running service, and see their alerts fire and resolve
-	$(BIN)/pytest -m serial tests/monitoring/rules/test_end_to_end.py
+test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve
+	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts
 
 .PHONY: check
 check: $(INSTALLED) ## check format, lint, types and layers

@@ -12,6 +12,13 @@ from pathlib import Path
 _READY_SECONDS = 20
 
 
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def daemon(directory: Path, name: str, package: str, arguments: Callable[[str], list[str]]) -> Iterator[str]:
     """Runs a program of a Debian package in a directory; gives its base URL once `/-/ready` answers.
@@ -20,9 +27,7 @@ def daemon(directory: Path, name: str, package: str, arguments: Callable[[str], 
     """
     program = shutil.which(name)
     assert program, f"{name} is missing; on Debian: apt-get install --no-install-recommends {package}"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     output = directory / f"{name}.log"
     with output.open("wb") as log:
         process = subprocess.Popen([program, *arguments(address)], cwd=directory, stdout=log, stderr=subprocess.STDOUT)

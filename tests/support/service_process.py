@@ -5,11 +5,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+TIDEGATE = ("-m", "tidegate")
 READY_SECONDS = 40
 """A loaded machine starts an interpreter slowly."""
 
@@ -51,12 +52,18 @@ def run_to_end(directory: Path, *arguments: str, **variables: str) -> subprocess
 
 
 @contextmanager
-def running(directory: Path, *arguments: str, **variables: str) -> Iterator[ServiceProcess]:
-    """Runs a command that serves, on a free port; the block begins when it says where it is."""
+def running(
+    directory: Path, *arguments: str, program: Sequence[str] = TIDEGATE, **variables: str
+) -> Iterator[ServiceProcess]:
+    """Runs a command that serves, on a free port unless `--port` is given; the block begins when it says where it is.
+
+    `program` is what the Python interpreter is told to run.
+    """
     output = directory / "output.txt"
+    port = () if "--port" in arguments else ("--port", "0")
     with output.open("wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate", *arguments, "--port", "0"],
+            [sys.executable, *program, *arguments, *port],
             cwd=directory,
             env=environment(**variables),
             stdout=stream,

@@ -66,9 +66,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         files = {name: text for name, text in rule_files(Places()).items() if ".e2e." in name}
         for name, text in files.items():
             (rules / name).write_text(text)
-        variables = {"ANTHROPIC_API_KEY": "sk-ant-fake", "TIDEGATE_UPSTREAM_URL": simulator.url}
         with (
-            running(home, "serve", **variables) as service,
+            running(home, "serve", ANTHROPIC_API_KEY="sk-ant-fake", TIDEGATE_UPSTREAM_URL=simulator.url) as service,
             prometheus(
                 folders("prometheus"), service.url.removeprefix("http://"), [rules / name for name in files]
             ) as asked,

@@ -1,0 +1,1 @@
+"""Faults in a running service, and the alerts that tell of them."""

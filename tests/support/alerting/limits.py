@@ -1,0 +1,120 @@
+"""Faults of limits, quota and queue."""
+
+from typing import Any
+
+from support.alerting.fault import fault
+from support.alerting.stack import POOL, Stack
+
+_MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "9000000")
+
+
+@fault("TidegateRateLimitSpike warning", "TidegateRateLimitSpike critical", quick=True)
+def spike_of_429s(stack: Stack) -> None:
+    stack.call()
+    with stack.load({"timeout_seconds": 5}, workers=8):
+        stack.fault("rate_limited", probability=0.15, retry_after_seconds=0)
+        stack.fires("TidegateRateLimitSpike", "warning", pool=POOL)
+        stack.clear()
+        stack.fault("rate_limited", retry_after_seconds=0)
+        stack.fires("TidegateRateLimitSpike", "critical", pool=POOL)
+        stack.fires("TidegateRateLimitSpike", "warning", pool=POOL, silenced=True)
+        stack.clear()
+        stack.resolves("TidegateRateLimitSpike", "critical")
+    stack.resolves("TidegateRateLimitSpike", "warning")
+
+
+@fault("TidegatePoolFrozen warning", "TidegateQuotaUnusedWhileWaiting warning", "TidegateQueueGrowing warning")
+def frozen_pool(stack: Stack) -> None:
+    stack.call()
+    with stack.frozen(30), stack.load({"timeout_seconds": 60}, workers=40, pause_seconds=5):
+        stack.fires("TidegatePoolFrozen", pool=POOL)
+        stack.fires("TidegateQueueGrowing", pool=POOL)
+        stack.fires("TidegateQuotaUnusedWhileWaiting", pool=POOL)
+        stack.resolves("TidegateQuotaUnusedWhileWaiting")
+        stack.resolves("TidegateQueueGrowing")
+        stack.resolves("TidegatePoolFrozen")
+
+
+@fault("TidegateQueueWaitHigh warning")
+def long_queue_wait(stack: Stack) -> None:
+    _wait(stack, "warning", 17)
+
+
+@fault("TidegateQueueWaitHigh critical")
+def queue_wait_beyond_patience(stack: Stack) -> None:
+    _wait(stack, "critical", 65)
+
+
+def _wait(stack: Stack, severity: str, seconds: int) -> None:
+    stack.call()
+    with stack.frozen(seconds):
+        stack.together(20, timeout_seconds=seconds + 40)
+        stack.fires("TidegateQueueWaitHigh", severity, pool=POOL, class_="standard")
+    stack.resolves("TidegateQueueWaitHigh", severity)
+
+
+@fault("TidegateAdaptiveRateLow warning", variables={"CLAUDE_RATE_LIMIT_DELAY": "0", "MAX_RATE_LIMIT_DELAY": "0"})
+def adaptive_rate_cut(stack: Stack) -> None:
+    generation: dict[str, Any] = {"path": "/api/workflows/generate", "body": {"prompt": "Every hour, fetch the news"}}
+    stack.configure(requests_per_minute=1000, burst_limit=100)
+    stack.fault("rate_limited_bare", count=8)
+    stack.call(**generation, timeout_seconds=30)
+    stack.call(**generation, timeout_seconds=30)
+    stack.fires("TidegateAdaptiveRateLow", pool="default")
+    with stack.load(generation):
+        stack.resolves("TidegateAdaptiveRateLow")
+
+
+@fault(
+    "TidegateLimitMismatch warning",
+    "TidegateLimitMismatch info",
+    toml='pools = [{name = "sonnet-5-5", requests_per_minute = 1500}, {name = "haiku-5-5", requests_per_minute = 500}]',
+)
+def limits_that_are_not_the_upstreams(stack: Stack) -> None:
+    stack.call()
+    stack.call("claude-haiku-5-5")
+    stack.fires("TidegateLimitMismatch", "warning", pool=POOL, dimension="requests")
+    stack.fires("TidegateLimitMismatch", "info", pool="haiku-5-5", dimension="requests")
+    stack.configure(pool=POOL, requests_per_minute=1000)
+    stack.configure(pool="haiku-5-5", requests_per_minute=1000)
+    stack.resolves("TidegateLimitMismatch", "warning")
+    stack.resolves("TidegateLimitMismatch", "info")
+
+
+@fault("TidegateQuotaRunsOut warning", simulator=("--requests-per-minute", "300"))
+def growing_use(stack: Stack) -> None:
+    stack.call()
+    with stack.load(workers=1, pause_seconds=0.6):
+        stack.wait_for(lambda: stack.query('tidegate:quota_used:ratio_rate5m{dimension="requests"} > 0.2'), "some use")
+        with stack.load(workers=1, pause_seconds=0.4), stack.load(workers=1, pause_seconds=0.7):
+            stack.fires("TidegateQuotaRunsOut", pool=POOL, dimension="requests")
+    stack.resolves("TidegateQuotaRunsOut")
+
+
+@fault("TidegateRefusals warning")
+def refusals(stack: Stack) -> None:
+    stack.call()
+    with stack.frozen(15), stack.load({"timeout_seconds": 0.5}, workers=8, pause_seconds=0.2):
+        stack.fires("TidegateRefusals", cause="deadline")
+        stack.resolves("TidegateRefusals")
+
+
+@fault("TidegateEstimateDrift warning", simulator=_MANY_TOKENS)
+def estimates_that_are_far_too_low(stack: Stack) -> None:
+    _answers(stack, first=500, then=4_000)
+    stack.fires("TidegateEstimateDrift", "warning", pool=POOL, dimension="output_tokens")
+    stack.resolves("TidegateEstimateDrift", "warning")
+
+
+@fault("TidegateEstimateDrift info", simulator=_MANY_TOKENS)
+def estimates_that_are_far_too_high(stack: Stack) -> None:
+    _answers(stack, first=4_000, then=20)
+    stack.fires("TidegateEstimateDrift", "info", pool=POOL, dimension="output_tokens")
+    stack.resolves("TidegateEstimateDrift", "info")
+
+
+def _answers(stack: Stack, *, first: int, then: int) -> None:
+    """One answer teaches what such calls cost; then many are priced by it, before one of them teaches better."""
+    stack.call(max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(first))
+    stack.scraped("tidegate_estimate_error_ratio_count")
+    stack.together(70, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(then))

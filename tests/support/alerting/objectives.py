@@ -1,0 +1,67 @@
+"""Faults that spend the error budgets, each at the speed of one window: a faster one would silence the slower."""
+
+from support.alerting.fault import fault
+from support.alerting.stack import Stack
+
+_BROKEN = {"x_simulator_fault": "cut", "timeout_seconds": 1}
+"""The connection breaks in the middle of the answer: no repetition hides that, and it counts as an answered attempt."""
+
+
+@fault("TidegateAvailabilityBurn warning 3d")
+def one_broken_answer_in_100(stack: Stack) -> None:
+    _break(stack, "warning", "3d", 100)
+
+
+@fault("TidegateAvailabilityBurn warning 1d")
+def one_broken_answer_in_45(stack: Stack) -> None:
+    _break(stack, "warning", "1d", 45)
+
+
+@fault("TidegateAvailabilityBurn critical 6h")
+def one_broken_answer_in_20(stack: Stack) -> None:
+    _break(stack, "critical", "6h", 20)
+
+
+@fault("TidegateAvailabilityBurn critical 1h", quick=True)
+def one_broken_answer_in_2(stack: Stack) -> None:
+    _break(stack, "critical", "1h", 2)
+    stack.resolves("TidegateAvailabilityBurn", "warning")
+
+
+def _break(stack: Stack, severity: str, window: str, calls: int) -> None:
+    stack.call()
+    with stack.load(*[{}] * (calls - 1), _BROKEN, workers=6, pause_seconds=0):
+        stack.fires("TidegateAvailabilityBurn", severity, window=window)
+    stack.resolves("TidegateAvailabilityBurn", severity, window=window)
+
+
+@fault("TidegateLatencyBurn warning 3d")
+def one_long_wait_in_13(stack: Stack) -> None:
+    _wait(stack, "warning", "3d", 250)
+
+
+@fault("TidegateLatencyBurn warning 1d")
+def one_long_wait_in_5(stack: Stack) -> None:
+    _wait(stack, "warning", "1d", 75)
+
+
+@fault("TidegateLatencyBurn critical 6h")
+def one_long_wait_in_2(stack: Stack) -> None:
+    _wait(stack, "critical", "6h", 25)
+
+
+@fault("TidegateLatencyBurn critical 1h")
+def only_long_waits(stack: Stack) -> None:
+    _wait(stack, "critical", "1h", 0)
+
+
+def _wait(stack: Stack, severity: str, window: str, at_once: int) -> None:
+    """Twenty calls wait for a frozen pool, and meanwhile some of another pool do not."""
+    stack.call()
+    stack.call("claude-haiku-5-5")
+    stack.scraped("tidegate_queue_wait_seconds_count", pools=2)
+    with stack.frozen(17), stack.load({"timeout_seconds": 60}, workers=20, pause_seconds=60):
+        for _ in range(at_once // 25):
+            stack.together(25, model="claude-haiku-5-5")
+        stack.fires("TidegateLatencyBurn", severity, window=window)
+    stack.resolves("TidegateLatencyBurn", severity, window=window)

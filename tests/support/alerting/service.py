@@ -1,0 +1,65 @@
+"""Faults of the service itself, and of how it is watched."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from support.alerting.fault import fault
+from support.alerting.stack import POOL, Stack
+
+
+@fault("TidegateDown warning", "TidegateDown critical", quick=True)
+def replicas_that_die(stack: Stack) -> None:
+    stack.serve("b")
+    stack.scrape(*stack.addresses)
+    stack.wait_for(lambda: len(stack.query("up == 1")) == 2, "both replicas")
+    lost = stack.addresses[1]
+    ports = {"b": stack.stop("b")}
+    stack.fires("TidegateDown", "warning", instance=lost)
+    ports["a"] = stack.stop("a")
+    stack.fires("TidegateDown", "critical")
+    stack.fires("TidegateDown", "warning", instance=lost, silenced=True)
+    for name, port in ports.items():
+        stack.serve(name, port)
+    stack.resolves("TidegateDown", "critical")
+    stack.resolves("TidegateDown", "warning")
+
+
+@fault("TidegateMetricsAbsent critical")
+def metrics_that_are_absent(stack: Stack) -> None:
+    stack.scrape()
+    stack.fires("TidegateMetricsAbsent", "critical")
+    stack.scrape(*stack.addresses)
+    stack.resolves("TidegateMetricsAbsent", "critical")
+    stack.scrape(stack.alertmanager.removeprefix("http://"))  # has metrics, but is not Tidegate
+    stack.fires("TidegateMetricsAbsent", "critical")
+    stack.scrape(*stack.addresses)
+    stack.resolves("TidegateMetricsAbsent", "critical")
+
+
+@fault("TidegateNoTraffic warning")
+def silence(stack: Stack) -> None:
+    with stack.load(workers=1, pause_seconds=0.3):
+        stack.wait_for(lambda: stack.query("sum(increase(tidegate_requests_total[30s])) > 20"), "usual traffic")
+    stack.fires("TidegateNoTraffic")
+    stack.call()
+    stack.call()
+    stack.resolves("TidegateNoTraffic")
+
+
+@fault("TidegateEventLoopLag warning")
+def a_loop_that_is_late(stack: Stack) -> None:
+    with stack.stuttering(stopped_seconds=0.4, running_seconds=0.2):
+        stack.fires("TidegateEventLoopLag", instance=stack.addresses[0])
+    stack.resolves("TidegateEventLoopLag")
+
+
+@fault("TidegateLeaseLeak warning", clock_ahead=True)
+def a_lease_that_does_not_end(stack: Stack) -> None:
+    stack.call()
+    stack.fault("slow_stream", delay_seconds=3600)
+    with ThreadPoolExecutor(1) as forgotten:
+        forgotten.submit(stack.call, timeout_seconds=86_400)
+        stack.wait_for(lambda: stack.query("tidegate_oldest_lease_seconds"), "a lease")
+        stack.wait_half_an_hour()
+        stack.fires("TidegateLeaseLeak", pool=POOL)
+        stack.restart("a")
+    stack.resolves("TidegateLeaseLeak")

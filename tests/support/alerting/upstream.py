@@ -1,0 +1,84 @@
+"""Faults of the upstream, and of what it costs."""
+
+from support.alerting.fault import fault
+from support.alerting.stack import MODEL, POOL, Stack
+
+_DEAR = "claude-fable-5-1"
+"""50 US dollars per million output tokens."""
+
+
+@fault("TidegateUpstreamOverloaded warning", "TidegateUpstreamOverloaded critical", quick=True)
+def overloaded(stack: Stack) -> None:
+    stack.call()
+    with stack.load({"timeout_seconds": 1}):
+        stack.fault("overloaded", probability=0.25)
+        stack.fires("TidegateUpstreamOverloaded", "warning", pool=POOL)
+        stack.clear()
+        stack.fault("overloaded")
+        stack.fires("TidegateUpstreamOverloaded", "critical", pool=POOL)
+        stack.fires("TidegateUpstreamOverloaded", "warning", pool=POOL, silenced=True)
+        stack.clear()
+        stack.resolves("TidegateUpstreamOverloaded", "critical")
+    stack.resolves("TidegateUpstreamOverloaded", "warning")
+
+
+@fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical")
+def server_errors(stack: Stack) -> None:
+    stack.call()
+    with stack.load({"timeout_seconds": 1}):
+        stack.fault("internal_error", probability=0.2)
+        stack.fires("TidegateUpstreamErrors", "warning", pool=POOL)
+        stack.clear()
+        stack.fault("gateway_timeout")
+        stack.fires("TidegateUpstreamErrors", "critical", pool=POOL)
+        stack.fires("TidegateUpstreamErrors", "warning", pool=POOL, silenced=True)
+        stack.clear()
+        stack.resolves("TidegateUpstreamErrors", "critical")
+    stack.resolves("TidegateUpstreamErrors", "warning")
+
+
+@fault("TidegateUpstreamSlow warning")
+def slow_to_first_token(stack: Stack) -> None:
+    stack.call()
+    stack.fault("slow_start", delay_seconds=11)
+    with stack.load({"timeout_seconds": 30}, workers=8, pause_seconds=0.5):
+        stack.fires("TidegateUpstreamSlow", pool=POOL, model=MODEL)
+        stack.clear()
+        stack.resolves("TidegateUpstreamSlow")
+
+
+@fault("TidegateSpendCapReached critical", quick=True)
+def spend_cap(stack: Stack) -> None:
+    stack.call()
+    stack.fault("spend_cap", count=1)
+    with stack.load():
+        stack.fires("TidegateSpendCapReached", "critical")
+        stack.configure(pool=POOL)  # says that the cap was raised
+    stack.resolves("TidegateSpendCapReached", "critical")
+
+
+@fault("TidegateSpendUnusual warning", simulator=("--per-token-seconds", "0", "--output-tokens-per-minute", "9000000"))
+def spending_far_more_than_before(stack: Stack) -> None:
+    with stack.load(workers=1, pause_seconds=1):
+        stack.wait_for(lambda: stack.query("tidegate:cost_usd:increase1h offset 35s"), "a usual hour")
+        stack.together(4, model=_DEAR, max_tokens=128_000, timeout_seconds=40, x_simulator_output_tokens="100000")
+        stack.fires("TidegateSpendUnusual")
+        stack.resolves("TidegateSpendUnusual")
+
+
+@fault("TidegateUnpricedModel warning")
+def unpriced_model(stack: Stack) -> None:
+    stack.call("claude-mythos-5")
+    stack.fires("TidegateUnpricedModel", model="claude-mythos-5")
+    stack.restart("a")  # as with a new list of prices
+    stack.resolves("TidegateUnpricedModel")
+
+
+@fault("TidegateUpstreamIsSimulator warning", quick=True, simulated=True)
+def simulator_instead_of_claude(stack: Stack) -> None:
+    stack.fires("TidegateUpstreamIsSimulator")
+    # Money and unknown models of a simulator are no news.
+    stack.call("claude-mythos-5")
+    stack.fires("TidegateUnpricedModel", model="claude-mythos-5", silenced=True)
+    stack.stop("a")
+    stack.resolves("TidegateUpstreamIsSimulator")
