@@ -41,8 +41,6 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     version: str = NEW_VERSION
     key: str = "x-api-key"
-    added: tuple[tuple[str, str], ...] = ()
-    """Answer fields that the service adds on purpose."""
 
     def sent_headers(self, key: str) -> dict[str, str]:
         """The headers, with a key in the field that this call presents it in."""
@@ -115,10 +113,6 @@ MESSAGES = [
     message("revoked key", status=401, headers={"x-simulator-fault": "unauthenticated"}),
     message("forbidden", status=403, headers={"x-simulator-fault": "forbidden"}),
     message("too large", status=413, headers={"x-simulator-fault": "too_large"}),
-    replace(
-        message("spend limit", status=400, headers={"x-simulator-fault": "spend_limit"}),
-        added=(("x-should-retry", "false"),),
-    ),
     message("broken off in the middle", headers={"x-simulator-fault": "cut"}),
     message("stream broken off in the middle", stream=True, headers={"x-simulator-fault": "cut"}),
     message("error in a stream", stream=True, headers={"x-simulator-fault": "stream_error"}),

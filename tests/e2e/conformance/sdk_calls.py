@@ -47,7 +47,6 @@ STEPS = [
     step("messages.create", ASK, fault="unauthenticated", fails=401),
     step("messages.create", ASK, fault="forbidden", fails=403),
     step("messages.create", ASK, fault="too_large", fails=413),
-    step("messages.create", ASK, fault="spend_limit", fails=400),
     step("messages.create", {**ASK, "stream": True}, fault="stream_error", fails=200),
     step("messages.create", {**ASK, "stream": True}, fault="cut", fails=0),
     step("messages.create", ASK, fault="cut", fails=0),

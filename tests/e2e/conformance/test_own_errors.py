@@ -63,6 +63,15 @@ def test_a_wait_that_would_be_longer_than_the_client_waits(pair: Twins) -> None:
     assert said(third) == (anthropic.RateLimitError, "rate_limit_error", "deadline", "false")
 
 
+def test_a_spend_limit(pair: Twins) -> None:
+    """The upstream's own answer is passed on; until the date that it names, later calls are refused here."""
+    told_fault(pair, kind="spend_limit", count=1)
+    first = caught(client_of(pair.through), model="claude-opus-5-5")
+    assert said(first) == (anthropic.BadRequestError, "invalid_request_error", None, "false")
+    second = caught(client_of(pair.through), model="claude-opus-5-5")
+    assert said(second) == (anthropic.PermissionDeniedError, "permission_error", "spend_cap", "false")
+
+
 def test_a_body_that_is_no_json(pair: Twins) -> None:
     answer = httpx2.post(f"{pair.through}/v1/messages", content=b"{", headers={"x-api-key": CALLER_KEY})
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
