@@ -57,6 +57,8 @@ def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
 
 
 class _Response:
+    at_end = False
+
     def __init__(self, told: Told) -> None:
         self.status = told.status
         self.headers = told.headers

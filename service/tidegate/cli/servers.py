@@ -10,8 +10,10 @@ from typing import Any, Final
 import typer
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tidegate.core.errors import ConfigurationError
+from tidegate.gateway.asgi import ON_LEAVE
 from tidegate.observe.logs import open_logs
 from tidegate.simulator import Clock, SimulatorOptions
 from tidegate.simulator import create_app as create_simulator
@@ -58,6 +60,28 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Connection(HttpToolsProtocol):
+    """A client's connection that offers the extension `ON_LEAVE`."""
+
+    _on_leave: Callable[[], None] | None = None
+
+    def on_message_begin(self) -> None:
+        """Parser: a request begins."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ON_LEAVE: self._set_on_leave}  # type: ignore[dict-item]  # ours, not ASGI's
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Event loop: the client has closed the connection, or it is lost."""
+        super().connection_lost(exc)
+        if self._on_leave is not None:
+            self._on_leave()
+
+    def _set_on_leave(self, on_leave: Callable[[], None] | None) -> None:
+        self._on_leave = on_leave
+        if on_leave is not None and self not in self.connections:  # it left before anybody asked
+            on_leave()
+
+
 class HttpServer(uvicorn.Server):
     """A server on a bound socket that leaves signals to whoever runs it."""
 
@@ -66,7 +90,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=_Connection,
                 ws="none",
                 lifespan="on" if lifespan else "off",
                 log_config=None,

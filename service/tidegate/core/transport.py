@@ -35,6 +35,11 @@ class TransportResponse(Protocol):
     status: int
     headers: Headers
 
+    @property
+    def at_end(self) -> bool:
+        """Whether it is known that nothing is left to read."""
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come, without transfer encoding.
 

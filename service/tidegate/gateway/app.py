@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
@@ -18,7 +17,7 @@ from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Outcome
 from tidegate.core.transport import Transport
 from tidegate.engine.admission import Admission
-from tidegate.gateway.asgi import ClientGone, Inbound, Message, Receive, Send
+from tidegate.gateway.asgi import ON_LEAVE, ClientGone, Inbound, Message, Receive, Send
 from tidegate.gateway.attempts import Attempts, Reply, Upstream
 from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.errand import Errand, read_errand
@@ -33,6 +32,7 @@ from tidegate.identity.identify import Identifier
 
 __all__ = ["Gateway"]
 
+_HOP: Final = TIDEGATE_HOP.encode()
 _SIMULATOR_KEY: Final = "simulator"
 """What the simulator is sent as key, which it does not check, when no real one is configured."""
 
@@ -124,7 +124,7 @@ class Gateway:
         """Answers a call, if its client stays; returns its outcome, as in `RequestFinished`."""
         lingers_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         try:
-            async with Inbound(receive, lingers_seconds) as inbound:
+            async with Inbound(receive, lingers_seconds, scope.get("extensions", {}).get(ON_LEAVE)) as inbound:
                 return await self._answered(call, scope, inbound, Outlet(call, self._marks, send))
         except ClientGone:
             return "abandoned"  # nobody is left to answer
@@ -169,7 +169,7 @@ class Gateway:
         return await self._relay(call, attempts, reply, outlet)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
-        hops = listed(scope["headers"], TIDEGATE_HOP.encode())
+        hops = listed(scope["headers"], _HOP) if TIDEGATE_HOP in call.headers else []
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call has come back round: the upstream URL leads to this service itself")
         self._occupancy.enter(call)
@@ -191,19 +191,20 @@ class Gateway:
 
     async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> str:
         outcome, succeeded = Outcome.ABANDONED, False
-        response = reply.answer.response
+        answer, response = reply.answer, reply.answer.response
         try:
             if outlet.waits_aloud and not is_event_stream(response.headers):
                 outcome = Outcome.SETTLED
                 await outlet.answer(no_stream(call.request_id))
                 return "upstream_error"
             await outlet.start(response.status, response.headers)
-            async with aclosing(reply.answer.chunks()) as chunks:
-                async for chunk in chunks:
-                    await outlet.part(chunk)
+            chunk = await answer.next_chunk()
+            while chunk is not None and not answer.at_end:
+                await outlet.part(chunk)
+                chunk = await answer.next_chunk()
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
-            succeeded = reply.answer.reader.error is None
-            await outlet.end()
+            succeeded = answer.reader.error is None
+            await outlet.end(chunk or b"")
         except TidegateError:
             outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:

@@ -3,17 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["App", "ClientGone", "Inbound", "Message", "Receive", "Send", "too_large"]
+__all__ = ["ON_LEAVE", "App", "ClientGone", "Inbound", "Message", "Receive", "Send", "too_large"]
 
 Message = MutableMapping[str, Any]
 """An ASGI scope or event."""
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+
+
+ON_LEAVE: Final = "tidegate.on_leave"
+"""Name of an extension in the scope: a function that is told what to call when the client closes its connection.
+
+None takes that back. A server without it is asked by a task of its own, which costs a call a tenth of its time.
+"""
 
 
 class ClientGone(Exception):
@@ -29,13 +36,21 @@ class Inbound:
     Args:
         receive: as in ASGI.
         lingers_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
+        on_leave: the server's extension `ON_LEAVE`, if it has it.
     """
 
-    def __init__(self, receive: Receive, lingers_seconds: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        lingers_seconds: Callable[[], float] | None = None,
+        on_leave: Callable[[Callable[[], None] | None], None] | None = None,
+    ) -> None:
         self._receive = receive
         self._lingers_seconds = lingers_seconds
+        self._on_leave = on_leave
         self._guarded: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._end: asyncio.TimerHandle | None = None
         self._gone = False
         self._cancelled = False
 
@@ -63,11 +78,15 @@ class Inbound:
 
     async def read(self, most_bytes: int) -> bytes:
         """The whole body; raises as `chunks`."""
-        return b"".join([chunk async for chunk in self.chunks(most_bytes)])
+        chunks = [chunk async for chunk in self.chunks(most_bytes)]
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def watch(self) -> None:
         """Listens for the client's leaving."""
-        self._watcher = asyncio.create_task(self._cancel_when_gone())
+        if self._on_leave is None:
+            self._watcher = asyncio.create_task(self._wait_until_gone())
+        else:
+            self._on_leave(self._leave)
 
     async def __aenter__(self) -> Self:
         self._guarded = asyncio.current_task()
@@ -76,8 +95,12 @@ class Inbound:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._watcher is not None:
+        if self._on_leave is not None:
+            self._on_leave(None)
+        elif self._watcher is not None:
             self._watcher.cancel()
+        if self._end is not None:
+            self._end.cancel()
         if not self._gone:
             return
         if not self._cancelled:
@@ -88,12 +111,20 @@ class Inbound:
         if self._guarded is not None and self._guarded.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientGone from error
 
-    async def _cancel_when_gone(self) -> None:
+    async def _wait_until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._leave()
+
+    def _leave(self) -> None:
         self._gone = True
-        if self._lingers_seconds is not None and (seconds := self._lingers_seconds()) > 0:
-            await asyncio.sleep(seconds)
+        seconds = 0.0 if self._lingers_seconds is None else self._lingers_seconds()
+        if seconds > 0:
+            self._end = asyncio.get_running_loop().call_later(seconds, self._cancel)
+        else:
+            self._cancel()
+
+    def _cancel(self) -> None:
         self._cancelled = True
         if self._guarded is not None:
             self._guarded.cancel()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tidegate.core.clock import to_ns, to_seconds
@@ -35,6 +35,7 @@ from tidegate.gateway.asgi import ClientGone
 from tidegate.gateway.call import Call
 from tidegate.gateway.errand import Errand
 from tidegate.gateway.headers import limit_headers
+from tidegate.gateway.lessons import Lessons
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer, open_answer
 from tidegate.gateway.reading import AnswerReader, reader_for
@@ -65,6 +66,7 @@ class Upstream:
     retry_policy: RetryPolicy
     random: Callable[[], float]
     limits: RelayLimits
+    lessons: Lessons = field(default_factory=Lessons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,11 +251,7 @@ class Attempts:
             self._report_attempt("error", started_ns, usage=used)
             raise
         try:
-            usage = answer.reader.usage
-            if usage is not None:
-                # What the headers say counts the true input, so our level has to count it as well.
-                await lease.charge(usage.cost())
-            await self._learn_limits(answer.response.headers, self._clock.monotonic_ns() - started_ns, answered=True)
+            await self._learn_answer(lease, answer, started_ns)
         except BaseException:
             await lease.end(Outcome.ABANDONED)
             await answer.aclose()
@@ -282,9 +280,24 @@ class Attempts:
             return None
         return self._admission.estimator.produced(self._errand.model, usage, self._reader.unreported_bytes)
 
+    async def _learn_answer(self, lease: Lease, answer: OpenedAnswer, started_ns: int) -> None:
+        now_ns = self._clock.monotonic_ns()
+        is_lesson = self._upstream.lessons.are_due(self._call.pool, now_ns)
+        if is_lesson or not answer.at_end:  # an answer that is here whole is charged in a moment anyway
+            usage = answer.reader.usage
+            if usage is not None:
+                # What the headers say counts the true input, so our level has to count it as well.
+                await lease.charge(usage.cost())
+        if is_lesson:
+            await self._learn_limits(answer.response.headers, now_ns - started_ns, answered=True)
+        else:
+            await self._admission.store.learn(self._call.pool, LimitReport(sent_ago_ns=now_ns - started_ns))
+
     async def _learn_limits(self, headers: Headers, sent_ago_ns: int, *, answered: bool) -> None:
         """What the headers say; that an answer says nothing is worth knowing too."""
         report = read_limits(limit_headers(headers), self._clock.wall_seconds())
+        if report is not None:
+            self._upstream.lessons.learned(self._call.pool, self._clock.monotonic_ns())
         if report is not None or answered:
             report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered)
             await self._admission.store.learn(self._call.pool, report)

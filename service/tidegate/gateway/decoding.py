@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from tidegate.core.transport import Headers
@@ -102,7 +103,8 @@ def decoded(headers: Headers, body: bytes, most_bytes: int) -> bytes:
     return copy[:most_bytes]
 
 
-def readable_codings(accept_encoding: list[bytes]) -> bytes:
+@lru_cache(maxsize=256)  # a program sends the same with each of its calls
+def readable_codings(accept_encoding: tuple[bytes, ...]) -> bytes:
     """An `accept-encoding` without what cannot be read here, for fields that a client sent.
 
     What is left keeps its weight. Nothing left, or no field at all, is `identity`: otherwise any coding would be

@@ -39,6 +39,9 @@ _REPLACED: Final = frozenset(
 )
 _TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
 """W3C Trace Context, and W3C Baggage."""
+_STAY_HERE: Final = _HOP_BY_HOP | _REPLACED
+_STAY_HERE_WITH_TRACES: Final = _STAY_HERE | _TRACE_CONTEXT
+_API_KEY, _HOP = API_KEY.encode(), TIDEGATE_HOP.encode()
 _LIMIT_PREFIX: Final = RATE_LIMIT_PREFIX.encode()
 _LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode()})
 
@@ -73,29 +76,34 @@ def for_upstream(
     Of the compressions that the client accepts, those are struck from which usage could not be read. The ids of a
     trace are a matter of this house, and stay in it unless they are meant to pass.
     """
-    kept_back = frozenset() if passes_trace_context else _TRACE_CONTEXT
+    named = _named_by_connection(headers)
+    dropped = _STAY_HERE if passes_trace_context else _STAY_HERE_WITH_TRACES
+    if named:
+        dropped |= named
     return [
-        *_without(headers, _hop_by_hop(headers) | _REPLACED | kept_back),
-        (_ACCEPT_ENCODING, readable_codings([value for name, value in headers if name == _ACCEPT_ENCODING])),
-        (API_KEY.encode(), api_key),
-        (TIDEGATE_HOP.encode(), hops),
+        *[field for field in headers if field[0] not in dropped],
+        (_ACCEPT_ENCODING, readable_codings(tuple([value for name, value in headers if name == _ACCEPT_ENCODING]))),
+        (_API_KEY, api_key),
+        (_HOP, hops),
     ]
 
 
 def uncompressed(request: TransportRequest) -> TransportRequest:
     """The request, asking for an answer that is not compressed."""
-    headers = _without(request.headers, frozenset({_ACCEPT_ENCODING}))
+    headers = [field for field in request.headers if field[0] != _ACCEPT_ENCODING]
     return replace(request, headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
 
 
 def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:
     """An answer's fields for the client."""
-    return _without(headers, _hop_by_hop(headers))
+    named = _named_by_connection(headers)
+    dropped = _HOP_BY_HOP | named if named else _HOP_BY_HOP
+    return [field for field in headers if field[0] not in dropped]
 
 
-def _hop_by_hop(headers: Headers) -> frozenset[bytes]:
-    return _HOP_BY_HOP.union(name.lower().encode("latin-1") for name in listed(headers, b"connection"))
-
-
-def _without(headers: Headers, names: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-    return [field for field in headers if field[0] not in names]
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+    """Fields that belong to one connection only, because `connection` says so."""
+    values = [value for name, value in headers if name == b"connection"]
+    if not values or values == [b"keep-alive"]:  # as most are
+        return frozenset()
+    return frozenset(name.lower().encode("latin-1") for name in listed(headers, b"connection"))

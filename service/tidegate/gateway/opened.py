@@ -1,7 +1,6 @@
 """An answer of the upstream, read so far that it is certain whether it will be relayed or the attempt has failed."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 from typing import Final
 
 from tidegate.core.clock import Clock, to_ns
@@ -56,16 +55,15 @@ class OpenedAnswer:
     @property
     def held(self) -> bytes:
         """What was read and not yet handed on."""
-        return b"".join(self._held)
+        return self._held[0] if len(self._held) == 1 else b"".join(self._held)
 
     async def hold(self) -> None:
         """Reads until the first content, an error event or the end; at most the hold time beyond `message_start`."""
-        loop = asyncio.get_running_loop()
         until_seconds: float | None = None
         while not self.reader.has_content and self.reader.error is None:
             if until_seconds is None and self.reader.started:
-                until_seconds = loop.time() + self._limits.hold_seconds
-            chunk = await self._next_before(until_seconds)
+                until_seconds = asyncio.get_running_loop().time() + self._limits.hold_seconds
+            chunk = await (self._next() if until_seconds is None else self._next_before(until_seconds))
             if chunk is None:
                 return
             self._held.append(chunk)
@@ -84,24 +82,25 @@ class OpenedAnswer:
             return False
         return True
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The whole body, held chunks first.
+    @property
+    def at_end(self) -> bool:
+        """Whether it is known that nothing is left to hand on."""
+        return self.response.at_end and not self._held and self._pending is None
+
+    async def next_chunk(self) -> bytes | None:
+        """The next part of the body, what was held at first; None at its end.
 
         Raises:
             UpstreamUnreachable: as `TransportResponse.chunks`, or no content came for too long.
         """
         if self._held:
             held, self._held = self.held, []
-            yield held
-        chunk: bytes | None
+            return held
         if self._pending is not None:
             chunk = await self._pending
             self._pending = None
-        else:
-            chunk = await self._next()
-        while chunk is not None:
-            yield chunk
-            chunk = await self._next()
+            return chunk
+        return await self._next()
 
     async def aclose(self) -> None:
         """Ends the exchange; the connection is closed unless the body was read to its end."""
@@ -109,10 +108,8 @@ class OpenedAnswer:
             self._pending.exception()  # looked at, so that asyncio does not complain: nobody is left to tell
         await self.response.aclose()
 
-    async def _next_before(self, until_seconds: float | None) -> bytes | None:
+    async def _next_before(self, until_seconds: float) -> bytes | None:
         """The next chunk; None at the end, or when time is up: then the read goes on and `chunks` takes it over."""
-        if until_seconds is None:
-            return await self._next()
         self._pending = asyncio.create_task(self._next())
         await asyncio.wait({self._pending}, timeout=until_seconds - asyncio.get_running_loop().time())
         if not self._pending.done():

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from tidegate.core.errors import UpstreamError
-from tidegate.core.header_names import SHOULD_RETRY, TIDEGATE_ATTEMPTS, TIDEGATE_QUEUE_MS, TIDEGATE_REQUEST_ID
+from tidegate.core.header_names import (
+    SHOULD_RETRY,
+    TIDEGATE_ATTEMPTS,
+    TIDEGATE_QUEUE_MS,
+    TIDEGATE_REQUEST_ID,
+    TIDEGATE_UPSTREAM,
+)
 from tidegate.core.spend_cap import is_spend_cap
 from tidegate.core.transport import Headers
 from tidegate.gateway.asgi import Send
@@ -18,6 +24,12 @@ from tidegate.gateway.opened import StreamError
 
 __all__ = ["Outlet"]
 
+_REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
+    name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
+)
+_OWN: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
+"""Fields that the upstream has as well where it is another Tidegate."""
+_MARKED: Final = _OWN | {_UPSTREAM}
 _EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _COMMENT: Final = b": waiting\n\n"
 """Clients of event streams pass over lines that begin with a colon (HTML standard, "Server-sent events")."""
@@ -55,9 +67,9 @@ class Outlet:
         """Sends a part of the body."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self) -> None:
-        """Says that the body is complete."""
-        await self._send({"type": "http.response.body", "body": b""})
+    async def end(self, data: bytes) -> None:
+        """Sends the last part of the body, which may be empty."""
+        await self._send({"type": "http.response.body", "body": data})
 
     async def answer(self, answer: LocalAnswer) -> None:
         """Sends an answer of our own."""
@@ -88,13 +100,13 @@ class Outlet:
 
     async def _start(self, status: int, headers: Headers) -> None:
         call = self._call
-        own = [
-            (TIDEGATE_REQUEST_ID.encode(), call.request_id.encode()),
-            (TIDEGATE_QUEUE_MS.encode(), b"%d" % call.queued_ms),
-            (TIDEGATE_ATTEMPTS.encode(), b"%d" % call.attempts),
+        call.status = status
+        replaced = _MARKED if self._marks else _OWN
+        fields = [
+            *[field for field in headers if field[0] not in replaced],
+            (_REQUEST_ID, call.request_id.encode()),
+            (_QUEUE_MS, b"%d" % call.queued_ms),
+            (_ATTEMPTS, b"%d" % call.attempts),
             *self._marks,
         ]
-        call.status = status
-        replaced = {name for name, _ in own}  # the upstream may be another Tidegate
-        passed = [field for field in headers if field[0] not in replaced]
-        await self._send({"type": "http.response.start", "status": status, "headers": passed + own})
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})

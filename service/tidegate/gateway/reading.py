@@ -74,6 +74,8 @@ class _MessageReader:
     def __init__(self) -> None:
         self.progress = 0
         self._chunks: list[bytes] = []
+        self._usage: Usage | None = None
+        self._usage_at = 0
 
     @property
     def has_content(self) -> bool:
@@ -81,8 +83,11 @@ class _MessageReader:
 
     @property
     def usage(self) -> Usage | None:
-        usage = json_object(b"".join(self._chunks)).get("usage")
-        return Usage.from_json(usage) if isinstance(usage, dict) else None
+        if self._usage_at != self.progress:  # it is asked for more than once, of a document that may be long
+            self._usage_at = self.progress
+            usage = json_object(b"".join(self._chunks)).get("usage")
+            self._usage = Usage.from_json(usage) if isinstance(usage, dict) else None
+        return self._usage
 
     def feed(self, chunk: bytes) -> None:
         self.progress += len(chunk)
@@ -139,15 +144,18 @@ class _DecodingReader:
 
 def reader_for(route: str, headers: Headers) -> AnswerReader:
     """The reader that fits an answer's route, content type and content coding."""
-    content_type = next((value for name, value in headers if name == b"content-type"), b"").lower()
+    if route != MESSAGES_ROUTE:
+        return _PlainReader()
+    fields = dict(headers)
+    content_type = fields.get(b"content-type", b"").lower()
     reader: AnswerReader
-    if route == MESSAGES_ROUTE and content_type.startswith(b"text/event-stream"):
-        reader = StreamReader()
-    elif route == MESSAGES_ROUTE and content_type.startswith(b"application/json"):
+    if content_type.startswith(b"application/json"):
         reader = _MessageReader()
+    elif content_type.startswith(b"text/event-stream"):
+        reader = StreamReader()
     else:
         return _PlainReader()
-    codings = content_codings(headers)
+    codings = content_codings(headers) if b"content-encoding" in fields else []
     if not codings:
         return reader
     try:

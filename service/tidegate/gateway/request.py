@@ -9,6 +9,7 @@ from typing import Final
 
 from tidegate.core.errors import TidegateError
 from tidegate.core.price import Prefix
+from tidegate.gateway.json_object import parsed
 from tidegate.gateway.json_scan import NestedTooDeeplyError, NotJsonError, Scanner, Span
 from tidegate.gateway.prefixes import PromptBlocks
 
@@ -21,7 +22,7 @@ _ROUTES: Final = ("/v1/messages/count_tokens", "/v1/messages/batches", "/v1/mode
 _WANTED: Final = frozenset({b"model", b"max_tokens", b"stream", b"cache_control"})
 _MOST_VALUE_BYTES: Final = 1_000
 """Names and numbers are shorter; what is longer, the upstream will refuse."""
-_SHORT_BYTES: Final = 64 * 1024
+_SHORT_BYTES: Final = 1024 * 1024
 """So much is parsed in less than half a millisecond."""
 _BOM: Final = b"\xef\xbb\xbf"
 _COUNT: Final = re.compile(rb"[0-9]{1,18}")
@@ -103,7 +104,7 @@ async def read_message(body: bytes) -> MessageRequest:
 
 def _parsed(body: bytes) -> MessageRequest:
     """The same as `_scanned`, at a fifth of its cost, as long as the whole text is short."""
-    fields = json.loads(body)
+    fields = parsed(body)
     if not isinstance(fields, dict):
         raise _no_object(json.dumps(fields)[0])
     model, max_tokens = fields.get("model"), fields.get("max_tokens")

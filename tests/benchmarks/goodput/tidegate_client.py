@@ -67,7 +67,7 @@ class TidegateClient:
         try:
             reply = await attempts.reply()
             try:
-                async for _ in reply.answer.chunks():
+                while await reply.answer.next_chunk() is not None:
                     pass
                 outcome = Outcome.SETTLED
             finally:
@@ -100,6 +100,8 @@ class _Transport:
 
 
 class _Rejected:
+    at_end = False
+
     def __init__(self, rejection: Rejection) -> None:
         self.status = rejection.status
         self.headers: Headers = (*_JSON, *_fields(rejection.headers))
@@ -116,6 +118,7 @@ class _Rejected:
 
 class _Streamed:
     status = 200
+    at_end = False
 
     def __init__(self, stream: Stream) -> None:
         self.headers: Headers = (_EVENT_STREAM, *_fields(stream.headers))

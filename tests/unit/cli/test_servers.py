@@ -1,10 +1,12 @@
 """Sockets and the URLs that people are told."""
 
-from typing import TYPE_CHECKING, cast
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tidegate.cli.servers import bind, url_of
+from tidegate.cli.servers import HttpServer, bind, serving, url_of
+from tidegate.gateway.asgi import ON_LEAVE
 
 if TYPE_CHECKING:
     import socket
@@ -32,3 +34,35 @@ def test_a_url_leads_to_the_socket_from_this_machine(host: str, reached_at: str)
 @pytest.mark.parametrize("host", ["::1", "::"])
 def test_an_ipv6_address_stands_in_brackets(host: str) -> None:
     assert url_of(cast("socket.socket", BoundSocket(host, 8080, 0, 0))) == "http://[::1]:8080"
+
+
+def test_the_application_is_told_at_once_that_its_client_has_left() -> None:
+    asyncio.run(_leave(before_anybody_asks=False))
+
+
+def test_who_asks_late_is_told_all_the_same() -> None:
+    asyncio.run(_leave(before_anybody_asks=True))
+
+
+async def _leave(*, before_anybody_asks: bool) -> None:
+    begun, left, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - ASGI
+        begun.set()
+        if before_anybody_asks:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        on_leave = scope["extensions"][ON_LEAVE]
+        on_leave(left.set)
+        await left.wait()
+        on_leave(None)
+        told.set()
+
+    with bind("127.0.0.1", 0, "--host", "--port") as listener:
+        async with serving(HttpServer(app, listener)):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            async with asyncio.timeout(5):
+                await begun.wait()
+                writer.close()
+                await told.wait()

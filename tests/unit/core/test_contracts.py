@@ -109,6 +109,7 @@ def test_a_transport_can_be_a_few_lines() -> None:
     class Answer:
         status = 200
         headers: Headers = ((b"content-type", b"text/plain"),)
+        at_end = False
 
         async def chunks(self) -> AsyncIterator[bytes]:
             yield b"pong"

@@ -76,7 +76,7 @@ def test_codings_are_listed_in_any_number_of_fields() -> None:
     ],
 )
 def test_codings_that_cannot_be_read_are_struck_from_what_is_asked_for(given: list[bytes], sent: bytes) -> None:
-    assert readable_codings(given) == sent
+    assert readable_codings(tuple(given)) == sent
 
 
 def packed(told: Told) -> Told:

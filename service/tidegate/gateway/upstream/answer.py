@@ -155,6 +155,11 @@ class Answer:
                 raise self._error
             await self._wait(timeout_seconds)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether nothing is left to read; see `TransportResponse`."""
+        return self.complete and not self._chunks and self._error is None
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; see `TransportResponse`."""
         return self

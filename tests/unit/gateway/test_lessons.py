@@ -1,0 +1,59 @@
+"""Under load not every answer's headers are read."""
+
+from support.asgi_client import call
+from support.gateway import MESSAGE, FakeTransport, Told, make_gateway
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.store import Feedback
+from tidegate.gateway.lessons import Lessons
+
+MS_NS = 1_000_000
+LIMIT = Told(headers=((b"anthropic-ratelimit-requests-limit", b"600000"),))
+
+
+def test_a_pool_learns_again_after_5_ms_and_others_on_their_own() -> None:
+    lessons = Lessons()
+    assert lessons.are_due("a", 0)
+    lessons.learned("a", 7 * MS_NS)
+    assert not lessons.are_due("a", 12 * MS_NS - 1)
+    assert lessons.are_due("a", 12 * MS_NS)
+    assert lessons.are_due("b", 7 * MS_NS)
+
+
+def test_invented_pools_do_not_fill_the_memory() -> None:
+    lessons = Lessons()
+    for number in range(2_500):
+        lessons.learned(f"pool-{number}", 0)
+    assert len(lessons._learned_ns) <= 1_000
+
+
+def learned_limits(answers: list[Told], *, apart_seconds: float) -> list[Feedback]:
+    """The reports that a pool hears of calls one after another."""
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport(answers), clock)
+    heard: list[Feedback] = []
+    learn = rig.store.learn
+
+    async def listen(pool: str, feedback: Feedback) -> None:
+        if isinstance(feedback, LimitReport):
+            heard.append(feedback)
+        await learn(pool, feedback)
+
+    async def calls() -> None:
+        for _ in answers:
+            await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
+            clock.advance(apart_seconds)
+
+    rig.store.learn = listen  # type: ignore[method-assign]
+    run_virtual(calls(), clock)
+    return heard
+
+
+def test_of_answers_at_once_one_is_read_and_the_others_only_count_as_answers() -> None:
+    read, counted = LimitReport(DimensionReport(600_000)), LimitReport()
+    assert learned_limits([LIMIT] * 3, apart_seconds=0.002) == [read, counted, counted]
+    assert learned_limits([LIMIT] * 3, apart_seconds=0.005) == [read, read, read]
+
+
+def test_while_answers_show_no_limits_each_one_counts() -> None:
+    assert learned_limits([Told(), LIMIT, LIMIT], apart_seconds=0.001)[1] == LimitReport(DimensionReport(600_000))
