@@ -7,7 +7,7 @@ from dashboards.board import Board, Row
 from dashboards.kinds import bars, heatmap, stat, states, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from dashboards.panels import Panel
-from dashboards.queries import Query, histogram, increase, occurring, quantile, rate, select, shared, total
+from dashboards.queries import Query, histogram, increase, occurring, quantile, rate, shared, total
 from dashboards.tables import Column, table
 from tidegate.core.dimension import Dimension
 from tidegate.observe import catalogue, thresholds
@@ -22,8 +22,11 @@ _WORDS: Final = {
 _SHORTEST: Final = str(catalogue.QUEUE_WAIT.buckets[0])
 """Bucket of the waits, in seconds, that count as none."""
 _AVAILABLE: Final = shared(catalogue.AVAILABLE, "pool, dimension")
+_CAPACITY: Final = shared(catalogue.CAPACITY, "pool, dimension")
+_FROZEN: Final = shared(catalogue.POOL_FROZEN, "pool")
+_PROBING: Final = shared(catalogue.POOL_PROBING, "pool")
+_CIRCUIT_OPEN: Final = shared(catalogue.CIRCUIT_OPEN, "pool")
 _EFFECTIVE: Final = shared(catalogue.LIMIT_PER_MINUTE, "pool, dimension", source="effective")
-_GREATEST: Final = shared(catalogue.LIMIT_PER_MINUTE, "pool, dimension")
 """The limit of any source, before the adaptive factor: what a bucket's size comes from."""
 _USED: Final = f"60 * {rate(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
 _ADMITTED: Final = increase(catalogue.QUEUE_WAIT, suffix="_count")
@@ -131,7 +134,7 @@ _LIMITS: Final = Row(
             "Limits",
             "Per minute. Effective is in force: the lowest of the others, times the adaptive factor. Empty: nobody"
             " has told. Configured above upstream: correct the configuration. Left: level of the bucket, below zero"
-            " is debt. Refill: time until the bucket is as full as it was at its fullest in the time range.",
+            " is debt. Refill: time until the bucket is full.",
             {"pool": "Pool", "dimension": "Dimension"},
             [
                 Column("Configured", _limit_of("configured"), units.COUNT),
@@ -149,9 +152,7 @@ _LIMITS: Final = Row(
                 Column("Left", _AVAILABLE, units.COUNT, decimals=1),
                 Column(
                     "Refill",
-                    # The capacity of a bucket is no metric: what it held at its fullest stands in for it.
-                    f"(max by (pool, dimension) (max_over_time({select(catalogue.AVAILABLE)}[$__range])) -"
-                    f" {_AVAILABLE}) * 60 / {_EFFECTIVE}",
+                    f"({_CAPACITY} - {_AVAILABLE}) * 60 / {_EFFECTIVE}",
                     units.SECONDS,
                     decimals=0,
                 ),
@@ -170,10 +171,10 @@ _LEVELS: Final = Row(
     (
         timeseries(
             "Left in the bucket",
-            "As a share of a minute's limit; the bucket of a configured limit holds a few seconds' worth only. Good"
-            " is anything above zero; at zero calls wait; below is debt of answers that cost more than was reserved.",
+            "As a share of what the bucket holds. Good is anything above zero; at zero calls wait; below is debt of"
+            " answers that cost more than was reserved.",
             units.SHARE,
-            [Query(f"{_AVAILABLE} / {_GREATEST}", "{{pool}} {{dimension}}")],
+            [Query(f"{_AVAILABLE} / {_CAPACITY}", "{{pool}} {{dimension}}")],
             MODELS.by("pool"),
             calculations=("min", "lastNotNull"),
         ),
@@ -189,12 +190,19 @@ _LEVELS: Final = Row(
             calculations=("min", "lastNotNull"),
         ),
         states(
-            "Frozen pools over time",
-            "A 429 closes its pool for `retry-after`. Open is good; short freezes are harmless; often or long: see"
+            "Closed pools over time",
+            "A 429 closes its pool for `retry-after`, a spend cap until the date that Claude names; after that, and"
+            " after an outage, single requests probe it. Open is good; short freezes are harmless; often or long: see"
             " 429s by dimension on Models and upstream.",
-            [Query(shared(catalogue.POOL_FROZEN, "pool"), "{{pool}}")],
+            [Query(f"clamp_max({_FROZEN} + 2 * {_PROBING} + 4 * {_CIRCUIT_OPEN}, 4)", "{{pool}}")],
             MODELS.by("pool"),
-            names={0: ("open", units.GOOD), 1: ("frozen", units.LIMITED)},
+            names={
+                0: ("open", units.GOOD),
+                1: ("frozen", units.LIMITED),
+                2: ("probing", units.WARNING),
+                3: ("probing", units.WARNING),
+                4: ("spend cap", units.CRITICAL),
+            },
         ),
         timeseries(
             "Requests let go in the last minute",

@@ -101,7 +101,7 @@ _ANSWERS: Final = Row(
         timeseries(
             "Attempts by status",
             "Repetitions included. Good is mostly 200; everything else is shown apart above, and by dimension or"
-            " reason below.",
+            " reason below. deadline: the call's own time was over. abandoned: its client left.",
             units.PER_SECOND,
             [Query(f"{rate(catalogue.UPSTREAM_ATTEMPTS, by='status')} > 0", "{{status}}")],
             OVERVIEW,
@@ -112,6 +112,7 @@ _ANSWERS: Final = Row(
                 "529": units.OVERLOADED,
                 "/^50/": units.FAILED,
                 "error": units.WARNING,
+                "/deadline|abandoned/": units.NEUTRAL,
             },
             no_value="No attempts",
         ),

@@ -86,7 +86,7 @@ def relay_every_way(scene: Scene) -> None:
     ):
         assert scene.post(MESSAGES, body).status_code == 400
     retried = ("overloaded", "internal_error", "bad_gateway", "rate_limited_bare", "cut")
-    final = ("spend_cap", "spend_limit", "unauthenticated", "forbidden", "too_large", "refusal", "max_tokens")
+    final = ("unauthenticated", "forbidden", "too_large", "refusal", "max_tokens")
     for kind in (*retried, *final):
         for stream in (False, True):
             scene.fault(kind)
@@ -111,7 +111,7 @@ def relay_every_way(scene: Scene) -> None:
 def generate_every_way(scene: Scene) -> None:
     for fields in ({}, {"stream": True}, {"format": "yaml"}, {"fallback": True}):
         assert scene.post(f"{GENERATE}?key={MARK}", {"prompt": PROMPT, **fields}).status_code == 200
-    for kind in ("invalid_workflow", "refusal", "max_tokens", "overloaded", "spend_cap", "rate_limited_bare", "cut"):
+    for kind in ("invalid_workflow", "refusal", "max_tokens", "overloaded", "rate_limited_bare", "cut"):
         for count in (1, 2):
             scene.fault(kind, count=count)
             scene.post(GENERATE, {"prompt": PROMPT, "stream": count == 2, "fallback": count == 2})
@@ -128,7 +128,14 @@ def generate_every_way(scene: Scene) -> None:
 
 
 def be_refused(scene: Scene) -> None:
-    scene.fault("ramp_limited")  # freezes the pool for a minute
+    """What comes last, because it closes pools for long."""
+    haiku = {**QUESTION, "model": "claude-haiku-5-5"}
+    scene.fault("spend_limit")
+    assert scene.post(MESSAGES, haiku).status_code == 400
+    for stream in (False, True):
+        assert scene.post(MESSAGES, {**haiku, "stream": stream}).headers["x-tidegate-cause"] == "spend_cap"
+        scene.post(GENERATE, {"prompt": PROMPT, "model": "claude-haiku-5-5", "stream": stream})
+    scene.fault("ramp_limited")
     assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").status_code == 429
     assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").headers["x-tidegate-cause"] == "deadline"
     configure = "/api/system/rate-limiting/configure"

@@ -1,13 +1,19 @@
 """A client must not be able to fill Prometheus with names that it invents."""
 
 import random
+from itertools import product
 
 from prometheus_client import CollectorRegistry
 
-from support.virtual_time import VirtualClock
+from support.api_services import make_services
+from support.asgi_client import call
+from support.gateway import FakeTransport, Told, error, make_gateway
+from support.snapshots import idle_pool
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.api.app import create_app
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.cause import Cause
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import DIMENSIONS, Cost
 from tidegate.core.events import (
     Admitted,
     AttemptFinished,
@@ -21,10 +27,14 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
+from tidegate.core.pools import model_pool
+from tidegate.core.store import DimensionSnapshot
 from tidegate.core.usage import Usage
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import new_registry
+from tidegate.observe.fan_out import FanOut
 from tidegate.observe.metrics import MetricsObserver
+from tidegate.observe.quota import QuotaCollector
 
 
 def series(registry: CollectorRegistry) -> int:
@@ -60,15 +70,75 @@ def junk_event(generator: random.Random) -> Event:
     return generator.choice(makers)()
 
 
-def test_junk_adds_at_most_two_hundred_series() -> None:
+def test_a_hundred_thousand_junk_events_add_at_most_two_hundred_series() -> None:
     registry, observer = observed_registry()
     before = series(registry)
     generator = random.Random(2)  # noqa: S311  # the same junk in every run
 
-    for _ in range(20_000):
+    for _ in range(100_000):
         observer.event(junk_event(generator))
 
     assert series(registry) - before <= 200
+
+
+def test_junk_requests_through_every_route_add_at_most_two_hundred_series() -> None:
+    registry, metrics = observed_registry()
+    observer = FanOut(metrics.event)
+    clock = VirtualClock()
+    known = ("/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches", "/v1/files", "/v1/models", "/v1/x")
+    answers = [*(Told() for _ in known), error(404, "not_found_error")]
+    rig = make_gateway(FakeTransport(answers), clock, listener=metrics.event)
+    app = create_app(make_services(gateway=rig.gateway, observer=observer, clock=clock))
+    generator = random.Random(3)  # noqa: S311  # as above
+
+    def junk() -> str:
+        return f"x{generator.getrandbits(64):x}"
+
+    async def be_used() -> None:
+        for path in known:
+            await call(app, "POST", path, body={"model": "claude-sonnet-5-5", "max_tokens": 1, "messages": []})
+
+    async def send_junk() -> None:
+        for number in range(3_000):
+            path = ("/v1/messages", f"/v1/{junk()}", f"/v1/files/{junk()}", f"/api/{junk()}", f"/{junk()}")[number % 5]
+            body = {"model": junk(), "max_tokens": 1, "messages": []}
+            headers = {"x-api-key": junk(), "x-tidegate-hop": junk(), "user-agent": junk()}
+            await call(app, generator.choice(("GET", "POST", "BREW")), path, body=body, headers=headers)
+
+    run_virtual(be_used(), clock)
+    before = series(registry)
+    run_virtual(send_junk(), clock)
+
+    assert series(registry) - before <= 200
+    assert len(rig.observer.of(RequestFinished)) == 1_806
+
+
+def test_fifty_callers_on_ten_pools_are_at_most_six_thousand_series() -> None:
+    models = [f"claude-m{number}-5" for number in range(10)]
+    callers = [f"team-{number}" for number in range(50)]
+    clock = VirtualClock()
+    registry = new_registry("0.0.0", "unknown", "claude")
+    observer = MetricsObserver(registry, clock, models=models, callers=callers)
+    limits = tuple(DimensionSnapshot(dimension, 60.0, 60.0, 60.0, 6.0, 6.0, "configured") for dimension in DIMENSIONS)
+    snapshots = [idle_pool(model_pool(model), *limits) for model in models]
+    registry.register(PoolCollector(lambda: snapshots, observer))
+    registry.register(QuotaCollector(lambda: snapshots, clock, observer))
+
+    for model, name in product(models, callers):
+        pool = model_pool(model)
+        for priority in Priority:
+            observer.event(Admitted(pool, Caller(name, label=name, priority=priority), Cost(1, 10, 10), 1))
+        caller = Caller(name, label=name)
+        for status in ("429", "500", "529", "error"):
+            observer.event(AttemptFinished(pool, model, caller, status, 1))
+        for reason in ("rate_limited", "overloaded", "server_error"):
+            observer.event(RetryScheduled(pool, reason, 1, 1))
+        observer.event(AttemptFinished(pool, model, caller, "200", 1, 1, Usage(1, 2, 3, 4)))
+        observer.event(LeaseEnded(pool, caller, "settled", Cost(1, 10, 10), Cost(1, 10, 10)))
+        observer.event(RequestFinished("/v1/messages", pool, caller, "ok", 1, 1))
+        observer.event(RefusedCall(pool, caller, Cause.DEADLINE))
+
+    assert 4_000 < series(registry) <= 6_000
 
 
 def test_models_that_the_upstream_confirms_are_bounded() -> None:

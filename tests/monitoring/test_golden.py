@@ -7,10 +7,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as Family
 
+from support.scrape import OPENMETRICS, scrape
 from tidegate.observe.catalogue import CATALOGUE, MetricType
-from tidegate.observe.exposition import Exposition
-
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def test_the_catalogue_and_a_scrape_are_as_published(
@@ -21,9 +19,9 @@ def test_the_catalogue_and_a_scrape_are_as_published(
         f"  {metric.help}\n" + (f"  buckets={','.join(map(str, metric.buckets))}\n" if metric.buckets else "")
         for metric in CATALOGUE
     ]
-    _, scrape = Exposition(registry).render(OPENMETRICS)
+    text = scrape(registry, OPENMETRICS).decode()
     # Values of the process and the interpreter differ from run to run: their names and types are compared.
-    lines = (line for line in scrape.decode().splitlines(keepends=True) if not line.startswith(("process_", "python_")))
+    lines = (line for line in text.splitlines(keepends=True) if not line.startswith(("process_", "python_")))
     golden(Path(__file__).with_name("metrics.golden.txt"), "".join([*table, "\n", *lines]))
 
 

@@ -1,6 +1,7 @@
 """The service's routes over a real limiter and store on a virtual clock, with a generator that does as it is told."""
 
 import asyncio
+from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,8 @@ class FakeGenerator:
 
 
 class FakeExposition:
-    def render(self, accept: str) -> tuple[str, bytes]:
-        return "text/plain; version=0.0.4", f"# for {accept}\n".encode()
+    def pieces(self, accept: str) -> tuple[str, Iterator[bytes]]:
+        return "text/plain; version=0.0.4", iter((b"# for ", accept.encode(), b"\n"))
 
 
 def make_services(settings: Settings | None = None, **changes: Any) -> Services:

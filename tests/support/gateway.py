@@ -11,7 +11,8 @@ from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.clock import Clock
 from tidegate.core.errors import UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, LeaseEnded, RequestFinished
+from tidegate.core.events import AttemptFinished, Event, LeaseEnded, RequestFinished
+from tidegate.core.observer import Observer
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import PoolSettings
 from tidegate.core.transport import Headers, Transport, TransportRequest
@@ -133,6 +134,7 @@ def make_gateway(
     pools: Mapping[str, PoolSettings] | None = None,
     policy: RetryPolicy | None = None,
     tracing: Tracing | None = None,
+    listener: Callable[[Event], None] | None = None,
     **changes: Any,
 ) -> Rig:
     """A gateway with fixed randomness (no jitter), ids that count, and everything that happens recorded, or traced."""
@@ -148,8 +150,15 @@ def make_gateway(
         "hop_id": "hop-a",
         "new_request_id": lambda: f"tg_{next(numbers)}",
     }
-    admission = Admission(store, clock, FanOut(observer.event, scope=tracing.scope) if tracing else observer)
+    admission = Admission(store, clock, _heard(observer, tracing, listener))
     return Rig(Gateway(admission, transport, **{**settings, **changes}), store, observer)
+
+
+def _heard(recorder: RecordingObserver, tracing: Tracing | None, listener: Callable[[Event], None] | None) -> Observer:
+    if tracing is None and listener is None:
+        return recorder
+    listeners = [recorder.event, *([listener] if listener else [])]
+    return FanOut(*listeners, scope=tracing.scope if tracing else None)
 
 
 def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:

@@ -1,6 +1,6 @@
 """What the routes work with: made once by the composition root, or of fakes by tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,8 +59,8 @@ class PoolStore(Store, Protocol):
 class Exposition(Protocol):
     """Renders metrics."""
 
-    def render(self, accept: str) -> tuple[str, bytes]:
-        """Content type and body that an `Accept` header asks for; may be called from any thread."""
+    def pieces(self, accept: str) -> tuple[str, Iterator[bytes]]:
+        """Content type and body that an `Accept` header asks for; each piece is rendered when it is taken."""
         ...
 
 

@@ -29,7 +29,7 @@ from tidegate.observe.logs import RequestLog
 from tidegate.observe.loop_lag import measured_loop_lag
 from tidegate.observe.metrics import MetricsObserver
 from tidegate.observe.quota import QuotaCollector
-from tidegate.observe.tracing import Tracing
+from tidegate.observe.tracing import Tracing, current_exemplar
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
@@ -62,6 +62,7 @@ async def services(
         models=(settings.model, settings.fallback_model),
         pools=[pool.name for pool in settings.pools],
         callers=[caller.name for caller in settings.callers],
+        exemplar=None if tracer_provider is None else current_exemplar,
     )
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
     registry.register(PoolCollector(store.snapshot_now, metrics))

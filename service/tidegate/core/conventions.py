@@ -70,7 +70,8 @@ def set_error(scope: Scope, error: BaseException) -> None:
         scope.set("tidegate.attempts", error.attempts)
         error = error.last
     if isinstance(error, UpstreamUnreachable):
-        scope.set(ERROR_TYPE, "timeout" if error.may_have_been_accepted else "connection")
+        may_run = "timeout" if error.may_have_been_accepted else "connection"
+        scope.set(ERROR_TYPE, "deadline" if error.out_of_time else may_run)
     elif isinstance(error, UpstreamError):
         scope.set(STATUS, error.status)
         scope.set(ERROR_TYPE, str(error.status))

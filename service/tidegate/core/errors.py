@@ -110,10 +110,12 @@ class UpstreamUnreachable(UpstreamError):
 
     Attributes:
         may_have_been_accepted: the request was sent whole, so the upstream may have worked on it and billed it.
+        out_of_time: it was not waited for any longer, because the call's own time was over.
     """
 
-    def __init__(self, message: str, *, may_have_been_accepted: bool) -> None:
+    def __init__(self, message: str, *, may_have_been_accepted: bool, out_of_time: bool = False) -> None:
         self.may_have_been_accepted = may_have_been_accepted
+        self.out_of_time = out_of_time
         super().__init__(message, status=0)
 
 

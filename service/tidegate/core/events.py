@@ -149,7 +149,10 @@ class SpendCapReached:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """One attempt at the upstream ended. `status` is its HTTP status, or `error` when there was no answer.
+    """One attempt at the upstream ended.
+
+    `status` is its HTTP status. Without an answer it is `error`, for which the upstream is to blame or the way to it;
+    `deadline`, when the call's own time was over; `abandoned`, when its client left or the service stopped.
 
     `first_token_ns` is the time to the first content of a stream; None where there was none. `usage` is set once per
     answer that reported it.

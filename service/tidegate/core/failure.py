@@ -8,10 +8,16 @@ from tidegate.core.headers import read_limits
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 
-__all__ = ["lease_outcome", "limited_dimension"]
+__all__ = ["attempt_status", "lease_outcome", "limited_dimension"]
 
 _RAMP_CODE: Final = "ramp_limit_exceeded"
 """`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
+
+_STATUS_OF_EVENTS: Final = {"overloaded_error": "529", "api_error": "500", "rate_limit_error": "429"}
+"""The status that an error has as an answer, by its type, for error events inside of a stream.
+
+Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24).
+"""
 
 
 def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outcome, Cost | None]:
@@ -27,6 +33,17 @@ def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outc
     if error.status >= 500 or error.status == 200:
         return Outcome.OVERLOADED, cost
     return Outcome.SETTLED, ONE_REQUEST
+
+
+def attempt_status(error: BaseException) -> str:
+    """How an attempt that failed is counted, as in `AttemptFinished.status`."""
+    if not isinstance(error, UpstreamError):
+        return "abandoned"
+    if isinstance(error, UpstreamUnreachable):
+        return "deadline" if error.out_of_time else "error"
+    if error.status == 200:
+        return _STATUS_OF_EVENTS.get(error.error_type or "", "error")
+    return str(error.status)
 
 
 def limited_dimension(error: UpstreamError) -> str:

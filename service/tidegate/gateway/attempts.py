@@ -21,7 +21,7 @@ from tidegate.core.conventions import (
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RetryScheduled
-from tidegate.core.failure import lease_outcome
+from tidegate.core.failure import attempt_status, lease_outcome
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy, retry_reason
@@ -170,8 +170,9 @@ class Attempts:
             self._admission.estimator.learn(
                 self._errand.shape, usage, self._clock.monotonic_ns(), text_bytes=text_bytes
             )
+        is_broken = outcome is Outcome.SETTLED and not succeeded
         self._report_attempt(
-            str(reply.answer.response.status),
+            _broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
             reply.started_ns,
             first_token_ns=None if first_ns is None else first_ns - reply.started_ns,
             usage=usage,
@@ -242,13 +243,13 @@ class Attempts:
                 await self._learn_failure(error, sent_ago_ns)
             finally:
                 await lease.end(*lease_outcome(error, used))
-            self._report_attempt(str(error.status) if error.status else "error", started_ns, usage=used)
+            self._report_attempt(attempt_status(error), started_ns, usage=used)
             await self._learn_limits(error.headers, sent_ago_ns, answered=False)
             raise
         except BaseException:
             used = self._used()
             await lease.end(Outcome.ABANDONED, None if used is None else used.cost())
-            self._report_attempt("error", started_ns, usage=used)
+            self._report_attempt("abandoned", started_ns, usage=used)
             raise
         try:
             await self._learn_answer(lease, answer, started_ns)
@@ -271,6 +272,7 @@ class Attempts:
             raise UpstreamUnreachable(
                 f"no answer from the upstream within the {left_seconds:.1f} s that were left for it",
                 may_have_been_accepted=True,
+                out_of_time=True,
             ) from None
 
     def _used(self) -> Usage | None:
@@ -353,3 +355,8 @@ def _with_headers(request: TransportRequest, headers: Mapping[str, str]) -> Tran
     ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     names = {name for name, _ in ours}
     return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])
+
+
+def _broken_status(answer: OpenedAnswer) -> str:
+    """How an attempt is counted whose answer broke off, or told of an error in its stream."""
+    return "error" if answer.reader.error is None else attempt_status(answer.reader.error)

@@ -26,7 +26,7 @@ from tidegate.core.conventions import (
 )
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, Event
-from tidegate.core.failure import lease_outcome
+from tidegate.core.failure import attempt_status, lease_outcome
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
@@ -139,7 +139,10 @@ class ClaudeModel:
                     await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
                 finally:
                     await lease.end(*lease_outcome(error))
-                self._report(self._attempt_event(call, started_ns, str(error.status or "error"), None))
+                self._report(self._attempt_event(call, started_ns, attempt_status(error), None))
+                raise
+            except BaseException as error:
+                self._report(self._attempt_event(call, started_ns, attempt_status(error), None))
                 raise
             await lease.end(Outcome.SETTLED, received.usage.cost())
         self._admission.estimator.learn(call.shape, received.usage, self._clock.monotonic_ns())
@@ -192,7 +195,9 @@ class ClaudeModel:
                 return await self._stream(call, trace_headers)
         except TimeoutError:
             raise UpstreamUnreachable(
-                f"no complete answer within the {left_seconds:.1f} s that were left", may_have_been_accepted=True
+                f"no complete answer within the {left_seconds:.1f} s that were left",
+                may_have_been_accepted=True,
+                out_of_time=True,
             ) from None
         except (anthropic.APIError, httpx2.TransportError) as error:
             raise as_upstream_error(error, self._clock.wall_seconds()) from error

@@ -52,7 +52,9 @@ def _seconds(name: str, labels: str, text: str, buckets: tuple[float, ...] = _SE
 REQUESTS: Final = _counter("requests", "route pool caller outcome", "Calls of our routes, by outcome.")
 REQUEST_DURATION: Final = _seconds("request_duration", "route pool", "From a call's arrival to the end of its answer.")
 UPSTREAM_ATTEMPTS: Final = _counter(
-    "upstream_attempts", "pool model status", "Attempts at the upstream, by HTTP status."
+    "upstream_attempts",
+    "pool model status",
+    "Attempts at the upstream, by HTTP status; without an answer error, deadline or abandoned by the client.",
 )
 UPSTREAM_DURATION: Final = _seconds("upstream_duration", "pool model", "Duration of one attempt at the upstream.")
 TIME_TO_FIRST_TOKEN: Final = _seconds(
@@ -76,6 +78,11 @@ LIMIT_PER_MINUTE: Final = _gauge(
     "Limit a minute, by where it comes from (shared); absent where unknown.",
 )
 AVAILABLE: Final = _gauge("available", "pool dimension", "Level of the bucket, in requests or tokens (shared).")
+CAPACITY: Final = _gauge(
+    "capacity",
+    "pool dimension",
+    "What the bucket holds when full, in requests or tokens (shared); absent where unknown.",
+)
 QUOTA_GRANTED: Final = _counter(
     "quota_granted",
     "pool dimension",
@@ -91,6 +98,9 @@ ADAPTIVE_FACTOR: Final = _gauge(
 POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while a 429 keeps the pool closed (shared).")
 CIRCUIT_OPEN: Final = _gauge(
     "circuit_open", "pool cause", "1 while the pool sends nothing but probes, by what opened its circuit (shared)."
+)
+POOL_PROBING: Final = _gauge(
+    "pool_probing", "pool", "1 while single requests find out whether the upstream answers again (shared)."
 )
 IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
 OLDEST_LEASE: Final = Metric(
@@ -139,11 +149,13 @@ CATALOGUE: Final = (
     SPEND_CAPPED,
     LIMIT_PER_MINUTE,
     AVAILABLE,
+    CAPACITY,
     QUOTA_GRANTED,
     QUOTA_CHARGED,
     CURRENT_RPM,
     ADAPTIVE_FACTOR,
     POOL_FROZEN,
+    POOL_PROBING,
     CIRCUIT_OPEN,
     IN_FLIGHT,
     OLDEST_LEASE,

@@ -18,9 +18,11 @@ __all__ = ["PoolCollector"]
 _GAUGES: Final = (
     catalogue.LIMIT_PER_MINUTE,
     catalogue.AVAILABLE,
+    catalogue.CAPACITY,
     catalogue.CURRENT_RPM,
     catalogue.ADAPTIVE_FACTOR,
     catalogue.POOL_FROZEN,
+    catalogue.POOL_PROBING,
     catalogue.CIRCUIT_OPEN,
     catalogue.IN_FLIGHT,
     catalogue.OLDEST_LEASE,
@@ -75,10 +77,12 @@ def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float 
         put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "upstream"), limited.upstream_per_minute)
         put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "effective"), limited.effective_per_minute)
         put(catalogue.AVAILABLE, (name, dimension), limited.available)
+        put(catalogue.CAPACITY, (name, dimension), limited.capacity)
     put(catalogue.ADAPTIVE_FACTOR, (name,), pool.adaptive_factor)
     put(catalogue.POOL_FROZEN, (name,), float(pool.frozen_seconds > 0))
     for cause in CIRCUIT_CAUSES:
         put(catalogue.CIRCUIT_OPEN, (name, cause), float(cause in pool.open_circuits))
+    put(catalogue.POOL_PROBING, (name,), float(pool.probing))
     put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
     put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
     for priority, waiting in pool.waiting_by_priority.items():

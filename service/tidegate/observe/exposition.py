@@ -1,15 +1,19 @@
 """What a scrape of `/metrics` gets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 from prometheus_client.registry import Collector
 
 from tidegate.observe import catalogue
 
-__all__ = ["Exposition", "new_registry"]
+__all__ = ["MOST_SAMPLES", "Exposition", "new_registry"]
+
+MOST_SAMPLES: Final = 250
+"""Samples in one piece of a scrape: a few milliseconds of work."""
 
 
 class Exposition:
@@ -18,17 +22,46 @@ class Exposition:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
 
-    def render(self, accept: str = "") -> tuple[str, bytes]:
+    def pieces(self, accept: str = "") -> tuple[str, Iterator[bytes]]:
         """Content type and body for an `Accept` header: OpenMetrics if it asks for it, Prometheus text otherwise.
 
-        Takes milliseconds per thousand series; may be called from any thread.
+        Each piece is rendered when it is taken, so that an event loop can serve others in between: thousands of series
+        take tens of milliseconds, and in a thread they would hold the interpreter's lock as long.
         """
         try:
             encode, content_type = choose_encoder(accept)
         except TypeError:
             # prometheus_client 0.26 compares a version that is no number with numbers.
             encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
-        return content_type, encode(self._registry)
+        return content_type, _rendered(self._registry, encode)
+
+
+def _rendered(registry: CollectorRegistry, encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
+    end = encode(_Some())  # of OpenMetrics; nothing in the other format
+    for family in registry.collect():
+        for start in range(0, len(family.samples) or 1, MOST_SAMPLES):
+            some = Metric(family.name, family.documentation, family.type, family.unit)
+            some.samples = family.samples[start : start + MOST_SAMPLES]
+            text = encode(_Some(some)).removesuffix(end)
+            yield text if start == 0 else _without_head(text)
+    yield end
+
+
+def _without_head(text: bytes) -> bytes:
+    """The samples alone: name, type and help of a family stand before the first of its pieces."""
+    while text.startswith(b"#"):
+        text = text.partition(b"\n")[2]
+    return text
+
+
+class _Some(Collector):
+    """A family, or none, for the encoder."""
+
+    def __init__(self, *families: Metric) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(self._families)
 
 
 def new_registry(version: str, revision: str, upstream: str) -> CollectorRegistry:

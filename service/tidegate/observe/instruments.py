@@ -26,20 +26,23 @@ class _Child(Protocol):
 class Counter:
     """A count that only grows. Thread-safe."""
 
-    __slots__ = ("_lock", "_value")
+    __slots__ = ("_exemplar", "_lock", "_value")
 
     def __init__(self) -> None:
         self._value = 0.0
+        self._exemplar: Exemplar | None = None
         self._lock = threading.Lock()
 
-    def inc(self, amount: float = 1.0) -> None:
-        """Adds an amount of at least 0."""
+    def inc(self, amount: float = 1.0, exemplar: Mapping[str, str] | None = None) -> None:
+        """Adds an amount of at least 0; the exemplar, such as a trace's id, is kept until the next one."""
         with self._lock:
             self._value += amount
+        if exemplar:
+            self._exemplar = Exemplar(dict(exemplar), amount, time.time())
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
         """Its line in the exposition."""
-        yield Sample(f"{name}_total", labels, self._value)
+        yield Sample(f"{name}_total", labels, self._value, None, self._exemplar)
 
 
 class Histogram:

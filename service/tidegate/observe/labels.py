@@ -44,7 +44,7 @@ REQUEST_OUTCOMES: Final = ("ok", "refused", "upstream_error", "client_error", "a
 
 ATTEMPT_STATUSES: Final = (
     *("200", "201", "202", "204", "400", "401", "402", "403", "404", "405", "408", "409", "410", "413", "415", "422"),
-    *("429", "500", "501", "502", "503", "504", "529", "error"),
+    *("429", "500", "501", "502", "503", "504", "529", "error", "deadline", "abandoned"),
 )
 """Values of `AttemptFinished.status` with a label of their own: what the Claude API, and proxies before it, answer."""
 

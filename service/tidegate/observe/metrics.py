@@ -1,7 +1,7 @@
 """Events become metrics."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -67,6 +67,8 @@ class MetricsObserver:
         pools: further pools known from the configuration.
         callers: labels of the configured callers.
         prices: what tokens cost; the list that comes with Tidegate unless given.
+        exemplar: gives the ids of the span around an event, for durations and for what went wrong; None where nothing
+            is traced.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class MetricsObserver:
         pools: Iterable[str] = (),
         callers: Iterable[str] = (),
         prices: PriceList | None = None,
+        exemplar: Callable[[], Mapping[str, str] | None] | None = None,
     ) -> None:
         models = tuple(models)
         known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
         self._clock = clock
+        self._exemplar = exemplar or (lambda: None)
         self._prices = prices or PriceList.bundled()
         self._pools = LabelSet(known_pools, _ROOM)
         self._models = LabelSet(models, _ROOM)
@@ -171,8 +175,8 @@ class MetricsObserver:
         route = self._routes.label(event.route)
         pool = self._pools.label(event.pool)
         caller = self._callers.label(event.caller.label)
-        self._requests[route, pool, caller, self._request_outcomes.label(event.outcome)].inc()
-        self._request_duration[route, pool].observe(to_seconds(event.duration_ns))
+        self._requests[route, pool, caller, self._request_outcomes.label(event.outcome)].inc(1, event.exemplar)
+        self._request_duration[route, pool].observe(to_seconds(event.duration_ns), event.exemplar)
         if event.overhead_ns is not None:
             self._overhead[route,].observe(to_seconds(event.overhead_ns))
 
@@ -184,10 +188,11 @@ class MetricsObserver:
                 self._start_model(self._pools.label(event.pool), event.model)
         pool = self._pools.label(event.pool)
         model = self._models.label(event.model)
-        self._attempts[pool, model, self._statuses.label(event.status)].inc()
-        self._attempt_duration[pool, model].observe(to_seconds(event.duration_ns))
+        exemplar = self._exemplar()
+        self._attempts[pool, model, self._statuses.label(event.status)].inc(1, exemplar)
+        self._attempt_duration[pool, model].observe(to_seconds(event.duration_ns), exemplar)
         if event.first_token_ns is not None:
-            self._first_token[pool, model].observe(to_seconds(event.first_token_ns))
+            self._first_token[pool, model].observe(to_seconds(event.first_token_ns), exemplar)
         if event.usage is not None:
             caller = self._callers.label(event.caller.label)
             by_kind = tuple(zip(TOKEN_KINDS, event.usage, strict=False))  # the fifth figure is part of the fourth
@@ -201,22 +206,26 @@ class MetricsObserver:
                     self._unpriced[model, kind].inc(tokens)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
-        self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc()
+        self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc(
+            1, self._exemplar()
+        )
 
     def _spend_cap_reached(self, event: SpendCapReached) -> None:
         self._spend_capped[self._pools.label(event.pool),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
-        self._refused[self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause].inc()
+        labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause
+        self._refused[labels].inc(1, self._exemplar())
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
-        self._retries[labels].inc()
-        self._retry_wait[labels].observe(to_seconds(event.wait_ns))
+        exemplar = self._exemplar()
+        self._retries[labels].inc(1, exemplar)
+        self._retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
 
     def _admitted(self, event: Admitted) -> None:
         pool = self._pools.label(event.pool)
-        self._queue_wait[pool, event.caller.priority].observe(to_seconds(event.waited_ns))
+        self._queue_wait[pool, event.caller.priority].observe(to_seconds(event.waited_ns), self._exemplar())
         self._admissions[pool].add(self._clock.monotonic_ns())
 
     def _lease_ended(self, event: LeaseEnded) -> None:

@@ -1,10 +1,12 @@
 """What a failed attempt means for its lease and for the metrics."""
 
+import asyncio
+
 import pytest
 
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.failure import lease_outcome, limited_dimension
+from tidegate.core.failure import attempt_status, lease_outcome, limited_dimension
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 
@@ -56,3 +58,21 @@ def test_unknown_where_nothing_is_said() -> None:
 
 def test_usage_that_grew_too_fast() -> None:
     assert limited("ramp_limit_exceeded", requests="0") == "acceleration"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (UpstreamError("told", status=503), "503"),
+        (UpstreamError("told", status=200, error_type="overloaded_error"), "529"),
+        (UpstreamError("told", status=200, error_type="api_error"), "500"),
+        (UpstreamError("told", status=200, error_type="rate_limit_error"), "429"),
+        (UpstreamError("told", status=200, error_type="of_the_future"), "error"),
+        (UpstreamUnreachable("told", may_have_been_accepted=False), "error"),
+        (UpstreamUnreachable("told", may_have_been_accepted=True), "error"),
+        (UpstreamUnreachable("told", may_have_been_accepted=True, out_of_time=True), "deadline"),
+        (asyncio.CancelledError(), "abandoned"),
+    ],
+)
+def test_a_failed_attempt_is_counted_by_who_is_to_blame(error: BaseException, status: str) -> None:
+    assert attempt_status(error) == status

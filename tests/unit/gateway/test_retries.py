@@ -266,3 +266,37 @@ def test_a_client_that_leaves_the_queue_takes_nothing() -> None:
     run_virtual(main(), clock)
     (pool,) = rig.store.snapshot_now("sonnet-5-5")
     assert (clock.elapsed_s, pool.waiting, pool.in_flight, pool.granted) == (3, 0, 0, 1)
+
+
+def statuses(rig: Rig) -> list[str]:
+    return [event.status for event in rig.observer.of(AttemptFinished)]
+
+
+def test_what_the_callers_deadline_cuts_short_is_no_failure_of_the_upstream() -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    headers = {"x-tidegate-timeout-seconds": "2"}
+    answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers), clock)
+    assert (answer.status, statuses(rig)) == (504, ["deadline"])
+
+
+def test_what_the_client_cuts_short_is_no_failure_of_the_upstream() -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+
+    async def leave() -> None:
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(1, leaves.set)
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
+
+    run_virtual(leave(), clock)
+    assert statuses(rig) == ["abandoned"]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(OVERLOADED_EVENT, "529"), (unreachable(may_have_been_accepted=True), "error"), (MESSAGE_DELTA, "200")],
+)
+def test_a_stream_that_fails_is_counted_as_what_it_says(end: bytes | Exception, status: str) -> None:
+    _, rig, *_ = post([sse(MESSAGE_START, CONTENT, end)])
+    assert statuses(rig) == [status]

@@ -3,6 +3,7 @@ import threading
 import pytest
 from prometheus_client import CollectorRegistry
 
+from support.scrape import OPENMETRICS, scrape
 from support.virtual_time import VirtualClock
 from tidegate.core.caller import DEFAULT_CALLER, Caller, Priority
 from tidegate.core.cause import Cause
@@ -245,3 +246,44 @@ def test_threads_lose_no_event(bench: Bench) -> None:
     )
     assert attempts == 2000
     assert bench.observer.requests_last_minute()[POOL] == 2000
+
+
+def test_durations_and_failures_carry_the_trace_that_they_are_an_example_of() -> None:
+    ids = {"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"}
+    registry = CollectorRegistry()
+    observer = MetricsObserver(registry, VirtualClock(), models=[MODEL], callers=["team-a"], exemplar=lambda: ids)
+    for event in (
+        Admitted(POOL, TEAM, Cost(1), SECOND_NS),
+        RefusedCall(POOL, TEAM, Cause.DEADLINE),
+        UpstreamRateLimited(POOL, "requests", None),
+        RetryScheduled(POOL, "overloaded", 1, SECOND_NS),
+        AttemptFinished(POOL, MODEL, TEAM, "529", SECOND_NS, SECOND_NS, Usage(1, 1)),
+        RequestFinished("/v1/messages", POOL, TEAM, "ok", SECOND_NS, exemplar=ids),
+    ):
+        observer.event(event)
+
+    exposed = scrape(registry, OPENMETRICS).decode()
+
+    carrying = {
+        line.partition("{")[0] for line in exposed.splitlines() if f'# {{span_id="{ids["span_id"]}",trace_id="' in line
+    }
+    assert carrying == {
+        "tidegate_queue_wait_seconds_bucket",
+        "tidegate_refused_total",
+        "tidegate_rate_limited_total",
+        "tidegate_retries_total",
+        "tidegate_retry_wait_seconds_bucket",
+        "tidegate_upstream_attempts_total",
+        "tidegate_upstream_duration_seconds_bucket",
+        "tidegate_time_to_first_token_seconds_bucket",
+        "tidegate_requests_total",
+        "tidegate_request_duration_seconds_bucket",
+    }
+    assert "span_id" not in scrape(registry).decode()
+
+
+def test_without_a_trace_there_are_no_exemplars(bench: Bench) -> None:
+    bench.hear(RequestFinished("/v1/messages", POOL, TEAM, "ok", SECOND_NS))
+    assert b" # " not in b"".join(
+        line for line in scrape(bench.registry, OPENMETRICS).splitlines() if not line.startswith(b"#")
+    )
