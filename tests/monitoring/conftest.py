@@ -75,6 +75,7 @@ def registry() -> CollectorRegistry:
         waiting_by_caller={"team-a": 3},
         in_flight=2,
         oldest_lease_seconds=41.5,
+        concurrency_limit=12,
         granted=10,
         rate_limited=1,
         succeeded=7,

@@ -85,9 +85,10 @@ class LearningPoolMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def withdraw(self, data: st.DataObject) -> None:
         lease_id = data.draw(st.sampled_from(self.waiting))
-        left_ns = self.pool.withdraw(lease_id, self.now_ns)
-        assert left_ns is not None
-        assert left_ns >= 0
+        left = self.pool.withdraw(lease_id, self.now_ns)
+        assert left is not None
+        assert left.retry_after_ns is not None
+        assert left.retry_after_ns >= 0
         self.waiting.remove(lease_id)
         self.settle()
 

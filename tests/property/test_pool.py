@@ -108,8 +108,8 @@ class PoolMachine(RuleBasedStateMachine):
     def withdraw(self, data: st.DataObject) -> None:
         lease_id = data.draw(st.sampled_from(sorted(self.demands)))
         before = self.levels()
-        left_ns = self.pool.withdraw(lease_id, self.now_ns)
-        assert (left_ns is not None) == (lease_id in self.waiting)
+        left = self.pool.withdraw(lease_id, self.now_ns)
+        assert (left is not None) == (lease_id in self.waiting)
         assert self.levels() == before
         if lease_id in self.waiting:
             self.waiting.remove(lease_id)

@@ -40,6 +40,8 @@ class LimitReport(NamedTuple):
     """Age of the request that was answered: when the figures were true is somewhere in that time."""
     answered: bool = True
     """Whether it was a real answer, and no error that happens to have these headers."""
+    lease_id: str = ""
+    """The lease of the request that was answered."""
 
     @property
     def dimensions(self) -> tuple[DimensionReport | None, ...]:

@@ -1,18 +1,18 @@
 """A pool: the quota that a family of models shares, as a state machine. One call is one atomic step."""
 
-from collections.abc import Iterator
 from typing import Final
 
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.drain import DrainRatio
-from tidegate.core.events import CircuitClosed, CircuitOpened, Event, LeaseEnded
+from tidegate.core.events import Event, LeaseEnded
 from tidegate.core.headers import LimitReport
-from tidegate.core.limit import DimensionLimit
+from tidegate.core.health import Health
+from tidegate.core.lease import Lease
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.quota import Quota
-from tidegate.core.spend_cap import SpendCapCircuit
+from tidegate.core.retry_lane import RetryLane
 from tidegate.core.store import (
     GRANTED,
     Demand,
@@ -35,23 +35,6 @@ _OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
 _NOTHING_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
-class _Lease:
-    """What was granted: the demand, what it is charged, what is known of it so far, and the limits that were charged.
-
-    A limit that is learned while the lease lives does not count it: what the upstream reported as remaining does.
-    """
-
-    __slots__ = ("charged", "demand", "granted_ns", "known", "limits", "open_input_tokens", "open_output_tokens")
-
-    def __init__(self, demand: Demand, limits: tuple[tuple[int, DimensionLimit], ...], granted_ns: int) -> None:
-        self.demand = demand
-        self.charged = demand.cost
-        self.known = Cost()
-        _, self.open_input_tokens, self.open_output_tokens = demand.cost
-        self.limits = limits
-        self.granted_ns = granted_ns
-
-
 class Pool:
     """Quota, queue and leases of one pool. `now_ns` is the monotonic time of each step.
 
@@ -62,12 +45,13 @@ class Pool:
         "_drain",
         "_events",
         "_granted",
+        "_health",
         "_leases",
         "_queue",
         "_quota",
         "_rate_limited",
         "_refused",
-        "_spend_cap",
+        "_retries",
         "_succeeded",
         "name",
         "settings",
@@ -80,9 +64,10 @@ class Pool:
         self._events = self._quota.events
         self._queue = FairQueue()
         self._drain = DrainRatio()
-        self._spend_cap = SpendCapCircuit()
+        self._health = Health(name, self._events, now_ns)
+        self._retries = RetryLane(self._health, now_ns)
         self._refused: list[tuple[str, Refused]] = []
-        self._leases: dict[str, _Lease] = {}
+        self._leases: dict[str, Lease] = {}
         self._granted = 0
         self._rate_limited = 0
         self._succeeded = 0
@@ -90,12 +75,12 @@ class Pool:
     @property
     def has_waiters(self) -> bool:
         """Whether anybody waits."""
-        return bool(self._queue.waiting)
+        return bool(self._queue.waiting or self._retries.waiting)
 
     @property
     def is_unused(self) -> bool:
         """Whether nothing would be lost with the pool: no answer ever came, nobody waits, nothing is in flight."""
-        return not (self._queue or self._leases or self._succeeded)
+        return not (self._queue or self._retries.waiting or self._leases or self._succeeded)
 
     def drain_events(self) -> tuple[Event, ...]:
         """The facts since the last call."""
@@ -115,56 +100,59 @@ class Pool:
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
         """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
+        refused = self._health.refusal(now_ns)
+        if refused is not None:
+            return refused
+        if demand.retry:
+            return self._reserve_retry(lease_id, demand, now_ns)
+        return self._reserve_first(lease_id, demand, now_ns)
+
+    def _reserve_first(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
         quota, cost = self._quota, demand.cost
-        if self._is_capped(now_ns) and not self._spend_cap.lets_probe(now_ns):
-            return Refused(Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns))
         if not self.settings.allow_debt:
             dimension = quota.never_fits(cost)
             if dimension is not None:
                 return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
-        if not self._queue.waiting and quota.fits(cost, now_ns):
-            limits = quota.take(cost, now_ns)
-            self._granted += 1
-            if not demand.settle_at_once:
-                self._leases[lease_id] = _Lease(demand, limits, now_ns)
+        nobody_waits = not (self._queue.waiting or self._retries.waiting)
+        if nobody_waits and self._health.admits(now_ns) and quota.fits(cost, now_ns):
+            self._grant(lease_id, demand, now_ns)
             return GRANTED
         formula_ns = self._predict_wait_ns(demand, now_ns)
         predicted_ns = self._corrected(formula_ns, now_ns)
         if len(self._queue) >= self.settings.max_waiting and not demand.front:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns)
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and self._may_refuse(demand, now_ns):
-            return Refused(Cause.DEADLINE, retry_after_ns=predicted_ns - demand.patience_ns)
+            return Refused(self._late(), retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
         self._queue.push(Waiter(lease_id, demand, told_ns, now_ns))
-        return Wait(predicted_ns, "queue" if len(self._queue) > 1 else quota.binding(cost, now_ns))
+        return Wait(predicted_ns, "queue" if len(self._queue) > 1 else self._binding(cost, now_ns))
 
-    def withdraw(self, lease_id: str, now_ns: int) -> int | None:
-        """Takes a waiter out of the queue; None if it does not wait, else how long it would wait from now."""
-        waiter = self._queue.remove(lease_id)
-        return None if waiter is None else self._corrected(self._predict_wait_ns(waiter.demand, now_ns), now_ns)
+    def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
+        """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
+        waiter = self._remove(lease_id)
+        if waiter is None:
+            return None
+        wait_ns = max(self._predict_wait_ns(waiter.demand, now_ns), self._health.wait_ns(now_ns))
+        return Refused(self._late(), self._corrected(wait_ns, now_ns))
 
     def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
         """Takes a waiter out of the queue, or ends its lease as released.
 
         `unleased` is the cost of a waiter without a lease (`settle_at_once`), given back if it has been granted.
         """
-        if self._queue.remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
+        if self._remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
             self._quota.give_back(unleased, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
         """Admits, in order, the waiters that fit now."""
         quota = self._quota
         quota.demand_seen(now_ns)
-        granted = []
-        while (waiter := self._queue.head()) is not None and (
-            quota.fits(waiter.demand.cost, now_ns) or self._breaks_silence(waiter.demand.cost, now_ns)
-        ):
-            demand = waiter.demand
-            self._queue.pop(quota.size_ns(demand.cost))
-            limits = quota.take(demand.cost, now_ns)
-            if not demand.settle_at_once:
-                self._leases[waiter.lease_id] = _Lease(demand, limits, now_ns)
-            self._granted += 1
+        granted: list[str] = []
+        if self._retries.waiting and not self._admit_retries(granted, now_ns):
+            return tuple(granted)
+        while (waiter := self._queue.head()) is not None and self._fits(waiter.demand.cost, now_ns):
+            self._queue.pop(quota.size_ns(waiter.demand.cost))
+            self._grant(waiter.lease_id, waiter.demand, now_ns)
             self._drain.add(waiter.formula_ns, now_ns - waiter.since_ns)
             granted.append(waiter.lease_id)
         return tuple(granted)
@@ -172,11 +160,13 @@ class Pool:
     def next_in_ns(self, now_ns: int, if_it_is: str | None = None) -> int | None:
         """How long until the head of the queue may fit; None if nobody waits, or it is another than `if_it_is`."""
         head = self._queue.head()
-        if head is None or (if_it_is is not None and head.lease_id != if_it_is):
+        retry = self._retries.head()
+        if if_it_is is not None and if_it_is not in {waiter.lease_id for waiter in (head, retry) if waiter}:
             return None
-        wait_ns = self._quota.wait_ns(head.demand.cost, now_ns)
-        silent_ns = None if self._leases else self._quota.silent_ns(head.demand.cost, now_ns)
-        return wait_ns if silent_ns is None else min(wait_ns, silent_ns)
+        waits = [] if head is None else [self._fits_in_ns(head.demand.cost, now_ns)]
+        if retry is not None:
+            waits.append(max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns)))
+        return min(waits, default=None)
 
     def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
         """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
@@ -211,6 +201,7 @@ class Pool:
         elif outcome is Outcome.SETTLED:
             self._compare(lease, used, _OUTPUT, *([] if lease.known.input_tokens else [_INPUT]))
         self._quota.probe_ended()
+        self._health.ended(answered=lease.answered)
         self._set_open(lease, 0, 0)
         self._correct(lease, used, now_ns)
         self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
@@ -223,16 +214,16 @@ class Pool:
     def learn(self, feedback: Feedback, now_ns: int) -> None:
         """Takes in a success, a 429, or the limits that an answer reports."""
         if isinstance(feedback, LimitReport):
-            if feedback.answered and self._spend_cap.answered(now_ns - feedback.sent_ago_ns):
-                self._events.append(CircuitClosed(self.name, Cause.SPEND_CAP))
+            if feedback.answered:
+                self._answer_came(feedback, now_ns)
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
             self._rate_limited += 1
             self._quota.learn_refusal(feedback, now_ns)
         elif isinstance(feedback, SpendCapped):
-            self._open_spend_cap(feedback.ends_in_ns, now_ns)
+            self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
         elif isinstance(feedback, Failed):
-            self._quota.learn_failure(feedback.sent_ago_ns, now_ns)
+            self._health.failed(now_ns - feedback.sent_ago_ns, now_ns)
         else:
             self._succeeded += 1
             self._quota.learn_success(now_ns)
@@ -243,9 +234,7 @@ class Pool:
         It also ends a spend cap as far as is known here: an operator who raised one has a way to say so.
         """
         self.settings = settings
-        if self._spend_cap.is_open(now_ns):
-            self._spend_cap.close()
-            self._events.append(CircuitClosed(self.name, Cause.SPEND_CAP))
+        self._health.forget_cap(now_ns)
         self._quota.configure(settings, now_ns)
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
@@ -256,8 +245,8 @@ class Pool:
             dimensions=self._quota.snapshot(now_ns),
             adaptive_factor=self._quota.factor,
             frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
-            probing=self._quota.is_probing,
-            waiting=len(self._queue),
+            probing=self._quota.is_probing or self._health.is_out,
+            waiting=len(self._queue) + len(self._retries.waiting),
             waiting_by_priority={str(priority): depth for priority, depth in self._queue.depth.items()},
             waiting_tokens_by_priority={str(priority): tokens for priority, tokens in self._queue.tokens.items()},
             waiting_by_caller=self._queue.by_caller(),
@@ -266,44 +255,91 @@ class Pool:
             granted=self._granted,
             rate_limited=self._rate_limited,
             succeeded=self._succeeded,
-            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._open_circuits(now_ns)},
+            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._health.open_circuits(now_ns)},
+            unanswered=self._health.unanswered,
+            concurrency_limit=self._health.concurrency_limit(now_ns),
+            retries_waiting=len(self._retries.waiting),
+            retries_left=self._health.budget.left(now_ns),
         )
 
-    def _is_capped(self, now_ns: int) -> bool:
-        if self._spend_cap.closes(now_ns):
-            self._events.append(CircuitClosed(self.name, Cause.SPEND_CAP))
-        return self._spend_cap.is_open(now_ns)
+    def _grant(self, lease_id: str, demand: Demand, now_ns: int) -> None:
+        limits = self._quota.take(demand.cost, now_ns)
+        self._granted += 1
+        if not demand.settle_at_once:
+            self._leases[lease_id] = Lease(demand, limits, now_ns)
+            self._health.sent(now_ns)
 
-    def _open_spend_cap(self, ends_in_ns: int | None, now_ns: int) -> None:
-        """Nobody is admitted, and who waits is told so at once."""
-        if self._spend_cap.reached(ends_in_ns, now_ns):
-            self._events.append(CircuitOpened(self.name, Cause.SPEND_CAP, ends_in_ns))
-        refused = Refused(Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns))
-        for lease_id in tuple(self._queue.waiting):
-            self._queue.remove(lease_id)
+    def _fits(self, cost: Cost, now_ns: int) -> bool:
+        return self._health.admits(now_ns) and (self._quota.fits(cost, now_ns) or self._breaks_silence(cost, now_ns))
+
+    def _fits_in_ns(self, cost: Cost, now_ns: int) -> int:
+        """How long until this much fits, at the latest."""
+        wait_ns = self._quota.wait_ns(cost, now_ns)
+        silent_ns = None if self._leases else self._quota.silent_ns(cost, now_ns)
+        return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._health.wait_ns(now_ns))
+
+    def _reserve_retry(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait:
+        """A failed request comes back: it is never refused for the wait until it may be repeated."""
+        self._retries.push(Waiter(lease_id, demand, 0, now_ns))
+        granted: list[str] = []
+        if len(self._retries.waiting) == 1:
+            self._admit_retries(granted, now_ns)
+        if granted:
+            return GRANTED
+        wait_ns = max(self._retries.wait_ns(now_ns), self._fits_in_ns(demand.cost, now_ns))
+        return Wait(wait_ns, "retry_budget" if self._retries.wait_ns(now_ns) else self._binding(demand.cost, now_ns))
+
+    def _admit_retries(self, granted: list[str], now_ns: int) -> bool:
+        """Admits retries, in order. Returns whether others may go now: not if the first retry only waits for quota."""
+        while (waiter := self._retries.head()) is not None:
+            if self._retries.wait_ns(now_ns):
+                return True
+            if not self._fits(waiter.demand.cost, now_ns):
+                return False
+            self._retries.pop(now_ns)
+            self._grant(waiter.lease_id, waiter.demand, now_ns)
+            granted.append(waiter.lease_id)
+        return True
+
+    def _remove(self, lease_id: str) -> Waiter | None:
+        return self._retries.remove(lease_id) or self._queue.remove(lease_id)
+
+    def _late(self) -> Cause:
+        """Why somebody had to wait for too long."""
+        return Cause.UPSTREAM_OUTAGE if self._health.is_out else Cause.DEADLINE
+
+    def _binding(self, cost: Cost, now_ns: int) -> str:
+        return self._quota.binding(cost, now_ns) if self._health.admits(now_ns) else self._health.binding()
+
+    def _answer_came(self, report: LimitReport, now_ns: int) -> None:
+        self._health.answered(now_ns - report.sent_ago_ns, now_ns)
+        lease = self._leases.get(report.lease_id)
+        if lease is not None and not lease.answered:
+            lease.answered = True
+            self._health.unanswered -= 1
+
+    def _refuse_all(self, refused: Refused) -> None:
+        """Who waits is told at once that it was in vain."""
+        for lease_id in (*self._retries.waiting, *self._queue.waiting):
+            self._remove(lease_id)
             self._refused.append((lease_id, refused))
-
-    def _open_circuits(self, now_ns: int) -> Iterator[tuple[Cause, int]]:
-        """Why nothing is admitted, and after how many nanoseconds a call may succeed again."""
-        if self._spend_cap.is_open(now_ns):
-            yield Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns)
 
     def _breaks_silence(self, cost: Cost, now_ns: int) -> bool:
         return not self._leases and self._quota.silent_ns(cost, now_ns) == 0
 
-    def _correct(self, lease: _Lease, cost: Cost, now_ns: int) -> None:
+    def _correct(self, lease: Lease, cost: Cost, now_ns: int) -> None:
         """Charges a lease this much instead."""
         for index, limit in lease.limits:
             limit.correct(cost[index] - lease.charged[index], now_ns)
         lease.charged = cost
 
-    def _set_open(self, lease: _Lease, input_tokens: int, output_tokens: int) -> None:
+    def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:
         """So much of what a lease is charged is an estimate still."""
         self._quota.forget(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
         lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens
 
     @staticmethod
-    def _compare(lease: _Lease, truth: Cost, *dimensions: int) -> None:
+    def _compare(lease: Lease, truth: Cost, *dimensions: int) -> None:
         """Shows to the limits how good the estimate was, now that the truth is known."""
         for index, limit in lease.limits:
             if index in dimensions:

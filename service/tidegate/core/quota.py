@@ -9,6 +9,7 @@ from tidegate.core.events import Event, Frozen, LimitLearned, RateChanged, Thawe
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.pools import ENDPOINT_POOLS
+from tidegate.core.prober import Prober
 from tidegate.core.ramp import RampLimit
 from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
@@ -16,13 +17,6 @@ from tidegate.core.window import WindowVotes
 
 __all__ = ["Quota"]
 
-_PROBE_PATIENCE_NS: Final = 2 * NS_PER_SECOND
-"""A probe that has not been answered by then is followed by another: it may be a long answer without headers."""
-_OUTAGE_FAILURES: Final = 5
-"""So many failures without an answer between them are an outage, not bad luck."""
-_FIRST_PAUSE_NS: Final = NS_PER_SECOND // 4
-_LONGEST_PAUSE_NS: Final = NS_PER_SECOND
-"""An outage that ends is noticed within this time."""
 _NEWS_NS: Final = NS_PER_SECOND // 4
 """A volley of 429s prolongs a freeze by moments: that is not worth an event each."""
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
@@ -40,8 +34,6 @@ class Quota:
         "_adaptive",
         "_answered",
         "_cut_ns",
-        "_failed_ns",
-        "_failures",
         "_frozen_until_ns",
         "_is_endpoint",
         "_learns",
@@ -49,11 +41,8 @@ class Quota:
         "_limits",
         "_name",
         "_outstanding",
-        "_pause_ns",
-        "_probe_until_ns",
-        "_probing",
+        "_prober",
         "_ramp",
-        "_refused_ns",
         "_search",
         "_taken_ns",
         "events",
@@ -71,14 +60,9 @@ class Quota:
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
         self._answered = False
-        self._probing = False
-        self._probe_until_ns = 0
+        self._prober = Prober(now_ns)
         self._frozen_until_ns: int | None = None
         self._cut_ns = now_ns
-        self._refused_ns = now_ns
-        self._failures = 0
-        self._failed_ns = now_ns
-        self._pause_ns = _FIRST_PAUSE_NS
         self._outstanding = (0, 0, 0)
         self._search: RateSearch | None = None
         self._ramp = RampLimit()
@@ -97,7 +81,7 @@ class Quota:
             limit.configure(settings.limits.get(limit.dimension), now_ns)
         self._adapt(now_ns)
         # What nobody has told yet is found out with a single request.
-        self._probing = self._learns and not self._answered and not settings.limits
+        self._prober.active = self._learns and not self._answered and not settings.limits
 
     def fits(self, cost: Cost, now_ns: int) -> bool:
         """Whether this much may be spent now, in all dimensions."""
@@ -125,8 +109,7 @@ class Quota:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""
         waits: dict[str, int] = {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self._limited}
         waits["frozen"] = self.frozen_ns(now_ns)
-        if self._learns and self._probing:
-            waits["probe"] = self._probe_until_ns - now_ns
+        waits["probe"] = self._prober.wait_ns(now_ns)
         if self._learns:
             waits["acceleration"] = self._ramp.wait_ns(now_ns)
         return max(waits, key=lambda name: waits[name])
@@ -169,8 +152,7 @@ class Quota:
             self._taken_ns = now_ns
             self._outstanding = (0, self._outstanding[1] + cost[1], self._outstanding[2] + cost[2])
             self._ramp.accepted(now_ns)
-            if self._probing:
-                self._probe_until_ns = now_ns + _PROBE_PATIENCE_NS
+            self._prober.sent(now_ns)
         return self._limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
@@ -184,7 +166,7 @@ class Quota:
 
     def probe_ended(self) -> None:
         """A request ended: if it was a probe, the next may go at once."""
-        self._probe_until_ns = 0
+        self._prober.ended()
 
     def freeze(self, duration_ns: int, now_ns: int) -> None:
         """Admits nobody for that long, or until an earlier freeze ends."""
@@ -232,7 +214,7 @@ class Quota:
             if is_new and self._adaptive is not None:
                 self._change_factor(self._adaptive, grow=False, now_ns=now_ns)
             return
-        self._probe_from(now_ns)
+        self._prober.begin(now_ns)
         self._ramp.accepted(now_ns - (refusal.sent_ago_ns or 0), -1)
         if not is_new:
             return
@@ -246,29 +228,15 @@ class Quota:
             self._search.refused(now_ns)
             self._limits[_REQUESTS].empty(now_ns)
 
-    def learn_failure(self, sent_ago_ns: int, now_ns: int) -> None:
-        """The upstream failed: 529, 5xx or no answer. That says nothing about quota; several in a row are an outage.
-
-        Then the pool pauses, and is probed with single requests until one is answered.
-        """
-        if not self._learns or now_ns - sent_ago_ns < self._refused_ns:
-            return
-        self._failures += 1
-        self._failed_ns = now_ns - sent_ago_ns
-        if self._failures >= _OUTAGE_FAILURES:
-            self._probe_from(now_ns)
-            self.freeze(self._pause_ns, now_ns)
-            self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
-
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""
-        if self._search is not None and not self._probing and self._is_thawed(now_ns):
+        if self._search is not None and not self._prober.active and self._is_thawed(now_ns):
             self._go_by_search(self._search, now_ns)
 
     @property
     def is_probing(self) -> bool:
         """Whether single requests find out if the upstream answers."""
-        return self._probing
+        return self._prober.active
 
     @property
     def is_known(self) -> bool:
@@ -287,9 +255,8 @@ class Quota:
     def _wait_for_answers_ns(self, now_ns: int) -> int:
         if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
             return self._frozen_until_ns - now_ns
-        if self._probing and now_ns < self._probe_until_ns:
-            return self._probe_until_ns - now_ns
-        return self._ramp.wait_ns(now_ns)
+        probe_ns = self._prober.wait_ns(now_ns)
+        return probe_ns or self._ramp.wait_ns(now_ns)
 
     def _is_thawed(self, now_ns: int) -> bool:
         if self._frozen_until_ns is not None and now_ns >= self._frozen_until_ns:
@@ -300,11 +267,7 @@ class Quota:
     def _answer_came(self, sent_ns: int) -> None:
         """An answer to a request that was sent since the last refusal ends probing."""
         self._answered = True
-        if sent_ns >= self._refused_ns:
-            self._probing = False
-            self._pause_ns = _FIRST_PAUSE_NS
-        if sent_ns > self._failed_ns:
-            self._failures = 0
+        self._prober.answered(sent_ns)
 
     def _new_search(self, now_ns: int) -> RateSearch:
         return RateSearch(now_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND)
@@ -312,11 +275,6 @@ class Quota:
     def _go_by_search(self, search: RateSearch, now_ns: int) -> None:
         self._limits[_REQUESTS].search(search.per_second(now_ns), now_ns)
         self._find_limited()
-
-    def _probe_from(self, now_ns: int) -> None:
-        self._probing = True
-        self._probe_until_ns = 0
-        self._refused_ns = now_ns
 
     def _knows_upstream(self) -> bool:
         return any(limit.is_reported for limit in self._limits)

@@ -64,7 +64,9 @@ class Demand(NamedTuple):
         caller: who asks; fairness goes by its name and weight.
         cost: the estimate; all dimensions are reserved at once or none.
         patience_ns: how long the caller would wait; None: as long as it takes.
-        front: a request that the upstream refused comes back ahead of all others.
+        front: a request that the upstream refused with 429 comes back ahead of all others.
+        retry: a request that failed otherwise comes back: ahead of all others as well, as soon as the pool's budget for
+            retries, or a probe, lets it; it is not refused for having to wait.
         settle_at_once: the cost is exact, nobody will report usage: no lease is kept after admission.
     """
 
@@ -73,6 +75,7 @@ class Demand(NamedTuple):
     cost: Cost
     patience_ns: int | None = None
     front: bool = False
+    retry: bool = False
     settle_at_once: bool = False
 
 
@@ -91,7 +94,7 @@ class Wait:
     Attributes:
         predicted_ns: how long it will probably take.
         binding: what it waits for, for information: `queue` (others came first), a dimension, `frozen`, `probe` (an
-            answer to the one request that may go), or `acceleration`.
+            answer to the one request that may go), `acceleration`, `outage`, `concurrency`, or `retry_budget`.
     """
 
     predicted_ns: int
@@ -210,7 +213,10 @@ class PoolSnapshot:
 
     `probing`: single requests find out whether the upstream answers; all others wait for that.
     `oldest_lease_seconds` is the age of the oldest lease that has not ended; None where there is none.
-    `open_circuits`: why nothing is admitted (`spend_cap`), and in how many seconds a call may succeed again.
+    `open_circuits`: why nothing but probes is admitted (`spend_cap`, `upstream_outage`), and in how many seconds a call
+    may succeed again. `unanswered`: requests without the head of an answer; at most `concurrency_limit` at a time where
+    failures have led to one. `retries_waiting` of those that wait are failed requests that come back; `retries_left` of
+    them may go now.
     """
 
     pool: str
@@ -228,6 +234,10 @@ class PoolSnapshot:
     rate_limited: int
     succeeded: int
     open_circuits: dict[str, float] = field(default_factory=dict)
+    unanswered: int = 0
+    concurrency_limit: int | None = None
+    retries_waiting: int = 0
+    retries_left: float = 0.0
 
 
 class Change(NamedTuple):
@@ -259,10 +269,10 @@ class Store(Protocol):
         """
         ...
 
-    async def withdraw(self, pool: str, lease_id: str) -> int | None:
+    async def withdraw(self, pool: str, lease_id: str) -> Refused | None:
         """Takes a waiter out of the queue, without side effect; None if it does not wait (any more).
 
-        Otherwise how long, in nanoseconds, the same demand would probably wait from now.
+        Otherwise why it had to wait so long, and after what time the same demand would probably be admitted from now.
         """
         ...
 

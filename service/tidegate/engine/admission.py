@@ -23,6 +23,7 @@ __all__ = ["Admission", "Lease"]
 _MESSAGES: Final = {
     Cause.QUEUE_FULL: "too many requests wait for {pool} already",
     Cause.DEADLINE: "the wait for {pool} would be longer than the request may take",
+    Cause.UPSTREAM_OUTAGE: "the upstream answers nothing for {pool}, and does so for longer than the request may take",
     Cause.SPEND_CAP: "the upstream refuses everything for {pool} because a spend cap is reached; try again at {when}",
     Cause.COST_EXCEEDS_CAPACITY: "the request needs more {dimension} than {pool} can ever hold",
 }
@@ -151,8 +152,7 @@ class Admission:
         """Refused after all, or patience has ended: leaves the queue, unless the grant was first."""
         refused = answer if isinstance(answer, Refused) else None
         if refused is None:
-            left_ns = await self.store.withdraw(demand.pool, lease_id)
-            refused = self._waiters.refusal(lease_id) if left_ns is None else Refused(Cause.DEADLINE, left_ns)
+            refused = await self.store.withdraw(demand.pool, lease_id) or self._waiters.refusal(lease_id)
         if refused is None:
             return GRANTED
         self._report_withdrawn(demand, queued_ns)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from tidegate.core.cause import Cause
 from tidegate.core.clock import to_ns, to_seconds
 from tidegate.core.conventions import (
     ERROR_TYPE,
@@ -180,13 +181,12 @@ class Attempts:
         if succeeded:
             await self._admission.store.learn(self._call.pool, Succeeded())
 
-    async def _attempt(self, number: int) -> Reply:
-        """One attempt, in which 429s are waited out; from the second on it goes ahead of the queue."""
+    async def _attempt(self, _number: int) -> Reply:
+        """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""
         while True:
             if self._call.is_read_on:  # for the sake of its usage, not of another attempt
                 raise ClientGone
-            repeated = number > 1 or self._throttled > 0
-            lease = await self._acquire(front=repeated and self._throttled <= _MOST_THROTTLED_IN_FRONT)
+            lease = await self._acquire()
             try:
                 return await self._send(lease)
             except UpstreamError as error:
@@ -201,15 +201,21 @@ class Attempts:
         if isinstance(error, UpstreamUnreachable) and error.may_have_been_accepted:
             return False
         pools = await self._admission.store.snapshot(self._call.pool)
-        return retry_reason(error) is not None and any(pool.probing and pool.frozen_seconds for pool in pools)
+        return retry_reason(error) is not None and any(Cause.UPSTREAM_OUTAGE in pool.open_circuits for pool in pools)
 
-    async def _acquire(self, *, front: bool) -> Lease:
+    async def _acquire(self) -> Lease:
         call, asked_ns = self._call, self._clock.monotonic_ns()
-        patience_ns = max(0, call.deadline_ns - asked_ns)
+        throttled = self._last is not None and retry_reason(self._last) == "rate_limited"
+        demand = Demand(
+            call.pool,
+            call.caller,
+            self._cost(asked_ns),
+            patience_ns=max(0, call.deadline_ns - asked_ns),
+            front=throttled and self._throttled <= _MOST_THROTTLED_IN_FRONT,
+            retry=self._last is not None and not throttled,
+        )
         try:
-            return await self._admission.acquire(
-                Demand(call.pool, call.caller, self._cost(asked_ns), patience_ns=patience_ns, front=front)
-            )
+            return await self._admission.acquire(demand)
         finally:
             call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also when it was in vain
 
@@ -291,17 +297,18 @@ class Attempts:
                 # What the headers say counts the true input, so our level has to count it as well.
                 await lease.charge(usage.cost())
         if is_lesson:
-            await self._learn_limits(answer.response.headers, now_ns - started_ns, answered=True)
+            await self._learn_limits(answer.response.headers, now_ns - started_ns, answered=True, lease_id=lease.id)
         else:
-            await self._admission.store.learn(self._call.pool, LimitReport(sent_ago_ns=now_ns - started_ns))
+            report = LimitReport(sent_ago_ns=now_ns - started_ns, lease_id=lease.id)
+            await self._admission.store.learn(self._call.pool, report)
 
-    async def _learn_limits(self, headers: Headers, sent_ago_ns: int, *, answered: bool) -> None:
+    async def _learn_limits(self, headers: Headers, sent_ago_ns: int, *, answered: bool, lease_id: str = "") -> None:
         """What the headers say; that an answer says nothing is worth knowing too."""
         report = read_limits(limit_headers(headers), self._clock.wall_seconds())
         if report is not None:
             self._upstream.lessons.learned(self._call.pool, self._clock.monotonic_ns())
         if report is not None or answered:
-            report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered)
+            report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered, lease_id=lease_id)
             await self._admission.store.learn(self._call.pool, report)
 
     async def _learn_failure(self, error: UpstreamError, sent_ago_ns: int) -> None:

@@ -31,7 +31,7 @@ from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.price import MessageShape, Prefix
-from tidegate.core.retry import RetryPolicy
+from tidegate.core.retry import RetryPolicy, retry_reason
 from tidegate.core.store import Demand, Outcome, Succeeded
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
@@ -124,7 +124,15 @@ class ClaudeModel:
         question = call.question
         call.queued_seconds += await self._gate(question.caller, self._left_ns(call), self._on_wait(call, DEFAULT_POOL))
         cost = self._admission.estimator.estimate(call.shape, self._clock.monotonic_ns())
-        demand = Demand(call.pool, question.caller, cost, patience_ns=self._left_ns(call))
+        throttled = call.last is not None and retry_reason(call.last) == "rate_limited"
+        demand = Demand(
+            call.pool,
+            question.caller,
+            cost,
+            patience_ns=self._left_ns(call),
+            front=throttled,
+            retry=call.last is not None and not throttled,
+        )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
             call.queued_seconds += to_seconds(lease.waited_ns)
             logger.debug("attempt %d: asking %s", number, question.model)
@@ -133,8 +141,9 @@ class ClaudeModel:
             started_ns = self._clock.monotonic_ns()
             try:
                 with self._attempt_scope(call, number) as scope:
-                    received = await self._receive(call, scope)
+                    received = await self._receive(call, scope, lease.id)
             except UpstreamError as error:
+                call.last = error
                 try:
                     await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
                 finally:
@@ -174,25 +183,25 @@ class ClaudeModel:
 
         return on_wait
 
-    async def _receive(self, call: "_Call", scope: Scope) -> "_Received":
+    async def _receive(self, call: "_Call", scope: Scope, lease_id: str) -> "_Received":
         """One attempt on the wire, within the deadline.
 
         Raises:
             UpstreamError: there is no whole answer.
         """
         try:
-            received = await self._received_in_time(call, scope.headers())
+            received = await self._received_in_time(call, scope.headers(), lease_id)
         except UpstreamError as error:
             set_error(scope, error)
             raise
         scope.set(STATUS, 200)
         return received
 
-    async def _received_in_time(self, call: "_Call", trace_headers: Mapping[str, str]) -> "_Received":
+    async def _received_in_time(self, call: "_Call", trace_headers: Mapping[str, str], lease_id: str) -> "_Received":
         left_seconds = to_seconds(self._left_ns(call))
         try:
             async with asyncio.timeout(left_seconds):
-                return await self._stream(call, trace_headers)
+                return await self._stream(call, trace_headers, lease_id)
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"no complete answer within the {left_seconds:.1f} s that were left",
@@ -202,14 +211,14 @@ class ClaudeModel:
         except (anthropic.APIError, httpx2.TransportError) as error:
             raise as_upstream_error(error, self._clock.wall_seconds()) from error
 
-    async def _stream(self, call: "_Call", trace_headers: Mapping[str, str]) -> "_Received":
+    async def _stream(self, call: "_Call", trace_headers: Mapping[str, str], lease_id: str) -> "_Received":
         received = _Received()
         started_ns = self._clock.monotonic_ns()
         parameters = _parameters(call.question)
         async with await self._sdk().messages.create(**parameters, stream=True, extra_headers=trace_headers) as stream:
             report = read_limits(dict(stream.response.headers), self._clock.wall_seconds()) or LimitReport()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
-            await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns))
+            await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns, lease_id=lease_id))
             async for event in stream:
                 if event.type == "message_start":
                     received.model = event.message.model
@@ -268,6 +277,7 @@ class _Call:
     pool: str
     shape: MessageShape
     queued_seconds: float = 0.0
+    last: UpstreamError | None = None
     text_reported_ns: int = -_TEXT_EVERY_NS
 
 

@@ -102,6 +102,11 @@ CIRCUIT_OPEN: Final = _gauge(
 POOL_PROBING: Final = _gauge(
     "pool_probing", "pool", "1 while single requests find out whether the upstream answers again (shared)."
 )
+CONCURRENCY_LIMIT: Final = _gauge(
+    "concurrency_limit",
+    "pool",
+    "Requests that may be unanswered at a time (shared); absent unless failures have led to a limit.",
+)
 IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
 OLDEST_LEASE: Final = Metric(
     "tidegate_oldest_lease_seconds",
@@ -157,6 +162,7 @@ CATALOGUE: Final = (
     POOL_FROZEN,
     POOL_PROBING,
     CIRCUIT_OPEN,
+    CONCURRENCY_LIMIT,
     IN_FLIGHT,
     OLDEST_LEASE,
     QUEUE_DEPTH,

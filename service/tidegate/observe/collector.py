@@ -24,6 +24,7 @@ _GAUGES: Final = (
     catalogue.POOL_FROZEN,
     catalogue.POOL_PROBING,
     catalogue.CIRCUIT_OPEN,
+    catalogue.CONCURRENCY_LIMIT,
     catalogue.IN_FLIGHT,
     catalogue.OLDEST_LEASE,
     catalogue.QUEUE_DEPTH,
@@ -83,6 +84,7 @@ def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float 
     for cause in CIRCUIT_CAUSES:
         put(catalogue.CIRCUIT_OPEN, (name, cause), float(cause in pool.open_circuits))
     put(catalogue.POOL_PROBING, (name,), float(pool.probing))
+    put(catalogue.CONCURRENCY_LIMIT, (name,), pool.concurrency_limit)
     put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
     put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
     for priority, waiting in pool.waiting_by_priority.items():

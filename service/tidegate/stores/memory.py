@@ -57,7 +57,7 @@ class MemoryStore:
         """As `Store.reserve`."""
         return self.reserve_now(lease_id, demand)
 
-    async def withdraw(self, pool: str, lease_id: str) -> int | None:
+    async def withdraw(self, pool: str, lease_id: str) -> Refused | None:
         """As `Store.withdraw`."""
         return self.withdraw_now(pool, lease_id)
 
@@ -101,7 +101,7 @@ class MemoryStore:
             self._notify(Change(demand.pool, events=events, next_in_ns=next_in_ns))
         return result
 
-    def withdraw_now(self, pool: str, lease_id: str) -> int | None:
+    def withdraw_now(self, pool: str, lease_id: str) -> Refused | None:
         """`withdraw`, synchronously."""
         return self._step(pool, lambda state, now_ns: state.withdraw(lease_id, now_ns))
 

@@ -48,7 +48,9 @@ class Trace(RecordingObserver):
                         f" capacity {_three([each.capacity for each in dimensions])}"
                         f" a minute {_three([each.effective_per_minute for each in dimensions])}"
                         f" by {'/'.join(each.binding for each in dimensions)}"
-                        f" waiting {pool.waiting} in flight {pool.in_flight} frozen {pool.frozen_seconds:.1f}s\n"
+                        f" waiting {pool.waiting} ({pool.retries_waiting} retries, {pool.retries_left:.1f} left)"
+                        f" in flight {pool.in_flight}, unanswered {pool.unanswered} of {pool.concurrency_limit}"
+                        f" frozen {pool.frozen_seconds:.1f}s circuits {pool.open_circuits}\n"
                     )
 
 

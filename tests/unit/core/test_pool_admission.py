@@ -91,7 +91,7 @@ def test_who_comes_back_after_a_429_goes_ahead(drained: Pool) -> None:
 def test_withdrawing_a_waiter_takes_nothing(drained: Pool) -> None:
     drained.reserve("w0", demand(), 0)
     drained.reserve("w1", demand(), 0)
-    assert drained.withdraw("w0", 2 * S) == 4 * S, "what it would wait from now, behind the other"
+    assert drained.withdraw("w0", 2 * S) == Refused(Cause.DEADLINE, 4 * S), "from now, behind the other"
     assert drained.withdraw("w0", 2 * S) is None
     assert drained.withdraw("burst-0", 2 * S) is None, "it was granted"
     assert drained.advance(3 * S) == ("w1",)

@@ -39,7 +39,7 @@ def test_predictions_follow_what_waiting_really_took() -> None:
     state = pool()
     now_ns = wait_twice_as_long(state, 1)
     assert state.reserve("a", PRICED, now_ns) == Wait(2 * S)
-    assert state.withdraw("a", now_ns) == 2 * S
+    assert state.withdraw("a", now_ns) == Refused(Cause.DEADLINE, 2 * S)
 
 
 def test_a_freeze_is_certain_and_is_not_corrected() -> None:

@@ -6,7 +6,7 @@ from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.events import CircuitClosed, CircuitOpened, Frozen
+from tidegate.core.events import CircuitClosed, CircuitOpened
 from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
 from tidegate.core.store import (
@@ -103,24 +103,32 @@ class TestOutage:
         state.learn(PLENTY, 0)
         for _ in range(4):
             state.learn(Failed(sent_ago_ns=S), 2 * S)
-        assert (state.snapshot(2 * S).probing, state.snapshot(2 * S).frozen_seconds) == (False, 0)
+        assert (state.snapshot(2 * S).probing, state.snapshot(2 * S).open_circuits) == (False, {})
 
     def test_five_in_a_row_pause_the_pool_then_one_request_goes(self, failing: Pool) -> None:
-        assert failing.drain_events() == (Frozen("p", S // 4),)
+        assert failing.drain_events() == (CircuitOpened("p", Cause.UPSTREAM_OUTAGE, None),)
+        snapshot = failing.snapshot(2 * S)
+        assert (snapshot.probing, snapshot.frozen_seconds, snapshot.open_circuits) == (
+            True,
+            0.0,
+            {"upstream_outage": 0.25},
+        )
         assert failing.next_in_ns(2 * S) == S // 4
         assert failing.advance(2 * S + S // 4) == ("w0",)
         assert failing.next_in_ns(2 * S + S // 4) == 2 * S
 
     def test_an_answer_ends_it(self, failing: Pool) -> None:
         failing.advance(3 * S)
-        failing.learn(PLENTY, 3 * S)
-        assert failing.advance(3 * S) == ("w1", "w2")
+        failing.learn(PLENTY._replace(lease_id="w0"), 3 * S)
+        assert failing.advance(3 * S) == ("w1",), "one for the one that was answered"
+        assert failing.drain_events()[-1] == CircuitClosed("p", Cause.UPSTREAM_OUTAGE)
+        failing.learn(PLENTY._replace(lease_id="w1"), 3 * S)
+        assert failing.advance(3 * S) == ("w2",)
 
-    def test_failures_mean_nothing_to_a_pool_that_does_not_learn(self) -> None:
-        state = Pool("p", PoolSettings(adaptive=AdaptiveSettings()), 0)
-        for _ in range(50):
-            state.learn(Failed(sent_ago_ns=0), 0)
-        assert state.snapshot(0).frozen_seconds == 0
+    def test_who_waits_too_long_for_it_is_told_so(self, failing: Pool) -> None:
+        refused = failing.withdraw("w1", 2 * S)
+        assert refused is not None
+        assert (refused.cause, refused.retry_after_ns) == (Cause.UPSTREAM_OUTAGE, S // 4)
 
 
 class TestSilence:

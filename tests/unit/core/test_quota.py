@@ -194,50 +194,6 @@ class TestRefusals:
         assert made.wait_ns(ONE_REQUEST, 120 * S) == 0
 
 
-class TestOutage:
-    @staticmethod
-    def fail(made: Quota, count: int, now_ns: int, sent_ago_ns: int = 0) -> None:
-        for _ in range(count):
-            made.learn_failure(sent_ago_ns, now_ns)
-
-    def test_pauses_double_up_to_a_second(self) -> None:
-        made = answered()
-        self.fail(made, 5, S)
-        assert made.frozen_ns(S) == S // 4
-        pauses = []
-        for second in range(2, 6):
-            self.fail(made, 1, second * S)
-            pauses.append(made.frozen_ns(second * S))
-        assert pauses == [S // 2, S, S, S]
-
-    def test_an_answer_to_a_later_request_begins_the_count_anew(self) -> None:
-        made = answered()
-        self.fail(made, 4, 2 * S)
-        made.learn_limits(REPORTED, 3 * S)
-        self.fail(made, 4, 4 * S)
-        assert not made.is_probing
-
-    def test_an_answer_to_an_earlier_request_does_not(self) -> None:
-        made = answered()
-        self.fail(made, 4, 2 * S)
-        made.learn_limits(REPORTED._replace(sent_ago_ns=2 * S), 3 * S)
-        self.fail(made, 1, 4 * S)
-        assert made.is_probing
-
-    def test_late_failures_of_the_same_outage_do_not_prolong_it(self) -> None:
-        made = answered()
-        self.fail(made, 5, 2 * S)
-        self.fail(made, 20, 2 * S + 1, sent_ago_ns=S)
-        assert made.frozen_ns(2 * S) == S // 4
-
-    def test_after_an_answer_the_pause_is_short_again(self) -> None:
-        made = answered()
-        self.fail(made, 8, S)
-        made.learn_limits(REPORTED, 5 * S)
-        self.fail(made, 5, 6 * S)
-        assert made.frozen_ns(6 * S) == S // 4
-
-
 class TestOutstanding:
     def test_what_is_charged_here_but_not_there_yet_is_expected_to_go(self) -> None:
         made = quota()

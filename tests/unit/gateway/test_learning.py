@@ -9,6 +9,7 @@ from support.gateway import (
     CONTENT,
     MESSAGE,
     MESSAGE_DELTA,
+    MESSAGE_START,
     FakeTransport,
     Rig,
     Told,
@@ -38,7 +39,7 @@ def taught(*answers: Told | Exception) -> list[Feedback]:
     learn = rig.store.learn
 
     async def listen(pool: str, feedback: Feedback) -> None:
-        heard.append(feedback)
+        heard.append(feedback._replace(lease_id="") if isinstance(feedback, LimitReport) else feedback)
         await learn(pool, feedback)
 
     rig.store.learn = listen  # type: ignore[method-assign]
@@ -163,3 +164,19 @@ class TestOutage:
 
 def _probing(rig: Rig) -> list[str]:
     return [pool.pool for pool in rig.store.snapshot_now() if pool.probing]
+
+
+class TestLease:
+    def test_an_answer_names_the_lease_that_it_answers(self) -> None:
+        clock = VirtualClock()
+        rig = make_gateway(FakeTransport([sse(MESSAGE_START, CONTENT, 5.0, MESSAGE_DELTA)]), clock)
+
+        async def main() -> int:
+            task = asyncio.create_task(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE))
+            await asyncio.sleep(2)
+            (pool,) = rig.store.snapshot_now("sonnet-5-5")
+            assert pool.in_flight == 1
+            await task
+            return pool.unanswered
+
+        assert run_virtual(main(), clock) == 0

@@ -36,7 +36,7 @@ def learned_limits(answers: list[Told], *, apart_seconds: float) -> list[Feedbac
 
     async def listen(pool: str, feedback: Feedback) -> None:
         if isinstance(feedback, LimitReport):
-            heard.append(feedback)
+            heard.append(feedback._replace(lease_id=""))
         await learn(pool, feedback)
 
     async def calls() -> None:

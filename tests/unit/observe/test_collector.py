@@ -59,6 +59,7 @@ def test_the_state_of_a_busy_pool() -> None:
         in_flight=4,
         oldest_lease_seconds=7.5,
         open_circuits={"spend_cap": 60.0},
+        concurrency_limit=12,
     )
     registry, observer = scrape([busy])
     observer.event(Admitted("default", DEFAULT_CALLER, Cost(1), 0))
@@ -68,6 +69,7 @@ def test_the_state_of_a_busy_pool() -> None:
 
     assert value("adaptive_factor") == 0.9
     assert value("pool_frozen") == 1
+    assert value("concurrency_limit") == 12
     assert value("circuit_open", cause="spend_cap") == 1
     assert value("circuit_open", cause="upstream_outage") == 0
     assert value("in_flight") == 4

@@ -7,6 +7,7 @@ import pytest
 
 from support.virtual_time import VirtualClock
 from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.events import Frozen, LeaseEnded, RateChanged, Thawed
@@ -20,6 +21,7 @@ from tidegate.core.store import (
     Outcome,
     PoolSettings,
     RateLimited,
+    Refused,
     Succeeded,
     Wait,
 )
@@ -95,7 +97,7 @@ def test_withdrawing_tells_when_the_next_may_fit(store: MemoryStore) -> None:
     for lease_id in ("a", "b", "c"):
         store.reserve_now(lease_id, ONE)
     changes = heard_by(store)
-    assert store.withdraw_now("p", "b") == 6 * S
+    assert store.withdraw_now("p", "b") == Refused(Cause.DEADLINE, 6 * S)
     assert store.withdraw_now("p", "b") is None
     assert changes == [Change("p", next_in_ns=3 * S)] * 2
 
@@ -208,7 +210,7 @@ def test_the_asynchronous_methods_do_the_same(store: MemoryStore, clock: Virtual
     async def steps() -> None:
         assert await store.reserve("a", ONE) == GRANTED
         assert await store.reserve("b", ONE) == Wait(3 * S)
-        assert await store.withdraw("p", "b") == 3 * S
+        assert await store.withdraw("p", "b") == Refused(Cause.DEADLINE, 3 * S)
         await store.charge("p", "a", Cost(2))
         await store.heartbeat("p", ("a",))
         assert await store.end("p", "a", Outcome.SETTLED, Cost(4))

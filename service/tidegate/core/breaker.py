@@ -1,0 +1,73 @@
+"""A circuit breaker for outages: after some failures in a row nothing is sent but probes, until one is answered."""
+
+from typing import Final
+
+from tidegate.core.clock import NS_PER_SECOND
+from tidegate.core.prober import Prober
+
+__all__ = ["Breaker"]
+
+_OUTAGE_FAILURES: Final = 5
+"""So many failures without an answer between them are an outage, not bad luck."""
+_FIRST_PAUSE_NS: Final = NS_PER_SECOND // 4
+_LONGEST_PAUSE_NS: Final = NS_PER_SECOND
+"""An outage that ends is noticed within this time."""
+
+
+class Breaker:
+    """Closed; open for a pause after the fifth failure in a row; half-open, with one probe at a time; closed again.
+
+    It never stays open: after each pause, of a second at most, a probe may go, and an answer closes it.
+    """
+
+    __slots__ = ("_failed_ns", "_failures", "_pause_ns", "_pauses_until_ns", "_prober")
+
+    def __init__(self, now_ns: int) -> None:
+        self._prober = Prober(now_ns)
+        self._failures = 0
+        self._failed_ns = now_ns
+        self._pause_ns = _FIRST_PAUSE_NS
+        self._pauses_until_ns = now_ns
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is an outage, as far as is known; half-open counts as open."""
+        return self._prober.active
+
+    def failed(self, sent_ns: int, now_ns: int) -> bool:
+        """A request that was sent then got 529, 5xx or no answer. Returns whether that opened the breaker."""
+        if self._prober.predates(sent_ns):
+            return False
+        self._failures += 1
+        self._failed_ns = sent_ns
+        if self._failures < _OUTAGE_FAILURES:
+            return False
+        was_open = self.is_open
+        self._prober.begin(now_ns)
+        self._pauses_until_ns = now_ns + self._pause_ns
+        self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
+        return not was_open
+
+    def answered(self, sent_ns: int) -> bool:
+        """A request that was sent then was answered. Returns whether that closed the breaker."""
+        if sent_ns > self._failed_ns:
+            self._failures = 0
+        if not self._prober.answered(sent_ns):
+            return False
+        self._failures = 0
+        self._pause_ns = _FIRST_PAUSE_NS
+        return True
+
+    def sent(self, now_ns: int) -> None:
+        """A request goes: a probe, if the breaker is open."""
+        self._prober.sent(now_ns)
+
+    def ended(self) -> None:
+        """A request ended: if it was a probe, the next may go at once."""
+        self._prober.ended()
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long until a request may go; 0 while the breaker is closed."""
+        if not self._prober.active:
+            return 0
+        return max(0, self._pauses_until_ns - now_ns, self._prober.wait_ns(now_ns))

@@ -1,0 +1,68 @@
+"""How many requests may wait for the upstream's answer at a time, learned from failures: 529, 5xx and no answer at all.
+
+Additive increase, multiplicative decrease, after the ideas of TCP and of Netflix's concurrency-limits (`AIMDLimit`):
+grow only where the limit is used, remember the level that failed. What is counted are requests without the head of an
+answer: an upstream that is overloaded refuses at the head, and how long an answer goes on afterwards is not its fault.
+"""
+
+from typing import Final
+
+from tidegate.core.clock import NS_PER_SECOND
+
+__all__ = ["ConcurrencyLimit"]
+
+_CUT: Final = 0.95
+"""Each failure takes a twentieth: where a share p of all fails by chance, the limit stays about 2 (1 - p) / p."""
+_GROWTH: Final = 0.1
+"""Each answer adds so much, a tenth of the limit in a round trip, once the level is reached that failed before."""
+_SAFE: Final = 0.9
+"""Up to this share of the level that was in use growth is fast: one for each answer doubles it in a round trip."""
+_FORGET: Final = 0.01
+"""The level in use is the highest of the last hundred answers, about."""
+_FORGET_NS: Final = 30 * NS_PER_SECOND
+"""Without a failure for so long the upstream is well, and nothing is limited."""
+
+
+class ConcurrencyLimit:
+    """No limit at all until something fails; from then on one that stays above what is in use unless failures go on."""
+
+    __slots__ = ("_cut_ns", "_failed_ns", "_limit", "_safe", "_used")
+
+    def __init__(self, now_ns: int) -> None:
+        self._limit: float | None = None
+        self._failed_ns = now_ns
+        self._cut_ns = now_ns
+        self._used = 0.0
+        self._safe = 0.0
+
+    def limit(self, now_ns: int) -> float | None:
+        """The limit, at least 1; None where there is none."""
+        if self._limit is not None and now_ns - self._failed_ns > _FORGET_NS:
+            self._limit = None
+        return self._limit
+
+    def fits(self, unanswered: int, now_ns: int) -> bool:
+        """Whether one more may go beside those that have no answer yet."""
+        limit = self.limit(now_ns)
+        return limit is None or unanswered < int(limit)
+
+    def answered(self, unanswered: int) -> None:
+        """One of so many requests was answered."""
+        self._used = max(unanswered, (1 - _FORGET) * self._used)
+        if self._limit is not None and 2 * unanswered >= self._limit:
+            self._limit += 1.0 if self._limit < self._safe else _GROWTH
+
+    def failed(self, unanswered: int, sent_ns: int, now_ns: int, *, outage: bool) -> None:
+        """One of so many requests, sent then, failed. In an outage probes fail whatever their number."""
+        used = max(unanswered, self._used)
+        if sent_ns >= self._cut_ns and not outage:
+            self._cut_ns = now_ns  # what was sent before belongs to the same event
+            self._safe = _SAFE * used
+        before = 2 * used if self._limit is None else self._limit
+        self._limit = max(1.0, _CUT * before)
+        self._failed_ns = now_ns
+
+    def recovered(self) -> None:
+        """An outage is over, which was no matter of numbers: what was in use before it is safe."""
+        if self._limit is not None:
+            self._limit = max(self._limit, self._safe)

@@ -1,0 +1,71 @@
+"""How many failed requests may be repeated: a tenth of what succeeds, plus a few; more would be a storm."""
+
+from collections import deque
+from typing import Final, NamedTuple
+
+from tidegate.core.clock import NS_PER_SECOND
+
+__all__ = ["RetryBudget"]
+
+_SHARE: Final = 0.1
+"""Retries per success. Source: the aims of the project; Google's SRE book, "Handling Overload", has the same figure."""
+_FLOOR: Final = 10
+"""So many may go in any window whatever succeeds: a pool with little traffic must be able to retry at all."""
+_SLICE_NS: Final = 10 * NS_PER_SECOND
+_SLICES: Final = 30
+"""Five minutes: what is in flight when an outage begins is repeated afterwards on the successes before it."""
+
+
+class _Slice(NamedTuple):
+    number: int
+    successes: int
+    retries: int
+
+
+class RetryBudget:
+    """Counts successes and retries in a window of five minutes, by slices of ten seconds."""
+
+    __slots__ = ("_retries", "_slices", "_successes")
+
+    def __init__(self) -> None:
+        self._slices: deque[_Slice] = deque()
+        self._successes = 0
+        self._retries = 0
+
+    def succeeded(self, now_ns: int) -> None:
+        """The upstream answered a request."""
+        self._add(now_ns, 1, 0)
+
+    def retried(self, now_ns: int, count: int = 1) -> None:
+        """A failed request goes once more; negative takes back one that did not go after all."""
+        self._add(now_ns, 0, count)
+
+    def left(self, now_ns: int) -> float:
+        """How many may be repeated now; below 0 when probes have used more."""
+        self._forget(now_ns)
+        return _FLOOR + _SHARE * self._successes - self._retries
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long until one more may be repeated, even if nothing succeeds meanwhile; 0 if it may now."""
+        left, waited_ns = self.left(now_ns), 0
+        for each in self._slices:
+            if left >= 1:
+                break
+            left += each.retries - _SHARE * each.successes
+            waited_ns = max(1, (each.number + _SLICES) * _SLICE_NS - now_ns)
+        return waited_ns
+
+    def _add(self, now_ns: int, successes: int, retries: int) -> None:
+        self._forget(now_ns)
+        number = now_ns // _SLICE_NS
+        newest = self._slices.pop() if self._slices and self._slices[-1].number >= number else _Slice(number, 0, 0)
+        self._slices.append(_Slice(newest.number, newest.successes + successes, newest.retries + retries))
+        self._successes += successes
+        self._retries += retries
+
+    def _forget(self, now_ns: int) -> None:
+        oldest = now_ns // _SLICE_NS - _SLICES
+        while self._slices and self._slices[0].number <= oldest:
+            gone = self._slices.popleft()
+            self._successes -= gone.successes
+            self._retries -= gone.retries

@@ -1,0 +1,97 @@
+"""The breaker for outages, and the probing that it shares with the thaw after a 429."""
+
+from tidegate.core.breaker import Breaker
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.prober import Prober
+
+
+def fail(breaker: Breaker, count: int, now_ns: int, sent_ago_ns: int = 0) -> list[bool]:
+    return [breaker.failed(now_ns - sent_ago_ns, now_ns) for _ in range(count)]
+
+
+class TestBreaker:
+    def test_four_failures_are_bad_luck_and_the_fifth_opens_it(self) -> None:
+        breaker = Breaker(0)
+        assert fail(breaker, 6, S) == [False] * 4 + [True, False]
+        assert breaker.is_open
+
+    def test_is_closed_without_failures(self) -> None:
+        breaker = Breaker(0)
+        assert (breaker.is_open, breaker.wait_ns(0)) == (False, 0)
+        breaker.sent(0)
+        assert breaker.wait_ns(0) == 0
+        assert not breaker.answered(0), "there was nothing to close"
+
+    def test_pauses_double_up_to_a_second(self) -> None:
+        breaker = Breaker(0)
+        fail(breaker, 5, S)
+        pauses = [breaker.wait_ns(S)]
+        for second in range(2, 6):
+            fail(breaker, 1, second * S)
+            pauses.append(breaker.wait_ns(second * S))
+        assert pauses == [S // 4, S // 2, S, S, S]
+
+    def test_after_the_pause_one_probe_goes_and_the_next_when_it_has_ended_or_takes_long(self) -> None:
+        breaker = Breaker(0)
+        fail(breaker, 5, S)
+        assert breaker.wait_ns(S + S // 4) == 0
+        breaker.sent(2 * S)
+        assert breaker.wait_ns(2 * S) == 2 * S
+        assert breaker.wait_ns(4 * S) == 0
+        breaker.sent(4 * S)
+        breaker.ended()
+        assert breaker.wait_ns(4 * S) == 0
+
+    def test_an_answer_to_a_probe_closes_it_and_makes_the_pause_short_again(self) -> None:
+        breaker = Breaker(0)
+        fail(breaker, 8, S)
+        assert not breaker.answered(S - 1), "it was sent before"
+        assert breaker.answered(S)
+        assert (breaker.is_open, breaker.wait_ns(S)) == (False, 0)
+        fail(breaker, 5, 6 * S)
+        assert breaker.wait_ns(6 * S) == S // 4
+
+    def test_an_answer_to_a_later_request_begins_the_count_anew(self) -> None:
+        breaker = Breaker(0)
+        fail(breaker, 4, 2 * S)
+        breaker.answered(3 * S)
+        fail(breaker, 4, 4 * S)
+        assert not breaker.is_open
+
+    def test_an_answer_to_an_earlier_request_does_not(self) -> None:
+        breaker = Breaker(0)
+        fail(breaker, 4, 2 * S)
+        breaker.answered(S)
+        fail(breaker, 1, 4 * S)
+        assert breaker.is_open
+
+    def test_late_failures_of_the_same_outage_do_not_prolong_it(self) -> None:
+        breaker = Breaker(0)
+        fail(breaker, 5, 2 * S)
+        fail(breaker, 20, 2 * S + 1, sent_ago_ns=S)
+        assert breaker.wait_ns(2 * S) == S // 4
+
+
+class TestProber:
+    def test_is_idle_at_first(self) -> None:
+        prober = Prober(0)
+        prober.sent(0)
+        assert (prober.active, prober.wait_ns(0), prober.answered(1)) == (False, 0, False)
+
+    def test_what_was_sent_before_it_began_tells_nothing(self) -> None:
+        prober = Prober(0)
+        prober.begin(S)
+        assert prober.predates(S - 1)
+        assert not prober.answered(S - 1)
+        assert prober.active
+        assert not prober.predates(S)
+        assert prober.answered(S)
+        assert not prober.active
+
+    def test_beginning_again_lets_a_probe_go_at_once(self) -> None:
+        prober = Prober(0)
+        prober.begin(S)
+        prober.sent(S)
+        assert prober.wait_ns(S) == 2 * S
+        prober.begin(2 * S)
+        assert prober.wait_ns(2 * S) == 0

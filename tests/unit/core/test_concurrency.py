@@ -1,0 +1,110 @@
+"""The limit to what is unanswered: tables of what happened, and the limit after it."""
+
+from random import Random
+
+import pytest
+
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.concurrency import ConcurrencyLimit
+
+
+def test_there_is_none_while_nothing_fails() -> None:
+    limit = ConcurrencyLimit(0)
+    for unanswered in (1, 10, 1_000_000):
+        limit.answered(unanswered)
+        assert limit.fits(unanswered, 0)
+    assert limit.limit(0) is None
+    limit.recovered()
+    assert limit.limit(0) is None
+
+
+def test_a_single_failure_leaves_room_above_what_is_in_use() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(20)
+    limit.failed(5, 0, S, outage=False)
+    assert limit.limit(S) == pytest.approx(0.95 * 2 * 20)
+
+
+def test_each_failure_takes_a_twentieth_down_to_one() -> None:
+    limit = ConcurrencyLimit(0)
+    for _ in range(3):
+        limit.failed(10, 0, S, outage=False)
+    assert limit.limit(S) == pytest.approx(20 * 0.95**3)
+    for _ in range(100):
+        limit.failed(10, 0, S, outage=False)
+    assert limit.limit(S) == 1
+    assert limit.fits(0, S)
+    assert not limit.fits(1, S)
+
+
+def test_without_failures_for_half_a_minute_it_is_forgotten() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.failed(10, 0, S, outage=False)
+    assert limit.limit(31 * S) is not None
+    assert limit.fits(10_000, 31 * S + 1)
+    assert limit.limit(31 * S + 1) is None
+
+
+def test_grows_by_one_per_answer_up_to_what_was_safe_then_by_a_tenth_and_only_where_it_is_used() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(10)
+    for _ in range(40):
+        limit.failed(10, 0, S, outage=False)  # one event: sent before the first of them failed
+    assert limit.limit(S) == pytest.approx(20 * 0.95**40)
+    before = limit.limit(S) or 0.0
+    limit.answered(1)
+    assert limit.limit(S) == before, "not half used"
+    limit.answered(2)
+    assert limit.limit(S) == before + 1
+    for _ in range(20):
+        limit.answered(9)
+    assert 9 <= (limit.limit(S) or 0.0) < 11
+    before = limit.limit(S) or 0.0
+    limit.answered(9)
+    assert limit.limit(S) == pytest.approx(before + 0.1)
+
+
+def test_after_an_outage_it_goes_on_from_what_was_safe_whatever_its_probes_met() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(20)
+    for _ in range(5):
+        limit.failed(20, 0, S, outage=False)
+    for second in range(2, 60):
+        limit.failed(1, second * S, second * S, outage=True)
+    assert limit.limit(60 * S) == pytest.approx(2 * 20 * 0.95**63)
+    limit.recovered()
+    assert limit.limit(60 * S) == pytest.approx(18)
+    limit.recovered()
+    assert limit.limit(60 * S) == pytest.approx(18), "never lower than it is"
+
+
+def run(limit: ConcurrencyLimit, wanted: int, fails: float, *, room: int, random: Random) -> tuple[float, float]:
+    """Rounds in which as many as allowed are sent at once; what fits in `room` is served, unless it fails by chance.
+
+    Returns the shares of the wanted that were served, and of the sent that failed, after the first fifty rounds.
+    """
+    served = sent = failed = 0
+    for number in range(400):
+        now_ns = number * S
+        cap = limit.limit(now_ns)
+        going = wanted if cap is None else min(wanted, int(cap))
+        good = sum(place < room and random.random() >= fails for place in range(going))
+        for _ in range(good):
+            limit.answered(going)
+        for _ in range(going - good):
+            limit.failed(going, now_ns, now_ns, outage=False)
+        if number >= 50:
+            served, sent, failed = served + good, sent + going, failed + going - good
+    return served / (350 * wanted), failed / sent
+
+
+@pytest.mark.parametrize(("fails", "least"), [(0.0, 1.0), (0.01, 0.98), (0.05, 0.93), (0.1, 0.75)])
+def test_failures_by_chance_hardly_limit(fails: float, least: float) -> None:
+    served, _ = run(ConcurrencyLimit(0), 20, fails, room=1_000, random=Random(1))  # noqa: S311 - a simulation
+    assert served >= least
+
+
+def test_an_upstream_that_serves_twenty_at_a_time_is_asked_for_hardly_more() -> None:
+    served, failed = run(ConcurrencyLimit(0), 200, 0.0, room=20, random=Random(1))  # noqa: S311 - a simulation
+    assert 200 * served >= 18
+    assert failed <= 0.15

@@ -1,0 +1,201 @@
+"""Failed requests that come back to a pool: ahead of all others, within the budget, and never refused."""
+
+import pytest
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.pool import Pool
+from tidegate.core.store import (
+    GRANTED,
+    Demand,
+    Failed,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    Refused,
+    SpendCapped,
+    Wait,
+)
+
+ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+RETRY = ONE._replace(retry=True)
+PLENTY = LimitReport(DimensionReport(60_000, 60_000))
+WINDOW = 300 * S
+
+
+@pytest.fixture
+def state() -> Pool:
+    """A pool with plenty of quota, and one answer."""
+    state = Pool("p", PoolSettings(), 0)
+    state.learn(PLENTY, 0)
+    return state
+
+
+def spend_budget(state: Pool, now_ns: int = 0) -> None:
+    """Uses up what may be repeated: the ten that always may, and a probe."""
+    for number in range(11):
+        assert state.reserve(f"spent-{number}", RETRY, now_ns) == GRANTED
+        state.end(f"spent-{number}", Outcome.RELEASED, None, now_ns)
+
+
+def test_within_the_budget_it_goes_at_once(state: Pool) -> None:
+    assert state.reserve("r", RETRY, 0) == GRANTED
+    assert state.snapshot(0).retries_left == pytest.approx(9.1)
+
+
+def test_beyond_it_waits_and_others_go_on(state: Pool) -> None:
+    spend_budget(state)
+    assert state.reserve("r1", RETRY, 0) == Wait(5 * S)
+    assert state.reserve("r2", RETRY, 0).binding == "retry_budget"  # type: ignore[union-attr]
+    assert state.has_waiters
+    assert isinstance(state.reserve("new", ONE, 0), Wait), "it goes in the same moment, in its turn"
+    assert state.next_in_ns(0, if_it_is="new") == 0
+    assert state.advance(0) == ("new",)
+    snapshot = state.snapshot(0)
+    assert (snapshot.waiting, snapshot.retries_waiting) == (2, 2)
+
+
+def test_successes_let_the_next_go_in_their_order(state: Pool) -> None:
+    spend_budget(state)
+    state.reserve("r1", RETRY, 0)
+    state.reserve("r2", RETRY, 0)
+    for _ in range(9):
+        state.learn(PLENTY, S)
+    assert state.advance(S) == ("r1",)
+    for _ in range(10):
+        state.learn(PLENTY, S)
+    assert state.advance(S) == ("r2",)
+    assert not state.has_waiters
+
+
+def test_beyond_the_budget_one_goes_every_five_seconds_as_a_probe(state: Pool) -> None:
+    spend_budget(state)
+    state.reserve("r1", RETRY, 0)
+    state.reserve("r2", RETRY, 0)
+    assert state.next_in_ns(S) == 4 * S
+    assert state.advance(5 * S - 1) == ()
+    assert state.advance(5 * S) == ("r1",)
+    assert state.next_in_ns(5 * S) == 5 * S
+    assert state.advance(10 * S) == ("r2",)
+    assert state.snapshot(10 * S).retries_left == pytest.approx(0.1), "probes cost nothing"
+
+
+def test_time_gives_the_budget_back(state: Pool) -> None:
+    spend_budget(state)
+    assert state.reserve("r0", RETRY, WINDOW - 1) == GRANTED, "as a probe"
+    for number in range(1, 3):
+        state.reserve(f"r{number}", RETRY, WINDOW - 1)
+    assert state.advance(WINDOW) == ("r1", "r2")
+
+
+def test_in_an_outage_it_is_the_probe_at_no_cost_and_before_all_others(state: Pool) -> None:
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    state.reserve("new", ONE, S)
+    state.reserve("r", RETRY, S)
+    left = state.snapshot(S).retries_left
+    assert state.advance(S + S // 4) == ("r",)
+    assert state.snapshot(S).retries_left == left
+    assert state.snapshot(S).retries_waiting == 0
+
+
+def test_it_goes_ahead_of_all_others_who_wait_for_quota() -> None:
+    state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
+    state.learn(PLENTY, 0)
+    assert state.reserve("a", ONE, 0) == GRANTED
+    state.reserve("b", ONE, 0)
+    assert state.reserve("r", RETRY, 0) == Wait(S)
+    assert state.next_in_ns(0) == S
+    assert state.advance(S) == ("r",)
+    assert state.advance(2 * S) == ("b",)
+
+
+def test_it_is_never_refused_for_the_wait(state: Pool) -> None:
+    spend_budget(state)
+    assert isinstance(state.reserve("r", RETRY._replace(patience_ns=1), 0), Wait)
+
+
+def test_its_patience_may_end(state: Pool) -> None:
+    spend_budget(state)
+    state.reserve("r", RETRY, 0)
+    refused = state.withdraw("r", S)
+    assert isinstance(refused, Refused)
+    assert refused.cause is Cause.DEADLINE
+    assert state.withdraw("r", S) is None
+    assert not state.has_waiters
+
+
+def test_it_may_be_released(state: Pool) -> None:
+    spend_budget(state)
+    state.reserve("r", RETRY, 0)
+    state.release("r", None, 0)
+    assert not state.has_waiters
+
+
+def test_a_spend_cap_refuses_it(state: Pool) -> None:
+    spend_budget(state)
+    state.reserve("r", RETRY, 0)
+    state.learn(SpendCapped(), S)
+    assert state.drain_refused() == (("r", Refused(Cause.SPEND_CAP, 60 * S)),)
+    assert state.reserve("late", RETRY, S) == Refused(Cause.SPEND_CAP, 60 * S)
+
+
+class TestConcurrency:
+    @pytest.fixture
+    def limited(self) -> Pool:
+        """A pool in which two are unanswered and no more may be."""
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(PLENTY, 0)
+        for number in range(4):
+            state.reserve(f"{number}", ONE, 0)
+        for _ in range(2):
+            state.learn(Failed(0), S)  # belongs to the first two
+        for number in range(2):
+            state.end(f"{number}", Outcome.OVERLOADED, None, S)
+        state.learn(PLENTY._replace(lease_id="2", sent_ago_ns=2 * S), S)
+        for _ in range(3):
+            state.learn(Failed(S), 2 * S)
+        while (state.snapshot(2 * S).concurrency_limit or 0) > 2:
+            state.learn(Failed(2 * S), 2 * S)
+        state.drain_events()
+        return state
+
+    def test_the_heads_of_answers_make_room(self, limited: Pool) -> None:
+        snapshot = limited.snapshot(3 * S)
+        assert (snapshot.in_flight, snapshot.unanswered, snapshot.concurrency_limit) == (2, 1, 2)
+        if snapshot.open_circuits:
+            limited.learn(PLENTY, 3 * S)
+        assert limited.reserve("a", ONE, 3 * S) == GRANTED
+        wait = limited.reserve("b", ONE, 3 * S)
+        assert wait == Wait(0)
+        assert wait.binding == "concurrency"
+        assert limited.next_in_ns(3 * S) == S, "only in case that nobody tells"
+        limited.learn(PLENTY._replace(lease_id="a"), 3 * S)
+        assert limited.advance(3 * S) == ("b",)
+        limited.learn(PLENTY._replace(lease_id="a"), 3 * S)
+        assert limited.snapshot(3 * S).unanswered == 2, "each answer counts once"
+
+    def test_is_forgotten_when_all_is_well_for_half_a_minute(self, limited: Pool) -> None:
+        limited.learn(PLENTY, 33 * S)
+        assert limited.snapshot(33 * S).concurrency_limit is None
+        results = [limited.reserve(f"w{number}", ONE, 33 * S) for number in range(100)]
+        assert results == [GRANTED] * 100
+
+    def test_what_is_settled_at_once_is_not_counted(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.reserve("a", ONE._replace(settle_at_once=True), 0)
+        assert state.snapshot(0).unanswered == 0
+
+
+def test_a_deadline_that_an_outage_outlasts_is_refused_as_an_outage() -> None:
+    state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    state.reserve("a", ONE._replace(cost=Cost(1)), S)
+    state.reserve("b", ONE._replace(cost=Cost(1)), S)
+    refused = state.reserve("c", ONE._replace(patience_ns=1), S)
+    assert isinstance(refused, Refused)
+    assert refused.cause is Cause.UPSTREAM_OUTAGE

@@ -1,0 +1,51 @@
+"""How many failed requests may be repeated."""
+
+import pytest
+
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.retry_budget import RetryBudget
+
+WINDOW = 300 * S
+
+
+def test_a_few_may_go_whatever_succeeds() -> None:
+    budget = RetryBudget()
+    assert (budget.left(0), budget.wait_ns(0)) == (10, 0)
+    budget.retried(0, 10)
+    assert (budget.left(0), budget.wait_ns(0)) == (0, WINDOW)
+    assert (budget.left(WINDOW), budget.wait_ns(WINDOW)) == (10, 0)
+
+
+def test_ten_successes_pay_for_one_more() -> None:
+    budget = RetryBudget()
+    budget.retried(0, 10)
+    for _ in range(10):
+        budget.succeeded(S)
+    assert budget.left(S) == pytest.approx(1)
+    assert budget.wait_ns(S) == 0
+
+
+def test_what_did_not_go_is_given_back() -> None:
+    budget = RetryBudget()
+    budget.retried(0)
+    budget.retried(0, -1)
+    assert budget.left(0) == 10
+
+
+def test_both_are_forgotten_after_five_minutes_by_slices_of_ten_seconds() -> None:
+    budget = RetryBudget()
+    budget.retried(0, 12)
+    budget.retried(15 * S, 5)
+    for _ in range(20):
+        budget.succeeded(15 * S)
+    assert budget.left(20 * S) == pytest.approx(-5)
+    assert budget.wait_ns(20 * S) == WINDOW - 20 * S
+    assert budget.left(WINDOW) == pytest.approx(7)
+    assert budget.left(WINDOW + 10 * S) == 10
+
+
+def test_time_that_stands_still_or_goes_back_breaks_nothing() -> None:
+    budget = RetryBudget()
+    budget.succeeded(100 * S)
+    budget.succeeded(50 * S)
+    assert budget.left(50 * S) == pytest.approx(10.2)

@@ -1,0 +1,110 @@
+"""Outages through the gateway: no attempt is lost, nothing storms, and who cannot wait is told the true cause."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from support.asgi_client import Answer, call
+from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, unreachable
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.cause import Cause
+from tidegate.core.events import CircuitClosed, CircuitOpened, RefusedCall
+from tidegate.core.transport import TransportRequest
+
+DOWN = error(529, "overloaded_error")
+
+
+class FailingTransport(FakeTransport):
+    """Fails between two times, after a tenth of a second each; answers otherwise."""
+
+    def __init__(self, clock: VirtualClock, start: float, stop: float, failure: Told | Exception = DOWN) -> None:
+        super().__init__([Told()], head_after_seconds=0.1)
+        self.sent: list[float] = []
+        self._clock, self._start, self._stop, self._failure = clock, start, stop, failure
+
+    async def send(self, request: TransportRequest) -> Any:
+        self.sent.append(self._clock.elapsed_s)
+        self.answers = [self._failure if self._start <= self._clock.elapsed_s < self._stop else Told()]
+        return await super().send(request)
+
+
+async def ask(rig: Rig, seconds: float) -> Answer:
+    headers = {"x-tidegate-timeout-seconds": f"{seconds:g}"}
+    return await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers)
+
+
+@pytest.mark.parametrize("failure", [DOWN, error(500, "api_error"), unreachable()])
+def test_twenty_seconds_cost_nobody_his_answer_who_has_a_minute(failure: Told | Exception) -> None:
+    clock = VirtualClock()
+    transport = FailingTransport(clock, 10.0, 30.0, failure)
+    rig = make_gateway(transport, clock)
+
+    async def worker() -> list[int]:
+        statuses = []
+        while clock.elapsed_s < 60:
+            statuses.append((await ask(rig, 60)).status)
+        return statuses
+
+    async def main() -> list[list[int]]:
+        return await asyncio.gather(*(worker() for _ in range(20)))
+
+    assert {status for statuses in run_virtual(main(), clock) for status in statuses} == {200}
+    during = [at for at in transport.sent if 10.5 <= at < 30]
+    assert len(during) <= 25, "one probe a second"
+    assert max(b - a for a, b in pairwise(during)) <= 1.2
+    causes = [
+        (type(event).__name__, event.cause)
+        for event in rig.observer.events
+        if isinstance(event, CircuitOpened | CircuitClosed)
+    ]
+    assert causes == [("CircuitOpened", Cause.UPSTREAM_OUTAGE), ("CircuitClosed", Cause.UPSTREAM_OUTAGE)]
+    assert sum(30 <= at < 35 for at in transport.sent) > 100, "full speed soon after"
+
+
+def test_who_never_got_through_is_told_of_the_outage() -> None:
+    clock = VirtualClock()
+    transport = FailingTransport(clock, 0.0, 1_000.0)
+    rig = make_gateway(transport, clock)
+
+    async def main() -> list[Answer]:
+        first = [asyncio.create_task(ask(rig, 20)) for _ in range(5)]
+        await asyncio.sleep(15)
+        late = await ask(rig, 0.001)  # too short to become a probe itself
+        return [late, *await asyncio.gather(*first)]
+
+    late, *first = run_virtual(main(), clock)
+    assert {answer.status for answer in first} == {529}
+    assert all("x-tidegate-cause" not in answer.headers for answer in first), "what the upstream said tells more"
+    assert (late.status, late.headers["x-tidegate-cause"]) == (529, "upstream_outage")
+    assert (late.json()["error"]["type"], late.headers["x-should-retry"]) == ("overloaded_error", "true")
+    assert int(late.headers["retry-after"]) >= 1
+    assert rig.observer.of(RefusedCall)[0].cause is Cause.UPSTREAM_OUTAGE
+
+
+def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
+    clock = VirtualClock()
+    transport = FakeTransport([Told()], head_after_seconds=0.1)
+    numbers = iter(range(10**6))
+    send = transport.send
+
+    async def fail_half(request: TransportRequest) -> Any:
+        transport.answers = [DOWN if next(numbers) % 2 else Told()]
+        return await send(request)
+
+    transport.send = fail_half  # type: ignore[method-assign]
+    rig = make_gateway(transport, clock)
+
+    async def main() -> list[Answer]:
+        return await asyncio.gather(*(arriving(number) for number in range(1_000)))
+
+    async def arriving(number: int) -> Answer:
+        await asyncio.sleep(number * 0.1)
+        return await ask(rig, 30)
+
+    answers = run_virtual(main(), clock)
+    served = sum(answer.status == 200 for answer in answers)
+    retries = len(transport.requests) - len(answers)
+    assert served >= 500
+    assert retries <= 0.1 * served + 10 + clock.elapsed_s / 5 + 1, "a tenth, the floor, and a probe every five seconds"
