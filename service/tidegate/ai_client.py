@@ -1,12 +1,15 @@
 """The older public API: a client that generates workflow documents under the global limiter."""
 
 import asyncio
+import importlib
 import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from tidegate.core.errors import ConfigurationError
+from tidegate.generation.claude import ClaudeModel
 from tidegate.generation.generator import Generator
 from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
 from tidegate.rate_limiter import RateLimiter, get_global_rate_limiter
@@ -46,8 +49,6 @@ class AIClient:
         rate_limiter: RateLimiter | None = None,
         random_fraction: Callable[[], float] = random.random,
     ) -> None:
-        from tidegate.generation.claude import ClaudeModel  # noqa: PLC0415  # imports the SDK, which takes long
-
         self._settings = settings or load_settings().settings
         configured_key = self._settings.anthropic_api_key
         key = anthropic_api_key or (configured_key.get_secret_value() if configured_key else "")
@@ -96,6 +97,8 @@ class AIClient:
     async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
         """What both do, with everything that can be asked for; `on_progress` hears of the way there."""
         _check_prompt(request.prompt)
+        if "anthropic" not in sys.modules:  # a second's work, in which the event loop can serve others
+            await asyncio.to_thread(importlib.import_module, "anthropic")
         return await self._generator.generate(request, on_progress or _ignore)
 
     def status(self) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class AIClient:
 
     def _sdk(self) -> "AsyncAnthropic":
         """The SDK's client of the running loop: its connections cannot be used from another one."""
-        import anthropic  # noqa: PLC0415  # as above
+        import anthropic  # noqa: PLC0415  # takes long: only when it is used
 
         loop = asyncio.get_running_loop()
         sdk = self._sdks.get(loop)

@@ -5,7 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 import uvicorn
@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tidegate.core.errors import ConfigurationError
 from tidegate.gateway.asgi import ON_LEAVE
 from tidegate.observe.logs import open_logs
-from tidegate.simulator import Clock, SimulatorOptions
-from tidegate.simulator import create_app as create_simulator
+
+if TYPE_CHECKING:
+    from tidegate.simulator import Clock, SimulatorOptions
 
 __all__ = ["HttpServer", "bind", "on_stop_signal", "run", "run_simulator", "serving", "url_of"]
 
@@ -156,16 +157,18 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def run_simulator(options: SimulatorOptions, host: str, port: int, *, clock: Clock | None = None) -> None:
+def run_simulator(options: "SimulatorOptions", host: str, port: int, *, clock: "Clock | None" = None) -> None:
     """Runs the simulated Claude API until SIGINT or SIGTERM.
 
     Raises:
         ConfigurationError: the address cannot be had.
     """
+    from tidegate.simulator import create_app  # noqa: PLC0415 - for this command only
+
     listener = bind(host, port, "--host", "--port")
 
     async def main() -> None:
-        async with serving(HttpServer(create_simulator(options, clock=clock), listener)):
+        async with serving(HttpServer(create_app(options, clock=clock), listener)):
             stopped = on_stop_signal(lambda: None)
             typer.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
             await stopped.wait()

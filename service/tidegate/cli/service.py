@@ -17,8 +17,6 @@ from tidegate.identity.access import AccessRules
 from tidegate.observe.logs import RequestLog, open_logs
 from tidegate.observe.span_export import exporting
 from tidegate.settings import Settings
-from tidegate.simulator import SimulatorOptions
-from tidegate.simulator import create_app as create_simulator
 
 __all__ = ["run_service"]
 
@@ -58,6 +56,9 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         upstream: UpstreamKind = "claude"
         if simulated:
+            from tidegate.simulator import SimulatorOptions  # noqa: PLC0415 - the relay does not need it
+            from tidegate.simulator import create_app as create_simulator  # noqa: PLC0415 - as above
+
             upstream = "simulator"
             upstream_socket = bind("127.0.0.1", 0, "the simulator's host", "the simulator's port")
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))

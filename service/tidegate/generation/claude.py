@@ -6,10 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-import anthropic
-import httpx2
+from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.core.caller import Caller
 from tidegate.core.clock import to_ns, to_seconds
@@ -39,7 +36,9 @@ from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.request import AttemptStarted, OnProgress, TextReceived, WaitPredicted
-from tidegate.generation.sdk_errors import as_upstream_error
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
 
 __all__ = ["ClaudeModel"]
 
@@ -71,7 +70,7 @@ class ClaudeModel:
 
     def __init__(
         self,
-        sdk: Callable[[], anthropic.AsyncAnthropic],
+        sdk: "Callable[[], AsyncAnthropic]",
         gate: Gate,
         admission: Admission,
         retry_policy: Callable[[], RetryPolicy],
@@ -208,7 +207,14 @@ class ClaudeModel:
                 may_have_been_accepted=True,
                 out_of_time=True,
             ) from None
-        except (anthropic.APIError, httpx2.TransportError) as error:
+        except UpstreamError:
+            raise
+        except Exception as error:
+            # By now the SDK is imported, which takes long: not before it is used.
+            from tidegate.generation.sdk_errors import SDK_ERRORS, as_upstream_error  # noqa: PLC0415
+
+            if not isinstance(error, SDK_ERRORS):
+                raise
             raise as_upstream_error(error, self._clock.wall_seconds()) from error
 
     async def _stream(self, call: "_Call", trace_headers: Mapping[str, str], lease_id: str) -> "_Received":

@@ -9,7 +9,10 @@ import httpx2
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.headers import read_retry_after_seconds
 
-__all__ = ["as_upstream_error"]
+__all__ = ["SDK_ERRORS", "as_upstream_error"]
+
+SDK_ERRORS: Final = (anthropic.APIError, httpx2.TransportError)
+"""What the SDK raises when there is no whole answer."""
 
 _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 """The request did not leave: it cannot have been accepted."""

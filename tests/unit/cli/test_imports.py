@@ -1,0 +1,48 @@
+"""What a start does not import, because it takes long and a relay does not need it."""
+
+import subprocess
+import sys
+
+import pytest
+
+_START = """
+import asyncio, sys
+import tidegate.cli.service
+from tidegate.cli.composition import services
+from tidegate.api.app import create_app
+from tidegate.settings import Settings
+
+async def start():
+    async with services(Settings(anthropic_api_key="sk-fake"), "claude") as parts:
+        create_app(parts)
+
+asyncio.run(start())
+print(*sys.modules, sep="\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    started = subprocess.run([sys.executable, "-c", _START], capture_output=True, text=True, timeout=60, check=False)
+    assert started.returncode == 0, started.stderr
+    return set(started.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "anthropic",
+        "httpx",
+        "httpx2",
+        "aiohttp",
+        "grpc",
+        "opentelemetry.sdk",
+        "opentelemetry.exporter",
+        "opentelemetry.instrumentation.fastapi",
+        "requests",
+        "tidegate.simulator",
+    ],
+)
+def test_a_start_does_not_import(module: str, imported: set[str]) -> None:
+    assert "tidegate.gateway.app" in imported
+    assert module not in imported
