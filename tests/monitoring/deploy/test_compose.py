@@ -33,7 +33,7 @@ MOUNTS = [mount for service in SERVICES.values() for mount in mounts(service)]
 
 def test_the_parts_are_there_and_their_keys_exist() -> None:
     assert set(COMPOSE) == {"name", "services", "volumes"}
-    assert set(SERVICES) == {"tidegate", "prometheus", "alertmanager", "grafana"}
+    assert set(SERVICES) == {"tidegate", "prometheus", "alertmanager", "collector", "jaeger", "grafana"}
     assert {key for service in SERVICES.values() for key in service} == KEYS
 
 
@@ -43,13 +43,13 @@ def test_each_foreign_image_is_pinned_to_a_patch_release() -> None:
 
 
 def test_what_is_published_is_published_on_loopback() -> None:
-    ports = [port for service in SERVICES.values() for port in service["ports"]]
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert [port for port in ports if not re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)] == []
 
 
 def test_what_is_mounted_exists_and_cannot_be_written() -> None:
     files = [(source, read_only) for source, _, read_only in MOUNTS if source.startswith(".")]
-    assert len(files) == 5
+    assert len(files) == 6
     assert [source for source, read_only in files if not (read_only and (ROOT / source).exists())] == []
 
 
@@ -90,3 +90,14 @@ def test_grafana_finds_what_is_mounted() -> None:
     targets = {target: source for source, target, _ in mounts(SERVICES["grafana"])}
     assert targets[told["TIDEGATE_DASHBOARDS"]] == "./dashboards/json"
     assert targets[told["GF_PATHS_PROVISIONING"]] == "./deploy/grafana/provisioning"
+
+
+def test_exemplars_lead_to_the_traces() -> None:
+    folder = ROOT / "deploy/grafana/provisioning/datasources"
+    metrics, traces = (yaml.safe_load((folder / f"{name}.yaml").read_text()) for name in ("tidegate", "traces"))
+    (kept,) = traces["datasources"]
+    (destination,) = metrics["datasources"][0]["jsonData"]["exemplarTraceIdDestinations"]
+    assert destination == {"name": "trace_id", "datasourceUid": kept["uid"]}
+    assert kept["url"] == "${TIDEGATE_TRACES_URL}"
+    assert SERVICES["grafana"]["environment"]["TIDEGATE_TRACES_URL"] == "http://jaeger:16686"
+    assert "--enable-feature=exemplar-storage" in SERVICES["prometheus"]["command"]
