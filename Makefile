@@ -7,8 +7,6 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
-# What test-clients drives beside the SDKs that `make test` does.
-CLIENTS := langchain pydantic-ai litellm
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -27,10 +25,14 @@ stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus a
 .PHONY: test
 test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run all tests and hold the coverage to its floors
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "not serial and not alerts" -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m "not serial and not alerts and not clients" -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/pytest -m serial --cov --cov-append --cov-report=
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
+
+.PHONY: test-clients
+test-clients: $(INSTALLED) ## drive further clients through the service, and a thousand turns of coding agents
+	$(BIN)/pytest -m clients
 
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve

@@ -81,12 +81,22 @@ class _Response:
 class FakeTransport:
     """Gives the answers in turn, the last one for ever; an exception is raised in place of an answer."""
 
-    def __init__(self, answers: Sequence[Told | Exception], *, head_after_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        answers: Sequence[Told | Exception],
+        *,
+        head_after_seconds: float = 0.0,
+        connected_after_seconds: float = 0.0,
+    ) -> None:
         self.answers = list(answers)
         self.head_after_seconds = head_after_seconds
+        self.connected_after_seconds = connected_after_seconds
         self.requests: list[tuple[TransportRequest, bytes]] = []
 
-    async def send(self, request: TransportRequest) -> _Response:
+    async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> _Response:
+        await asyncio.sleep(self.connected_after_seconds)
+        if on_begin is not None:
+            on_begin()
         body = request.body
         whole = body if isinstance(body, bytes) else b"".join([chunk async for chunk in body])
         self.requests.append((request, whole))

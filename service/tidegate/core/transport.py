@@ -1,6 +1,6 @@
 """The protocol between what relays and what speaks HTTP to the upstream."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,8 +56,10 @@ class TransportResponse(Protocol):
 class Transport(Protocol):
     """Sends requests to one upstream; retries nothing."""
 
-    async def send(self, request: TransportRequest) -> TransportResponse:
+    async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
         """Sends a request and waits for the head of the answer.
+
+        Until `on_begin` is called nothing has been sent: there is no connection for it yet.
 
         Raises:
             UpstreamUnreachable: no head came; `may_have_been_accepted` says whether the request had been sent whole.

@@ -97,6 +97,7 @@ class Attempts:
         self._throttled = 0
         self._last: UpstreamError | None = None
         self._reader: AnswerReader | None = None
+        self._begun = False  # whether anything of the latest request has been sent
         self._chat: Scope = NULL_SCOPE
         self._scopes = ExitStack()
         self._started_ns = self._clock.monotonic_ns()
@@ -254,7 +255,8 @@ class Attempts:
             raise
         except BaseException:
             used = self._used()
-            await lease.end(Outcome.ABANDONED, None if used is None else used.cost())
+            outcome = Outcome.ABANDONED if self._begun else Outcome.RELEASED
+            await lease.end(outcome, None if used is None else used.cost())
             self._report_attempt("abandoned", started_ns, usage=used)
             raise
         try:
@@ -268,18 +270,21 @@ class Attempts:
     async def _answer(self, scope: Scope) -> OpenedAnswer:
         request = _with_headers(self._errand.request, scope.headers())
         left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
-        self._reader = None
+        self._reader, self._begun = None, False
         try:
             async with asyncio.timeout(left_seconds):
-                response = await self._upstream.transport.send(request)
+                response = await self._upstream.transport.send(request, self._note_begin)
                 self._reader = reader_for(self._call.route, response.headers)
                 return await open_answer(response, self._reader, self._upstream.limits, self._clock)
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"no answer from the upstream within the {left_seconds:.1f} s that were left for it",
-                may_have_been_accepted=True,
+                may_have_been_accepted=self._begun,
                 out_of_time=True,
             ) from None
+
+    def _note_begin(self) -> None:
+        self._begun = True
 
     def _used(self) -> Usage | None:
         """What the latest answer had used so far; None where it says nothing."""

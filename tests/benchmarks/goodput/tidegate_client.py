@@ -1,6 +1,6 @@
 """Ours: one replica with the real store, admission and attempts of the gateway; only HTTP is left out."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -89,7 +89,11 @@ class _Transport:
         self._line = line
         self._jobs = jobs
 
-    async def send(self, request: TransportRequest) -> "_Rejected | _Streamed":
+    async def send(
+        self, request: TransportRequest, on_begin: Callable[[], None] | None = None
+    ) -> "_Rejected | _Streamed":
+        if on_begin is not None:
+            on_begin()
         try:
             return _Streamed(await self._line.send(self._jobs[request.target]))
         except Rejection as rejection:

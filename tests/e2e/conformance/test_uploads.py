@@ -3,9 +3,7 @@
 import hashlib
 import http.client
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +11,7 @@ import anthropic
 import pytest
 
 from support.conformance import CALLER_KEY, Twins, requests_seen
+from support.processes import peak_kb
 
 from .calls import FORM, FORM_END, FORM_FIELD, NEW_VERSION
 
@@ -21,13 +20,6 @@ SIZE_MB = 150
 MOST_GROWTH_KB = 16 * 1024
 """Buffers on both sides, and what the allocator keeps; the file is ten times as long."""
 KEYS = {"x-api-key": CALLER_KEY, "anthropic-version": NEW_VERSION}
-
-
-def peak_kb(pid: int) -> int:
-    """The most memory that a process has had resident so far."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1])
 
 
 def megabyte(number: int) -> bytes:

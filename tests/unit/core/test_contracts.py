@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import get_args
 
@@ -118,7 +118,10 @@ def test_a_transport_can_be_a_few_lines() -> None:
             pass
 
     class Echo:
-        async def send(self, request: TransportRequest) -> TransportResponse:
+        async def send(
+            self, request: TransportRequest, on_begin: Callable[[], None] | None = None
+        ) -> TransportResponse:
+            assert on_begin is None
             assert (request.method, request.body, request.content_length) == (b"GET", b"", None)
             return Answer()
 

@@ -1,6 +1,7 @@
 """Outages through the gateway: no attempt is lost, nothing storms, and who cannot wait is told the true cause."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -24,10 +25,10 @@ class FailingTransport(FakeTransport):
         self.sent: list[float] = []
         self._clock, self._start, self._stop, self._failure = clock, start, stop, failure
 
-    async def send(self, request: TransportRequest) -> Any:
+    async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
         self.sent.append(self._clock.elapsed_s)
         self.answers = [self._failure if self._start <= self._clock.elapsed_s < self._stop else Told()]
-        return await super().send(request)
+        return await super().send(request, on_begin)
 
 
 async def ask(rig: Rig, seconds: float) -> Answer:
@@ -89,9 +90,9 @@ def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
     numbers = iter(range(10**6))
     send = transport.send
 
-    async def fail_half(request: TransportRequest) -> Any:
+    async def fail_half(request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
         transport.answers = [DOWN if next(numbers) % 2 else Told()]
-        return await send(request)
+        return await send(request, on_begin)
 
     transport.send = fail_half  # type: ignore[method-assign]
     rig = make_gateway(transport, clock)

@@ -252,6 +252,23 @@ def test_a_client_that_leaves_ends_its_lease_as_abandoned(*, stream: bool) -> No
     assert told.closed is stream
 
 
+@pytest.mark.parametrize("leaves_first", [True, False])
+def test_what_never_had_a_connection_costs_nothing(*, leaves_first: bool) -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()], connected_after_seconds=100), clock)
+
+    async def main() -> int:
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(3 if leaves_first else 50, leaves.set)
+        headers = {"x-tidegate-timeout-seconds": "9"}
+        return (await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers, leaves=leaves)).status
+
+    assert run_virtual(main(), clock) == (0 if leaves_first else 504)
+    assert clock.elapsed_s == (3 if leaves_first else 9)
+    assert set(rig.outcomes()) == {"released"}
+    assert rig.in_flight() == 0
+
+
 def test_a_client_that_leaves_the_queue_takes_nothing() -> None:
     clock = VirtualClock()
     one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})

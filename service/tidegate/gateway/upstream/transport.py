@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -65,9 +66,11 @@ class HttpTransport:
         self._idle: list[Connection] = []
         self._closed = False
 
-    async def send(self, request: TransportRequest) -> TransportResponse:
+    async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
         """Sends a request and waits for the head of the answer; see `Transport`."""
         connection = await self._connection(fresh=False)
+        if on_begin is not None:
+            on_begin()
         try:
             return await self._exchange(connection, request)
         except UpstreamUnreachable:

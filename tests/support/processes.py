@@ -1,0 +1,52 @@
+"""What the operating system knows of a process: its sockets and its memory. Linux."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+_STATES = {"01": "established", "08": "close-wait", "0A": "listening"}
+"""`tcp_states.h` of Linux; all others are on their way to an end."""
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """TCP sockets of a process by state, of the connections that came in and of those that it made."""
+
+    inbound: Counter[str]
+    outbound: Counter[str]
+
+
+def sockets_of(pid: int) -> Sockets:
+    """The TCP sockets of a process at this moment."""
+    held = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue  # closed in the meantime
+        if found := re.fullmatch(r"socket:\[(\d+)\]", target):
+            held.add(found[1])
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    own = [(row[1].split(":")[1], _STATES.get(row[3], "closing")) for row in rows if row[9] in held]
+    listening = {port for port, state in own if state == "listening"}
+    return Sockets(
+        inbound=Counter(state for port, state in own if port in listening and state != "listening"),
+        outbound=Counter(state for port, state in own if port not in listening),
+    )
+
+
+def resident_kb(pid: int) -> int:
+    """The memory that a process has resident, in KiB."""
+    return _memory_kb(pid, "VmRSS")
+
+
+def peak_kb(pid: int) -> int:
+    """The most memory that it has had resident so far, in KiB."""
+    return _memory_kb(pid, "VmHWM")
+
+
+def _memory_kb(pid: int, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
