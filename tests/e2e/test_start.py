@@ -26,3 +26,15 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         sentence = refused(tmp_path, "serve", "--upstream", "simulator", "--port", port)
     assert f"got {port}, allowed is a port that is free" in sentence
+
+
+def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
+    sentence = refused(tmp_path, "serve", "--upstream", "simulator", "--port", "0", SSL_CERT_FILE="/no/such.pem")
+    assert "SSL_CERT_FILE: got '/no/such.pem', allowed is a file of certificates" in sentence
+
+
+def test_a_proxy_of_a_kind_that_is_not_spoken(tmp_path: Path) -> None:
+    variables = {"ANTHROPIC_API_KEY": "sk-secret", "HTTPS_PROXY": "socks5://user:secret@proxy:1", "NO_PROXY": ""}
+    sentence = refused(tmp_path, "serve", "--port", "0", **variables)
+    assert "HTTPS_PROXY: got 'socks5://proxy" in sentence
+    assert "secret" not in sentence

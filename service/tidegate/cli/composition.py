@@ -1,10 +1,12 @@
 """The composition root: makes the parts of the service and gives each what it works with."""
 
 import contextlib
+import os
 import random
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,11 +16,13 @@ from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.core.clock import Clock
+from tidegate.core.errors import ConfigurationError
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.gateway.app import Gateway
 from tidegate.gateway.batch_urls import OwnBatchUrls
 from tidegate.gateway.limits import RelayLimits
+from tidegate.gateway.upstream.proxy import proxy_for
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
@@ -78,7 +82,13 @@ async def services(
     secret = settings.anthropic_api_key
     key = _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
-    transport = HttpTransport(settings.upstream_url, idle_timeout_seconds=settings.stream_idle_seconds)
+    _check_trust(os.environ)
+    transport = HttpTransport(
+        settings.upstream_url,
+        proxy=proxy_for(settings.upstream_url, os.environ),
+        idle_timeout_seconds=settings.stream_idle_seconds,
+        max_connections=settings.max_calls,
+    )
     identifier = Identifier(settings.callers)
     gateway = Gateway(
         admission,
@@ -123,6 +133,13 @@ def _limiter_config(settings: Settings) -> RateLimitConfig:
         base_delay=settings.rate_limit_base_delay_seconds,
         max_delay=settings.rate_limit_max_delay_seconds,
     )
+
+
+def _check_trust(environment: Mapping[str, str]) -> None:
+    """OpenSSL passes over a file that is not there, and then trusts nobody."""
+    file = environment.get("SSL_CERT_FILE")
+    if file and not Path(file).is_file():
+        raise ConfigurationError("SSL_CERT_FILE", file, "a file of certificates in PEM form that exists")
 
 
 def _relay_limits(settings: Settings) -> RelayLimits:

@@ -5,26 +5,36 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import typer
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tidegate.cli.connections import BoundedProtocol, ConnectionLimits
 from tidegate.core.errors import ConfigurationError
-from tidegate.gateway.asgi import ON_LEAVE
 from tidegate.observe.logs import open_logs
 
 if TYPE_CHECKING:
     from tidegate.simulator import Clock, SimulatorOptions
 
-__all__ = ["HttpServer", "bind", "on_stop_signal", "run", "run_simulator", "serving", "url_of"]
+__all__ = [
+    "HttpServer",
+    "allow_many_connections",
+    "bind",
+    "on_stop_signal",
+    "run",
+    "run_simulator",
+    "serving",
+    "url_of",
+]
 
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than load balancers keep idle connections (60 s is common): else they use one that is just being closed."""
 _GRACE_SECONDS: Final = 10
 """For answers under way when the service stops; below the 30 s that orchestrators wait before they kill."""
+_CONNECTION_LIMITS: Final = ConnectionLimits()
 _STARTING_POLL_SECONDS: Final = 0.01
 """uvicorn has no event for having started."""
 _LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
@@ -61,37 +71,31 @@ def url_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class _Connection(HttpToolsProtocol):
-    """A client's connection that offers the extension `ON_LEAVE`."""
+def allow_many_connections() -> None:
+    """Raises the limit of open files as far as the system lets a process: each connection is one."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows; not everywhere as far as it says
+        import resource  # noqa: PLC0415 - as above
 
-    _on_leave: Callable[[], None] | None = None
-
-    def on_message_begin(self) -> None:
-        """Parser: a request begins."""
-        super().on_message_begin()
-        self.scope["extensions"] = {ON_LEAVE: self._set_on_leave}  # type: ignore[dict-item]  # ours, not ASGI's
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Event loop: the client has closed the connection, or it is lost."""
-        super().connection_lost(exc)
-        if self._on_leave is not None:
-            self._on_leave()
-
-    def _set_on_leave(self, on_leave: Callable[[], None] | None) -> None:
-        self._on_leave = on_leave
-        if on_leave is not None and self not in self.connections:  # it left before anybody asked
-            on_leave()
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class HttpServer(uvicorn.Server):
     """A server on a bound socket that leaves signals to whoever runs it."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, lifespan: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        lifespan: bool = False,
+        limits: ConnectionLimits = _CONNECTION_LIMITS,
+    ) -> None:
         self._listener = listener
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_Connection,
+                http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, limits=limits)),
                 ws="none",
                 lifespan="on" if lifespan else "off",
                 log_config=None,

@@ -12,7 +12,8 @@ from tidegate.api.app import create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
-from tidegate.cli.servers import HttpServer, bind, on_stop_signal, run, serving, url_of
+from tidegate.cli.connections import ConnectionLimits
+from tidegate.cli.servers import HttpServer, allow_many_connections, bind, on_stop_signal, run, serving, url_of
 from tidegate.identity.access import AccessRules
 from tidegate.observe.logs import RequestLog, open_logs
 from tidegate.observe.span_export import exporting
@@ -41,6 +42,7 @@ def run_service(settings: Settings, *, simulated: bool) -> None:
             metrics_socket = sockets.enter_context(
                 bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
             )
+        allow_many_connections()
         request_log = open_logs(settings.log_level, settings.log_format)
         run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))
 
@@ -69,7 +71,7 @@ async def _serve(
         if metrics_socket is not None and parts.exposition is not None:
             servers.append(HttpServer(metrics_app(parts.exposition), metrics_socket))
             parts.exposition = None
-        servers.append(HttpServer(create_app(parts), main_socket, lifespan=True))
+        servers.append(HttpServer(create_app(parts), main_socket, lifespan=True, limits=_connection_limits(settings)))
         await stack.enter_async_context(serving(*servers))
 
         def drain() -> None:
@@ -78,6 +80,15 @@ async def _serve(
         stopped = on_stop_signal(drain)
         typer.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
         await stopped.wait()
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        head_bytes=settings.max_header_bytes,
+        head_seconds=settings.header_seconds,
+        body_idle_seconds=settings.body_idle_seconds,
+        unread_seconds=settings.slow_client_seconds,
+    )
 
 
 def _greeting(parts: Services, url: str, metrics_url: str) -> str:

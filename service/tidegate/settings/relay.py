@@ -61,3 +61,33 @@ class RelaySettings(Values):
             "TIDEGATE_MAX_CALLS_PER_CALLER", _COUNT, "Most calls of one caller at a time; default: all of them."
         ),
     ] = None
+    max_header_bytes: Annotated[
+        Count,
+        Documented(
+            "TIDEGATE_MAX_HEADER_BYTES",
+            f"{_COUNT} of bytes",
+            "Largest head of a request; a larger one is answered with 431.",
+        ),
+    ] = 65_536
+    header_seconds: Annotated[
+        Timeout,
+        Documented(
+            "TIDEGATE_HEADER_SECONDS", _TIMEOUT, "Longest time from the first to the last byte of a request's head."
+        ),
+    ] = 30.0
+    body_idle_seconds: Annotated[
+        Timeout,
+        Documented(
+            "TIDEGATE_BODY_IDLE_SECONDS",
+            _TIMEOUT,
+            "Longest silence within a request's body; then it is answered with 408.",
+        ),
+    ] = 60.0
+    slow_client_seconds: Annotated[
+        Timeout,
+        Documented(
+            "TIDEGATE_SLOW_CLIENT_SECONDS",
+            _TIMEOUT,
+            "How long an answer may wait for a client that does not read: a Messages call in all, others at a time.",
+        ),
+    ] = 120.0

@@ -2,12 +2,12 @@
 
 import socket
 import ssl
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from support.certificates import server_context
 from support.raw_upstream import Exchange, RawUpstream, raw_upstream
 from support.transport import GET, OK, POST, run, run_in_loop, says, whole
 from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
@@ -168,17 +168,14 @@ def test_a_path_in_the_url_goes_before_every_target() -> None:
 
 
 def test_tls_is_spoken_and_certificates_are_checked(tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -days 1"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*make.split(), *names], check=True, capture_output=True)
-    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server_side.load_cert_chain(certificate, key)
+    server_side = server_context(tmp_path)
 
     async def main() -> None:
         async with raw_upstream(says(OK, OK), server_side) as upstream:
             url = upstream.url.replace("http://127.0.0.1", "https://localhost")
-            trusting = HttpTransport(url, ssl_context=ssl.create_default_context(cafile=str(certificate)))
+            trusting = HttpTransport(
+                url, ssl_context=ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+            )
             assert [await whole(trusting) for _ in range(2)] == [(200, b"ok")] * 2
             assert upstream.connections == 1
             await trusting.aclose()

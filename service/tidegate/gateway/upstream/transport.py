@@ -12,6 +12,7 @@ from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
 from tidegate.core.transport import TransportRequest, TransportResponse
 from tidegate.gateway.upstream.answer import Answer, lost
 from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
+from tidegate.gateway.upstream.proxy import Proxy, ProxyError
 
 __all__ = ["HttpTransport"]
 
@@ -26,7 +27,8 @@ class HttpTransport:
 
     Args:
         base_url: `http://` or `https://` URL of the upstream; a path in it goes before every target.
-        ssl_context: how to check the upstream's certificate; None: as the operating system does.
+        ssl_context: how to check the upstream's certificate; None: as OpenSSL does, which heeds `SSL_CERT_FILE`.
+        proxy: through which an https upstream is reached; None: directly.
         connect_timeout_seconds: for DNS, TCP and TLS together.
         head_timeout_seconds: from the end of sending to the head of the answer; an answer that is not streamed is
             computed in this time.
@@ -43,6 +45,7 @@ class HttpTransport:
         base_url: str,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        proxy: Proxy | None = None,
         connect_timeout_seconds: float = 10.0,
         head_timeout_seconds: float = 600.0,
         idle_timeout_seconds: float = 300.0,
@@ -59,6 +62,7 @@ class HttpTransport:
             if not value > 0:
                 raise ConfigurationError(name, value, "a number above 0")
         scheme, self._address, self._authority, self._prefix = _parts(base_url)
+        self._proxy = proxy if scheme == "https" else None
         self._ssl = (ssl_context or ssl.create_default_context()) if scheme == "https" else None
         self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
         self._keep_alive_seconds = keep_alive_seconds
@@ -106,13 +110,9 @@ class HttpTransport:
     async def _connect(self) -> Connection:
         if self._closed:
             raise lost("the relay is shutting down", may_have_been_accepted=False)
-        host, port = self._address
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeouts.connect_seconds):
-                transport, connection = await loop.create_connection(
-                    lambda: Connection(self._timeouts, self._exchange_over, self._forget), host, port, ssl=self._ssl
-                )
+                transport, connection = await self._open()
         except TimeoutError:
             reason = f"no connection within {self._timeouts.connect_seconds:g} s"
             raise lost(reason, may_have_been_accepted=False) from None
@@ -121,6 +121,21 @@ class HttpTransport:
         # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return connection
+
+    async def _open(self) -> tuple[asyncio.Transport, Connection]:
+        host, port = self._address
+        loop = asyncio.get_running_loop()
+        if self._proxy is None:
+            return await loop.create_connection(self._new_connection, host, port, ssl=self._ssl)
+        tunnel = await self._proxy.tunnel(host, port)
+        try:
+            return await loop.create_connection(self._new_connection, sock=tunnel, ssl=self._ssl, server_hostname=host)
+        except BaseException:
+            tunnel.close()
+            raise
+
+    def _new_connection(self) -> Connection:
+        return Connection(self._timeouts, self._exchange_over, self._forget)
 
     def _take_idle(self) -> Connection | None:
         now_seconds = asyncio.get_running_loop().time()
@@ -173,6 +188,6 @@ def _parts(base_url: str) -> tuple[str, tuple[str, int], bytes, bytes]:
 
 def _reason(error: OSError) -> str:
     """What went wrong, without addresses (an error of `create_connection` lists every one that it tried)."""
-    if isinstance(error, ssl.SSLError | socket.gaierror):
+    if isinstance(error, ssl.SSLError | socket.gaierror | ProxyError):
         return error.strerror or type(error).__name__
     return os.strerror(error.errno) if error.errno else type(error).__name__

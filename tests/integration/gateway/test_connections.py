@@ -1,0 +1,232 @@
+"""What a client may do to a connection of the server: over real sockets, with bounds of parts of a second."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tidegate.cli.connections import ConnectionLimits
+from tidegate.cli.servers import HttpServer, bind, serving
+
+LIMITS = ConnectionLimits(
+    head_bytes=2_000, head_seconds=0.5, idle_seconds=0.6, body_idle_seconds=0.5, unread_seconds=0.6
+)
+GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
+POST = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class App:
+    """Answers with the body's length, at once or after a while; or with megabytes that nobody may read."""
+
+    def __init__(self) -> None:
+        self.waits_seconds = 0.0
+        self.megabytes = 0
+        self.ended: list[str] = []
+        self.over = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(self.waits_seconds)
+        length, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self.ended.append("left")
+                self.over.set()
+                return
+            length += len(message["body"])
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(self.megabytes * 16):
+            await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+        await send({"type": "http.response.body", "body": b"%d" % length})
+        gone = self.megabytes and (await receive())["type"] == "http.disconnect"
+        self.ended.append(f"{scope['path']} {'sent' if not gone else 'over'}")
+        self.over.set()
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def run(steps: Callable[[App, int], Awaitable[None]]) -> None:
+    async def main() -> None:
+        app = App()
+        listener = bind("127.0.0.1", 0, "host", "port")
+        server = HttpServer(app, listener, limits=LIMITS)
+        async with asyncio.timeout(20), serving(server):
+            await steps(app, listener.getsockname()[1])
+
+    asyncio.run(main())
+
+
+def told(answer: bytes) -> tuple[int, str, str]:
+    """Status, error type and message."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    error = json.loads(body)["error"]
+    assert b"connection: close" in head
+    return int(head.split()[1]), error["type"], error["message"]
+
+
+@pytest.mark.parametrize("head", [GET[:-2] + b"x: " + b"y" * 2_000 + b"\r\n\r\n", GET[:-2] + b"x: y\r\n" * 500])
+def test_a_head_that_is_too_large_is_a_431(head: bytes) -> None:
+    async def steps(_: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(head)
+            assert told(await reader.read()) == (431, "invalid_request_error", "the head is above 2000 bytes")
+
+    run(steps)
+
+
+def test_who_is_still_sending_gets_its_answer_all_the_same_and_is_cut_off_in_the_end() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(GET[:-2] + b"x: y\r\n" * 500)
+            assert told(await reader.read())[0] == 431
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    writer.write(b"x: y\r\n" * 100)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+
+    run(steps)
+
+
+def test_an_invalid_request_behind_another_ends_both() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds = 0.1
+        async with connected(port) as (reader, writer):
+            writer.write(GET + b"nonsense\r\n\r\n")
+            assert told(await reader.read())[0] == 400
+        await app.over.wait()
+        assert app.ended == ["left"]
+
+    run(steps)
+
+
+def test_the_size_of_a_body_is_no_matter_of_the_heads() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            for _ in range(2):
+                writer.write(POST.replace(b" 10", b" 5000") + bytes(5_000))
+                assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"4\r\n5000\r\n0\r\n\r\n")
+
+    run(steps)
+
+
+def test_a_head_must_come_in_time_however_many_bytes_it_comes_in() -> None:
+    async def steps(_: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            answer = asyncio.create_task(reader.read())
+            for byte in GET:
+                writer.write(bytes([byte]))
+                await asyncio.wait({answer}, timeout=0.05)
+                if answer.done():
+                    break
+            assert told(await answer) == (408, "timeout_error", "the head did not come within 0.5 s")
+
+    run(steps)
+
+
+def test_a_connection_that_says_nothing_is_closed() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, _writer):
+            assert await reader.read() == b""
+
+    run(steps)
+
+
+def test_a_body_that_stalls_is_a_408_and_its_call_ends() -> None:
+    async def steps(app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(POST + b"1234")
+            assert told(await reader.read()) == (408, "timeout_error", "nothing of the body came for 0.5 s")
+        assert app.ended == ["left"]
+
+    run(steps)
+
+
+def test_a_body_that_goes_on_may_take_its_time() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(POST)
+            for _ in range(10):
+                await asyncio.sleep(0.08)
+                writer.write(b"x")
+            assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"2\r\n10\r\n0\r\n\r\n")
+
+    run(steps)
+
+
+def test_a_body_that_the_service_does_not_take_yet_is_not_late() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds = 1.2
+        async with connected(port) as (reader, writer):
+            writer.write(POST.replace(b" 10", b" 5000000") + bytes(5_000_000))
+            assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"7\r\n5000000\r\n0\r\n\r\n")
+
+    run(steps)
+
+
+@pytest.mark.parametrize("path", [b"/v1/messages", b"/v1/files"])
+def test_a_client_that_does_not_read_its_answer_is_cut_off(path: bytes) -> None:
+    async def steps(app: App, port: int) -> None:
+        app.megabytes = 40
+        async with connected(port) as (_, writer):
+            writer.write(GET.replace(b"/x", path))
+            await app.over.wait()
+        assert app.ended == [path.decode() + " over"]
+
+    run(steps)
+
+
+@pytest.mark.parametrize(("path", "whole"), [(b"/v1/messages", False), (b"/v1/files", True)])
+def test_a_client_that_reads_slowly_holds_quota_for_a_bounded_time_only(path: bytes, *, whole: bool) -> None:
+    async def steps(app: App, port: int) -> None:
+        app.megabytes = 40
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000_000)
+        writer.write(GET.replace(b"/x", path))
+        seen = 0
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(2_000_000):
+                seen += len(data)
+                await asyncio.sleep(0.05 if seen < 38_000_000 else 0)
+                if data.endswith(b"\r\n0\r\n\r\n"):
+                    break
+        writer.close()
+        assert (seen > 40 * 1024 * 1024) is whole
+
+    run(steps)
+
+
+def test_what_is_not_http_is_a_400_in_the_shape_of_the_api() -> None:
+    async def steps(_: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(b"\x16\x03\x01 a TLS hello\r\n\r\n")
+            assert told(await reader.read())[:2] == (400, "invalid_request_error")
+
+    run(steps)
+
+
+def test_a_head_after_an_answer_has_its_own_time() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            for _ in range(4):
+                await asyncio.sleep(0.15)
+                writer.write(GET[:10])
+                await asyncio.sleep(0.1)
+                writer.write(GET[10:])
+                assert (await reader.readuntil(b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+
+    run(steps)
