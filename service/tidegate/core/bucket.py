@@ -71,6 +71,12 @@ class TokenBucket:
             self._level = micro
             self._carry = 0
 
+    def full_in(self, wait_ns: int, now_ns: int) -> None:
+        """Sets the level so that it is full after that time."""
+        self._at_ns = max(self._at_ns, now_ns)
+        self._level = self.capacity_micro - self.rate_micro_per_minute * wait_ns // NS_PER_MINUTE
+        self._carry = 0
+
     def change(self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int) -> None:
         """Goes on with another rate and capacity. Refills nothing: a larger capacity only leaves more room."""
         self.level_micro(now_ns)

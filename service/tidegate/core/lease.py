@@ -14,12 +14,14 @@ class Lease:
 
     Attributes:
         answered: whether the head of an answer has come.
+        counted: what the upstream has charged, as far as it is known: output only as it comes.
         open_input_tokens, open_output_tokens: what of the charge is an estimate still.
     """
 
     __slots__ = (
         "answered",
         "charged",
+        "counted",
         "demand",
         "granted_ns",
         "known",
@@ -32,6 +34,7 @@ class Lease:
         self.demand = demand
         self.answered = False
         self.charged = demand.cost
+        self.counted = demand.cost._replace(output_tokens=0)
         self.known = Cost()
         _, self.open_input_tokens, self.open_output_tokens = demand.cost
         self.limits = limits

@@ -1,13 +1,13 @@
-"""One dimension of a pool: its bucket, what fills it, and what the answers teach about it.
+"""One dimension of a pool: its buckets, what fills them, and what the answers teach about them.
 
-The bucket copies the upstream's by dead reckoning: every charge of ours is taken, the rate is added. Answers then say
-what really remains; that figure is true, but old, and it is not documented whether it belongs to the moment of
-admission or of the answer. So it gives an interval, and the level is moved towards it only when it lies outside. What
-the level was off by, on average, is kept as a margin: the level only has to stay between empty and full, and draining
-it to the last unit would bring nothing but 429s.
+What an operator has configured is one bucket, kept whatever the upstream does. Another copies the upstream's, by dead
+reckoning: every charge of ours is taken, the rate is added. Answers then say what really remains; that figure is true,
+but old, and it is not documented whether it belongs to the moment of admission or of the answer. So it gives an
+interval, and the level is moved towards it only when it lies outside. What the level was off by, on average, is kept as
+a margin: the level only has to stay between empty and full, and draining it to the last unit would bring nothing but
+429s.
 """
 
-import math
 from typing import Final
 
 from tidegate.core.accuracy import LevelAccuracy
@@ -40,9 +40,9 @@ _ROUNDED_TO: Final = {Dimension.REQUESTS: 0, Dimension.INPUT_TOKENS: 500, Dimens
 
 
 class DimensionLimit:
-    """A limit fused from configuration, what the upstream reports, and the adaptive factor.
+    """A limit from configuration, what the upstream reports or a search assumes, and the adaptive factor.
 
-    The bucket exists once a limit is known, and not before: nothing is limited on a guess.
+    A bucket exists once a limit is known, and not before: nothing is limited on a guess.
     """
 
     __slots__ = (
@@ -52,29 +52,30 @@ class DimensionLimit:
         "_competitor",
         "_configured",
         "_factor",
-        "_is_windowed",
-        "_kept_bucket",
+        "_kept_own",
+        "_kept_upstream",
+        "_own",
         "_pace",
-        "_per_minute",
         "_price_error",
         "_searched_per_second",
+        "_upstream",
         "_upstream_per_minute",
         "_usual",
         "_window",
-        "bucket",
         "dimension",
         "margin_micro",
     )
 
     def __init__(self, dimension: Dimension, window_votes: WindowVotes) -> None:
         self.dimension = dimension
-        self.bucket: TokenBucket | None = None
         self.margin_micro = 0
-        self._kept_bucket: TokenBucket | None = None  # a limit that goes and comes back must not come back refilled
+        self._own: TokenBucket | None = None
+        self._upstream: TokenBucket | None = None
+        self._kept_own: TokenBucket | None = None  # a limit that goes and comes back must not come back refilled
+        self._kept_upstream: TokenBucket | None = None
         self._configured: LimitSettings | None = None
         self._factor = 1.0
         self._pace: TokenBucket | None = None
-        self._per_minute = 0.0
         self._price_error = 0.0
         self._usual = 0.0  # what a request usually takes
         self._searched_per_second: float | None = None
@@ -83,66 +84,84 @@ class DimensionLimit:
         self._accuracy = LevelAccuracy()
         self._competitor = Competitor()
         self._window = Window(window_votes)
-        self._is_windowed = False  # whether this limit is the one that is counted in fixed windows
         self._charges = ChargeLog()
 
     def configure(self, settings: LimitSettings | None, now_ns: int) -> None:
         """Sets or removes the configured limit."""
         self._configured = settings
-        self._apply(now_ns)
+        self._apply_own(now_ns)
 
     def adapt(self, factor: float, now_ns: int) -> None:
         """Follows the pool's adaptive factor."""
         if factor != self._factor:
             self._factor = factor
+            self._apply_own(now_ns)
             self._apply(now_ns)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether any limit is known."""
+        return self._own is not None or self._upstream is not None
+
     def fits(self, units: int, now_ns: int) -> bool:
-        """Whether that much, and the margin, is there. More than the bucket holds fits when it is full."""
-        bucket = self.bucket
-        if bucket is None:
+        """Whether that much, and the margin, is there. More than a bucket holds fits when it is full."""
+        own, upstream, pace = self._own, self._upstream, self._pace
+        if own is not None and not own.fits(units * MICRO, now_ns):
+            return False
+        if upstream is None:
             return True
-        if self._is_windowed and self._window.renewed(now_ns):
-            bucket.fill(now_ns)
-        pace = self._pace
-        return bucket.fits(units * MICRO + self.margin_micro, now_ns) and (
+        if self._window.renewed(now_ns):
+            upstream.fill(now_ns)
+        return upstream.fits(units * MICRO + self.margin_micro, now_ns) and (
             pace is None or pace.fits(units * MICRO, now_ns)
         )
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until that much fits."""
-        bucket = self.bucket
-        if bucket is None or self.fits(units, now_ns):
+        if self.fits(units, now_ns):
             return 0
-        if self._is_windowed:
-            return self._window.ends_ns - now_ns
+        own_ns, upstream = self.own_wait_ns(units, now_ns), self._upstream
+        if upstream is None:
+            return own_ns
+        upstream_ns = upstream.wait_ns(units * MICRO + self.margin_micro, now_ns)
+        if self._window.is_fixed and upstream_ns:
+            upstream_ns = self._window.ends_ns - now_ns
         paced_ns = 0 if self._pace is None else self._pace.wait_ns(units * MICRO, now_ns)
-        return max(paced_ns, bucket.wait_ns(units * MICRO + self.margin_micro, now_ns))
+        return max(own_ns, upstream_ns, paced_ns)
+
+    def own_wait_ns(self, units: int, now_ns: int) -> int:
+        """How long until what the operator has configured allows that much."""
+        return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
     def refill_ns(self, units: int) -> int:
         """How long that much takes to come back."""
-        return round(units * NS_PER_MINUTE / self._per_minute)
+        per_minute = self._per_minute()
+        return 0 if per_minute is None else round(units * NS_PER_MINUTE / per_minute)
 
     def untaken_ns(self, units: int) -> int:
         """How long that much, but no more than all, takes to come back where nobody else takes any."""
-        bucket = self.bucket
-        if bucket is None:
+        upstream, per_minute = self._upstream, self._source()[0]
+        if upstream is None:
             return 0
-        return round(min(units, bucket.capacity_micro / MICRO) * NS_PER_MINUTE / self._source()[0])
+        return round(min(units, upstream.capacity_micro / MICRO) * NS_PER_MINUTE / per_minute)
 
     def full_ns(self) -> int:
-        """How long the whole bucket takes to come back."""
-        return (
-            0 if self.bucket is None else round(self.bucket.capacity_micro / MICRO * NS_PER_MINUTE / self._per_minute)
-        )
+        """How long a whole bucket takes to come back."""
+        capacity = self.capacity
+        per_minute = self._per_minute()
+        return 0 if capacity is None or per_minute is None else round(capacity * NS_PER_MINUTE / per_minute)
+
+    @property
+    def capacity(self) -> float | None:
+        """The most that can be there at once; None while nothing is limited."""
+        held = [bucket.capacity_micro / MICRO for bucket in (self._own, self._upstream) if bucket is not None]
+        return min(held, default=None)
 
     def take(self, units: int, now_ns: int) -> None:
         """Charges that much, into debt if need be."""
-        if self.bucket is None:
-            return
-        self.bucket.take(units * MICRO)
-        if self._pace is not None:
-            self._pace.take(units * MICRO)
+        for bucket in (self._own, self._upstream, self._pace):
+            if bucket is not None:
+                bucket.take(units * MICRO)
         if self._upstream_per_minute is not None:
             self._usual += _FORGET * (units - self._usual)
             self._charges.add(units, now_ns)
@@ -154,9 +173,11 @@ class DimensionLimit:
 
     def correct(self, units: int, now_ns: int) -> None:
         """Charges that much more for something that was charged before; negative gives back."""
-        if self.bucket is None or not units:
+        if not units:
             return
-        self.bucket.correct(units * MICRO, now_ns)
+        for bucket in (self._own, self._upstream):
+            if bucket is not None:
+                bucket.correct(units * MICRO, now_ns)
         if self._upstream_per_minute is not None:
             self._charges.add(units, now_ns)
 
@@ -175,14 +196,9 @@ class DimensionLimit:
         self._learn_capacity(report)
         self._window.add(report, now_ns)
         self._apply(now_ns)
-        if report.remaining is not None and self.bucket is not None:
-            self._learn_level(self.bucket, report.remaining, sent_ago_ns, outstanding, now_ns, first=news)
+        if report.remaining is not None and self._upstream is not None:
+            self._learn_level(self._upstream, report.remaining, sent_ago_ns, outstanding, now_ns, first=news)
         return news
-
-    @property
-    def is_configured(self) -> bool:
-        """Whether an operator has set a limit."""
-        return self._configured is not None
 
     @property
     def is_reported(self) -> bool:
@@ -198,28 +214,33 @@ class DimensionLimit:
             self._searched_per_second = per_second
             self._apply(now_ns)
 
-    def empty(self, now_ns: int) -> None:
-        """The upstream refused: whatever this level was, nothing is left."""
-        if self.bucket is not None:
-            self.bucket.limit_level(0, now_ns)
+    def empty(self, wait_ns: int, now_ns: int) -> None:
+        """The upstream refused: whatever these levels were, nothing is left. After that time it has what was missing.
+
+        A rate that is searched goes on from there.
+        """
+        if self._own is not None:
+            self._own.limit_level(0, now_ns)
+        if self._upstream is not None and self._upstream_per_minute is None:
+            self._upstream.full_in(wait_ns, now_ns)
 
     def overrun(self, now_ns: int) -> None:
         """The upstream refused although this level said that it would not: trust it less."""
-        if self.bucket is not None and self._upstream_per_minute is not None:
-            self._accuracy.distrust(self.bucket.capacity_micro / MICRO)
+        if self._upstream is not None and self._upstream_per_minute is not None:
+            self._accuracy.distrust(self._upstream.capacity_micro / MICRO)
             self._apply(now_ns)
 
     def snapshot(self, now_ns: int) -> DimensionSnapshot:
         """The state now."""
-        bucket, name = self.bucket, self._source()[2]
+        levels = [each.level_micro(now_ns) / MICRO for each in (self._own, self._upstream) if each is not None]
         return DimensionSnapshot(
             dimension=self.dimension,
             configured_per_minute=self._configured.per_minute if self._configured else None,
             upstream_per_minute=self._upstream_per_minute,
-            effective_per_minute=self._per_minute if bucket else None,
-            available=bucket.level_micro(now_ns) / MICRO if bucket else None,
-            capacity=bucket.capacity_micro / MICRO if bucket else None,
-            binding=name if name == "none" or self._factor == 1.0 else "adaptive",
+            effective_per_minute=self._per_minute(),
+            available=min(levels, default=None),
+            capacity=self.capacity,
+            binding=self._binding(),
         )
 
     def _learn_capacity(self, report: DimensionReport) -> None:
@@ -240,8 +261,6 @@ class DimensionLimit:
         sent_ns = now_ns - sent_ago_ns
         level, capacity = bucket.level_micro(now_ns) / MICRO, bucket.capacity_micro / MICRO
         replay = self._charges.replay(remaining, sent_ns, bucket.rate_micro_per_minute / MICRO, capacity, now_ns)
-        # Where an operator allows less than the upstream, what that has left beyond it widens nothing.
-        is_ours = self._source()[2] == "configured"
         if first:
             off = level - max(min(remaining, replay.level) - outstanding, 0.0)
             self._accuracy.restart(capacity)
@@ -249,10 +268,8 @@ class DimensionLimit:
             slack = _ROUNDED_TO[self.dimension]
             at_answer = _distance(level, remaining - slack - outstanding, remaining + slack)
             at_admission = _distance(level, replay.level - slack - outstanding - replay.near, replay.level + slack)
-            if is_ours:
-                at_answer, at_admission = max(0.0, at_answer), max(0.0, at_admission)
             off = _GAIN * self._accuracy.judge(at_answer, at_admission, capacity)
-        bucket.correct(round((max(0.0, off) if is_ours else off) * MICRO), now_ns)
+        bucket.correct(round(off * MICRO), now_ns)
         if self.dimension is not Dimension.OUTPUT_TOKENS:
             self._learn_drift(remaining, capacity, sent_ns, replay.later, now_ns)
         self._apply(now_ns)
@@ -273,52 +290,78 @@ class DimensionLimit:
         charged = self._charges.total
         self._competitor.add(remaining, charged, now_ns, charged_then=charged - later, sent_ns=sent_ns, rate=rate)
 
-    def _source(self) -> tuple[float, float, str]:
-        """Rate per minute and capacity of the limit that binds, and its name."""
-        configured, upstream, searched = self._configured, self._upstream_per_minute, self._searched_per_second
-        rate, capacity, name = math.inf, math.inf, "none"
-        if configured is not None:
-            rate, capacity, name = configured.per_minute, configured.capacity, "configured"
-        if upstream is not None:
-            capacity = min(capacity, upstream if self._window.is_fixed else self._capacity or upstream / 60)
-            if upstream < rate:
-                rate, name = upstream, "upstream"
-        elif searched is not None and searched * 60 < rate:
-            rate, capacity, name = searched * 60, min(capacity, max(1.0, searched / 4)), "adaptive"
-        return rate, capacity, name
+    def _source(self) -> tuple[float, float]:
+        """Rate per minute and capacity of the upstream: as it says, or as is searched; 0 where neither."""
+        told, searched = self._upstream_per_minute, self._searched_per_second
+        if told is not None:
+            return told, told if self._window.is_fixed else self._capacity or told / 60
+        if searched is not None:
+            return searched * 60, max(1.0, searched / 4)
+        return 0.0, 0.0
+
+    def _binding(self) -> str:
+        """Which source sets the effective rate."""
+        if not self.is_limited:
+            return "none"
+        if self._factor != 1.0 or (
+            self._upstream is not None and self._upstream_per_minute is None and not self._is_own()
+        ):
+            return "adaptive"
+        return "configured" if self._is_own() else "upstream"
+
+    def _is_own(self) -> bool:
+        """Whether what is configured is less than what the upstream grants."""
+        configured, upstream = self._configured, self._source()[0]
+        return configured is not None and (not upstream or configured.per_minute <= upstream)
+
+    def _per_minute(self) -> float | None:
+        """The effective rate; None while nothing is limited."""
+        rates = [] if self._configured is None else [self._configured.per_minute * self._factor]
+        if self._upstream is not None:
+            rates.append(self._left())
+        return min(rates, default=None)
+
+    def _left(self) -> float:
+        """What the upstream grants a minute, less what others take of it."""
+        rate = self._source()[0]
+        return rate * self._factor - min(self._competitor.per_second * 60, rate * _MOST_TAKEN)
+
+    def _apply_own(self, now_ns: int) -> None:
+        if self._configured is None:
+            self._own = None
+            return
+        self._own = self._kept_own = _changed(
+            self._kept_own, self._configured.per_minute * self._factor, self._configured.capacity, now_ns
+        )
 
     def _apply(self, now_ns: int) -> None:
-        rate, capacity, name = self._source()
-        if name == "none":
-            self.bucket = None
+        rate, capacity = self._source()
+        if not rate:
+            self._upstream = self._pace = None
             return
-        # A configured limit that is lower refills all the time, however the upstream counts.
-        self._is_windowed = self._window.is_fixed and name == "upstream"
+        left = 0.0 if self._window.is_fixed else self._left()
+        self._upstream = self._kept_upstream = _changed(self._kept_upstream, left, capacity, now_ns)
         taken = self._competitor.per_second
-        rate = rate * self._factor - min(taken * 60, rate * _MOST_TAKEN)
-        self._per_minute = rate
-        rate_micro = 1 if self._is_windowed else max(1, round(rate * MICRO))
-        capacity_micro = max(MICRO, round(capacity * MICRO))
-        if self._kept_bucket is None:
-            self._kept_bucket = TokenBucket(rate_micro, capacity_micro, now_ns)
-        else:
-            self._kept_bucket.change(rate_micro, capacity_micro, now_ns)
-        self.bucket = self._kept_bucket
         self.margin_micro = round(
             self._accuracy.margin(capacity, max(_COMPETITOR_SECONDS * taken, self._usual)) * MICRO
         )
-        self._set_pace(rate_micro, now_ns)
+        self._set_pace(self._upstream.rate_micro_per_minute, now_ns)
 
     def _set_pace(self, rate_micro: int, now_ns: int) -> None:
         """Beside a competitor what is there is not ours alone: go by our own share of the rate, without bursts."""
         if not self._competitor.per_second:
             self._pace = None
             return
-        capacity_micro = max(MICRO, rate_micro // 120)
-        if self._pace is None:
-            self._pace = TokenBucket(rate_micro, capacity_micro, now_ns)
-        else:
-            self._pace.change(rate_micro, capacity_micro, now_ns)
+        self._pace = _changed(self._pace, rate_micro / MICRO, rate_micro / 120 / MICRO, now_ns)
+
+
+def _changed(bucket: TokenBucket | None, per_minute: float, capacity: float, now_ns: int) -> TokenBucket:
+    """The bucket under another rate and capacity, or a full one; it holds one unit at least."""
+    rate_micro, capacity_micro = max(1, round(per_minute * MICRO)), max(MICRO, round(capacity * MICRO))
+    if bucket is None:
+        return TokenBucket(rate_micro, capacity_micro, now_ns)
+    bucket.change(rate_micro, capacity_micro, now_ns)
+    return bucket
 
 
 def _distance(level: float, low: float, high: float) -> float:

@@ -203,6 +203,7 @@ class Pool:
         self._quota.probe_ended()
         self._health.ended(answered=lease.answered)
         self._set_open(lease, 0, 0)
+        lease.known = used
         self._correct(lease, used, now_ns)
         self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
@@ -219,6 +220,7 @@ class Pool:
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
             self._rate_limited += 1
+            self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
             self._quota.learn_refusal(feedback, now_ns)
         elif isinstance(feedback, SpendCapped):
             self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
@@ -332,6 +334,13 @@ class Pool:
         for index, limit in lease.limits:
             limit.correct(cost[index] - lease.charged[index], now_ns)
         lease.charged = cost
+        self._count(lease)
+
+    def _count(self, lease: Lease) -> None:
+        """Counts what the upstream has charged: output only as it is known to have come."""
+        counted = lease.charged._replace(output_tokens=lease.known.output_tokens)
+        self._quota.correct_use(counted.minus(lease.counted))
+        lease.counted = counted
 
     def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:
         """So much of what a lease is charged is an estimate still."""

@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, MICRO, Cost, Dimension
+from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.events import Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
@@ -20,7 +20,6 @@ __all__ = ["Quota"]
 _NEWS_NS: Final = NS_PER_SECOND // 4
 """A volley of 429s prolongs a freeze by moments: that is not worth an event each."""
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
-_REQUESTS: Final = 0
 
 
 class Quota:
@@ -107,8 +106,8 @@ class Quota:
 
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""
-        waits: dict[str, int] = {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self._limited}
-        waits["frozen"] = self.frozen_ns(now_ns)
+        waits: dict[str, int] = {"frozen": self.frozen_ns(now_ns)}
+        waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self._limited}
         waits["probe"] = self._prober.wait_ns(now_ns)
         if self._learns:
             waits["acceleration"] = self._ramp.wait_ns(now_ns)
@@ -122,7 +121,7 @@ class Quota:
         """
         if not self._learns:
             return None
-        kept = (limit.wait_ns(cost[i], now_ns) for i, limit in self._limited if cost[i] and limit.is_configured)
+        kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self._limited if cost[i])
         silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
         return max(self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
 
@@ -140,7 +139,7 @@ class Quota:
     def never_fits(self, cost: Cost) -> Dimension | None:
         """The dimension in which this is more than the bucket can ever hold."""
         for index, limit in self._limited:
-            if limit.bucket is not None and cost[index] * MICRO > limit.bucket.capacity_micro:
+            if cost[index] > (limit.capacity or 0.0):
                 return limit.dimension
         return None
 
@@ -152,6 +151,8 @@ class Quota:
             self._taken_ns = now_ns
             self._outstanding = (0, self._outstanding[1] + cost[1], self._outstanding[2] + cost[2])
             self._ramp.accepted(now_ns)
+            if self._search is not None:
+                self._search.sent(cost)
             self._prober.sent(now_ns)
         return self._limited
 
@@ -159,6 +160,12 @@ class Quota:
         """Undoes a `take` of just now."""
         for index, limit in self._limited:
             limit.correct(-cost[index], now_ns)
+        self.correct_use(Cost().minus(cost._replace(output_tokens=0)))
+
+    def correct_use(self, units: Cost) -> None:
+        """So much more was used than was known: input that had been estimated, output as it comes."""
+        if self._search is not None:
+            self._search.corrected(units)
 
     def forget(self, input_tokens: int, output_tokens: int) -> None:
         """So much less of what was taken is an estimate still: it was used or produced, or never will be."""
@@ -185,16 +192,14 @@ class Quota:
         if report.answered:
             self._answer_came(now_ns - report.sent_ago_ns)
         if not any(report.dimensions):
-            if not self._knows_upstream():
-                if self._search is None and not self._is_endpoint:
-                    self._search = self._new_search(now_ns)
-                    self._go_by_search(self._search, now_ns)
-                if self._search is not None:
-                    self._search.accepted()
+            if not self._knows_upstream() and self._search is None and not self._is_endpoint:
+                self._search = self._new_search(now_ns)
+                self._go_by_search(self._search, now_ns)
             return
         if self._search is not None:
             self._search = None
-            self._limits[_REQUESTS].search(None, now_ns)
+            for limit in self._limits:
+                limit.search(None, now_ns)
         for limit, said, expected in zip(self._limits, report.dimensions, self._outstanding, strict=True):
             if said is not None and limit.learn(said, report.sent_ago_ns, max(0, expected), now_ns):
                 self.events.append(LimitLearned(self._name, limit.dimension, float(said.per_minute)))
@@ -207,8 +212,7 @@ class Quota:
 
     def learn_refusal(self, refusal: RateLimited, now_ns: int) -> None:
         """The upstream answered 429."""
-        if refusal.retry_after_ns:
-            self.freeze(refusal.retry_after_ns, now_ns)
+        self.freeze(max(refusal.retry_after_ns or 0, refusal.pause_ns), now_ns)
         is_new = self._is_new_overrun(refusal, now_ns)
         if not self._learns:
             if is_new and self._adaptive is not None:
@@ -217,6 +221,8 @@ class Quota:
         self._prober.begin(now_ns)
         self._ramp.accepted(now_ns - (refusal.sent_ago_ns or 0), -1)
         if not is_new:
+            if self._search is not None:
+                self._search.refused_too()
             return
         if refusal.acceleration:
             self._ramp.refused(now_ns)
@@ -224,9 +230,12 @@ class Quota:
             for limit in self._limits:
                 limit.overrun(now_ns)
         else:
-            self._search = self._search or self._new_search(now_ns)
-            self._search.refused(now_ns)
-            self._limits[_REQUESTS].empty(now_ns)
+            sent_ns = now_ns - (refusal.sent_ago_ns or 0)
+            self._search = self._search or self._new_search(sent_ns)
+            self._search.refused(sent_ns, now_ns, retry_after_ns=refusal.retry_after_ns, pause_ns=refusal.pause_ns)
+            self._go_by_search(self._search, now_ns)
+            for limit in self._limits:
+                limit.empty(max(refusal.retry_after_ns or 0, refusal.pause_ns), now_ns)
 
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""
@@ -273,7 +282,8 @@ class Quota:
         return RateSearch(now_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND)
 
     def _go_by_search(self, search: RateSearch, now_ns: int) -> None:
-        self._limits[_REQUESTS].search(search.per_second(now_ns), now_ns)
+        for limit, per_second in zip(self._limits, search.per_second(now_ns), strict=True):
+            limit.search(per_second, now_ns)
         self._find_limited()
 
     def _knows_upstream(self) -> bool:
@@ -299,4 +309,4 @@ class Quota:
         self._find_limited()
 
     def _find_limited(self) -> None:
-        self._limited = tuple((index, limit) for index, limit in enumerate(self._limits) if limit.bucket is not None)
+        self._limited = tuple((index, limit) for index, limit in enumerate(self._limits) if limit.is_limited)

@@ -114,15 +114,19 @@ class Succeeded(NamedTuple):
 
 
 class RateLimited(NamedTuple):
-    """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if given.
+    """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if it said so.
 
     `sent_ago_ns` says when the refused request was sent. One that was sent before the last cut belongs to the same
     overrun and cuts nothing more; without it every 429 cuts. `acceleration`: usage grew too fast, no level is short.
+    `pause_ns`: freeze for that long at least, whatever the upstream said. `lease_id`: the lease of that request, which
+    ends with it as throttled: what it gives back lets nobody in ahead of the freeze.
     """
 
     retry_after_ns: int | None = None
     sent_ago_ns: int | None = None
     acceleration: bool = False
+    pause_ns: int = 0
+    lease_id: str = ""
 
 
 class Failed(NamedTuple):

@@ -7,31 +7,30 @@ from tidegate.core.failure import limited_dimension
 from tidegate.core.retry import retry_reason
 from tidegate.core.spend_cap import is_spend_cap, spend_cap_ends_in_seconds
 from tidegate.core.store import Failed, RateLimited, SpendCapped
-from tidegate.engine.admission import Admission
+from tidegate.engine.admission import Admission, Lease
 
 __all__ = ["teach_failure"]
 
 
 async def teach_failure(
-    admission: Admission, *pools: str, error: UpstreamError, sent_ago_ns: int, pause_ns: int | None = None
+    admission: Admission, lease: Lease, *own_pools: str, error: UpstreamError, sent_ago_ns: int, pause_ns: int = 0
 ) -> None:
     """Takes in a failure, before its lease ends: what that gives back must not let others in who would fail as well.
 
-    The last of `pools` is the one that the upstream knows; those before it are ours, and only slow down on a 429. A 429
-    freezes them for `pause_ns`, if it is given.
+    `own_pools` are those that the upstream does not know; they only slow down on a 429, which freezes all of them for
+    `pause_ns` at least, and ends the lease.
     """
-    pool, observer, store = pools[-1], admission.observer, admission.store
+    pool, observer, store = lease.pool, admission.observer, admission.store
     reason = retry_reason(error)
     if reason == "rate_limited":
         dimension = limited_dimension(error)
-        refusal = RateLimited(pause_ns, sent_ago_ns, acceleration=dimension == "acceleration")
-        for each in pools:
+        asked_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
+        refusal = RateLimited(asked_ns, sent_ago_ns, acceleration=dimension == "acceleration", pause_ns=pause_ns)
+        for each in own_pools:
             await store.learn(each, refusal)
+        await store.learn(pool, refusal._replace(lease_id=lease.id))
         if observer is not None:
-            asked_seconds = error.retry_after_seconds
-            observer.event(
-                UpstreamRateLimited(pool, dimension, None if asked_seconds is None else to_ns(asked_seconds))
-            )
+            observer.event(UpstreamRateLimited(pool, dimension, asked_ns))
     elif reason is not None:
         await store.learn(pool, Failed(sent_ago_ns))
     elif is_spend_cap(error):

@@ -247,7 +247,7 @@ class Attempts:
             used = self._used()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             try:
-                await self._learn_failure(error, sent_ago_ns)
+                await self._learn_failure(lease, error, sent_ago_ns)
             finally:
                 await lease.end(*lease_outcome(error, used))
             self._report_attempt(attempt_status(error), started_ns, usage=used)
@@ -316,17 +316,16 @@ class Attempts:
             report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered, lease_id=lease_id)
             await self._admission.store.learn(self._call.pool, report)
 
-    async def _learn_failure(self, error: UpstreamError, sent_ago_ns: int) -> None:
+    async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
-        pause_ns = None
+        pause_ns = 0
         if retry_reason(error) == "rate_limited":
             own_seconds = self._upstream.retry_policy.wait_seconds(self._throttled, self._upstream.random())
             pause_ns = to_ns(max(error.retry_after_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
             self._throttled += 1
             if self._errand.replayable:
                 self._report_retry("rate_limited", pause_ns)
-        pool = self._call.pool
-        await teach_failure(self._admission, pool, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
+        await teach_failure(self._admission, lease, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
 
     def _scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         if self._admission.observer is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.core.caller import Caller
-from tidegate.core.clock import to_ns, to_seconds
+from tidegate.core.clock import to_seconds
 from tidegate.core.conventions import (
     FINISH_REASON,
     MAX_TOKENS,
@@ -31,7 +31,7 @@ from tidegate.core.price import MessageShape, Prefix
 from tidegate.core.retry import RetryPolicy, retry_reason
 from tidegate.core.store import Demand, Outcome, Succeeded
 from tidegate.core.usage import Usage
-from tidegate.engine.admission import Admission
+from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
 from tidegate.generation.model import ModelAnswer, Question
@@ -144,7 +144,7 @@ class ClaudeModel:
             except UpstreamError as error:
                 call.last = error
                 try:
-                    await self._learn_failure(call, error, self._clock.monotonic_ns() - started_ns)
+                    await self._learn_failure(lease, error, self._clock.monotonic_ns() - started_ns)
                 finally:
                     await lease.end(*lease_outcome(error))
                 self._report(self._attempt_event(call, started_ns, attempt_status(error), None))
@@ -247,16 +247,8 @@ class ClaudeModel:
             call.text_reported_ns = now_ns
             call.on_progress(TextReceived(text))
 
-    async def _learn_failure(self, call: "_Call", error: UpstreamError, sent_ago_ns: int) -> None:
-        asked_seconds = error.retry_after_seconds
-        await teach_failure(
-            self._admission,
-            DEFAULT_POOL,
-            call.pool,
-            error=error,
-            sent_ago_ns=sent_ago_ns,
-            pause_ns=None if asked_seconds is None else to_ns(asked_seconds),
-        )
+    async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
+        await teach_failure(self._admission, lease, DEFAULT_POOL, error=error, sent_ago_ns=sent_ago_ns)
 
     def _attempt_event(
         self, call: "_Call", started_ns: int, status: str, received: "_Received | None"

@@ -63,6 +63,14 @@ def test_the_level_can_be_limited_but_not_raised(bucket: TokenBucket) -> None:
     assert bucket.level_micro(0) == 2 * ONE
 
 
+def test_the_level_can_be_set_so_that_it_is_full_after_a_time(bucket: TokenBucket) -> None:
+    bucket.full_in(6 * NS_PER_SECOND, NS_PER_SECOND)
+    assert bucket.level_micro(NS_PER_SECOND) == CAPACITY - 2 * ONE
+    assert bucket.level_micro(7 * NS_PER_SECOND) == CAPACITY
+    bucket.full_in(0, 0)
+    assert bucket.level_micro(0) == CAPACITY, "a clock that went back changes nothing"
+
+
 def test_a_smaller_capacity_cuts_the_level_a_larger_one_leaves_room(bucket: TokenBucket) -> None:
     bucket.change(RATE, 2 * ONE, 0)
     assert bucket.level_micro(0) == 2 * ONE

@@ -1,7 +1,7 @@
 """One dimension of a pool: which source sets its rate and its capacity. What reports teach of its level: next file."""
 
-from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import Dimension
+from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
+from tidegate.core.dimension import MICRO, Dimension
 from tidegate.core.headers import DimensionReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.store import DimensionSnapshot, LimitSettings
@@ -28,7 +28,8 @@ def levels(made: DimensionLimit, now_ns: int = 0) -> tuple[float | None, float |
 
 def test_nothing_is_limited_on_a_guess() -> None:
     made = limit()
-    assert made.bucket is None
+    assert not made.is_limited
+    assert made.capacity is None
     assert made.snapshot(0) == DimensionSnapshot(INPUT, None, None, None, None, None, "none")
 
 
@@ -45,8 +46,7 @@ def test_removing_the_only_limit_removes_the_bucket() -> None:
 
 def test_a_limit_that_comes_back_is_not_refilled() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    assert made.bucket is not None
-    made.bucket.take(700_000_000)
+    made.take(700, 0)
     made.configure(None, 0)
     made.configure(LimitSettings(6_000, 1_000), 0)
     assert levels(made) == (6_000, 300, 1_000, "configured")
@@ -124,6 +124,19 @@ def test_the_configured_capacity_caps_the_upstreams() -> None:
     assert made.snapshot(0).capacity == 500
 
 
+def test_a_configured_burst_is_kept_where_the_upstream_grants_less() -> None:
+    """Its bucket is worth one second here, and a larger request goes when that is full: but not beyond our own."""
+    made = limit(LimitSettings(6_000, 1_000))
+    learn(made, DimensionReport(3_000, remaining=50))
+    made.take(900, 0)
+    assert made.wait_ns(200, 0) == 18 * NS_PER_SECOND, "850 of the upstream's are owed, and it holds 50"
+    learn(made, DimensionReport(60_000, remaining=1_000), NS_PER_SECOND)
+    assert made.own_wait_ns(900, NS_PER_SECOND) == 7 * NS_PER_SECOND
+    assert made.wait_ns(900, NS_PER_SECOND) == 7 * NS_PER_SECOND
+    assert made.own_wait_ns(100, NS_PER_SECOND) == 0
+    assert limit().own_wait_ns(100, 0) == 0
+
+
 def test_adaptation_lowers_the_rate_and_says_so() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     made.adapt(0.9, 0)
@@ -134,9 +147,7 @@ def test_adaptation_lowers_the_rate_and_says_so() -> None:
 
 def test_changes_keep_the_level() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    bucket = made.bucket
-    assert bucket is not None
-    bucket.take(600_000_000)
+    made.take(600, 0)
     made.configure(LimitSettings(60_000, 5_000), 0)
     assert levels(made) == (60_000, 400, 5_000, "configured")
     assert made.snapshot(NS_PER_SECOND).available == 1_400
@@ -145,8 +156,8 @@ def test_changes_keep_the_level() -> None:
 def test_a_tiny_limit_still_refills_and_holds_one() -> None:
     made = limit(LimitSettings(per_minute=1e-12, capacity=1e-3))
     assert levels(made) == (1e-12, 1, 1, "configured")
-    assert made.bucket is not None
-    assert made.bucket.rate_micro_per_minute == 1
+    made.take(2, 0)
+    assert made.wait_ns(1, 0) == 2 * MICRO * NS_PER_MINUTE, "a millionth a minute"
 
 
 def test_an_adapted_rate_without_any_limit_limits_nothing() -> None:
@@ -159,7 +170,7 @@ def test_without_a_limit_everything_fits_and_nothing_is_counted() -> None:
     made = limit()
     made.take(10**9, 0)
     made.correct(10**9, 0)
-    made.empty(0)
+    made.empty(0, 0)
     made.overrun(0)
     assert made.fits(10**9, 0)
     assert (made.wait_ns(10**9, 0), made.full_ns()) == (0, 0)
@@ -171,8 +182,16 @@ def test_how_long_something_takes_to_come_back() -> None:
     assert made.refill_ns(300) == 3 * NS_PER_SECOND
     assert made.full_ns() == 10 * NS_PER_SECOND
     assert made.wait_ns(300, NS_PER_SECOND) == 2 * NS_PER_SECOND
-    made.empty(20 * NS_PER_SECOND)
+    made.empty(NS_PER_SECOND, 20 * NS_PER_SECOND)
     assert made.wait_ns(300, 20 * NS_PER_SECOND) == 3 * NS_PER_SECOND
+
+
+def test_how_long_something_takes_to_come_back_where_nobody_else_takes_any() -> None:
+    made = limit()
+    learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
+    assert made.untaken_ns(300) == 3 * NS_PER_SECOND
+    assert made.untaken_ns(9_000) == 10 * NS_PER_SECOND, "no more than all"
+    assert limit().untaken_ns(300) == 0
 
 
 def test_a_charge_is_corrected_later() -> None:
@@ -196,6 +215,14 @@ class TestSearching:
         assert levels(made) == (120, 1, 1, "adaptive")
         made.search(None, 0)
         assert levels(made) == (None, None, None, "none")
+
+    def test_after_a_429_the_first_goes_when_its_wait_ends(self) -> None:
+        made = limit()
+        made.search(0.5, 0)
+        made.empty(10 * NS_PER_SECOND, 0)
+        assert made.wait_ns(1, 0) == 10 * NS_PER_SECOND
+        made.take(1, 10 * NS_PER_SECOND)
+        assert made.wait_ns(1, 10 * NS_PER_SECOND) == 2 * NS_PER_SECOND
 
     def test_the_upstreams_word_is_better(self) -> None:
         made = limit()
@@ -234,12 +261,12 @@ class TestFixedWindows:
 
     def test_everything_is_back_when_it_ends(self) -> None:
         made = self.windowed()
-        made.empty(30 * NS_PER_SECOND)
+        made.empty(0, 30 * NS_PER_SECOND)
         assert made.fits(5_000, 60 * NS_PER_SECOND)
         made.take(5_000, 60 * NS_PER_SECOND)
         assert made.wait_ns(5_000, 70 * NS_PER_SECOND) == 50 * NS_PER_SECOND
 
     def test_a_configured_limit_that_is_lower_refills_all_the_time(self) -> None:
         made, now_ns = self.windowed(LimitSettings(600, 100)), 30 * NS_PER_SECOND
-        made.empty(now_ns)
+        made.empty(0, now_ns)
         assert levels(made, now_ns + NS_PER_SECOND) == (600, 10, 100, "configured")

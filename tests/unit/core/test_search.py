@@ -3,120 +3,216 @@
 import pytest
 
 from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.search import RateSearch
 
 
-def answer(search: RateSearch, count: int) -> None:
+def send(search: RateSearch, count: int, cost: Cost = ONE_REQUEST) -> None:
     for _ in range(count):
-        search.accepted()
+        search.sent(cost)
+
+
+def refuse(search: RateSearch, at_s: float, retry_after_s: int | None = 1, pause_s: float = 1) -> None:
+    after_ns = None if retry_after_s is None else retry_after_s * S
+    search.refused(round(at_s * S), round(at_s * S), retry_after_ns=after_ns, pause_ns=round(pause_s * S))
+
+
+def rate(search: RateSearch, at_s: float) -> float:
+    (found,) = (each for each in search.per_second(round(at_s * S)) if each is not None)
+    return found
+
+
+def grown(burst: int = 500) -> RateSearch:
+    """Refused at 10 s after a burst; far above the rate by then."""
+    search = RateSearch(0)
+    for second in range(11):
+        rate(search, second)
+    send(search, burst)
+    refuse(search, 10)
+    return search
 
 
 @pytest.fixture
 def measured() -> RateSearch:
-    """Refused at 10 s, and at 20 s after 200 more answers: 20 a second were accepted."""
-    search = RateSearch(0)
-    search.refused(10 * S)
-    answer(search, 200)
-    search.refused(20 * S)
+    """Refused again at 30 s after 400 more: 20 a second were used."""
+    search = grown()
+    send(search, 400)
+    refuse(search, 30)
     return search
 
 
 class TestGrowth:
-    def test_begins_with_two_a_second(self) -> None:
-        assert RateSearch(0).per_second(0) == 2
+    def test_begins_with_two_requests_a_second(self) -> None:
+        assert RateSearch(0).per_second(0) == (2, None, None)
 
     def test_grows_by_60_percent_a_second_while_somebody_waits(self) -> None:
         search = RateSearch(0)
-        assert [search.per_second(second * S) for second in range(4)] == pytest.approx([2, 3.2, 5.12, 8.192])
+        assert [rate(search, second) for second in range(4)] == pytest.approx([2, 3.2, 5.12, 8.192])
 
     def test_does_not_depend_on_how_often_it_is_asked(self) -> None:
         often = RateSearch(0)
         for tenth in range(1, 31):
-            often.per_second(tenth * S // 10)
-        assert often.per_second(3 * S) == pytest.approx(8.192)
+            rate(often, tenth / 10)
+        assert rate(often, 3) == pytest.approx(8.192)
 
     def test_a_pause_without_demand_is_no_reason_to_grow(self) -> None:
-        assert RateSearch(0).per_second(3_600 * S) == pytest.approx(3.2)
+        assert rate(RateSearch(0), 3_600) == pytest.approx(3.2)
 
 
 class TestMeasuring:
     def test_the_first_429_only_says_that_growth_overshot(self) -> None:
         search = RateSearch(0)
-        grown = search.per_second(S)
-        search.refused(S)
-        assert search.per_second(S) == pytest.approx(grown / 4)
-        assert search.per_second(2 * S) == pytest.approx(grown / 4 * 1.6), "it goes on growing"
+        before = rate(search, 1)
+        refuse(search, 1)
+        assert rate(search, 1) == pytest.approx(before / 4)
+        assert rate(search, 2) == pytest.approx(before / 4 * 1.6), "it goes on growing"
 
     def test_two_429s_measure_the_rate(self, measured: RateSearch) -> None:
-        assert measured.per_second(20 * S) == pytest.approx(0.97 * 20)
+        assert rate(measured, 30) == pytest.approx(0.97 * 20 * (1 + 1 / 20)), "which may be off by a second in twenty"
+
+    def test_the_rate_that_met_the_429_is_kept_where_the_measurement_may_be_off_by_that(self) -> None:
+        search = grown()
+        send(search, 400)
+        refuse(search, 30)
+        send(search, 200)
+        refuse(search, 40)
+        assert rate(search, 40) == pytest.approx(0.97 * 0.97 * 21)
+
+    def test_what_comes_back_until_the_wait_ends_counts(self) -> None:
+        search = grown()
+        send(search, 400)
+        refuse(search, 30, retry_after_s=6)
+        assert rate(search, 30) == pytest.approx(0.97 * 400 / 25 * (1 + 1 / 25))
 
     def test_a_measured_rate_grows_no_more(self, measured: RateSearch) -> None:
-        assert measured.per_second(39 * S) == pytest.approx(0.97 * 20)
+        assert rate(measured, 45) == rate(measured, 30)
 
     def test_a_429_soon_after_another_is_too_little_to_measure(self, measured: RateSearch) -> None:
-        answer(measured, 9)
-        measured.refused(20 * S + S // 10)
-        assert measured.per_second(21 * S) == pytest.approx(0.97**2 * 20)
-        answer(measured, 91)
-        measured.refused(30 * S)
-        assert measured.per_second(30 * S) == pytest.approx(0.97 * 10), "measured from the 429 at 20 s"
+        send(measured, 20)
+        refuse(measured, 32)
+        assert rate(measured, 32) == pytest.approx(0.97 * 15), "10 a second, give or take a half"
+        send(measured, 80)
+        refuse(measured, 40)
+        assert rate(measured, 40) == pytest.approx(0.97 * 10 * 1.1), "measured from the 429 at 30 s"
 
-    @pytest.mark.parametrize(("answers", "elapsed_ns"), [(10, S), (1, 5 * S)])
-    def test_ten_answers_or_five_seconds_are_enough(self, measured: RateSearch, answers: int, elapsed_ns: int) -> None:
-        answer(measured, answers)
-        measured.refused(20 * S + elapsed_ns)
-        assert measured.per_second(20 * S + elapsed_ns) == pytest.approx(0.97 * answers * S / elapsed_ns)
+    def test_a_429_before_anything_has_come_back_begins_again(self, measured: RateSearch) -> None:
+        before = rate(measured, 30)
+        refuse(measured, 31)
+        assert rate(measured, 31) == before
+        send(measured, 200)
+        refuse(measured, 51)
+        assert rate(measured, 51) == pytest.approx(0.97 * 10 * (1 + 1 / 20)), "measured from the 429 at 31 s"
+
+    def test_a_clock_that_goes_back_begins_again(self, measured: RateSearch) -> None:
+        before = rate(measured, 30)
+        send(measured, 100)
+        refuse(measured, 29)
+        assert rate(measured, 30) == before
+
+    def test_no_429_cuts_to_less_than_a_quarter(self) -> None:
+        search = grown()
+        before = rate(search, 10)
+        send(search, 1)
+        refuse(search, 30)
+        assert rate(search, 30) == pytest.approx(before / 4)
+
+    def test_what_others_of_the_same_volley_give_back_was_not_used(self, measured: RateSearch) -> None:
+        for _ in range(3):
+            measured.corrected(Cost(-1))
+            measured.refused_too()
+        send(measured, 200)
+        refuse(measured, 50)
+        assert rate(measured, 50) == pytest.approx(0.97 * 10 * 1.05), "all 200 were used"
+
+    def test_those_of_a_later_volley_were_sent_after_the_start(self, measured: RateSearch) -> None:
+        send(measured, 23)
+        refuse(measured, 32)
+        for _ in range(3):
+            measured.corrected(Cost(-1))
+            measured.refused_too()
+        send(measured, 80)
+        refuse(measured, 40)
+        assert rate(measured, 40) == pytest.approx(0.97 * 10 * 1.1), "100 in ten seconds"
+
+    def test_a_volley_at_the_very_beginning_is_no_matter(self) -> None:
+        search = RateSearch(0)
+        search.refused_too()
+        assert rate(search, 0) == 2
 
     def test_an_upstream_that_accepts_nothing_is_still_asked_every_20_seconds(self) -> None:
         search = RateSearch(0)
-        search.refused(10 * S)
-        search.refused(20 * S)
-        assert search.per_second(20 * S) == 0.05
+        for number in range(20):
+            send(search, 1)
+            refuse(search, 1 + 100 * number)
+        assert rate(search, 2_000) == 0.05
+
+
+class TestWithoutRetryAfter:
+    def test_a_measurement_is_off_by_the_one_request_that_was_refused(self) -> None:
+        search = grown()
+        send(search, 400)
+        refuse(search, 30, None)
+        assert rate(search, 30) == pytest.approx(0.97 * 400 / 19 * (1 + 1 / 400))
+
+    def test_and_where_the_bucket_is_shallow_by_what_pauses_lose(self) -> None:
+        search = grown(burst=5)
+        refuse(search, 10, None, pause_s=2)
+        send(search, 200)
+        refuse(search, 30, None)
+        send(search, 100)
+        refuse(search, 40, None)
+        assert rate(search, 40) == pytest.approx(0.97 * 10 * (1 + 1 / 10 + 1 / 100), rel=0.01)
 
 
 class TestTrials:
-    def test_a_rate_that_was_measured_well_is_tried_by_4_percent_after_20_s_and_150_answers(
-        self, measured: RateSearch
-    ) -> None:
-        answer(measured, 149)
-        assert measured.per_second(60 * S) == pytest.approx(0.97 * 20)
-        answer(measured, 1)
-        assert measured.per_second(39 * S) == pytest.approx(0.97 * 20)
-        assert measured.per_second(40 * S) == pytest.approx(0.97 * 20 * 1.04)
+    def test_a_good_measurement_is_tried_by_4_percent_after_20_s_and_150_requests(self) -> None:
+        search = grown()
+        for at_s, count in ((50, 800), (90, 800)):
+            send(search, count)
+            refuse(search, at_s)
+        before = rate(search, 90)
+        send(search, 149)
+        assert rate(search, 200) == before
+        send(search, 1)
+        assert rate(search, 109) == before
+        assert rate(search, 110) == pytest.approx(before * 1.04)
 
-    def test_a_trial_without_a_429_is_followed_by_the_next(self, measured: RateSearch) -> None:
-        answer(measured, 150)
-        measured.per_second(40 * S)
-        answer(measured, 150)
-        assert measured.per_second(59 * S) == pytest.approx(0.97 * 20 * 1.04)
-        assert measured.per_second(60 * S) == pytest.approx(0.97 * 20 * 1.04**2)
+    def test_after_a_trial_without_a_429_the_next_comes_sooner_and_is_larger(self) -> None:
+        search = grown()
+        send(search, 800)
+        refuse(search, 50)
+        for at_s, growth in ((70, 1.04), (80, 1.08), (85, 1.16), (87.5, 1.32), (88.75, 1.6), (89.75, 1.6)):
+            before = rate(search, 0)
+            send(search, 150)
+            assert rate(search, at_s - 0.01) == before
+            assert rate(search, at_s) == pytest.approx(before * growth)
 
-    def test_a_poor_measurement_is_tried_sooner_and_by_more(self) -> None:
-        search = RateSearch(0)
-        search.refused(0)
-        answer(search, 15)
-        search.refused(S)
-        answer(search, 15)
-        assert search.per_second(3 * S - 1) == pytest.approx(0.97 * 15)
-        assert search.per_second(3 * S) == pytest.approx(0.97 * 15 * (1 + 0.5 / 15**0.5))
+    def test_a_poor_measurement_is_tried_sooner_and_by_more(self, measured: RateSearch) -> None:
+        send(measured, 50)
+        refuse(measured, 35)
+        before = rate(measured, 35)
+        send(measured, 5)
+        assert rate(measured, 60) == before
+        send(measured, 1)
+        assert rate(measured, 38.9) == before
+        assert rate(measured, 39) == pytest.approx(before * 1.2)
 
+    def test_three_requests_at_least_must_have_gone_meanwhile(self, measured: RateSearch) -> None:
+        send(measured, 2)
+        refuse(measured, 31)
+        before = rate(measured, 31)
+        send(measured, 2)
+        assert rate(measured, 36) == before
+        send(measured, 1)
+        assert rate(measured, 36) > before
 
-@pytest.mark.parametrize(("rate", "burst"), [(5, 5), (30, 40), (200, 40)])
-def test_endless_demand_gets_nine_tenths_of_the_rate_with_few_429s(rate: int, burst: int) -> None:
-    """An upstream of that rate and burst; from the second minute to the third, after the search has settled."""
-    search, level, now_ns, before_ns = RateSearch(0), float(burst), 0, 0
-    is_news, accepted, refused = True, 0, 0
-    while now_ns < 180 * S:
-        now_ns += round(S / search.per_second(now_ns))
-        level, before_ns = min(burst, level + (now_ns - before_ns) / S * rate), now_ns
-        if level >= 1:
-            level, is_news = level - 1, True
-            search.accepted()
-            accepted += now_ns >= 60 * S
-        else:
-            refused += now_ns >= 60 * S
-            if is_news:
-                search.refused(now_ns)
-            is_news = False
-    assert accepted / 120 > 0.9 * rate
-    assert refused / accepted < 0.04
+    def test_one_that_fails_at_a_shallow_bucket_goes_back_to_what_was_fine(self) -> None:
+        search = grown(burst=3)
+        send(search, 20)
+        refuse(search, 30)
+        send(search, 150)
+        before = rate(search, 30)
+        tried = rate(search, 60)
+        assert tried > before
+        refuse(search, 90)
+        assert rate(search, 90) == pytest.approx(max(before, 0.97 * 150 / 60 * (1 - 1 / 60)))
