@@ -9,7 +9,7 @@ from typing import Any
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.clock import Clock
+from tidegate.core.clock import Clock, to_ns
 from tidegate.core.errors import UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, Event, LeaseEnded, RequestFinished
 from tidegate.core.observer import Observer
@@ -60,7 +60,8 @@ def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
 class _Response:
     at_end = False
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: Told, head_after_seconds: float) -> None:
+        self.waited_ns = to_ns(head_after_seconds)
         self.status = told.status
         self.headers = told.headers
         self._told = told
@@ -104,7 +105,7 @@ class FakeTransport:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
-        return _Response(answer)
+        return _Response(answer, self.head_after_seconds)
 
     async def aclose(self) -> None:
         self.answers.clear()

@@ -34,6 +34,8 @@ class TransportResponse(Protocol):
 
     status: int
     headers: Headers
+    waited_ns: int
+    """Time spent waiting for the upstream so far: for a connection, for the head, and for the body."""
 
     @property
     def at_end(self) -> bool:

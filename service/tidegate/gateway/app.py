@@ -1,5 +1,6 @@
 """The gateway: an ASGI callable that relays `/v1/…` to the upstream, byte for byte, under the limiter."""
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,7 +125,9 @@ class Gateway:
         """Answers a call, if its client stays; returns its outcome, as in `RequestFinished`."""
         lingers_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         try:
-            async with Inbound(receive, lingers_seconds, scope.get("extensions", {}).get(ON_LEAVE)) as inbound:
+            async with Inbound(
+                receive, self._clock.monotonic_ns, lingers_seconds, scope.get("extensions", {}).get(ON_LEAVE)
+            ) as inbound:
                 return await self._answered(call, scope, inbound, Outlet(call, self._marks, send))
         except ClientGone:
             return "abandoned"  # nobody is left to answer
@@ -166,7 +169,7 @@ class Gateway:
         except UpstreamError as error:
             await outlet.error(error)
             return "client_error" if 400 <= error.status < 500 and error.status != 429 else "upstream_error"
-        return await self._relay(call, attempts, reply, outlet)
+        return await self._relay(call, attempts, reply, outlet, inbound)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
         hops = listed(scope["headers"], _HOP) if TIDEGATE_HOP in call.headers else []
@@ -185,11 +188,12 @@ class Gateway:
         )
         errand = await read_errand(scope, inbound, call, headers, patience_seconds=patience_seconds)
         call.pool, call.model = errand.pool, errand.model
+        call.waited_ns += inbound.waited_ns
         if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
             errand = replace(errand, request=uncompressed(errand.request))
         return errand
 
-    async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> str:
+    async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet, inbound: Inbound) -> str:
         outcome, succeeded = Outcome.ABANDONED, False
         answer, response = reply.answer, reply.answer.response
         try:
@@ -200,11 +204,18 @@ class Gateway:
             await outlet.start(response.status, response.headers)
             chunk = await answer.next_chunk()
             while chunk is not None and not answer.at_end:
+                handed_ns = self._clock.monotonic_ns()
                 await outlet.part(chunk)
+                call.waited_ns += self._clock.monotonic_ns() - handed_ns
                 chunk = await answer.next_chunk()
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
             succeeded = answer.reader.error is None
+            call.waited_ns += response.waited_ns
+            call.handed_ns = self._clock.monotonic_ns()
             await outlet.end(chunk or b"")
+            inbound.unwatch()
+            # The event loop writes at the end of its turn: the client need not wait for what is left to do.
+            await asyncio.sleep(0)
         except TidegateError:
             outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:

@@ -35,17 +35,24 @@ class Inbound:
 
     Args:
         receive: as in ASGI.
+        now_ns: a monotonic clock.
         lingers_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
         on_leave: the server's extension `ON_LEAVE`, if it has it.
+
+    Attributes:
+        waited_ns: how long `read` has waited for the client.
     """
 
     def __init__(
         self,
         receive: Receive,
+        now_ns: Callable[[], int],
         lingers_seconds: Callable[[], float] | None = None,
         on_leave: Callable[[Callable[[], None] | None], None] | None = None,
     ) -> None:
+        self.waited_ns = 0
         self._receive = receive
+        self._now_ns = now_ns
         self._lingers_seconds = lingers_seconds
         self._on_leave = on_leave
         self._guarded: asyncio.Task[Any] | None = None
@@ -61,25 +68,33 @@ class Inbound:
             InvalidCall: 413, the body is longer than `most_bytes`.
             ClientGone: the client left before the end.
         """
-        seen_bytes = 0
+        left_bytes = most_bytes
         more = True
         while more:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            chunk = message.get("body", b"")
-            seen_bytes += len(chunk)
-            if seen_bytes > most_bytes:
+            chunk, more = _part(await self._receive())
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
                 raise too_large(most_bytes)
-            more = message.get("more_body", False)
             if chunk:
                 yield chunk
         self.watch()
 
     async def read(self, most_bytes: int) -> bytes:
         """The whole body; raises as `chunks`."""
-        chunks = [chunk async for chunk in self.chunks(most_bytes)]
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        body, more = b"", True
+        chunks = []
+        left_bytes = most_bytes
+        while more:
+            asked_ns = self._now_ns()
+            message = await self._receive()
+            self.waited_ns += self._now_ns() - asked_ns
+            body, more = _part(message)
+            left_bytes -= len(body)
+            if left_bytes < 0:
+                raise too_large(most_bytes)
+            chunks.append(body)
+        self.watch()
+        return body if len(chunks) == 1 else b"".join(chunks)
 
     def watch(self) -> None:
         """Listens for the client's leaving."""
@@ -88,6 +103,13 @@ class Inbound:
         else:
             self._on_leave(self._leave)
 
+    def unwatch(self) -> None:
+        """The client has its answer: from now on it may leave."""
+        if self._on_leave is not None:
+            self._on_leave(None)
+        elif self._watcher is not None:
+            self._watcher.cancel()
+
     async def __aenter__(self) -> Self:
         self._guarded = asyncio.current_task()
         return self
@@ -95,10 +117,7 @@ class Inbound:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._on_leave is not None:
-            self._on_leave(None)
-        elif self._watcher is not None:
-            self._watcher.cancel()
+        self.unwatch()
         if self._end is not None:
             self._end.cancel()
         if not self._gone:
@@ -128,6 +147,13 @@ class Inbound:
         self._cancelled = True
         if self._guarded is not None:
             self._guarded.cancel()
+
+
+def _part(message: Message) -> tuple[bytes, bool]:
+    """A part of the body, and whether more will come."""
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def too_large(most_bytes: int) -> InvalidCall:

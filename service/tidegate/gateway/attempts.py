@@ -216,7 +216,9 @@ class Attempts:
             retry=self._last is not None and not throttled,
         )
         try:
-            return await self._admission.acquire(demand)
+            lease = await self._admission.acquire(demand)
+            call.waited_ns += lease.waited_ns
+            return lease
         finally:
             call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also when it was in vain
 

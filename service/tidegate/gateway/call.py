@@ -32,6 +32,8 @@ class Call:
         pool: the pool it draws on; empty until it is priced.
         attempts: attempts at the upstream so far.
         queued_ns: time spent waiting for quota so far.
+        waited_ns: time spent waiting for whatever is not ours: the client's body, quota, the upstream, a slow reader.
+        handed_ns: when the last part of the answer was handed on; None before.
         in_flight: an attempt has been sent, or its answer is being relayed.
         is_read_on: its client has left, and its answer is read on to learn its usage.
         is_counted: it counts among the calls under way.
@@ -51,6 +53,8 @@ class Call:
     pool: str = ""
     attempts: int = 0
     queued_ns: int = 0
+    waited_ns: int = 0
+    handed_ns: int | None = None
     in_flight: bool = False
     is_read_on: bool = False
     is_counted: bool = False
@@ -72,6 +76,7 @@ class Call:
             self.caller,
             outcome,
             duration_ns=now_ns - self.started_ns,
+            overhead_ns=self.overhead_ns,
             request_id=self.request_id,
             model=self.model,
             status=self.status or 0,
@@ -81,6 +86,13 @@ class Call:
             usage=self.usage,
             exemplar=exemplar,
         )
+
+    @property
+    def overhead_ns(self) -> int | None:
+        """Our own time in a call that was answered in whole, at the first attempt; None for any other."""
+        if self.handed_ns is None or self.attempts != 1:
+            return None
+        return max(0, self.handed_ns - self.started_ns - self.waited_ns)
 
     @property
     def queued_ms(self) -> int:

@@ -11,7 +11,7 @@ from benchmarks.gateway.contenders import Started
 
 __all__ = ["overhead_points"]
 
-_BLOCKS: Final = (1, 30, 100, 200, 400, 800)
+_BLOCKS: Final = (1, 100, 300, 600, 1_000, 1_500)
 """Of the prompt, marked for caching: each is hashed, so that the same number of bytes takes more or less work."""
 _BODY_BYTES: Final = 120_000
 _CALLS: Final = 20

@@ -105,6 +105,7 @@ class _Transport:
 
 class _Rejected:
     at_end = False
+    waited_ns = 0
 
     def __init__(self, rejection: Rejection) -> None:
         self.status = rejection.status
@@ -123,6 +124,7 @@ class _Rejected:
 class _Streamed:
     status = 200
     at_end = False
+    waited_ns = 0
 
     def __init__(self, stream: Stream) -> None:
         self.headers: Headers = (_EVENT_STREAM, *_fields(stream.headers))

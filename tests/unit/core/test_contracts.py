@@ -110,6 +110,7 @@ def test_a_transport_can_be_a_few_lines() -> None:
         status = 200
         headers: Headers = ((b"content-type", b"text/plain"),)
         at_end = False
+        waited_ns = 0
 
         async def chunks(self) -> AsyncIterator[bytes]:
             yield b"pong"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -45,6 +46,7 @@ class Answer:
         idle_timeout_seconds: float,
     ) -> None:
         self.status = 0
+        self.waited_ns = 0
         self.headers: Headers = ()
         self.started = False
         """Whether any byte has come."""
@@ -66,7 +68,11 @@ class Answer:
         self._paused = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._asked_ns = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = 0.0
+        self._deadline = 0.0
+        self._timeout_seconds = 0.0
         self._keep_alive = False
         self._surplus = False
         self._closed = False
@@ -185,6 +191,8 @@ class Answer:
         """Ends the exchange; see `TransportResponse`."""
         if not self._closed:
             self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
             self._resume()
             self._release()
 
@@ -194,26 +202,37 @@ class Answer:
             self._continue()
 
     async def _wait(self, timeout_seconds: float) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._arm(timeout_seconds)
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        self._asked_ns = monotonic_ns()
+        self._timeout_seconds = timeout_seconds
+        self._deadline = loop.time() + timeout_seconds
+        # One timer serves all waits of an answer: most end long before it fires, and it is set again then.
+        if self._timer is None or self._deadline < self._fires_at:
+            self._arm(loop, timeout_seconds)
         try:
             await self._waiter
         finally:
             self._waiter = None
-            if self._timer is not None:
-                self._timer.cancel()
 
-    def _arm(self, timeout_seconds: float) -> None:
-        # A bare timer per wait is cheaper than `asyncio.timeout`, and it can be set again while an upload goes on.
+    def _arm(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires_at = loop.time() + seconds
+        self._timer = loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(timeout_seconds, self._timed_out, timeout_seconds)
-
-    def _timed_out(self, timeout_seconds: float) -> None:
-        if self.sending:
-            self._arm(timeout_seconds)
+        left_seconds = self._timeout_seconds if self.sending else self._deadline - loop.time()
+        if left_seconds > 0:
+            self._arm(loop, left_seconds)
         else:
-            self.fail(lost(f"nothing came for {timeout_seconds:g} s", may_have_been_accepted=True))
+            self.fail(lost(f"nothing came for {self._timeout_seconds:g} s", may_have_been_accepted=True))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
+            self.waited_ns += monotonic_ns() - self._asked_ns
             self._waiter.set_result(None)

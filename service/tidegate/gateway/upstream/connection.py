@@ -35,6 +35,8 @@ class Connection(asyncio.Protocol):
         on_over: Callable[["Connection", bool], None],
         on_lost: Callable[["Connection"], None],
     ) -> None:
+        self.opened_in_ns = 0
+        """How long it took to open, until the first exchange has taken note of it."""
         self.idle_since_seconds = 0.0
         """When the last exchange ended, by the event loop's clock; 0 before the first one."""
         self.went_stale = False
@@ -58,6 +60,7 @@ class Connection(asyncio.Protocol):
             bodiless=request.method == b"HEAD",
             idle_timeout_seconds=self._timeouts.idle_seconds,
         )
+        answer.waited_ns, self.opened_in_ns = self.opened_in_ns, 0
         self._sender = None
         if isinstance(request.body, bytes):
             self._socket.write(head + request.body)

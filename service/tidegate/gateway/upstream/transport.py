@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -110,6 +111,7 @@ class HttpTransport:
     async def _connect(self) -> Connection:
         if self._closed:
             raise lost("the relay is shutting down", may_have_been_accepted=False)
+        started_ns = monotonic_ns()
         try:
             async with asyncio.timeout(self._timeouts.connect_seconds):
                 transport, connection = await self._open()
@@ -120,6 +122,7 @@ class HttpTransport:
             raise lost(_reason(error), may_have_been_accepted=False) from error
         # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.opened_in_ns = monotonic_ns() - started_ns
         return connection
 
     async def _open(self) -> tuple[asyncio.Transport, Connection]:
