@@ -9,6 +9,7 @@ from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from dashboards.panels import Panel
 from dashboards.queries import Query, histogram, increase, occurring, quantile, rate, shared, total
 from dashboards.tables import Column, table
+from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
 from tidegate.observe import catalogue, thresholds
 
@@ -23,11 +24,16 @@ _SHORTEST: Final = str(catalogue.QUEUE_WAIT.buckets[0])
 """Bucket of the waits, in seconds, that count as none."""
 _AVAILABLE: Final = shared(catalogue.AVAILABLE, "pool, dimension")
 _CAPACITY: Final = shared(catalogue.CAPACITY, "pool, dimension")
-_FROZEN: Final = shared(catalogue.POOL_FROZEN, "pool")
-_PROBING: Final = shared(catalogue.POOL_PROBING, "pool")
-_CIRCUIT_OPEN: Final = shared(catalogue.CIRCUIT_OPEN, "pool")
+_CLOSED: Final = " or ".join(
+    (
+        f"4 * {shared(catalogue.CIRCUIT_OPEN, 'pool', cause=Cause.SPEND_CAP)} > 0",
+        f"3 * {shared(catalogue.CIRCUIT_OPEN, 'pool', cause=Cause.UPSTREAM_OUTAGE)} > 0",
+        f"2 * {shared(catalogue.POOL_PROBING, 'pool')} > 0",
+        shared(catalogue.POOL_FROZEN, "pool"),
+    )
+)
+"""0 is open; the greater the number, the worse."""
 _EFFECTIVE: Final = shared(catalogue.LIMIT_PER_MINUTE, "pool, dimension", source="effective")
-"""The limit of any source, before the adaptive factor: what a bucket's size comes from."""
 _USED: Final = f"60 * {rate(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
 _ADMITTED: Final = increase(catalogue.QUEUE_WAIT, suffix="_count")
 _AT_ONCE: Final = increase(catalogue.QUEUE_WAIT, suffix="_bucket", le=_SHORTEST)
@@ -191,26 +197,41 @@ _LEVELS: Final = Row(
         ),
         states(
             "Closed pools over time",
-            "A 429 closes its pool for `retry-after`, a spend cap until the date that Claude names; after that, and"
-            " after an outage, single requests probe it. Open is good; short freezes are harmless; often or long: see"
-            " 429s by dimension on Models and upstream.",
-            [Query(f"clamp_max({_FROZEN} + 2 * {_PROBING} + 4 * {_CIRCUIT_OPEN}, 4)", "{{pool}}")],
+            "A 429 freezes its pool for `retry-after`, a spend cap closes it until the date that Claude names, an"
+            " outage while probes fail. Open is good; short freezes are harmless; often or long: see 429s by dimension"
+            " on Models and upstream.",
+            [Query(_CLOSED, "{{pool}}")],
             MODELS.by("pool"),
             names={
                 0: ("open", units.GOOD),
                 1: ("frozen", units.LIMITED),
                 2: ("probing", units.WARNING),
-                3: ("probing", units.WARNING),
-                4: ("spend cap", units.CRITICAL),
+                3: ("outage", units.OVERLOADED),
+                4: ("spend cap", units.FAILED),
             },
+            width=8,
         ),
         timeseries(
-            "Requests let go in the last minute",
+            "Sent in the last minute",
             "What went upstream, of all replicas. At the limit of requests per minute calls wait; far below it, with"
             " calls waiting, tokens bind.",
             units.COUNT,
             [Query(total(catalogue.CURRENT_RPM, "pool"), "{{pool}}")],
             MODELS.by("pool"),
+            width=8,
+        ),
+        timeseries(
+            "Calls in flight and their limit",
+            "Solid: calls whose answer has not ended. Dashed: how many may be unanswered at a time since failures cut"
+            " it; no dashed line is good. At it, calls wait for Claude rather than for quota.",
+            units.COUNT,
+            [
+                Query(shared(catalogue.IN_FLIGHT, "pool"), "{{pool}}"),
+                Query(shared(catalogue.CONCURRENCY_LIMIT, "pool"), "{{pool}} limit"),
+            ],
+            MODELS.by("pool"),
+            width=8,
+            dashed="/ limit$/",
         ),
     ),
 )

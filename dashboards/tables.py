@@ -74,7 +74,6 @@ def table(
         options={
             "cellHeight": "sm",
             "showHeader": True,
-            "sortBy": [{"displayName": sort_by, "desc": True}],
         },
         defaults={
             "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False},
@@ -94,6 +93,7 @@ def table(
                     "renameByName": {**labels, **value_names},
                 },
             },
+            {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": sort_by, "desc": True}]}},
         ],
     )
 

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from dashboards.links import LIMITER
+from dashboards.links import CALLERS, LIMITER
 from deploy.prometheus.recording import QUEUE_DEPTH, QUEUE_WAIT_P95, QUOTA_USED
-from deploy.prometheus.rule import Alert, Group, duration, share
+from deploy.prometheus.rule import Alert, Group, Most, duration, share
 from tidegate.observe import catalogue, thresholds
 
 __all__ = ["LIMITS"]
@@ -17,6 +17,8 @@ _GROWTH: Final = duration(thresholds.QUEUE_GROWTH_WINDOW_SECONDS)
 _UNUSED: Final = duration(thresholds.QUOTA_UNUSED_WINDOW_SECONDS)
 _REFUSED: Final = catalogue.REFUSED.name
 _REFUSED_WINDOW: Final = duration(thresholds.REFUSED_WINDOW_SECONDS)
+_BINDING: Final = Most("dimension", f"increase({_LIMITED}{{job=%q,pool=%q}}[{_RATE_WINDOW}])", ("job", "pool"))
+_MOST_REFUSED: Final = Most("caller", f"increase({_REFUSED}{{job=%q,cause=%q}}[{_REFUSED_WINDOW}])", ("job", "cause"))
 
 
 def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Alert:
@@ -35,10 +37,7 @@ def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Al
         description=(
             "{{ $value | humanizePercentage }} of the attempts of pool {{ $labels.pool }} in the last "
             f"{_RATE_WINDOW} were answered with 429; more than {least_share:.0%} is too many."
-            '{{ with printf "topk(1, sum by (dimension) (increase('
-            f"{_LIMITED}{{job=%q,pool=%q}}[{_RATE_WINDOW}])))"
-            '" $labels.job $labels.pool | query }} The limit that binds: {{ (first .).Labels.dimension }}'
-            ' ({{ (first .).Value | printf "%.0f" }} times).{{ end }}'
+            + _BINDING.template(' The limit that binds: {{ .Labels.dimension }} ({{ .Value | printf "%.0f" }} times).')
         ),
         dashboard=LIMITER,
         by=("pool",),
@@ -200,8 +199,10 @@ LIMITS: Final = Group(
             description=(
                 "{{ $value | humanizePercentage }} of all calls in the last "
                 f"{_REFUSED_WINDOW} were refused, for the cause {{{{ $labels.cause }}}}."
+                + _MOST_REFUSED.template(' Most often: {{ .Labels.caller }} ({{ .Value | printf "%.0f" }} times).')
             ),
-            dashboard=LIMITER,
+            dashboard=CALLERS,
+            most=_MOST_REFUSED,
         ),
     ),
 )

@@ -8,7 +8,7 @@ import yaml
 
 from dashboards.links import Link
 
-__all__ = ["Alert", "Group", "Places", "Recording", "as_yaml", "duration", "share"]
+__all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "duration", "share"]
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -40,6 +40,27 @@ class Recording:
         return {"record": self.name, "expr": self.expr}
 
 
+@dataclass(frozen=True, slots=True)
+class Most:
+    """Whose part in a fault is the greatest, for alerts that are about all of a job: they say it, and link to it.
+
+    Attributes:
+        label: what is told apart: `caller` or `dimension`.
+        expr: a series for each, with `%q` for every label in `by`.
+        by: labels of the alert that the series are of.
+    """
+
+    label: str
+    expr: str
+    by: tuple[str, ...]
+
+    def template(self, text: str) -> str:
+        """The text, with `.Labels` and `.Value` those of the one; nothing where there is none."""
+        labels = " ".join(f"$labels.{label}" for label in self.by)
+        query = f"topk(1, sum by ({self.label}) ({self.expr}))"
+        return f'{{{{ with printf "{query}" {labels} | query }}}}{{{{ with first . }}}}{text}{{{{ end }}}}{{{{ end }}}}'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """One alert rule.
@@ -55,6 +76,7 @@ class Alert:
         by: labels of the alert that filter the dashboard.
         keep_firing_seconds: how long it goes on after the fault, so that a flickering one is one alert.
         labels: further labels.
+        most: whom the dashboard is filtered by, beside `by`.
     """
 
     name: str
@@ -67,10 +89,13 @@ class Alert:
     by: tuple[str, ...] = ()
     keep_firing_seconds: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    most: Most | None = None
 
     def rule(self, places: Places) -> dict[str, Any]:
         """The rule as Prometheus reads it."""
         filters = "&".join(f"var-{label}={{{{ $labels.{label} }}}}" for label in ("job", *self.by))
+        if self.most:
+            filters += self.most.template(f"&var-{self.most.label}={{{{ .Labels.{self.most.label} }}}}")
         rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
         if self.for_seconds:
             rule["for"] = duration(self.for_seconds)

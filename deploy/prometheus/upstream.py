@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from dashboards.links import MODELS
+from dashboards.links import CALLERS, MODELS
 from deploy.prometheus.recording import SPEND_PER_HOUR
-from deploy.prometheus.rule import Alert, Group, duration, share
+from deploy.prometheus.rule import Alert, Group, Most, duration, share
 from tidegate.observe import catalogue, thresholds
 
 __all__ = ["UPSTREAM"]
@@ -13,6 +13,7 @@ _WINDOW: Final = duration(thresholds.UPSTREAM_WINDOW_SECONDS)
 _RECENT: Final = duration(thresholds.UPSTREAM_RECENT_SECONDS)
 _BASELINE: Final = duration(thresholds.SPEND_BASELINE_SECONDS)
 _SPEND_WINDOW: Final = duration(thresholds.SPEND_WINDOW_SECONDS)
+_DEAREST: Final = Most("caller", f"increase({catalogue.COST_USD.name}{{job=%q}}[{_SPEND_WINDOW}])", ("job",))
 
 
 def _failing(name: str, statuses: str, severity: str, least_share: float, *, summary: str, what: str) -> Alert:
@@ -117,8 +118,10 @@ UPSTREAM: Final = Group(
             description=(
                 '{{ $value | printf "%.2f" }} US dollars were spent in the last '
                 f"{_SPEND_WINDOW}: more than {thresholds.SPEND_UNUSUAL_FACTOR:g} times the usual hour of the last day."
+                + _DEAREST.template(' Most by {{ .Labels.caller }}: {{ .Value | printf "%.2f" }}.')
             ),
-            dashboard=MODELS,
+            dashboard=CALLERS,
+            most=_DEAREST,
         ),
         Alert(
             name="TidegateUnpricedModel",

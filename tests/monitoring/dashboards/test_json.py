@@ -148,7 +148,7 @@ def test_thresholds_are_the_numbers_of_the_alerts(board: Board) -> None:
     numbers = {value for name, value in vars(thresholds).items() if name.isupper() and isinstance(value, int | float)}
     numbers |= {burn.factor for burn in thresholds.BURN_WINDOWS}
     # 0 and 1: states of a timeline, a budget that is spent, a share of a factor that is reached.
-    numbers |= {0, 1, 2}
+    numbers |= {0, 1, 2, 3, 4}
     for steps in _values_of("steps", [panel["fieldConfig"] for panel in _panels(board)]):
         assert {step["value"] for step in steps} - {None} <= numbers
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
 from dashboards.all import BOARDS
 from dashboards.queries import increase, rate, select, shared, total
@@ -30,6 +31,16 @@ _OF_PROMETHEUS: dict[str, set[str]] = {
     "process_start_time_seconds": set(),
 }
 """Metrics of Prometheus and of its client library, and their labels beside job and instance."""
+_LEFT_OUT = {
+    "process_virtual_memory_bytes": "Python reserves more than it uses: resident memory is shown",
+    "process_open_fds": "connections: calls in flight are shown",
+    "process_max_fds": "a constant",
+    "python_gc_objects_collected_total": "the collector's pauses show as event loop lag",
+    "python_gc_objects_uncollectable_total": "a leak shows in memory",
+    "python_gc_collections_total": "as the objects collected",
+    "python_info": "a constant",
+}
+"""Metrics of the process that no panel shows, and why."""
 _RECORDED = {rule.name for group in RECORDINGS for rule in group.rules}
 _VALUES: dict[str, set[str]] = {
     "source": {"configured", "upstream", "effective"},
@@ -110,6 +121,25 @@ def test_each_bucket_bound_exists() -> None:
 def test_each_metric_is_shown_somewhere() -> None:
     shown = " ".join(asked.expr for asked in _ASKED)
     assert [metric.name for metric in CATALOGUE if metric.name not in shown] == []
+
+
+def test_each_metric_of_the_process_is_shown_or_left_out_for_a_reason(registry: CollectorRegistry) -> None:
+    shown = " ".join(asked.expr for asked in _ASKED)
+    exported = {
+        sample.name
+        for family in registry.collect()
+        if not family.name.startswith("tidegate_")
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+    assert {name for name in exported if name not in shown} == _LEFT_OUT.keys()
+
+
+def test_counters_are_only_seen_as_rates_and_increases() -> None:
+    counters = [metric.name for metric in CATALOGUE if metric.type is MetricType.COUNTER]
+    buckets = [f"{metric.name}_{end}" for metric in CATALOGUE for end in ("bucket", "count") if metric.buckets]
+    raw = re.compile(rf"(?<!rate\()(?<!increase\()\b(?:{'|'.join(counters + buckets)}){{")
+    assert [asked for asked in _ASKED if raw.search(asked.expr)] == []
 
 
 def test_each_filter_passes_every_variable_that_the_metric_has_a_label_for() -> None:

@@ -204,3 +204,20 @@ def test_the_watchdog_arrives_at_once(alertmanager: str, received: tuple[str, "Q
     fire(alertmanager, alert("Watchdog", "none", job="tidegate"))
     message = received[1].get(timeout=PATIENCE_SECONDS)
     assert (message["receiver"], message["commonLabels"]["alertname"]) == ("watchdog", "Watchdog")
+
+
+def test_many_pools_with_one_fault_are_one_message(alertmanager: str) -> None:
+    spikes = [alert("TidegateRateLimitSpike", "warning", job="grouping", pool=pool) for pool in ("p", "q", "r")]
+    fire(alertmanager, *spikes, alert("TidegateQueueGrowing", "warning", job="grouping", pool="p"))
+
+    def groups() -> list[list[str]]:
+        url = f"{alertmanager}/api/v2/alerts/groups?filter=job=grouping"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - ours
+            found = json.load(answer)
+        return sorted([each["labels"]["alertname"] for each in group["alerts"]] for group in found)
+
+    expected = [["TidegateQueueGrowing"], ["TidegateRateLimitSpike"] * 3]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while groups() != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert groups() == expected

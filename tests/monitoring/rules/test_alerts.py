@@ -21,8 +21,11 @@ CASES: list[dict[str, Any]] = [
 ALERTS = [rule for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)]
 
 
-def links_of(alert: str, labels: dict[str, str]) -> dict[str, str]:
-    """Summary and links of the rule that has this name, severity and window, for an alert with these labels."""
+def links_of(alert: str, labels: dict[str, str], most: str = "") -> dict[str, str]:
+    """Summary and links of the rule that has this name, severity and window, for an alert with these labels.
+
+    `most` is the filter that the link has beside those of the labels.
+    """
     (rule,) = (
         rule
         for rule in ALERTS
@@ -32,7 +35,8 @@ def links_of(alert: str, labels: dict[str, str]) -> dict[str, str]:
     annotations = rule.rule(Places())["annotations"]
     del annotations["description"]
     return {
-        name: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
+        name: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text.partition("{{ with")[0])
+        + (most if "{{ with" in text else "")
         for name, text in annotations.items()
     }
 
@@ -44,7 +48,10 @@ def promtool_test(
     alerts = [
         {
             "exp_labels": expected["labels"],
-            "exp_annotations": {"description": expected["says"], **links_of(case["alert"], expected["labels"])},
+            "exp_annotations": {
+                "description": expected["says"],
+                **links_of(case["alert"], expected["labels"], expected.get("most", "")),
+            },
         }
         for expected in expect
     ]

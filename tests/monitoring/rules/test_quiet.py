@@ -1,0 +1,99 @@
+"""What is no fault fires nothing: no series at all, a service that nobody calls, a restart, and few calls at night."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from prometheus_client import CollectorRegistry
+
+from deploy.prometheus.files import alert_groups
+from deploy.prometheus.rule import Alert, Places
+from support.project import ROOT
+
+RULES = ROOT / "deploy/prometheus/rules"
+NAMES = sorted({rule.name for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)})
+WATCHDOG = {
+    "exp_labels": {"severity": "none", "job": "tidegate"},
+    "exp_annotations": {
+        "summary": "Alerting works.",
+        "description": "Always fires: whoever receives it knows that alerts arrive, and misses it when it stops.",
+        "runbook_url": "deploy/runbooks/Watchdog.md",
+        "dashboard_url": "http://localhost:3000/d/tidegate-overview?var-job=tidegate",
+    },
+}
+UP = {'up{job="tidegate",instance="a"}': "1x400"}
+FAULTY = {
+    "tidegate_pool_frozen": 0,
+    "tidegate_queue_depth": 0,
+    "tidegate_queue_tokens": 0,
+    "tidegate_unpriced_tokens_total": 0,
+}
+"""Gauges, and the one counter whose value is looked at, of the scrape that has one of everything: what is no fault."""
+
+
+def samples(registry: CollectorRegistry) -> Iterator[tuple[str, str, dict[str, str], float]]:
+    """Type, name, labels and value of everything that a service exports."""
+    for family in registry.collect():
+        for sample in family.samples:
+            # A configured limit below the upstream's is shown on purpose.
+            if not sample.name.endswith("_created") and sample.labels.get("source") != "configured":
+                yield family.type, sample.name, sample.labels, FAULTY.get(sample.name, sample.value)
+
+
+def series(name: str, labels: dict[str, str]) -> str:
+    here = labels | {"job": "tidegate", "instance": "a"} | ({"upstream": "claude"} if "upstream" in labels else {})
+    return name + "{" + ",".join(f'{label}="{value}"' for label, value in here.items()) + "}"
+
+
+def assert_silent(tmp_path: Path, world: dict[str, str], *, but: tuple[str, ...] = ()) -> None:
+    """No alert fires at any time in this world, the Watchdog and `but` aside."""
+    test = {
+        "rule_files": [str(RULES / name) for name in ("tidegate-recording.yml", "tidegate-alerts.yml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in world.items()],
+                "alert_rule_test": [
+                    {"eval_time": at, "alertname": name, "exp_alerts": [WATCHDOG] if name == "Watchdog" else []}
+                    for name in NAMES
+                    if name not in but
+                    for at in ("5m", "61m", "62m", "65m", "75m", "110m", "200m")
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_series_only_their_absence_is_told(tmp_path: Path) -> None:
+    assert_silent(tmp_path, {}, but=("TidegateMetricsAbsent",))
+
+
+def test_nobody_calls_and_nothing_is_divided_by_zero(tmp_path: Path, registry: CollectorRegistry) -> None:
+    world = {series(name, labels): f"{value}x240" for _, name, labels, value in samples(registry)}
+    assert_silent(tmp_path, world | UP)
+
+
+def test_a_restart_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> None:
+    """Counters that stood at some value begin at 0 again."""
+    world = {
+        series(name, labels): f"{value}x240" if kind == "gauge" else f"{100 * value}x60 0x180"
+        for kind, name, labels, value in samples(registry)
+    }
+    assert_silent(tmp_path, world | UP)
+
+
+def test_one_call_of_each_kind_at_night_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> None:
+    """Everything happens once, a spend cap aside: every share is large, and none means anything."""
+    world = {
+        series(name, labels): f"{value}x240"
+        if kind == "gauge"
+        else f"0x60 {0 if 'spend_capped' in name else min(value, 1)}x180"
+        for kind, name, labels, value in samples(registry)
+    }
+    assert_silent(tmp_path, world | UP)
