@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
+# What test-clients drives beside the SDKs that `make test` does.
+CLIENTS := langchain pydantic-ai litellm
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -31,7 +33,7 @@ test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run al
 	$(BIN)/coverage report --fail-under=95
 
 .PHONY: test-clients
-test-clients: $(INSTALLED) ## drive further clients through the service, and a thousand turns of coding agents
+test-clients: $(INSTALLED) $(CLIENTS:%=.tools/%/.installed) ## drive further clients through the service, and a thousand turns of coding agents
 	$(BIN)/pytest -m clients
 
 .PHONY: test-alerts
