@@ -1,6 +1,7 @@
 """Marked prompts, completions and keys are put through every path; none of them may show up in what is watched."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -180,6 +181,13 @@ def test_no_prompt_completion_or_key_shows_up(scene: Scene) -> None:
     for text in ('"event": "request"', "services.dsl_generator.ai_client", '"outcome": "upstream_error"'):
         assert text in seen["log"]
     assert "tidegate_tokens_total" in seen["OpenMetrics"]
+    for route in (MESSAGES, GENERATE):
+        exemplar = (
+            rf'tidegate_request_duration_seconds_bucket{{.*route="{route}"}} .* # {{span_id="\w+",trace_id="(\w+)"}}'
+        )
+        traced = re.findall(exemplar, seen["OpenMetrics"])
+        assert traced
+        assert bytes.fromhex(traced[0]) in {span.trace_id for span in scene.received.spans()}
     assert seen["spans"]
     shown = {where: [line.strip()[:300] for line in text.splitlines() if MARK in line] for where, text in seen.items()}
     assert {where: lines for where, lines in shown.items() if lines} == {}

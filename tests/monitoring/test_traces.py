@@ -1,5 +1,6 @@
 """Whole traces, as they leave: a change of a name or attribute shows here as a diff."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tidegate.api.app import create_app
 from tidegate.core.dimension import Dimension
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.gateway.limits import RelayLimits
 from tidegate.generation.generator import Generator
 from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
 from tidegate.rate_limiter import RateLimitConfig
@@ -109,6 +111,7 @@ GENERATED: dict[str, tuple[tuple[Fault, ...], dict[str, Any]]] = {
         ),
         {},
     ),
+    "generate-as-a-stream": ((), {"stream": True}),
     "generate-in-vain": ((Fault(kind=FaultKind.OVERLOADED),), {"fallback": True}),
     "generate-with-an-empty-prompt": ((), {"prompt": ""}),
 }
@@ -138,3 +141,44 @@ def generated(faults: Sequence[Fault], fields: dict[str, Any]) -> Traces:
 def test_traces_of_generations(golden: Callable[[Path, str], None], name: str) -> None:
     faults, fields = GENERATED[name]
     golden(expected(name), generated(faults, fields).text())
+
+
+@pytest.mark.parametrize("read_on_seconds", [0.0, 60.0])
+def test_traces_of_a_client_that_leaves_in_the_middle(
+    golden: Callable[[Path, str], None], read_on_seconds: float
+) -> None:
+    clock = VirtualClock()
+    traces = Traces(clock)
+    rig = make_gateway(
+        FakeTransport([SLOW_STREAM]), clock, tracing=traces.tracing, limits=RelayLimits(read_on_seconds=read_on_seconds)
+    )
+
+    async def leave() -> None:
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(1, leaves.set)
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
+
+    run_virtual(leave(), clock)
+    golden(expected("left-and-read-on" if read_on_seconds else "left"), traces.text())
+
+
+def test_a_trace_that_its_client_does_not_sample_is_not_exported() -> None:
+    unsampled = f"{THEIRS[:-2]}00"
+    traces, answer, transport = relayed([Told()], headers={"traceparent": unsampled}, send_upstream=True)
+    assert (answer.status, traces.spans()) == (200, [])
+    (sent,) = [value for name, value in transport.requests[0][0].headers if name == b"traceparent"]
+    assert sent.decode().split("-")[1] == THEIRS.split("-")[1]
+    assert sent.endswith(b"-00")
+
+
+def test_upstream_the_trace_goes_on_below_the_attempt() -> None:
+    traces, _, transport = relayed([Told()], headers={"traceparent": THEIRS}, send_upstream=True)
+    attempt = traces.span("tidegate.attempt").get_span_context()
+    assert attempt
+    (sent,) = [value for name, value in transport.requests[0][0].headers if name == b"traceparent"]
+    assert sent.decode() == f"00-{attempt.trace_id:032x}-{attempt.span_id:016x}-01"
+
+
+def test_upstream_nothing_is_told_unless_it_is_asked_for() -> None:
+    _, _, transport = relayed([Told()], headers={"traceparent": THEIRS, "baggage": "user=7"})
+    assert not {b"traceparent", b"tracestate", b"baggage"} & {name for name, _ in transport.requests[0][0].headers}
