@@ -69,6 +69,11 @@ bench-gateway: $(INSTALLED) .tools/litellm/.installed ## measure the relay besid
 	@tests/install-tools.sh bench-gateway
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway
 
+.PHONY: profile
+profile: $(INSTALLED) ## see where the relay's CPU time goes under load
+	@tests/install-tools.sh bench-gateway
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway.profile
+
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt

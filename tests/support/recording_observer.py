@@ -66,6 +66,8 @@ class RecordingObserver:
         trace_headers: what every scope asks to send along.
     """
 
+    traces = True
+
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.roots: list[RecordedScope] = []

@@ -62,6 +62,11 @@ class Scope(Protocol):
 class Observer(Protocol):
     """Receives facts and spans. Implementations never raise and never block; callers hold None for "nobody listens"."""
 
+    @property
+    def traces(self) -> bool:
+        """Whether scopes record anything: where they do not, callers need not open them."""
+        ...
+
     def event(self, event: Event) -> None:
         """A fact. May be called from any thread."""
         ...

@@ -1,6 +1,7 @@
 """Which models share one quota upstream."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "endpoint_pool", "model_pool", "undated"]
@@ -22,6 +23,7 @@ _DATE_SUFFIX: Final = re.compile(r"-(20\d{6}|latest)$")
 _POOL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
+@lru_cache(maxsize=1_024)
 def model_pool(model: str) -> str:
     """Name of the pool that a model draws on, such as `sonnet-5-5`; a dated id shares the pool of its alias.
 
@@ -34,6 +36,7 @@ def model_pool(model: str) -> str:
     return name if _POOL_NAME.fullmatch(name) and name not in {DEFAULT_POOL, *ENDPOINT_POOLS} else "other-models"
 
 
+@lru_cache(maxsize=1_024)
 def undated(model: str) -> str:
     """The alias of a dated model id: `claude-haiku-4-5` for `claude-haiku-4-5-20251001`."""
     return _DATE_SUFFIX.sub("", model)

@@ -101,7 +101,7 @@ class Admission:
         Raises:
             Refusal: the store refused, or the demand's patience ended first; nothing was taken.
         """
-        if scope is None and self.observer is not None:
+        if scope is None and self.observer is not None and self.observer.traces:
             with self.observer.scope(ScopeKind.ACQUIRE, _described(demand)) as opened:
                 return await self.acquire(demand, on_wait, opened)
         # One frame for all the rest, and few objects: many thousands may wait here.

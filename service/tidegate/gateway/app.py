@@ -104,8 +104,13 @@ class Gateway:
             started_ns=now_ns,
             deadline_ns=now_ns + to_ns(self._default_timeout_seconds),
         )
-        if self._observer is None:
-            await self._serve(call, scope, receive, send)
+        if self._observer is None or not self._observer.traces:
+            outcome = "abandoned"
+            try:
+                outcome = await self._serve(call, scope, receive, send)
+            finally:
+                if self._observer is not None:
+                    self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), None))
             return
         with self._observer.scope(ScopeKind.REQUEST, _described(call, scope)) as span:
             outcome = "abandoned"

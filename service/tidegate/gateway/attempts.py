@@ -1,8 +1,7 @@
 """Attempts at the upstream, until one gives an answer that can be relayed."""
 
-import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -39,10 +38,12 @@ from tidegate.gateway.headers import limit_headers
 from tidegate.gateway.lessons import Lessons
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer, open_answer
+from tidegate.gateway.patience import Patience
 from tidegate.gateway.reading import AnswerReader, reader_for
 
 __all__ = ["Attempts", "Reply", "Upstream"]
 
+_NO_SCOPES: Final = nullcontext()
 _LEAST_PAUSE_SECONDS: Final = 0.1
 """A pool pauses at least this long after a 429, whatever the upstream and the policy say: never a busy loop."""
 
@@ -78,7 +79,7 @@ class Reply:
     lease: Lease
     started_ns: int
     scope: Scope
-    scopes: ExitStack
+    scopes: AbstractContextManager[object]
 
 
 class Attempts:
@@ -99,7 +100,8 @@ class Attempts:
         self._reader: AnswerReader | None = None
         self._begun = False  # whether anything of the latest request has been sent
         self._chat: Scope = NULL_SCOPE
-        self._scopes = ExitStack()
+        self._traces = self._admission.observer is not None and self._admission.observer.traces
+        self._scopes: AbstractContextManager[object] = _NO_SCOPES
         self._started_ns = self._clock.monotonic_ns()
 
     async def reply(self) -> Reply:
@@ -109,6 +111,8 @@ class Attempts:
             Refusal: Tidegate refused before anything was sent.
             UpstreamError: the last failure, when the call cannot be repeated, or not any more.
         """
+        if not self._traces:
+            return await self._reply()
         with ExitStack() as scopes:
             if self._errand.shape is not None:
                 most_tokens = self._errand.shape.max_tokens
@@ -153,15 +157,8 @@ class Attempts:
     async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         usage = self._call.usage = self._used()
         first_ns = reply.answer.first_token_ns
-        if first_ns is not None:
-            self._chat.set(STREAMED, True)  # noqa: FBT003 - a value like any other
-            self._chat.set(TIME_TO_FIRST_CHUNK, to_seconds(first_ns - self._started_ns))
-        if usage is not None:
-            set_usage(self._chat, usage)
-        reply.scope.set(STATUS, reply.answer.response.status)
-        for scope in (reply.scope, self._chat):
-            if not succeeded:
-                scope.set(ERROR_TYPE, "abandoned" if outcome is Outcome.ABANDONED else "broken")
+        if self._traces:
+            self._describe(reply, outcome, usage, succeeded=succeeded)
         try:
             await reply.lease.end(outcome, None if usage is None else usage.cost())
         finally:
@@ -181,6 +178,19 @@ class Attempts:
         )
         if succeeded:
             await self._admission.store.learn(self._call.pool, Succeeded())
+
+    def _describe(self, reply: Reply, outcome: Outcome, usage: Usage | None, *, succeeded: bool) -> None:
+        """Tells the scopes how it went."""
+        first_ns = reply.answer.first_token_ns
+        if first_ns is not None:
+            self._chat.set(STREAMED, True)  # noqa: FBT003 - a value like any other
+            self._chat.set(TIME_TO_FIRST_CHUNK, to_seconds(first_ns - self._started_ns))
+        if usage is not None:
+            set_usage(self._chat, usage)
+        reply.scope.set(STATUS, reply.answer.response.status)
+        for scope in (reply.scope, self._chat):
+            if not succeeded:
+                scope.set(ERROR_TYPE, "abandoned" if outcome is Outcome.ABANDONED else "broken")
 
     async def _attempt(self, _number: int) -> Reply:
         """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""
@@ -229,6 +239,9 @@ class Attempts:
     async def _send(self, lease: Lease) -> Reply:
         """Sends the request once; the lease has ended unless an answer is returned."""
         self._call.attempts += 1
+        if not self._traces:
+            answer, started_ns = await self._answered(lease, NULL_SCOPE)
+            return Reply(answer, lease, started_ns, NULL_SCOPE, _NO_SCOPES)
         with ExitStack() as scopes:
             scope = scopes.enter_context(self._scope(ScopeKind.ATTEMPT, {RESEND_COUNT: self._call.attempts - 1}))
             try:
@@ -274,7 +287,7 @@ class Attempts:
         left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
         self._reader, self._begun = None, False
         try:
-            async with asyncio.timeout(left_seconds):
+            with Patience(left_seconds):
                 response = await self._upstream.transport.send(request, self._note_begin)
                 self._reader = reader_for(self._call.route, response.headers)
                 return await open_answer(response, self._reader, self._upstream.limits, self._clock)
@@ -298,7 +311,7 @@ class Attempts:
     async def _learn_answer(self, lease: Lease, answer: OpenedAnswer, started_ns: int) -> None:
         now_ns = self._clock.monotonic_ns()
         is_lesson = self._upstream.lessons.are_due(self._call.pool, now_ns)
-        if is_lesson or not answer.at_end:  # an answer that is here whole is charged in a moment anyway
+        if is_lesson or not answer.response.at_end:  # an answer that is here whole is charged in a moment anyway
             usage = answer.reader.usage
             if usage is not None:
                 # What the headers say counts the true input, so our level has to count it as well.

@@ -1,6 +1,6 @@
 """From a client's request to what is sent upstream, and at which price."""
 
-import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tidegate.core.pools import endpoint_pool, model_pool
@@ -8,6 +8,7 @@ from tidegate.core.price import MessageShape
 from tidegate.core.transport import Headers, TransportRequest
 from tidegate.gateway.asgi import Inbound, Message, too_large
 from tidegate.gateway.call import Call
+from tidegate.gateway.patience import Patience
 from tidegate.gateway.request import MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
 
 __all__ = ["Errand", "read_errand"]
@@ -51,13 +52,13 @@ async def read_errand(
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
     most_bytes = most_body_bytes(call.route)
-    length = _content_length(scope["headers"])
+    length = _content_length(call.headers)
     if length is not None and length > most_bytes:
         raise too_large(most_bytes)
 
     if call.route == MESSAGES_ROUTE and method == b"POST":
         try:
-            async with asyncio.timeout(patience_seconds):
+            with Patience(patience_seconds):
                 body = await inbound.read(most_bytes)
         except TimeoutError:
             text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
@@ -79,6 +80,7 @@ async def read_errand(
     )
 
 
-def _content_length(headers: Headers) -> int | None:
+def _content_length(headers: Mapping[str, str]) -> int | None:
     """The body's length as the server has checked it; None when it comes in chunks, or not at all."""
-    return next((int(value) for name, value in headers if name == b"content-length"), None)
+    length = headers.get("content-length")
+    return None if length is None else int(length)

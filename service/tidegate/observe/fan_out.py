@@ -24,6 +24,11 @@ class FanOut:
         self._listeners = listeners
         self._scope = scope
 
+    @property
+    def traces(self) -> bool:
+        """Whether there is a tracer."""
+        return self._scope is not None
+
     def event(self, event: Event) -> None:
         """Hands on a fact."""
         for listener in self._listeners:

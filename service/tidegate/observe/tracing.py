@@ -33,7 +33,7 @@ from tidegate.core.conventions import (
     SERVER_PORT,
     STATUS,
 )
-from tidegate.core.observer import Scope, ScopeKind
+from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -48,6 +48,7 @@ _KINDS: Final = {
     ScopeKind.ATTEMPT: SpanKind.CLIENT,
     ScopeKind.RETRY_WAIT: SpanKind.INTERNAL,
 }
+_ROOTS: Final = frozenset({ScopeKind.REQUEST, ScopeKind.GENERATE})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """Methods that the conventions know; any other is `_OTHER`, and `HTTP` in the span's name."""
 _LONGEST_TEXT: Final = 256
@@ -81,7 +82,11 @@ class Tracing:
         }
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
-        """A scope that is a span from its beginning to its end."""
+        """A scope that is a span from its beginning to its end; inside of one that is not sampled, it is none."""
+        if kind not in _ROOTS and not (self.send_upstream and kind is ScopeKind.ATTEMPT):
+            around = get_current_span()
+            if around.get_span_context().is_valid and not around.is_recording():
+                return NULL_SCOPE
         return _SpanScope(self, kind, attributes)
 
     def start(self, kind: ScopeKind, attributes: Mapping[str, str | float], parent: Context | None) -> Span:

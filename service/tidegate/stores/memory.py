@@ -163,10 +163,13 @@ class MemoryStore:
             pool = self._pools.get(name) or self._make_pool(name)
             now_ns = self._clock.monotonic_ns()
             result = operation(pool, now_ns)
-            granted = pool.advance(now_ns) if pool.has_waiters else ()
+            granted: tuple[str, ...] = ()
+            next_in_ns: int | None = None
+            if pool.has_waiters:
+                granted = pool.advance(now_ns)
+                next_in_ns = pool.next_in_ns(now_ns)
             events = pool.drain_events()
             refused = pool.drain_refused()
-            next_in_ns = pool.next_in_ns(now_ns)
         if granted or events or refused or next_in_ns is not None:
             self._notify(Change(name, granted, events, next_in_ns, refused))
         return result

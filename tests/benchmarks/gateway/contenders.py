@@ -58,6 +58,11 @@ class Started:
     port: int
     process: Process | None
 
+    @property
+    def pid(self) -> int:
+        """Id of the process; 0 for the upstream itself."""
+        return 0 if self.process is None else self.process.pid
+
 
 def _nginx(directory: Path, port: int, upstream_port: int) -> Command:
     file = directory / "nginx.conf"

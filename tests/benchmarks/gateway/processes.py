@@ -21,6 +21,11 @@ class Process:
         self._process = process
         self._output = output
 
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
+
     def cpu_seconds(self) -> float:
         """CPU time that its threads have used so far, user and system."""
         return sum(_cpu_ns(task) for pid in self._pids() for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9

@@ -13,7 +13,7 @@ from support.traces import Traces
 from support.virtual_time import VirtualClock
 from tidegate.core.conventions import METHOD, MODEL, ROUTE, SERVER_ADDRESS, STATUS, set_error
 from tidegate.core.errors import RetriesExhausted, UpstreamError
-from tidegate.core.observer import ScopeKind
+from tidegate.core.observer import NULL_SCOPE, ScopeKind
 from tidegate.observe.tracing import Tracing, current_exemplar
 
 THEIRS = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03", "tracestate": "vendor=1"}
@@ -117,3 +117,13 @@ def test_exhausted_retries_are_told_by_the_last_failure(traces: Traces) -> None:
 def test_a_scope_that_is_left_without_being_entered_does_no_harm(traces: Traces) -> None:
     traces.tracing.scope(ScopeKind.CHAT, {MODEL: "m"}).__exit__(None, None, None)
     assert not traces.spans()
+
+
+def test_inside_of_a_call_that_is_not_sampled_only_what_passes_its_context_on_is_a_span() -> None:
+    tracing = unsampled()
+    with tracing.scope(ScopeKind.REQUEST, REQUEST):
+        assert tracing.scope(ScopeKind.CHAT, {}) is NULL_SCOPE
+        with tracing.scope(ScopeKind.ATTEMPT, {}) as attempt:
+            flags = int(attempt.headers()["traceparent"].rpartition("-")[2], 16)
+            assert flags & 1 == 0
+    assert tracing.scope(ScopeKind.CHAT, {}) is not NULL_SCOPE
