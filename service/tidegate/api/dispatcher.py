@@ -44,7 +44,7 @@ class Dispatcher:
     """Sends `/v1/…` to the gateway and everything else, lifespan included, to the API; nothing is mounted.
 
     Each request gets an id, in `scope["state"]["request_id"]` and in the answer, and is checked by the access rules.
-    `scope["state"]["headers"]` has its header fields as text.
+    `scope["state"]["headers"]` has its header fields as text, for the gateway to take.
     """
 
     def __init__(self, services: Services, api: ASGIApp) -> None:
@@ -205,7 +205,7 @@ def _denial_answer(denial: Denial, scope: Scope) -> Response:
     if denial.cause is None:
         answer = invalid(InvalidCall(denial.message, status=denial.status), request_id)
     else:
-        answer = refused(Refusal(denial.cause, denial.message), request_id, scope["state"]["headers"])
+        answer = refused(Refusal(denial.cause, denial.message), request_id, as_text(scope["headers"]))
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

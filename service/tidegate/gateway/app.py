@@ -100,7 +100,7 @@ class Gateway:
         call = Call(
             state.get("request_id") or self._new_request_id(),
             route_of(scope["path"]),
-            state.get("headers") or as_text(scope["headers"]),
+            state.pop("headers", None) or as_text(scope["headers"]),
             started_ns=now_ns,
             deadline_ns=now_ns + to_ns(self._default_timeout_seconds),
         )
@@ -174,6 +174,8 @@ class Gateway:
         except UpstreamError as error:
             await outlet.error(error)
             return "client_error" if 400 <= error.status < 500 and error.status != 429 else "upstream_error"
+        errand.drop_request()
+        call.headers = {}
         return await self._relay(call, attempts, reply, outlet, inbound)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
@@ -207,11 +209,12 @@ class Gateway:
                 await outlet.answer(no_stream(call.request_id))
                 return "upstream_error"
             await outlet.start(response.status, response.headers)
+            now_ns = self._clock.monotonic_ns
             chunk = await answer.next_chunk()
             while chunk is not None and not answer.at_end:
-                handed_ns = self._clock.monotonic_ns()
+                handed_ns = now_ns()
                 await outlet.part(chunk)
-                call.waited_ns += self._clock.monotonic_ns() - handed_ns
+                call.waited_ns += now_ns() - handed_ns
                 chunk = await answer.next_chunk()
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
             succeeded = answer.reader.error is None

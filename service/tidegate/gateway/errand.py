@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from tidegate.core.pools import endpoint_pool, model_pool
 from tidegate.core.price import MessageShape
@@ -13,13 +14,15 @@ from tidegate.gateway.request import MESSAGES_ROUTE, InvalidCall, most_body_byte
 
 __all__ = ["Errand", "read_errand"]
 
+_DROPPED: Final = TransportRequest(b"", b"", ())
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Errand:
     """What a call wants from the upstream.
 
     Attributes:
-        request: ready to send.
+        request: ready to send, until it is dropped.
         pool: the pool that it draws on.
         shape: what its price depends on; None where only the request counts.
         replayable: whether it may be sent again after a failure.
@@ -31,6 +34,10 @@ class Errand:
     shape: MessageShape | None = None
     replayable: bool = False
     streams: bool = False
+
+    def drop_request(self) -> None:
+        """It will not be sent again: a stream that goes on for minutes need not keep the prompt in memory."""
+        self.request = _DROPPED
 
     @property
     def model(self) -> str:

@@ -58,8 +58,9 @@ def add_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """One line of JSON, ASCII only: nothing inside a value can start a line of its own."""
-    ordered = {name: event.pop(name) for name in _FIRST if name in event}
-    return _JSON.encode({**ordered, **event})
+    if next(iter(event), "") != _FIRST[0]:
+        event = {**{name: event.pop(name) for name in _FIRST if name in event}, **event}
+    return _JSON.encode(event)
 
 
 def as_console(*, colors: bool) -> structlog.typing.Processor:

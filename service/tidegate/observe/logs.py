@@ -1,5 +1,6 @@
 """Logging of the service: one line per call, and whatever the process's loggers say, all in one form."""
 
+import asyncio
 import logging
 import sys
 from typing import Any, Final, Literal, TextIO
@@ -37,16 +38,26 @@ class RequestLog:
     def __init__(self, stream: TextIO, render: Processor) -> None:
         self._stream = stream
         self._render = render
+        self._lines: list[str] = []
 
     def hear(self, event: Event) -> None:
         """Writes the line if the event ends a call."""
         if not isinstance(event, RequestFinished):
             return
         # What a logger of structlog would do, without its copies of the fields: every call comes by here.
-        fields = {"level": "info", "logger": "tidegate.requests", "event": "request", **_fields(event)}
-        line = str(self._render(None, "info", add_timestamp(None, "info", fields)))
+        fields = {"timestamp": "", "level": "info", "logger": "tidegate.requests", "event": "request", **_fields(event)}
+        self._lines.append(f"{self._render(None, 'info', add_timestamp(None, 'info', fields))!s}\n")
+        if len(self._lines) > 1:
+            return
         try:
-            self._stream.write(f"{line}\n")  # one call: lines of several threads do not mix
+            asyncio.get_running_loop().call_soon(self._write)  # what else ends in this turn goes with it
+        except RuntimeError:  # no loop is running
+            self._write()
+
+    def _write(self) -> None:
+        lines, self._lines = self._lines, []
+        try:
+            self._stream.write("".join(lines))  # one call: lines of several threads do not mix
             self._stream.flush()
         except (OSError, ValueError):  # closed, or its reader has gone
             return
