@@ -28,7 +28,6 @@ _AFTERWARDS_SECONDS = 4
 """Recording rules and alerts come a few evaluations after the samples."""
 
 _EMPTY: dict[tuple[str, str], str] = {
-    ("Parts of a call, p95", "own overhead"): "no route measures its overhead yet",
     ("Tokens without a price", "{{model}}"): "every model of the simulator has a price",
     ("Calls that spend the error budget", "{{pool}} {{cause}}"): "Tidegate itself refused nobody without need",
     ("Fallbacks by reason", "{{reason}}"): "no workflow needed the simpler request",

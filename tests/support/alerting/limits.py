@@ -3,7 +3,7 @@
 from typing import Any
 
 from support.alerting.fault import fault
-from support.alerting.stack import POOL, Stack
+from support.alerting.stack import CALLERS, POOL, Stack
 
 _MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "9000000")
 
@@ -118,3 +118,17 @@ def _answers(stack: Stack, *, first: int, then: int) -> None:
     stack.call(max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(first))
     stack.scraped("tidegate_estimate_error_ratio_count")
     stack.together(70, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(then))
+
+
+@fault(
+    "TidegateClassStarved warning",
+    toml=CALLERS.replace('priority = "batch"', 'priority = "batch"\nweight = 0.01'),
+    simulator=("--requests-per-minute", "30"),
+)
+def a_class_that_waits_long_for_its_share(stack: Stack) -> None:
+    stack.call(key="web-key")
+    with stack.load({"key": "web-key", "timeout_seconds": 40}, workers=8):
+        stack.wait_for(lambda: stack.query('tidegate_queue_depth{class="interactive"} > 3'), "a queue")
+        with stack.load({"key": "nightly-key", "timeout_seconds": 40}, workers=3):
+            stack.fires("TidegateClassStarved", pool=POOL, class_="batch")
+    stack.resolves("TidegateClassStarved")

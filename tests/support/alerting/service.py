@@ -45,10 +45,14 @@ def silence(stack: Stack) -> None:
     stack.resolves("TidegateNoTraffic")
 
 
-@fault("TidegateEventLoopLag warning")
-def a_loop_that_is_late(stack: Stack) -> None:
-    with stack.stuttering(stopped_seconds=0.4, running_seconds=0.2):
-        stack.fires("TidegateEventLoopLag", instance=stack.addresses[0])
+@fault("TidegateEventLoopLag warning", "TidegateOverheadHigh warning")
+def a_process_without_a_processor(stack: Stack) -> None:
+    stack.call()
+    with stack.load(workers=2):
+        with stack.stuttering(stopped_seconds=0.4, running_seconds=0.2):
+            stack.fires("TidegateEventLoopLag", instance=stack.addresses[0])
+            stack.fires("TidegateOverheadHigh", route="/v1/messages")
+        stack.resolves("TidegateOverheadHigh")
     stack.resolves("TidegateEventLoopLag")
 
 
