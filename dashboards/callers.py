@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dashboards import units
+from dashboards import levels, units
 from dashboards.board import Board, Row
 from dashboards.kinds import stat, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
@@ -68,7 +68,7 @@ _NOW: Final = Row(
             units.SHARE,
             Query(ratio(rate(catalogue.REFUSED), _CALLS)),
             LIMITER,
-            steps=((None, units.GOOD), (thresholds.REFUSED_SHARE, units.WARNING)),
+            steps=levels.REFUSED,
             no_value="No traffic",
             decimals=1,
         ),
@@ -86,7 +86,7 @@ _NOW: Final = Row(
             units.DOLLARS,
             Query(f"3600 * {rate(catalogue.COST_USD)}"),
             MODELS,
-            steps=((None, units.GOOD), (thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR, units.WARNING)),
+            steps=levels.rising(thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR),
             decimals=2,
         ),
         stat(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dashboards import units
+from dashboards import levels, units
 from dashboards.board import Board, Row
 from dashboards.kinds import bars, heatmap, stat, states, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
@@ -78,7 +78,7 @@ _NOW: Final = Row(
             units.COUNT,
             Query(f"sum({total(catalogue.QUEUE_DEPTH, 'pool')})"),
             CALLERS,
-            steps=((None, units.GOOD), (thresholds.QUEUE_GROWING_DEPTH, units.WARNING)),
+            steps=levels.rising(thresholds.QUEUE_GROWING_DEPTH),
         ),
         stat(
             "Queue wait, p95",
@@ -87,11 +87,7 @@ _NOW: Final = Row(
             units.SECONDS,
             Query(quantile(0.95, catalogue.QUEUE_WAIT, class_="!=batch")),
             OVERVIEW,
-            steps=(
-                (None, units.GOOD),
-                (thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),
-                (thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS, units.CRITICAL),
-            ),
+            steps=levels.QUEUE_WAIT,
             no_value="No traffic",
         ),
         stat(
@@ -126,7 +122,7 @@ _NOW: Final = Row(
             units.SECONDS,
             Query(f"max({shared(catalogue.OLDEST_LEASE, 'pool')})"),
             MODELS,
-            steps=((None, units.GOOD), (thresholds.OLDEST_LEASE_SECONDS, units.WARNING)),
+            steps=levels.rising(thresholds.OLDEST_LEASE_SECONDS),
             no_value="None in flight",
         ),
     ),
@@ -295,10 +291,7 @@ _FUNNEL: Final = Row(
                 Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}}", exemplars=True),
             ],
             CALLERS,
-            limits=(
-                (thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),
-                (thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS, units.CRITICAL),
-            ),
+            limits=levels.QUEUE_WAIT[1:],
         ),
         timeseries(
             "Waiting calls by class",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dashboards import units
+from dashboards import levels, units
 from dashboards.board import Board, Row
 from dashboards.callers import BUSIEST_CALLER, CALLER_COLUMNS
 from dashboards.kinds import stat, states, timeseries
@@ -121,11 +121,7 @@ _NOW: Final = Row(
             units.SECONDS,
             Query(_WAIT_P95),
             LIMITER,
-            steps=(
-                (None, units.GOOD),
-                (thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),
-                (thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS, units.CRITICAL),
-            ),
+            steps=levels.QUEUE_WAIT,
             no_value="No traffic",
         ),
         stat(
@@ -134,7 +130,7 @@ _NOW: Final = Row(
             units.SHARE,
             Query(_REFUSED_SHARE),
             LIMITER,
-            steps=((None, units.GOOD), (thresholds.REFUSED_SHARE, units.WARNING)),
+            steps=levels.REFUSED,
             no_value="No traffic",
             decimals=1,
         ),
@@ -145,11 +141,7 @@ _NOW: Final = Row(
             units.SHARE,
             Query(_LIMITED_SHARE),
             MODELS,
-            steps=(
-                (None, units.GOOD),
-                (thresholds.RATE_LIMITED_SHARE_WARNING, units.WARNING),
-                (thresholds.RATE_LIMITED_SHARE_CRITICAL, units.CRITICAL),
-            ),
+            steps=levels.LIMITED,
             no_value="No attempts",
             decimals=1,
         ),

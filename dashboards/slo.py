@@ -5,7 +5,7 @@ from typing import Final
 from dashboards import units
 from dashboards.board import Board, Row
 from dashboards.kinds import bars, stat, timeseries
-from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
+from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO, Link
 from dashboards.panels import Panel, Step
 from dashboards.queries import Query, increase, occurring, rate, ratio, recorded, shared_increase
 from deploy.prometheus.recording import QUOTA_USED, bad_share
@@ -27,8 +27,18 @@ def _objective_steps(objective: str) -> tuple[Step, ...]:
     return (None, units.CRITICAL), (_TARGETS[objective], units.GOOD)
 
 
-def _budget(objective: str) -> str:
-    return recorded(f"tidegate:{objective}_budget:remaining30d")
+def _budget_panel(title: str, objective: str, description: str, link: Link) -> Panel:
+    return stat(
+        title,
+        f"Of the 30 days' budget of {description}",
+        units.SHARE,
+        Query(recorded(f"tidegate:{objective}_budget:remaining30d")),
+        link,
+        steps=_BUDGET_STEPS,
+        width=6,
+        decimals=1,
+        no_value="Rules not loaded",
+    )
 
 
 def _burn(objective: str, window_seconds: int) -> str:
@@ -97,17 +107,12 @@ _PROMISE: Final = Row(
             decimals=2,
             no_value="No traffic",
         ),
-        stat(
+        _budget_panel(
             "Error budget left",
-            "Of the 30 days' budget of availability, by the recording rules. Above zero is good; spent: no risky"
-            " changes until it has grown again.",
-            units.SHARE,
-            Query(_budget("availability")),
+            "availability",
+            "availability, by the recording rules. Above zero is good; spent: no risky changes until it has grown"
+            " again.",
             OVERVIEW,
-            steps=_BUDGET_STEPS,
-            width=6,
-            decimals=1,
-            no_value="Rules not loaded",
         ),
         stat(
             f"Admitted within {_WITHIN}",
@@ -126,17 +131,12 @@ _PROMISE: Final = Row(
             decimals=2,
             no_value="No traffic",
         ),
-        stat(
+        _budget_panel(
             "Latency budget left",
-            "Of the 30 days' budget of queue wait, by the recording rules. Above zero is good; spent: the quota is"
-            " too small for the demand, or a limit is wrong.",
-            units.SHARE,
-            Query(_budget("latency")),
+            "latency",
+            "queue wait, by the recording rules. Above zero is good; spent: the quota is too small for the demand, or"
+            " a limit is wrong.",
             LIMITER,
-            steps=_BUDGET_STEPS,
-            width=6,
-            decimals=1,
-            no_value="Rules not loaded",
         ),
     ),
 )
