@@ -52,7 +52,36 @@ def test_every_answer_is_the_same_as_without_the_service(pair: Twins) -> None:
     }
     assert any(("content-encoding", "gzip") in answer.fields for answer in through.values())
 
-    seen_behind, seen_directly = (requests_seen(url) for url in (pair.behind, pair.direct))
+    seen_behind, seen_directly = (requests_seen(url)[-len(CALLS) :] for url in (pair.behind, pair.direct))
     assert len(seen_behind) == len(CALLS)
     for expected_request, request in zip(seen_directly, seen_behind, strict=True):
         assert request == expected_request
+
+
+def test_repeated_and_unusual_request_headers_pass_in_their_order(pair: Twins) -> None:
+    fields = [
+        ("Anthropic-Beta", "b-2026-01-01"),
+        ("X-Novel", "  spaces around  "),
+        ("anthropic-beta", "a-2026-01-01"),
+        ("x-empty", ""),
+        ("Cookie", "a=1; b=2"),
+        ("x-latin", "caf\xe9"),
+        ("User-Agent", "a/1 (b; c)"),
+        ("anthropic-workspace-id", "wrkspc_1"),
+        ("anthropic-user-profile-id", "profile_1"),
+        ("X-Stainless-Retry-Count", "0"),
+        ("x-a" * 60, "x" * 6_000),
+    ]
+    for url in pair.urls():
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        connection.putrequest("GET", "/v1/models?limit=1", skip_accept_encoding=True)
+        for name, value in [("x-api-key", CALLER_KEY), ("anthropic-version", "2023-06-01"), *fields]:
+            connection.putheader(name, value.encode("latin-1"))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (200, True)
+        connection.close()
+    through, direct = (requests_seen(url)[-1]["headers"] for url in (pair.behind, pair.direct))
+    assert through == direct
+    assert [value for name, value in direct if name == "anthropic-beta"] == ["b-2026-01-01", "a-2026-01-01"]
+    assert len(direct) == len(fields) + 1
