@@ -77,7 +77,7 @@ async def call(
         "path": path,
         "raw_path": path.encode(),
         "root_path": "",
-        "query_string": query.encode(),
+        "query_string": query.encode("latin-1"),
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in given.items()],
         "client": (peer, 50_000),
         "server": ("127.0.0.1", 8080),

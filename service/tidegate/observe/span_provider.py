@@ -55,10 +55,6 @@ class ScrubbingExporter(SpanExporter):
         """Ends the exporter."""
         self._exporter.shutdown()
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """As the exporter's."""
-        return self._exporter.force_flush(timeout_millis)
-
 
 def _scrubbed(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes or {}
