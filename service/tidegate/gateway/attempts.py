@@ -40,6 +40,7 @@ from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer, open_answer
 from tidegate.gateway.patience import Patience
 from tidegate.gateway.reading import AnswerReader, reader_for
+from tidegate.gateway.request import InvalidCall
 
 __all__ = ["Attempts", "Reply", "Upstream"]
 
@@ -201,7 +202,10 @@ class Attempts:
             try:
                 return await self._send(lease)
             except UpstreamError as error:
-                self._last = error
+                before, self._last = self._last, error
+                if before is not None and _says_nothing(error):
+                    self._last = before
+                    raise before from error
                 if not self._errand.replayable or not await self._waits_its_turn(error):
                     raise
 
@@ -268,9 +272,11 @@ class Attempts:
             self._report_attempt(attempt_status(error), started_ns, usage=used)
             await self._learn_limits(error.headers, sent_ago_ns, answered=False)
             raise
-        except BaseException:
+        except BaseException as error:
             used = self._used()
-            outcome = Outcome.ABANDONED if self._begun else Outcome.RELEASED
+            # The source of a body failed: the request was never sent whole, so it cannot have been accepted.
+            was_cut = isinstance(error, ClientGone | InvalidCall)
+            outcome = Outcome.ABANDONED if self._begun and not was_cut else Outcome.RELEASED
             await lease.end(outcome, None if used is None else used.cost())
             self._report_attempt("abandoned", started_ns, usage=used)
             raise
@@ -372,6 +378,11 @@ class Attempts:
                     usage,
                 )
             )
+
+
+def _says_nothing(error: UpstreamError) -> bool:
+    """Whether time ran out before anything was sent: what an earlier attempt met tells more."""
+    return isinstance(error, UpstreamUnreachable) and error.out_of_time and not error.may_have_been_accepted
 
 
 def _with_headers(request: TransportRequest, headers: Mapping[str, str]) -> TransportRequest:

@@ -132,6 +132,7 @@ OVERHEAD: Final = _seconds(
 EVENT_LOOP_LAG: Final = _seconds(
     "event_loop_lag", "", "How much later than due the event loop runs what waits for it.", _LAG
 )
+EVENT_LOOP_TASKS: Final = _gauge("event_loop_tasks", "", "Tasks of the event loop that have not ended.")
 WORKFLOWS: Final = _counter("workflows", "outcome", "Workflow generations, by outcome.")
 FALLBACKS: Final = _counter("fallbacks", "reason", "Generations that went on with the simpler request, by reason.")
 BUILD_INFO: Final = _gauge(
@@ -171,6 +172,7 @@ CATALOGUE: Final = (
     ESTIMATE_ERROR,
     OVERHEAD,
     EVENT_LOOP_LAG,
+    EVENT_LOOP_TASKS,
     WORKFLOWS,
     FALLBACKS,
     BUILD_INFO,

@@ -1,11 +1,13 @@
-"""How late the event loop is: every call in the process is late by as much."""
+"""How late the event loop is, for every call in the process is late by as much; and how many tasks it has."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from tidegate.core.clock import Clock, to_seconds
 from tidegate.observe import catalogue
@@ -19,7 +21,11 @@ _EVERY_SECONDS: Final = 0.1
 
 @contextlib.asynccontextmanager
 async def measured_loop_lag(registry: CollectorRegistry, clock: Clock) -> AsyncIterator[None]:
-    """Measures the running event loop's lag while the block runs: how much later than due a timer fires."""
+    """Measures the running event loop's lag while the block runs: how much later than due a timer fires.
+
+    Its tasks are counted at each scrape, also after the block.
+    """
+    registry.register(_Tasks(asyncio.get_running_loop()))
     lag = histogram(catalogue.EVENT_LOOP_LAG, registry)[()]
 
     async def measure() -> None:
@@ -34,3 +40,25 @@ async def measured_loop_lag(registry: CollectorRegistry, clock: Clock) -> AsyncI
     finally:
         measuring.cancel()
         await asyncio.wait({measuring})
+
+
+class _Tasks(Collector):
+    """Counts the tasks of an event loop when somebody asks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Its name alone: nobody need be asked for that."""
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The number of tasks now."""
+        family = self._family()
+        family.add_metric([], len(asyncio.all_tasks(self._loop)))
+        yield family
+
+    @staticmethod
+    def _family() -> GaugeMetricFamily:
+        metric = catalogue.EVENT_LOOP_TASKS
+        return GaugeMetricFamily(metric.name, metric.help)

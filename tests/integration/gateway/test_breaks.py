@@ -161,7 +161,7 @@ def test_a_client_that_leaves_during_its_upload_ends_the_call() -> None:
         async with asyncio.timeout(1):
             await upstream.left.wait()
         await rig.finished()
-        assert rig.outcomes() == ["abandoned"]
+        assert rig.outcomes() == ["released"]
 
     run(script, steps)
 

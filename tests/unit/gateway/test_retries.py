@@ -25,7 +25,7 @@ from support.gateway import (
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
-from tidegate.core.errors import Refusal
+from tidegate.core.errors import Refusal, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RequestFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Feedback, LimitSettings, PoolSettings
@@ -122,6 +122,12 @@ def test_an_upstream_that_cannot_be_reached_is_said_to_be_so() -> None:
     assert answer.json()["error"] == {"type": "api_error", "message": "no answer from the upstream: told"}
     assert rig.outcomes() == ["released", "released"]
     assert [attempt.status for attempt in rig.observer.of(AttemptFinished)] == ["error", "error"]
+
+
+def test_when_time_runs_out_before_a_further_attempt_is_sent_the_answer_tells_what_an_earlier_one_met() -> None:
+    late = UpstreamUnreachable("no time was left", may_have_been_accepted=False, out_of_time=True)
+    answer, *_ = post([unreachable(), late])
+    assert (answer.status, answer.json()["error"]["message"]) == (502, "no answer from the upstream: told")
 
 
 def test_what_may_have_been_accepted_is_repeated_once_and_charged_each_time() -> None:

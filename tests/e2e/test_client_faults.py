@@ -1,0 +1,144 @@
+"""Clients that break off, lie about lengths, or do nothing: the real service goes on serving, and nothing is left."""
+
+import contextlib
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from support.faulty_upstream import QUICK
+from support.processes import resident_kb, sockets_of
+from support.stage import Stage, stage
+
+BODY = b'{"model":"claude-haiku-5-5","max_tokens":20,"messages":[{"role":"user","content":"hi"}]}'
+HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\n"
+JSON = b"content-type: application/json\r\n"
+IDLE_CONNECTIONS = 10_000
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage(tmp_path_factory.mktemp("faults"), variables=QUICK) as on:
+        yield on
+
+
+@pytest.fixture
+def on(shared: Stage) -> Iterator[Stage]:
+    """Afterwards nothing is left, and the books are the upstream's."""
+    yield shared
+    shared.comes_to_rest()
+    for what in ("requests", "input_tokens", "output_tokens"):
+        assert shared.charged(what) == shared.real(what), what
+
+
+def connect(on: Stage) -> socket.socket:
+    address = urlsplit(on.service.url)
+    assert address.hostname is not None
+    return socket.create_connection((address.hostname, address.port), timeout=10)
+
+
+def say(on: Stage, *parts: bytes) -> bytes:
+    """What the service answers until it closes the connection."""
+    with connect(on) as connection:
+        for part in parts:
+            connection.sendall(part)
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(65_536):
+                answer += data
+        return answer
+
+
+def with_length(length: int) -> bytes:
+    return HEAD + JSON + b"connection: close\r\ncontent-length: %d\r\n\r\n" % length
+
+
+def serves(on: Stage) -> None:
+    """An ordinary call goes through."""
+    headers = {"x-api-key": "k", "anthropic-version": "2023-06-01", "content-type": "application/json"}
+    answer = httpx2.post(f"{on.service.url}/v1/messages", content=BODY, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+
+
+def test_what_follows_is_an_ordinary_call(on: Stage) -> None:
+    answer = say(on, with_length(len(BODY)) + BODY)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"usage"' in answer
+
+
+@pytest.mark.parametrize("path", [b"/v1/messages", b"/v1/messages/count_tokens", b"/v1/files"])
+def test_half_a_body_and_then_gone(on: Stage, path: bytes) -> None:
+    with connect(on) as connection:
+        connection.sendall(with_length(len(BODY)).replace(b"/v1/messages", path) + BODY[:30])
+    serves(on)
+
+
+def test_half_a_body_and_then_silence_is_a_408(on: Stage) -> None:
+    answer = say(on, with_length(len(BODY)) + BODY[:30])
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"timeout_error"' in answer
+
+
+def test_a_length_that_is_too_short_is_a_400(on: Stage) -> None:
+    answer = say(on, with_length(len(BODY) - 10) + BODY)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"invalid_request_error"' in answer
+
+
+@pytest.mark.parametrize(
+    "length", [b"content-length: x", b"content-length: -1", b"content-length: 5\r\ncontent-length: 6"]
+)
+def test_a_length_that_is_none_is_a_400(on: Stage, length: bytes) -> None:
+    answer = say(on, HEAD + JSON + length + b"\r\n\r\n" + BODY)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_chunk_whose_size_is_none_is_a_400(on: Stage) -> None:
+    answer = say(on, HEAD + JSON + b"transfer-encoding: chunked\r\n\r\nxyz\r\n" + BODY)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_above_the_limit_is_a_413(on: Stage) -> None:
+    answer = say(on, with_length(40_000_000))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"request_too_large"' in answer
+
+
+@pytest.mark.parametrize("field", [b"x: " + b"y" * 70_000 + b"\r\n", b"x: y\r\n" * 12_000])
+def test_an_oversized_head_is_a_431(on: Stage, field: bytes) -> None:
+    answer = say(on, HEAD + field + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"the head is above 65536 bytes" in answer
+
+
+def test_a_head_that_never_ends_is_a_408(on: Stage) -> None:
+    assert say(on, HEAD).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.serial
+def test_ten_thousand_idle_connections_leave_room_for_others(tmp_path: Path) -> None:
+    least = IDLE_CONNECTIONS + 500
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert before[1] >= least, f"`ulimit -Hn` is {before[1]}: this test opens {IDLE_CONNECTIONS} connections"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], least), before[1]))
+    try:
+        with stage(tmp_path, variables=QUICK) as on, contextlib.ExitStack() as idle:
+            pid = on.service.process.pid
+            serves(on)
+            resident = resident_kb(pid)
+            for number in range(IDLE_CONNECTIONS):
+                idle.enter_context(connect(on))
+                if number % 2_500 == 0:
+                    serves(on)
+            serves(on)
+            assert sockets_of(pid).inbound.total() >= IDLE_CONNECTIONS
+            assert resident_kb(pid) - resident < 10 * IDLE_CONNECTIONS, "10 KiB each"
+            idle.close()
+            on.comes_to_rest()
+            serves(on)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

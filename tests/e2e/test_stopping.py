@@ -1,0 +1,69 @@
+"""The real service is told to stop while 500 streams are open."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import httpx2
+import pytest
+
+from support.stage import Stage, stage
+
+STREAMS = 500
+CALL = {
+    "model": "claude-sonnet-5-5",
+    "max_tokens": 1_000,
+    "stream": True,
+    "messages": [{"role": "user", "content": "Tell a long story"}],
+}
+TOKENS = 40
+
+pytestmark = pytest.mark.serial
+
+
+async def streams_while_it_stops(on: Stage) -> list[str]:
+    """How each stream ended: `whole`, or `broken` in the middle. The signal comes when all have begun."""
+    begun = 0
+    all_begun = asyncio.Event()
+
+    async def one(http: aiohttp.ClientSession) -> str:
+        nonlocal begun
+        headers = {"x-api-key": "k", "anthropic-version": "2023-06-01", "x-simulator-output-tokens": str(TOKENS)}
+        received = b""
+        with contextlib.suppress(aiohttp.ClientPayloadError):
+            async with http.post(f"{on.service.url}/v1/messages", json=CALL, headers=headers) as answer:
+                assert answer.status == 200
+                async for data in answer.content.iter_any():
+                    if not received:
+                        begun += 1
+                        if begun == STREAMS:
+                            all_begun.set()
+                    received += data
+        return "whole" if b"event: message_stop" in received else "broken"
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        running = asyncio.gather(*[one(http) for _ in range(STREAMS)])
+        async with asyncio.timeout(60):
+            await all_begun.wait()
+        assert on.metrics("tidegate_in_flight")['{pool="sonnet-5-5"}'] == STREAMS
+        os.kill(on.service.process.pid, signal.SIGTERM)
+        return await running
+
+
+@pytest.mark.parametrize(("seconds_per_token", "ends"), [(0.1, {"whole"}), (2.0, {"broken"})])
+def test_streams_have_ten_seconds_to_end(tmp_path: Path, seconds_per_token: float, ends: set[str]) -> None:
+    with stage(tmp_path, per_token_seconds=seconds_per_token) as on:
+        ended = asyncio.run(streams_while_it_stops(on))
+        assert set(ended) == ends
+        assert on.service.process.wait(timeout=20) == 0
+        assert "Traceback" not in on.service.printed()
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{on.service.url}/healthz")
+        deadline = time.monotonic() + 10
+        while on.state()["in_flight"]:
+            assert time.monotonic() < deadline, "the upstream works on for nobody"
+            time.sleep(0.05)

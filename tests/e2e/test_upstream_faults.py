@@ -1,0 +1,218 @@
+"""An upstream that breaks in every way, before the real service: what a client gets, and that nothing is left."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.certificates import server_context
+from support.faulty_upstream import Fault, FaultStage, closed_port, fault_stage, faulty_upstream
+from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START
+from support.raw_upstream import Exchange
+
+JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+HTML = b"<html><body>It works!</body></html>"
+ODD_EVENTS = (
+    MESSAGE_START
+    + b"event: content_block_delta\ndata: {not json\n\n"
+    + b"nonsense\n\n: comment\n\ndata\n\n\xff\xfe\x00\nevent: from_the_future\r\ndata: 1\r\n\r\n"
+    + b"event: message_delta\ndata: []\n\n"
+)
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def says(*parts: bytes) -> Fault:
+    """Takes a request, says something to it, and closes the connection."""
+
+    async def fault(exchange: Exchange) -> None:
+        await exchange.request()
+        for part in parts:
+            await exchange.say(part)
+
+    return fault
+
+
+answers = says(JSON_HEAD % len(ANSWER) + ANSWER)
+
+
+def resets_after(*parts: bytes) -> Fault:
+    async def fault(exchange: Exchange) -> None:
+        await says(*parts)(exchange)
+        await asyncio.sleep(0.05)  # what was said must have arrived: a reset throws away what has not
+        exchange.reset()
+
+    return fault
+
+
+def stalls_after(*parts: bytes) -> Fault:
+    async def fault(exchange: Exchange) -> None:
+        await says(*parts)(exchange)
+        await exchange.reader.read()
+
+    return fault
+
+
+def once(fault: Fault) -> Fault:
+    """The fault befalls the first connection only."""
+    seen = 0
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal seen
+        seen += 1
+        await (fault if seen == 1 else answers)(exchange)
+
+    return script
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStage]:
+    with fault_stage(tmp_path_factory.mktemp("faults")) as on:
+        yield on
+
+
+@pytest.fixture
+def on(stage: FaultStage) -> Iterator[FaultStage]:
+    """A pool of its own for each test; afterwards the service is as if nothing had been."""
+    stage.new_pool()
+    yield stage
+    stage.comes_to_rest()
+
+
+WITHOUT_ANSWER = {
+    "reset before the head": resets_after(),
+    "closed before the head": says(),
+    "half a head, then closed": says(b"HTTP/1.1 200 OK\r\ncontent-ty"),
+    "half a head, then reset": resets_after(b"HTTP/1.1 200 OK\r\ncontent-ty"),
+    "reset after the head": resets_after(JSON_HEAD % len(ANSWER)),
+    "closed after the head": says(JSON_HEAD % len(ANSWER)),
+    "no HTTP": says(b"SSH-2.0-OpenSSH\r\n"),
+    "two lengths": says((JSON_HEAD % 5).replace(b"\r\n\r\n", b"\r\ncontent-length: 6\r\n\r\n") + ANSWER),
+}
+
+
+@pytest.mark.parametrize("fault", WITHOUT_ANSWER.values(), ids=WITHOUT_ANSWER.keys())
+def test_a_request_without_an_answer_is_sent_a_second_time_and_then_given_up(on: FaultStage, fault: Fault) -> None:
+    before = on.charged("requests")
+    received = on.ask(fault)
+    assert (received.status, received.error(), received.headers["x-should-retry"]) == (502, "api_error", "false")
+    assert (on.upstream.connections, received.headers["x-tidegate-attempts"]) == (2, "2")
+    assert on.charged("requests") - before == 2, "both may have been accepted"
+
+
+@pytest.mark.parametrize("fault", WITHOUT_ANSWER.values(), ids=WITHOUT_ANSWER.keys())
+def test_a_fault_that_passes_is_not_noticed(on: FaultStage, fault: Fault) -> None:
+    received = on.ask(once(fault))
+    assert (received.status, received.body, received.broke) == (200, ANSWER, False)
+
+
+def test_an_answer_that_does_not_come_in_time_is_a_504(on: FaultStage) -> None:
+    before = on.charged("requests")
+    received = on.ask(stalls_after(), seconds=0.5)
+    assert (received.status, received.error()) == (504, "timeout_error")
+    assert (on.upstream.connections, on.charged("requests") - before) == (1, 1)
+
+
+STREAM = STREAM_HEAD + chunk(MESSAGE_START + CONTENT)
+BROKEN = {
+    "closed": says(JSON_HEAD % len(ANSWER), ANSWER[:20]),
+    "reset": resets_after(JSON_HEAD % len(ANSWER) + ANSWER[:20]),
+    "stalled": stalls_after(JSON_HEAD % len(ANSWER) + ANSWER[:20]),
+    "shorter than its length": says(JSON_HEAD % 20_000 + ANSWER[:20]),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN.keys())
+def test_a_body_that_breaks_gives_the_client_the_same_bytes_and_the_same_break(on: FaultStage, fault: Fault) -> None:
+    before = on.charged("requests")
+    received = on.ask(fault)
+    assert (received.status, received.body, received.broke) == (200, ANSWER[:20], True)
+    assert (on.upstream.connections, on.charged("requests") - before) == (1, 1)
+
+
+BROKEN_STREAMS = {"closed": says(STREAM), "reset": resets_after(STREAM), "stalled": stalls_after(STREAM)}
+
+
+@pytest.mark.parametrize("fault", BROKEN_STREAMS.values(), ids=BROKEN_STREAMS.keys())
+def test_so_does_a_stream_and_what_it_had_used_is_charged(on: FaultStage, fault: Fault) -> None:
+    before = [on.charged(dimension) for dimension in ("requests", "input_tokens", "output_tokens")]
+    received = on.ask(fault, stream=True)
+    assert (received.status, received.body, received.broke) == (200, MESSAGE_START + CONTENT, True)
+    after = [on.charged(dimension) for dimension in ("requests", "input_tokens", "output_tokens")]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 7, 1]
+
+
+def test_a_body_longer_than_its_length_is_cut_there_and_its_connection_never_used_again(on: FaultStage) -> None:
+    async def smuggles(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say((JSON_HEAD % 20).replace(b"connection: close\r\n", b"") + ANSWER)
+        await exchange.reader.read()
+
+    received = on.ask(smuggles)
+    assert (received.status, received.body, received.broke) == (200, ANSWER[:20], False)
+    assert on.ask(answers).body == ANSWER
+    assert on.upstream.connections == 2
+
+
+def test_odd_events_pass_as_they_are(on: FaultStage) -> None:
+    received = on.ask(says(STREAM_HEAD + chunk(ODD_EVENTS) + chunk(MESSAGE_DELTA) + b"0\r\n\r\n"), stream=True)
+    assert (received.status, received.body, received.broke) == (200, ODD_EVENTS + MESSAGE_DELTA, False)
+
+
+def test_a_page_of_html_passes_as_it_is(on: FaultStage) -> None:
+    head = (JSON_HEAD % len(HTML)).replace(b"application/json", b"text/html")
+    received = on.ask(says(head + HTML))
+    assert (received.status, received.headers["content-type"], received.body) == (200, "text/html", HTML)
+
+
+def unreachable(directory: Path, url: str, reason: str, *, least_attempts: int = 5) -> None:
+    """The call is tried again, by single probes soon, as long as its client waits: until then, or just before."""
+    with fault_stage(directory, url) as on:
+        received = on.ask(seconds=1)
+        assert (received.status, received.error()) in {(504, "timeout_error"), (502, "api_error")}
+        assert reason in received.body.decode()
+        assert received.headers["x-should-retry"] == "true"
+        assert int(received.headers["x-tidegate-attempts"]) >= least_attempts
+        assert on.charged("requests") == 0, "nothing was sent"
+        on.comes_to_rest()
+
+
+def test_a_connection_that_is_refused(tmp_path: Path) -> None:
+    unreachable(tmp_path, f"http://127.0.0.1:{closed_port()}", "Connection refused")
+
+
+def test_a_name_without_an_address(tmp_path: Path) -> None:
+    unreachable(tmp_path, "http://no-such-host.invalid", "no answer from the upstream: ")
+
+
+async def speaks_at_once(exchange: Exchange) -> None:
+    await exchange.say(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+
+
+async def says_nothing(exchange: Exchange) -> None:
+    await exchange.reader.read()
+
+
+def test_an_upstream_that_speaks_no_tls(tmp_path: Path) -> None:
+    with faulty_upstream() as plain:
+        plain.fault = speaks_at_once
+        unreachable(tmp_path, plain.url.replace("http", "https"), "no answer from the upstream: ")
+
+
+def test_a_tls_handshake_that_gets_no_answer(tmp_path: Path) -> None:
+    with faulty_upstream() as mute:
+        mute.fault = says_nothing
+        reason = "no answer from the upstream within"
+        unreachable(tmp_path, mute.url.replace("http", "https"), reason, least_attempts=1)
+
+
+def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    with faulty_upstream(server_context(tmp_path)) as unknown:
+        unknown.fault = answers
+        unreachable(tmp_path, unknown.url.replace("http://127.0.0.1", "https://localhost"), "certificate")

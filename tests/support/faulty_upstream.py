@@ -1,0 +1,141 @@
+"""The real service before an upstream that breaks as it is told to; each fault befalls a pool of its own."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import httpx2
+
+from support.raw_upstream import Exchange, raw_upstream
+from support.service_process import running
+from support.stage import Watched
+
+Fault = Callable[[Exchange], Awaitable[None]]
+QUICK = {
+    "CLAUDE_RATE_LIMIT_DELAY": "0.02",
+    "MAX_RATE_LIMIT_DELAY": "0.05",
+    "TIDEGATE_STREAM_IDLE_SECONDS": "1",
+    "TIDEGATE_BODY_IDLE_SECONDS": "1",
+    "TIDEGATE_HEADER_SECONDS": "1",
+}
+"""Settings under which faults show in a second."""
+
+_numbers = count(1)
+
+
+@dataclass
+class FaultyUpstream:
+    """Serves each connection by `fault`.
+
+    Attributes:
+        url: where it listens.
+        fault: what it does now.
+        connections: how many there were.
+    """
+
+    url: str = ""
+    fault: Fault | None = None
+    connections: int = 0
+
+    async def serve(self, exchange: Exchange) -> None:
+        assert self.fault is not None
+        self.connections += 1
+        await self.fault(exchange)
+
+
+@contextlib.contextmanager
+def faulty_upstream(tls: ssl.SSLContext | None = None) -> Iterator[FaultyUpstream]:
+    """Runs one in an event loop of its own."""
+    upstream, ready, over = FaultyUpstream(), threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def main() -> None:
+        async with raw_upstream(upstream.serve, tls) as raw:
+            upstream.url = raw.url
+            ready.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield upstream
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()
+
+
+@dataclass
+class Received:
+    """What a client got of an answer, and whether it broke off."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = b""
+    broke: bool = False
+
+    def error(self) -> str:
+        """Type of the error in the shape of the Claude API."""
+        fields = json.loads(self.body)
+        assert (fields["type"], sorted(fields["error"])) == ("error", ["message", "type"])
+        return str(fields["error"]["type"])
+
+
+@dataclass
+class FaultStage(Watched):
+    """The service before a faulty upstream."""
+
+    upstream: FaultyUpstream = field(default_factory=FaultyUpstream)
+    model: str = ""
+
+    def new_pool(self) -> None:
+        """What follows concerns a pool that has seen no fault yet."""
+        self.model = f"claude-fault-{next(_numbers)}"
+        self.upstream.connections = 0
+
+    def ask(self, fault: Fault | None = None, *, stream: bool = False, seconds: float = 5.0) -> Received:
+        """Makes one Messages call that begins under a fault."""
+        self.upstream.fault = fault
+        call = {
+            "model": self.model,
+            "max_tokens": 10,
+            "messages": [{"role": "user", "content": "hi"}],
+            "stream": stream,
+        }
+        headers = {"x-tidegate-timeout-seconds": str(seconds), "accept-encoding": "identity"}
+        url = f"{self.service.url}/v1/messages"
+        with httpx2.stream("POST", url, json=call, headers=headers, timeout=30) as answer:
+            received = Received(answer.status_code, dict(answer.headers))
+            try:
+                for data in answer.iter_raw():
+                    received.body += data
+            except httpx2.TransportError:
+                received.broke = True
+        return received
+
+
+@contextlib.contextmanager
+def fault_stage(directory: Path, upstream_url: str = "", **variables: str) -> Iterator[FaultStage]:
+    """Runs the service before a faulty upstream, or before a URL where none is."""
+    with faulty_upstream() as upstream:
+        settings = {**QUICK, "ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": upstream_url or upstream.url}
+        with running(directory, "serve", **{**settings, **variables}) as service:
+            on = FaultStage(service, upstream=upstream)
+            on.idle_tasks()
+            on.new_pool()
+            yield on
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
