@@ -166,10 +166,15 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
             [
                 alert("TidegateSpendCapReached", "critical"),
                 FAILS,
-                alert("TidegateRefusals", "warning", cause="loop"),
+                alert("TidegateRefusals", "warning", cause="spend_cap"),
             ],
-            {"TidegateAvailabilityBurn critical"},
+            {"TidegateAvailabilityBurn critical", "TidegateRefusals warning"},
             id="spend cap",
+        ),
+        pytest.param(
+            [alert("TidegateSpendCapReached", "critical"), alert("TidegateRefusals", "warning", cause="loop")],
+            set(),
+            id="refusals beside a spend cap",
         ),
         pytest.param(
             [

@@ -16,6 +16,7 @@ from deploy.prometheus.rule import Alert, Places
 from support.daemon import daemon
 from support.project import ROOT
 from support.service_process import running
+from tidegate.core.cause import Cause
 from tidegate.observe import thresholds
 from tidegate.observe.catalogue import CATALOGUE
 
@@ -47,6 +48,11 @@ def test_each_has_the_same_headings_and_links_that_lead_somewhere(runbook: Path)
 
 def _known(name: str) -> bool:
     return name.startswith(("TIDEGATE_", "ANTHROPIC_")) or hasattr(thresholds, name)
+
+
+def test_what_to_do_is_said_for_every_cause() -> None:
+    mitigation = (FOLDER / "TidegateRefusals.md").read_text().partition("## Mitigation")[2].partition("## ")[0]
+    assert [cause for cause in Cause if f"`{cause}`" not in mitigation] == []
 
 
 def test_they_speak_of_metrics_that_exist() -> None:

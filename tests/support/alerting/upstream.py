@@ -53,6 +53,7 @@ def spend_cap(stack: Stack) -> None:
     stack.fault("spend_cap", count=1)
     with stack.load():
         stack.fires("TidegateSpendCapReached", "critical")
+        stack.fires("TidegateRefusals", cause="spend_cap", silenced=True)
         stack.configure(pool=POOL)  # says that the cap was raised
     stack.resolves("TidegateSpendCapReached", "critical")
 
