@@ -23,7 +23,15 @@ SERVICE_KEY = "key-of-the-service"
 
 OWN_ANSWER_FIELDS = ("x-tidegate-", "via")
 """Response headers that the service may add."""
-CHANGED_REQUEST_FIELDS = {"host", "x-api-key", "authorization", "x-tidegate-hop", "accept-encoding", "connection"}
+CHANGED_REQUEST_FIELDS = {
+    "host",
+    "x-api-key",
+    "authorization",
+    "x-tidegate-hop",
+    "x-tidegate-timeout-seconds",
+    "accept-encoding",
+    "connection",
+}
 """Request headers that the service may change: of one connection only, credentials, and what it cannot read struck."""
 
 _LIMITS = ("requests-per-minute=10000", "input-tokens-per-minute=100000000", "output-tokens-per-minute=20000000")

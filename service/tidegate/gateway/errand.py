@@ -10,10 +10,13 @@ from tidegate.core.transport import Headers, TransportRequest
 from tidegate.gateway.asgi import Inbound, Message, too_large
 from tidegate.gateway.call import Call
 from tidegate.gateway.patience import Patience
-from tidegate.gateway.request import MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
+from tidegate.gateway.request import COUNT_TOKENS_ROUTE, MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
 
 __all__ = ["Errand", "read_errand"]
 
+_READ_WHOLE: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
+_SAFE: Final = frozenset({b"GET", b"HEAD"})
+"""Methods that change nothing (RFC 9110 section 9.2.1)."""
 _DROPPED: Final = TransportRequest(b"", b"", ())
 
 
@@ -48,7 +51,7 @@ class Errand:
 async def read_errand(
     scope: Message, inbound: Inbound, call: Call, upstream_headers: Headers, *, patience_seconds: float
 ) -> Errand:
-    """Reads a request; a Messages body whole, so that it can be priced and sent again, any other as it is sent on.
+    """Reads a request; what asks a model a question whole, so that it can be sent again, any other as it is sent on.
 
     Raises:
         InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
@@ -63,16 +66,19 @@ async def read_errand(
     if length is not None and length > most_bytes:
         raise too_large(most_bytes)
 
-    if call.route == MESSAGES_ROUTE and method == b"POST":
+    if call.route in _READ_WHOLE and method == b"POST":
         try:
             with Patience(patience_seconds):
                 body = await inbound.read(most_bytes)
         except TimeoutError:
             text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
             raise InvalidCall(text, status=408, error_type="timeout_error") from None
+        request = TransportRequest(method, target, upstream_headers, body)
+        if call.route != MESSAGES_ROUTE:
+            return Errand(request, endpoint_pool(scope["path"]), replayable=True)
         message = await read_message(body)
         return Errand(
-            TransportRequest(method, target, upstream_headers, body),
+            request,
             model_pool(message.model),
             MessageShape(call.caller.name, message.model, len(body), message.max_tokens, message.prefixes),
             replayable=True,
@@ -80,7 +86,8 @@ async def read_errand(
         )
     if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         inbound.watch()
-        return Errand(TransportRequest(method, target, upstream_headers), endpoint_pool(scope["path"]))
+        request = TransportRequest(method, target, upstream_headers)
+        return Errand(request, endpoint_pool(scope["path"]), replayable=method in _SAFE)
     return Errand(
         TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
         endpoint_pool(scope["path"]),

@@ -13,12 +13,21 @@ from tidegate.gateway.json_object import parsed
 from tidegate.gateway.json_scan import NestedTooDeeplyError, NotJsonError, Scanner, Span
 from tidegate.gateway.prefixes import PromptBlocks
 
-__all__ = ["MESSAGES_ROUTE", "InvalidCall", "MessageRequest", "most_body_bytes", "read_message", "route_of"]
+__all__ = [
+    "COUNT_TOKENS_ROUTE",
+    "MESSAGES_ROUTE",
+    "InvalidCall",
+    "MessageRequest",
+    "most_body_bytes",
+    "read_message",
+    "route_of",
+]
 
 MESSAGES_ROUTE: Final = "/v1/messages"
+COUNT_TOKENS_ROUTE: Final = "/v1/messages/count_tokens"
 
 _MB: Final = 1024 * 1024
-_ROUTES: Final = ("/v1/messages/count_tokens", "/v1/messages/batches", "/v1/models", "/v1/files")
+_ROUTES: Final = (COUNT_TOKENS_ROUTE, "/v1/messages/batches", "/v1/models", "/v1/files")
 _WANTED: Final = frozenset({b"model", b"max_tokens", b"stream", b"cache_control"})
 _MOST_VALUE_BYTES: Final = 1_000
 """Names and numbers are shorter; what is longer, the upstream will refuse."""
@@ -77,7 +86,7 @@ def route_of(path: str) -> str:
 
 def most_body_bytes(route: str) -> int:
     """The upstream's limit for request bodies. Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24)."""
-    return 32 * _MB if route in {MESSAGES_ROUTE, "/v1/messages/count_tokens"} else 500 * _MB
+    return 32 * _MB if route in {MESSAGES_ROUTE, COUNT_TOKENS_ROUTE} else 500 * _MB
 
 
 async def read_message(body: bytes) -> MessageRequest:

@@ -66,8 +66,15 @@ def blocks(*content: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*content, {"type": "text", "text": "What is this?"}]}]
 
 
-def forced(name: str, status: int, kind: str, method: str = "GET", path: str = "/v1/models", **fields: Any) -> Call:
+def forced(name: str, status: int, kind: str, method: str, path: str, **fields: Any) -> Call:
+    """A call that is sent once, so that its error is passed on."""
     return Call(name, method, path, status, headers={"x-simulator-fault": kind}, **fields)
+
+
+def impatient(*arguments: Any, **fields: Any) -> Call:
+    """A call that would be repeated, if its client waited as long as the upstream asks."""
+    call = forced(*arguments, **fields)
+    return replace(call, headers={**call.headers, "x-tidegate-timeout-seconds": "0.5"})
 
 
 CACHED = [{"type": "text", "text": "long " * 3_000, "cache_control": {"type": "ephemeral"}}]
@@ -129,7 +136,7 @@ COUNTING = [
         200,
         as_json({"model": SONNET, "messages": HELLO}),
     ),
-    forced("count, limited", 429, "rate_limited", "POST", "/v1/messages/count_tokens", body=b"{}"),
+    impatient("count, limited", 429, "rate_limited", "POST", "/v1/messages/count_tokens", body=b"{}"),
 ]
 MODELS = [
     Call("models", "GET", "/v1/models?limit=3"),
@@ -137,9 +144,7 @@ MODELS = [
     Call("model", "GET", f"/v1/models/{SONNET}", key="authorization"),
     Call("model that there is not", "GET", "/v1/models/claude-novel-9", 404),
     Call("models, head", "HEAD", "/v1/models", 405),
-    forced("models, limited", 429, "rate_limited"),
-    forced("models, overloaded", 529, "overloaded"),
-    forced("models, a proxy's error", 502, "bad_gateway"),
+    impatient("models, limited", 429, "rate_limited", "GET", "/v1/models"),
 ]
 BATCHES = [
     Call("batch", "POST", "/v1/messages/batches", 200, as_json(BATCH)),
@@ -164,6 +169,8 @@ FILES = [
     Call("file that there is not", "GET", "/v1/files/{file}/content", 404),
     Call("file, no form", "POST", "/v1/files", 400, b"{}"),
     forced("file, limited", 429, "rate_limited", "POST", "/v1/files", body=FORM_FIELD + FORM_END),
+    forced("file, overloaded", 529, "overloaded", "DELETE", "/v1/files/file_x"),
+    forced("file, a proxy's error", 502, "bad_gateway", "DELETE", "/v1/files/file_x"),
 ]
 OTHERS = [
     Call("unknown path", "GET", "/v1/novel/thing?a=1", 404),

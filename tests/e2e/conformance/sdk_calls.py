@@ -53,7 +53,7 @@ STEPS = [
     step("messages.count_tokens", {"model": SONNET, "messages": HELLO}),
     step("models.list", {"limit": 10}),
     step("models.retrieve", id=SONNET),
-    step("models.list", fault="bad_gateway", fails=502),
+    step("beta.files.delete", id="file_x", fault="bad_gateway", fails=502),
     step("messages.batches.create", BATCH, save="batch"),
     step("messages.batches.list", {"limit": 1}),
     step("messages.batches.retrieve", id="$batch"),

@@ -100,7 +100,7 @@ def make_calls_over_one_connection(url: str, tmp_path: Path) -> None:
         [f"{url}/v1/models"],
         ["-d", STREAM.decode(), *JSON, f"{url}/v1/messages"],
         ["-I", f"{url}/v1/models"],
-        ["-H", "x-simulator-fault: overloaded", f"{url}/v1/models"],
+        ["-X", "DELETE", "-H", "x-simulator-fault: overloaded", f"{url}/v1/files/file_x"],
         [f"{url}/v1/novel"],
     ]
     keys = ["-H", f"x-api-key: {CALLER_KEY}", "-H", "anthropic-version: 2026-10-21"]

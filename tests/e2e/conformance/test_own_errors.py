@@ -81,7 +81,7 @@ def test_a_body_that_is_no_json(pair: Twins) -> None:
 def test_an_upstream_that_is_not_there(tmp_path_factory: pytest.TempPathFactory) -> None:
     with twins(tmp_path_factory.mktemp("away"), TIDEGATE_UPSTREAM_URL="http://127.0.0.1:9") as away:
         with client_of(away.through) as client, pytest.raises(anthropic.APIStatusError) as raised:
-            client.models.list()
+            client.beta.files.delete("file_x")
         assert said(raised.value) == (anthropic.InternalServerError, "api_error", None, "true")
         assert raised.value.status_code == 502
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.asgi_client import call
+from support.asgi_client import Answer, call
 from support.gateway import (
     ANSWER,
     CONTENT,
@@ -232,6 +232,46 @@ def test_a_streamed_request_is_never_repeated_and_its_429_passes() -> None:
     assert [body for _, body in transport.requests] == [b"file"]
     assert len(rig.observer.of(UpstreamRateLimited)) == 1
     assert not rig.observer.of(RetryScheduled)
+
+
+def ask(
+    method: str, path: str, answers: list[Told | Exception], body: Any = None
+) -> tuple[Answer, FakeTransport, float]:
+    clock = VirtualClock()
+    transport = FakeTransport(answers)
+    answer = run_virtual(call(make_gateway(transport, clock).gateway, method, path, body=body), clock)
+    return answer, transport, clock.elapsed_s
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/models", None),
+        ("GET", "/v1/files/f/content", None),
+        ("HEAD", "/v1/novel", None),
+        ("POST", "/v1/messages/count_tokens", MESSAGE),
+    ],
+)
+def test_what_changes_nothing_is_repeated_too(method: str, path: str, body: Any) -> None:
+    answer, transport, elapsed_s = ask(method, path, [THROTTLED, Told()], body)
+    assert (answer.status, answer.headers["x-tidegate-attempts"], elapsed_s) == (200, "2", 20)
+    assert transport.requests[0] == transport.requests[1]
+    answer, *_ = ask(method, path, [unreachable(), Told()], body)
+    assert (answer.status, answer.headers["x-tidegate-attempts"]) == (200, "2")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/v1/files/f", None),
+        ("POST", "/v1/messages/batches/b/cancel", None),
+        ("POST", "/v1/messages/batches", {}),
+        ("PUT", "/v1/novel", {}),
+    ],
+)
+def test_what_may_change_something_is_sent_once(method: str, path: str, body: Any) -> None:
+    answer, transport, elapsed_s = ask(method, path, [THROTTLED, Told()], body)
+    assert (answer.status, len(transport.requests), elapsed_s) == (429, 1, 0)
 
 
 def test_every_answer_teaches_the_pool_its_limits() -> None:
