@@ -77,7 +77,7 @@ class DimensionLimit:
         self._factor = 1.0
         self._pace: TokenBucket | None = None
         self._price_error = 0.0
-        self._usual = 0.0  # what a request usually takes
+        self._usual = 0.0  # what a request usually takes, at worst
         self._searched_per_second: float | None = None
         self._upstream_per_minute: float | None = None
         self._capacity: float | None = None
@@ -157,13 +157,13 @@ class DimensionLimit:
         held = [bucket.capacity_micro / MICRO for bucket in (self._own, self._upstream) if bucket is not None]
         return min(held, default=None)
 
-    def take(self, units: int, now_ns: int) -> None:
-        """Charges that much, into debt if need be."""
+    def take(self, units: int, now_ns: int, overdraw: int = 0) -> None:
+        """Charges that much, into debt if need be; it may well become so much more."""
         for bucket in (self._own, self._upstream, self._pace):
             if bucket is not None:
                 bucket.take(units * MICRO)
         if self._upstream_per_minute is not None:
-            self._usual += _FORGET * (units - self._usual)
+            self._usual += _FORGET * (units + overdraw - self._usual)
             self._charges.add(units, now_ns)
 
     def priced(self, estimate: int, truth: int) -> None:

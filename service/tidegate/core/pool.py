@@ -265,7 +265,7 @@ class Pool:
         )
 
     def _grant(self, lease_id: str, demand: Demand, now_ns: int) -> None:
-        limits = self._quota.take(demand.cost, now_ns)
+        limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
         self._granted += 1
         if not demand.settle_at_once:
             self._leases[lease_id] = Lease(demand, limits, now_ns)

@@ -1,8 +1,10 @@
 """What a Messages call will probably cost, learned from what answers say they used.
 
 Input: a call's bytes times the model's tokens per byte, less what is expected to be read from the prompt cache, which
-does not count. Output: the running mean of the caller's answers of that model and `max_tokens` band; `max_tokens`
-itself only caps it, for it is not what the upstream counts (Claude Platform Docs, "Rate limits", read 2026-10-08).
+does not count. Output: the mean of the caller's answers of that model and `max_tokens` band, which begins with what
+the model's others were like, and what it may be at worst, by their distribution. `max_tokens` itself only caps it, and
+tells the order of magnitude while nothing else does: it is not what the upstream counts (Claude Platform Docs, "Rate
+limits", read 2026-10-08).
 """
 
 from collections import OrderedDict
@@ -10,6 +12,7 @@ from typing import Final, NamedTuple
 
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
+from tidegate.core.sketch import QuantileSketch
 from tidegate.core.usage import Usage
 
 __all__ = ["CostEstimator", "MessageShape", "Prefix"]
@@ -17,12 +20,22 @@ __all__ = ["CostEstimator", "MessageShape", "Prefix"]
 _FIRST_TOKENS_PER_BYTE: Final = 0.25
 """English text inside JSON. Tokenizers differ by model (Opus 4.7 and later give about 30 % more tokens than before)."""
 _FIRST_OUTPUT_TOKENS: Final = 500.0
+_FIRST_OUTPUT_SHARE: Final = 0.25
+"""Of `max_tokens`, as long as no answer has come: who allows for long answers probably gets some."""
+_MOST_FIRST_OUTPUT_TOKENS: Final = 4_000.0
+_PRIOR_TIMES: Final = 3
+"""The shortest answers come first: they alone would make all look short."""
+_AT_WORST: Final = 0.95
+"""Quantile of an answer's length that is no surprise."""
+_MOST_TOKENS_PER_BYTE: Final = 1.0
+"""Of text that came: what is produced and never shown, such as thinking, comes to light at the end."""
 _FORGET: Final = 0.02
 """Weight of the newest answer in a running mean: half of it is the last 35 answers."""
 _CACHED_NS: Final = 280 * NS_PER_SECOND
 """A prefix lives for five minutes after it was last used, less some doubt about whose clock that is."""
 _MOST_PREFIXES: Final = 10_000
 _MOST_MEANS: Final = 10_000
+_MOST_SKETCHES: Final = 5_000
 
 
 class Prefix(NamedTuple):
@@ -62,6 +75,7 @@ class CostEstimator:
 
     def __init__(self) -> None:
         self._means: OrderedDict[tuple[str, ...], _Mean] = OrderedDict()
+        self._outputs: OrderedDict[tuple[str, ...], QuantileSketch] = OrderedDict()
         self._cached: OrderedDict[bytes, int] = OrderedDict()
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
@@ -70,13 +84,20 @@ class CostEstimator:
         counted_bytes = max(0, shape.body_bytes - self._cached_bytes(shape, now_ns))
         return Cost(1, round(counted_bytes * per_byte), self._output_tokens(shape))
 
+    def overdraw(self, shape: MessageShape) -> int:
+        """How many output tokens more than the estimate the answer may well have."""
+        sketch = self._sketch(shape)
+        at_worst = self._prior(shape) if sketch is None else sketch.quantile(_AT_WORST)
+        return max(0, _capped(at_worst, shape) - self._output_tokens(shape))
+
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
         """What an answer that broke off had used: its latest figures, and the tokens of the text that came after them.
 
         `unreported_bytes` is how much text that was.
         """
-        per_byte = self._means.get(("text", model))
-        tokens = round(unreported_bytes * (per_byte.value if per_byte else _FIRST_TOKENS_PER_BYTE))
+        learned = self._means.get(("text", model))
+        per_byte = min(learned.value, _MOST_TOKENS_PER_BYTE) if learned else _FIRST_TOKENS_PER_BYTE
+        tokens = round(unreported_bytes * per_byte)
         return usage._replace(output_tokens=usage.output_tokens + tokens)
 
     def learn(self, shape: MessageShape, usage: Usage, now_ns: int, *, text_bytes: int = 0) -> None:
@@ -87,8 +108,7 @@ class CostEstimator:
         if shape.body_bytes and total_input:
             self._add(("bytes", shape.model), total_input / shape.body_bytes)
         if usage.output_tokens:
-            for key in _output_keys(shape):
-                self._add(key, usage.output_tokens)
+            self._add_output(shape, usage.output_tokens)
         if usage.cache_read_tokens or usage.cache_creation_tokens:
             for prefix in shape.prefixes:
                 if prefix.marked:
@@ -108,10 +128,28 @@ class CostEstimator:
         return 0
 
     def _output_tokens(self, shape: MessageShape) -> int:
-        known = (mean for key in _output_keys(shape) if (mean := self._means.get(key)))
-        mean = next(known, None)
-        expected = mean.value if mean else _FIRST_OUTPUT_TOKENS
-        return max(1, round(expected if shape.max_tokens is None else min(expected, shape.max_tokens)))
+        sketch = self._sketch(shape)
+        return _capped(self._prior(shape) if sketch is None else sketch.mean, shape)
+
+    def _sketch(self, shape: MessageShape) -> QuantileSketch | None:
+        """The most particular one that there is."""
+        return next((sketch for key in _output_keys(shape) if (sketch := self._outputs.get(key))), None)
+
+    @staticmethod
+    def _prior(shape: MessageShape) -> float:
+        return min(max(_FIRST_OUTPUT_TOKENS, _FIRST_OUTPUT_SHARE * (shape.max_tokens or 0)), _MOST_FIRST_OUTPUT_TOKENS)
+
+    def _add_output(self, shape: MessageShape, tokens: int) -> None:
+        prior = self._prior(shape)
+        for key in reversed(_output_keys(shape)):
+            sketch = self._outputs.get(key)
+            if sketch is None:
+                sketch = self._outputs[key] = QuantileSketch(prior, _PRIOR_TIMES)
+                if len(self._outputs) > _MOST_SKETCHES:
+                    self._outputs.popitem(last=False)
+            self._outputs.move_to_end(key)
+            prior = sketch.mean
+            sketch.add(tokens)
 
     def _add(self, key: tuple[str, ...], value: float) -> None:
         mean = self._means.get(key)
@@ -121,6 +159,10 @@ class CostEstimator:
                 self._means.popitem(last=False)
         self._means.move_to_end(key)
         mean.add(value)
+
+
+def _capped(tokens: float, shape: MessageShape) -> int:
+    return max(1, round(tokens if shape.max_tokens is None else min(tokens, shape.max_tokens)))
 
 
 def _output_keys(shape: MessageShape) -> tuple[tuple[str, ...], ...]:

@@ -143,10 +143,10 @@ class Quota:
                 return limit.dimension
         return None
 
-    def take(self, cost: Cost, now_ns: int) -> tuple[tuple[int, DimensionLimit], ...]:
-        """Spends this much, into debt if need be. Returns the limits that were charged."""
+    def take(self, cost: Cost, now_ns: int, overdraw_tokens: int = 0) -> tuple[tuple[int, DimensionLimit], ...]:
+        """Spends this much, into debt if need be; output may be so much more. Returns the limits that were charged."""
         for index, limit in self._limited:
-            limit.take(cost[index], now_ns)
+            limit.take(cost[index], now_ns, overdraw_tokens if limit.dimension is Dimension.OUTPUT_TOKENS else 0)
         if self._learns:
             self._taken_ns = now_ns
             self._outstanding = (0, self._outstanding[1] + cost[1], self._outstanding[2] + cost[2])

@@ -77,6 +77,7 @@ class Demand(NamedTuple):
     front: bool = False
     retry: bool = False
     settle_at_once: bool = False
+    overdraw_tokens: int = 0
 
 
 class Granted(NamedTuple):

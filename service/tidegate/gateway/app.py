@@ -21,6 +21,7 @@ from tidegate.engine.admission import Admission
 from tidegate.gateway.asgi import ON_LEAVE, ClientGone, Inbound, Message, Receive, Send
 from tidegate.gateway.attempts import Attempts, Reply, Upstream
 from tidegate.gateway.call import Call, timeout_seconds
+from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, read_errand
 from tidegate.gateway.errors import invalid, no_stream, refused, unreachable
 from tidegate.gateway.headers import as_text, for_upstream, is_event_stream, listed, uncompressed
@@ -209,12 +210,14 @@ class Gateway:
                 await outlet.answer(no_stream(call.request_id))
                 return "upstream_error"
             await outlet.start(response.status, response.headers)
-            now_ns = self._clock.monotonic_ns
+            now_ns, charge = self._clock.monotonic_ns, StreamCharge(reply, attempts.used)
             chunk = await answer.next_chunk()
             while chunk is not None and not answer.at_end:
                 handed_ns = now_ns()
                 await outlet.part(chunk)
                 call.waited_ns += now_ns() - handed_ns
+                if charge.is_due():
+                    await charge.charge()
                 chunk = await answer.next_chunk()
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
             succeeded = answer.reader.error is None

@@ -18,7 +18,7 @@ from tidegate.core.conventions import (
     set_error,
     set_usage,
 )
-from tidegate.core.dimension import ONE_REQUEST, Cost
+from tidegate.core.dimension import ONE_REQUEST
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RetryScheduled
 from tidegate.core.failure import attempt_status, lease_outcome
@@ -156,7 +156,7 @@ class Attempts:
             await self._settle(reply, outcome, succeeded=succeeded)
 
     async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
-        usage = self._call.usage = self._used()
+        usage = self._call.usage = self.used()
         first_ns = reply.answer.first_token_ns
         if self._traces:
             self._describe(reply, outcome, usage, succeeded=succeeded)
@@ -219,15 +219,16 @@ class Attempts:
         return retry_reason(error) is not None and any(Cause.UPSTREAM_OUTAGE in pool.open_circuits for pool in pools)
 
     async def _acquire(self) -> Lease:
-        call, asked_ns = self._call, self._clock.monotonic_ns()
+        call, shape, asked_ns = self._call, self._errand.shape, self._clock.monotonic_ns()
         throttled = self._last is not None and retry_reason(self._last) == "rate_limited"
         demand = Demand(
             call.pool,
             call.caller,
-            self._cost(asked_ns),
+            ONE_REQUEST if shape is None else self._admission.estimator.estimate(shape, asked_ns),
             patience_ns=max(0, call.deadline_ns - asked_ns),
             front=throttled and self._throttled <= _MOST_THROTTLED_IN_FRONT,
             retry=self._last is not None and not throttled,
+            overdraw_tokens=0 if shape is None else self._admission.estimator.overdraw(shape),
         )
         try:
             lease = await self._admission.acquire(demand)
@@ -235,10 +236,6 @@ class Attempts:
             return lease
         finally:
             call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also when it was in vain
-
-    def _cost(self, now_ns: int) -> Cost:
-        shape = self._errand.shape
-        return ONE_REQUEST if shape is None else self._admission.estimator.estimate(shape, now_ns)
 
     async def _send(self, lease: Lease) -> Reply:
         """Sends the request once; the lease has ended unless an answer is returned."""
@@ -263,7 +260,7 @@ class Attempts:
             answer = await self._answer(scope)
         except UpstreamError as error:
             self._call.in_flight = False
-            used = self._used()
+            used = self.used()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             try:
                 await self._learn_failure(lease, error, sent_ago_ns)
@@ -273,7 +270,7 @@ class Attempts:
             await self._learn_limits(error.headers, sent_ago_ns, answered=False)
             raise
         except BaseException as error:
-            used = self._used()
+            used = self.used()
             # The source of a body failed: the request was never sent whole, so it cannot have been accepted.
             was_cut = isinstance(error, ClientGone | InvalidCall)
             outcome = Outcome.ABANDONED if self._begun and not was_cut else Outcome.RELEASED
@@ -307,7 +304,7 @@ class Attempts:
     def _note_begin(self) -> None:
         self._begun = True
 
-    def _used(self) -> Usage | None:
+    def used(self) -> Usage | None:
         """What the latest answer had used so far; None where it says nothing."""
         usage = None if self._reader is None else self._reader.usage
         if usage is None or self._reader is None:

@@ -131,6 +131,7 @@ class ClaudeModel:
             patience_ns=self._left_ns(call),
             front=throttled,
             retry=call.last is not None and not throttled,
+            overdraw_tokens=self._admission.estimator.overdraw(call.shape),
         )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
             call.queued_seconds += to_seconds(lease.waited_ns)

@@ -48,14 +48,26 @@ class Stream:
         await self._line.sleep_until(self._accepted.first_token_seconds)
         self.headers = self._line.upstream.head_headers(self._accepted, self._line.now_seconds())
 
+    async def produce(self, tokens: int) -> bool:
+        """Waits until so many tokens have come; False, at once, if the answer is no longer than that."""
+        accepted = self._accepted
+        if tokens >= accepted.output_tokens:
+            return False
+        took_seconds = accepted.finish_seconds - accepted.first_token_seconds
+        await self._until(accepted.first_token_seconds + took_seconds * tokens / accepted.output_tokens)
+        return True
+
     async def finish(self) -> int:
         """Waits for the end of the answer; how many tokens it has. Hangs up when nobody waits any longer."""
+        await self._until(self._accepted.finish_seconds)
+        return self._accepted.output_tokens
+
+    async def _until(self, moment_seconds: float) -> None:
         try:
-            await self._line.sleep_until(self._accepted.finish_seconds)
+            await self._line.sleep_until(moment_seconds)
         except BaseException:
             self.close()
             raise
-        return self._accepted.output_tokens
 
     def close(self) -> None:
         """Hangs up; without effect after the end."""

@@ -17,6 +17,7 @@ from tidegate.core.transport import Headers, TransportRequest
 from tidegate.engine.admission import Admission
 from tidegate.gateway.attempts import Attempts, Upstream
 from tidegate.gateway.call import Call
+from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.request import MESSAGES_ROUTE
@@ -25,6 +26,11 @@ from tidegate.stores.memory import MemoryStore
 __all__ = ["TidegateClient"]
 
 _JSON: Final = ((b"content-type", b"application/json"),)
+_PART_TOKENS: Final = 300
+_DELTA: Final = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+    b'"text":"%b"}}\n\n'
+)
 _EVENT_STREAM: Final = (b"content-type", b"text/event-stream")
 
 
@@ -67,8 +73,10 @@ class TidegateClient:
         try:
             reply = await attempts.reply()
             try:
+                charge = StreamCharge(reply, attempts.used)
                 while await reply.answer.next_chunk() is not None:
-                    pass
+                    if charge.is_due():
+                        await charge.charge()
                 outcome = Outcome.SETTLED
             finally:
                 await attempts.settle(reply, outcome, succeeded=outcome is Outcome.SETTLED)
@@ -135,9 +143,14 @@ class _Streamed:
         yield (
             b'event: message_start\ndata: {"message":{"usage":{"input_tokens":%d,"cache_read_input_tokens":%d,'
             b'"cache_creation_input_tokens":%d,"output_tokens":1}}}\n\n'
-            b"event: content_block_delta\ndata: {}\n\n" % said
+            b"event: content_block_start\ndata: {}\n\n" % said
         )
+        tokens = 0
+        while await self._stream.produce(tokens + _PART_TOKENS):
+            tokens += _PART_TOKENS
+            yield _DELTA % (b"four" * _PART_TOKENS)
         output_tokens = await self._stream.finish()
+        yield _DELTA % (b"four" * (output_tokens - tokens))
         yield b'event: message_delta\ndata: {"usage":{"output_tokens":%d}}\n\n' % output_tokens
 
     async def aclose(self) -> None:

@@ -37,7 +37,8 @@ class Estimating:
         (0, 0, Cost(1, 0, 1)),
         (4, 10, Cost(1, 1, 10)),
         (4_000, 499, Cost(1, 1_000, 499)),
-        (4_000, 64_000, Cost(1, 1_000, 500)),
+        (4_000, 4_096, Cost(1, 1_000, 1_024)),
+        (4_000, 64_000, Cost(1, 1_000, 4_000)),
         (400, None, Cost(1, 100, 500)),
     ],
 )
@@ -89,27 +90,48 @@ class TestInput:
 
 
 class TestOutput:
+    def test_the_first_answers_move_what_is_usual_little(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(output_tokens=100))
+        assert estimating.cost().output_tokens == 400, "as if three of 500 had come before"
+
     def test_a_caller_has_its_own_figure_per_model_and_band_of_max_tokens(self) -> None:
         estimating = Estimating()
-        estimating.learn(Usage(output_tokens=30))
-        estimating.learn(Usage(output_tokens=400), CALL._replace(caller="team-b"))
-        assert estimating.cost().output_tokens == 30
-        assert estimating.cost(CALL._replace(max_tokens=600)).output_tokens == 30
-        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == 400
+        estimating.learn(Usage(output_tokens=30), times=300)
+        estimating.learn(Usage(output_tokens=400), CALL._replace(caller="team-b"), times=300)
+        assert estimating.cost().output_tokens == pytest.approx(30, rel=0.1)
+        assert estimating.cost(CALL._replace(max_tokens=600)).output_tokens == pytest.approx(30, rel=0.1)
+        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(400, rel=0.1)
 
     def test_who_is_new_is_like_all_others_in_the_band_then_like_all_of_the_model(self) -> None:
         estimating = Estimating()
-        estimating.learn(Usage(output_tokens=30))
-        estimating.learn(Usage(output_tokens=90), CALL._replace(max_tokens=None))
-        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == 30
-        assert estimating.cost(CALL._replace(caller="team-b", max_tokens=None)).output_tokens == 90
-        assert estimating.cost(CALL._replace(max_tokens=64_000)).output_tokens == 60
+        estimating.learn(Usage(output_tokens=30), times=300)
+        estimating.learn(Usage(output_tokens=90), CALL._replace(max_tokens=None), times=300)
+        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(30, rel=0.1)
+        assert estimating.cost(CALL._replace(caller="team-b", max_tokens=None)).output_tokens == pytest.approx(
+            90, abs=9
+        )
+        assert estimating.cost(CALL._replace(max_tokens=64_000)).output_tokens == pytest.approx(90, rel=0.1)
         assert estimating.cost(CALL._replace(model="claude-haiku-5")).output_tokens == 500
+
+    def test_a_caller_begins_with_what_the_others_were_like(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(output_tokens=900), times=300)
+        estimating.learn(Usage(output_tokens=100), CALL._replace(caller="team-b"))
+        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(700, abs=20)
 
     def test_max_tokens_caps_what_is_expected(self) -> None:
         estimating = Estimating()
-        estimating.learn(Usage(output_tokens=900))
+        estimating.learn(Usage(output_tokens=900), times=100)
         assert estimating.cost(CALL._replace(max_tokens=700)).output_tokens == 700
+        assert estimating.estimator.overdraw(CALL._replace(max_tokens=700)) == 0
+
+    def test_what_an_answer_may_be_at_worst_is_beyond_95_percent_of_all(self) -> None:
+        estimating = Estimating()
+        assert estimating.estimator.overdraw(CALL) == 0, "nothing is known"
+        for number in range(1_000):
+            estimating.learn(Usage(output_tokens=800 if number % 10 == 0 else 100))
+        assert estimating.cost().output_tokens + estimating.estimator.overdraw(CALL) == pytest.approx(800, rel=0.1)
 
     def test_an_answer_without_output_teaches_nothing(self) -> None:
         estimating = Estimating()
@@ -168,9 +190,19 @@ class TestMemory:
         assert [estimating.cost(shape).input_tokens for shape in shapes] == [500, 1_000, 500]
 
     def test_callers_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(price, "_MOST_MEANS", 4)  # two for the model, and two callers
+        monkeypatch.setattr(price, "_MOST_SKETCHES", 4)  # two for the model, and two callers
         estimating = Estimating()
         callers = [CALL._replace(caller=name) for name in ("team-a", "team-b", "team-c")]
         for number, output_tokens in ((0, 100), (1, 200), (0, 100), (2, 600)):
-            estimating.learn(Usage(output_tokens=output_tokens), callers[number])
-        assert [estimating.cost(shape).output_tokens for shape in callers] == [100, 250, 600]  # 250: the mean of all
+            estimating.learn(Usage(output_tokens=output_tokens), callers[number], times=100)
+        found = [estimating.cost(shape).output_tokens for shape in callers]
+        assert found[0] == pytest.approx(100, rel=0.1)
+        assert found[1] == pytest.approx(535, rel=0.1), "the mean of all, of which the latest weigh most"
+        assert found[2] == pytest.approx(600, rel=0.1)
+
+    def test_models_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(price, "_MOST_MEANS", 1)
+        estimating = Estimating()
+        for model in ("a", "b"):
+            estimating.learn(Usage(input_tokens=2_000), CALL._replace(model=model))
+        assert [estimating.cost(CALL._replace(model=model)).input_tokens for model in ("a", "b")] == [1_000, 2_000]

@@ -85,14 +85,46 @@ def test_what_an_answer_used_is_what_the_next_call_reserves() -> None:
     usage = b'{"type": "message", "usage": {"input_tokens": 70, "output_tokens": 30}}'
     rig = make_gateway(FakeTransport([Told(chunks=(usage,))]), clock)
 
-    async def twice() -> None:
-        for _ in range(2):
+    async def often() -> None:
+        for _ in range(300):
             await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
 
-    run_virtual(twice(), clock)
-    first, second = rig.observer.of(LeaseEnded)
+    run_virtual(often(), clock)
+    first, *_, last = rig.observer.of(LeaseEnded)
     assert first.reserved.output_tokens == MESSAGE["max_tokens"]
-    assert second.reserved == second.used == Cost(1, 70, 30)
+    assert last.used == Cost(1, 70, 30)
+    assert last.reserved == last.used._replace(output_tokens=last.reserved.output_tokens)
+    assert 30 <= last.reserved.output_tokens <= 31
+
+
+def test_a_stream_is_charged_what_it_has_produced_so_far() -> None:
+    clock = VirtualClock()
+    start = b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 7, "output_tokens": 1}}}\n\n'
+    part = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+    part += b'"text":"' + b"four" * 250 + b'"}}\n\n'
+    chunks: list[bytes | float] = [start]
+    for _ in range(8):
+        chunks += [part, 1.0]
+    rig = make_gateway(
+        FakeTransport([sse(*chunks, MESSAGE_DELTA)]),
+        clock,
+        pools={"sonnet-5-5": PoolSettings({Dimension.OUTPUT_TOKENS: LimitSettings(1, 10_000)})},
+    )
+
+    async def left_each_second() -> list[float | None]:
+        answer = asyncio.create_task(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE))
+        left = []
+        for _ in range(8):
+            await asyncio.sleep(1.01)
+            (pool,) = rig.store.snapshot_now()
+            left.append(pool.dimensions[2].available)
+        await answer
+        return left
+
+    left = run_virtual(left_each_second(), clock)
+    assert left[0] == pytest.approx(10_000 - 2 * 250, abs=1)
+    assert left[4] == pytest.approx(10_000 - 6 * 250, abs=250)
+    assert (left[2] or 0) > (left[4] or 0) > (left[6] or 0)
 
 
 def test_the_input_is_charged_as_it_is_from_the_head_of_an_answer_on() -> None:

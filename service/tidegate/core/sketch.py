@@ -1,0 +1,75 @@
+"""A quantile sketch that forgets: what values were like lately, in bounded memory.
+
+Values are counted in buckets whose bounds grow by a constant factor, so that a quantile is off by half of that at most
+(the idea of DDSketch, Masson, Rim and Lee, VLDB 2019). Newer values weigh more: each counts a little more than the one
+before it, and from time to time all weights are scaled down.
+"""
+
+from math import ceil, log
+from typing import Final
+
+__all__ = ["QuantileSketch"]
+
+_GROWTH: Final = 1.2
+_LOG_GROWTH: Final = log(_GROWTH)
+_FORGET: Final = 0.02
+"""Weight of the newest value: half of the whole is the last 35."""
+_STALE_AFTER: Final = 8
+"""So many more values hardly move a quantile, and finding it takes a walk over all buckets."""
+_LARGEST_WEIGHT: Final = 1e6
+
+
+class QuantileSketch:
+    """Mean and quantiles of values above 0; begins as if a prior value had been seen a few times."""
+
+    __slots__ = ("_asked", "_buckets", "_count", "_newest", "_total", "mean")
+
+    def __init__(self, prior: float, times: int) -> None:
+        self.mean = prior
+        self._count = times
+        self._newest = 1.0
+        self._total = float(times)
+        self._asked: dict[float, tuple[int, float]] = {}  # quantiles by share, and how many values there were then
+        self._buckets = {_bucket(prior): float(times)} if times else {}
+
+    def add(self, value: float) -> None:
+        """Takes in the newest value."""
+        self._count += 1
+        self.mean += max(_FORGET, 1 / self._count) * (value - self.mean)
+        bucket = _bucket(value)
+        self._buckets[bucket] = self._buckets.get(bucket, 0.0) + self._newest
+        self._total += self._newest
+        self._newest /= 1 - _FORGET
+        if self._newest > _LARGEST_WEIGHT:
+            self._scale_down()
+
+    def quantile(self, share: float) -> float:
+        """The value that this share of the weight does not exceed, as of a few values ago; without any, the prior.
+
+        Always ask for the same few shares: their answers are kept.
+        """
+        asked_count, known = self._asked.get(share, (-_STALE_AFTER, 0.0))
+        if self._count - asked_count >= _STALE_AFTER:
+            known = self._find(share)
+            self._asked[share] = self._count, known
+        return known
+
+    def _find(self, share: float) -> float:
+        left = share * self._total
+        for bucket in sorted(self._buckets):
+            left -= self._buckets[bucket]
+            if left <= 0:
+                return float(_GROWTH ** (bucket - 0.5))
+        return self.mean
+
+    def _scale_down(self) -> None:
+        """Weights relative to the newest; what has become next to nothing is forgotten."""
+        kept = {bucket: weight / self._newest for bucket, weight in self._buckets.items()}
+        self._buckets = {bucket: weight for bucket, weight in kept.items() if weight > 1 / _LARGEST_WEIGHT}
+        self._total = sum(self._buckets.values())
+        self._newest = 1.0
+
+
+def _bucket(value: float) -> int:
+    """Bucket n holds what is above 1.2^(n - 1), up to 1.2^n."""
+    return ceil(log(max(value, 1.0)) / _LOG_GROWTH)
