@@ -1,6 +1,7 @@
 """Clients that break off, lie about lengths, or do nothing: the real service goes on serving, and nothing is left."""
 
 import contextlib
+import json
 import resource
 import socket
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from support.faulty_upstream import QUICK
+from support.faulty_upstream import QUICK, fault_stage
+from support.gateway import CONTENT, MESSAGE_START
 from support.processes import resident_kb, sockets_of
-from support.stage import Stage, stage
+from support.raw_upstream import Exchange
+from support.stage import Stage, Watched, stage
 
 BODY = b'{"model":"claude-haiku-5-5","max_tokens":20,"messages":[{"role":"user","content":"hi"}]}'
 HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\n"
@@ -35,13 +38,13 @@ def on(shared: Stage) -> Iterator[Stage]:
         assert shared.charged(what) == shared.real(what), what
 
 
-def connect(on: Stage) -> socket.socket:
+def connect(on: Watched) -> socket.socket:
     address = urlsplit(on.service.url)
     assert address.hostname is not None
     return socket.create_connection((address.hostname, address.port), timeout=10)
 
 
-def say(on: Stage, *parts: bytes) -> bytes:
+def say(on: Watched, *parts: bytes) -> bytes:
     """What the service answers until it closes the connection."""
     with connect(on) as connection:
         for part in parts:
@@ -70,10 +73,18 @@ def test_what_follows_is_an_ordinary_call(on: Stage) -> None:
     assert b'"usage"' in answer
 
 
-@pytest.mark.parametrize("path", [b"/v1/messages", b"/v1/messages/count_tokens", b"/v1/files"])
-def test_half_a_body_and_then_gone(on: Stage, path: bytes) -> None:
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (b"/v1/messages", b"application/json"),
+        (b"/v1/messages/count_tokens", b"application/json"),
+        (b"/v1/files", b"multipart/form-data; boundary=x"),
+    ],
+)
+def test_half_a_body_and_then_gone(on: Stage, path: bytes, kind: bytes) -> None:
+    head = with_length(len(BODY)).replace(b"/v1/messages", path).replace(b"application/json", kind)
     with connect(on) as connection:
-        connection.sendall(with_length(len(BODY)).replace(b"/v1/messages", path) + BODY[:30])
+        connection.sendall(head + BODY[:30])
     serves(on)
 
 
@@ -117,6 +128,56 @@ def test_an_oversized_head_is_a_431(on: Stage, field: bytes) -> None:
 
 def test_a_head_that_never_ends_is_a_408(on: Stage) -> None:
     assert say(on, HEAD).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_does_not_read_holds_its_lease_for_a_bounded_time_and_little_memory(tmp_path: Path) -> None:
+    event = CONTENT.replace(b"hi", b"x" * 50_000)
+    written = 0
+
+    async def endless(exchange: Exchange) -> None:
+        nonlocal written
+        await exchange.request()
+        await exchange.say(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + MESSAGE_START)
+        while True:
+            await exchange.say(event)
+            written += len(event)
+
+    with fault_stage(tmp_path, TIDEGATE_SLOW_CLIENT_SECONDS="1") as on:
+        on.upstream.fault = endless
+        with connect(on) as connection:
+            connection.sendall(with_length(len(BODY)) + BODY)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+            assert on.metrics("tidegate_in_flight")['{pool="haiku-5-5"}'] == 1
+            on.comes_to_rest()  # though the client is still there
+        assert written < 30_000_000, "the upstream is held back, but for what the system buffers"
+        assert on.charged("input_tokens") == 7
+        assert on.charged("output_tokens") > 10_000, "what came is charged"
+
+
+@pytest.mark.parametrize(
+    ("fault", "requests_beyond", "input_missing"),
+    [
+        ("overloaded:count=1", 1, 0),  # may have been counted, who knows: it is
+        ("internal_error:count=1", 1, 0),
+        ("rate_limited:count=1", 0, 0),
+        ("stream_error:count=1,after_events=0", 0, 5),  # failed before it reported the prompt
+        ("stream_error:count=1,after_events=2", 0, 0),
+        ("cut:count=1,after_events=2", 0, 0),
+    ],
+)
+def test_the_books_are_the_upstreams_when_it_fails(
+    tmp_path: Path, fault: str, requests_beyond: int, input_missing: int
+) -> None:
+    with stage(tmp_path, fault, variables=QUICK) as on:
+        body = {**json.loads(BODY), "stream": True, "max_tokens": 200}
+        headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
+        for _ in range(3):
+            with contextlib.suppress(httpx2.RemoteProtocolError):
+                httpx2.post(f"{on.service.url}/v1/messages", json=body, headers=headers, timeout=30)
+        on.comes_to_rest()
+        assert on.charged("requests") == on.real("requests") + requests_beyond
+        assert on.charged("input_tokens") == on.real("input_tokens") - input_missing
+        assert abs(on.charged("output_tokens") - on.real("output_tokens")) <= 12, "the text that broke off is estimated"
 
 
 @pytest.mark.serial

@@ -8,14 +8,16 @@ import pytest
 
 from support.certificates import server_context
 from support.faulty_upstream import Fault, FaultStage, closed_port, fault_stage, faulty_upstream
-from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START
+from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START, OVERLOADED_EVENT
 from support.raw_upstream import Exchange
+from support.tunnel_proxy import TunnelProxy
 
 JSON_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
 STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 HTML = b"<html><body>It works!</body></html>"
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 ODD_EVENTS = (
     MESSAGE_START
     + b"event: content_block_delta\ndata: {not json\n\n"
@@ -171,6 +173,32 @@ def test_a_page_of_html_passes_as_it_is(on: FaultStage) -> None:
     assert (received.status, received.headers["content-type"], received.body) == (200, "text/html", HTML)
 
 
+def test_a_stream_that_shows_nothing_but_pings_is_dead(on: FaultStage) -> None:
+    async def pings(exchange: Exchange) -> None:
+        await says(STREAM)(exchange)
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            await exchange.say(chunk(PING))
+
+    received = on.ask(pings, stream=True)
+    assert (received.status, received.broke) == (200, True)
+    assert received.body.startswith(MESSAGE_START + CONTENT + PING)
+    assert 0 < received.body.count(PING) < 50
+
+
+@pytest.mark.parametrize("seconds", [0.1, 2.0])
+def test_an_error_before_content_is_hidden_while_the_head_is_held(on: FaultStage, seconds: float) -> None:
+    async def fails_after_a_while(exchange: Exchange) -> None:
+        await says(STREAM_HEAD + chunk(MESSAGE_START))(exchange)
+        await asyncio.sleep(seconds)
+        await exchange.say(chunk(OVERLOADED_EVENT) + b"0\r\n\r\n")
+
+    received = on.ask(once(fails_after_a_while), stream=True)
+    hidden = seconds < 0.25
+    assert received.body == (ANSWER if hidden else MESSAGE_START + OVERLOADED_EVENT)
+    assert on.upstream.connections == (2 if hidden else 1)
+
+
 def unreachable(directory: Path, url: str, reason: str, *, least_attempts: int = 5) -> None:
     """The call is tried again, by single probes soon, as long as its client waits: until then, or just before."""
     with fault_stage(directory, url) as on:
@@ -216,3 +244,22 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
     with faulty_upstream(server_context(tmp_path)) as unknown:
         unknown.fault = answers
         unreachable(tmp_path, unknown.url.replace("http://127.0.0.1", "https://localhost"), "certificate")
+
+
+def test_a_tunnel_through_the_proxy_of_the_environment(tmp_path: Path) -> None:
+    way = TunnelProxy()
+    with faulty_upstream(server_context(tmp_path)) as upstream, faulty_upstream() as proxy:
+        upstream.fault, proxy.fault = answers, way
+        variables = {
+            "SSL_CERT_FILE": str(tmp_path / "certificate.pem"),
+            "HTTPS_PROXY": proxy.url.replace("//", "//user:secret@"),
+            "https_proxy": "",
+            "NO_PROXY": "elsewhere.example",
+            "no_proxy": "",
+        }
+        url = upstream.url.replace("http://127.0.0.1", "https://localhost")
+        with fault_stage(tmp_path, url, **variables) as on:
+            assert on.ask().body == ANSWER
+            assert b"proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in way.heads[0]
+            on.comes_to_rest()
+            assert "secret" not in on.service.printed()

@@ -21,11 +21,11 @@ Fault = Callable[[Exchange], Awaitable[None]]
 QUICK = {
     "CLAUDE_RATE_LIMIT_DELAY": "0.02",
     "MAX_RATE_LIMIT_DELAY": "0.05",
-    "TIDEGATE_STREAM_IDLE_SECONDS": "1",
+    "TIDEGATE_STREAM_IDLE_SECONDS": "2.5",
     "TIDEGATE_BODY_IDLE_SECONDS": "1",
     "TIDEGATE_HEADER_SECONDS": "1",
 }
-"""Settings under which faults show in a second."""
+"""Settings under which faults show in seconds."""
 
 _numbers = count(1)
 

@@ -1,7 +1,6 @@
 """An upstream behind a proxy, over TLS: the relay's own connections go through a CONNECT tunnel."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +10,7 @@ import pytest
 from support.certificates import server_context
 from support.raw_upstream import Exchange, RawUpstream, raw_upstream
 from support.transport import OK, run_in_loop, says, whole
+from support.tunnel_proxy import TunnelProxy
 from tidegate.core.errors import UpstreamUnreachable
 from tidegate.gateway.upstream.proxy import Proxy
 from tidegate.gateway.upstream.transport import HttpTransport
@@ -18,31 +18,6 @@ from tidegate.gateway.upstream.transport import HttpTransport
 pytestmark = pytest.mark.usefixtures("each_event_loop")
 
 Script = Callable[[Exchange], Awaitable[None]]
-
-
-class RealProxy:
-    """Makes tunnels, and notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.heads: list[bytes] = []
-
-    async def __call__(self, exchange: Exchange) -> None:
-        head, _ = await exchange.request()
-        self.heads.append(head)
-        target = urlsplit("//" + head.split()[1].decode())
-        reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
-        await exchange.say(b"HTTP/1.1 200 Connection established\r\nvia: 1.1 proxy\r\n\r\n")
-
-        async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(ConnectionError):
-                while data := await source.read(65_536):
-                    sink.write(data)
-            sink.close()
-
-        try:
-            await asyncio.gather(pipe(exchange.reader, writer), pipe(reader, exchange.writer))
-        finally:
-            writer.close()
 
 
 async def through(proxy_script: Script, upstream: RawUpstream, credentials: bytes = b"") -> list[tuple[int, bytes]]:
@@ -65,7 +40,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_tunnel_carries_many_exchanges_and_is_asked_for_with_the_proxys_credentials(trusted: Path) -> None:
-    proxy = RealProxy()
+    proxy = TunnelProxy()
 
     async def main() -> None:
         async with raw_upstream(says(OK, OK), server_context(trusted)) as upstream:
@@ -87,7 +62,7 @@ def test_the_certificate_is_the_upstreams_and_it_is_checked(
     async def main() -> None:
         async with raw_upstream(says(OK, OK), another) as upstream:
             with pytest.raises(UpstreamUnreachable, match="certificate"):
-                await through(RealProxy(), upstream)
+                await through(TunnelProxy(), upstream)
 
     run_in_loop(main())
 
