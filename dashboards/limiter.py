@@ -28,8 +28,8 @@ _CLOSED: Final = " or ".join(
     (
         f"4 * {shared(catalogue.CIRCUIT_OPEN, 'pool', cause=Cause.SPEND_CAP)} > 0",
         f"3 * {shared(catalogue.CIRCUIT_OPEN, 'pool', cause=Cause.UPSTREAM_OUTAGE)} > 0",
-        f"2 * {shared(catalogue.POOL_PROBING, 'pool')} > 0",
-        shared(catalogue.POOL_FROZEN, "pool"),
+        f"2 * {shared(catalogue.POOL_FROZEN, 'pool')} > 0",
+        shared(catalogue.POOL_PROBING, "pool"),
     )
 )
 """0 is open; the greater the number, the worse."""
@@ -200,8 +200,8 @@ _LEVELS: Final = Row(
             MODELS.by("pool"),
             names={
                 0: ("open", units.GOOD),
-                1: ("frozen", units.LIMITED),
-                2: ("probing", units.WARNING),
+                1: ("probing", units.WARNING),
+                2: ("frozen", units.LIMITED),
                 3: ("outage", units.OVERLOADED),
                 4: ("spend cap", units.FAILED),
             },

@@ -7,7 +7,7 @@ from dashboards.board import Board, Row
 from dashboards.callers import BUSIEST_CALLER, CALLER_COLUMNS
 from dashboards.kinds import stat, states, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
-from dashboards.queries import Query, increase, occurring, quantile, rate, ratio, shared, total
+from dashboards.queries import Query, increase, occurring, quantile, rate, ratio, select, shared, total
 from dashboards.tables import Column, table
 from tidegate.observe import catalogue, thresholds
 
@@ -280,7 +280,7 @@ _SATURATION: Final = Row(
                 )
             ],
             OVERVIEW,
-            width=8,
+            width=6,
             height=7,
         ),
         timeseries(
@@ -289,7 +289,16 @@ _SATURATION: Final = Row(
             units.BYTES,
             [Query('process_resident_memory_bytes{job=~"$job",instance=~"$instance"}', "{{instance}}")],
             OVERVIEW,
-            width=8,
+            width=6,
+            height=7,
+        ),
+        timeseries(
+            "Tasks of the loop",
+            "A few for each call under way is good. Growth while calls do not grow is a leak: report it.",
+            units.COUNT,
+            [Query(select(catalogue.EVENT_LOOP_TASKS), "{{instance}}")],
+            OVERVIEW,
+            width=6,
             height=7,
         ),
         timeseries(
@@ -298,7 +307,7 @@ _SATURATION: Final = Row(
             units.COUNT,
             [Query(f"1 - {_UP}", "{{instance}}")],
             OVERVIEW,
-            width=8,
+            width=6,
             height=7,
             colours={"/.*/": units.CRITICAL},
             most=1,
