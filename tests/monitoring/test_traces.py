@@ -39,8 +39,25 @@ THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LIMITED = {"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(6, 1)})}
 TINY = {"sonnet-5-5": PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(10, 1)}, allow_debt=False)}
 
+WHOLE = Told(
+    chunks=(
+        (
+            b'{"id": "msg_1", "model": "claude-sonnet-5-5-20261001", "stop_reason": "end_turn",'
+            b' "usage": {"input_tokens": 7, "output_tokens": 3, "cache_read_input_tokens": 90}}'
+        ),
+    )
+)
+WHOLE_STREAM = sse(
+    b'event: message_start\ndata: {"message": {"id": "msg_1", "model": "claude-sonnet-5-5-20261001",'
+    b' "usage": {"input_tokens": 7, "output_tokens": 1, "cache_creation_input_tokens": 80}}}\n\n',
+    CONTENT,
+    b'event: message_delta\ndata: {"delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 30}}\n\n',
+)
+
 RELAYED: dict[str, tuple[Sequence[Told | Exception], dict[str, Any]]] = {
     "plain": ([Told()], {}),
+    "whole": ([WHOLE], {}),
+    "whole-stream": ([WHOLE_STREAM], {}),
     "stream": ([SLOW_STREAM], {}),
     "overloaded-then-unreachable-then-answered": ([error(529, "overloaded_error"), unreachable(), Told()], {}),
     "rate-limited-then-answered": ([error(429, "rate_limit_error", retry_after="20"), Told()], {}),

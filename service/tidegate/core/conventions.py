@@ -19,6 +19,7 @@ __all__ = [
     "OPERATION",
     "PROVIDER",
     "RESEND_COUNT",
+    "RESPONSE_ID",
     "RESPONSE_MODEL",
     "ROUTE",
     "SCHEME",
@@ -37,6 +38,7 @@ MAX_TOKENS: Final = "gen_ai.request.max_tokens"
 STREAMED: Final = "gen_ai.request.stream"
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
+RESPONSE_ID: Final = "gen_ai.response.id"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 FINISH_REASON: Final = "gen_ai.response.finish_reasons"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"

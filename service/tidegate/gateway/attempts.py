@@ -6,17 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tidegate.core.cause import Cause
-from tidegate.core.clock import to_ns, to_seconds
+from tidegate.core.clock import to_ns
 from tidegate.core.conventions import (
-    ERROR_TYPE,
     MAX_TOKENS,
     MODEL,
     RESEND_COUNT,
-    STATUS,
-    STREAMED,
-    TIME_TO_FIRST_CHUNK,
     set_error,
-    set_usage,
 )
 from tidegate.core.dimension import ONE_REQUEST
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
@@ -31,6 +26,7 @@ from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
+from tidegate.gateway.answer_scopes import describe_answer
 from tidegate.gateway.asgi import ClientGone
 from tidegate.gateway.call import Call
 from tidegate.gateway.errand import Errand
@@ -159,7 +155,15 @@ class Attempts:
         usage = self._call.usage = self.used()
         first_ns = reply.answer.first_token_ns
         if self._traces:
-            self._describe(reply, outcome, usage, succeeded=succeeded)
+            told = "abandoned" if outcome is Outcome.ABANDONED else "broken"
+            describe_answer(
+                self._chat,
+                reply.scope,
+                reply.answer,
+                usage,
+                asked_ns=self._started_ns,
+                failure=None if succeeded else told,
+            )
         try:
             await reply.lease.end(outcome, None if usage is None else usage.cost())
         finally:
@@ -179,19 +183,6 @@ class Attempts:
         )
         if succeeded:
             await self._admission.store.learn(self._call.pool, Succeeded())
-
-    def _describe(self, reply: Reply, outcome: Outcome, usage: Usage | None, *, succeeded: bool) -> None:
-        """Tells the scopes how it went."""
-        first_ns = reply.answer.first_token_ns
-        if first_ns is not None:
-            self._chat.set(STREAMED, True)  # noqa: FBT003 - a value like any other
-            self._chat.set(TIME_TO_FIRST_CHUNK, to_seconds(first_ns - self._started_ns))
-        if usage is not None:
-            set_usage(self._chat, usage)
-        reply.scope.set(STATUS, reply.answer.response.status)
-        for scope in (reply.scope, self._chat):
-            if not succeeded:
-                scope.set(ERROR_TYPE, "abandoned" if outcome is Outcome.ABANDONED else "broken")
 
     async def _attempt(self, _number: int) -> Reply:
         """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 from tidegate.core.errors import UpstreamError
 from tidegate.core.transport import Headers
 from tidegate.core.usage import Usage
+from tidegate.gateway.about import About
 from tidegate.gateway.decoding import Decoder, content_codings
 from tidegate.gateway.json_object import json_object
 from tidegate.gateway.request import MESSAGES_ROUTE
@@ -32,6 +33,9 @@ class AnswerReader(Protocol):
     def error(self) -> UpstreamError | None: ...  # noqa: D102 - see the class
 
     @property
+    def about(self) -> About: ...  # noqa: D102 - see the class
+
+    @property
     def progress(self) -> int: ...  # noqa: D102 - see the class
 
     @property
@@ -51,6 +55,7 @@ class _PlainReader:
     usage: Usage | None = None
     started = False
     error: UpstreamError | None = None
+    about = About()
     text_bytes = unreported_bytes = 0
 
     def __init__(self) -> None:
@@ -75,7 +80,8 @@ class _MessageReader:
         self.progress = 0
         self._chunks: list[bytes] = []
         self._usage: Usage | None = None
-        self._usage_at = 0
+        self._about = About()
+        self._read_at = 0
 
     @property
     def has_content(self) -> bool:
@@ -83,16 +89,26 @@ class _MessageReader:
 
     @property
     def usage(self) -> Usage | None:
-        if self._usage_at != self.progress:  # it is asked for more than once, of a document that may be long
-            self._usage_at = self.progress
-            usage = json_object(b"".join(self._chunks)).get("usage")
-            self._usage = Usage.from_json(usage) if isinstance(usage, dict) else None
+        self._read()
         return self._usage
+
+    @property
+    def about(self) -> About:
+        self._read()
+        return self._about
 
     def feed(self, chunk: bytes) -> None:
         self.progress += len(chunk)
         if self.progress <= _MOST_BODY_BYTES:
             self._chunks.append(chunk)
+
+    def _read(self) -> None:
+        if self._read_at != self.progress:  # it is asked for more than once, of a document that may be long
+            self._read_at = self.progress
+            message = json_object(b"".join(self._chunks))
+            self._about = About.of(message)
+            usage = message.get("usage")
+            self._usage = Usage.from_json(usage) if isinstance(usage, dict) else None
 
 
 class _DecodingReader:
@@ -118,6 +134,10 @@ class _DecodingReader:
     @property
     def error(self) -> UpstreamError | None:
         return self._reader.error
+
+    @property
+    def about(self) -> About:
+        return self._reader.about
 
     @property
     def progress(self) -> int:

@@ -4,6 +4,7 @@ from typing import Final
 
 from tidegate.core.errors import UpstreamError
 from tidegate.core.usage import Usage
+from tidegate.gateway.about import About
 from tidegate.gateway.json_object import json_object
 
 __all__ = ["StreamReader"]
@@ -28,6 +29,7 @@ class StreamReader:
         started: `message_start` has come.
         has_content: an event has come that is part of the answer itself; from here on nothing can be repeated.
         error: the first `error` event, with status 200; None while there was none.
+        about: what it has said of itself so far.
         progress: grows with every event but pings.
         text_bytes: about how many bytes of text, thinking and tool input have come.
         unreported_bytes: those of them that came after the latest figures.
@@ -38,6 +40,7 @@ class StreamReader:
         self.started = False
         self.has_content = False
         self.error: UpstreamError | None = None
+        self.about = About()
         self.progress = 0
         self.text_bytes = 0
         self.unreported_bytes = 0
@@ -86,6 +89,9 @@ class StreamReader:
             self.started = True
             message = fields.get("message")
             fields = message if isinstance(message, dict) else {}
+            self.about = About.of(fields)
+        elif event == "message_delta":
+            self.about = self.about.stopped(fields.get("delta"))
         if event == "error":
             self._read_error(fields.get("error"))
         elif isinstance(usage := fields.get("usage"), dict):
