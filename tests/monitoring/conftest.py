@@ -26,7 +26,7 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.store import DimensionSnapshot
+from tidegate.core.store import ClassSnapshot, DimensionSnapshot
 from tidegate.core.usage import Usage
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import new_registry
@@ -70,9 +70,11 @@ def registry() -> CollectorRegistry:
         adaptive_factor=0.9,
         frozen_seconds=2.5,
         waiting=3,
-        waiting_by_priority={"interactive": 1, "standard": 2, "batch": 0},
-        waiting_tokens_by_priority={"interactive": 200, "standard": 4_000, "batch": 0},
-        waiting_by_caller={"team-a": 3},
+        classes={
+            "interactive": ClassSnapshot(1, 200, 0.5, {"team-a": 1}),
+            "standard": ClassSnapshot(2, 4_000, 12.5, {"team-a": 2}),
+            "batch": ClassSnapshot(),
+        },
         in_flight=2,
         oldest_lease_seconds=41.5,
         concurrency_limit=12,

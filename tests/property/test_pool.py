@@ -152,10 +152,10 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(share=st.sampled_from([0.1, 0.5, 1.0]))
     def configure(self, share: float) -> None:
-        before, waiting = self.levels(), self.pool.snapshot(self.now_ns).waiting_by_caller
+        before, waiting = self.levels(), self.pool.snapshot(self.now_ns).classes
         self.pool.configure(pool_settings(share), self.now_ns)
         assert self.levels() == before
-        assert self.pool.snapshot(self.now_ns).waiting_by_caller == waiting
+        assert self.pool.snapshot(self.now_ns).classes == waiting
 
     @rule(step_ns=STEPS_NS)
     def advance(self, step_ns: int) -> None:

@@ -1,6 +1,7 @@
 """Pools as a store might show them."""
 
-from tidegate.core.store import DimensionSnapshot, PoolSnapshot
+from tidegate.core.caller import Priority
+from tidegate.core.store import ClassSnapshot, DimensionSnapshot, PoolSnapshot
 
 
 def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:
@@ -12,9 +13,7 @@ def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:
         frozen_seconds=0.0,
         probing=False,
         waiting=0,
-        waiting_by_priority={},
-        waiting_tokens_by_priority={},
-        waiting_by_caller={},
+        classes={str(priority): ClassSnapshot() for priority in Priority},
         in_flight=0,
         oldest_lease_seconds=None,
         granted=0,

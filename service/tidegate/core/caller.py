@@ -1,6 +1,6 @@
 """Who makes a call."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -8,11 +8,14 @@ __all__ = ["DEFAULT_CALLER", "Caller", "Priority"]
 
 
 class Priority(StrEnum):
-    """Class of a caller's requests, which the metrics of queues tell apart."""
+    """Class of a request, the highest first: whom a pool serves before whom; a label of the queue's metrics."""
 
     INTERACTIVE = "interactive"
     STANDARD = "standard"
     BATCH = "batch"
+
+
+_RANKS: Final = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,17 @@ class Caller:
         label: what metrics, logs and spans show: the name of a configured caller, `default` for any other.
         weight: share relative to other callers' weights; > 0.
         priority: class of this caller's requests.
+        rank: of the class; 0 is the highest.
     """
 
     name: str
     label: str = "default"
     weight: float = 1.0
     priority: Priority = Priority.STANDARD
+    rank: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", _RANKS[self.priority])
 
 
 DEFAULT_CALLER: Final = Caller("default")

@@ -28,6 +28,11 @@ class Cost(NamedTuple):
     input_tokens: int = 0
     output_tokens: int = 0
 
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens."""
+        return self.input_tokens + self.output_tokens
+
     def plus(self, other: Self, times: int = 1) -> "Cost":
         """The sum per dimension, with the other so many times."""
         return Cost(

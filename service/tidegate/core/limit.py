@@ -133,6 +133,18 @@ class DimensionLimit:
         """How long until what the operator has configured allows that much."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
+    def spare_micro(self, units: int, in_ns: int, now_ns: int) -> int | None:
+        """How much may be taken now, in micro-units, so that `units` still fit in `in_ns`; None: anything that fits."""
+        needed, spares = units * MICRO, []
+        if self._own is not None:
+            spares.append(self._own.spare_micro(needed, in_ns, now_ns))
+        # A window of the upstream that begins anew by then forgets what is taken now.
+        if self._upstream is not None and not (self._window.is_fixed and now_ns + in_ns >= self._window.ends_ns):
+            spares.append(self._upstream.spare_micro(needed + self.margin_micro, in_ns, now_ns))
+            if self._pace is not None:
+                spares.append(self._pace.spare_micro(needed, in_ns, now_ns))
+        return min(spares, default=None)
+
     def refill_ns(self, units: int) -> int:
         """How long that much takes to come back."""
         per_minute = self._per_minute()

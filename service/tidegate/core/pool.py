@@ -5,12 +5,12 @@ from typing import Final
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
-from tidegate.core.drain import DrainRatio
 from tidegate.core.events import Event, LeaseEnded
+from tidegate.core.forecast import Forecast
 from tidegate.core.headers import LimitReport
 from tidegate.core.health import Health
 from tidegate.core.lease import Lease
-from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.queue import FairQueue, Filler, Waiter
 from tidegate.core.quota import Quota
 from tidegate.core.retry_lane import RetryLane
 from tidegate.core.store import (
@@ -42,8 +42,8 @@ class Pool:
     """
 
     __slots__ = (
-        "_drain",
         "_events",
+        "_forecast",
         "_granted",
         "_health",
         "_leases",
@@ -62,8 +62,8 @@ class Pool:
         self.settings = settings
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
-        self._queue = FairQueue()
-        self._drain = DrainRatio()
+        self._queue = FairQueue(self._quota.size_ns)
+        self._forecast = Forecast(self._quota, self._queue)
         self._health = Health(name, self._events, now_ns)
         self._retries = RetryLane(self._health, now_ns)
         self._refused: list[tuple[str, Refused]] = []
@@ -117,14 +117,18 @@ class Pool:
         if nobody_waits and self._health.admits(now_ns) and quota.fits(cost, now_ns):
             self._grant(lease_id, demand, now_ns)
             return GRANTED
-        formula_ns = self._predict_wait_ns(demand, now_ns)
-        predicted_ns = self._corrected(formula_ns, now_ns)
+        forecast = self._forecast
+        formula_ns = forecast.formula_ns(demand, now_ns)
+        predicted_ns = forecast.corrected(demand, formula_ns, now_ns)
         if len(self._queue) >= self.settings.max_waiting and not demand.front:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns)
-        if demand.patience_ns is not None and predicted_ns > demand.patience_ns and self._may_refuse(demand, now_ns):
+        if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._late(), retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
-        self._queue.push(Waiter(lease_id, demand, told_ns, now_ns))
+        waiter = Waiter(lease_id, demand, told_ns, now_ns)
+        self._queue.push(waiter)
+        if self._queue.head() is waiter:
+            self._hold(waiter, now_ns)
         return Wait(predicted_ns, "queue" if len(self._queue) > 1 else self._binding(cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
@@ -132,8 +136,8 @@ class Pool:
         waiter = self._remove(lease_id)
         if waiter is None:
             return None
-        wait_ns = max(self._predict_wait_ns(waiter.demand, now_ns), self._health.wait_ns(now_ns))
-        return Refused(self._late(), self._corrected(wait_ns, now_ns))
+        wait_ns = max(self._forecast.formula_ns(waiter.demand, now_ns), self._health.wait_ns(now_ns))
+        return Refused(self._late(), self._forecast.corrected(waiter.demand, wait_ns, now_ns))
 
     def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
         """Takes a waiter out of the queue, or ends its lease as released.
@@ -144,29 +148,35 @@ class Pool:
             self._quota.give_back(unleased, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
-        """Admits, in order, the waiters that fit now."""
-        quota = self._quota
-        quota.demand_seen(now_ns)
+        """Admits, in order, the waiters that fit now; while the head does not, those who do not postpone it."""
+        self._quota.demand_seen(now_ns)
         granted: list[str] = []
         if self._retries.waiting and not self._admit_retries(granted, now_ns):
             return tuple(granted)
-        while (waiter := self._queue.head()) is not None and self._fits(waiter.demand.cost, now_ns):
-            self._queue.pop(quota.size_ns(waiter.demand.cost))
+        while (waiter := self._queue.head()) is not None:
+            if not self._fits(waiter.demand.cost, now_ns):
+                filler = self._filler(waiter, now_ns)
+                if filler is None or filler.wait_ns:
+                    break
+                waiter = filler.waiter
+            self._queue.take(waiter, now_ns)
             self._grant(waiter.lease_id, waiter.demand, now_ns)
-            self._drain.add(waiter.formula_ns, now_ns - waiter.since_ns)
+            self._forecast.admitted(waiter, now_ns)
             granted.append(waiter.lease_id)
         return tuple(granted)
 
     def next_in_ns(self, now_ns: int, if_it_is: str | None = None) -> int | None:
-        """How long until the head of the queue may fit; None if nobody waits, or it is another than `if_it_is`."""
-        head = self._queue.head()
-        retry = self._retries.head()
-        if if_it_is is not None and if_it_is not in {waiter.lease_id for waiter in (head, retry) if waiter}:
-            return None
-        waits = [] if head is None else [self._fits_in_ns(head.demand.cost, now_ns)]
+        """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
+        waits: dict[str, int] = {}
+        retry, head = self._retries.head(), self._queue.head()
         if retry is not None:
-            waits.append(max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns)))
-        return min(waits, default=None)
+            waits[retry.lease_id] = max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns))
+        if head is not None:
+            waits[head.lease_id] = self._fits_in_ns(head.demand.cost, now_ns)
+            filler = self._filler(head, now_ns)
+            if filler is not None:
+                waits[filler.waiter.lease_id] = filler.wait_ns
+        return min(waits.values(), default=None) if if_it_is is None or if_it_is in waits else None
 
     def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
         """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
@@ -249,9 +259,7 @@ class Pool:
             frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
             probing=self._quota.is_probing or self._health.is_out,
             waiting=len(self._queue) + len(self._retries.waiting),
-            waiting_by_priority={str(priority): depth for priority, depth in self._queue.depth.items()},
-            waiting_tokens_by_priority={str(priority): tokens for priority, tokens in self._queue.tokens.items()},
-            waiting_by_caller=self._queue.by_caller(),
+            classes=self._queue.snapshot(now_ns),
             in_flight=len(self._leases),
             oldest_lease_seconds=(now_ns - oldest.granted_ns) / NS_PER_SECOND if oldest else None,
             granted=self._granted,
@@ -303,6 +311,19 @@ class Pool:
             granted.append(waiter.lease_id)
         return True
 
+    def _hold(self, head: Waiter, now_ns: int) -> bool:
+        """Reserves the start of a head that does not fit, if its cost alone is why."""
+        if not (self._health.admits(now_ns) and self._quota.only_levels_bind(now_ns)):
+            return False
+        self._queue.hold(head)
+        return True
+
+    def _filler(self, head: Waiter, now_ns: int) -> Filler | None:
+        """Who may go before the head, which does not fit, without postponing its start."""
+        if not self._hold(head, now_ns) or not self._queue.has_other_lines:
+            return None
+        return self._queue.filler(self._quota.reservation(head.demand.cost, now_ns).wait_ns)
+
     def _remove(self, lease_id: str) -> Waiter | None:
         return self._retries.remove(lease_id) or self._queue.remove(lease_id)
 
@@ -353,29 +374,3 @@ class Pool:
         for index, limit in lease.limits:
             if index in dimensions:
                 limit.priced(lease.demand.cost[index], truth[index])
-
-    def _corrected(self, formula_ns: int, now_ns: int) -> int:
-        """A freeze is certain, the rest is what experience makes of it."""
-        frozen_ns = min(self._quota.frozen_ns(now_ns), formula_ns)
-        return frozen_ns + self._drain.correct(formula_ns - frozen_ns)
-
-    def _may_refuse(self, demand: Demand, now_ns: int) -> bool:
-        """Whether a prediction is good enough to refuse somebody on it.
-
-        A freeze is certain, and so is a price in requests alone; prices in tokens are estimates, which have to
-        stand the test before.
-        """
-        is_exact = not (demand.cost.input_tokens or demand.cost.output_tokens)
-        outlasts = demand.patience_ns is not None and self._quota.frozen_ns(now_ns) > demand.patience_ns
-        return is_exact or outlasts or self._drain.is_tested
-
-    def _predict_wait_ns(self, demand: Demand, now_ns: int) -> int:
-        """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""
-        quota = self._quota
-        ahead_ns = 0 if demand.front else self._queue.ahead_ns(demand.caller, quota.size_ns)
-        frozen_ns = quota.frozen_ns(now_ns)
-        if not frozen_ns:
-            return ahead_ns + quota.wait_ns(demand.cost, now_ns)
-        refilled_ns = ahead_ns + quota.level_wait_ns(demand.cost, now_ns)
-        thawed_ns = max(0, ahead_ns + quota.size_ns(demand.cost) - quota.held_ns(demand.cost))
-        return max(refilled_ns, frozen_ns + thawed_ns)

@@ -1,202 +1,254 @@
-"""The queue of a pool: fair by cost between callers, first in first out within a caller.
+"""The queue of a pool: priority classes, fair lines of callers in each, a front for who comes back, a held head.
 
-Start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queuing", 1996): the first waiter of each caller has a
-start tag, the larger of the queue's virtual time and its caller's last finish tag; being admitted moves the finish tag
-by the waiter's size divided by the caller's weight. The smallest start tag goes next, so callers share by weight,
-however many requests each sends; a caller alone gets everything; who leaves unserved has cost its caller nothing.
+The head is the one that goes next. While it does not fit, it is held: nobody who comes later takes its place, whatever
+its class, so that a big request has a reserved start. Others may go before it, if that does not postpone it.
 """
 
-import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from itertools import count
+from typing import Final, NamedTuple
 
 from tidegate.core.caller import Caller, Priority
+from tidegate.core.class_shares import GUARANTEED, ClassShares
+from tidegate.core.clock import to_seconds
 from tidegate.core.dimension import Cost
-from tidegate.core.store import Demand
+from tidegate.core.fair_lines import COMPACT_ABOVE, FairLines, Line, Waiter
+from tidegate.core.fit_index import FitIndex
+from tidegate.core.store import ClassSnapshot
 
-__all__ = ["FairQueue", "Waiter"]
+__all__ = ["FairQueue", "Filler", "Waiter"]
 
-_COMPACT_ABOVE = 64
-_LEAST_SIZE_NS = 1_000_000
-"""Callers take turns also where no limit is known, and nothing costs anything."""
-
-
-class Waiter:
-    """Somebody in the queue.
-
-    Attributes:
-        formula_ns: how long it should have to wait, uncorrected by experience.
-        since_ns: when it came.
-    """
-
-    __slots__ = ("demand", "formula_ns", "lease_id", "left", "since_ns")
-
-    def __init__(self, lease_id: str, demand: Demand, formula_ns: int = 0, since_ns: int = 0) -> None:
-        self.lease_id = lease_id
-        self.demand = demand
-        self.formula_ns = formula_ns
-        self.since_ns = since_ns
-        self.left = False
+_LEAST_SIZE_NS: Final = 1_000_000
+"""Callers and classes take turns also where no limit is known, and nothing costs anything."""
+_CLASSES: Final = tuple(Priority)
+_FRONT: Final = Caller("")
+_MOST: Final = Cost(10**18, 10**18, 10**18)
 
 
-class _Line:
-    """One caller's waiters in their order; some may have left. `waiting` and `cost` count those who have not."""
+class Filler(NamedTuple):
+    """Who may go before the head, and after how long."""
 
-    __slots__ = ("cost", "entry", "finish_ns", "waiters", "waiting", "weight")
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.waiters: deque[Waiter] = deque()
-        self.waiting = 0
-        self.cost = Cost()
-        self.finish_ns = 0.0
-        self.entry = -1  # number of its entry in the heap that counts; earlier ones are void
-
-    def head(self) -> Waiter | None:
-        while self.waiters and self.waiters[0].left:
-            self.waiters.popleft()
-        return self.waiters[0] if self.waiters else None
-
-    def compact(self) -> None:
-        """Forgets who left, once they are more than half."""
-        if len(self.waiters) > 2 * self.waiting + _COMPACT_ABOVE:
-            self.waiters = deque(waiter for waiter in self.waiters if not waiter.left)
+    waiter: Waiter
+    wait_ns: int
 
 
 class FairQueue:
-    """Waiters in the order in which they will be admitted; O(log callers) each to push and pop, O(1) to remove.
+    """Waiters in the order in which they will be admitted; O(log callers) to push and take, O(1) to remove.
+
+    `size_ns` says how long the pool needs to refill a cost.
 
     Attributes:
-        depth: how many wait, by priority class.
-        tokens: tokens that they will probably cost, by priority class.
         waiting: who waits, by lease id; to be read only.
     """
 
-    def __init__(self) -> None:
-        self.depth = dict.fromkeys(Priority, 0)
-        self.tokens = dict.fromkeys(Priority, 0)
+    def __init__(self, size_ns: Callable[[Cost], int]) -> None:
         self.waiting: dict[str, Waiter] = {}
-        self._front: deque[Waiter] = deque()
-        self._lines: dict[str, _Line] = {}
-        self._heap: list[tuple[float, int, _Line]] = []  # each line that has waiters, by the start tag of its head
-        self._sequence = count()
-        self._virtual_ns = 0.0
-        self._cost = Cost()
-        self._active_lines = 0
-        self._active_weight = 0.0
+        self._size_ns = size_ns
+        self._homes = tuple(FairLines(rank) for rank in range(len(_CLASSES)))
+        self._front = Line(self._homes[0], _FRONT, -1)
+        self._held: Line | None = None
+        self._shares = ClassShares()
+        self._lines: list[Line] = []
+        self._moved: set[Line] = set()  # lines whose head the index does not know yet
+        self._index = FitIndex()
+        self._least = _MOST  # in each dimension, of all who came since the queue was empty
 
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def by_caller(self) -> dict[str, int]:
-        """How many wait, by name of the caller."""
-        return {name: line.waiting for name, line in self._lines.items() if line.waiting}
-
-    def ahead_ns(self, caller: Caller, size_ns: Callable[[Cost], int]) -> int:
-        """About how long the pool needs for all that goes before a new waiter of this caller.
-
-        All of its own, and of others no more than fairness lets go ahead meanwhile: their weighted share of that, and
-        one request each. `size_ns` says how long the pool needs for a cost.
-        """
-        line = self._lines.get(caller.name)
-        own, own_waiting = (line.cost, line.waiting) if line else (Cost(), 0)
-        others_waiting = len(self.waiting) - own_waiting
-        own_ns = size_ns(own)
-        if not others_waiting:
-            return own_ns
-        others_ns = size_ns(self._cost.minus(own))
-        rivals = self._active_lines - (own_waiting > 0)
-        rival_weight = self._active_weight - (caller.weight if own_waiting else 0.0)
-        fair_ns = own_ns / caller.weight * rival_weight + rivals * others_ns / others_waiting
-        return own_ns + min(others_ns, round(fair_ns))
-
     def push(self, waiter: Waiter) -> None:
-        """Adds a waiter behind its caller's others, or ahead of all if its demand says `front`."""
+        """Adds a waiter behind its caller's others of its class, or ahead of all if its demand says `front`."""
         self.waiting[waiter.lease_id] = waiter
-        line = self._count(waiter, 1)
-        if waiter.demand.front:
-            self._front.append(waiter)
+        demand = waiter.demand
+        if demand.front:
+            waiter.line = self._front
+            self._front.waiters.append(waiter)
             return
-        was_empty = line.head() is None
-        line.waiters.append(waiter)
-        if was_empty:
-            self._enter(line)
+        home = self._homes[demand.caller.rank]
+        line = home.by_caller.get(demand.caller.name)
+        if line is None:
+            line = home.by_caller[demand.caller.name] = Line(home, demand.caller, len(self._lines))
+            self._lines.append(line)
+        if home.push(waiter, line):
+            self._moved.add(line)
+        cost, least = demand.cost, self._least
+        if cost[0] < least[0] or cost[1] < least[1] or cost[2] < least[2]:
+            self._least = Cost(*map(min, cost, least))
 
     def head(self) -> Waiter | None:
         """Who goes next; None if nobody waits."""
-        while self._front and self._front[0].left:
-            self._front.popleft()
-        if self._front:
-            return self._front[0]
-        while self._heap:
-            _, number, line = self._heap[0]
-            waiter = line.head()
-            if waiter is not None and number == line.entry:
-                return waiter
-            heapq.heappop(self._heap)
-        return None
+        if self._front.waiters and (waiter := self._front.head()) is not None:
+            return waiter
+        line = self._held or self._first_line()
+        return None if line is None else line.head()
 
-    def pop(self, size_ns: int) -> Waiter:
-        """Takes out the head, and has its caller pay for this size: what is known of limits may have changed meanwhile.
+    def hold(self, head: Waiter) -> None:
+        """Keeps the head where it is until it is taken or leaves; only those at the front still go before it."""
+        line = head.line
+        if self._held is None and line is not None and line is not self._front:
+            self._held = line
+            line.home.hold(line)
+            self._moved.add(line)
 
-        Raises:
-            IndexError: nobody waits.
+    @property
+    def has_other_lines(self) -> bool:
+        """Whether anybody may stand in another line than the head: within a line nobody overtakes."""
+        return len(self._lines) > 1 or bool(self._front.waiters)
+
+    def filler(self, wait_ns: Callable[[Cost], int | None]) -> Filler | None:
+        """Who may go before the head, and soonest: the first of a line, by class and turn where several may at once.
+
+        `wait_ns` says after how long a cost may be admitted, None if it may not go before the head at all.
         """
-        waiter = self.head()
-        if waiter is None:
-            raise IndexError("pop from an empty queue")
-        if self._front:
-            self._front.popleft()
+        if wait_ns(self._least) is None:
+            return None
+        for line in self._moved:
+            waiter = None if line is self._held else line.head()
+            if waiter is None:
+                self._index.remove(line.number)
+            else:
+                self._index.set(line.number, waiter.demand.cost, (line.home.rank, line.start_ns))
+        self._moved.clear()
+        found = self._index.soonest(wait_ns)
+        if found is None:
+            return None
+        filling = self._lines[found[0]].head()
+        return None if filling is None else Filler(filling, found[1])
+
+    def take(self, waiter: Waiter, now_ns: int) -> None:
+        """Takes out the head or a filler, who is admitted; class and caller pay for its size as it is known now."""
+        del self.waiting[waiter.lease_id]
+        line = waiter.line
+        if line is None or line is self._front:
+            waiter.line = None  # what comes back to the front was paid for
         else:
-            start_ns, _, line = heapq.heappop(self._heap)
-            line.waiters.popleft()
-            self._virtual_ns = max(self._virtual_ns, start_ns)
-            line.finish_ns = start_ns + max(size_ns, _LEAST_SIZE_NS) / line.weight
-            if line.head() is not None:
-                self._enter(line)
-        self._forget(waiter)
-        return waiter
+            size_ns = max(self._size_ns(waiter.demand.cost), _LEAST_SIZE_NS)
+            in_turn = line is self._held or line is line.home.first()
+            if line is self._held:
+                self._held = None
+            self._share_out(waiter, line.home, size_ns, now_ns)
+            line.home.serve(waiter, line, size_ns, in_turn=in_turn)
+            self._moved.add(line)
+            if not line.home.waiting:
+                self._shares.forget(line.home.rank)
+        self._tidy()
 
     def remove(self, lease_id: str) -> Waiter | None:
         """Takes out a waiter wherever it stands; None if it does not wait."""
-        waiter = self.waiting.get(lease_id)
-        if waiter is not None:
-            waiter.left = True
-            self._forget(waiter)
+        waiter = self.waiting.pop(lease_id, None)
+        if waiter is None:
+            return None
+        line = waiter.line
+        if line is None or line is self._front:
+            waiter.line = None
+        else:
+            was_head = line.head() is waiter
+            line.home.leave(waiter, line)
+            if was_head:
+                self._moved.add(line)
+                if line is self._held:
+                    self._held = None
+                    line.home.let_go(line)
+            if not line.home.waiting:
+                self._shares.forget(line.home.rank)
+        self._tidy()
         return waiter
 
-    def _enter(self, line: _Line) -> None:
-        line.entry = next(self._sequence)
-        heapq.heappush(self._heap, (max(self._virtual_ns, line.finish_ns), line.entry, line))
-        if len(self._heap) > 2 * self._active_lines + _COMPACT_ABOVE:
-            self._heap = [entry for entry in self._heap if entry[1] == entry[2].entry]
-            heapq.heapify(self._heap)
+    def of_caller(self, caller: Caller) -> tuple[int, int]:
+        """How many requests of a caller wait, of all classes, and the tokens that they will probably cost."""
+        lines = [line for home in self._homes if (line := home.by_caller.get(caller.name)) is not None]
+        return sum(line.waiting for line in lines), sum(line.load.tokens for line in lines)
 
-    def _forget(self, waiter: Waiter) -> None:
-        del self.waiting[waiter.lease_id]
-        self._count(waiter, -1).compact()
-        if len(self._front) > 2 * len(self.waiting) + _COMPACT_ABOVE:
-            self._front = deque(other for other in self._front if not other.left)
+    @property
+    def tokens(self) -> int:
+        """Tokens that all who wait will probably cost."""
+        return sum(home.load.tokens for home in self._homes)
+
+    def ahead_ns(self, caller: Caller, cost: Cost) -> int:
+        """About how long the pool needs for all that goes before a new waiter of this caller and cost.
+
+        Of its class what fairness lets go ahead; of higher classes all, but no more than the share of its own class
+        leaves them meanwhile; of lower classes what they are owed meanwhile, or the head that is held.
+        """
+        home = self._homes[caller.rank]
+        ahead_ns = home.ahead_ns(caller, self._size_ns)
+        if home.waiting == len(self.waiting):
+            return ahead_ns
+        share = GUARANTEED[home.rank]
+        higher_ns = sum(self._size_ns(other.load.cost) for other in self._homes[: home.rank])
+        ahead_ns += min(higher_ns, round((ahead_ns + self._size_ns(cost)) * (1 - share) / share))
+        lower_ns = 0
+        for other in self._homes[home.rank + 1 :]:
+            if other.waiting:
+                held = self._held.head() if self._held is not None and self._held.home is other else None
+                held_ns = 0 if held is None else self._size_ns(held.demand.cost)
+                owed_ns = round(ahead_ns * GUARANTEED[other.rank])
+                lower_ns += max(held_ns, min(owed_ns, self._size_ns(other.load.cost)))
+        return ahead_ns + lower_ns
+
+    def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
+        """Who waits, by class."""
+        fronts = [waiter for waiter in self._front.waiters if waiter.line is not None]
+        snapshots = {}
+        for priority, home in zip(_CLASSES, self._homes, strict=True):
+            own = [waiter for waiter in fronts if waiter.demand.caller.priority is priority]
+            heads = [head for line in home.by_caller.values() if (head := line.head()) is not None]
+            callers = Counter({name: line.waiting for name, line in home.by_caller.items() if line.waiting})
+            callers.update(waiter.demand.caller.name for waiter in own)
+            since_ns = min((waiter.since_ns for waiter in (*own, *heads)), default=None)
+            snapshots[str(priority)] = ClassSnapshot(
+                waiting=home.waiting + len(own),
+                tokens=home.load.tokens + sum(waiter.demand.cost.tokens for waiter in own),
+                oldest_seconds=None if since_ns is None else to_seconds(now_ns - since_ns),
+                by_caller=dict(callers),
+            )
+        return snapshots
+
+    def _first_line(self) -> Line | None:
+        """The first of the highest class that waits, unless a lower class is owed its share."""
+        highest = None
+        for home in self._homes:
+            if home.waiting:
+                line = home.first()
+                if highest is None:
+                    highest = line
+                elif self._is_owed(home, line.head()):
+                    return line
+        return highest
+
+    def _is_owed(self, home: FairLines, head: Waiter | None) -> bool:
+        return head is not None and self._shares.is_owed(
+            home.rank, max(self._size_ns(head.demand.cost), _LEAST_SIZE_NS)
+        )
+
+    def _share_out(self, waiter: Waiter, served: FairLines, size_ns: int, now_ns: int) -> None:
+        """Lets the classes that wait earn their shares of what is admitted, and the one that is served spend."""
+        if served.waiting > len(self.waiting):
+            return  # nobody else waits: there is nothing to share
+        for home in self._homes[1:]:
+            head = waiter if home is served else self._next_of(home)
+            if head is not None:
+                self._shares.earn(home.rank, size_ns, now_ns - head.since_ns)
+        self._shares.spend(served.rank, size_ns)
+
+    def _next_of(self, home: FairLines) -> Waiter | None:
+        """Who goes next of a class."""
+        if not home.waiting:
+            return None
+        held = self._held
+        return (held if held is not None and held.home is home else home.first()).head()
+
+    def _tidy(self) -> None:
         if not self.waiting:
-            # Nobody waits: old tags mean nothing any more, and callers who left must not be remembered for ever.
-            self._virtual_ns = 0.0
-            self._active_weight = 0.0
+            # Old tags mean nothing any more, and callers who left must not be remembered for ever.
+            for home in self._homes:
+                home.clear()
+            self._front.waiters.clear()
+            self._held = None
+            self._shares = ClassShares()
             self._lines.clear()
-            self._heap.clear()
-            self._front.clear()
-
-    def _count(self, waiter: Waiter, sign: int) -> _Line:
-        caller, cost = waiter.demand.caller, waiter.demand.cost
-        line = self._lines.get(caller.name)
-        if line is None:
-            line = self._lines[caller.name] = _Line(caller.weight)
-        line.waiting += sign
-        line.cost = line.cost.plus(cost, sign)
-        if line.waiting == (1 if sign > 0 else 0):
-            self._active_lines += sign
-            self._active_weight += sign * line.weight
-        self._cost = self._cost.plus(cost, sign)
-        self.depth[caller.priority] += sign
-        self.tokens[caller.priority] += sign * (cost.input_tokens + cost.output_tokens)
-        return line
+            self._moved.clear()
+            self._index.clear()
+            self._least = _MOST
+        elif len(self._front.waiters) > 2 * len(self.waiting) + COMPACT_ABOVE:
+            self._front.waiters = deque(waiter for waiter in self._front.waiters if waiter.line is not None)

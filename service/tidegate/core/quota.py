@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
+from tidegate.core.dimension import DIMENSIONS, MICRO, Cost, Dimension
 from tidegate.core.events import Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
@@ -22,6 +22,25 @@ _NEWS_NS: Final = NS_PER_SECOND // 4
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
 
 
+class Reservation:
+    """The start of a request that does not fit yet, in `in_ns`, and what it leaves to others until then."""
+
+    __slots__ = ("_now_ns", "_quota", "_spare", "in_ns")
+
+    def __init__(self, quota: "Quota", in_ns: int, spare: tuple[int | None, ...], now_ns: int) -> None:
+        self.in_ns = in_ns
+        self._quota = quota
+        self._spare = spare
+        self._now_ns = now_ns
+
+    def wait_ns(self, cost: Cost) -> int | None:
+        """How long until another cost may be spent; None if that would postpone the start."""
+        for (index, _), spare in zip(self._quota.limited, self._spare, strict=True):
+            if spare is not None and cost[index] * MICRO > spare:
+                return None
+        return self._quota.level_wait_ns(cost, self._now_ns)
+
+
 class Quota:
     """The limits of a pool. `events` collects what happened, until somebody takes it.
 
@@ -36,7 +55,6 @@ class Quota:
         "_frozen_until_ns",
         "_is_endpoint",
         "_learns",
-        "_limited",
         "_limits",
         "_name",
         "_outstanding",
@@ -45,6 +63,7 @@ class Quota:
         "_search",
         "_taken_ns",
         "events",
+        "limited",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
@@ -55,7 +74,7 @@ class Quota:
         self._is_endpoint = name in ENDPOINT_POOLS
         votes = WindowVotes()
         self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
-        self._limited: tuple[tuple[int, DimensionLimit], ...] = ()
+        self.limited: tuple[tuple[int, DimensionLimit], ...] = ()
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
         self._answered = False
@@ -84,7 +103,7 @@ class Quota:
 
     def fits(self, cost: Cost, now_ns: int) -> bool:
         """Whether this much may be spent now, in all dimensions."""
-        for index, limit in self._limited:
+        for index, limit in self.limited:
             if cost[index] and not limit.fits(cost[index], now_ns):
                 return False
         if not self._learns:
@@ -99,15 +118,27 @@ class Quota:
     def level_wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until the levels allow this much, whatever else there is to wait for."""
         longest_ns = 0  # a loop: each waiter comes by here, and `max` over a generator takes twice as long
-        for index, limit in self._limited:
+        for index, limit in self.limited:
             if cost[index]:
                 longest_ns = max(longest_ns, limit.wait_ns(cost[index], now_ns))
         return longest_ns
 
+    def only_levels_bind(self, now_ns: int) -> bool:
+        """Whether nothing but levels keeps anything from being spent: no freeze, and no single requests that probe."""
+        return not (self.frozen_ns(now_ns) or (self._learns and (self._prober.active or self._ramp.is_known)))
+
+    def reservation(self, cost: Cost, now_ns: int) -> Reservation:
+        """When this much, which does not fit, will fit by the levels, and what may be spent before without delay."""
+        in_ns = self.level_wait_ns(cost, now_ns)
+        spare = tuple(
+            limit.spare_micro(cost[index], in_ns, now_ns) if cost[index] else None for index, limit in self.limited
+        )
+        return Reservation(self, in_ns, spare, now_ns)
+
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""
         waits: dict[str, int] = {"frozen": self.frozen_ns(now_ns)}
-        waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self._limited}
+        waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limited}
         waits["probe"] = self._prober.wait_ns(now_ns)
         if self._learns:
             waits["acceleration"] = self._ramp.wait_ns(now_ns)
@@ -121,31 +152,31 @@ class Quota:
         """
         if not self._learns:
             return None
-        kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self._limited if cost[i])
+        kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i])
         silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
         return max(self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
 
     def size_ns(self, cost: Cost) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
         longest_ns = 0  # a loop, as in `level_wait_ns`
-        for index, limit in self._limited:
+        for index, limit in self.limited:
             longest_ns = max(longest_ns, limit.refill_ns(cost[index]))
         return longest_ns
 
     def held_ns(self, cost: Cost) -> int:
         """How long it takes to fill the smallest of the buckets that this cost draws on."""
-        return min((limit.full_ns() for index, limit in self._limited if cost[index]), default=0)
+        return min((limit.full_ns() for index, limit in self.limited if cost[index]), default=0)
 
     def never_fits(self, cost: Cost) -> Dimension | None:
         """The dimension in which this is more than the bucket can ever hold."""
-        for index, limit in self._limited:
+        for index, limit in self.limited:
             if cost[index] > (limit.capacity or 0.0):
                 return limit.dimension
         return None
 
     def take(self, cost: Cost, now_ns: int, overdraw_tokens: int = 0) -> tuple[tuple[int, DimensionLimit], ...]:
         """Spends this much, into debt if need be; output may be so much more. Returns the limits that were charged."""
-        for index, limit in self._limited:
+        for index, limit in self.limited:
             limit.take(cost[index], now_ns, overdraw_tokens if limit.dimension is Dimension.OUTPUT_TOKENS else 0)
         if self._learns:
             self._taken_ns = now_ns
@@ -154,11 +185,11 @@ class Quota:
             if self._search is not None:
                 self._search.sent(cost)
             self._prober.sent(now_ns)
-        return self._limited
+        return self.limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
         """Undoes a `take` of just now."""
-        for index, limit in self._limited:
+        for index, limit in self.limited:
             limit.correct(-cost[index], now_ns)
         self.correct_use(Cost().minus(cost._replace(output_tokens=0)))
 
@@ -309,4 +340,4 @@ class Quota:
         self._find_limited()
 
     def _find_limited(self) -> None:
-        self._limited = tuple((index, limit) for index, limit in enumerate(self._limits) if limit.is_limited)
+        self.limited = tuple((index, limit) for index, limit in enumerate(self._limits) if limit.is_limited)

@@ -42,6 +42,11 @@ class RampLimit:
         elif before > self._floor / 2:
             self._factor = max(1.05, min(self._factor, _BELOW * last / before))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the upstream has shown that it limits the slope."""
+        return self._floor is not None
+
     def wait_ns(self, now_ns: int) -> int:
         """How long until one more may be sent."""
         if self._floor is None:

@@ -19,6 +19,7 @@ __all__ = [
     "GRANTED",
     "AdaptiveSettings",
     "Change",
+    "ClassSnapshot",
     "Demand",
     "DimensionSnapshot",
     "Failed",
@@ -213,6 +214,19 @@ class DimensionSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ClassSnapshot:
+    """Who of a priority class waits now.
+
+    `tokens` is what they will probably cost. `oldest_seconds` is how long the oldest has been waiting; None: nobody is.
+    """
+
+    waiting: int = 0
+    tokens: int = 0
+    oldest_seconds: float | None = None
+    by_caller: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PoolSnapshot:
     """A pool now, for status and gauges; `granted`, `rate_limited` and `succeeded` count since the pool began.
 
@@ -230,9 +244,7 @@ class PoolSnapshot:
     frozen_seconds: float
     probing: bool
     waiting: int
-    waiting_by_priority: dict[str, int]
-    waiting_tokens_by_priority: dict[str, int]
-    waiting_by_caller: dict[str, int]
+    classes: dict[str, ClassSnapshot]
     in_flight: int
     oldest_lease_seconds: float | None
     granted: int

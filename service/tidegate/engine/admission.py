@@ -102,8 +102,7 @@ class Admission:
             Refusal: the store refused, or the demand's patience ended first; nothing was taken.
         """
         if scope is None and self.observer is not None and self.observer.traces:
-            with self.observer.scope(ScopeKind.ACQUIRE, _described(demand)) as opened:
-                return await self.acquire(demand, on_wait, opened)
+            return await self._observed(self.observer, demand, on_wait)
         # One frame for all the rest, and few objects: many thousands may wait here.
         lease_id = f"{self._prefix}-{next(self._numbers)}"
         queued_ns, waited_ns, deadline = None, 0, None
@@ -112,15 +111,18 @@ class Admission:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
                 future = self._queue_up(lease_id, demand, result, on_wait, scope)
+                result = GRANTED
                 queued_ns = self.clock.monotonic_ns()
                 deadline = _deadline(demand, future)
-                answer = await future
-                result = GRANTED if answer is True else await self._leave(lease_id, demand, answer, queued_ns)
+                if await future is not True:
+                    result = await self._leave(lease_id, demand, future.result(), queued_ns)
                 waited_ns = self.clock.monotonic_ns() - queued_ns
         except BaseException:
             # Cancelled, or `on_wait` failed: what waits is withdrawn, what was granted meanwhile is given back.
-            self._give_back(lease_id, demand)
-            if queued_ns is not None:
+            if queued_ns is None:
+                self.store.release(demand.pool, lease_id)
+            else:
+                self._give_back(lease_id, demand)
                 self._report_withdrawn(demand, queued_ns)
             raise
         finally:
@@ -131,6 +133,10 @@ class Admission:
             raise self._refusal(demand, result, scope)
         self._report_admitted(demand, waited_ns, scope)
         return Lease(lease_id, demand, waited_ns, self.store)
+
+    async def _observed(self, observer: Observer, demand: Demand, on_wait: Callable[[float], None] | None) -> Lease:
+        with observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
+            return await self.acquire(demand, on_wait, scope)
 
     def _queue_up(
         self,
@@ -159,7 +165,8 @@ class Admission:
         return refused
 
     def _give_back(self, lease_id: str, demand: Demand) -> None:
-        self.store.release(demand.pool, lease_id, demand.cost if demand.settle_at_once else None)
+        unleased = demand.settle_at_once and self._waiters.refusal(lease_id) is None
+        self.store.release(demand.pool, lease_id, demand.cost if unleased else None)
 
     def _report_admitted(self, demand: Demand, waited_ns: int, scope: Scope | None) -> None:
         if scope is not None:

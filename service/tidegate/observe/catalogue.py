@@ -117,6 +117,13 @@ OLDEST_LEASE: Final = Metric(
 )
 QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Requests that wait, by priority class.")
 QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool class", "Tokens that waiting requests will probably cost.")
+QUEUE_OLDEST: Final = Metric(
+    "tidegate_queue_oldest_seconds",
+    MetricType.GAUGE,
+    ("pool", "class"),
+    "How long the oldest of a class has been waiting; absent where nobody waits.",
+    "seconds",
+)
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.")
 ESTIMATE_ERROR: Final = Metric(
     "tidegate_estimate_error_ratio",
@@ -168,6 +175,7 @@ CATALOGUE: Final = (
     OLDEST_LEASE,
     QUEUE_DEPTH,
     QUEUE_TOKENS,
+    QUEUE_OLDEST,
     QUEUE_WAIT,
     ESTIMATE_ERROR,
     OVERHEAD,

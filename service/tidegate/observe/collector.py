@@ -29,6 +29,7 @@ _GAUGES: Final = (
     catalogue.OLDEST_LEASE,
     catalogue.QUEUE_DEPTH,
     catalogue.QUEUE_TOKENS,
+    catalogue.QUEUE_OLDEST,
 )
 
 
@@ -87,7 +88,7 @@ def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float 
     put(catalogue.CONCURRENCY_LIMIT, (name,), pool.concurrency_limit)
     put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
     put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
-    for priority, waiting in pool.waiting_by_priority.items():
-        put(catalogue.QUEUE_DEPTH, (name, priority), waiting)
-    for priority, tokens in pool.waiting_tokens_by_priority.items():
-        put(catalogue.QUEUE_TOKENS, (name, priority), tokens)
+    for priority, waiters in pool.classes.items():
+        put(catalogue.QUEUE_DEPTH, (name, priority), waiters.waiting)
+        put(catalogue.QUEUE_TOKENS, (name, priority), waiters.tokens)
+        put(catalogue.QUEUE_OLDEST, (name, priority), waiters.oldest_seconds)

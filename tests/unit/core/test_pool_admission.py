@@ -8,7 +8,16 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.events import Frozen, Thawed
 from tidegate.core.pool import Pool
-from tidegate.core.store import GRANTED, AdaptiveSettings, Demand, LimitSettings, PoolSettings, Refused, Wait
+from tidegate.core.store import (
+    GRANTED,
+    AdaptiveSettings,
+    ClassSnapshot,
+    Demand,
+    LimitSettings,
+    PoolSettings,
+    Refused,
+    Wait,
+)
 
 LIMITS = {
     Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5),
@@ -186,7 +195,6 @@ def test_a_snapshot_counts_waiters_by_class_and_caller(drained: Pool) -> None:
     drained.reserve("w1", Demand("p", Caller("ann"), Cost(1, 5, 5)), 0)
     snapshot = drained.snapshot(0)
     assert (snapshot.pool, snapshot.waiting) == ("p", 2)
-    assert snapshot.waiting_tokens_by_priority == {"interactive": 0, "standard": 110, "batch": 0}
-    assert snapshot.waiting_by_priority == {"interactive": 0, "standard": 2, "batch": 0}
-    assert snapshot.waiting_by_caller == {"default": 1, "ann": 1}
+    assert snapshot.classes["standard"] == ClassSnapshot(2, 110, 0, {"default": 1, "ann": 1})
+    assert snapshot.classes["batch"] == snapshot.classes["interactive"] == ClassSnapshot()
     assert (snapshot.in_flight, snapshot.granted) == (5, 5)

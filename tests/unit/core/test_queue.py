@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable
 
-import pytest
-
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.dimension import Cost
 from tidegate.core.queue import FairQueue, Waiter
-from tidegate.core.store import Demand
+from tidegate.core.store import ClassSnapshot, Demand
 
 ANN, BEN = Caller("ann"), Caller("ben")
 MS = 1_000_000
+COST = Cost(1, 88, 12)
 
 
 def size_ns(cost: Cost) -> int:
@@ -24,16 +23,17 @@ def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: boo
 
 
 def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
-    queue = FairQueue()
+    queue = FairQueue(size_ns)
     for one in waiters:
         queue.push(one)
     return queue
 
 
-def pop(queue: FairQueue) -> str:
+def pop(queue: FairQueue, now_ns: int = 0) -> str:
     head = queue.head()
     assert head is not None
-    return queue.pop(size_ns(head.demand.cost)).lease_id
+    queue.take(head, now_ns)
+    return head.lease_id
 
 
 def order(queue: FairQueue) -> list[str]:
@@ -41,11 +41,9 @@ def order(queue: FairQueue) -> list[str]:
 
 
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
-    queue = FairQueue()
+    queue = FairQueue(size_ns)
     assert queue.head() is None
     assert queue.remove("nobody") is None
-    with pytest.raises(IndexError):
-        queue.pop(MS)
 
 
 def test_a_lone_caller_is_served_in_order() -> None:
@@ -71,15 +69,20 @@ def test_callers_share_by_size_not_by_number() -> None:
 
 
 def test_the_size_counts_that_is_known_on_leaving() -> None:
-    queue = queue_of([waiter(f"ann-{n}") for n in range(2)] + [waiter(f"ben-{n}", BEN) for n in range(3)])
-    assert queue.pop(200 * MS).lease_id == "ann-0"
-    assert order(queue) == ["ben-0", "ben-1", "ann-1", "ben-2"]
+    sizes = iter([200 * MS, 100 * MS])
+    queue = FairQueue(lambda _cost: next(sizes, 100 * MS))
+    for one in [waiter(f"ann-{n}") for n in range(2)] + [waiter(f"ben-{n}", BEN) for n in range(3)]:
+        queue.push(one)
+    assert order(queue) == ["ann-0", "ben-0", "ben-1", "ann-1", "ben-2"]
 
 
 def test_callers_share_by_weight_where_nothing_costs_anything() -> None:
     light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
-    queue = queue_of(waiter(f"{caller.name}-{n}", caller) for caller in (light, heavy) for n in range(40))
-    assert Counter(queue.pop(0).demand.caller.name for _ in range(40)) == {"light": 10, "heavy": 30}
+    queue = FairQueue(lambda _cost: 0)
+    for caller in (light, heavy):
+        for n in range(40):
+            queue.push(waiter(f"{caller.name}-{n}", caller))
+    assert Counter(name.partition("-")[0] for name in order(queue)[:40]) == {"light": 10, "heavy": 30}
 
 
 def test_idling_saves_nothing_up() -> None:
@@ -107,7 +110,7 @@ def test_who_leaves_is_skipped_wherever_it_stands() -> None:
         left = queue.remove(lease_id)
         assert left is not None
         assert left.lease_id == lease_id
-    assert queue.by_caller() == {"ann": 3}
+    assert queue.snapshot(0)["standard"].by_caller == {"ann": 3}
     assert order(queue) == ["1", "2", "4"]
 
 
@@ -115,15 +118,23 @@ def test_a_mass_leaving_frees_the_memory() -> None:
     queue = queue_of(waiter(f"{n}") for n in range(10_000))
     for n in range(9_999):
         queue.remove(f"{n}")
-    assert sum(len(line.waiters) for line in queue._lines.values()) <= 2 * 1 + 64
+    assert sum(len(line.waiters) for line in queue._lines) <= 2 * 1 + 64
     assert order(queue) == ["9999"]
+
+
+def test_a_mass_leaving_from_the_end_frees_the_memory() -> None:
+    queue = queue_of(waiter(f"{n}") for n in range(10_000))
+    for n in range(9_999, 0, -1):
+        queue.remove(f"{n}")
+    assert sum(len(line.waiters) for line in queue._lines) <= 2 * 1 + 64
+    assert order(queue) == ["0"]
 
 
 def test_a_mass_leaving_from_the_front_frees_the_memory() -> None:
     queue = queue_of(waiter(f"{n}", front=True) for n in range(10_000))
     for n in range(1, 10_000):
         queue.remove(f"{n}")
-    assert len(queue._front) <= 2 * 1 + 64
+    assert len(queue._front.waiters) <= 2 * 1 + 64
     assert order(queue) == ["0"]
 
 
@@ -132,7 +143,7 @@ def test_callers_who_come_and_go_leave_no_entries_behind() -> None:
     for n in range(10_000):
         queue.push(waiter(f"{n}", BEN))
         queue.remove(f"{n}")
-    assert len(queue._heap) <= 2 * 1 + 64
+    assert len(queue._homes[1]._heap) <= 2 * 1 + 64
     assert order(queue) == ["stays"]
 
 
@@ -143,7 +154,8 @@ def test_an_empty_queue_remembers_nobody() -> None:
     queue.push(waiter("back", front=True))
     queue.remove("back")
     queue.remove("last")
-    assert (queue._lines, queue._heap, queue.waiting, len(queue._front)) == ({}, [], {}, 0)
+    assert (queue._lines, queue.waiting, len(queue._front.waiters), queue._held) == ([], {}, 0, None)
+    assert all((home.by_caller, home._heap) == ({}, []) for home in queue._homes)
 
 
 def test_a_wait_that_was_left_costs_no_share() -> None:
@@ -175,32 +187,44 @@ def test_one_who_left_the_front_is_skipped() -> None:
     assert order(queue) == ["f2", "a"]
 
 
-def test_depth_and_tokens_by_class() -> None:
+def test_a_snapshot_shows_who_waits_by_class() -> None:
     batch = Caller("night", priority=Priority.BATCH)
-    queue = queue_of([waiter("a"), waiter("b"), waiter("c", batch)])
-    assert queue.depth == {Priority.INTERACTIVE: 0, Priority.STANDARD: 2, Priority.BATCH: 1}
-    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 200, Priority.BATCH: 100}
+    queue = queue_of([waiter("a"), waiter("b"), waiter("c", batch), waiter("d", BEN, front=True)])
+    assert queue.snapshot(5_000 * MS) == {
+        "interactive": ClassSnapshot(0, 0, None, {}),
+        "standard": ClassSnapshot(3, 300, 5, {"ann": 2, "ben": 1}),
+        "batch": ClassSnapshot(1, 100, 5, {"night": 1}),
+    }
     queue.remove("b")
-    pop(queue)
-    assert queue.tokens == {Priority.INTERACTIVE: 0, Priority.STANDARD: 0, Priority.BATCH: 100}
+    queue.remove("d")
+    assert pop(queue) == "a"
+    assert queue.snapshot(0)["standard"] == ClassSnapshot(0, 0, None, {})
+
+
+def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
+    nightly = Caller("ann", priority=Priority.BATCH)
+    queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
+    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, 150)
+    assert queue.of_caller(Caller("nobody")) == (0, 0)
+    assert queue.tokens == 250
 
 
 class TestAhead:
     def test_nothing_in_an_empty_queue(self) -> None:
-        assert FairQueue().ahead_ns(ANN, size_ns) == 0
+        assert FairQueue(size_ns).ahead_ns(ANN, COST) == 0
 
     def test_all_of_ones_own(self) -> None:
-        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(ANN, size_ns) == 700 * MS
+        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(ANN, COST) == 700 * MS
 
     def test_of_others_one_request_each_when_one_has_none(self) -> None:
         queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
-        assert queue.ahead_ns(Caller("new"), size_ns) == 200 * MS
+        assert queue.ahead_ns(Caller("new"), COST) == 200 * MS
 
     def test_of_others_their_weighted_share_meanwhile(self) -> None:
         heavy = Caller("heavy", weight=3.0)
         queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
-        assert queue.ahead_ns(ANN, size_ns) == (200 + 3 * 200 + 100) * MS
+        assert queue.ahead_ns(ANN, COST) == (200 + 3 * 200 + 100) * MS
 
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
-        assert queue.ahead_ns(ANN, size_ns) == (5_000 + 100) * MS
+        assert queue.ahead_ns(ANN, COST) == (5_000 + 100) * MS

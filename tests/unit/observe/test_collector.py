@@ -9,7 +9,7 @@ from support.virtual_time import VirtualClock
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.dimension import Cost, Dimension
 from tidegate.core.events import Admitted, AttemptFinished
-from tidegate.core.store import DimensionSnapshot, PoolSnapshot
+from tidegate.core.store import ClassSnapshot, DimensionSnapshot, PoolSnapshot
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.metrics import MetricsObserver
 
@@ -54,8 +54,7 @@ def test_the_state_of_a_busy_pool() -> None:
         IDLE,
         frozen_seconds=1.5,
         waiting=3,
-        waiting_by_priority={"batch": 2, "standard": 1},
-        waiting_tokens_by_priority={"batch": 600, "standard": 100},
+        classes={"batch": ClassSnapshot(2, 600, 31.5), "standard": ClassSnapshot(1, 100, 0.5)},
         in_flight=4,
         oldest_lease_seconds=7.5,
         open_circuits={"spend_cap": 60.0},
@@ -75,6 +74,7 @@ def test_the_state_of_a_busy_pool() -> None:
     assert value("in_flight") == 4
     assert value("oldest_lease_seconds") == 7.5
     assert value("queue_depth", **{"class": "batch"}) == 2
+    assert value("queue_oldest_seconds", **{"class": "batch"}) == 31.5
     assert value("queue_tokens", **{"class": "batch"}) == 600
     assert value("current_rpm") == 1
 

@@ -1,0 +1,50 @@
+"""How long a demand will probably wait: a formula over queue and quota, corrected by what waiting really took."""
+
+from tidegate.core.caller import Priority
+from tidegate.core.drain import DrainRatio
+from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.quota import Quota
+from tidegate.core.store import Demand
+
+__all__ = ["Forecast"]
+
+
+class Forecast:
+    """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
+
+    __slots__ = ("_drains", "_queue", "_quota")
+
+    def __init__(self, quota: Quota, queue: FairQueue) -> None:
+        self._quota = quota
+        self._queue = queue
+        self._drains = tuple(DrainRatio() for _ in Priority)
+
+    def admitted(self, waiter: Waiter, now_ns: int) -> None:
+        """Somebody's wait has ended, and can be compared with what was predicted."""
+        self._drains[waiter.demand.caller.rank].add(waiter.formula_ns, now_ns - waiter.since_ns)
+
+    def corrected(self, demand: Demand, formula_ns: int, now_ns: int) -> int:
+        """A freeze is certain, the rest is what the experience of the class makes of it."""
+        frozen_ns = min(self._quota.frozen_ns(now_ns), formula_ns)
+        return frozen_ns + self._drains[demand.caller.rank].correct(formula_ns - frozen_ns)
+
+    def may_refuse(self, demand: Demand, now_ns: int) -> bool:
+        """Whether a prediction is good enough to refuse somebody on it.
+
+        A freeze is certain, and so is a price in requests alone; prices in tokens are estimates, which have to
+        stand the test before.
+        """
+        is_exact = not (demand.cost.input_tokens or demand.cost.output_tokens)
+        outlasts = demand.patience_ns is not None and self._quota.frozen_ns(now_ns) > demand.patience_ns
+        return is_exact or outlasts or self._drains[demand.caller.rank].is_tested
+
+    def formula_ns(self, demand: Demand, now_ns: int) -> int:
+        """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""
+        quota, cost = self._quota, demand.cost
+        ahead_ns = 0 if demand.front else self._queue.ahead_ns(demand.caller, cost)
+        frozen_ns = quota.frozen_ns(now_ns)
+        if not frozen_ns:
+            return ahead_ns + quota.wait_ns(cost, now_ns)
+        refilled_ns = ahead_ns + quota.level_wait_ns(cost, now_ns)
+        thawed_ns = max(0, ahead_ns + quota.size_ns(cost) - quota.held_ns(cost))
+        return max(refilled_ns, frozen_ns + thawed_ns)

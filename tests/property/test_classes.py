@@ -1,0 +1,78 @@
+"""However the others behave: every class gets its share, and nobody starves."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.core.caller import Caller, Priority
+from tidegate.core.class_shares import GUARANTEED
+from tidegate.core.dimension import Cost
+from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.store import Demand
+
+MOST_TOKENS = 50
+CALLERS = [
+    Caller(f"{priority}-{weight}", weight=weight, priority=priority)
+    for priority in Priority
+    for weight in (0.5, 1.0, 4.0)
+]
+NS_PER_TOKEN = 10_000_000
+ARRIVALS = st.lists(st.tuples(st.sampled_from(CALLERS), st.integers(1, MOST_TOKENS)), min_size=150, max_size=400)
+
+
+def size_ns(cost: Cost) -> int:
+    return cost.input_tokens * NS_PER_TOKEN
+
+
+def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | None = None) -> list[Waiter]:
+    """One is admitted and one comes, in turn: who was admitted, up to a certain one."""
+    taken: list[Waiter] = []
+    for number, (caller, tokens) in enumerate(arrivals):
+        queue.push(Waiter(f"later-{number}", Demand("p", caller, Cost(1, tokens))))
+        head = queue.head()
+        assert head is not None
+        queue.take(head, 0)
+        taken.append(head)
+        if head is until:
+            break
+    return taken
+
+
+@given(arrivals=ARRIVALS, others=ARRIVALS, priority=st.sampled_from(Priority), weight=st.sampled_from([0.5, 1.0, 4.0]))
+def test_a_class_that_waits_gets_its_share_less_one_request(
+    arrivals: list[tuple[Caller, int]], others: list[tuple[Caller, int]], priority: Priority, weight: float
+) -> None:
+    queue = FairQueue(size_ns)
+    waiting = Caller(f"{priority}-{weight}", weight=weight, priority=priority)
+    for number in range(len(arrivals)):
+        queue.push(Waiter(f"own-{number}", Demand("p", waiting, Cost(1, MOST_TOKENS))))
+    for number, (caller, tokens) in enumerate(others):
+        queue.push(Waiter(f"early-{number}", Demand("p", caller, Cost(1, tokens))))
+    everything = own = 0
+    for waiter in run(queue, arrivals):
+        tokens = waiter.demand.cost.input_tokens
+        everything += tokens
+        own += tokens if waiter.demand.caller.priority is priority else 0
+        # Each lower class may be owed one request besides when this one is.
+        assert own >= GUARANTEED[waiting.rank] * everything - 3 * MOST_TOKENS
+
+
+@given(
+    arrivals=ARRIVALS,
+    early=st.lists(st.tuples(st.sampled_from(CALLERS), st.integers(1, MOST_TOKENS)), max_size=40),
+    caller=st.sampled_from(CALLERS),
+)
+def test_nobody_waits_for_more_than_its_share_bounds(
+    arrivals: list[tuple[Caller, int]], early: list[tuple[Caller, int]], caller: Caller
+) -> None:
+    queue = FairQueue(size_ns)
+    for number, (other, tokens) in enumerate(early):
+        queue.push(Waiter(f"early-{number}", Demand("p", other, Cost(1, tokens))))
+    mine = Waiter("mine", Demand("p", caller, Cost(1, MOST_TOKENS)))
+    queue.push(mine)
+    own = sum(tokens for other, tokens in early if other == caller) + MOST_TOKENS
+    rivals = [other for other in CALLERS if other.priority is caller.priority and other != caller]
+    in_class = own + sum(own * other.weight / caller.weight + 2 * MOST_TOKENS for other in rivals)
+    bound = (in_class + MOST_TOKENS) / GUARANTEED[caller.rank] + 3 * MOST_TOKENS
+    taken = run(queue, arrivals, until=mine)
+    before = sum(waiter.demand.cost.input_tokens for waiter in taken if waiter is not mine)
+    assert before <= bound

@@ -1,0 +1,143 @@
+"""A big request at the head has a reserved start: others fill in before it, nobody postpones it."""
+
+import pytest
+
+from tidegate.core.caller import Caller, Priority
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.pool import Pool
+from tidegate.core.store import GRANTED, AdaptiveSettings, Demand, LimitSettings, PoolSettings, Wait
+
+LIMITS = {
+    Dimension.REQUESTS: LimitSettings(per_minute=600, capacity=20),
+    Dimension.INPUT_TOKENS: LimitSettings(per_minute=60_000, capacity=10_000),
+    Dimension.OUTPUT_TOKENS: LimitSettings(per_minute=60_000, capacity=10_000),
+}
+"""Ten requests, and a thousand tokens of each kind, a second."""
+
+BIG, SMALL, OTHER = Caller("big"), Caller("small"), Caller("other")
+URGENT = Caller("urgent", priority=Priority.INTERACTIVE)
+
+
+def demand(caller: Caller, *cost: int, front: bool = False) -> Demand:
+    return Demand("p", caller, Cost(*cost), front=front)
+
+
+def pool(adaptive: AdaptiveSettings | None = AdaptiveSettings()) -> Pool:  # noqa: B008 - a frozen value
+    """A pool with nothing left in input tokens, where a request of 8,000 waits: its start is in 8 seconds."""
+    state = Pool("p", PoolSettings(LIMITS, adaptive), 0)
+    assert state.reserve("first", demand(OTHER, 1, 10_000), 0) == GRANTED
+    assert state.reserve("big", demand(BIG, 1, 8_000, 100), 0) == Wait(8 * S)
+    return state
+
+
+def test_nobody_who_comes_later_postpones_it() -> None:
+    state = pool()
+    for number in range(50):
+        state.reserve(f"small-{number}", demand(SMALL, 1, 10), 0)
+        state.reserve(f"urgent-{number}", demand(URGENT, 1, 10), 0)
+    for second in range(8):
+        assert state.advance(second * S) == ()
+        assert state.next_in_ns(second * S) == (8 - second) * S
+    assert state.advance(8 * S)[0] == "big"
+
+
+def test_who_needs_nothing_of_what_it_waits_for_goes_before_it() -> None:
+    state = pool()
+    state.reserve("free", demand(SMALL, 1), 0)
+    assert state.next_in_ns(0, if_it_is="free") == 0
+    assert state.advance(0) == ("free",)
+    assert state.next_in_ns(0) == 8 * S
+    assert state.advance(8 * S) == ("big",)
+
+
+def test_not_if_that_takes_what_it_needs_later() -> None:
+    state = pool()
+    # 10,000 output tokens are there, and 18,000 would be by the start, of which the head needs 100.
+    state.reserve("greedy", demand(SMALL, 1, 0, 17_901), 0)
+    state.reserve("modest", demand(OTHER, 1, 0, 9_000), 0)
+    assert state.advance(0) == ("modest",)
+    assert state.advance(7 * S) == ()
+    assert state.advance(8 * S) == ("big",)
+
+
+def test_who_will_fit_before_it_is_looked_at_then() -> None:
+    state = pool()
+    state.reserve("a", demand(SMALL, 1, 0, 9_500), 0)
+    state.reserve("b", demand(OTHER, 1, 0, 2_500), 0)
+    assert state.advance(0) == ("a",)
+    assert state.next_in_ns(0) == 2 * S
+    assert state.next_in_ns(0, if_it_is="b") == 2 * S
+    assert state.next_in_ns(0, if_it_is="a") is None
+    assert state.advance(2 * S) == ("b",)
+
+
+def test_its_own_caller_does_not_overtake_itself() -> None:
+    state = pool()
+    state.reserve("own", demand(BIG, 1), 0)
+    assert state.advance(7 * S) == ()
+    assert state.advance(8 * S) == ("big", "own")
+
+
+def test_one_larger_than_the_bucket_waits_until_it_is_full() -> None:
+    state = Pool("p", PoolSettings(LIMITS, AdaptiveSettings()), 0)
+    state.reserve("first", demand(OTHER, 1, 10_000), 0)
+    assert state.reserve("huge", demand(BIG, 1, 50_000), 0) == Wait(10 * S)
+    for second in range(10):
+        state.reserve(f"small-{second}", demand(SMALL, 1, 100), second * S)
+        assert state.advance(second * S) == ()
+    assert state.advance(10 * S) == ("huge",)
+
+
+def test_who_comes_back_after_a_429_goes_before_it_with_what_was_its_own() -> None:
+    state = pool()
+    assert state.reserve("back", demand(OTHER, 1, 1_000, front=True), 0) == Wait(S)
+    assert state.advance(S) == ("back",)
+    assert state.advance(8 * S) == ()
+    assert state.advance(9 * S) == ("big",)
+
+
+def test_a_freeze_reserves_nothing() -> None:
+    state = Pool("p", PoolSettings(LIMITS, AdaptiveSettings()), 0)
+    state.freeze(5 * S, 0)
+    state.reserve("big", demand(BIG, 1, 8_000), 0)
+    state.reserve("urgent", demand(URGENT, 1, 10), 0)
+    assert state.next_in_ns(0, if_it_is="urgent") == 5 * S
+    assert state.advance(5 * S) == ("urgent", "big")
+
+
+@pytest.mark.parametrize("leave", ["withdraw", "release"])
+def test_when_it_leaves_the_others_go_on(leave: str) -> None:
+    state = pool()
+    state.reserve("small", demand(SMALL, 1, 1_000), 0)
+    assert state.advance(2 * S) == ()
+    if leave == "withdraw":
+        state.withdraw("big", 2 * S)
+    else:
+        state.release("big", None, 2 * S)
+    assert state.advance(2 * S) == ("small",)
+
+
+def test_beside_a_competitor_the_pace_counts_too() -> None:
+    state = pool(None)
+    assert state.advance(0) == ()
+    state.reserve("free", demand(SMALL, 1), 0)
+    assert state.advance(0) == ("free",)
+
+
+def test_a_window_that_begins_anew_before_its_start_leaves_all_of_the_old_one_to_others() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.reserve("probe", demand(OTHER, 1), 0)
+    now_ns = 0
+    for round_ in range(8):  # the reset stands still while what remains falls: a fixed window
+        now_ns = (round_ + 1) * S
+        remaining = 60_000 - 6_000 * (round_ + 1)
+        report = DimensionReport(60_000, remaining, 60 * S - now_ns)
+        state.learn(LimitReport(input_tokens=report), now_ns)
+    level = state.snapshot(now_ns).dimensions[1].available
+    assert level is not None
+    assert isinstance(state.reserve("big", demand(BIG, 1, round(level) + 1_000), now_ns), Wait)
+    state.reserve("small", demand(SMALL, 1, 500), now_ns)
+    assert state.advance(now_ns) == ("small",)
+    assert state.next_in_ns(now_ns) == 60 * S - now_ns
