@@ -13,7 +13,16 @@ from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
 from tidegate.cli.connections import ConnectionLimits
-from tidegate.cli.servers import HttpServer, allow_many_connections, bind, on_stop_signal, run, serving, url_of
+from tidegate.cli.servers import (
+    HttpServer,
+    allow_many_connections,
+    bind,
+    keep_what_is_here,
+    on_stop_signal,
+    run,
+    serving,
+    url_of,
+)
 from tidegate.identity.access import AccessRules
 from tidegate.observe.logs import RequestLog, open_logs
 from tidegate.observe.span_export import exporting
@@ -78,6 +87,7 @@ async def _serve(
             parts.draining = True
 
         stopped = on_stop_signal(drain)
+        keep_what_is_here()
         typer.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
         await stopped.wait()
 

@@ -216,6 +216,9 @@ class Gateway:
                 handed_ns = now_ns()
                 await outlet.part(chunk)
                 call.waited_ns += now_ns() - handed_ns
+                if not reply.learned:
+                    await asyncio.sleep(0)  # the event loop writes at the end of its turn
+                    await attempts.learn(reply)
                 if charge.is_due():
                     await charge.charge()
                 chunk = await answer.next_chunk()

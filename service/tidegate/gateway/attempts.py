@@ -1,8 +1,8 @@
 """Attempts at the upstream, until one gives an answer that can be relayed."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from tidegate.core.cause import Cause
@@ -17,11 +17,10 @@ from tidegate.core.dimension import ONE_REQUEST
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, RetryScheduled
 from tidegate.core.failure import attempt_status, lease_outcome
-from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy, retry_reason
 from tidegate.core.store import Demand, Outcome, Succeeded
-from tidegate.core.transport import Headers, Transport, TransportRequest
+from tidegate.core.transport import Transport
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
@@ -30,7 +29,7 @@ from tidegate.gateway.answer_scopes import describe_answer
 from tidegate.gateway.asgi import ClientGone
 from tidegate.gateway.call import Call
 from tidegate.gateway.errand import Errand
-from tidegate.gateway.headers import limit_headers
+from tidegate.gateway.headers import with_headers
 from tidegate.gateway.lessons import Lessons
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer, open_answer
@@ -68,15 +67,20 @@ class Upstream:
     lessons: Lessons = field(default_factory=Lessons)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
-    """An answer that will be relayed, with the lease it draws on; must be settled by `Attempts.settle`."""
+    """An answer that will be relayed, with the lease it draws on; must be settled by `Attempts.settle`.
+
+    Attributes:
+        learned: whether the pool has heard of its head.
+    """
 
     answer: OpenedAnswer
     lease: Lease
     started_ns: int
     scope: Scope
     scopes: AbstractContextManager[object]
+    learned: bool = False
 
 
 class Attempts:
@@ -146,6 +150,18 @@ class Attempts:
                 raise self._last from refusal
             raise
 
+    async def learn(self, reply: Reply) -> None:
+        """Tells the pool what the head of an answer says, once: soon after its first part was handed on.
+
+        That takes as long as everything else, and no client needs to wait for it.
+        """
+        if not reply.learned:
+            reply.learned = True
+            with suppress(
+                Refusal
+            ):  # the store is away, and the client has its answer already: the next one tells as much
+                await self._upstream.lessons.teach_answer(self._admission, reply.lease, reply.answer, reply.started_ns)
+
     async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         """Closes a reply, charges what its answer has used (the estimate, if it says nothing), and learns."""
         with self._scopes, reply.scopes:
@@ -165,10 +181,13 @@ class Attempts:
                 failure=None if succeeded else told,
             )
         try:
-            await reply.lease.end(outcome, None if usage is None else usage.cost())
+            await self.learn(reply)
         finally:
-            await reply.answer.aclose()
-            self._call.in_flight = False
+            try:
+                await reply.lease.end(outcome, None if usage is None else usage.cost())
+            finally:
+                await reply.answer.aclose()
+                self._call.in_flight = False
         if usage is not None and self._errand.shape is not None and succeeded:
             text_bytes = reply.answer.reader.text_bytes
             self._admission.estimator.learn(
@@ -182,7 +201,8 @@ class Attempts:
             usage=usage,
         )
         if succeeded:
-            await self._admission.store.learn(self._call.pool, Succeeded())
+            with suppress(Refusal):  # as above
+                await self._admission.store.learn(self._call.pool, Succeeded())
 
     async def _attempt(self, _number: int) -> Reply:
         """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""
@@ -258,7 +278,9 @@ class Attempts:
             finally:
                 await lease.end(*lease_outcome(error, used))
             self._report_attempt(attempt_status(error), started_ns, usage=used)
-            await self._learn_limits(error.headers, sent_ago_ns, answered=False)
+            await self._upstream.lessons.teach(
+                self._admission, self._call.pool, error.headers, sent_ago_ns, answered=False
+            )
             raise
         except BaseException as error:
             used = self.used()
@@ -268,16 +290,10 @@ class Attempts:
             await lease.end(outcome, None if used is None else used.cost())
             self._report_attempt("abandoned", started_ns, usage=used)
             raise
-        try:
-            await self._learn_answer(lease, answer, started_ns)
-        except BaseException:
-            await lease.end(Outcome.ABANDONED)
-            await answer.aclose()
-            raise
         return answer, started_ns
 
     async def _answer(self, scope: Scope) -> OpenedAnswer:
-        request = _with_headers(self._errand.request, scope.headers())
+        request = with_headers(self._errand.request, scope.headers())
         left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
         self._reader, self._begun = None, False
         try:
@@ -301,29 +317,6 @@ class Attempts:
         if usage is None or self._reader is None:
             return None
         return self._admission.estimator.produced(self._errand.model, usage, self._reader.unreported_bytes)
-
-    async def _learn_answer(self, lease: Lease, answer: OpenedAnswer, started_ns: int) -> None:
-        now_ns = self._clock.monotonic_ns()
-        is_lesson = self._upstream.lessons.are_due(self._call.pool, now_ns)
-        if is_lesson or not answer.response.at_end:  # an answer that is here whole is charged in a moment anyway
-            usage = answer.reader.usage
-            if usage is not None:
-                # What the headers say counts the true input, so our level has to count it as well.
-                await lease.charge(usage.cost())
-        if is_lesson:
-            await self._learn_limits(answer.response.headers, now_ns - started_ns, answered=True, lease_id=lease.id)
-        else:
-            report = LimitReport(sent_ago_ns=now_ns - started_ns, lease_id=lease.id)
-            await self._admission.store.learn(self._call.pool, report)
-
-    async def _learn_limits(self, headers: Headers, sent_ago_ns: int, *, answered: bool, lease_id: str = "") -> None:
-        """What the headers say; that an answer says nothing is worth knowing too."""
-        report = read_limits(limit_headers(headers), self._clock.wall_seconds())
-        if report is not None:
-            self._upstream.lessons.learned(self._call.pool, self._clock.monotonic_ns())
-        if report is not None or answered:
-            report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered, lease_id=lease_id)
-            await self._admission.store.learn(self._call.pool, report)
 
     async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
@@ -371,15 +364,6 @@ class Attempts:
 def _says_nothing(error: UpstreamError) -> bool:
     """Whether time ran out before anything was sent: what an earlier attempt met tells more."""
     return isinstance(error, UpstreamUnreachable) and error.out_of_time and not error.may_have_been_accepted
-
-
-def _with_headers(request: TransportRequest, headers: Mapping[str, str]) -> TransportRequest:
-    """The request with these fields instead of its own of the same names."""
-    if not headers:
-        return request
-    ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    names = {name for name, _ in ours}
-    return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])
 
 
 def _broken_status(answer: OpenedAnswer) -> str:

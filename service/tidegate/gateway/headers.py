@@ -1,5 +1,6 @@
 """Which header fields pass: all but credentials and what belongs to one connection only."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +16,16 @@ from tidegate.core.header_names import (
 from tidegate.core.transport import Headers, TransportRequest
 from tidegate.gateway.decoding import readable_codings
 
-__all__ = ["as_text", "for_client", "for_upstream", "is_event_stream", "limit_headers", "listed", "uncompressed"]
+__all__ = [
+    "as_text",
+    "for_client",
+    "for_upstream",
+    "is_event_stream",
+    "limit_headers",
+    "listed",
+    "uncompressed",
+    "with_headers",
+]
 
 _ACCEPT_ENCODING: Final = b"accept-encoding"
 
@@ -107,3 +117,12 @@ def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     if not values or values == [b"keep-alive"]:  # as most are
         return frozenset()
     return frozenset(name.lower().encode("latin-1") for name in listed(headers, b"connection"))
+
+
+def with_headers(request: TransportRequest, headers: Mapping[str, str]) -> TransportRequest:
+    """The request with these fields instead of its own of the same names."""
+    if not headers:
+        return request
+    ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    names = {name for name, _ in ours}
+    return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])

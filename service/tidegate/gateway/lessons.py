@@ -1,6 +1,12 @@
-"""When the headers of an answer are worth reading: under load, the next answer says the same a moment later."""
+"""What answers teach a pool of its limits: under load not each one, for the next says the same a moment later."""
 
 from typing import Final
+
+from tidegate.core.headers import LimitReport, read_limits
+from tidegate.core.transport import Headers
+from tidegate.engine.admission import Admission, Lease
+from tidegate.gateway.headers import limit_headers
+from tidegate.gateway.opened import OpenedAnswer
 
 __all__ = ["Lessons"]
 
@@ -24,3 +30,36 @@ class Lessons:
         if len(self._learned_ns) >= _MOST_POOLS:
             self._learned_ns.clear()
         self._learned_ns[pool] = now_ns
+
+    async def teach(
+        self,
+        admission: Admission,
+        pool: str,
+        headers: Headers,
+        sent_ago_ns: int,
+        *,
+        answered: bool,
+        lease_id: str = "",
+    ) -> None:
+        """Tells a pool what headers say; that an answer says nothing is worth knowing too."""
+        report = read_limits(limit_headers(headers), admission.clock.wall_seconds())
+        if report is not None:
+            self.learned(pool, admission.clock.monotonic_ns())
+        if report is not None or answered:
+            report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered, lease_id=lease_id)
+            await admission.store.learn(pool, report)
+
+    async def teach_answer(self, admission: Admission, lease: Lease, answer: OpenedAnswer, started_ns: int) -> None:
+        """Tells a pool of an answer whose head has come, and what the head says of limits if that is due."""
+        now_ns = admission.clock.monotonic_ns()
+        is_due = self.are_due(lease.pool, now_ns)
+        if is_due or not answer.response.at_end:  # an answer that is here whole is charged in a moment anyway
+            usage = answer.reader.usage
+            if usage is not None:
+                # What the headers say counts the true input, so our level has to count it as well.
+                await lease.charge(usage.cost())
+        if is_due:
+            headers = answer.response.headers
+            await self.teach(admission, lease.pool, headers, now_ns - started_ns, answered=True, lease_id=lease.id)
+        else:
+            await admission.store.learn(lease.pool, LimitReport(sent_ago_ns=now_ns - started_ns, lease_id=lease.id))

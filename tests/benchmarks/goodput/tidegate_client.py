@@ -73,6 +73,7 @@ class TidegateClient:
         try:
             reply = await attempts.reply()
             try:
+                await attempts.learn(reply)
                 charge = StreamCharge(reply, attempts.used)
                 while await reply.answer.next_chunk() is not None:
                     if charge.is_due():

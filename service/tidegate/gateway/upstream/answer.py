@@ -193,8 +193,11 @@ class Answer:
             self._closed = True
             if self._timer is not None:
                 self._timer.cancel()
+                self._timer = None
             self._resume()
             self._release()
+            # Parser and answer hold each other: left to the collector, thousands of them make it stop the event loop.
+            del self._parser
 
     def _resume(self) -> None:
         if self._paused:
