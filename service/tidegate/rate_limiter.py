@@ -15,7 +15,16 @@ from tidegate.core.errors import ConfigurationError
 from tidegate.core.events import Frozen, RateChanged
 from tidegate.core.pools import DEFAULT_POOL
 from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import AdaptiveSettings, Change, Demand, LimitSettings, PoolSettings, RateLimited, Succeeded
+from tidegate.core.store import (
+    AdaptiveSettings,
+    Change,
+    Demand,
+    LimitSettings,
+    PoolSettings,
+    QueueCaps,
+    RateLimited,
+    Succeeded,
+)
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.clock import SystemClock
 from tidegate.stores.memory import MemoryStore
@@ -106,7 +115,7 @@ class RateLimitConfig:
         return PoolSettings(
             limits={Dimension.REQUESTS: LimitSettings(self.requests_per_minute, self.burst_limit)},
             adaptive=AdaptiveSettings(learning_rate=self.learning_rate, floor=self.adaptive_floor),
-            max_waiting=_MOST_WAITING,
+            caps=QueueCaps(requests=_MOST_WAITING),
         )
 
     def retry_policy(self) -> RetryPolicy:

@@ -18,6 +18,7 @@ from tidegate.core.store import (
     LimitSettings,
     Outcome,
     PoolSettings,
+    QueueCaps,
     RateLimited,
     Refused,
     Succeeded,
@@ -48,7 +49,7 @@ def pool_settings(share: float = 1.0) -> PoolSettings:
             Dimension.INPUT_TOKENS: LimitSettings(RATES[1] * share, CAPACITIES[1]),
         },
         AdaptiveSettings(),
-        max_waiting=MOST_WAITING,
+        caps=QueueCaps(MOST_WAITING),
     )
 
 

@@ -106,7 +106,7 @@ def _changed(current: PoolSettings, pool: str, changes: dict[str, Any]) -> PoolS
     sizes = [60 * limit.capacity / limit.per_minute for limit in current.limits.values()]
     known["burst_seconds"] = min(max(sizes), MOST_BURST_SECONDS) if sizes else None
     given = {field: None if value == AUTO else value for field, value in changes.items()}
-    limits = PoolLimits.model_validate({"name": pool, **known, **given}).settings().limits
+    limits = PoolLimits.model_validate({"name": pool, **known, **given}).limits()
     return replace(current, limits=limits)
 
 

@@ -151,6 +151,8 @@ def _relay_limits(settings: Settings) -> RelayLimits:
         comment_seconds=settings.stream_comment_seconds,
         calls=settings.max_calls,
         calls_per_caller=settings.max_calls_per_caller or 0,
+        body_bytes=settings.max_held_body_bytes,
+        body_bytes_per_caller=settings.max_held_body_bytes_per_caller or 0,
     )
 
 

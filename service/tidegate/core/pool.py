@@ -11,6 +11,7 @@ from tidegate.core.headers import LimitReport
 from tidegate.core.health import Health
 from tidegate.core.lease import Lease
 from tidegate.core.queue import FairQueue, Filler, Waiter
+from tidegate.core.queue_caps import what_is_full
 from tidegate.core.quota import Quota
 from tidegate.core.retry_lane import RetryLane
 from tidegate.core.store import (
@@ -120,8 +121,9 @@ class Pool:
         forecast = self._forecast
         formula_ns = forecast.formula_ns(demand, now_ns)
         predicted_ns = forecast.corrected(demand, formula_ns, now_ns)
-        if len(self._queue) >= self.settings.max_waiting and not demand.front:
-            return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns)
+        full = None if demand.front else what_is_full(self._queue, self.settings.caps, demand)
+        if full is not None:
+            return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=str(full))
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._late(), retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing

@@ -29,6 +29,7 @@ __all__ = [
     "Outcome",
     "PoolSettings",
     "PoolSnapshot",
+    "QueueCaps",
     "RateLimited",
     "Refused",
     "SpendCapped",
@@ -104,11 +105,12 @@ class Wait:
 
 
 class Refused(NamedTuple):
-    """Not admitted and not queued, without any side effect."""
+    """Not admitted and not queued, without any side effect. `full` says which cap of the queue was reached."""
 
     cause: Cause
     retry_after_ns: int | None = None
     dimension: Dimension | None = None
+    full: str | None = None
 
 
 class Succeeded(NamedTuple):
@@ -180,20 +182,33 @@ class AdaptiveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueCaps:
+    """Most that waits for a pool at a time; what exceeds it is refused as `queue_full`. None: no cap.
+
+    What comes back after a failure is let in beyond. Tokens are input and output, by estimate.
+    """
+
+    requests: int = 10_000
+    requests_per_caller: int | None = None
+    tokens: int | None = None
+    tokens_per_caller: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PoolSettings:
     """What an operator says of a pool. A dimension that is absent is `auto`: what the upstream reports, if it does.
 
     Attributes:
         limits: configured limit per dimension.
         adaptive: how the rate follows 429s and successes; None: the pool learns its limits from what answers show.
-        max_waiting: most requests that wait at a time; one more is refused as `queue_full`.
+        caps: most that waits at a time.
         allow_debt: a request larger than the bucket is admitted when the bucket is full, and leaves it in debt;
             otherwise it is refused as `cost_exceeds_capacity`.
     """
 
     limits: dict[Dimension, LimitSettings] = field(default_factory=dict)
     adaptive: AdaptiveSettings | None = None
-    max_waiting: int = 10_000
+    caps: QueueCaps = QueueCaps()
     allow_debt: bool = True
 
 

@@ -21,7 +21,7 @@ from tidegate.engine.waiters import Answer, Waiters
 __all__ = ["Admission", "Lease"]
 
 _MESSAGES: Final = {
-    Cause.QUEUE_FULL: "too many requests wait for {pool} already",
+    Cause.QUEUE_FULL: "{full} wait for {pool} already, and no more may",
     Cause.DEADLINE: "the wait for {pool} would be longer than the request may take",
     Cause.UPSTREAM_OUTAGE: "the upstream answers nothing for {pool}, and does so for longer than the request may take",
     Cause.SPEND_CAP: "the upstream refuses everything for {pool} because a spend cap is reached; try again at {when}",
@@ -192,6 +192,7 @@ class Admission:
             _MESSAGES.get(refused.cause, "{pool} admits nothing now").format(
                 pool=f"pool {demand.pool!r}",
                 dimension=str(refused.dimension).replace("_", " "),
+                full=refused.full,
                 when=_date(self.clock.wall_seconds() + (after_seconds or 0.0)),
             ),
             retry_after_seconds=after_seconds,

@@ -83,7 +83,9 @@ class Gateway:
         self._upstream = Upstream(admission, transport, retry_policy, random, limits)
         self._limits = limits
         self._read_on = 0
-        self._occupancy = Occupancy(limits.calls, limits.calls_per_caller)
+        self._occupancy = Occupancy(
+            limits.calls, limits.calls_per_caller, limits.body_bytes, limits.body_bytes_per_caller
+        )
         self._clock = admission.clock
         self._observer = admission.observer
         self._identifier = identifier
@@ -176,6 +178,7 @@ class Gateway:
             await outlet.error(error)
             return "client_error" if 400 <= error.status < 500 and error.status != 429 else "upstream_error"
         errand.drop_request()
+        self._occupancy.drop_body(call)
         call.headers = {}
         return await self._relay(call, attempts, reply, outlet, inbound)
 
@@ -194,7 +197,9 @@ class Gateway:
             hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
             passes_trace_context=self._passes_trace_context,
         )
-        errand = await read_errand(scope, inbound, call, headers, patience_seconds=patience_seconds)
+        errand = await read_errand(
+            scope, inbound, call, headers, patience_seconds=patience_seconds, hold=partial(self._occupancy.hold, call)
+        )
         call.pool, call.model = errand.pool, errand.model
         call.waited_ns += inbound.waited_ns
         if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known

@@ -79,8 +79,8 @@ class Inbound:
                 yield chunk
         self.watch()
 
-    async def read(self, most_bytes: int) -> bytes:
-        """The whole body; raises as `chunks`."""
+    async def read(self, most_bytes: int, hold: Callable[[int], None]) -> bytes:
+        """The whole body; raises as `chunks`, and as `hold`, which hears of each piece's length."""
         body, more = b"", True
         chunks = []
         left_bytes = most_bytes
@@ -92,6 +92,7 @@ class Inbound:
             left_bytes -= len(body)
             if left_bytes < 0:
                 raise too_large(most_bytes)
+            hold(len(body))
             chunks.append(body)
         self.watch()
         return body if len(chunks) == 1 else b"".join(chunks)

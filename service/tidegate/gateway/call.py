@@ -38,6 +38,7 @@ class Call:
         is_read_on: its client has left, and its answer is read on to learn its usage.
         is_counted: it counts among the calls under way.
         is_counted_for: the caller among whose calls it counts; None: none.
+        held_bytes: of its body, held in memory.
         status: HTTP status of the answer; None until it has begun.
         refused: why Tidegate refused it; None if it did not.
         model: the model that it names; empty where there is none.
@@ -59,6 +60,7 @@ class Call:
     is_read_on: bool = False
     is_counted: bool = False
     is_counted_for: str | None = None
+    held_bytes: int = 0
     status: int | None = None
     refused: Cause | None = None
     model: str = ""

@@ -1,6 +1,6 @@
 """From a client's request to what is sent upstream, and at which price."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,11 +49,20 @@ class Errand:
 
 
 async def read_errand(
-    scope: Message, inbound: Inbound, call: Call, upstream_headers: Headers, *, patience_seconds: float
+    scope: Message,
+    inbound: Inbound,
+    call: Call,
+    upstream_headers: Headers,
+    *,
+    patience_seconds: float,
+    hold: Callable[[int], None],
 ) -> Errand:
     """Reads a request; what asks a model a question whole, so that it can be sent again, any other as it is sent on.
 
+    `hold` hears how many bytes more are held in memory, of a body that is read whole.
+
     Raises:
+        Refusal: raised by `hold`.
         InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
         ClientGone: the client left before the end of a body that is read whole.
     """
@@ -69,7 +78,7 @@ async def read_errand(
     if call.route in _READ_WHOLE and method == b"POST":
         try:
             with Patience(patience_seconds):
-                body = await inbound.read(most_bytes)
+                body = await inbound.read(most_bytes, hold)
         except TimeoutError:
             text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
             raise InvalidCall(text, status=408, error_type="timeout_error") from None

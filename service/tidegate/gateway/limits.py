@@ -21,6 +21,8 @@ class RelayLimits:
             is 200 then, whatever comes; 0: none is sent.
         calls: most calls at a time.
         calls_per_caller: most calls of one caller at a time; 0: as many as in all.
+        body_bytes: most bytes of bodies that are held at a time: what waits, or may have to be sent again; 0: no bound.
+        body_bytes_per_caller: the same of one caller; 0: as many as in all.
     """
 
     hold_seconds: float = 0.25
@@ -30,6 +32,8 @@ class RelayLimits:
     comment_seconds: float = 0.0
     calls: int = 10_000
     calls_per_caller: int = 0
+    body_bytes: int = 256 * 1024 * 1024
+    body_bytes_per_caller: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,4 +1,6 @@
-"""How many calls are under way, in all and of one caller: beyond a bound the next one is refused at once."""
+"""How many calls are under way, and how many bytes their bodies hold, in all and of one caller, within bounds."""
+
+from collections import Counter
 
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
@@ -16,9 +18,15 @@ class Occupancy:
     Args:
         most: calls at a time.
         most_per_caller: calls of one caller at a time; 0: as many as in all.
+        most_bytes: bytes of bodies that are held at a time, to be sent or sent again; 0: no bound.
+        most_bytes_per_caller: the same of one caller; 0: as many as in all.
     """
 
-    def __init__(self, most: int, most_per_caller: int) -> None:
+    def __init__(self, most: int, most_per_caller: int, most_bytes: int = 0, most_bytes_per_caller: int = 0) -> None:
+        self._most_bytes = most_bytes
+        self._most_bytes_per_caller = most_bytes_per_caller
+        self._bytes = 0
+        self._bytes_by_caller: Counter[str] = Counter()
         self._most = most
         self._most_per_caller = most_per_caller
         self._total = 0
@@ -50,8 +58,43 @@ class Occupancy:
         self._by_caller[name] = number + 1
         call.is_counted_for = name
 
+    def hold(self, call: Call, body_bytes: int) -> None:
+        """Counts so many bytes more of a call's body, until it is dropped.
+
+        Raises:
+            Refusal: QUEUE_FULL, or CALLER_LIMIT, there would be too many.
+        """
+        if not body_bytes:
+            return
+        name = call.caller.name
+        if 0 < self._most_bytes < self._bytes + body_bytes:
+            raise _refusal(
+                Cause.QUEUE_FULL,
+                f"bodies of calls hold {self._bytes:,} bytes already, of {self._most_bytes:,} that may",
+            )
+        if 0 < self._most_bytes_per_caller < self._bytes_by_caller[name] + body_bytes:
+            raise _refusal(
+                Cause.CALLER_LIMIT,
+                f"bodies of this caller's calls hold {self._bytes_by_caller[name]:,} bytes already, "
+                f"of {self._most_bytes_per_caller:,} that may",
+            )
+        self._bytes += body_bytes
+        self._bytes_by_caller[name] += body_bytes
+        call.held_bytes += body_bytes
+
+    def drop_body(self, call: Call) -> None:
+        """A call's body is held no more."""
+        if call.held_bytes:
+            name = call.caller.name
+            self._bytes -= call.held_bytes
+            self._bytes_by_caller[name] -= call.held_bytes
+            if not self._bytes_by_caller[name]:
+                del self._bytes_by_caller[name]
+            call.held_bytes = 0
+
     def leave(self, call: Call) -> None:
         """A call is over."""
+        self.drop_body(call)
         self._total -= call.is_counted
         name = call.is_counted_for
         if name is not None:

@@ -9,7 +9,7 @@ from tidegate.core.caller import Priority
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS
-from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.store import LimitSettings, PoolSettings, QueueCaps
 from tidegate.settings.fields import (
     AUTO,
     MOST_BURST_SECONDS,
@@ -75,7 +75,7 @@ class PoolLimits(Values):
     output_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "output tokens")] = None
     burst_seconds: Annotated[AutoBurst, Documented(None, _BURST, "how much of its rate a bucket holds")] = None
 
-    def settings(self) -> PoolSettings:
+    def limits(self) -> dict[Dimension, LimitSettings]:
         """The same for a `Store`. A bucket holds `burst_seconds` of its rate, at least one unit; `auto` is 10 s."""
         burst_seconds = self.burst_seconds or _AUTO_BURST_SECONDS
         rates = {
@@ -83,13 +83,11 @@ class PoolLimits(Values):
             Dimension.INPUT_TOKENS: self.input_tokens_per_minute,
             Dimension.OUTPUT_TOKENS: self.output_tokens_per_minute,
         }
-        return PoolSettings(
-            limits={
-                dimension: LimitSettings(per_minute, max(1.0, per_minute * burst_seconds / 60))
-                for dimension, per_minute in rates.items()
-                if per_minute is not None
-            }
-        )
+        return {
+            dimension: LimitSettings(per_minute, max(1.0, per_minute * burst_seconds / 60))
+            for dimension, per_minute in rates.items()
+            if per_minute is not None
+        }
 
 
 class Settings(RelaySettings):
@@ -260,19 +258,26 @@ class Settings(RelaySettings):
     def named_pool_settings(self) -> dict[str, PoolSettings]:
         """What is configured for single pools, by name: `[[pools]]`, and endpoints other than Messages, left alone."""
         return {
-            **dict.fromkeys(ENDPOINT_POOLS, PoolSettings()),
-            **{entry.name: entry.settings() for entry in self.pools},
+            **dict.fromkeys(ENDPOINT_POOLS, self._pool_settings({})),
+            **{entry.name: self._pool_settings(entry.limits()) for entry in self.pools},
         }
 
     def messages_pool_settings(self) -> PoolSettings:
         """What is configured for every Messages pool that has no entry of its own."""
-        return PoolLimits(
+        limits = PoolLimits(
             name="messages",
             requests_per_minute=self.pool_requests_per_minute,
             input_tokens_per_minute=self.pool_input_tokens_per_minute,
             output_tokens_per_minute=self.pool_output_tokens_per_minute,
             burst_seconds=self.pool_burst_seconds,
-        ).settings()
+        )
+        return self._pool_settings(limits.limits())
+
+    def _pool_settings(self, limits: dict[Dimension, LimitSettings]) -> PoolSettings:
+        caps = QueueCaps(
+            self.queue_requests, self.queue_requests_per_caller, self.queue_tokens, self.queue_tokens_per_caller
+        )
+        return PoolSettings(limits=limits, caps=caps)
 
 
 def _refuse_repeated(field: str, key: str, values: list[str]) -> None:

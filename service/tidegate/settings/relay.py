@@ -61,6 +61,37 @@ class RelaySettings(Values):
             "TIDEGATE_MAX_CALLS_PER_CALLER", _COUNT, "Most calls of one caller at a time; default: all of them."
         ),
     ] = None
+    max_held_body_bytes: Annotated[
+        Count,
+        Documented(
+            "TIDEGATE_MAX_HELD_BODY_BYTES",
+            f"{_COUNT} of bytes",
+            "Most that the bodies of Messages calls hold at a time, from their arrival to their answer.",
+        ),
+    ] = 268_435_456
+    max_held_body_bytes_per_caller: Annotated[
+        Count | None,
+        Documented(
+            "TIDEGATE_MAX_HELD_BODY_BYTES_PER_CALLER",
+            f"{_COUNT} of bytes",
+            "The same of one caller; default: all of it.",
+        ),
+    ] = None
+    queue_requests: Annotated[
+        Count, Documented("TIDEGATE_QUEUE_REQUESTS", _COUNT, "Most requests that wait for a pool at a time.")
+    ] = 10_000
+    queue_requests_per_caller: Annotated[
+        Count | None,
+        Documented("TIDEGATE_QUEUE_REQUESTS_PER_CALLER", _COUNT, "The same of one caller; default: all of them."),
+    ] = None
+    queue_tokens: Annotated[
+        Count | None,
+        Documented("TIDEGATE_QUEUE_TOKENS", _COUNT, "Most tokens, by estimate, that wait for a pool; default: no cap."),
+    ] = None
+    queue_tokens_per_caller: Annotated[
+        Count | None,
+        Documented("TIDEGATE_QUEUE_TOKENS_PER_CALLER", _COUNT, "The same of one caller; default: no cap."),
+    ] = None
     max_header_bytes: Annotated[
         Count,
         Documented(

@@ -21,7 +21,7 @@ from pyrate_limiter.clocks import AbstractClock
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.store import Demand, LimitSettings, PoolSettings
+from tidegate.core.store import Demand, LimitSettings, PoolSettings, QueueCaps
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.stores.memory import MemoryStore
@@ -79,7 +79,7 @@ def new_admission(allowance: Allowance, clock: Clock) -> Admission:
         dimension: LimitSettings(60 * allowance.per_second * amount, allowance.burst * amount)
         for dimension, amount in zip(Dimension, DEMAND.cost, strict=True)
     }
-    settings = PoolSettings(limits=limits, max_waiting=1_000_000)
+    settings = PoolSettings(limits=limits, caps=QueueCaps(1_000_000))
     return Admission(MemoryStore(clock, {DEMAND.pool: settings}), clock)
 
 

@@ -15,6 +15,7 @@ from tidegate.core.store import (
     Demand,
     LimitSettings,
     PoolSettings,
+    QueueCaps,
     Refused,
     Wait,
 )
@@ -26,7 +27,7 @@ LIMITS = {
 
 
 def pool(*, max_waiting: int = 10, allow_debt: bool = True) -> Pool:
-    return Pool("p", PoolSettings(LIMITS, max_waiting=max_waiting, allow_debt=allow_debt), now_ns=0)
+    return Pool("p", PoolSettings(LIMITS, caps=QueueCaps(max_waiting), allow_debt=allow_debt), now_ns=0)
 
 
 def demand(cost: Cost = ONE_REQUEST, patience_ns: int | None = None, *, front: bool = False) -> Demand:
@@ -111,7 +112,9 @@ class TestRefusals:
         state = pool(max_waiting=1)
         for number in range(6):
             state.reserve(f"{number}", demand(), 0)
-        assert state.reserve("one more", demand(), 0) == Refused(Cause.QUEUE_FULL, retry_after_ns=6 * S)
+        assert state.reserve("one more", demand(), 0) == Refused(
+            Cause.QUEUE_FULL, retry_after_ns=6 * S, full="1 requests"
+        )
         assert state.snapshot(0).waiting == 1
         assert isinstance(state.reserve("back", demand(front=True), 0), Wait), "it had its place already"
 

@@ -8,7 +8,7 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
-from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, Refused, Wait
+from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, QueueCaps, Refused, Wait
 
 REQUEST = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 PRICED = REQUEST._replace(cost=Cost(1, 1_000))
@@ -93,5 +93,5 @@ class TestRefusal:
     def test_a_full_queue_tells_the_corrected_wait(self) -> None:
         state = pool()
         now_ns = wait_twice_as_long(state, 1)
-        state.configure(PoolSettings(LIMITS, AdaptiveSettings(), max_waiting=0), now_ns)
-        assert state.reserve("a", PRICED, now_ns) == Refused(Cause.QUEUE_FULL, retry_after_ns=2 * S)
+        state.configure(PoolSettings(LIMITS, AdaptiveSettings(), caps=QueueCaps(0)), now_ns)
+        assert state.reserve("a", PRICED, now_ns) == Refused(Cause.QUEUE_FULL, retry_after_ns=2 * S, full="0 requests")

@@ -12,7 +12,16 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChanged, RefusedCall, Thawed, Withdrawn
-from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, RateLimited, SpendCapped
+from tidegate.core.store import (
+    AdaptiveSettings,
+    Demand,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    QueueCaps,
+    RateLimited,
+    SpendCapped,
+)
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 
@@ -160,7 +169,7 @@ class TestRefusals:
 
         async def main() -> None:
             await admission.acquire(ONE)
-            with pytest.raises(Refusal, match=r"^too many requests wait for pool 'p' already$") as refused:
+            with pytest.raises(Refusal, match=r"^0 requests wait for pool 'p' already, and no more may$") as refused:
                 await admission.acquire(ONE)
             assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.QUEUE_FULL, 3.0)
 
@@ -177,7 +186,7 @@ class TestRefusals:
     @staticmethod
     def settings(*, max_waiting: int = 10, allow_debt: bool = True) -> PoolSettings:
         limits = {Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)}
-        return PoolSettings(limits, max_waiting=max_waiting, allow_debt=allow_debt)
+        return PoolSettings(limits, caps=QueueCaps(max_waiting), allow_debt=allow_debt)
 
 
 class TestChangesWhileWaiting:

@@ -1,6 +1,7 @@
 """How many calls may be under way at a time."""
 
 import asyncio
+import json
 
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
@@ -11,6 +12,7 @@ from tidegate.gateway.limits import RelayLimits
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 
+SIZE = len(json.dumps(MESSAGE).encode())
 CALLERS = [CallerSettings(name=name, key_sha256=key_hash(name)) for name in ("team-a", "team-b")]
 
 
@@ -51,3 +53,21 @@ def test_a_caller_with_too_many_calls_is_refused_and_others_are_not() -> None:
     assert rig.observer.of(RefusedCall)[0].caller.name == "team-a"
     assert rig.gateway._occupancy._by_caller == {}
     assert rig.gateway._occupancy._total == 0
+
+
+def test_bodies_that_wait_hold_so_many_bytes_at_most_in_all_and_all_are_given_back() -> None:
+    answers, rig = at_once(["team-a", "team-b", "team-a"], RelayLimits(body_bytes=2 * SIZE))
+    assert told(answers) == ["200", "200", "queue_full", "200", "200"]
+    message = f"bodies of calls hold {2 * SIZE:,} bytes already, of {2 * SIZE:,} that may"
+    assert answers[2].json()["error"]["message"] == message
+    assert (answers[2].status, answers[2].headers["retry-after"]) == (429, "1")
+    assert (rig.gateway._occupancy._bytes, rig.gateway._occupancy._bytes_by_caller) == (0, {})
+
+
+def test_one_callers_bodies_hold_so_many_bytes_at_most() -> None:
+    limits = RelayLimits(body_bytes=0, body_bytes_per_caller=SIZE)
+    answers, rig = at_once(["team-a", "team-a", "team-b"], limits)
+    assert told(answers) == ["200", "caller_limit", "200", "200", "200"]
+    message = f"bodies of this caller's calls hold {SIZE:,} bytes already, of {SIZE:,} that may"
+    assert answers[1].json()["error"]["message"] == message
+    assert (rig.gateway._occupancy._bytes, rig.gateway._occupancy._bytes_by_caller) == (0, {})

@@ -2,7 +2,7 @@
 
 from tidegate.core.dimension import Dimension
 from tidegate.core.pools import ENDPOINT_POOLS
-from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.store import LimitSettings, PoolSettings, QueueCaps
 from tidegate.settings import PoolLimits, Settings, settings_table
 
 
@@ -26,8 +26,20 @@ def test_an_entry_of_its_own_goes_before_the_caps() -> None:
     assert pools["files"].limits == {Dimension.REQUESTS: LimitSettings(6, 1)}
 
 
+def test_every_pool_has_the_caps_of_the_queue() -> None:
+    settings = Settings(
+        queue_requests=4,
+        queue_requests_per_caller=3,
+        queue_tokens=2,
+        queue_tokens_per_caller=1,
+        pools=(PoolLimits(name="opus-4"),),
+    )
+    pools = [settings.messages_pool_settings(), *settings.named_pool_settings().values()]
+    assert {pool.caps for pool in pools} == {QueueCaps(4, 3, 2, 1)}
+
+
 def test_a_bucket_holds_at_least_one_unit() -> None:
-    limits = PoolLimits(name="files", requests_per_minute=1, burst_seconds=1).settings().limits
+    limits = PoolLimits(name="files", requests_per_minute=1, burst_seconds=1).limits()
     assert limits[Dimension.REQUESTS].capacity == 1
 
 

@@ -20,6 +20,7 @@ from tidegate.core.store import (
     LimitSettings,
     Outcome,
     PoolSettings,
+    QueueCaps,
     RateLimited,
     Refused,
     Succeeded,
@@ -170,8 +171,8 @@ class TestPools:
 
     def test_the_settings_in_effect(self, store: MemoryStore) -> None:
         assert store.settings_now("p") == SETTINGS
-        store.configure_now("p", PoolSettings(max_waiting=7))
-        assert store.settings_now("p") == PoolSettings(max_waiting=7)
+        store.configure_now("p", PoolSettings(caps=QueueCaps(7)))
+        assert store.settings_now("p") == PoolSettings(caps=QueueCaps(7))
 
     def test_a_snapshot_of_all(self, store: MemoryStore) -> None:
         store.advance("p")
@@ -217,18 +218,18 @@ def test_the_asynchronous_methods_do_the_same(store: MemoryStore, clock: Virtual
         assert not await store.end("p", "a", Outcome.SETTLED)
         await store.freeze("p", S)
         await store.learn("p", RateLimited(2 * S))
-        await store.configure("p", PoolSettings(SETTINGS.limits, SETTINGS.adaptive, max_waiting=3))
+        await store.configure("p", PoolSettings(SETTINGS.limits, SETTINGS.adaptive, caps=QueueCaps(3)))
 
     asyncio.run(steps())
     clock.advance(1)
     (snapshot,) = asyncio.run(store.snapshot("p"))
     assert snapshot.dimensions[0].available == pytest.approx(-3 + 0.3)
     assert (snapshot.frozen_seconds, snapshot.rate_limited, snapshot.in_flight) == (1, 1, 0)
-    assert store.settings_now("p").max_waiting == 3
+    assert store.settings_now("p").caps.requests == 3
 
 
 def test_threads_share_one_bucket_exactly(clock: VirtualClock) -> None:
-    store = MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(20, 500)}, max_waiting=0)})
+    store = MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(20, 500)}, caps=QueueCaps(0))})
     granted: list[list[int]] = [[] for _ in range(4)]
 
     def take(thread: int) -> None:
