@@ -21,10 +21,7 @@ def name_of(rule: Alert) -> str:
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        pytest.param(fault, id=fault.name, marks=pytest.mark.serial if fault.quick else pytest.mark.alerts)
-        for fault in FAULTS
-    ],
+    [pytest.param(fault, id=fault.name, marks=() if fault.quick else pytest.mark.alerts) for fault in FAULTS],
 )
 @pytest.mark.timeout(400)
 def test_a_fault_fires_and_resolves(fault: Fault, tmp_path: Path) -> None:
