@@ -18,6 +18,9 @@ from tidegate.observe.fan_out import FanOut
 from tidegate.observe.span_provider import ScrubbingExporter
 from tidegate.observe.tracing import Tracing
 
+_ESTIMATES = frozenset({"tidegate.cost.input_tokens", "tidegate.cost.output_tokens"})
+"""What these say is learned, and not a matter of traces."""
+
 
 class _CountedIds(IdGenerator):
     def __init__(self) -> None:
@@ -85,7 +88,7 @@ class Traces:
         ids = f"{_context(span).trace_id:x}/{_id(span):x} of {parent}"
         yield f"{span.name}  [{span.kind.name} {begin}..{end} s, {status}, {ids}]"
         for name, value in sorted((span.attributes or {}).items()):
-            yield f"    {name} = {value!r}"
+            yield f"    {name} = {'an estimate' if name in _ESTIMATES else repr(value)}"
         for event in span.events:
             yield f"    event {event.name}: {dict(event.attributes or {})}"
 
