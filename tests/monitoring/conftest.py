@@ -16,6 +16,7 @@ from tidegate.core.cause import Cause
 from tidegate.core.dimension import Cost, Dimension
 from tidegate.core.events import (
     Admitted,
+    Anomaly,
     AttemptFinished,
     FallbackUsed,
     LeaseEnded,
@@ -103,6 +104,7 @@ def registry() -> CollectorRegistry:
         UpstreamRateLimited(_POOL, "requests", 2 * _SECOND_NS),
         AttemptFinished(_POOL, "claude-fable-9", _TEAM, "200", _SECOND_NS, None, Usage(1, 2)),
         SpendCapReached(_POOL),
+        Anomaly(_POOL, "lease"),
         RefusedCall("", _TEAM, Cause.FORBIDDEN),
         WorkflowFinished("ok"),
         FallbackUsed("truncated"),

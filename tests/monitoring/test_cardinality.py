@@ -16,6 +16,7 @@ from tidegate.core.cause import Cause
 from tidegate.core.dimension import DIMENSIONS, Cost
 from tidegate.core.events import (
     Admitted,
+    Anomaly,
     AttemptFinished,
     Event,
     FallbackUsed,
@@ -60,6 +61,7 @@ def junk_event(generator: random.Random) -> Event:
         lambda: AttemptFinished(junk(), junk(), caller, status, 1, 1, usage),
         lambda: UpstreamRateLimited(junk(), junk(), None),
         lambda: SpendCapReached(junk()),
+        lambda: Anomaly(junk(), junk()),
         lambda: RefusedCall(junk(), caller, generator.choice(list(Cause))),
         lambda: RetryScheduled(junk(), junk(), 1, 1),
         lambda: Admitted(junk(), caller, Cost(1), 1),

@@ -156,7 +156,7 @@ def make_gateway(
         "identifier": Identifier(),
         "upstream_key": "service-key",
         "upstream_kind": "claude",
-        "retry_policy": policy or RetryPolicy(base_delay_seconds=1.0, jitter_factor=0.0),
+        "retry_policy": lambda: policy or RetryPolicy(base_delay_seconds=1.0, jitter_factor=0.0),
         "random": lambda: 0.5,
         "hop_id": "hop-a",
         "new_request_id": lambda: f"tg_{next(numbers)}",

@@ -96,7 +96,7 @@ async def services(
         identifier,
         upstream_key=key,
         upstream_kind=upstream,
-        retry_policy=limiter.retry_policy(),
+        retry_policy=limiter.retry_policy,
         random=random.random,
         hop_id=uuid.uuid4().hex,
         default_timeout_seconds=settings.default_timeout_seconds,

@@ -13,6 +13,8 @@ __all__ = ["ConcurrencyLimit"]
 
 _CUT: Final = 0.95
 """Each failure takes a twentieth: where a share p of all fails by chance, the limit stays about 2 (1 - p) / p."""
+_LEAST: Final = 4.0
+"""So few are no load for any upstream; if it answers nothing at all, the breaker sees to that."""
 _GROWTH: Final = 0.1
 """Each answer adds so much, a tenth of the limit in a round trip, once the level is reached that failed before."""
 _SAFE: Final = 0.9
@@ -36,7 +38,7 @@ class ConcurrencyLimit:
         self._safe = 0.0
 
     def limit(self, now_ns: int) -> float | None:
-        """The limit, at least 1; None where there is none."""
+        """The limit, at least 4; None where there is none."""
         if self._limit is not None and now_ns - self._failed_ns > _FORGET_NS:
             self._limit = None
         return self._limit
@@ -59,7 +61,7 @@ class ConcurrencyLimit:
             self._cut_ns = now_ns  # what was sent before belongs to the same event
             self._safe = _SAFE * used
         before = 2 * used if self._limit is None else self._limit
-        self._limit = max(1.0, _CUT * before)
+        self._limit = max(_LEAST, _CUT * before)
         self._failed_ns = now_ns
 
     def recovered(self) -> None:

@@ -14,6 +14,7 @@ from tidegate.core.usage import Usage
 
 __all__ = [
     "Admitted",
+    "Anomaly",
     "AttemptFinished",
     "CircuitClosed",
     "CircuitOpened",
@@ -80,6 +81,14 @@ class LeaseEnded(NamedTuple):
     outcome: str
     reserved: Cost
     used: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """Something was not as it should be, and its effect was bounded. `kind` is one of `core.anomaly.AnomalyKind`."""
+
+    pool: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +231,7 @@ Event = (
     | Withdrawn
     | RefusedCall
     | LeaseEnded
+    | Anomaly
     | Frozen
     | Thawed
     | CircuitOpened

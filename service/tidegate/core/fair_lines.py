@@ -9,6 +9,7 @@ others, "Multi-Resource Fair Queueing for Packet Processing", 2012.
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -72,6 +73,11 @@ class Waiter:
         self.formula_ns = formula_ns
         self.since_ns = since_ns
         self.line: Line | None = None
+
+    def left_ns(self, now_ns: int) -> float:
+        """How much longer it waits."""
+        patience_ns = self.demand.patience_ns
+        return math.inf if patience_ns is None else self.since_ns + patience_ns - now_ns
 
 
 class Line:

@@ -46,6 +46,11 @@ class Health:
         """Whether there is an outage."""
         return self._breaker.is_open
 
+    @property
+    def late(self) -> Cause:
+        """Why somebody has to wait for too long."""
+        return Cause.UPSTREAM_OUTAGE if self.is_out else Cause.DEADLINE
+
     def refusal(self, now_ns: int) -> Refused | None:
         """Why nobody is admitted, and waiting does not help: a spend cap, except for a probe now and then."""
         cap = self._spend_cap

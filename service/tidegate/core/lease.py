@@ -1,10 +1,16 @@
 """What was granted, until it ends."""
 
+from typing import Final
+
+from tidegate.core.clock import NS_PER_MINUTE
 from tidegate.core.dimension import Cost
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.store import Demand
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "Leases"]
+
+_SILENCE_NS: Final = 60 * NS_PER_MINUTE
+"""Six times the default deadline of a call: who is silent for longer has forgotten that it holds a lease."""
 
 
 class Lease:
@@ -13,12 +19,15 @@ class Lease:
     A limit that is learned while the lease lives does not count it: what the upstream reported as remaining does.
 
     Attributes:
+        alive_ns: when something was last heard of it.
+        silence_ns: for how long it may be silent: an hour, or as long as its caller was ready to wait.
         answered: whether the head of an answer has come.
         counted: what the upstream has charged, as far as it is known: output only as it comes.
         open_input_tokens, open_output_tokens: what of the charge is an estimate still.
     """
 
     __slots__ = (
+        "alive_ns",
         "answered",
         "charged",
         "counted",
@@ -28,6 +37,7 @@ class Lease:
         "limits",
         "open_input_tokens",
         "open_output_tokens",
+        "silence_ns",
     )
 
     def __init__(self, demand: Demand, limits: tuple[tuple[int, DimensionLimit], ...], granted_ns: int) -> None:
@@ -38,4 +48,36 @@ class Lease:
         self.known = Cost()
         _, self.open_input_tokens, self.open_output_tokens = demand.cost
         self.limits = limits
-        self.granted_ns = granted_ns
+        self.granted_ns = self.alive_ns = granted_ns
+        self.silence_ns = max(_SILENCE_NS, demand.patience_ns or 0)
+
+
+class Leases(dict[str, Lease]):
+    """Leases by id, the one that has been silent for longest first."""
+
+    __slots__ = ()
+
+    def hear_of(self, lease_id: str, now_ns: int) -> Lease | None:
+        """The lease, which is alive; None if there is none of this id."""
+        lease = self.pop(lease_id, None)
+        if lease is not None:
+            lease.alive_ns = now_ns
+            self[lease_id] = lease
+        return lease
+
+    def forgotten(self, now_ns: int) -> str | None:
+        """The id of a lease that has been silent for too long; None if there is none. O(1), but for rare long ones."""
+        while self:
+            lease_id, lease = next(iter(self.items()))
+            silent_ns = now_ns - lease.alive_ns
+            if silent_ns < _SILENCE_NS:
+                return None
+            if silent_ns >= lease.silence_ns:
+                return lease_id
+            lease.silence_ns -= silent_ns
+            self.hear_of(lease_id, now_ns)
+        return None
+
+    def oldest_ns(self) -> int | None:
+        """When the oldest was granted; None if there is none."""
+        return min((lease.granted_ns for lease in self.values()), default=None)

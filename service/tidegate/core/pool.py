@@ -2,14 +2,15 @@
 
 from typing import Final
 
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
-from tidegate.core.events import Event, LeaseEnded
+from tidegate.core.events import Anomaly, Event, LeaseEnded
 from tidegate.core.forecast import Forecast
 from tidegate.core.headers import LimitReport
 from tidegate.core.health import Health
-from tidegate.core.lease import Lease
+from tidegate.core.lease import Lease, Leases
 from tidegate.core.queue import FairQueue, Filler, Waiter
 from tidegate.core.queue_caps import what_is_full
 from tidegate.core.quota import Quota
@@ -33,6 +34,7 @@ __all__ = ["Pool"]
 
 _INPUT: Final = DIMENSIONS.index(Dimension.INPUT_TOKENS)
 _OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
+_ENOUGH_FOR_PROBE_NS: Final = 5 * NS_PER_SECOND
 _NOTHING_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
@@ -68,7 +70,7 @@ class Pool:
         self._health = Health(name, self._events, now_ns)
         self._retries = RetryLane(self._health, now_ns)
         self._refused: list[tuple[str, Refused]] = []
-        self._leases: dict[str, Lease] = {}
+        self._leases = Leases()
         self._granted = 0
         self._rate_limited = 0
         self._succeeded = 0
@@ -125,7 +127,7 @@ class Pool:
         if full is not None:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=str(full))
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
-            return Refused(self._late(), retry_after_ns=predicted_ns - demand.patience_ns)
+            return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
         waiter = Waiter(lease_id, demand, told_ns, now_ns)
         self._queue.push(waiter)
@@ -139,7 +141,7 @@ class Pool:
         if waiter is None:
             return None
         wait_ns = max(self._forecast.formula_ns(waiter.demand, now_ns), self._health.wait_ns(now_ns))
-        return Refused(self._late(), self._forecast.corrected(waiter.demand, wait_ns, now_ns))
+        return Refused(self._health.late, self._forecast.corrected(waiter.demand, wait_ns, now_ns))
 
     def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
         """Takes a waiter out of the queue, or ends its lease as released.
@@ -153,6 +155,8 @@ class Pool:
         """Admits, in order, the waiters that fit now; while the head does not, those who do not postpone it."""
         self._quota.demand_seen(now_ns)
         granted: list[str] = []
+        if self._health.is_out:
+            self._let_probe_with_time(granted, now_ns)
         if self._retries.waiting and not self._admit_retries(granted, now_ns):
             return tuple(granted)
         while (waiter := self._queue.head()) is not None:
@@ -185,7 +189,7 @@ class Pool:
 
         An input of 0 is not known yet.
         """
-        lease = self._leases.get(lease_id)
+        lease = self._leases.hear_of(lease_id, now_ns)
         if lease is None:
             return
         if known.input_tokens and not lease.known.input_tokens:
@@ -220,6 +224,17 @@ class Pool:
         self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
 
+    def heartbeat(self, lease_ids: tuple[str, ...], now_ns: int) -> None:
+        """Says that these leases are alive."""
+        for lease_id in lease_ids:
+            self._leases.hear_of(lease_id, now_ns)
+
+    def expire(self, now_ns: int) -> None:
+        """Ends, as abandoned, the leases that nobody has spoken of for too long."""
+        while (lease_id := self._leases.forgotten(now_ns)) is not None:
+            self._events.append(Anomaly(self.name, AnomalyKind.LEASE))
+            self.end(lease_id, Outcome.ABANDONED, None, now_ns)
+
     def freeze(self, duration_ns: int, now_ns: int) -> None:
         """Admits nobody for that long, or until an earlier freeze ends."""
         self._quota.freeze(duration_ns, now_ns)
@@ -253,7 +268,7 @@ class Pool:
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """The state now."""
-        oldest = next(iter(self._leases.values()), None)  # leases are kept in the order in which they were granted
+        oldest_ns = self._leases.oldest_ns()
         return PoolSnapshot(
             pool=self.name,
             dimensions=self._quota.snapshot(now_ns),
@@ -263,7 +278,7 @@ class Pool:
             waiting=len(self._queue) + len(self._retries.waiting),
             classes=self._queue.snapshot(now_ns),
             in_flight=len(self._leases),
-            oldest_lease_seconds=(now_ns - oldest.granted_ns) / NS_PER_SECOND if oldest else None,
+            oldest_lease_seconds=None if oldest_ns is None else (now_ns - oldest_ns) / NS_PER_SECOND,
             granted=self._granted,
             rate_limited=self._rate_limited,
             succeeded=self._succeeded,
@@ -282,10 +297,11 @@ class Pool:
             self._health.sent(now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
-        return self._health.admits(now_ns) and (self._quota.fits(cost, now_ns) or self._breaks_silence(cost, now_ns))
+        if not self._health.admits(now_ns):
+            return False
+        return self._quota.fits(cost, now_ns) or (not self._leases and self._quota.silent_ns(cost, now_ns) == 0)
 
     def _fits_in_ns(self, cost: Cost, now_ns: int) -> int:
-        """How long until this much fits, at the latest."""
         wait_ns = self._quota.wait_ns(cost, now_ns)
         silent_ns = None if self._leases else self._quota.silent_ns(cost, now_ns)
         return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._health.wait_ns(now_ns))
@@ -326,12 +342,19 @@ class Pool:
             return None
         return self._queue.filler(self._quota.reservation(head.demand.cost, now_ns).wait_ns)
 
+    def _let_probe_with_time(self, granted: list[str], now_ns: int) -> None:
+        """In an outage, where those in front are about to give up: who has the most time left finds out more."""
+        first = self._retries.head() or self._queue.head()
+        if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._health.admits(now_ns):
+            return
+        waiter = max((*self._retries.waiting.values(), *self._queue.waiting.values()), key=lambda w: w.left_ns(now_ns))
+        if self._fits(waiter.demand.cost, now_ns):
+            self._remove(waiter.lease_id)
+            self._grant(waiter.lease_id, waiter.demand, now_ns)
+            granted.append(waiter.lease_id)
+
     def _remove(self, lease_id: str) -> Waiter | None:
         return self._retries.remove(lease_id) or self._queue.remove(lease_id)
-
-    def _late(self) -> Cause:
-        """Why somebody had to wait for too long."""
-        return Cause.UPSTREAM_OUTAGE if self._health.is_out else Cause.DEADLINE
 
     def _binding(self, cost: Cost, now_ns: int) -> str:
         return self._quota.binding(cost, now_ns) if self._health.admits(now_ns) else self._health.binding()
@@ -344,13 +367,9 @@ class Pool:
             self._health.unanswered -= 1
 
     def _refuse_all(self, refused: Refused) -> None:
-        """Who waits is told at once that it was in vain."""
         for lease_id in (*self._retries.waiting, *self._queue.waiting):
             self._remove(lease_id)
             self._refused.append((lease_id, refused))
-
-    def _breaks_silence(self, cost: Cost, now_ns: int) -> bool:
-        return not self._leases and self._quota.silent_ns(cost, now_ns) == 0
 
     def _correct(self, lease: Lease, cost: Cost, now_ns: int) -> None:
         """Charges a lease this much instead."""

@@ -1,7 +1,9 @@
 """What a failed attempt teaches the pools: in one place, for the gateway and for our own questions."""
 
-from tidegate.core.clock import to_ns
-from tidegate.core.errors import UpstreamError
+from typing import Final
+
+from tidegate.core.clock import NS_PER_MINUTE, to_ns
+from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.events import SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import limited_dimension
 from tidegate.core.retry import retry_reason
@@ -10,6 +12,9 @@ from tidegate.core.store import Failed, RateLimited, SpendCapped
 from tidegate.engine.admission import Admission, Lease
 
 __all__ = ["teach_failure"]
+
+_LONG_NS: Final = NS_PER_MINUTE
+"""That a caller gave the upstream less time than this says something about the caller only."""
 
 
 async def teach_failure(
@@ -32,7 +37,8 @@ async def teach_failure(
         if observer is not None:
             observer.event(UpstreamRateLimited(pool, dimension, asked_ns))
     elif reason is not None:
-        await store.learn(pool, Failed(sent_ago_ns))
+        if sent_ago_ns >= _LONG_NS or not (isinstance(error, UpstreamUnreachable) and error.out_of_time):
+            await store.learn(pool, Failed(sent_ago_ns))
     elif is_spend_cap(error):
         ends_in_seconds = spend_cap_ends_in_seconds(error, admission.clock.wall_seconds())
         await store.learn(pool, SpendCapped(None if ends_in_seconds is None else to_ns(ends_in_seconds)))

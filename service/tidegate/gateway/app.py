@@ -50,7 +50,7 @@ class Gateway:
         identifier: names the caller of a request.
         upstream_key: the service's own API key, sent in place of the client's.
         upstream_kind: what the upstream is; a simulator needs no key, and every answer says that it is simulated.
-        retry_policy: how often and after how long failures other than 429 are repeated.
+        retry_policy: gives the policy in effect: how often and after how long failures other than 429 are repeated.
         random: random numbers from 0 to 1, for jitter.
         hop_id: this process's id in the header that shows loops; unique, without commas.
         default_timeout_seconds: how long a call may take whose client does not say; > 0.
@@ -70,7 +70,7 @@ class Gateway:
         *,
         upstream_key: str | None,
         upstream_kind: Literal["claude", "simulator"],
-        retry_policy: RetryPolicy,
+        retry_policy: Callable[[], RetryPolicy],
         random: Callable[[], float],
         hop_id: str,
         default_timeout_seconds: float = 600.0,

@@ -54,14 +54,14 @@ class Upstream:
     Attributes:
         admission: to the pools.
         transport: sends requests; repeats nothing.
-        retry_policy: how often and after how long failures other than 429 are repeated.
+        retry_policy: gives the policy in effect: how often and after how long failures other than 429 are repeated.
         random: random numbers from 0 to 1.
         limits: bounds of the relay.
     """
 
     admission: Admission
     transport: Transport
-    retry_policy: RetryPolicy
+    retry_policy: Callable[[], RetryPolicy]
     random: Callable[[], float]
     limits: RelayLimits
     lessons: Lessons = field(default_factory=Lessons)
@@ -135,7 +135,7 @@ class Attempts:
                 return await self._attempt(1)
             return await with_retries(
                 self._attempt,
-                self._upstream.retry_policy,
+                self._upstream.retry_policy(),
                 clock=self._clock,
                 random=self._upstream.random,
                 deadline_ns=self._call.deadline_ns,
@@ -224,7 +224,7 @@ class Attempts:
         """Whether the pool itself holds the call back until another attempt makes sense: then it costs no attempt."""
         if retry_reason(error) == "rate_limited":
             return True
-        if isinstance(error, UpstreamUnreachable) and error.may_have_been_accepted:
+        if isinstance(error, UpstreamUnreachable) and (error.may_have_been_accepted or error.out_of_time):
             return False
         pools = await self._admission.store.snapshot(self._call.pool)
         return retry_reason(error) is not None and any(Cause.UPSTREAM_OUTAGE in pool.open_circuits for pool in pools)
@@ -322,7 +322,7 @@ class Attempts:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
         pause_ns = 0
         if retry_reason(error) == "rate_limited":
-            own_seconds = self._upstream.retry_policy.wait_seconds(self._throttled, self._upstream.random())
+            own_seconds = self._upstream.retry_policy().wait_seconds(self._throttled, self._upstream.random())
             pause_ns = to_ns(max(error.retry_after_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
             self._throttled += 1
             if self._errand.replayable:

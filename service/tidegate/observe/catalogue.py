@@ -72,6 +72,9 @@ UNPRICED_TOKENS: Final = _counter(
     "unpriced_tokens", "model kind", "Tokens of models that no price is known for; they are in no cost."
 )
 SPEND_CAPPED: Final = _counter("spend_capped", "pool", "Answers of the upstream that a spend cap is reached.")
+ANOMALIES: Final = _counter(
+    "anomalies", "pool kind", "What upstream, clocks or callers told that cannot be; the effect is bounded."
+)
 LIMIT_PER_MINUTE: Final = _gauge(
     "limit_per_minute",
     "pool dimension source",
@@ -160,6 +163,7 @@ CATALOGUE: Final = (
     COST_USD,
     UNPRICED_TOKENS,
     SPEND_CAPPED,
+    ANOMALIES,
     LIMIT_PER_MINUTE,
     AVAILABLE,
     CAPACITY,

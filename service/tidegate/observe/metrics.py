@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_seconds
 from tidegate.core.dimension import DIMENSIONS, Dimension
 from tidegate.core.events import (
     Admitted,
+    Anomaly,
     AttemptFinished,
     Event,
     FallbackUsed,
@@ -95,6 +97,7 @@ class MetricsObserver:
         self._statuses = LabelSet(ATTEMPT_STATUSES)
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
         self._retry_reasons = LabelSet(RETRY_REASONS)
+        self._anomaly_kinds = LabelSet(AnomalyKind)
         self._workflow_outcomes = LabelSet(WORKFLOW_OUTCOMES)
         self._fallback_reasons = LabelSet(FALLBACK_REASONS)
 
@@ -106,6 +109,7 @@ class MetricsObserver:
         self._cost_usd = counter(catalogue.COST_USD, registry)
         self._unpriced = counter(catalogue.UNPRICED_TOKENS, registry)
         self._spend_capped = counter(catalogue.SPEND_CAPPED, registry)
+        self._anomalies = counter(catalogue.ANOMALIES, registry)
         self._rate_limited = counter(catalogue.RATE_LIMITED, registry)
         self._refused = counter(catalogue.REFUSED, registry)
         self._retries = counter(catalogue.RETRIES, registry)
@@ -124,6 +128,7 @@ class MetricsObserver:
             AttemptFinished: self._attempt_finished,
             UpstreamRateLimited: self._upstream_rate_limited,
             SpendCapReached: self._spend_cap_reached,
+            Anomaly: self._anomaly,
             RefusedCall: self._refused_call,
             RetryScheduled: self._retry_scheduled,
             Admitted: self._admitted,
@@ -166,6 +171,8 @@ class MetricsObserver:
         for route in _CALL_ROUTES:
             self._requests[route, pool, DEFAULT_CALLER.label, "upstream_error"].inc(0)
         self._spend_capped[pool,].inc(0)
+        for kind in AnomalyKind:
+            self._anomalies[pool, kind].inc(0)
 
     def _start_model(self, pool: str, model: str) -> None:
         for status in _FAILURES:
@@ -212,6 +219,9 @@ class MetricsObserver:
 
     def _spend_cap_reached(self, event: SpendCapReached) -> None:
         self._spend_capped[self._pools.label(event.pool),].inc()
+
+    def _anomaly(self, event: Anomaly) -> None:
+        self._anomalies[self._pools.label(event.pool), self._anomaly_kinds.label(event.kind)].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
         labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause

@@ -82,7 +82,8 @@ class MemoryStore:
         self.configure_now(pool, settings)
 
     async def heartbeat(self, pool: str, lease_ids: tuple[str, ...]) -> None:
-        """As `Store.heartbeat`: nothing to do here, leases in this memory live and die with their process."""
+        """As `Store.heartbeat`."""
+        self._step(pool, lambda state, now_ns: state.heartbeat(lease_ids, now_ns))
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """As `Store.snapshot`."""
@@ -138,8 +139,14 @@ class MemoryStore:
         """`snapshot`, synchronously."""
         with self._lock:
             now_ns = self._clock.monotonic_ns()
-            chosen = self._pools.values() if pool is None else filter(None, [self._pools.get(pool)])
-            return tuple(state.snapshot(now_ns) for state in chosen)
+            chosen = tuple(self._pools.values()) if pool is None else tuple(filter(None, [self._pools.get(pool)]))
+            for state in chosen:
+                state.expire(now_ns)  # also where nothing else happens any more
+            snapshots = tuple(state.snapshot(now_ns) for state in chosen)
+            changes = [Change(state.name, events=events) for state in chosen if (events := state.drain_events())]
+        for change in changes:
+            self._notify(change)
+        return snapshots
 
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings that a pool has, or would have."""
@@ -162,6 +169,7 @@ class MemoryStore:
         with self._lock:
             pool = self._pools.get(name) or self._make_pool(name)
             now_ns = self._clock.monotonic_ns()
+            pool.expire(now_ns)
             result = operation(pool, now_ns)
             granted: tuple[str, ...] = ()
             next_in_ns: int | None = None

@@ -54,7 +54,7 @@ class TidegateClient:
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
         admission = Admission(self.store, clock, observer)
-        self._upstream = Upstream(admission, _Transport(line, self._jobs), RetryPolicy(), rng.random, RelayLimits())
+        self._upstream = Upstream(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
 
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number

@@ -146,40 +146,29 @@ def test_a_spend_cap_refuses_it(state: Pool) -> None:
 class TestConcurrency:
     @pytest.fixture
     def limited(self) -> Pool:
-        """A pool in which two are unanswered and no more may be."""
+        """A pool in which four may be unanswered, and one is."""
         state = Pool("p", PoolSettings(), 0)
         state.learn(PLENTY, 0)
-        for number in range(4):
-            state.reserve(f"{number}", ONE, 0)
-        for _ in range(2):
-            state.learn(Failed(0), S)  # belongs to the first two
         for number in range(2):
-            state.end(f"{number}", Outcome.OVERLOADED, None, S)
-        state.learn(PLENTY._replace(lease_id="2", sent_ago_ns=2 * S), S)
-        for _ in range(3):
-            state.learn(Failed(S), 2 * S)
-        while (state.snapshot(2 * S).concurrency_limit or 0) > 2:
-            state.learn(Failed(2 * S), 2 * S)
-        state.drain_events()
+            assert state.reserve(f"{number}", ONE, 0) == GRANTED
+        state.learn(Failed(0), S)
+        state.end("0", Outcome.OVERLOADED, None, S)
         return state
 
     def test_the_heads_of_answers_make_room(self, limited: Pool) -> None:
-        snapshot = limited.snapshot(3 * S)
-        assert (snapshot.in_flight, snapshot.unanswered, snapshot.concurrency_limit) == (2, 1, 2)
-        if snapshot.open_circuits:
-            limited.learn(PLENTY, 3 * S)
-        assert limited.reserve("a", ONE, 3 * S) == GRANTED
-        wait = limited.reserve("b", ONE, 3 * S)
-        assert wait == Wait(0)
+        snapshot = limited.snapshot(S)
+        assert (snapshot.in_flight, snapshot.unanswered, snapshot.concurrency_limit) == (1, 1, 4)
+        assert [limited.reserve(name, ONE, S) for name in "abc"] == [GRANTED] * 3
+        wait = limited.reserve("d", ONE, S)
+        assert isinstance(wait, Wait)
         assert wait.binding == "concurrency"
-        assert limited.next_in_ns(3 * S) == S, "only in case that nobody tells"
-        limited.learn(PLENTY._replace(lease_id="a"), 3 * S)
-        assert limited.advance(3 * S) == ("b",)
-        limited.learn(PLENTY._replace(lease_id="a"), 3 * S)
-        assert limited.snapshot(3 * S).unanswered == 2, "each answer counts once"
+        assert limited.next_in_ns(S) == S, "only in case that nobody tells"
+        limited.learn(PLENTY._replace(lease_id="a"), S)
+        assert limited.advance(S) == ("d",)
+        limited.learn(PLENTY._replace(lease_id="a"), S)
+        assert limited.snapshot(S).unanswered == 4, "each answer counts once"
 
     def test_is_forgotten_when_all_is_well_for_half_a_minute(self, limited: Pool) -> None:
-        limited.learn(PLENTY, 33 * S)
         assert limited.snapshot(33 * S).concurrency_limit is None
         results = [limited.reserve(f"w{number}", ONE, 33 * S) for number in range(100)]
         assert results == [GRANTED] * 100
@@ -199,3 +188,25 @@ def test_a_deadline_that_an_outage_outlasts_is_refused_as_an_outage() -> None:
     refused = state.reserve("c", ONE._replace(patience_ns=1), S)
     assert isinstance(refused, Refused)
     assert refused.cause is Cause.UPSTREAM_OUTAGE
+
+
+def test_in_an_outage_who_has_time_left_probes_where_those_in_front_have_none() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.learn(PLENTY, 0)
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    for name, patience_s in (("front", 6), ("second", 60), ("third", 20)):
+        state.reserve(name, ONE._replace(patience_ns=patience_s * S), S)
+    assert state.advance(3 * S) == ("second",)
+    state.end("second", Outcome.OVERLOADED, None, 3 * S)
+    assert state.advance(3 * S) == ("third",)
+
+
+def test_in_an_outage_the_order_stays_where_there_is_time() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.learn(PLENTY, 0)
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    for name, patience_s in (("front", 10), ("second", 60)):
+        state.reserve(name, ONE._replace(patience_ns=patience_s * S), S)
+    assert state.advance(2 * S) == ("front",)

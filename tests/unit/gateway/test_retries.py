@@ -146,6 +146,35 @@ def test_an_upstream_that_is_too_slow_for_the_client_is_left() -> None:
     assert (rig.outcomes(), rig.in_flight()) == (["abandoned"], 0)
 
 
+def test_short_deadlines_of_callers_are_no_outage_but_long_ones_may_be() -> None:
+    for seconds, is_outage in (("10", False), ("60", True)):
+        clock = VirtualClock()
+        rig = make_gateway(FakeTransport([Told()], head_after_seconds=100), clock)
+
+        async def main(rig: Rig = rig, seconds: str = seconds) -> None:
+            for _ in range(6):
+                headers = {"x-stainless-timeout": seconds}
+                await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers)
+
+        run_virtual(main(), clock)
+        (pool,) = rig.store.snapshot_now("sonnet-5-5")
+        assert ("upstream_outage" in pool.open_circuits) is is_outage
+
+
+def test_another_policy_is_in_effect_from_the_next_failure_on() -> None:
+    clock = VirtualClock()
+    policies = iter([RetryPolicy(max_attempts=1), RetryPolicy(max_attempts=2, base_delay_seconds=7, jitter_factor=0)])
+    transport = FakeTransport([error(500, "api_error")])
+    rig = make_gateway(transport, clock, retry_policy=lambda: next(policies))
+
+    async def main() -> None:
+        for _ in range(2):
+            await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
+
+    run_virtual(main(), clock)
+    assert (len(transport.requests), clock.elapsed_s) == (3, 7)
+
+
 def test_a_stream_passes_with_its_usage_and_time_to_first_token() -> None:
     answer, rig, _, _ = post([sse(MESSAGE_START, 0.125, CONTENT, 5.0, MESSAGE_DELTA)])
     assert answer.body == MESSAGE_START + CONTENT + MESSAGE_DELTA

@@ -142,7 +142,7 @@ def test_the_clients_trace_context_goes_upstream_only_if_it_is_meant_to(*, passe
         Identifier(),
         upstream_key="service-key",
         upstream_kind="claude",
-        retry_policy=RetryPolicy(),
+        retry_policy=RetryPolicy,
         random=lambda: 0.5,
         hop_id="hop-a",
         passes_trace_context=passes,

@@ -10,6 +10,7 @@ from tidegate.core.cause import Cause
 from tidegate.core.dimension import Cost
 from tidegate.core.events import (
     Admitted,
+    Anomaly,
     AttemptFinished,
     Event,
     FallbackUsed,
@@ -94,7 +95,9 @@ def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagg
 
 def test_a_spend_cap_counts_from_zero(bench: Bench) -> None:
     assert bench.value("spend_capped_total", pool=POOL) == 0
-    bench.hear(SpendCapReached(POOL))
+    bench.hear(SpendCapReached(POOL), Anomaly(POOL, "lease"), Anomaly(POOL, "invented"))
+    assert bench.value("anomalies_total", pool=POOL, kind="lease") == 1
+    assert bench.value("anomalies_total", pool=POOL, kind="other") == 1
     assert bench.value("spend_capped_total", pool=POOL) == 1
 
 

@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from support.virtual_time import VirtualClock
+from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.events import Frozen, LeaseEnded, RateChanged, Thawed
+from tidegate.core.events import Anomaly, Frozen, LeaseEnded, RateChanged, Thawed
 from tidegate.core.store import (
     GRANTED,
     AdaptiveSettings,
@@ -243,3 +243,32 @@ def test_threads_share_one_bucket_exactly(clock: VirtualClock) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert sum(map(len, granted)) == 500
+
+
+class TestLeasesThatNobodyEnds:
+    HOUR_S = 3_600
+
+    def test_looking_at_the_pool_ends_them(self, store: MemoryStore, clock: VirtualClock) -> None:
+        changes: list[Change] = []
+        store.watch(changes.append)
+        store.reserve_now("a", ONE)
+        clock.advance(self.HOUR_S)
+        (pool,) = store.snapshot_now("p")
+        assert pool.in_flight == 0
+        assert [type(event) for change in changes for event in change.events] == [Anomaly, LeaseEnded]
+        assert store.snapshot_now("unknown") == ()
+
+    def test_so_does_whatever_else_happens(self, store: MemoryStore, clock: VirtualClock) -> None:
+        store.reserve_now("a", ONE)
+        clock.advance(self.HOUR_S)
+        assert not store.end_now("p", "a", Outcome.SETTLED)
+
+    def test_a_heartbeat_keeps_them(self, store: MemoryStore, clock: VirtualClock) -> None:
+        async def beat() -> None:
+            await store.heartbeat("p", ("a",))
+
+        store.reserve_now("a", ONE)
+        clock.advance(self.HOUR_S - 1)
+        run_virtual(beat(), clock)
+        clock.advance(self.HOUR_S - 1)
+        assert store.end_now("p", "a", Outcome.SETTLED)
