@@ -74,6 +74,10 @@ profile: $(INSTALLED) ## see where the relay's CPU time goes under load
 	@tests/install-tools.sh bench-gateway
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway.profile
 
+.PHONY: mutate
+mutate: $(INSTALLED) ## change the core in small ways, and list what no test notices: make mutate MODULES="bucket ramp"
+	$(BIN)/python tests/mutation $(MODULES)
+
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt

@@ -7,11 +7,15 @@ from collections.abc import Generator
 from unittest.mock import patch
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # No deadline: the speed of one example says nothing on a busy machine. `--hypothesis-profile=thorough` chooses.
 settings.register_profile("quick", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2_000, print_blob=True)
+# One process runs the same tests against each change, forked anew: the same examples each time, and nothing remembered.
+settings.register_profile(
+    "mutation", deadline=None, max_examples=20, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 settings.load_profile("quick")
 
 

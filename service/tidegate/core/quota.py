@@ -181,7 +181,7 @@ class Quota:
         if self._learns:
             self._taken_ns = now_ns
             self._outstanding = (0, self._outstanding[1] + cost[1], self._outstanding[2] + cost[2])
-            self._ramp.accepted(now_ns)
+            self._ramp.accepted(now_ns, cost.input_tokens)
             if self._search is not None:
                 self._search.sent(cost)
             self._prober.sent(now_ns)
@@ -250,7 +250,7 @@ class Quota:
                 self._change_factor(self._adaptive, grow=False, now_ns=now_ns)
             return
         self._prober.begin(now_ns)
-        self._ramp.accepted(now_ns - (refusal.sent_ago_ns or 0), -1)
+        self._ramp.taken_back(now_ns - (refusal.sent_ago_ns or 0))
         if not is_new:
             if self._search is not None:
                 self._search.refused_too()
@@ -267,6 +267,11 @@ class Quota:
             self._go_by_search(self._search, now_ns)
             for limit in self._limits:
                 limit.empty(max(refusal.retry_after_ns or 0, refusal.pause_ns), now_ns)
+
+    def came_to_nothing(self, now_ns: int) -> None:
+        """A request met a failure of the upstream: it is no use that may grow."""
+        if self._learns:
+            self._ramp.taken_back(now_ns)
 
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""

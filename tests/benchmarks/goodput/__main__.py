@@ -39,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         in_one_process = options.trace or options.jobs == 1
         run_each = map if in_one_process else stack.enter_context(multiprocessing.Pool(options.jobs)).imap
-        for situation in options.scenario or [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]:
+        situations = options.scenario or [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]
+        # All of them are begun at once, so that no process waits at the end of each for the longest.
+        for situation, begun in [(each, _run_all(each, options, run_each)) for each in situations]:
             expected = expectations.get(situation.name, Expectations())
-            runs = _run_all(situation, options, run_each)
+            runs = _collect(begun, options)
             lines = scenario_lines(runs, expected, _OURS)
             sys.stdout.write(f"\n{situation.name}\n" + "".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
@@ -53,12 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_all(
     situation: Situation, options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
-) -> dict[str, list[Figures]]:
+) -> Iterator[Figures]:
     tasks = [(situation, client, seed, options.trace) for client in options.clients for seed in range(options.seeds)]
-    runs: dict[str, list[Figures]] = {client: [] for client in options.clients}
-    for (_, client, _, _), outcome in zip(tasks, run_each(_run_one, tasks), strict=True):
-        runs[client].append(outcome)
-    return runs
+    return run_each(_run_one, tasks)
+
+
+def _collect(begun: Iterator[Figures], options: argparse.Namespace) -> dict[str, list[Figures]]:
+    return {client: [next(begun) for _ in range(options.seeds)] for client in options.clients}
 
 
 def _run_one(task: _Task) -> Figures:

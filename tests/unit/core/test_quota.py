@@ -308,3 +308,22 @@ class TestBinding:
         made = quota(ADAPTING)
         made.freeze(S, 0)
         assert made.binding(ONE_REQUEST, 0) == "frozen"
+
+
+def test_a_volley_of_429s_is_one_overrun_where_limits_are_told() -> None:
+    made = answered(REPORTED)
+    for _ in range(3):
+        made.learn_refusal(RateLimited(S, sent_ago_ns=S), 2 * S)
+    assert requests_per_second(made, 2 * S) == 100
+
+
+def test_a_request_that_met_a_failure_is_no_use_that_may_grow() -> None:
+    made = answered(REPORTED)
+    for _ in range(10):
+        made.take(ONE_REQUEST, S)
+    made.came_to_nothing(S)
+    made.learn_refusal(RateLimited(0, sent_ago_ns=0, acceleration=True), S)
+    assert made.binding(ONE_REQUEST, S) == "acceleration"
+    adapting = quota(ADAPTING)
+    adapting.came_to_nothing(0)
+    assert adapting.fits(ONE_REQUEST, 0)
