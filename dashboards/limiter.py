@@ -312,6 +312,14 @@ _FUNNEL: Final = Row(
             stacked=True,
             calculations=("max", "lastNotNull"),
         ),
+        timeseries(
+            "Oldest waiting call by class",
+            "How long who has waited longest has been waiting. Growing in one class alone: it starves.",
+            units.SECONDS,
+            [Query(shared(catalogue.QUEUE_OLDEST, "class"), "{{class}}")],
+            CALLERS,
+            limits=levels.QUEUE_WAIT[1:],
+        ),
     ),
 )
 
@@ -336,6 +344,15 @@ _ESTIMATE: Final = Row(
             histogram(catalogue.ESTIMATE_ERROR),
             MODELS,
             no_value="No call was settled",
+        ),
+        timeseries(
+            "What cannot be",
+            "Per minute, by kind. None is good. `lease`: an answer that nobody ended within an hour was charged its"
+            " estimate.",
+            units.PER_MINUTE,
+            [Query(occurring(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
+            MODELS,
+            no_value="None",
         ),
     ),
 )

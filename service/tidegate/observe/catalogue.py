@@ -124,7 +124,7 @@ QUEUE_OLDEST: Final = Metric(
     "tidegate_queue_oldest_seconds",
     MetricType.GAUGE,
     ("pool", "class"),
-    "How long the oldest of a class has been waiting; absent where nobody waits.",
+    "How long the oldest of a class has been waiting (shared); absent where nobody waits.",
     "seconds",
 )
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.")

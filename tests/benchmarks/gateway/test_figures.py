@@ -92,7 +92,7 @@ async def _stream_twice(every: float) -> None:
 def test_a_process_tells_its_cpu_time_and_memory_and_what_it_said_when_it_ended(tmp_path: Path) -> None:
     with running(["sleep", "60"], 0, tmp_path) as process:
         assert process.cpu_seconds() >= 0
-        assert process.resident_bytes() > 100_000
+        assert process.resident_bytes() > 0  # little, before the program has replaced the one that forked
         process.check()
     with running(["sh", "-c", "echo no such luck; exit 3"], 0, tmp_path) as process:
         process.wait()
