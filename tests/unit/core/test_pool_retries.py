@@ -202,6 +202,17 @@ def test_in_an_outage_who_has_time_left_probes_where_those_in_front_have_none() 
     assert state.advance(3 * S) == ("third",)
 
 
+def test_in_an_outage_who_has_time_left_does_not_probe_beyond_the_quota() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.learn(PLENTY, 0)
+    state.reserve("before", ONE._replace(cost=Cost(30_000), settle_at_once=True), 0)
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    state.reserve("front", ONE._replace(patience_ns=6 * S), S)
+    state.reserve("huge", ONE._replace(cost=Cost(50_000), patience_ns=600 * S), S)
+    assert state.advance(3 * S) == ("front",)
+
+
 def test_in_an_outage_the_order_stays_where_there_is_time() -> None:
     state = Pool("p", PoolSettings(), 0)
     state.learn(PLENTY, 0)

@@ -4,10 +4,12 @@ import pytest
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Cost, Dimension
+from tidegate.core.dimension import MICRO, Cost, Dimension
 from tidegate.core.headers import DimensionReport, LimitReport
+from tidegate.core.limit import DimensionLimit
 from tidegate.core.pool import Pool
 from tidegate.core.store import GRANTED, AdaptiveSettings, Demand, LimitSettings, PoolSettings, Wait
+from tidegate.core.window import WindowVotes
 
 LIMITS = {
     Dimension.REQUESTS: LimitSettings(per_minute=600, capacity=20),
@@ -119,11 +121,16 @@ def test_when_it_leaves_the_others_go_on(leave: str) -> None:
     assert state.advance(2 * S) == ("small",)
 
 
-def test_beside_a_competitor_the_pace_counts_too() -> None:
-    state = pool(None)
-    assert state.advance(0) == ()
-    state.reserve("free", demand(SMALL, 1), 0)
-    assert state.advance(0) == ("free",)
+def test_beside_a_competitor_only_our_own_share_of_the_rate_is_left_to_others() -> None:
+    limit = DimensionLimit(Dimension.INPUT_TOKENS, WindowVotes())
+    limit.learn(DimensionReport(60_000, 60_000), 0, 0, 0)
+    limit.take(30_000, 0)
+    for half_second in range(41):  # a thousand a second come back, and somebody takes half of it
+        limit.learn(DimensionReport(60_000, 30_000 + 250 * half_second), 0, 0, half_second * S // 2)
+    # Half a second's worth of our share at once, and a second's refill, less what the head needs.
+    spare = limit.spare_micro(100, S, 20 * S)
+    assert spare is not None
+    assert spare / MICRO == pytest.approx(250 + 500 - 100, rel=0.02)
 
 
 def test_a_window_that_begins_anew_before_its_start_leaves_all_of_the_old_one_to_others() -> None:
