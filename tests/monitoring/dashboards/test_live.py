@@ -31,6 +31,7 @@ _EMPTY: dict[tuple[str, str], str] = {
     ("Tokens without a price", "{{model}}"): "every model of the simulator has a price",
     ("Calls that spend the error budget", "{{pool}} {{cause}}"): "Tidegate itself refused nobody without need",
     ("Fallbacks by reason", "{{reason}}"): "no workflow needed the simpler request",
+    ("What cannot be", "{{kind}}"): "no lease went on for longer than it may",
 }
 """Queries, by panel and legend, that find nothing though all is well, and why."""
 

@@ -1,0 +1,34 @@
+"""What a failed attempt teaches a pool."""
+
+import pytest
+
+from support.recording_observer import RecordingObserver
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.cause import Cause
+from tidegate.core.dimension import ONE_REQUEST
+from tidegate.core.errors import Refusal, UpstreamError
+from tidegate.core.events import SpendCapReached
+from tidegate.core.store import Demand
+from tidegate.engine.admission import Admission
+from tidegate.engine.feedback import teach_failure
+from tidegate.stores.memory import MemoryStore
+
+ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+CAPPED = UpstreamError("Payment is required.", status=402, error_type="billing_error")
+
+
+@pytest.mark.parametrize("observer", [None, RecordingObserver()])
+def test_a_spend_cap_closes_the_pool_whether_anybody_watches_or_not(observer: RecordingObserver | None) -> None:
+    clock = VirtualClock()
+    admission = Admission(MemoryStore(clock, {}), clock, observer)
+
+    async def main() -> Refusal:
+        async with await admission.acquire(ONE) as lease:
+            await teach_failure(admission, lease, error=CAPPED, sent_ago_ns=0)
+        with pytest.raises(Refusal) as refused:
+            await admission.acquire(ONE)
+        return refused.value
+
+    assert run_virtual(main(), clock).cause is Cause.SPEND_CAP
+    assert observer is None or len(observer.of(SpendCapReached)) == 1
