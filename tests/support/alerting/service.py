@@ -48,8 +48,8 @@ def silence(stack: Stack) -> None:
 @fault("TidegateEventLoopLag warning", "TidegateOverheadHigh warning")
 def a_process_without_a_processor(stack: Stack) -> None:
     stack.call()
-    with stack.load(workers=2):
-        with stack.stuttering(stopped_seconds=0.4, running_seconds=0.2):
+    with stack.load(workers=4):
+        with stack.throttled(quota_seconds=0.008, stopped_seconds=0.15):
             stack.fires("TidegateEventLoopLag", instance=stack.addresses[0])
             stack.fires("TidegateOverheadHigh", route="/v1/messages")
         stack.resolves("TidegateOverheadHigh")

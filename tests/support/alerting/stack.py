@@ -104,18 +104,29 @@ class Stack:
         self._services["a"][0].process.send_signal(signal.SIGUSR1)
 
     @contextmanager
-    def stuttering(self, *, stopped_seconds: float, running_seconds: float) -> Iterator[None]:
-        """The service's process gets no processor most of the time, as on a machine with far too much to do."""
+    def throttled(self, *, quota_seconds: float, stopped_seconds: float) -> Iterator[None]:
+        """The service's process is stopped for a while each time it has used its share of the processor.
+
+        That is what a container's CPU limit does. Counted in the processor's time and not on the clock, the
+        process gets on as well on a busy machine, and is stopped in the midst of its own work on a fast one.
+        """
         process = self._services["a"][0].process
+        used = Path(f"/proc/{process.pid}/schedstat")
         over = threading.Event()
 
-        def stutter() -> None:
-            while not over.wait(running_seconds):
+        def used_seconds() -> float:
+            return int(used.read_text().split()[0]) / 1e9
+
+        def throttle() -> None:
+            while not over.is_set():
+                stop_at_seconds = used_seconds() + quota_seconds
+                while used_seconds() < stop_at_seconds and not over.wait(0.001):
+                    pass
                 process.send_signal(signal.SIGSTOP)
                 over.wait(stopped_seconds)
                 process.send_signal(signal.SIGCONT)
 
-        thread = threading.Thread(target=stutter)
+        thread = threading.Thread(target=throttle)
         thread.start()
         try:
             yield
