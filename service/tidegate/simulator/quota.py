@@ -69,7 +69,7 @@ class Quota:
         0 means now, infinite never. An outage that befalls a share of requests does not count.
         """
         self.advance(now_seconds)
-        outside_seconds = self._closed_for_seconds(now_seconds)
+        outside_seconds = self.closed_for_seconds(now_seconds)
         wait_seconds = max(outside_seconds, pool.seconds_until_fits(input_tokens_estimate, now_seconds))
         next_seconds = self._due[0][0] - now_seconds if self._due else math.inf
         return min(wait_seconds, next_seconds)
@@ -111,7 +111,7 @@ class Quota:
         cap = self._scenario.spend_cap
         return CapReached(cap.kind) if cap is not None and self._cap_reached(now_seconds) else None
 
-    def _closed_for_seconds(self, now_seconds: float) -> float:
+    def closed_for_seconds(self, now_seconds: float) -> float:
         """How long outages and the spend cap keep everything out: 0 when they do not, infinite without an end."""
         stops = [
             outage.stop_seconds

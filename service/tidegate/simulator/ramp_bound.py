@@ -7,7 +7,8 @@ from tidegate.simulator.ramp import RampLimit, RampMeter
 class RampBound:
     """A client that, second by second, uses all that the ramp limit and the pool's buckets allow beside competitors.
 
-    It only counts: nothing is taken from the pool. `used` is what it has used so far.
+    It only counts: nothing is taken from the pool. `used` is what it has used so far. While it is shut out it uses
+    nothing.
     """
 
     def __init__(self, pool: Pool, limit: RampLimit, now_seconds: float) -> None:
@@ -17,12 +18,12 @@ class RampBound:
         self._meter = RampMeter(limit, now_seconds)
         self._others = 0.0
 
-    def step(self, now_seconds: float) -> None:
+    def step(self, now_seconds: float, *, is_shut_out: bool = False) -> None:
         """Use what may be used in this second; to be called once in each."""
         others = self._pool.others.charged(now_seconds)[self.dimension]
         self._meter.record(others - self._others, now_seconds)
         self._others = others
         left = self._pool.attainable(now_seconds)[self.dimension] - self.used
-        use = max(0.0, min(left, self._meter.room(now_seconds)))
+        use = 0.0 if is_shut_out else max(0.0, min(left, self._meter.room(now_seconds)))
         self._meter.record(use, now_seconds)
         self.used += use

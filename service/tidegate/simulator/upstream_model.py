@@ -164,8 +164,8 @@ class SimulatedUpstream:
         """How much could have been charged since the beginning, at best.
 
         That is what the limits granted, less what competitors took, and less what refilled above the capacity while an
-        outage kept everybody out. Under a ramp limit it is what a client gets that always uses all it may (exact at
-        whole minutes, and up to the scenario's duration).
+        outage kept all out. Under a ramp limit it is what a client gets that always uses all it may, nothing in an
+        outage (exact at whole minutes, and up to the scenario's duration).
         """
         self._advance(now_seconds)
         pool = self._pool(model)
@@ -184,8 +184,9 @@ class SimulatedUpstream:
         """Let everything happen that is due, the seconds of the ramp bounds among it."""
         while self._ramp_bounds and self._ramp_step_seconds <= min(now_seconds, self._end_seconds):
             self._quota.advance(self._ramp_step_seconds)
+            is_shut_out = self._quota.closed_for_seconds(self._ramp_step_seconds) > 0
             for ramp_bound in self._ramp_bounds.values():
-                ramp_bound.step(self._ramp_step_seconds)
+                ramp_bound.step(self._ramp_step_seconds, is_shut_out=is_shut_out)
             self._ramp_step_seconds += 1
         self._quota.advance(now_seconds)
 

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, RunRecord, Sample
@@ -26,6 +27,8 @@ class Question:
 
     Attributes:
         steady_from_seconds: from here on to `until_seconds`, shares of the quota are counted.
+        parts_from_seconds: where the callers change, and with them perhaps the dimension that binds: shares are taken
+            of each part, in the dimension that binds there, and weighted by its length.
         until_seconds: here callers stop asking.
         changes_seconds: when what can be had changes.
         buckets_bind: what came out of a bucket whose level is lower at the end than it was at the start is then no use
@@ -37,6 +40,7 @@ class Question:
 
     steady_from_seconds: float
     until_seconds: float
+    parts_from_seconds: tuple[float, ...] = ()
     changes_seconds: tuple[float, ...] = ()
     buckets_bind: bool = True
     burst_seconds: float | None = None
@@ -49,8 +53,8 @@ class Figures:
     """What is judged. None where the question does not arise, or nothing was answered.
 
     Attributes:
-        share: used of what could be had, in the dimension that binds.
-        binding: that dimension.
+        share: used of what could be had, in the dimension that binds in each part of the time.
+        binding: the dimension that binds over the whole time.
         refused_per_1000: attempts that the upstream answered with 429, for 1,000 answers.
         given_up_per_1000: requests that ended without an answer, of 1,000 that ended.
         wait_p50_seconds: from a request's first wish to the attempt that was answered.
@@ -75,14 +79,14 @@ class Figures:
 def figures(record: RunRecord, question: Question) -> Figures:
     """Everything that is asked, of one run."""
     samples, jobs = record.samples, record.jobs
-    shares = _shares(samples, question)
+    shares = _shares(*_between(samples, question), question)
     binding = max(range(len(shares)), key=shares.__getitem__)
     answers, refusals = samples[-1].answers, samples[-1].refusals
     gave_up = sum(job.gave_up_seconds is not None for job in jobs)
     waits = _waits(jobs)
     light = _waits(job for job in jobs if job.caller.name == LIGHT_CALLER)
     return Figures(
-        share=shares[binding],
+        share=_share(samples, question),
         binding=DIMENSIONS[binding],
         refused_per_1000=1000 * refusals / max(1, answers),
         given_up_per_1000=1000 * gave_up / max(1, gave_up + answers),
@@ -132,9 +136,19 @@ def seconds_to_settle(samples: Sequence[Sample], change_seconds: float, binding:
     return math.inf
 
 
-def _shares(samples: Sequence[Sample], question: Question) -> list[float]:
-    """What was used of what could be had, in each dimension, between the times in question."""
-    first, last = _between(samples, question)
+def _share(samples: Sequence[Sample], question: Question) -> float:
+    """What was used of what could be had, in the dimension that bound in each part of the time in question."""
+    moments = [question.steady_from_seconds, *question.parts_from_seconds, question.until_seconds]
+    whole_seconds = moments[-1] - moments[0]
+    parts = (
+        (until - start, max(_shares(_at(samples, start), _at(samples, until), question)))
+        for start, until in pairwise(moments)
+    )
+    return sum(seconds * share for seconds, share in parts) / whole_seconds
+
+
+def _shares(first: Sample, last: Sample, question: Question) -> list[float]:
+    """What was used of what could be had, in each dimension, between two samples."""
     shares = []
     for index in range(len(DIMENSIONS)):
         drained = max(0.0, first.level[index] - last.level[index]) if question.buckets_bind else 0.0
@@ -144,10 +158,13 @@ def _shares(samples: Sequence[Sample], question: Question) -> list[float]:
 
 
 def _between(samples: Sequence[Sample], question: Question) -> tuple[Sample, Sample]:
-    times = [sample.seconds for sample in samples]
-    first = bisect_left(times, question.steady_from_seconds)
-    last = bisect_left(times, question.until_seconds)
-    return samples[min(first, len(samples) - 1)], samples[min(last, len(samples) - 1)]
+    return _at(samples, question.steady_from_seconds), _at(samples, question.until_seconds)
+
+
+def _at(samples: Sequence[Sample], moment_seconds: float) -> Sample:
+    """The first from that moment on, or the last of all."""
+    first = bisect_left(samples, moment_seconds, key=lambda sample: sample.seconds)
+    return samples[min(first, len(samples) - 1)]
 
 
 def _waits(jobs: Iterable[Job]) -> list[float]:

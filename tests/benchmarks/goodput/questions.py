@@ -13,19 +13,22 @@ _COLD_START_SECONDS: Final = 30.0
 
 
 def question_of(scenario: Scenario) -> Question:
-    """Changes are limits that change, competitors that come or go, and outages that end."""
+    """Changes are limits that change, competitors that come or go, outages that end; parts go by the workers' times."""
     duration = scenario.duration_seconds
     moments = [change.at_seconds for change in scenario.changes]
     moments += [outage.stop_seconds for outage in scenario.outages if outage.stop_seconds is not None]
     for competitor in scenario.competitors:
         moments += [competitor.start_seconds, duration if competitor.stop_seconds is None else competitor.stop_seconds]
     bursts = [each.start_seconds for each in scenario.workloads if each.kind is WorkloadKind.BURST]
+    callers = [each for each in scenario.workloads if each.kind is WorkloadKind.WORKERS]
+    come_or_go = {moment or 0.0 for each in callers for moment in (each.start_seconds, each.stop_seconds)}
     limits = scenario.limits
     requests, input_tokens, output_tokens = (each / 60 for each in limits.per_minute().values())
     period = limits.enforcement_seconds
     return Question(
         steady_from_seconds=_COLD_START_SECONDS,
         until_seconds=duration,
+        parts_from_seconds=tuple(sorted(each for each in come_or_go if _COLD_START_SECONDS < each < duration)),
         changes_seconds=tuple(sorted({moment for moment in moments if 0 < moment < duration})),
         buckets_bind=scenario.ramp is None,
         burst_seconds=min(bursts, default=None),

@@ -55,6 +55,17 @@ def test_draining_a_full_bucket_is_no_use_of_the_quota_of_that_time() -> None:
     assert figures_of(samples, [], Question(0, 10, buckets_bind=False)).share == pytest.approx(1.0)
 
 
+def test_where_callers_change_each_part_counts_in_the_dimension_that_binds_there() -> None:
+    samples = [
+        Sample(0, (0, 0, 0), (0, 0, 0), (0, 0, 0), 0, 0),
+        Sample(10, (90, 10, 0), (100, 100, 0), (0, 0, 0), 0, 0),
+        Sample(40, (120, 280, 0), (400, 400, 0), (0, 0, 0), 0, 0),
+    ]
+    assert figures_of(samples, [], Question(0, 40)).share == pytest.approx(0.7)
+    parts = Question(0, 40, parts_from_seconds=(10,))
+    assert figures_of(samples, [], parts).share == pytest.approx(0.25 * 0.9 + 0.75 * 0.9)
+
+
 def test_refusals_and_requests_that_were_given_up_are_counted_per_1000() -> None:
     samples = [sample(0, 0, 0), sample(10, 1, 1, answers=200, refusals=3)]
     found = figures_of(samples, [job(0, None, gave_up=5)], Question(0, 10))

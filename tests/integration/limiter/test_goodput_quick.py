@@ -15,7 +15,14 @@ from tidegate.simulator.scenario_file import load_scenario
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEEDS = (1, 2)
 
-NOT_MET = {"competitor_hidden", "output_hidden", "ramp_input"}
+NOT_MET = {
+    "burst_of_one_hidden",
+    "competitor_hidden",
+    "outage_during_ramp",
+    "output_hidden",
+    "ramp_input",
+    "tiny_pool_hidden",
+}
 """Where a bound is still missed: `make bench-goodput` shows by how much."""
 
 SLOW = {"huge_pool"}
@@ -47,6 +54,9 @@ def test_the_quota_is_used_and_the_upstream_hardly_ever_refuses(name: str, seed:
     if expected.settle_seconds is not None:
         assert found.settle_seconds is not None
         assert found.settle_seconds <= 1.5 * expected.settle_seconds
+    if expected.light_p99_seconds is not None:
+        assert found.light_p99_seconds is not None
+        assert found.light_p99_seconds <= 1.5 * expected.light_p99_seconds
     if expected.makespan is not None:
         assert found.makespan is not None
         assert found.makespan <= expected.makespan + 0.05

@@ -1,6 +1,7 @@
 """What holds for any client, any scenario: nothing is charged that was not granted, and looking changes nothing."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -29,6 +30,15 @@ limits = st.builds(
 competitors = st.builds(
     Competitor,
     requests_per_minute=st.floats(1, 60),
+    pattern=st.sampled_from(Pattern),
+    burst_requests=st.integers(1, 5),
+    input_tokens=st.just(Constant(50)),
+    output_tokens=st.just(Constant(20)),
+    start_seconds=st.floats(0, 60),
+)
+light_competitors = st.builds(
+    Competitor,
+    requests_per_minute=st.floats(1, 12),
     pattern=st.sampled_from(Pattern),
     burst_requests=st.integers(1, 5),
     input_tokens=st.just(Constant(50)),
@@ -103,15 +113,33 @@ def test_looking_changes_nothing(
 
 @settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, plan=plans)
-def test_who_knows_everything_is_never_refused(scenario: Scenario, plan: list[tuple[float, RequestShape]]) -> None:
+def test_what_is_said_to_fit_is_let_in_and_nothing_else(
+    scenario: Scenario, plan: list[tuple[float, RequestShape]]
+) -> None:
+    """Competitors may take whatever comes back, ahead of everybody: then it is asked for a while, in vain."""
     upstream, now = SimulatedUpstream(scenario, seeded(), 0), 0.0
     for wait, request in plan:
         now += wait
-        for _ in range(10_000):
+        for _ in range(100):
             seconds = upstream.seconds_until_fits(request, now)
+            outcome = upstream.attempt(request, now)
+            assert isinstance(outcome, Accepted) == (seconds == 0)
             if seconds == 0:
                 break
             now += max(seconds, 1e-9)
-        else:
-            return  # others take whatever comes back, ahead of everybody
+
+
+@settings(max_examples=100, deadline=None)
+@given(scenario=scenarios, others=st.lists(light_competitors, max_size=2).map(tuple), plan=plans)
+def test_who_waits_as_long_as_is_said_is_let_in_beside_competitors_who_leave_something(
+    scenario: Scenario, others: tuple[Competitor, ...], plan: list[tuple[float, RequestShape]]
+) -> None:
+    upstream, now = SimulatedUpstream(replace(scenario, competitors=others), seeded(), 0), 0.0
+    for wait, request in plan:
+        now += wait
+        waits = 0
+        while (seconds := upstream.seconds_until_fits(request, now)) > 0:
+            now += max(seconds, 1e-9)
+            waits += 1
+            assert waits < 5_000
         assert isinstance(upstream.attempt(request, now), Accepted)

@@ -354,6 +354,13 @@ def test_a_ramp_limit_refuses_use_that_grows_too_fast() -> None:
     assert upstream.attainable(MODEL, 100)[Dimension.INPUT_TOKENS] == 6_000 + 10_000
 
 
+def test_what_a_ramp_limit_lets_be_used_waits_for_the_end_of_an_outage() -> None:
+    upstream = make_upstream(
+        ramp=RampLimit(floor_per_minute=10, growth=2), outages=(Outage(start_seconds=50, stop_seconds=70),)
+    )
+    assert [upstream.attainable(MODEL, second)[Dimension.REQUESTS] for second in (49, 69, 70)] == [10, 10, 30]
+
+
 def test_a_ramp_limit_on_input_counts_corrections() -> None:
     upstream = make_upstream(ramp=RampLimit(floor_per_minute=1_000, growth=2, dimension=Dimension.INPUT_TOKENS))
     accepted(upstream.attempt(replace(ASK, input_tokens=500, characters_per_token=8), 0))
