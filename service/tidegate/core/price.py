@@ -1,8 +1,11 @@
 """What a Messages call will probably cost, learned from what answers say they used.
 
-Input: a call's bytes times the model's tokens per byte, less what is expected to be read from the prompt cache, which
-does not count. Output: the mean of the caller's answers of that model and `max_tokens` band, which begins with what
-the model's others were like, and what it may be at worst, by their distribution. `max_tokens` itself only caps it, and
+Input: the call's amounts of text, images and documents (`core.prompt_size`), each times what the model's answers have
+shown one unit of it to cost, less what is expected to be read from the prompt cache, which does not count. An answer
+tells only the sum: it corrects the kind that makes up most of the estimate.
+
+Output: the mean of the caller's answers of that model and `max_tokens` band, which begins with what the model's others
+were like, and what it may be at worst, by their distribution. `max_tokens` itself only caps it, and
 tells the order of magnitude while nothing else does: it is not what the upstream counts (Claude Platform Docs, "Rate
 limits", read 2026-10-08).
 """
@@ -12,6 +15,7 @@ from typing import Final, NamedTuple
 
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
+from tidegate.core.prompt_size import PromptSize, most_image_tokens
 from tidegate.core.sketch import QuantileSketch
 from tidegate.core.usage import Usage
 
@@ -19,10 +23,22 @@ __all__ = ["CostEstimator", "MessageShape", "Prefix"]
 
 _FIRST_TOKENS_PER_BYTE: Final = 0.25
 """English text inside JSON. Tokenizers differ by model (Opus 4.7 and later give about 30 % more tokens than before)."""
+_FIRST_PAGE_TOKENS: Final = 2_300.0
+"""Of a PDF, as text and as image. Sources: 7,000 for three pages (Claude Platform Docs, "PDF support"); pages of text
+were measured at 2,100 to 2,500, scanned ones at 1,600 (a table of October 2026)."""
+_FIRST_DOCUMENT_PAGES: Final = 10
+"""Of a document that stands elsewhere: nobody knows."""
 _FIRST_OUTPUT_TOKENS: Final = 500.0
 _FIRST_OUTPUT_SHARE: Final = 0.25
 """Of `max_tokens`, as long as no answer has come: who allows for long answers probably gets some."""
 _MOST_FIRST_OUTPUT_TOKENS: Final = 4_000.0
+_FIRST_TOKENS: Final = {
+    "text_bytes": _FIRST_TOKENS_PER_BYTE,
+    "image_tokens": 1.0,
+    "pages": _FIRST_PAGE_TOKENS,
+    "documents": _FIRST_DOCUMENT_PAGES * _FIRST_PAGE_TOKENS,
+}
+_KINDS: Final = PromptSize._fields[:-1]
 _PRIOR_TIMES: Final = 3
 """The shortest answers come first: they alone would make all look short."""
 _AT_WORST: Final = 0.95
@@ -39,10 +55,10 @@ _MOST_SKETCHES: Final = 5_000
 
 
 class Prefix(NamedTuple):
-    """A beginning of a prompt: its digest, and how much of the body it is. `marked`: `cache_control` stands there."""
+    """A beginning of a prompt: its digest, and how much it holds. `marked`: `cache_control` stands there."""
 
     digest: bytes
-    body_bytes: int
+    size: PromptSize
     marked: bool
 
 
@@ -51,7 +67,7 @@ class MessageShape(NamedTuple):
 
     caller: str
     model: str
-    body_bytes: int
+    size: PromptSize
     max_tokens: int | None = None
     prefixes: tuple[Prefix, ...] = ()
 
@@ -76,13 +92,16 @@ class CostEstimator:
     def __init__(self) -> None:
         self._means: OrderedDict[tuple[str, ...], _Mean] = OrderedDict()
         self._outputs: OrderedDict[tuple[str, ...], QuantileSketch] = OrderedDict()
-        self._cached: OrderedDict[bytes, int] = OrderedDict()
+        self._cached_until: OrderedDict[bytes, int] = OrderedDict()
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
         """The cost to reserve: one request, and the tokens that are to be expected."""
-        per_byte = self._tokens_per_byte(shape.model)
-        counted_bytes = max(0, shape.body_bytes - self._cached_bytes(shape, now_ns))
-        return Cost(1, round(counted_bytes * per_byte), self._output_tokens(shape))
+        cached = self._cached(shape, now_ns)
+        size = shape.size if cached is None else shape.size.minus(cached)
+        tokens = size.text_bytes * self._tokens_each("text_bytes", shape.model)
+        if any(size[1:]):
+            tokens = sum(self._expected(size, shape.model).values()) + size.fixed_tokens
+        return Cost(1, round(tokens), self._output_tokens(shape))
 
     def overdraw(self, shape: MessageShape) -> int:
         """How many output tokens more than the estimate the answer may well have."""
@@ -105,27 +124,49 @@ class CostEstimator:
         if text_bytes and usage.output_tokens:
             self._add(("text", shape.model), usage.output_tokens / text_bytes)
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
-        if shape.body_bytes and total_input:
-            self._add(("bytes", shape.model), total_input / shape.body_bytes)
+        if total_input:
+            self._learn_input(shape, total_input)
         if usage.output_tokens:
             self._add_output(shape, usage.output_tokens)
         if usage.cache_read_tokens or usage.cache_creation_tokens:
             for prefix in shape.prefixes:
                 if prefix.marked:
-                    self._cached[prefix.digest] = now_ns + _CACHED_NS
-                    self._cached.move_to_end(prefix.digest)
-            while len(self._cached) > _MOST_PREFIXES:
-                self._cached.popitem(last=False)
+                    self._cached_until[prefix.digest] = now_ns + _CACHED_NS
+                    self._cached_until.move_to_end(prefix.digest)
+            while len(self._cached_until) > _MOST_PREFIXES:
+                self._cached_until.popitem(last=False)
 
-    def _tokens_per_byte(self, model: str) -> float:
-        mean = self._means.get(("bytes", model))
-        return mean.value if mean else _FIRST_TOKENS_PER_BYTE
+    def _expected(self, size: PromptSize, model: str) -> dict[str, float]:
+        """The tokens of each kind of which there is something, but for what is fixed."""
+        return {
+            kind: units * self._tokens_each(kind, model) for kind, units in zip(_KINDS, size, strict=False) if units
+        }
 
-    def _cached_bytes(self, shape: MessageShape, now_ns: int) -> int:
+    def _learn_input(self, shape: MessageShape, total_tokens: int) -> None:
+        size, largest = shape.size, "text_bytes"
+        tokens = float(total_tokens)
+        if any(size[1:]):
+            expected = self._expected(size, shape.model)
+            largest = max(expected, key=expected.__getitem__, default=largest)
+            tokens -= size.fixed_tokens + sum(expected.values()) - expected.get(largest, 0.0)
+            if expected.get(largest, 0.0) < size.fixed_tokens:
+                return
+        units = getattr(size, largest)
+        if units and tokens > 0:
+            self._add((largest, shape.model), tokens / units)
+
+    def _tokens_each(self, kind: str, model: str) -> float:
+        """What one unit of a kind costs."""
+        mean = self._means.get((kind, model))
+        if mean is not None:
+            return mean.value
+        return most_image_tokens(model) if kind == "unsized_images" else _FIRST_TOKENS[kind]
+
+    def _cached(self, shape: MessageShape, now_ns: int) -> PromptSize | None:
         for prefix in reversed(shape.prefixes):
-            if self._cached.get(prefix.digest, 0) > now_ns:
-                return prefix.body_bytes
-        return 0
+            if self._cached_until.get(prefix.digest, 0) > now_ns:
+                return prefix.size
+        return None
 
     def _output_tokens(self, shape: MessageShape) -> int:
         sketch = self._sketch(shape)

@@ -89,7 +89,7 @@ async def read_errand(
         return Errand(
             request,
             model_pool(message.model),
-            MessageShape(call.caller.name, message.model, len(body), message.max_tokens, message.prefixes),
+            MessageShape(call.caller.name, message.model, message.size, message.max_tokens, message.prefixes),
             replayable=True,
             streams=message.stream,
         )

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Generator
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidegate.core.price import Prefix
+from tidegate.core.prompt_size import PromptSize
 from tidegate.gateway.json_scan import Reader, Scanner, Span, Steps
+from tidegate.gateway.media import MediaReader, Medium, size_of
 
 __all__ = ["PromptBlocks"]
 
@@ -20,37 +22,65 @@ _HASHED_BYTES: Final = 256 * 1024
 """At most so much is hashed before others have a turn: less than a millisecond."""
 
 
-class PromptBlocks:
-    """Notes where the blocks of a prompt are, while a scanner passes over them."""
+class _Block(NamedTuple):
+    start: int
+    end: int
+    media: list[Medium]
 
-    def __init__(self, scanner: Scanner) -> None:
+
+class PromptBlocks:
+    """Notes where the blocks of a prompt are, while a scanner passes over them, and what is in them beside text.
+
+    Without `has_media` nothing else is looked for.
+    """
+
+    def __init__(self, scanner: Scanner, *, has_media: bool) -> None:
         self._scanner = scanner
-        self._parts: dict[bytes, list[Span]] = {}
-        self._blocks: list[Span] = []
+        self._media = MediaReader(scanner)
+        self._read_block = self._media.block if has_media else scanner.value
+        self._parts: dict[bytes, list[_Block]] = {}
+        self._blocks: list[_Block] = []
         self._content = {b"content": self._one_or_more}
 
     def readers(self) -> dict[bytes, Reader]:
         """Readers for the parts of a prompt."""
         return {part: partial(self._part, part) for part in _PARTS}
 
-    def prefixes(self, model: str, *, is_marked: bool) -> Generator[None, None, tuple[Prefix, ...]]:
+    @property
+    def media(self) -> list[Medium]:
+        """Images and documents, in the order in which they came."""
+        return self._media.found
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether there are tools."""
+        return bool(self._parts.get(b"tools"))
+
+    def prefixes(
+        self, model: str, tool_prompt_tokens: int, *, is_marked: bool
+    ) -> Generator[None, None, tuple[Prefix, ...]]:
         """The beginnings of the body at each of its blocks, up to the last one that is marked by `cache_control`.
 
         A marker at the top of the body (`is_marked`) stands for the last block. Earlier blocks count too: the upstream
         looks back for a shorter beginning that an earlier request has marked. Where the prompt is marked changes no
-        beginning.
+        beginning. `tool_prompt_tokens` are what tools bring along, in front of all.
         """
-        digest, size, longest = hashlib.sha256(model.encode(errors="surrogatepass")), 0, 0
+        digest, longest = hashlib.sha256(model.encode(errors="surrogatepass")), 0
+        size = PromptSize(fixed_tokens=tool_prompt_tokens)
         prefixes: list[Prefix] = []
         for block in [block for part in _PARTS for block in self._parts.get(part, ())]:
             marker = yield from self._marker(block)
-            pieces = [block] if marker is None else [Span(block.start, marker.start), Span(marker.end, block.end)]
+            pieces = (
+                [Span(block.start, block.end)]
+                if marker is None
+                else [Span(block.start, marker.start), Span(marker.end, block.end)]
+            )
             for piece in pieces:
                 for start in range(piece.start, piece.end, _HASHED_BYTES):
                     digest.update(self._scanner.text[start : min(start + _HASHED_BYTES, piece.end)])
                     if start > piece.start:
                         yield
-                size += piece.end - piece.start
+            size = size.plus(size_of(model, sum(piece.end - piece.start for piece in pieces), block.media))
             prefixes.append(Prefix(digest.digest(), size, marker is not None))
             if marker is not None:
                 longest = len(prefixes)
@@ -83,12 +113,13 @@ class PromptBlocks:
         )
 
     def _block(self, position: int) -> Steps:
-        end = yield from self._scanner.value(position)
+        before = len(self._media.found)
+        end = yield from self._read_block(position)
         if len(self._blocks) < _MOST_BLOCKS:
-            self._blocks.append(Span(position, end))
+            self._blocks.append(_Block(position, end, self._media.found[before:]))
         return end
 
-    def _marker(self, block: Span) -> Generator[None, None, Span | None]:
+    def _marker(self, block: _Block) -> Generator[None, None, Span | None]:
         """Where the marker of a block stands, with the comma that belongs to it."""
         scanner, text = self._scanner, self._scanner.text
         if text[block.start : block.start + 1] != b"{":

@@ -9,8 +9,10 @@ from typing import Final
 
 from tidegate.core.errors import TidegateError
 from tidegate.core.price import Prefix
+from tidegate.core.prompt_size import PromptSize, tool_prompt_tokens
 from tidegate.gateway.json_object import parsed
 from tidegate.gateway.json_scan import NestedTooDeeplyError, NotJsonError, Scanner, Span
+from tidegate.gateway.media import MEDIA_MARK, Medium, media_in, size_of
 from tidegate.gateway.prefixes import PromptBlocks
 
 __all__ = [
@@ -28,7 +30,7 @@ COUNT_TOKENS_ROUTE: Final = "/v1/messages/count_tokens"
 
 _MB: Final = 1024 * 1024
 _ROUTES: Final = (COUNT_TOKENS_ROUTE, "/v1/messages/batches", "/v1/models", "/v1/files")
-_WANTED: Final = frozenset({b"model", b"max_tokens", b"stream", b"cache_control"})
+_WANTED: Final = frozenset({b"model", b"max_tokens", b"stream", b"cache_control", b"tools", b"tool_choice"})
 _MOST_VALUE_BYTES: Final = 1_000
 """Names and numbers are shorter; what is longer, the upstream will refuse."""
 _SHORT_BYTES: Final = 1024 * 1024
@@ -67,12 +69,14 @@ class MessageRequest:
     Attributes:
         model: empty when it is missing or no string.
         max_tokens: None when it is missing or no whole number from 0.
+        size: what the body holds.
         prefixes: the beginnings of the prompt that may be cached; none where nothing is marked for caching.
         stream: whether the answer is to come as an event stream.
     """
 
     model: str
     max_tokens: int | None
+    size: PromptSize
     prefixes: tuple[Prefix, ...] = ()
     stream: bool = False
 
@@ -118,11 +122,24 @@ def _parsed(body: bytes) -> MessageRequest:
         raise _no_object(json.dumps(fields)[0])
     model, max_tokens = fields.get("model"), fields.get("max_tokens")
     is_count = isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and 0 <= max_tokens < 10**18
+    model = model if isinstance(model, str) else ""
+    media = media_in(fields.get("messages"))
     return MessageRequest(
-        model if isinstance(model, str) else "",
+        model,
         max_tokens if is_count else None,
+        _size(model, len(body), media, has_tools=bool(fields.get("tools")), tool_choice=fields.get("tool_choice")),
         stream=fields.get("stream") is True,
     )
+
+
+def _size(model: str, body_bytes: int, media: list[Medium], *, has_tools: bool, tool_choice: object) -> PromptSize:
+    if not media and not has_tools:
+        return PromptSize(body_bytes)
+    fixed_tokens = 0
+    if has_tools:
+        forced = isinstance(tool_choice, dict) and tool_choice.get("type") in ("any", "tool")
+        fixed_tokens = tool_prompt_tokens(model, forced=forced)
+    return size_of(model, body_bytes, media).plus(PromptSize(fixed_tokens=fixed_tokens))
 
 
 def _no_object(first: str) -> InvalidCall:
@@ -138,7 +155,9 @@ def _scanned(body: bytes) -> Generator[None, None, MessageRequest]:
             raise _no_object(first)
         raise NotJsonError(start, "no value" if first else "an unexpected end")
     found: dict[bytes, Span] = {}
-    blocks = PromptBlocks(scanner) if (yield from scanner.contains(b"cache_control")) else None
+    is_marked = yield from scanner.contains(b"cache_control")
+    has_media = yield from scanner.contains(MEDIA_MARK)
+    blocks = PromptBlocks(scanner, has_media=has_media) if is_marked or has_media else None
     end = scanner.skip_space((yield from scanner.members(start, blocks.readers() if blocks else {}, _WANTED, found)))
     if end != len(body):
         raise NotJsonError(end, "something after the object")
@@ -147,17 +166,29 @@ def _scanned(body: bytes) -> Generator[None, None, MessageRequest]:
         span = found.get(name)
         return b"" if span is None or span.end - span.start > _MOST_VALUE_BYTES else body[span.start : span.end]
 
-    model, max_tokens = _string(text(b"model")), text(b"max_tokens")
-    prefixes = (yield from blocks.prefixes(model, is_marked=b"cache_control" in found)) if blocks else ()
+    model, max_tokens = _value(text(b"model")), text(b"max_tokens")
+    model = model if isinstance(model, str) else ""
+    if blocks is not None:
+        has_tools, media = blocks.has_tools, blocks.media
+    else:
+        tools = found.get(b"tools", Span(0, 0))
+        has_tools, media = body[tools.start : tools.start + 1] == b"[" and tools.end - tools.start > len("[]"), []
+    size = _size(model, len(body), media, has_tools=has_tools, tool_choice=_value(text(b"tool_choice")))
+    prefixes: tuple[Prefix, ...] = ()
+    if blocks is not None and is_marked:
+        prefixes = yield from blocks.prefixes(model, size.fixed_tokens, is_marked=b"cache_control" in found)
     return MessageRequest(
-        model, int(max_tokens) if _COUNT.fullmatch(max_tokens) else None, prefixes, stream=text(b"stream") == b"true"
+        model,
+        int(max_tokens) if _COUNT.fullmatch(max_tokens) else None,
+        size,
+        prefixes,
+        stream=text(b"stream") == b"true",
     )
 
 
-def _string(text: bytes) -> str:
-    """The string that a JSON text stands for; empty if it is none."""
+def _value(text: bytes) -> object:
+    """The value that a JSON text stands for; None if it is none."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return ""
-    return value if isinstance(value, str) else ""
+        return None

@@ -28,6 +28,7 @@ from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.price import MessageShape, Prefix
+from tidegate.core.prompt_size import PromptSize
 from tidegate.core.retry import RetryPolicy, retry_reason
 from tidegate.core.store import Demand, Outcome, Succeeded
 from tidegate.core.usage import Usage
@@ -310,6 +311,7 @@ def _parameters(question: Question) -> dict[str, Any]:
 
 
 def _shape(question: Question) -> MessageShape:
-    system = Prefix(hashlib.sha256(question.system.encode()).digest(), len(question.system), marked=True)
-    body_bytes = len(question.system) + sum(len(str(message["content"])) for message in question.messages)
-    return MessageShape(question.caller.name, question.model, body_bytes, question.max_tokens, (system,))
+    size = PromptSize(len(question.system))
+    system = Prefix(hashlib.sha256(question.system.encode()).digest(), size, marked=True)
+    asked = PromptSize(sum(len(str(message["content"])) for message in question.messages))
+    return MessageShape(question.caller.name, question.model, size.plus(asked), question.max_tokens, (system,))

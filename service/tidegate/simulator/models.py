@@ -1,7 +1,8 @@
 """The models that the simulated API serves, and what differs between them.
 
 Source: model ids of the Anthropic Python SDK 2.12.0 (`types/model.py`); families, context sizes, cache minimums and
-restrictions of Claude Platform Docs as read in October 2026. Release dates are not modelled: `created_at` is the
+restrictions of Claude Platform Docs as read in October 2026; what tools cost of models since Opus 5.5 is not published,
+and taken to be as with Opus 4.8. Release dates are not modelled: `created_at` is the
 epoch, which the API documents as "unknown".
 """
 
@@ -25,6 +26,10 @@ class Model:
     max_output_tokens: int = 128_000
     min_cache_prefix_tokens: int = 512
     characters_per_token: float = 3.1
+    max_image_edge_pixels: int = 2_576
+    max_image_tokens: int = 4_784
+    tool_prompt_tokens: int = 290
+    forced_tool_prompt_tokens: int = 410
     accepts_sampling: bool = False
     accepts_prefill: bool = False
     accepts_forced_tools: bool = True
@@ -57,6 +62,10 @@ def _older(model_id: str, family: str, *, min_cache_prefix_tokens: int, **change
         max_input_tokens=200_000,
         max_output_tokens=64_000,
         characters_per_token=4.0,
+        max_image_edge_pixels=1_568,
+        max_image_tokens=1_568,
+        tool_prompt_tokens=497 if model_id.endswith("-4-6") else 496,
+        forced_tool_prompt_tokens=589 if model_id.endswith("-4-6") else 588,
         accepts_sampling=True,
         **changes,
     )
@@ -74,12 +83,31 @@ MODELS: Final[dict[str, Model]] = {
         Model(id="claude-fable-5-1", family="claude-fable-5", accepts_forced_tools=False),
         Model(id="claude-opus-5-5", family="claude-opus-5-5", accepts_forced_tools=False),
         Model(id="claude-mythos-5-1", family="claude-mythos-5"),
-        Model(id="claude-sonnet-5", family="claude-sonnet-5", min_cache_prefix_tokens=1024),
+        Model(
+            id="claude-sonnet-5",
+            family="claude-sonnet-5",
+            min_cache_prefix_tokens=1024,
+            tool_prompt_tokens=354,
+            forced_tool_prompt_tokens=474,
+        ),
         Model(id="claude-fable-5", family="claude-fable-5"),
         Model(id="claude-mythos-5", family="claude-mythos-5"),
-        Model(id="claude-opus-5", family="claude-opus-5", accepts_sampling=True),
+        Model(
+            id="claude-opus-5",
+            family="claude-opus-5",
+            accepts_sampling=True,
+            tool_prompt_tokens=286,
+            forced_tool_prompt_tokens=406,
+        ),
         Model(id="claude-opus-4-8", family="claude-opus-4", min_cache_prefix_tokens=1024, accepts_sampling=True),
-        Model(id="claude-opus-4-7", family="claude-opus-4", min_cache_prefix_tokens=2048, accepts_sampling=True),
+        Model(
+            id="claude-opus-4-7",
+            family="claude-opus-4",
+            min_cache_prefix_tokens=2048,
+            accepts_sampling=True,
+            tool_prompt_tokens=675,
+            forced_tool_prompt_tokens=804,
+        ),
         _older("claude-opus-4-6", "claude-opus-4", min_cache_prefix_tokens=4096),
         _older("claude-sonnet-4-6", "claude-sonnet-4", min_cache_prefix_tokens=1024),
         _older("claude-haiku-4-5", "claude-haiku-4-5", min_cache_prefix_tokens=4096, accepts_prefill=True),

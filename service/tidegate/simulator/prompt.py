@@ -11,17 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidegate.simulator.media import document_tokens, image_tokens
 from tidegate.simulator.models import Model
 
-IMAGE_TOKENS: Final = 1_600
-"""About what a full-size image costs (width x height / 750, capped); the real size is not decoded here."""
-
-DOCUMENT_TOKENS: Final = 3_000
-"""A flat figure for an encoded document, whose pages are not counted here."""
-
 MESSAGE_OVERHEAD_TOKENS: Final = 4
-TOOLS_OVERHEAD_TOKENS: Final = 300
-"""The system prompt that the API adds when tools are given; a round figure."""
 
 _PIECE: Final = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
 
@@ -43,7 +36,7 @@ def prompt_blocks(body: Mapping[str, Any], model: Model) -> list[PromptBlock]:
             tokens=(_tool_tokens(raw, model) if place == "tools" else _block_tokens(raw, model)) + overhead,
             ttl=_ttl(raw),
         )
-        for place, overhead, raw in _raw_blocks(body)
+        for place, overhead, raw in _raw_blocks(body, model)
     ]
     automatic = _ttl(body)
     if automatic is not None:
@@ -72,9 +65,11 @@ def user_texts(body: Mapping[str, Any]) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
-def _raw_blocks(body: Mapping[str, Any]) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+def _raw_blocks(body: Mapping[str, Any], model: Model) -> Iterator[tuple[str, int, Mapping[str, Any]]]:
+    is_forced = (body.get("tool_choice") or {}).get("type") in ("any", "tool")
+    tool_prompt_tokens = model.forced_tool_prompt_tokens if is_forced else model.tool_prompt_tokens
     for number, tool in enumerate(body.get("tools") or ()):
-        yield "tools", TOOLS_OVERHEAD_TOKENS if number == 0 else 0, tool
+        yield "tools", tool_prompt_tokens if number == 0 else 0, tool
     for block in _as_blocks(body.get("system") or []):
         yield "system", 0, block
     for message in body["messages"]:
@@ -87,37 +82,35 @@ def _as_blocks(content: Any) -> list[Mapping[str, Any]]:
 
 
 def _tool_tokens(tool: Mapping[str, Any], model: Model) -> int:
-    return math.ceil(len(json.dumps(tool)) / model.characters_per_token)
+    return _text_tokens(json.dumps(tool), model)
 
 
 def _block_tokens(block: Mapping[str, Any], model: Model) -> int:
-    return math.ceil(_characters(block) / model.characters_per_token) + _flat_tokens(block)
-
-
-def _characters(block: Mapping[str, Any]) -> int:
     match block.get("type"):
         case "text":
-            return len(block["text"])
+            return _text_tokens(block["text"], model)
         case "image":
-            return 0
+            return image_tokens(block["source"], model)
         case "document":
-            return len(str(block["source"].get("data", ""))) if block["source"].get("type") == "text" else 0
+            return _document_tokens(block["source"], model)
         case "tool_result":
-            return sum(_characters(part) for part in _as_blocks(block.get("content") or []))
+            return sum(_block_tokens(part, model) for part in _as_blocks(block.get("content") or []))
         case _:
-            return len(json.dumps(block))
+            return _text_tokens(json.dumps(block), model)
 
 
-def _flat_tokens(block: Mapping[str, Any]) -> int:
-    match block.get("type"):
-        case "image":
-            return IMAGE_TOKENS
-        case "document":
-            return 0 if block["source"].get("type") == "text" else DOCUMENT_TOKENS
-        case "tool_result":
-            return sum(_flat_tokens(part) for part in _as_blocks(block.get("content") or []))
+def _document_tokens(source: dict[str, Any], model: Model) -> int:
+    match source.get("type"):
+        case "text":
+            return _text_tokens(str(source.get("data", "")), model)
+        case "content":
+            return sum(_block_tokens(part, model) for part in _as_blocks(source.get("content") or []))
         case _:
-            return 0
+            return document_tokens(source, model)
+
+
+def _text_tokens(text: str, model: Model) -> int:
+    return math.ceil(len(text) / model.characters_per_token)
 
 
 def _ttl(holder: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from tidegate.core.errors import Refusal, UpstreamError
 from tidegate.core.observer import Observer
 from tidegate.core.pools import model_pool
 from tidegate.core.price import MessageShape, Prefix
+from tidegate.core.prompt_size import PromptSize
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Outcome, PoolSettings
 from tidegate.core.transport import Headers, TransportRequest
@@ -63,9 +64,10 @@ class TidegateClient:
             str(job.number), MESSAGES_ROUTE, {}, now_ns, now_ns + to_ns(job.patience_seconds), job.caller, self._pool
         )
         shape = job.shape
-        prefix_bytes = round(shape.prefix_tokens * shape.characters_per_token)
-        prefixes = (Prefix(shape.prefix.encode(), prefix_bytes, marked=True),) if shape.prefix else ()
-        message = MessageShape(job.caller.name, shape.model, shape.characters, job.max_tokens, prefixes)
+        prefix_size = PromptSize(round(shape.prefix_tokens * shape.characters_per_token))
+        prefixes = (Prefix(shape.prefix.encode(), prefix_size, marked=True),) if shape.prefix else ()
+        size = PromptSize(shape.characters)
+        message = MessageShape(job.caller.name, shape.model, size, job.max_tokens, prefixes)
         errand = Errand(TransportRequest(b"POST", target, ()), self._pool, message, replayable=True)
         attempts = Attempts(self._upstream, call, errand)
         self._jobs[target] = job

@@ -8,11 +8,12 @@ from tidegate.core import price
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
 from tidegate.core.price import CostEstimator, MessageShape, Prefix
+from tidegate.core.prompt_size import PromptSize
 from tidegate.core.usage import Usage
 
-CALL = MessageShape("team-a", "claude-sonnet-5-5", body_bytes=4_000, max_tokens=1_000)
-SYSTEM = Prefix(b"system", 2_000, marked=True)
-TURN = Prefix(b"turn", 3_000, marked=False)
+CALL = MessageShape("team-a", "claude-sonnet-5-5", PromptSize(4_000), max_tokens=1_000)
+SYSTEM = Prefix(b"system", PromptSize(2_000), marked=True)
+TURN = Prefix(b"turn", PromptSize(3_000), marked=False)
 CACHING = CALL._replace(prefixes=(SYSTEM, TURN))
 
 
@@ -45,7 +46,7 @@ class Estimating:
 def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
     body_bytes: int, max_tokens: int | None, cost: Cost
 ) -> None:
-    assert Estimating().cost(MessageShape("team-a", "m", body_bytes, max_tokens)) == cost
+    assert Estimating().cost(MessageShape("team-a", "m", PromptSize(body_bytes), max_tokens)) == cost
 
 
 class TestWhatWasProduced:
@@ -64,7 +65,7 @@ class TestInput:
     def test_the_tokens_per_byte_of_a_model_are_learned_from_all_its_callers(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(input_tokens=1_300, output_tokens=1))
-        assert estimating.cost(CALL._replace(caller="team-b", body_bytes=8_000)).input_tokens == 2_600
+        assert estimating.cost(CALL._replace(caller="team-b", size=PromptSize(8_000))).input_tokens == 2_600
         assert estimating.cost(CALL._replace(model="claude-haiku-5")).input_tokens == 1_000
 
     def test_what_was_read_from_the_cache_is_part_of_the_size(self) -> None:
@@ -72,7 +73,7 @@ class TestInput:
         estimating.learn(Usage(100, 1, cache_read_tokens=700, cache_creation_tokens=500))
         assert estimating.cost().input_tokens == 1_300
 
-    @pytest.mark.parametrize(("shape", "usage"), [(CALL, Usage()), (CALL._replace(body_bytes=0), Usage(100, 1))])
+    @pytest.mark.parametrize(("shape", "usage"), [(CALL, Usage()), (CALL._replace(size=PromptSize()), Usage(100, 1))])
     def test_an_answer_that_tells_no_ratio_teaches_none(self, shape: MessageShape, usage: Usage) -> None:
         estimating = Estimating()
         estimating.learn(usage, shape)
@@ -87,6 +88,50 @@ class TestInput:
         assert estimating.cost().input_tokens == pytest.approx(2_000, rel=0.01)
         estimating.learn(Usage(1_000), times=35)
         assert estimating.cost().input_tokens == pytest.approx(1_500, rel=0.01)
+
+
+class TestMedia:
+    MIXED = CALL._replace(size=PromptSize(4_000, image_tokens=1_296, pages=2, fixed_tokens=290))
+
+    def test_at_first_the_documented_rules_say_what_they_cost(self) -> None:
+        assert Estimating().cost(self.MIXED).input_tokens == 1_000 + 1_296 + 4_600 + 290
+
+    @pytest.mark.parametrize(("model", "tokens"), [("claude-haiku-4-5", 1_568), ("claude-haiku-5-5", 4_784)])
+    def test_an_image_that_stands_elsewhere_may_be_as_large_as_the_model_takes(self, model: str, tokens: int) -> None:
+        shape = CALL._replace(model=model, size=PromptSize(unsized_images=2))
+        assert Estimating().cost(shape).input_tokens == 2 * tokens
+
+    @pytest.mark.parametrize("kind", ["image_tokens", "unsized_images", "pages", "documents"])
+    def test_what_each_kind_costs_is_learned_from_calls_that_it_makes_up_most_of(self, kind: str) -> None:
+        estimating = Estimating()
+        shape = CALL._replace(size=PromptSize(400)._replace(**{kind: 5_000}))
+        estimating.learn(Usage(100 + 5_000 * 700), shape)
+        assert estimating.cost(shape).input_tokens == 100 + 5_000 * 700
+        assert estimating.cost().input_tokens == 1_000, "text is what it was"
+        assert estimating.cost(shape._replace(model="another")).input_tokens != 100 + 5_000 * 700
+
+    def test_text_is_learned_beside_a_small_image(self) -> None:
+        estimating = Estimating()
+        shape = CALL._replace(size=PromptSize(4_000, image_tokens=64))
+        estimating.learn(Usage(2_064), shape)
+        assert estimating.cost().input_tokens == 2_000
+
+    @pytest.mark.parametrize(
+        ("size", "tokens"),
+        [(PromptSize(400, fixed_tokens=290), 395), (PromptSize(4_000, fixed_tokens=290), 290), (PromptSize(), 100)],
+        ids=["mostly what the upstream adds", "less than it can be", "nothing"],
+    )
+    def test_a_sum_that_tells_nothing_of_a_kind_teaches_nothing(self, size: PromptSize, tokens: int) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(tokens), CALL._replace(size=size))
+        assert estimating.cost().input_tokens == 1_000
+
+    def test_an_image_in_the_cache_costs_nothing(self) -> None:
+        estimating = Estimating()
+        prefix = Prefix(b"image", PromptSize(1_000, image_tokens=1_296, fixed_tokens=290), marked=True)
+        shape = self.MIXED._replace(prefixes=(prefix,))
+        estimating.learn(Usage(5_350, cache_creation_tokens=1_836), shape)
+        assert estimating.cost(shape).input_tokens == 750 + 4_600
 
 
 class TestOutput:
@@ -160,7 +205,7 @@ class TestCache:
         estimating = Estimating()
         marked = (SYSTEM, TURN._replace(marked=True))
         estimating.learn(Usage(250, 1, cache_creation_tokens=750), CALL._replace(prefixes=marked))
-        later = CALL._replace(prefixes=(SYSTEM, TURN, Prefix(b"next turn", 3_500, marked=True)))
+        later = CALL._replace(prefixes=(SYSTEM, TURN, Prefix(b"next turn", PromptSize(3_500), marked=True)))
         assert estimating.cost(later).input_tokens == 250
 
     def test_what_is_not_marked_is_not_stored(self) -> None:
@@ -175,7 +220,7 @@ class TestCache:
 
     def test_a_price_is_never_negative(self) -> None:
         estimating = Estimating()
-        larger = CALL._replace(prefixes=(SYSTEM._replace(body_bytes=5_000),))
+        larger = CALL._replace(prefixes=(SYSTEM._replace(size=PromptSize(5_000)),))
         estimating.learn(Usage(1, 1, cache_creation_tokens=999), larger)
         assert estimating.cost(larger).input_tokens == 0
 

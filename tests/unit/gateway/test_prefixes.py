@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.media import encoded, png
 from tidegate.core.price import Prefix
 from tidegate.gateway.request import InvalidCall, MessageRequest
 from tidegate.gateway.request import read_message as read_message_in_slices
@@ -48,7 +49,16 @@ def test_beginnings_go_by_tools_then_system_then_messages_up_to_the_last_marker(
     prefixes = cacheable_prefixes(fields(messages=messages, system=[marked(SYSTEM[0])], tools=[TOOL]))
     assert [prefix.marked for prefix in prefixes] == [False, True, True]
     sizes = [len(json.dumps(block, separators=(",", ":"))) for block in (TOOL, SYSTEM[0], TEXTS[0])]
-    assert [prefix.body_bytes for prefix in prefixes] == [sizes[0], sum(sizes[:2]), sum(sizes)]
+    assert [prefix.size.text_bytes for prefix in prefixes] == [sizes[0], sum(sizes[:2]), sum(sizes)]
+
+
+def test_what_stands_in_a_beginning_beside_text_counts_by_its_own_rules() -> None:
+    image = {"type": "image", "source": {"type": "base64", "data": encoded(png(200, 200)) + "A" * 4_000}}
+    messages = [{"role": "user", "content": [TEXTS[0], marked(image), TEXTS[1]]}]
+    prefixes = cacheable_prefixes(fields(messages=messages, tools=[TOOL]))
+    assert [prefix.size.image_tokens for prefix in prefixes] == [0, 0, 64]
+    assert [prefix.size.fixed_tokens for prefix in prefixes] == [290, 290, 290]
+    assert prefixes[-1].size.text_bytes < 300
 
 
 def test_a_marker_at_the_top_stands_for_the_last_block() -> None:
@@ -75,7 +85,7 @@ def test_a_beginning_is_no_longer_than_what_was_sent() -> None:
     message = fields(system=[marked({"type": "text", "text": "日本語 \N{GRINNING FACE}" * 100})])
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
     (prefix,) = cacheable_prefixes(message, ensure_ascii=False)
-    assert prefix.body_bytes < len(body)
+    assert prefix.size.text_bytes < len(body)
 
 
 @pytest.mark.parametrize("content", [7, "text", ["text"], {"type": "text"}, [None], "\ud800"])
@@ -96,7 +106,7 @@ def test_a_block_is_the_same_wherever_its_marker_stands_or_if_it_has_none(layout
 
 def test_a_block_of_nothing_but_a_marker_is_empty() -> None:
     (prefix,) = cacheable_prefixes(fields(system=[MARKER]))
-    assert (prefix.body_bytes, prefix.marked) == (len("{}"), True)
+    assert (prefix.size.text_bytes, prefix.marked) == (len("{}"), True)
 
 
 def test_a_marker_inside_of_a_block_marks_nothing() -> None:

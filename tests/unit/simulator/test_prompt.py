@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.media import encoded, gif, jpeg, pdf, png, webp
 from tidegate.simulator.models import FAMILIES, MODELS, list_models
 from tidegate.simulator.prompt import prompt_blocks, split_tokens, text_of, user_texts
 
@@ -40,17 +41,66 @@ def test_tools_come_before_system_before_messages() -> None:
     }
 
     assert [block.content["in"] for block in prompt_blocks(body, OLD)] == ["tools", "system", "user"]
-    assert tokens(body) == [309, 1, 5]
+    assert tokens(body) == [505, 1, 5]
 
 
-def test_images_and_documents_have_flat_prices() -> None:
-    image = {"type": "image", "source": {"type": "base64", "data": "x" * 400_000}}
-    pdf = {"type": "document", "source": {"type": "base64", "data": "x" * 400_000}}
-    plain = {"type": "document", "source": {"type": "text", "data": "x" * 400}}
-    result = {"type": "tool_result", "tool_use_id": "t", "content": [image, {"type": "text", "text": "xxxx"}]}
+def image(width: int, height: int) -> dict[str, Any]:
+    return {"type": "image", "source": {"type": "base64", "data": encoded(png(width, height) + bytes(300_000))}}
 
-    body = {"messages": [{"role": "user", "content": [image, pdf, plain, result]}]}
-    assert tokens(body) == [1_604, 3_000, 100, 1_601]
+
+def test_images_count_by_their_pixels() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [image(90, 50), {"type": "text", "text": "xxxx"}]}
+    body = {"messages": [{"role": "user", "content": [image(1_000, 1_000), image(3_840, 2_160), result]}]}
+
+    assert tokens(body) == [1_300, 1_560, 9]
+    assert [block.tokens for block in prompt_blocks(body, NEW)] == [1_300, 4_784, 10]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gif(280, 560),
+        webp(280, 560),
+        webp(280, 560, "VP8L"),
+        webp(280, 560, "VP8X"),
+        jpeg(280, 560),
+        jpeg(280, 560, profile_bytes=100_000, frame=0xC2),
+    ],
+)
+def test_every_kind_of_image_is_measured(data: bytes) -> None:
+    content = [{"type": "image", "source": {"type": "base64", "data": encoded(data)}}]
+    assert tokens({"messages": [{"role": "user", "content": content}]}) == [204]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "url", "url": "https://example.com/x.png"},
+        {"type": "base64", "data": encoded(b"no image")},
+        {"type": "base64", "data": encoded(b"\xff\xd8\xff")},
+        {"type": "base64", "data": encoded(png(0, 0))},
+        {"type": "base64", "data": "x"},
+    ],
+)
+def test_an_image_that_cannot_be_seen_is_an_ordinary_one(source: dict[str, Any]) -> None:
+    assert tokens({"messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]}) == [1_564 + 4]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_page_of_a_pdf_counts_as_image_and_as_text(compressed: bool) -> None:  # noqa: FBT001  # a parameter
+    document = {"type": "base64", "data": encoded(pdf("x" * 2_000, "y" * 1_000, compressed=compressed))}
+    assert tokens({"messages": [{"role": "user", "content": [{"type": "document", "source": document}]}]}) == [3_954]
+
+
+def test_documents_of_other_sources() -> None:
+    sources: list[dict[str, Any]] = [
+        {"type": "text", "data": "x" * 400},
+        {"type": "content", "content": [image(90, 50)]},
+        {"type": "file", "file_id": "f"},
+        {"type": "base64", "data": encoded(b"%PDF <</Filter/FlateDecode>>stream\nno deflate\nendstream")},
+    ]
+    content = [{"type": "document", "source": source} for source in sources]
+    assert tokens({"messages": [{"role": "user", "content": content}]}) == [104, 8, 8_400, 1_600]
 
 
 def test_text_is_read_from_strings_and_text_blocks() -> None:
