@@ -347,8 +347,11 @@ _ESTIMATE: Final = Row(
         ),
         timeseries(
             "What cannot be",
-            "Per minute, by kind. None is good. `lease`: an answer that nobody ended within an hour was charged its"
-            " estimate.",
+            "Per minute, by kind; the effect of each is bounded, and the log names the pool. None is good."
+            " `limits`: limit headers that were left out. `limits_missing`: answers without any. `retry_after`:"
+            " one that no rate limit asks for. `usage`: none, or more than a model can use; charged by the"
+            " estimate. `clock`: ours stepped, or is not the upstream's. `lease`: an answer that nobody ended"
+            " within an hour was charged its estimate.",
             units.PER_MINUTE,
             [Query(occurring(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
             MODELS,

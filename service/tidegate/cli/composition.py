@@ -26,6 +26,7 @@ from tidegate.gateway.upstream.proxy import proxy_for
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
+from tidegate.observe.anomaly_log import AnomalyLog
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import Exposition, new_registry
 from tidegate.observe.fan_out import FanOut
@@ -73,6 +74,7 @@ async def services(
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
     observer = FanOut(
         metrics.event,
+        AnomalyLog(clock).hear,
         *([request_log.hear] if request_log else []),
         scope=None if tracer_provider is None else _tracing(settings, tracer_provider, clock).scope,
     )

@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.headers import read_limits
+from tidegate.core.headers import header_text, read_limits
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 
@@ -50,11 +50,10 @@ def limited_dimension(error: UpstreamError) -> str:
     """Which limit a 429 hit: `acceleration`, the dimension with the least left by the headers, or `unknown`."""
     if error.error_code == _RAMP_CODE:
         return "acceleration"
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-    report = read_limits(headers, wall_seconds=0.0)
+    report = read_limits(header_text(error.headers), wall_seconds=0.0)
     left = {
         dimension: each.remaining / each.per_minute
-        for dimension, each in zip(DIMENSIONS, report.dimensions if report else (), strict=False)
+        for dimension, each in zip(DIMENSIONS, report.dimensions, strict=True)
         if each is not None and each.remaining is not None
     }
     return min(left, key=lambda dimension: left[dimension]) if left else "unknown"

@@ -6,6 +6,7 @@ Lower case, as ASGI and httptools deliver them. Source of the upstream's names: 
 
 from typing import Final
 
+DATE: Final = "date"
 RETRY_AFTER: Final = "retry-after"
 RETRY_AFTER_MS: Final = "retry-after-ms"
 REQUEST_ID: Final = "request-id"

@@ -1,25 +1,52 @@
-"""Reads what response headers of the upstream say about limits: what cannot be read is left out, never raised."""
+"""Reads what response headers of the upstream say about limits: what cannot be is left out and named, never raised."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import to_ns
-from tidegate.core.dimension import Dimension
 from tidegate.core.header_names import RATE_LIMIT_PREFIX, RETRY_AFTER, RETRY_AFTER_MS
+from tidegate.core.server_time import http_date_seconds, server_seconds
 
-__all__ = ["DimensionReport", "LimitReport", "read_limits", "read_retry_after_seconds"]
+__all__ = ["DimensionReport", "LimitReport", "RetryAfter", "header_text", "read_limits", "read_retry_after"]
 
-_FAMILY: Final = {
-    Dimension.REQUESTS: "requests",
-    Dimension.INPUT_TOKENS: "input-tokens",
-    Dimension.OUTPUT_TOKENS: "output-tokens",
-}
-_SANE_PER_MINUTE: Final = 10**12
-_SANE_WAIT_SECONDS: Final = 40 * 86_400.0
-"""No rate limit lasts longer than a month; a later date is a fault of the header."""
+
+class _Family(NamedTuple):
+    """The headers of one dimension; `most`: no limit is higher; `slack`: what remains may be rounded up by so much."""
+
+    limit: str
+    remaining: str
+    reset: str
+    most: int
+    slack: int
+
+
+def _family(name: str, most: int, slack: int) -> _Family:
+    prefix = f"{RATE_LIMIT_PREFIX}{name}-"
+    return _Family(f"{prefix}limit", f"{prefix}remaining", f"{prefix}reset", most, slack)
+
+
+# A thousand times the highest published tier; token figures are rounded to the nearest thousand ("Rate limits", read
+# 2026-10-08).
+_FAMILIES: Final = (
+    _family("requests", 10**7, 0),
+    _family("input-tokens", 10**10, 1_000),
+    _family("output-tokens", 10**10, 1_000),
+)
+_WHOLE: Final = re.compile(r"[0-9]{1,15}")
+_PAST_SECONDS: Final = 5.0
+"""A reset may have passed by so much while the answer was on its way."""
+_LONGEST_RESET_SECONDS: Final = 1_800.0
+"""A bucket fills within a minute; one that long answers have left in debt takes longer. Half an hour is debt for thirty
+minutes' quota, and less than any mistake about the time zone."""
+_WRONG_CLOCK_SECONDS: Final = 60.0
+_LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
+"""What refills within a minute never asks for longer than that; longer waits, up to hours, were seen only where other
+limits than these were hit (`retry-after` of 13,262 s for a subscription). Five minutes is all that a wrong value can
+cost; where a longer one is right, a probe each five minutes is refused."""
 
 
 class DimensionReport(NamedTuple):
@@ -42,6 +69,8 @@ class LimitReport(NamedTuple):
     """Whether it was a real answer, and no error that happens to have these headers."""
     lease_id: str = ""
     """The lease of the request that was answered."""
+    faults: tuple[AnomalyKind, ...] = ()
+    """What cannot be about its headers."""
 
     @property
     def dimensions(self) -> tuple[DimensionReport | None, ...]:
@@ -49,65 +78,98 @@ class LimitReport(NamedTuple):
         return self.requests, self.input_tokens, self.output_tokens
 
 
-def read_limits(headers: Mapping[str, str], wall_seconds: float) -> LimitReport | None:
-    """The `anthropic-ratelimit-*` headers (lower-case names) as a report; None when no dimension is readable."""
-    requests, input_tokens, output_tokens = (_dimension(headers, family, wall_seconds) for family in _FAMILY.values())
-    report = LimitReport(requests, input_tokens, output_tokens)
-    return None if report == LimitReport() else report
+class RetryAfter(NamedTuple):
+    """How long the upstream asks to wait: above 0, at most five minutes; None if it does not say.
+
+    `is_odd`: it said something else than that, in seconds.
+    """
+
+    seconds: float | None = None
+    is_odd: bool = False
 
 
-def read_retry_after_seconds(headers: Mapping[str, str], wall_seconds: float) -> float | None:
+def header_text(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header fields as text by lower-case name; of one that is repeated, all values that differ, as a list."""
+    text: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        known = text.get(name, value)
+        text[name] = value if known == value else f"{known}, {value}"
+    return text
+
+
+def read_limits(headers: Mapping[str, str], wall_seconds: float) -> LimitReport:
+    """The `anthropic-ratelimit-*` headers (lower-case names) as a report.
+
+    `wall_seconds` is our own time, in seconds since 1970-01-01 UTC.
+    """
+    now_seconds = server_seconds(headers, wall_seconds)
+    faults: list[AnomalyKind] = []
+    requests, input_tokens, output_tokens = (_dimension(headers, each, now_seconds, faults) for each in _FAMILIES)
+    if not (faults or requests or input_tokens or output_tokens):
+        faults.append(AnomalyKind.LIMITS_MISSING)
+    if abs(now_seconds - wall_seconds) > _WRONG_CLOCK_SECONDS:
+        faults.append(AnomalyKind.CLOCK)
+    return LimitReport(requests, input_tokens, output_tokens, faults=tuple(dict.fromkeys(faults)))
+
+
+def read_retry_after(headers: Mapping[str, str], wall_seconds: float) -> RetryAfter:
     """How long the upstream asks to wait: `retry-after-ms`, else `retry-after` as seconds or HTTP date.
 
-    None when absent or senseless; never negative; at most 40 days.
+    What asks for no wait at all, or cannot be read, says nothing; an HTTP date is read, though the API sends none.
     """
-    milliseconds = _number(headers.get(RETRY_AFTER_MS))
-    if milliseconds is not None:
-        return min(milliseconds / 1000, _SANE_WAIT_SECONDS)
-    raw = headers.get(RETRY_AFTER)
-    seconds = _number(raw)
-    if seconds is None and raw is not None:
-        seconds = _http_date_in_seconds(raw, wall_seconds)
-    return None if seconds is None else min(seconds, _SANE_WAIT_SECONDS)
+    milliseconds, raw = headers.get(RETRY_AFTER_MS), headers.get(RETRY_AFTER)
+    seconds = _seconds(milliseconds)
+    is_odd = milliseconds is not None and seconds is None
+    if seconds is not None:
+        seconds /= 1_000
+    elif raw is not None:
+        seconds = _seconds(raw)
+        if seconds is None:
+            is_odd, date = True, http_date_seconds(raw)
+            seconds = None if date is None else date - server_seconds(headers, wall_seconds)
+    if seconds is None:
+        return RetryAfter(None, is_odd)
+    if not 0 < seconds <= _LONGEST_RETRY_AFTER_SECONDS:
+        is_odd = True
+    return RetryAfter(min(seconds, _LONGEST_RETRY_AFTER_SECONDS) if seconds > 0 else None, is_odd)
 
 
-def _dimension(headers: Mapping[str, str], family: str, wall_seconds: float) -> DimensionReport | None:
-    prefix = f"{RATE_LIMIT_PREFIX}{family}-"
-    limit = _number(headers.get(f"{prefix}limit"))
-    if limit is None or not 1 <= limit <= _SANE_PER_MINUTE:
+def _dimension(
+    headers: Mapping[str, str], family: _Family, now_seconds: float, faults: list[AnomalyKind]
+) -> DimensionReport | None:
+    raw_limit, raw_remaining, raw_reset = (headers.get(name) for name in family[:3])
+    limit = _whole(raw_limit)
+    if limit is None or not 1 <= limit <= family.most:
+        if any(raw is not None for raw in (raw_limit, raw_remaining, raw_reset)):
+            faults.append(AnomalyKind.LIMITS)
         return None
-    remaining = _number(headers.get(f"{prefix}remaining"))
-    reset = _rfc3339_in_seconds(headers.get(f"{prefix}reset"), wall_seconds)
-    return DimensionReport(
-        int(limit),
-        None if remaining is None or remaining > _SANE_PER_MINUTE else int(remaining),
-        None if reset is None else to_ns(reset),
-    )
+    remaining = _whole(raw_remaining)
+    if remaining is not None:
+        remaining = min(remaining, limit) if remaining <= limit + family.slack else None
+    reset = _full_in_seconds(raw_reset, now_seconds)
+    if (remaining is None and raw_remaining is not None) or (reset is None and raw_reset is not None):
+        faults.append(AnomalyKind.LIMITS)
+    return DimensionReport(limit, remaining, None if reset is None else to_ns(reset))
 
 
-def _number(raw: str | None) -> float | None:
+def _whole(raw: str | None) -> int | None:
+    return int(raw) if raw is not None and _WHOLE.fullmatch(raw) else None
+
+
+def _seconds(raw: str | None) -> float | None:
     try:
         value = float(raw or "")
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if math.isfinite(value) else None
 
 
-def _rfc3339_in_seconds(raw: str | None, wall_seconds: float) -> float | None:
+def _full_in_seconds(raw: str | None, now_seconds: float) -> float | None:
+    """The time until a moment (RFC 3339), which is near; None if it is not, or none."""
     try:
-        return _in_seconds(datetime.fromisoformat(raw or ""), wall_seconds)
+        when = datetime.fromisoformat(raw or "")
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now_seconds
     except (ValueError, OverflowError):
         return None
-
-
-def _http_date_in_seconds(raw: str, wall_seconds: float) -> float | None:
-    try:
-        return _in_seconds(parsedate_to_datetime(raw), wall_seconds)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _in_seconds(when: datetime, wall_seconds: float) -> float | None:
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    seconds = aware.timestamp() - wall_seconds
-    return max(0.0, seconds) if seconds <= _SANE_WAIT_SECONDS else None
+    return max(0.0, seconds) if -_PAST_SECONDS <= seconds <= _LONGEST_RESET_SECONDS else None

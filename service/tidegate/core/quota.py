@@ -3,9 +3,10 @@
 from typing import Final
 
 from tidegate.core.adaptive import AdaptiveFactor
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, MICRO, Cost, Dimension
-from tidegate.core.events import Event, Frozen, LimitLearned, RateChanged, Thawed
+from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.pools import ENDPOINT_POOLS
@@ -220,6 +221,9 @@ class Quota:
 
     def learn_limits(self, report: LimitReport, now_ns: int) -> None:
         """Takes in what an answer's headers say; nothing, if the report is empty: then the rate has to be searched."""
+        for fault in report.faults:
+            if fault is not AnomalyKind.LIMITS_MISSING or not self._is_endpoint:
+                self.events.append(Anomaly(self._name, fault))
         if report.answered:
             self._answer_came(now_ns - report.sent_ago_ns)
         if not any(report.dimensions):

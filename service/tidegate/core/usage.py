@@ -1,14 +1,18 @@
 """What an answer says it used."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from tidegate.core.dimension import Cost
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "settled_cost", "tells_output"]
 
-_SANE_TOKENS = 100_000_000
-"""More than any model's context: a larger figure is a fault of the answer, not a price."""
+_MOST_INPUT_TOKENS: Final = 10_000_000
+"""The largest context window is a million tokens ("Models", October 2026). A loop of server tools reads it several
+times within one answer, which counts each time."""
+_MOST_OUTPUT_TOKENS: Final = 1_000_000
+"""Where `max_tokens` does not say: output is part of the context window."""
+_COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 class Usage(NamedTuple):
@@ -27,7 +31,7 @@ class Usage(NamedTuple):
 
     @classmethod
     def from_json(cls, usage: Mapping[str, Any], before: "Usage | None" = None) -> "Usage":
-        """Reads a `usage` object; fields that are missing, negative or absurd keep the value of `before`, or 0.
+        """Reads a `usage` object; fields that are missing or no counts keep the value of `before`, or 0.
 
         A stream reports twice: `message_start` has the input side, `message_delta` the final, cumulative figures.
         """
@@ -42,12 +46,57 @@ class Usage(NamedTuple):
             _count(by_lifetime.get("ephemeral_1h_input_tokens"), base.cache_creation_1h_tokens),
         )
 
+    @staticmethod
+    def is_odd(usage: Mapping[str, Any]) -> bool:
+        """Whether a `usage` object holds figures that are no counts."""
+        told = (usage.get(name) for name in _COUNTS)
+        return any(value is not None and not _is_count(value) for value in told)
+
+    @property
+    def all_input_tokens(self) -> int:
+        """All input, cached or not."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_creation_tokens
+
+    def possible(self, max_tokens: int | None) -> "Usage":
+        """The same without what cannot be: more input than any model reads, or more output than `max_tokens` allows.
+
+        Such a figure is as good as none, and becomes 0.
+        """
+        most_output = _MOST_OUTPUT_TOKENS if max_tokens is None else max(1, max_tokens)
+        usage = self
+        if self.all_input_tokens > _MOST_INPUT_TOKENS:
+            usage = Usage(output_tokens=self.output_tokens)
+        elif self.cache_creation_1h_tokens > self.cache_creation_tokens:
+            usage = self._replace(cache_creation_1h_tokens=0)
+        return usage._replace(output_tokens=0) if self.output_tokens > most_output else usage
+
     def cost(self) -> Cost:
         """What counts against the limits: cache reads do not (Claude Platform Docs, "Rate limits", read 2026-10-08)."""
         return Cost(1, self.input_tokens + self.cache_creation_tokens, self.output_tokens)
 
 
+def tells_output(usage: Mapping[str, Any]) -> bool:
+    """Whether a `usage` object says how much output there was."""
+    return _is_count(usage.get("output_tokens"))
+
+
+def settled_cost(usage: Usage, estimate: Cost, text_tokens: int = 0) -> Cost:
+    """What to charge for a whole answer: its usage, and the estimate for what it does not say.
+
+    No answer uses no input, or no output ("output_tokens will be non-zero, even for an empty string response": the
+    SDKs' `Usage`), so 0 says nothing. `text_tokens`: the output is at least that much.
+    """
+    cost = usage.cost()
+    if not usage.all_input_tokens:
+        cost = cost._replace(input_tokens=estimate.input_tokens)
+    if not usage.output_tokens:
+        cost = cost._replace(output_tokens=max(estimate.output_tokens, text_tokens))
+    return cost
+
+
 def _count(value: object, otherwise: int) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _SANE_TOKENS:
-        return value
-    return otherwise
+    return value if _is_count(value) else otherwise
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

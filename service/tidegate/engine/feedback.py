@@ -2,11 +2,14 @@
 
 from typing import Final
 
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, to_ns
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import SpendCapReached, UpstreamRateLimited
+from tidegate.core.events import Anomaly, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import limited_dimension
+from tidegate.core.headers import header_text
 from tidegate.core.retry import retry_reason
+from tidegate.core.server_time import server_seconds
 from tidegate.core.spend_cap import is_spend_cap, spend_cap_ends_in_seconds
 from tidegate.core.store import Failed, RateLimited, SpendCapped
 from tidegate.engine.admission import Admission, Lease
@@ -27,6 +30,8 @@ async def teach_failure(
     """
     pool, observer, store = lease.pool, admission.observer, admission.store
     reason = retry_reason(error)
+    if error.retry_after_is_odd and observer is not None:
+        observer.event(Anomaly(pool, AnomalyKind.RETRY_AFTER))
     if reason == "rate_limited":
         dimension = limited_dimension(error)
         asked_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
@@ -40,7 +45,8 @@ async def teach_failure(
         if sent_ago_ns >= _LONG_NS or not (isinstance(error, UpstreamUnreachable) and error.out_of_time):
             await store.learn(pool, Failed(sent_ago_ns))
     elif is_spend_cap(error):
-        ends_in_seconds = spend_cap_ends_in_seconds(error, admission.clock.wall_seconds())
+        now_seconds = server_seconds(header_text(error.headers), admission.clock.wall_seconds())
+        ends_in_seconds = spend_cap_ends_in_seconds(error, now_seconds)
         await store.learn(pool, SpendCapped(None if ends_in_seconds is None else to_ns(ends_in_seconds)))
         if observer is not None:
             observer.event(SpendCapReached(pool))

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import to_ns
 from tidegate.core.conventions import (
@@ -15,7 +16,7 @@ from tidegate.core.conventions import (
 )
 from tidegate.core.dimension import ONE_REQUEST
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, RetryScheduled
+from tidegate.core.events import Anomaly, AttemptFinished, Event, RetryScheduled
 from tidegate.core.failure import attempt_status, lease_outcome
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy, retry_reason
@@ -36,6 +37,7 @@ from tidegate.gateway.opened import OpenedAnswer, open_answer
 from tidegate.gateway.patience import Patience
 from tidegate.gateway.reading import AnswerReader, reader_for
 from tidegate.gateway.request import InvalidCall
+from tidegate.gateway.settling import settlement
 
 __all__ = ["Attempts", "Reply", "Upstream"]
 
@@ -160,7 +162,9 @@ class Attempts:
             with suppress(
                 Refusal
             ):  # the store is away, and the client has its answer already: the next one tells as much
-                await self._upstream.lessons.teach_answer(self._admission, reply.lease, reply.answer, reply.started_ns)
+                await self._upstream.lessons.teach_answer(
+                    self._admission, reply.lease, reply.answer, self.used, reply.started_ns
+                )
 
     async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         """Closes a reply, charges what its answer has used (the estimate, if it says nothing), and learns."""
@@ -180,19 +184,22 @@ class Attempts:
                 asked_ns=self._started_ns,
                 failure=None if succeeded else told,
             )
+        shape, reader, estimator = self._errand.shape, reply.answer.reader, self._admission.estimator
+        cost, is_odd = None if usage is None else usage.cost(), False
+        if succeeded and shape is not None:
+            cost, is_odd = settlement(reader, usage, shape, reply.lease.demand.cost, estimator)
         try:
             await self.learn(reply)
         finally:
             try:
-                await reply.lease.end(outcome, None if usage is None else usage.cost())
+                await reply.lease.end(outcome, cost)
             finally:
                 await reply.answer.aclose()
                 self._call.in_flight = False
-        if usage is not None and self._errand.shape is not None and succeeded:
-            text_bytes = reply.answer.reader.text_bytes
-            self._admission.estimator.learn(
-                self._errand.shape, usage, self._clock.monotonic_ns(), text_bytes=text_bytes
-            )
+        if is_odd:
+            self._report(Anomaly(self._call.pool, AnomalyKind.USAGE))
+        elif usage is not None and shape is not None and succeeded:
+            estimator.learn(shape, usage, self._clock.monotonic_ns(), text_bytes=reader.text_bytes)
         is_broken = outcome is Outcome.SETTLED and not succeeded
         self._report_attempt(
             _broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
@@ -312,11 +319,12 @@ class Attempts:
         self._begun = True
 
     def used(self) -> Usage | None:
-        """What the latest answer had used so far; None where it says nothing."""
-        usage = None if self._reader is None else self._reader.usage
+        """What the latest answer had used so far, as far as that can be; None where it says nothing."""
+        usage, shape = None if self._reader is None else self._reader.usage, self._errand.shape
         if usage is None or self._reader is None:
             return None
-        return self._admission.estimator.produced(self._errand.model, usage, self._reader.unreported_bytes)
+        possible = usage.possible(None if shape is None else shape.max_tokens)
+        return self._admission.estimator.produced(self._errand.model, possible, self._reader.unreported_bytes)
 
     async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
@@ -339,10 +347,12 @@ class Attempts:
         }
         return self._admission.observer.scope(kind, {**known, **attributes})
 
-    def _report_retry(self, reason: str, wait_ns: int) -> None:
+    def _report(self, event: Event) -> None:
         if self._admission.observer is not None:
-            event = RetryScheduled(self._call.pool, reason, self._call.attempts, wait_ns)
             self._admission.observer.event(event)
+
+    def _report_retry(self, reason: str, wait_ns: int) -> None:
+        self._report(RetryScheduled(self._call.pool, reason, self._call.attempts, wait_ns))
 
     def _report_attempt(
         self, status: str, started_ns: int, *, first_token_ns: int | None = None, usage: Usage | None = None

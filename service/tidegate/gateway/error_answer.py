@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from tidegate.core.errors import UpstreamError
-from tidegate.core.headers import read_retry_after_seconds
+from tidegate.core.headers import read_retry_after
 from tidegate.core.transport import Headers
 from tidegate.gateway.decoding import decoded
 from tidegate.gateway.headers import limit_headers
@@ -20,12 +20,14 @@ def upstream_error(status: int, headers: Headers, body: bytes, wall_seconds: flo
     error = json_object(decoded(headers, body, _MOST_BYTES)).get("error")
     fields: dict[str, Any] = error if isinstance(error, dict) else {}
     details = fields.get("details")
+    retry_after = read_retry_after(limit_headers(headers), wall_seconds)
     return UpstreamError(
         str(fields.get("message") or f"the upstream answered with status {status}"),
         status=status,
         error_type=_text(fields.get("type")),
         error_code=_text(details.get("error_code")) if isinstance(details, dict) else None,
-        retry_after_seconds=read_retry_after_seconds(limit_headers(headers), wall_seconds),
+        retry_after_seconds=retry_after.seconds,
+        retry_after_is_odd=retry_after.is_odd,
         headers=headers,
         body=body,
     )

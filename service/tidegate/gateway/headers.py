@@ -7,12 +7,14 @@ from typing import Final
 from tidegate.core.header_names import (
     API_KEY,
     AUTHORIZATION,
+    DATE,
     RATE_LIMIT_PREFIX,
     RETRY_AFTER,
     RETRY_AFTER_MS,
     TIDEGATE_HOP,
     TIDEGATE_TIMEOUT_SECONDS,
 )
+from tidegate.core.headers import header_text
 from tidegate.core.transport import Headers, TransportRequest
 from tidegate.gateway.decoding import readable_codings
 
@@ -53,7 +55,7 @@ _STAY_HERE: Final = _HOP_BY_HOP | _REPLACED
 _STAY_HERE_WITH_TRACES: Final = _STAY_HERE | _TRACE_CONTEXT
 _API_KEY, _HOP = API_KEY.encode(), TIDEGATE_HOP.encode()
 _LIMIT_PREFIX: Final = RATE_LIMIT_PREFIX.encode()
-_LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode()})
+_LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode(), DATE.encode()})
 
 
 def as_text(headers: Headers) -> dict[str, str]:
@@ -74,8 +76,8 @@ def is_event_stream(headers: Headers) -> bool:
 
 
 def limit_headers(headers: Headers) -> dict[str, str]:
-    """Only the fields that say something about limits: few, where an answer has dozens."""
-    return as_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIX)])
+    """Only the fields that say something about limits, and the time: few, where an answer has dozens."""
+    return header_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIX)])
 
 
 def for_upstream(

@@ -1,9 +1,11 @@
 """What answers teach a pool of its limits: under load not each one, for the next says the same a moment later."""
 
+from collections.abc import Callable
 from typing import Final
 
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.transport import Headers
+from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission, Lease
 from tidegate.gateway.headers import limit_headers
 from tidegate.gateway.opened import OpenedAnswer
@@ -43,21 +45,31 @@ class Lessons:
     ) -> None:
         """Tells a pool what headers say; that an answer says nothing is worth knowing too."""
         report = read_limits(limit_headers(headers), admission.clock.wall_seconds())
-        if report is not None:
+        tells = any(report.dimensions)
+        if tells:
             self.learned(pool, admission.clock.monotonic_ns())
-        if report is not None or answered:
-            report = (report or LimitReport())._replace(sent_ago_ns=sent_ago_ns, answered=answered, lease_id=lease_id)
+        if tells or answered:
+            report = report._replace(sent_ago_ns=sent_ago_ns, answered=answered, lease_id=lease_id)
             await admission.store.learn(pool, report)
 
-    async def teach_answer(self, admission: Admission, lease: Lease, answer: OpenedAnswer, started_ns: int) -> None:
-        """Tells a pool of an answer whose head has come, and what the head says of limits if that is due."""
+    async def teach_answer(
+        self,
+        admission: Admission,
+        lease: Lease,
+        answer: OpenedAnswer,
+        used: Callable[[], Usage | None],
+        started_ns: int,
+    ) -> None:
+        """Tells a pool of an answer whose head has come, and what the head says of limits if that is due.
+
+        `used` says what it has used so far.
+        """
         now_ns = admission.clock.monotonic_ns()
         is_due = self.are_due(lease.pool, now_ns)
-        if is_due or not answer.response.at_end:  # an answer that is here whole is charged in a moment anyway
-            usage = answer.reader.usage
-            if usage is not None:
-                # What the headers say counts the true input, so our level has to count it as well.
-                await lease.charge(usage.cost())
+        # What the headers say counts the true input, so our level has to count it as well. But an answer that is here
+        # whole is charged in a moment anyway.
+        if (is_due or not answer.response.at_end) and (usage := used()) is not None:
+            await lease.charge(usage.cost())
         if is_due:
             headers = answer.response.headers
             await self.teach(admission, lease.pool, headers, now_ns - started_ns, answered=True, lease_id=lease.id)

@@ -24,6 +24,9 @@ class AnswerReader(Protocol):
     def usage(self) -> Usage | None: ...  # noqa: D102 - see the class
 
     @property
+    def usage_is_odd(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
     def started(self) -> bool: ...  # noqa: D102 - see the class
 
     @property
@@ -53,6 +56,7 @@ class _PlainReader:
     """For a body that says nothing about usage: its first byte is content."""
 
     usage: Usage | None = None
+    usage_is_odd = False
     started = False
     error: UpstreamError | None = None
     about = About()
@@ -80,6 +84,7 @@ class _MessageReader:
         self.progress = 0
         self._chunks: list[bytes] = []
         self._usage: Usage | None = None
+        self._usage_is_odd = False
         self._about = About()
         self._read_at = 0
 
@@ -91,6 +96,11 @@ class _MessageReader:
     def usage(self) -> Usage | None:
         self._read()
         return self._usage
+
+    @property
+    def usage_is_odd(self) -> bool:
+        self._read()
+        return self._usage_is_odd
 
     @property
     def about(self) -> About:
@@ -108,7 +118,8 @@ class _MessageReader:
             message = json_object(b"".join(self._chunks))
             self._about = About.of(message)
             usage = message.get("usage")
-            self._usage = Usage.from_json(usage) if isinstance(usage, dict) else None
+            if isinstance(usage, dict):
+                self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
 
 
 class _DecodingReader:
@@ -122,6 +133,10 @@ class _DecodingReader:
     @property
     def usage(self) -> Usage | None:
         return self._reader.usage
+
+    @property
+    def usage_is_odd(self) -> bool:
+        return self._reader.usage_is_odd
 
     @property
     def started(self) -> bool:

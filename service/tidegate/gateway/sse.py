@@ -3,7 +3,7 @@
 from typing import Final
 
 from tidegate.core.errors import UpstreamError
-from tidegate.core.usage import Usage
+from tidegate.core.usage import Usage, tells_output
 from tidegate.gateway.about import About
 from tidegate.gateway.json_object import json_object
 
@@ -26,6 +26,7 @@ class StreamReader:
 
     Attributes:
         usage: the latest figures; None until some event reports them.
+        usage_is_odd: some of them were no counts.
         started: `message_start` has come.
         has_content: an event has come that is part of the answer itself; from here on nothing can be repeated.
         error: the first `error` event, with status 200; None while there was none.
@@ -37,6 +38,7 @@ class StreamReader:
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.usage_is_odd = False
         self.started = False
         self.has_content = False
         self.error: UpstreamError | None = None
@@ -96,7 +98,9 @@ class StreamReader:
             self._read_error(fields.get("error"))
         elif isinstance(usage := fields.get("usage"), dict):
             self.usage = Usage.from_json(usage, self.usage)
-            self.unreported_bytes = 0
+            self.usage_is_odd = self.usage_is_odd or Usage.is_odd(usage)
+            if tells_output(usage):
+                self.unreported_bytes = 0
 
     def _read_error(self, error: object) -> None:
         fields = error if isinstance(error, dict) else {}

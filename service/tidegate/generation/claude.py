@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import Caller
 from tidegate.core.clock import to_seconds
 from tidegate.core.conventions import (
@@ -22,16 +23,16 @@ from tidegate.core.conventions import (
     set_usage,
 )
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, Event
+from tidegate.core.events import Anomaly, AttemptFinished, Event
 from tidegate.core.failure import attempt_status, lease_outcome
-from tidegate.core.headers import LimitReport, read_limits
+from tidegate.core.headers import read_limits
 from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.price import MessageShape, Prefix
 from tidegate.core.prompt_size import PromptSize
 from tidegate.core.retry import RetryPolicy, retry_reason
 from tidegate.core.store import Demand, Outcome, Succeeded
-from tidegate.core.usage import Usage
+from tidegate.core.usage import Usage, settled_cost, tells_output
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
@@ -40,6 +41,8 @@ from tidegate.generation.request import AttemptStarted, OnProgress, TextReceived
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
+    from anthropic.types import MessageDeltaUsage
+    from anthropic.types import Usage as MessageUsage
 
 __all__ = ["ClaudeModel"]
 
@@ -154,8 +157,11 @@ class ClaudeModel:
             except BaseException as error:
                 self._report(self._attempt_event(call, started_ns, attempt_status(error), None))
                 raise
-            await lease.end(Outcome.SETTLED, received.usage.cost())
-        self._admission.estimator.learn(call.shape, received.usage, self._clock.monotonic_ns())
+            await lease.end(Outcome.SETTLED, settled_cost(received.usage, cost))
+        if received.usage_is_odd:
+            self._report(Anomaly(call.pool, AnomalyKind.USAGE))
+        else:
+            self._admission.estimator.learn(call.shape, received.usage, self._clock.monotonic_ns())
         for pool in (DEFAULT_POOL, call.pool):
             await self._store.learn(pool, Succeeded())
         self.counts["answers"] += 1
@@ -224,23 +230,24 @@ class ClaudeModel:
         started_ns = self._clock.monotonic_ns()
         parameters = _parameters(call.question)
         async with await self._sdk().messages.create(**parameters, stream=True, extra_headers=trace_headers) as stream:
-            report = read_limits(dict(stream.response.headers), self._clock.wall_seconds()) or LimitReport()
+            report = read_limits(dict(stream.response.headers), self._clock.wall_seconds())
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns, lease_id=lease_id))
             async for event in stream:
                 if event.type == "message_start":
                     received.model = event.message.model
-                    received.usage = Usage.from_json(event.message.usage.model_dump())
+                    received.told(event.message.usage, call.question)
                 elif event.type == "content_block_delta" and event.delta.type == "text_delta":
                     if received.first_token_ns is None:
                         received.first_token_ns = self._clock.monotonic_ns() - started_ns
                     received.text += event.delta.text
                     self._report_text(call, received.text)
                 elif event.type == "message_delta":
-                    received.usage = Usage.from_json(event.usage.model_dump(), received.usage)
+                    received.told(event.usage, call.question, final=True)
                     received.stop_reason = event.delta.stop_reason
         if received.stop_reason is None:
             raise UpstreamUnreachable("the answer ended before it was complete", may_have_been_accepted=True)
+        received.usage_is_odd |= not (received.usage.all_input_tokens and received.usage.output_tokens)
         return received
 
     def _report_text(self, call: "_Call", text: str) -> None:
@@ -287,7 +294,17 @@ class _Received:
     stop_reason: str | None = None
     model: str = ""
     usage: Usage = Usage()  # noqa: RUF009  # immutable
+    usage_is_odd: bool = False
     first_token_ns: int | None = None
+
+    def told(self, usage: "MessageUsage | MessageDeltaUsage", question: Question, *, final: bool = False) -> None:
+        """Takes in figures of the answer, as far as they can be; without a final one its output is unknown."""
+        fields = usage.model_dump()
+        told = Usage.from_json(fields, self.usage)
+        if final and not tells_output(fields):
+            told = told._replace(output_tokens=0)
+        self.usage = told.possible(question.max_tokens)
+        self.usage_is_odd |= told != self.usage or Usage.is_odd(fields)
 
 
 def _attributes(call: _Call) -> dict[str, str | float]:

@@ -7,7 +7,7 @@ import anthropic
 import httpx2
 
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.headers import read_retry_after_seconds
+from tidegate.core.headers import read_retry_after
 
 __all__ = ["SDK_ERRORS", "as_upstream_error"]
 
@@ -22,12 +22,14 @@ def as_upstream_error(error: anthropic.APIError | httpx2.TransportError, wall_se
     """The same failure as an `UpstreamError`; the SDK wraps failures before the answer's head, not those after it."""
     if isinstance(error, anthropic.APIStatusError):
         headers = error.response.headers
+        retry_after = read_retry_after(dict(headers), wall_seconds)
         return UpstreamError(
             f"{error.status_code} {error.type or 'error'}: {error.api_message or error.message}",
             status=error.status_code,
             error_type=error.type,
             error_code=error.error_code,
-            retry_after_seconds=read_retry_after_seconds(dict(headers), wall_seconds),
+            retry_after_seconds=retry_after.seconds,
+            retry_after_is_odd=retry_after.is_odd,
             headers=tuple(headers.raw),
             body=_body(error.body),
         )

@@ -73,7 +73,9 @@ UNPRICED_TOKENS: Final = _counter(
 )
 SPEND_CAPPED: Final = _counter("spend_capped", "pool", "Answers of the upstream that a spend cap is reached.")
 ANOMALIES: Final = _counter(
-    "anomalies", "pool kind", "What upstream, clocks or callers told that cannot be; the effect is bounded."
+    "anomalies",
+    "kind",
+    "What upstream, clocks or callers told that cannot be; the effect is bounded, the log has the pool.",
 )
 LIMIT_PER_MINUTE: Final = _gauge(
     "limit_per_minute",

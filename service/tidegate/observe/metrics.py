@@ -145,6 +145,8 @@ class MetricsObserver:
             self._workflows[outcome,].inc(0)
         for reason in FALLBACK_REASONS:
             self._fallbacks[reason,].inc(0)
+        for kind in AnomalyKind:
+            self._anomalies[kind,].inc(0)
 
     def event(self, event: Event) -> None:
         """Counts an event; those that no metric tells of are ignored. Thread-safe."""
@@ -171,8 +173,6 @@ class MetricsObserver:
         for route in _CALL_ROUTES:
             self._requests[route, pool, DEFAULT_CALLER.label, "upstream_error"].inc(0)
         self._spend_capped[pool,].inc(0)
-        for kind in AnomalyKind:
-            self._anomalies[pool, kind].inc(0)
 
     def _start_model(self, pool: str, model: str) -> None:
         for status in _FAILURES:
@@ -221,7 +221,7 @@ class MetricsObserver:
         self._spend_capped[self._pools.label(event.pool),].inc()
 
     def _anomaly(self, event: Anomaly) -> None:
-        self._anomalies[self._pools.label(event.pool), self._anomaly_kinds.label(event.kind)].inc()
+        self._anomalies[self._anomaly_kinds.label(event.kind),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
         labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause

@@ -20,6 +20,7 @@ from support.gateway import (
     unreachable,
 )
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.dimension import Cost, Dimension
 from tidegate.core.events import Admitted, LeaseEnded
 from tidegate.core.headers import DimensionReport, LimitReport
@@ -56,7 +57,8 @@ class TestWhatIsTold:
         assert taught(Told(headers=LIMIT)) == [report, Succeeded()]
 
     def test_an_answer_without_limits_is_told_too(self) -> None:
-        assert taught(Told()) == [LimitReport(sent_ago_ns=2 * SECOND_NS), Succeeded()]
+        report = LimitReport(sent_ago_ns=2 * SECOND_NS, faults=(AnomalyKind.LIMITS_MISSING,))
+        assert taught(Told()) == [report, Succeeded()]
 
     def test_an_error_is_no_answer_but_its_limits_count(self) -> None:
         throttled = error(429, "rate_limit_error", retry_after="20", anthropic_ratelimit_requests_limit="50")

@@ -10,10 +10,18 @@ import pytest
 from support.recording_observer import RecordingObserver
 from support.simulated_claude import SimulatedClaude, raising_transport
 from support.virtual_time import run_virtual
+from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
+from tidegate.core.events import (
+    Anomaly,
+    AttemptFinished,
+    LeaseEnded,
+    RetryScheduled,
+    SpendCapReached,
+    UpstreamRateLimited,
+)
 from tidegate.core.observer import ScopeKind
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.prompts import system_prompt
@@ -89,6 +97,44 @@ def test_text_so_far_is_told_at_most_four_times_a_second() -> None:
     texts = [event.text for event in seen if isinstance(event, TextReceived)]
     assert answer.text == "word " * 100
     assert texts == ["word " * count for count in range(1, 101, 3)]
+
+
+def answered_with(start: Any, delta: Any) -> RecordingObserver:
+    """After one answer with this usage at its beginning and end."""
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": start}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": message},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": delta},
+        {"type": "message_stop"},
+    ]
+    headers = {"content-type": "text/event-stream", "anthropic-ratelimit-requests-limit": "50"}
+    response = httpx2.Response(200, headers=headers, content=b"".join(map(sse, events)))
+    transport = httpx2.MockTransport(lambda _request: response)
+    ask(SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver())))
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("start", "delta"),
+    [
+        ({"input_tokens": -1, "output_tokens": 1}, {"output_tokens": 20}),
+        ({"input_tokens": 10**9, "output_tokens": 1}, {"output_tokens": 20}),
+        ({}, {"output_tokens": 20}),
+        ({"input_tokens": 10, "output_tokens": 1}, {"output_tokens": 4_001}),
+        ({"input_tokens": 10, "output_tokens": 1}, {"output_tokens": -4}),
+        ({"input_tokens": 10}, {"output_tokens": None}),
+    ],
+)
+def test_usage_that_cannot_be_is_counted_and_the_estimate_charged(start: Any, delta: Any) -> None:
+    recorder = answered_with(start, delta)
+    (*_, ended) = recorder.of(LeaseEnded)
+    assert recorder.of(Anomaly) == [Anomaly("sonnet-5-5", AnomalyKind.USAGE)]
+    assert ended.used.input_tokens in (10, ended.reserved.input_tokens)
+    assert ended.used.output_tokens in (20, ended.reserved.output_tokens)
+
+
+def test_usage_that_can_be_is_not() -> None:
+    assert answered_with({"input_tokens": 10}, {"output_tokens": 4_000}).of(Anomaly) == []
 
 
 def test_system_prompt_is_read_from_the_cache_the_second_time() -> None:
