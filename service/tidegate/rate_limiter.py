@@ -25,7 +25,7 @@ from tidegate.core.store import (
     RateLimited,
     Succeeded,
 )
-from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.stores.memory import MemoryStore
 
@@ -170,7 +170,9 @@ class RateLimiter:
 
     async def acquire_token(self) -> float:
         """Waits until one more request may be sent; returns how many seconds that took. Cancelling takes nothing."""
-        return _waited_seconds(await self.admission.acquire(_DEMAND))
+        if self.admission.take(_DEMAND):
+            return _told(0)
+        return _told((await self.admission.acquire(_DEMAND)).waited_ns)
 
     async def acquire_for(
         self, caller: Caller, patience_ns: int | None, on_wait: Callable[[float], None] | None = None
@@ -181,7 +183,9 @@ class RateLimiter:
             Refusal: the wait would be, or was, longer than `patience_ns`; nothing was taken.
         """
         demand = _DEMAND._replace(caller=caller, patience_ns=patience_ns)
-        return _waited_seconds(await self.admission.acquire(demand, on_wait))
+        if self.admission.take(demand):
+            return _told(0)
+        return _told((await self.admission.acquire(demand, on_wait)).waited_ns)
 
     def record_success(self) -> None:
         """The upstream answered: a rate that was cut recovers a step."""
@@ -236,8 +240,9 @@ class RateLimiter:
                 logger.debug("frozen for %.3f s", to_seconds(event.duration_ns))
 
 
-def _waited_seconds(lease: Lease) -> float:
-    seconds = to_seconds(lease.waited_ns)
+def _told(waited_ns: int) -> float:
+    """A wait in seconds, once it was logged."""
+    seconds = to_seconds(waited_ns)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("acquired a token after %.3f s", seconds)
     return seconds

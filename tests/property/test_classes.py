@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
@@ -19,8 +19,8 @@ NS_PER_TOKEN = 10_000_000
 ARRIVALS = st.lists(st.tuples(st.sampled_from(CALLERS), st.integers(1, MOST_TOKENS)), min_size=150, max_size=400)
 
 
-def size_ns(cost: Cost) -> int:
-    return cost.input_tokens * NS_PER_TOKEN
+def size_ns(cost: Amounts) -> int:
+    return cost[1] * NS_PER_TOKEN
 
 
 def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | None = None) -> list[Waiter]:

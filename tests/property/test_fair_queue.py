@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tidegate.core.caller import Caller, Priority
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
@@ -23,8 +23,8 @@ def waiter(name: str, caller: Caller, tokens: int, *, front: bool = False) -> Wa
     return Waiter(name, Demand("pool", caller, Cost(1, tokens), front=front))
 
 
-def size_ns(cost: Cost) -> int:
-    return cost.input_tokens * NS_PER_TOKEN
+def size_ns(cost: Amounts) -> int:
+    return cost[1] * NS_PER_TOKEN
 
 
 def pop(queue: FairQueue) -> Waiter:

@@ -35,7 +35,8 @@ class TokenBucket:
             if self._level < self.capacity_micro:
                 added, self._carry = divmod(elapsed * self.rate_micro_per_minute + self._carry, NS_PER_MINUTE)
                 self._level += added
-                self._cap()
+                if self._level >= self.capacity_micro:
+                    self._cap()
         return self._level
 
     def fits(self, micro: int, now_ns: int) -> bool:
@@ -50,13 +51,13 @@ class TokenBucket:
     def fill(self, now_ns: int) -> None:
         """Fills it to its capacity."""
         self.level_micro(now_ns)
-        self._level = self.capacity_micro
-        self._carry = 0
+        self._cap()
 
     def correct(self, micro: int, now_ns: int) -> None:
         """Takes that much more after all; negative gives back, up to the capacity."""
         self._level = self.level_micro(now_ns) - micro
-        self._cap()
+        if self._level >= self.capacity_micro:
+            self._cap()
 
     def wait_ns(self, micro: int, now_ns: int) -> int:
         """How long until that much fits, rounded up to a nanosecond; 0 if it fits now."""
@@ -88,9 +89,9 @@ class TokenBucket:
         self.level_micro(now_ns)
         self.rate_micro_per_minute = rate_micro_per_minute
         self.capacity_micro = capacity_micro
-        self._cap()
+        if self._level >= self.capacity_micro:
+            self._cap()
 
     def _cap(self) -> None:
-        if self._level >= self.capacity_micro:
-            self._level = self.capacity_micro
-            self._carry = 0
+        self._level = self.capacity_micro
+        self._carry = 0

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Final
 
 from tidegate.core.caller import Caller
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.store import Demand
 
 __all__ = ["COMPACT_ABOVE", "FairLines", "Line", "Waiter"]
@@ -46,9 +46,9 @@ class Load:
         self.output_tokens -= cost[2]
 
     @property
-    def cost(self) -> Cost:
+    def cost(self) -> Amounts:
         """The sum."""
-        return Cost(self.requests, self.input_tokens, self.output_tokens)
+        return self.requests, self.input_tokens, self.output_tokens
 
     @property
     def tokens(self) -> int:
@@ -191,7 +191,7 @@ class FairLines:
         if len(line.waiters) > 2 * line.waiting + COMPACT_ABOVE:
             line.waiters = deque(other for other in line.waiters if other.line is not None)
 
-    def ahead_ns(self, caller: Caller, size_ns: Callable[[Cost], int]) -> int:
+    def ahead_ns(self, caller: Caller, size_ns: Callable[[Amounts], int]) -> int:
         """About how long the pool needs for all of this class that goes before a new waiter of this caller.
 
         All of its own, and of others no more than fairness lets go ahead meanwhile: their weighted share of that, and

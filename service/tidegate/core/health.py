@@ -47,6 +47,11 @@ class Health:
         return self._breaker.is_open
 
     @property
+    def is_capped(self) -> bool:
+        """Whether a spend cap was reached, and nothing but time may have ended that."""
+        return self._spend_cap.opened_ns is not None
+
+    @property
     def late(self) -> Cause:
         """Why somebody has to wait for too long."""
         return Cause.UPSTREAM_OUTAGE if self.is_out else Cause.DEADLINE
@@ -82,13 +87,15 @@ class Health:
     def sent(self, now_ns: int) -> None:
         """A request goes."""
         self.unanswered += 1
-        self._breaker.sent(now_ns)
+        if self._restricts:
+            self._breaker.sent(now_ns)
 
     def ended(self, *, answered: bool) -> None:
         """A request ended, with or without the head of an answer before."""
         if not answered:
             self.unanswered -= 1
-        self._breaker.ended()
+        if self._restricts:
+            self._breaker.ended()
 
     def answered(self, sent_ns: int, now_ns: int) -> None:
         """The head of a good answer came, to a request that was sent then; it still counts as unanswered here."""

@@ -11,6 +11,7 @@ __all__ = ["Lease", "Leases"]
 
 _SILENCE_NS: Final = 60 * NS_PER_MINUTE
 """Six times the default deadline of a call: who is silent for longer has forgotten that it holds a lease."""
+_NOTHING: Final = Cost()
 
 
 class Lease:
@@ -22,7 +23,6 @@ class Lease:
         alive_ns: when something was last heard of it.
         silence_ns: for how long it may be silent: an hour, or as long as its caller was ready to wait.
         answered: whether the head of an answer has come.
-        counted: what the upstream has charged, as far as it is known: output only as it comes.
         open_input_tokens, open_output_tokens: what of the charge is an estimate still.
     """
 
@@ -30,7 +30,6 @@ class Lease:
         "alive_ns",
         "answered",
         "charged",
-        "counted",
         "demand",
         "granted_ns",
         "known",
@@ -44,8 +43,7 @@ class Lease:
         self.demand = demand
         self.answered = False
         self.charged = demand.cost
-        self.counted = demand.cost._replace(output_tokens=0)
-        self.known = Cost()
+        self.known = _NOTHING
         _, self.open_input_tokens, self.open_output_tokens = demand.cost
         self.limits = limits
         self.granted_ns = self.alive_ns = granted_ns
@@ -55,7 +53,11 @@ class Lease:
 class Leases(dict[str, Lease]):
     """Leases by id, the one that has been silent for longest first."""
 
-    __slots__ = ()
+    __slots__ = ("_due_ns",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due_ns = 0  # before this none can have been silent for too long
 
     def hear_of(self, lease_id: str, now_ns: int) -> Lease | None:
         """The lease, which is alive; None if there is none of this id."""
@@ -67,15 +69,19 @@ class Leases(dict[str, Lease]):
 
     def forgotten(self, now_ns: int) -> str | None:
         """The id of a lease that has been silent for too long; None if there is none. O(1), but for rare long ones."""
+        if now_ns < self._due_ns:
+            return None
         while self:
             lease_id, lease = next(iter(self.items()))
             silent_ns = now_ns - lease.alive_ns
             if silent_ns < _SILENCE_NS:
+                self._due_ns = lease.alive_ns + _SILENCE_NS
                 return None
             if silent_ns >= lease.silence_ns:
                 return lease_id
             lease.silence_ns -= silent_ns
             self.hear_of(lease_id, now_ns)
+        self._due_ns = now_ns + _SILENCE_NS
         return None
 
     def oldest_ns(self) -> int | None:

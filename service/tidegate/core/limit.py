@@ -54,8 +54,10 @@ class DimensionLimit:
         "_factor",
         "_kept_own",
         "_kept_upstream",
+        "_levels",
         "_own",
         "_pace",
+        "_per_minute",
         "_price_error",
         "_searched_per_second",
         "_upstream",
@@ -71,10 +73,12 @@ class DimensionLimit:
         self.margin_micro = 0
         self._own: TokenBucket | None = None
         self._upstream: TokenBucket | None = None
+        self._levels: tuple[TokenBucket, ...] = ()  # those of both that there are
         self._kept_own: TokenBucket | None = None  # a limit that goes and comes back must not come back refilled
         self._kept_upstream: TokenBucket | None = None
         self._configured: LimitSettings | None = None
         self._factor = 1.0
+        self._per_minute: float | None = None  # the effective rate; None while nothing is limited
         self._pace: TokenBucket | None = None
         self._price_error = 0.0
         self._usual = 0.0  # what a request usually takes, at worst
@@ -105,24 +109,22 @@ class DimensionLimit:
 
     def fits(self, units: int, now_ns: int) -> bool:
         """Whether that much, and the margin, is there. More than a bucket holds fits when it is full."""
-        own, upstream, pace = self._own, self._upstream, self._pace
-        if own is not None and not own.fits(units * MICRO, now_ns):
+        micro, own, upstream, pace = units * MICRO, self._own, self._upstream, self._pace
+        if own is not None and not own.fits(micro, now_ns):
             return False
         if upstream is None:
             return True
         if self._window.renewed(now_ns):
             upstream.fill(now_ns)
-        return upstream.fits(units * MICRO + self.margin_micro, now_ns) and (
-            pace is None or pace.fits(units * MICRO, now_ns)
-        )
+        return upstream.fits(micro + self.margin_micro, now_ns) and (pace is None or pace.fits(micro, now_ns))
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until that much fits."""
-        if self.fits(units, now_ns):
-            return 0
         own_ns, upstream = self.own_wait_ns(units, now_ns), self._upstream
         if upstream is None:
             return own_ns
+        if self._window.renewed(now_ns):
+            upstream.fill(now_ns)
         upstream_ns = upstream.wait_ns(units * MICRO + self.margin_micro, now_ns)
         if self._window.is_fixed and upstream_ns:
             upstream_ns = self._window.ends_ns - now_ns
@@ -147,8 +149,7 @@ class DimensionLimit:
 
     def refill_ns(self, units: int) -> int:
         """How long that much takes to come back."""
-        per_minute = self._per_minute()
-        return 0 if per_minute is None else round(units * NS_PER_MINUTE / per_minute)
+        return 0 if self._per_minute is None else round(units * NS_PER_MINUTE / self._per_minute)
 
     def untaken_ns(self, units: int) -> int:
         """How long that much, but no more than all, takes to come back where nobody else takes any."""
@@ -159,21 +160,21 @@ class DimensionLimit:
 
     def full_ns(self) -> int:
         """How long a whole bucket takes to come back."""
-        capacity = self.capacity
-        per_minute = self._per_minute()
+        capacity, per_minute = self.capacity, self._per_minute
         return 0 if capacity is None or per_minute is None else round(capacity * NS_PER_MINUTE / per_minute)
 
     @property
     def capacity(self) -> float | None:
         """The most that can be there at once; None while nothing is limited."""
-        held = [bucket.capacity_micro / MICRO for bucket in (self._own, self._upstream) if bucket is not None]
-        return min(held, default=None)
+        return min((bucket.capacity_micro / MICRO for bucket in self._levels), default=None)
 
     def take(self, units: int, now_ns: int, overdraw: int = 0) -> None:
         """Charges that much, into debt if need be; it may well become so much more."""
-        for bucket in (self._own, self._upstream, self._pace):
-            if bucket is not None:
-                bucket.take(units * MICRO)
+        micro = units * MICRO
+        for bucket in self._levels:
+            bucket.take(micro)
+        if self._pace is not None:
+            self._pace.take(micro)
         if self._upstream_per_minute is not None:
             self._usual += _FORGET * (units + overdraw - self._usual)
             self._charges.add(units, now_ns)
@@ -185,11 +186,8 @@ class DimensionLimit:
 
     def correct(self, units: int, now_ns: int) -> None:
         """Charges that much more for something that was charged before; negative gives back."""
-        if not units:
-            return
-        for bucket in (self._own, self._upstream):
-            if bucket is not None:
-                bucket.correct(units * MICRO, now_ns)
+        for bucket in self._levels:
+            bucket.correct(units * MICRO, now_ns)
         if self._upstream_per_minute is not None:
             self._charges.add(units, now_ns)
 
@@ -244,12 +242,12 @@ class DimensionLimit:
 
     def snapshot(self, now_ns: int) -> DimensionSnapshot:
         """The state now."""
-        levels = [each.level_micro(now_ns) / MICRO for each in (self._own, self._upstream) if each is not None]
+        levels = [each.level_micro(now_ns) / MICRO for each in self._levels]
         return DimensionSnapshot(
             dimension=self.dimension,
             configured_per_minute=self._configured.per_minute if self._configured else None,
             upstream_per_minute=self._upstream_per_minute,
-            effective_per_minute=self._per_minute(),
+            effective_per_minute=self._per_minute,
             available=min(levels, default=None),
             capacity=self.capacity,
             binding=self._binding(),
@@ -326,12 +324,13 @@ class DimensionLimit:
         configured, upstream = self._configured, self._source()[0]
         return configured is not None and (not upstream or configured.per_minute <= upstream)
 
-    def _per_minute(self) -> float | None:
-        """The effective rate; None while nothing is limited."""
+    def _note_effect(self) -> None:
+        """Keeps what every admission needs, and only these changes change."""
+        self._levels = tuple(bucket for bucket in (self._own, self._upstream) if bucket is not None)
         rates = [] if self._configured is None else [self._configured.per_minute * self._factor]
         if self._upstream is not None:
             rates.append(self._left())
-        return min(rates, default=None)
+        self._per_minute = min(rates, default=None)
 
     def _left(self) -> float:
         """What the upstream grants a minute, less what others take of it."""
@@ -339,14 +338,17 @@ class DimensionLimit:
         return rate * self._factor - min(self._competitor.per_second * 60, rate * _MOST_TAKEN)
 
     def _apply_own(self, now_ns: int) -> None:
-        if self._configured is None:
-            self._own = None
-            return
-        self._own = self._kept_own = _changed(
-            self._kept_own, self._configured.per_minute * self._factor, self._configured.capacity, now_ns
-        )
+        self._own = None
+        if self._configured is not None:
+            per_minute = self._configured.per_minute * self._factor
+            self._own = self._kept_own = _changed(self._kept_own, per_minute, self._configured.capacity, now_ns)
+        self._note_effect()
 
     def _apply(self, now_ns: int) -> None:
+        self._apply_upstream(now_ns)
+        self._note_effect()
+
+    def _apply_upstream(self, now_ns: int) -> None:
         rate, capacity = self._source()
         if not rate:
             self._upstream = self._pace = None

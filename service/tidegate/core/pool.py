@@ -5,18 +5,20 @@ from typing import Final
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
+from tidegate.core.dimension import Cost
 from tidegate.core.events import Anomaly, Event, LeaseEnded
 from tidegate.core.forecast import Forecast
 from tidegate.core.headers import LimitReport
 from tidegate.core.health import Health
 from tidegate.core.lease import Lease, Leases
+from tidegate.core.ledger import Ledger
 from tidegate.core.queue import FairQueue, Filler, Waiter
 from tidegate.core.queue_caps import what_is_full
 from tidegate.core.quota import Quota
 from tidegate.core.retry_lane import RetryLane
 from tidegate.core.store import (
     GRANTED,
+    Change,
     Demand,
     Failed,
     Feedback,
@@ -32,10 +34,7 @@ from tidegate.core.store import (
 
 __all__ = ["Pool"]
 
-_INPUT: Final = DIMENSIONS.index(Dimension.INPUT_TOKENS)
-_OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
 _ENOUGH_FOR_PROBE_NS: Final = 5 * NS_PER_SECOND
-_NOTHING_SPENT: Final = frozenset({Outcome.RELEASED, Outcome.THROTTLED})
 
 
 class Pool:
@@ -50,6 +49,7 @@ class Pool:
         "_granted",
         "_health",
         "_leases",
+        "_ledger",
         "_queue",
         "_quota",
         "_rate_limited",
@@ -71,6 +71,7 @@ class Pool:
         self._retries = RetryLane(self._health, now_ns)
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()
+        self._ledger = Ledger(self._quota)
         self._granted = 0
         self._rate_limited = 0
         self._succeeded = 0
@@ -85,42 +86,61 @@ class Pool:
         """Whether nothing would be lost with the pool: no answer ever came, nobody waits, nothing is in flight."""
         return not (self._queue or self._retries.waiting or self._leases or self._succeeded)
 
+    def move_on(self, now_ns: int) -> Change | None:
+        """Admits whom the last step lets in. Returns what has happened since this was last called, if anything."""
+        granted: tuple[str, ...] = ()
+        next_in_ns: int | None = None
+        if self.has_waiters:
+            granted = self.advance(now_ns)
+            next_in_ns = self.next_in_ns(now_ns)
+        return self.what_happened(granted, next_in_ns)
+
+    def what_happened(self, granted: tuple[str, ...] = (), next_in_ns: int | None = None) -> Change | None:
+        """These grants and this time, and all facts and refusals that nobody was told of yet; None for nothing."""
+        if not (granted or self._events or self._refused) and next_in_ns is None:
+            return None
+        return Change(self.name, granted, self.drain_events(), next_in_ns, self.drain_refused())
+
     def drain_events(self) -> tuple[Event, ...]:
         """The facts since the last call."""
-        if not self._events:
-            return ()
         events = tuple(self._events)
         self._events.clear()
         return events
 
     def drain_refused(self) -> tuple[tuple[str, Refused], ...]:
         """The waiters that were refused since the last call."""
-        if not self._refused:
-            return ()
         refused = tuple(self._refused)
         self._refused.clear()
         return refused
 
+    def take_at_once(self, cost: Cost, now_ns: int) -> bool:
+        """Spends what nobody will report on, if nobody waits and everything fits; False, without effect, otherwise."""
+        if not self.settings.allow_debt or self._health.is_capped or not self._goes_at_once(cost, now_ns):
+            return False
+        self._quota.take(cost, now_ns)
+        self._granted += 1
+        return True
+
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
         """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
-        refused = self._health.refusal(now_ns)
-        if refused is not None:
+        if self._health.is_capped and (refused := self._health.refusal(now_ns)) is not None:
             return refused
         if demand.retry:
             return self._reserve_retry(lease_id, demand, now_ns)
-        return self._reserve_first(lease_id, demand, now_ns)
-
-    def _reserve_first(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
-        quota, cost = self._quota, demand.cost
         if not self.settings.allow_debt:
-            dimension = quota.never_fits(cost)
+            dimension = self._quota.never_fits(demand.cost)
             if dimension is not None:
                 return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
-        nobody_waits = not (self._queue.waiting or self._retries.waiting)
-        if nobody_waits and self._health.admits(now_ns) and quota.fits(cost, now_ns):
+        if self._goes_at_once(demand.cost, now_ns):
             self._grant(lease_id, demand, now_ns)
             return GRANTED
-        forecast = self._forecast
+        return self._queue_up(lease_id, demand, now_ns)
+
+    def _goes_at_once(self, cost: Cost, now_ns: int) -> bool:
+        return not self.has_waiters and self._health.admits(now_ns) and self._quota.fits(cost, now_ns)
+
+    def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
+        quota, forecast = self._quota, self._forecast
         formula_ns = forecast.formula_ns(demand, now_ns)
         predicted_ns = forecast.corrected(demand, formula_ns, now_ns)
         full = None if demand.front else what_is_full(self._queue, self.settings.caps, demand)
@@ -133,7 +153,7 @@ class Pool:
         self._queue.push(waiter)
         if self._queue.head() is waiter:
             self._hold(waiter, now_ns)
-        return Wait(predicted_ns, "queue" if len(self._queue) > 1 else self._binding(cost, now_ns))
+        return Wait(predicted_ns, "queue" if len(self._queue) > 1 else self._binding(demand.cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
@@ -175,6 +195,9 @@ class Pool:
         """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
         waits: dict[str, int] = {}
         retry, head = self._retries.head(), self._queue.head()
+        in_front = [waiter.lease_id for waiter in (retry, head) if waiter is not None]
+        if if_it_is is not None and if_it_is not in in_front and not self._queue.has_other_lines:
+            return None
         if retry is not None:
             waits[retry.lease_id] = max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns))
         if head is not None:
@@ -190,18 +213,8 @@ class Pool:
         An input of 0 is not known yet.
         """
         lease = self._leases.hear_of(lease_id, now_ns)
-        if lease is None:
-            return
-        if known.input_tokens and not lease.known.input_tokens:
-            self._compare(lease, known, _INPUT)
-        known = lease.known = Cost(*map(max, lease.known, known))
-        charged = Cost(*map(max, lease.charged, known))
-        if known.input_tokens:
-            charged = charged._replace(input_tokens=known.input_tokens)
-        self._correct(lease, charged, now_ns)
-        self._set_open(
-            lease, 0 if known.input_tokens else charged.input_tokens, charged.output_tokens - known.output_tokens
-        )
+        if lease is not None:
+            self._ledger.charge(lease, known, now_ns)
 
     def end(self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int) -> bool:
         """Ends a lease and corrects the buckets; False if there is none of this id."""
@@ -209,18 +222,9 @@ class Pool:
         if lease is None:
             return False
         demand = lease.demand
-        if outcome in _NOTHING_SPENT:
-            used = Cost()
-        elif used is None:
-            overloaded = outcome is Outcome.OVERLOADED
-            used = lease.known._replace(requests=demand.cost.requests) if overloaded else lease.charged
-        elif outcome is Outcome.SETTLED:
-            self._compare(lease, used, _OUTPUT, *([] if lease.known.input_tokens else [_INPUT]))
         self._quota.probe_ended()
         self._health.ended(answered=lease.answered)
-        self._set_open(lease, 0, 0)
-        lease.known = used
-        self._correct(lease, used, now_ns)
+        used = self._ledger.close(lease, outcome, used, now_ns)
         self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
 
@@ -371,28 +375,3 @@ class Pool:
         for lease_id in (*self._retries.waiting, *self._queue.waiting):
             self._remove(lease_id)
             self._refused.append((lease_id, refused))
-
-    def _correct(self, lease: Lease, cost: Cost, now_ns: int) -> None:
-        """Charges a lease this much instead."""
-        for index, limit in lease.limits:
-            limit.correct(cost[index] - lease.charged[index], now_ns)
-        lease.charged = cost
-        self._count(lease)
-
-    def _count(self, lease: Lease) -> None:
-        """Counts what the upstream has charged: output only as it is known to have come."""
-        counted = lease.charged._replace(output_tokens=lease.known.output_tokens)
-        self._quota.correct_use(counted.minus(lease.counted))
-        lease.counted = counted
-
-    def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:
-        """So much of what a lease is charged is an estimate still."""
-        self._quota.forget(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
-        lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens
-
-    @staticmethod
-    def _compare(lease: Lease, truth: Cost, *dimensions: int) -> None:
-        """Shows to the limits how good the estimate was, now that the truth is known."""
-        for index, limit in lease.limits:
-            if index in dimensions:
-                limit.priced(lease.demand.cost[index], truth[index])

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED, ClassShares
 from tidegate.core.clock import to_seconds
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.fair_lines import COMPACT_ABOVE, FairLines, Line, Waiter
 from tidegate.core.fit_index import FitIndex
 from tidegate.core.store import ClassSnapshot
@@ -41,7 +41,7 @@ class FairQueue:
         waiting: who waits, by lease id; to be read only.
     """
 
-    def __init__(self, size_ns: Callable[[Cost], int]) -> None:
+    def __init__(self, size_ns: Callable[[Amounts], int]) -> None:
         self.waiting: dict[str, Waiter] = {}
         self._size_ns = size_ns
         self._homes = tuple(FairLines(rank) for rank in range(len(_CLASSES)))
@@ -126,7 +126,8 @@ class FairQueue:
             in_turn = line is self._held or line is line.home.first()
             if line is self._held:
                 self._held = None
-            self._share_out(waiter, line.home, size_ns, now_ns)
+            if line.home.waiting <= len(self.waiting):  # else nobody else waits: there is nothing to share
+                self._share_out(waiter, line.home, size_ns, now_ns)
             line.home.serve(waiter, line, size_ns, in_turn=in_turn)
             self._moved.add(line)
             if not line.home.waiting:
@@ -223,8 +224,6 @@ class FairQueue:
 
     def _share_out(self, waiter: Waiter, served: FairLines, size_ns: int, now_ns: int) -> None:
         """Lets the classes that wait earn their shares of what is admitted, and the one that is served spend."""
-        if served.waiting > len(self.waiting):
-            return  # nobody else waits: there is nothing to share
         for home in self._homes[1:]:
             head = waiter if home is served else self._next_of(home)
             if head is not None:

@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, MICRO, Cost, Dimension
+from tidegate.core.dimension import DIMENSIONS, MICRO, Amounts, Cost, Dimension
 from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
@@ -58,7 +58,8 @@ class Quota:
         "_learns",
         "_limits",
         "_name",
-        "_outstanding",
+        "_open_input_tokens",
+        "_open_output_tokens",
         "_prober",
         "_ramp",
         "_search",
@@ -82,7 +83,7 @@ class Quota:
         self._prober = Prober(now_ns)
         self._frozen_until_ns: int | None = None
         self._cut_ns = now_ns
-        self._outstanding = (0, 0, 0)
+        self._open_input_tokens = self._open_output_tokens = 0  # of what was taken, what is an estimate still
         self._search: RateSearch | None = None
         self._ramp = RampLimit()
         self.configure(settings, now_ns)
@@ -157,7 +158,7 @@ class Quota:
         silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
         return max(self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
 
-    def size_ns(self, cost: Cost) -> int:
+    def size_ns(self, cost: Amounts) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
         longest_ns = 0  # a loop, as in `level_wait_ns`
         for index, limit in self.limited:
@@ -181,11 +182,13 @@ class Quota:
             limit.take(cost[index], now_ns, overdraw_tokens if limit.dimension is Dimension.OUTPUT_TOKENS else 0)
         if self._learns:
             self._taken_ns = now_ns
-            self._outstanding = (0, self._outstanding[1] + cost[1], self._outstanding[2] + cost[2])
-            self._ramp.accepted(now_ns, cost.input_tokens)
+            self._open_input_tokens += cost[1]
+            self._open_output_tokens += cost[2]
+            self._ramp.accepted(now_ns, cost[1])
             if self._search is not None:
                 self._search.sent(cost)
-            self._prober.sent(now_ns)
+            if self._prober.active:
+                self._prober.sent(now_ns)
         return self.limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
@@ -194,6 +197,11 @@ class Quota:
             limit.correct(-cost[index], now_ns)
         self.correct_use(Cost().minus(cost._replace(output_tokens=0)))
 
+    @property
+    def counts_use(self) -> bool:
+        """Whether what is used tells anything: where a rate is searched."""
+        return self._search is not None
+
     def correct_use(self, units: Cost) -> None:
         """So much more was used than was known: input that had been estimated, output as it comes."""
         if self._search is not None:
@@ -201,11 +209,13 @@ class Quota:
 
     def forget(self, input_tokens: int, output_tokens: int) -> None:
         """So much less of what was taken is an estimate still: it was used or produced, or never will be."""
-        self._outstanding = (0, self._outstanding[1] - input_tokens, self._outstanding[2] - output_tokens)
+        self._open_input_tokens -= input_tokens
+        self._open_output_tokens -= output_tokens
 
     def probe_ended(self) -> None:
         """A request ended: if it was a probe, the next may go at once."""
-        self._prober.ended()
+        if self._prober.active:
+            self._prober.ended()
 
     def freeze(self, duration_ns: int, now_ns: int) -> None:
         """Admits nobody for that long, or until an earlier freeze ends."""
@@ -235,8 +245,9 @@ class Quota:
             self._search = None
             for limit in self._limits:
                 limit.search(None, now_ns)
-        for limit, said, expected in zip(self._limits, report.dimensions, self._outstanding, strict=True):
-            if said is not None and limit.learn(said, report.sent_ago_ns, max(0, expected), now_ns):
+        estimated = (0, max(0, self._open_input_tokens), max(0, self._open_output_tokens))
+        for limit, said, expected in zip(self._limits, report.dimensions, estimated, strict=True):
+            if said is not None and limit.learn(said, report.sent_ago_ns, expected, now_ns):
                 self.events.append(LimitLearned(self._name, limit.dimension, float(said.per_minute)))
         self._find_limited()
 

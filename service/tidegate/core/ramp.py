@@ -76,9 +76,11 @@ class _Slope:
 
     def _roll(self, now_ns: int) -> None:
         newest = now_ns // _SLICE_NS
+        if newest <= self._first:
+            return
         for _ in range(min(_SLICES, newest - self._first)):
             self._counts.append(0)
-        self._first = max(newest, self._first)
+        self._first = newest
 
 
 class RampLimit:

@@ -339,6 +339,13 @@ class Store(Protocol):
         """The state of one pool (empty if unknown) or of all."""
         ...
 
+    def take(self, demand: Demand) -> bool:
+        """Admits a demand that is settled at once, if nobody has to wait for that, not even for a round trip.
+
+        False, without effect, otherwise: then it is to be reserved.
+        """
+        ...
+
     def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
         """Withdraws a waiter, or ends its lease as released: for where nothing can be awaited.
 

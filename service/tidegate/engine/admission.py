@@ -90,6 +90,20 @@ class Admission:
         self._waiters = Waiters(store.advance, self._give_back)
         store.watch(self._on_change)
 
+    def take(self, demand: Demand) -> bool:
+        """Admits a demand that is settled at once, without a lease, if nobody has to wait for that.
+
+        False, without effect, otherwise: then it is to be acquired.
+        """
+        observer = self.observer
+        if observer is not None and observer.traces:
+            return False  # its scope is worth a lease
+        if not self.store.take(demand):
+            return False
+        if observer is not None:
+            self._report_admitted(demand, 0, None)
+        return True
+
     async def acquire(
         self, demand: Demand, on_wait: Callable[[float], None] | None = None, scope: Scope | None = None
     ) -> Lease:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from tidegate.core.clock import to_seconds
 from tidegate.core.store import Change, Demand, Refused
@@ -58,9 +58,14 @@ Answer = bool | Refused
 """What a waiter is told: True, it is granted; False, its patience has ended; or why it is refused after all."""
 
 
-class _Waiter(NamedTuple):
-    answer: asyncio.Future[Answer]
-    demand: Demand
+class _Waiter:
+    """Who waits, and for what; small, for there may be a hundred thousand."""
+
+    __slots__ = ("answer", "demand")
+
+    def __init__(self, answer: asyncio.Future[Answer], demand: Demand) -> None:
+        self.answer = answer
+        self.demand = demand
 
 
 _EXPECTED: Final = object()
@@ -117,7 +122,8 @@ class Waiters:
     def forget(self, lease_id: str) -> None:
         """The lease is no longer waited for; called in the loop that waited."""
         entry = self._leases.pop(lease_id, None)
-        self._refused.pop(lease_id, None)
+        if self._refused:
+            self._refused.pop(lease_id, None)
         if isinstance(entry, _Waiter):
             loop = entry.answer.get_loop()
             with self._lock:
@@ -147,11 +153,11 @@ class Waiters:
         running = _running_loop()
         with self._lock:
             waiters = [waiter for lease_id in lease_ids if (waiter := self._told(lease_id, _EARLY)) is not None]
-        for answer, _ in waiters:
-            loop = answer.get_loop()
+        for waiter in waiters:
+            loop = waiter.answer.get_loop()
             if loop is running:
-                _wake(answer)
-            elif not _call_in(loop, _wake, answer):
+                _wake(waiter.answer)
+            elif not _call_in(loop, _wake, waiter.answer):
                 self._drop_loop(loop)
 
     def _refuse(self, lease_id: str, refused: Refused) -> None:

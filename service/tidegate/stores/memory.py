@@ -8,6 +8,7 @@ from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost
 from tidegate.core.pool import Pool
 from tidegate.core.store import (
+    GRANTED,
     Change,
     Demand,
     Feedback,
@@ -95,12 +96,23 @@ class MemoryStore:
             pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
             now_ns = self._clock.monotonic_ns()
             result = pool.reserve(lease_id, demand, now_ns)
-            events = pool.drain_events()
             # Timers are set already for those who wait, unless this one goes before them.
-            next_in_ns = pool.next_in_ns(now_ns, if_it_is=lease_id) if isinstance(result, Wait) else None
-        if events or next_in_ns is not None:
-            self._notify(Change(demand.pool, events=events, next_in_ns=next_in_ns))
+            next_in_ns = None if result is GRANTED else pool.next_in_ns(now_ns, if_it_is=lease_id)
+            change = pool.what_happened(next_in_ns=next_in_ns)
+        if change is not None:
+            self._notify(change)
         return result
+
+    def take(self, demand: Demand) -> bool:
+        """As `Store.take`."""
+        with self._lock:
+            pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
+            if not pool.take_at_once(demand.cost, self._clock.monotonic_ns()):
+                return False
+            change = pool.what_happened()
+        if change is not None:
+            self._notify(change)
+        return True
 
     def withdraw_now(self, pool: str, lease_id: str) -> Refused | None:
         """`withdraw`, synchronously."""
@@ -143,9 +155,10 @@ class MemoryStore:
             for state in chosen:
                 state.expire(now_ns)  # also where nothing else happens any more
             snapshots = tuple(state.snapshot(now_ns) for state in chosen)
-            changes = [Change(state.name, events=events) for state in chosen if (events := state.drain_events())]
+            changes = [state.what_happened() for state in chosen]
         for change in changes:
-            self._notify(change)
+            if change is not None:
+                self._notify(change)
         return snapshots
 
     def settings_now(self, pool: str) -> PoolSettings:
@@ -171,15 +184,9 @@ class MemoryStore:
             now_ns = self._clock.monotonic_ns()
             pool.expire(now_ns)
             result = operation(pool, now_ns)
-            granted: tuple[str, ...] = ()
-            next_in_ns: int | None = None
-            if pool.has_waiters:
-                granted = pool.advance(now_ns)
-                next_in_ns = pool.next_in_ns(now_ns)
-            events = pool.drain_events()
-            refused = pool.drain_refused()
-        if granted or events or refused or next_in_ns is not None:
-            self._notify(Change(name, granted, events, next_in_ns, refused))
+            change = pool.move_on(now_ns)
+        if change is not None:
+            self._notify(change)
         return result
 
     def _make_pool(self, name: str) -> Pool:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tidegate.core.caller import Caller, Priority
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import ClassSnapshot, Demand
 
@@ -13,9 +13,9 @@ MS = 1_000_000
 COST = Cost(1, 88, 12)
 
 
-def size_ns(cost: Cost) -> int:
+def size_ns(cost: Amounts) -> int:
     """The pool of these tests refills a token in a millisecond."""
-    return (cost.input_tokens + cost.output_tokens) * MS
+    return (cost[1] + cost[2]) * MS
 
 
 def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: bool = False) -> Waiter:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
@@ -15,8 +15,8 @@ ONE = Cost(1, 1_000)
 """A second of the pool's rate."""
 
 
-def size_ns(cost: Cost) -> int:
-    return cost.input_tokens * (S // 1_000)
+def size_ns(cost: Amounts) -> int:
+    return cost[1] * (S // 1_000)
 
 
 def queue_of(*callers: Caller, cost: Cost = ONE) -> FairQueue:

@@ -258,6 +258,24 @@ def test_the_observer_hears_of_waits(admission: Admission, observer: RecordingOb
     ]
 
 
+def test_the_observer_hears_of_what_is_taken_at_once(admission: Admission, observer: RecordingObserver) -> None:
+    observer.traces = False
+    assert admission.take(AT_ONCE)
+    settled = LeaseEnded("p", DEFAULT_CALLER, "settled", ONE_REQUEST, ONE_REQUEST)
+    assert observer.events == [settled, Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 0)]
+
+
+def test_what_is_traced_is_acquired(admission: Admission, store: MemoryStore) -> None:
+    assert not admission.take(AT_ONCE)
+    assert store.snapshot_now("p") == ()
+
+
+def test_what_cannot_be_taken_at_once_is_not_told(admission: Admission, observer: RecordingObserver) -> None:
+    observer.traces = False
+    assert [admission.take(AT_ONCE) for _ in range(6)] == [True] * 5 + [False]
+    assert len(observer.of(Admitted)) == 5
+
+
 def test_the_observer_hears_of_the_pool(
     admission: Admission, observer: RecordingObserver, clock: VirtualClock, store: MemoryStore
 ) -> None:

@@ -1,0 +1,73 @@
+"""What leases are charged: an estimate at first, then what is known of the answer, corrected both ways."""
+
+from typing import Final
+
+from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
+from tidegate.core.lease import Lease
+from tidegate.core.quota import Quota
+from tidegate.core.store import Outcome
+
+__all__ = ["Ledger"]
+
+_INPUT: Final = DIMENSIONS.index(Dimension.INPUT_TOKENS)
+_OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
+_NOTHING: Final = Cost()
+
+
+class Ledger:
+    """Keeps the charges of leases, and the quota that they draw on, in step."""
+
+    __slots__ = ("_quota",)
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+
+    def charge(self, lease: Lease, known: Cost, now_ns: int) -> None:
+        """Charges what is known while the answer comes: its input, unless 0, and its output where that is more."""
+        if known.input_tokens and not lease.known.input_tokens:
+            _compare(lease, known, _INPUT)
+        known = Cost(*map(max, lease.known, known))
+        charged = Cost(*map(max, lease.charged, known))
+        if known.input_tokens:
+            charged = charged._replace(input_tokens=known.input_tokens)
+        self._correct(lease, charged, known, now_ns)
+        estimated_input = 0 if known.input_tokens else charged.input_tokens
+        self._set_open(lease, estimated_input, charged.output_tokens - known.output_tokens)
+
+    def close(self, lease: Lease, outcome: Outcome, used: Cost | None, now_ns: int) -> Cost:
+        """Charges what a lease has used in the end; returns it. `used` None: as the outcome says."""
+        if outcome is Outcome.RELEASED or outcome is Outcome.THROTTLED:
+            used = _NOTHING
+        elif used is None:
+            overloaded = outcome is Outcome.OVERLOADED
+            used = lease.known._replace(requests=lease.demand.cost.requests) if overloaded else lease.charged
+        elif outcome is Outcome.SETTLED:
+            if not lease.known.input_tokens:
+                _compare(lease, used, _INPUT)
+            _compare(lease, used, _OUTPUT)
+        self._set_open(lease, 0, 0)
+        self._correct(lease, used, used, now_ns)
+        return used
+
+    def _correct(self, lease: Lease, cost: Cost, known: Cost, now_ns: int) -> None:
+        """Charges a lease this much instead, of which so much is known."""
+        before = lease.charged
+        for index, limit in lease.limits:
+            if cost[index] != before[index]:
+                limit.correct(cost[index] - before[index], now_ns)
+        if self._quota.counts_use:  # the upstream counts output only as it comes
+            output_tokens = known.output_tokens - lease.known.output_tokens
+            self._quota.correct_use(Cost(cost[0] - before[0], cost[1] - before[1], output_tokens))
+        lease.charged, lease.known = cost, known
+
+    def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:
+        """So much of what a lease is charged is an estimate still."""
+        self._quota.forget(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
+        lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens
+
+
+def _compare(lease: Lease, truth: Cost, dimension: int) -> None:
+    """Shows to the limit how good the estimate was, now that the truth is known."""
+    for index, limit in lease.limits:
+        if index == dimension:
+            limit.priced(lease.demand.cost[index], truth[index])
