@@ -154,8 +154,8 @@ _COURSE: Final = Row(
     (
         timeseries(
             "Calls by outcome",
-            "Good is mostly ok. Refused: our own decision. Upstream errors: what was left after retries. Client"
-            " errors and abandoned calls are the programs' own.",
+            "Good is mostly ok. refused: our own decision. rate_limited: a 429 of Claude that could not be waited out."
+            " upstream_error: what was left after retries. client_error and abandoned are the programs' own.",
             units.PER_SECOND,
             [Query(rate(catalogue.REQUESTS, by="outcome"), "{{outcome}}")],
             CALLERS,
@@ -164,7 +164,8 @@ _COURSE: Final = Row(
                 "ok": units.GOOD,
                 "refused": units.REFUSED,
                 "upstream_error": units.FAILED,
-                "client_error": units.LIMITED,
+                "rate_limited": units.LIMITED,
+                "client_error": units.NEUTRAL,
                 "abandoned": units.UNKNOWN,
             },
         ),

@@ -3,15 +3,18 @@
 A label that the metric does not have is refused when the dashboards are built, instead of showing an empty panel later.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from dashboards.variables import FILTERS
+from tidegate.observe import catalogue
 from tidegate.observe.catalogue import Metric, MetricType
+from tidegate.observe.labels import SERVED_ROUTES
 
 __all__ = [
     "Query",
+    "answered",
     "histogram",
     "increase",
     "occurring",
@@ -125,6 +128,16 @@ def or_zero(part: str, whole: str) -> str:
 def ratio(part: str, whole: str) -> str:
     """Part by whole: 0 where the part has not happened yet, nothing where there is no whole."""
     return f"({or_zero(part, whole)}) / (({whole}) > 0)"
+
+
+def answered(over: Callable[..., str]) -> str:
+    """Share of calls that were answered, of those that failed through no fault of their caller or did not fail.
+
+    `over` is `rate` or `increase`.
+    """
+    bad = over(catalogue.FAILED_CALLS)
+    good = over(catalogue.REQUESTS, outcome="ok", route=f"=~{SERVED_ROUTES}")
+    return f"1 - {ratio(bad, f'(({good}) or vector(0)) + ({bad})')}"
 
 
 def recorded(name: str, *labels: str) -> str:

@@ -7,7 +7,7 @@ from dashboards.board import Board, Row
 from dashboards.kinds import bars, stat, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO, Link
 from dashboards.panels import Panel, Step
-from dashboards.queries import Query, increase, occurring, rate, ratio, recorded, shared_increase
+from dashboards.queries import Query, answered, increase, occurring, rate, ratio, recorded, shared_increase
 from deploy.prometheus.recording import QUOTA_USED, bad_share
 from deploy.prometheus.rule import duration
 from tidegate.observe import catalogue, thresholds
@@ -15,7 +15,6 @@ from tidegate.observe import catalogue, thresholds
 __all__ = ["SLO_BOARD"]
 
 _TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
-_COUNTED: Final = "=~ok|upstream_error"
 _OUR_FAULT: Final = "=~store_unavailable|upstream_outage"
 _OBJECTIVE: Final = str(thresholds.LATENCY_OBJECTIVE_SECONDS)
 _WITHIN: Final = f"{thresholds.LATENCY_OBJECTIVE_SECONDS:g} s"
@@ -95,12 +94,9 @@ _PROMISE: Final = Row(
         stat(
             "Answered",
             f"Share of calls in the time range that were answered; {thresholds.AVAILABILITY_TARGET:.1%} is promised."
-            " Rightly refused, wrong and abandoned calls do not count.",
+            " Calls that were wrong, abandoned, rightly refused or answered with Claude's own 429 do not count.",
             units.SHARE,
-            Query(
-                ratio(increase(catalogue.REQUESTS, outcome="ok"), increase(catalogue.REQUESTS, outcome=_COUNTED)),
-                instant=True,
-            ),
+            Query(answered(increase), instant=True),
             OVERVIEW,
             steps=_objective_steps("availability"),
             width=6,

@@ -5,28 +5,23 @@ from typing import Final
 
 from deploy.prometheus.rule import Group, Recording, duration
 from tidegate.observe import catalogue, thresholds
+from tidegate.observe.labels import SERVED_ROUTES
 
 __all__ = ["OBJECTIVES", "QUEUE_DEPTH", "QUEUE_WAIT_P95", "QUOTA_USED", "RECORDINGS", "SPEND_PER_HOUR", "bad_share"]
 
-_ROUTES: Final = 'route=~"/v1/.+|/api/workflows/generate"'
-"""What callers come for; status and configuration say nothing about it."""
-_UNDESERVED: Final = f'{catalogue.REFUSED.name}{{cause=~"store_unavailable|upstream_outage"}}'
-"""Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
+_FAILED: Final = f"%(f)s({catalogue.FAILED_CALLS.name}[%(window)s])"
+_ANSWERED: Final = f'%(f)s({catalogue.REQUESTS.name}{{outcome="ok",route=~"{SERVED_ROUTES}"}}[%(window)s])'
 _NOT_BATCH: Final = 'class!="batch"'
 _WITHIN: Final = f'le="{thresholds.LATENCY_OBJECTIVE_SECONDS}"'
 
-_AVAILABILITY: Final = f"""sum by (job) (
-  %(f)s({catalogue.REQUESTS.name}{{outcome=~"OUTCOMES",{_ROUTES}}}[%(window)s])
-  or %(f)s({_UNDESERVED}[%(window)s])
-)"""
 _ADMISSIONS: Final = f"sum by (job) (%(f)s({catalogue.QUEUE_WAIT.name}_SUFFIX[%(window)s]))"
 _ADMITTED: Final = _ADMISSIONS.replace("SUFFIX", f"count{{{_NOT_BATCH}}}")
 _ADMITTED_SOON: Final = _ADMISSIONS.replace("SUFFIX", f"bucket{{{_NOT_BATCH},{_WITHIN}}}")
 
 OBJECTIVES: Final = {
     "availability": (
-        _AVAILABILITY.replace("OUTCOMES", "upstream_error"),
-        _AVAILABILITY.replace("OUTCOMES", "ok|upstream_error"),
+        f"sum by (job) ({_FAILED})",
+        f"sum by (job) (\n  {_ANSWERED}\n  or {_FAILED}\n)",
     ),
     "latency": (f"(\n  {_ADMITTED}\n  - {_ADMITTED_SOON}\n)", _ADMITTED),
 }

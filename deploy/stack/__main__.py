@@ -33,7 +33,7 @@ _LIMITS: Final = (
 _GREETING: Final = """The stack is up:
   service       http://{service}  (metrics: http://{service}/metrics)
   simulator     http://{simulator}
-  Prometheus    http://{prometheus}  (alerts: http://{prometheus}/alerts)
+  Prometheus    http://{prometheus}  (alerts: http://{prometheus}/api/v1/alerts; Debian's has no pages)
   Alertmanager  http://{alertmanager}
   logs          {directory}
 For the dashboards, give a Grafana of version 11 or newer these variables when you start it from here:

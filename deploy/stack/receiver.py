@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["as_lines", "printing_receiver"]
 
-_IN_PARENTHESES = ("severity", "pool", "cause", "class", "dimension")
+_IN_PARENTHESES = ("severity", "window", "route", "pool", "model", "cause", "class", "dimension")
 
 
 def as_lines(receiver: str, notification: Mapping[str, Any]) -> list[str]:

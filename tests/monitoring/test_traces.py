@@ -26,6 +26,7 @@ from support.traces import Traces
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
 from tidegate.core.dimension import Dimension
+from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import LimitSettings, PoolSettings
 from tidegate.gateway.limits import RelayLimits
@@ -158,6 +159,41 @@ def generated(faults: Sequence[Fault], fields: dict[str, Any]) -> Traces:
 def test_traces_of_generations(golden: Callable[[Path, str], None], name: str) -> None:
     faults, fields = GENERATED[name]
     golden(expected(name), generated(faults, fields).text())
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/api/workflows/generate"])
+def test_traces_of_calls_that_are_not_let_in(golden: Callable[[Path, str], None], path: str) -> None:
+    clock = VirtualClock()
+    traces = Traces(clock)
+    services = make_services(
+        gateway=make_gateway(FakeTransport([Told()]), clock, tracing=traces.tracing).gateway,
+        observer=traces.observer,
+        tracer_provider=traces.provider,
+        clock=clock,
+    )
+    headers = {"origin": "https://evil.example", "traceparent": THEIRS}
+    with traces.on_the_virtual_clock():
+        run_virtual(call(create_app(services), "POST", path, body=MESSAGE, headers=headers), clock)
+    golden(expected("denied-" + path.split("/")[1]), traces.text())
+
+
+def test_the_trace_of_a_call_that_ends_with_the_service(golden: Callable[[Path, str], None]) -> None:
+    clock = VirtualClock()
+    traces = Traces(clock)
+    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock, tracing=traces.tracing)
+    services = make_services(gateway=rig.gateway, observer=traces.observer, clock=clock)
+
+    async def stop() -> None:
+        task = asyncio.create_task(call(create_app(services), "POST", "/v1/messages", body=MESSAGE))
+        await asyncio.sleep(1)
+        services.draining = True
+        task.cancel()
+        await task
+
+    run_virtual(stop(), clock)
+    golden(expected("draining"), traces.text())
+    assert [(event.outcome, event.cause) for event in rig.observer.of(RequestFinished)] == [("refused", "draining")]
+    assert [event.cause for event in rig.observer.of(RefusedCall)] == ["draining"]
 
 
 @pytest.mark.parametrize("read_on_seconds", [0.0, 60.0])

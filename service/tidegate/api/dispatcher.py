@@ -1,7 +1,7 @@
 """The outer ASGI application: access rules, request ids, and who serves what. Plain ASGI: every request passes it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, 
 from tidegate.api.services import Services
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import CAUSES, Cause
+from tidegate.core.conventions import STATUS, described_call
 from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.header_names import (
@@ -24,10 +25,12 @@ from tidegate.core.header_names import (
     TIDEGATE_REQUEST_ID,
     TIDEGATE_UPSTREAM,
 )
+from tidegate.core.observer import ScopeKind, scope_of
 from tidegate.gateway.errors import invalid, refused
 from tidegate.gateway.headers import as_text
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.identity.access import AccessRequest, Denial
+from tidegate.observe.labels import OTHER, ROUTES
 
 __all__ = ["Dispatcher"]
 
@@ -44,12 +47,14 @@ class Dispatcher:
     """Sends `/v1/…` to the gateway and everything else, lifespan included, to the API; nothing is mounted.
 
     Each request gets an id, in `scope["state"]["request_id"]` and in the answer, and is checked by the access rules.
-    `scope["state"]["headers"]` has its header fields as text, for the gateway to take.
+    For the gateway, `scope["state"]` has its header fields as text, under `headers`, and under `is_draining` what tells
+    whether the service is about to stop.
     """
 
     def __init__(self, services: Services, api: ASGIApp) -> None:
         self._services = services
         self._api = api
+        self._is_draining = lambda: services.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection, request or lifespan."""
@@ -58,30 +63,53 @@ class Dispatcher:
             return
         state = scope.setdefault("state", {})
         state["headers"] = as_text(scope["headers"])
+        state["is_draining"] = self._is_draining
         request_id = state["request_id"] = self._services.new_request_id()
         bind_contextvars(request_id=request_id)  # for whatever is logged on the way
         answer = _Answer(self._services, scope["path"], state, send)
-        try:
+        denial = self._denial(scope)
+        if denial is not None:
+            await self._deny(denial, scope, receive, answer)
+        elif scope["path"].startswith("/v1/"):  # the gateway reports and limits by itself
+            await self._unless_drained(self._services.gateway(scope, receive, answer.send), scope, receive, answer)
+        else:
             await self._serve(scope, receive, answer)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        started_ns = self._services.clock.monotonic_ns()
+        limited = _limited(receive, self._services.settings.max_body_bytes)
+        try:
+            await self._unless_drained(self._api(scope, limited, answer.send), scope, receive, answer)
+        finally:
+            self._report(scope["path"], scope["state"], answer, started_ns)
+
+    async def _deny(self, denial: Denial, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Answers what the access rules do not let in. A call has a span, as those have that come further."""
+        path, state = scope["path"], scope["state"]
+        started_ns = self._services.clock.monotonic_ns()
+        observer = self._services.observer if path.startswith(_CALLS) else None
+        described = described_call(scope, _route(path), state["headers"], state["request_id"])
+        with scope_of(observer, ScopeKind.REQUEST, described) as span:
+            state["exemplar"] = span.exemplar()
+            try:
+                await _denial_answer(denial, scope)(scope, receive, answer.send)
+            finally:
+                self._report(path, state, answer, started_ns)
+                span.set("tidegate.outcome", answer.outcome(None))
+                span.set("tidegate.caller", DEFAULT_CALLER.label)
+                span.set(STATUS, answer.status)
+                if denial.cause is not None:
+                    span.set("tidegate.cause", denial.cause)
+
+    async def _unless_drained(self, work: Awaitable[None], scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Once the grace period is over, what has begun breaks off; what has not is told to come back."""
+        try:
+            await work
         except asyncio.CancelledError:
             if not self._services.draining:
                 raise
-            # The grace period is over. What has begun breaks off; what has not is told to come back.
             if not answer.started:
                 await _denial_answer(_DRAINING, scope)(scope, receive, answer.send)
-
-    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        path: str = scope["path"]
-        denial = self._denial(scope)
-        if denial is None and path.startswith("/v1/"):
-            await self._services.gateway(scope, receive, answer.send)  # reports and limits by itself
-            return
-        served = self._api if denial is None else _denial_answer(denial, scope)
-        started_ns = self._services.clock.monotonic_ns()
-        try:
-            await served(scope, _limited(receive, self._services.settings.max_body_bytes), answer.send)
-        finally:
-            self._report(path, scope["state"], answer, started_ns)
 
     def _report(self, path: str, state: Mapping[str, Any], answer: "_Answer", started_ns: int) -> None:
         """Tells the observer how a call ended, and of a refusal that came before a pool was known."""
@@ -95,12 +123,16 @@ class Dispatcher:
         if path.startswith(_CALLS):
             meter: CallMeter = state.get("meter") or CallMeter(self._services.clock)
             late_problem: Problem | None = state.get("late_problem")
+            problem: Problem | None = late_problem or state.get("problem")
+            outcome = answer.outcome(late_problem)
+            if problem is not None and problem.rate_limited and outcome != "abandoned":
+                outcome = "rate_limited"
             observer.event(
                 RequestFinished(
                     route=route_of(path) if path.startswith("/v1/") else path,
                     pool=state.get("pool", ""),
                     caller=caller,
-                    outcome=answer.outcome(late_problem),
+                    outcome=outcome,
                     duration_ns=self._services.clock.monotonic_ns() - started_ns,
                     request_id=state["request_id"],
                     model=state.get("model", ""),
@@ -180,6 +212,13 @@ class _Answer:
             meter: CallMeter = self._state.get("meter") or CallMeter(self._services.clock)
             yield _QUEUE_MS, b"%d" % meter.queued_ms
             yield _ATTEMPTS, b"%d" % meter.attempts
+
+
+def _route(path: str) -> str:
+    """The route of a call, from a closed set."""
+    if path.startswith("/v1/"):
+        return route_of(path)
+    return path if path in ROUTES else OTHER
 
 
 def _limited(receive: Receive, most_bytes: int) -> Receive:

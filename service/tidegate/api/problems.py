@@ -20,6 +20,7 @@ from tidegate.core.errors import (
     RetriesExhausted,
     UpstreamError,
 )
+from tidegate.core.failure import attempt_status
 from tidegate.core.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_ATTEMPTS, TIDEGATE_CAUSE
 from tidegate.core.retry import retry_reason
 from tidegate.identity.access import Denial
@@ -42,7 +43,12 @@ class AccessDenied(Exception):
 
 
 class Problem:
-    """One error answer. `kind` is the last part of the document's `type`, stable for programs to go by."""
+    """One error answer.
+
+    Args:
+        kind: the last part of the document's `type`, stable for programs to go by.
+        rate_limited: the upstream's 429s are why there is nothing better.
+    """
 
     def __init__(
         self,
@@ -52,9 +58,11 @@ class Problem:
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, Any]] = (),
+        rate_limited: bool = False,
         **members: Any,
     ) -> None:
         self.status = status
+        self.rate_limited = rate_limited
         self.headers = dict(headers or {})
         self._members = {
             "type": f"urn:tidegate:problem:{kind}",
@@ -139,7 +147,14 @@ def _upstream(error: UpstreamError) -> Problem:
         SHOULD_RETRY: _yes_or_no(retry_reason(error) is not None),
         **_retry_after(error.retry_after_seconds),
     }
-    return Problem(int(status), "upstream", str(error), headers=headers, upstream=_upstream_facts(error))
+    return Problem(
+        int(status),
+        "upstream",
+        str(error),
+        headers=headers,
+        rate_limited=attempt_status(error) == "429",
+        upstream=_upstream_facts(error),
+    )
 
 
 def _exhausted(error: RetriesExhausted) -> Problem:
@@ -153,6 +168,7 @@ def _exhausted(error: RetriesExhausted) -> Problem:
         "retries-exhausted",
         str(error),
         headers=headers,
+        rate_limited=attempt_status(error.last) == "429",
         attempts=error.attempts,
         elapsed_seconds=round(error.elapsed_seconds, 3),
         upstream=_upstream_facts(error.last),
@@ -194,10 +210,11 @@ def problem_of(error: Exception) -> Problem:
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Makes every error of the app's routes a problem document."""
+    """Makes every error of the app's routes a problem document, which is noted in `scope["state"]["problem"]`."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return problem_of(error).response(request.state.request_id)
+        problem = request.state.problem = problem_of(error)
+        return problem.response(request.state.request_id)
 
     kinds: list[type[Exception]] = [Exception, *(kind for kind, _ in _PROBLEMS)]
     for kind in kinds:

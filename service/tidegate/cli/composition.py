@@ -67,6 +67,7 @@ async def services(
         models=(settings.model, settings.fallback_model),
         pools=[pool.name for pool in settings.pools],
         callers=[caller.name for caller in settings.callers],
+        classes=[caller.priority for caller in settings.callers],
         exemplar=None if tracer_provider is None else current_exemplar,
     )
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())

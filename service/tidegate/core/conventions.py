@@ -4,7 +4,8 @@ Source: OpenTelemetry semantic conventions for generative AI v0.1.0 (spans, and 
 Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells a name of these conventions.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.observer import Scope
@@ -29,6 +30,7 @@ __all__ = [
     "STREAMED",
     "TIME_TO_FIRST_CHUNK",
     "URL_PATH",
+    "described_call",
     "set_error",
     "set_usage",
 ]
@@ -56,6 +58,28 @@ URL_PATH: Final = "url.path"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
+
+
+def described_call(
+    request: Mapping[str, Any], route: str, headers: Mapping[str, str], request_id: str
+) -> dict[str, str | float]:
+    """What the scope of a call begins with; the client's trace context names its parent.
+
+    Args:
+        request: the ASGI scope.
+        route: one of a closed set.
+        headers: the client's header fields as text.
+        request_id: our name for the call.
+    """
+    attributes: dict[str, str | float] = {
+        METHOD: request["method"],
+        ROUTE: route,
+        URL_PATH: request["path"],
+        SCHEME: request.get("scheme", "http"),
+        "tidegate.request_id": request_id,
+    }
+    attributes.update((name, headers[name]) for name in ("traceparent", "tracestate") if name in headers)
+    return attributes
 
 
 def set_usage(scope: Scope, usage: Usage) -> None:

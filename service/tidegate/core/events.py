@@ -188,7 +188,10 @@ class RetryScheduled:
 
 
 class RequestFinished(NamedTuple):
-    """A call of one of our routes ended. `outcome` is `ok`, `refused`, `upstream_error`, `client_error` or `abandoned`.
+    """A call of one of our routes ended.
+
+    `outcome` is `ok`; `refused` by us; `rate_limited`: a 429 of the upstream was passed on; `upstream_error`;
+    `client_error`; or `abandoned`.
 
     `overhead_ns` is our own time in it: never waiting for quota, upstream or client. The rest is for logs: `status` is
     the HTTP status that went out (0: none did), `cause` ours where we refused, `queued_ns` the wait for quota, `usage`

@@ -20,7 +20,7 @@ class Usage(NamedTuple):
 
     `input_tokens` counts only what follows the last cache breakpoint; all input is the sum of it, cache reads and cache
     creations. `cache_creation_1h_tokens` are those of `cache_creation_tokens` that are kept for an hour, at a higher
-    price.
+    price. `batch`: it was asked for in a batch, and everything costs less.
     """
 
     input_tokens: int = 0
@@ -28,6 +28,7 @@ class Usage(NamedTuple):
     cache_read_tokens: int = 0
     cache_creation_tokens: int = 0
     cache_creation_1h_tokens: int = 0
+    batch: bool = False
 
     @classmethod
     def from_json(cls, usage: Mapping[str, Any], before: "Usage | None" = None) -> "Usage":
@@ -44,6 +45,7 @@ class Usage(NamedTuple):
             _count(usage.get("cache_read_input_tokens"), base.cache_read_tokens),
             _count(usage.get("cache_creation_input_tokens"), base.cache_creation_tokens),
             _count(by_lifetime.get("ephemeral_1h_input_tokens"), base.cache_creation_1h_tokens),
+            base.batch or usage.get("service_tier") == "batch",
         )
 
     @staticmethod

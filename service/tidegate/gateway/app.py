@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
-from tidegate.core.cause import Cause
+from tidegate.core.cause import CAUSES, Cause
 from tidegate.core.clock import to_ns
-from tidegate.core.conventions import METHOD, ROUTE, SCHEME, STATUS, URL_PATH
+from tidegate.core.conventions import STATUS, described_call
 from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import RefusedCall
+from tidegate.core.failure import attempt_status
 from tidegate.core.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
 from tidegate.core.observer import ScopeKind
 from tidegate.core.retry import RetryPolicy
@@ -55,7 +56,8 @@ class Gateway:
         hop_id: this process's id in the header that shows loops; unique, without commas.
         default_timeout_seconds: how long a call may take whose client does not say; > 0.
         limits: bounds of the relay.
-        new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
+        new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet. Of a call that is
+            cancelled, `scope["state"]["is_draining"]()` tells whether the service is about to stop.
         passes_trace_context: whether the client's trace context goes on to the upstream.
 
     Raises:
@@ -100,6 +102,7 @@ class Gateway:
         """Serves one HTTP call; an answer that breaks upstream breaks for the client at the same byte."""
         now_ns = self._clock.monotonic_ns()
         state = scope.get("state", {})
+        is_draining: Callable[[], bool] = state.get("is_draining", bool)
         call = Call(
             state.get("request_id") or self._new_request_id(),
             route_of(scope["path"]),
@@ -111,14 +114,21 @@ class Gateway:
             outcome = "abandoned"
             try:
                 outcome = await self._serve(call, scope, receive, send)
+            except asyncio.CancelledError:
+                outcome = self._cut_off(call, draining=is_draining())
+                raise
             finally:
                 if self._observer is not None:
                     self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), None))
             return
-        with self._observer.scope(ScopeKind.REQUEST, _described(call, scope)) as span:
+        described = described_call(scope, call.route, call.headers, call.request_id)
+        with self._observer.scope(ScopeKind.REQUEST, described) as span:
             outcome = "abandoned"
             try:
                 outcome = await self._serve(call, scope, receive, send)
+            except asyncio.CancelledError:
+                outcome = self._cut_off(call, draining=is_draining())
+                raise
             finally:
                 self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), span.exemplar()))
                 span.set("tidegate.outcome", outcome)
@@ -128,6 +138,15 @@ class Gateway:
                     span.set(STATUS, call.status)
                 if call.refused is not None:
                     span.set("tidegate.cause", call.refused)
+
+    def _cut_off(self, call: Call, *, draining: bool) -> str:
+        """The outcome of a call that ends with the service; whoever serves it says so, unless its answer has begun."""
+        if not draining or call.status is not None:
+            return "abandoned"
+        call.refused, call.status = Cause.DRAINING, CAUSES[Cause.DRAINING].status
+        if self._observer is not None:
+            self._observer.event(RefusedCall(call.pool, call.caller, Cause.DRAINING))
+        return "refused"
 
     async def _serve(self, call: Call, scope: Message, receive: Receive, send: Send) -> str:
         """Answers a call, if its client stays; returns its outcome, as in `RequestFinished`."""
@@ -176,7 +195,9 @@ class Gateway:
             return "upstream_error"
         except UpstreamError as error:
             await outlet.error(error)
-            return "client_error" if 400 <= error.status < 500 and error.status != 429 else "upstream_error"
+            if attempt_status(error) == "429":
+                return "rate_limited"  # the upstream's quota, not its failure, is why it was not answered
+            return "client_error" if 400 <= error.status < 500 else "upstream_error"
         errand.drop_request()
         self._occupancy.drop_body(call)
         call.headers = {}
@@ -240,16 +261,3 @@ class Gateway:
         finally:
             await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
-
-
-def _described(call: Call, scope: Message) -> dict[str, str | float]:
-    """What the scope of a call begins with; the client's trace context names its parent."""
-    attributes: dict[str, str | float] = {
-        METHOD: scope["method"],
-        ROUTE: call.route,
-        URL_PATH: scope["path"],
-        SCHEME: scope.get("scheme", "http"),
-        "tidegate.request_id": call.request_id,
-    }
-    attributes.update((name, call.headers[name]) for name in ("traceparent", "tracestate") if name in call.headers)
-    return attributes

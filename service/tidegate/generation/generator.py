@@ -46,7 +46,7 @@ class _Run:
     queue_seconds: float = 0.0
 
     def add(self, answer: ModelAnswer) -> None:
-        self.usage = Usage(*map(sum, zip(self.usage, answer.usage, strict=True)))
+        self.usage = Usage._make(map(sum, zip(self.usage, answer.usage, strict=True)))
         self.attempts += answer.attempts
         self.queue_seconds += answer.queue_seconds
 

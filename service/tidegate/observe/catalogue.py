@@ -10,11 +10,16 @@ from typing import Final
 
 __all__ = ["CATALOGUE", "Metric", "MetricType"]
 
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
-"""Answers take from milliseconds to ten minutes, the default deadline."""
+# Each bucket is a series for every pool, class or reason: there are as many as somebody looks at.
+_SECONDS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 120, 600)
+"""Answers take up to ten minutes, the default deadline."""
+_WAIT: Final = (0.01, 0.5, 1, 2.5, 5, 10, 20, 60, 120, 300)
+"""The first one stands for "at once"."""
+_FIRST_TOKEN: Final = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60)
+_RETRY_WAIT: Final = (0.5, 1, 2.5, 5, 10, 30, 60)
 _OVERHEAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
-_RATIO: Final = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 2, 4, 10)
+_RATIO: Final = (0.25, 0.5, 0.8, 1.0, 1.25, 2, 4, 10)
 
 
 class MetricType(StrEnum):
@@ -50,7 +55,16 @@ def _seconds(name: str, labels: str, text: str, buckets: tuple[float, ...] = _SE
 
 
 REQUESTS: Final = _counter("requests", "route pool caller outcome", "Calls of our routes, by outcome.")
-REQUEST_DURATION: Final = _seconds("request_duration", "route pool", "From a call's arrival to the end of its answer.")
+FAILED_CALLS: Final = _counter(
+    "failed_calls",
+    "pool",
+    "Calls that nobody answered through no fault of their caller: the upstream failed, or it or the store was out.",
+)
+REQUEST_DURATION: Final = _seconds(
+    "request_duration",
+    "route pool",
+    "From a call's arrival to the end of its answer, unless it failed before its pool was known.",
+)
 UPSTREAM_ATTEMPTS: Final = _counter(
     "upstream_attempts",
     "pool model status",
@@ -58,14 +72,14 @@ UPSTREAM_ATTEMPTS: Final = _counter(
 )
 UPSTREAM_DURATION: Final = _seconds("upstream_duration", "pool model", "Duration of one attempt at the upstream.")
 TIME_TO_FIRST_TOKEN: Final = _seconds(
-    "time_to_first_token", "pool model", "From sending an attempt to the first content of its stream."
+    "time_to_first_token", "pool model", "From sending an attempt to the first content of its stream.", _FIRST_TOKEN
 )
 RATE_LIMITED: Final = _counter(
     "rate_limited", "pool dimension", "429s of the upstream, by the dimension they show as empty."
 )
 REFUSED: Final = _counter("refused", "pool caller cause", "Calls that Tidegate refused itself, by cause.")
 RETRIES: Final = _counter("retries", "pool reason", "Attempts that were repeated, by the reason of the failure.")
-RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before an attempt was repeated.")
+RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before an attempt was repeated.", _RETRY_WAIT)
 TOKENS: Final = _counter("tokens", "pool model caller kind", "Tokens that answers reported, by kind.")
 COST_USD: Final = _counter("cost_usd", "model caller", "US dollars that answers cost, by the list prices.")
 UNPRICED_TOKENS: Final = _counter(
@@ -129,7 +143,7 @@ QUEUE_OLDEST: Final = Metric(
     "How long the oldest of a class has been waiting (shared); absent where nobody waits.",
     "seconds",
 )
-QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.")
+QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.", _WAIT)
 ESTIMATE_ERROR: Final = Metric(
     "tidegate_estimate_error_ratio",
     MetricType.HISTOGRAM,
@@ -153,6 +167,7 @@ BUILD_INFO: Final = _gauge(
 
 CATALOGUE: Final = (
     REQUESTS,
+    FAILED_CALLS,
     REQUEST_DURATION,
     UPSTREAM_ATTEMPTS,
     UPSTREAM_DURATION,

@@ -15,6 +15,7 @@ __all__ = [
     "REQUEST_OUTCOMES",
     "RETRY_REASONS",
     "ROUTES",
+    "SERVED_ROUTES",
     "TOKEN_KINDS",
     "WORKFLOW_OUTCOMES",
     "LabelSet",
@@ -39,7 +40,10 @@ ROUTES: Final = (
 )
 """Routes as `RequestFinished.route` names them: one name for all that is below it."""
 
-REQUEST_OUTCOMES: Final = ("ok", "refused", "upstream_error", "client_error", "abandoned")
+SERVED_ROUTES: Final = "/v1/.+|/api/workflows/generate"
+"""What callers come for, as a pattern; status and configuration say nothing about it."""
+
+REQUEST_OUTCOMES: Final = ("ok", "refused", "rate_limited", "upstream_error", "client_error", "abandoned")
 """Values of `RequestFinished.outcome`."""
 
 ATTEMPT_STATUSES: Final = (

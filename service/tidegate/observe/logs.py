@@ -108,7 +108,7 @@ def _fields(event: RequestFinished) -> dict[str, Any]:
     if event.cause is not None:
         fields["cause"] = event.cause.value
     if event.usage is not None:
-        fields.update(zip(_TOKENS, event.usage, strict=False))  # the fifth figure is part of the fourth
+        fields.update(zip(_TOKENS, event.usage, strict=False))  # the rest says more of these
     if event.exemplar is not None:
         fields.update(event.exemplar)
     return fields

@@ -1,5 +1,6 @@
 """Events become metrics."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -7,7 +8,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.caller import DEFAULT_CALLER, Priority
 from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_seconds
 from tidegate.core.dimension import DIMENSIONS, Dimension
@@ -27,15 +28,19 @@ from tidegate.core.events import (
 )
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
 from tidegate.core.store import Outcome
+from tidegate.core.usage import Usage
 from tidegate.observe import catalogue
 from tidegate.observe.instruments import counter, histogram
 from tidegate.observe.labels import (
     ATTEMPT_STATUSES,
     FALLBACK_REASONS,
+    NONE,
+    OTHER,
     RATE_LIMITED_BY,
     REQUEST_OUTCOMES,
     RETRY_REASONS,
     ROUTES,
+    SERVED_ROUTES,
     TOKEN_KINDS,
     WORKFLOW_OUTCOMES,
     LabelSet,
@@ -51,8 +56,11 @@ _ROOM: Final = 50
 _FAILURES: Final = ("429", "500", "529", "error")
 """Attempt statuses that alerts watch: they exist at 0 before the first of them happens."""
 
-_CALL_ROUTES: Final = ("/v1/messages", "/api/workflows/generate")
-"""Routes whose failures spend the error budget: likewise."""
+_BEFORE_ANY_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
+"""Causes that no pool is ever told of."""
+
+_UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
+"""Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
 
 
 class MetricsObserver:
@@ -60,7 +68,9 @@ class MetricsObserver:
 
     Label values are bounded: a pool or model that is not among the known ones counts as `other` until its first 2xx, a
     caller that is not configured counts as `default` or `other`, any other value outside its set as `other`. Counters
-    that alerts watch exist at 0 for every pool and model with a label, so that their first increase is seen.
+    that alerts watch exist at 0 for every pool and model with a label, `other` included: Prometheus takes what a series
+    begins with for no increase. So does money, for every caller and model with a label, and for every model with a
+    price that callers without a label of their own may use.
 
     Args:
         registry: where the metrics are registered; one observer per registry.
@@ -68,6 +78,7 @@ class MetricsObserver:
         models: models known from the configuration; their pools are known, too.
         pools: further pools known from the configuration.
         callers: labels of the configured callers.
+        classes: priority classes that they have.
         prices: what tokens cost; the list that comes with Tidegate unless given.
         exemplar: gives the ids of the span around an event, for durations and for what went wrong; None where nothing
             is traced.
@@ -81,18 +92,22 @@ class MetricsObserver:
         models: Iterable[str] = (),
         pools: Iterable[str] = (),
         callers: Iterable[str] = (),
+        classes: Iterable[Priority] = (),
         prices: PriceList | None = None,
         exemplar: Callable[[], Mapping[str, str] | None] | None = None,
     ) -> None:
         models = tuple(models)
+        self._caller_labels = tuple(dict.fromkeys((DEFAULT_CALLER.label, *callers)))
+        self._classes = frozenset((DEFAULT_CALLER.priority, *classes))
         known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
         self._clock = clock
         self._exemplar = exemplar or (lambda: None)
         self._prices = prices or PriceList.bundled()
         self._pools = LabelSet(known_pools, _ROOM)
         self._models = LabelSet(models, _ROOM)
-        self._callers = LabelSet((DEFAULT_CALLER.label, *callers))
+        self._callers = LabelSet(self._caller_labels)
         self._routes = LabelSet(ROUTES)
+        self._served = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
         self._statuses = LabelSet(ATTEMPT_STATUSES)
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
@@ -102,6 +117,7 @@ class MetricsObserver:
         self._fallback_reasons = LabelSet(FALLBACK_REASONS)
 
         self._requests = counter(catalogue.REQUESTS, registry)
+        self._failed_calls = counter(catalogue.FAILED_CALLS, registry)
         self._request_duration = histogram(catalogue.REQUEST_DURATION, registry)
         self._attempts = counter(catalogue.UPSTREAM_ATTEMPTS, registry)
         self._attempt_duration = histogram(catalogue.UPSTREAM_DURATION, registry)
@@ -137,16 +153,7 @@ class MetricsObserver:
             FallbackUsed: self._fallback_used,
         }
 
-        for pool in known_pools:
-            self._start_pool(pool)
-        for model in models:
-            self._start_model(model_pool(model), model)
-        for outcome in WORKFLOW_OUTCOMES:
-            self._workflows[outcome,].inc(0)
-        for reason in FALLBACK_REASONS:
-            self._fallbacks[reason,].inc(0)
-        for kind in AnomalyKind:
-            self._anomalies[kind,].inc(0)
+        self._start(known_pools, models)
 
     def event(self, event: Event) -> None:
         """Counts an event; those that no metric tells of are ignored. Thread-safe."""
@@ -163,27 +170,65 @@ class MetricsObserver:
         now_ns = self._clock.monotonic_ns()
         return {pool: admissions.total(now_ns) for pool, admissions in self._admissions.copy().items()}
 
+    def _start(self, pools: Iterable[str], models: Iterable[str]) -> None:
+        for pool in (*pools, OTHER):
+            self._start_pool(pool)
+        for pool in (*ENDPOINT_POOLS, OTHER):
+            self._start_attempts(pool, OTHER if pool == OTHER else NONE)
+        for model in models:
+            self._start_attempts(model_pool(model), model)
+            self._start_cost(model, self._caller_labels)
+        for model in self._prices.models:
+            self._start_cost(model, (DEFAULT_CALLER.label,))
+        self._start_without_pool()
+
+    def _start_without_pool(self) -> None:
+        self._failed_calls[NONE,].inc(0)
+        for route in self._served:
+            self._requests[route, NONE, DEFAULT_CALLER.label, "upstream_error"].inc(0)
+        for cause in Cause:
+            self._refused[NONE, DEFAULT_CALLER.label, cause].inc(0)
+        for outcome in WORKFLOW_OUTCOMES:
+            self._workflows[outcome,].inc(0)
+        for reason in FALLBACK_REASONS:
+            self._fallbacks[reason,].inc(0)
+        for kind in AnomalyKind:
+            self._anomalies[kind,].inc(0)
+
     def _start_pool(self, pool: str) -> None:
+        self._failed_calls[pool,].inc(0)
         for dimension in RATE_LIMITED_BY:
             self._rate_limited[pool, dimension].inc(0)
         for cause in Cause:
-            self._refused[pool, DEFAULT_CALLER.label, cause].inc(0)
+            if cause not in _BEFORE_ANY_POOL:
+                self._refused[pool, DEFAULT_CALLER.label, cause].inc(0)
         for reason in RETRY_REASONS:
             self._retries[pool, reason].inc(0)
-        for route in _CALL_ROUTES:
-            self._requests[route, pool, DEFAULT_CALLER.label, "upstream_error"].inc(0)
         self._spend_capped[pool,].inc(0)
+        for dimension in DIMENSIONS:
+            self._charged[pool, dimension].inc(0)
+        for priority in self._classes:
+            _ = self._queue_wait[pool, priority]  # exists from now on
 
-    def _start_model(self, pool: str, model: str) -> None:
+    def _start_attempts(self, pool: str, model: str) -> None:
         for status in _FAILURES:
             self._attempts[pool, model, status].inc(0)
+        _ = self._attempt_duration[pool, model]  # exists from now on
+
+    def _start_cost(self, model: str, callers: Iterable[str]) -> None:
+        if self._prices.cost_usd(model, Usage()) is not None:
+            for caller in callers:
+                self._cost_usd[model, caller].inc(0)
 
     def _request_finished(self, event: RequestFinished) -> None:
         route = self._routes.label(event.route)
         pool = self._pools.label(event.pool)
         caller = self._callers.label(event.caller.label)
         self._requests[route, pool, caller, self._request_outcomes.label(event.outcome)].inc(1, event.exemplar)
-        self._request_duration[route, pool].observe(to_seconds(event.duration_ns), event.exemplar)
+        if event.pool or event.outcome == "ok":  # what is turned away at the door took no time, and says nothing
+            self._request_duration[route, pool].observe(to_seconds(event.duration_ns), event.exemplar)
+        if route in self._served and (event.outcome == "upstream_error" or event.cause in _UNDESERVED):
+            self._failed_calls[pool,].inc(1, event.exemplar)
         if event.overhead_ns is not None:
             self._overhead[route,].observe(to_seconds(event.overhead_ns))
 
@@ -192,7 +237,8 @@ class MetricsObserver:
             if self._pools.admit(event.pool):
                 self._start_pool(event.pool)
             if self._models.admit(event.model):
-                self._start_model(self._pools.label(event.pool), event.model)
+                self._start_attempts(self._pools.label(event.pool), event.model)
+                self._start_cost(event.model, self._caller_labels)
         pool = self._pools.label(event.pool)
         model = self._models.label(event.model)
         exemplar = self._exemplar()
@@ -202,7 +248,7 @@ class MetricsObserver:
             self._first_token[pool, model].observe(to_seconds(event.first_token_ns), exemplar)
         if event.usage is not None:
             caller = self._callers.label(event.caller.label)
-            by_kind = tuple(zip(TOKEN_KINDS, event.usage, strict=False))  # the fifth figure is part of the fourth
+            by_kind = tuple(zip(TOKEN_KINDS, event.usage, strict=False))  # the rest says more of these
             for kind, tokens in by_kind:
                 self._tokens[pool, model, caller, kind].inc(tokens)
             cost_usd = self._prices.cost_usd(event.model, event.usage)

@@ -2,7 +2,7 @@
 
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -41,9 +41,13 @@ class Price:
 
 
 class PriceList:
-    """The prices of all models that are known, by undated id; each model's rows in rising order of prompt length."""
+    """The prices of all models that are known, by undated id; each model's rows in rising order of prompt length.
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    `batch_share`: of these prices, what the same tokens cost in a batch; from 0 to 1.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], batch_share: float) -> None:
+        self._batch_share = batch_share
         self._prices: dict[str, tuple[Price, ...]] = {}
         for row in rows:
             price = Price(**{name: value for name, value in row.items() if name != "models"})
@@ -54,12 +58,18 @@ class PriceList:
     @cache
     def bundled(cls) -> "PriceList":
         """The list that comes with Tidegate."""
-        return cls(tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))["prices"])
+        listed = tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))
+        return cls(listed["prices"], listed["batch_share"])
+
+    @property
+    def models(self) -> Collection[str]:
+        """The models that have a price, by undated id."""
+        return self._prices.keys()
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:
         """What an answer costs by the list; None if it has no price for the model, which is not the same as free."""
         prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         for price in self._prices.get(undated(model), ()):
             if prompt_tokens <= price.up_to_prompt_tokens:
-                return price.cost_usd(usage)
+                return price.cost_usd(usage) * (self._batch_share if usage.batch else 1.0)
         return None

@@ -1,12 +1,13 @@
 """Every query of every panel, asked of a real Prometheus that scrapes the real service under a lively load."""
 
+import json
 import shutil
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -38,20 +39,28 @@ _EMPTY: dict[tuple[str, str], str] = {
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
 
 
-def _fail_for_good(service: str) -> None:
-    """Calls that no repetition helps. More than one scrape sees: what a counter starts with is no increase."""
-    headers = {
-        "x-api-key": "web-key",
-        "anthropic-version": "2023-06-01",
-        "x-simulator-fault": "overloaded",
-        "x-tidegate-timeout-seconds": "0.3",
-    }
-    body = b'{"model":"claude-sonnet-5-5","max_tokens":9,"messages":[{"role":"user","content":"Hello"}]}'
+def _rare_calls(service: str) -> None:
+    """What the load may not come to in so short a time: workflows, and calls that no repetition helps.
+
+    More than one scrape sees each: what a counter starts with is no increase.
+    """
+    message = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
     for _ in range(3):
-        request = urllib.request.Request(f"{service}/v1/messages", body, headers)  # noqa: S310 - our own
+        _post(f"{service}/api/workflows/generate", {"prompt": "When an order arrives, check stock"})
         with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(request, timeout=10)  # noqa: S310 - our own
+            _post(
+                f"{service}/v1/messages",
+                message,
+                {"x-simulator-fault": "overloaded", "x-tidegate-timeout-seconds": "0.3"},
+            )
         time.sleep(1.1)
+
+
+def _post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+    fields = {"content-type": "application/json", "x-api-key": "web-key", "anthropic-version": "2023-06-01"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {**fields, **(headers or {})})  # noqa: S310 - ours
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310 - our own
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +81,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
                 folders("prometheus"), service.url.removeprefix("http://"), [rules / name for name in files]
             ) as asked,
         ):
-            _fail_for_good(service.url)
+            _rare_calls(service.url)
             where = ("--service", service.url, "--simulator", simulator.url)
             subprocess.run(
                 [sys.executable, _STACK / "load.py", *where, "--act-seconds", _ACT_SECONDS, "--rounds", "1"],

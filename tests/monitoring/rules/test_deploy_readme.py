@@ -16,7 +16,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_yaml_is_valid() -> None:
-    assert len(blocks("yaml")) == 3
+    assert len(blocks("yaml")) == 2
     assert all(isinstance(yaml.safe_load(block), dict) for block in blocks("yaml"))
 
 
@@ -32,6 +32,10 @@ def test_the_command_makes_prometheus_rules(tmp_path: Path) -> None:
         rules = ROOT / f"deploy/prometheus/rules/{manifest['metadata']['name']}.yml"
         assert manifest["kind"] == "PrometheusRule"
         assert manifest["spec"] == yaml.safe_load(rules.read_text())
+
+
+def test_it_is_one_page() -> None:
+    assert README.count("\n") <= 80
 
 
 def test_each_folder_is_named() -> None:

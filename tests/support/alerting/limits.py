@@ -120,15 +120,12 @@ def _answers(stack: Stack, *, first: int, then: int) -> None:
     stack.together(70, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(then))
 
 
-@fault(
-    "TidegateClassStarved warning",
-    toml=CALLERS.replace('priority = "batch"', 'priority = "batch"\nweight = 0.01'),
-    simulator=("--requests-per-minute", "30"),
-)
+@fault("TidegateClassStarved warning", toml=CALLERS, simulator=("--requests-per-minute", "20"))
 def a_class_that_waits_long_for_its_share(stack: Stack) -> None:
+    """One admission every three seconds: batch, with its twentieth, waits longer than the short rules' 15 s for one."""
     stack.call(key="web-key")
-    with stack.load({"key": "web-key", "timeout_seconds": 40}, workers=8):
-        stack.wait_for(lambda: stack.query('tidegate_queue_depth{class="interactive"} > 3'), "a queue")
-        with stack.load({"key": "nightly-key", "timeout_seconds": 40}, workers=3):
+    # The load that ends first is the one that keeps the other waiting.
+    with stack.load({"key": "nightly-key", "timeout_seconds": 300}, workers=3):
+        with stack.load({"key": "web-key", "timeout_seconds": 60}, workers=8):
             stack.fires("TidegateClassStarved", pool=POOL, class_="batch")
-    stack.resolves("TidegateClassStarved")
+        stack.resolves("TidegateClassStarved")

@@ -13,6 +13,7 @@ from tidegate.api.services import Services
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
+from tidegate.core.observer import ScopeKind
 from tidegate.settings import Settings
 
 EVERYWHERE = ["/v1/messages", "/api/workflows/generate", "/api/system/rate-limiting/status", "/metrics", "/docs", "/"]
@@ -104,7 +105,8 @@ def test_calls_that_outlast_the_grace_period_are_told_to_come_back(path: str) ->
     async def slow(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001 - ASGI
         await asyncio.sleep(3600)
 
-    services = make_services(gateway=slow)
+    observer = RecordingObserver()
+    services = make_services(gateway=slow, observer=observer)
     cast("FakeGenerator", services.ai_client).seconds = 3600
 
     async def run(*, draining: bool) -> Answer:
@@ -121,7 +123,42 @@ def test_calls_that_outlast_the_grace_period_are_told_to_come_back(path: str) ->
     answer = asyncio.run(run(draining=True))
     assert (answer.status, answer.headers["x-tidegate-cause"]) == (503, "draining")
     assert answer.headers["x-should-retry"] == "true"
+    assert [(event.outcome, event.cause, event.status) for event in observer.of(RequestFinished)] == (
+        [("refused", Cause.DRAINING, 503)] if path.startswith("/api/") else []  # the gateway reports by itself
+    )
     assert asyncio.run(run(draining=False)).status == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/messages", "/v1/messages"),
+        ("/v1/invented", "/v1/other"),
+        ("/api/workflows/generate", "/api/workflows/generate"),
+        ("/api/invented", "other"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("headers", "status", "cause"),
+    [({"host": "evil.example"}, 403, Cause.FORBIDDEN), ({"content-type": "text/plain"}, 415, None)],
+)
+def test_a_call_that_is_not_let_in_has_a_span_with_status_and_cause(
+    path: str, route: str, headers: dict[str, str], status: int, cause: Cause | None
+) -> None:
+    observer = RecordingObserver()
+    answer = ask(make_services(observer=observer), "POST", path, body={}, headers={**headers, "traceparent": "theirs"})
+    (span,) = observer.scopes_of(ScopeKind.REQUEST)
+    assert (answer.status, span.attributes["http.response.status_code"]) == (status, status)
+    assert (span.attributes["http.route"], span.attributes["url.path"]) == (route, path)
+    assert (span.attributes.get("tidegate.cause"), span.attributes["traceparent"]) == (cause, "theirs")
+    assert span.attributes["tidegate.outcome"] == ("client_error" if cause is None else "refused")
+    assert (span.attributes["tidegate.request_id"], span.open) == ("req_1", False)
+
+
+def test_probes_and_scrapes_that_are_not_let_in_have_none() -> None:
+    observer = RecordingObserver()
+    assert ask(make_services(observer=observer), "GET", "/metrics", headers={"host": "evil.example"}).status == 403
+    assert not observer.scopes
 
 
 def test_readiness_fails_with_the_store() -> None:

@@ -323,6 +323,25 @@ def test_the_report_has_what_a_log_line_tells(*, stream: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (UpstreamError("slow down", status=429), "rate_limited"),
+        (RetriesExhausted(5, 61.5, UpstreamError("slow down", status=429)), "rate_limited"),
+        (RetriesExhausted(5, 61.5, UpstreamError("busy", status=529)), "upstream_error"),
+        (UpstreamError("wrong", status=400), "client_error"),
+    ],
+)
+def test_429s_of_the_upstream_are_no_failure_of_it(*, error: Exception, outcome: str, stream: bool) -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).error = error
+    post(services, {**PROMPT, "stream": stream})
+    (finished,) = observer.of(RequestFinished)
+    assert finished.outcome == outcome
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_the_report_of_a_refusal_has_its_cause_and_status(*, stream: bool) -> None:
     observer = RecordingObserver()
     services = make_services(observer=observer)

@@ -81,7 +81,7 @@ def test_a_429_never_makes_a_busy_loop() -> None:
 def test_a_429_that_outlasts_the_client_is_passed_on_as_it_came() -> None:
     answer, rig, _, seconds = post([THROTTLED], headers={"x-tidegate-timeout-seconds": "15"})
     assert (answer.status, answer.headers["retry-after"], answer.body) == (429, "20", THROTTLED.chunks[0])
-    assert (seconds, rig.outcomes(), outcome(rig)) == (0, ["throttled"], "upstream_error")
+    assert (seconds, rig.outcomes(), outcome(rig)) == (0, ["throttled"], "rate_limited")
 
 
 @pytest.mark.parametrize(("status", "reason"), [(529, "overloaded"), (500, "server_error"), (503, "server_error")])
@@ -261,6 +261,13 @@ def test_a_streamed_request_is_never_repeated_and_its_429_passes() -> None:
     assert [body for _, body in transport.requests] == [b"file"]
     assert len(rig.observer.of(UpstreamRateLimited)) == 1
     assert not rig.observer.of(RetryScheduled)
+    assert outcome(rig) == "rate_limited"
+
+
+def test_the_429_of_a_stream_before_its_content_is_no_failure_of_the_upstream_either() -> None:
+    limited = OVERLOADED_EVENT.replace(b"overloaded_error", b"rate_limit_error")
+    _, rig, *_ = post([sse(limited)], headers={"x-tidegate-timeout-seconds": "0.5"})
+    assert outcome(rig) == "rate_limited"
 
 
 def ask(

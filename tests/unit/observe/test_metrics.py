@@ -185,16 +185,88 @@ def test_an_event_that_no_metric_tells_of_is_ignored(bench: Bench) -> None:
     assert list(bench.registry.collect()) == before
 
 
-def test_what_alerts_watch_exists_at_zero_from_the_start(bench: Bench) -> None:
-    for pool in ("default", "count_tokens", POOL, "other_endpoints"):
-        assert bench.value("rate_limited_total", pool=pool, dimension="unknown") == 0
-        assert bench.value("retries_total", pool=pool, reason="timeout") == 0
-        for cause in Cause:
-            assert bench.value("refused_total", pool=pool, caller="default", cause=cause) == 0
-    for status in ("429", "500", "529", "error"):
-        assert bench.value("upstream_attempts_total", pool=POOL, model=MODEL, status=status) == 0
+POOLS = ("default", "count_tokens", POOL, "other_endpoints", "other")
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_what_alerts_watch_exists_at_zero_from_the_start(bench: Bench, pool: str) -> None:
+    assert bench.value("failed_calls_total", pool=pool) == 0
+    assert bench.value("rate_limited_total", pool=pool, dimension="unknown") == 0
+    assert bench.value("retries_total", pool=pool, reason="timeout") == 0
+    assert bench.value("refused_total", pool=pool, caller="default", cause="deadline") == 0
+    assert bench.value("quota_charged_total", pool=pool, dimension="input_tokens") == 0
+    assert bench.value("queue_wait_seconds_count", **{"pool": pool, "class": "standard"}) == 0
+    assert bench.value("queue_wait_seconds_bucket", **{"pool": pool, "class": "standard", "le": "10.0"}) == 0
+    assert bench.value("spend_capped_total", pool=pool) == 0
+
+
+def test_so_does_what_ends_before_its_pool_is_known(bench: Bench) -> None:
+    assert bench.value("failed_calls_total", pool="none") == 0
+    labels = {"route": "/v1/messages", "pool": "none", "caller": "default", "outcome": "upstream_error"}
+    assert bench.value("requests_total", **labels) == 0
+    for cause in Cause:
+        assert bench.value("refused_total", pool="none", caller="default", cause=cause) == 0
+
+
+@pytest.mark.parametrize("status", ["429", "500", "529", "error"])
+def test_so_do_failures_of_the_upstream(bench: Bench, status: str) -> None:
+    for pool, model in ((POOL, MODEL), ("count_tokens", "none"), ("other", "other")):
+        assert bench.value("upstream_attempts_total", pool=pool, model=model, status=status) == 0
+
+
+def test_so_do_workflows(bench: Bench) -> None:
     assert bench.value("workflows_total", outcome="failed") == 0
     assert bench.value("fallbacks_total", reason="too_long") == 0
+
+
+def test_so_does_what_a_caller_spends(bench: Bench) -> None:
+    assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 0
+    assert bench.value("cost_usd_total", model="claude-opus-5-5", caller="default") == 0
+    assert bench.value("cost_usd_total", model="claude-opus-5-5", caller="team-a") is None
+
+    bench.hear(AttemptFinished("opus-5-5", "claude-opus-5-5", DEFAULT_CALLER, "200", 0))
+    assert bench.value("cost_usd_total", model="claude-opus-5-5", caller="team-a") == 0
+
+
+def test_classes_of_configured_callers_exist_at_zero() -> None:
+    registry = CollectorRegistry()
+    MetricsObserver(registry, VirtualClock(), classes=[Priority.BATCH])
+    labels = {"pool": "default", "class": "batch"}
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_count", labels) == 0
+    labels["class"] = "interactive"
+    assert registry.get_sample_value("tidegate_queue_wait_seconds_count", labels) is None
+
+
+def test_calls_that_nobody_answered(bench: Bench) -> None:
+    def ended(outcome: str, cause: Cause | None = None, route: str = "/v1/messages") -> RequestFinished:
+        return RequestFinished(route, POOL, TEAM, outcome, 0, cause=cause)
+
+    bench.hear(
+        ended("upstream_error"),
+        ended("upstream_error", route="/api/workflows/generate"),
+        ended("refused", Cause.UPSTREAM_OUTAGE),
+        ended("refused", Cause.STORE_UNAVAILABLE),
+    )
+    assert bench.value("failed_calls_total", pool=POOL) == 4
+
+    bench.hear(
+        ended("ok"),
+        ended("rate_limited"),
+        ended("client_error"),
+        ended("abandoned"),
+        ended("refused", Cause.DEADLINE),
+        ended("refused", Cause.SPEND_CAP),
+        ended("upstream_error", route="/api/system/ai-client/status"),
+        ended("upstream_error", route="/api/invented"),
+    )
+    assert bench.value("failed_calls_total", pool=POOL) == 4
+
+
+def test_what_is_turned_away_before_its_pool_is_known_has_no_duration(bench: Bench) -> None:
+    labels = {"route": "/v1/messages", "pool": "none"}
+    bench.hear(RequestFinished("/v1/messages", "", TEAM, "refused", SECOND_NS))
+    assert bench.value("requests_total", **labels, caller="team-a", outcome="refused") == 1
+    assert bench.value("request_duration_seconds_count", **labels) is None
 
 
 def test_a_pool_and_a_model_earn_their_labels_by_a_2xx(bench: Bench) -> None:

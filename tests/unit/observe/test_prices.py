@@ -47,6 +47,24 @@ def test_a_long_prompt_costs_more_as_a_whole_and_cached_tokens_make_it_long(usag
     assert PRICES.cost_usd("claude-haiku-5-5", usage) == pytest.approx(usd)
 
 
+@pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5-20251001"])
+def test_in_a_batch_every_kind_of_token_costs_half(model: str) -> None:
+    usage = Usage(60_000, 5_000, 30_000, 20_000, 10_000)
+    alone = PRICES.cost_usd(model, usage)
+
+    assert alone
+    assert PRICES.cost_usd(model, usage._replace(batch=True)) == pytest.approx(alone / 2)
+
+
+def test_a_model_without_a_price_is_free_in_no_batch_either() -> None:
+    assert PRICES.cost_usd("claude-fable-9", Usage(1, batch=True)) is None
+
+
+def test_every_model_that_is_listed_has_a_price() -> None:
+    assert "claude-haiku-4-5" in PRICES.models
+    assert None not in {PRICES.cost_usd(model, Usage(1)) for model in PRICES.models}
+
+
 def test_a_model_without_a_price_is_not_free() -> None:
     assert PRICES.cost_usd("claude-fable-9", Usage(1)) is None
 
