@@ -141,6 +141,8 @@ def test_metrics_count_what_happened(http: httpx2.Client, sdk: anthropic.Anthrop
 def test_probes_and_documentation(http: httpx2.Client) -> None:
     assert http.get("/healthz").json()["status"] == "alive"
     assert http.get("/readyz").json() == {"ready": True, "reasons": []}
+    bare = http.get("/")
+    assert (bare.status_code, bare.headers["location"]) == (307, "docs"), "a browser at the bare address finds the page"
     page = http.get("/docs").text
     assert "swagger" in page
     assert "https://" not in page, "the page must work without a network"

@@ -6,7 +6,7 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 __all__ = ["add_docs"]
 
@@ -16,8 +16,16 @@ _ONE_DAY: Final = {"cache-control": "public, max-age=86400"}
 
 
 def add_docs(api: FastAPI) -> None:
-    """Adds the page, under `/docs`, and its files, under `/docs/…`, to an application made with `docs_url=None`."""
+    """Adds the page, under `/docs`, and its files, under `/docs/…`, to an application made with `docs_url=None`.
+
+    Whoever opens the service's bare address in a browser is sent there.
+    """
     directory = _static_directory()
+
+    @api.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        """To the page; relative, so that it also works below a proxy's prefix."""
+        return RedirectResponse("docs")
 
     @api.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

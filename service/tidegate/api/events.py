@@ -70,7 +70,7 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     def __init__(self, work: Callable[[OnProgress], Awaitable[dict[str, Any]]], request_id: str) -> None:
-        # no-store, no buffering by proxies: events are for now.
+        # no-store, no buffering by proxies: an event is of use when it happens.
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._work = work

@@ -26,20 +26,37 @@ _SILENCE_NS: Final = 2 * NS_PER_SECOND
 class Reservation:
     """The start of a request that does not fit yet, in `in_ns`, and what it leaves to others until then."""
 
-    __slots__ = ("_now_ns", "_quota", "_spare", "in_ns")
+    __slots__ = ("_cost", "_now_ns", "_quota", "_spare", "in_ns")
 
-    def __init__(self, quota: "Quota", in_ns: int, spare: tuple[int | None, ...], now_ns: int) -> None:
-        self.in_ns = in_ns
+    def __init__(self, quota: "Quota", cost: Cost, now_ns: int) -> None:
+        self.in_ns = quota.level_wait_ns(cost, now_ns)
         self._quota = quota
-        self._spare = spare
+        self._cost = cost
         self._now_ns = now_ns
+        self._spare = self._spare_after(0)
 
     def wait_ns(self, cost: Cost) -> int | None:
         """How long until another cost may be spent; None if that would postpone the start."""
-        for (index, _), spare in zip(self._quota.limited, self._spare, strict=True):
+        if not self._leaves(cost, self._spare):
+            return None
+        wait_ns = self._quota.level_wait_ns(cost, self._now_ns)
+        # What is spare becomes less while a bucket is full.
+        if 0 < wait_ns < self.in_ns and not self._leaves(cost, self._spare_after(wait_ns)):
+            return None
+        return wait_ns
+
+    def _spare_after(self, wait_ns: int) -> list[int | None]:
+        """What may be spent then of each limited dimension, in micro-units; None where it does not matter."""
+        return [
+            limit.spare_micro(self._cost[index], self.in_ns, self._now_ns, wait_ns) if self._cost[index] else None
+            for index, limit in self._quota.limited
+        ]
+
+    def _leaves(self, cost: Cost, spares: list[int | None]) -> bool:
+        for (index, _), spare in zip(self._quota.limited, spares, strict=True):
             if spare is not None and cost[index] * MICRO > spare:
-                return None
-        return self._quota.level_wait_ns(cost, self._now_ns)
+                return False
+        return True
 
 
 class Quota:
@@ -131,11 +148,7 @@ class Quota:
 
     def reservation(self, cost: Cost, now_ns: int) -> Reservation:
         """When this much, which does not fit, will fit by the levels, and what may be spent before without delay."""
-        in_ns = self.level_wait_ns(cost, now_ns)
-        spare = tuple(
-            limit.spare_micro(cost[index], in_ns, now_ns) if cost[index] else None for index, limit in self.limited
-        )
-        return Reservation(self, in_ns, spare, now_ns)
+        return Reservation(self, cost, now_ns)
 
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""

@@ -61,7 +61,7 @@ def message_json(shell: MessageShell, answer: Answer) -> dict[str, Any]:
 def message_events(shell: MessageShell, answer: Answer) -> Iterator[StreamEvent]:
     """The answer as events: start, per block its start, deltas and stop, then the delta with the usage, and stop.
 
-    `usage.output_tokens` of the first event is a placeholder, as in the real API; a `ping` follows the first block's
+    `usage.output_tokens` of the first event is not the truth, as in the real API; a `ping` follows the first block's
     start.
     """
     message = message_json(shell, Answer(())) | {"stop_reason": None, "usage": _start_usage(shell.input_use)}

@@ -54,6 +54,19 @@ def test_who_needs_nothing_of_what_it_waits_for_goes_before_it() -> None:
     assert state.advance(8 * S) == ("big",)
 
 
+def test_what_a_full_bucket_loses_meanwhile_is_not_promised_to_others() -> None:
+    state = pool()
+    state.reserve("many", demand(OTHER, 18), 0)
+    assert state.advance(0) == ("many",)
+    # Of 18,000 output tokens until its start the head needs 100, but this one has to wait 1.6 seconds for 17 requests;
+    # by then, the bucket having been full all the time, only 16,400 are left to come.
+    state.reserve("later", demand(SMALL, 17, 0, 16_500), 0)
+    assert state.next_in_ns(0, if_it_is="later") is None
+    state.reserve("less", demand(URGENT, 17, 0, 16_300), 0)
+    assert state.next_in_ns(0, if_it_is="less") == 1_600_000_000
+    assert state.advance(1_600_000_000) == ("less",)
+
+
 def test_not_if_that_takes_what_it_needs_later() -> None:
     state = pool()
     # 10,000 output tokens are there, and 18,000 would be by the start, of which the head needs 100.
