@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ CALL = {
     "messages": [{"role": "user", "content": "Tell a long story"}],
 }
 TOKENS = 40
+TOKENS_AN_EVENT = 4
 
 pytestmark = pytest.mark.serial
 
@@ -54,6 +56,13 @@ async def streams_while_it_stops(on: Stage) -> list[str]:
         return await running
 
 
+def charged_for_calls(on: Stage) -> list[tuple[int, int]]:
+    """Input and output of each call, from the log of calls: the books that outlive the process."""
+    lines = [json.loads(line) for line in on.service.printed().splitlines() if line.startswith("{")]
+    calls = [line for line in lines if line["event"] == "request"]
+    return [(call["input_tokens"], call["output_tokens"]) for call in calls]
+
+
 @pytest.mark.parametrize(("seconds_per_token", "ends"), [(0.1, {"whole"}), (2.0, {"broken"})])
 def test_streams_have_ten_seconds_to_end(tmp_path: Path, seconds_per_token: float, ends: set[str]) -> None:
     with stage(tmp_path, per_token_seconds=seconds_per_token) as on:
@@ -67,3 +76,9 @@ def test_streams_have_ten_seconds_to_end(tmp_path: Path, seconds_per_token: floa
         while on.state()["in_flight"]:
             assert time.monotonic() < deadline, "the upstream works on for nobody"
             time.sleep(0.05)
+        charged = charged_for_calls(on)
+        assert len(charged) == STREAMS == on.real("requests")
+        assert sum(tokens for tokens, _ in charged) == on.real("input_tokens")
+        # What is produced, and never read, while the connections are being closed is less than an event of each.
+        unknown = on.real("output_tokens") - sum(tokens for _, tokens in charged)
+        assert abs(unknown) <= (0 if ends == {"whole"} else STREAMS * TOKENS_AN_EVENT), unknown

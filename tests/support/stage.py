@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,9 +91,13 @@ class Stage(Watched):
 
 @contextmanager
 def stage(
-    directory: Path, *faults: str, per_token_seconds: float = 0.0003, variables: Mapping[str, str] = _NONE
+    directory: Path,
+    *faults: str,
+    per_token_seconds: float = 0.0003,
+    options: Sequence[str] = (),
+    variables: Mapping[str, str] = _NONE,
 ) -> Iterator[Stage]:
-    """Runs both; faults as `tidegate simulator --fault` takes them, variables for the service."""
+    """Runs both; faults and further options as `tidegate simulator` takes them, variables for the service."""
     places = directory / "simulator", directory / "service"
     for place in places:
         place.mkdir()
@@ -107,6 +111,7 @@ def stage(
             "--first-token-seconds=0.01",
             f"--per-token-seconds={per_token_seconds}",
             *(f"--fault={fault}" for fault in faults),
+            *options,
         ) as simulator,
         running(
             places[1],

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost
+from tidegate.core.dimension import DIMENSIONS, Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.headers import header_text, read_limits
 from tidegate.core.store import Outcome
@@ -23,16 +23,18 @@ Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24).
 def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outcome, Cost | None]:
     """How the lease of a failed attempt ends, and what is charged (None: as the outcome says).
 
-    `used` is what the answer had used until it failed, if it said so.
+    `used` is what the answer had used until it failed, if it said so. What is answered with an error status has cost
+    nothing; it is not documented, and where an upstream counts it all the same, the header fields of the next answer
+    correct the level.
     """
     cost = None if used is None else used.cost()
     if isinstance(error, UpstreamUnreachable):
         return (Outcome.ABANDONED, cost) if error.may_have_been_accepted else (Outcome.RELEASED, None)
     if error.status == 429 or error.error_type == "rate_limit_error":
         return Outcome.THROTTLED, None
-    if error.status >= 500 or error.status == 200:
+    if error.status == 200:
         return Outcome.OVERLOADED, cost
-    return Outcome.SETTLED, ONE_REQUEST
+    return (Outcome.OVERLOADED, Cost()) if error.status >= 500 else (Outcome.RELEASED, None)
 
 
 def attempt_status(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class Ledger:
             used = _NOTHING
         elif used is None:
             overloaded = outcome is Outcome.OVERLOADED
-            used = lease.known._replace(requests=lease.demand.cost.requests) if overloaded else lease.charged
+            used = lease.charged._replace(output_tokens=lease.known.output_tokens) if overloaded else lease.charged
         elif outcome is Outcome.SETTLED:
             if not lease.known.input_tokens:
                 _compare(lease, used, _INPUT)

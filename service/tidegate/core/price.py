@@ -13,7 +13,7 @@ limits", read 2026-10-08).
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-from tidegate.core.clock import NS_PER_SECOND
+from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.dimension import Cost
 from tidegate.core.prompt_size import PromptSize, most_image_tokens
 from tidegate.core.sketch import QuantileSketch
@@ -119,10 +119,29 @@ class CostEstimator:
         tokens = round(unreported_bytes * per_byte)
         return usage._replace(output_tokens=usage.output_tokens + tokens)
 
-    def learn(self, shape: MessageShape, usage: Usage, now_ns: int, *, text_bytes: int = 0) -> None:
-        """An answer said what it used, and had that many bytes of text, if they were counted."""
+    def given_up(self, model: str, reserved: Cost, after_ns: int, *, streams: bool) -> Cost:
+        """What a call has probably cost that was given up after so long, before anything of its answer came.
+
+        A stream would have begun with the first token. Any other answer is written at the model's usual pace; until
+        that is known, all that was `reserved` is charged.
+        """
+        pace = None if streams else self._means.get(("pace", model))
+        if pace is None:
+            return reserved._replace(output_tokens=0) if streams else reserved
+        written = round(pace.value * to_seconds(after_ns))
+        return reserved._replace(output_tokens=min(written, reserved.output_tokens))
+
+    def learn(
+        self, shape: MessageShape, usage: Usage, now_ns: int, *, text_bytes: int = 0, written_ns: int = 0
+    ) -> None:
+        """An answer said what it used, and had that many bytes of text, if they were counted.
+
+        `written_ns` is how long it took from the request to its end, if all of it came at once.
+        """
         if text_bytes and usage.output_tokens:
             self._add(("text", shape.model), usage.output_tokens / text_bytes)
+        if written_ns and usage.output_tokens:
+            self._add(("pace", shape.model), usage.output_tokens / to_seconds(written_ns))
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         if total_input:
             self._learn_input(shape, total_input)

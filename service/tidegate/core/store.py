@@ -53,7 +53,8 @@ class Outcome(StrEnum):
     THROTTLED = "throttled"
     """The upstream answered 429 and counted nothing: everything is given back."""
     OVERLOADED = "overloaded"
-    """529 or 5xx: the request counts, and of its tokens what `used` or an earlier `charge` says."""
+    """529 or 5xx. Without `used`, which an error status says nothing of, an answer had begun and failed: the request
+    counts, its input, by estimate where no `charge` has said more, and of its output what a `charge` has said."""
     ABANDONED = "abandoned"
     """The client left, or no answer came: what was spent is still charged, the estimate where it is unknown."""
 

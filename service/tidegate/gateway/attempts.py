@@ -8,13 +8,8 @@ from typing import Final
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import to_ns
-from tidegate.core.conventions import (
-    MAX_TOKENS,
-    MODEL,
-    RESEND_COUNT,
-    set_error,
-)
-from tidegate.core.dimension import ONE_REQUEST
+from tidegate.core.conventions import MAX_TOKENS, MODEL, RESEND_COUNT, set_error
+from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import Anomaly, AttemptFinished, Event, RetryScheduled
 from tidegate.core.failure import attempt_status, lease_outcome
@@ -159,9 +154,7 @@ class Attempts:
         """
         if not reply.learned:
             reply.learned = True
-            with suppress(
-                Refusal
-            ):  # the store is away, and the client has its answer already: the next one tells as much
+            with suppress(Refusal):  # the store is away, the client has its answer, and the next one tells as much
                 await self._upstream.lessons.teach_answer(
                     self._admission, reply.lease, reply.answer, self.used, reply.started_ns
                 )
@@ -199,7 +192,9 @@ class Attempts:
         if is_odd:
             self._report(Anomaly(self._call.pool, AnomalyKind.USAGE))
         elif usage is not None and shape is not None and succeeded:
-            estimator.learn(shape, usage, self._clock.monotonic_ns(), text_bytes=reader.text_bytes)
+            now_ns = self._clock.monotonic_ns()
+            written_ns = 0 if self._errand.streams else now_ns - reply.started_ns
+            estimator.learn(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
         is_broken = outcome is Outcome.SETTLED and not succeeded
         self._report_attempt(
             _broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
@@ -280,10 +275,13 @@ class Attempts:
             self._call.in_flight = False
             used = self.used()
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
+            outcome, cost = lease_outcome(error, used)
+            if cost is None and outcome is Outcome.ABANDONED and self._has_not_begun(error):
+                cost = self._given_up(lease, sent_ago_ns)
             try:
                 await self._learn_failure(lease, error, sent_ago_ns)
             finally:
-                await lease.end(*lease_outcome(error, used))
+                await lease.end(outcome, cost)
             self._report_attempt(attempt_status(error), started_ns, usage=used)
             await self._upstream.lessons.teach(
                 self._admission, self._call.pool, error.headers, sent_ago_ns, answered=False
@@ -294,7 +292,8 @@ class Attempts:
             # The source of a body failed: the request was never sent whole, so it cannot have been accepted.
             was_cut = isinstance(error, ClientGone | InvalidCall)
             outcome = Outcome.ABANDONED if self._begun and not was_cut else Outcome.RELEASED
-            await lease.end(outcome, None if used is None else used.cost())
+            after_ns = self._clock.monotonic_ns() - started_ns
+            await lease.end(outcome, self._given_up(lease, after_ns) if used is None else used.cost())
             self._report_attempt("abandoned", started_ns, usage=used)
             raise
         return answer, started_ns
@@ -325,6 +324,18 @@ class Attempts:
             return None
         possible = usage.possible(None if shape is None else shape.max_tokens)
         return self._admission.estimator.produced(self._errand.model, possible, self._reader.unreported_bytes)
+
+    def _has_not_begun(self, error: UpstreamError) -> bool:
+        """Whether so much is known of a request that broke off: it was we who gave up, or its stream never began."""
+        is_ours = isinstance(error, UpstreamUnreachable) and error.out_of_time
+        return is_ours or (self._errand.streams and self._reader is not None)
+
+    def _given_up(self, lease: Lease, after_ns: int) -> Cost:
+        """What a request has cost, if it was accepted, whose answer was not waited for to begin."""
+        errand, reserved = self._errand, lease.demand.cost
+        if errand.shape is None:
+            return reserved
+        return self._admission.estimator.given_up(errand.model, reserved, after_ns, streams=errand.streams)
 
     async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""

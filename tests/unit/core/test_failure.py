@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tidegate.core.dimension import ONE_REQUEST, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.failure import attempt_status, lease_outcome, limited_dimension
 from tidegate.core.store import Outcome
@@ -19,10 +19,10 @@ from tidegate.core.usage import Usage
         (UpstreamError("slow down", status=429), Outcome.THROTTLED, None),
         (UpstreamError("in a stream", status=200, error_type="rate_limit_error"), Outcome.THROTTLED, None),
         (UpstreamError("in a stream", status=200, error_type="overloaded_error"), Outcome.OVERLOADED, None),
-        (UpstreamError("overloaded", status=529), Outcome.OVERLOADED, None),
-        (UpstreamError("internal", status=500), Outcome.OVERLOADED, None),
-        (UpstreamError("bad request", status=400), Outcome.SETTLED, ONE_REQUEST),
-        (UpstreamError("bad key", status=401), Outcome.SETTLED, ONE_REQUEST),
+        (UpstreamError("overloaded", status=529), Outcome.OVERLOADED, Cost()),
+        (UpstreamError("internal", status=500), Outcome.OVERLOADED, Cost()),
+        (UpstreamError("bad request", status=400), Outcome.RELEASED, None),
+        (UpstreamError("bad key", status=401), Outcome.RELEASED, None),
     ],
 )
 def test_how_its_lease_ends(error: UpstreamError, outcome: Outcome, used: Cost | None) -> None:

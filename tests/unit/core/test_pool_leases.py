@@ -39,7 +39,7 @@ def charged(state: Pool) -> Cost:
         (Outcome.RELEASED, None, Cost()),
         (Outcome.RELEASED, RESERVED, Cost()),
         (Outcome.THROTTLED, None, Cost()),
-        (Outcome.OVERLOADED, None, Cost(1, 0, 0)),
+        (Outcome.OVERLOADED, None, Cost(1, 4_000, 0)),
         (Outcome.OVERLOADED, Cost(1, 7), Cost(1, 7)),
     ],
 )

@@ -60,6 +60,25 @@ class TestWhatWasProduced:
         assert estimator.produced(CALL.model, Usage(), 10) == Usage(output_tokens=5)
         assert estimator.produced("another", Usage(), 10) == Usage(output_tokens=2)
 
+    def test_of_a_call_that_was_given_up_all_that_was_reserved_until_the_pace_is_known(self) -> None:
+        reserved = Cost(1, 1_000, 500)
+        estimator = CostEstimator()
+        assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == reserved
+        estimator.learn(CALL, Usage(input_tokens=1_000, output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
+        assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == Cost(1, 1_000, 60)
+        assert estimator.given_up(CALL.model, reserved, 60 * NS_PER_SECOND, streams=False) == reserved
+        assert estimator.given_up("another", reserved, NS_PER_SECOND, streams=False) == reserved
+
+    def test_nothing_of_a_stream_that_was_given_up_before_it_began(self) -> None:
+        given_up = CostEstimator().given_up(CALL.model, Cost(1, 1_000, 500), NS_PER_SECOND, streams=True)
+        assert given_up == Cost(1, 1_000, 0)
+
+    def test_an_answer_without_output_teaches_no_pace(self) -> None:
+        estimator = CostEstimator()
+        estimator.learn(CALL, Usage(input_tokens=1_000), 0, written_ns=NS_PER_SECOND)
+        reserved = Cost(1, 1_000, 500)
+        assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == reserved
+
 
 class TestInput:
     def test_the_tokens_per_byte_of_a_model_are_learned_from_all_its_callers(self) -> None:

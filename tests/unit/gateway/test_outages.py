@@ -110,3 +110,43 @@ def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
     assert served >= 500
     outage_probes = 3 * len(rig.observer.of(CircuitOpened))  # now and then five fail in a row
     assert retries <= 0.1 * served + 10 + clock.elapsed_s / 5 + 1 + outage_probes
+
+
+class UnreachableLater(FakeTransport):
+    """Fails at once until a time; from then on nothing comes of a connection, and nothing is ever sent."""
+
+    def __init__(self, clock: VirtualClock, silent_from: float) -> None:
+        super().__init__([DOWN])
+        self.tried: list[float] = []
+        self._clock, self._silent_from = clock, silent_from
+
+    async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
+        self.tried.append(self._clock.elapsed_s)
+        assert len(self.tried) < 1_000, "it goes round and round"
+        if self._clock.elapsed_s >= self._silent_from:
+            await asyncio.sleep(10**6)
+        return await super().send(request, on_begin)
+
+
+@pytest.mark.parametrize("silent_from", [0.0, 5.0])
+@pytest.mark.parametrize("seconds", [20, 90])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/models"])
+def test_a_call_whose_time_ends_while_it_is_connecting_ends_with_it(
+    silent_from: float, seconds: int, path: str
+) -> None:
+    """It once went round for ever: nothing had been sent, there was an outage, and no time was left to wait."""
+    clock = VirtualClock()
+    transport = UnreachableLater(clock, silent_from)
+    rig = make_gateway(transport, clock)
+
+    async def main() -> list[Answer]:
+        headers = {"x-tidegate-timeout-seconds": str(seconds)}
+        method, body = ("POST", MESSAGE) if path == "/v1/messages" else ("GET", None)
+        calls = (call(rig.gateway, method, path, body=body, headers=headers) for _ in range(6))
+        return await asyncio.gather(*calls)
+
+    answers = run_virtual(main(), clock)
+    assert clock.elapsed_s == pytest.approx(seconds, abs=0.01)
+    assert {answer.status for answer in answers} <= {504, 529}
+    assert len(transport.tried) < 60
+    assert rig.in_flight() == 0

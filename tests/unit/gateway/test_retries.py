@@ -26,7 +26,14 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import Refusal, UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, RequestFinished, RetryScheduled, SpendCapReached, UpstreamRateLimited
+from tidegate.core.events import (
+    AttemptFinished,
+    LeaseEnded,
+    RequestFinished,
+    RetryScheduled,
+    SpendCapReached,
+    UpstreamRateLimited,
+)
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Feedback, LimitSettings, PoolSettings
 from tidegate.core.usage import Usage
@@ -105,7 +112,7 @@ def test_when_attempts_run_out_the_last_answer_is_passed_on_unchanged() -> None:
 def test_the_clients_own_faults_pass_at_once(status: int) -> None:
     answer, rig, transport, _ = post([error(status, "some_error")])
     assert (answer.status, len(transport.requests)) == (status, 1)
-    assert (rig.outcomes(), outcome(rig)) == (["settled"], "client_error")
+    assert (rig.outcomes(), outcome(rig)) == (["released"], "client_error")
 
 
 @pytest.mark.parametrize("code", ["enforced_spend_limit_reached", "contract_spend_limit_reached"])
@@ -399,3 +406,54 @@ def test_what_the_client_cuts_short_is_no_failure_of_the_upstream() -> None:
 def test_a_stream_that_fails_is_counted_as_what_it_says(end: bytes | Exception, status: str) -> None:
     _, rig, *_ = post([sse(MESSAGE_START, CONTENT, end)])
     assert statuses(rig) == [status]
+
+
+def costs(rig: Rig) -> list[tuple[int, int]]:
+    """What was charged of input and output, lease by lease, for bodies of the same length."""
+    return [(event.used.input_tokens, event.used.output_tokens) for event in rig.observer.of(LeaseEnded)]
+
+
+@pytest.mark.parametrize(("stream", "output"), [(False, 100), (True, 0)])
+@pytest.mark.parametrize("ends_by", ["leaving", "deadline"])
+def test_what_is_given_up_before_it_begins_costs_its_prompt_and_no_stream(
+    *, stream: bool, output: int, ends_by: str
+) -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    headers = {"x-tidegate-timeout-seconds": "3" if ends_by == "deadline" else "100"}
+
+    async def main() -> None:
+        leaves = asyncio.Event()
+        asyncio.get_running_loop().call_later(3 if ends_by == "leaving" else 90, leaves.set)
+        body = {**MESSAGE, "stream": stream}
+        await call(rig.gateway, "POST", "/v1/messages", body=body, headers=headers, leaves=leaves)
+
+    run_virtual(main(), clock)
+    ((charged_input, charged_output),) = costs(rig)
+    assert 20 < charged_input < 40
+    assert charged_output == output, "all that was reserved, for the model's pace is not known"
+
+
+def test_a_whole_answer_that_is_given_up_is_charged_at_the_models_pace() -> None:
+    clock = VirtualClock()
+    transport = FakeTransport(
+        [Told(chunks=(b'{"type": "message", "usage": {"input_tokens": 7, "output_tokens": 60}}',))],
+        head_after_seconds=2,
+    )
+    rig = make_gateway(transport, clock)
+
+    async def main() -> None:
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
+        headers = {"x-tidegate-timeout-seconds": "0.5"}
+        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers)
+
+    run_virtual(main(), clock)
+    assert costs(rig) == [(7, 60), (7, 15)]
+
+
+def test_a_stream_that_breaks_before_it_began_or_says_an_error_costs_its_prompt() -> None:
+    broken = unreachable(may_have_been_accepted=True)
+    for told in (sse(broken), sse(OVERLOADED_EVENT)):
+        _, rig, *_ = post([told, sse(MESSAGE_START, CONTENT)], body={**MESSAGE, "stream": True})
+        (charged_input, charged_output), _ = costs(rig)
+        assert (20 < charged_input < 40, charged_output) == (True, 0)

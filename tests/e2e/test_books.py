@@ -1,0 +1,285 @@
+"""Whatever breaks, the books of a pool are the upstream's: what was charged, and what is left, in all three dimensions.
+
+The service has learned prices from ordinary calls before. Where nobody tells what a call has used that goes wrong, its
+price is charged: where all are alike, within a few tokens.
+"""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+from support.breaking_way import (
+    Break,
+    arrives,
+    cut_at,
+    half_the_body,
+    half_the_head,
+    no_byte,
+    replaced,
+    the_head,
+    way_to,
+)
+from support.faulty_upstream import QUICK, FaultyUpstream, faulty_upstream
+from support.stage import Stage, stage
+
+DIMENSIONS = ("requests", "input_tokens", "output_tokens")
+FAMILY = "claude-haiku-5-5"
+POOL = 'pool="haiku-5-5"'
+LEARNS_FROM_CALLS = 40
+FAULTS = 2
+OUTPUT_TOKENS = 200
+CALL = {
+    "model": "claude-haiku-5-5",
+    "max_tokens": 400,
+    "messages": [{"role": "user", "content": "Say something about the sea. " * 120}],
+}
+HEADERS = {
+    "x-api-key": "k",
+    "anthropic-version": "2023-06-01",
+    "x-simulator-output-tokens": str(OUTPUT_TOKENS),
+    "accept-encoding": "identity",
+}
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+INPUT_TOKENS = 880
+"""Of `CALL`, about."""
+
+
+@dataclass
+class Books:
+    """Of one side: what was charged, and what is left of the pool."""
+
+    charged: dict[str, float]
+    left: dict[str, float]
+
+
+@dataclass
+class Bookkeeping:
+    """The service, perhaps behind a way that breaks, and how far apart both sides' books were before."""
+
+    on: Stage
+    way: FaultyUpstream | None = None
+    before: dict[str, float] = field(default_factory=dict)
+
+    def ours(self) -> Books:
+        found = {
+            name: value
+            for labels, value in self.on.metrics("tidegate_available").items()
+            for name in DIMENSIONS
+            if f'"{name}"' in labels and POOL in labels
+        }
+        return Books({name: self.on.charged(name) for name in DIMENSIONS}, found)
+
+    def theirs(self) -> Books:
+        pool = self.on.state()["pools"][FAMILY]
+        left = {name.replace("-", "_"): value for name, value in pool["remaining"].items()}
+        return Books({name: pool[name] for name in DIMENSIONS}, left)
+
+    def apart(self) -> dict[str, float]:
+        """What we have charged more than they have."""
+        ours, theirs = self.ours().charged, self.theirs().charged
+        return {name: ours[name] - theirs[name] for name in DIMENSIONS}
+
+    def ask(self, *, stream: bool = False, headers: Mapping[str, str] = NO_HEADERS) -> int:
+        """The status of a call's answer; 0 if there was no whole one."""
+        call = {**CALL, "stream": stream}
+        url = f"{self.on.service.url}/v1/messages"
+        try:
+            return httpx2.post(url, json=call, headers={**HEADERS, **headers}, timeout=30).status_code
+        except httpx2.TransportError:
+            return 0
+
+    def ordinary_calls(self, *, stream: bool, calls: int) -> None:
+        with ThreadPoolExecutor(8) as at_once:
+            assert set(at_once.map(lambda _: self.ask(stream=stream), range(calls))) == {200}
+
+    def begin(self) -> None:
+        """Opens the books."""
+        self.on.comes_to_rest()
+        self.before = self.apart()
+
+    def befalls(self, kind: str, **fields: float) -> None:
+        """A fault of the next requests."""
+        fault = {"kind": kind, "count": FAULTS, **fields}
+        httpx2.post(f"{self.on.simulator.url}/simulator/faults", json=fault).raise_for_status()
+
+    def breaks(self, break_: Break) -> None:
+        assert self.way is not None
+        self.way.fault = way_to(self.on.simulator.url, break_)
+
+    def agree(self, *, input_tokens: float = 0, output_tokens: float = 0) -> None:
+        """Both sides have charged the same since, but for so many tokens."""
+        self.on.comes_to_rest()
+        apart = {name: value - self.before[name] for name, value in self.apart().items()}
+        assert apart["requests"] == 0, apart
+        assert abs(apart["input_tokens"]) <= input_tokens, apart
+        assert abs(apart["output_tokens"]) <= output_tokens, apart
+
+
+@contextlib.contextmanager
+def bookkeeping(
+    directory: Path, *options: str, way: FaultyUpstream | None = None, per_token_seconds: float = 0.0003
+) -> Iterator[Bookkeeping]:
+    variables = {**QUICK, **({"TIDEGATE_UPSTREAM_URL": way.url} if way else {})}
+    with stage(directory, options=options, variables=variables, per_token_seconds=per_token_seconds) as on:
+        books = Bookkeeping(on, way)
+        if way:
+            books.breaks(arrives)
+        for stream in (False, True):
+            books.ordinary_calls(stream=stream, calls=LEARNS_FROM_CALLS)
+        yield books
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bookkeeping]:
+    with bookkeeping(tmp_path_factory.mktemp("straight")) as books:
+        yield books
+
+
+@pytest.fixture(scope="module")
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bookkeeping]:
+    with faulty_upstream() as way, bookkeeping(tmp_path_factory.mktemp("breaking"), way=way) as books:
+        yield books
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bookkeeping]:
+    directory = tmp_path_factory.mktemp("slow")
+    with bookkeeping(directory, "--first-token-seconds=0.2", per_token_seconds=0.005) as books:
+        yield books
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    "fault", ["overloaded", "internal_error", "gateway_timeout", "bad_gateway", "rate_limited_bare"]
+)
+def test_an_error_of_the_upstream_costs_nothing(straight: Bookkeeping, fault: str, *, stream: bool) -> None:
+    straight.begin()
+    straight.befalls(fault)
+    for _ in range(FAULTS):
+        straight.ask(stream=stream)
+    straight.agree()
+
+
+@pytest.mark.parametrize("fault", ["unauthenticated", "forbidden", "too_large"])
+def test_nor_does_an_error_of_the_client(straight: Bookkeeping, fault: str) -> None:
+    straight.begin()
+    for _ in range(FAULTS):
+        assert straight.ask(headers={"x-simulator-fault": fault}) in {401, 403, 413}
+    straight.agree()
+
+
+@pytest.mark.parametrize("after_events", [0, 2, 30])
+@pytest.mark.parametrize("fault", ["stream_error", "cut"])
+def test_a_stream_that_fails_costs_its_prompt_and_what_came(
+    straight: Bookkeeping, fault: str, after_events: int
+) -> None:
+    """Before `message_start` nobody has told what the prompt comes to."""
+    straight.begin()
+    straight.befalls(fault, after_events=after_events)
+    for _ in range(FAULTS):
+        straight.ask(stream=True)
+    straight.agree(input_tokens=0 if after_events else 0.05 * FAULTS * INPUT_TOKENS, output_tokens=FAULTS * 8)
+
+
+BREAKS: dict[str, Break] = {
+    "reset before the head": cut_at(no_byte, reset=True),
+    "closed before the head": cut_at(no_byte),
+    "half a head": cut_at(half_the_head),
+    "reset after the head": cut_at(the_head, reset=True),
+    "half a body": cut_at(half_the_body),
+    "a reset in the body": cut_at(half_the_body, reset=True),
+    "a stalled body": cut_at(half_the_body, stalls=True),
+    "too long a length": replaced(b"content-length: ", b"content-length: 9"),
+    "a page of HTML": replaced(b"content-type: application/json", b"content-type: text/html"),
+}
+
+
+@pytest.mark.parametrize("break_", BREAKS.values(), ids=BREAKS.keys())
+def test_an_answer_that_breaks_on_its_way_costs_its_price(breaking: Bookkeeping, break_: Break) -> None:
+    breaking.breaks(arrives)
+    breaking.begin()
+    breaking.breaks(break_)
+    for _ in range(FAULTS):
+        breaking.ask()
+    breaking.breaks(arrives)
+    failed = 2 * FAULTS  # at most: each is sent a second time where nothing has been handed on
+    breaking.agree(input_tokens=0.05 * failed * INPUT_TOKENS, output_tokens=0.25 * failed * OUTPUT_TOKENS)
+
+
+BROKEN_STREAMS: dict[str, Break] = {
+    **{name: break_ for name, break_ in BREAKS.items() if "head" in name or "body" in name},
+    "an event that is none": replaced(b"data: {", b"data: }"),
+}
+
+
+@pytest.mark.parametrize("break_", BROKEN_STREAMS.values(), ids=BROKEN_STREAMS.keys())
+def test_a_stream_that_breaks_on_its_way_costs_what_is_known_of_it(breaking: Bookkeeping, break_: Break) -> None:
+    """What was on the way is lost, and with it the knowledge of what it cost: at most the rest of the answer."""
+    breaking.breaks(arrives)
+    breaking.begin()
+    breaking.breaks(break_)
+    for _ in range(FAULTS):
+        breaking.ask(stream=True)
+    breaking.breaks(arrives)
+    failed = 2 * FAULTS
+    breaking.agree(input_tokens=0.05 * failed * INPUT_TOKENS, output_tokens=failed * OUTPUT_TOKENS)
+
+
+def leaves_after(on: Stage, seconds: float, *, stream: bool) -> None:
+    """Sends a whole request and closes the connection."""
+    address = urlsplit(on.service.url)
+    body = json.dumps({**CALL, "stream": stream}).encode()
+    fields = {**HEADERS, "host": "localhost", "content-type": "application/json", "content-length": str(len(body))}
+    head = "POST /v1/messages HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    assert address.hostname is not None
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(head.encode() + b"\r\n" + body)
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.4])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_client_that_leaves_pays_what_was_produced_for_it(slow: Bookkeeping, seconds: float, *, stream: bool) -> None:
+    """At 5 ms a token, after 0.2 s: nothing at first, then about 40 tokens, or a third of the answer.
+
+    Before its first token the upstream has no more than a guess of the prompt either.
+    """
+    slow.begin()
+    for _ in range(FAULTS):
+        leaves_after(slow.on, seconds, stream=stream)
+    slow.agree(input_tokens=0.3 * FAULTS * INPUT_TOKENS, output_tokens=FAULTS * 35)
+
+
+def test_a_deadline_that_ends_costs_what_was_produced_until_then(slow: Bookkeeping) -> None:
+    slow.begin()
+    for _ in range(FAULTS):
+        assert slow.ask(headers={"x-tidegate-timeout-seconds": "0.5"}) == 504
+    slow.agree(input_tokens=0.05 * FAULTS * INPUT_TOKENS, output_tokens=FAULTS * 35)
+
+
+def test_what_is_left_is_known_after_all_of_it(tmp_path: Path) -> None:
+    """What remains is told with each answer, tokens rounded to thousands: that corrects what nobody could know."""
+    little = ("--requests-per-minute=120", "--input-tokens-per-minute=120000", "--output-tokens-per-minute=24000")
+    with bookkeeping(tmp_path, *little) as books:
+        for fault in ("overloaded", "internal_error", "stream_error", "cut"):
+            books.befalls(fault)
+            books.ask(stream=True)
+        for _ in range(FAULTS):
+            leaves_after(books.on, 0.02, stream=False)
+        for _ in range(FAULTS):
+            books.ask()
+        books.on.comes_to_rest()
+        before, ours, after = books.theirs().left, books.ours().left, books.theirs().left
+        assert after["requests"] < 110, "the bucket is not full"
+        for name, tolerance in {"requests": 1, "input_tokens": 1_000, "output_tokens": 1_000}.items():
+            assert before[name] - tolerance <= ours[name] <= after[name] + tolerance, (name, before, ours, after)
