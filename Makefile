@@ -76,7 +76,7 @@ profile: $(INSTALLED) ## see where the relay's CPU time goes under load
 
 .PHONY: mutate
 mutate: $(INSTALLED) ## change the core in small ways, and list what no test notices: make mutate MODULES="bucket ramp"
-	$(BIN)/python tests/mutation $(MODULES)
+	PYTHONPATH=tests $(BIN)/python -m mutation $(MODULES)
 
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version

@@ -7,14 +7,20 @@ from collections.abc import Generator
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # No deadline: the speed of one example says nothing on a busy machine. `--hypothesis-profile=thorough` chooses.
 settings.register_profile("quick", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2_000, print_blob=True)
-# One process runs the same tests against each change, forked anew: the same examples each time, and nothing remembered.
+# The same tests against each change: the same few examples each time, nothing remembered, no search for the smallest.
 settings.register_profile(
-    "mutation", deadline=None, max_examples=20, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    "mutation",
+    deadline=None,
+    max_examples=10,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("quick")
 

@@ -1,83 +1,78 @@
 """`make mutate`: changes the core in small ways, one at a time, and counts which changes no test notices.
 
-    python tests/mutation bucket ramp --minutes 10
-
-mutmut finds a package under `src/` only: so a tree of that shape is made beside this file, and thrown away at the end.
+PYTHONPATH=tests python -m mutation bucket ramp --processes 1
 """
 
 import argparse
-import re
-import shutil
-import subprocess
+import json
+import os
 import sys
-from collections import Counter
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
-_PROJECT: Final = Path(__file__).parents[2]
-_CORE: Final = _PROJECT / "service" / "tidegate" / "core"
-_FLOOR: Final = 0.85
-_SETTINGS: Final = """
-[tool.mutmut]
-source_paths = ["src/tidegate"]
-only_mutate = [{modules}]
-pytest_add_cli_args = ["--hypothesis-profile=mutation"]
-pytest_add_cli_args_test_selection = ["tests/unit/core"]
-also_copy = ["tests"]
+import pytest
 
-[tool.pytest.ini_options]
-addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
-pythonpath = ["tests", "."]
-"""
-_RESULT: Final = re.compile(r"^\s*tidegate\.core\.(\w+)\.(\S+): (.+)$")
+from mutation.changes import CORE, Change, changes_of
+from mutation.survivors import Survivors
+from mutation.trial import Trials
+
+_FLOOR: Final = 0.85
+_TESTS: Final = ("tests/unit/core", "tests/unit/engine", "tests/unit/stores", "tests/property")
+_PYTEST: Final = (
+    *("-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"),
+    *("-o", "timeout=0", "-o", "faulthandler_timeout=0", "--tb=no"),
+)
 
 
 def main() -> int:
-    """Prints the share of changes that a test noticed, by module, and those that none did; 1 below 85 %."""
-    names = sorted(path.stem for path in _CORE.glob("*.py") if path.stem != "__init__")
+    """Prints, by module, the share of changes that a test noticed, and those that none did and nobody listed.
+
+    Returns 1 if a finished module is below 85 %, or has a survivor that is not listed, and if something is listed that
+    is no change any more.
+    """
+    names = sorted(path.stem for path in CORE.glob("*.py"))
     parser = argparse.ArgumentParser("mutate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="module", help="of the core; all, if none is named")
-    parser.add_argument("--minutes", type=float, default=60.0, help="stop after this time (60)")
+    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="at once (one per CPU)")
     options = parser.parse_args()
     unknown = set(options.modules) - set(names)
     if unknown:
         parser.error(f"module: {', '.join(sorted(unknown))} was given; allowed are {', '.join(names)}")
-    with TemporaryDirectory(prefix="tidegate-mutation-") as folder:
-        return _judge(_run(Path(folder), options.modules or names, options.minutes))
+    good = True
+    survivors = Survivors.read()
+    changes = {module: changes_of(module) for module in options.modules or names}
+    noticed: dict[str, list[tuple[Change, bool]]] = {module: [] for module in changes}
+
+    def note(change: Change, was_noticed: bool) -> None:  # noqa: FBT001
+        nonlocal good
+        done = noticed[change.module]
+        done.append((change, was_noticed))
+        if len(done) == len(changes[change.module]):
+            good &= _report(change.module, done, survivors)
+
+    trials = Trials([change for of_module in changes.values() for change in of_module], options.processes, note)
+    if pytest.main([*_PYTEST, *_TESTS], plugins=[trials]) != 0:
+        return 1
+    everything = [result for of_module in noticed.values() for result in of_module]
+    gone = survivors.unknown([change for change, _ in everything])
+    sys.stdout.write("".join(f"listed, but no change any more: {where}: {what}\n" for where, what in gone))
+    share = sum(was_noticed for _, was_noticed in everything) / max(1, len(everything))
+    sys.stdout.write(f"{len(everything)} changes, {share:.1%} noticed\n")
+    return 0 if good and not gone else 1
 
 
-def _run(folder: Path, modules: list[str], minutes: float) -> list[tuple[str, str, str]]:
-    """Module, change and what became of it, for each change that was tried."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(_PROJECT / "service" / "tidegate", folder / "src" / "tidegate", ignore=ignored)
-    for name in ("unit/core", "support"):
-        shutil.copytree(_PROJECT / "tests" / name, folder / "tests" / name, ignore=ignored)
-    shutil.copy(_PROJECT / "tests" / "conftest.py", folder / "tests")
-    chosen = ", ".join(f'"src/tidegate/core/{module}.py"' for module in modules)
-    (folder / "pyproject.toml").write_text(_SETTINGS.format(modules=chosen))
-    mutmut = [sys.executable, "-m", "mutmut"]
-    try:
-        subprocess.run([*mutmut, "run", "--max-children", "2"], cwd=folder, check=False, timeout=60 * minutes)
-    except subprocess.TimeoutExpired:
-        sys.stdout.write(f"\nstopped after {minutes:g} minutes\n")
-    said = subprocess.run(
-        [*mutmut, "results", "--all", "true"], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout
-    return [match.groups() for line in said.splitlines() if (match := _RESULT.match(line))]  # type: ignore[misc]
-
-
-def _judge(results: list[tuple[str, str, str]]) -> int:
-    tried = Counter(module for module, _, result in results if result != "not checked")
-    survived = [(module, change) for module, change, result in results if result in {"survived", "no tests"}]
-    unnoticed = Counter(module for module, _ in survived)
-    for module, count in sorted(tried.items()):
-        sys.stdout.write(f"{module:16} {count:5} {1 - unnoticed[module] / count:6.1%}\n")
-    total = sum(tried.values())
-    share = 1 - len(survived) / total if total else 0.0
-    sys.stdout.write("".join(f"survived: {module}.{change}\n" for module, change in survived))
-    sys.stdout.write(f"{total} changes, {share:.1%} noticed\n")
-    return 0 if share >= _FLOOR else 1
+def _report(module: str, done: list[tuple[Change, bool]], survivors: Survivors) -> bool:
+    """One line, and one for each survivor that is not listed, as it would be listed."""
+    survived = [change for change, was_noticed in done if not was_noticed]
+    unlisted = [change for change in survived if change not in survivors]
+    share = 1 - len(survived) / len(done)
+    sys.stdout.write(
+        f"{module:16} {len(done):5} changes {share:7.1%} noticed {len(survived) - len(unlisted):4} listed"
+        f" {len(unlisted):4} not listed\n"
+    )
+    for change in unlisted:
+        sys.stdout.write(f"  {change.where}:{change.lines.start}: {json.dumps(change.what, ensure_ascii=False)}\n")
+    sys.stdout.flush()
+    return module not in survivors.finished or (not unlisted and share >= _FLOOR)
 
 
 if __name__ == "__main__":

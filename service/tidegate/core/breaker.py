@@ -70,4 +70,4 @@ class Breaker:
         """How long until a request may go; 0 while the breaker is closed."""
         if not self._prober.active:
             return 0
-        return max(0, self._pauses_until_ns - now_ns, self._prober.wait_ns(now_ns))
+        return max(self._pauses_until_ns - now_ns, self._prober.wait_ns(now_ns))

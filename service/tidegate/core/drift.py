@@ -32,12 +32,10 @@ class DriftEstimator:
 
     def __init__(self) -> None:
         self._points: deque[tuple[int, float]] = deque()  # time, and what remained with all charges
-        self.clear()
 
     def clear(self) -> None:
         """Forgets everything: the line has a kink here, such as a full bucket or another limit."""
         self._points.clear()
-        self._start_from((0, 0.0))
 
     def add(self, at_ns: int, remaining: float, charged: float) -> None:
         """A report: what remained at that moment, and all that we had been charged until then, in units."""

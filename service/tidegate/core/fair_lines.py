@@ -90,11 +90,10 @@ class Line:
         start_ns: start tag of the head.
     """
 
-    __slots__ = ("caller", "entry", "finish_ns", "home", "load", "number", "start_ns", "waiters", "waiting", "weight")
+    __slots__ = ("entry", "finish_ns", "home", "load", "number", "start_ns", "waiters", "waiting", "weight")
 
     def __init__(self, home: "FairLines", caller: Caller, number: int) -> None:
         self.home = home
-        self.caller = caller.name
         self.weight = caller.weight
         self.number = number
         self.waiters: deque[Waiter] = deque()
@@ -102,7 +101,7 @@ class Line:
         self.load = Load()
         self.start_ns = 0.0
         self.finish_ns = 0.0
-        self.entry = -1  # number of its entry in the heap that counts; earlier ones are void
+        self.entry: int | None = None  # number of its entry in the heap that counts; others are void
 
     def head(self) -> Waiter | None:
         """The first of those who have not left."""
@@ -157,7 +156,7 @@ class FairLines:
 
     def hold(self, line: Line) -> None:
         """Keeps a line's place: nobody is first because of a smaller tag until it is served or let go."""
-        line.entry = -1
+        line.entry = None
 
     def let_go(self, line: Line) -> None:
         """The head of a line that was held has left: the next one, if any, takes its tag."""
@@ -172,7 +171,6 @@ class FairLines:
         if in_turn:
             self._virtual_ns = max(self._virtual_ns, line.start_ns)
         line.finish_ns = line.start_ns + size_ns / line.weight
-        line.entry = -1
         self.leave(waiter, line)
         if line.waiting:
             self._enter(line, max(self._virtual_ns, line.finish_ns))
@@ -205,7 +203,7 @@ class FairLines:
             rivals, rival_weight = self._active_lines - 1, self._active_weight - line.weight
         if not rivals:
             return own_ns
-        others_ns = size_ns(self.load.cost) - own_ns if own else size_ns(self.load.cost)
+        others_ns = size_ns(self.load.cost) - own_ns
         fair_ns = own_ns / caller.weight * rival_weight + rivals * others_ns / (self.waiting - own)
         return own_ns + min(others_ns, round(fair_ns))
 

@@ -48,11 +48,10 @@ class QuantileSketch:
 
         Always ask for the same few shares: their answers are kept.
         """
-        asked_count, known = self._asked.get(share, (-_STALE_AFTER, 0.0))
-        if self._count - asked_count >= _STALE_AFTER:
-            known = self._find(share)
-            self._asked[share] = self._count, known
-        return known
+        kept = self._asked.get(share)
+        if kept is None or self._count - kept[0] >= _STALE_AFTER:
+            kept = self._asked[share] = self._count, self._find(share)
+        return kept[1]
 
     def _find(self, share: float) -> float:
         left = share * self._total

@@ -7,8 +7,6 @@ the sizes of requests.
 from math import log
 from typing import Final
 
-from tidegate.core.dimension import DIMENSIONS
-
 __all__ = ["Steadiest"]
 
 _FIRST_VARIATION: Final = (0.0, 0.05, 0.05)
@@ -38,8 +36,11 @@ class Steadiest:
         for index, (before, now) in enumerate(zip(last, per_second, strict=False)):
             change = abs(log(now / before)) if now > 0 and before > 0 else 1.0  # who uses none is not limited by that
             self._variation[index] += _FORGET * (change - self._variation[index])
-        steadiest = min(range(len(DIMENSIONS)), key=self._variation.__getitem__)
         believed = self.index
-        if self._variation[steadiest] < _CLEARLY * self._variation[believed]:
-            self.index = steadiest
-        return per_second[self.index] / per_second[believed] if self.index != believed else 1.0
+        used = [index for index, rate in enumerate(per_second) if rate > 0]
+        if believed not in used:
+            return 1.0
+        self.index = min(used, key=self._variation.__getitem__)
+        if self._variation[self.index] >= _CLEARLY * self._variation[believed]:
+            self.index = believed
+        return per_second[self.index] / per_second[believed]

@@ -44,6 +44,15 @@ class TestReadings:
         for _ in range(20):
             accuracy.judge(0, 200, CAPACITY)
         assert accuracy.judge(-50, 150, CAPACITY) == -50
+        for _ in range(20):
+            accuracy.judge(-200, 0, CAPACITY)
+        assert accuracy.judge(-150, 50, CAPACITY) == 50
+
+    @pytest.mark.parametrize("readings", [(320, 300), (300, 320)])
+    def test_two_that_fit_equally_badly_are_never_told_apart(
+        self, accuracy: LevelAccuracy, readings: tuple[float, float]
+    ) -> None:
+        assert [accuracy.judge(*readings, CAPACITY) for _ in range(30)] == [300] * 30
 
     @given(st.lists(st.tuples(OFF, OFF), min_size=1, max_size=30))
     def test_never_moves_further_than_a_reading_says(self, readings: list[tuple[float, float]]) -> None:

@@ -1,5 +1,7 @@
 """The breaker for outages, and the probing that it shares with the thaw after a 429."""
 
+import pytest
+
 from tidegate.core.breaker import Breaker
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.prober import Prober
@@ -58,17 +60,18 @@ class TestBreaker:
         fail(breaker, 4, 4 * S)
         assert not breaker.is_open
 
-    def test_an_answer_to_an_earlier_request_does_not(self) -> None:
+    @pytest.mark.parametrize("sent_ns", [S, 2 * S])
+    def test_an_answer_to_one_that_was_not_sent_later_does_not(self, sent_ns: int) -> None:
         breaker = Breaker(0)
         fail(breaker, 4, 2 * S)
-        breaker.answered(S)
+        breaker.answered(sent_ns)
         fail(breaker, 1, 4 * S)
         assert breaker.is_open
 
     def test_late_failures_of_the_same_outage_do_not_prolong_it(self) -> None:
         breaker = Breaker(0)
         fail(breaker, 5, 2 * S)
-        fail(breaker, 20, 2 * S + 1, sent_ago_ns=S)
+        assert not any(fail(breaker, 20, 2 * S + 1, sent_ago_ns=S))
         assert breaker.wait_ns(2 * S) == S // 4
 
 

@@ -86,3 +86,10 @@ def test_giving_back_up_to_full_forgets_the_carry() -> None:
     bucket.correct(-1_000_000, 1)
     bucket.take(5_000_000)
     assert bucket.wait_ns(1_000_000, 1) == 3_000_000_000
+
+
+@pytest.mark.parametrize("now_ns", [1, 2_999_999_999, 3_000_000_001, 7_777_777_777])
+def test_parts_of_a_unit_that_have_come_back_count_for_what_is_spare(now_ns: int) -> None:
+    bucket = TokenBucket(7, 100, now_ns=0, level_micro=0)
+    bucket.take(bucket.spare_micro(1, 8_571_428_572 - now_ns, now_ns))
+    assert bucket.level_micro(8_571_428_572) == 1, "the seventh part of a minute is over"

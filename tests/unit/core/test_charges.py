@@ -33,6 +33,13 @@ def test_what_was_charged_since_then_is_gone(log: ChargeLog) -> None:
     assert replay(log, 50, S + S // 2, 3 * S) == Replay(50, 15, 0)
 
 
+def test_all_that_was_charged_at_about_that_moment_is_near(log: ChargeLog) -> None:
+    for offset_ms, units in ((-30, 1), (-10, 2), (0, 4), (10, 8), (30, 16)):
+        log.add(units, S + offset_ms * MS)
+    told = replay(log, 50, S, S + 40 * MS)
+    assert (told.later, told.near) == (16, 14)
+
+
 def test_what_a_full_bucket_lost_in_between_is_not_counted(log: ChargeLog) -> None:
     log.add(50, 10 * S)
     assert replay(log, 90, 0, 10 * S).level == 50, "full after 1 s: a sum would say 140"

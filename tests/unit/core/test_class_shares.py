@@ -1,6 +1,8 @@
 """What a class earns by waiting, and spends by going."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.core.caller import Priority
 from tidegate.core.class_shares import AGED_NS, GUARANTEED, ClassShares
@@ -29,6 +31,15 @@ def test_a_class_is_owed_a_request_once_it_has_earned_its_size(waited_ns: int, r
     assert shares.is_owed(BATCH, S - 1)
     assert not shares.is_owed(BATCH, 2 * S)
     assert not shares.is_owed(STANDARD, S - 1)
+
+
+@given(st.lists(st.integers(1, 10**17), min_size=1, max_size=50))
+def test_a_share_is_exact_to_the_nanosecond_also_over_years(sizes: list[int]) -> None:
+    shares = ClassShares()
+    for size_ns in sizes:
+        shares.earn(BATCH, size_ns, 0)
+    assert shares.is_owed(BATCH, sum(sizes) // 20)
+    assert not shares.is_owed(BATCH, sum(sizes) // 20 + 1)
 
 
 def test_going_spends_what_was_earned() -> None:

@@ -1,6 +1,8 @@
 """What others take, from the slope of what remains."""
 
+import math
 import random
+import statistics
 
 import pytest
 from hypothesis import given
@@ -45,12 +47,33 @@ class TestEstimator:
         assert line(0, seconds=3, every_ns=S).taken_per_second(RATE) == 0
         assert line(0, seconds=4, every_ns=S).taken_per_second(RATE) == RATE
         assert line(0, seconds=1, every_ns=S // 10).taken_per_second(RATE) == 0
+        assert line(0, seconds=2, every_ns=S // 2).taken_per_second(RATE) == RATE
 
-    def test_only_what_exceeds_chance_counts(self) -> None:
+    def test_the_last_eight_seconds_count(self) -> None:
+        assert line(0, seconds=8, every_ns=2 * S).taken_per_second(RATE) == RATE
+        assert line(0, seconds=40, every_ns=2 * S + 1).taken_per_second(RATE) == 0, "four reports in them"
+
+    @pytest.mark.parametrize("noise", [400, -400])
+    def test_only_what_exceeds_chance_counts(self, noise: float) -> None:
         drift = DriftEstimator()
         for second in range(8):
-            drift.add(second * S, 5_000 + RATE * second + (400 if second % 2 else -400), 0)
+            drift.add(second * S, 5_000 + RATE * second + (noise if second % 2 else -noise), 0)
         assert drift.taken_per_second(RATE) == 0
+
+    @pytest.mark.parametrize("before", [0, 30], ids=["at first", "after others have left the window"])
+    def test_the_slope_counts_with_one_and_a_half_standard_errors(self, before: int) -> None:
+        seconds = [0.0, 1.0, 2.5, 3.0, 4.5, 6.0, 7.0]
+        figures = [5_000.0, 5_030.0, 5_020.0, 5_060.0, 5_075.0, 5_050.0, 5_090.0]
+        drift = DriftEstimator()
+        for second in range(before):
+            drift.add(second * S, 777.0 * (second % 3), 0)
+        for at_s, figure in zip(seconds, figures, strict=True):
+            drift.add(round((2 * before + at_s) * S), figure, 0)
+        slope, intercept = statistics.linear_regression(seconds, figures)
+        residual = sum((y - intercept - slope * t) ** 2 for t, y in zip(seconds, figures, strict=True))
+        spread = sum((t - statistics.mean(seconds)) ** 2 for t in seconds)
+        error = math.sqrt(residual / 5 / spread)
+        assert drift.taken_per_second(RATE) == pytest.approx(RATE - slope - 1.5 * error)
 
     def test_a_competitor_is_seen_within_ten_seconds_and_forgotten_in_as_many(self) -> None:
         drift, remaining = DriftEstimator(), 5_000.0
@@ -125,6 +148,7 @@ class TestCompetitor:
     @pytest.mark.parametrize("of_the_answer", [True, False])
     def test_is_not_seen_where_there_is_none(self, *, of_the_answer: bool) -> None:
         competitor = Competitor()
+        assert competitor.per_second == 0
         self.watch(competitor, of_the_answer=of_the_answer, taken=0)
         assert competitor.per_second == 0
 

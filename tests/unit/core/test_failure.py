@@ -51,6 +51,16 @@ def test_the_dimension_with_the_least_left() -> None:
     assert limited(requests="senseless", output_tokens="900") == "output_tokens"
 
 
+def test_the_least_is_one_of_its_own_limit() -> None:
+    headers = [
+        (b"anthropic-ratelimit-requests-limit", b"10"),
+        (b"anthropic-ratelimit-requests-remaining", b"5"),
+        (b"anthropic-ratelimit-input-tokens-limit", b"10000"),
+        (b"anthropic-ratelimit-input-tokens-remaining", b"100"),
+    ]
+    assert limited_dimension(UpstreamError("slow down", status=429, headers=headers)) == "input_tokens"
+
+
 def test_unknown_where_nothing_is_said() -> None:
     assert limited() == "unknown"
     assert limited(requests="") == "unknown"

@@ -69,6 +69,14 @@ class TestLimits:
         assert any(requests(family, limit=str(most)).dimensions)
         assert requests(family, limit=str(most + 1)) == LimitReport(faults=WRONG)
 
+    def test_one_is_a_limit(self) -> None:
+        assert requests(limit="1", remaining="1") == LimitReport(DimensionReport(1, 1))
+
+    @pytest.mark.usefixtures("far_from_utc")
+    def test_a_reset_without_a_time_zone_is_in_utc_wherever_we_are(self) -> None:
+        said = requests(limit="50", reset="2026-11-24T08:00:30")
+        assert said == LimitReport(DimensionReport(50, None, 30 * NS_PER_SECOND))
+
     @pytest.mark.parametrize("remaining", ["", "-1", "nan", "inf", "few", "1e13", "9" * 16, "51", "12.5"])
     def test_a_senseless_remainder_is_unknown(self, remaining: str) -> None:
         assert requests(limit="50", remaining=remaining) == LimitReport(DimensionReport(50), faults=WRONG)

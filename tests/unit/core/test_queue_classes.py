@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import Amounts, Cost
@@ -62,6 +64,31 @@ def test_a_class_of_full_age_gets_twice_its_share() -> None:
     assert Counter(go(queue, 60 * S) for _ in range(101)) == {"people": 91, "night": 10}
 
 
+def test_a_class_ages_by_the_wait_of_its_own_next_request() -> None:
+    queue = FairQueue(size_ns)
+    queue.push(Waiter("night", Demand("p", NIGHT, ONE), since_ns=40 * S))
+    for number in range(40):
+        queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE), since_ns=100 * S))
+    assert [go(queue, 100 * S) for _ in range(11)] == ["people"] * 10 + ["night"]
+
+
+def test_a_class_that_comes_new_is_not_aged_whatever_the_clock_says() -> None:
+    queue = FairQueue(size_ns)
+    for number in range(40):
+        queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE), since_ns=0))
+    queue.push(Waiter("night", Demand("p", NIGHT, ONE), since_ns=100 * S))
+    assert [go(queue, 100 * S) for _ in range(21)] == ["people"] * 20 + ["night"]
+
+
+def test_one_who_waits_earns_also_while_one_at_a_time_goes_before_it() -> None:
+    queue = queue_of(NIGHT)
+    for number in range(20):
+        queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE)))
+        assert go(queue) == "people"
+    queue.push(Waiter("people", Demand("p", PEOPLE, ONE)))
+    assert go(queue) == "night"
+
+
 def test_a_class_that_comes_now_and_then_earns_nothing_in_between() -> None:
     queue = queue_of(*[PEOPLE] * 100)
     for number in range(3):
@@ -103,6 +130,25 @@ class TestHeld:
             queue.remove(expected)
         assert [go(queue)] == ["night"]
 
+    def test_after_it_has_left_the_next_head_can_be_held(self) -> None:
+        queue = queue_of(NIGHT, NIGHT)
+        for lease_id in ("night-0", "night-1"):
+            head = queue.head()
+            assert head is not None
+            assert head.lease_id == lease_id
+            queue.hold(head)
+            if lease_id == "night-0":
+                queue.remove(lease_id)
+        queue.push(Waiter("p", Demand("p", PEOPLE, ONE)))
+        assert [go(queue) for _ in range(2)] == ["night", "people"]
+
+    def test_who_came_back_is_at_the_front_and_needs_not_be_held(self) -> None:
+        queue = queue_of(TEAM)
+        back = Waiter("back", Demand("p", NIGHT, ONE, front=True))
+        queue.push(back)
+        queue.hold(back)
+        assert [go(queue) for _ in range(2)] == ["night", "team"]
+
     def test_a_held_head_ages_and_its_class_is_counted(self) -> None:
         queue = queue_of(NIGHT)
         head = queue.head()
@@ -139,6 +185,34 @@ class TestFiller:
             names.append(filler.waiter.demand.caller.name)
         assert names == ["other", "third", "night"], "never the second of the head's own line"
 
+    @pytest.mark.parametrize("dimension", range(3))
+    def test_one_who_costs_less_in_one_dimension_is_enough(self, dimension: int) -> None:
+        queue = queue_of(TEAM, cost=Cost(300, 300, 300))
+        head = queue.head()
+        assert head is not None
+        queue.hold(head)
+        less = Cost(*[299 if each == dimension else 300 for each in range(3)])
+        queue.push(Waiter("less", Demand("p", Caller("other"), less)))
+        filler = queue.filler(lambda cost: None if cost[dimension] > 299 else 0)
+        assert filler is not None
+        assert filler.waiter.lease_id == "less"
+
+    def test_after_the_first_of_a_line_has_left_the_next_one_counts(self) -> None:
+        queue = queue_of(TEAM)
+        head = queue.head()
+        assert head is not None
+        queue.hold(head)
+        other = Caller("other")
+        for tokens in (10, 5_000):
+            queue.push(Waiter(f"{tokens}", Demand("p", other, Cost(1, tokens))))
+
+        def wait_ns(cost: Cost) -> int | None:
+            return 0 if cost.input_tokens <= 10 else None
+
+        assert queue.filler(wait_ns) is not None
+        queue.remove("10")
+        assert queue.filler(wait_ns) is None
+
     def test_nobody_may_where_nobody_costs_little_enough(self) -> None:
         queue = queue_of(TEAM, NIGHT)
         asked: list[Cost] = []
@@ -162,6 +236,7 @@ class TestAhead:
         assert queue_of(*[NIGHT] * 30).ahead_ns(TEAM, ONE) == 0
         assert queue_of(*[TEAM] * 20, *[NIGHT] * 30).ahead_ns(TEAM, ONE) == 21 * S
         assert queue_of(*[TEAM] * 200, NIGHT).ahead_ns(TEAM, ONE) == 201 * S
+        assert queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30).ahead_ns(PEOPLE, ONE) == (20 + 4 + 1) * S
 
     def test_of_lower_classes_a_head_that_is_held(self) -> None:
         queue = queue_of(NIGHT, NIGHT, cost=Cost(1, 30_000))

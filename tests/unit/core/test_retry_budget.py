@@ -44,6 +44,30 @@ def test_both_are_forgotten_after_five_minutes_by_slices_of_ten_seconds() -> Non
     assert budget.left(WINDOW + 10 * S) == 10
 
 
+def test_as_many_slices_must_be_forgotten_as_it_takes() -> None:
+    budget = RetryBudget()
+    budget.retried(0, 3)
+    budget.retried(10 * S, 17)
+    assert budget.left(20 * S) == -10
+    assert budget.wait_ns(20 * S) == WINDOW - 10 * S, "the three of the first slice are not enough"
+
+
+def test_successes_that_will_be_forgotten_pay_for_nothing() -> None:
+    budget = RetryBudget()
+    for _ in range(20):
+        budget.succeeded(0)
+    budget.retried(10 * S, 12)
+    assert budget.wait_ns(20 * S) == WINDOW - 10 * S
+
+
+def test_it_is_bounded_however_much_is_counted() -> None:
+    budget = RetryBudget()
+    for tenth in range(10_000):
+        budget.succeeded(tenth * S // 10)
+    assert len(budget._slices) <= 31
+    assert budget.left(1_000 * S) == pytest.approx(10 + 0.1 * 2_900)
+
+
 def test_time_that_stands_still_or_goes_back_breaks_nothing() -> None:
     budget = RetryBudget()
     budget.succeeded(100 * S)

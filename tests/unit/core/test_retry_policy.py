@@ -88,6 +88,9 @@ class TestWaits:
     def test_an_absurd_repetition_is_the_maximum(self) -> None:
         assert self.POLICY.wait_seconds(10**6, 0.5) == 30.0
 
+    def test_jitter_may_be_the_whole_wait(self) -> None:
+        assert RetryPolicy(jitter_factor=1).wait_seconds(0, 0.0) == 0.0
+
     def test_no_delay_is_allowed(self) -> None:
         assert RetryPolicy(1, 0.0, 0.0, 0.0).wait_seconds(3, 1.0) == 0.0
 
@@ -96,10 +99,13 @@ class TestWaits:
     ("field", "value", "allowed"),
     [
         ("max_attempts", 0, "at least 1"),
+        ("max_attempts", float("inf"), "at least 1"),
         ("base_delay_seconds", -0.1, "a number of seconds, at least 0"),
         ("base_delay_seconds", float("nan"), "a number of seconds, at least 0"),
+        ("base_delay_seconds", float("inf"), "a number of seconds, at least 0"),
         ("max_delay_seconds", 1.9, "at least base_delay_seconds"),
         ("max_delay_seconds", float("nan"), "at least base_delay_seconds"),
+        ("max_delay_seconds", float("inf"), "at least base_delay_seconds"),
         ("jitter_factor", 1.1, "0 to 1"),
         ("jitter_factor", -0.1, "0 to 1"),
         ("jitter_factor", float("nan"), "0 to 1"),

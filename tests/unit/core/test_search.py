@@ -109,6 +109,29 @@ class TestMeasuring:
         refuse(measured, 29)
         assert rate(measured, 30) == before
 
+    def test_a_measurement_that_is_off_by_a_tenth_is_complete(self) -> None:
+        search = grown()
+        send(search, 200)
+        refuse(search, 20)
+        send(search, 100)
+        refuse(search, 30)
+        assert rate(search, 30) == pytest.approx(0.97 * 10 * 1.1), "measured from the 429 at 20 s"
+
+    def test_two_429s_of_one_moment_are_one(self, measured: RateSearch) -> None:
+        before = rate(measured, 30)
+        send(measured, 1)
+        refuse(measured, 30)
+        assert rate(measured, 30) == before
+
+    def test_what_others_of_the_first_volley_give_back_was_not_used(self) -> None:
+        search = grown()
+        for _ in range(100):
+            search.corrected(Cost(-1))
+            search.refused_too()
+        send(search, 400)
+        refuse(search, 30)
+        assert rate(search, 30) == pytest.approx(0.97 * 20 * 1.05), "all 400 were used"
+
     def test_no_429_cuts_to_less_than_a_quarter(self) -> None:
         search = grown()
         before = rate(search, 10)
@@ -147,6 +170,55 @@ class TestMeasuring:
         assert rate(search, 2_000) == 0.05
 
 
+class TestDimension:
+    """Which dimension is limited shows in what is used from 429 to 429: here always 20,000 input tokens."""
+
+    @staticmethod
+    def alternate(
+        counts: tuple[int, int], every_s: int, times: int
+    ) -> tuple[RateSearch, list[tuple[float | None, ...]]]:
+        search, found = grown(), []
+        for number in range(times):
+            count = counts[number % 2]
+            send(search, count, Cost(1, 20_000 // count, 1_000))
+            search.corrected(Cost(0, 0, 900 - 400 * (number % 2)))
+            at_s = 10 + every_s * (number + 1)
+            refuse(search, at_s)
+            found.append(search.per_second(at_s * S))
+        return search, found
+
+    def test_the_one_that_is_used_evenly_is_found(self) -> None:
+        _, found = self.alternate((10, 20), 10, 12)
+        assert [rates[1] is not None for rates in found] == [False] + [True] * 11
+        before, after = found[0][0], found[1][1]
+        assert before is not None
+        assert after == pytest.approx(before / 4 * 1_000), (
+            "1,000 tokens a request; and no 429 cuts to less than a quarter"
+        )
+        assert found[-1][1] == pytest.approx(2_000, rel=0.15)
+
+    def test_a_single_request_that_was_refused_makes_it_unsure(self) -> None:
+        search, _ = self.alternate((40, 80), 20, 12)
+        send(search, 40, Cost(1, 500))
+        refuse(search, 270)
+        assert rate(search, 270) == pytest.approx(0.97 * 1_000 * (1 - 1 / 20 - 1 / 40), rel=0.04)
+
+    @pytest.mark.parametrize(("counts", "every_s"), [((4, 8), 20), ((40, 80), 5)], ids=["few requests", "a short time"])
+    def test_too_little_tells_nothing(self, counts: tuple[int, int], every_s: int) -> None:
+        _, found = self.alternate(counts, every_s, 12)
+        assert all(rates[0] is not None for rates in found)
+
+    def test_output_counts_as_it_comes_and_not_when_sent(self) -> None:
+        search = grown()
+        for number in range(12):
+            count = 20 if number % 2 else 10
+            send(search, count, Cost(1, 1_000, 50_000))
+            search.corrected(Cost(0, 0, 8_000))
+            refuse(search, 20 + 10 * number)
+        (found,) = search.per_second(130 * S)[2:]
+        assert found == pytest.approx(800, rel=0.2)
+
+
 class TestWithoutRetryAfter:
     def test_a_measurement_is_off_by_the_one_request_that_was_refused(self) -> None:
         search = grown()
@@ -162,6 +234,18 @@ class TestWithoutRetryAfter:
         send(search, 100)
         refuse(search, 40, None)
         assert rate(search, 40) == pytest.approx(0.97 * 10 * (1 + 1 / 10 + 1 / 100), rel=0.01)
+
+    @pytest.mark.parametrize(("burst", "unsure"), [(149, 2 / 20), (151, 0)], ids=["shallow", "deep"])
+    @pytest.mark.parametrize("began_s", [0, 1_000])
+    def test_a_bucket_is_shallow_that_gave_less_than_15_seconds_in_11(
+        self, burst: int, unsure: float, began_s: int
+    ) -> None:
+        search = RateSearch(began_s * S)
+        send(search, burst)
+        refuse(search, began_s + 11, None, pause_s=2)
+        send(search, 200)
+        refuse(search, began_s + 31, None)
+        assert rate(search, began_s + 31) == pytest.approx(0.97 * 10 * (1 - unsure - 1 / 200))
 
 
 class TestTrials:
@@ -216,3 +300,18 @@ class TestTrials:
         assert tried > before
         refuse(search, 90)
         assert rate(search, 90) == pytest.approx(max(before, 0.97 * 150 / 60 * (1 - 1 / 60)))
+
+    def test_after_a_large_one_that_failed_at_a_shallow_bucket_half_of_it_is_tried(self) -> None:
+        search = grown(burst=3)
+        send(search, 400)
+        refuse(search, 30)
+        before = rate(search, 30)
+        for at_s, growth in ((46, 1.05), (54, 1.1), (58, 1.2), (60, 1.4)):
+            before = rate(search, 30)
+            send(search, 150)
+            assert rate(search, at_s) == pytest.approx(before * growth)
+        refuse(search, 300)
+        assert rate(search, 300) == before
+        send(search, 300)
+        assert rate(search, 303.9) == before
+        assert rate(search, 304.01) == pytest.approx(before * 1.2)

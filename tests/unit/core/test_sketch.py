@@ -25,6 +25,8 @@ def test_the_prior_counts_as_often_as_it_says() -> None:
     sketch = QuantileSketch(700.0, 3)
     sketch.add(300.0)
     assert sketch.mean == 600
+    sketch.add(300.0)
+    assert sketch.quantile(0.5) == pytest.approx(700, rel=0.1), "three times 700, twice 300"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
@@ -36,6 +38,24 @@ def test_quantiles_are_off_by_a_tenth_at_most(share: float) -> None:
         for value in values:
             sketch.add(value)
     assert sketch.quantile(share) == pytest.approx(100 + 200 * share, rel=0.2)
+
+
+def test_every_value_counts() -> None:
+    assert sketch_of([10.0, 100.0, 1_000.0, 10_000.0, 100_000.0]).quantile(0.5) == pytest.approx(1_000, rel=0.1)
+
+
+def test_a_share_that_is_exactly_reached_is_not_exceeded() -> None:
+    sketch = QuantileSketch(100.0, 2)
+    sketch.add(1_000.0)
+    assert sketch.quantile(2 / 3) == pytest.approx(100, rel=0.1)
+    assert sketch.quantile(0.9) == pytest.approx(1_000, rel=0.1)
+
+
+@pytest.mark.parametrize("seen", [300, 690, 5_000])
+def test_half_of_the_weight_is_that_of_the_last_35(seen: int) -> None:
+    """However many there were before, and whenever the weights were last scaled down."""
+    assert sketch_of([10_000.0] * seen + [100.0] * 33).quantile(0.5) == pytest.approx(10_000, rel=0.1)
+    assert sketch_of([10_000.0] * seen + [100.0] * 36).quantile(0.5) == pytest.approx(100, rel=0.1)
 
 
 def test_forgets() -> None:

@@ -68,6 +68,20 @@ class TestDate:
         december = datetime(2026, 12, 31, tzinfo=UTC).timestamp()
         assert spend_cap_ends_in_seconds(cap, december) == DAY
 
+    @pytest.mark.parametrize(
+        ("before_s", "seconds"), [(40 * DAY, 40 * DAY), (40 * DAY + 1, None), (0.5, 0.5), (0.0, None)]
+    )
+    def test_is_in_the_next_forty_days(self, before_s: float, seconds: float | None) -> None:
+        date = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+        message = SENTENCE + "You will regain access on 2026-12-01."
+        assert spend_cap_ends_in_seconds(error(message, status=400), date - before_s) == seconds
+
+    @pytest.mark.usefixtures("far_from_utc")
+    def test_a_month_ends_in_utc_wherever_we_are(self) -> None:
+        cap = error("no date", code="enforced_spend_limit_reached")
+        late = datetime(2026, 11, 30, 23, tzinfo=UTC).timestamp()
+        assert spend_cap_ends_in_seconds(cap, late) == 3_600
+
     def test_a_contracts_cap_names_no_end(self) -> None:
         assert spend_cap_ends_in_seconds(error(code="contract_spend_limit_reached"), NOW) is None
 
@@ -87,6 +101,7 @@ class TestCircuit:
         assert circuit.is_open(3_600 * S)
         assert not circuit.closes(3_600 * S)
         assert not circuit.is_open(3_600 * S + 1)
+        assert circuit.retry_after_ns(3_600 * S + 1) == 0
         assert circuit.closes(3_600 * S + 1)
         assert not circuit.closes(3_600 * S + 1), "once"
         assert circuit.reached(None, 4_000 * S), "news again"

@@ -46,8 +46,42 @@ def test_a_limit_that_halves_changes_nothing() -> None:
     assert limited.index == 0
 
 
-def test_a_dimension_that_nobody_uses_is_not_limited() -> None:
+@pytest.mark.parametrize("swing", [1.0, 10.0])
+def test_a_dimension_that_nobody_uses_is_not_limited(swing: float) -> None:
     limited = Steadiest()
     for number in range(20):
-        limited.add((10.0 + number % 2, 0.0, 0.0))
+        assert limited.add((10.0 * swing if number % 2 else 10.0, 0.0, 0.0)) == 1
     assert limited.index == 0
+
+
+def test_nor_is_one_that_is_used_now_and_then() -> None:
+    limited = Steadiest()
+    for number in range(20):
+        limited.add((10.0 + number % 2, 9_000.0 * (number % 2), 2_000.0 * (1 - number % 2)))
+    assert limited.index == 0
+
+
+def test_figures_below_one_a_second_are_figures_like_others() -> None:
+    limited = Steadiest()
+    for number in range(20):
+        limited.add((0.05 * (1 + number % 2), 0.8, 0.2 * (1 + number % 2)))
+    assert limited.index == 1
+
+
+def test_what_was_steady_long_ago_does_not_count_for_ever() -> None:
+    limited = Steadiest()
+    for number in range(20):
+        limited.add((10.0 * (1 + number % 2), 9_000.0, 2_000.0 * (1 + number % 2)))
+    assert limited.index == 1
+    for number in range(20):
+        limited.add((10.0, 9_000.0 * (1 + number % 2), 2_000.0 * (1 + number % 2)))
+    assert limited.index == 0
+
+
+def test_a_measurement_without_the_limited_dimension_changes_nothing() -> None:
+    limited = Steadiest()
+    for number in range(20):
+        limited.add((10.0 * (1 + number % 2), 9_000.0, 2_000.0 * (1 + number % 2)))
+    for _ in range(20):
+        assert limited.add((10.0, 0.0, 2_000.0)) == 1
+    assert limited.index == 1

@@ -14,7 +14,7 @@ def test_a_limit_is_above_0_and_finite(field: str, value: float) -> None:
     values = {"per_minute": 1.0, "capacity": 1.0, field: value}
     with pytest.raises(ConfigurationError, match="allowed is a number above 0, at most 1,000,000,000,000") as raised:
         LimitSettings(**values)
-    assert raised.value.field == field
+    assert (raised.value.field, raised.value.given) == (field, pytest.approx(value, nan_ok=True))
 
 
 @pytest.mark.parametrize("value", [1e-9, 1, 10**12])

@@ -91,5 +91,9 @@ class TestWhatIsCharged:
         assert settled_cost(Usage(10, 0), self.ESTIMATE, 201) == Cost(1, 10, 201)
 
 
+def test_nothing_is_a_figure_too() -> None:
+    assert Usage.from_json(dict.fromkeys(FULL, 0), before=Usage(1, 2, 3, 4)) == Usage()
+
+
 def test_cache_reads_do_not_count_against_the_limits() -> None:
     assert Usage(10, 20, 30, 40).cost() == Cost(requests=1, input_tokens=50, output_tokens=20)

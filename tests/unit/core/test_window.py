@@ -85,6 +85,13 @@ class TestTelling:
             window.add(report(5_000 - 50 * number, 30 * S), 0)
         assert window.is_fixed
 
+    def test_a_stretch_goes_on_where_as_much_came_back_as_was_used(self, votes: WindowVotes) -> None:
+        window = Window(votes)
+        for number in range(3):
+            window.add(report(5_000 - 400 * number, 30 * S + 4 * S * number), 0)
+            window.add(report(5_000 - 400 * number, 34 * S + 4 * S * number), 0)
+        assert not window.is_fixed
+
     def test_where_more_is_left_than_before_a_new_stretch_begins(self, votes: WindowVotes) -> None:
         window = Window(votes)
         for remaining in (5_000, 5_600, 5_000, 5_600, 5_301):

@@ -1,0 +1,46 @@
+"""What a scope says of an answer and of a failure, in the words of the conventions."""
+
+import pytest
+
+from support.recording_observer import RecordedScope, RecordingObserver
+from tidegate.core.cause import Cause
+from tidegate.core.conventions import set_error, set_usage
+from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.observer import ScopeKind
+from tidegate.core.usage import Usage
+
+
+@pytest.fixture
+def scope() -> RecordedScope:
+    return RecordedScope(RecordingObserver(), ScopeKind.CHAT, {})
+
+
+def test_all_input_counts_as_input_and_the_cache_is_told_apart(scope: RecordedScope) -> None:
+    set_usage(scope, Usage(input_tokens=1_000, output_tokens=7, cache_read_tokens=200, cache_creation_tokens=30))
+    assert scope.attributes == {
+        "gen_ai.usage.input_tokens": 1_230,
+        "gen_ai.usage.output_tokens": 7,
+        "gen_ai.usage.cache_read.input_tokens": 200,
+        "gen_ai.usage.cache_write.input_tokens": 30,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UpstreamError("busy", status=529), {"http.response.status_code": 529, "error.type": "529"}),
+        (UpstreamUnreachable("reset", may_have_been_accepted=False), {"error.type": "connection"}),
+        (UpstreamUnreachable("no head", may_have_been_accepted=True), {"error.type": "timeout"}),
+        (UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True), {"error.type": "deadline"}),
+        (Refusal(Cause.QUEUE_FULL, "full"), {"error.type": "queue_full"}),
+        (ZeroDivisionError("secret"), {"error.type": "ZeroDivisionError"}),
+        (
+            RetriesExhausted(5, 3.0, UpstreamError("busy", status=429)),
+            {"tidegate.attempts": 5, "http.response.status_code": 429, "error.type": "429"},
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_is_of_a_closed_kind(scope: RecordedScope, error: BaseException, said: dict[str, object]) -> None:
+    set_error(scope, error)
+    assert scope.attributes == said

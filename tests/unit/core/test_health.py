@@ -1,0 +1,58 @@
+"""What failures of the upstream mean for a pool: an outage, fewer at a time, a spend cap."""
+
+import pytest
+
+from tidegate.core.cause import Cause
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.events import CircuitClosed, CircuitOpened, Event
+from tidegate.core.health import Health
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def health(events: list[Event]) -> Health:
+    return Health("p", events, 0)
+
+
+def fail(health: Health, count: int, now_ns: int) -> None:
+    """So many requests, sent and failed one after another."""
+    for _ in range(count):
+        health.sent(now_ns)
+        health.failed(now_ns, now_ns)
+        health.ended(answered=False)
+
+
+def test_a_few_failures_bind_by_concurrency_and_more_in_a_row_are_an_outage(health: Health) -> None:
+    fail(health, 4, S)
+    assert (health.is_out, health.binding()) == (False, "concurrency")
+    fail(health, 1, S)
+    assert (health.is_out, health.binding()) == (True, "outage")
+
+
+def test_after_an_outage_as_many_may_go_at_a_time_as_before_it(health: Health) -> None:
+    for _ in range(64):
+        health.sent(0)
+    for _ in range(64):
+        health.failed(S, S)
+    for _ in range(64):
+        health.ended(answered=False)
+    for second in range(2, 60):
+        fail(health, 1, second * S)
+    health.sent(60 * S)
+    health.answered(60 * S, 60 * S)
+    assert not health.is_out
+    assert health.concurrency_limit(60 * S) == 57, "nine tenths of 64"
+
+
+@pytest.mark.parametrize("ends_in_ns", [None, 3_600 * S])
+def test_an_operator_ends_a_spend_cap_once(health: Health, events: list[Event], ends_in_ns: int | None) -> None:
+    health.capped(ends_in_ns, 0)
+    assert health.refusal(10 * S) is not None
+    health.forget_cap(10 * S)
+    health.forget_cap(10 * S)
+    assert health.refusal(10 * S) is None
+    assert events == [CircuitOpened("p", Cause.SPEND_CAP, ends_in_ns), CircuitClosed("p", Cause.SPEND_CAP)]

@@ -1,0 +1,13 @@
+"""What a lease begins with."""
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.dimension import Cost
+from tidegate.core.lease import Lease
+from tidegate.core.store import Demand
+
+
+def test_all_of_the_cost_is_charged_and_nothing_is_known_yet() -> None:
+    lease = Lease(Demand("p", DEFAULT_CALLER, Cost(1, 1_000, 200)), (), granted_ns=7)
+    assert (lease.charged, lease.known) == (Cost(1, 1_000, 200), Cost())
+    assert (lease.open_input_tokens, lease.open_output_tokens) == (1_000, 200)
+    assert lease.answered is False
