@@ -10,11 +10,12 @@ from dashboards.queries import Query, increase, occurring, or_zero, quantile, ra
 from dashboards.tables import Column, table
 from tidegate.observe import catalogue, thresholds
 
-__all__ = ["BUSIEST_CALLER", "CALLERS_BOARD", "CALLER_COLUMNS"]
+__all__ = ["BUSIEST_CALLER", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
 
 _CALLS: Final = rate(catalogue.REQUESTS)
 _BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
-_COST: Final = rate(catalogue.COST_USD, by="caller")
+COST_OF_CALLERS: Final = f"{increase(catalogue.COST_USD, by='caller')} and {_BY_CALLER}"
+"""Callers that are configured, but do not call, have a counter at 0, too."""
 # What is usual is told by the same window as in the alert, whatever the time range.
 _UNUSUAL: Final = (
     f"clamp_min({3_600 * thresholds.SPEND_UNUSUAL_FACTOR:g}"
@@ -119,10 +120,10 @@ _TABLE: Final = Row(
                 ),
                 Column("Input", increase(catalogue.TOKENS, by="caller", kind="!=output"), units.COUNT, decimals=1),
                 Column("Output", increase(catalogue.TOKENS, by="caller", kind="output"), units.COUNT, decimals=1),
-                Column("Cost", increase(catalogue.COST_USD, by="caller"), units.DOLLARS, decimals=2),
+                Column("Cost", COST_OF_CALLERS, units.DOLLARS, decimals=2),
                 Column(
                     "Cost per call",
-                    f"{increase(catalogue.COST_USD, by='caller')} / {_BY_CALLER}",
+                    f"{increase(catalogue.COST_USD, by='caller')} / ({_BY_CALLER} > 0)",
                     units.DOLLARS,
                     decimals=4,
                 ),
@@ -201,7 +202,7 @@ _WAIT_AND_SPEND: Final = Row(
             f" ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
             units.DOLLARS,
             [
-                Query(f"3600 * {_COST}", "{{caller}}"),
+                Query(f"60 * {occurring(catalogue.COST_USD, by='caller')}", "{{caller}}"),
                 Query(_UNUSUAL, "unusual from"),
             ],
             CALLERS.by("caller"),

@@ -7,7 +7,7 @@ from dashboards.board import Board, Row
 from dashboards.kinds import bars, heatmap, stat, states, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from dashboards.panels import Panel
-from dashboards.queries import Query, histogram, increase, occurring, quantile, rate, shared, total
+from dashboards.queries import Query, histogram, increase, occurring, or_zero, quantile, rate, shared, total
 from dashboards.tables import Column, table
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
@@ -53,7 +53,7 @@ def _use_against_limit(dimension: Dimension) -> Panel:
         " dashed line.",
         units.TOKENS_PER_MINUTE if dimension is not Dimension.REQUESTS else units.PER_MINUTE,
         [
-            Query(f"60 * {rate(catalogue.QUOTA_CHARGED, by='pool', dimension=dimension)}", "{{pool}}"),
+            Query(occurring(catalogue.QUOTA_CHARGED, by="pool", dimension=dimension), "{{pool}}"),
             Query(
                 shared(catalogue.LIMIT_PER_MINUTE, "pool", dimension=dimension, source="effective"),
                 "{{pool}} limit",
@@ -300,6 +300,7 @@ _FUNNEL: Final = Row(
             [Query(total(catalogue.QUEUE_DEPTH, "class"), "{{class}}")],
             CALLERS,
             stacked=True,
+            width=8,
             calculations=("max", "lastNotNull"),
         ),
         timeseries(
@@ -310,15 +311,24 @@ _FUNNEL: Final = Row(
             [Query(total(catalogue.QUEUE_TOKENS, "class"), "{{class}}")],
             CALLERS,
             stacked=True,
+            width=8,
             calculations=("max", "lastNotNull"),
         ),
         timeseries(
             "Oldest waiting call by class",
-            "How long who has waited longest has been waiting. Growing in one class alone: it starves.",
+            "How long who has waited longest has been waiting; 0 while nobody waits. Growing in one class alone: it"
+            " starves.",
             units.SECONDS,
-            [Query(shared(catalogue.QUEUE_OLDEST, "class"), "{{class}}")],
+            [
+                Query(
+                    or_zero(shared(catalogue.QUEUE_OLDEST, "class"), total(catalogue.QUEUE_DEPTH, "class")),
+                    "{{class}}",
+                )
+            ],
             CALLERS,
             limits=levels.QUEUE_WAIT[1:],
+            width=8,
+            calculations=("max", "lastNotNull"),
         ),
     ),
 )
@@ -335,6 +345,7 @@ _ESTIMATE: Final = Row(
                 Query(quantile(0.5, catalogue.ESTIMATE_ERROR, by="pool, dimension"), "{{pool}} {{dimension}}"),
             ],
             MODELS.by("pool"),
+            width=8,
             limits=((thresholds.ESTIMATE_RATIO_LOW, units.WARNING), (thresholds.ESTIMATE_RATIO_HIGH, units.WARNING)),
         ),
         heatmap(
@@ -343,6 +354,7 @@ _ESTIMATE: Final = Row(
             units.RATIO,
             histogram(catalogue.ESTIMATE_ERROR),
             MODELS,
+            width=8,
             no_value="No call was settled",
         ),
         timeseries(
@@ -355,6 +367,7 @@ _ESTIMATE: Final = Row(
             units.PER_MINUTE,
             [Query(occurring(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
             MODELS,
+            width=8,
             no_value="None",
         ),
     ),

@@ -14,7 +14,8 @@ from tidegate.observe import catalogue, thresholds
 __all__ = ["MODELS_BOARD"]
 
 _ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
-_BY_MODEL: Final = increase(catalogue.UPSTREAM_ATTEMPTS, by="model")
+_BY_MODEL: Final = f"({increase(catalogue.UPSTREAM_ATTEMPTS, by='model')} > 0)"
+"""Models that are listed, but not used, have counters at 0, too."""
 _RETRY_WAIT_P95: Final = or_zero(
     f"{quantile(0.95, catalogue.RETRY_WAIT, by='reason')} >= 0",
     rate(catalogue.RETRY_WAIT, by="reason", suffix="_count"),
@@ -229,7 +230,7 @@ _TOKENS: Final = Row(
             "Spend by model",
             "US dollars per hour at list prices.",
             units.DOLLARS,
-            [Query(f"3600 * {rate(catalogue.COST_USD, by='model')}", "{{model}}")],
+            [Query(f"60 * {occurring(catalogue.COST_USD, by='model')}", "{{model}}")],
             MODELS.by("model"),
             stacked=True,
         ),
@@ -250,7 +251,8 @@ _TOKENS: Final = Row(
                 *(
                     Column(
                         title,
-                        or_zero(increase(catalogue.UPSTREAM_ATTEMPTS, by="model", status=status), _BY_MODEL),
+                        f"({or_zero(increase(catalogue.UPSTREAM_ATTEMPTS, by='model', status=status), _BY_MODEL)})"
+                        f" and {_BY_MODEL}",
                         units.EXACT_COUNT,
                         decimals=0,
                     )
@@ -266,7 +268,9 @@ _TOKENS: Final = Row(
                     "Cache reads", increase(catalogue.TOKENS, by="model", kind="cache_read"), units.COUNT, decimals=1
                 ),
                 Column("Output", increase(catalogue.TOKENS, by="model", kind="output"), units.COUNT, decimals=1),
-                Column("Cost", increase(catalogue.COST_USD, by="model"), units.DOLLARS, decimals=2),
+                Column(
+                    "Cost", f"{increase(catalogue.COST_USD, by='model')} and {_BY_MODEL}", units.DOLLARS, decimals=2
+                ),
             ],
             {"model": MODELS.by("model")},
             CALLERS,

@@ -4,7 +4,7 @@ from typing import Final
 
 from dashboards import levels, units
 from dashboards.board import Board, Row
-from dashboards.callers import BUSIEST_CALLER, CALLER_COLUMNS
+from dashboards.callers import BUSIEST_CALLER, CALLER_COLUMNS, COST_OF_CALLERS
 from dashboards.kinds import stat, states, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from dashboards.queries import Query, increase, occurring, quantile, rate, ratio, select, shared, total
@@ -218,7 +218,7 @@ _CALLERS: Final = Row(
             [
                 *CALLER_COLUMNS,
                 Column("Tokens", increase(catalogue.TOKENS, by="caller"), units.COUNT, decimals=1),
-                Column("Cost", increase(catalogue.COST_USD, by="caller"), units.DOLLARS, decimals=2),
+                Column("Cost", COST_OF_CALLERS, units.DOLLARS, decimals=2),
             ],
             {"caller": CALLERS.by("caller")},
             CALLERS,

@@ -133,10 +133,10 @@ def ratio(part: str, whole: str) -> str:
 def answered(over: Callable[..., str]) -> str:
     """Share of calls that were answered, of those that failed through no fault of their caller or did not fail.
 
-    `over` is `rate` or `increase`.
+    `over` is `rate` or `increase`. The variable for callers does not filter it: whose calls failed is not counted.
     """
     bad = over(catalogue.FAILED_CALLS)
-    good = over(catalogue.REQUESTS, outcome="ok", route=f"=~{SERVED_ROUTES}")
+    good = over(catalogue.REQUESTS, outcome="ok", route=f"=~{SERVED_ROUTES}", caller="")
     return f"1 - {ratio(bad, f'(({good}) or vector(0)) + ({bad})')}"
 
 

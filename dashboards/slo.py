@@ -93,7 +93,7 @@ _PROMISE: Final = Row(
     (
         stat(
             "Answered",
-            f"Share of calls in the time range that were answered; {thresholds.AVAILABILITY_TARGET:.1%} is promised."
+            f"Share of all callers' calls that were answered; {thresholds.AVAILABILITY_TARGET:.1%} is promised."
             " Calls that were wrong, abandoned, rightly refused or answered with Claude's own 429 do not count.",
             units.SHARE,
             Query(answered(increase), instant=True),
