@@ -1,7 +1,8 @@
 """Does the steps on stdin with the Anthropic Python SDK of this environment, and prints what it saw and made of it.
 
 Stands alone: it runs in environments that have the SDK and nothing of this project. Input, in JSON: `base_url`, `key`,
-`mode` (sync or async) and `steps`. Output: for each step the HTTP exchanges as they were on the wire, and the outcome.
+`mode` (sync or async), `max_retries` and `steps`. Output: for each step the HTTP exchanges as they were on the wire,
+and the outcome.
 """
 
 import asyncio
@@ -178,7 +179,10 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 def main() -> None:
     told = json.load(sys.stdin)
-    steps, options = told["steps"], {"api_key": told["key"], "base_url": told["base_url"], "max_retries": 0}
+    steps, options = (
+        told["steps"],
+        {"api_key": told["key"], "base_url": told["base_url"], "max_retries": told["max_retries"]},
+    )
     if told["mode"] == "sync":
         recorder = Recorder(httpx.HTTPTransport())
         with anthropic.Anthropic(http_client=anthropic.DefaultHttpxClient(transport=recorder), **options) as client:

@@ -1,6 +1,7 @@
 """An upstream that breaks in every way, before the real service: what a client gets, and that nothing is left."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -197,6 +198,25 @@ def test_an_error_before_content_is_hidden_while_the_head_is_held(on: FaultStage
     hidden = seconds < 0.25
     assert received.body == (ANSWER if hidden else MESSAGE_START + OVERLOADED_EVENT)
     assert on.upstream.connections == (2 if hidden else 1)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 2.0])
+def test_the_head_of_a_stream_comes_with_its_first_event_or_after_a_quarter_of_a_second(
+    on: FaultStage, seconds: float
+) -> None:
+    began: list[float] = []
+
+    async def thinks(exchange: Exchange) -> None:
+        await says(STREAM_HEAD + chunk(MESSAGE_START))(exchange)
+        began.append(time.monotonic())
+        await asyncio.sleep(seconds)
+        await exchange.say(chunk(CONTENT) + chunk(MESSAGE_DELTA) + b"0\r\n\r\n")
+
+    received = on.ask(thinks, stream=True)
+    assert received.body == MESSAGE_START + CONTENT + MESSAGE_DELTA
+    held_seconds, first_seconds = (at - began[0] for at in (received.head_at, received.first_at))
+    least = min(seconds, 0.25)
+    assert least - 0.01 <= held_seconds <= first_seconds <= least + 0.75, "and what a busy machine takes"
 
 
 def unreachable(directory: Path, url: str, reason: str, *, least_attempts: int = 5) -> None:

@@ -33,7 +33,7 @@ async function noting(url, init) {
   return noted;
 }
 
-const client = new Anthropic({ apiKey: told.key, baseURL: told.base_url, maxRetries: 0, fetch: noting });
+const client = new Anthropic({ apiKey: told.key, baseURL: told.base_url, maxRetries: told.max_retries, fetch: noting });
 
 const camelCase = (name) => name.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
 

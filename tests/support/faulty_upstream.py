@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -75,12 +76,14 @@ def faulty_upstream(tls: ssl.SSLContext | None = None) -> Iterator[FaultyUpstrea
 
 @dataclass
 class Received:
-    """What a client got of an answer, and whether it broke off."""
+    """What a client got of an answer, whether it broke off, and when head and body began to come (monotonic time)."""
 
     status: int
     headers: dict[str, str]
     body: bytes = b""
     broke: bool = False
+    head_at: float = 0.0
+    first_at: float = 0.0
 
     def error(self) -> str:
         """Type of the error in the shape of the Claude API."""
@@ -113,9 +116,10 @@ class FaultStage(Watched):
         headers = {"x-tidegate-timeout-seconds": str(seconds), "accept-encoding": "identity"}
         url = f"{self.service.url}/v1/messages"
         with httpx2.stream("POST", url, json=call, headers=headers, timeout=30) as answer:
-            received = Received(answer.status_code, dict(answer.headers))
+            received = Received(answer.status_code, dict(answer.headers), head_at=time.monotonic())
             try:
                 for data in answer.iter_raw():
+                    received.first_at = received.first_at or time.monotonic()
                     received.body += data
             except httpx2.TransportError:
                 received.broke = True

@@ -23,7 +23,7 @@ from tidegate.gateway.asgi import ON_LEAVE, ClientGone, Inbound, Message, Receiv
 from tidegate.gateway.attempts import Attempts, Reply, Upstream
 from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
-from tidegate.gateway.errand import Errand, read_errand
+from tidegate.gateway.errand import Errand, is_lookup, read_errand
 from tidegate.gateway.errors import invalid, no_stream, refused, unreachable
 from tidegate.gateway.headers import as_text, for_upstream, is_event_stream, listed, uncompressed
 from tidegate.gateway.limits import RelayLimits
@@ -210,7 +210,9 @@ class Gateway:
         self._occupancy.enter(call)
         call.caller = self._identifier.identify(call.headers)
         self._occupancy.identified(call)
-        patience_seconds = timeout_seconds(call.headers, self._default_timeout_seconds)
+        patience_seconds = timeout_seconds(
+            call.headers, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
+        )
         call.deadline_ns = call.started_ns + to_ns(patience_seconds)
         headers = for_upstream(
             scope["headers"],

@@ -16,6 +16,8 @@ from tidegate.gateway.request import InvalidCall
 __all__ = ["Call", "timeout_seconds"]
 
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
+_LONGEST_LOOKUP_SECONDS: Final = 60.0
+"""Until its answer begins: of a list of models or a file's data somebody would rather hear that there is an outage."""
 
 
 @dataclass(slots=True)
@@ -102,8 +104,11 @@ class Call:
         return self.queued_ns * 1_000 // NS_PER_SECOND
 
 
-def timeout_seconds(headers: Mapping[str, str], default_seconds: float) -> float:
+def timeout_seconds(headers: Mapping[str, str], default_seconds: float, *, is_lookup: bool = False) -> float:
     """How long the client waits: by our header, else by what an Anthropic SDK says of itself, else the default.
+
+    For a look-up, which no model has to answer, a minute at most unless our header says more: SDKs say of every call
+    that they wait for ten.
 
     Raises:
         InvalidCall: our header holds something else than a number of seconds above 0.
@@ -115,7 +120,8 @@ def timeout_seconds(headers: Mapping[str, str], default_seconds: float) -> float
             allowed = f"a number of seconds above 0, at most {_LONGEST_TIMEOUT_SECONDS:g}"
             raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {own[:80]!r}, allowed is {allowed}")
         return seconds
-    return _seconds(headers.get(STAINLESS_TIMEOUT, "")) or default_seconds
+    seconds = _seconds(headers.get(STAINLESS_TIMEOUT, "")) or default_seconds
+    return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
 
 
 def _seconds(raw: str) -> float | None:

@@ -12,10 +12,10 @@ from tidegate.gateway.call import Call
 from tidegate.gateway.patience import Patience
 from tidegate.gateway.request import COUNT_TOKENS_ROUTE, MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
 
-__all__ = ["Errand", "read_errand"]
+__all__ = ["Errand", "is_lookup", "read_errand"]
 
 _READ_WHOLE: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
-_SAFE: Final = frozenset({b"GET", b"HEAD"})
+_SAFE: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing (RFC 9110 section 9.2.1)."""
 _DROPPED: Final = TransportRequest(b"", b"", ())
 
@@ -46,6 +46,11 @@ class Errand:
     def model(self) -> str:
         """The model that it names; empty for calls without one."""
         return self.shape.model if self.shape else ""
+
+
+def is_lookup(route: str, method: str) -> bool:
+    """Whether a call only looks something up, or counts: nothing is changed, and no model is asked."""
+    return method in _SAFE or (route == COUNT_TOKENS_ROUTE and method == "POST")
 
 
 async def read_errand(
@@ -96,7 +101,7 @@ async def read_errand(
     if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         inbound.watch()
         request = TransportRequest(method, target, upstream_headers)
-        return Errand(request, endpoint_pool(scope["path"]), replayable=method in _SAFE)
+        return Errand(request, endpoint_pool(scope["path"]), replayable=is_lookup(call.route, scope["method"]))
     return Errand(
         TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
         endpoint_pool(scope["path"]),

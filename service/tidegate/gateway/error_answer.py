@@ -7,7 +7,7 @@ from tidegate.core.headers import read_retry_after
 from tidegate.core.transport import Headers
 from tidegate.gateway.decoding import decoded
 from tidegate.gateway.headers import limit_headers
-from tidegate.gateway.json_object import json_object
+from tidegate.gateway.lenient_json import json_object
 
 __all__ = ["upstream_error"]
 

@@ -19,7 +19,7 @@ from tidegate.gateway.call import Call
 from tidegate.gateway.decoding import decoded
 from tidegate.gateway.errors import LocalAnswer, error_body
 from tidegate.gateway.headers import for_client
-from tidegate.gateway.json_object import json_object
+from tidegate.gateway.lenient_json import json_object
 from tidegate.gateway.opened import StreamError
 
 __all__ = ["Outlet"]

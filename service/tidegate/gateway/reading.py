@@ -7,7 +7,7 @@ from tidegate.core.transport import Headers
 from tidegate.core.usage import Usage
 from tidegate.gateway.about import About
 from tidegate.gateway.decoding import Decoder, content_codings
-from tidegate.gateway.json_object import json_object
+from tidegate.gateway.lenient_json import json_object
 from tidegate.gateway.request import MESSAGES_ROUTE
 from tidegate.gateway.sse import StreamReader
 

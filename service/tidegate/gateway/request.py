@@ -10,8 +10,8 @@ from typing import Final
 from tidegate.core.errors import TidegateError
 from tidegate.core.price import Prefix
 from tidegate.core.prompt_size import PromptSize, tool_prompt_tokens
-from tidegate.gateway.json_object import parsed
 from tidegate.gateway.json_scan import NestedTooDeeplyError, NotJsonError, Scanner, Span
+from tidegate.gateway.lenient_json import parsed
 from tidegate.gateway.media import MEDIA_MARK, Medium, media_in, size_of
 from tidegate.gateway.prefixes import PromptBlocks
 

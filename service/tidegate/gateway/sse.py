@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.core.errors import UpstreamError
 from tidegate.core.usage import Usage, tells_output
 from tidegate.gateway.about import About
-from tidegate.gateway.json_object import json_object
+from tidegate.gateway.lenient_json import json_object
 
 __all__ = ["StreamReader"]
 

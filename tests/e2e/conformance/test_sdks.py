@@ -2,40 +2,15 @@
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from support.client_environment import python_of
-from support.conformance import CALLER_KEY, Answered, Twins, comparable, requests_seen
-from support.project import ROOT
+from support.conformance import Answered, Twins, comparable, requests_seen
+from support.sdks import do_steps, newest_python, older_python, typescript
 
 from .sdk_calls import STEPS
-
-PYTHON_CLIENT = str(ROOT / "tests/clients/anthropic_client.py")
-
-
-def newest_python() -> list[str]:
-    return [sys.executable, PYTHON_CLIENT]
-
-
-def older_python() -> list[str]:
-    return [str(python_of("anthropic-0.121")), PYTHON_CLIENT]
-
-
-def typescript() -> list[str]:
-    return ["node", str(ROOT / "tests/node/anthropic-client.mjs")]
-
-
-def do_steps(command: list[str], url: str, mode: str) -> Any:
-    """What a client tells of its steps."""
-    told = {"base_url": url, "key": CALLER_KEY, "mode": mode, "steps": STEPS}
-    done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def answered(exchange: dict[str, Any]) -> Answered:
@@ -56,7 +31,7 @@ def answered(exchange: dict[str, Any]) -> Answered:
 def test_an_sdk_cannot_tell_the_service_from_the_api(
     pair: Twins, command: Callable[[], list[str]], mode: str, version: str
 ) -> None:
-    through, direct = (do_steps(command(), url, mode) for url in pair.urls())
+    through, direct = (do_steps(command(), url, STEPS, mode=mode) for url in pair.urls())
     assert direct["version"].startswith(version)
     for step, got, expected in zip(STEPS, through["seen"], direct["seen"], strict=True):
         raised = isinstance(expected["outcome"], dict) and "raised" in expected["outcome"]

@@ -117,6 +117,10 @@ def test_the_clients_patience_is_read_from_our_header_then_from_the_sdks() -> No
     assert timeout_seconds({"x-stainless-timeout": "7"}, 600) == 7
     assert timeout_seconds({"x-stainless-timeout": "NOT_GIVEN"}, 600) == 600
     assert timeout_seconds({}, 600) == 600
+    assert timeout_seconds({}, 600, is_lookup=True) == 60
+    assert timeout_seconds({"x-stainless-timeout": "600"}, 600, is_lookup=True) == 60
+    assert timeout_seconds(both, 600, is_lookup=True) == 2.5
+    assert timeout_seconds({"x-tidegate-timeout-seconds": "300"}, 600, is_lookup=True) == 300
 
 
 @pytest.mark.parametrize("raw", ["0", "-1", "nan", "inf", "soon", "", "86401"])

@@ -150,3 +150,33 @@ def test_a_call_whose_time_ends_while_it_is_connecting_ends_with_it(
     assert {answer.status for answer in answers} <= {504, 529}
     assert len(transport.tried) < 60
     assert rig.in_flight() == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "seconds"),
+    [
+        ("GET", "/v1/models", {}, 60),
+        ("GET", "/v1/models", {"x-stainless-timeout": "600"}, 60),
+        ("GET", "/v1/models", {"x-stainless-timeout": "10"}, 10),
+        ("GET", "/v1/models", {"x-tidegate-timeout-seconds": "200"}, 200),
+        ("HEAD", "/v1/novel", {}, 60),
+        ("POST", "/v1/messages/count_tokens", {"x-stainless-timeout": "600"}, 60),
+        ("POST", "/v1/messages", {}, 600),
+    ],
+)
+@pytest.mark.parametrize("failure", [DOWN, unreachable()])
+def test_who_asks_no_model_is_told_of_an_outage_after_a_minute(
+    method: str, path: str, headers: dict[str, str], seconds: float, failure: Told | Exception
+) -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FailingTransport(clock, 0.0, 10_000.0, failure), clock)
+    body = MESSAGE if method == "POST" else None
+    answer = run_virtual(call(rig.gateway, method, path, body=body, headers=headers), clock)
+    assert answer.status in {529, 502, 504}
+    assert 0.9 * seconds - 2 <= clock.elapsed_s <= seconds + 0.01
+
+
+def test_an_upload_may_take_longer_than_that() -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()], head_after_seconds=300), clock)
+    assert run_virtual(call(rig.gateway, "POST", "/v1/files", body=b"file"), clock).status == 200

@@ -1,4 +1,4 @@
-"""JSON from the upstream, which may be anything."""
+"""JSON from clients and from the upstream: quickly where it is well-formed, leniently where it is not quite."""
 
 import json
 from typing import Any

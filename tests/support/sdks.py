@@ -1,0 +1,34 @@
+"""Anthropic's SDKs as programs that do steps and tell what they saw; the steps are as in `sdk_calls.py`."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from support.client_environment import python_of
+from support.conformance import CALLER_KEY
+from support.project import ROOT
+
+_PYTHON_CLIENT = str(ROOT / "tests/clients/anthropic_client.py")
+
+
+def newest_python() -> list[str]:
+    return [sys.executable, _PYTHON_CLIENT]
+
+
+def older_python() -> list[str]:
+    return [str(python_of("anthropic-0.121")), _PYTHON_CLIENT]
+
+
+def typescript() -> list[str]:
+    return ["node", str(ROOT / "tests/node/anthropic-client.mjs")]
+
+
+def do_steps(
+    command: list[str], url: str, steps: list[dict[str, Any]], *, mode: str = "sync", max_retries: int = 0
+) -> Any:
+    """What a client tells of its steps."""
+    told = {"base_url": url, "key": CALLER_KEY, "mode": mode, "max_retries": max_retries, "steps": steps}
+    done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
