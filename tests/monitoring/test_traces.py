@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.api_services import make_services
+from support.api_services import FakeGenerator, make_services
 from support.asgi_client import Answer, call
 from support.gateway import (
     CONTENT,
@@ -25,7 +25,9 @@ from support.simulated_claude import SimulatedClaude
 from support.traces import Traces
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
+from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
+from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import LimitSettings, PoolSettings
@@ -159,6 +161,23 @@ def generated(faults: Sequence[Fault], fields: dict[str, Any]) -> Traces:
 def test_traces_of_generations(golden: Callable[[Path, str], None], name: str) -> None:
     faults, fields = GENERATED[name]
     golden(expected(name), generated(faults, fields).text())
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_server_span_of_a_refused_generation_has_its_cause(*, stream: bool) -> None:
+    clock = VirtualClock()
+    traces = Traces(clock)
+    generator = FakeGenerator()
+    generator.error = Refusal(Cause.DEADLINE, "too late")
+    services = make_services(
+        ai_client=generator, observer=traces.observer, tracer_provider=traces.provider, clock=clock
+    )
+    body = {"prompt": "Every hour, fetch the news", "stream": stream}
+    run_virtual(call(create_app(services), "POST", "/api/workflows/generate", body=body), clock)
+    attributes = traces.span("POST /api/workflows/generate").attributes
+    assert attributes
+    assert attributes["tidegate.cause"] == "deadline"
+    assert attributes["http.response.status_code"] == (200 if stream else 429)
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/api/workflows/generate"])

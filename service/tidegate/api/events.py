@@ -106,6 +106,7 @@ class EventStream(Response):
                 logger.exception("generation failed, request %s", self._request_id)
             problem = problem_of(error)
             scope["state"]["late_problem"] = problem
+            problem.note_cause()
             return _event("error", problem.document(self._request_id))
 
 

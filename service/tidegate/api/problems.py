@@ -24,6 +24,7 @@ from tidegate.core.failure import attempt_status
 from tidegate.core.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_ATTEMPTS, TIDEGATE_CAUSE
 from tidegate.core.retry import retry_reason
 from tidegate.identity.access import Denial
+from tidegate.observe.tracing import note_on_span
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessDenied", "Problem", "handle_errors", "problem_of"]
 
@@ -76,6 +77,11 @@ class Problem:
     def document(self, request_id: str) -> dict[str, Any]:
         """The problem document."""
         return {**self._members, "request_id": request_id}
+
+    def note_cause(self) -> None:
+        """Tells the server span why Tidegate refused, if it did."""
+        if TIDEGATE_CAUSE in self.headers:
+            note_on_span("tidegate.cause", self.headers[TIDEGATE_CAUSE])
 
     def response(self, request_id: str) -> Response:
         """The whole answer. Its JSON is ASCII, so that no input, however broken, makes it unsendable."""
@@ -214,6 +220,7 @@ def handle_errors(app: FastAPI) -> None:
 
     async def answer(request: Request, error: Exception) -> Response:
         problem = request.state.problem = problem_of(error)
+        problem.note_cause()
         return problem.response(request.state.request_id)
 
     kinds: list[type[Exception]] = [Exception, *(kind for kind, _ in _PROBLEMS)]

@@ -38,7 +38,7 @@ from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 if TYPE_CHECKING:
     from contextvars import Token
 
-__all__ = ["Tracing", "current_exemplar", "exemplar_of"]
+__all__ = ["Tracing", "current_exemplar", "exemplar_of", "note_on_span"]
 
 _KINDS: Final = {
     ScopeKind.REQUEST: SpanKind.SERVER,
@@ -171,6 +171,11 @@ def exemplar_of(span: Span) -> Mapping[str, str] | None:
     if not context.trace_flags.sampled or not context.is_valid:
         return None
     return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+
+
+def note_on_span(name: str, value: str) -> None:
+    """Notes an attribute on the span around the caller, if it is recorded; a value from a closed set."""
+    get_current_span().set_attribute(name, value)
 
 
 def current_exemplar() -> Mapping[str, str] | None:
