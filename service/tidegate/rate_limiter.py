@@ -145,6 +145,7 @@ class RateLimiter:
         if (store is None) != (admission is None):
             raise TypeError("store and admission belong together: give both or neither")
         self._config = replace(config or RateLimitConfig())  # a copy: what its owner changes later does not count
+        self._retry_policy = self._config.retry_policy()
         clock = admission.clock if admission else SystemClock()
         self._clock = clock
         self._store = store or MemoryStore(clock)
@@ -159,13 +160,13 @@ class RateLimiter:
 
     def retry_policy(self) -> RetryPolicy:
         """How failed attempts are repeated, by the configuration in effect."""
-        return self._config.retry_policy()
+        return self._retry_policy
 
     def update_config(self, config: RateLimitConfig) -> None:
         """Goes on with another configuration: in effect on waiters at once, in their order; refills nothing."""
         config = replace(config)
         self._store.configure_now(DEFAULT_POOL, config.pool_settings())
-        self._config = config
+        self._config, self._retry_policy = config, config.retry_policy()
         logger.debug("configured: %s requests/minute, burst %s", config.requests_per_minute, config.burst_limit)
 
     async def acquire_token(self) -> float:

@@ -1,14 +1,14 @@
 """The outer ASGI application: access rules, request ids, and who serves what. Plain ASGI: every request passes it."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
-from email.utils import formatdate
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tidegate.api.meter import CallMeter
 from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
@@ -31,6 +31,7 @@ from tidegate.gateway.headers import as_text
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.identity.access import AccessRequest, Denial
 from tidegate.observe.labels import OTHER, ROUTES
+from tidegate.observe.log_lines import REQUEST_ID
 
 __all__ = ["Dispatcher"]
 
@@ -47,13 +48,15 @@ class Dispatcher:
     """Sends `/v1/…` to the gateway and everything else, lifespan included, to the API; nothing is mounted.
 
     Each request gets an id, in `scope["state"]["request_id"]` and in the answer, and is checked by the access rules.
-    For the gateway, `scope["state"]` has its header fields as text, under `headers`, and under `is_draining` what tells
-    whether the service is about to stop.
+    In `scope["state"]`, the gateway finds its header fields as text, under `headers`, and under `is_draining` what
+    tells whether the service is about to stop. Under `started` it says of a call that is cut off whether its answer had
+    begun.
     """
 
     def __init__(self, services: Services, api: ASGIApp) -> None:
         self._services = services
-        self._api = api
+        # For admin calls it matters whether they come from this machine. What serves `/v1` does not ask.
+        self._api: Any = ProxyHeadersMiddleware(api, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))  # type: ignore[arg-type]
         self._is_draining = lambda: services.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,25 +64,30 @@ class Dispatcher:
         if scope["type"] != "http":
             await self._api(scope, receive, send)
             return
+        services, path = self._services, scope["path"]
         state = scope.setdefault("state", {})
-        state["headers"] = as_text(scope["headers"])
+        headers = state["headers"] = as_text(scope["headers"])
         state["is_draining"] = self._is_draining
-        request_id = state["request_id"] = self._services.new_request_id()
-        bind_contextvars(request_id=request_id)  # for whatever is logged on the way
-        answer = _Answer(self._services, scope["path"], state, send)
-        denial = self._denial(scope)
+        request_id = state["request_id"] = services.new_request_id()
+        REQUEST_ID.set(request_id)  # for whatever is logged on the way
+        denial = services.access.check(AccessRequest(path, headers, None))
         if denial is not None:
-            await self._deny(denial, scope, receive, answer)
-        elif scope["path"].startswith("/v1/"):  # the gateway reports and limits by itself
-            await self._unless_drained(self._services.gateway(scope, receive, answer.send), scope, receive, answer)
+            await self._deny(denial, scope, receive, _Answer(services, path, state, send))
+        elif path.startswith("/v1/"):  # the gateway reports, limits and marks its answers by itself
+            try:
+                await services.gateway(scope, receive, send)
+            except asyncio.CancelledError:
+                await self._drained(scope, receive, _Answer(services, path, state, send))
         else:
-            await self._serve(scope, receive, answer)
+            await self._serve(scope, receive, _Answer(services, path, state, send))
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         started_ns = self._services.clock.monotonic_ns()
         limited = _limited(receive, self._services.settings.max_body_bytes)
         try:
-            await self._unless_drained(self._api(scope, limited, answer.send), scope, receive, answer)
+            await self._api(scope, limited, answer.send)
+        except asyncio.CancelledError:
+            await self._drained(scope, receive, answer)
         finally:
             self._report(scope["path"], scope["state"], answer, started_ns)
 
@@ -101,15 +109,16 @@ class Dispatcher:
                 if denial.cause is not None:
                     span.set("tidegate.cause", denial.cause)
 
-    async def _unless_drained(self, work: Awaitable[None], scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        """Once the grace period is over, what has begun breaks off; what has not is told to come back."""
-        try:
-            await work
-        except asyncio.CancelledError:
-            if not self._services.draining:
-                raise
-            if not answer.started:
-                await _denial_answer(_DRAINING, scope)(scope, receive, answer.send)
+    async def _drained(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Once the grace period is over, what has begun breaks off; what has not is told to come back.
+
+        Raises:
+            CancelledError: the service goes on; it was something else that ended the call.
+        """
+        if not self._services.draining:
+            raise asyncio.CancelledError
+        if not scope["state"].get("started"):
+            await _denial_answer(_DRAINING, scope)(scope, receive, answer.send)
 
     def _report(self, path: str, state: Mapping[str, Any], answer: "_Answer", started_ns: int) -> None:
         """Tells the observer how a call ended, and of a refusal that came before a pool was known."""
@@ -145,26 +154,20 @@ class Dispatcher:
                 )
             )
 
-    def _denial(self, scope: Scope) -> Denial | None:
-        peer = scope["client"][0] if scope.get("client") else None
-        return self._services.access.check(AccessRequest(scope["path"], scope["state"]["headers"], peer))
-
 
 class _Answer:
     """One answer on its way: adds the headers that every answer carries, and remembers how it went.
 
     Attributes:
         status: the status that went out; 0 before.
-        started: whether it has.
     """
 
-    def __init__(self, services: Services, path: str, state: Mapping[str, Any], send: Send) -> None:
+    def __init__(self, services: Services, path: str, state: dict[str, Any], send: Send) -> None:
         self._services = services
         self._path = path
         self._state = state
         self._send = send
         self.status = 0
-        self.started = False
         self._cause: str | None = None
         self._complete = False
 
@@ -176,7 +179,7 @@ class _Answer:
             headers += [field for field in self._own_headers(known) if field[0] not in known]
             message["headers"] = headers
             self.status = message["status"]
-            self.started = True
+            self._state["started"] = True
             cause = known.get(_CAUSE)
             self._cause = None if cause is None else cause.decode("latin-1")
         else:
@@ -201,8 +204,6 @@ class _Answer:
 
     def _own_headers(self, known: Mapping[bytes, bytes]) -> Iterator[tuple[bytes, bytes]]:
         """What every answer carries, unless it has a field of that name already."""
-        if b"date" not in known:
-            yield b"date", formatdate(usegmt=True).encode()
         yield _REQUEST_ID, self._state["request_id"].encode()
         if self._services.upstream_kind != "claude":
             yield _UPSTREAM, self._services.upstream_kind.encode()

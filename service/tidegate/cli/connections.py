@@ -1,17 +1,28 @@
-"""The server's side of a connection, with bounds on what a client may do to it: uvicorn has none of these."""
+"""The server's side of a connection: HTTP/1.1 for an ASGI application, with bounds on what a client may do to it.
+
+uvicorn starts, listens and stops. Its own connections have no such bounds, write heads and bodies apart, and take more
+time for a call than the whole limiter.
+"""
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import httptools
+import uvicorn
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr
+from uvicorn.server import ServerState
 
-from tidegate.gateway.asgi import ON_LEAVE
+from tidegate.cli.exchange import Exchange, status_line
 
-__all__ = ["BoundedProtocol", "ConnectionLimits"]
+if TYPE_CHECKING:
+    from tidegate.gateway.asgi import App
+
+__all__ = ["ClientConnection", "ConnectionLimits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,139 +49,302 @@ _MESSAGES: Final = "/v1/messages"
 _LINGER_SECONDS: Final = 1.0
 _HEAD_FRAMING_BYTES: Final = 4
 """Colon, space and line end of a field."""
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
-class _NotingFlow(FlowControl):
-    """Notes since when the client may send."""
+class ClientConnection(asyncio.Protocol):
+    """One connection of a client: the `Peer` of its exchanges.
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        self.resumed_at = 0.0
+    One timer runs for whatever is due to come next. It is not set again each time: it fires too early, looks, and goes
+    on for the rest.
+    """
 
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            self.resumed_at = asyncio.get_running_loop().time()
-            super().resume_reading()
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection of a client, with the extension `ON_LEAVE`. A timer runs only while something is due to come."""
-
-    _on_leave: Callable[[], None] | None = None
-
-    def __init__(self, *args: Any, limits: ConnectionLimits, **named: Any) -> None:
-        super().__init__(*args, **named)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ConnectionLimits,
+    ) -> None:
+        self.write_paused = False
+        self._loop = _loop or asyncio.get_running_loop()
+        self._app = cast("App", config.loaded_app)
+        self._app_state = app_state
+        self._state = server_state
+        self._keep_alive_seconds = config.timeout_keep_alive
         self._limits = limits
-        self._overdue: asyncio.TimerHandle | None = None
-        self._awaits = "first"
-        self._received_at = 0.0
+        self._parser: Any = httptools.HttpRequestParser(self)
+        # What a client sends behind a request that ends the connection is no fault of that request.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._transport: asyncio.Transport
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int | None] | None = None
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._in_head = False
         self._head_bytes = 0
-        self._is_too_large = False
+        self._receiving: Exchange | None = None
+        self._answering: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()
         self._is_refused = False
+        self._read_paused = False
+        self._received_at = self._resumed_at = 0.0
+        self._writable = asyncio.Event()
         self._unread: asyncio.TimerHandle | None = None
         self._paused_at = 0.0
         self._unread_seconds = 0.0
+        self._overdue: Callable[[], None] | None = None
+        self._due_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = 0.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    # The event loop's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Event loop: connected. The first byte is awaited."""
-        super().connection_made(transport)
-        self.flow = _NotingFlow(transport)
-        self._overdue = self.loop.call_later(self._limits.idle_seconds, transport.close)
+        self._transport = cast("asyncio.Transport", transport)
+        self._client = get_remote_addr(self._transport)
+        self._server = get_local_addr(self._transport)
+        self._state.connections.add(cast("Any", self))
+        self._await(self._transport.close, self._limits.idle_seconds)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the event loop's signature
         """Event loop: the connection is gone."""
-        self._await("")
+        self._state.connections.discard(cast("Any", self))
+        self._await_nothing()
         self._all_read()
-        super().connection_lost(exc)
-        if self._on_leave is not None:
-            self._on_leave()
+        self._writable.set()
+        self._leave()
+        # What holds this connection is not left to the collector: thousands of them would make it stop the event loop.
+        self._parser = self._receiving = self._answering = None
+        self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
         """Event loop: bytes came."""
         if self._is_over():
             return
         self._head_bytes += len(data)
-        super().data_received(data)
-        if self._is_over():
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # nothing that is known here: it is answered as if it had not been asked for
+        except httptools.HttpParserError:
+            if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
+                self._refuse_head()
+            else:
+                self._refuse(400, "invalid_request_error", "Invalid HTTP request received.")
             return
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        scope = cast("dict[str, Any] | None", self.scope)
-        if scope is not None and (cycle is None or cycle.scope is not self.scope):
-            if self._head_bytes > self._limits.head_bytes:
-                self._is_too_large = True
-                self.send_400_response("")
-            elif self._awaits != "head":
-                self._await("head")
-                self._overdue = self.loop.call_later(self._limits.head_seconds, self._head_is_overdue)
+        if self._in_head:
+            self._head_goes_on()
             return
         self._head_bytes = 0
-        if cycle is None or not cycle.more_body or cycle.response_complete:
-            self._await("")
-            return
-        self._received_at = self.loop.time()
-        if self._awaits != "body":
-            self._await("body")
-            self._overdue = self.loop.call_later(self._limits.body_idle_seconds, self._body_is_overdue)
+        if self._receiving is not None and not self._receiving.complete:
+            self._received_at = self._loop.time()
+            if self._overdue != self._body_is_overdue:
+                self._await(self._body_is_overdue, self._limits.body_idle_seconds)
+        elif self._overdue is not None and self._overdue != self._transport.close:
+            self._overdue = None
 
-    def on_message_begin(self) -> None:
-        """Parser: a request begins."""
-        super().on_message_begin()
-        self.scope["extensions"] = {ON_LEAVE: self._set_on_leave}  # type: ignore[dict-item]  # ours, not ASGI's
-
-    def on_headers_complete(self) -> None:
-        """Parser: a head is complete."""
-        if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
-            self._is_too_large = True
-            raise ValueError("the head is too large")  # the parser reports it as an error of its own
-        self._unread_seconds = 0.0
-        super().on_headers_complete()
+    def eof_received(self) -> None:
+        """Event loop: the client will send no more. Returning nothing closes the connection."""
 
     def pause_writing(self) -> None:
         """Event loop: the client does not read as fast as the answer comes."""
-        super().pause_writing()
-        self._paused_at = self.loop.time()
-        in_all = self._unread_seconds if self.scope["path"] == _MESSAGES else 0.0
-        left_seconds = max(0.0, self._limits.unread_seconds - in_all)
-        self._unread = self.loop.call_later(left_seconds, self.transport.abort)
+        self.write_paused = True
+        self._writable.clear()
+        self._paused_at = self._loop.time()
+        answering = self._answering
+        holds_quota = answering is not None and answering.scope["path"] == _MESSAGES
+        left_seconds = max(0.0, self._limits.unread_seconds - (self._unread_seconds if holds_quota else 0.0))
+        self._unread = self._loop.call_later(left_seconds, self._transport.abort)
 
     def resume_writing(self) -> None:
         """Event loop: it has caught up."""
         self._all_read()
-        super().resume_writing()
+        self.write_paused = False
+        self._writable.set()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP, or has too large a head."""
-        if self._is_too_large:
-            self._refuse(431, "invalid_request_error", f"the head is above {self._limits.head_bytes} bytes")
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        """Parser: a request begins."""
+        self._overdue = None
+        self._in_head = True
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        """Parser: a part of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Parser: a header field."""
+        if self._in_head:  # trailer fields are dropped
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Parser: a head is complete; its request begins, or waits for the one before it."""
+        if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
+            raise ValueError("the head is too large")  # the parser reports it as an error of its own
+        self._in_head = False
+        parser = self._parser
+        raw_path, query = _split(self._url)
+        path = raw_path.decode("ascii")
+        version = parser.get_http_version()
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": "http",
+            "root_path": "",
+            "headers": self._headers,
+            "state": self._app_state.copy(),
+            "method": parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+        }
+        exchange = self._receiving = Exchange(
+            scope,
+            self,
+            self._loop,
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade(),
+            expects_continue=dict(self._headers).get(b"expect", b"").lower() == b"100-continue",
+        )
+        if self._answering is None:
+            self._start(exchange)
         else:
-            self._refuse(400, "invalid_request_error", msg)
+            self._waiting.append(exchange)
+            self.hold_back()
 
-    def _set_on_leave(self, on_leave: Callable[[], None] | None) -> None:
-        self._on_leave = on_leave
-        if on_leave is not None and self not in self.connections:  # it left before anybody asked
-            on_leave()
+    def on_body(self, body: bytes) -> None:
+        """Parser: a part of the body."""
+        if self._receiving is not None:
+            self._receiving.take(body)
+
+    def on_message_complete(self) -> None:
+        """Parser: the end of a request."""
+        if self._receiving is not None:
+            self._receiving.end_body()
+            self._receiving = None
+
+    # The exchanges' side.
+
+    def write(self, data: bytes) -> None:
+        """As `Peer.write`."""
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """As `Peer.drain`."""
+        await self._writable.wait()
+
+    def hold_back(self) -> None:
+        """As `Peer.hold_back`."""
+        if not self._read_paused:
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def take_more(self) -> None:
+        """As `Peer.take_more`; not while a request waits that came behind the one under way."""
+        if self._read_paused and not self._waiting and not self._transport.is_closing():
+            self._read_paused = False
+            self._resumed_at = self._loop.time()
+            self._transport.resume_reading()
+
+    def break_off(self) -> None:
+        """As `Peer.break_off`."""
+        self._transport.close()
+
+    def over(self, exchange: Exchange) -> None:
+        """As `Peer.over`: the next request may begin."""
+        self._answering = None
+        if not exchange.keep_alive:
+            self._transport.close()
+        if self._transport.is_closing():
+            return
+        if self._waiting:
+            self._start(self._waiting.popleft())
+        else:
+            self._await(self._transport.close, self._keep_alive_seconds)
+        self.take_more()
+
+    def left(self, exchange: Exchange) -> None:
+        """As `Peer.left`."""
+        if exchange.task is not None:
+            self._state.tasks.discard(exchange.task)
+
+    # The server's side.
+
+    def shutdown(self) -> None:
+        """The service stops: the connection ends after the answer that is under way."""
+        if self._answering is None:
+            self._transport.close()
+        else:
+            self._answering.keep_alive = False
+
+    def _start(self, exchange: Exchange) -> None:
+        self._answering = exchange
+        self._unread_seconds = 0.0
+        task = exchange.task = self._loop.create_task(exchange.run(self._app))
+        self._state.tasks.add(task)
+
+    def _leave(self) -> None:
+        """Whoever works on a request learns that nobody is there, and sends nothing more."""
+        if self._answering is not None:
+            self._answering.leave()
 
     def _is_over(self) -> bool:
-        return self._is_refused or self.transport.is_closing()
+        return self._is_refused or self._transport.is_closing()
 
-    def _await(self, what: str) -> None:
-        """Something else is due from now on; nothing, if it is empty."""
-        self._awaits = what
-        if self._overdue is not None:
-            self._overdue.cancel()
-            self._overdue = None
+    def _await(self, overdue: Callable[[], None], seconds: float) -> None:
+        """Something is due within that time, else `overdue` is called."""
+        self._overdue = overdue
+        self._due_at = self._loop.time() + seconds
+        if self._timer is None or self._fires_at > self._due_at:
+            self._arm()
+
+    def _await_nothing(self) -> None:
+        self._overdue = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fires_at = self._due_at
+        self._timer = self._loop.call_at(self._due_at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._overdue is None:
+            return
+        if self._loop.time() < self._due_at:
+            self._arm()
+        else:
+            overdue, self._overdue = self._overdue, None
+            overdue()
+
+    def _head_goes_on(self) -> None:
+        if self._head_bytes > self._limits.head_bytes:
+            self._refuse_head()
+        elif self._overdue != self._head_is_overdue:
+            self._await(self._head_is_overdue, self._limits.head_seconds)
 
     def _head_is_overdue(self) -> None:
         self._refuse(408, "timeout_error", f"the head did not come within {self._limits.head_seconds:g} s")
 
     def _body_is_overdue(self) -> None:
-        flow = cast("_NotingFlow", self.flow)
         silent_seconds = 0.0  # while it is the service that takes nothing
-        if not flow.read_paused:
-            silent_seconds = self.loop.time() - max(self._received_at, flow.resumed_at)
+        if not self._read_paused:
+            silent_seconds = self._loop.time() - max(self._received_at, self._resumed_at)
         left_seconds = self._limits.body_idle_seconds - silent_seconds
         if left_seconds > 0:
-            self._overdue = self.loop.call_later(left_seconds, self._body_is_overdue)
+            self._await(self._body_is_overdue, left_seconds)
         else:
             self._refuse(408, "timeout_error", f"nothing of the body came for {self._limits.body_idle_seconds:g} s")
 
@@ -178,30 +352,36 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
-            self._unread_seconds += self.loop.time() - self._paused_at
+            self._unread_seconds += self._loop.time() - self._paused_at
 
     def _head_size(self) -> int:
-        fields = sum(len(name) + len(value) + _HEAD_FRAMING_BYTES for name, value in self.headers)
-        return len(self.url) + fields
+        return len(self._url) + sum(len(name) + len(value) + _HEAD_FRAMING_BYTES for name, value in self._headers)
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "invalid_request_error", f"the head is above {self._limits.head_bytes} bytes")
 
     def _refuse(self, status: int, error_type: str, message: str) -> None:
         """Ends the connection, with an answer if none is under way on it.
 
         It is closed a moment later only: what the client is still sending would reset it, and the answer would be lost.
         """
-        self._await("")
-        cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is not None and not cycle.response_complete:
-            if cycle.response_started:
-                self.transport.abort()
+        if self._answering is not None:
+            if self._answering.started:
+                self._transport.abort()
                 return
-            cycle.disconnected = True  # whoever works on it learns that nobody is there, and sends nothing more
-            cycle.message_event.set()
-            if self._on_leave is not None:
-                self._on_leave()
+            self._leave()
         self._is_refused = True
         body = json.dumps({"type": "error", "error": {"type": error_type, "message": message}}).encode()
-        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[status] + head + body)
-        self.transport.write_eof()
-        self._overdue = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+        fields = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close" % len(body)
+        self._transport.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), fields, body))
+        self._transport.write_eof()
+        self._await(self._transport.abort, _LINGER_SECONDS)
+
+
+def _split(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request's target."""
+    if url.startswith(b"/") and b"#" not in url:
+        path, _, query = url.partition(b"?")
+        return path, query
+    parsed = httptools.parse_url(url)
+    return parsed.path, parsed.query or b""

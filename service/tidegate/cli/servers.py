@@ -13,7 +13,7 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from tidegate.cli.connections import BoundedProtocol, ConnectionLimits
+from tidegate.cli.connections import ClientConnection, ConnectionLimits
 from tidegate.core.errors import ConfigurationError
 from tidegate.observe.logs import open_logs
 
@@ -99,13 +99,13 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, limits=limits)),
+                http=cast("type[asyncio.Protocol]", partial(ClientConnection, limits=limits)),
                 ws="none",
                 lifespan="on" if lifespan else "off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # the dispatcher heeds them, where it matters who calls
                 server_header=False,
-                date_header=False,  # relayed answers have the upstream's; the dispatcher adds one to the others
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )

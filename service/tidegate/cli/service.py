@@ -53,7 +53,11 @@ def run_service(settings: Settings, *, simulated: bool) -> None:
             )
         allow_many_connections()
         request_log = open_logs(settings.log_level, settings.log_format)
-        run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))
+        try:
+            run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))
+        finally:
+            if request_log is not None:
+                request_log.write()
 
 
 async def _serve(

@@ -1,8 +1,7 @@
 """The protocol between what relays and what speaks HTTP to the upstream."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 __all__ = ["Headers", "Transport", "TransportRequest", "TransportResponse"]
 
@@ -10,8 +9,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 """Header fields in order, repeated names kept; names in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransportRequest:
+class TransportRequest(NamedTuple):
     """A request to the upstream, ready to send.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
@@ -14,12 +14,12 @@ from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, Ups
 from tidegate.core.events import RefusedCall
 from tidegate.core.failure import attempt_status
 from tidegate.core.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
-from tidegate.core.observer import ScopeKind
+from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Outcome
 from tidegate.core.transport import Transport
 from tidegate.engine.admission import Admission
-from tidegate.gateway.asgi import ON_LEAVE, ClientGone, Inbound, Message, Receive, Send
+from tidegate.gateway.asgi import EXCHANGE, ClientGone, Inbound, Message, Receive, Send
 from tidegate.gateway.attempts import Attempts, Reply, Upstream
 from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
@@ -40,6 +40,7 @@ _SIMULATOR_KEY: Final = "simulator"
 """What the simulator is sent as key, which it does not check, when no real one is configured."""
 
 _LIMITS: Final = RelayLimits()
+_NO_EXTENSIONS: Final[Mapping[str, object]] = {}
 
 
 class Gateway:
@@ -94,50 +95,31 @@ class Gateway:
         self._key = (upstream_key or _SIMULATOR_KEY).encode()
         self._hop_id = hop_id
         self._default_timeout_seconds = default_timeout_seconds
+        self._default_timeout_ns = to_ns(default_timeout_seconds)
         self._new_request_id = new_request_id
         self._passes_trace_context = passes_trace_context
         self._marks = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serves one HTTP call; an answer that breaks upstream breaks for the client at the same byte."""
+        """Serves one HTTP call; an answer that breaks upstream breaks for the client at the same byte.
+
+        Of a call that is cancelled, `scope["state"]["started"]` says whether its answer has begun.
+        """
         now_ns = self._clock.monotonic_ns()
         state = scope.get("state", {})
-        is_draining: Callable[[], bool] = state.get("is_draining", bool)
         call = Call(
             state.get("request_id") or self._new_request_id(),
             route_of(scope["path"]),
             state.pop("headers", None) or as_text(scope["headers"]),
-            started_ns=now_ns,
-            deadline_ns=now_ns + to_ns(self._default_timeout_seconds),
+            now_ns,
+            now_ns + self._default_timeout_ns,
         )
         if self._observer is None or not self._observer.traces:
-            outcome = "abandoned"
-            try:
-                outcome = await self._serve(call, scope, receive, send)
-            except asyncio.CancelledError:
-                outcome = self._cut_off(call, draining=is_draining())
-                raise
-            finally:
-                if self._observer is not None:
-                    self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), None))
-            return
-        described = described_call(scope, call.route, call.headers, call.request_id)
-        with self._observer.scope(ScopeKind.REQUEST, described) as span:
-            outcome = "abandoned"
-            try:
-                outcome = await self._serve(call, scope, receive, send)
-            except asyncio.CancelledError:
-                outcome = self._cut_off(call, draining=is_draining())
-                raise
-            finally:
-                self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), span.exemplar()))
-                span.set("tidegate.outcome", outcome)
-                span.set("tidegate.pool", call.pool)
-                span.set("tidegate.caller", call.caller.label)
-                if call.status is not None:
-                    span.set(STATUS, call.status)
-                if call.refused is not None:
-                    span.set("tidegate.cause", call.refused)
+            await self._serve(call, scope, receive, send, NULL_SCOPE)
+        else:
+            described = described_call(scope, call.route, call.headers, call.request_id)
+            with self._observer.scope(ScopeKind.REQUEST, described) as span:
+                await self._serve(call, scope, receive, send, span)
 
     def _cut_off(self, call: Call, *, draining: bool) -> str:
         """The outcome of a call that ends with the service; whoever serves it says so, unless its answer has begun."""
@@ -148,19 +130,28 @@ class Gateway:
             self._observer.event(RefusedCall(call.pool, call.caller, Cause.DRAINING))
         return "refused"
 
-    async def _serve(self, call: Call, scope: Message, receive: Receive, send: Send) -> str:
-        """Answers a call, if its client stays; returns its outcome, as in `RequestFinished`."""
+    async def _serve(self, call: Call, scope: Message, receive: Receive, send: Send, span: Scope) -> None:
+        """Answers a call, if its client stays, and tells how it went."""
         lingers_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
+        exchange = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
+        outcome = "abandoned"
         try:
-            async with Inbound(
-                receive, self._clock.monotonic_ns, lingers_seconds, scope.get("extensions", {}).get(ON_LEAVE)
-            ) as inbound:
-                return await self._answered(call, scope, inbound, Outlet(call, self._marks, send))
+            with Inbound(receive, self._clock.monotonic_ns, lingers_seconds, exchange) as inbound:
+                outcome = await self._answered(call, scope, inbound, Outlet(call, self._marks, send))
         except ClientGone:
-            return "abandoned"  # nobody is left to answer
+            outcome = "abandoned"  # nobody is left to answer
+        except asyncio.CancelledError:
+            state = scope.get("state", {})
+            state["started"] = call.status is not None
+            outcome = self._cut_off(call, draining=state.get("is_draining", bool)())
+            raise
         finally:
             self._read_on -= call.is_read_on
             self._occupancy.leave(call)
+            if self._observer is not None:
+                self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), span.exemplar()))
+            if span is not NULL_SCOPE:
+                _describe(span, call, outcome)
 
     def _read_on_seconds(self, call: Call) -> float:
         """How long the answer of a call is read on whose client has left."""
@@ -174,7 +165,7 @@ class Gateway:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
             errand = await self._prepare(call, scope, inbound)
-            attempts = Attempts(self._upstream, call, errand)
+            attempts = Attempts(self._upstream, call, errand, inbound.task)
             if errand.streams and self._limits.comment_seconds:
                 async with waiting_aloud(outlet, self._limits.comment_seconds):
                     reply = await attempts.reply()
@@ -244,8 +235,7 @@ class Gateway:
                 handed_ns = now_ns()
                 await outlet.part(chunk)
                 call.waited_ns += now_ns() - handed_ns
-                if not reply.learned:
-                    await asyncio.sleep(0)  # the event loop writes at the end of its turn
+                if not reply.learned:  # the client has its part already
                     await attempts.learn(reply)
                 if charge.is_due():
                     await charge.charge()
@@ -254,12 +244,21 @@ class Gateway:
             succeeded = answer.reader.error is None
             call.waited_ns += response.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
-            await outlet.end(chunk or b"")
+            await outlet.end(chunk or b"")  # it has gone out: no client waits for what is left to do
             inbound.unwatch()
-            # The event loop writes at the end of its turn: the client need not wait for what is left to do.
-            await asyncio.sleep(0)
         except TidegateError:
             outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
             await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
+
+
+def _describe(span: Scope, call: Call, outcome: str) -> None:
+    """What the scope of a call ends with."""
+    span.set("tidegate.outcome", outcome)
+    span.set("tidegate.pool", call.pool)
+    span.set("tidegate.caller", call.caller.label)
+    if call.status is not None:
+        span.set(STATUS, call.status)
+    if call.refused is not None:
+        span.set("tidegate.cause", call.refused)

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["ON_LEAVE", "App", "ClientGone", "Inbound", "Message", "Receive", "Send", "too_large"]
+__all__ = ["EXCHANGE", "App", "ClientGone", "Inbound", "Message", "Receive", "Send", "ServerExchange", "too_large"]
 
 Message = MutableMapping[str, Any]
 """An ASGI scope or event."""
@@ -16,11 +16,27 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-ON_LEAVE: Final = "tidegate.on_leave"
-"""Name of an extension in the scope: a function that is told what to call when the client closes its connection.
+EXCHANGE: Final = "tidegate.exchange"
+"""Name of an extension in the scope: a `ServerExchange`. A server without it is asked by way of ASGI, which takes a
+task that waits for the client's leaving."""
 
-None takes that back. A server without it is asked by a task of its own, which costs a call a tenth of its time.
-"""
+
+class ServerExchange(Protocol):
+    """What our own server tells of a request, beyond ASGI.
+
+    Attributes:
+        task: the one that answers it.
+    """
+
+    task: asyncio.Task[None] | None
+
+    def whole_body(self) -> bytes | None:
+        """The body, if all of it has come and none has been received; it is handed out once."""
+        ...
+
+    def on_leave(self, leave: Callable[[], None] | None) -> None:
+        """What to call when the client closes its connection; None takes that back."""
+        ...
 
 
 class ClientGone(Exception):
@@ -30,14 +46,14 @@ class ClientGone(Exception):
 class Inbound:
     """Reads a request's body, and from `watch` on cancels the block it guards as soon as the client leaves.
 
-    Used as `async with Inbound(receive) as inbound:`; the block is left with `ClientGone` when the client is gone. The
-    body must be read before `watch`, because both listen to the same events.
+    Used as `with Inbound(receive, now_ns) as inbound:`; the block is left with `ClientGone` when the client is gone.
+    The body must be read before `watch`, because both listen to the same events.
 
     Args:
         receive: as in ASGI.
         now_ns: a monotonic clock.
         lingers_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
-        on_leave: the server's extension `ON_LEAVE`, if it has it.
+        exchange: the server's extension `EXCHANGE`, if it has it.
 
     Attributes:
         waited_ns: how long `read` has waited for the client.
@@ -48,18 +64,23 @@ class Inbound:
         receive: Receive,
         now_ns: Callable[[], int],
         lingers_seconds: Callable[[], float] | None = None,
-        on_leave: Callable[[Callable[[], None] | None], None] | None = None,
+        exchange: ServerExchange | None = None,
     ) -> None:
         self.waited_ns = 0
         self._receive = receive
         self._now_ns = now_ns
         self._lingers_seconds = lingers_seconds
-        self._on_leave = on_leave
+        self._exchange = exchange
         self._guarded: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
         self._gone = False
         self._cancelled = False
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task of the block that is guarded."""
+        return self._guarded
 
     async def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
         """The body as it comes; watches when it is complete.
@@ -78,6 +99,16 @@ class Inbound:
             if chunk:
                 yield chunk
         self.watch()
+
+    def whole(self, most_bytes: int, hold: Callable[[int], None]) -> bytes | None:
+        """The whole body, if it has come already; raises as `read`."""
+        body = None if self._exchange is None else self._exchange.whole_body()
+        if body is not None:
+            if len(body) > most_bytes:
+                raise too_large(most_bytes)
+            hold(len(body))
+            self.watch()
+        return body
 
     async def read(self, most_bytes: int, hold: Callable[[int], None]) -> bytes:
         """The whole body; raises as `chunks`, and as `hold`, which hears of each piece's length."""
@@ -99,30 +130,31 @@ class Inbound:
 
     def watch(self) -> None:
         """Listens for the client's leaving."""
-        if self._on_leave is None:
+        if self._exchange is None:
             self._watcher = asyncio.create_task(self._wait_until_gone())
         else:
-            self._on_leave(self._leave)
+            self._exchange.on_leave(self._leave)
 
     def unwatch(self) -> None:
         """The client has its answer: from now on it may leave."""
-        if self._on_leave is not None:
-            self._on_leave(None)
+        if self._exchange is not None:
+            self._exchange.on_leave(None)
         elif self._watcher is not None:
             self._watcher.cancel()
 
-    async def __aenter__(self) -> Self:
-        self._guarded = asyncio.current_task()
+    def __enter__(self) -> Self:
+        task = None if self._exchange is None else self._exchange.task
+        self._guarded = task or asyncio.current_task()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.unwatch()
-        if self._end is not None:
-            self._end.cancel()
         if not self._gone:
             return
+        if self._end is not None:
+            self._end.cancel()
         if not self._cancelled:
             if kind is None:
                 raise ClientGone

@@ -1,5 +1,6 @@
 """Attempts at the upstream, until one gives an answer that can be relayed."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -32,11 +33,12 @@ from tidegate.gateway.opened import OpenedAnswer, open_answer
 from tidegate.gateway.patience import Patience
 from tidegate.gateway.reading import AnswerReader, reader_for
 from tidegate.gateway.request import InvalidCall
-from tidegate.gateway.settling import settlement
+from tidegate.gateway.settling import broken_status, settlement
 
 __all__ = ["Attempts", "Reply", "Upstream"]
 
 _NO_SCOPES: Final = nullcontext()
+_SUCCEEDED: Final = Succeeded()
 _LEAST_PAUSE_SECONDS: Final = 0.1
 """A pool pauses at least this long after a 429, whatever the upstream and the policy say: never a busy loop."""
 
@@ -87,8 +89,11 @@ class Attempts:
     queue for as long as its client does. Other failures are repeated as the policy says.
     """
 
-    def __init__(self, upstream: Upstream, call: Call, errand: Errand) -> None:
+    def __init__(
+        self, upstream: Upstream, call: Call, errand: Errand, task: asyncio.Task[object] | None = None
+    ) -> None:
         self._upstream = upstream
+        self._task = task
         self._admission = upstream.admission
         self._clock = upstream.admission.clock
         self._call = call
@@ -161,6 +166,9 @@ class Attempts:
 
     async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         """Closes a reply, charges what its answer has used (the estimate, if it says nothing), and learns."""
+        if not self._traces:
+            await self._settle(reply, outcome, succeeded=succeeded)
+            return
         with self._scopes, reply.scopes:
             await self._settle(reply, outcome, succeeded=succeeded)
 
@@ -197,14 +205,14 @@ class Attempts:
             estimator.learn(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
         is_broken = outcome is Outcome.SETTLED and not succeeded
         self._report_attempt(
-            _broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
+            broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
             reply.started_ns,
             first_token_ns=None if first_ns is None else first_ns - reply.started_ns,
             usage=usage,
         )
         if succeeded:
             with suppress(Refusal):  # as above
-                await self._admission.store.learn(self._call.pool, Succeeded())
+                await self._admission.store.learn(self._call.pool, _SUCCEEDED)
 
     async def _attempt(self, _number: int) -> Reply:
         """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""
@@ -303,7 +311,7 @@ class Attempts:
         left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
         self._reader, self._begun = None, False
         try:
-            with Patience(left_seconds):
+            with Patience(left_seconds, self._task):
                 response = await self._upstream.transport.send(request, self._note_begin)
                 self._reader = reader_for(self._call.route, response.headers)
                 return await open_answer(response, self._reader, self._upstream.limits, self._clock)
@@ -319,11 +327,14 @@ class Attempts:
 
     def used(self) -> Usage | None:
         """What the latest answer had used so far, as far as that can be; None where it says nothing."""
-        usage, shape = None if self._reader is None else self._reader.usage, self._errand.shape
-        if usage is None or self._reader is None:
+        reader, shape = self._reader, self._errand.shape
+        usage = None if reader is None else reader.usage
+        if usage is None or reader is None:
             return None
         possible = usage.possible(None if shape is None else shape.max_tokens)
-        return self._admission.estimator.produced(self._errand.model, possible, self._reader.unreported_bytes)
+        if not reader.unreported_bytes:
+            return possible
+        return self._admission.estimator.produced(self._errand.model, possible, reader.unreported_bytes)
 
     def _has_not_begun(self, error: UpstreamError) -> bool:
         """Whether so much is known of a request that broke off: it was we who gave up, or its stream never began."""
@@ -385,8 +396,3 @@ class Attempts:
 def _says_nothing(error: UpstreamError) -> bool:
     """Whether time ran out before anything was sent: what an earlier attempt met tells more."""
     return isinstance(error, UpstreamUnreachable) and error.out_of_time and not error.may_have_been_accepted
-
-
-def _broken_status(answer: OpenedAnswer) -> str:
-    """How an attempt is counted whose answer broke off, or told of an error in its stream."""
-    return "error" if answer.reader.error is None else attempt_status(answer.reader.error)

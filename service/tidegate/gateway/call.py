@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from tidegate.core.caller import DEFAULT_CALLER, Caller
@@ -124,6 +125,7 @@ def timeout_seconds(headers: Mapping[str, str], default_seconds: float, *, is_lo
     return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
 
 
+@lru_cache(maxsize=256)  # a program says the same in each of its calls
 def _seconds(raw: str) -> float | None:
     try:
         seconds = float(raw)

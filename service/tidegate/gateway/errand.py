@@ -81,12 +81,14 @@ async def read_errand(
         raise too_large(most_bytes)
 
     if call.route in _READ_WHOLE and method == b"POST":
-        try:
-            with Patience(patience_seconds):
-                body = await inbound.read(most_bytes, hold)
-        except TimeoutError:
-            text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
-            raise InvalidCall(text, status=408, error_type="timeout_error") from None
+        body = inbound.whole(most_bytes, hold)
+        if body is None:
+            try:
+                with Patience(patience_seconds):
+                    body = await inbound.read(most_bytes, hold)
+            except TimeoutError:
+                text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
+                raise InvalidCall(text, status=408, error_type="timeout_error") from None
         request = TransportRequest(method, target, upstream_headers, body)
         if call.route != MESSAGES_ROUTE:
             return Errand(request, endpoint_pool(scope["path"]), replayable=True)

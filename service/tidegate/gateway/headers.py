@@ -1,7 +1,7 @@
 """Which header fields pass: all but credentials and what belongs to one connection only."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import cache
 from typing import Final
 
 from tidegate.core.header_names import (
@@ -88,13 +88,14 @@ def for_upstream(
     Of the compressions that the client accepts, those are struck from which usage could not be read. The ids of a
     trace are a matter of this house, and stay in it unless they are meant to pass.
     """
-    named = _named_by_connection(headers)
+    fields = dict(headers)
+    named = _named_by_connection(headers, fields)
     dropped = _STAY_HERE if passes_trace_context else _STAY_HERE_WITH_TRACES
     if named:
         dropped |= named
     return [
         *[field for field in headers if field[0] not in dropped],
-        (_ACCEPT_ENCODING, readable_codings(tuple([value for name, value in headers if name == _ACCEPT_ENCODING]))),
+        (_ACCEPT_ENCODING, readable_codings(_values(headers, fields, _ACCEPT_ENCODING))),
         (_API_KEY, api_key),
         (_HOP, hops),
     ]
@@ -103,20 +104,32 @@ def for_upstream(
 def uncompressed(request: TransportRequest) -> TransportRequest:
     """The request, asking for an answer that is not compressed."""
     headers = [field for field in request.headers if field[0] != _ACCEPT_ENCODING]
-    return replace(request, headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
+    return request._replace(headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
 
 
-def for_client(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """An answer's fields for the client."""
-    named = _named_by_connection(headers)
-    dropped = _HOP_BY_HOP | named if named else _HOP_BY_HOP
+def for_client(headers: Headers, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
+    """An answer's fields for the client, without those that will be `replaced` by others."""
+    named = _named_by_connection(headers, dict(headers))
+    dropped = _not_passed(replaced) | named if named else _not_passed(replaced)
     return [field for field in headers if field[0] not in dropped]
 
 
-def _named_by_connection(headers: Headers) -> frozenset[bytes]:
+@cache
+def _not_passed(replaced: frozenset[bytes]) -> frozenset[bytes]:
+    return _HOP_BY_HOP | replaced
+
+
+def _values(headers: Headers, fields: Mapping[bytes, bytes], name: bytes) -> tuple[bytes, ...]:
+    """The values of all fields of a name; `fields` are the same headers, of repeated names the last."""
+    if len(fields) == len(headers):
+        return (fields[name],) if name in fields else ()
+    return tuple([value for each, value in headers if each == name])
+
+
+def _named_by_connection(headers: Headers, fields: Mapping[bytes, bytes]) -> frozenset[bytes]:
     """Fields that belong to one connection only, because `connection` says so."""
-    values = [value for name, value in headers if name == b"connection"]
-    if not values or values == [b"keep-alive"]:  # as most are
+    values = _values(headers, fields, b"connection")
+    if not values or values == (b"keep-alive",):  # as most are
         return frozenset()
     return frozenset(name.lower().encode("latin-1") for name in listed(headers, b"connection"))
 
@@ -127,4 +140,4 @@ def with_headers(request: TransportRequest, headers: Mapping[str, str]) -> Trans
         return request
     ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     names = {name for name, _ in ours}
-    return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])
+    return request._replace(headers=[*(field for field in request.headers if field[0] not in names), *ours])

@@ -1,7 +1,5 @@
 """How many calls are under way, and how many bytes their bodies hold, in all and of one caller, within bounds."""
 
-from collections import Counter
-
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.gateway.call import Call
@@ -26,7 +24,7 @@ class Occupancy:
         self._most_bytes = most_bytes
         self._most_bytes_per_caller = most_bytes_per_caller
         self._bytes = 0
-        self._bytes_by_caller: Counter[str] = Counter()
+        self._bytes_by_caller: dict[str, int] = {}
         self._most = most
         self._most_per_caller = most_per_caller
         self._total = 0
@@ -67,19 +65,20 @@ class Occupancy:
         if not body_bytes:
             return
         name = call.caller.name
+        of_caller = self._bytes_by_caller.get(name, 0)
         if 0 < self._most_bytes < self._bytes + body_bytes:
             raise _refusal(
                 Cause.QUEUE_FULL,
                 f"bodies of calls hold {self._bytes:,} bytes already, of {self._most_bytes:,} that may",
             )
-        if 0 < self._most_bytes_per_caller < self._bytes_by_caller[name] + body_bytes:
+        if 0 < self._most_bytes_per_caller < of_caller + body_bytes:
             raise _refusal(
                 Cause.CALLER_LIMIT,
-                f"bodies of this caller's calls hold {self._bytes_by_caller[name]:,} bytes already, "
+                f"bodies of this caller's calls hold {of_caller:,} bytes already, "
                 f"of {self._most_bytes_per_caller:,} that may",
             )
         self._bytes += body_bytes
-        self._bytes_by_caller[name] += body_bytes
+        self._bytes_by_caller[name] = of_caller + body_bytes
         call.held_bytes += body_bytes
 
     def drop_body(self, call: Call) -> None:

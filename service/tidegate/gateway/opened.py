@@ -44,7 +44,7 @@ class OpenedAnswer:
         self.reader = reader
         self.first_token_ns: int | None = None
         self._now_ns = clock.monotonic_ns
-        self._source = aiter(response.chunks())
+        self._next_part = aiter(response.chunks()).__anext__
         self._held: list[bytes] = []
         self._pending: asyncio.Task[bytes | None] | None = None
         self._limits = limits
@@ -93,9 +93,10 @@ class OpenedAnswer:
         Raises:
             UpstreamUnreachable: as `TransportResponse.chunks`, or no content came for too long.
         """
-        if self._held:
-            held, self._held = self.held, []
-            return held
+        held = self._held
+        if held:
+            self._held = []
+            return held[0] if len(held) == 1 else b"".join(held)
         if self._pending is not None:
             chunk = await self._pending
             self._pending = None
@@ -121,7 +122,7 @@ class OpenedAnswer:
         """The next chunk, read along; None at the end."""
         asked_ns = self._now_ns()
         try:
-            chunk = await self._source.__anext__()
+            chunk = await self._next_part()
         except StopAsyncIteration:
             return None
         came_ns = self._now_ns()

@@ -61,7 +61,7 @@ class Outlet:
     async def start(self, status: int, headers: Headers) -> None:
         """Begins with the upstream's status and header fields."""
         if not self.waits_aloud:
-            await self._start(status, for_client(headers))
+            await self._start(status, for_client(headers, _MARKED if self._marks else _OWN))
 
     async def part(self, data: bytes) -> None:
         """Sends a part of the body."""
@@ -101,9 +101,8 @@ class Outlet:
     async def _start(self, status: int, headers: Headers) -> None:
         call = self._call
         call.status = status
-        replaced = _MARKED if self._marks else _OWN
         fields = [
-            *[field for field in headers if field[0] not in replaced],
+            *headers,
             (_REQUEST_ID, call.request_id.encode()),
             (_QUEUE_MS, b"%d" % call.queued_ms),
             (_ATTEMPTS, b"%d" % call.attempts),

@@ -1,6 +1,6 @@
 """Readers that follow an answer's bytes as they pass, to learn its usage."""
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tidegate.core.errors import UpstreamError
 from tidegate.core.transport import Headers
@@ -85,7 +85,7 @@ class _MessageReader:
         self._chunks: list[bytes] = []
         self._usage: Usage | None = None
         self._usage_is_odd = False
-        self._about = About()
+        self._message: dict[str, Any] = {}
         self._read_at = 0
 
     @property
@@ -105,7 +105,7 @@ class _MessageReader:
     @property
     def about(self) -> About:
         self._read()
-        return self._about
+        return About.of(self._message)
 
     def feed(self, chunk: bytes) -> None:
         self.progress += len(chunk)
@@ -115,9 +115,8 @@ class _MessageReader:
     def _read(self) -> None:
         if self._read_at != self.progress:  # it is asked for more than once, of a document that may be long
             self._read_at = self.progress
-            message = json_object(b"".join(self._chunks))
-            self._about = About.of(message)
-            usage = message.get("usage")
+            self._message = json_object(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
+            usage = self._message.get("usage")
             if isinstance(usage, dict):
                 self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
 

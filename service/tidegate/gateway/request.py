@@ -4,8 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tidegate.core.errors import TidegateError
 from tidegate.core.price import Prefix
@@ -62,8 +61,7 @@ class InvalidCall(TidegateError):
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRequest:
+class MessageRequest(NamedTuple):
     """What the limiter needs of a Messages body, as far as it can be read; the upstream judges the rest.
 
     Attributes:

@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 from tidegate.core.dimension import Cost
+from tidegate.core.failure import attempt_status
 from tidegate.core.price import CostEstimator, MessageShape
 from tidegate.core.usage import Usage, settled_cost
+from tidegate.gateway.opened import OpenedAnswer
 from tidegate.gateway.reading import AnswerReader
 
-__all__ = ["Settlement", "settlement"]
+__all__ = ["Settlement", "broken_status", "settlement"]
 
 
 class Settlement(NamedTuple):
@@ -28,3 +30,8 @@ def settlement(
     is_whole = told.all_input_tokens > 0 and (told.output_tokens > 0 or shape.max_tokens == 0)
     is_odd = reader.usage_is_odd or reader.unreported_bytes > 0 or told != told.possible(shape.max_tokens)
     return Settlement(settled_cost(usage, estimate, text_tokens), is_odd or not is_whole)
+
+
+def broken_status(answer: OpenedAnswer) -> str:
+    """How an attempt is counted whose answer broke off, or told of an error in its stream."""
+    return "error" if answer.reader.error is None else attempt_status(answer.reader.error)

@@ -13,6 +13,7 @@ _MOST_LINE_BYTES: Final = 1024 * 1024
 """A line longer than this is skipped, so that a stream without line ends cannot fill the memory."""
 _READ_EVENTS: Final = frozenset({"message_start", "message_delta", "error"})
 """Events whose data matter here; the others, among them every delta of the text, are never parsed as JSON."""
+_DELTA: Final = b"event: content_block_delta\ndata:"
 _WITHOUT_CONTENT: Final = frozenset({"message_start", "ping", "error"})
 _DELTA_FRAME_BYTES: Final = len(b' {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"')
 """What stands before the text in the data of a delta, about."""
@@ -53,7 +54,9 @@ class StreamReader:
 
     def feed(self, chunk: bytes) -> None:
         """Reads the next bytes of the stream."""
-        *lines, rest = (self._rest + chunk).split(b"\n")
+        text = self._rest + chunk
+        start = 0 if self._skipping or self._event or self._data else self._read_deltas(text)
+        *lines, rest = text[start:].split(b"\n")
         for line in lines:
             if self._skipping:
                 self._skipping = False
@@ -62,6 +65,26 @@ class StreamReader:
         if len(rest) > _MOST_LINE_BYTES:
             self._skipping = True
         self._rest = b"" if self._skipping else rest
+
+    def _read_deltas(self, text: bytes) -> int:
+        """Reads deltas as the API sends them, at a third of the cost; where something else begins."""
+        start = 0
+        while text.startswith(_DELTA, start):
+            data = start + len(_DELTA)
+            end = text.find(b"\n", data, data + _MOST_LINE_BYTES)
+            if end < 0 or not text.startswith(b"\n", end + 1):
+                break
+            self._count_text(text.rfind(b'"', data, end) - data)
+            self.has_content = True
+            self.progress += 1
+            start = end + 2
+        return start
+
+    def _count_text(self, quote: int) -> None:
+        # The API pads data behind the last quote, so that its length does not give the text away.
+        size = max(1, quote - _DELTA_FRAME_BYTES)
+        self.text_bytes += size
+        self.unreported_bytes += size
 
     def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
@@ -76,10 +99,7 @@ class StreamReader:
 
     def _read_event(self, event: str, data: list[bytes]) -> None:
         if event == "content_block_delta":
-            # The API pads data behind the last quote, so that its length does not give the text away.
-            size = max(1, sum(part.rfind(b'"') for part in data) - _DELTA_FRAME_BYTES)
-            self.text_bytes += size
-            self.unreported_bytes += size
+            self._count_text(sum(part.rfind(b'"') for part in data))
         if event not in _WITHOUT_CONTENT:
             self.has_content = True
         if event != "ping":

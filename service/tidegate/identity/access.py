@@ -101,7 +101,7 @@ def _denied_on_loopback(request: AccessRequest) -> Denial | None:
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
         return _forbidden(f"Origin: got {origin[:80]!r}, allowed is none, or this service's own")
-    if _has_body(headers) and not _is_safe_body(request):
+    if headers.get("content-type") != "application/json" and _has_body(headers) and not _is_safe_body(request):
         given = headers.get("content-type", "")
         return Denial(_UNSUPPORTED_MEDIA_TYPE, f"content-type: got {given[:80]!r}, allowed is application/json")
     return None

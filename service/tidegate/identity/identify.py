@@ -64,10 +64,9 @@ class Identifier:
         return DEFAULT_CALLER if key is None else self._anonymous_caller(key)
 
     def _anonymous_caller(self, key: str) -> Caller:
-        digest = key_hash(key)
-        caller = self._anonymous.get(digest)
+        caller = self._anonymous.get(key)
         if caller is None:
             if len(self._anonymous) >= _MOST_ANONYMOUS_CALLERS:
                 return DEFAULT_CALLER
-            caller = self._anonymous[digest] = Caller(f"key-{digest[:12]}")
+            caller = self._anonymous[key] = Caller(f"key-{key_hash(key)[:12]}")
         return caller

@@ -19,6 +19,7 @@ __all__ = [
     "TOKEN_KINDS",
     "WORKFLOW_OUTCOMES",
     "LabelSet",
+    "LabelSets",
 ]
 
 OTHER: Final = "other"
@@ -98,3 +99,20 @@ class LabelSet:
                 return False
             self._names.add(value)
             return True
+
+
+class LabelSets(dict[tuple[str, ...], tuple[str, ...]]):
+    """The labels of a whole row of values, by these values: `labels[pool, model]`.
+
+    Rows that stand for themselves are remembered, and only those: they are as many as there are labels.
+    """
+
+    def __init__(self, *sets: LabelSet) -> None:
+        super().__init__()
+        self._sets = sets
+
+    def __missing__(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        labels = tuple(one.label(value) for one, value in zip(self._sets, values, strict=True))
+        if labels == values:
+            self[values] = labels
+        return labels

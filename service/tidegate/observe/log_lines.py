@@ -2,29 +2,56 @@
 
 import datetime as dt
 import json
+import time
 import traceback
 from collections.abc import MutableMapping
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from tidegate.core.clock import NS_PER_SECOND
 from tidegate.observe.tracing import current_exemplar
 
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["add_error", "add_origin", "add_span", "add_timestamp", "as_console", "as_json"]
+__all__ = ["REQUEST_ID", "add_error", "add_origin", "add_span", "add_timestamp", "as_console", "as_json", "now_text"]
+
+REQUEST_ID: Final[ContextVar[str]] = ContextVar("tidegate_request_id", default="")
+"""The id of the request that is worked on: structlog's own variables take ten times as long to set."""
 
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 """What a person looks for first stands first."""
 _JSON: Final = json.JSONEncoder(default=repr)
 
 
+def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Adds the id of the request that is worked on, if there is one."""
+    request_id = REQUEST_ID.get()
+    if request_id:
+        event["request_id"] = request_id
+    return event
+
+
 def add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Adds the time of day: UTC, RFC 3339, microseconds."""
-    event["timestamp"] = dt.datetime.now(dt.UTC).isoformat()
+    event["timestamp"] = now_text()
     return event
+
+
+def now_text() -> str:
+    """The time of day as it stands in a line."""
+    seconds, ns = divmod(time.time_ns(), NS_PER_SECOND)
+    return f"{_second_text(seconds)}.{ns // 1_000:06d}+00:00"
+
+
+@lru_cache(maxsize=1)
+def _second_text(unix_seconds: int) -> str:
+    return dt.datetime.fromtimestamp(unix_seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -60,7 +87,11 @@ def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """One line of JSON, ASCII only: nothing inside a value can start a line of its own."""
     if next(iter(event), "") != _FIRST[0]:
         event = {**{name: event.pop(name) for name in _FIRST if name in event}, **event}
-    return _JSON.encode(event)
+    try:
+        line = orjson.dumps(event, default=repr)
+    except TypeError:  # numbers beyond 64 bits, text that is no Unicode
+        return _JSON.encode(event)
+    return line.decode() if line.isascii() else _JSON.encode(event)
 
 
 def as_console(*, colors: bool) -> structlog.typing.Processor:

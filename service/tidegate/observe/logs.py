@@ -9,10 +9,18 @@ from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
-from tidegate.core.clock import to_seconds
 from tidegate.core.events import Event, RequestFinished
 from tidegate.core.usage import Usage
-from tidegate.observe.log_lines import add_error, add_origin, add_span, add_timestamp, as_console, as_json
+from tidegate.observe.log_lines import (
+    add_error,
+    add_origin,
+    add_request_id,
+    add_span,
+    add_timestamp,
+    as_console,
+    as_json,
+    now_text,
+)
 
 __all__ = ["LogFormat", "RequestLog", "open_logs"]
 
@@ -23,6 +31,9 @@ _OWN_LOGGERS: Final = ("tidegate", "services")
 
 Others stay at WARNING: at DEBUG the SDK logs whole requests, prompts included.
 """
+_NS_PER_MS: Final = 1_000_000
+_WRITE_SECONDS: Final = 0.02
+"""A line may wait so long for others, to be written with them: each write takes as long as making ten lines."""
 _LONGEST_TEXT: Final = 120
 """Models and paths are whatever a client sends."""
 
@@ -44,17 +55,16 @@ class RequestLog:
         """Writes the line if the event ends a call."""
         if not isinstance(event, RequestFinished):
             return
-        # What a logger of structlog would do, without its copies of the fields: every call comes by here.
-        fields = {"timestamp": "", "level": "info", "logger": "tidegate.requests", "event": "request", **_fields(event)}
-        self._lines.append(f"{self._render(None, 'info', add_timestamp(None, 'info', fields))!s}\n")
+        self._lines.append(f"{self._render(None, 'info', _fields(event))!s}\n")
         if len(self._lines) > 1:
             return
         try:
-            asyncio.get_running_loop().call_soon(self._write)  # what else ends in this turn goes with it
+            asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.write)  # what else ends soon goes with it
         except RuntimeError:  # no loop is running
-            self._write()
+            self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Writes the lines that wait: at the end of the process, too."""
         lines, self._lines = self._lines, []
         try:
             self._stream.write("".join(lines))  # one call: lines of several threads do not mix
@@ -66,7 +76,7 @@ class RequestLog:
 def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog | None:
     """Sends all log records of the process to a stream (default: stderr), in one form.
 
-    Records carry what `structlog.contextvars` has bound, such as the request's id, and the ids of the current span.
+    Records carry the request's id, what `structlog.contextvars` has bound, and the ids of the current span.
 
     Args:
         level: the least level of our own loggers: `debug`, `info`, `warning` or `error`.
@@ -82,7 +92,7 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=[merge_contextvars, add_span, add_timestamp, add_origin, add_error],
+            foreign_pre_chain=[merge_contextvars, add_request_id, add_span, add_timestamp, add_origin, add_error],
             processors=[ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -93,16 +103,21 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
 
 
 def _fields(event: RequestFinished) -> dict[str, Any]:
+    # What a logger of structlog would do, without its copies of the fields: every call comes by here.
     fields: dict[str, Any] = {
+        "timestamp": now_text(),
+        "level": "info",
+        "logger": "tidegate.requests",
+        "event": "request",
         "route": _shortened(event.route),
         "caller": event.caller.label,
         "pool": _shortened(event.pool),
         "model": _shortened(event.model),
         "status": event.status,
         "outcome": event.outcome,
-        "queue_ms": _milliseconds(event.queued_ns),
+        "queue_ms": round(event.queued_ns / _NS_PER_MS, 3),
         "attempts": event.attempts,
-        "duration_ms": _milliseconds(event.duration_ns),
+        "duration_ms": round(event.duration_ns / _NS_PER_MS, 3),
         "request_id": event.request_id,
     }
     if event.cause is not None:
@@ -115,10 +130,6 @@ def _fields(event: RequestFinished) -> dict[str, Any]:
 
 
 _TOKENS: Final = Usage._fields[:4]
-
-
-def _milliseconds(duration_ns: int) -> float:
-    return round(to_seconds(duration_ns) * 1_000, 3)
 
 
 def _shortened(text: str) -> str:

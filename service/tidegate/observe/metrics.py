@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import DEFAULT_CALLER, Priority
 from tidegate.core.cause import Cause
-from tidegate.core.clock import Clock, to_seconds
+from tidegate.core.clock import NS_PER_SECOND, Clock, to_seconds
 from tidegate.core.dimension import DIMENSIONS, Dimension
 from tidegate.core.events import (
     Admitted,
@@ -44,6 +44,7 @@ from tidegate.observe.labels import (
     TOKEN_KINDS,
     WORKFLOW_OUTCOMES,
     LabelSet,
+    LabelSets,
 )
 from tidegate.observe.prices import PriceList
 from tidegate.observe.sliding_count import SlidingCount
@@ -61,6 +62,14 @@ _BEFORE_ANY_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
 
 _UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
 """Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
+
+
+_INPUT: Final = Dimension.INPUT_TOKENS
+_OUTPUT: Final = Dimension.OUTPUT_TOKENS
+
+
+def _no_exemplar() -> None:
+    """Nothing is traced."""
 
 
 class MetricsObserver:
@@ -101,7 +110,7 @@ class MetricsObserver:
         self._classes = frozenset((DEFAULT_CALLER.priority, *classes))
         known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
         self._clock = clock
-        self._exemplar = exemplar or (lambda: None)
+        self._exemplar = exemplar or _no_exemplar
         self._prices = prices or PriceList.bundled()
         self._pools = LabelSet(known_pools, _ROOM)
         self._models = LabelSet(models, _ROOM)
@@ -110,6 +119,8 @@ class MetricsObserver:
         self._served = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
         self._statuses = LabelSet(ATTEMPT_STATUSES)
+        self._request_labels = LabelSets(self._routes, self._pools, self._callers, self._request_outcomes)
+        self._attempt_labels = LabelSets(self._pools, self._models, self._callers, self._statuses)
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
         self._retry_reasons = LabelSet(RETRY_REASONS)
         self._anomaly_kinds = LabelSet(AnomalyKind)
@@ -221,41 +232,41 @@ class MetricsObserver:
                 self._cost_usd[model, caller].inc(0)
 
     def _request_finished(self, event: RequestFinished) -> None:
-        route = self._routes.label(event.route)
-        pool = self._pools.label(event.pool)
-        caller = self._callers.label(event.caller.label)
-        self._requests[route, pool, caller, self._request_outcomes.label(event.outcome)].inc(1, event.exemplar)
+        labels = self._request_labels[event.route, event.pool, event.caller.label, event.outcome]
+        route, pool = labels[:2]
+        self._requests[labels].inc(1, event.exemplar)
         if event.pool or event.outcome == "ok":  # what is turned away at the door took no time, and says nothing
-            self._request_duration[route, pool].observe(to_seconds(event.duration_ns), event.exemplar)
+            self._request_duration[route, pool].observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
         if route in self._served and (event.outcome == "upstream_error" or event.cause in _UNDESERVED):
             self._failed_calls[pool,].inc(1, event.exemplar)
         if event.overhead_ns is not None:
-            self._overhead[route,].observe(to_seconds(event.overhead_ns))
+            self._overhead[route,].observe(event.overhead_ns / NS_PER_SECOND)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
-        if event.status.startswith("2"):
+        names = event.pool, event.model, event.caller.label, event.status
+        if names not in self._attempt_labels and event.status.startswith("2"):
             if self._pools.admit(event.pool):
                 self._start_pool(event.pool)
             if self._models.admit(event.model):
                 self._start_attempts(self._pools.label(event.pool), event.model)
                 self._start_cost(event.model, self._caller_labels)
-        pool = self._pools.label(event.pool)
-        model = self._models.label(event.model)
+        pool, model, caller, status = self._attempt_labels[names]
         exemplar = self._exemplar()
-        self._attempts[pool, model, self._statuses.label(event.status)].inc(1, exemplar)
-        self._attempt_duration[pool, model].observe(to_seconds(event.duration_ns), exemplar)
+        self._attempts[pool, model, status].inc(1, exemplar)
+        self._attempt_duration[pool, model].observe(event.duration_ns / NS_PER_SECOND, exemplar)
         if event.first_token_ns is not None:
-            self._first_token[pool, model].observe(to_seconds(event.first_token_ns), exemplar)
-        if event.usage is not None:
-            caller = self._callers.label(event.caller.label)
-            by_kind = tuple(zip(TOKEN_KINDS, event.usage, strict=False))  # the rest says more of these
-            for kind, tokens in by_kind:
-                self._tokens[pool, model, caller, kind].inc(tokens)
-            cost_usd = self._prices.cost_usd(event.model, event.usage)
+            self._first_token[pool, model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
+        usage = event.usage
+        if usage is not None:
+            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the rest says more of these
+                counted = self._tokens[pool, model, caller, kind]
+                if tokens:
+                    counted.inc(tokens)
+            cost_usd = self._prices.cost_usd(event.model, usage)
             if cost_usd is not None:
                 self._cost_usd[model, caller].inc(cost_usd)
             else:
-                for kind, tokens in by_kind:
+                for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):
                     self._unpriced[model, kind].inc(tokens)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
@@ -281,20 +292,21 @@ class MetricsObserver:
 
     def _admitted(self, event: Admitted) -> None:
         pool = self._pools.label(event.pool)
-        self._queue_wait[pool, event.caller.priority].observe(to_seconds(event.waited_ns), self._exemplar())
+        self._queue_wait[pool, event.caller.priority].observe(event.waited_ns / NS_PER_SECOND, self._exemplar())
         self._admissions[pool].add(self._clock.monotonic_ns())
 
     def _lease_ended(self, event: LeaseEnded) -> None:
-        pool = self._pools.label(event.pool)
-        for dimension in DIMENSIONS:
-            self._charged[pool, dimension].inc(getattr(event.used, dimension))
-        if event.outcome != Outcome.SETTLED:
-            return
-        # The number of requests is never an estimate.
-        for dimension in (Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS):
-            used = getattr(event.used, dimension)
-            if used > 0:
-                self._estimate_error[pool, dimension].observe(getattr(event.reserved, dimension) / used)
+        pool, reserved, used = self._pools.label(event.pool), event.reserved, event.used
+        for dimension, units in zip(DIMENSIONS, used, strict=True):
+            charged = self._charged[pool, dimension]
+            if units:
+                charged.inc(units)
+        if event.outcome == Outcome.SETTLED:
+            # The number of requests is never an estimate.
+            if used.input_tokens > 0:
+                self._estimate_error[pool, _INPUT].observe(reserved.input_tokens / used.input_tokens)
+            if used.output_tokens > 0:
+                self._estimate_error[pool, _OUTPUT].observe(reserved.output_tokens / used.output_tokens)
 
     def _workflow_finished(self, event: WorkflowFinished) -> None:
         self._workflows[self._workflow_outcomes.label(event.outcome),].inc()

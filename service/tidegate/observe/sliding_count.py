@@ -21,7 +21,8 @@ class SlidingCount:
     def add(self, now_ns: int) -> None:
         """Counts one event at `now_ns` of a monotonic clock."""
         with self._lock:
-            self._move_to(now_ns)
+            if now_ns // NS_PER_SECOND > self._latest_second:
+                self._move_to(now_ns)
             self._per_second[self._latest_second % WINDOW_SECONDS] += 1
 
     def total(self, now_ns: int) -> int:

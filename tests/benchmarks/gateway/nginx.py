@@ -15,8 +15,8 @@ _MESSAGE: Final = {
         "output_tokens": 180, "service_tier": "standard",
     },
 }  # fmt: skip
-_LIMITS: Final = {"requests": 100_000_000, "input-tokens": 100_000_000_000, "output-tokens": 100_000_000_000}
-"""More than any contender can use up, so that nobody ever waits."""
+_LIMITS: Final = {"requests": 10_000_000, "input-tokens": 10_000_000_000, "output-tokens": 10_000_000_000}
+"""As much as is believed, and more than any contender can use up, so that nobody ever waits."""
 
 _MAIN: Final = """\
 daemon off;

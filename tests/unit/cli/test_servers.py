@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tidegate.cli.servers import HttpServer, bind, serving, url_of
-from tidegate.gateway.asgi import ON_LEAVE
+from tidegate.gateway.asgi import EXCHANGE
 
 if TYPE_CHECKING:
     import socket
@@ -52,7 +52,7 @@ async def _leave(*, before_anybody_asks: bool) -> None:
         if before_anybody_asks:
             while (await receive())["type"] != "http.disconnect":
                 pass
-        on_leave = scope["extensions"][ON_LEAVE]
+        on_leave = scope["extensions"][EXCHANGE].on_leave
         on_leave(left.set)
         await left.wait()
         on_leave(None)

@@ -8,7 +8,7 @@ from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.retry import retry_reason
 from tidegate.core.usage import Usage
 from tidegate.gateway.request import route_of
-from tidegate.observe.labels import NONE, OTHER, RETRY_REASONS, ROUTES, TOKEN_KINDS, LabelSet
+from tidegate.observe.labels import NONE, OTHER, RETRY_REASONS, ROUTES, TOKEN_KINDS, LabelSet, LabelSets
 
 
 def test_known_values_keep_their_name_and_others_do_not() -> None:
@@ -93,3 +93,15 @@ def test_every_route_of_the_gateway_has_a_label() -> None:
 
 def test_token_kinds_are_in_the_order_of_usage() -> None:
     assert Usage._fields[:4] == tuple(f"{kind}_tokens" for kind in TOKEN_KINDS)
+
+
+def test_rows_of_labels_are_looked_up_at_once_and_only_those_that_stand_for_themselves_are_kept() -> None:
+    pools = LabelSet(["a"], 1)
+    labels = LabelSets(pools, LabelSet(["x"]))
+
+    assert labels["a", "x"] == ("a", "x")
+    assert [labels[name, ""] for name in ("b", "c")] == [("other", "none")] * 2
+    assert list(labels) == [("a", "x")]
+
+    pools.admit("b")
+    assert labels["b", "x"] == ("b", "x")

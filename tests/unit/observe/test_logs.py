@@ -1,5 +1,7 @@
 """One line per call, every logger in one form, and nothing in it that was being worked on."""
 
+import asyncio
+import contextvars
 import io
 import json
 import logging
@@ -17,6 +19,7 @@ from tidegate.core.cause import Cause
 from tidegate.core.events import RequestFinished, Thawed
 from tidegate.core.observer import ScopeKind
 from tidegate.core.usage import Usage
+from tidegate.observe.log_lines import REQUEST_ID
 from tidegate.observe.logs import LogFormat, RequestLog, open_logs
 
 CALL = RequestFinished(
@@ -226,3 +229,40 @@ def test_auto_is_for_people_on_a_terminal_and_for_machines_elsewhere() -> None:
     assert json.loads(pipe.getvalue())["event"] == "request"
     assert not terminal.getvalue().startswith("{")
     assert "request" in terminal.getvalue()
+
+
+def test_lines_wait_a_moment_to_be_written_together() -> None:
+    stream, log = opened()
+    assert log
+
+    async def main() -> None:
+        log.hear(CALL)
+        log.hear(CALL)
+        assert not stream.getvalue()
+        await asyncio.sleep(0.05)
+        assert len(lines(stream)) == 2
+        log.hear(CALL)
+        log.write()
+        assert len(lines(stream)) == 3
+
+    asyncio.run(main())
+
+
+def test_a_record_has_the_id_of_the_request_that_is_worked_on() -> None:
+    stream, _ = opened()
+    context = contextvars.copy_context()
+    context.run(REQUEST_ID.set, "tg_8")
+    context.run(logging.getLogger("tidegate").warning, "odd")
+    logging.getLogger("tidegate").warning("even")
+
+    assert [line.get("request_id") for line in lines(stream)] == ["tg_8", None]
+
+
+def test_what_only_python_can_say_is_said_as_well() -> None:
+    stream, log = opened()
+    assert log
+    log.hear(CALL._replace(model="modèle\u2028", duration_ns=10**30))
+
+    (line,) = lines(stream)
+    assert (line["model"], line["duration_ms"]) == ("modèle\u2028", 1e24)
+    assert stream.getvalue().isascii()

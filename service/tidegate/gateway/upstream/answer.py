@@ -32,6 +32,7 @@ class Answer:
         pause: stops reading from the socket.
         resume: goes on reading.
         release: called once when the exchange is over.
+        expect: has `overdue_seconds` asked for at that time of the event loop, or earlier.
         bodiless: the answer has no body whatever its head says (`HEAD`).
         idle_timeout_seconds: how long a reader waits for further bytes of the body.
     """
@@ -42,6 +43,8 @@ class Answer:
         pause: Callable[[], None],
         resume: Callable[[], None],
         release: Callable[[], None],
+        expect: Callable[[float], None],
+        loop: asyncio.AbstractEventLoop,
         bodiless: bool,
         idle_timeout_seconds: float,
     ) -> None:
@@ -57,6 +60,8 @@ class Answer:
         self._pause = pause
         self._continue = resume
         self._release = release
+        self._expect = expect
+        self._loop = loop
         self._bodiless = bodiless
         self._idle_timeout_seconds = idle_timeout_seconds
         self._fields: list[tuple[bytes, bytes]] = []
@@ -69,8 +74,6 @@ class Answer:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._asked_ns = 0
-        self._timer: asyncio.TimerHandle | None = None
-        self._fires_at = 0.0
         self._deadline = 0.0
         self._timeout_seconds = 0.0
         self._keep_alive = False
@@ -115,8 +118,8 @@ class Answer:
             self._fields = []
         elif not self._has_head:
             self.status, self.headers, self._has_head = status, self._fields, True
-            names = {name for name, _ in self._fields}
-            self._ends_with_connection = not names & {b"content-length", b"transfer-encoding"}
+            fields = dict(self._fields)
+            self._ends_with_connection = b"content-length" not in fields and b"transfer-encoding" not in fields
             # Asked here, because the parser forgets the head's framing at the end of the message.
             self._keep_alive = self._parser.should_keep_alive()
             self.complete = self._bodiless
@@ -191,9 +194,6 @@ class Answer:
         """Ends the exchange; see `TransportResponse`."""
         if not self._closed:
             self._closed = True
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
             self._resume()
             self._release()
             # Parser and answer hold each other: left to the collector, thousands of them make it stop the event loop.
@@ -204,36 +204,26 @@ class Answer:
             self._paused = False
             self._continue()
 
+    def overdue_seconds(self) -> float | None:
+        """How much longer the reader may wait; None where nobody does. Too long a wait breaks the exchange."""
+        if self._waiter is None:
+            return None
+        left_seconds = self._timeout_seconds if self.sending else self._deadline - self._loop.time()
+        if left_seconds > 0:
+            return left_seconds
+        self.fail(lost(f"nothing came for {self._timeout_seconds:g} s", may_have_been_accepted=True))
+        return None
+
     async def _wait(self, timeout_seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
+        self._waiter = self._loop.create_future()
         self._asked_ns = monotonic_ns()
         self._timeout_seconds = timeout_seconds
-        self._deadline = loop.time() + timeout_seconds
-        # One timer serves all waits of an answer: most end long before it fires, and it is set again then.
-        if self._timer is None or self._deadline < self._fires_at:
-            self._arm(loop, timeout_seconds)
+        self._deadline = self._loop.time() + timeout_seconds
+        self._expect(self._deadline)
         try:
             await self._waiter
         finally:
             self._waiter = None
-
-    def _arm(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._fires_at = loop.time() + seconds
-        self._timer = loop.call_later(seconds, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._waiter is None:
-            return
-        loop = asyncio.get_running_loop()
-        left_seconds = self._timeout_seconds if self.sending else self._deadline - loop.time()
-        if left_seconds > 0:
-            self._arm(loop, left_seconds)
-        else:
-            self.fail(lost(f"nothing came for {self._timeout_seconds:g} s", may_have_been_accepted=True))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

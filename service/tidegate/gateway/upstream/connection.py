@@ -38,12 +38,15 @@ class Connection(asyncio.Protocol):
         self.opened_in_ns = 0
         """How long it took to open, until the first exchange has taken note of it."""
         self.idle_since_seconds = 0.0
-        """When the last exchange ended, by the event loop's clock; 0 before the first one."""
+        """When the last exchange ended, by `time.monotonic`; 0 before the first one."""
         self.went_stale = False
         """Whether it was used before, and ended before any byte of the latest answer."""
         self._timeouts = timeouts
         self._on_over = on_over
         self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._fires_at = 0.0
         self._socket: asyncio.Transport
         self._answer: Answer | None = None
         self._sender: asyncio.Task[None] | None = None
@@ -57,19 +60,21 @@ class Connection(asyncio.Protocol):
             pause=self._pause_reading,
             resume=self._resume_reading,
             release=self._over,
+            expect=self._expect,
+            loop=self._loop,
             bodiless=request.method == b"HEAD",
             idle_timeout_seconds=self._timeouts.idle_seconds,
         )
         answer.waited_ns, self.opened_in_ns = self.opened_in_ns, 0
         self._sender = None
         if isinstance(request.body, bytes):
-            self._socket.write(head + request.body)
+            self._socket.writelines((head, request.body))
             self._written = True
         else:
             self._written = False
             self._socket.write(head)
             answer.sending = True
-            self._sender = asyncio.create_task(
+            self._sender = self._loop.create_task(
                 self._send_chunks(answer, request.body, chunked=request.content_length is None)
             )
         return answer
@@ -110,6 +115,9 @@ class Connection(asyncio.Protocol):
         """Event loop: the connection is gone."""
         self._answer_ended("the connection was reset" if exc else "the connection was closed", cleanly=exc is None)
         self._writable.set()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._on_lost(self)
 
     def pause_writing(self) -> None:
@@ -133,6 +141,20 @@ class Connection(asyncio.Protocol):
             answer.fail(error)
         finally:
             answer.sending = False
+
+    def _expect(self, deadline: float) -> None:
+        # One timer serves all waits of a connection: most end long before it fires, and it is set again then.
+        if self._timer is None or deadline < self._fires_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._fires_at = deadline
+            self._timer = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        left_seconds = None if self._answer is None else self._answer.overdue_seconds()
+        if left_seconds is not None:
+            self._expect(self._loop.time() + left_seconds)
 
     def _pause_reading(self) -> None:
         if self.usable:

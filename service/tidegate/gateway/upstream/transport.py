@@ -4,8 +4,9 @@ import asyncio
 import os
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
-from time import monotonic_ns
+from time import monotonic, monotonic_ns
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -67,7 +68,8 @@ class HttpTransport:
         self._ssl = (ssl_context or ssl.create_default_context()) if scheme == "https" else None
         self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
         self._keep_alive_seconds = keep_alive_seconds
-        self._slots = asyncio.Semaphore(max_connections)
+        self._slots = max_connections
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[Connection] = []
         self._closed = False
 
@@ -101,12 +103,35 @@ class HttpTransport:
 
     async def _connection(self, *, fresh: bool) -> Connection:
         """A connection, with a slot that `_exchange_over` gives back."""
-        await self._slots.acquire()
+        if self._slots:
+            self._slots -= 1
+        else:
+            await self._wait_for_slot()
         try:
             return (None if fresh else self._take_idle()) or await self._connect()
         except BaseException:
-            self._slots.release()
+            self._give_slot()
             raise
+
+    async def _wait_for_slot(self) -> None:
+        """As a semaphore's `acquire`, for which asyncio takes as long as all the rest here."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it had been given one
+                self._give_slot()
+            raise
+
+    def _give_slot(self) -> None:
+        """Gives a slot to who has been waiting for longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._slots += 1
 
     async def _connect(self) -> Connection:
         if self._closed:
@@ -141,7 +166,7 @@ class HttpTransport:
         return Connection(self._timeouts, self._exchange_over, self._forget)
 
     def _take_idle(self) -> Connection | None:
-        now_seconds = asyncio.get_running_loop().time()
+        now_seconds = monotonic()
         while self._idle:
             connection = self._idle.pop()
             if connection.usable and now_seconds - connection.idle_since_seconds <= self._keep_alive_seconds:
@@ -150,11 +175,11 @@ class HttpTransport:
         return None
 
     def _exchange_over(self, connection: Connection, reusable: bool) -> None:  # noqa: FBT001 - a callback of Connection
-        self._slots.release()
+        self._give_slot()
         if reusable and self._closed:
             connection.close()
         elif reusable:
-            connection.idle_since_seconds = asyncio.get_running_loop().time()
+            connection.idle_since_seconds = monotonic()
             self._idle.append(connection)
 
     def _forget(self, connection: Connection) -> None:
@@ -163,7 +188,7 @@ class HttpTransport:
 
     def _head(self, request: TransportRequest) -> bytes:
         lines = [b"%b %b%b HTTP/1.1" % (request.method, self._prefix, request.target), b"host: " + self._authority]
-        lines += [b"%b: %b" % field for field in request.headers]
+        lines += map(b": ".join, request.headers)
         if not isinstance(request.body, bytes):
             length = request.content_length
             lines.append(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)
