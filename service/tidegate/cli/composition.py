@@ -17,7 +17,7 @@ from tidegate.api.services import Services
 from tidegate.core.clock import Clock
 from tidegate.core.errors import ConfigurationError
 from tidegate.engine.admission import Admission
-from tidegate.engine.clock import SystemClock
+from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
 from tidegate.gateway.batch_urls import OwnBatchUrls
 from tidegate.gateway.limits import RelayLimits
@@ -26,6 +26,7 @@ from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.observe.anomaly_log import AnomalyLog
+from tidegate.observe.clock_watch import watched_clock
 from tidegate.observe.collector import PoolCollector
 from tidegate.observe.exposition import Exposition, new_registry
 from tidegate.observe.fan_out import FanOut
@@ -58,7 +59,8 @@ async def services(
     The limiter becomes the process's global one. `request_log` writes a line for each call, `tracer_provider` is where
     spans go, if there are any.
     """
-    clock = SystemClock()
+    system_clock = SystemClock()
+    clock = SteadyClock(system_clock)
     registry = new_registry(__version__, settings.revision, upstream)
     metrics = MetricsObserver(
         registry,
@@ -107,7 +109,7 @@ async def services(
         passes_trace_context=settings.trace_upstream,
     )
     try:
-        async with measured_loop_lag(registry, clock):
+        async with measured_loop_lag(registry, clock), watched_clock(system_clock, observer.event):
             yield Services(
                 settings=settings,
                 store=store,

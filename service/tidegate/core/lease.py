@@ -11,6 +11,9 @@ __all__ = ["Lease", "Leases"]
 
 _SILENCE_NS: Final = 60 * NS_PER_MINUTE
 """Six times the default deadline of a call: who is silent for longer has forgotten that it holds a lease."""
+_LOOK_NS: Final = 30 * NS_PER_MINUTE
+"""No look at a lease counts for more silence than this: a clock that jumps by hours, or a machine that was suspended,
+leaves callers the time to say something."""
 _NOTHING: Final = Cost()
 
 
@@ -22,6 +25,7 @@ class Lease:
     Attributes:
         alive_ns: when something was last heard of it.
         silence_ns: for how long it may be silent: an hour, or as long as its caller was ready to wait.
+        left_ns: how much of that was left when it was looked at last.
         answered: whether the head of an answer has come.
         open_input_tokens, open_output_tokens: what of the charge is an estimate still.
     """
@@ -33,6 +37,7 @@ class Lease:
         "demand",
         "granted_ns",
         "known",
+        "left_ns",
         "limits",
         "open_input_tokens",
         "open_output_tokens",
@@ -47,7 +52,7 @@ class Lease:
         _, self.open_input_tokens, self.open_output_tokens = demand.cost
         self.limits = limits
         self.granted_ns = self.alive_ns = granted_ns
-        self.silence_ns = max(_SILENCE_NS, demand.patience_ns or 0)
+        self.silence_ns = self.left_ns = max(_SILENCE_NS, demand.patience_ns or 0)
 
 
 class Leases(dict[str, Lease]):
@@ -64,24 +69,25 @@ class Leases(dict[str, Lease]):
         lease = self.pop(lease_id, None)
         if lease is not None:
             lease.alive_ns = now_ns
+            lease.left_ns = lease.silence_ns
             self[lease_id] = lease
         return lease
 
     def forgotten(self, now_ns: int) -> str | None:
-        """The id of a lease that has been silent for too long; None if there is none. O(1), but for rare long ones."""
+        """The id of a lease that has been silent for too long; None if there is none. O(1), but every half hour."""
         if now_ns < self._due_ns:
             return None
         while self:
             lease_id, lease = next(iter(self.items()))
-            silent_ns = now_ns - lease.alive_ns
-            if silent_ns < _SILENCE_NS:
-                self._due_ns = lease.alive_ns + _SILENCE_NS
+            if now_ns - lease.alive_ns < _LOOK_NS:
+                self._due_ns = lease.alive_ns + _LOOK_NS
                 return None
-            if silent_ns >= lease.silence_ns:
+            if lease.left_ns <= _LOOK_NS:
                 return lease_id
-            lease.silence_ns -= silent_ns
+            left_ns = lease.left_ns - _LOOK_NS
             self.hear_of(lease_id, now_ns)
-        self._due_ns = now_ns + _SILENCE_NS
+            lease.left_ns = left_ns
+        self._due_ns = now_ns + _LOOK_NS
         return None
 
     def oldest_ns(self) -> int | None:

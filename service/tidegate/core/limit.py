@@ -214,9 +214,14 @@ class DimensionLimit:
         return news
 
     @property
-    def is_reported(self) -> bool:
-        """Whether the upstream has told its limit."""
-        return self._upstream_per_minute is not None
+    def told_per_minute(self) -> float | None:
+        """The limit that the upstream has told, if it has."""
+        return self._upstream_per_minute
+
+    def forget_told(self, now_ns: int) -> None:
+        """The upstream does not tell this limit any more: there is none."""
+        self._upstream_per_minute = self._capacity = None
+        self._apply(now_ns)
 
     def search(self, per_second: float | None, now_ns: int) -> None:
         """Goes by a rate that is being searched, as long as nobody tells one; a quarter of a second's worth at once.

@@ -45,6 +45,9 @@ _AT_WORST: Final = 0.95
 """Quantile of an answer's length that is no surprise."""
 _MOST_TOKENS_PER_BYTE: Final = 1.0
 """Of text that came: what is produced and never shown, such as thinking, comes to light at the end."""
+_MOST_SURPRISE: Final = 8.0
+"""One answer counts as no more than so many times what was believed: the sum that it tells may be wrong, or hold what
+no prompt shows, such as what tools of the server found."""
 _FORGET: Final = 0.02
 """Weight of the newest answer in a running mean: half of it is the last 35 answers."""
 _CACHED_NS: Final = 280 * NS_PER_SECOND
@@ -172,7 +175,8 @@ class CostEstimator:
                 return
         units = getattr(size, largest)
         if units and tokens > 0:
-            self._add((largest, shape.model), tokens / units)
+            most = _MOST_SURPRISE * self._tokens_each(largest, shape.model)
+            self._add((largest, shape.model), min(tokens / units, most))
 
     def _tokens_each(self, kind: str, model: str) -> float:
         """What one unit of a kind costs."""

@@ -14,6 +14,7 @@ from tidegate.core.prober import Prober
 from tidegate.core.ramp import RampLimit
 from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
+from tidegate.core.told_limit import ToldLimit
 from tidegate.core.window import WindowVotes
 
 __all__ = ["Quota"]
@@ -81,6 +82,7 @@ class Quota:
         "_ramp",
         "_search",
         "_taken_ns",
+        "_told",
         "events",
         "limited",
     )
@@ -93,6 +95,7 @@ class Quota:
         self._is_endpoint = name in ENDPOINT_POOLS
         votes = WindowVotes()
         self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
+        self._told = tuple(ToldLimit() for _ in DIMENSIONS)
         self.limited: tuple[tuple[int, DimensionLimit], ...] = ()
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
@@ -258,10 +261,7 @@ class Quota:
             self._search = None
             for limit in self._limits:
                 limit.search(None, now_ns)
-        estimated = (0, max(0, self._open_input_tokens), max(0, self._open_output_tokens))
-        for limit, said, expected in zip(self._limits, report.dimensions, estimated, strict=True):
-            if said is not None and limit.learn(said, report.sent_ago_ns, expected, now_ns):
-                self.events.append(LimitLearned(self._name, limit.dimension, float(said.per_minute)))
+        self._learn_told(report, now_ns)
         self._find_limited()
 
     def learn_success(self, now_ns: int) -> None:
@@ -350,8 +350,20 @@ class Quota:
             limit.search(per_second, now_ns)
         self._find_limited()
 
+    def _learn_told(self, report: LimitReport, now_ns: int) -> None:
+        estimated = (0, max(0, self._open_input_tokens), max(0, self._open_output_tokens))
+        for limit, told, said, expected in zip(self._limits, self._told, report.dimensions, estimated, strict=True):
+            believed, was_wrong = told.checked(said)
+            if was_wrong:
+                self.events.append(Anomaly(self._name, AnomalyKind.LIMITS))
+            if believed is not None and limit.learn(believed, report.sent_ago_ns, expected, now_ns):
+                self.events.append(LimitLearned(self._name, limit.dimension, float(believed.per_minute)))
+            is_readable = AnomalyKind.LIMITS not in report.faults
+            if said is None and is_readable and limit.told_per_minute is not None and told.is_silent():
+                limit.forget_told(now_ns)
+
     def _knows_upstream(self) -> bool:
-        return any(limit.is_reported for limit in self._limits)
+        return any(limit.told_per_minute is not None for limit in self._limits)
 
     def _is_new_overrun(self, refusal: RateLimited, now_ns: int) -> bool:
         """Whether the refused request was sent after the last cut: one overrun, however many 429s, is one cut."""

@@ -7,11 +7,11 @@ from tidegate.core.dimension import Cost
 
 __all__ = ["Usage", "settled_cost", "tells_output"]
 
-_MOST_INPUT_TOKENS: Final = 10_000_000
-"""The largest context window is a million tokens ("Models", October 2026). A loop of server tools reads it several
-times within one answer, which counts each time."""
-_MOST_OUTPUT_TOKENS: Final = 1_000_000
-"""Where `max_tokens` does not say: output is part of the context window."""
+_CONTEXT_TOKENS: Final = 1_000_000
+"""The largest context window ("Models", October 2026): no answer reads more anew, nor is longer where `max_tokens` does
+not say how long it may be."""
+_MOST_CACHE_READS: Final = 10_000_000
+"""A loop of server tools reads its context from the cache several times within one answer, which counts each time."""
 _COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -64,9 +64,10 @@ class Usage(NamedTuple):
 
         Such a figure is as good as none, and becomes 0.
         """
-        most_output = _MOST_OUTPUT_TOKENS if max_tokens is None else max(1, max_tokens)
+        most_output = _CONTEXT_TOKENS if max_tokens is None else max(1, max_tokens)
         usage = self
-        if self.all_input_tokens > _MOST_INPUT_TOKENS:
+        counted, read = self.input_tokens + self.cache_creation_tokens, self.cache_read_tokens
+        if counted > _CONTEXT_TOKENS or read > _MOST_CACHE_READS:
             usage = Usage(output_tokens=self.output_tokens)
         elif self.cache_creation_1h_tokens > self.cache_creation_tokens:
             usage = self._replace(cache_creation_1h_tokens=0)

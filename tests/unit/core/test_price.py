@@ -98,6 +98,14 @@ class TestInput:
         estimating.learn(usage, shape)
         assert estimating.cost().input_tokens == 1_000
 
+    def test_one_answer_that_says_far_too_much_does_not_ruin_the_price(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(1_000_000))
+        assert estimating.cost().input_tokens == 8_000, "not a thousand times what was believed, but eight"
+        estimating.learn(Usage(1_000), times=200)
+        estimating.learn(Usage(1_000_000))
+        assert estimating.cost().input_tokens == pytest.approx(1_140, abs=30)
+
     def test_the_first_answers_weigh_the_same_and_a_change_is_followed_later(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(1_000))
@@ -120,14 +128,16 @@ class TestMedia:
         shape = CALL._replace(model=model, size=PromptSize(unsized_images=2))
         assert Estimating().cost(shape).input_tokens == 2 * tokens
 
-    @pytest.mark.parametrize("kind", ["image_tokens", "unsized_images", "pages", "documents"])
-    def test_what_each_kind_costs_is_learned_from_calls_that_it_makes_up_most_of(self, kind: str) -> None:
+    @pytest.mark.parametrize(
+        ("kind", "each"), [("image_tokens", 7), ("unsized_images", 700), ("pages", 700), ("documents", 700)]
+    )
+    def test_what_each_kind_costs_is_learned_from_calls_that_it_makes_up_most_of(self, kind: str, each: int) -> None:
         estimating = Estimating()
         shape = CALL._replace(size=PromptSize(400)._replace(**{kind: 5_000}))
-        estimating.learn(Usage(100 + 5_000 * 700), shape)
-        assert estimating.cost(shape).input_tokens == 100 + 5_000 * 700
+        estimating.learn(Usage(100 + 5_000 * each), shape)
+        assert estimating.cost(shape).input_tokens == 100 + 5_000 * each
         assert estimating.cost().input_tokens == 1_000, "text is what it was"
-        assert estimating.cost(shape._replace(model="another")).input_tokens != 100 + 5_000 * 700
+        assert estimating.cost(shape._replace(model="another")).input_tokens != 100 + 5_000 * each
 
     def test_text_is_learned_beside_a_small_image(self) -> None:
         estimating = Estimating()

@@ -65,10 +65,15 @@ class TestWhatIsPossible:
         assert Usage(1, 1_000_000).possible(None) == Usage(1, 1_000_000)
         assert Usage(1, 1_000_001).possible(None) == Usage(1, 0)
 
-    def test_no_prompt_is_longer_than_all_that_server_tools_can_read(self) -> None:
-        most = Usage(4_000_000, 20, 3_000_000, 3_000_000)
+    def test_nor_is_any_prompt_but_tools_of_the_server_read_it_several_times(self) -> None:
+        most = Usage(400_000, 20, 10_000_000, 600_000)
         assert most.possible(20) is most
-        for more in (most._replace(input_tokens=4_000_001), Usage(10**30, 20), Usage(0, 20, 10**9, 5, 5)):
+        for more in (
+            most._replace(input_tokens=400_001),
+            most._replace(cache_creation_tokens=600_001),
+            most._replace(cache_read_tokens=10_000_001),
+            Usage(10**30, 20),
+        ):
             assert more.possible(20) == Usage(0, 20)
 
     def test_cache_writes_for_an_hour_are_no_more_than_all(self) -> None:

@@ -69,7 +69,7 @@ class TestWhole:
         assert (ended.used, anomalies) == (Cost(1, 7, ended.reserved.output_tokens), [ODD])
         assert told == Usage(7, 0), "nor is it in any metric"
 
-    @pytest.mark.parametrize("absurd", [-7, "7", 7.5, None, 10_000_001, 10**9, 10**40])
+    @pytest.mark.parametrize("absurd", [-7, "7", 7.5, None, 1_000_001, 10**9, 10**40])
     def test_input_that_cannot_be(self, absurd: Any) -> None:
         ended, anomalies, told = charged(message(GOOD | {"input_tokens": absurd}))
         assert (ended.used, anomalies) == (Cost(1, ended.reserved.input_tokens, 3), [ODD])

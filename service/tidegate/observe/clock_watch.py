@@ -1,0 +1,34 @@
+"""Tells when a clock of the machine steps, or the machine was suspended."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from tidegate.core.anomaly import AnomalyKind
+from tidegate.core.clock import Clock
+from tidegate.core.clock_steps import ClockSteps
+from tidegate.core.events import Anomaly, Event
+
+__all__ = ["watched_clock"]
+
+_EVERY_SECONDS: Final = 1.0
+
+
+@contextlib.asynccontextmanager
+async def watched_clock(clock: Clock, report: Callable[[Event], None]) -> AsyncIterator[None]:
+    """Watches a clock while the block runs: the machine's own, as it is, not one that steps have been taken out of."""
+    steps = ClockSteps(clock.monotonic_ns(), clock.wall_seconds())
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            if steps.stepped(clock.monotonic_ns(), clock.wall_seconds()):
+                report(Anomaly("", AnomalyKind.CLOCK))
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
