@@ -41,7 +41,7 @@ class TokenBucket:
 
     def fits(self, micro: int, now_ns: int) -> bool:
         """Whether that much is there; more than the capacity fits when the bucket is full."""
-        level = self.level_micro(now_ns)
+        level = self.level_micro(now_ns) if now_ns > self._at_ns else self._level
         return level >= micro or level >= self.capacity_micro
 
     def take(self, micro: int) -> None:

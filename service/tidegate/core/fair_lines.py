@@ -35,15 +35,17 @@ class Load:
 
     def add(self, cost: Cost) -> None:
         """One waiter more."""
-        self.requests += cost[0]
-        self.input_tokens += cost[1]
-        self.output_tokens += cost[2]
+        requests, input_tokens, output_tokens = cost
+        self.requests += requests
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
 
     def remove(self, cost: Cost) -> None:
         """One waiter less."""
-        self.requests -= cost[0]
-        self.input_tokens -= cost[1]
-        self.output_tokens -= cost[2]
+        requests, input_tokens, output_tokens = cost
+        self.requests -= requests
+        self.input_tokens -= input_tokens
+        self.output_tokens -= output_tokens
 
     @property
     def cost(self) -> Amounts:
@@ -136,9 +138,8 @@ class FairLines:
         line.waiters.append(waiter)
         line.waiting += 1
         self.waiting += 1
-        cost = waiter.demand.cost
-        line.load.add(cost)
-        self.load.add(cost)
+        line.load.add(waiter.demand.cost)
+        self.load.add(waiter.demand.cost)
         if line.waiting > 1:
             return False
         self._active_lines += 1
@@ -218,7 +219,11 @@ class FairLines:
     def _enter(self, line: Line, start_ns: float) -> None:
         line.start_ns = start_ns
         line.entry = next(self._sequence)
-        heapq.heappush(self._heap, (start_ns, line.entry, line))
+        entry = (start_ns, line.entry, line)
+        if self._heap and self._heap[0][2] is line:
+            heapq.heapreplace(self._heap, entry)  # what stands there is void now
+        else:
+            heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * self._active_lines + COMPACT_ABOVE:
             self._heap = [entry for entry in self._heap if entry[1] == entry[2].entry and entry[2].waiting]
             heapq.heapify(self._heap)

@@ -43,6 +43,10 @@ class DimensionLimit:
     """A limit from configuration, what the upstream reports or a search assumes, and the adaptive factor.
 
     A bucket exists once a limit is known, and not before: nothing is limited on a guess.
+
+    Attributes:
+        margin_micro: what is left in the upstream's bucket.
+        per_minute: the effective rate; None while nothing is limited.
     """
 
     __slots__ = (
@@ -57,7 +61,6 @@ class DimensionLimit:
         "_levels",
         "_own",
         "_pace",
-        "_per_minute",
         "_price_error",
         "_searched_per_second",
         "_upstream",
@@ -66,6 +69,7 @@ class DimensionLimit:
         "_window",
         "dimension",
         "margin_micro",
+        "per_minute",
     )
 
     def __init__(self, dimension: Dimension, window_votes: WindowVotes) -> None:
@@ -78,7 +82,7 @@ class DimensionLimit:
         self._kept_upstream: TokenBucket | None = None
         self._configured: LimitSettings | None = None
         self._factor = 1.0
-        self._per_minute: float | None = None  # the effective rate; None while nothing is limited
+        self.per_minute: float | None = None
         self._pace: TokenBucket | None = None
         self._price_error = 0.0
         self._usual = 0.0  # what a request usually takes, at worst
@@ -120,7 +124,8 @@ class DimensionLimit:
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until that much fits."""
-        own_ns, upstream = self.own_wait_ns(units, now_ns), self._upstream
+        own, upstream = self._own, self._upstream
+        own_ns = 0 if own is None else own.wait_ns(units * MICRO, now_ns)
         if upstream is None:
             return own_ns
         if self._window.renewed(now_ns):
@@ -150,10 +155,6 @@ class DimensionLimit:
                 spares.append(self._pace.spare_micro(needed, in_ns, now_ns, after_ns))
         return min(spares, default=None)
 
-    def refill_ns(self, units: int) -> int:
-        """How long that much takes to come back."""
-        return 0 if self._per_minute is None else round(units * NS_PER_MINUTE / self._per_minute)
-
     def untaken_ns(self, units: int) -> int:
         """How long that much, but no more than all, takes to come back where nobody else takes any."""
         upstream, per_minute = self._upstream, self._source()[0]
@@ -163,7 +164,7 @@ class DimensionLimit:
 
     def full_ns(self) -> int:
         """How long a whole bucket takes to come back."""
-        capacity, per_minute = self.capacity, self._per_minute
+        capacity, per_minute = self.capacity, self.per_minute
         return 0 if capacity is None or per_minute is None else round(capacity * NS_PER_MINUTE / per_minute)
 
     @property
@@ -255,7 +256,7 @@ class DimensionLimit:
             dimension=self.dimension,
             configured_per_minute=self._configured.per_minute if self._configured else None,
             upstream_per_minute=self._upstream_per_minute,
-            effective_per_minute=self._per_minute,
+            effective_per_minute=self.per_minute,
             available=min(levels, default=None),
             capacity=self.capacity,
             binding=self._binding(),
@@ -338,7 +339,7 @@ class DimensionLimit:
         rates = [] if self._configured is None else [self._configured.per_minute * self._factor]
         if self._upstream is not None:
             rates.append(self._left())
-        self._per_minute = min(rates, default=None)
+        self.per_minute = min(rates, default=None)
 
     def _left(self) -> float:
         """What the upstream grants a minute, less what others take of it."""

@@ -50,6 +50,7 @@ class Pool:
         "_health",
         "_leases",
         "_ledger",
+        "_next_in_ns",
         "_queue",
         "_quota",
         "_rate_limited",
@@ -72,6 +73,7 @@ class Pool:
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()
         self._ledger = Ledger(self._quota)
+        self._next_in_ns: int | None = None  # what the next change is to tell
         self._granted = 0
         self._rate_limited = 0
         self._succeeded = 0
@@ -88,17 +90,18 @@ class Pool:
 
     def move_on(self, now_ns: int) -> Change | None:
         """Admits whom the last step lets in. Returns what has happened since this was last called, if anything."""
-        granted: tuple[str, ...] = ()
-        next_in_ns: int | None = None
-        if self.has_waiters:
-            granted = self.advance(now_ns)
-            next_in_ns = self.next_in_ns(now_ns)
-        return self.what_happened(granted, next_in_ns)
+        if not self.has_waiters:
+            return self.what_happened()
+        granted = self.advance(now_ns)
+        self._next_in_ns = self.next_in_ns(now_ns)
+        return self.what_happened(granted)
 
-    def what_happened(self, granted: tuple[str, ...] = (), next_in_ns: int | None = None) -> Change | None:
-        """These grants and this time, and all facts and refusals that nobody was told of yet; None for nothing."""
+    def what_happened(self, granted: tuple[str, ...] = ()) -> Change | None:
+        """These grants, and all that nobody was told of yet; None for nothing."""
+        next_in_ns = self._next_in_ns
         if not (granted or self._events or self._refused) and next_in_ns is None:
             return None
+        self._next_in_ns = None
         return Change(self.name, granted, self.drain_events(), next_in_ns, self.drain_refused())
 
     def drain_events(self) -> tuple[Event, ...]:
@@ -115,7 +118,7 @@ class Pool:
 
     def take_at_once(self, cost: Cost, now_ns: int) -> bool:
         """Spends what nobody will report on, if nobody waits and everything fits; False, without effect, otherwise."""
-        if not self.settings.allow_debt or self._health.is_capped or not self._goes_at_once(cost, now_ns):
+        if not self._goes_at_once(cost, now_ns) or self._health.is_capped or not self.settings.allow_debt:
             return False
         self._quota.take(cost, now_ns)
         self._granted += 1
@@ -140,20 +143,22 @@ class Pool:
         return not self.has_waiters and self._health.admits(now_ns) and self._quota.fits(cost, now_ns)
 
     def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
-        quota, forecast = self._quota, self._forecast
+        quota, queue, forecast = self._quota, self._queue, self._forecast
         formula_ns = forecast.formula_ns(demand, now_ns)
         predicted_ns = forecast.corrected(demand, formula_ns, now_ns)
-        full = None if demand.front else what_is_full(self._queue, self.settings.caps, demand)
+        full = None if demand.front else what_is_full(queue, self.settings.caps, demand)
         if full is not None:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=str(full))
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
         waiter = Waiter(lease_id, demand, told_ns, now_ns)
-        self._queue.push(waiter)
-        if self._queue.head() is waiter:
-            self._hold(waiter, now_ns)
-        return Wait(predicted_ns, "queue" if len(self._queue) > 1 else self._binding(demand.cost, now_ns))
+        if queue.push(waiter):
+            if queue.head() is waiter:
+                self._hold(waiter, now_ns)
+            # Timers are set already for those who wait, unless this one goes before them.
+            self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
+        return Wait(predicted_ns, "queue" if len(queue) > 1 else self._binding(demand.cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
@@ -195,9 +200,6 @@ class Pool:
         """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
         waits: dict[str, int] = {}
         retry, head = self._retries.head(), self._queue.head()
-        in_front = [waiter.lease_id for waiter in (retry, head) if waiter is not None]
-        if if_it_is is not None and if_it_is not in in_front and not self._queue.has_other_lines:
-            return None
         if retry is not None:
             waits[retry.lease_id] = max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns))
         if head is not None:
@@ -319,6 +321,7 @@ class Pool:
             self._admit_retries(granted, now_ns)
         if granted:
             return GRANTED
+        self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
         wait_ns = max(self._retries.wait_ns(now_ns), self._fits_in_ns(demand.cost, now_ns))
         return Wait(wait_ns, "retry_budget" if self._retries.wait_ns(now_ns) else self._binding(demand.cost, now_ns))
 

@@ -56,24 +56,29 @@ class FairQueue:
     def __len__(self) -> int:
         return len(self.waiting)
 
-    def push(self, waiter: Waiter) -> None:
-        """Adds a waiter behind its caller's others of its class, or ahead of all if its demand says `front`."""
+    def push(self, waiter: Waiter) -> bool:
+        """Adds a waiter behind its caller's others of its class, or ahead of all if its demand says `front`.
+
+        Returns whether it may be the next, or go before the next: not if another of its caller stands before it.
+        """
         self.waiting[waiter.lease_id] = waiter
         demand = waiter.demand
         if demand.front:
             waiter.line = self._front
             self._front.waiters.append(waiter)
-            return
+            return True
         home = self._homes[demand.caller.rank]
         line = home.by_caller.get(demand.caller.name)
         if line is None:
             line = home.by_caller[demand.caller.name] = Line(home, demand.caller, len(self._lines))
             self._lines.append(line)
-        if home.push(waiter, line):
-            self._moved.add(line)
         cost, least = demand.cost, self._least
         if cost[0] < least[0] or cost[1] < least[1] or cost[2] < least[2]:
             self._least = Cost(*map(min, cost, least))
+        if home.push(waiter, line):
+            self._moved.add(line)
+            return True
+        return False
 
     def head(self) -> Waiter | None:
         """Who goes next; None if nobody waits."""

@@ -31,7 +31,7 @@ def what_is_full(queue: FairQueue, caps: QueueCaps, demand: Demand) -> FullQueue
 
     Tokens are estimates. One request may always wait, whatever it costs: what nobody waits before is no queue.
     """
-    if len(queue) >= caps.requests:
+    if len(queue.waiting) >= caps.requests:
         return FullQueue(caps.requests, "requests", of_one_caller=False)
     tokens = demand.cost.tokens
     if caps.tokens is not None and len(queue) and queue.tokens + tokens > caps.tokens:

@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.clock import NS_PER_SECOND
+from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, MICRO, Amounts, Cost, Dimension
 from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
@@ -80,6 +80,7 @@ class Quota:
         "_open_output_tokens",
         "_prober",
         "_ramp",
+        "_rates",
         "_search",
         "_taken_ns",
         "_told",
@@ -97,6 +98,7 @@ class Quota:
         self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
         self._told = tuple(ToldLimit() for _ in DIMENSIONS)
         self.limited: tuple[tuple[int, DimensionLimit], ...] = ()
+        self._rates: tuple[tuple[int, float], ...] = ()  # of these, the effective ones
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
         self._answered = False
@@ -128,9 +130,11 @@ class Quota:
         for index, limit in self.limited:
             if cost[index] and not limit.fits(cost[index], now_ns):
                 return False
+        if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
+            return False
         if not self._learns:
-            return self._frozen_until_ns is None or self._is_thawed(now_ns)
-        return self._wait_for_answers_ns(now_ns) == 0
+            return True
+        return not (self._prober.active and self._prober.wait_ns(now_ns)) and self._ramp.wait_ns(now_ns) == 0
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until this much may be spent, at the latest."""
@@ -176,10 +180,10 @@ class Quota:
 
     def size_ns(self, cost: Amounts) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
-        longest_ns = 0  # a loop, as in `level_wait_ns`
-        for index, limit in self.limited:
-            longest_ns = max(longest_ns, limit.refill_ns(cost[index]))
-        return longest_ns
+        longest_ns = 0.0  # a loop, as in `level_wait_ns`
+        for index, per_minute in self._rates:
+            longest_ns = max(longest_ns, cost[index] * NS_PER_MINUTE / per_minute)
+        return round(longest_ns)
 
     def held_ns(self, cost: Cost) -> int:
         """How long it takes to fill the smallest of the buckets that this cost draws on."""
@@ -385,4 +389,6 @@ class Quota:
         self._find_limited()
 
     def _find_limited(self) -> None:
-        self.limited = tuple((index, limit) for index, limit in enumerate(self._limits) if limit.is_limited)
+        limits = self._limits
+        self.limited = tuple((index, limit) for index, limit in enumerate(limits) if limit.is_limited)
+        self._rates = tuple((index, limit.per_minute) for index, limit in enumerate(limits) if limit.per_minute)

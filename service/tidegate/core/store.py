@@ -91,7 +91,7 @@ GRANTED: Final = Granted()
 """The one value of its kind: admission at once is the hot path."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wait:
     """Queued: a `Change` will tell of the grant.
 

@@ -124,7 +124,11 @@ class Admission:
         try:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
-                future = self._queue_up(lease_id, demand, result, on_wait, scope)
+                if on_wait is not None:
+                    on_wait(to_seconds(result.predicted_ns))
+                if scope is not None or self.observer is not None:
+                    self._report_queued(demand, result, scope)
+                future = self._waiters.wait(lease_id, demand)
                 result = GRANTED
                 queued_ns = self.clock.monotonic_ns()
                 deadline = _deadline(demand, future)
@@ -152,22 +156,6 @@ class Admission:
         with observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
             return await self.acquire(demand, on_wait, scope)
 
-    def _queue_up(
-        self,
-        lease_id: str,
-        demand: Demand,
-        wait: Wait,
-        on_wait: Callable[[float], None] | None,
-        scope: Scope | None,
-    ) -> asyncio.Future[Answer]:
-        if on_wait is not None:
-            on_wait(to_seconds(wait.predicted_ns))
-        if scope is not None:
-            scope.set("tidegate.binding", wait.binding)
-        if self.observer is not None:
-            self.observer.event(Queued(demand.pool, demand.caller, demand.cost, wait.predicted_ns))
-        return self._waiters.wait(lease_id, demand)
-
     async def _leave(self, lease_id: str, demand: Demand, answer: Answer, queued_ns: int) -> Granted | Refused:
         """Refused after all, or patience has ended: leaves the queue, unless the grant was first."""
         refused = answer if isinstance(answer, Refused) else None
@@ -181,6 +169,12 @@ class Admission:
     def _give_back(self, lease_id: str, demand: Demand) -> None:
         unleased = demand.settle_at_once and self._waiters.refusal(lease_id) is None
         self.store.release(demand.pool, lease_id, demand.cost if unleased else None)
+
+    def _report_queued(self, demand: Demand, wait: Wait, scope: Scope | None) -> None:
+        if scope is not None:
+            scope.set("tidegate.binding", wait.binding)
+        if self.observer is not None:
+            self.observer.event(Queued(demand.pool, demand.caller, demand.cost, wait.predicted_ns))
 
     def _report_admitted(self, demand: Demand, waited_ns: int, scope: Scope | None) -> None:
         if scope is not None:

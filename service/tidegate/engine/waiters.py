@@ -154,11 +154,13 @@ class Waiters:
         with self._lock:
             waiters = [waiter for lease_id in lease_ids if (waiter := self._told(lease_id, _EARLY)) is not None]
         for waiter in waiters:
-            loop = waiter.answer.get_loop()
-            if loop is running:
-                _wake(waiter.answer)
-            elif not _call_in(loop, _wake, waiter.answer):
-                self._drop_loop(loop)
+            answer = waiter.answer
+            loop = answer.get_loop()
+            if loop is not running:
+                if not _call_in(loop, _wake, answer):
+                    self._drop_loop(loop)
+            elif not answer.done():
+                answer.set_result(True)
 
     def _refuse(self, lease_id: str, refused: Refused) -> None:
         with self._lock:

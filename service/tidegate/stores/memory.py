@@ -8,7 +8,6 @@ from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost
 from tidegate.core.pool import Pool
 from tidegate.core.store import (
-    GRANTED,
     Change,
     Demand,
     Feedback,
@@ -94,11 +93,8 @@ class MemoryStore:
         """`reserve`, synchronously. The way to an immediate grant is short: it is the hot path."""
         with self._lock:
             pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-            now_ns = self._clock.monotonic_ns()
-            result = pool.reserve(lease_id, demand, now_ns)
-            # Timers are set already for those who wait, unless this one goes before them.
-            next_in_ns = None if result is GRANTED else pool.next_in_ns(now_ns, if_it_is=lease_id)
-            change = pool.what_happened(next_in_ns=next_in_ns)
+            result = pool.reserve(lease_id, demand, self._clock.monotonic_ns())
+            change = pool.what_happened()
         if change is not None:
             self._notify(change)
         return result

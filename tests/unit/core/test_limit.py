@@ -179,7 +179,7 @@ def test_without_a_limit_everything_fits_and_nothing_is_counted() -> None:
 def test_how_long_something_takes_to_come_back() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     made.take(1_000, 0)
-    assert made.refill_ns(300) == 3 * NS_PER_SECOND
+    assert made.per_minute == 6_000
     assert made.full_ns() == 10 * NS_PER_SECOND
     assert made.wait_ns(300, NS_PER_SECOND) == 2 * NS_PER_SECOND
     made.empty(NS_PER_SECOND, 20 * NS_PER_SECOND)
