@@ -21,17 +21,21 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class App:
-    """Answers with the body's length, at once or after a while; or with megabytes that nobody may read."""
+    """Answers with the body's length, at once or after a while; or with megabytes that nobody may read.
+
+    Or without having read the body.
+    """
 
     def __init__(self) -> None:
         self.waits_seconds = 0.0
         self.megabytes = 0
+        self.reads = True
         self.ended: list[str] = []
         self.over = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(self.waits_seconds)
-        length, more = 0, True
+        length, more = 0, self.reads
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -60,11 +64,12 @@ async def connected(port: int) -> AsyncIterator[Connection]:
             await writer.wait_closed()
 
 
-def run(steps: Callable[[App, int], Awaitable[None]]) -> None:
+def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int = 75) -> None:
     async def main() -> None:
         app = App()
         listener = bind("127.0.0.1", 0, "host", "port")
         server = HttpServer(app, listener, limits=LIMITS)
+        server.config.timeout_keep_alive = keep_alive_seconds
         async with asyncio.timeout(20), serving(server):
             await steps(app, listener.getsockname()[1])
 
@@ -123,6 +128,39 @@ def test_the_size_of_a_body_is_no_matter_of_the_heads() -> None:
                 assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"4\r\n5000\r\n0\r\n\r\n")
 
     run(steps)
+
+
+END_OF_EARLY = b"\r\n\r\n1\r\n0\r\n0\r\n\r\n"
+"""Of the answer to a body of which nothing was read."""
+
+
+@pytest.mark.parametrize("rest", [b"", b"12345"])
+def test_a_body_whose_call_is_answered_already_gets_no_second_answer_and_does_not_keep_its_connection(
+    rest: bytes,
+) -> None:
+    async def steps(app: App, port: int) -> None:
+        app.reads = False
+        async with connected(port) as (reader, writer):
+            writer.write(POST)
+            assert (await reader.readuntil(END_OF_EARLY)).startswith(b"HTTP/1.1 200 OK\r\n")
+            writer.write(rest)
+            assert await reader.read() == b""
+
+    run(steps, keep_alive_seconds=1)
+
+
+def test_a_connection_goes_on_after_such_a_body_and_is_closed_when_it_is_idle() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.reads = False
+        async with connected(port) as (reader, writer):
+            for _ in range(2):
+                writer.write(POST)
+                assert (await reader.readuntil(END_OF_EARLY)).startswith(b"HTTP/1.1 200 OK\r\n")
+                writer.write(bytes(10))
+                await asyncio.sleep(0.7)
+            assert await reader.read() == b""
+
+    run(steps, keep_alive_seconds=1)
 
 
 def test_a_head_must_come_in_time_however_many_bytes_it_comes_in() -> None:
