@@ -12,10 +12,10 @@ _MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "
 def spike_of_429s(stack: Stack) -> None:
     stack.call()
     with stack.load({"timeout_seconds": 5}, workers=8):
-        stack.fault("rate_limited", probability=0.15, retry_after_seconds=0)
+        stack.fault("rate_limited", probability=0.15, retry_after_seconds=1)
         stack.fires("TidegateRateLimitSpike", "warning", pool=POOL)
         stack.clear()
-        stack.fault("rate_limited", retry_after_seconds=0)
+        stack.fault("rate_limited", retry_after_seconds=1)
         stack.fires("TidegateRateLimitSpike", "critical", pool=POOL)
         stack.fires("TidegateRateLimitSpike", "warning", pool=POOL, silenced=True)
         stack.clear()

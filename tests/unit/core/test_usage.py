@@ -23,6 +23,13 @@ def test_cache_writes_for_an_hour_are_part_of_all_writes() -> None:
     assert Usage.from_json({"cache_creation": [1]}) == Usage()
 
 
+def test_what_was_asked_for_in_a_batch_says_so() -> None:
+    start = Usage.from_json({**FULL, "service_tier": "batch"})
+    assert start == Usage(10, 20, 30, 40, batch=True)
+    assert Usage.from_json({"output_tokens": 99}, before=start).batch
+    assert not Usage.from_json({**FULL, "service_tier": ["batch"]}).batch
+
+
 def test_nothing_said_is_nothing_used() -> None:
     assert Usage.from_json({}) == Usage(0, 0, 0, 0)
 

@@ -94,6 +94,11 @@ def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagg
     assert bench.value("unpriced_tokens_total", model=MODEL, kind="input") is None
 
 
+def test_what_was_asked_for_in_a_batch_costs_half(bench: Bench) -> None:
+    bench.hear(AttemptFinished(POOL, MODEL, TEAM, "200", 0, None, Usage(1_000_000, 100_000, batch=True)))
+    assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 1.5
+
+
 def test_a_spend_cap_counts_from_zero(bench: Bench) -> None:
     assert bench.value("spend_capped_total", pool=POOL) == 0
     bench.hear(SpendCapReached(POOL), Anomaly(POOL, "lease"), Anomaly(POOL, "invented"))
