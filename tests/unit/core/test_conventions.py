@@ -4,7 +4,7 @@ import pytest
 
 from support.recording_observer import RecordedScope, RecordingObserver
 from tidegate.core.cause import Cause
-from tidegate.core.conventions import set_error, set_usage
+from tidegate.core.conventions import described_call, set_error, set_usage
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.observer import ScopeKind
 from tidegate.core.usage import Usage
@@ -13,6 +13,21 @@ from tidegate.core.usage import Usage
 @pytest.fixture
 def scope() -> RecordedScope:
     return RecordedScope(RecordingObserver(), ScopeKind.CHAT, {})
+
+
+def test_a_call_is_described_by_what_its_client_asked_and_says_of_its_trace() -> None:
+    request = {"method": "POST", "path": "/v1/messages", "scheme": "https"}
+    trace = {"traceparent": "00-1-2-01", "tracestate": "vendor=1"}
+    said = {
+        "http.request.method": "POST",
+        "http.route": "/v1/{rest}",
+        "url.path": "/v1/messages",
+        "url.scheme": "https",
+        "tidegate.request_id": "req_1",
+    }
+    assert described_call(request, "/v1/{rest}", {"x-api-key": "secret", **trace}, "req_1") == said | trace
+    del request["scheme"]
+    assert described_call(request, "/v1/{rest}", {}, "req_1") == said | {"url.scheme": "http"}
 
 
 def test_all_input_counts_as_input_and_the_cache_is_told_apart(scope: RecordedScope) -> None:

@@ -2,7 +2,7 @@
 
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.dimension import Cost
-from tidegate.core.lease import Lease
+from tidegate.core.lease import Lease, Leases
 from tidegate.core.store import Demand
 
 
@@ -11,3 +11,8 @@ def test_all_of_the_cost_is_charged_and_nothing_is_known_yet() -> None:
     assert (lease.charged, lease.known) == (Cost(1, 1_000, 200), Cost())
     assert (lease.open_input_tokens, lease.open_output_tokens) == (1_000, 200)
     assert lease.answered is False
+
+
+def test_where_there_are_none_none_is_forgotten_however_often_one_looks() -> None:
+    leases = Leases()
+    assert [leases.forgotten(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3

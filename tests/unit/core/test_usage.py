@@ -14,11 +14,18 @@ def test_all_fields() -> None:
     assert Usage.from_json({**FULL, "service_tier": "standard"}) == Usage(10, 20, 30, 40)
 
 
+def test_a_batch_is_one_from_its_first_report_on() -> None:
+    start = Usage.from_json({**FULL, "service_tier": "batch"})
+    assert start == Usage(10, 20, 30, 40, batch=True)
+    assert Usage.from_json({"output_tokens": 99}, before=start) == Usage(10, 99, 30, 40, batch=True)
+
+
 def test_cache_writes_for_an_hour_are_part_of_all_writes() -> None:
     start = Usage.from_json(
         FULL | {"cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 10}}
     )
     assert start == Usage(10, 20, 30, 40, 10)
+    assert Usage(10, 20, 30, 40, 40).possible(None) == Usage(10, 20, 30, 40, 40)
     assert Usage.from_json({"output_tokens": 99}, before=start) == Usage(10, 99, 30, 40, 10)
     assert Usage.from_json({"cache_creation": [1]}) == Usage()
 
@@ -98,6 +105,7 @@ class TestWhatIsCharged:
         assert settled_cost(Usage(0, 20), self.ESTIMATE) == Cost(1, 500, 20)
         assert settled_cost(Usage(10, 0), self.ESTIMATE) == Cost(1, 10, 200)
         assert settled_cost(Usage(), self.ESTIMATE) == self.ESTIMATE
+        assert settled_cost(Usage(), Cost(1)) == Cost(1), "nothing is known, and nothing was expected"
 
     def test_or_the_text_that_came_if_that_is_more(self) -> None:
         assert settled_cost(Usage(10, 0), self.ESTIMATE, 201) == Cost(1, 10, 201)
