@@ -32,11 +32,11 @@ class Forecast:
         """Whether a prediction is good enough to refuse somebody on it.
 
         A freeze is certain, and so is a price in requests alone; prices in tokens are estimates, which have to
-        stand the test before.
+        stand the test before. A rate that is being searched, and was not measured well, is no reason.
         """
         is_exact = not (demand.cost.input_tokens or demand.cost.output_tokens)
         outlasts = demand.patience_ns is not None and self._quota.frozen_ns(now_ns) > demand.patience_ns
-        return is_exact or outlasts or self._drains[demand.caller.rank].is_tested
+        return outlasts or (self._quota.is_sure and (is_exact or self._drains[demand.caller.rank].is_tested))
 
     def formula_ns(self, demand: Demand, now_ns: int) -> int:
         """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""

@@ -57,7 +57,7 @@ class Ledger:
                 limit.correct(cost[index] - before[index], now_ns)
         if self._quota.counts_use:  # the upstream counts output only as it comes
             output_tokens = known.output_tokens - lease.known.output_tokens
-            self._quota.correct_use(Cost(cost[0] - before[0], cost[1] - before[1], output_tokens))
+            self._quota.correct_use(Cost(cost[0] - before[0], cost[1] - before[1], output_tokens), now_ns)
         lease.charged, lease.known = cost, known
 
     def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.events import Anomaly, Event, LeaseEnded
 from tidegate.core.forecast import Forecast
 from tidegate.core.headers import LimitReport
@@ -253,8 +253,9 @@ class Pool:
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
             self._rate_limited += 1
+            lease = self._leases.get(feedback.lease_id)
             self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
-            self._quota.learn_refusal(feedback, now_ns)
+            self._quota.learn_refusal(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
         elif isinstance(feedback, SpendCapped):
             self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
         elif isinstance(feedback, Failed):

@@ -5,13 +5,14 @@ from typing import Final
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, MICRO, Amounts, Cost, Dimension
+from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Amounts, Cost, Dimension
 from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, RateChanged, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.pools import ENDPOINT_POOLS
 from tidegate.core.prober import Prober
 from tidegate.core.ramp import RampLimit
+from tidegate.core.reservation import Reservation
 from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
 from tidegate.core.told_limit import ToldLimit
@@ -22,42 +23,6 @@ __all__ = ["Quota"]
 _NEWS_NS: Final = NS_PER_SECOND // 4
 """A volley of 429s prolongs a freeze by moments: that is not worth an event each."""
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
-
-
-class Reservation:
-    """The start of a request that does not fit yet, in `in_ns`, and what it leaves to others until then."""
-
-    __slots__ = ("_cost", "_now_ns", "_quota", "_spare", "in_ns")
-
-    def __init__(self, quota: "Quota", cost: Cost, now_ns: int) -> None:
-        self.in_ns = quota.level_wait_ns(cost, now_ns)
-        self._quota = quota
-        self._cost = cost
-        self._now_ns = now_ns
-        self._spare = self._spare_after(0)
-
-    def wait_ns(self, cost: Cost) -> int | None:
-        """How long until another cost may be spent; None if that would postpone the start."""
-        if not self._leaves(cost, self._spare):
-            return None
-        wait_ns = self._quota.level_wait_ns(cost, self._now_ns)
-        # What is spare becomes less while a bucket is full.
-        if 0 < wait_ns < self.in_ns and not self._leaves(cost, self._spare_after(wait_ns)):
-            return None
-        return wait_ns
-
-    def _spare_after(self, wait_ns: int) -> list[int | None]:
-        """What may be spent then of each limited dimension, in micro-units; None where it does not matter."""
-        return [
-            limit.spare_micro(self._cost[index], self.in_ns, self._now_ns, wait_ns) if self._cost[index] else None
-            for index, limit in self._quota.limited
-        ]
-
-    def _leaves(self, cost: Cost, spares: list[int | None]) -> bool:
-        for (index, _), spare in zip(self._quota.limited, spares, strict=True):
-            if spare is not None and cost[index] * MICRO > spare:
-                return False
-        return True
 
 
 class Quota:
@@ -176,7 +141,8 @@ class Quota:
             return None
         kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i])
         silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
-        return max(self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept)
+        waits = [self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept]
+        return max(waits if self._search is None else [*waits, self._search.wait_ns(now_ns)])
 
     def size_ns(self, cost: Amounts) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
@@ -215,15 +181,17 @@ class Quota:
         """Undoes a `take` of just now."""
         for index, limit in self.limited:
             limit.correct(-cost[index], now_ns)
-        self.correct_use(Cost().minus(cost._replace(output_tokens=0)))
+        self.correct_use(Cost().minus(cost._replace(output_tokens=0)), now_ns)
 
     @property
     def counts_use(self) -> bool:
-        """Whether what is used tells anything: where a rate is searched."""
-        return self._search is not None
+        """Whether what is used tells anything: where limits are learned."""
+        return self._learns
 
-    def correct_use(self, units: Cost) -> None:
+    def correct_use(self, units: Cost, now_ns: int) -> None:
         """So much more was used than was known: input that had been estimated, output as it comes."""
+        if units.requests or units.input_tokens:
+            self._ramp.corrected(now_ns, units.requests, units.input_tokens)
         if self._search is not None:
             self._search.corrected(units)
 
@@ -236,6 +204,8 @@ class Quota:
         """A request ended: if it was a probe, the next may go at once."""
         if self._prober.active:
             self._prober.ended()
+        if self._search is not None:
+            self._search.ended()
 
     def freeze(self, duration_ns: int, now_ns: int) -> None:
         """Admits nobody for that long, or until an earlier freeze ends."""
@@ -273,8 +243,8 @@ class Quota:
         if self._adaptive is not None:
             self._change_factor(self._adaptive, grow=True, now_ns=now_ns)
 
-    def learn_refusal(self, refusal: RateLimited, now_ns: int) -> None:
-        """The upstream answered 429."""
+    def learn_refusal(self, refusal: RateLimited, now_ns: int, needed: Cost = ONE_REQUEST) -> None:
+        """The upstream answered 429 to a request that needed so much."""
         self.freeze(max(refusal.retry_after_ns or 0, refusal.pause_ns), now_ns)
         is_new = self._is_new_overrun(refusal, now_ns)
         if not self._learns:
@@ -282,28 +252,30 @@ class Quota:
                 self._change_factor(self._adaptive, grow=False, now_ns=now_ns)
             return
         self._prober.begin(now_ns)
-        self._ramp.taken_back(now_ns - (refusal.sent_ago_ns or 0))
         if not is_new:
-            if self._search is not None:
+            if refusal.acceleration:
+                self._ramp.refused_too(now_ns)
+            elif self._search is not None:
                 self._search.refused_too()
             return
         if refusal.acceleration:
-            self._ramp.refused(now_ns)
+            self._ramp.refused(now_ns, needed.input_tokens)
         elif self._knows_upstream():
             for limit in self._limits:
                 limit.overrun(now_ns)
         else:
             sent_ns = now_ns - (refusal.sent_ago_ns or 0)
             self._search = self._search or self._new_search(sent_ns)
-            self._search.refused(sent_ns, now_ns, retry_after_ns=refusal.retry_after_ns, pause_ns=refusal.pause_ns)
+            told_ns, pause_ns = refusal.retry_after_ns, refusal.pause_ns
+            self._search.refused(sent_ns, now_ns, retry_after_ns=told_ns, pause_ns=pause_ns, needed=needed)
             self._go_by_search(self._search, now_ns)
             for limit in self._limits:
-                limit.empty(max(refusal.retry_after_ns or 0, refusal.pause_ns), now_ns)
+                limit.empty(max(told_ns or 0, pause_ns), now_ns)
 
     def came_to_nothing(self, now_ns: int) -> None:
         """A request met a failure of the upstream: it is no use that may grow."""
         if self._learns:
-            self._ramp.taken_back(now_ns)
+            self._ramp.corrected(now_ns, -1, 0)
 
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""
@@ -321,6 +293,11 @@ class Quota:
         return self._answered or not self._learns
 
     @property
+    def is_sure(self) -> bool:
+        """Whether a wait can be told from the rates: not while one is searched that was not measured well."""
+        return self._search is None or self._search.is_sure
+
+    @property
     def factor(self) -> float:
         """The adaptive factor; 1 for a pool that learns."""
         return 1.0 if self._adaptive is None else self._adaptive.value
@@ -332,8 +309,8 @@ class Quota:
     def _wait_for_answers_ns(self, now_ns: int) -> int:
         if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
             return self._frozen_until_ns - now_ns
-        probe_ns = self._prober.wait_ns(now_ns)
-        return probe_ns or self._ramp.wait_ns(now_ns)
+        probe_ns = self._prober.wait_ns(now_ns) or self._ramp.wait_ns(now_ns)
+        return probe_ns if self._search is None else probe_ns or self._search.wait_ns(now_ns)
 
     def _is_thawed(self, now_ns: int) -> bool:
         if self._frozen_until_ns is not None and now_ns >= self._frozen_until_ns:

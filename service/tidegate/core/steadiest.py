@@ -1,16 +1,22 @@
 """Tells which of requests, input and output tokens an upstream limits that says nothing.
 
 Measured from 429 to 429, the dimension that is limited gives the same figure each time; those of the others vary with
-the sizes of requests.
+the sizes of requests. What counts is by how many seconds a figure would have missed the moment of the refusal: that is
+a second of rounding at most for the right one, however long the time was.
 """
 
 from math import log
 from typing import Final
 
+from tidegate.core.dimension import DIMENSIONS
+
 __all__ = ["Steadiest"]
 
-_FIRST_VARIATION: Final = (0.0, 0.05, 0.05)
+_FIRST_SECONDS: Final = (0.2, 0.4, 0.4)
 """Requests are believed to be limited until the figures for tokens have proved steadier."""
+_MOST_SECONDS: Final = 5.0
+_OTHER_LIMIT: Final = 0.3
+"""A change by so much is one of the limit, or a competitor's, and tells nothing; unless there is one every time."""
 _FORGET: Final = 0.3
 _CLEARLY: Final = 0.7
 """Another dimension is believed when its figures vary that much less."""
@@ -23,24 +29,32 @@ class Steadiest:
         index: of that dimension, in `DIMENSIONS`.
     """
 
-    __slots__ = ("_last", "_variation", "index")
+    __slots__ = ("_changed", "_last", "_last_seconds", "_variation", "index")
 
     def __init__(self) -> None:
         self.index = 0
-        self._last: tuple[float, ...] = ()
-        self._variation = list(_FIRST_VARIATION)
+        self._last: tuple[float, ...] = (0.0,) * len(DIMENSIONS)
+        self._last_seconds = 0.0
+        self._changed = False
+        self._variation = list(_FIRST_SECONDS)
 
-    def add(self, per_second: tuple[float, ...]) -> float:
-        """The rates of one measurement. Returns by what to multiply a rate, because its dimension changed."""
-        last, self._last = self._last, per_second
-        for index, (before, now) in enumerate(zip(last, per_second, strict=False)):
-            change = abs(log(now / before)) if now > 0 and before > 0 else 1.0  # who uses none is not limited by that
-            self._variation[index] += _FORGET * (change - self._variation[index])
-        believed = self.index
-        used = [index for index, rate in enumerate(per_second) if rate > 0]
-        if believed not in used:
-            return 1.0
-        self.index = min(used, key=self._variation.__getitem__)
-        if self._variation[self.index] >= _CLEARLY * self._variation[believed]:
-            self.index = believed
-        return per_second[self.index] / per_second[believed]
+    def add(self, per_second: tuple[float, ...], seconds: float) -> None:
+        """The rates of one measurement, over so many seconds."""
+        before, now = self._last[self.index], per_second[self.index]
+        changed = bool(before and now) and abs(log(now / before)) > _OTHER_LIMIT
+        skipped, self._changed = changed and not self._changed, changed
+        if skipped:
+            self._last, self._last_seconds = per_second, seconds
+            return
+        for index, (before, now) in enumerate(zip(self._last, per_second, strict=True)):
+            if not now:
+                missed = seconds  # nothing was used, and yet it was refused
+            elif not before:
+                continue
+            else:
+                missed = abs(log(now / before)) * min(seconds, self._last_seconds)
+            self._variation[index] += _FORGET * (min(missed, _MOST_SECONDS) - self._variation[index])
+        self._last, self._last_seconds = per_second, seconds
+        steadiest = min(range(len(DIMENSIONS)), key=self._variation.__getitem__)
+        if self._variation[steadiest] < _CLEARLY * self._variation[self.index]:
+            self.index = steadiest

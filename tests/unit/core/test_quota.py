@@ -129,7 +129,7 @@ class TestHiddenHeaders:
         made.take(Cost(500), 0)
         made.learn_refusal(RateLimited(S, sent_ago_ns=0), 0)
         made.take(Cost(200), 0)
-        made.correct_use(Cost(-100))
+        made.correct_use(Cost(-100), S)
         made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert requests_per_second(made, 10 * S) <= 0.97 * 10 * 1.1
 
@@ -197,12 +197,31 @@ class TestRefusals:
         made = answered()
         for _ in range(10):
             made.take(ONE_REQUEST, 60 * S)
-        for _ in range(8):
-            made.learn_refusal(RateLimited(sent_ago_ns=0), 60 * S)
+        made.correct_use(Cost(-8), 60 * S)
         made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.correct_use(Cost(-1), 60 * S)
+        made.learn_refusal(RateLimited(sent_ago_ns=1, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
         assert made.wait_ns(ONE_REQUEST, 119 * S) == S, "one was accepted, one may go a minute"
         assert made.wait_ns(ONE_REQUEST, 120 * S) == 0
+
+
+class TestOutputThatIsShort:
+    def test_nobody_goes_before_it_is_paid_off_though_nothing_is_in_flight(self) -> None:
+        made = answered(HEADERLESS)
+        made.take(Cost(100), 0)
+        made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
+        assert not made.is_sure
+        made.correct_use(Cost(0, 0, 4_000), 11 * S)
+        made.learn_refusal(RateLimited(4 * S, sent_ago_ns=0), 11 * S)
+        made.correct_use(Cost(0, 0, 8_000), 11 * S)
+        made.learn_limits(HEADERLESS, 15 * S)
+        assert made.wait_ns(ONE_REQUEST, 15 * S) > 7 * S
+        assert made.silent_ns(ONE_REQUEST, 15 * S) == made.wait_ns(ONE_REQUEST, 15 * S)
+        made.probe_ended()
+
+    def test_a_pool_that_searches_nothing_is_sure(self) -> None:
+        assert answered().is_sure
 
 
 class TestOutstanding:
