@@ -120,7 +120,7 @@ class Admission:
         # One frame for all the rest, and few objects: many thousands may wait here.
         lease_id = f"{self._prefix}-{next(self._numbers)}"
         queued_ns, waited_ns, deadline = None, 0, None
-        self._waiters.expect(lease_id)
+        self._waiters.expect(lease_id, demand)
         try:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
@@ -128,7 +128,7 @@ class Admission:
                     on_wait(to_seconds(result.predicted_ns))
                 if scope is not None or self.observer is not None:
                     self._report_queued(demand, result, scope)
-                future = self._waiters.wait(lease_id, demand)
+                future = self._waiters.wait(lease_id)
                 result = GRANTED
                 queued_ns = self.clock.monotonic_ns()
                 deadline = _deadline(demand, future)

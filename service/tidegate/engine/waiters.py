@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
 
 from tidegate.core.clock import to_seconds
 from tidegate.core.store import Change, Demand, Refused
@@ -58,20 +57,6 @@ Answer = bool | Refused
 """What a waiter is told: True, it is granted; False, its patience has ended; or why it is refused after all."""
 
 
-class _Waiter:
-    """Who waits, and for what; small, for there may be a hundred thousand."""
-
-    __slots__ = ("answer", "demand")
-
-    def __init__(self, answer: asyncio.Future[Answer], demand: Demand) -> None:
-        self.answer = answer
-        self.demand = demand
-
-
-_EXPECTED: Final = object()
-_EARLY: Final = object()
-
-
 class Waiters:
     """Connects grants and refusals, which may come from any thread, to the futures that wait in any event loop.
 
@@ -90,27 +75,30 @@ class Waiters:
         self._give_back = give_back
         self._lock = threading.Lock()
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWaiters] = {}
-        self._leases: dict[str, object] = {}
+        # Dictionaries and no object per waiter: there may be a hundred thousand.
+        self._leases: dict[str, Demand] = {}  # all that are expected or waited for
+        self._answers: dict[str, asyncio.Future[Answer]] = {}  # of those that are waited for
+        self._early: dict[str, Answer] = {}  # for those that are not yet
         self._refused: dict[str, Refused] = {}
 
-    def expect(self, lease_id: str) -> None:
+    def expect(self, lease_id: str, demand: Demand) -> None:
         """The store is about to be asked for this lease; a grant may come from another thread before it answers."""
-        self._leases[lease_id] = _EXPECTED
+        self._leases[lease_id] = demand
 
-    def wait(self, lease_id: str, demand: Demand) -> asyncio.Future[Answer]:
+    def wait(self, lease_id: str) -> asyncio.Future[Answer]:
         """A future of the running loop that is set once the lease is granted, or refused after all."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        pool = demand.pool
+        pool = self._leases[lease_id].pool
         with self._lock:
-            early = self._leases[lease_id]
+            early = self._early.pop(lease_id, None)
             home = self._loops.get(loop)
             if home is None:
                 home = self._loops[loop] = _LoopWaiters(loop, self._advance)
             home.waiting[pool] += 1
-            self._leases[lease_id] = _Waiter(answer, demand)
-        if early is not _EXPECTED:
-            answer.set_result(early if isinstance(early, Refused) else True)
+            self._answers[lease_id] = answer
+        if early is not None:
+            answer.set_result(early)
         elif not home.is_armed(pool):
             self._advance(pool)  # sets the timer, now that somebody waits in this loop
         return answer
@@ -121,14 +109,16 @@ class Waiters:
 
     def forget(self, lease_id: str) -> None:
         """The lease is no longer waited for; called in the loop that waited."""
-        entry = self._leases.pop(lease_id, None)
+        demand, answer = self._leases.pop(lease_id, None), self._answers.pop(lease_id, None)
+        if self._early:
+            self._early.pop(lease_id, None)
         if self._refused:
             self._refused.pop(lease_id, None)
-        if isinstance(entry, _Waiter):
-            loop = entry.answer.get_loop()
+        if demand is not None and answer is not None:
+            loop = answer.get_loop()
             with self._lock:
                 home = self._loops[loop]
-                home.leave(entry.demand.pool)
+                home.leave(demand.pool)
                 if not home.waiting:
                     del self._loops[loop]
 
@@ -152,9 +142,8 @@ class Waiters:
     def _grant(self, lease_ids: tuple[str, ...]) -> None:
         running = _running_loop()
         with self._lock:
-            waiters = [waiter for lease_id in lease_ids if (waiter := self._told(lease_id, _EARLY)) is not None]
-        for waiter in waiters:
-            answer = waiter.answer
+            answers = [answer for lease_id in lease_ids if (answer := self._told(lease_id, told=True)) is not None]
+        for answer in answers:
             loop = answer.get_loop()
             if loop is not running:
                 if not _call_in(loop, _wake, answer):
@@ -164,32 +153,32 @@ class Waiters:
 
     def _refuse(self, lease_id: str, refused: Refused) -> None:
         with self._lock:
-            waiter = self._told(lease_id, refused)
-            if waiter is None:
+            answer = self._told(lease_id, refused)
+            if answer is None:
                 return
             self._refused[lease_id] = refused
-        loop = waiter.answer.get_loop()
-        if not _call_in(loop, _wake, waiter.answer, refused):
+        loop = answer.get_loop()
+        if not _call_in(loop, _wake, answer, refused):
             self._drop_loop(loop)
 
-    def _told(self, lease_id: str, early: object) -> _Waiter | None:
-        """Who waits for the lease; if nobody does yet but will, what to tell it is noted."""
-        entry = self._leases.get(lease_id)
-        if entry is _EXPECTED:
-            self._leases[lease_id] = early
-        return entry if isinstance(entry, _Waiter) else None
+    def _told(self, lease_id: str, told: Answer) -> asyncio.Future[Answer] | None:
+        """The answer that is waited for; if nobody waits yet but will, what to tell it is noted."""
+        answer = self._answers.get(lease_id)
+        if answer is None and lease_id in self._leases:
+            self._early[lease_id] = told
+        return answer
 
     def _drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Gives back whatever was left behind in a loop that has closed."""
         with self._lock:
             self._loops.pop(loop, None)
             left = [
-                (lease_id, entry.demand)
-                for lease_id, entry in list(self._leases.items())
-                if isinstance(entry, _Waiter) and entry.answer.get_loop() is loop
+                (lease_id, self._leases.pop(lease_id))
+                for lease_id, answer in list(self._answers.items())
+                if answer.get_loop() is loop
             ]
             for lease_id, _ in left:
-                del self._leases[lease_id]
+                del self._answers[lease_id]
                 self._refused.pop(lease_id, None)
         # All are forgotten before the first is given back: that may grant the next, which must not lead here again.
         for lease_id, demand in left:

@@ -33,9 +33,9 @@ def test_a_grant_between_reserving_and_waiting_is_not_lost(clock: VirtualClock) 
     waiters = Recorder(clock).waiters
 
     async def main() -> None:
-        waiters.expect("a")
+        waiters.expect("a", IN_P)
         waiters.on_change(Change("p", granted=("a",)))
-        await waiters.wait("a", IN_P)
+        await waiters.wait("a")
         waiters.forget("a")
 
     run_virtual(main(), clock)
@@ -52,8 +52,8 @@ def test_a_second_grant_does_no_harm(clock: VirtualClock) -> None:
     waiters = Recorder(clock).waiters
 
     async def main() -> None:
-        waiters.expect("a")
-        granted = waiters.wait("a", IN_P)
+        waiters.expect("a", IN_P)
+        granted = waiters.wait("a")
         waiters.on_change(Change("p", granted=("a", "a")))
         await granted
         waiters.forget("a")
@@ -69,10 +69,10 @@ def test_who_waits_may_be_refused_after_all(clock: VirtualClock, early: bool) ->
     waiters = Recorder(clock).waiters
 
     async def main() -> Answer:
-        waiters.expect("a")
+        waiters.expect("a", IN_P)
         if early:
             waiters.on_change(Change("p", refused=(("a", REFUSED),)))
-        answer = waiters.wait("a", IN_P)
+        answer = waiters.wait("a")
         if not early:
             waiters.on_change(Change("p", refused=(("a", REFUSED), ("another's", REFUSED))))
         assert waiters.refusal("a") == (None if early else REFUSED)
@@ -88,8 +88,8 @@ def test_a_refusal_in_the_moment_in_which_patience_ends_is_not_lost(clock: Virtu
     waiters = Recorder(clock).waiters
 
     async def main() -> None:
-        waiters.expect("a")
-        answer = waiters.wait("a", IN_P)
+        waiters.expect("a", IN_P)
+        answer = waiters.wait("a")
         answer.set_result(False)
         waiters.on_change(Change("p", refused=(("a", REFUSED),)))
         assert waiters.refusal("a") == REFUSED
@@ -104,8 +104,8 @@ def test_a_refusal_for_a_closed_loop_is_given_back(clock: VirtualClock) -> None:
     recorder = Recorder(clock)
 
     async def leave_behind() -> None:
-        recorder.waiters.expect("a")
-        recorder.waiters.wait("a", IN_P)
+        recorder.waiters.expect("a", IN_P)
+        recorder.waiters.wait("a")
 
     run_virtual(leave_behind(), clock)
     recorder.waiters.on_change(Change("p", refused=(("a", REFUSED),)))
@@ -115,8 +115,8 @@ def test_a_refusal_for_a_closed_loop_is_given_back(clock: VirtualClock) -> None:
 class TestTimers:
     async def waiting(self, recorder: Recorder, *changes: Change, seconds: float = 100) -> None:
         """Waits in vain in pool `p` while the changes come."""
-        recorder.waiters.expect("a")
-        recorder.waiters.wait("a", IN_P)
+        recorder.waiters.expect("a", IN_P)
+        recorder.waiters.wait("a")
         recorder.advanced.clear()
         for change in changes:
             recorder.waiters.on_change(change)
@@ -128,8 +128,8 @@ class TestTimers:
 
         async def main() -> None:
             for lease_id in ("a", "b", "c"):
-                recorder.waiters.expect(lease_id)
-                recorder.waiters.wait(lease_id, IN_P)
+                recorder.waiters.expect(lease_id, IN_P)
+                recorder.waiters.wait(lease_id)
                 recorder.waiters.on_change(Change("p", next_in_ns=5 * S))
             await asyncio.sleep(1)
             for lease_id in ("a", "b", "c"):
@@ -168,8 +168,8 @@ class TestTimers:
         recorder = Recorder(clock)
 
         async def main() -> None:
-            recorder.waiters.expect("b")
-            recorder.waiters.wait("b", IN_P)
+            recorder.waiters.expect("b", IN_P)
+            recorder.waiters.wait("b")
             await self.waiting(recorder, Change("p", next_in_ns=5 * S), seconds=1)
             await asyncio.sleep(100)
             recorder.waiters.forget("b")
@@ -181,8 +181,8 @@ class TestTimers:
         recorder = Recorder(clock)
 
         async def main() -> None:
-            recorder.waiters.expect("a")
-            recorder.waiters.wait("a", IN_P)
+            recorder.waiters.expect("a", IN_P)
+            recorder.waiters.wait("a")
             recorder.advanced.clear()
             # Another thread tells of it now, but its call reaches this loop only after the waiter has left.
             thread = threading.Thread(target=recorder.waiters.on_change, args=[Change("p", next_in_ns=S)])
@@ -202,8 +202,8 @@ class TestClosedLoop:
 
         async def wait() -> None:
             for lease_id in lease_ids:
-                recorder.waiters.expect(lease_id)
-                recorder.waiters.wait(lease_id, IN_P)
+                recorder.waiters.expect(lease_id, IN_P)
+                recorder.waiters.wait(lease_id)
 
         loop.run_until_complete(wait())
         loop.close()
@@ -226,8 +226,8 @@ class TestClosedLoop:
         self.closed(recorder, clock, "a")
 
         async def main() -> None:
-            recorder.waiters.expect("b")
-            granted = recorder.waiters.wait("b", IN_P)
+            recorder.waiters.expect("b", IN_P)
+            granted = recorder.waiters.wait("b")
             recorder.waiters.on_change(Change("p", granted=("a",)))
             assert recorder.given_back == [("a", IN_P)]
             recorder.waiters.on_change(Change("p", granted=("b",)))
