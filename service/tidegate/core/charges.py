@@ -9,6 +9,8 @@ __all__ = ["ChargeLog", "Replay"]
 
 _ABOUT_NS: Final = NS_PER_SECOND // 50
 """Requests sent within this time may overtake each other on their way."""
+_SLOT_NS: Final = _ABOUT_NS // 4
+"""Charges within this time are kept as one: what a busy pool remembers must not grow with its rate."""
 _KEPT_NS: Final = 120 * NS_PER_SECOND
 """Charges older than this are not replayed: no answer's head takes longer than that on a good day."""
 
@@ -28,7 +30,7 @@ class Replay(NamedTuple):
 
 
 class ChargeLog:
-    """The charges of one dimension, in units; negative ones gave back.
+    """The charges of one dimension, in units; negative ones gave back. Bounded: one each 5 ms, for two minutes.
 
     Attributes:
         total: all that was ever charged.
@@ -46,9 +48,13 @@ class ChargeLog:
     def add(self, units: int, now_ns: int) -> None:
         """So much was charged; charges are added in the order of time."""
         self.total += units
-        self._charges.append((now_ns, units))
-        while self._charges[0][0] < now_ns - _KEPT_NS:
-            self._charges.popleft()
+        charges = self._charges
+        if charges and now_ns - charges[-1][0] < _SLOT_NS:
+            charges[-1] = charges[-1][0], charges[-1][1] + units
+            return
+        charges.append((now_ns, units))
+        while charges[0][0] < now_ns - _KEPT_NS:
+            charges.popleft()
 
     def replay(self, remaining: int, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
         """What would remain now, had `remaining` been true at `since_ns`.

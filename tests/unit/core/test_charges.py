@@ -75,8 +75,26 @@ def test_is_forgotten_after_two_minutes_but_for_the_total(log: ChargeLog) -> Non
     log.add(1, 0)
     log.add(2, 120 * S)
     assert len(log) == 2
-    log.add(3, 120 * S + 1)
+    log.add(3, 120 * S + 5 * MS)
     assert (len(log), log.total) == (2, 6)
+
+
+def test_charges_within_five_milliseconds_are_one(log: ChargeLog) -> None:
+    for now_ns in (S, S + 5 * MS - 1, S + 5 * MS):
+        log.add(7, now_ns)
+    assert (len(log), log.total) == (2, 21)
+    assert replay(log, 50, 0, S + 5 * MS)[1:] == (21, 0)
+
+
+def test_memory_does_not_grow_with_the_rate(log: ChargeLog) -> None:
+    per_second = 1_000
+    for number in range(130 * per_second):
+        log.add(9, number * (S // per_second))
+        log.add(-4, number * (S // per_second) + 100)
+    assert len(log) <= 120 * 200 + 1
+    assert log.total == 130 * per_second * 5
+    told = replay(log, 50, 120 * S, 130 * S)
+    assert told.later + told.near == pytest.approx((10 + 0.02) * per_second * 5, abs=5 * 5), "but for a slot's worth"
 
 
 @given(st.lists(st.tuples(st.integers(21 * MS, 5 * S), st.integers(0, 40)), max_size=20), st.integers(0, 100))
