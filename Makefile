@@ -38,7 +38,7 @@ test-clients: $(INSTALLED) $(CLIENTS:%=.tools/%/.installed) ## drive further cli
 
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve
-	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts
+	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
 
 .PHONY: check
 check: $(INSTALLED) ## check format, lint, types and layers
