@@ -108,11 +108,18 @@ STATUS_EXAMPLE: Final[dict[str, Any]] = {
                     "available": 166.0,
                     "capacity": 166.7,
                     "binding": "upstream",
+                    "used_share_1_minute": 0.63,
+                    "used_share_10_minutes": 0.87,
                 }
             },
             "adaptive_factor": 1.0,
             "frozen_seconds": 0.0,
-            "waiting": 0,
+            "waiting": 3,
+            "classes": {
+                "interactive": {"waiting": 1, "tokens": 1_900, "oldest_seconds": 0.2, "by_caller": {"chat": 1}},
+                "standard": {"waiting": 2, "tokens": 6_400, "oldest_seconds": 1.3, "by_caller": {"team-a": 2}},
+                "batch": {"waiting": 0, "tokens": 0, "oldest_seconds": None, "by_caller": {}},
+            },
             "in_flight": 1,
         }
     },

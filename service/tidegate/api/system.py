@@ -48,7 +48,11 @@ def system_router(services: Services) -> APIRouter:
         responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
     )
     async def rate_limiting_status() -> dict[str, Any]:
-        """The `default` limiter as `get_stats()` tells it, and each pool: limits by source, levels, waiters."""
+        """The `default` limiter as `get_stats()` tells it, and each pool.
+
+        For every dimension the limit by source and which binds, the level, and the share of the quota that was used
+        over 1 and 10 minutes; for every class who waits, and for how long the oldest has been waiting.
+        """
         return await status()
 
     @router.post(

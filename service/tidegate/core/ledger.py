@@ -5,6 +5,7 @@ from typing import Final
 from tidegate.core.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.lease import Lease
 from tidegate.core.quota import Quota
+from tidegate.core.recent_use import RecentUse
 from tidegate.core.store import Outcome
 
 __all__ = ["Ledger"]
@@ -15,12 +16,13 @@ _NOTHING: Final = Cost()
 
 
 class Ledger:
-    """Keeps the charges of leases, and the quota that they draw on, in step."""
+    """Keeps the charges of leases, the quota that they draw on, and what was used of it, in step."""
 
-    __slots__ = ("_quota",)
+    __slots__ = ("_quota", "_use")
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: Quota, use: RecentUse) -> None:
         self._quota = quota
+        self._use = use
 
     def charge(self, lease: Lease, known: Cost, now_ns: int) -> None:
         """Charges what is known while the answer comes: its input, unless 0, and its output where that is more."""
@@ -55,8 +57,9 @@ class Ledger:
         for index, limit in lease.limits:
             if cost[index] != before[index]:
                 limit.correct(cost[index] - before[index], now_ns)
-        if self._quota.counts_use:  # the upstream counts output only as it comes
-            output_tokens = known.output_tokens - lease.known.output_tokens
+        output_tokens = known[2] - lease.known[2]  # the upstream counts output only as it comes
+        self._use.add(cost[0] - before[0], cost[1] - before[1], output_tokens, now_ns)
+        if self._quota.counts_use:
             self._quota.correct_use(Cost(cost[0] - before[0], cost[1] - before[1], output_tokens), now_ns)
         lease.charged, lease.known = cost, known
 

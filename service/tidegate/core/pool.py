@@ -15,11 +15,13 @@ from tidegate.core.ledger import Ledger
 from tidegate.core.queue import FairQueue, Filler, Waiter
 from tidegate.core.queue_caps import what_is_full
 from tidegate.core.quota import Quota
+from tidegate.core.recent_use import RecentUse
 from tidegate.core.retry_lane import RetryLane
 from tidegate.core.store import (
     GRANTED,
     Change,
     Demand,
+    DimensionSnapshot,
     Failed,
     Feedback,
     Granted,
@@ -57,6 +59,7 @@ class Pool:
         "_refused",
         "_retries",
         "_succeeded",
+        "_use",
         "name",
         "settings",
     )
@@ -72,7 +75,8 @@ class Pool:
         self._retries = RetryLane(self._health, now_ns)
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()
-        self._ledger = Ledger(self._quota)
+        self._use = RecentUse(self._quota.per_minute, now_ns)
+        self._ledger = Ledger(self._quota, self._use)
         self._next_in_ns: int | None = None  # what the next change is to tell
         self._granted = 0
         self._rate_limited = 0
@@ -148,7 +152,7 @@ class Pool:
         predicted_ns = forecast.corrected(demand, formula_ns, now_ns)
         full = None if demand.front else what_is_full(queue, self.settings.caps, demand)
         if full is not None:
-            return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=str(full))
+            return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=full)
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
         told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
@@ -175,6 +179,7 @@ class Pool:
         """
         if self._remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
             self._quota.give_back(unleased, now_ns)
+            self._use.add(-unleased[0], -unleased[1], 0, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
         """Admits, in order, the waiters that fit now; while the head does not, those who do not postpone it."""
@@ -185,6 +190,7 @@ class Pool:
         if self._retries.waiting and not self._admit_retries(granted, now_ns):
             return tuple(granted)
         while (waiter := self._queue.head()) is not None:
+            self._queue.refresh_price(waiter, now_ns)
             if not self._fits(waiter.demand.cost, now_ns):
                 filler = self._filler(waiter, now_ns)
                 if filler is None or filler.wait_ns:
@@ -276,10 +282,10 @@ class Pool:
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """The state now."""
-        oldest_ns = self._leases.oldest_ns()
+        dimensions, oldest_ns = self._quota.snapshot(now_ns), self._leases.oldest_ns()
         return PoolSnapshot(
             pool=self.name,
-            dimensions=self._quota.snapshot(now_ns),
+            dimensions=tuple(map(DimensionSnapshot.with_shares, dimensions, self._use.shares(now_ns))),
             adaptive_factor=self._quota.factor,
             frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
             probing=self._quota.is_probing or self._health.is_out,
@@ -299,6 +305,7 @@ class Pool:
 
     def _grant(self, lease_id: str, demand: Demand, now_ns: int) -> None:
         limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
+        self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
         self._granted += 1
         if not demand.settle_at_once:
             self._leases[lease_id] = Lease(demand, limits, now_ns)
@@ -331,6 +338,7 @@ class Pool:
         while (waiter := self._retries.head()) is not None:
             if self._retries.wait_ns(now_ns):
                 return True
+            self._queue.refresh_price(waiter, now_ns)
             if not self._fits(waiter.demand.cost, now_ns):
                 return False
             self._retries.pop(now_ns)

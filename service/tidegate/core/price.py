@@ -5,9 +5,12 @@ shown one unit of it to cost, less what is expected to be read from the prompt c
 tells only the sum: it corrects the kind that makes up most of the estimate.
 
 Output: the mean of the caller's answers of that model and `max_tokens` band, which begins with what the model's others
-were like, and what it may be at worst, by their distribution. `max_tokens` itself only caps it, and
-tells the order of magnitude while nothing else does: it is not what the upstream counts (Claude Platform Docs, "Rate
-limits", read 2026-10-08).
+in the band were like, or else all of the pool; and what it may be at worst, by their distribution. A pool that has no
+answers yet begins with long ones: if they are short, the first are here soon and say so, also to who waits already; if
+they are long and were taken to be short, a whole bucket of them is under way before any has ended. `max_tokens` is
+nowhere but in two places: an answer cannot be longer, and who sets it alike asks alike. It is no estimate: libraries
+leave it at 1,024 or 64,000 for answers of 300, and the upstream does not count it (Claude Platform Docs, "Rate limits",
+read 2026-10-08).
 """
 
 from collections import OrderedDict
@@ -15,6 +18,7 @@ from typing import Final, NamedTuple
 
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.dimension import Cost
+from tidegate.core.pools import model_pool
 from tidegate.core.prompt_size import PromptSize, most_image_tokens
 from tidegate.core.sketch import QuantileSketch
 from tidegate.core.usage import Usage
@@ -28,10 +32,8 @@ _FIRST_PAGE_TOKENS: Final = 2_300.0
 were measured at 2,100 to 2,500, scanned ones at 1,600 (a table of October 2026)."""
 _FIRST_DOCUMENT_PAGES: Final = 10
 """Of a document that stands elsewhere: nobody knows."""
-_FIRST_OUTPUT_TOKENS: Final = 500.0
-_FIRST_OUTPUT_SHARE: Final = 0.25
-"""Of `max_tokens`, as long as no answer has come: who allows for long answers probably gets some."""
-_MOST_FIRST_OUTPUT_TOKENS: Final = 4_000.0
+_FIRST_OUTPUT_TOKENS: Final = 4_000
+"""A long answer: about a minute of output."""
 _FIRST_TOKENS: Final = {
     "text_bytes": _FIRST_TOKENS_PER_BYTE,
     "image_tokens": 1.0,
@@ -109,7 +111,7 @@ class CostEstimator:
     def overdraw(self, shape: MessageShape) -> int:
         """How many output tokens more than the estimate the answer may well have."""
         sketch = self._sketch(shape)
-        at_worst = self._prior(shape) if sketch is None else sketch.quantile(_AT_WORST)
+        at_worst = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.quantile(_AT_WORST)
         return max(0, _capped(at_worst, shape) - self._output_tokens(shape))
 
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
@@ -193,22 +195,18 @@ class CostEstimator:
 
     def _output_tokens(self, shape: MessageShape) -> int:
         sketch = self._sketch(shape)
-        return _capped(self._prior(shape) if sketch is None else sketch.mean, shape)
+        return _capped(_FIRST_OUTPUT_TOKENS if sketch is None else sketch.mean, shape)
 
     def _sketch(self, shape: MessageShape) -> QuantileSketch | None:
         """The most particular one that there is."""
         return next((sketch for key in _output_keys(shape) if (sketch := self._outputs.get(key))), None)
 
-    @staticmethod
-    def _prior(shape: MessageShape) -> float:
-        return min(max(_FIRST_OUTPUT_TOKENS, _FIRST_OUTPUT_SHARE * (shape.max_tokens or 0)), _MOST_FIRST_OUTPUT_TOKENS)
-
     def _add_output(self, shape: MessageShape, tokens: int) -> None:
-        prior = self._prior(shape)
+        prior = float(_FIRST_OUTPUT_TOKENS)
         for key in reversed(_output_keys(shape)):
             sketch = self._outputs.get(key)
             if sketch is None:
-                sketch = self._outputs[key] = QuantileSketch(prior, _PRIOR_TIMES)
+                sketch = self._outputs[key] = QuantileSketch(_capped(prior, shape), _PRIOR_TIMES)
                 if len(self._outputs) > _MOST_SKETCHES:
                     self._outputs.popitem(last=False)
             self._outputs.move_to_end(key)
@@ -235,5 +233,5 @@ def _output_keys(shape: MessageShape) -> tuple[tuple[str, ...], ...]:
     return (
         ("output", shape.model, shape.caller, band),
         ("output", shape.model, band),
-        ("output", shape.model),
+        ("output", model_pool(shape.model)),
     )

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED, ClassShares
-from tidegate.core.clock import to_seconds
+from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.dimension import Amounts, Cost
 from tidegate.core.fair_lines import COMPACT_ABOVE, FairLines, Line, Waiter
 from tidegate.core.fit_index import FitIndex
@@ -20,6 +20,8 @@ __all__ = ["FairQueue", "Filler", "Waiter"]
 
 _LEAST_SIZE_NS: Final = 1_000_000
 """Callers and classes take turns also where no limit is known, and nothing costs anything."""
+_PRICE_KEPT_NS: Final = NS_PER_SECOND
+"""A price that is older is asked anew before admission: answers may have taught much meanwhile."""
 _CLASSES: Final = tuple(Priority)
 _FRONT: Final = Caller("")
 _MOST: Final = Cost(10**18, 10**18, 10**18)
@@ -86,6 +88,24 @@ class FairQueue:
             return waiter
         line = self._held or self._first_line()
         return None if line is None else line.head()
+
+    def refresh_price(self, waiter: Waiter, now_ns: int) -> None:
+        """Has a waiter cost what it is estimated to cost now, if that was estimated long ago."""
+        demand = waiter.demand
+        if demand.price is None or now_ns - waiter.priced_ns < _PRICE_KEPT_NS:
+            return
+        waiter.priced_ns = now_ns
+        cost = demand.price(now_ns)
+        if cost == demand.cost:
+            return
+        waiter.demand = demand._replace(cost=cost)
+        line = waiter.line
+        if line is not None and line is not self._front:
+            for load in (line.load, line.home.load):
+                load.remove(demand.cost)
+                load.add(cost)
+            self._moved.add(line)
+            self._least = Cost(*map(min, cost, self._least))
 
     def hold(self, head: Waiter) -> None:
         """Keeps the head where it is until it is taken or leaves; only those at the front still go before it."""

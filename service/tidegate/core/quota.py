@@ -306,6 +306,10 @@ class Quota:
         """The state of each dimension."""
         return tuple(limit.snapshot(now_ns) for limit in self._limits)
 
+    def per_minute(self, now_ns: int) -> list[float | None]:
+        """The quota in each dimension: what the upstream grants, or what is gone by where it tells nothing."""
+        return [each.upstream_per_minute or each.effective_per_minute for each in self.snapshot(now_ns)]
+
     def _wait_for_answers_ns(self, now_ns: int) -> int:
         if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
             return self._frozen_until_ns - now_ns

@@ -36,9 +36,9 @@ class RetryBudget:
         """The upstream answered a request."""
         self._add(now_ns, 1, 0)
 
-    def retried(self, now_ns: int, count: int = 1) -> None:
-        """A failed request goes once more; negative takes back one that did not go after all."""
-        self._add(now_ns, 0, count)
+    def retried(self, now_ns: int) -> None:
+        """A failed request goes once more."""
+        self._add(now_ns, 0, 1)
 
     def left(self, now_ns: int) -> float:
         """How many may be repeated now; below 0 when probes have used more."""

@@ -4,7 +4,7 @@ Durations cross it, never instants: the clocks of two replicas, and of a remote 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
@@ -71,6 +71,9 @@ class Demand(NamedTuple):
         retry: a request that failed otherwise comes back: ahead of all others as well, as soon as the pool's budget for
             retries, or a probe, lets it; it is not refused for having to wait.
         settle_at_once: the cost is exact, nobody will report usage: no lease is kept after admission.
+        overdraw_tokens: how much more output it may well become.
+        price: what it costs at a moment of the monotonic clock, for a store in this process: asked again for who has
+            waited, before it is admitted. Others go by `cost`.
     """
 
     pool: str
@@ -81,6 +84,7 @@ class Demand(NamedTuple):
     retry: bool = False
     settle_at_once: bool = False
     overdraw_tokens: int = 0
+    price: Callable[[int], Cost] | None = None
 
 
 class Granted(NamedTuple):
@@ -218,6 +222,8 @@ class DimensionSnapshot:
     """One dimension of a pool now. Rates are per minute; None means that no limit is known.
 
     `binding` says which source sets the effective rate: `configured`, `upstream`, `adaptive` or `none`.
+    `used_share_…`: what the upstream has charged in that time, divided by its limit, or by the effective rate where it
+    tells none; at a burst it may be more than 1.
     """
 
     dimension: Dimension
@@ -227,6 +233,12 @@ class DimensionSnapshot:
     available: float | None
     capacity: float | None
     binding: str
+    used_share_1_minute: float | None = None
+    used_share_10_minutes: float | None = None
+
+    def with_shares(self, shares: tuple[float | None, ...]) -> "DimensionSnapshot":
+        """The same with what was used, over 1 and 10 minutes."""
+        return replace(self, used_share_1_minute=shares[0], used_share_10_minutes=shares[1])
 
 
 @dataclass(frozen=True, slots=True)

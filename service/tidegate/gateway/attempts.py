@@ -242,14 +242,16 @@ class Attempts:
     async def _acquire(self) -> Lease:
         call, shape, asked_ns = self._call, self._errand.shape, self._clock.monotonic_ns()
         throttled = self._last is not None and retry_reason(self._last) == "rate_limited"
+        estimator = self._admission.estimator
         demand = Demand(
             call.pool,
             call.caller,
-            ONE_REQUEST if shape is None else self._admission.estimator.estimate(shape, asked_ns),
+            ONE_REQUEST if shape is None else estimator.estimate(shape, asked_ns),
             patience_ns=max(0, call.deadline_ns - asked_ns),
             front=throttled and self._throttled <= _MOST_THROTTLED_IN_FRONT,
             retry=self._last is not None and not throttled,
-            overdraw_tokens=0 if shape is None else self._admission.estimator.overdraw(shape),
+            overdraw_tokens=0 if shape is None else estimator.overdraw(shape),
+            price=None if shape is None else lambda now_ns: estimator.estimate(shape, now_ns),
         )
         try:
             lease = await self._admission.acquire(demand)

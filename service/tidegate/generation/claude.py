@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.core.anomaly import AnomalyKind
@@ -126,7 +127,8 @@ class ClaudeModel:
     async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
         question = call.question
         call.queued_seconds += await self._gate(question.caller, self._left_ns(call), self._on_wait(call, DEFAULT_POOL))
-        cost = self._admission.estimator.estimate(call.shape, self._clock.monotonic_ns())
+        price = partial(self._admission.estimator.estimate, call.shape)
+        cost = price(self._clock.monotonic_ns())
         throttled = call.last is not None and retry_reason(call.last) == "rate_limited"
         demand = Demand(
             call.pool,
@@ -136,6 +138,7 @@ class ClaudeModel:
             front=throttled,
             retry=call.last is not None and not throttled,
             overdraw_tokens=self._admission.estimator.overdraw(call.shape),
+            price=price,
         )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
             call.queued_seconds += to_seconds(lease.waited_ns)

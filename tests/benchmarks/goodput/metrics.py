@@ -153,6 +153,8 @@ def _shares(first: Sample, last: Sample, question: Question) -> list[float]:
     for index in range(len(DIMENSIONS)):
         drained = max(0.0, first.level[index] - last.level[index]) if question.buckets_bind else 0.0
         attainable = last.attainable[index] - first.attainable[index]
+        if question.buckets_bind:  # what pays off a debt was used before, and nobody can have it again
+            attainable -= max(0.0, min(0.0, last.level[index]) - min(0.0, first.level[index]))
         shares.append((last.used[index] - first.used[index] - drained) / attainable if attainable else 0.0)
     return shares
 

@@ -9,32 +9,27 @@ _DEAR = "claude-fable-5-1"
 
 @fault("TidegateUpstreamOverloaded warning", "TidegateUpstreamOverloaded critical", quick=True)
 def overloaded(stack: Stack) -> None:
-    stack.call()
-    with stack.load({"timeout_seconds": 1}):
-        stack.fault("overloaded", probability=0.25)
-        stack.fires("TidegateUpstreamOverloaded", "warning", pool=POOL)
-        stack.clear()
-        stack.fault("overloaded")
-        stack.fires("TidegateUpstreamOverloaded", "critical", pool=POOL)
-        stack.fires("TidegateUpstreamOverloaded", "warning", pool=POOL, silenced=True)
-        stack.clear()
-        stack.resolves("TidegateUpstreamOverloaded", "critical")
-    stack.resolves("TidegateUpstreamOverloaded", "warning")
+    _failing(stack, "TidegateUpstreamOverloaded", some=("overloaded", 0.25), every="overloaded")
 
 
 @fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical")
 def server_errors(stack: Stack) -> None:
+    _failing(stack, "TidegateUpstreamErrors", some=("internal_error", 0.2), every="gateway_timeout")
+
+
+def _failing(stack: Stack, alert: str, *, some: tuple[str, float], every: str) -> None:
+    """Fails a share of the calls, which warns, then every one, which is critical and silences the warning."""
     stack.call()
     with stack.load({"timeout_seconds": 1}):
-        stack.fault("internal_error", probability=0.2)
-        stack.fires("TidegateUpstreamErrors", "warning", pool=POOL)
+        stack.fault(some[0], probability=some[1])
+        stack.fires(alert, "warning", pool=POOL)
         stack.clear()
-        stack.fault("gateway_timeout")
-        stack.fires("TidegateUpstreamErrors", "critical", pool=POOL)
-        stack.fires("TidegateUpstreamErrors", "warning", pool=POOL, silenced=True)
+        stack.fault(every)
+        stack.fires(alert, "critical", pool=POOL)
+        stack.fires(alert, "warning", pool=POOL, silenced=True)
         stack.clear()
-        stack.resolves("TidegateUpstreamErrors", "critical")
-    stack.resolves("TidegateUpstreamErrors", "warning")
+        stack.resolves(alert, "critical")
+    stack.resolves(alert, "warning")
 
 
 @fault("TidegateUpstreamSlow warning")

@@ -49,6 +49,8 @@ def test_the_status_has_what_get_stats_has_and_every_pool() -> None:
         "available": 5.0,
         "capacity": 5.0,
         "binding": "configured",
+        "used_share_1_minute": 0.0,
+        "used_share_10_minutes": 0.0,
     }
 
 

@@ -38,9 +38,9 @@ class Estimating:
         (0, 0, Cost(1, 0, 1)),
         (4, 10, Cost(1, 1, 10)),
         (4_000, 499, Cost(1, 1_000, 499)),
-        (4_000, 4_096, Cost(1, 1_000, 1_024)),
+        (4_000, 1_024, Cost(1, 1_000, 1_024)),
         (4_000, 64_000, Cost(1, 1_000, 4_000)),
-        (400, None, Cost(1, 100, 500)),
+        (400, None, Cost(1, 100, 4_000)),
     ],
 )
 def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
@@ -167,7 +167,7 @@ class TestOutput:
     def test_the_first_answers_move_what_is_usual_little(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=100))
-        assert estimating.cost().output_tokens == 400, "as if three of 500 had come before"
+        assert estimating.cost().output_tokens == 775, "as if three of 1,000 had come before"
 
     def test_a_caller_has_its_own_figure_per_model_and_band_of_max_tokens(self) -> None:
         estimating = Estimating()
@@ -177,7 +177,7 @@ class TestOutput:
         assert estimating.cost(CALL._replace(max_tokens=600)).output_tokens == pytest.approx(30, rel=0.1)
         assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(400, rel=0.1)
 
-    def test_who_is_new_is_like_all_others_in_the_band_then_like_all_of_the_model(self) -> None:
+    def test_who_is_new_is_like_all_others_in_the_band_then_like_all_of_the_pool(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=30), times=300)
         estimating.learn(Usage(output_tokens=90), CALL._replace(max_tokens=None), times=300)
@@ -186,7 +186,13 @@ class TestOutput:
             90, abs=9
         )
         assert estimating.cost(CALL._replace(max_tokens=64_000)).output_tokens == pytest.approx(90, rel=0.1)
-        assert estimating.cost(CALL._replace(model="claude-haiku-5")).output_tokens == 500
+        assert estimating.cost(CALL._replace(model="claude-haiku-5")).output_tokens == 1_000
+
+    def test_models_that_share_a_pool_begin_alike(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(output_tokens=90), CALL._replace(model="claude-opus-4-7"), times=300)
+        assert estimating.cost(CALL._replace(model="claude-opus-4-8")).output_tokens == pytest.approx(90, rel=0.1)
+        assert estimating.cost(CALL._replace(model="claude-opus-5")).output_tokens == 1_000
 
     def test_a_caller_begins_with_what_the_others_were_like(self) -> None:
         estimating = Estimating()
@@ -210,7 +216,7 @@ class TestOutput:
     def test_an_answer_without_output_teaches_nothing(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(input_tokens=1_000))
-        assert estimating.cost().output_tokens == 500
+        assert estimating.cost().output_tokens == 1_000
 
 
 class TestCache:
