@@ -27,14 +27,14 @@ stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus a
 .PHONY: test
 test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run all tests and hold the coverage to its floors
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "not serial and not alerts and not clients" -n 2 --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m "not serial and not alerts and not clients" -n 4 --dist worksteal --cov --cov-report=
 	$(BIN)/pytest -m serial --cov --cov-append --cov-report=
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
 .PHONY: test-clients
-test-clients: $(INSTALLED) $(CLIENTS:%=.tools/%/.installed) ## drive further clients through the service, and a thousand turns of coding agents
-	$(BIN)/pytest -m clients
+test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
+	$(BIN)/pytest -m clients -n 3 --dist worksteal
 
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve

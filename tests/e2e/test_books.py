@@ -32,6 +32,8 @@ from support.breaking_way import (
 from support.faulty_upstream import QUICK, FaultyUpstream, faulty_upstream
 from support.stage import Stage, stage
 
+pytestmark = pytest.mark.clients
+
 DIMENSIONS = ("requests", "input_tokens", "output_tokens")
 FAMILY = "claude-haiku-5-5"
 POOL = 'pool="haiku-5-5"'

@@ -178,7 +178,7 @@ def test_no_prompt_completion_or_key_shows_up(scene: Scene) -> None:
         *("POST /v1/messages", "chat claude-sonnet-5-5", "tidegate.acquire", "tidegate.attempt", "tidegate.retry_wait"),
         *("POST /api/workflows/generate", "tidegate.generate", "POST /v1/files", "POST /v1/messages/batches"),
     } <= names
-    for text in ('"event": "request"', "services.dsl_generator.ai_client", '"outcome": "upstream_error"'):
+    for text in ('"event":"request"', "services.dsl_generator.ai_client", '"outcome":"upstream_error"'):
         assert text in seen["log"]
     assert "tidegate_tokens_total" in seen["OpenMetrics"]
     for route in (MESSAGES, GENERATE):

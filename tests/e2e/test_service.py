@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,14 +188,15 @@ def test_the_simulator_alone(tmp_path: Path) -> None:
         assert simulator.process.wait(timeout=20) == 0
 
 
-def test_each_call_is_one_line_of_the_log(
-    service: ServiceProcess, sdk: anthropic.Anthropic, http: httpx2.Client
-) -> None:
+def test_each_call_is_one_line_of_the_log(service: ServiceProcess, sdk: anthropic.Anthropic) -> None:
     answer = sdk.messages.with_raw_response.create(
         model="claude-sonnet-5-5", max_tokens=10, messages=[{"role": "user", "content": "a prompt to keep"}]
     )
     request_id = answer.headers["x-tidegate-request-id"]
-    http.get("/healthz")  # the line is written once the answer has gone out, before any later call is served
+    deadline = time.monotonic() + 10
+    while request_id not in service.printed():  # lines are written together, a moment after their calls
+        assert time.monotonic() < deadline, service.printed()
+        time.sleep(0.01)
     (line,) = [json.loads(line) for line in service.printed().splitlines() if request_id in line]
     assert (line["event"], line["route"], line["status"], line["outcome"]) == ("request", "/v1/messages", 200, "ok")
     assert line["output_tokens"] == answer.parse().usage.output_tokens

@@ -52,10 +52,12 @@ _MOST_SURPRISE: Final = 8.0
 no prompt shows, such as what tools of the server found."""
 _FORGET: Final = 0.02
 """Weight of the newest answer in a running mean: half of it is the last 35 answers."""
+_MOST_WEIGHT: Final = 8.0
+"""One answer weighs no more than so many usual ones, however large it is."""
 _CACHED_NS: Final = 280 * NS_PER_SECOND
 """A prefix lives for five minutes after it was last used, less some doubt about whose clock that is."""
 _MOST_PREFIXES: Final = 10_000
-_MOST_MEANS: Final = 10_000
+_MOST_RATES: Final = 10_000
 _MOST_SKETCHES: Final = 5_000
 
 
@@ -77,25 +79,33 @@ class MessageShape(NamedTuple):
     prefixes: tuple[Prefix, ...] = ()
 
 
-class _Mean:
-    """A running mean: of all values at first, then weighted towards the newest."""
+class _Rate:
+    """Tokens a unit: what all answers had of the one by what they had of the other, weighted towards the newest.
 
-    __slots__ = ("count", "value")
+    No mean of each answer's own rate: a hundred small prompts, whose framing costs no tokens, would make the one large
+    prompt look cheap that uses more than all of them.
+    """
+
+    __slots__ = ("count", "units", "value")
 
     def __init__(self) -> None:
         self.count = 0
+        self.units = 0.0  # of an answer, in the mean
         self.value = 0.0
 
-    def add(self, value: float) -> None:
+    def add(self, tokens: float, units: float) -> None:
         self.count += 1
-        self.value += max(_FORGET, 1 / self.count) * (value - self.value)
+        share = max(_FORGET, 1 / self.count)
+        weight = min(units, _MOST_WEIGHT * self.units) if self.units else units
+        self.units += share * (weight - self.units)
+        self.value += share * weight / self.units * (tokens / units - self.value)
 
 
 class CostEstimator:
     """Estimates costs, and learns from every answer. Bounded: what was not used for longest is forgotten."""
 
     def __init__(self) -> None:
-        self._means: OrderedDict[tuple[str, ...], _Mean] = OrderedDict()
+        self._rates: OrderedDict[tuple[str, ...], _Rate] = OrderedDict()
         self._outputs: OrderedDict[tuple[str, ...], QuantileSketch] = OrderedDict()
         self._cached_until: OrderedDict[bytes, int] = OrderedDict()
 
@@ -119,7 +129,7 @@ class CostEstimator:
 
         `unreported_bytes` is how much text that was.
         """
-        learned = self._means.get(("text", model))
+        learned = self._rates.get(("text", model))
         per_byte = min(learned.value, _MOST_TOKENS_PER_BYTE) if learned else _FIRST_TOKENS_PER_BYTE
         tokens = round(unreported_bytes * per_byte)
         return usage._replace(output_tokens=usage.output_tokens + tokens)
@@ -130,7 +140,7 @@ class CostEstimator:
         A stream would have begun with the first token. Any other answer is written at the model's usual pace; until
         that is known, all that was `reserved` is charged.
         """
-        pace = None if streams else self._means.get(("pace", model))
+        pace = None if streams else self._rates.get(("pace", model))
         if pace is None:
             return reserved._replace(output_tokens=0) if streams else reserved
         written = round(pace.value * to_seconds(after_ns))
@@ -144,9 +154,9 @@ class CostEstimator:
         `written_ns` is how long it took from the request to its end, if all of it came at once.
         """
         if text_bytes and usage.output_tokens:
-            self._add(("text", shape.model), usage.output_tokens / text_bytes)
+            self._add(("text", shape.model), usage.output_tokens, text_bytes)
         if written_ns and usage.output_tokens:
-            self._add(("pace", shape.model), usage.output_tokens / to_seconds(written_ns))
+            self._add(("pace", shape.model), usage.output_tokens, to_seconds(written_ns))
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         if total_input:
             self._learn_input(shape, total_input)
@@ -178,13 +188,13 @@ class CostEstimator:
         units = getattr(size, largest)
         if units and tokens > 0:
             most = _MOST_SURPRISE * self._tokens_each(largest, shape.model)
-            self._add((largest, shape.model), min(tokens / units, most))
+            self._add((largest, shape.model), min(tokens, most * units), units)
 
     def _tokens_each(self, kind: str, model: str) -> float:
         """What one unit of a kind costs."""
-        mean = self._means.get((kind, model))
-        if mean is not None:
-            return mean.value
+        rate = self._rates.get((kind, model))
+        if rate is not None:
+            return rate.value
         return most_image_tokens(model) if kind == "unsized_images" else _FIRST_TOKENS[kind]
 
     def _cached(self, shape: MessageShape, now_ns: int) -> PromptSize | None:
@@ -213,14 +223,14 @@ class CostEstimator:
             prior = sketch.mean
             sketch.add(tokens)
 
-    def _add(self, key: tuple[str, ...], value: float) -> None:
-        mean = self._means.get(key)
-        if mean is None:
-            mean = self._means[key] = _Mean()
-            if len(self._means) > _MOST_MEANS:
-                self._means.popitem(last=False)
-        self._means.move_to_end(key)
-        mean.add(value)
+    def _add(self, key: tuple[str, ...], tokens: float, units: float) -> None:
+        rate = self._rates.get(key)
+        if rate is None:
+            rate = self._rates[key] = _Rate()
+            if len(self._rates) > _MOST_RATES:
+                self._rates.popitem(last=False)
+        self._rates.move_to_end(key)
+        rate.add(tokens, units)
 
 
 def _capped(tokens: float, shape: MessageShape) -> int:

@@ -49,6 +49,32 @@ def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
     assert Estimating().cost(MessageShape("team-a", "m", PromptSize(body_bytes), max_tokens)) == cost
 
 
+class TestPromptsOfMixedSizes:
+    TINY = CALL._replace(size=PromptSize(90))
+    LARGE = CALL._replace(size=PromptSize(1_500))
+
+    def test_what_many_tiny_prompts_cost_a_byte_does_not_make_a_large_one_look_cheap(self) -> None:
+        state = Estimating()
+        state.learn(Usage(input_tokens=9, output_tokens=1), self.TINY, times=200)
+        state.learn(Usage(input_tokens=400, output_tokens=1), self.LARGE, times=10)
+        assert 300 < state.cost(self.LARGE).input_tokens <= 400
+
+    def test_all_of_a_mixture_is_charged_about_what_it_used(self) -> None:
+        state, estimated, used = Estimating(), 0, 0
+        for number in range(400):
+            shape, tokens = (self.LARGE, 400) if number % 20 == 0 else (self.TINY, 9)
+            estimated += state.cost(shape).input_tokens if number >= 100 else 0
+            used += tokens if number >= 100 else 0
+            state.learn(Usage(input_tokens=tokens, output_tokens=1), shape)
+        assert estimated == pytest.approx(used, rel=0.1)
+
+    def test_one_huge_prompt_weighs_no_more_than_eight_usual_ones(self) -> None:
+        state = Estimating()
+        state.learn(Usage(input_tokens=1_000, output_tokens=1), times=100)
+        state.learn(Usage(input_tokens=900_000, output_tokens=1), CALL._replace(size=PromptSize(1_800_000)))
+        assert state.cost().input_tokens == pytest.approx(1_000 * (0.98 + 0.02 * 8 * 2) / (0.98 + 0.02 * 8), rel=0.01)
+
+
 class TestWhatWasProduced:
     def test_text_that_nobody_reported_yet_is_counted_at_four_bytes_a_token_at_first(self) -> None:
         produced = CostEstimator().produced("m", Usage(input_tokens=10, output_tokens=1), 400)
@@ -281,7 +307,7 @@ class TestMemory:
         assert found[2] == pytest.approx(600, rel=0.1)
 
     def test_models_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(price, "_MOST_MEANS", 1)
+        monkeypatch.setattr(price, "_MOST_RATES", 1)
         estimating = Estimating()
         for model in ("a", "b"):
             estimating.learn(Usage(input_tokens=2_000), CALL._replace(model=model))
