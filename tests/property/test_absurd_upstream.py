@@ -248,5 +248,5 @@ class AbsurdUpstreamMachine(RuleBasedStateMachine):
         assert self.refused - refused <= 2
 
 
-AbsurdUpstreamMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=10, deadline=None)
+AbsurdUpstreamMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=10, deadline=None)
 TestAbsurdUpstream = AbsurdUpstreamMachine.TestCase

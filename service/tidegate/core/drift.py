@@ -40,12 +40,13 @@ class DriftEstimator:
     def add(self, at_ns: int, remaining: float, charged: float) -> None:
         """A report: what remained at that moment, and all that we had been charged until then, in units."""
         point = (at_ns, remaining + charged)
+        while self._points and self._points[0][0] < at_ns - _WINDOW_NS:
+            self._weigh(self._points.popleft(), -1)
+        # Only now: seen from a point that is hours later, the squares of old ones would leave nothing but their errors.
         if not self._points or at_ns - self._origin[0] > _ORIGIN_NS:
             self._start_from(point)
         self._points.append(point)
         self._weigh(point, 1)
-        while self._points[0][0] < at_ns - _WINDOW_NS:
-            self._weigh(self._points.popleft(), -1)
 
     def taken_per_second(self, rate_per_second: float) -> float:
         """How much others take, between 0 and the rate; 0 as long as it cannot be told from chance."""

@@ -15,8 +15,8 @@ from tidegate.simulator.scenario_file import load_scenario
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEEDS = (1, 2)
 
-NOT_MET = {"burst_of_one_hidden", "outage_during_ramp", "ramp_input", "tiny_pool_hidden", "waves"}
-"""Where a bound is still missed: `make bench-goodput` shows by how much."""
+NOT_MET = {"burst_of_one_hidden", "outage_during_ramp", "ramp", "ramp_input", "tiny_pool_hidden", "waves"}
+"""Where a bound is still missed, by the median or by some seeds: `make bench-goodput` shows by how much."""
 
 SLOW = {"huge_pool"}
 """Hundreds of thousands of calls: for `make bench-goodput` alone."""

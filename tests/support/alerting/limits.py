@@ -114,8 +114,8 @@ def estimates_that_are_far_too_high(stack: Stack) -> None:
 
 
 def _answers(stack: Stack, *, first: int, then: int) -> None:
-    """One answer teaches what such calls cost; then many are priced by it, before one of them teaches better."""
-    stack.call(max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(first))
+    """Some answers teach what such calls cost; then many are priced by them, before one of these teaches better."""
+    stack.together(30, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(first))
     stack.scraped("tidegate_estimate_error_ratio_count")
     stack.together(70, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(then))
 

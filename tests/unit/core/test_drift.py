@@ -36,6 +36,14 @@ class TestEstimator:
     def test_less_than_a_fiftieth_of_the_rate_is_nobody(self) -> None:
         assert line(RATE - 1.9).taken_per_second(RATE) == 0
 
+    @pytest.mark.parametrize("hours", [1, 4_294])
+    def test_hours_between_two_reports_leave_no_trace(self, hours: int) -> None:
+        drift = line(RATE, every_ns=S // 7)
+        for at_ns in range(0, 8 * S, S // 7):
+            drift.add(hours * 3_600 * S + at_ns, 5_000 + 0.7 * RATE * at_ns / S, 0)
+            assert 0 <= drift.taken_per_second(RATE) <= RATE
+        assert drift.taken_per_second(RATE) == pytest.approx(0.3 * RATE, rel=1e-6)
+
     def test_our_own_charges_are_not_somebody_elses(self) -> None:
         drift, charged = DriftEstimator(), 0
         for second in range(8):

@@ -266,6 +266,11 @@ class TestFixedWindows:
         made.take(5_000, 60 * NS_PER_SECOND)
         assert made.wait_ns(5_000, 70 * NS_PER_SECOND) == 50 * NS_PER_SECOND
 
+    def test_nobody_waits_once_it_has_ended(self) -> None:
+        made = self.windowed()
+        made.empty(0, 30 * NS_PER_SECOND)
+        assert made.wait_ns(5_000, 60 * NS_PER_SECOND) == 0
+
     def test_a_configured_limit_that_is_lower_refills_all_the_time(self) -> None:
         made, now_ns = self.windowed(LimitSettings(600, 100)), 30 * NS_PER_SECOND
         made.empty(0, now_ns)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from support.recording_observer import RecordingObserver
+from support.recording_observer import RecordedScope, RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.cause import Cause
@@ -12,6 +12,7 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChanged, RefusedCall, Thawed, Withdrawn
+from tidegate.core.observer import ScopeKind
 from tidegate.core.store import (
     AdaptiveSettings,
     Demand,
@@ -54,6 +55,25 @@ def test_twenty_at_once_five_go_then_one_every_three_seconds_in_order(
     admitted = run_virtual(times_of(admission, clock, [demand] * 20), clock)
     assert admitted == [(number, 0.0) for number in range(5)] + [(5 + n, 3.0 * (n + 1)) for n in range(15)]
     assert_nothing_is_left(admission)
+
+
+def test_without_an_observer_who_waits_is_admitted_all_the_same(store: MemoryStore, clock: VirtualClock) -> None:
+    admitted = run_virtual(times_of(Admission(store, clock), clock, [ONE] * 7), clock)
+    assert admitted[5:] == [(5, 3.0), (6, 6.0)]
+
+
+def test_a_scope_of_the_callers_own_is_told_without_an_observer_too(
+    store: MemoryStore, clock: VirtualClock, observer: RecordingObserver
+) -> None:
+    scope = RecordedScope(observer, ScopeKind.ACQUIRE, {})
+
+    async def main() -> None:
+        admission = Admission(store, clock)
+        for _ in range(6):
+            await admission.acquire(ONE, scope=scope)
+
+    run_virtual(main(), clock)
+    assert scope.attributes == {"tidegate.binding": Dimension.REQUESTS, "tidegate.wait_seconds": 3.0}
 
 
 def test_a_lease_says_what_it_is(admission: Admission, clock: VirtualClock) -> None:

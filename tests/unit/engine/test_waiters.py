@@ -42,6 +42,14 @@ def test_a_grant_between_reserving_and_waiting_is_not_lost(clock: VirtualClock) 
     assert (waiters._leases, waiters._loops) == ({}, {})
 
 
+def test_who_leaves_between_reserving_and_waiting_leaves_nothing_behind(clock: VirtualClock) -> None:
+    waiters = Recorder(clock).waiters
+    waiters.expect("a", IN_P)
+    waiters.on_change(Change("p", granted=("a",)))
+    waiters.forget("a")
+    assert (waiters._leases, waiters._loops, waiters._early) == ({}, {}, {})
+
+
 def test_a_grant_of_somebody_else_is_ignored(clock: VirtualClock) -> None:
     recorder = Recorder(clock)
     recorder.waiters.on_change(Change("p", granted=("another's",), next_in_ns=S))
