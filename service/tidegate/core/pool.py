@@ -43,6 +43,9 @@ class Pool:
     """Quota, queue and leases of one pool. `now_ns` is the monotonic time of each step.
 
     `drain_events` hands out what happened since it was last called; the caller reports it.
+
+    Attributes:
+        tells_leases: whether anybody wants to hear how each lease ended.
     """
 
     __slots__ = (
@@ -62,11 +65,13 @@ class Pool:
         "_use",
         "name",
         "settings",
+        "tells_leases",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
         self.name = name
         self.settings = settings
+        self.tells_leases = True
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
         self._queue = FairQueue(self._quota.size_ns)
@@ -229,11 +234,12 @@ class Pool:
         lease = self._leases.pop(lease_id, None)
         if lease is None:
             return False
-        demand = lease.demand
         self._quota.probe_ended()
         self._health.ended(answered=lease.answered)
         used = self._ledger.close(lease, outcome, used, now_ns)
-        self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
+        if self.tells_leases:
+            demand = lease.demand
+            self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
 
     def heartbeat(self, lease_ids: tuple[str, ...], now_ns: int) -> None:

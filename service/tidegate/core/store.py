@@ -370,6 +370,9 @@ class Store(Protocol):
         """Time has passed: admits the waiters that fit now. What came of it arrives through `watch`."""
         ...
 
-    def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Calls `listener` with every change, from any thread, outside of any lock; returns how to stop it."""
+    def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
+        """Calls `listener` with every change, from any thread, outside of any lock; returns how to stop it.
+
+        `leases`: whether it wants to hear how each lease ended. While nobody does, no such event is made.
+        """
         ...

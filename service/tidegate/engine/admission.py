@@ -88,7 +88,7 @@ class Admission:
         self._prefix = secrets.token_urlsafe(6)
         self._numbers = count()
         self._waiters = Waiters(store.advance, self._give_back)
-        store.watch(self._on_change)
+        store.watch(self._on_change, leases=observer is not None)
 
     def take(self, demand: Demand) -> bool:
         """Admits a demand that is settled at once, without a lease, if nobody has to wait for that.

@@ -49,7 +49,8 @@ class MemoryStore:
         self._clock = clock
         self._otherwise = otherwise or PoolSettings()
         self._lock = threading.Lock()
-        self._listeners: tuple[Callable[[Change], None], ...] = ()
+        self._listeners: tuple[tuple[Callable[[Change], None], bool], ...] = ()  # each: whether it hears of leases
+        self._tells_leases = False
         self._pools: dict[str, Pool] = {}
         self._settings = dict(configured or {})
 
@@ -162,16 +163,23 @@ class MemoryStore:
         with self._lock:
             return self._settings.get(pool, self._otherwise)
 
-    def watch(self, listener: Callable[[Change], None]) -> Callable[[], None]:
+    def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
         """As `Store.watch`."""
+        entry = listener, leases
         with self._lock:
-            self._listeners = (*self._listeners, listener)
+            self._listen((*self._listeners, entry))
 
         def stop() -> None:
             with self._lock:
-                self._listeners = tuple(known for known in self._listeners if known is not listener)
+                self._listen(tuple(known for known in self._listeners if known is not entry))
 
         return stop
+
+    def _listen(self, listeners: tuple[tuple[Callable[[Change], None], bool], ...]) -> None:
+        self._listeners = listeners
+        self._tells_leases = any(leases for _, leases in listeners)
+        for pool in self._pools.values():
+            pool.tells_leases = self._tells_leases
 
     def _step(self, name: str, operation: Callable[[Pool, int], T]) -> T:
         """Does one thing to a pool, then admits whom it lets in, then tells."""
@@ -196,8 +204,9 @@ class MemoryStore:
         pool = self._pools.get(name)
         if pool is None:
             pool = self._pools[name] = Pool(name, self._settings.get(name, self._otherwise), self._clock.monotonic_ns())
+            pool.tells_leases = self._tells_leases
         return pool
 
     def _notify(self, change: Change) -> None:
-        for listener in self._listeners:
+        for listener, _ in self._listeners:
             listener(change)

@@ -15,6 +15,7 @@ from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChang
 from tidegate.core.observer import ScopeKind
 from tidegate.core.store import (
     AdaptiveSettings,
+    Change,
     Demand,
     LimitSettings,
     Outcome,
@@ -309,6 +310,24 @@ def test_the_observer_hears_of_the_pool(
         Thawed("p"),
         Admitted("p", DEFAULT_CALLER, ONE_REQUEST, S),
     ]
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_without_an_observer_no_lease_is_told_of(
+    store: MemoryStore,
+    clock: VirtualClock,
+    observer: RecordingObserver,
+    is_watched: bool,  # noqa: FBT001
+) -> None:
+    changes: list[Change] = []
+    store.watch(changes.append, leases=False)
+    admission = Admission(store, clock, observer if is_watched else None)
+
+    async def main() -> None:
+        await (await admission.acquire(ONE)).end(Outcome.SETTLED)
+
+    run_virtual(main(), clock)
+    assert len(changes) == is_watched
 
 
 def test_nobody_needs_to_listen(store: MemoryStore, clock: VirtualClock) -> None:

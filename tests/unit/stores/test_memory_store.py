@@ -131,6 +131,27 @@ def test_what_is_given_back_admits_in_the_same_step(store: MemoryStore) -> None:
     assert not store.end_now("p", "a", Outcome.RELEASED)
 
 
+def test_how_leases_end_is_told_as_long_as_anybody_wants_to_hear_it(store: MemoryStore) -> None:
+    changes: list[Change] = []
+    store.watch(changes.append, leases=False)
+
+    def settle(pool: str) -> None:
+        store.configure_now(pool, PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5)}))
+        store.reserve_now("a", ONE._replace(pool=pool))
+        store.end_now(pool, "a", Outcome.SETTLED)
+
+    settle("p")
+    assert changes == [], "nothing is made for nobody"
+    stop = store.watch(lambda _change: None)
+    settle("p")
+    settle("new")
+    assert [type(event) for change in changes for event in change.events] == [LeaseEnded] * 2
+    stop()
+    settle("p")
+    settle("newer")
+    assert len(changes) == 2
+
+
 def test_configuring_admits_in_the_same_step(store: MemoryStore) -> None:
     store.reserve_now("a", ONE)
     store.reserve_now("b", ONE)
