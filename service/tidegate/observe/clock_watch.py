@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import Clock
 from tidegate.core.clock_steps import ClockSteps
 from tidegate.core.events import Anomaly, Event
+from tidegate.observe.beside import beside
 
 __all__ = ["watched_clock"]
 
@@ -20,15 +21,11 @@ async def watched_clock(clock: Clock, report: Callable[[Event], None]) -> AsyncI
     """Watches a clock while the block runs: the machine's own, as it is, not one that steps have been taken out of."""
     steps = ClockSteps(clock.monotonic_ns(), clock.wall_seconds())
 
-    async def watch() -> None:
+    async def watch() -> NoReturn:
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
             if steps.stepped(clock.monotonic_ns(), clock.wall_seconds()):
                 report(Anomaly("", AnomalyKind.CLOCK))
 
-    watching = asyncio.create_task(watch())
-    try:
+    async with beside(watch()):
         yield
-    finally:
-        watching.cancel()
-        await asyncio.wait({watching})

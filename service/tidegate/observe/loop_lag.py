@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from typing import Final, NoReturn
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from tidegate.core.clock import Clock, to_seconds
 from tidegate.observe import catalogue
+from tidegate.observe.beside import beside
 from tidegate.observe.instruments import histogram
 
 __all__ = ["measured_loop_lag"]
@@ -28,18 +29,14 @@ async def measured_loop_lag(registry: CollectorRegistry, clock: Clock) -> AsyncI
     registry.register(_Tasks(asyncio.get_running_loop()))
     lag = histogram(catalogue.EVENT_LOOP_LAG, registry)[()]
 
-    async def measure() -> None:
+    async def measure() -> NoReturn:
         while True:
             started_ns = clock.monotonic_ns()
             await asyncio.sleep(_EVERY_SECONDS)
             lag.observe(max(0.0, to_seconds(clock.monotonic_ns() - started_ns) - _EVERY_SECONDS))
 
-    measuring = asyncio.create_task(measure())
-    try:
+    async with beside(measure()):
         yield
-    finally:
-        measuring.cancel()
-        await asyncio.wait({measuring})
 
 
 class _Tasks(Collector):

@@ -227,7 +227,7 @@ class MetricsObserver:
         _ = self._attempt_duration[pool, model]  # exists from now on
 
     def _start_cost(self, model: str, callers: Iterable[str]) -> None:
-        if self._prices.cost_usd(model, Usage()) is not None:
+        if self._prices.cost_usd(model, Usage(), self._clock.wall_seconds()) is not None:
             for caller in callers:
                 self._cost_usd[model, caller].inc(0)
 
@@ -262,7 +262,7 @@ class MetricsObserver:
                 counted = self._tokens[pool, model, caller, kind]
                 if tokens:
                     counted.inc(tokens)
-            cost_usd = self._prices.cost_usd(event.model, usage)
+            cost_usd = self._prices.cost_usd(event.model, usage, self._clock.wall_seconds())
             if cost_usd is not None:
                 self._cost_usd[model, caller].inc(cost_usd)
             else:

@@ -4,6 +4,7 @@ import math
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,7 +19,12 @@ _TOKENS_PER_PRICE = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens, for prompts of at most `up_to_prompt_tokens`, cached tokens included."""
+    """US dollars per million tokens.
+
+    Attributes:
+        up_to_prompt_tokens: it is for prompts of at most so many tokens, cached ones included.
+        effective_from: the first day, in UTC, on which it holds; until one of a later day does.
+    """
 
     input: float
     output: float
@@ -26,6 +32,7 @@ class Price:
     cache_creation_5m: float
     cache_creation_1h: float
     up_to_prompt_tokens: float = math.inf
+    effective_from: date = date.min
 
     def cost_usd(self, usage: Usage) -> float:
         """What one answer costs. Cache writes of unknown lifetime count as kept for 5 minutes, the default."""
@@ -48,11 +55,13 @@ class PriceList:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], batch_share: float) -> None:
         self._batch_share = batch_share
-        self._prices: dict[str, tuple[Price, ...]] = {}
+        self._prices: dict[str, tuple[tuple[float, Price], ...]] = {}
         for row in rows:
             price = Price(**{name: value for name, value in row.items() if name != "models"})
+            since = datetime.combine(price.effective_from, time(), UTC).timestamp()
             for model in row["models"]:
-                self._prices[model] = (*self._prices.get(model, ()), price)
+                known = (*self._prices.get(model, ()), (since, price))
+                self._prices[model] = tuple(sorted(known, key=lambda each: -each[0]))  # stable: bands stay in order
 
     @classmethod
     @cache
@@ -66,10 +75,13 @@ class PriceList:
         """The models that have a price, by undated id."""
         return self._prices.keys()
 
-    def cost_usd(self, model: str, usage: Usage) -> float | None:
-        """What an answer costs by the list; None if it has no price for the model, which is not the same as free."""
+    def cost_usd(self, model: str, usage: Usage, unix_seconds: float) -> float | None:
+        """What an answer of that moment costs; None if no price is known for the model, which is not the same as free.
+
+        The rows of the latest day that has come are those in force.
+        """
         prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
-        for price in self._prices.get(undated(model), ()):
-            if prompt_tokens <= price.up_to_prompt_tokens:
+        for since, price in self._prices.get(undated(model), ()):
+            if since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:
                 return price.cost_usd(usage) * (self._batch_share if usage.batch else 1.0)
         return None

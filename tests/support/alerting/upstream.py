@@ -56,7 +56,6 @@ def spend_cap(stack: Stack) -> None:
 @fault("TidegateSpendUnusual warning", simulator=("--per-token-seconds", "0", "--output-tokens-per-minute", "9000000"))
 def spending_far_more_than_before(stack: Stack) -> None:
     with stack.load(workers=1, pause_seconds=1):
-        stack.call(_DEAR)  # what a series begins with is no increase of it
         stack.wait_for(lambda: stack.query("tidegate:cost_usd:increase1h offset 35s"), "a usual hour")
         stack.together(4, model=_DEAR, max_tokens=128_000, timeout_seconds=40, x_simulator_output_tokens="100000")
         stack.fires("TidegateSpendUnusual")

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -69,6 +70,80 @@ def test_the_pieces_together_are_what_the_library_renders(registry: CollectorReg
 
     assert ours(scrape(registry)) == ours(generate_latest(registry))
     assert ours(scrape(registry, OPENMETRICS)) == ours(generate_openmetrics(registry))  # type: ignore[no-untyped-call]  # the library's
+
+
+def counted(pieces: Iterator[bytes], name: str) -> list[float]:
+    """The values of a counter's series."""
+    lines = b"".join(pieces).decode().splitlines()
+    return [float(line.partition("# {")[0].split()[-1]) for line in lines if line.startswith(name + "{")]
+
+
+class Watched:
+    """A service that is scraped, and what one caller spends there."""
+
+    SPENT = "tidegate_cost_usd_total"
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.clock = VirtualClock()
+        self.exposition = Exposition(registry, lambda: self.clock.elapsed_s)
+        self._metrics = MetricsObserver(
+            registry, self.clock, callers=["team-a"], exemplar=lambda: {"trace_id": "1f", "span_id": "2e"}
+        )
+
+    def spend(self, model: str) -> None:
+        """A million tokens of input."""
+        caller = Caller("a", label="team-a")
+        self._metrics.event(AttemptFinished("p", model, caller, "200", 1, 1, Usage(1_000_000)))
+
+    def seen(self, accept: str = OPENMETRICS, after_seconds: float = 15) -> float:
+        """What a scrape says was spent."""
+        self.clock.advance(after_seconds)
+        return sum(counted(self.exposition.pieces(accept)[1], self.SPENT))
+
+
+def test_prometheus_sees_a_new_series_at_zero_before_it_counts(registry: CollectorRegistry) -> None:
+    service = Watched(registry)
+    assert service.seen() == 0
+    service.spend("claude-sonnet-5-5")
+    assert [service.seen(), service.seen()] == [0, 2]
+    service.spend("claude-opus-5-5")
+    assert [service.seen(), service.seen()] == [2, 6]
+    service.spend("claude-opus-5-5")
+    assert service.seen() == 10
+
+
+def test_what_was_there_before_anybody_watched_is_no_burst(registry: CollectorRegistry) -> None:
+    service = Watched(registry)
+    service.spend("claude-sonnet-5-5")
+    assert service.seen() == 2
+    service.spend("claude-opus-5-5")
+    assert service.seen(after_seconds=301) == 6
+
+
+def test_who_reads_the_plain_text_sees_the_count_and_takes_nothing_from_prometheus(registry: CollectorRegistry) -> None:
+    service = Watched(registry)
+    assert service.seen() == 0
+    service.spend("claude-sonnet-5-5")
+    assert service.seen("") == 2
+    assert [service.seen(), service.seen()] == [0, 2]
+
+
+def test_a_series_at_zero_has_no_example_of_what_it_counts(registry: CollectorRegistry) -> None:
+    service = Watched(registry)
+    _ = service.seen()
+    service.spend("claude-sonnet-5-5")
+    scrapes = (b"".join(service.exposition.pieces(OPENMETRICS)[1]).decode().splitlines() for _ in range(2))
+    first, second = (next(line for line in text if 'status="200"' in line).partition("} ")[2] for text in scrapes)
+    assert first == "0.0"
+    assert second.startswith("1.0 # {")
+
+
+def test_what_the_process_uses_is_shown_as_it_is(registry: CollectorRegistry) -> None:
+    exposition = Exposition(registry)
+    for _ in range(2):
+        text = b"".join(exposition.pieces(OPENMETRICS)[1]).decode()
+        used = next(line for line in text.splitlines() if line.startswith("process_cpu_seconds_total "))
+        assert float(used.split()[1]) > 0
 
 
 def test_no_piece_is_long(registry: CollectorRegistry) -> None:
