@@ -234,9 +234,8 @@ class RateLimiter:
             return
         for event in change.events:
             if isinstance(event, RateChanged):
-                logger.debug(
-                    "rate changed from %.1f %% to %.1f %%: %s", event.before * 100, event.after * 100, event.reason
-                )
+                before, after = event.before_per_minute, event.after_per_minute
+                logger.debug("rate changed from %.1f to %.1f requests/minute: %s", before, after, event.reason)
             elif isinstance(event, Frozen):
                 logger.debug("frozen for %.3f s", to_seconds(event.duration_ns))
 

@@ -61,6 +61,7 @@ class RecordingObserver:
 
     Attributes:
         events: in the order of arrival.
+        heard_in: for each of them, in which kind of scope it happened; None: in none.
         roots: scopes that were entered inside of no other.
         scopes: all scopes, in the order in which they were entered.
         trace_headers: what every scope asks to send along.
@@ -70,12 +71,15 @@ class RecordingObserver:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.heard_in: list[ScopeKind | None] = []
         self.roots: list[RecordedScope] = []
         self.scopes: list[RecordedScope] = []
         self.trace_headers: Mapping[str, str] = {}
 
     def event(self, event: Event) -> None:
+        around = _current.get()
         self.events.append(event)
+        self.heard_in.append(None if around is None else around.kind)
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         return RecordedScope(self, kind, attributes)

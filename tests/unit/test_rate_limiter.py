@@ -210,7 +210,7 @@ class TestLog:
         with caplog.at_level(logging.DEBUG, self.NAME):
             store.learn_now("sonnet-5-5", RateLimited(S))
             limiter.record_rate_limit()
-        assert self.lines(caplog) == ["rate changed from 100.0 % to 90.0 %: rate_limited"]
+        assert self.lines(caplog) == ["rate changed from 20.0 to 18.0 requests/minute: rate_limited"]
 
     def test_a_freeze(self, limiter: RateLimiter, clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.DEBUG, self.NAME):
@@ -218,7 +218,7 @@ class TestLog:
             run_virtual(acquire_many(limiter, 1), clock)
         assert self.lines(caplog) == [
             "frozen for 7.000 s",
-            "rate changed from 100.0 % to 90.0 %: rate_limited",
+            "rate changed from 20.0 to 18.0 requests/minute: rate_limited",
             "acquired a token after 7.000 s",
         ]
 

@@ -47,7 +47,7 @@ class Queued:
 
 
 class Admitted(NamedTuple):
-    """A demand was admitted after waiting for `waited_ns` (0: at once)."""
+    """A demand was admitted after waiting for `waited_ns` (0: at once). `cost` is the estimate that it came with."""
 
     pool: str
     caller: Caller
@@ -125,11 +125,18 @@ class CircuitClosed:
 
 @dataclass(frozen=True, slots=True)
 class RateChanged:
-    """The adaptive factor of a pool changed, both as a share of its full rate."""
+    """The rate that a pool goes by changed in a dimension, in units a minute; None: nothing limits it.
+
+    `reason`: `rate_limited` or `succeeded`, what the upstream answered; `told`, its headers told another limit;
+    `others`, who take part of it; `untold`, it tells none, so that the rate has to be searched; `demand`, somebody
+    waits, so that a rate that is searched grows or is tried; `configured`. One that grows with time, or moves with
+    every answer, is told of when it has changed by a tenth.
+    """
 
     pool: str
-    before: float
-    after: float
+    dimension: Dimension
+    before_per_minute: float | None
+    after_per_minute: float | None
     reason: str
 
 

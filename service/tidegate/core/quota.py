@@ -6,12 +6,13 @@ from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Amounts, Cost, Dimension
-from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, RateChanged, Thawed
+from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.pools import ENDPOINT_POOLS
 from tidegate.core.prober import Prober
 from tidegate.core.ramp import RampLimit
+from tidegate.core.rate_news import WORTH_TELLING, RateNews
 from tidegate.core.reservation import Reservation
 from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
@@ -41,6 +42,7 @@ class Quota:
         "_learns",
         "_limits",
         "_name",
+        "_news",
         "_open_input_tokens",
         "_open_output_tokens",
         "_prober",
@@ -73,10 +75,15 @@ class Quota:
         self._open_input_tokens = self._open_output_tokens = 0  # of what was taken, what is an estimate still
         self._search: RateSearch | None = None
         self._ramp = RampLimit()
-        self.configure(settings, now_ns)
+        self._follow(settings, now_ns)
+        self._news = RateNews(name, self.events, self._limits)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
         """Goes on under other settings: keeps levels, and what was learned."""
+        self._follow(settings, now_ns)
+        self._news.tell("configured")
+
+    def _follow(self, settings: PoolSettings, now_ns: int) -> None:
         self._learns = settings.adaptive is None
         if settings.adaptive is None:
             self._adaptive = None
@@ -230,13 +237,15 @@ class Quota:
             if not self._knows_upstream() and self._search is None and not self._is_endpoint:
                 self._search = self._new_search(now_ns)
                 self._go_by_search(self._search, now_ns)
+                self._news.tell("untold")
             return
         if self._search is not None:
             self._search = None
             for limit in self._limits:
                 limit.search(None, now_ns)
-        self._learn_told(report, now_ns)
+        is_news = self._learn_told(report, now_ns)
         self._find_limited()
+        self._news.tell("told" if is_news else "others", 0.0 if is_news else WORTH_TELLING)
 
     def learn_success(self, now_ns: int) -> None:
         """The upstream answered well."""
@@ -269,6 +278,7 @@ class Quota:
             told_ns, pause_ns = refusal.retry_after_ns, refusal.pause_ns
             self._search.refused(sent_ns, now_ns, retry_after_ns=told_ns, pause_ns=pause_ns, needed=needed)
             self._go_by_search(self._search, now_ns)
+            self._news.tell("rate_limited")
             for limit in self._limits:
                 limit.empty(max(told_ns or 0, pause_ns), now_ns)
 
@@ -281,6 +291,7 @@ class Quota:
         """Somebody waits: a rate that is being searched may grow."""
         if self._search is not None and not self._prober.active and self._is_thawed(now_ns):
             self._go_by_search(self._search, now_ns)
+            self._news.tell("demand", 0.0 if self._search.is_measured else WORTH_TELLING)
 
     @property
     def is_probing(self) -> bool:
@@ -335,17 +346,22 @@ class Quota:
             limit.search(per_second, now_ns)
         self._find_limited()
 
-    def _learn_told(self, report: LimitReport, now_ns: int) -> None:
+    def _learn_told(self, report: LimitReport, now_ns: int) -> bool:
+        """Whether the limits themselves are news."""
+        is_news = False
         estimated = (0, max(0, self._open_input_tokens), max(0, self._open_output_tokens))
         for limit, told, said, expected in zip(self._limits, self._told, report.dimensions, estimated, strict=True):
             believed, was_wrong = told.checked(said)
             if was_wrong:
                 self.events.append(Anomaly(self._name, AnomalyKind.LIMITS))
             if believed is not None and limit.learn(believed, report.sent_ago_ns, expected, now_ns):
+                is_news = True
                 self.events.append(LimitLearned(self._name, limit.dimension, float(believed.per_minute)))
             is_readable = AnomalyKind.LIMITS not in report.faults
             if said is None and is_readable and limit.told_per_minute is not None and told.is_silent():
+                is_news = True
                 limit.forget_told(now_ns)
+        return is_news
 
     def _knows_upstream(self) -> bool:
         return any(limit.told_per_minute is not None for limit in self._limits)
@@ -358,11 +374,9 @@ class Quota:
         return True
 
     def _change_factor(self, adaptive: AdaptiveFactor, *, grow: bool, now_ns: int) -> None:
-        before = adaptive.value
         if adaptive.grow() if grow else adaptive.cut():
             self._adapt(now_ns)
-            reason = "succeeded" if grow else "rate_limited"
-            self.events.append(RateChanged(self._name, before, adaptive.value, reason))
+            self._news.tell("succeeded" if grow else "rate_limited")
 
     def _adapt(self, now_ns: int) -> None:
         for limit in self._limits:

@@ -219,6 +219,11 @@ class RateSearch:
         return round(min(missing / self._rate, _MOST_OWED_SECONDS) * NS_PER_SECOND)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the rate changes by trials and refusals only: before it was measured, it grows with time."""
+        return self._doubt is not None
+
+    @property
     def is_sure(self) -> bool:
         """Whether the rate is known well enough to tell somebody how long he will wait."""
         return self._doubt is not None and self._doubt < _POORLY_MEASURED

@@ -49,7 +49,7 @@ class TestAdaptation:
         assert requests_per_minute(waited_for) == pytest.approx(18)
         assert waited_for.drain_events() == (
             Frozen("p", 4 * S),
-            RateChanged("p", 1.0, 0.9, "rate_limited"),
+            RateChanged("p", Dimension.REQUESTS, 20, 18, "rate_limited"),
         )
         assert waited_for.next_in_ns(0) == 4 * S
         assert waited_for.snapshot(0).rate_limited == 1
@@ -108,7 +108,10 @@ class TestReports:
     def test_a_limit_that_nobody_configured_is_learned(self) -> None:
         state = Pool("p", PoolSettings(), 0)
         state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
-        assert state.drain_events() == (LimitLearned("p", Dimension.INPUT_TOKENS, 60_000.0),)
+        assert state.drain_events() == (
+            LimitLearned("p", Dimension.INPUT_TOKENS, 60_000.0),
+            RateChanged("p", Dimension.INPUT_TOKENS, None, 60_000.0, "told"),
+        )
         assert state.reserve("a", ONE._replace(cost=Cost(1, 8_000)), 0) == GRANTED
         refill_ns, margin_ns = 6 * S, S * 8 // 10
         assert state.reserve("b", ONE._replace(cost=Cost(1, 8_000)), 0) == Wait(refill_ns + margin_ns)
@@ -117,7 +120,7 @@ class TestReports:
         state = Pool("p", PoolSettings(), 0)
         report = LimitReport(DimensionReport(50, 49), DimensionReport(60_000, 10_000), DimensionReport(8_000, 8_000))
         state.learn(report, 0)
-        assert len(state.drain_events()) == 3
+        assert [type(event) for event in state.drain_events()] == [LimitLearned] * 3 + [RateChanged] * 3
         state.learn(report, 0)
         assert state.drain_events() == ()
 

@@ -305,7 +305,7 @@ def test_the_observer_hears_of_the_pool(
     run_virtual(admission.acquire(ONE), clock)
     assert observer.events == [
         Frozen("p", S),
-        RateChanged("p", 1.0, 0.9, "rate_limited"),
+        RateChanged("p", Dimension.REQUESTS, 20, 18, "rate_limited"),
         Queued("p", DEFAULT_CALLER, ONE_REQUEST, S),
         Thawed("p"),
         Admitted("p", DEFAULT_CALLER, ONE_REQUEST, S),

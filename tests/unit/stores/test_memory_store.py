@@ -157,7 +157,7 @@ def test_configuring_admits_in_the_same_step(store: MemoryStore) -> None:
     store.reserve_now("b", ONE)
     changes = heard_by(store)
     store.configure_now("p", PoolSettings())
-    assert changes == [Change("p", ("b",))]
+    assert changes == [Change("p", ("b",), (RateChanged("p", Dimension.REQUESTS, 20, None, "configured"),))]
 
 
 def test_withdrawing_tells_when_the_next_may_fit(store: MemoryStore) -> None:
@@ -180,7 +180,7 @@ def test_a_freeze_and_its_end_are_told(store: MemoryStore, clock: VirtualClock) 
 def test_a_429_is_told(store: MemoryStore) -> None:
     changes = heard_by(store)
     store.learn_now("p", RateLimited())
-    assert changes == [Change("p", events=(RateChanged("p", 1.0, 0.9, "rate_limited"),))]
+    assert changes == [Change("p", events=(RateChanged("p", Dimension.REQUESTS, 20, 18, "rate_limited"),))]
 
 
 def test_releasing_a_waiter_withdraws_it(store: MemoryStore) -> None:
