@@ -83,7 +83,7 @@ _NOW: Final = Row(
         stat(
             "Spend per hour",
             "At list prices, at the present pace. Orange: above what the alert takes for unusual at the least;"
-            " compare with the days before in Spend by caller.",
+            " compare with the days before in Spend per hour, by caller.",
             units.DOLLARS,
             Query(f"3600 * {rate(catalogue.COST_USD)}"),
             MODELS,
@@ -93,7 +93,7 @@ _NOW: Final = Row(
         stat(
             "Spent",
             "In the time range, at list prices. Tokens of models without a known price are not in it: see Models and"
-            " upstream.",
+            " upstream. What a batch used is in it from when its results were downloaded.",
             units.DOLLARS,
             Query(increase(catalogue.COST_USD), instant=True),
             MODELS,
@@ -165,6 +165,13 @@ _SHARES: Final = Row(
             ],
             CALLERS.by("caller"),
             stacked=True,
+            shades={
+                "/ refused$/": units.REFUSED,
+                "/ upstream_error$/": units.FAILED,
+                "/ rate_limited$/": units.LIMITED,
+                "/ client_error$/": units.NEUTRAL,
+                "/ abandoned$/": units.UNKNOWN,
+            },
             no_value="Every call was answered",
         ),
         timeseries(
@@ -175,6 +182,7 @@ _SHARES: Final = Row(
             [Query(occurring(catalogue.REFUSED, by="caller, cause"), "{{caller}} {{cause}}", exemplars=True)],
             CALLERS.by("caller"),
             stacked=True,
+            shades={f"/ {cause}$/": colour for cause, colour in units.CAUSES.items()},
             no_value="Nothing was refused",
         ),
     ),
@@ -196,8 +204,9 @@ _WAIT_AND_SPEND: Final = Row(
             limits=((thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),),
         ),
         timeseries(
-            "Spend by caller",
-            "US dollars per hour at list prices, one caller on top of the other. Dashed: where the alert on all of"
+            "Spend per hour, by caller",
+            "US dollars at list prices, one caller on top of the other; what a batch used comes when its results are"
+            " downloaded. Dashed: where the alert on all of"
             f" them begins, {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the day before, at least"
             f" ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
             units.DOLLARS,

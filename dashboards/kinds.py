@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from dashboards.links import Link
-from dashboards.panels import Panel, Step, fixed_colour, override, thresholds
+from dashboards.panels import Panel, Step, fixed_colour, override, shades_of, thresholds
 from dashboards.queries import Query
 from dashboards.units import COUNT
 
@@ -73,6 +73,7 @@ def timeseries(
     height: int = 8,
     stacked: bool = False,
     colours: Mapping[str, str] | None = None,
+    shades: Mapping[str, str] | None = None,
     limits: Sequence[Step] = (),
     most: float | None = None,
     logarithmic: bool = False,
@@ -82,15 +83,17 @@ def timeseries(
 ) -> Panel:
     """Series over time.
 
-    `stacked` puts each series on top of those before it. `colours` and `dashed` name series, or match them by a
-    `/regular expression/`; dashed are limits rather than measurements. `limits` are dashed lines where alerts begin,
+    `stacked` puts each series on top of those before it. `colours`, `shades` and `dashed` name series, or match them by
+    a `/regular expression/`; what shares a colour by `shades` differs in lightness, dashed are limits rather than
+    measurements. `limits` are dashed lines where alerts begin,
     `most` is the end of the axis where nothing can be more, `logarithmic` is for values that are orders of magnitude
     apart, and `calculations` are the columns of the legend.
     """
     custom: dict[str, Any] = {
         "drawStyle": "line",
         "lineWidth": 1,
-        "fillOpacity": 50 if stacked else 8,
+        # Several lines at the same height would fill the panel with mud.
+        "fillOpacity": 50 if stacked else 0,
         "gradientMode": "none",
         "showPoints": "never",
         "spanNulls": False,
@@ -99,6 +102,7 @@ def timeseries(
         "thresholdsStyle": {"mode": "dashed" if limits else "off"},
     }
     overrides = [override(name, {"color": fixed_colour(colour)}) for name, colour in (colours or {}).items()]
+    overrides += [override(name, {"color": shades_of(colour)}) for name, colour in (shades or {}).items()]
     if dashed:
         line = {"fill": "dash", "dash": [8, 6]}
         overrides.append(

@@ -271,7 +271,11 @@ _FUNNEL: Final = Row(
             ],
             CALLERS,
             stacked=True,
-            colours={"admitted at once": units.GOOD, "admitted after a wait": "yellow"},
+            colours={
+                "admitted at once": units.GOOD,
+                "admitted after a wait": "yellow",
+                **{f"refused: {cause}": colour for cause, colour in units.CAUSES.items()},
+            },
             height=9,
         ),
         heatmap(

@@ -125,6 +125,7 @@ _ANSWERS: Final = Row(
             [Query(occurring(catalogue.RATE_LIMITED, by="pool, dimension"), "{{pool}} {{dimension}}")],
             LIMITER.by("pool"),
             stacked=True,
+            shades={"/.*/": units.LIMITED},
             no_value="No 429s",
         ),
         timeseries(
@@ -134,6 +135,7 @@ _ANSWERS: Final = Row(
             [Query(occurring(catalogue.RETRIES, by="reason"), "{{reason}}")],
             OVERVIEW,
             stacked=True,
+            colours=units.RETRIES,
             no_value="No retries",
         ),
         timeseries(
@@ -142,6 +144,7 @@ _ANSWERS: Final = Row(
             units.SECONDS,
             [Query(_RETRY_WAIT_P95, "{{reason}}")],
             OVERVIEW,
+            colours=units.RETRIES,
             no_value="No retries",
         ),
     ),
@@ -201,7 +204,8 @@ _TOKENS: Final = Row(
     (
         timeseries(
             "Tokens by kind",
-            "Much green is good: cache reads cost a tenth and use no quota.",
+            "Much green is good: cache reads cost a tenth of input or less, and use no quota. What a batch used comes"
+            " when its results are downloaded.",
             units.TOKENS_PER_MINUTE,
             [Query(f"60 * {rate(catalogue.TOKENS, by='kind')}", "{{kind}}")],
             CALLERS,
@@ -227,8 +231,9 @@ _TOKENS: Final = Row(
             no_value="No tokens",
         ),
         timeseries(
-            "Spend by model",
-            "US dollars per hour at list prices.",
+            "Spend per hour, by model",
+            "US dollars at list prices; compare with the days before. A step without more tokens: a dearer model, or a"
+            " cache that is no longer read.",
             units.DOLLARS,
             [Query(f"60 * {occurring(catalogue.COST_USD, by='model')}", "{{model}}")],
             MODELS.by("model"),
@@ -244,7 +249,8 @@ _TOKENS: Final = Row(
         ),
         table(
             "Models in the time range",
-            "Compare models: failures of one only are that model's, of all are Claude's. A click shows one alone.",
+            "Compare models: failures of one only are that model's, of all are Claude's. A click shows one alone. none:"
+            " calls that name no model, such as token counts.",
             {"model": "Model"},
             [
                 Column("Attempts", _BY_MODEL, units.EXACT_COUNT, decimals=0),

@@ -89,8 +89,10 @@ _NOW: Final = Row(
             ],
             {"pool": LIMITER.by("pool"), "caller": CALLERS.by("caller")},
             LIMITER,
-            sort_by="Firing",
+            sort_by="Severity",
+            descending=False,  # critical comes first in the alphabet, too
             wide=("alertname",),
+            words={"severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL}},
             width=11,
             height=8,
             no_value="No alert fires",
@@ -184,11 +186,17 @@ _COURSE: Final = Row(
         timeseries(
             "Refused by us, by cause",
             "Nothing is good. deadline and queue_full: too much demand. budget, caller_limit, forbidden: as"
-            " configured, for one caller. unauthenticated: a wrong key. upstream_outage: Claude.",
+            " configured, for one caller. unauthenticated: a wrong key. upstream_outage: Claude. head: never a call,"
+            " being no HTTP (400), too slow (408) or too long (431); the log has the client's address.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.REFUSED, by="cause"), "{{cause}}", exemplars=True)],
+            [
+                Query(occurring(catalogue.REFUSED, by="cause"), "{{cause}}", exemplars=True),
+                Query(occurring(catalogue.HEADS_REFUSED, by="status"), "head {{status}}"),
+            ],
             CALLERS,
             stacked=True,
+            colours=units.CAUSES,
+            shades={"/^head/": units.NEUTRAL},
             no_value="Nothing was refused",
         ),
         timeseries(

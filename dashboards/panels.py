@@ -9,7 +9,7 @@ from dashboards.links import Link
 from dashboards.queries import Query
 from dashboards.variables import DATASOURCE
 
-__all__ = ["Panel", "Step", "fixed_colour", "override", "thresholds"]
+__all__ = ["Panel", "Step", "fixed_colour", "override", "shades_of", "thresholds"]
 
 Step = tuple[float | None, str]
 """From this value on (None: from the lowest) a value has this colour."""
@@ -88,6 +88,11 @@ def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
 def fixed_colour(colour: str) -> dict[str, str]:
     """One colour, whatever the value."""
     return {"mode": "fixed", "fixedColor": colour}
+
+
+def shades_of(colour: str) -> dict[str, str]:
+    """One colour, lighter or darker for each series."""
+    return {"mode": "shades", "fixedColor": colour}
 
 
 def _target(query: Query, ref_id: str) -> dict[str, Any]:

@@ -159,6 +159,11 @@ _CAUSES: Final = Row(
             ],
             MODELS.by("pool"),
             stacked=True,
+            shades={
+                "/ upstream_error$/": units.FAILED,
+                "/ upstream_outage$/": units.OVERLOADED,
+                "/ store_unavailable$/": units.WARNING,
+            },
             no_value="Nothing spends it",
         ),
         timeseries(

@@ -46,7 +46,9 @@ def table(
     link: Link,
     *,
     sort_by: str,
+    descending: bool = True,
     wide: Sequence[str] = (),
+    words: Mapping[str, Mapping[str, str]] | None = None,
     width: int = 24,
     height: int = 8,
     no_value: str = "No data",
@@ -54,13 +56,15 @@ def table(
     """Rows by label, for the end of the time range.
 
     `labels` tell the rows apart, with what stands over their columns; `links` are where the cells of a label lead. The
-    greatest value in the column `sort_by` comes first; labels in `wide` have long values.
+    rows are in the order of the column `sort_by`; labels in `wide` have long values; `words` colours the values of
+    a label.
     """
     value_names = {f"Value #{chr(ord('A') + index)}": column.title for index, column in enumerate(columns)}
     if len(columns) == 1:
         value_names = {"Value": columns[0].title}
     order = {name: index for index, name in enumerate((*labels, *value_names))}
     widths = [override(labels[name], {"custom.width": _WIDE_PIXELS}) for name in wide]
+    coloured = [override(labels[name], _words(colours)) for name, colours in (words or {}).items()]
     cells = [override(labels[name], {"links": [way.of_cell()]}) for name, way in links.items()]
     return Panel(
         kind="table",
@@ -82,7 +86,7 @@ def table(
             "noValue": no_value,
             "thresholds": thresholds(PLAIN),
         },
-        overrides=[override("/.*/", {"noValue": _NOTHING}), *map(_column, columns), *cells, *widths],
+        overrides=[override("/.*/", {"noValue": _NOTHING}), *map(_column, columns), *cells, *widths, *coloured],
         transformations=[
             {"id": "merge", "options": {}},
             {
@@ -93,9 +97,14 @@ def table(
                     "renameByName": {**labels, **value_names},
                 },
             },
-            {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": sort_by, "desc": True}]}},
+            {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": sort_by, "desc": descending}]}},
         ],
     )
+
+
+def _words(colours: Mapping[str, str]) -> dict[str, Any]:
+    mapping = {word: {"color": colour, "index": index} for index, (word, colour) in enumerate(colours.items())}
+    return {"custom.cellOptions": {"type": "color-text"}, "mappings": [{"type": "value", "options": mapping}]}
 
 
 def _column(column: Column) -> dict[str, Any]:

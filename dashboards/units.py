@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from tidegate.core.cause import Cause
+
 SECONDS: Final = "s"
 SHARE: Final = "percentunit"
 PER_SECOND: Final = "reqps"
@@ -25,5 +27,28 @@ FAILED: Final = "red"
 """Other failures of the upstream."""
 REFUSED: Final = "orange"
 """Refusals of our own."""
+CAUSES: Final[dict[str, str]] = {
+    Cause.DEADLINE: "orange",
+    Cause.QUEUE_FULL: "dark-orange",
+    Cause.CALLER_LIMIT: "yellow",
+    Cause.BUDGET: "dark-yellow",
+    Cause.COST_EXCEEDS_CAPACITY: "light-orange",
+    Cause.SPEND_CAP: "dark-purple",
+    Cause.UPSTREAM_OUTAGE: OVERLOADED,
+    Cause.STORE_UNAVAILABLE: "red",
+    Cause.DRAINING: "light-blue",
+    Cause.LOOP: "dark-blue",
+    Cause.UNAUTHENTICATED: "blue",
+    Cause.FORBIDDEN: "semi-dark-blue",
+}
+"""Refusals by cause: none of them is green. Lack of quota is yellow to orange, the upstream red, the caller blue."""
+RETRIES: Final = {
+    "rate_limited": LIMITED,
+    "overloaded": OVERLOADED,
+    "server_error": FAILED,
+    "timeout": "orange",
+    "connection": "yellow",
+}
+"""Retries by reason, in the colours of what they repeat."""
 UNKNOWN: Final = "text"
 """Nothing is known, which is neither good nor bad."""

@@ -139,6 +139,31 @@ def test_metrics_count_what_happened(http: httpx2.Client, sdk: anthropic.Anthrop
     assert openmetrics.text.endswith("# EOF\n")
 
 
+def test_what_a_batch_used_is_counted_once_at_half_the_price(http: httpx2.Client, sdk: anthropic.Anthropic) -> None:
+    params: Any = {
+        "model": "claude-opus-5-5",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "Count the orders of today"}],
+    }
+    batch = sdk.messages.batches.create(requests=[{"custom_id": f"r{n}", "params": params} for n in range(3)])
+    deadline = time.monotonic() + 15
+    while sdk.messages.batches.retrieve(batch.id).processing_status != "ended":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    downloads = [list(sdk.messages.batches.results(batch.id)) for _ in "12"]
+
+    assert downloads[0] == downloads[1]
+    usages = [each.result.message.usage for each in downloads[0] if each.result.type == "succeeded"]
+    assert len(usages) == 3
+    usd = sum(usage.input_tokens * 4 + usage.output_tokens * 20 for usage in usages) / 1_000_000 / 2
+    found = re.search(
+        r'tidegate_cost_usd_total\{caller="default",model="claude-opus-5-5"\} (\S+)', http.get("/metrics").text
+    )
+    assert found
+    assert float(found[1]) == pytest.approx(usd)
+
+
 def test_probes_and_documentation(http: httpx2.Client) -> None:
     assert http.get("/healthz").json()["status"] == "alive"
     assert http.get("/readyz").json() == {"ready": True, "reasons": []}

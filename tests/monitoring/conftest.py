@@ -18,7 +18,9 @@ from tidegate.core.events import (
     Admitted,
     Anomaly,
     AttemptFinished,
+    BatchResultsRead,
     FallbackUsed,
+    HeadRefused,
     LeaseEnded,
     RefusedCall,
     RequestFinished,
@@ -106,6 +108,8 @@ def registry() -> CollectorRegistry:
         SpendCapReached(_POOL),
         Anomaly(_POOL, "lease"),
         RefusedCall("", _TEAM, Cause.FORBIDDEN),
+        BatchResultsRead(_TEAM, ((_MODEL, Usage(10, 20, batch=True)),)),
+        HeadRefused(431),
         WorkflowFinished("ok"),
         FallbackUsed("truncated"),
     ):

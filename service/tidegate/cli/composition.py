@@ -19,6 +19,7 @@ from tidegate.core.errors import ConfigurationError
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
+from tidegate.gateway.batch_results import BatchBooks
 from tidegate.gateway.batch_urls import OwnBatchUrls
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.upstream.proxy import proxy_for
@@ -117,7 +118,7 @@ async def services(
                 ai_client=ai_client,
                 identifier=identifier,
                 access=AccessRules.of(settings),
-                gateway=OwnBatchUrls(gateway),
+                gateway=OwnBatchUrls(BatchBooks(gateway, identifier.identify, observer.event)),
                 clock=clock,
                 new_request_id=_new_request_id,
                 exposition=Exposition(registry),

@@ -18,6 +18,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from tidegate.cli.exchange import Exchange, status_line
+from tidegate.core.events import Event, HeadRefused
 
 if TYPE_CHECKING:
     from tidegate.gateway.asgi import App
@@ -67,6 +68,7 @@ class ClientConnection(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: ConnectionLimits,
+        report: Callable[[Event], None] | None = None,
     ) -> None:
         self.write_paused = False
         self._loop = _loop or asyncio.get_running_loop()
@@ -75,6 +77,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = server_state
         self._keep_alive_seconds = config.timeout_keep_alive
         self._limits = limits
+        self._report = report
         self._parser: Any = httptools.HttpRequestParser(self)
         # What a client sends behind a request that ends the connection is no fault of that request.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -371,6 +374,8 @@ class ClientConnection(asyncio.Protocol):
                 return
             self._leave()
         self._is_refused = True
+        if self._receiving is None and self._report is not None:  # no call that would be reported itself
+            self._report(HeadRefused(status, self._client[0] if self._client else ""))
         body = json.dumps({"type": "error", "error": {"type": error_type, "message": message}}).encode()
         fields = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close" % len(body)
         self._transport.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), fields, body))

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from tidegate.cli.connections import ClientConnection, ConnectionLimits
 from tidegate.core.errors import ConfigurationError
+from tidegate.core.events import Event
 from tidegate.observe.logs import open_logs
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def allow_many_connections() -> None:
 
 
 class HttpServer(uvicorn.Server):
-    """A server on a bound socket that leaves signals to whoever runs it."""
+    """A server on a bound socket that leaves signals to whoever runs it. `report` hears of a `HeadRefused`."""
 
     def __init__(
         self,
@@ -94,12 +95,13 @@ class HttpServer(uvicorn.Server):
         *,
         lifespan: bool = False,
         limits: ConnectionLimits = _CONNECTION_LIMITS,
+        report: Callable[[Event], None] | None = None,
     ) -> None:
         self._listener = listener
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast("type[asyncio.Protocol]", partial(ClientConnection, limits=limits)),
+                http=cast("type[asyncio.Protocol]", partial(ClientConnection, limits=limits, report=report)),
                 ws="none",
                 lifespan="on" if lifespan else "off",
                 log_config=None,

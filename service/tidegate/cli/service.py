@@ -84,7 +84,8 @@ async def _serve(
         if metrics_socket is not None and parts.exposition is not None:
             servers.append(HttpServer(metrics_app(parts.exposition), metrics_socket))
             parts.exposition = None
-        servers.append(HttpServer(create_app(parts), main_socket, lifespan=True, limits=_connection_limits(settings)))
+        limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
+        servers.append(HttpServer(create_app(parts), main_socket, lifespan=True, limits=limits, report=report))
         await stack.enter_async_context(serving(*servers))
 
         def drain() -> None:

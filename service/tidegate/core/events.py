@@ -16,11 +16,13 @@ __all__ = [
     "Admitted",
     "Anomaly",
     "AttemptFinished",
+    "BatchResultsRead",
     "CircuitClosed",
     "CircuitOpened",
     "Event",
     "FallbackUsed",
     "Frozen",
+    "HeadRefused",
     "LeaseEnded",
     "LimitLearned",
     "Queued",
@@ -185,6 +187,25 @@ class AttemptFinished(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchResultsRead:
+    """Results of a batch came by for the first time: the model of each, and what it used, at the price of batches."""
+
+    caller: Caller
+    used: tuple[tuple[str, Usage], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRefused:
+    """What a client sent was refused before it was a call: 400 for no HTTP, 408 for a slow head, 431 for a long one.
+
+    `client` is the address that it came from, the only thing known of it.
+    """
+
+    status: int
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RetryScheduled:
     """An attempt failed and will be repeated after `wait_ns`; `reason` as in `core.retry`."""
 
@@ -251,6 +272,8 @@ Event = (
     | UpstreamRateLimited
     | SpendCapReached
     | AttemptFinished
+    | BatchResultsRead
+    | HeadRefused
     | RetryScheduled
     | RequestFinished
     | WorkflowFinished

@@ -80,7 +80,11 @@ RATE_LIMITED: Final = _counter(
 REFUSED: Final = _counter("refused", "pool caller cause", "Calls that Tidegate refused itself, by cause.")
 RETRIES: Final = _counter("retries", "pool reason", "Attempts that were repeated, by the reason of the failure.")
 RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before an attempt was repeated.", _RETRY_WAIT)
-TOKENS: Final = _counter("tokens", "pool model caller kind", "Tokens that answers reported, by kind.")
+TOKENS: Final = _counter(
+    "tokens",
+    "pool model caller kind",
+    "Tokens that answers reported, by kind; those of batches as their results are first read.",
+)
 COST_USD: Final = _counter("cost_usd", "model caller", "US dollars that answers cost, by the list prices.")
 UNPRICED_TOKENS: Final = _counter(
     "unpriced_tokens", "model kind", "Tokens of models that no price is known for; they are in no cost."
@@ -90,6 +94,11 @@ ANOMALIES: Final = _counter(
     "anomalies",
     "kind",
     "What upstream, clocks or callers told that cannot be; the effect is bounded, the log has the pool.",
+)
+HEADS_REFUSED: Final = _counter(
+    "heads_refused",
+    "status",
+    "What clients sent that was refused before it was a call: no HTTP (400), a head too slow (408) or too long (431).",
 )
 LIMIT_PER_MINUTE: Final = _gauge(
     "limit_per_minute",
@@ -181,6 +190,7 @@ CATALOGUE: Final = (
     UNPRICED_TOKENS,
     SPEND_CAPPED,
     ANOMALIES,
+    HEADS_REFUSED,
     LIMIT_PER_MINUTE,
     AVAILABLE,
     CAPACITY,

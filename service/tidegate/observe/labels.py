@@ -9,6 +9,7 @@ from tidegate.core.dimension import DIMENSIONS
 __all__ = [
     "ATTEMPT_STATUSES",
     "FALLBACK_REASONS",
+    "HEAD_STATUSES",
     "NONE",
     "OTHER",
     "RATE_LIMITED_BY",
@@ -67,6 +68,9 @@ WORKFLOW_OUTCOMES: Final = ("ok", "repaired", "invalid", "refused", "truncated",
 
 FALLBACK_REASONS: Final = ("invalid", "refused", "truncated", "overloaded", "too_long")
 """Values of `FallbackUsed.reason`."""
+
+HEAD_STATUSES: Final = ("400", "408", "431")
+"""Values of `HeadRefused.status`."""
 
 
 class LabelSet:

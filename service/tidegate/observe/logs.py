@@ -9,7 +9,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
-from tidegate.core.events import Event, RequestFinished
+from tidegate.core.events import Event, HeadRefused, RequestFinished
 from tidegate.core.usage import Usage
 from tidegate.observe.log_lines import (
     add_error,
@@ -52,10 +52,14 @@ class RequestLog:
         self._lines: list[str] = []
 
     def hear(self, event: Event) -> None:
-        """Writes the line if the event ends a call."""
-        if not isinstance(event, RequestFinished):
+        """Writes the line if the event ends a call, or what would have become one."""
+        if isinstance(event, RequestFinished):
+            fields = _fields(event)
+        elif isinstance(event, HeadRefused):
+            fields = _line("head refused", {"status": event.status, "client": event.client})
+        else:
             return
-        self._lines.append(f"{self._render(None, 'info', _fields(event))!s}\n")
+        self._lines.append(f"{self._render(None, 'info', fields)!s}\n")
         if len(self._lines) > 1:
             return
         try:
@@ -104,22 +108,21 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
 
 def _fields(event: RequestFinished) -> dict[str, Any]:
     # What a logger of structlog would do, without its copies of the fields: every call comes by here.
-    fields: dict[str, Any] = {
-        "timestamp": now_text(),
-        "level": "info",
-        "logger": "tidegate.requests",
-        "event": "request",
-        "route": _shortened(event.route),
-        "caller": event.caller.label,
-        "pool": _shortened(event.pool),
-        "model": _shortened(event.model),
-        "status": event.status,
-        "outcome": event.outcome,
-        "queue_ms": round(event.queued_ns / _NS_PER_MS, 3),
-        "attempts": event.attempts,
-        "duration_ms": round(event.duration_ns / _NS_PER_MS, 3),
-        "request_id": event.request_id,
-    }
+    fields = _line(
+        "request",
+        {
+            "route": _shortened(event.route),
+            "caller": event.caller.label,
+            "pool": _shortened(event.pool),
+            "model": _shortened(event.model),
+            "status": event.status,
+            "outcome": event.outcome,
+            "queue_ms": round(event.queued_ns / _NS_PER_MS, 3),
+            "attempts": event.attempts,
+            "duration_ms": round(event.duration_ns / _NS_PER_MS, 3),
+            "request_id": event.request_id,
+        },
+    )
     if event.cause is not None:
         fields["cause"] = event.cause.value
     if event.usage is not None:
@@ -127,6 +130,10 @@ def _fields(event: RequestFinished) -> dict[str, Any]:
     if event.exemplar is not None:
         fields.update(event.exemplar)
     return fields
+
+
+def _line(event: str, fields: dict[str, Any]) -> dict[str, Any]:
+    return {"timestamp": now_text(), "level": "info", "logger": "tidegate.requests", "event": event, **fields}
 
 
 _TOKENS: Final = Usage._fields[:4]

@@ -16,8 +16,10 @@ from tidegate.core.events import (
     Admitted,
     Anomaly,
     AttemptFinished,
+    BatchResultsRead,
     Event,
     FallbackUsed,
+    HeadRefused,
     LeaseEnded,
     RefusedCall,
     RequestFinished,
@@ -26,7 +28,7 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
+from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, endpoint_pool, model_pool
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 from tidegate.observe import catalogue
@@ -34,6 +36,7 @@ from tidegate.observe.instruments import counter, histogram
 from tidegate.observe.labels import (
     ATTEMPT_STATUSES,
     FALLBACK_REASONS,
+    HEAD_STATUSES,
     NONE,
     OTHER,
     RATE_LIMITED_BY,
@@ -64,6 +67,8 @@ _UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
 """Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
 
 
+_BATCHES: Final = endpoint_pool("/v1/messages/batches")
+"""What batches use counts against no limit of the Messages pools."""
 _INPUT: Final = Dimension.INPUT_TOKENS
 _OUTPUT: Final = Dimension.OUTPUT_TOKENS
 
@@ -124,6 +129,7 @@ class MetricsObserver:
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
         self._retry_reasons = LabelSet(RETRY_REASONS)
         self._anomaly_kinds = LabelSet(AnomalyKind)
+        self._head_statuses = LabelSet(HEAD_STATUSES)
         self._workflow_outcomes = LabelSet(WORKFLOW_OUTCOMES)
         self._fallback_reasons = LabelSet(FALLBACK_REASONS)
 
@@ -137,6 +143,7 @@ class MetricsObserver:
         self._unpriced = counter(catalogue.UNPRICED_TOKENS, registry)
         self._spend_capped = counter(catalogue.SPEND_CAPPED, registry)
         self._anomalies = counter(catalogue.ANOMALIES, registry)
+        self._heads_refused = counter(catalogue.HEADS_REFUSED, registry)
         self._rate_limited = counter(catalogue.RATE_LIMITED, registry)
         self._refused = counter(catalogue.REFUSED, registry)
         self._retries = counter(catalogue.RETRIES, registry)
@@ -153,6 +160,8 @@ class MetricsObserver:
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
             AttemptFinished: self._attempt_finished,
+            BatchResultsRead: self._batch_results_read,
+            HeadRefused: self._head_refused,
             UpstreamRateLimited: self._upstream_rate_limited,
             SpendCapReached: self._spend_cap_reached,
             Anomaly: self._anomaly,
@@ -205,6 +214,8 @@ class MetricsObserver:
             self._fallbacks[reason,].inc(0)
         for kind in AnomalyKind:
             self._anomalies[kind,].inc(0)
+        for head_status in HEAD_STATUSES:
+            self._heads_refused[head_status,].inc(0)
 
     def _start_pool(self, pool: str) -> None:
         self._failed_calls[pool,].inc(0)
@@ -247,27 +258,40 @@ class MetricsObserver:
         if names not in self._attempt_labels and event.status.startswith("2"):
             if self._pools.admit(event.pool):
                 self._start_pool(event.pool)
-            if self._models.admit(event.model):
-                self._start_attempts(self._pools.label(event.pool), event.model)
-                self._start_cost(event.model, self._caller_labels)
+            self._admit_model(event.model)
+            self._start_attempts(self._pools.label(event.pool), self._models.label(event.model))
         pool, model, caller, status = self._attempt_labels[names]
         exemplar = self._exemplar()
         self._attempts[pool, model, status].inc(1, exemplar)
         self._attempt_duration[pool, model].observe(event.duration_ns / NS_PER_SECOND, exemplar)
         if event.first_token_ns is not None:
             self._first_token[pool, model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
-        usage = event.usage
-        if usage is not None:
-            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the rest says more of these
-                counted = self._tokens[pool, model, caller, kind]
-                if tokens:
-                    counted.inc(tokens)
-            cost_usd = self._prices.cost_usd(event.model, usage, self._clock.wall_seconds())
-            if cost_usd is not None:
-                self._cost_usd[model, caller].inc(cost_usd)
-            else:
-                for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):
-                    self._unpriced[model, kind].inc(tokens)
+        if event.usage is not None:
+            self._used(pool, model, caller, event.model, event.usage)
+
+    def _batch_results_read(self, event: BatchResultsRead) -> None:
+        caller = self._callers.label(event.caller.label)
+        for name, usage in event.used:
+            self._admit_model(name)
+            self._used(_BATCHES, self._models.label(name), caller, name, usage)
+
+    def _admit_model(self, model: str) -> None:
+        """The upstream has confirmed that there is such a model."""
+        if self._models.admit(model):
+            self._start_cost(model, self._caller_labels)
+
+    def _used(self, pool: str, model: str, caller: str, name: str, usage: Usage) -> None:
+        """Counts what an answer of the model of this name used, and what it cost, under these labels."""
+        for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the rest says more of these
+            counted = self._tokens[pool, model, caller, kind]
+            if tokens:
+                counted.inc(tokens)
+        cost_usd = self._prices.cost_usd(name, usage, self._clock.wall_seconds())
+        if cost_usd is not None:
+            self._cost_usd[model, caller].inc(cost_usd)
+        else:
+            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):
+                self._unpriced[model, kind].inc(tokens)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
         self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc(
@@ -279,6 +303,9 @@ class MetricsObserver:
 
     def _anomaly(self, event: Anomaly) -> None:
         self._anomalies[self._anomaly_kinds.label(event.kind),].inc()
+
+    def _head_refused(self, event: HeadRefused) -> None:
+        self._heads_refused[self._head_statuses.label(str(event.status)),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
         labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause

@@ -10,6 +10,7 @@ import pytest
 
 from tidegate.cli.connections import ConnectionLimits
 from tidegate.cli.servers import HttpServer, bind, serving
+from tidegate.core.events import Event, HeadRefused
 
 LIMITS = ConnectionLimits(
     head_bytes=2_000, head_seconds=0.5, idle_seconds=0.6, body_idle_seconds=0.5, unread_seconds=0.6
@@ -64,16 +65,20 @@ async def connected(port: int) -> AsyncIterator[Connection]:
             await writer.wait_closed()
 
 
-def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int = 75) -> None:
+def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int = 75) -> list[Event]:
+    """What was reported while the steps were gone through."""
+    events: list[Event] = []
+
     async def main() -> None:
         app = App()
         listener = bind("127.0.0.1", 0, "host", "port")
-        server = HttpServer(app, listener, limits=LIMITS)
+        server = HttpServer(app, listener, limits=LIMITS, report=events.append)
         server.config.timeout_keep_alive = keep_alive_seconds
         async with asyncio.timeout(20), serving(server):
             await steps(app, listener.getsockname()[1])
 
     asyncio.run(main())
+    return events
 
 
 def told(answer: bytes) -> tuple[int, str, str]:
@@ -91,7 +96,7 @@ def test_a_head_that_is_too_large_is_a_431(head: bytes) -> None:
             writer.write(head)
             assert told(await reader.read()) == (431, "invalid_request_error", "the head is above 2000 bytes")
 
-    run(steps)
+    assert run(steps) == [HeadRefused(431, "127.0.0.1")]
 
 
 def test_who_is_still_sending_gets_its_answer_all_the_same_and_is_cut_off_in_the_end() -> None:
@@ -174,7 +179,7 @@ def test_a_head_must_come_in_time_however_many_bytes_it_comes_in() -> None:
                     break
             assert told(await answer) == (408, "timeout_error", "the head did not come within 0.5 s")
 
-    run(steps)
+    assert run(steps) == [HeadRefused(408, "127.0.0.1")]
 
 
 def test_a_connection_that_says_nothing_is_closed() -> None:
@@ -192,7 +197,7 @@ def test_a_body_that_stalls_is_a_408_and_its_call_ends() -> None:
             assert told(await reader.read()) == (408, "timeout_error", "nothing of the body came for 0.5 s")
         assert app.ended == ["left"]
 
-    run(steps)
+    assert run(steps) == []  # the call reports itself
 
 
 def test_a_body_that_goes_on_may_take_its_time() -> None:
@@ -254,7 +259,7 @@ def test_what_is_not_http_is_a_400_in_the_shape_of_the_api() -> None:
             writer.write(b"\x16\x03\x01 a TLS hello\r\n\r\n")
             assert told(await reader.read())[:2] == (400, "invalid_request_error")
 
-    run(steps)
+    assert run(steps) == [HeadRefused(400, "127.0.0.1")]
 
 
 def test_a_head_after_an_answer_has_its_own_time() -> None:

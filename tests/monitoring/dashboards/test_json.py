@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from dashboards import units
 from dashboards.all import BOARDS, as_text
 from dashboards.board import Board
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from support.project import ROOT
+from tidegate.core.cause import Cause
 from tidegate.observe import thresholds
+from tidegate.observe.labels import RETRY_REASONS
 
 _FOLDER = ROOT / "dashboards/json"
 _EACH = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.link.uid)
@@ -151,6 +154,12 @@ def test_thresholds_are_the_numbers_of_the_alerts(board: Board) -> None:
     numbers |= {0, 1, 2, 3, 4}
     for steps in _values_of("steps", [panel["fieldConfig"] for panel in _panels(board)]):
         assert {step["value"] for step in steps} - {None} <= numbers
+
+
+def test_every_cause_and_reason_has_a_colour_and_none_is_that_of_good() -> None:
+    for colours, names in ((units.CAUSES, Cause), (units.RETRIES, RETRY_REASONS)):
+        assert colours.keys() == set(names)
+        assert not [colour for colour in colours.values() if "green" in colour]
 
 
 @_EACH

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -51,6 +52,14 @@ def _rare_calls(service: str) -> None:
         )
 
 
+def _no_http(service: str) -> None:
+    """A head that is none."""
+    host, port = service.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 400 ")
+
+
 def _post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
     fields = {"content-type": "application/json", "x-api-key": "web-key", "anthropic-version": "2023-06-01"}
     request = urllib.request.Request(url, json.dumps(body).encode(), {**fields, **(headers or {})})  # noqa: S310 - ours
@@ -77,6 +86,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             ) as asked,
         ):
             _rare_calls(service.url)
+            _no_http(service.url)
             where = ("--service", service.url, "--simulator", simulator.url)
             subprocess.run(
                 [sys.executable, _STACK / "load.py", *where, "--act-seconds", _ACT_SECONDS, "--rounds", "1"],

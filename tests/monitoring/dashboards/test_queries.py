@@ -158,7 +158,7 @@ def test_windows_follow_the_time_range() -> None:
         if (found := re.findall(r"\[(?!\$__rate_interval|\$__range)[^]]*]", asked.expr))
     }
     # What is unusual, and what an hour's trend is, the alerts say; annotations know no interval.
-    assert sorted(fixed) == ["Configuration", "Predicted share in 30 minutes", "Spend by caller"]
+    assert sorted(fixed) == ["Configuration", "Predicted share in 30 minutes", "Spend per hour, by caller"]
 
 
 def test_promtool_accepts_every_expression(tmp_path: Path) -> None:

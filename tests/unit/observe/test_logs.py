@@ -16,7 +16,7 @@ from support.traces import Traces
 from support.virtual_time import VirtualClock
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
-from tidegate.core.events import RequestFinished, Thawed
+from tidegate.core.events import HeadRefused, RequestFinished, Thawed
 from tidegate.core.observer import ScopeKind
 from tidegate.core.usage import Usage
 from tidegate.observe.log_lines import REQUEST_ID
@@ -104,6 +104,23 @@ def test_what_is_not_known_is_not_there() -> None:
     (line,) = lines(stream)
     assert line["cause"] == "queue_full"
     assert not {"input_tokens", "trace_id"} & line.keys()
+
+
+def test_what_never_became_a_call_is_a_line_too() -> None:
+    stream, log = opened()
+    assert log
+
+    log.hear(HeadRefused(431, "192.0.2.7"))
+
+    (line,) = lines(stream)
+    assert line.pop("timestamp")
+    assert list(line.items()) == [
+        ("level", "info"),
+        ("logger", "tidegate.requests"),
+        ("event", "head refused"),
+        ("status", 431),
+        ("client", "192.0.2.7"),
+    ]
 
 
 def test_other_events_are_no_lines() -> None:

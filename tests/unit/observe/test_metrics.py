@@ -13,8 +13,10 @@ from tidegate.core.events import (
     Admitted,
     Anomaly,
     AttemptFinished,
+    BatchResultsRead,
     Event,
     FallbackUsed,
+    HeadRefused,
     LeaseEnded,
     RefusedCall,
     RequestFinished,
@@ -97,6 +99,41 @@ def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagg
 def test_what_was_asked_for_in_a_batch_costs_half(bench: Bench) -> None:
     bench.hear(AttemptFinished(POOL, MODEL, TEAM, "200", 0, None, Usage(1_000_000, 100_000, batch=True)))
     assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 1.5
+
+
+def test_results_of_a_batch_count_at_half_the_price_each_with_its_own_length(bench: Bench) -> None:
+    dear, cheap = Usage(100_001, batch=True), Usage(100_000, 200_000, batch=True)
+    bench.hear(
+        BatchResultsRead(TEAM, (("claude-haiku-5-5", dear), ("claude-haiku-5-5", cheap), (MODEL, Usage(1, batch=True))))
+    )
+
+    assert bench.value("cost_usd_total", model="claude-haiku-5-5", caller="team-a") == pytest.approx(
+        0.5 * (100_001 * 0.50 + 100_000 * 0.10 + 200_000 * 0.50) / 1_000_000
+    )
+    labels = {"pool": "batches", "model": "claude-haiku-5-5", "caller": "team-a"}
+    assert bench.value("tokens_total", **labels, kind="input") == 200_001
+    assert bench.value("tokens_total", **labels, kind="output") == 200_000
+    assert bench.value("upstream_attempts_total", pool="batches", model="none", status="200") is None
+
+
+def test_a_batch_s_model_without_a_price_is_flagged(bench: Bench) -> None:
+    bench.hear(BatchResultsRead(TEAM, (("claude-fable-9", Usage(5, 7, batch=True)),)))
+    assert bench.value("unpriced_tokens_total", model="claude-fable-9", kind="output") == 7
+
+
+def test_a_model_that_a_batch_has_shown_has_its_failures_at_zero_from_its_first_call_on(bench: Bench) -> None:
+    bench.hear(
+        BatchResultsRead(TEAM, (("claude-opus-5-5", Usage(1)),)),
+        AttemptFinished("opus-5-5", "claude-opus-5-5", TEAM, "200", 0),
+    )
+    assert bench.value("upstream_attempts_total", pool="opus-5-5", model="claude-opus-5-5", status="529") == 0
+
+
+def test_heads_that_are_refused_count_by_their_status(bench: Bench) -> None:
+    assert bench.value("heads_refused_total", status="408") == 0
+    bench.hear(HeadRefused(431), HeadRefused(418))
+    assert bench.value("heads_refused_total", status="431") == 1
+    assert bench.value("heads_refused_total", status="other") == 1
 
 
 def test_a_spend_cap_counts_from_zero(bench: Bench) -> None:
