@@ -101,7 +101,7 @@ def test_a_hundred_thousand_junk_events_add_at_most_two_hundred_series() -> None
 )
 def test_junk_requests_from_a_cold_start_add_at_most_two_hundred_series(requests: int) -> None:
     registry, metrics = observed_registry()
-    observer = FanOut(metrics.event)
+    observer = FanOut(metrics.listeners)
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([error(404, "not_found_error")]), clock, listener=metrics.event)
     app = create_app(make_services(gateway=rig.gateway, observer=observer, clock=clock))

@@ -43,7 +43,8 @@ class HealthMachine(RuleBasedStateMachine):
             self.retried.append(self.now_ns)
 
     def step(self) -> None:
-        for lease_id, _ in self.pool.drain_refused():
+        told = self.pool.what_happened()
+        for lease_id, _ in told.refused if told else ():
             self.waiting.remove(lease_id)
         for lease_id in self.pool.advance(self.now_ns):
             self.granted(lease_id)

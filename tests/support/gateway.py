@@ -4,17 +4,19 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, get_args
 
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.clock import Clock, to_ns
+from tidegate.core.dimension import Cost
 from tidegate.core.errors import UpstreamUnreachable
 from tidegate.core.events import AttemptFinished, Event, LeaseEnded, RequestFinished
+from tidegate.core.headers import LimitReport
 from tidegate.core.observer import Observer
 from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import PoolSettings
+from tidegate.core.store import Feedback, Outcome, PoolSettings, RateLimited, Succeeded
 from tidegate.core.transport import Headers, Transport, TransportRequest
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
@@ -58,16 +60,23 @@ def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
 
 
 class _Response:
-    at_end = False
+    """A body of one chunk comes together with its head, as most do."""
 
     def __init__(self, told: Told, head_after_seconds: float) -> None:
+        self.at_end = False
         self.waited_ns = to_ns(head_after_seconds)
         self.status = told.status
         self.headers = told.headers
         self._told = told
 
+    def whole(self) -> bytes | None:
+        if self.at_end or len(self._told.chunks) != 1 or not isinstance(self._told.chunks[0], bytes):
+            return None
+        self.at_end = self._told.closed = True
+        return self._told.chunks[0]
+
     async def chunks(self) -> AsyncIterator[bytes]:
-        for chunk in self._told.chunks:
+        for chunk in () if self.at_end else self._told.chunks:
             if isinstance(chunk, Exception):
                 raise chunk
             if isinstance(chunk, bytes):
@@ -109,6 +118,31 @@ class FakeTransport:
 
     async def aclose(self) -> None:
         self.answers.clear()
+
+
+def what_it_hears(store: MemoryStore) -> list[Feedback]:
+    """What pools learn from now on, without the ids of leases."""
+    heard: list[Feedback] = []
+    learn, end = store.learn, store.end
+
+    def note(feedback: Feedback) -> None:
+        if isinstance(feedback, LimitReport | RateLimited | Succeeded):
+            feedback = feedback._replace(lease_id="")
+        heard.append(feedback)
+
+    async def learn_and_note(pool: str, feedback: Feedback) -> None:
+        note(feedback)
+        await learn(pool, feedback)
+
+    async def end_and_note(
+        pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None, taught: tuple[Feedback, ...] = ()
+    ) -> bool:
+        for feedback in taught:
+            note(feedback)
+        return await end(pool, lease_id, outcome, used, taught)
+
+    store.learn, store.end = learn_and_note, end_and_note  # type: ignore[method-assign]
+    return heard
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -168,7 +202,7 @@ def make_gateway(
 def _heard(recorder: RecordingObserver, tracing: Tracing | None, listener: Callable[[Event], None] | None) -> Observer:
     if tracing is None and listener is None:
         return recorder
-    listeners = [recorder.event, *([listener] if listener else [])]
+    listeners = [[(kind, hear) for kind in get_args(Event)] for hear in (recorder.event, listener) if hear is not None]
     return FanOut(*listeners, scope=tracing.scope if tracing else None)
 
 

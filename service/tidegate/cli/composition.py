@@ -16,6 +16,7 @@ from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.core.clock import Clock
 from tidegate.core.errors import ConfigurationError
+from tidegate.core.events import Anomaly, HeadRefused, RequestFinished
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
@@ -76,9 +77,9 @@ async def services(
     registry.register(PoolCollector(store.snapshot_now, metrics))
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
     observer = FanOut(
-        metrics.event,
-        AnomalyLog(clock).hear,
-        *([request_log.hear] if request_log else []),
+        metrics.listeners,
+        [(Anomaly, AnomalyLog(clock).hear)],
+        [(RequestFinished, request_log.hear), (HeadRefused, request_log.hear_refused)] if request_log else [],
         scope=None if tracer_provider is None else _tracing(settings, tracer_provider, clock).scope,
     )
     admission = Admission(store, clock, observer)

@@ -188,6 +188,15 @@ class Exchange:
         self._peer.take_more()
         return bytes(body)
 
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """As `ServerExchange.answer`."""
+        if self._peer.write_paused and not self.gone:
+            return False
+        if not self.gone:
+            self._start(status, headers)
+            self._send_part(body, is_last=True)
+        return True
+
     def on_leave(self, leave: Callable[[], None] | None) -> None:
         """As `ServerExchange.on_leave`."""
         self._on_leave = leave
@@ -222,6 +231,7 @@ class Exchange:
             raise RuntimeError("the answer is complete already")
         if message["type"] == "http.response.start":
             self._start(message["status"], message["headers"])
+            self._loop.call_soon(self._send_head)
         else:
             self._send_part(message.get("body", b""), is_last=not message.get("more_body", False))
 
@@ -245,7 +255,6 @@ class Exchange:
         if head.count(b"\n") != ends or head.count(b"\r") != ends:
             raise RuntimeError("a line end inside of a header field")
         self._head = head
-        self._loop.call_soon(self._send_head)
 
     def _frame(self, status: int, fields: dict[bytes, bytes], lines: list[bytes]) -> None:
         """Decides how the client will know where the body ends."""

@@ -73,6 +73,14 @@ class Leases(dict[str, Lease]):
             self[lease_id] = lease
         return lease
 
+    def answered(self, lease_id: str) -> bool:
+        """The head of an answer came; whether that is news of a lease."""
+        lease = self.get(lease_id)
+        if lease is None or lease.answered:
+            return False
+        lease.answered = True
+        return True
+
     def forgotten(self, now_ns: int) -> str | None:
         """The id of a lease that has been silent for too long; None if there is none. O(1), but every half hour."""
         if now_ns < self._due_ns:

@@ -110,8 +110,8 @@ class Pool:
         next_in_ns = self._next_in_ns
         if not (granted or self._events or self._refused) and next_in_ns is None:
             return None
-        self._next_in_ns = None
-        return Change(self.name, granted, self.drain_events(), next_in_ns, self.drain_refused())
+        refused, self._refused, self._next_in_ns = tuple(self._refused), [], None
+        return Change(self.name, granted, self.drain_events(), next_in_ns, refused)
 
     def drain_events(self) -> tuple[Event, ...]:
         """The facts since the last call."""
@@ -119,18 +119,13 @@ class Pool:
         self._events.clear()
         return events
 
-    def drain_refused(self) -> tuple[tuple[str, Refused], ...]:
-        """The waiters that were refused since the last call."""
-        refused = tuple(self._refused)
-        self._refused.clear()
-        return refused
-
-    def take_at_once(self, cost: Cost, now_ns: int) -> bool:
-        """Spends what nobody will report on, if nobody waits and everything fits; False, without effect, otherwise."""
-        if not self._goes_at_once(cost, now_ns) or self._health.is_capped or not self.settings.allow_debt:
+    def take_at_once(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
+        """Admits if nobody waits and everything fits; False, without effect, otherwise."""
+        if demand.retry or self._health.is_capped or not self.settings.allow_debt:
             return False
-        self._quota.take(cost, now_ns)
-        self._granted += 1
+        if not self._goes_at_once(demand.cost, now_ns):
+            return False
+        self._grant(lease_id, demand, now_ns)
         return True
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
@@ -229,8 +224,15 @@ class Pool:
         if lease is not None:
             self._ledger.charge(lease, known, now_ns)
 
-    def end(self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int) -> bool:
-        """Ends a lease and corrects the buckets; False if there is none of this id."""
+    def end(
+        self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, taught: tuple[Feedback, ...] = ()
+    ) -> bool:
+        """Ends a lease and corrects the buckets, once it has learned; False if there is none of this id."""
+        for feedback in taught:
+            # What headers say counts the true input, so the level here has to count it as well.
+            if used is not None and isinstance(feedback, LimitReport) and any(feedback.dimensions):
+                self.charge(lease_id, used, now_ns)
+            self.learn(feedback, now_ns)
         lease = self._leases.pop(lease_id, None)
         if lease is None:
             return False
@@ -261,7 +263,7 @@ class Pool:
         """Takes in a success, a 429, or the limits that an answer reports."""
         if isinstance(feedback, LimitReport):
             if feedback.answered:
-                self._answer_came(feedback, now_ns)
+                self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
             self._rate_limited += 1
@@ -275,6 +277,9 @@ class Pool:
             self._quota.came_to_nothing(now_ns)
         else:
             self._succeeded += 1
+            if feedback.sent_ago_ns is not None:
+                self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
+                self._quota.answer_came(now_ns - feedback.sent_ago_ns)
             self._quota.learn_success(now_ns)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
@@ -382,11 +387,9 @@ class Pool:
     def _binding(self, cost: Cost, now_ns: int) -> str:
         return self._quota.binding(cost, now_ns) if self._health.admits(now_ns) else self._health.binding()
 
-    def _answer_came(self, report: LimitReport, now_ns: int) -> None:
-        self._health.answered(now_ns - report.sent_ago_ns, now_ns)
-        lease = self._leases.get(report.lease_id)
-        if lease is not None and not lease.answered:
-            lease.answered = True
+    def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
+        self._health.answered(now_ns - sent_ago_ns, now_ns)
+        if self._leases.answered(lease_id):
             self._health.unanswered -= 1
 
     def _refuse_all(self, refused: Refused) -> None:

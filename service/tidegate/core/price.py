@@ -14,6 +14,7 @@ read 2026-10-08).
 """
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
@@ -111,18 +112,14 @@ class CostEstimator:
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
         """The cost to reserve: one request, and the tokens that are to be expected."""
-        cached = self._cached(shape, now_ns)
-        size = shape.size if cached is None else shape.size.minus(cached)
-        tokens = size.text_bytes * self._tokens_each("text_bytes", shape.model)
-        if any(size[1:]):
-            tokens = sum(self._expected(size, shape.model).values()) + size.fixed_tokens
-        return Cost(1, round(tokens), self._output_tokens(shape))
+        return self._cost(shape, self._sketch(shape), now_ns)
 
-    def overdraw(self, shape: MessageShape) -> int:
-        """How many output tokens more than the estimate the answer may well have."""
+    def quote(self, shape: MessageShape, now_ns: int) -> tuple[Cost, int]:
+        """The same, and how many output tokens more than that the answer may well have."""
         sketch = self._sketch(shape)
+        cost = self._cost(shape, sketch, now_ns)
         at_worst = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.quantile(_AT_WORST)
-        return max(0, _capped(at_worst, shape) - self._output_tokens(shape))
+        return cost, max(0, _capped(at_worst, shape.max_tokens) - cost.output_tokens)
 
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
         """What an answer that broke off had used: its latest figures, and the tokens of the text that came after them.
@@ -170,6 +167,16 @@ class CostEstimator:
             while len(self._cached_until) > _MOST_PREFIXES:
                 self._cached_until.popitem(last=False)
 
+    def _cost(self, shape: MessageShape, sketch: QuantileSketch | None, now_ns: int) -> Cost:
+        size = shape.size
+        if shape.prefixes and (cached := self._cached(shape.prefixes, now_ns)) is not None:
+            size = size.minus(cached)
+        tokens = size.text_bytes * self._tokens_each("text_bytes", shape.model)
+        if any(size[1:]):
+            tokens = sum(self._expected(size, shape.model).values()) + size.fixed_tokens
+        output = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.mean
+        return Cost(1, round(tokens), _capped(output, shape.max_tokens))
+
     def _expected(self, size: PromptSize, model: str) -> dict[str, float]:
         """The tokens of each kind of which there is something, but for what is fixed."""
         return {
@@ -197,26 +204,26 @@ class CostEstimator:
             return rate.value
         return most_image_tokens(model) if kind == "unsized_images" else _FIRST_TOKENS[kind]
 
-    def _cached(self, shape: MessageShape, now_ns: int) -> PromptSize | None:
-        for prefix in reversed(shape.prefixes):
+    def _cached(self, prefixes: tuple[Prefix, ...], now_ns: int) -> PromptSize | None:
+        for prefix in reversed(prefixes):
             if self._cached_until.get(prefix.digest, 0) > now_ns:
                 return prefix.size
         return None
 
-    def _output_tokens(self, shape: MessageShape) -> int:
-        sketch = self._sketch(shape)
-        return _capped(_FIRST_OUTPUT_TOKENS if sketch is None else sketch.mean, shape)
-
     def _sketch(self, shape: MessageShape) -> QuantileSketch | None:
         """The most particular one that there is."""
-        return next((sketch for key in _output_keys(shape) if (sketch := self._outputs.get(key))), None)
+        for key in _output_keys(shape.model, shape.caller, _band(shape.max_tokens)):
+            sketch = self._outputs.get(key)
+            if sketch is not None:
+                return sketch
+        return None
 
     def _add_output(self, shape: MessageShape, tokens: int) -> None:
         prior = float(_FIRST_OUTPUT_TOKENS)
-        for key in reversed(_output_keys(shape)):
+        for key in reversed(_output_keys(shape.model, shape.caller, _band(shape.max_tokens))):
             sketch = self._outputs.get(key)
             if sketch is None:
-                sketch = self._outputs[key] = QuantileSketch(_capped(prior, shape), _PRIOR_TIMES)
+                sketch = self._outputs[key] = QuantileSketch(_capped(prior, shape.max_tokens), _PRIOR_TIMES)
                 if len(self._outputs) > _MOST_SKETCHES:
                     self._outputs.popitem(last=False)
             self._outputs.move_to_end(key)
@@ -233,15 +240,15 @@ class CostEstimator:
         rate.add(tokens, units)
 
 
-def _capped(tokens: float, shape: MessageShape) -> int:
-    return max(1, round(tokens if shape.max_tokens is None else min(tokens, shape.max_tokens)))
+def _capped(tokens: float, max_tokens: int | None) -> int:
+    return max(1, round(tokens if max_tokens is None else min(tokens, max_tokens)))
 
 
-def _output_keys(shape: MessageShape) -> tuple[tuple[str, ...], ...]:
+def _band(max_tokens: int | None) -> str:
+    return "any" if max_tokens is None else str(max_tokens.bit_length())
+
+
+@lru_cache(maxsize=1_024)  # a program asks alike
+def _output_keys(model: str, caller: str, band: str) -> tuple[tuple[str, ...], ...]:
     """From the most particular to the most general."""
-    band = "any" if shape.max_tokens is None else str(shape.max_tokens.bit_length())
-    return (
-        ("output", shape.model, shape.caller, band),
-        ("output", shape.model, band),
-        ("output", model_pool(shape.model)),
-    )
+    return (("output", model, caller, band), ("output", model, band), ("output", model_pool(model)))

@@ -232,7 +232,7 @@ class Quota:
             if fault is not AnomalyKind.LIMITS_MISSING or not self._is_endpoint:
                 self.events.append(Anomaly(self._name, fault))
         if report.answered:
-            self._answer_came(now_ns - report.sent_ago_ns)
+            self.answer_came(now_ns - report.sent_ago_ns)
         if not any(report.dimensions):
             if not self._knows_upstream() and self._search is None and not self._is_endpoint:
                 self._search = self._new_search(now_ns)
@@ -246,6 +246,11 @@ class Quota:
         is_news = self._learn_told(report, now_ns)
         self._find_limited()
         self._news.tell("told" if is_news else "others", 0.0 if is_news else WORTH_TELLING)
+
+    def answer_came(self, sent_ns: int) -> None:
+        """An answer to a request that was sent since the last refusal ends probing."""
+        self._answered = True
+        self._prober.answered(sent_ns)
 
     def learn_success(self, now_ns: int) -> None:
         """The upstream answered well."""
@@ -332,11 +337,6 @@ class Quota:
             self._frozen_until_ns = None
             self.events.append(Thawed(self._name))
         return self._frozen_until_ns is None
-
-    def _answer_came(self, sent_ns: int) -> None:
-        """An answer to a request that was sent since the last refusal ends probing."""
-        self._answered = True
-        self._prober.answered(sent_ns)
 
     def _new_search(self, now_ns: int) -> RateSearch:
         return RateSearch(now_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND)

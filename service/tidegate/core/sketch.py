@@ -5,6 +5,7 @@ Values are counted in buckets whose bounds grow by a constant factor, so that a 
 before it, and from time to time all weights are scaled down.
 """
 
+from functools import lru_cache
 from math import ceil, log
 from typing import Final
 
@@ -69,6 +70,7 @@ class QuantileSketch:
         self._newest = 1.0
 
 
+@lru_cache(maxsize=4_096)  # one length is counted in several sketches, and lengths come back
 def _bucket(value: float) -> int:
     """Bucket n holds what is above 1.2^(n - 1), up to 1.2^n."""
     return ceil(log(max(value, 1.0)) / _LOG_GROWTH)

@@ -119,7 +119,13 @@ class Refused(NamedTuple):
 
 
 class Succeeded(NamedTuple):
-    """The upstream answered well: an adapted rate may recover a step."""
+    """The upstream answered well: an adapted rate may recover a step.
+
+    `sent_ago_ns`: how long ago the request with that lease was sent; None where a `LimitReport` has told of its answer.
+    """
+
+    sent_ago_ns: int | None = None
+    lease_id: str = ""
 
 
 class RateLimited(NamedTuple):
@@ -325,10 +331,18 @@ class Store(Protocol):
         """Charges what is known while an answer comes: its input, unless 0, and its output so far where it is more."""
         ...
 
-    async def end(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
-        """Ends a lease and corrects the buckets by `used`; False, without effect, if it had ended before.
+    async def end(
+        self,
+        pool: str,
+        lease_id: str,
+        outcome: Outcome,
+        used: Cost | None = None,
+        taught: tuple[Feedback, ...] = (),
+    ) -> bool:
+        """Ends a lease and corrects the buckets by `used`; False if it had ended before.
 
-        `used` None with `SETTLED` or `ABANDONED` charges the estimate.
+        `used` None with `SETTLED` or `ABANDONED` charges the estimate. What its answer has `taught` is taken in first,
+        as by `learn`, in any case.
         """
         ...
 
@@ -352,8 +366,8 @@ class Store(Protocol):
         """The state of one pool (empty if unknown) or of all."""
         ...
 
-    def take(self, demand: Demand) -> bool:
-        """Admits a demand that is settled at once, if nobody has to wait for that, not even for a round trip.
+    def take(self, lease_id: str, demand: Demand) -> bool:
+        """Admits a demand, if nobody has to wait for that, not even for a round trip; under a lease, as `reserve`.
 
         False, without effect, otherwise: then it is to be reserved.
         """

@@ -40,6 +40,13 @@ class TransportResponse(Protocol):
         """Whether it is known that nothing is left to read."""
         ...
 
+    def whole(self) -> bytes | None:
+        """The body, if all of it has come and nothing was read: the exchange is over then. None, without effect, else.
+
+        It is handed out once.
+        """
+        ...
+
     def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come, without transfer encoding.
 

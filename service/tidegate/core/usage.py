@@ -36,23 +36,28 @@ class Usage(NamedTuple):
 
         A stream reports twice: `message_start` has the input side, `message_delta` the final, cumulative figures.
         """
-        base = before or cls()
+        base = before or _NONE
         created = usage.get("cache_creation")
-        by_lifetime = created if isinstance(created, Mapping) else {}
-        return cls(
-            _count(usage.get("input_tokens"), base.input_tokens),
-            _count(usage.get("output_tokens"), base.output_tokens),
-            _count(usage.get("cache_read_input_tokens"), base.cache_read_tokens),
-            _count(usage.get("cache_creation_input_tokens"), base.cache_creation_tokens),
-            _count(by_lifetime.get("ephemeral_1h_input_tokens"), base.cache_creation_1h_tokens),
-            base.batch or usage.get("service_tier") == "batch",
-        )
+        counts = list(base[: len(_COUNTS)])
+        for index, name in enumerate(_COUNTS):  # a loop without calls: every answer comes by here
+            value = usage.get(name)
+            if type(value) is int and value >= 0:
+                counts[index] = value
+        uncached, output, read, created_tokens = counts
+        kept_1h = base.cache_creation_1h_tokens
+        if created and isinstance(created, Mapping) and _is_count(told := created.get("ephemeral_1h_input_tokens")):
+            kept_1h = told
+        is_batch = base.batch or usage.get("service_tier") == "batch"
+        return cls(uncached, output, read, created_tokens, kept_1h, is_batch)
 
     @staticmethod
     def is_odd(usage: Mapping[str, Any]) -> bool:
         """Whether a `usage` object holds figures that are no counts."""
-        told = (usage.get(name) for name in _COUNTS)
-        return any(value is not None and not _is_count(value) for value in told)
+        for name in _COUNTS:
+            value = usage.get(name)
+            if value is not None and not (type(value) is int and value >= 0):
+                return True
+        return False
 
     @property
     def all_input_tokens(self) -> int:
@@ -97,9 +102,8 @@ def settled_cost(usage: Usage, estimate: Cost, text_tokens: int = 0) -> Cost:
     return cost
 
 
-def _count(value: object, otherwise: int) -> int:
-    return value if _is_count(value) else otherwise
-
-
 def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return type(value) is int and value >= 0  # no bool, which is an int to `isinstance`
+
+
+_NONE: Final = Usage()

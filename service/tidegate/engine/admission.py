@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from itertools import count
 from types import TracebackType
@@ -15,7 +15,7 @@ from tidegate.core.errors import Refusal
 from tidegate.core.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
 from tidegate.core.observer import Observer, Scope, ScopeKind
 from tidegate.core.price import CostEstimator
-from tidegate.core.store import GRANTED, Change, Demand, Granted, Outcome, Refused, Store, Wait
+from tidegate.core.store import GRANTED, Change, Demand, Feedback, Granted, Outcome, Refused, Store, Wait
 from tidegate.engine.waiters import Answer, Waiters
 
 __all__ = ["Admission", "Lease"]
@@ -51,13 +51,18 @@ class Lease:
         """Name of the pool."""
         return self.demand.pool
 
-    async def charge(self, known: Cost) -> None:
+    def charge(self, known: Cost) -> Coroutine[None, None, None]:
         """Charges what is known while the answer comes: its input, unless 0, and its output so far."""
-        await self._store.charge(self.pool, self.id, known)
+        return self._store.charge(self.demand.pool, self.id, known)
 
-    async def end(self, outcome: Outcome, used: Cost | None = None) -> bool:
-        """Ends the lease; False, without effect, if it has ended. `used` None: the estimate is charged, if anything."""
-        return await self._store.end(self.pool, self.id, outcome, used)
+    def end(
+        self, outcome: Outcome, used: Cost | None = None, taught: tuple[Feedback, ...] = ()
+    ) -> Coroutine[None, None, bool]:
+        """Ends the lease; False if it has ended. `used` None: the estimate is charged, if anything.
+
+        What its answer has `taught` the pool takes in first.
+        """
+        return self._store.end(self.demand.pool, self.id, outcome, used, taught)
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,11 +103,23 @@ class Admission:
         observer = self.observer
         if observer is not None and observer.traces:
             return False  # its scope is worth a lease
-        if not self.store.take(demand):
+        if not self.store.take("", demand):
             return False
         if observer is not None:
             self._report_admitted(demand, 0, None)
         return True
+
+    def lease_at_once(self, demand: Demand) -> Lease | None:
+        """A lease, if nobody has to wait for it; None, without effect, otherwise: then it is to be acquired."""
+        observer = self.observer
+        if observer is not None and observer.traces:
+            return None  # its scope tells of the wait, also of none
+        lease_id = f"{self._prefix}-{next(self._numbers)}"
+        if not self.store.take(lease_id, demand):
+            return None
+        if observer is not None:
+            observer.event(Admitted(demand.pool, demand.caller, demand.cost, 0))
+        return Lease(lease_id, demand, 0, self.store)
 
     async def acquire(
         self, demand: Demand, on_wait: Callable[[float], None] | None = None, scope: Scope | None = None

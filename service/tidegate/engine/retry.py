@@ -25,6 +25,7 @@ async def with_retries(
     attempt: Callable[[int], Awaitable[T]],
     policy: RetryPolicy,
     *,
+    first: UpstreamError | None = None,
     clock: Clock,
     random: Callable[[], float],
     deadline_ns: int | None = None,
@@ -32,7 +33,7 @@ async def with_retries(
     pool: str = "",
     on_retry: OnRetry | None = None,
 ) -> T:
-    """Makes an attempt (its number, from 1, is the argument) until one succeeds.
+    """Makes an attempt (its number, from 1, is the argument) until one succeeds; `first` was the failure of number 1.
 
     A request that may have been accepted is repeated once only: it may have been billed. No wait passes `deadline_ns`
     (on the monotonic clock). Cancellation ends everything, also a wait. The observer hears of each repetition, for this
@@ -43,12 +44,14 @@ async def with_retries(
         RetriesExhausted: attempts or time ran out; with the last failure as cause.
     """
     started_ns = clock.monotonic_ns()
-    try:
-        return await attempt(1)
-    except UpstreamError as error:
-        if retry_reason(error) is None:
-            raise
-        first = error
+    if first is None:
+        try:
+            return await attempt(1)
+        except UpstreamError as error:
+            first = error
+    failed = first
+    if retry_reason(failed) is None:
+        raise failed
     limits = _Limits(policy, clock, random, started_ns, deadline_ns)
     reason = ""
 
@@ -71,7 +74,7 @@ async def with_retries(
         # Tenacity's first call stands for the attempt that has failed already.
         limits.attempts += 1
         if limits.attempts == 1:
-            raise first
+            raise failed
         return await attempt(limits.attempts)
 
     retrying = AsyncRetrying(

@@ -20,7 +20,7 @@ from tidegate.core.store import Outcome
 from tidegate.core.transport import Transport
 from tidegate.engine.admission import Admission
 from tidegate.gateway.asgi import EXCHANGE, ClientGone, Inbound, Message, Receive, Send
-from tidegate.gateway.attempts import Attempts, Reply, Upstream
+from tidegate.gateway.attempts import Attempts
 from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, is_lookup, read_errand
@@ -29,6 +29,7 @@ from tidegate.gateway.headers import as_text, for_upstream, is_event_stream, lis
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.occupancy import Occupancy
 from tidegate.gateway.outlet import Outlet
+from tidegate.gateway.reply import Reply, Upstream
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.gateway.waiting import waiting_aloud
 from tidegate.identity.identify import Identifier
@@ -137,7 +138,7 @@ class Gateway:
         outcome = "abandoned"
         try:
             with Inbound(receive, self._clock.monotonic_ns, lingers_seconds, exchange) as inbound:
-                outcome = await self._answered(call, scope, inbound, Outlet(call, self._marks, send))
+                outcome = await self._answered(call, scope, inbound, Outlet(call, self._marks, send, exchange))
         except ClientGone:
             outcome = "abandoned"  # nobody is left to answer
         except asyncio.CancelledError:
@@ -228,29 +229,39 @@ class Gateway:
                 outcome = Outcome.SETTLED
                 await outlet.answer(no_stream(call.request_id))
                 return "upstream_error"
-            await outlet.start(response.status, response.headers)
-            now_ns, charge = self._clock.monotonic_ns, StreamCharge(reply, attempts.used)
-            chunk = await answer.next_chunk()
-            while chunk is not None and not answer.at_end:
-                handed_ns = now_ns()
-                await outlet.part(chunk)
-                call.waited_ns += now_ns() - handed_ns
-                if not reply.learned:  # the client has its part already
-                    await attempts.learn(reply)
-                if charge.is_due():
-                    await charge.charge()
-                chunk = await answer.next_chunk()
+            last: bytes | None = None
+            if not answer.is_over:
+                await outlet.start(response.status, response.headers)
+                last = await self._relay_parts(call, attempts, reply, outlet)
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
             succeeded = answer.reader.error is None
             call.waited_ns += response.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
-            await outlet.end(chunk or b"")  # it has gone out: no client waits for what is left to do
-            inbound.unwatch()
+            if last is None:
+                await outlet.whole(response.status, response.headers, answer.whole())
+            else:
+                await outlet.end(last)
+            inbound.unwatch()  # it has gone out: no client waits for what is left to do
         except TidegateError:
             outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
             await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
+
+    async def _relay_parts(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> bytes:
+        """Hands on all parts of an answer but the last, which it returns; empty where the end came without one."""
+        answer, now_ns, charge = reply.answer, self._clock.monotonic_ns, StreamCharge(reply, attempts.used)
+        chunk = await answer.next_chunk()
+        while chunk is not None and not answer.at_end:
+            handed_ns = now_ns()
+            await outlet.part(chunk)
+            call.waited_ns += now_ns() - handed_ns
+            if not reply.learned:  # the client has its part already
+                await attempts.learn(reply)
+            if charge.is_due():
+                await charge.charge()
+            chunk = await answer.next_chunk()
+        return chunk or b""
 
 
 def _describe(span: Scope, call: Call, outcome: str) -> None:

@@ -34,6 +34,18 @@ class ServerExchange(Protocol):
         """The body, if all of it has come and none has been received; it is handed out once."""
         ...
 
+    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Sends a whole answer; False, without effect, if the client reads too slowly for that: then it is to be sent.
+
+        Raises:
+            RuntimeError: the answer has begun already, or cannot be sent as it is.
+        """
+        ...
+
+    async def send(self, message: Message) -> None:
+        """As in ASGI."""
+        ...
+
     def on_leave(self, leave: Callable[[], None] | None) -> None:
         """What to call when the client closes its connection; None takes that back."""
         ...

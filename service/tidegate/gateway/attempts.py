@@ -1,9 +1,9 @@
 """Attempts at the upstream, until one gives an answer that can be relayed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from typing import Final
 
 from tidegate.core.anomaly import AnomalyKind
@@ -14,12 +14,12 @@ from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import Anomaly, AttemptFinished, Event, RetryScheduled
 from tidegate.core.failure import attempt_status, lease_outcome
+from tidegate.core.headers import LimitReport
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
-from tidegate.core.retry import RetryPolicy, retry_reason
-from tidegate.core.store import Demand, Outcome, Succeeded
-from tidegate.core.transport import Transport
+from tidegate.core.retry import retry_reason
+from tidegate.core.store import Demand, Feedback, Outcome, Succeeded
 from tidegate.core.usage import Usage
-from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.admission import Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
 from tidegate.gateway.answer_scopes import describe_answer
@@ -27,59 +27,21 @@ from tidegate.gateway.asgi import ClientGone
 from tidegate.gateway.call import Call
 from tidegate.gateway.errand import Errand
 from tidegate.gateway.headers import with_headers
-from tidegate.gateway.lessons import Lessons
-from tidegate.gateway.limits import RelayLimits
-from tidegate.gateway.opened import OpenedAnswer, open_answer
+from tidegate.gateway.opened import OpenedAnswer
 from tidegate.gateway.patience import Patience
 from tidegate.gateway.reading import AnswerReader, reader_for
+from tidegate.gateway.reply import NO_SCOPES, Reply, Upstream
 from tidegate.gateway.request import InvalidCall
 from tidegate.gateway.settling import broken_status, settlement
 
-__all__ = ["Attempts", "Reply", "Upstream"]
+__all__ = ["Attempts"]
 
-_NO_SCOPES: Final = nullcontext()
 _SUCCEEDED: Final = Succeeded()
 _LEAST_PAUSE_SECONDS: Final = 0.1
 """A pool pauses at least this long after a 429, whatever the upstream and the policy say: never a busy loop."""
 
 _MOST_THROTTLED_IN_FRONT: Final = 3
 """A call that is refused again and again, because of its own size perhaps, must not keep all others waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """The way to the upstream that all calls share.
-
-    Attributes:
-        admission: to the pools.
-        transport: sends requests; repeats nothing.
-        retry_policy: gives the policy in effect: how often and after how long failures other than 429 are repeated.
-        random: random numbers from 0 to 1.
-        limits: bounds of the relay.
-    """
-
-    admission: Admission
-    transport: Transport
-    retry_policy: Callable[[], RetryPolicy]
-    random: Callable[[], float]
-    limits: RelayLimits
-    lessons: Lessons = field(default_factory=Lessons)
-
-
-@dataclass(slots=True)
-class Reply:
-    """An answer that will be relayed, with the lease it draws on; must be settled by `Attempts.settle`.
-
-    Attributes:
-        learned: whether the pool has heard of its head.
-    """
-
-    answer: OpenedAnswer
-    lease: Lease
-    started_ns: int
-    scope: Scope
-    scopes: AbstractContextManager[object]
-    learned: bool = False
 
 
 class Attempts:
@@ -104,18 +66,19 @@ class Attempts:
         self._begun = False  # whether anything of the latest request has been sent
         self._chat: Scope = NULL_SCOPE
         self._traces = self._admission.observer is not None and self._admission.observer.traces
-        self._scopes: AbstractContextManager[object] = _NO_SCOPES
+        self._scopes: AbstractContextManager[object] = NO_SCOPES
         self._started_ns = self._clock.monotonic_ns()
 
-    async def reply(self) -> Reply:
+    def reply(self) -> Coroutine[None, None, Reply]:
         """The answer to relay.
 
         Raises:
             Refusal: Tidegate refused before anything was sent.
             UpstreamError: the last failure, when the call cannot be repeated, or not any more.
         """
-        if not self._traces:
-            return await self._reply()
+        return self._traced_reply() if self._traces else self._reply()
+
+    async def _traced_reply(self) -> Reply:
         with ExitStack() as scopes:
             if self._errand.shape is not None:
                 most_tokens = self._errand.shape.max_tokens
@@ -133,11 +96,16 @@ class Attempts:
 
     async def _reply(self) -> Reply:
         try:
-            if not self._errand.replayable:
+            try:
                 return await self._attempt(1)
+            except UpstreamError as error:
+                if not self._errand.replayable:
+                    raise
+                first = error
             return await with_retries(
                 self._attempt,
                 self._upstream.retry_policy(),
+                first=first,
                 clock=self._clock,
                 random=self._upstream.random,
                 deadline_ns=self._call.deadline_ns,
@@ -153,16 +121,30 @@ class Attempts:
             raise
 
     async def learn(self, reply: Reply) -> None:
-        """Tells the pool what the head of an answer says, once: soon after its first part was handed on.
+        """Tells the pool what the head of an answer says that is still coming: soon after its first part went on.
 
         That takes as long as everything else, and no client needs to wait for it.
         """
-        if not reply.learned:
-            reply.learned = True
-            with suppress(Refusal):  # the store is away, the client has its answer, and the next one tells as much
-                await self._upstream.lessons.teach_answer(
-                    self._admission, reply.lease, reply.answer, self.used, reply.started_ns
-                )
+        reply.learned = True
+        with suppress(Refusal):  # the store is away, the client has its answer, and the next one tells as much
+            if (usage := self.used()) is not None:
+                # What headers say counts the true input, so the level here has to count it as well.
+                await reply.lease.charge(usage.cost())
+            await self._admission.store.learn(self._call.pool, self._lesson(reply, self._clock.monotonic_ns()))
+
+    def _lesson(self, reply: Reply, now_ns: int) -> LimitReport:
+        headers, sent_ago_ns = reply.answer.response.headers, now_ns - reply.started_ns
+        return self._upstream.lessons.of_answer(reply.lease, headers, sent_ago_ns, self._clock)
+
+    def _taught(self, reply: Reply, now_ns: int, *, succeeded: bool) -> tuple[Feedback, ...]:
+        """What the pool has not yet heard of an answer that is over."""
+        if reply.learned:
+            return (_SUCCEEDED,) if succeeded else ()
+        reply.learned = True
+        if succeeded and not self._upstream.lessons.are_due(self._call.pool, now_ns):
+            return (Succeeded(now_ns - reply.started_ns, reply.lease.id),)
+        report = self._lesson(reply, now_ns)
+        return (report, _SUCCEEDED) if succeeded else (report,)
 
     async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         """Closes a reply, charges what its answer has used (the estimate, if it says nothing), and learns."""
@@ -189,39 +171,36 @@ class Attempts:
         cost, is_odd = None if usage is None else usage.cost(), False
         if succeeded and shape is not None:
             cost, is_odd = settlement(reader, usage, shape, reply.lease.demand.cost, estimator)
+        now_ns = self._clock.monotonic_ns()
         try:
-            await self.learn(reply)
+            await reply.lease.end(outcome, cost, self._taught(reply, now_ns, succeeded=succeeded))
         finally:
-            try:
-                await reply.lease.end(outcome, cost)
-            finally:
+            if not reply.answer.is_over:
                 await reply.answer.aclose()
-                self._call.in_flight = False
+            self._call.in_flight = False
         if is_odd:
             self._report(Anomaly(self._call.pool, AnomalyKind.USAGE))
         elif usage is not None and shape is not None and succeeded:
-            now_ns = self._clock.monotonic_ns()
             written_ns = 0 if self._errand.streams else now_ns - reply.started_ns
             estimator.learn(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
         is_broken = outcome is Outcome.SETTLED and not succeeded
         self._report_attempt(
             broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
-            reply.started_ns,
+            now_ns - reply.started_ns,
             first_token_ns=None if first_ns is None else first_ns - reply.started_ns,
             usage=usage,
         )
-        if succeeded:
-            with suppress(Refusal):  # as above
-                await self._admission.store.learn(self._call.pool, _SUCCEEDED)
 
     async def _attempt(self, _number: int) -> Reply:
         """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""
         while True:
             if self._call.is_read_on:  # for the sake of its usage, not of another attempt
                 raise ClientGone
-            lease = await self._acquire()
+            demand = self._demand()
+            lease = self._admission.lease_at_once(demand) or await self._acquire(demand)
+            self._call.attempts += 1
             try:
-                return await self._send(lease)
+                return await (self._traced_send(lease) if self._traces else self._send(lease, NULL_SCOPE))
             except UpstreamError as error:
                 before, self._last = self._last, error
                 if before is not None and _says_nothing(error):
@@ -239,20 +218,27 @@ class Attempts:
         pools = await self._admission.store.snapshot(self._call.pool)
         return retry_reason(error) is not None and any(Cause.UPSTREAM_OUTAGE in pool.open_circuits for pool in pools)
 
-    async def _acquire(self) -> Lease:
+    def _demand(self) -> Demand:
         call, shape, asked_ns = self._call, self._errand.shape, self._clock.monotonic_ns()
         throttled = self._last is not None and retry_reason(self._last) == "rate_limited"
-        estimator = self._admission.estimator
-        demand = Demand(
+        cost, overdraw_tokens, price = ONE_REQUEST, 0, None
+        if shape is not None:
+            estimator = self._admission.estimator
+            cost, overdraw_tokens = estimator.quote(shape, asked_ns)
+            price = partial(estimator.estimate, shape)
+        return Demand(
             call.pool,
             call.caller,
-            ONE_REQUEST if shape is None else estimator.estimate(shape, asked_ns),
-            patience_ns=max(0, call.deadline_ns - asked_ns),
+            cost,
+            max(0, call.deadline_ns - asked_ns),
             front=throttled and self._throttled <= _MOST_THROTTLED_IN_FRONT,
             retry=self._last is not None and not throttled,
-            overdraw_tokens=0 if shape is None else estimator.overdraw(shape),
-            price=None if shape is None else lambda now_ns: estimator.estimate(shape, now_ns),
+            overdraw_tokens=overdraw_tokens,
+            price=price,
         )
+
+    async def _acquire(self, demand: Demand) -> Lease:
+        call, asked_ns = self._call, self._clock.monotonic_ns()
         try:
             lease = await self._admission.acquire(demand)
             call.waited_ns += lease.waited_ns
@@ -260,42 +246,41 @@ class Attempts:
         finally:
             call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also when it was in vain
 
-    async def _send(self, lease: Lease) -> Reply:
-        """Sends the request once; the lease has ended unless an answer is returned."""
-        self._call.attempts += 1
-        if not self._traces:
-            answer, started_ns = await self._answered(lease, NULL_SCOPE)
-            return Reply(answer, lease, started_ns, NULL_SCOPE, _NO_SCOPES)
+    async def _traced_send(self, lease: Lease) -> Reply:
         with ExitStack() as scopes:
             scope = scopes.enter_context(self._scope(ScopeKind.ATTEMPT, {RESEND_COUNT: self._call.attempts - 1}))
             try:
-                answer, started_ns = await self._answered(lease, scope)
+                reply = await self._send(lease, scope)
             except BaseException as error:
                 set_error(scope, error)
                 raise
-            return Reply(answer, lease, started_ns, scope, scopes.pop_all())
+            reply.scope, reply.scopes = scope, scopes.pop_all()
+            return reply
 
-    async def _answered(self, lease: Lease, scope: Scope) -> tuple[OpenedAnswer, int]:
-        """The answer, and when the request for it was sent."""
-        started_ns = self._clock.monotonic_ns()
-        self._call.in_flight = True
+    async def _send(self, lease: Lease, scope: Scope) -> Reply:
+        """Sends the request once; the lease has ended unless an answer is returned."""
+        call, upstream, started_ns = self._call, self._upstream, self._clock.monotonic_ns()
+        left_seconds = call.left_seconds(started_ns)
+        call.in_flight = True
+        self._reader, self._begun = None, False
         try:
-            answer = await self._answer(scope)
-        except UpstreamError as error:
-            self._call.in_flight = False
-            used = self.used()
-            sent_ago_ns = self._clock.monotonic_ns() - started_ns
-            outcome, cost = lease_outcome(error, used)
-            if cost is None and outcome is Outcome.ABANDONED and self._has_not_begun(error):
-                cost = self._given_up(lease, sent_ago_ns)
-            try:
-                await self._learn_failure(lease, error, sent_ago_ns)
-            finally:
-                await lease.end(outcome, cost)
-            self._report_attempt(attempt_status(error), started_ns, usage=used)
-            await self._upstream.lessons.teach(
-                self._admission, self._call.pool, error.headers, sent_ago_ns, answered=False
+            with Patience(left_seconds, self._task):
+                request = with_headers(self._errand.request, scope.headers())
+                response = await upstream.transport.send(request, self._note_begin)
+                reader = self._reader = reader_for(call.route, response.headers)
+                answer = OpenedAnswer(response, reader, upstream.limits, self._clock)
+                if not answer.came_whole():
+                    await answer.open()
+        except TimeoutError:
+            late = UpstreamUnreachable(
+                f"no answer from the upstream within the {left_seconds:.1f} s that were left for it",
+                may_have_been_accepted=self._begun,
+                out_of_time=True,
             )
+            await self._failed(lease, late, started_ns)
+            raise late from None
+        except UpstreamError as error:
+            await self._failed(lease, error, started_ns)
             raise
         except BaseException as error:
             used = self.used()
@@ -304,25 +289,26 @@ class Attempts:
             outcome = Outcome.ABANDONED if self._begun and not was_cut else Outcome.RELEASED
             after_ns = self._clock.monotonic_ns() - started_ns
             await lease.end(outcome, self._given_up(lease, after_ns) if used is None else used.cost())
-            self._report_attempt("abandoned", started_ns, usage=used)
+            self._report_attempt("abandoned", after_ns, usage=used)
             raise
-        return answer, started_ns
+        return Reply(answer, lease, started_ns)
 
-    async def _answer(self, scope: Scope) -> OpenedAnswer:
-        request = with_headers(self._errand.request, scope.headers())
-        left_seconds = self._call.left_seconds(self._clock.monotonic_ns())
-        self._reader, self._begun = None, False
+    async def _failed(self, lease: Lease, error: UpstreamError, started_ns: int) -> None:
+        """Ends the lease of an attempt that failed, and learns."""
+        self._call.in_flight = False
+        used = self.used()
+        sent_ago_ns = self._clock.monotonic_ns() - started_ns
+        outcome, cost = lease_outcome(error, used)
+        if cost is None and outcome is Outcome.ABANDONED and self._has_not_begun(error):
+            cost = self._given_up(lease, sent_ago_ns)
         try:
-            with Patience(left_seconds, self._task):
-                response = await self._upstream.transport.send(request, self._note_begin)
-                self._reader = reader_for(self._call.route, response.headers)
-                return await open_answer(response, self._reader, self._upstream.limits, self._clock)
-        except TimeoutError:
-            raise UpstreamUnreachable(
-                f"no answer from the upstream within the {left_seconds:.1f} s that were left for it",
-                may_have_been_accepted=self._begun,
-                out_of_time=True,
-            ) from None
+            await self._learn_failure(lease, error, sent_ago_ns)
+        finally:
+            await lease.end(outcome, cost)
+        self._report_attempt(attempt_status(error), sent_ago_ns, usage=used)
+        report = self._upstream.lessons.of_error(self._call.pool, error.headers, sent_ago_ns, self._clock)
+        if report is not None:
+            await self._admission.store.learn(self._call.pool, report)
 
     def _note_begin(self) -> None:
         self._begun = True
@@ -379,19 +365,12 @@ class Attempts:
         self._report(RetryScheduled(self._call.pool, reason, self._call.attempts, wait_ns))
 
     def _report_attempt(
-        self, status: str, started_ns: int, *, first_token_ns: int | None = None, usage: Usage | None = None
+        self, status: str, duration_ns: int, *, first_token_ns: int | None = None, usage: Usage | None = None
     ) -> None:
         if self._admission.observer is not None:
+            call = self._call
             self._admission.observer.event(
-                AttemptFinished(
-                    self._call.pool,
-                    self._errand.model,
-                    self._call.caller,
-                    status,
-                    self._clock.monotonic_ns() - started_ns,
-                    first_token_ns,
-                    usage,
-                )
+                AttemptFinished(call.pool, self._errand.model, call.caller, status, duration_ns, first_token_ns, usage)
             )
 
 

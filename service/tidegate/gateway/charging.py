@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tidegate.core.usage import Usage
-from tidegate.gateway.attempts import Reply
+from tidegate.gateway.reply import Reply
 
 __all__ = ["StreamCharge"]
 

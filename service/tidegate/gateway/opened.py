@@ -1,7 +1,7 @@
 """An answer of the upstream, read so far that it is certain whether it will be relayed or the attempt has failed."""
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tidegate.core.clock import Clock, to_ns
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
@@ -11,7 +11,10 @@ from tidegate.gateway.error_answer import upstream_error
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.reading import AnswerReader
 
-__all__ = ["OpenedAnswer", "StreamError", "open_answer"]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["OpenedAnswer", "StreamError"]
 
 _MOST_ERROR_BYTES: Final = 1024 * 1024
 """Error bodies are a few hundred bytes; a longer one is treated as no answer."""
@@ -33,18 +36,22 @@ class StreamError(UpstreamError):
 class OpenedAnswer:
     """An answer with the chunks that were read already. Must be closed.
 
+    It is to be opened: by `came_whole`, else by `open`.
+
     Attributes:
         response: the answer, for status and headers.
         reader: what has been learned from the bytes so far.
         first_token_ns: when the first content of a stream came, on the clock that was given; None for other answers.
+        is_over: whether it came whole: then there is nothing to close.
     """
 
     def __init__(self, response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock) -> None:
         self.response = response
         self.reader = reader
         self.first_token_ns: int | None = None
-        self._now_ns = clock.monotonic_ns
-        self._next_part = aiter(response.chunks()).__anext__
+        self.is_over = False
+        self._clock = clock
+        self._next_part: Callable[[], Awaitable[bytes]] | None = None
         self._held: list[bytes] = []
         self._pending: asyncio.Task[bytes | None] | None = None
         self._limits = limits
@@ -52,12 +59,41 @@ class OpenedAnswer:
         self._idle_ns = 0
         self._progress = 0
 
-    @property
-    def held(self) -> bytes:
-        """What was read and not yet handed on."""
-        return self._held[0] if len(self._held) == 1 else b"".join(self._held)
+    def came_whole(self) -> bool:
+        """Takes an answer that has come to its end; False if it has not, or has to be looked at: then `open` it."""
+        response, reader = self.response, self.reader
+        body = response.whole() if response.status < 400 else None
+        if body is None:
+            return False
+        self.is_over = True
+        if body:
+            self._held.append(body)
+            self._read(body, self._clock.monotonic_ns())
+        return reader.has_content and reader.error is None
 
-    async def hold(self) -> None:
+    async def open(self) -> None:
+        """Reads until it is certain that the answer can be relayed; closes it if it cannot.
+
+        Raises:
+            StreamError: an error event before any content, of a kind that may be repeated.
+            UpstreamError: an error status.
+            UpstreamUnreachable: the connection broke before any content.
+        """
+        try:
+            await self._raise_error_status()
+            await self._hold()
+            await self._raise_early_error()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def _raise_error_status(self) -> None:
+        response = self.response
+        if response.status >= 400:
+            body = await _error_body(response)
+            raise upstream_error(response.status, response.headers, body, self._clock.wall_seconds())
+
+    async def _hold(self) -> None:
         """Reads until the first content, an error event or the end; at most the hold time beyond `message_start`."""
         until_seconds: float | None = None
         while not self.reader.has_content and self.reader.error is None:
@@ -68,7 +104,18 @@ class OpenedAnswer:
                 return
             self._held.append(chunk)
 
-    async def hold_rest(self) -> bool:
+    async def _raise_early_error(self) -> None:
+        error = self.reader.error
+        if error is None or self.reader.has_content or retry_reason(error) is None:
+            return  # an error that will be the same next time is relayed like everything else
+        broken = not await self._hold_rest()
+        failure = StreamError(
+            str(error), status=200, error_type=error.error_type, headers=self.response.headers, body=self._take_held()
+        )
+        failure.broken = broken
+        raise failure
+
+    async def _hold_rest(self) -> bool:
         """Reads on to the end, within bounds; False if the stream broke."""
         kept_bytes = 0
         try:
@@ -93,15 +140,21 @@ class OpenedAnswer:
         Raises:
             UpstreamUnreachable: as `TransportResponse.chunks`, or no content came for too long.
         """
-        held = self._held
-        if held:
-            self._held = []
-            return held[0] if len(held) == 1 else b"".join(held)
+        if self._held:
+            return self._take_held()
         if self._pending is not None:
             chunk = await self._pending
             self._pending = None
             return chunk
         return await self._next()
+
+    def _take_held(self) -> bytes:
+        held, self._held = self._held, []
+        return held[0] if len(held) == 1 else b"".join(held)
+
+    def whole(self) -> bytes:
+        """All of an answer that `is_over`."""
+        return self._take_held()
 
     async def aclose(self) -> None:
         """Ends the exchange; the connection is closed unless the body was read to its end."""
@@ -120,18 +173,16 @@ class OpenedAnswer:
 
     async def _next(self) -> bytes | None:
         """The next chunk, read along; None at the end."""
-        asked_ns = self._now_ns()
+        if self._next_part is None:
+            self._next_part = aiter(self.response.chunks()).__anext__
+        asked_ns = self._clock.monotonic_ns()
         try:
             chunk = await self._next_part()
         except StopAsyncIteration:
             return None
-        came_ns = self._now_ns()
-        reader = self.reader
-        reader.feed(chunk)
-        if self.first_token_ns is None and reader.started and reader.has_content:
-            self.first_token_ns = came_ns
-        if reader.progress != self._progress:
-            self._progress, self._idle_ns = reader.progress, 0
+        came_ns = self._clock.monotonic_ns()
+        if self._read(chunk, came_ns):
+            self._idle_ns = 0
         else:
             # Only time that was spent on waiting counts: a client that does not read is no fault of the upstream.
             self._idle_ns += came_ns - asked_ns
@@ -142,43 +193,14 @@ class OpenedAnswer:
                 )
         return chunk
 
-
-async def open_answer(
-    response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock
-) -> OpenedAnswer:
-    """Reads an answer until it can be relayed; closes it if it cannot.
-
-    Raises:
-        StreamError: an error event before any content, of a kind that may be repeated.
-        UpstreamError: an error status.
-        UpstreamUnreachable: the connection broke before any content.
-    """
-    opened = OpenedAnswer(response, reader, limits, clock)
-    try:
-        await _raise_error_status(response, clock)
-        await opened.hold()
-        await _raise_early_error(opened)
-    except BaseException:
-        await opened.aclose()
-        raise
-    return opened
-
-
-async def _raise_error_status(response: TransportResponse, clock: Clock) -> None:
-    if response.status >= 400:
-        raise upstream_error(response.status, response.headers, await _error_body(response), clock.wall_seconds())
-
-
-async def _raise_early_error(opened: OpenedAnswer) -> None:
-    error, response = opened.reader.error, opened.response
-    if error is None or opened.reader.has_content or retry_reason(error) is None:
-        return  # an error that will be the same next time is relayed like everything else
-    broken = not await opened.hold_rest()
-    failure = StreamError(
-        str(error), status=200, error_type=error.error_type, headers=response.headers, body=opened.held
-    )
-    failure.broken = broken
-    raise failure
+    def _read(self, chunk: bytes, came_ns: int) -> bool:
+        """Reads along; whether there was any content, and no mere sign of life."""
+        reader = self.reader
+        reader.feed(chunk)
+        if self.first_token_ns is None and reader.started and reader.has_content:
+            self.first_token_ns = came_ns
+        before, self._progress = self._progress, reader.progress
+        return self._progress != before
 
 
 async def _error_body(response: TransportResponse) -> bytes:

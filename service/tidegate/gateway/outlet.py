@@ -14,7 +14,7 @@ from tidegate.core.header_names import (
 )
 from tidegate.core.spend_cap import is_spend_cap
 from tidegate.core.transport import Headers
-from tidegate.gateway.asgi import Send
+from tidegate.gateway.asgi import Send, ServerExchange
 from tidegate.gateway.call import Call
 from tidegate.gateway.decoding import decoded
 from tidegate.gateway.errors import LocalAnswer, error_body
@@ -43,13 +43,21 @@ class Outlet:
         waits_aloud: the stream was begun before there was an answer: its status is 200 whatever comes.
     """
 
-    __slots__ = ("_call", "_marks", "_send", "waits_aloud")
+    __slots__ = ("_call", "_exchange", "_marks", "_send", "waits_aloud")
 
-    def __init__(self, call: Call, marks: Sequence[tuple[bytes, bytes]], send: Send) -> None:
+    def __init__(
+        self,
+        call: Call,
+        marks: Sequence[tuple[bytes, bytes]],
+        send: Send,
+        exchange: ServerExchange | None = None,
+    ) -> None:
         self.waits_aloud = False
         self._call = call
         self._marks = marks
         self._send = send
+        # Only if what is sent goes to the server as it is: somebody may have put a `send` of theirs between.
+        self._exchange = exchange if exchange is not None and send == exchange.send else None
 
     async def comment(self) -> None:
         """Shows a client that waits for its stream a sign of life."""
@@ -62,6 +70,15 @@ class Outlet:
         """Begins with the upstream's status and header fields."""
         if not self.waits_aloud:
             await self._start(status, for_client(headers, _MARKED if self._marks else _OWN))
+
+    async def whole(self, status: int, headers: Headers, data: bytes) -> None:
+        """Sends an answer of the upstream that is here whole, unless a stream was begun: then its last part."""
+        if not self.waits_aloud:
+            fields = self._fields(status, for_client(headers, _MARKED if self._marks else _OWN))
+            if self._exchange is not None and self._exchange.answer(status, fields, data):
+                return
+            await self._send({"type": "http.response.start", "status": status, "headers": fields})
+        await self.end(data)
 
     async def part(self, data: bytes) -> None:
         """Sends a part of the body."""
@@ -99,13 +116,16 @@ class Outlet:
         await self._send({"type": "http.response.body", "body": b"event: error\ndata: %b\n\n" % body})
 
     async def _start(self, status: int, headers: Headers) -> None:
+        fields = self._fields(status, headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+
+    def _fields(self, status: int, headers: Headers) -> list[tuple[bytes, bytes]]:
         call = self._call
         call.status = status
-        fields = [
+        return [
             *headers,
             (_REQUEST_ID, call.request_id.encode()),
             (_QUEUE_MS, b"%d" % call.queued_ms),
             (_ATTEMPTS, b"%d" % call.attempts),
             *self._marks,
         ]
-        await self._send({"type": "http.response.start", "status": status, "headers": fields})

@@ -127,8 +127,8 @@ class ClaudeModel:
     async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
         question = call.question
         call.queued_seconds += await self._gate(question.caller, self._left_ns(call), self._on_wait(call, DEFAULT_POOL))
-        price = partial(self._admission.estimator.estimate, call.shape)
-        cost = price(self._clock.monotonic_ns())
+        estimator = self._admission.estimator
+        cost, overdraw_tokens = estimator.quote(call.shape, self._clock.monotonic_ns())
         throttled = call.last is not None and retry_reason(call.last) == "rate_limited"
         demand = Demand(
             call.pool,
@@ -137,8 +137,8 @@ class ClaudeModel:
             patience_ns=self._left_ns(call),
             front=throttled,
             retry=call.last is not None and not throttled,
-            overdraw_tokens=self._admission.estimator.overdraw(call.shape),
-            price=price,
+            overdraw_tokens=overdraw_tokens,
+            price=partial(estimator.estimate, call.shape),
         )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
             call.queued_seconds += to_seconds(lease.waited_ns)

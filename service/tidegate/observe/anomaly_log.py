@@ -6,7 +6,7 @@ from typing import Final
 
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, Clock
-from tidegate.core.events import Anomaly, Event
+from tidegate.core.events import Anomaly
 
 __all__ = ["AnomalyLog"]
 
@@ -29,7 +29,7 @@ _OTHER: Final = "something that cannot be was left out"
 
 
 class AnomalyLog:
-    """A listener of `FanOut`: one line at WARNING for each kind and pool, at most every ten minutes.
+    """Listens to `FanOut`: one line at WARNING for each kind and pool, at most every ten minutes.
 
     Nothing of what was received is quoted: it may be anything.
     """
@@ -38,10 +38,8 @@ class AnomalyLog:
         self._clock = clock
         self._said: dict[Anomaly, tuple[int, int]] = {}  # when, and how many have been passed over since
 
-    def hear(self, event: Event) -> None:
-        """Writes a line, if the event is an anomaly and it is time for one."""
-        if not isinstance(event, Anomaly):
-            return
+    def hear(self, event: Anomaly) -> None:
+        """Writes a line, if it is time for one."""
         now_ns = self._clock.monotonic_ns()
         said_ns, unsaid = self._said.get(event, (now_ns - _EVERY_NS, 0))
         if now_ns - said_ns < _EVERY_NS:

@@ -1,6 +1,7 @@
 """One observer for all who want to know."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from tidegate.core.events import Event
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
@@ -9,30 +10,31 @@ __all__ = ["FanOut"]
 
 
 class FanOut:
-    """An `Observer` that hands each event to all its listeners in turn, and scopes to the tracer, if there is one.
+    """An `Observer` that hands each event to those who listen for its kind, and scopes to the tracer, if there is one.
 
     Args:
-        listeners: what hears of events; they never raise and never block.
+        listeners: which kind of event each hears of, in that order; they never raise and never block.
         scope: opens scopes; None where nothing is traced.
+
+    Attributes:
+        traces: whether there is a tracer.
     """
 
     def __init__(
         self,
-        *listeners: Callable[[Event], None],
+        *listeners: Iterable[tuple[type[Event], Callable[[Any], None]]],
         scope: Callable[[ScopeKind, Mapping[str, str | float]], Scope] | None = None,
     ) -> None:
-        self._listeners = listeners
+        self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        for kind, hear in (one for each in listeners for one in each):
+            self._listeners[kind] = (*self._listeners.get(kind, ()), hear)
         self._scope = scope
-
-    @property
-    def traces(self) -> bool:
-        """Whether there is a tracer."""
-        return self._scope is not None
+        self.traces = scope is not None
 
     def event(self, event: Event) -> None:
         """Hands on a fact."""
-        for listener in self._listeners:
-            listener(event)
+        for hear in self._listeners.get(type(event), ()):
+            hear(event)
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         """A span, or a scope that records nothing."""

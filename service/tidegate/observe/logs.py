@@ -9,7 +9,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
-from tidegate.core.events import Event, HeadRefused, RequestFinished
+from tidegate.core.events import HeadRefused, RequestFinished
 from tidegate.core.usage import Usage
 from tidegate.observe.log_lines import (
     add_error,
@@ -39,7 +39,7 @@ _LONGEST_TEXT: Final = 120
 
 
 class RequestLog:
-    """Writes one line for each call that ended, at INFO; a listener of `FanOut`.
+    """Writes one line for each call that ended, at INFO; listens to `FanOut`.
 
     Args:
         stream: where lines go; what cannot be written is dropped, because no call must fail for its log line.
@@ -51,14 +51,15 @@ class RequestLog:
         self._render = render
         self._lines: list[str] = []
 
-    def hear(self, event: Event) -> None:
-        """Writes the line if the event ends a call, or what would have become one."""
-        if isinstance(event, RequestFinished):
-            fields = _fields(event)
-        elif isinstance(event, HeadRefused):
-            fields = _line("head refused", {"status": event.status, "client": event.client})
-        else:
-            return
+    def hear(self, event: RequestFinished) -> None:
+        """Writes the line of a call that ended."""
+        self._add(_fields(event))
+
+    def hear_refused(self, event: HeadRefused) -> None:
+        """Writes the line of what would have become a call."""
+        self._add(_line("head refused", {"status": event.status, "client": event.client}))
+
+    def _add(self, fields: dict[str, Any]) -> None:
         self._lines.append(f"{self._render(None, 'info', fields)!s}\n")
         if len(self._lines) > 1:
             return

@@ -175,6 +175,11 @@ class MetricsObserver:
 
         self._start(known_pools, models)
 
+    @property
+    def listeners(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
+        """What counts which kind of event, for `FanOut`."""
+        return self._handlers.items()
+
     def event(self, event: Event) -> None:
         """Counts an event; those that no metric tells of are ignored. Thread-safe."""
         handler = self._handlers.get(type(event))

@@ -66,9 +66,16 @@ class MemoryStore:
         """As `Store.charge`."""
         self.charge_now(pool, lease_id, known)
 
-    async def end(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
+    async def end(
+        self,
+        pool: str,
+        lease_id: str,
+        outcome: Outcome,
+        used: Cost | None = None,
+        taught: tuple[Feedback, ...] = (),
+    ) -> bool:
         """As `Store.end`."""
-        return self.end_now(pool, lease_id, outcome, used)
+        return self.end_now(pool, lease_id, outcome, used, taught)
 
     async def freeze(self, pool: str, duration_ns: int) -> None:
         """As `Store.freeze`."""
@@ -100,11 +107,11 @@ class MemoryStore:
             self._notify(change)
         return result
 
-    def take(self, demand: Demand) -> bool:
+    def take(self, lease_id: str, demand: Demand) -> bool:
         """As `Store.take`."""
         with self._lock:
             pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-            if not pool.take_at_once(demand.cost, self._clock.monotonic_ns()):
+            if not pool.take_at_once(lease_id, demand, self._clock.monotonic_ns()):
                 return False
             change = pool.what_happened()
         if change is not None:
@@ -119,9 +126,16 @@ class MemoryStore:
         """`charge`, synchronously."""
         self._step(pool, lambda state, now_ns: state.charge(lease_id, known, now_ns))
 
-    def end_now(self, pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None) -> bool:
+    def end_now(
+        self,
+        pool: str,
+        lease_id: str,
+        outcome: Outcome,
+        used: Cost | None = None,
+        taught: tuple[Feedback, ...] = (),
+    ) -> bool:
         """`end`, synchronously."""
-        return self._step(pool, lambda state, now_ns: state.end(lease_id, outcome, used, now_ns))
+        return self._step(pool, lambda state, now_ns: state.end(lease_id, outcome, used, now_ns, taught))
 
     def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
         """As `Store.release`."""

@@ -16,11 +16,12 @@ from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Outcome, PoolSettings
 from tidegate.core.transport import Headers, TransportRequest
 from tidegate.engine.admission import Admission
-from tidegate.gateway.attempts import Attempts, Upstream
+from tidegate.gateway.attempts import Attempts
 from tidegate.gateway.call import Call
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand
 from tidegate.gateway.limits import RelayLimits
+from tidegate.gateway.reply import Upstream
 from tidegate.gateway.request import MESSAGES_ROUTE
 from tidegate.stores.memory import MemoryStore
 
@@ -125,6 +126,9 @@ class _Rejected:
         details = f',"details":{{"error_code":"{rejection.error_code}"}}' if rejection.error_code else ""
         self._body = f'{{"type":"error","error":{{"type":"{kind}","message":"simulated"{details}}}}}'.encode()
 
+    def whole(self) -> None:
+        """It comes in parts."""
+
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._body
 
@@ -140,6 +144,9 @@ class _Streamed:
     def __init__(self, stream: Stream) -> None:
         self.headers: Headers = (_EVENT_STREAM, *_fields(stream.headers))
         self._stream = stream
+
+    def whole(self) -> None:
+        """It comes in parts."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         said = self._stream.input_usage

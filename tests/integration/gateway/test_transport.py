@@ -64,6 +64,35 @@ def test_every_framing_is_read(answer: bytes, status: int, body: bytes) -> None:
     run(says(answer, OK), steps)
 
 
+def test_an_answer_that_is_here_is_handed_out_whole_and_its_connection_is_free() -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        first = await transport.send(POST)
+        assert first.whole() == b"ok"
+        assert first.whole() is None, "it is handed out once"
+        assert await whole(transport) == (200, b"ok")
+        await first.aclose()
+        assert upstream.connections == 1
+
+    run(says(OK, OK), steps)
+
+
+def test_an_answer_that_still_comes_is_not_handed_out_whole() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok")
+        await asyncio.sleep(0.05)
+        await exchange.say(b"ok")
+
+    async def steps(transport: HttpTransport, _upstream: RawUpstream) -> None:
+        answer = await transport.send(POST)
+        assert answer.whole() is None
+        assert b"".join([chunk async for chunk in answer.chunks()]) == b"okok"
+        await answer.aclose()
+        assert answer.whole() is None, "it was read in parts"
+
+    run(script, steps)
+
+
 def test_a_body_without_length_ends_with_its_connection() -> None:
     async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
         assert await whole(transport) == (200, b"until the end")

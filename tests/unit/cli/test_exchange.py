@@ -104,6 +104,44 @@ def test_a_head_without_a_body_yet_does_not_wait_for_it() -> None:
     assert [data[-4:] for data in asyncio.run(run(app)).written] == [b"\r\n\r\n", b"ok"]
 
 
+def directly(*answers: bytes, before: Callable[[Exchange], None] = lambda _: None) -> tuple[Client, list[bool]]:
+    """What a client gets of an application that answers past ASGI, and what it is told."""
+    done: list[bool] = []
+
+    async def app(scope: Message, _receive: Receive, _send: Send) -> None:
+        answer = scope["extensions"][EXCHANGE].answer
+        done.extend(answer(200, [DATE, length(len(body))], body) for body in answers)
+
+    return asyncio.run(run(app, before=before)), done
+
+
+def test_a_whole_answer_may_be_sent_in_one_step() -> None:
+    client, done = directly(b"ok")
+    assert client.written == [b"HTTP/1.1 200 OK\r\ndate: now\r\ncontent-length: 2\r\n\r\nok"]
+    assert client.told == ["over, goes on", "left"]
+    assert done == [True]
+
+
+def test_not_to_a_client_that_reads_too_slowly() -> None:
+    def pause(exchange: Exchange) -> None:
+        exchange._peer.write_paused = True
+
+    client, done = directly(b"ok", before=pause)
+    assert done == [False]
+    assert b"500 Internal" in client.written[0], "nothing had begun"
+
+
+def test_to_a_client_that_has_left_nothing_is_sent() -> None:
+    client, done = directly(b"ok", before=Exchange.leave)
+    assert (client.written, done) == ([], [True])
+
+
+def test_a_whole_answer_is_sent_once(caplog: pytest.LogCaptureFixture) -> None:
+    client, done = directly(b"ok", b"no")
+    assert (len(client.written), done) == (1, [True])
+    assert "an application failed" in caplog.text
+
+
 def test_a_body_of_unknown_length_comes_in_chunks() -> None:
     client = answering(start(), part(b"abc", more=True), part(b"", more=True), part(b"d"))
     assert b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n" in client.written[0]

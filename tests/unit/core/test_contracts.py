@@ -112,6 +112,9 @@ def test_a_transport_can_be_a_few_lines() -> None:
         at_end = False
         waited_ns = 0
 
+        def whole(self) -> None:
+            pass
+
         async def chunks(self) -> AsyncIterator[bytes]:
             yield b"pong"
 

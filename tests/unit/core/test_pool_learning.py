@@ -178,6 +178,37 @@ def test_a_pool_is_unused_until_an_answer_comes() -> None:
     assert not state.is_unused
 
 
+class TestWhatTheEndOfALeaseTeaches:
+    LIMITS = LimitReport(requests=DimensionReport(60, 59), input_tokens=DimensionReport(100_000, 50_000))
+
+    def test_is_taken_in_before_it_ends(self) -> None:
+        """What headers say counts what was used: the level counts it before it is compared."""
+        at_once, in_steps = (Pool("p", PoolSettings(), 0) for _ in range(2))
+        used = Cost(1, 7_000, 300)
+        for state in (at_once, in_steps):
+            state.reserve("a", Demand("p", DEFAULT_CALLER, Cost(1, 1_000, 300)), 0)
+        assert at_once.end("a", Outcome.SETTLED, used, S, (self.LIMITS, Succeeded()))
+        in_steps.charge("a", used, S)
+        in_steps.learn(self.LIMITS, S)
+        in_steps.learn(Succeeded(), S)
+        assert in_steps.end("a", Outcome.SETTLED, used, S)
+        assert at_once.snapshot(S) == in_steps.snapshot(S)
+        assert at_once.snapshot(S).dimensions[1].upstream_per_minute == 100_000
+
+    def test_is_taken_in_if_it_has_ended_before(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        assert not state.end("gone", Outcome.SETTLED, None, 0, (self.LIMITS, Succeeded()))
+        assert state.snapshot(0).succeeded == 1
+        assert state.snapshot(0).dimensions[0].upstream_per_minute == 60
+
+    def test_a_success_may_say_that_it_is_the_answer(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.reserve("a", ONE, 0)
+        assert (state.snapshot(0).probing, state.snapshot(0).unanswered) == (True, 1)
+        state.learn(Succeeded(sent_ago_ns=S, lease_id="a"), S)
+        assert (state.snapshot(S).probing, state.snapshot(S).unanswered) == (False, 0)
+
+
 class TestConfiguring:
     def test_takes_effect_on_waiters_at_once_in_their_order(self, waited_for: Pool) -> None:
         waited_for.configure(settings(60, 5), 0)

@@ -219,11 +219,13 @@ class TestSpendCap:
         state.reserve("b", ONE._replace(front=True), 0)
         state.learn(SpendCapped(3_600 * S), S)
         refused = Refused(Cause.SPEND_CAP, 3_600 * S)
-        assert sorted(state.drain_refused()) == [("a", refused), ("b", refused)]
-        assert state.drain_refused() == ()
+        told = state.what_happened()
+        assert told is not None
+        assert sorted(told.refused) == [("a", refused), ("b", refused)]
+        assert CircuitOpened("p", Cause.SPEND_CAP, 3_600 * S) in told.events
+        assert state.what_happened() is None
         assert state.reserve("late", ONE, 2 * S) == Refused(Cause.SPEND_CAP, 3_599 * S)
         assert not state.has_waiters
-        assert CircuitOpened("p", Cause.SPEND_CAP, 3_600 * S) in state.drain_events()
         assert state.snapshot(2 * S).open_circuits == {"spend_cap": 3_599.0}
 
     def test_closes_at_the_date(self) -> None:

@@ -139,7 +139,9 @@ def test_a_spend_cap_refuses_it(state: Pool) -> None:
     spend_budget(state)
     state.reserve("r", RETRY, 0)
     state.learn(SpendCapped(), S)
-    assert state.drain_refused() == (("r", Refused(Cause.SPEND_CAP, 60 * S)),)
+    told = state.what_happened()
+    assert told is not None
+    assert told.refused == (("r", Refused(Cause.SPEND_CAP, 60 * S)),)
     assert state.reserve("late", RETRY, S) == Refused(Cause.SPEND_CAP, 60 * S)
 
 

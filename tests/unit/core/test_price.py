@@ -27,6 +27,11 @@ class Estimating:
     def cost(self, shape: MessageShape = CALL) -> Cost:
         return self.estimator.estimate(shape, self.now_ns)
 
+    def overdraw(self, shape: MessageShape = CALL) -> int:
+        cost, overdraw_tokens = self.estimator.quote(shape, self.now_ns)
+        assert cost == self.cost(shape)
+        return overdraw_tokens
+
     def learn(self, usage: Usage, shape: MessageShape = CALL, times: int = 1) -> None:
         for _ in range(times):
             self.estimator.learn(shape, usage, self.now_ns)
@@ -230,14 +235,14 @@ class TestOutput:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=900), times=100)
         assert estimating.cost(CALL._replace(max_tokens=700)).output_tokens == 700
-        assert estimating.estimator.overdraw(CALL._replace(max_tokens=700)) == 0
+        assert estimating.overdraw(CALL._replace(max_tokens=700)) == 0
 
     def test_what_an_answer_may_be_at_worst_is_beyond_95_percent_of_all(self) -> None:
         estimating = Estimating()
-        assert estimating.estimator.overdraw(CALL) == 0, "nothing is known"
+        assert estimating.overdraw() == 0, "nothing is known"
         for number in range(1_000):
             estimating.learn(Usage(output_tokens=800 if number % 10 == 0 else 100))
-        assert estimating.cost().output_tokens + estimating.estimator.overdraw(CALL) == pytest.approx(800, rel=0.1)
+        assert estimating.cost().output_tokens + estimating.overdraw() == pytest.approx(800, rel=0.1)
 
     def test_an_answer_without_output_teaches_nothing(self) -> None:
         estimating = Estimating()

@@ -18,6 +18,7 @@ from support.gateway import (
     post,
     sse,
     unreachable,
+    what_it_hears,
 )
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.anomaly import AnomalyKind
@@ -36,17 +37,7 @@ def taught(*answers: Told | Exception) -> list[Feedback]:
     """What a pool hears of one call whose attempts take 2 s each."""
     clock = VirtualClock()
     rig = make_gateway(FakeTransport(answers, head_after_seconds=2.0), clock)
-    heard: list[Feedback] = []
-    learn = rig.store.learn
-
-    async def listen(pool: str, feedback: Feedback) -> None:
-        if isinstance(feedback, LimitReport | RateLimited):
-            heard.append(feedback._replace(lease_id=""))
-        else:
-            heard.append(feedback)
-        await learn(pool, feedback)
-
-    rig.store.learn = listen  # type: ignore[method-assign]
+    heard = what_it_hears(rig.store)
     run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
     return heard
 

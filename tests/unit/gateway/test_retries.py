@@ -189,9 +189,17 @@ def test_a_stream_passes_with_its_usage_and_time_to_first_token() -> None:
     assert (attempt.usage, attempt.first_token_ns) == (Usage(7, 30), 125_000_000)
 
 
-@pytest.mark.parametrize("before", [(), (MESSAGE_START,), (MESSAGE_START, 0.2)])
-def test_an_error_before_the_first_content_of_a_stream_is_repeated_unseen(before: tuple[Any, ...]) -> None:
-    answer, rig, _, _ = post([sse(*before, OVERLOADED_EVENT), sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (OVERLOADED_EVENT,),
+        (MESSAGE_START + OVERLOADED_EVENT,),
+        (MESSAGE_START, OVERLOADED_EVENT),
+        (MESSAGE_START, 0.2, OVERLOADED_EVENT),
+    ],
+)
+def test_an_error_before_the_first_content_of_a_stream_is_repeated_unseen(parts: tuple[Any, ...]) -> None:
+    answer, rig, _, _ = post([sse(*parts), sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)])
     assert answer.body == MESSAGE_START + CONTENT + MESSAGE_DELTA
     assert (rig.outcomes(), answer.headers["x-tidegate-attempts"]) == (["overloaded", "settled"], "2")
 

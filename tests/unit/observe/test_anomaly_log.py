@@ -6,7 +6,7 @@ import pytest
 
 from support.virtual_time import VirtualClock
 from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.events import Anomaly, Thawed
+from tidegate.core.events import Anomaly
 from tidegate.observe.anomaly_log import AnomalyLog
 
 CLOCK = "our clock stepped, or is not the upstream's: its dates are read by its own clock"
@@ -45,10 +45,9 @@ def test_every_kind_has_words_of_its_own(kind: AnomalyKind, caplog: pytest.LogCa
     assert not line.startswith("something")
 
 
-def test_another_kind_is_said_too_and_other_events_are_not(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_kind_is_said_too(caplog: pytest.LogCaptureFixture) -> None:
     log = AnomalyLog(VirtualClock())
     log.hear(Anomaly("a", "invented"))
-    log.hear(Thawed("a"))
     assert lines(caplog) == ["something that cannot be was left out (pool a; 0 more since this was last said)"]
 
 

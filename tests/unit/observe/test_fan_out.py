@@ -1,18 +1,23 @@
 import pytest
 
 from support.recording_observer import RecordingObserver
-from tidegate.core.events import Event, Thawed
+from tidegate.core.events import Anomaly, Event, Frozen, Thawed
 from tidegate.core.observer import Observer, ScopeKind
 from tidegate.observe.fan_out import FanOut
 
 
-def test_each_listener_hears_each_event_in_turn() -> None:
+def test_each_listener_hears_of_its_kinds_of_events_in_turn() -> None:
     heard: list[tuple[str, Event]] = []
-    observer: Observer = FanOut(lambda event: heard.append(("a", event)), lambda event: heard.append(("b", event)))
+    observer: Observer = FanOut(
+        [(Thawed, lambda event: heard.append(("a", event))), (Anomaly, lambda event: heard.append(("b", event)))],
+        [(Thawed, lambda event: heard.append(("c", event)))],
+    )
 
     observer.event(Thawed("p"))
+    observer.event(Anomaly("p", "lease"))
+    observer.event(Frozen("p", 1))
 
-    assert heard == [("a", Thawed("p")), ("b", Thawed("p"))]
+    assert heard == [("a", Thawed("p")), ("c", Thawed("p")), ("b", Anomaly("p", "lease"))]
 
 
 def test_without_a_tracer_all_scopes_are_the_one_that_records_nothing() -> None:

@@ -16,7 +16,7 @@ from support.traces import Traces
 from support.virtual_time import VirtualClock
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
-from tidegate.core.events import HeadRefused, RequestFinished, Thawed
+from tidegate.core.events import HeadRefused, RequestFinished
 from tidegate.core.observer import ScopeKind
 from tidegate.core.usage import Usage
 from tidegate.observe.log_lines import REQUEST_ID
@@ -110,7 +110,7 @@ def test_what_never_became_a_call_is_a_line_too() -> None:
     stream, log = opened()
     assert log
 
-    log.hear(HeadRefused(431, "192.0.2.7"))
+    log.hear_refused(HeadRefused(431, "192.0.2.7"))
 
     (line,) = lines(stream)
     assert line.pop("timestamp")
@@ -121,15 +121,6 @@ def test_what_never_became_a_call_is_a_line_too() -> None:
         ("status", 431),
         ("client", "192.0.2.7"),
     ]
-
-
-def test_other_events_are_no_lines() -> None:
-    stream, log = opened()
-    assert log
-
-    log.hear(Thawed("sonnet-5-5"))
-
-    assert stream.getvalue() == ""
 
 
 def test_a_client_cannot_write_lines_or_fill_the_disk() -> None:

@@ -98,9 +98,9 @@ def test_debug_mode_shows_what_happens(tmp_path: Path) -> None:
         "DEBUG:services.dsl_generator.rate_limiter:acquired a token after 0.000 s",
         "DEBUG:services.dsl_generator.ai_client:attempt 1: asking claude-sonnet-5-5",
         "DEBUG:services.dsl_generator.rate_limiter:frozen for 1.000 s",
-        "DEBUG:services.dsl_generator.rate_limiter:rate changed from 100.0 % to 90.0 %: rate_limited",
+        "DEBUG:services.dsl_generator.rate_limiter:rate changed from 20.0 to 18.0 requests/minute: rate_limited",
         "DEBUG:services.dsl_generator.ai_client:attempt 1 failed (rate_limited: 429 rate_limit_error",
-        "DEBUG:services.dsl_generator.rate_limiter:rate changed from 90.0 % to 91.0 %: succeeded",
+        "DEBUG:services.dsl_generator.rate_limiter:rate changed from 18.0 to 18.2 requests/minute: succeeded",
     ):
         assert line in done.stderr
     assert "your_api_key" not in done.stderr

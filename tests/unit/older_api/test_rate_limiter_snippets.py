@@ -138,9 +138,10 @@ def test_debug_mode(clock: VirtualClock, caplog: pytest.LogCaptureFixture) -> No
     run(PROGRAMMATIC_CONFIGURATION, clock)
     assert [record.getMessage() for record in caplog.records if record.name.endswith("rate_limiter")] == [
         "frozen for 2.000 s",
-        "rate changed from 100.0 % to 90.0 %: rate_limited",
+        "rate changed from 20.0 to 18.0 requests/minute: rate_limited",
         "acquired a token after 2.000 s",
-        "rate changed from 90.0 % to 91.0 %: succeeded",
+        "rate changed from 18.0 to 18.2 requests/minute: succeeded",
+        "rate changed from 18.2 to 13.7 requests/minute: configured",
         "configured: 15 requests/minute, burst 3",
     ]
 

@@ -82,42 +82,52 @@ class TestTakingAtOnce:
     """What is settled at once needs no lease, and no round trip while nobody waits."""
 
     def test_it_is_spent_and_no_lease_is_left(self, store: MemoryStore) -> None:
-        assert store.take(ONE)
+        assert store.take("", ONE._replace(settle_at_once=True))
         (pool,) = store.snapshot_now("p")
         assert (pool.granted, pool.in_flight, pool.waiting, pool.dimensions[0].available) == (1, 0, 0, 0)
+        assert pool.dimensions[0].used_share_1_minute == pytest.approx(1 / 20), "one of twenty a minute"
+
+    def test_what_is_settled_later_has_a_lease(self, store: MemoryStore) -> None:
+        assert store.take("a", ONE)
+        assert store.snapshot_now("p")[0].in_flight == 1
+        assert store.end_now("p", "a", Outcome.RELEASED)
+        assert store.take("b", ONE), "it was given back"
+
+    def test_a_retry_goes_the_way_of_retries(self, store: MemoryStore) -> None:
+        assert not store.take("a", ONE._replace(retry=True))
 
     def test_what_does_not_fit_has_no_effect(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
-        assert store.take(ONE)
+        assert store.take("", ONE)
         clock.advance(2)
         before = store.snapshot_now("p")
-        assert not store.take(ONE)
+        assert not store.take("", ONE)
         assert store.snapshot_now("p") == before
         assert changes == []
 
     def test_nobody_overtakes_who_waits(self, store: MemoryStore, clock: VirtualClock) -> None:
-        assert store.take(ONE)
+        assert store.take("", ONE)
         store.reserve_now("waits", ONE)
         clock.advance(3)
-        assert not store.take(ONE)
+        assert not store.take("", ONE)
 
     def test_a_freeze_counts_and_its_end_is_told(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
         store.freeze_now("p", S)
-        assert not store.take(ONE)
+        assert not store.take("", ONE)
         clock.advance(1)
-        assert store.take(ONE)
+        assert store.take("", ONE)
         assert changes == [Change("p", events=(Frozen("p", S),)), Change("p", events=(Thawed("p"),))]
 
     @pytest.mark.parametrize("is_capped", [True, False])
     def test_a_spend_cap_counts(self, store: MemoryStore, is_capped: bool) -> None:  # noqa: FBT001
         if is_capped:
             store.learn_now("p", SpendCapped())
-        assert store.take(ONE) is not is_capped
+        assert store.take("", ONE) is not is_capped
 
     def test_what_can_never_fit_is_left_to_be_refused(self, store: MemoryStore) -> None:
         store.configure_now("p", replace(SETTINGS, allow_debt=False))
-        assert not store.take(ONE._replace(cost=Cost(2)))
+        assert not store.take("", ONE._replace(cost=Cost(2)))
         assert isinstance(store.reserve_now("big", ONE._replace(cost=Cost(2))), Refused)
 
 

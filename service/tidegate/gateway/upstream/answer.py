@@ -164,6 +164,15 @@ class Answer:
                 raise self._error
             await self._wait(timeout_seconds)
 
+    def whole(self) -> bytes | None:
+        """The body of an answer that is complete; see `TransportResponse`."""
+        if not self.complete or self._error is not None or self._closed:
+            return None
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._close()
+        return body
+
     @property
     def at_end(self) -> bool:
         """Whether nothing is left to read; see `TransportResponse`."""
@@ -193,11 +202,14 @@ class Answer:
     async def aclose(self) -> None:
         """Ends the exchange; see `TransportResponse`."""
         if not self._closed:
-            self._closed = True
-            self._resume()
-            self._release()
-            # Parser and answer hold each other: left to the collector, thousands of them make it stop the event loop.
-            del self._parser
+            self._close()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._resume()
+        self._release()
+        # Parser and answer hold each other: left to the collector, thousands of them make it stop the event loop.
+        del self._parser
 
     def _resume(self) -> None:
         if self._paused:
