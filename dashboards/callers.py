@@ -6,7 +6,7 @@ from dashboards import levels, units
 from dashboards.board import Board, Row
 from dashboards.kinds import stat, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
-from dashboards.queries import Query, increase, occurring, or_zero, quantile, rate, ratio
+from dashboards.queries import Query, increase, occurring, or_zero, quantile, rate, ratio, select
 from dashboards.tables import Column, table
 from tidegate.observe import catalogue, thresholds
 
@@ -18,8 +18,10 @@ COST_OF_CALLERS: Final = f"{increase(catalogue.COST_USD, by='caller')} and {_BY_
 """Callers that are configured, but do not call, have a counter at 0, too."""
 # What is usual is told by the same window as in the alert, whatever the time range.
 _UNUSUAL: Final = (
-    f"clamp_min({3_600 * thresholds.SPEND_UNUSUAL_FACTOR:g}"
-    f" * {rate(catalogue.COST_USD, window=f'{thresholds.SPEND_BASELINE_SECONDS}s')},"
+    f"clamp_min({thresholds.SPEND_UNUSUAL_FACTOR:g} * max("
+    f"3600 * {rate(catalogue.COST_USD, window=f'{thresholds.SPEND_BASELINE_SECONDS}s')}"
+    f" or sum by (job) (increase({select(catalogue.COST_USD)}[{thresholds.SPEND_WINDOW_SECONDS}s]"
+    f" offset {thresholds.SPEND_WEEK_SECONDS}s))),"
     f" {thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g})"
 )
 
@@ -201,14 +203,15 @@ _WAIT_AND_SPEND: Final = Row(
                 Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}} p95", exemplars=True),
             ],
             LIMITER,
+            shades={f"/^{priority} /": colour for priority, colour in units.CLASSES.items()},
             limits=((thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),),
         ),
         timeseries(
             "Spend per hour, by caller",
             "US dollars at list prices, one caller on top of the other; what a batch used comes when its results are"
             " downloaded. Dashed: where the alert on all of"
-            f" them begins, {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the day before, at least"
-            f" ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
+            f" them begins, {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the day before or the same"
+            f" hour of the week before, at least ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
             units.DOLLARS,
             [
                 Query(f"60 * {occurring(catalogue.COST_USD, by='caller')}", "{{caller}}"),

@@ -135,8 +135,8 @@ _LIMITS: Final = Row(
         table(
             "Limits",
             "Per minute. Effective is in force: the lowest of the others, times the adaptive factor. Empty: nobody"
-            " has told. Configured above upstream: correct the configuration. Left: level of the bucket, below zero"
-            " is debt. Refill: time until the bucket is full.",
+            " has told. Configured above upstream: correct the configuration. Share above 100 %: a full bucket is"
+            " being spent. Left: level of the bucket, below zero is debt. Refill: time until the bucket is full.",
             {"pool": "Pool", "dimension": "Dimension"},
             [
                 Column("Configured", _limit_of("configured"), units.COUNT),
@@ -295,6 +295,7 @@ _FUNNEL: Final = Row(
                 Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}}", exemplars=True),
             ],
             CALLERS,
+            colours=units.CLASSES,
             limits=levels.QUEUE_WAIT[1:],
         ),
         timeseries(
@@ -303,6 +304,7 @@ _FUNNEL: Final = Row(
             units.COUNT,
             [Query(total(catalogue.QUEUE_DEPTH, "class"), "{{class}}")],
             CALLERS,
+            colours=units.CLASSES,
             stacked=True,
             width=8,
             calculations=("max", "lastNotNull"),
@@ -314,6 +316,7 @@ _FUNNEL: Final = Row(
             units.COUNT,
             [Query(total(catalogue.QUEUE_TOKENS, "class"), "{{class}}")],
             CALLERS,
+            colours=units.CLASSES,
             stacked=True,
             width=8,
             calculations=("max", "lastNotNull"),
@@ -330,6 +333,7 @@ _FUNNEL: Final = Row(
                 )
             ],
             CALLERS,
+            colours=units.CLASSES,
             limits=levels.QUEUE_WAIT[1:],
             width=8,
             calculations=("max", "lastNotNull"),

@@ -242,8 +242,8 @@ _SATURATION: Final = Row(
         timeseries(
             "Fullest limit of each pool",
             "Share of the quota in use of the dimension that is nearest to its limit. Near 100 % calls wait; that is"
-            " fine for a while, and with nobody waiting it is a quota well spent. Beyond the line the queue only"
-            " grows.",
+            " fine for a while, and with nobody waiting it is a quota well spent. Beyond the line a full"
+            " bucket is being spent; for long, the queue only grows.",
             units.SHARE,
             [
                 Query(

@@ -181,6 +181,7 @@ _CAUSES: Final = Row(
                 )
             ],
             CALLERS,
+            colours=units.CLASSES,
             most=1,
             limits=((thresholds.LATENCY_TARGET, units.GOOD),),
             calculations=("min", "lastNotNull"),

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tidegate.core.caller import Priority
 from tidegate.core.cause import Cause
 
 SECONDS: Final = "s"
@@ -42,6 +43,8 @@ CAUSES: Final[dict[str, str]] = {
     Cause.FORBIDDEN: "semi-dark-blue",
 }
 """Refusals by cause: none of them is green. Lack of quota is yellow to orange, the upstream red, the caller blue."""
+CLASSES: Final[dict[str, str]] = {Priority.INTERACTIVE: "blue", Priority.STANDARD: "green", Priority.BATCH: "yellow"}
+"""Priority classes."""
 RETRIES: Final = {
     "rate_limited": LIMITED,
     "overloaded": OVERLOADED,

@@ -4,7 +4,7 @@ from typing import Final
 
 from dashboards.links import CALLERS, LIMITER
 from deploy.prometheus.recording import QUEUE_DEPTH, QUEUE_WAIT_P95, QUOTA_USED
-from deploy.prometheus.rule import Alert, Group, Most, duration, share
+from deploy.prometheus.rule import Alert, Group, Most, beyond, duration, share
 from tidegate.observe import catalogue, thresholds
 
 __all__ = ["LIMITS"]
@@ -13,6 +13,7 @@ _LIMITED: Final = catalogue.RATE_LIMITED.name
 _RATE_WINDOW: Final = duration(thresholds.RATE_LIMITED_WINDOW_SECONDS)
 _RECENT: Final = duration(thresholds.RATE_LIMITED_RECENT_SECONDS)
 _STARVED: Final = duration(thresholds.STARVED_WINDOW_SECONDS)
+_WAIT_SECONDS: Final = thresholds.QUEUE_WAIT_WINDOW_SECONDS
 _GROWTH: Final = duration(thresholds.QUEUE_GROWTH_WINDOW_SECONDS)
 _UNUSED: Final = duration(thresholds.QUOTA_UNUSED_WINDOW_SECONDS)
 _REFUSED: Final = catalogue.REFUSED.name
@@ -45,10 +46,14 @@ def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Al
 
 
 def _queue_wait_high(severity: str, seconds: float) -> Alert:
+    by = "job, pool, class"
     return Alert(
         name="TidegateQueueWaitHigh",
         severity=severity,
-        expr=f'{QUEUE_WAIT_P95}{{class!="batch"}} > {seconds:g}',
+        expr=(
+            f'{QUEUE_WAIT_P95}{{class!="batch"}} > {seconds:g}\n'
+            f"and {beyond(catalogue.QUEUE_WAIT, seconds, thresholds.QUEUE_WAIT_LEAST, _WAIT_SECONDS, by)}"
+        ),
         for_seconds=300,
         keep_firing_seconds=300,
         summary="Calls wait long for quota.",
@@ -102,7 +107,12 @@ LIMITS: Final = Group(
         Alert(
             name="TidegateAdaptiveRateLow",
             severity="warning",
-            expr=f"max by (job, pool) ({catalogue.ADAPTIVE_FACTOR.name}) < {thresholds.ADAPTIVE_FACTOR_LOW}",
+            expr=(
+                f"max by (job, pool) ({catalogue.ADAPTIVE_FACTOR.name}) < {thresholds.ADAPTIVE_FACTOR_LOW}\n"
+                # A pool that nobody uses has no successes that would win the rate back, and nobody misses it.
+                "and sum by (job, pool) (increase("
+                f"{catalogue.QUEUE_WAIT.name}_count[{duration(thresholds.ADAPTIVE_FACTOR_LOW_SECONDS)}])) > 0"
+            ),
             for_seconds=thresholds.ADAPTIVE_FACTOR_LOW_SECONDS,
             summary="A pool has been working at a reduced rate for long.",
             description=(

@@ -7,7 +7,16 @@ from deploy.prometheus.rule import Group, Recording, duration
 from tidegate.observe import catalogue, thresholds
 from tidegate.observe.labels import SERVED_ROUTES
 
-__all__ = ["OBJECTIVES", "QUEUE_DEPTH", "QUEUE_WAIT_P95", "QUOTA_USED", "RECORDINGS", "SPEND_PER_HOUR", "bad_share"]
+__all__ = [
+    "BAD_BY_POOL",
+    "OBJECTIVES",
+    "QUEUE_DEPTH",
+    "QUEUE_WAIT_P95",
+    "QUOTA_USED",
+    "RECORDINGS",
+    "SPEND_PER_HOUR",
+    "bad_share",
+]
 
 _FAILED: Final = f"%(f)s({catalogue.FAILED_CALLS.name}[%(window)s])"
 _ANSWERED: Final = f'%(f)s({catalogue.REQUESTS.name}{{outcome="ok",route=~"{SERVED_ROUTES}"}}[%(window)s])'
@@ -26,6 +35,15 @@ OBJECTIVES: Final = {
     "latency": (f"(\n  {_ADMITTED}\n  - {_ADMITTED_SOON}\n)", _ADMITTED),
 }
 """For each objective what spends its budget, and what it is a share of: `f` is `rate` or `increase`, over `window`."""
+BAD_BY_POOL: Final = {
+    "availability": f"increase({catalogue.FAILED_CALLS.name}{{job=%%q}}[%(window)s])",
+    "latency": (
+        f"increase({catalogue.QUEUE_WAIT.name}_count{{job=%%q,{_NOT_BATCH}}}[%(window)s])"
+        f" - ignoring (le) increase({catalogue.QUEUE_WAIT.name}_bucket"
+        f"{{job=%%[1]q,{_NOT_BATCH},{_WITHIN}}}[%(window)s])"
+    ),
+}
+"""What spends it, for alerts to tell where: with `%q` for the job, a series for each pool and more."""
 
 QUOTA_USED: Final = "tidegate:quota_used:ratio_rate5m"
 QUEUE_DEPTH: Final = "tidegate:queue_depth:sum"

@@ -7,8 +7,9 @@ from typing import Any, Final
 import yaml
 
 from dashboards.links import Link
+from tidegate.observe.catalogue import Metric
 
-__all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "duration", "share"]
+__all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "beyond", "duration", "share"]
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -45,7 +46,7 @@ class Most:
     """Whose part in a fault is the greatest, for alerts that are about all of a job: they say it, and link to it.
 
     Attributes:
-        label: what is told apart: `caller` or `dimension`.
+        label: what is told apart: `caller`, `pool` or `dimension`.
         expr: a series for each, with `%q` for every label in `by`.
         by: labels of the alert that the series are of.
     """
@@ -57,7 +58,7 @@ class Most:
     def template(self, text: str) -> str:
         """The text, with `.Labels` and `.Value` those of the one; nothing where there is none."""
         labels = " ".join(f"$labels.{label}" for label in self.by)
-        query = f"topk(1, sum by ({self.label}) ({self.expr}))"
+        query = f"topk(1, sum by ({self.label}) ({self.expr}))".replace('"', '\\"')
         return f'{{{{ with printf "{query}" {labels} | query }}}}{{{{ with first . }}}}{text}{{{{ end }}}}{{{{ end }}}}'
 
 
@@ -96,9 +97,7 @@ class Alert:
         filters = "&".join(f"var-{label}={{{{ $labels.{label} }}}}" for label in ("job", *self.by))
         if self.most:
             filters += self.most.template(f"&var-{self.most.label}={{{{ .Labels.{self.most.label} }}}}")
-        rule: dict[str, Any] = {"alert": self.name, "expr": self.expr}
-        if self.for_seconds:
-            rule["for"] = duration(self.for_seconds)
+        rule: dict[str, Any] = {"alert": self.name, "expr": self.expr, "for": duration(self.for_seconds)}
         if self.keep_firing_seconds:
             rule["keep_firing_for"] = duration(self.keep_firing_seconds)
         rule["labels"] = {"severity": self.severity, **self.labels}
@@ -129,6 +128,19 @@ def share(part: str, whole: str, window_seconds: int, by: str) -> str:
     """Which share of one counter's growth is another's; nothing where the whole has not grown."""
     window = duration(window_seconds)
     return f"sum by ({by}) (increase({part}[{window}]))\n  / sum by ({by}) (increase({whole}[{window}]))"
+
+
+def beyond(metric: Metric, bound: float, least: int, window_seconds: int, by: str, conditions: str = "") -> str:
+    """Whether at least so many values of a histogram came above a bound of its buckets within a window.
+
+    A percentile of few values says nothing: one slow call at night is the 99th of all.
+    """
+
+    def up_to(le: str) -> str:
+        matchers = ",".join(filter(None, (conditions, f'le="{le}"')))
+        return f"sum by ({by}) (increase({metric.name}_bucket{{{matchers}}}[{duration(window_seconds)}]))"
+
+    return f"{up_to('+Inf')}\n  - {up_to(str(float(bound)))} >= {least}"
 
 
 class _Dumper(yaml.SafeDumper):

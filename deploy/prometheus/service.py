@@ -3,7 +3,7 @@
 from typing import Final
 
 from dashboards.links import LIMITER, OVERVIEW
-from deploy.prometheus.rule import Alert, Group, duration
+from deploy.prometheus.rule import Alert, Group, beyond, duration
 from tidegate.observe import catalogue, thresholds
 from tidegate.observe.catalogue import Metric
 
@@ -12,6 +12,14 @@ __all__ = ["service"]
 _WINDOW: Final = duration(thresholds.SERVICE_WINDOW_SECONDS)
 _ESTIMATE_WINDOW: Final = duration(thresholds.ESTIMATE_WINDOW_SECONDS)
 _SILENCE: Final = duration(thresholds.NO_TRAFFIC_WINDOW_SECONDS)
+
+_SLOW_CALLS: Final = beyond(
+    catalogue.OVERHEAD,
+    thresholds.OVERHEAD_P99_SECONDS,
+    thresholds.OVERHEAD_LEAST,
+    thresholds.SERVICE_WINDOW_SECONDS,
+    "job, route",
+)
 
 
 def _p99(metric: Metric, by: str) -> str:
@@ -105,7 +113,9 @@ def service(job: str) -> Group:
             Alert(
                 name="TidegateOverheadHigh",
                 severity="warning",
-                expr=f"{_p99(catalogue.OVERHEAD, 'job, route')} > {thresholds.OVERHEAD_P99_SECONDS:g}",
+                expr=(
+                    f"{_p99(catalogue.OVERHEAD, 'job, route')} > {thresholds.OVERHEAD_P99_SECONDS:g}\nand {_SLOW_CALLS}"
+                ),
                 for_seconds=600,
                 summary="Tidegate itself takes long.",
                 description=(

@@ -3,8 +3,8 @@
 from typing import Final
 
 from dashboards.links import SLO
-from deploy.prometheus.recording import OBJECTIVES, bad_share
-from deploy.prometheus.rule import Alert, Group, duration
+from deploy.prometheus.recording import BAD_BY_POOL, OBJECTIVES, bad_share
+from deploy.prometheus.rule import Alert, Group, Most, duration
 from tidegate.observe import thresholds
 from tidegate.observe.thresholds import BurnWindow
 
@@ -17,6 +17,7 @@ def _burn(objective: str, alert: str, target: float, what: str, burn: BurnWindow
     most = f"{burn.factor * budget:.4g}"
     long, short = duration(burn.long_seconds), duration(burn.short_seconds)
     bad, _ = OBJECTIVES[objective]
+    worst = Most("pool", BAD_BY_POOL[objective] % {"window": long}, ("job",))
     return Alert(
         name=alert,
         severity=burn.severity,
@@ -27,10 +28,11 @@ def _burn(objective: str, alert: str, target: float, what: str, burn: BurnWindow
         ),
         for_seconds=60,
         keep_firing_seconds=300,
-        summary=f"The error budget of {objective} is spent {burn.factor:g} times too fast.",
+        summary=f"The error budget of {objective} is spent at over {burn.factor:g}× the pace that it lasts for.",
         description=(
             f"{{{{ $value | humanizePercentage }}}} of the calls {what} in the last {long}, and too many "
-            f"in the last {short}; the budget for 30 days is {budget:.2g} of 1."
+            f"in the last {short}; {100 * budget:g}% may."
+            + worst.template(' Most of them in pool {{ .Labels.pool }} ({{ .Value | printf "%.0f" }}).')
         ),
         dashboard=SLO,
         labels={"window": long},

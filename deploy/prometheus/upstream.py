@@ -4,7 +4,7 @@ from typing import Final
 
 from dashboards.links import CALLERS, MODELS
 from deploy.prometheus.recording import SPEND_PER_HOUR
-from deploy.prometheus.rule import Alert, Group, Most, duration, share
+from deploy.prometheus.rule import Alert, Group, Most, beyond, duration, share
 from tidegate.observe import catalogue, thresholds
 
 __all__ = ["UPSTREAM"]
@@ -14,6 +14,14 @@ _RECENT: Final = duration(thresholds.UPSTREAM_RECENT_SECONDS)
 _BASELINE: Final = duration(thresholds.SPEND_BASELINE_SECONDS)
 _SPEND_WINDOW: Final = duration(thresholds.SPEND_WINDOW_SECONDS)
 _DEAREST: Final = Most("caller", f"increase({catalogue.COST_USD.name}{{job=%q}}[{_SPEND_WINDOW}])", ("job",))
+
+_SLOW_STREAMS: Final = beyond(
+    catalogue.TIME_TO_FIRST_TOKEN,
+    thresholds.FIRST_TOKEN_P95_SECONDS,
+    thresholds.UPSTREAM_LEAST,
+    thresholds.UPSTREAM_WINDOW_SECONDS,
+    "job, pool, model",
+)
 
 
 def _failing(name: str, statuses: str, severity: str, least_share: float, *, summary: str, what: str) -> Alert:
@@ -76,7 +84,8 @@ UPSTREAM: Final = Group(
             expr=(
                 "histogram_quantile(\n  0.95,\n  sum by (job, pool, model, le) "
                 f"(rate({catalogue.TIME_TO_FIRST_TOKEN.name}_bucket[{_WINDOW}]))\n)"
-                f" > {thresholds.FIRST_TOKEN_P95_SECONDS:g}"
+                f" > {thresholds.FIRST_TOKEN_P95_SECONDS:g}\n"
+                f"and {_SLOW_STREAMS}"
             ),
             for_seconds=300,
             keep_firing_seconds=300,
@@ -110,14 +119,17 @@ UPSTREAM: Final = Group(
             expr=(
                 f"{SPEND_PER_HOUR} > {thresholds.SPEND_UNUSUAL_FACTOR:g}"
                 f" * avg_over_time({SPEND_PER_HOUR}[{_BASELINE}] offset {_SPEND_WINDOW})\n"
-                f"and {SPEND_PER_HOUR} > {thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}"
+                f"and {SPEND_PER_HOUR} > {thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}\n"
+                f"unless {SPEND_PER_HOUR} <= {thresholds.SPEND_UNUSUAL_FACTOR:g}"
+                f" * ({SPEND_PER_HOUR} offset {duration(thresholds.SPEND_WEEK_SECONDS)})"
             ),
             for_seconds=600,
             keep_firing_seconds=600,
-            summary="Far more money is spent than in the day before.",
+            summary="Far more money is spent than in the day before, or a week ago.",
             description=(
                 '{{ $value | printf "%.2f" }} US dollars were spent in the last '
-                f"{_SPEND_WINDOW}: more than {thresholds.SPEND_UNUSUAL_FACTOR:g} times the usual hour of the last day."
+                f"{_SPEND_WINDOW}: more than {thresholds.SPEND_UNUSUAL_FACTOR:g} times the usual hour of the last day,"
+                " and of this hour a week ago."
                 + _DEAREST.template(' Most by {{ .Labels.caller }}: {{ .Value | printf "%.2f" }}.')
             ),
             dashboard=CALLERS,

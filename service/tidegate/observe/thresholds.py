@@ -55,6 +55,8 @@ QUEUE_WAIT_P95_WARNING_SECONDS: Final = 10.0
 """For classes other than `batch`, which is made to wait. People notice; a bucket bound of the histogram."""
 QUEUE_WAIT_P95_CRITICAL_SECONDS: Final = 60.0
 """Clients with the usual timeout of one minute give up; a bucket bound, too."""
+QUEUE_WAIT_LEAST: Final = 5
+"""Admissions within the window that waited too long, before a percentile means anything."""
 QUEUE_GROWTH_PER_MINUTE: Final = 1.0
 """Waiters that come to more than leave, over the window below."""
 QUEUE_GROWTH_WINDOW_SECONDS: Final = 900
@@ -75,7 +77,7 @@ REFUSED_LEAST: Final = 10
 UPSTREAM_WINDOW_SECONDS: Final = 600
 UPSTREAM_RECENT_SECONDS: Final = 120
 UPSTREAM_LEAST: Final = 5
-"""Failures within the window before a share means anything."""
+"""Failures, or slow streams, within the window before a share or a percentile means anything."""
 OVERLOADED_SHARE_WARNING: Final = 0.1
 """529s among attempts: retries still hide most of them from callers."""
 OVERLOADED_SHARE_CRITICAL: Final = 0.5
@@ -94,6 +96,8 @@ SPEND_UNUSUAL_LEAST_USD_PER_HOUR: Final = 10.0
 """Less is not worth waking anybody for."""
 SPEND_WINDOW_SECONDS: Final = 3_600
 SPEND_BASELINE_SECONDS: Final = 86_400
+SPEND_WEEK_SECONDS: Final = 7 * 86_400
+"""What was usual a week ago at the same hour is usual: a Monday is no Sunday."""
 
 # --- The service itself ---------------------------------------------------------------------------------------------
 
@@ -106,6 +110,8 @@ ESTIMATE_LEAST: Final = 50
 """Settled leases within the window before a median means anything."""
 OVERHEAD_P99_SECONDS: Final = 0.05
 """Our own time in a call, ten times what it usually is; a bucket bound of the histogram."""
+OVERHEAD_LEAST: Final = 5
+"""Calls within the window that took us too long, before a percentile means anything."""
 LOOP_LAG_P99_SECONDS: Final = 0.1
 """Every call in the process is late by this much; a bucket bound of the histogram."""
 SERVICE_WINDOW_SECONDS: Final = 300

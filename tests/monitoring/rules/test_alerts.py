@@ -45,6 +45,7 @@ def promtool_test(
     case: dict[str, Any], series: dict[str, str], at: str, expect: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """One test as promtool reads it: what is firing under the alert's name at one moment."""
+    assert all(isinstance(values, str) for values in series.values()), "a bare 0x60 is a number to YAML: quote it"
     alerts = [
         {
             "exp_labels": expected["labels"],
@@ -57,7 +58,7 @@ def promtool_test(
     ]
     return {
         "interval": case.get("every", "1m"),
-        "input_series": [{"series": name, "values": str(values)} for name, values in series.items()],
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "alert_rule_test": [{"eval_time": at, "alertname": case["alert"], "exp_alerts": alerts}],
     }
 

@@ -108,6 +108,20 @@ def test_every_metric_and_label_is_in_the_catalogue_or_recorded() -> None:
                     assert set(re.findall(r"(\w+)[=!]", matchers)) <= LABELS[metric], rule
 
 
+def test_every_bound_is_one_of_the_histogram_s_buckets() -> None:
+    bounds = {
+        f"{metric.name}_bucket": {"+Inf", *(str(float(bound)) for bound in metric.buckets)} for metric in CATALOGUE
+    }
+    asked = [
+        (metric, bound)
+        for name in ("tidegate-recording.yml", "tidegate-alerts.yml")
+        for rule in rules(name)
+        for metric, bound in re.findall(r'(tidegate_\w+_bucket)\{[^}]*le="([^"]+)"', rule["expr"])
+    ]
+    assert len({bound for _, bound in asked}) > 3
+    assert [each for each in asked if each[1] not in bounds[each[0]]] == []
+
+
 def test_shared_metrics_are_never_summed() -> None:
     shared = [metric.name for metric in CATALOGUE if "(shared)" in metric.help]
     expressions = "\n".join(rule["expr"] for name in NAMES for rule in rules(name))
@@ -121,6 +135,7 @@ def test_every_alert_says_what_is_wrong_and_where_to_look() -> None:
     for rule in rules("tidegate-alerts.yml"):
         annotations = rule["annotations"]
         assert rule["labels"]["severity"] in {"critical", "warning", "info", "none"}
+        assert re.fullmatch(r"\d+[smhd]", rule["for"])
         assert "{{" not in annotations["summary"]
         assert annotations["summary"].endswith(".")
         assert {"description", "runbook_url", "dashboard_url"} <= annotations.keys()

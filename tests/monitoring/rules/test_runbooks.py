@@ -17,6 +17,7 @@ from support.daemon import daemon
 from support.project import ROOT
 from support.service_process import running
 from tidegate.core.cause import Cause
+from tidegate.identity.identify import key_hash
 from tidegate.observe import thresholds
 from tidegate.observe.catalogue import CATALOGUE
 
@@ -24,6 +25,7 @@ FOLDER = ROOT / "deploy/runbooks"
 RULES = ROOT / "deploy/prometheus/rules"
 RUNBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Configuration", "Escalation"]
+CALLER_KEY, ADMIN_KEY = "a-key-of-a-caller", "that-of-the-admin"
 ALERTS = {rule.name for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)}
 
 
@@ -44,6 +46,12 @@ def test_each_has_the_same_headings_and_links_that_lead_somewhere(runbook: Path)
     assert commands(runbook)
     assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (FOLDER / link).exists()] == []
     assert [name for name in re.findall(r"`([A-Z]+(?:_[A-Z0-9]+)+)`", text) if "_" in name and not _known(name)] == []
+
+
+def test_what_the_commands_ask_for_is_explained() -> None:
+    explained = (FOLDER / "README.md").read_text()
+    asked = {name for runbook in RUNBOOKS for line in commands(runbook) for name in re.findall(r"\$([A-Z_]+)", line)}
+    assert [name for name in asked if f"{name}=" not in explained] == []
 
 
 def _known(name: str) -> bool:
@@ -71,7 +79,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     def arguments(address: str) -> list[str]:
         return ["--config.file=prometheus.yml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
 
-    with running(directory, "serve", "--upstream", "simulator") as service:
+    (directory / "tidegate.toml").write_text(f'callers = [{{name = "on-call", key_sha256 = "{key_hash(CALLER_KEY)}"}}]')
+    with running(directory, "serve", "--upstream", "simulator", TIDEGATE_ADMIN_KEY=ADMIN_KEY) as service:
         target = {"targets": [service.url.removeprefix("http://")]}
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -80,13 +89,24 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         }
         (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
         body = {"model": "claude-sonnet-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
-        headers = {"anthropic-version": "2023-06-01"}
+        headers = {"anthropic-version": "2023-06-01", "x-api-key": CALLER_KEY}
         for stream in (False, True):
-            httpx2.post(f"{service.url}/v1/messages", json=body | {"stream": stream}, headers=headers, timeout=30)
+            url = f"{service.url}/v1/messages"
+            httpx2.post(url, json=body | {"stream": stream}, headers=headers, timeout=30).raise_for_status()
         with daemon(directory, "prometheus", "prometheus", arguments) as url:
             _wait_until_evaluated(url)
             upstream = service.place("upstream")
-            yield {"TIDEGATE": service.url, "PROMETHEUS": url, "UPSTREAM": upstream, "CALLER_KEY": "any"}
+            # An answer of the service that is an error fails the command.
+            (directory / ".curlrc").write_text("fail-with-body\n")
+            yield {
+                "TIDEGATE": service.url,
+                "PROMETHEUS": url,
+                "UPSTREAM": upstream,
+                "CALLER_KEY": CALLER_KEY,
+                "ADMIN_KEY": ADMIN_KEY,
+                "POOL": "sonnet-5-5",
+                "CURL_HOME": str(directory),
+            }
 
 
 def _wait_until_evaluated(url: str) -> None:
@@ -101,9 +121,11 @@ def _wait_until_evaluated(url: str) -> None:
 @pytest.mark.parametrize("runbook", RUNBOOKS, ids=lambda path: path.stem)
 def test_the_commands_work(runbook: Path, places: dict[str, str]) -> None:
     for command in commands(runbook):
+        # The upstream answers its bare address with 404; what counts there is that it answers.
+        strict = {} if "$UPSTREAM" in command else {"CURL_HOME": places["CURL_HOME"]}
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command],
-            env=os.environ | places,
+            env=os.environ | {name: value for name, value in places.items() if name != "CURL_HOME"} | strict,
             capture_output=True,
             text=True,
             timeout=60,
