@@ -1,11 +1,8 @@
-"""Writes the JSON of all dashboards into `dashboards/json/`, or into the folder given as the one argument."""
+"""`python -m dashboards`: writes the shipped dashboards into `json/` beside it; `python -m deploy` is for others."""
 
-import sys
 from pathlib import Path
 
 from dashboards.all import BOARDS, as_text
 
-folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "json"
-folder.mkdir(parents=True, exist_ok=True)
 for board in BOARDS:
-    (folder / f"{board.link.uid}.json").write_text(as_text(board), encoding="utf-8")
+    (Path(__file__).with_name("json") / f"{board.link.uid}.json").write_text(as_text(board), encoding="utf-8")

@@ -6,11 +6,12 @@ from dashboards import levels, units
 from dashboards.board import Board, Row
 from dashboards.kinds import stat, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
-from dashboards.queries import Query, increase, occurring, or_zero, quantile, rate, ratio, select
+from dashboards.queries import Query, greatest, increase, named, occurring, or_zero, quantile, rate, ratio, select
 from dashboards.tables import Column, table
 from tidegate.observe import catalogue, thresholds
+from tidegate.observe.catalogue import Metric
 
-__all__ = ["BUSIEST_CALLER", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
+__all__ = ["BUSIEST_CALLER", "BUSIEST_CALLERS", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
 
 _CALLS: Final = rate(catalogue.REQUESTS)
 _BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
@@ -24,6 +25,27 @@ _UNUSUAL: Final = (
     f" offset {thresholds.SPEND_WEEK_SECONDS}s))),"
     f" {thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g})"
 )
+
+_MOST_SERIES: Final = 10
+"""More lines than these nobody tells apart; the others are one."""
+_MOST_PAIRS: Final = 20
+_MOST_ROWS: Final = 20
+BUSIEST_CALLERS: Final = greatest(_MOST_ROWS, catalogue.REQUESTS, "caller")
+"""Rows of tables: who makes most calls."""
+
+
+def _by_caller(expr: str, metric: Metric) -> list[Query]:
+    greatest_ones = greatest(_MOST_SERIES, metric, "caller")
+    return named(expr, "{{caller}}", by="caller", of=greatest_ones, rest="further callers")
+
+
+def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
+    by = f"caller, {label}"
+    legend = f"{{{{caller}}}} {{{{{label}}}}}"
+    greatest_ones = greatest(_MOST_PAIRS, metric, by, **matchers)
+    series = occurring(metric, by, **matchers)
+    return named(series, legend, by=by, of=greatest_ones, rest="others", exemplars=metric is catalogue.REFUSED)
+
 
 BUSIEST_CALLER: Final = stat(
     "Busiest caller",
@@ -77,7 +99,7 @@ _NOW: Final = Row(
         ),
         stat(
             "Tokens",
-            "All kinds, per minute, cache reads included.",
+            "All kinds, per minute, cache reads included. Compare with the same time of other days.",
             units.TOKENS_PER_MINUTE,
             Query(f"60 * {rate(catalogue.TOKENS)}"),
             MODELS,
@@ -109,8 +131,9 @@ _TABLE: Final = Row(
     (
         table(
             "Callers in the time range",
-            "A caller that stands out in share, refusals, errors or cost is where to look; a click shows it alone."
-            " `other` are all without a name in the configuration, `default` those without a key.",
+            "A caller that stands out in share, refusals, errors or cost is where to look; a click shows it alone. The"
+            f" {_MOST_ROWS} that call most are here. `other` are all without a name in the configuration, `default` all"
+            " without a key.",
             {"caller": "Caller"},
             [
                 *CALLER_COLUMNS,
@@ -133,6 +156,7 @@ _TABLE: Final = Row(
             {"caller": CALLERS.by("caller")},
             OVERVIEW,
             sort_by="Calls",
+            only=BUSIEST_CALLERS,
             height=8,
         ),
     ),
@@ -143,17 +167,18 @@ _SHARES: Final = Row(
     (
         timeseries(
             "Calls by caller",
-            "Who asks how much. A step of one caller is a new job, or a loop.",
+            "Who asks how much; the greatest by name. Even use is good; a step of one caller is a new job, or a loop.",
             units.PER_SECOND,
-            [Query(rate(catalogue.REQUESTS, by="caller"), "{{caller}}")],
+            _by_caller(rate(catalogue.REQUESTS, by="caller"), catalogue.REQUESTS),
             CALLERS.by("caller"),
             stacked=True,
         ),
         timeseries(
             "Tokens by caller",
-            "Who uses how much of the quota, cache reads included. Under contention the shares follow the weights.",
+            "Who uses how much of the quota, cache reads included; the greatest by name. Shares that follow the weights"
+            " while callers wait are good; else see the limiter.",
             units.TOKENS_PER_MINUTE,
-            [Query(f"60 * {rate(catalogue.TOKENS, by='caller')}", "{{caller}}")],
+            _by_caller(f"60 * {rate(catalogue.TOKENS, by='caller')}", catalogue.TOKENS),
             CALLERS.by("caller"),
             stacked=True,
         ),
@@ -162,9 +187,7 @@ _SHARES: Final = Row(
             "By caller and outcome. Nothing is good. client_error: the program's own mistake. abandoned: its timeout"
             " is shorter than the wait.",
             units.PER_MINUTE,
-            [
-                Query(occurring(catalogue.REQUESTS, by="caller, outcome", outcome="!=ok"), "{{caller}} {{outcome}}"),
-            ],
+            _by_caller_and("outcome", catalogue.REQUESTS, outcome="!=ok"),
             CALLERS.by("caller"),
             stacked=True,
             shades={
@@ -181,7 +204,7 @@ _SHARES: Final = Row(
             "Nothing is good. Of one caller only: its own limit, key or deadline. Of all: the quota is too small, or"
             " Claude is down.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.REFUSED, by="caller, cause"), "{{caller}} {{cause}}", exemplars=True)],
+            _by_caller_and("cause", catalogue.REFUSED),
             CALLERS.by("caller"),
             stacked=True,
             shades={f"/ {cause}$/": colour for cause, colour in units.CAUSES.items()},
@@ -214,7 +237,7 @@ _WAIT_AND_SPEND: Final = Row(
             f" hour of the week before, at least ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
             units.DOLLARS,
             [
-                Query(f"60 * {occurring(catalogue.COST_USD, by='caller')}", "{{caller}}"),
+                *_by_caller(f"60 * {occurring(catalogue.COST_USD, by='caller')}", catalogue.COST_USD),
                 Query(_UNUSUAL, "unusual from"),
             ],
             CALLERS.by("caller"),

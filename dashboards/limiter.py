@@ -209,8 +209,8 @@ _LEVELS: Final = Row(
         ),
         timeseries(
             "Sent in the last minute",
-            "What went upstream, of all replicas. At the limit of requests per minute calls wait; far below it, with"
-            " calls waiting, tokens bind.",
+            "What went upstream, of all replicas. Below the limit of requests per minute is good; at it calls wait; far"
+            " below it, with calls waiting, tokens bind.",
             units.COUNT,
             [Query(total(catalogue.CURRENT_RPM, "pool"), "{{pool}}")],
             MODELS.by("pool"),
@@ -312,7 +312,7 @@ _FUNNEL: Final = Row(
         timeseries(
             "Waiting tokens by class",
             "What waiting calls will probably cost. Divided by the token limit per minute it is how many minutes are"
-            " queued.",
+            " queued: less than one is good, else see who floods.",
             units.COUNT,
             [Query(total(catalogue.QUEUE_TOKENS, "class"), "{{class}}")],
             CALLERS,
@@ -323,8 +323,8 @@ _FUNNEL: Final = Row(
         ),
         timeseries(
             "Oldest waiting call by class",
-            "How long who has waited longest has been waiting; 0 while nobody waits. Growing in one class alone: it"
-            " starves.",
+            "How long who has waited longest has been waiting; 0, while nobody waits, is good. Growing in one class"
+            " alone: it starves; give its callers more weight.",
             units.SECONDS,
             [
                 Query(

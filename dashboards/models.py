@@ -54,7 +54,8 @@ _ANSWERS: Final = Row(
     (
         stat(
             "Attempts",
-            "Requests to Claude per second, repetitions included. Far above the calls: retries multiply the load.",
+            "Requests to Claude per second, repetitions included. As many as calls is good; far above: retries multiply"
+            " the load.",
             units.PER_SECOND,
             Query(_ATTEMPTS),
             OVERVIEW,

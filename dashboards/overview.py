@@ -4,7 +4,7 @@ from typing import Final
 
 from dashboards import levels, units
 from dashboards.board import Board, Row
-from dashboards.callers import BUSIEST_CALLER, CALLER_COLUMNS, COST_OF_CALLERS
+from dashboards.callers import BUSIEST_CALLER, BUSIEST_CALLERS, CALLER_COLUMNS, COST_OF_CALLERS
 from dashboards.kinds import stat, states, timeseries
 from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from dashboards.queries import Query, increase, occurring, quantile, rate, ratio, select, shared, total
@@ -173,8 +173,8 @@ _COURSE: Final = Row(
         ),
         timeseries(
             "Duration of calls",
-            "From arrival to the last byte, waiting for quota and writing the answer included. Models and upstream"
-            " shows it in parts. Diamonds are traced calls.",
+            "From arrival to the last byte, waiting for quota and writing the answer included. What answers of this"
+            " length take is good; else see on Models and upstream which part grew. Diamonds are traced calls.",
             units.SECONDS,
             [
                 Query(quantile(0.99, catalogue.REQUEST_DURATION), "p99", exemplars=True),
@@ -221,7 +221,7 @@ _CALLERS: Final = Row(
         table(
             "Callers",
             "In the time range. A caller with a large share, many refusals or many errors stands out: a click leads"
-            " to it. `other` are all that have no name in the configuration.",
+            " to it. They are those that call most. `other` are all that have no name in the configuration.",
             {"caller": "Caller"},
             [
                 *CALLER_COLUMNS,
@@ -231,6 +231,7 @@ _CALLERS: Final = Row(
             {"caller": CALLERS.by("caller")},
             CALLERS,
             sort_by="Calls",
+            only=BUSIEST_CALLERS,
             height=7,
         ),
     ),

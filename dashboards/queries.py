@@ -15,8 +15,10 @@ from tidegate.observe.labels import SERVED_ROUTES
 __all__ = [
     "Query",
     "answered",
+    "greatest",
     "histogram",
     "increase",
+    "named",
     "occurring",
     "or_zero",
     "quantile",
@@ -118,6 +120,22 @@ def histogram(metric: Metric, **matchers: str) -> Query:
     """Buckets of a histogram, for a heatmap."""
     buckets = select(metric, "_bucket", **matchers)
     return Query(f"sum by (le) (increase({buckets}[{_INTERVAL}]))", "{{le}}", format="heatmap")
+
+
+def greatest(most: int, metric: Metric, by: str, **matchers: str) -> str:
+    """Of the values that labels such as `caller` have, those for which most of a counter came in the whole time range.
+
+    They are the same at each moment of the range: a graph does not change its series on the way.
+    """
+    return f"topk({most}, {_sum(metric, by)} (increase({select(metric, **matchers)}[$__range] @ end())))"
+
+
+def named(expr: str, legend: str, *, by: str, of: str, rest: str, exemplars: bool = False) -> list[Query]:
+    """Series of those only that `greatest` tells, and one for all others together, called `rest`."""
+    return [
+        Query(f"({expr}) and on ({by}) {of}", legend, exemplars=exemplars),
+        Query(f"sum(({expr}) unless on ({by}) {of})", rest),
+    ]
 
 
 def or_zero(part: str, whole: str) -> str:

@@ -75,8 +75,8 @@ def _nearness_panel(objective: str) -> Panel:
     ]
     return bars(
         f"How near to an alert: {objective}",
-        "For each alert the lower of its two windows, as a share of its factor. At 100 % it fires, if enough calls"
-        " were bad.",
+        "For each alert the lower of its two windows, as a share of its factor. Short bars are good; at 100 % it fires,"
+        " if enough calls were bad.",
         units.SHARE,
         queries,
         OVERVIEW,

@@ -49,6 +49,7 @@ def table(
     descending: bool = True,
     wide: Sequence[str] = (),
     words: Mapping[str, Mapping[str, str]] | None = None,
+    only: str = "",
     width: int = 24,
     height: int = 8,
     no_value: str = "No data",
@@ -57,11 +58,12 @@ def table(
 
     `labels` tell the rows apart, with what stands over their columns; `links` are where the cells of a label lead. The
     rows are in the order of the column `sort_by`; labels in `wide` have long values; `words` colours the values of
-    a label.
+    a label; `only` is an expression whose series are the rows that are shown.
     """
     value_names = {f"Value #{chr(ord('A') + index)}": column.title for index, column in enumerate(columns)}
     if len(columns) == 1:
         value_names = {"Value": columns[0].title}
+    shown = f" and on ({', '.join(labels)}) {only}" if only else ""
     order = {name: index for index, name in enumerate((*labels, *value_names))}
     widths = [override(labels[name], {"custom.width": _WIDE_PIXELS}) for name in wide]
     coloured = [override(labels[name], _words(colours)) for name, colours in (words or {}).items()]
@@ -71,7 +73,10 @@ def table(
         title=title,
         description=description,
         unit=columns[0].unit,
-        queries=[Query(column.expr, instant=True, format="table") for column in columns],
+        queries=[
+            Query(f"({column.expr}){shown}" if shown else column.expr, instant=True, format="table")
+            for column in columns
+        ],
         width=width,
         height=height,
         link=link,

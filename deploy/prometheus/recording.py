@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from deploy.prometheus.rule import Group, Recording, duration
+from deploy.prometheus.rule import Group, Recording, bucket, duration
 from tidegate.observe import catalogue, thresholds
 from tidegate.observe.labels import SERVED_ROUTES
 
@@ -21,7 +21,7 @@ __all__ = [
 _FAILED: Final = f"%(f)s({catalogue.FAILED_CALLS.name}[%(window)s])"
 _ANSWERED: Final = f'%(f)s({catalogue.REQUESTS.name}{{outcome="ok",route=~"{SERVED_ROUTES}"}}[%(window)s])'
 _NOT_BATCH: Final = 'class!="batch"'
-_WITHIN: Final = f'le="{thresholds.LATENCY_OBJECTIVE_SECONDS}"'
+_WITHIN: Final = f'le="{bucket(catalogue.QUEUE_WAIT, thresholds.LATENCY_OBJECTIVE_SECONDS)}"'
 
 _ADMISSIONS: Final = f"sum by (job) (%(f)s({catalogue.QUEUE_WAIT.name}_SUFFIX[%(window)s]))"
 _ADMITTED: Final = _ADMISSIONS.replace("SUFFIX", f"count{{{_NOT_BATCH}}}")

@@ -9,7 +9,7 @@ import yaml
 from dashboards.links import Link
 from tidegate.observe.catalogue import Metric
 
-__all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "beyond", "duration", "share"]
+__all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "beyond", "bucket", "duration", "share"]
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -140,7 +140,20 @@ def beyond(metric: Metric, bound: float, least: int, window_seconds: int, by: st
         matchers = ",".join(filter(None, (conditions, f'le="{le}"')))
         return f"sum by ({by}) (increase({metric.name}_bucket{{{matchers}}}[{duration(window_seconds)}]))"
 
-    return f"{up_to('+Inf')}\n  - {up_to(str(float(bound)))} >= {least}"
+    return f"{up_to('+Inf')}\n  - {up_to(bucket(metric, bound))} >= {least}"
+
+
+def bucket(metric: Metric, bound: float) -> str:
+    """The value of `le` for a bound of a histogram's buckets.
+
+    Raises:
+        ValueError: it has no such bound, and cannot tell how many values are beyond it.
+    """
+    if bound not in metric.buckets:
+        raise ValueError(
+            f"{metric.name}: got the threshold {bound:g}, allowed are its buckets' bounds {metric.buckets}"
+        )
+    return str(float(bound))
 
 
 class _Dumper(yaml.SafeDumper):

@@ -3,6 +3,8 @@
 import json
 import re
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +105,16 @@ def relay_every_way(scene: Scene) -> None:
     batch = scene.post(f"{MESSAGES}/batches", {"requests": [{"custom_id": "one", "params": QUESTION}]})
     assert batch.status_code == 200
     scene.http.get(f"{MESSAGES}/batches", params={"beta": MARK})
+    results = f"{MESSAGES}/batches/{batch.json()['id']}/results"
+    deadline = time.monotonic() + 15
+    while (answer := scene.http.get(results)).status_code != 200:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.05)
+    assert MARK in answer.text
+    host, port = scene.service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"{MARK} {SERVICE_KEY}\r\n\r\n".encode())
+        assert connection.recv(1_000).startswith(b"HTTP/1.1 400 ")
     scene.http.get("/v1/models", headers={"authorization": f"Bearer {CALLER_KEY}"})
     upload = scene.http.post("/v1/files", files={"file": (f"{MARK}.txt", PROMPT.encode(), "text/plain")})
     assert upload.status_code == 200

@@ -169,6 +169,14 @@ def test_grafana_s_own_thresholds_never_show(board: Board) -> None:
             assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
 
 
+def test_a_table_or_graph_by_caller_is_bounded() -> None:
+    for board in BOARDS:
+        for panel in board.panels:
+            for query in panel.queries:
+                if re.search(r"\bby \([^)]*\bcaller\b", query.expr) and "ALERTS" not in query.expr:
+                    assert "topk(" in query.expr, panel.title
+
+
 @_EACH
 def test_looking_costs_little(board: Board) -> None:
     document = board.json()

@@ -33,6 +33,11 @@ _EMPTY: dict[tuple[str, str], str] = {
     ("Tokens without a price", "{{model}}"): "every model of the simulator has a price",
     ("Calls that spend the error budget", "{{pool}} {{cause}}"): "Tidegate itself refused nobody without need",
     ("Fallbacks by reason", "{{reason}}"): "no workflow needed the simpler request",
+    ("Calls by caller", "further callers"): "there are fewer callers than are shown by name",
+    ("Tokens by caller", "further callers"): "likewise",
+    ("Spend per hour, by caller", "further callers"): "likewise",
+    ("Calls that were not answered", "others"): "there are fewer kinds of trouble with callers than are shown by name",
+    ("Refusals by caller and cause", "others"): "likewise",
     ("What cannot be", "{{kind}}"): "no lease went on for longer than it may",
 }
 """Queries, by panel and legend, that find nothing though all is well, and why."""

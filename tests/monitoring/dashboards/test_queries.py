@@ -11,7 +11,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from dashboards.all import BOARDS
-from dashboards.queries import increase, rate, select, shared, total
+from dashboards.queries import greatest, increase, named, rate, select, shared, total
 from deploy.prometheus.recording import RECORDINGS
 from support.prometheus import as_asked
 from tidegate.core.caller import Priority
@@ -159,6 +159,45 @@ def test_windows_follow_the_time_range() -> None:
     }
     # What is unusual, and what an hour's trend is, the alerts say; annotations know no interval.
     assert sorted(fixed) == ["Configuration", "Predicted share in 30 minutes", "Spend per hour, by caller"]
+
+
+def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path: Path) -> None:
+    by_caller = rate(catalogue.REQUESTS, by="caller")
+    ten = greatest(10, catalogue.REQUESTS, "caller")
+    asked = named(by_caller, "{{caller}}", by="caller", of=ten, rest="further callers")
+    greatest_ones, others = (as_asked(query.expr) for query in asked)
+    series = {
+        f'{catalogue.REQUESTS.name}{{job="t",instance="a",pool="p",caller="c{number}"}}': f"0+{60 * number}x60"
+        for number in range(1, 13)
+    }
+    expected = {
+        f"count({greatest_ones})": 10,
+        f"min({greatest_ones})": 3,
+        f"sum({greatest_ones})": sum(range(3, 13)),
+        others: 1 + 2,
+    }
+    test = {
+        "rule_files": [],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": f"round({expr}, 0.01)",
+                        "eval_time": "60m",
+                        "exp_samples": [{"labels": "", "value": value}],
+                    }
+                    for expr, value in expected.items()
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", path], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_promtool_accepts_every_expression(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 import re
 import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +13,10 @@ from deploy.prometheus.files import rule_files, shortened
 from deploy.prometheus.recording import RECORDINGS
 from deploy.prometheus.rule import Places, duration
 from support.project import ROOT
+from tidegate.core.caller import Priority
+from tidegate.core.cause import Cause
 from tidegate.observe.catalogue import CATALOGUE, MetricType
+from tidegate.observe.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES
 
 FOLDER = ROOT / "deploy/prometheus"
 NAMES = sorted(rule_files(Places()))
@@ -42,23 +43,6 @@ def rules(name: str) -> Iterator[dict[str, Any]]:
 def test_the_committed_files_are_those_that_are_built() -> None:
     committed = {path.name: path.read_text() for path in (FOLDER / "rules").iterdir()}
     assert committed == rule_files(Places()), "run `python -m deploy.prometheus` and read the diff"
-
-
-def test_the_command_builds_for_other_places(tmp_path: Path) -> None:
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "deploy.prometheus", "--into", tmp_path, "--job", "gate"),
-            *("--grafana-url", "https://grafana.example", "--runbooks-url", "https://git.example/runbooks"),
-        ],
-        cwd=ROOT,
-        check=True,
-        timeout=60,
-    )
-    alerts = (tmp_path / "tidegate-alerts.yml").read_text()
-    assert 'up{job="gate"}' in alerts
-    assert "runbook_url: https://git.example/runbooks/TidegateDown.md" in alerts
-    assert "dashboard_url: https://grafana.example/d/tidegate-" in alerts
-    assert "localhost" not in alerts
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,6 +90,29 @@ def test_every_metric_and_label_is_in_the_catalogue_or_recorded() -> None:
                 assert metric in recorded or metric in LABELS, (metric, rule)
                 if metric in LABELS:
                     assert set(re.findall(r"(\w+)[=!]", matchers)) <= LABELS[metric], rule
+
+
+def test_every_value_of_a_closed_set_exists() -> None:
+    sets: dict[str, Collection[str]] = {
+        "status": ATTEMPT_STATUSES,
+        "outcome": REQUEST_OUTCOMES,
+        "route": ROUTES,
+        "cause": set(Cause),
+        "class": set(Priority),
+        "source": ("configured", "upstream", "effective"),
+        "upstream": ("claude", "simulator"),
+    }
+    asked = [
+        (label, sign, value)
+        for name in ("tidegate-recording.yml", "tidegate-alerts.yml")
+        for rule in rules(name)
+        for label, sign, value in re.findall(r'\b(\w+)(=~|!=|!~|=)"([^"]*)"', rule["expr"])
+        if label not in {"job", "le"}
+    ]
+    assert {label for label, _, _ in asked} == sets.keys()
+    for label, sign, value in asked:
+        pattern = value if "~" in sign else re.escape(value)
+        assert any(re.fullmatch(pattern, known) for known in sets[label]), (label, value)
 
 
 def test_every_bound_is_one_of_the_histogram_s_buckets() -> None:

@@ -1,0 +1,96 @@
+"""One command writes all that watches over an installation, with links and numbers of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dashboards.all import BOARDS
+from support.project import ROOT
+
+
+def install(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy", "--into", folder, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("etc") / "tidegate"
+    done = install(
+        folder,
+        *(
+            "--job",
+            "gate",
+            "--grafana-url",
+            "https://grafana.example",
+            "--runbooks-url",
+            "https://git.example/runbooks",
+        ),
+        *("--threshold", "QUEUE_WAIT_P95_WARNING_SECONDS=20", "--threshold", "REFUSED_LEAST=7"),
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_links_and_the_job_are_those_that_were_given(installed: Path) -> None:
+    alerts = (installed / "rules/tidegate-alerts.yml").read_text()
+    assert 'up{job="gate"}' in alerts
+    assert "runbook_url: https://git.example/runbooks/TidegateDown.md" in alerts
+    assert "dashboard_url: https://grafana.example/d/tidegate-" in alerts
+    assert "localhost" not in alerts
+
+
+def test_alerts_and_panels_have_the_numbers_that_were_given(installed: Path) -> None:
+    rules = yaml.safe_load((installed / "rules/tidegate-alerts.yml").read_text())
+    expressions = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    assert any('p95_5m{class!="batch"} > 20\n' in expr and 'le="20.0"' in expr for expr in expressions)
+    assert any("refused_total[10m])) >= 7\n" in expr for expr in expressions)
+    limiter = json.loads((installed / "dashboards/tidegate-limiter.json").read_text())
+    (panel,) = (each for each in limiter["panels"] if each["title"] == "Queue wait by class, p95")
+    assert [step["value"] for step in panel["fieldConfig"]["defaults"]["thresholds"]["steps"]] == [None, 20.0, 60.0]
+
+
+def test_what_was_written_is_complete_and_valid(installed: Path) -> None:
+    rules = sorted((installed / "rules").iterdir())
+    assert [path.name for path in rules] == ["tidegate-alerts.yml", "tidegate-recording.yml"]
+    subprocess.run(["promtool", "check", "rules", *rules], check=True, timeout=60)
+    assert {path.stem for path in (installed / "dashboards").iterdir()} == {board.link.uid for board in BOARDS}
+    assert (installed / "alertmanager.yml").read_text() == (ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
+    for runbook in (ROOT / "deploy/runbooks").iterdir():
+        assert (installed / "runbooks" / runbook.name).read_text() == runbook.read_text()
+
+
+def test_without_a_place_for_runbooks_links_lead_to_those_that_were_written(tmp_path: Path) -> None:
+    assert install(tmp_path).returncode == 0
+    alerts = (tmp_path / "rules/tidegate-alerts.yml").read_text()
+    assert f"runbook_url: {tmp_path}/runbooks/TidegateDown.md" in alerts
+    assert install(tmp_path).returncode == 0, "it may be run again"
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ("QUEUE_WAIT_P95_WARNING_SECONDS=15", "allowed are its buckets' bounds (0.01, 0.5,"),
+        ("QUEUE_WAIT_P95_WARNING_SECONDS=soon", "allowed are numbers above 0 and below inf"),
+        ("REFUSED_LEAST=1.5", "allowed are whole numbers above 0"),
+        ("REFUSED_LEAST=0", "allowed are whole numbers above 0"),
+        ("AVAILABILITY_TARGET=1", "allowed are numbers above 0 and below 1"),
+        ("BURN_WINDOWS=3", "allowed are the numbers in tidegate.observe.thresholds"),
+        ("INVENTED=3", "allowed are the numbers in tidegate.observe.thresholds"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_with_what_can(tmp_path: Path, setting: str, allowed: str) -> None:
+    done = install(tmp_path / "new", "--threshold", setting)
+    assert done.returncode == 2
+    assert allowed in done.stderr
+    assert not (tmp_path / "new").exists()
