@@ -4,7 +4,7 @@ import contextlib
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,9 +20,11 @@ from tidegate.core.events import Anomaly, HeadRefused, RequestFinished
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
+from tidegate.gateway.asgi import App, Message, Receive, Send
 from tidegate.gateway.batch_results import BatchBooks
 from tidegate.gateway.batch_urls import OwnBatchUrls
 from tidegate.gateway.limits import RelayLimits
+from tidegate.gateway.request import BATCHES_ROUTE
 from tidegate.gateway.upstream.proxy import proxy_for
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
@@ -119,7 +121,7 @@ async def services(
                 ai_client=ai_client,
                 identifier=identifier,
                 access=AccessRules.of(settings),
-                gateway=OwnBatchUrls(BatchBooks(gateway, identifier.identify, observer.event)),
+                gateway=_by_path(gateway, OwnBatchUrls(BatchBooks(gateway, identifier.identify, observer.event))),
                 clock=clock,
                 new_request_id=_new_request_id,
                 exposition=Exposition(registry),
@@ -130,6 +132,15 @@ async def services(
     finally:
         await transport.aclose()
         await ai_client.aclose()
+
+
+def _by_path(gateway: App, batches: App) -> App:
+    """Calls about batches have wrappers, which all others need not pass."""
+
+    def serve(scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
+        return (batches if scope["path"].startswith(BATCHES_ROUTE) else gateway)(scope, receive, send)
+
+    return serve
 
 
 def _limiter_config(settings: Settings) -> RateLimitConfig:

@@ -126,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Event loop: bytes came."""
-        if self._is_over():
+        if self._is_refused or self._transport.is_closing():
             return
         self._head_bytes += len(data)
         try:
@@ -273,7 +273,8 @@ class ClientConnection(asyncio.Protocol):
             self._start(self._waiting.popleft())
         else:
             self._await(self._transport.close, self._keep_alive_seconds)
-        self.take_more()
+        if self._read_paused:
+            self.take_more()
 
     def left(self, exchange: Exchange) -> None:
         """As `Peer.left`."""
@@ -299,9 +300,6 @@ class ClientConnection(asyncio.Protocol):
         """Whoever works on a request learns that nobody is there, and sends nothing more."""
         if self._answering is not None:
             self._answering.leave()
-
-    def _is_over(self) -> bool:
-        return self._is_refused or self._transport.is_closing()
 
     def _await(self, overdue: Callable[[], None], seconds: float) -> None:
         """Something is due within that time, else `overdue` is called."""

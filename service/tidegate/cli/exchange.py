@@ -144,12 +144,14 @@ class Exchange:
             self._body = bytearray(body) + part
         if len(self._body or b"") > HIGH_WATER_BYTES:
             self._peer.hold_back()
-        self._wake()
+        if self._waiters:
+            self._wake()
 
     def end_body(self) -> None:
         """The body is complete."""
         self.receives = False
-        self._wake()
+        if self._waiters:
+            self._wake()
 
     def leave(self) -> None:
         """The client is gone."""

@@ -36,13 +36,17 @@ class TokenBucket:
                 added, self._carry = divmod(elapsed * self.rate_micro_per_minute + self._carry, NS_PER_MINUTE)
                 self._level += added
                 if self._level >= self.capacity_micro:
-                    self._cap()
+                    self._level, self._carry = self.capacity_micro, 0
         return self._level
 
     def fits(self, micro: int, now_ns: int) -> bool:
         """Whether that much is there; more than the capacity fits when the bucket is full."""
-        level = self.level_micro(now_ns) if now_ns > self._at_ns else self._level
-        return level >= micro or level >= self.capacity_micro
+        elapsed, capacity = now_ns - self._at_ns, self.capacity_micro
+        if elapsed > 0:
+            if self._level < capacity:
+                self.level_micro(now_ns)
+            self._at_ns = now_ns
+        return self._level >= micro or self._level >= capacity
 
     def take(self, micro: int) -> None:
         """Takes that much off the level as of the last look at it; below zero if need be."""

@@ -56,13 +56,17 @@ class Lease:
 
 
 class Leases(dict[str, Lease]):
-    """Leases by id, the one that has been silent for longest first."""
+    """Leases by id, the one that has been silent for longest first.
 
-    __slots__ = ("_due_ns",)
+    Attributes:
+        due_ns: before this none can have been silent for too long.
+    """
+
+    __slots__ = ("due_ns",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._due_ns = 0  # before this none can have been silent for too long
+        self.due_ns = 0
 
     def hear_of(self, lease_id: str, now_ns: int) -> Lease | None:
         """The lease, which is alive; None if there is none of this id."""
@@ -83,19 +87,19 @@ class Leases(dict[str, Lease]):
 
     def forgotten(self, now_ns: int) -> str | None:
         """The id of a lease that has been silent for too long; None if there is none. O(1), but every half hour."""
-        if now_ns < self._due_ns:
+        if now_ns < self.due_ns:
             return None
         while self:
             lease_id, lease = next(iter(self.items()))
             if now_ns - lease.alive_ns < _LOOK_NS:
-                self._due_ns = lease.alive_ns + _LOOK_NS
+                self.due_ns = lease.alive_ns + _LOOK_NS
                 return None
             if lease.left_ns <= _LOOK_NS:
                 return lease_id
             left_ns = lease.left_ns - _LOOK_NS
             self.hear_of(lease_id, now_ns)
             lease.left_ns = left_ns
-        self._due_ns = now_ns + _LOOK_NS
+        self.due_ns = now_ns + _LOOK_NS
         return None
 
     def oldest_ns(self) -> int | None:

@@ -27,7 +27,9 @@ class Ledger:
     def charge(self, lease: Lease, known: Cost, now_ns: int) -> None:
         """Charges what is known while the answer comes: its input, unless 0, and its output where that is more."""
         if known.input_tokens and not lease.known.input_tokens:
-            _compare(lease, known, _INPUT)
+            for index, limit in lease.limits:
+                if index == _INPUT:
+                    limit.priced(lease.demand.cost.input_tokens, known.input_tokens)
         known = Cost(*map(max, lease.known, known))
         charged = Cost(*map(max, lease.charged, known))
         if known.input_tokens:
@@ -44,9 +46,10 @@ class Ledger:
             overloaded = outcome is Outcome.OVERLOADED
             used = lease.charged._replace(output_tokens=lease.known.output_tokens) if overloaded else lease.charged
         elif outcome is Outcome.SETTLED:
-            if not lease.known.input_tokens:
-                _compare(lease, used, _INPUT)
-            _compare(lease, used, _OUTPUT)
+            estimate = lease.demand.cost
+            for index, limit in lease.limits:
+                if index == _OUTPUT or (index == _INPUT and not lease.known.input_tokens):
+                    limit.priced(estimate[index], used[index])
         self._set_open(lease, 0, 0)
         self._correct(lease, used, used, now_ns)
         return used
@@ -67,10 +70,3 @@ class Ledger:
         """So much of what a lease is charged is an estimate still."""
         self._quota.forget(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
         lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens
-
-
-def _compare(lease: Lease, truth: Cost, dimension: int) -> None:
-    """Shows to the limit how good the estimate was, now that the truth is known."""
-    for index, limit in lease.limits:
-        if index == dimension:
-            limit.priced(lease.demand.cost[index], truth[index])

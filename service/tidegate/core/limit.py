@@ -66,6 +66,7 @@ class DimensionLimit:
         "_upstream",
         "_upstream_per_minute",
         "_usual",
+        "_votes",
         "_window",
         "dimension",
         "margin_micro",
@@ -91,6 +92,7 @@ class DimensionLimit:
         self._capacity: float | None = None
         self._accuracy = LevelAccuracy()
         self._competitor = Competitor()
+        self._votes = window_votes
         self._window = Window(window_votes)
         self._charges = ChargeLog()
 
@@ -118,7 +120,7 @@ class DimensionLimit:
             return False
         if upstream is None:
             return True
-        if self._window.renewed(now_ns):
+        if self._votes.is_fixed and self._window.renewed(now_ns):
             upstream.fill(now_ns)
         return upstream.fits(micro + self.margin_micro, now_ns) and (pace is None or pace.fits(micro, now_ns))
 

@@ -99,7 +99,7 @@ class Pool:
 
     def move_on(self, now_ns: int) -> Change | None:
         """Admits whom the last step lets in. Returns what has happened since this was last called, if anything."""
-        if not self.has_waiters:
+        if not (self._queue.waiting or self._retries.waiting):
             return self.what_happened()
         granted = self.advance(now_ns)
         self._next_in_ns = self.next_in_ns(now_ns)
@@ -144,7 +144,9 @@ class Pool:
         return self._queue_up(lease_id, demand, now_ns)
 
     def _goes_at_once(self, cost: Cost, now_ns: int) -> bool:
-        return not self.has_waiters and self._health.admits(now_ns) and self._quota.fits(cost, now_ns)
+        if self._queue.waiting or self._retries.waiting:
+            return False
+        return self._health.admits(now_ns) and self._quota.fits(cost, now_ns)
 
     def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
         quota, queue, forecast = self._quota, self._queue, self._forecast

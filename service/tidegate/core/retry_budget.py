@@ -1,7 +1,8 @@
 """How many failed requests may be repeated: a tenth of what succeeds, plus a few; more would be a storm."""
 
 from collections import deque
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from tidegate.core.clock import NS_PER_SECOND
 
@@ -16,10 +17,11 @@ _SLICES: Final = 30
 """Five minutes: what is in flight when an outage begins is repeated afterwards on the successes before it."""
 
 
-class _Slice(NamedTuple):
+@dataclass(slots=True)
+class _Slice:
     number: int
-    successes: int
-    retries: int
+    successes: int = 0
+    retries: int = 0
 
 
 class RetryBudget:
@@ -34,11 +36,13 @@ class RetryBudget:
 
     def succeeded(self, now_ns: int) -> None:
         """The upstream answered a request."""
-        self._add(now_ns, 1, 0)
+        self._newest(now_ns).successes += 1
+        self._successes += 1
 
     def retried(self, now_ns: int) -> None:
         """A failed request goes once more."""
-        self._add(now_ns, 0, 1)
+        self._newest(now_ns).retries += 1
+        self._retries += 1
 
     def left(self, now_ns: int) -> float:
         """How many may be repeated now; below 0 when probes have used more."""
@@ -55,13 +59,12 @@ class RetryBudget:
             waited_ns = max(1, (each.number + _SLICES) * _SLICE_NS - now_ns)
         return waited_ns
 
-    def _add(self, now_ns: int, successes: int, retries: int) -> None:
-        self._forget(now_ns)
+    def _newest(self, now_ns: int) -> _Slice:
         number = now_ns // _SLICE_NS
-        newest = self._slices.pop() if self._slices and self._slices[-1].number >= number else _Slice(number, 0, 0)
-        self._slices.append(_Slice(newest.number, newest.successes + successes, newest.retries + retries))
-        self._successes += successes
-        self._retries += retries
+        if not self._slices or self._slices[-1].number < number:
+            self._forget(now_ns)
+            self._slices.append(_Slice(number))
+        return self._slices[-1]
 
     def _forget(self, now_ns: int) -> None:
         oldest = now_ns // _SLICE_NS - _SLICES

@@ -45,7 +45,7 @@ class Usage(NamedTuple):
                 counts[index] = value
         uncached, output, read, created_tokens = counts
         kept_1h = base.cache_creation_1h_tokens
-        if created and isinstance(created, Mapping) and _is_count(told := created.get("ephemeral_1h_input_tokens")):
+        if isinstance(created, dict) and _is_count(told := created.get("ephemeral_1h_input_tokens")):
             kept_1h = told
         is_batch = base.batch or usage.get("service_tier") == "batch"
         return cls(uncached, output, read, created_tokens, kept_1h, is_batch)

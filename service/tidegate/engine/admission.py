@@ -225,7 +225,8 @@ class Admission:
         )
 
     def _on_change(self, change: Change) -> None:
-        self._waiters.on_change(change)
+        if change.granted or change.refused or change.next_in_ns is not None:
+            self._waiters.on_change(change)
         if self.observer is not None:
             for event in change.events:
                 self.observer.event(event)

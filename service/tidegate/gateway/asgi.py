@@ -86,6 +86,7 @@ class Inbound:
         self._guarded: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._end: asyncio.TimerHandle | None = None
+        self._watches = False
         self._gone = False
         self._cancelled = False
 
@@ -142,6 +143,7 @@ class Inbound:
 
     def watch(self) -> None:
         """Listens for the client's leaving."""
+        self._watches = True
         if self._exchange is None:
             self._watcher = asyncio.create_task(self._wait_until_gone())
         else:
@@ -149,6 +151,7 @@ class Inbound:
 
     def unwatch(self) -> None:
         """The client has its answer: from now on it may leave."""
+        self._watches = False
         if self._exchange is not None:
             self._exchange.on_leave(None)
         elif self._watcher is not None:
@@ -162,7 +165,8 @@ class Inbound:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.unwatch()
+        if self._watches:
+            self.unwatch()
         if not self._gone:
             return
         if self._end is not None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
-from tidegate.core.clock import to_ns
+from tidegate.core.clock import NS_PER_SECOND, to_ns
 from tidegate.core.conventions import MAX_TOKENS, MODEL, RESEND_COUNT, set_error
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
@@ -67,7 +67,7 @@ class Attempts:
         self._chat: Scope = NULL_SCOPE
         self._traces = self._admission.observer is not None and self._admission.observer.traces
         self._scopes: AbstractContextManager[object] = NO_SCOPES
-        self._started_ns = self._clock.monotonic_ns()
+        self._asked_ns = 0
 
     def reply(self) -> Coroutine[None, None, Reply]:
         """The answer to relay.
@@ -79,6 +79,7 @@ class Attempts:
         return self._traced_reply() if self._traces else self._reply()
 
     async def _traced_reply(self) -> Reply:
+        self._asked_ns = self._clock.monotonic_ns()
         with ExitStack() as scopes:
             if self._errand.shape is not None:
                 most_tokens = self._errand.shape.max_tokens
@@ -164,7 +165,7 @@ class Attempts:
                 reply.scope,
                 reply.answer,
                 usage,
-                asked_ns=self._started_ns,
+                asked_ns=self._asked_ns,
                 failure=None if succeeded else told,
             )
         shape, reader, estimator = self._errand.shape, reply.answer.reader, self._admission.estimator
@@ -260,12 +261,14 @@ class Attempts:
     async def _send(self, lease: Lease, scope: Scope) -> Reply:
         """Sends the request once; the lease has ended unless an answer is returned."""
         call, upstream, started_ns = self._call, self._upstream, self._clock.monotonic_ns()
-        left_seconds = call.left_seconds(started_ns)
+        left_seconds = max(0, call.deadline_ns - started_ns) / NS_PER_SECOND
         call.in_flight = True
         self._reader, self._begun = None, False
         try:
             with Patience(left_seconds, self._task):
-                request = with_headers(self._errand.request, scope.headers())
+                request = self._errand.request
+                if scope is not NULL_SCOPE:
+                    request = with_headers(request, scope.headers())
                 response = await upstream.transport.send(request, self._note_begin)
                 reader = self._reader = reader_for(call.route, response.headers)
                 answer = OpenedAnswer(response, reader, upstream.limits, self._clock)

@@ -9,10 +9,10 @@ import re
 from typing import Final
 
 from tidegate.gateway.asgi import App, Message, Receive, Send
+from tidegate.gateway.request import BATCHES_ROUTE
 
 __all__ = ["OwnBatchUrls"]
 
-_PATH: Final = "/v1/messages/batches"
 _RESULTS_URL: Final = re.compile(rb'("results_url"\s*:\s*")https?://[^"/]+[^"]*?(/v1/messages/batches/[\w-]+/results")')
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """A page of 1,000 batches is below 1 MB; what is longer passes as it came."""
@@ -32,7 +32,7 @@ class OwnBatchUrls:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one HTTP call."""
         path = scope["path"]
-        if not path.startswith(_PATH) or path.endswith("/results"):
+        if not path.startswith(BATCHES_ROUTE) or path.endswith("/results"):
             await self._gateway(scope, receive, send)
             return
         url = _own_url(scope)

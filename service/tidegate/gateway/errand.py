@@ -30,6 +30,7 @@ class Errand:
         shape: what its price depends on; None where only the request counts.
         replayable: whether it may be sent again after a failure.
         streams: the answer is to come as an event stream.
+        model: the model that it names; empty for calls without one.
     """
 
     request: TransportRequest
@@ -37,15 +38,11 @@ class Errand:
     shape: MessageShape | None = None
     replayable: bool = False
     streams: bool = False
+    model: str = ""
 
     def drop_request(self) -> None:
         """It will not be sent again: a stream that goes on for minutes need not keep the prompt in memory."""
         self.request = _DROPPED
-
-    @property
-    def model(self) -> str:
-        """The model that it names; empty for calls without one."""
-        return self.shape.model if self.shape else ""
 
 
 def is_lookup(route: str, method: str) -> bool:
@@ -99,6 +96,7 @@ async def read_errand(
             MessageShape(call.caller.name, message.model, message.size, message.max_tokens, message.prefixes),
             replayable=True,
             streams=message.stream,
+            model=message.model,
         )
     if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
         inbound.watch()

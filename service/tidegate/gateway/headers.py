@@ -60,7 +60,10 @@ _LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode(), 
 
 def as_text(headers: Headers) -> dict[str, str]:
     """The fields as a mapping; of a repeated name the last one."""
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    text = {}
+    for name, value in headers:  # a loop: a comprehension is a call more
+        text[name.decode("latin-1")] = value.decode("latin-1")
+    return text
 
 
 def listed(headers: Headers, name: bytes) -> list[str]:
@@ -89,16 +92,14 @@ def for_upstream(
     trace are a matter of this house, and stay in it unless they are meant to pass.
     """
     fields = dict(headers)
-    named = _named_by_connection(headers, fields)
     dropped = _STAY_HERE if passes_trace_context else _STAY_HERE_WITH_TRACES
-    if named:
-        dropped |= named
-    return [
-        *[field for field in headers if field[0] not in dropped],
-        (_ACCEPT_ENCODING, readable_codings(_values(headers, fields, _ACCEPT_ENCODING))),
-        (_API_KEY, api_key),
-        (_HOP, hops),
-    ]
+    accepted: tuple[bytes, ...] = (fields[_ACCEPT_ENCODING],) if _ACCEPT_ENCODING in fields else ()
+    if not _is_plain(headers, fields):
+        dropped |= _named_by_connection(headers)
+        accepted = tuple([value for name, value in headers if name == _ACCEPT_ENCODING])
+    passed = [field for field in headers if field[0] not in dropped]
+    passed += ((_ACCEPT_ENCODING, readable_codings(accepted)), (_API_KEY, api_key), (_HOP, hops))
+    return passed
 
 
 def uncompressed(request: TransportRequest) -> TransportRequest:
@@ -109,8 +110,9 @@ def uncompressed(request: TransportRequest) -> TransportRequest:
 
 def for_client(headers: Headers, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
     """An answer's fields for the client, without those that will be `replaced` by others."""
-    named = _named_by_connection(headers, dict(headers))
-    dropped = _not_passed(replaced) | named if named else _not_passed(replaced)
+    dropped = _not_passed(replaced)
+    if not _is_plain(headers, dict(headers)):
+        dropped |= _named_by_connection(headers)
     return [field for field in headers if field[0] not in dropped]
 
 
@@ -119,18 +121,16 @@ def _not_passed(replaced: frozenset[bytes]) -> frozenset[bytes]:
     return _HOP_BY_HOP | replaced
 
 
-def _values(headers: Headers, fields: Mapping[bytes, bytes], name: bytes) -> tuple[bytes, ...]:
-    """The values of all fields of a name; `fields` are the same headers, of repeated names the last."""
-    if len(fields) == len(headers):
-        return (fields[name],) if name in fields else ()
-    return tuple([value for each, value in headers if each == name])
+def _is_plain(headers: Headers, fields: Mapping[bytes, bytes]) -> bool:
+    """Whether no name is repeated and none belongs to one connection only, as in most; `fields` are the same headers.
+
+    Of a repeated name they have the last value.
+    """
+    return fields.get(b"connection", b"keep-alive") == b"keep-alive" and len(fields) == len(headers)
 
 
-def _named_by_connection(headers: Headers, fields: Mapping[bytes, bytes]) -> frozenset[bytes]:
+def _named_by_connection(headers: Headers) -> frozenset[bytes]:
     """Fields that belong to one connection only, because `connection` says so."""
-    values = _values(headers, fields, b"connection")
-    if not values or values == (b"keep-alive",):  # as most are
-        return frozenset()
     return frozenset(name.lower().encode("latin-1") for name in listed(headers, b"connection"))
 
 

@@ -55,7 +55,6 @@ class OpenedAnswer:
         self._held: list[bytes] = []
         self._pending: asyncio.Task[bytes | None] | None = None
         self._limits = limits
-        self._most_idle_ns = to_ns(limits.content_idle_seconds)
         self._idle_ns = 0
         self._progress = 0
 
@@ -68,7 +67,9 @@ class OpenedAnswer:
         self.is_over = True
         if body:
             self._held.append(body)
-            self._read(body, self._clock.monotonic_ns())
+            reader.feed(body)
+            if reader.started and reader.has_content:
+                self.first_token_ns = self._clock.monotonic_ns()
         return reader.has_content and reader.error is None
 
     async def open(self) -> None:
@@ -186,7 +187,7 @@ class OpenedAnswer:
         else:
             # Only time that was spent on waiting counts: a client that does not read is no fault of the upstream.
             self._idle_ns += came_ns - asked_ns
-            if self._idle_ns >= self._most_idle_ns:
+            if self._idle_ns >= to_ns(self._limits.content_idle_seconds):
                 raise UpstreamUnreachable(
                     f"no content from the upstream for {self._limits.content_idle_seconds:g} s, only signs of life",
                     may_have_been_accepted=True,

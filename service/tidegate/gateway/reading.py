@@ -94,17 +94,20 @@ class _MessageReader:
 
     @property
     def usage(self) -> Usage | None:
-        self._read()
+        if self._read_at != self.progress:
+            self._read()
         return self._usage
 
     @property
     def usage_is_odd(self) -> bool:
-        self._read()
+        if self._read_at != self.progress:
+            self._read()
         return self._usage_is_odd
 
     @property
     def about(self) -> About:
-        self._read()
+        if self._read_at != self.progress:
+            self._read()
         return About.of(self._message)
 
     def feed(self, chunk: bytes) -> None:
@@ -113,12 +116,12 @@ class _MessageReader:
             self._chunks.append(chunk)
 
     def _read(self) -> None:
-        if self._read_at != self.progress:  # it is asked for more than once, of a document that may be long
-            self._read_at = self.progress
-            self._message = json_object(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
-            usage = self._message.get("usage")
-            if isinstance(usage, dict):
-                self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
+        """Reads what has come: once, though it is asked for more than once, because a document may be long."""
+        self._read_at = self.progress
+        self._message = json_object(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
+        usage = self._message.get("usage")
+        if isinstance(usage, dict):
+            self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
 
 
 class _DecodingReader:

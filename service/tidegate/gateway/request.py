@@ -15,6 +15,7 @@ from tidegate.gateway.media import MEDIA_MARK, Medium, media_in, size_of
 from tidegate.gateway.prefixes import PromptBlocks
 
 __all__ = [
+    "BATCHES_ROUTE",
     "COUNT_TOKENS_ROUTE",
     "MESSAGES_ROUTE",
     "InvalidCall",
@@ -26,9 +27,10 @@ __all__ = [
 
 MESSAGES_ROUTE: Final = "/v1/messages"
 COUNT_TOKENS_ROUTE: Final = "/v1/messages/count_tokens"
+BATCHES_ROUTE: Final = "/v1/messages/batches"
 
 _MB: Final = 1024 * 1024
-_ROUTES: Final = (COUNT_TOKENS_ROUTE, "/v1/messages/batches", "/v1/models", "/v1/files")
+_ROUTES: Final = (COUNT_TOKENS_ROUTE, BATCHES_ROUTE, "/v1/models", "/v1/files")
 _WANTED: Final = frozenset({b"model", b"max_tokens", b"stream", b"cache_control", b"tools", b"tool_choice"})
 _MOST_VALUE_BYTES: Final = 1_000
 """Names and numbers are shorter; what is longer, the upstream will refuse."""

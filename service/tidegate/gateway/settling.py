@@ -23,12 +23,13 @@ def settlement(
     reader: AnswerReader, usage: Usage | None, shape: MessageShape, estimate: Cost, estimator: CostEstimator
 ) -> Settlement:
     """Of an answer that came whole: `usage` is what of its figures can be, with the text that they do not count."""
-    text_tokens = estimator.produced(shape.model, Usage(), reader.text_bytes).output_tokens
+    text_bytes = reader.text_bytes
+    text_tokens = estimator.produced(shape.model, Usage(), text_bytes).output_tokens if text_bytes else 0
     told = reader.usage
     if told is None or usage is None:
         return Settlement(settled_cost(Usage(), estimate, text_tokens) if text_tokens else None, is_odd=True)
     is_whole = told.all_input_tokens > 0 and (told.output_tokens > 0 or shape.max_tokens == 0)
-    is_odd = reader.usage_is_odd or reader.unreported_bytes > 0 or told != told.possible(shape.max_tokens)
+    is_odd = reader.usage_is_odd or reader.unreported_bytes > 0 or usage != told
     return Settlement(settled_cost(usage, estimate, text_tokens), is_odd or not is_whole)
 
 

@@ -69,7 +69,8 @@ class TidegateClient:
         prefixes = (Prefix(shape.prefix.encode(), prefix_size, marked=True),) if shape.prefix else ()
         size = PromptSize(shape.characters)
         message = MessageShape(job.caller.name, shape.model, size, job.max_tokens, prefixes)
-        errand = Errand(TransportRequest(b"POST", target, ()), self._pool, message, replayable=True)
+        request = TransportRequest(b"POST", target, ())
+        errand = Errand(request, self._pool, message, replayable=True, model=shape.model)
         attempts = Attempts(self._upstream, call, errand)
         self._jobs[target] = job
         outcome = Outcome.ABANDONED

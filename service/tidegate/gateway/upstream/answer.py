@@ -123,7 +123,8 @@ class Answer:
             # Asked here, because the parser forgets the head's framing at the end of the message.
             self._keep_alive = self._parser.should_keep_alive()
             self.complete = self._bodiless
-            self._wake()
+            if self._waiter is not None:
+                self._wake(self._waiter)
 
     def on_body(self, data: bytes) -> None:
         """Parser: some bytes of the body."""
@@ -134,13 +135,15 @@ class Answer:
         if self._buffered_bytes > _HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._pause()
-        self._wake()
+        if self._waiter is not None:
+            self._wake(self._waiter)
 
     def on_message_complete(self) -> None:
         """Parser: the end of an answer, as its framing says."""
         if self._has_head:
             self.complete = True
-            self._wake()
+            if self._waiter is not None:
+                self._wake(self._waiter)
 
     def connection_ended(self, reason: str, *, may_have_been_accepted: bool, cleanly: bool) -> None:
         """No more bytes will come. A clean end completes a body that nothing else delimits; any other is an error."""
@@ -153,16 +156,22 @@ class Answer:
         """Breaks the exchange, unless it is complete or broken: the reader gets what has come, then this error."""
         if not self.complete and self._error is None:
             self._error = error
-            self._wake()
+            if self._waiter is not None:
+                self._wake(self._waiter)
 
     # The reader's side.
 
-    async def wait_for_head(self, timeout_seconds: float) -> None:
-        """Returns when status and headers are there; raises what broke the exchange."""
-        while not self._has_head:
-            if self._error is not None:
-                raise self._error
-            await self._wait(timeout_seconds)
+    def head(self, timeout_seconds: float) -> asyncio.Future[None]:
+        """Is done when status and headers are there, or the exchange is broken: see `check`."""
+        waiter = self._wait(timeout_seconds)
+        if self._has_head or self._error is not None:
+            self._wake(waiter)
+        return waiter
+
+    def check(self) -> None:
+        """Raises what broke the exchange before its head was there."""
+        if not self._has_head and self._error is not None:
+            raise self._error
 
     def whole(self) -> bytes | None:
         """The body of an answer that is complete; see `TransportResponse`."""
@@ -192,11 +201,15 @@ class Answer:
                 raise self._error
             if self.complete:
                 raise StopAsyncIteration
-            await self._wait(self._idle_timeout_seconds)
+            try:
+                await self._wait(self._idle_timeout_seconds)
+            finally:
+                self._waiter = None
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered_bytes = 0
-        self._resume()
+        if self._paused:
+            self._resume()
         return data
 
     async def aclose(self) -> None:
@@ -206,15 +219,16 @@ class Answer:
 
     def _close(self) -> None:
         self._closed = True
-        self._resume()
+        self._waiter = None
+        if self._paused:
+            self._resume()
         self._release()
         # Parser and answer hold each other: left to the collector, thousands of them make it stop the event loop.
         del self._parser
 
     def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._continue()
+        self._paused = False
+        self._continue()
 
     def overdue_seconds(self) -> float | None:
         """How much longer the reader may wait; None where nobody does. Too long a wait breaks the exchange."""
@@ -226,18 +240,16 @@ class Answer:
         self.fail(lost(f"nothing came for {self._timeout_seconds:g} s", may_have_been_accepted=True))
         return None
 
-    async def _wait(self, timeout_seconds: float) -> None:
-        self._waiter = self._loop.create_future()
+    def _wait(self, timeout_seconds: float) -> asyncio.Future[None]:
+        waiter = self._waiter = self._loop.create_future()
         self._asked_ns = monotonic_ns()
         self._timeout_seconds = timeout_seconds
         self._deadline = self._loop.time() + timeout_seconds
         self._expect(self._deadline)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return waiter
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+    def _wake(self, waiter: asyncio.Future[None]) -> None:
+        self._waiter = None
+        if not waiter.done():
             self.waited_ns += monotonic_ns() - self._asked_ns
-            self._waiter.set_result(None)
+            waiter.set_result(None)

@@ -75,7 +75,7 @@ class HttpTransport:
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
         """Sends a request and waits for the head of the answer; see `Transport`."""
-        connection = await self._connection(fresh=False)
+        connection = self._idle_connection() or await self._connection(fresh=False)
         if on_begin is not None:
             on_begin()
         try:
@@ -95,11 +95,20 @@ class HttpTransport:
     async def _exchange(self, connection: Connection, request: TransportRequest) -> Answer:
         answer = connection.begin(self._head(request), request)
         try:
-            await answer.wait_for_head(self._timeouts.head_seconds)
+            await answer.head(self._timeouts.head_seconds)
+            answer.check()
         except BaseException:
             await answer.aclose()
             raise
         return answer
+
+    def _idle_connection(self) -> Connection | None:
+        """A connection that is open and free, with a slot, if both are there."""
+        if not self._slots:
+            return None
+        connection = self._take_idle()
+        self._slots -= connection is not None
+        return connection
 
     async def _connection(self, *, fresh: bool) -> Connection:
         """A connection, with a slot that `_exchange_over` gives back."""
