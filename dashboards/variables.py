@@ -18,7 +18,7 @@ _SOURCES: Final = {
     # Refusals exist at 0 for every pool that has a label, whether it has traffic or not.
     "pool": f'{catalogue.REFUSED.name}{{job=~"$job"}}',
     "model": f'{catalogue.UPSTREAM_ATTEMPTS.name}{{job=~"$job"}}',
-    "caller": f'{catalogue.REFUSED.name}{{job=~"$job"}}',
+    "caller": f'{catalogue.REQUESTS.name}{{job=~"$job"}}',
 }
 
 

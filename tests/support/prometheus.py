@@ -28,11 +28,6 @@ class Prometheus:
         found: list[dict[str, Any]] = self._get("query_range", query=expr, **times)["result"]
         return found
 
-    def values(self, label: str) -> list[str]:
-        """Every value that a label has."""
-        found: list[str] = self._get(f"label/{label}/values")
-        return found
-
     def _get(self, path: str, **arguments: Any) -> Any:
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
         try:

@@ -1,6 +1,7 @@
 """Every query of every panel, asked of a real Prometheus that scrapes the real service under a lively load."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from dashboards.all import BOARDS
 from dashboards.board import Board
 from dashboards.queries import Query
-from dashboards.variables import FILTERS
+from dashboards.variables import FILTERS, filter_variable
 from deploy.prometheus.files import rule_files
 from deploy.prometheus.rule import Places
 from support.project import ROOT
@@ -121,6 +122,19 @@ def test_every_query_finds_something_and_nothing_infinite(asked: Prometheus, boa
     assert silent == everything & _EMPTY.keys()
 
 
+_OFFERED = {
+    "job": {"tidegate"},
+    "pool": {"sonnet-5-5", "haiku-5-5", "default"},
+    "model": {"claude-sonnet-5-5", "claude-haiku-5-5"},
+    "caller": {"web", "search", "nightly", "default"},
+}
+
+
 @pytest.mark.parametrize("label", FILTERS)
-def test_every_variable_has_values(asked: Prometheus, label: str) -> None:
-    assert asked.values(label)
+def test_every_variable_offers_what_there_is(asked: Prometheus, label: str) -> None:
+    found = re.fullmatch(r"label_values\((.+), (\w+)\)", filter_variable(label)["definition"])
+    assert found
+    series = asked.ask(f"count by ({label}) ({as_asked(found[1])})", last_seconds=60)
+    offered = {each["metric"][label] for each in series}
+    assert offered >= _OFFERED.get(label, set())
+    assert offered
