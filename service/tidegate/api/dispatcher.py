@@ -29,7 +29,7 @@ from tidegate.core.observer import ScopeKind, scope_of
 from tidegate.gateway.errors import invalid, refused
 from tidegate.gateway.headers import as_text
 from tidegate.gateway.request import InvalidCall, route_of
-from tidegate.identity.access import AccessRequest, Denial
+from tidegate.identity.access import Denial
 from tidegate.observe.labels import OTHER, ROUTES
 from tidegate.observe.log_lines import REQUEST_ID
 
@@ -70,7 +70,7 @@ class Dispatcher:
         state["is_draining"] = self._is_draining
         request_id = state["request_id"] = services.new_request_id()
         REQUEST_ID.set(request_id)  # for whatever is logged on the way
-        denial = services.access.check(AccessRequest(path, headers, None))
+        denial = services.access.check(path, headers)
         if denial is not None:
             await self._deny(denial, scope, receive, _Answer(services, path, state, send))
         elif path.startswith("/v1/"):  # the gateway reports, limits and marks its answers by itself

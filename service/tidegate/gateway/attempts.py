@@ -169,9 +169,11 @@ class Attempts:
                 failure=None if succeeded else told,
             )
         shape, reader, estimator = self._errand.shape, reply.answer.reader, self._admission.estimator
-        cost, is_odd = None if usage is None else usage.cost(), False
+        is_odd = False
         if succeeded and shape is not None:
             cost, is_odd = settlement(reader, usage, shape, reply.lease.demand.cost, estimator)
+        else:
+            cost = None if usage is None else usage.cost()
         now_ns = self._clock.monotonic_ns()
         try:
             await reply.lease.end(outcome, cost, self._taught(reply, now_ns, succeeded=succeeded))
@@ -265,7 +267,7 @@ class Attempts:
         call.in_flight = True
         self._reader, self._begun = None, False
         try:
-            with Patience(left_seconds, self._task):
+            with Patience(left_seconds, self._task, upstream.deadlines):
                 request = self._errand.request
                 if scope is not NULL_SCOPE:
                     request = with_headers(request, scope.headers())

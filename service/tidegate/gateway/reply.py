@@ -12,6 +12,7 @@ from tidegate.engine.admission import Admission, Lease
 from tidegate.gateway.lessons import Lessons
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer
+from tidegate.gateway.patience import Deadlines
 
 __all__ = ["NO_SCOPES", "Reply", "Upstream"]
 
@@ -37,6 +38,7 @@ class Upstream:
     random: Callable[[], float]
     limits: RelayLimits
     lessons: Lessons = field(default_factory=Lessons)
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,5 @@
 """What a whole answer is charged, and whether what it says it used can be."""
 
-from typing import NamedTuple
-
 from tidegate.core.dimension import Cost
 from tidegate.core.failure import attempt_status
 from tidegate.core.price import CostEstimator, MessageShape
@@ -9,28 +7,24 @@ from tidegate.core.usage import Usage, settled_cost
 from tidegate.gateway.opened import OpenedAnswer
 from tidegate.gateway.reading import AnswerReader
 
-__all__ = ["Settlement", "broken_status", "settlement"]
-
-
-class Settlement(NamedTuple):
-    """What to charge (None: the estimate), and whether the answer's usage was missing or cannot be."""
-
-    cost: Cost | None
-    is_odd: bool
+__all__ = ["broken_status", "settlement"]
 
 
 def settlement(
     reader: AnswerReader, usage: Usage | None, shape: MessageShape, estimate: Cost, estimator: CostEstimator
-) -> Settlement:
-    """Of an answer that came whole: `usage` is what of its figures can be, with the text that they do not count."""
+) -> tuple[Cost | None, bool]:
+    """What to charge for an answer that came whole (None: the estimate), and whether its usage is missing or odd.
+
+    `usage` is what of its figures can be, with the text that they do not count.
+    """
     text_bytes = reader.text_bytes
     text_tokens = estimator.produced(shape.model, Usage(), text_bytes).output_tokens if text_bytes else 0
     told = reader.usage
     if told is None or usage is None:
-        return Settlement(settled_cost(Usage(), estimate, text_tokens) if text_tokens else None, is_odd=True)
+        return settled_cost(Usage(), estimate, text_tokens) if text_tokens else None, True
     is_whole = told.all_input_tokens > 0 and (told.output_tokens > 0 or shape.max_tokens == 0)
     is_odd = reader.usage_is_odd or reader.unreported_bytes > 0 or usage != told
-    return Settlement(settled_cost(usage, estimate, text_tokens), is_odd or not is_whole)
+    return settled_cost(usage, estimate, text_tokens), is_odd or not is_whole
 
 
 def broken_status(answer: OpenedAnswer) -> str:

@@ -23,7 +23,10 @@ _UNSUPPORTED_MEDIA_TYPE: Final = 415
 
 
 class AccessRequest(NamedTuple):
-    """What the rules look at. Header names are in lower case; `peer` is the client's address, None if unknown."""
+    """What the rules for administration look at.
+
+    Header names are in lower case; `peer` is the client's address, None if unknown.
+    """
 
     path: str
     headers: Mapping[str, str]
@@ -73,16 +76,16 @@ class AccessRules:
                 variable, host, "127.0.0.1, ::1 or localhost while no [[callers]] are configured, who have keys"
             )
 
-    def check(self, request: AccessRequest) -> Denial | None:
+    def check(self, path: str, headers: Mapping[str, str]) -> Denial | None:
         """Whether a request may come in at all; identifying its caller is another matter. None lets it in."""
-        return _denied_on_loopback(request) if self._open_service else None
+        return _denied_on_loopback(path, headers) if self._open_service else None
 
     def check_admin(self, request: AccessRequest) -> Denial | None:
         """Whether a request may change settings. The admin key counts as `x-api-key` or `Authorization: Bearer`."""
         if self._admin_key is None:
             if request.peer is None or not is_loopback(request.peer):
                 return _forbidden("admin calls come from this machine, or with the key of TIDEGATE_ADMIN_KEY once set")
-            return _denied_on_loopback(request)
+            return _denied_on_loopback(request.path, request.headers)
         key = presented_key(request.headers)
         if key is None:
             message = "the admin key is missing: send it as x-api-key or Authorization: Bearer"
@@ -92,8 +95,7 @@ class AccessRules:
         return None
 
 
-def _denied_on_loopback(request: AccessRequest) -> Denial | None:
-    headers = request.headers
+def _denied_on_loopback(path: str, headers: Mapping[str, str]) -> Denial | None:
     host = headers.get("host", "")
     if not _names_loopback(host):
         # A name that resolves to loopback is how DNS rebinding lets a web page in.
@@ -101,7 +103,7 @@ def _denied_on_loopback(request: AccessRequest) -> Denial | None:
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
         return _forbidden(f"Origin: got {origin[:80]!r}, allowed is none, or this service's own")
-    if headers.get("content-type") != "application/json" and _has_body(headers) and not _is_safe_body(request):
+    if headers.get("content-type") != "application/json" and _has_body(headers) and not _is_safe_body(path, headers):
         given = headers.get("content-type", "")
         return Denial(_UNSUPPORTED_MEDIA_TYPE, f"content-type: got {given[:80]!r}, allowed is application/json")
     return None
@@ -119,13 +121,13 @@ def _has_body(headers: Mapping[str, str]) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
-def _is_safe_body(request: AccessRequest) -> bool:
+def _is_safe_body(path: str, headers: Mapping[str, str]) -> bool:
     """Whether a browser would ask first (preflight, which nobody answers) before it sends such a body elsewhere."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
         return True
     # File uploads are multipart; the version header, which every SDK sends, causes the preflight instead.
-    return request.path.startswith("/v1/files") and API_VERSION in request.headers
+    return path.startswith("/v1/files") and API_VERSION in headers
 
 
 def _forbidden(message: str) -> Denial:

@@ -73,10 +73,6 @@ _INPUT: Final = Dimension.INPUT_TOKENS
 _OUTPUT: Final = Dimension.OUTPUT_TOKENS
 
 
-def _no_exemplar() -> None:
-    """Nothing is traced."""
-
-
 class MetricsObserver:
     """Counts events in the metrics of the catalogue.
 
@@ -115,7 +111,7 @@ class MetricsObserver:
         self._classes = frozenset((DEFAULT_CALLER.priority, *classes))
         known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
         self._clock = clock
-        self._exemplar = exemplar or _no_exemplar
+        self._exemplar = exemplar
         self._prices = prices or PriceList.bundled()
         self._pools = LabelSet(known_pools, _ROOM)
         self._models = LabelSet(models, _ROOM)
@@ -266,7 +262,7 @@ class MetricsObserver:
             self._admit_model(event.model)
             self._start_attempts(self._pools.label(event.pool), self._models.label(event.model))
         pool, model, caller, status = self._attempt_labels[names]
-        exemplar = self._exemplar()
+        exemplar = self._exemplar and self._exemplar()
         self._attempts[pool, model, status].inc(1, exemplar)
         self._attempt_duration[pool, model].observe(event.duration_ns / NS_PER_SECOND, exemplar)
         if event.first_token_ns is not None:
@@ -300,7 +296,7 @@ class MetricsObserver:
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
         self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc(
-            1, self._exemplar()
+            1, self._exemplar and self._exemplar()
         )
 
     def _spend_cap_reached(self, event: SpendCapReached) -> None:
@@ -314,17 +310,19 @@ class MetricsObserver:
 
     def _refused_call(self, event: RefusedCall) -> None:
         labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause
-        self._refused[labels].inc(1, self._exemplar())
+        self._refused[labels].inc(1, self._exemplar and self._exemplar())
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
-        exemplar = self._exemplar()
+        exemplar = self._exemplar and self._exemplar()
         self._retries[labels].inc(1, exemplar)
         self._retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
 
     def _admitted(self, event: Admitted) -> None:
         pool = self._pools.label(event.pool)
-        self._queue_wait[pool, event.caller.priority].observe(event.waited_ns / NS_PER_SECOND, self._exemplar())
+        self._queue_wait[pool, event.caller.priority].observe(
+            event.waited_ns / NS_PER_SECOND, self._exemplar and self._exemplar()
+        )
         self._admissions[pool].add(self._clock.monotonic_ns())
 
     def _lease_ended(self, event: LeaseEnded) -> None:

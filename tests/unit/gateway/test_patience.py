@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.gateway.patience import Patience
+from tidegate.gateway.patience import Deadlines, Patience
 
 
 def test_what_is_quick_enough_is_left_alone() -> None:
@@ -54,6 +54,39 @@ def test_an_error_of_the_block_passes() -> None:
 
     with pytest.raises(ValueError):  # noqa: PT011 - nothing else is said
         run_virtual(fails(), VirtualClock())
+
+
+def test_of_deadlines_that_are_far_off_each_comes_at_its_time() -> None:
+    clock = VirtualClock()
+    late: list[tuple[float, float]] = []
+    deadlines = Deadlines()
+
+    async def slow(seconds: float) -> None:
+        with pytest.raises(TimeoutError), Patience(seconds, asyncio.current_task(), deadlines):
+            await asyncio.sleep(1_000.0)
+        late.append((seconds, round(clock.elapsed_s, 6)))
+
+    async def quick() -> None:
+        with Patience(60.0, asyncio.current_task(), deadlines):
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(100.0)  # nothing happens at its deadline
+
+    async def all_of_them() -> None:
+        await asyncio.gather(quick(), *map(slow, (0.5, 1.999, 2.0, 2.25, 2.75, 60.0, 60.5)))
+
+    run_virtual(all_of_them(), clock)
+    assert late == [(seconds, seconds) for seconds, _ in late]
+    assert len(late) == 7
+    assert not deadlines._by_second
+
+
+def test_a_call_that_ends_within_the_second_of_its_deadline_is_left_alone() -> None:
+    async def just_in_time() -> None:
+        with Patience(2.9, asyncio.current_task(), Deadlines()):
+            await asyncio.sleep(2.8)
+        await asyncio.sleep(5.0)
+
+    run_virtual(just_in_time(), VirtualClock())
 
 
 def test_there_is_no_patience_outside_of_a_task() -> None:
