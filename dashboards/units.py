@@ -43,7 +43,11 @@ CAUSES: Final[dict[str, str]] = {
     Cause.FORBIDDEN: "semi-dark-blue",
 }
 """Refusals by cause: none of them is green. Lack of quota is yellow to orange, the upstream red, the caller blue."""
-CLASSES: Final[dict[str, str]] = {Priority.INTERACTIVE: "blue", Priority.STANDARD: "green", Priority.BATCH: "yellow"}
+CLASSES: Final[dict[str, str]] = {
+    Priority.INTERACTIVE: "blue",
+    Priority.STANDARD: "green",
+    Priority.BATCH: "dark-yellow",
+}
 """Priority classes."""
 RETRIES: Final = {
     "rate_limited": LIMITED,

@@ -9,8 +9,9 @@ The callers are those of `tidegate.toml` beside this file. Ends after `--rounds`
 import argparse
 import asyncio
 import contextlib
+import json
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ import aiohttp
 
 _MOST_IN_FLIGHT: Final = 200
 """Calls beyond these are not made: a load must not take the machine down with what it tests."""
+_BATCHES: Final = "/v1/messages/batches"
+_BATCH_SECONDS: Final = 2.0
+"""The simulator's batches end a second after they were made."""
 _PREAMBLE: Final = "You answer questions about orders, stock and deliveries, briefly and politely. " * 100
 """A system prompt long enough for the prompt cache: about 2,000 tokens, where models ask for 512 at least."""
 
@@ -79,7 +83,7 @@ class Load:
         self._service = service
         self._simulator = simulator
         self._rng = rng
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[object]] = set()
 
     async def play(self, act: _Act, seconds: float) -> None:
         """One act; calls that it began may outlive it."""
@@ -98,22 +102,25 @@ class Load:
     async def _run(self, program: _Program, multiplier: float) -> None:
         while True:
             await asyncio.sleep(self._rng.expovariate(program.calls_per_second * multiplier))
-            self._start("/v1/messages", self._message(program), program.key, self._headers(program))
+            self._start(self._post("/v1/messages", self._message(program), program.key, self._headers(program)))
 
     async def _odd_calls(self) -> None:
-        """What is rarer: workflows, token counts, a key that nobody knows, and a client with little patience."""
+        """What is rarer: workflows, token counts, batches, a key that nobody knows, a client with little patience."""
+        question = {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "How many are left?"}]}
+        asked = question | {"max_tokens": 50}
         while True:
             await asyncio.sleep(self._rng.expovariate(0.2))
-            question = {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "How many are left?"}]}
             path, body, key, seconds = self._rng.choice(
                 (
                     ("/api/workflows/generate", {"prompt": "When an order arrives, check stock"}, "web-key", 60),
                     ("/v1/messages/count_tokens", question, "search-key", 20),
-                    ("/v1/messages", question | {"max_tokens": 50}, "unknown-key", 20),
-                    ("/v1/messages", question | {"max_tokens": 50}, "search-key", 0.05),
+                    (_BATCHES, {"requests": [{"custom_id": "stock", "params": asked}]}, "nightly-key", 60),
+                    ("/v1/messages", asked, "unknown-key", 20),
+                    ("/v1/messages", asked, "search-key", 0.05),
                 )
             )
-            self._start(path, body, key, {"x-tidegate-timeout-seconds": str(seconds)})
+            call = self._batch if path == _BATCHES else self._post
+            self._start(call(path, body, key, {"x-tidegate-timeout-seconds": str(seconds)}))
 
     def _headers(self, program: _Program) -> dict[str, str]:
         tokens = max(1, round(self._rng.gauss(program.output_tokens, program.output_tokens / 3)))
@@ -133,18 +140,34 @@ class Load:
             "messages": [{"role": "user", "content": words}],
         }
 
-    def _start(self, path: str, body: Mapping[str, Any], key: str, headers: Mapping[str, str]) -> None:
-        if len(self._calls) < _MOST_IN_FLIGHT:
-            call = asyncio.create_task(self._call(path, body, {"x-api-key": key, **headers}))
-            self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
+    def _start(self, call: Coroutine[Any, Any, object]) -> None:
+        if len(self._calls) >= _MOST_IN_FLIGHT:
+            call.close()
+            return
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
 
-    async def _call(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    async def _batch(self, path: str, body: Mapping[str, Any], key: str, headers: Mapping[str, str]) -> None:
+        """Downloads the results of a batch when it has ended: what it cost shows then."""
+        with contextlib.suppress(ValueError, KeyError):  # it was not made
+            name = json.loads(await self._post(path, body, key, headers))["id"]
+            await asyncio.sleep(_BATCH_SECONDS)
+            await self._send("GET", f"{path}/{name}/results", key)
+
+    async def _post(self, path: str, body: Mapping[str, Any], key: str, headers: Mapping[str, str]) -> bytes:
+        return await self._send("POST", path, key, json=body, headers=headers)
+
+    async def _send(
+        self, method: str, path: str, key: str, *, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> bytes:
+        """The body of the answer; empty where there is none."""
+        fields = {"anthropic-version": "2023-06-01", "x-api-key": key, **(headers or {})}
         # Whatever comes back is what the dashboards are there to show.
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            version = {"anthropic-version": "2023-06-01"}
-            async with self._session.post(self._service + path, json=body, headers={**version, **headers}) as answer:
-                await answer.read()
+            async with self._session.request(method, self._service + path, headers=fields, **body) as answer:
+                return await answer.read()
+        return b""
 
 
 async def _main(arguments: argparse.Namespace) -> None:

@@ -47,9 +47,12 @@ pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
 
 
 def _rare_calls(service: str) -> None:
-    """What the load may not come to in so short a time: a workflow, and a call that no repetition helps."""
+    """What the load may not come to in so short a time: a workflow, a batch, and a call that no repetition helps."""
     message = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
     _post(f"{service}/api/workflows/generate", {"prompt": "When an order arrives, check stock"})
+    batch = _post(f"{service}/v1/messages/batches", {"requests": [{"custom_id": "a", "params": message}]})
+    time.sleep(1.5)  # the simulator's batches end after a second
+    _send(urllib.request.Request(f"{service}/v1/messages/batches/{batch['id']}/results", headers=_FIELDS))  # noqa: S310
     with pytest.raises(urllib.error.HTTPError):
         _post(
             f"{service}/v1/messages",
@@ -66,11 +69,18 @@ def _no_http(service: str) -> None:
         assert connection.recv(1_000).startswith(b"HTTP/1.1 400 ")
 
 
-def _post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-    fields = {"content-type": "application/json", "x-api-key": "web-key", "anthropic-version": "2023-06-01"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), {**fields, **(headers or {})})  # noqa: S310 - ours
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310 - our own
-        pass
+_FIELDS = {"content-type": "application/json", "x-api-key": "web-key", "anthropic-version": "2023-06-01"}
+
+
+def _post(url: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {**_FIELDS, **(headers or {})})  # noqa: S310 - ours
+    return json.loads(_send(request))
+
+
+def _send(request: urllib.request.Request) -> bytes:
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own
+        body: bytes = answer.read()
+    return body
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +112,12 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             )
             time.sleep(_AFTERWARDS_SECONDS)
             yield asked
+
+
+def test_what_a_batch_used_is_in_the_books(asked: Prometheus) -> None:
+    assert asked.ask(
+        'increase(tidegate_tokens_total{pool="batches",caller="web",kind="output"}[60s]) > 0', last_seconds=60
+    )
 
 
 def _found(asked: Prometheus, query: Query) -> list[dict[str, Any]]:
