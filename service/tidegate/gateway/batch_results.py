@@ -23,7 +23,7 @@ _MOST_LINE_BYTES: Final = 4 * 1024 * 1024
 _MOST_BATCHES: Final = 10_000
 """Batches that are remembered. Results are kept for 29 days upstream; who has more of them in that time than this, and
 downloads the first again, is told their cost twice."""
-_SLICE_BYTES: Final = 256 * 1024
+_SLICE_BYTES: Final = 64 * 1024
 """So much is read in about a millisecond; then others get their turn."""
 
 
