@@ -1,11 +1,13 @@
 """However the others behave: every class gets its share, and nobody starves."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED
-from tidegate.core.dimension import Amounts, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
@@ -19,7 +21,7 @@ NS_PER_TOKEN = 10_000_000
 ARRIVALS = st.lists(st.tuples(st.sampled_from(CALLERS), st.integers(1, MOST_TOKENS)), min_size=150, max_size=400)
 
 
-def size_ns(cost: Amounts) -> int:
+def size_ns(cost: Sequence[int]) -> int:
     return cost[1] * NS_PER_TOKEN
 
 

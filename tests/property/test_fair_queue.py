@@ -1,11 +1,13 @@
 """The fair queue: a state machine against a list, and the fairness that start-time fair queueing promises."""
 
+from collections.abc import Sequence
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tidegate.core.caller import Caller, Priority
-from tidegate.core.dimension import Amounts, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
@@ -23,7 +25,7 @@ def waiter(name: str, caller: Caller, tokens: int, *, front: bool = False) -> Wa
     return Waiter(name, Demand("pool", caller, Cost(1, tokens), front=front))
 
 
-def size_ns(cost: Amounts) -> int:
+def size_ns(cost: Sequence[int]) -> int:
     return cost[1] * NS_PER_TOKEN
 
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-__all__ = ["DIMENSIONS", "MICRO", "ONE_REQUEST", "Amounts", "Cost", "Dimension"]
+__all__ = ["DIMENSIONS", "MICRO", "ONE_REQUEST", "Cost", "Dimension"]
 
 MICRO: Final = 1_000_000
 """Micro-units in one request or token: levels and rates of buckets are integers in micro-units, so nothing drifts."""
@@ -19,10 +19,6 @@ class Dimension(StrEnum):
 
 DIMENSIONS: Final = tuple(Dimension)
 """All dimensions, in the order of the fields of `Cost`."""
-
-
-Amounts = tuple[int, int, int]
-"""An amount in every dimension, where names would only cost time; a `Cost` is one."""
 
 
 class Cost(NamedTuple):

@@ -11,51 +11,18 @@ others, "Multi-Resource Fair Queueing for Packet Processing", 2012.
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
 from tidegate.core.caller import Caller
-from tidegate.core.dimension import Amounts, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.store import Demand
 
 __all__ = ["COMPACT_ABOVE", "FairLines", "Line", "Waiter"]
 
 COMPACT_ABOVE: Final = 64
 """Entries of those who left are tolerated up to this many, and as many as there are waiters."""
-
-
-class Load:
-    """What a group of waiters will probably cost together."""
-
-    __slots__ = ("input_tokens", "output_tokens", "requests")
-
-    def __init__(self) -> None:
-        self.requests = self.input_tokens = self.output_tokens = 0
-
-    def add(self, cost: Cost) -> None:
-        """One waiter more."""
-        requests, input_tokens, output_tokens = cost
-        self.requests += requests
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
-
-    def remove(self, cost: Cost) -> None:
-        """One waiter less."""
-        requests, input_tokens, output_tokens = cost
-        self.requests -= requests
-        self.input_tokens -= input_tokens
-        self.output_tokens -= output_tokens
-
-    @property
-    def cost(self) -> Amounts:
-        """The sum."""
-        return self.requests, self.input_tokens, self.output_tokens
-
-    @property
-    def tokens(self) -> int:
-        """Input and output tokens."""
-        return self.input_tokens + self.output_tokens
 
 
 class Waiter:
@@ -89,7 +56,7 @@ class Line:
     Attributes:
         home: the class.
         number: unique among all lines of a queue.
-        load: what those who have not left will cost; `waiting` counts them.
+        load: what those who have not left will cost together, in each dimension; `waiting` counts them.
         start_ns: start tag of the head.
     """
 
@@ -101,7 +68,7 @@ class Line:
         self.number = number
         self.waiters: deque[Waiter] = deque()
         self.waiting = 0
-        self.load = Load()
+        self.load = [0, 0, 0]
         self.start_ns = 0.0
         self.finish_ns = 0.0
         self.entry: int | None = None  # number of its entry in the heap that counts; others are void
@@ -126,7 +93,7 @@ class FairLines:
         self.rank = rank
         self.by_caller: dict[str, Line] = {}
         self.waiting = 0
-        self.load = Load()
+        self.load = [0, 0, 0]
         self._heap: list[tuple[float, int, Line]] = []  # each line that has waiters, by the start tag of its head
         self._sequence = count()
         self._virtual_ns = 0.0
@@ -139,8 +106,14 @@ class FairLines:
         line.waiters.append(waiter)
         line.waiting += 1
         self.waiting += 1
-        line.load.add(waiter.demand.cost)
-        self.load.add(waiter.demand.cost)
+        own, load = line.load, self.load
+        requests, input_tokens, output_tokens = waiter.demand.cost
+        own[0] += requests
+        load[0] += requests
+        own[1] += input_tokens
+        load[1] += input_tokens
+        own[2] += output_tokens
+        load[2] += output_tokens
         if line.waiting > 1:
             return False
         self._active_lines += 1
@@ -182,16 +155,27 @@ class FairLines:
         waiter.line = None
         line.waiting -= 1
         self.waiting -= 1
-        cost = waiter.demand.cost
-        line.load.remove(cost)
-        self.load.remove(cost)
+        own, load = line.load, self.load
+        requests, input_tokens, output_tokens = waiter.demand.cost
+        own[0] -= requests
+        load[0] -= requests
+        own[1] -= input_tokens
+        load[1] -= input_tokens
+        own[2] -= output_tokens
+        load[2] -= output_tokens
         if not line.waiting:
             self._active_lines -= 1
             self._active_weight -= line.weight
         if len(line.waiters) > 2 * line.waiting + COMPACT_ABOVE:
             line.waiters = deque(other for other in line.waiters if other.line is not None)
 
-    def ahead_ns(self, caller: Caller, size_ns: Callable[[Amounts], int]) -> int:
+    def reprice(self, line: Line, before: Cost, after: Cost) -> None:
+        """A waiter of a line costs something else now."""
+        for load in (line.load, self.load):
+            for index, units in enumerate(after):
+                load[index] += units - before[index]
+
+    def ahead_ns(self, caller: Caller, size_ns: Callable[[Sequence[int]], int]) -> int:
         """About how long the pool needs for all of this class that goes before a new waiter of this caller.
 
         All of its own, and of others no more than fairness lets go ahead meanwhile: their weighted share of that, and
@@ -201,11 +185,11 @@ class FairLines:
         if line is None or not line.waiting:
             own, own_ns, rivals, rival_weight = 0, 0, self._active_lines, self._active_weight
         else:
-            own, own_ns = line.waiting, size_ns(line.load.cost)
+            own, own_ns = line.waiting, size_ns(line.load)
             rivals, rival_weight = self._active_lines - 1, self._active_weight - line.weight
         if not rivals:
             return own_ns
-        others_ns = size_ns(self.load.cost) - own_ns
+        others_ns = size_ns(self.load) - own_ns
         fair_ns = own_ns / caller.weight * rival_weight + rivals * others_ns / (self.waiting - own)
         return own_ns + min(others_ns, round(fair_ns))
 

@@ -1,12 +1,19 @@
 """How long a demand will probably wait: a formula over queue and quota, corrected by what waiting really took."""
 
+from typing import Final
+
 from tidegate.core.caller import Priority
+from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.drain import DrainRatio
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.quota import Quota
 from tidegate.core.store import Demand
 
 __all__ = ["Forecast"]
+
+_TOGETHER_NS: Final = NS_PER_SECOND // 250
+"""Where several would be admitted sooner one after the other, they are admitted together: waking costs more than they
+do, and no call notices."""
 
 
 class Forecast:
@@ -23,10 +30,25 @@ class Forecast:
         """Somebody's wait has ended, and can be compared with what was predicted."""
         self._drains[waiter.demand.caller.rank].add(waiter.formula_ns, now_ns - waiter.since_ns)
 
-    def corrected(self, demand: Demand, formula_ns: int, now_ns: int) -> int:
-        """A freeze is certain, the rest is what the experience of the class makes of it."""
-        frozen_ns = min(self._quota.frozen_ns(now_ns), formula_ns)
-        return frozen_ns + self._drains[demand.caller.rank].correct(formula_ns - frozen_ns)
+    def predict(self, demand: Demand, now_ns: int, least_ns: int = 0) -> tuple[int, int]:
+        """How long a demand should have to wait by the formula, at least so long; and as experience corrects that.
+
+        The former is to be compared with what waiting really takes: 0, a guess about unknown limits proves nothing.
+        """
+        frozen_ns = self._quota.frozen_ns(now_ns)
+        formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
+        frozen_ns = min(frozen_ns, formula_ns)  # which is certain; experience is about the rest
+        predicted_ns = frozen_ns + self._drains[demand.caller.rank].correct(formula_ns - frozen_ns)
+        return formula_ns if self._quota.is_known else 0, predicted_ns
+
+    def together_ns(self, head: Waiter, wait_ns: int) -> int:
+        """When to look at the queue, whose head, or who may go before, fits in `wait_ns`: later, if others fit then.
+
+        Nothing is lost by that: no bucket is full before, and only half of the time that it takes is used.
+        """
+        if not 0 < wait_ns < _TOGETHER_NS or len(self._queue) == 1:
+            return wait_ns
+        return min(_TOGETHER_NS, wait_ns + self._quota.held_ns(head.demand.cost, above=True) // 2)
 
     def may_refuse(self, demand: Demand, now_ns: int) -> bool:
         """Whether a prediction is good enough to refuse somebody on it.
@@ -38,11 +60,10 @@ class Forecast:
         outlasts = demand.patience_ns is not None and self._quota.frozen_ns(now_ns) > demand.patience_ns
         return outlasts or (self._quota.is_sure and (is_exact or self._drains[demand.caller.rank].is_tested))
 
-    def formula_ns(self, demand: Demand, now_ns: int) -> int:
+    def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
         """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""
         quota, cost = self._quota, demand.cost
         ahead_ns = 0 if demand.front else self._queue.ahead_ns(demand.caller, cost)
-        frozen_ns = quota.frozen_ns(now_ns)
         if not frozen_ns:
             return ahead_ns + quota.wait_ns(cost, now_ns)
         refilled_ns = ahead_ns + quota.level_wait_ns(cost, now_ns)

@@ -164,10 +164,13 @@ class DimensionLimit:
             return 0
         return round(min(units, upstream.capacity_micro / MICRO) * NS_PER_MINUTE / per_minute)
 
-    def full_ns(self) -> int:
-        """How long a whole bucket takes to come back."""
+    def full_ns(self, units: int = 0) -> int:
+        """How long a whole bucket takes to come back; or what is above that much, where that has just come to fit."""
         capacity, per_minute = self.capacity, self.per_minute
-        return 0 if capacity is None or per_minute is None else round(capacity * NS_PER_MINUTE / per_minute)
+        if capacity is None or per_minute is None:
+            return 0
+        above = capacity - units - self.margin_micro / MICRO if units else capacity
+        return max(0, round(above * NS_PER_MINUTE / per_minute))
 
     @property
     def capacity(self) -> float | None:

@@ -149,15 +149,12 @@ class Pool:
         return self._health.admits(now_ns) and self._quota.fits(cost, now_ns)
 
     def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
-        quota, queue, forecast = self._quota, self._queue, self._forecast
-        formula_ns = forecast.formula_ns(demand, now_ns)
-        predicted_ns = forecast.corrected(demand, formula_ns, now_ns)
-        full = None if demand.front else what_is_full(queue, self.settings.caps, demand)
-        if full is not None:
+        queue, forecast = self._queue, self._forecast
+        told_ns, predicted_ns = forecast.predict(demand, now_ns)
+        if not demand.front and (full := what_is_full(queue, self.settings.caps, demand)) is not None:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=full)
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
-        told_ns = formula_ns if quota.is_known else 0  # a guess about unknown limits proves nothing
         waiter = Waiter(lease_id, demand, told_ns, now_ns)
         if queue.push(waiter):
             if queue.head() is waiter:
@@ -168,11 +165,10 @@ class Pool:
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
-        waiter = self._remove(lease_id)
-        if waiter is None:
+        if (waiter := self._remove(lease_id)) is None:
             return None
-        wait_ns = max(self._forecast.formula_ns(waiter.demand, now_ns), self._health.wait_ns(now_ns))
-        return Refused(self._health.late, self._forecast.corrected(waiter.demand, wait_ns, now_ns))
+        _, predicted_ns = self._forecast.predict(waiter.demand, now_ns, self._health.wait_ns(now_ns))
+        return Refused(self._health.late, predicted_ns)
 
     def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
         """Takes a waiter out of the queue, or ends its lease as released.
@@ -193,12 +189,13 @@ class Pool:
             return tuple(granted)
         while (waiter := self._queue.head()) is not None:
             self._queue.refresh_price(waiter, now_ns)
+            filler = None
             if not self._fits(waiter.demand.cost, now_ns):
                 filler = self._filler(waiter, now_ns)
                 if filler is None or filler.wait_ns:
                     break
                 waiter = filler.waiter
-            self._queue.take(waiter, now_ns)
+            self._queue.take(waiter, now_ns, fills_in=filler is not None)
             self._grant(waiter.lease_id, waiter.demand, now_ns)
             self._forecast.admitted(waiter, now_ns)
             granted.append(waiter.lease_id)
@@ -207,15 +204,18 @@ class Pool:
     def next_in_ns(self, now_ns: int, if_it_is: str | None = None) -> int | None:
         """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
         waits: dict[str, int] = {}
-        retry, head = self._retries.head(), self._queue.head()
-        if retry is not None:
+        head = self._queue.head()
+        if self._retries.waiting and (retry := self._retries.head()) is not None:
             waits[retry.lease_id] = max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns))
         if head is not None:
             waits[head.lease_id] = self._fits_in_ns(head.demand.cost, now_ns)
             filler = self._filler(head, now_ns)
             if filler is not None:
                 waits[filler.waiter.lease_id] = filler.wait_ns
-        return min(waits.values(), default=None) if if_it_is is None or if_it_is in waits else None
+        if not waits or (if_it_is is not None and if_it_is not in waits):
+            return None
+        wait_ns = min(waits.values())
+        return wait_ns if head is None else self._forecast.together_ns(head, wait_ns)
 
     def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
         """Charges what is known of a lease while its answer comes: its input, and its output where that is more.

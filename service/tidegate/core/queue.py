@@ -5,13 +5,13 @@ its class, so that a big request has a reserved start. Others may go before it, 
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED, ClassShares
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
-from tidegate.core.dimension import Amounts, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.fair_lines import COMPACT_ABOVE, FairLines, Line, Waiter
 from tidegate.core.fit_index import FitIndex
 from tidegate.core.store import ClassSnapshot
@@ -43,7 +43,7 @@ class FairQueue:
         waiting: who waits, by lease id; to be read only.
     """
 
-    def __init__(self, size_ns: Callable[[Amounts], int]) -> None:
+    def __init__(self, size_ns: Callable[[Sequence[int]], int]) -> None:
         self.waiting: dict[str, Waiter] = {}
         self._size_ns = size_ns
         self._homes = tuple(FairLines(rank) for rank in range(len(_CLASSES)))
@@ -101,9 +101,7 @@ class FairQueue:
         waiter.demand = demand._replace(cost=cost)
         line = waiter.line
         if line is not None and line is not self._front:
-            for load in (line.load, line.home.load):
-                load.remove(demand.cost)
-                load.add(cost)
+            line.home.reprice(line, demand.cost, cost)
             self._moved.add(line)
             self._least = Cost(*map(min, cost, self._least))
 
@@ -140,24 +138,25 @@ class FairQueue:
         filling = self._lines[found[0]].head()
         return None if filling is None else Filler(filling, found[1])
 
-    def take(self, waiter: Waiter, now_ns: int) -> None:
-        """Takes out the head or a filler, who is admitted; class and caller pay for its size as it is known now."""
+    def take(self, waiter: Waiter, now_ns: int, *, fills_in: bool = False) -> None:
+        """Takes out the head, or who fills in before it; class and caller pay for its size as it is known now."""
         del self.waiting[waiter.lease_id]
-        line = waiter.line
-        if line is None or line is self._front:
+        line, front = waiter.line, self._front
+        if line is None or line is front:
             waiter.line = None  # what comes back to the front was paid for
         else:
-            size_ns = max(self._size_ns(waiter.demand.cost), _LEAST_SIZE_NS)
-            in_turn = line is self._held or line is line.home.first()
+            home, size_ns = line.home, max(self._size_ns(waiter.demand.cost), _LEAST_SIZE_NS)
+            in_turn = not fills_in or line is home.first()
             if line is self._held:
                 self._held = None
-            if line.home.waiting <= len(self.waiting):  # else nobody else waits: there is nothing to share
-                self._share_out(waiter, line.home, size_ns, now_ns)
-            line.home.serve(waiter, line, size_ns, in_turn=in_turn)
+            if home.waiting <= len(self.waiting):  # else nobody else waits: there is nothing to share
+                self._share_out(waiter, home, size_ns, now_ns)
+            home.serve(waiter, line, size_ns, in_turn=in_turn)
             self._moved.add(line)
-            if not line.home.waiting:
-                self._shares.forget(line.home.rank)
-        self._tidy()
+            if not home.waiting:
+                self._shares.forget(home.rank)
+        if front.waiters or not self.waiting:
+            self._tidy()
 
     def remove(self, lease_id: str) -> Waiter | None:
         """Takes out a waiter wherever it stands; None if it does not wait."""
@@ -177,18 +176,19 @@ class FairQueue:
                     line.home.let_go(line)
             if not line.home.waiting:
                 self._shares.forget(line.home.rank)
-        self._tidy()
+        if self._front.waiters or not self.waiting:
+            self._tidy()
         return waiter
 
     def of_caller(self, caller: Caller) -> tuple[int, int]:
         """How many requests of a caller wait, of all classes, and the tokens that they will probably cost."""
         lines = [line for home in self._homes if (line := home.by_caller.get(caller.name)) is not None]
-        return sum(line.waiting for line in lines), sum(line.load.tokens for line in lines)
+        return sum(line.waiting for line in lines), sum(_tokens(line.load) for line in lines)
 
     @property
     def tokens(self) -> int:
         """Tokens that all who wait will probably cost."""
-        return sum(home.load.tokens for home in self._homes)
+        return sum(_tokens(home.load) for home in self._homes)
 
     def ahead_ns(self, caller: Caller, cost: Cost) -> int:
         """About how long the pool needs for all that goes before a new waiter of this caller and cost.
@@ -201,7 +201,7 @@ class FairQueue:
         if home.waiting == len(self.waiting):
             return ahead_ns
         share = GUARANTEED[home.rank]
-        higher_ns = sum(self._size_ns(other.load.cost) for other in self._homes[: home.rank])
+        higher_ns = sum(self._size_ns(other.load) for other in self._homes[: home.rank])
         ahead_ns += min(higher_ns, round((ahead_ns + self._size_ns(cost)) * (1 - share) / share))
         lower_ns = 0
         for other in self._homes[home.rank + 1 :]:
@@ -209,7 +209,7 @@ class FairQueue:
                 held = self._held.head() if self._held is not None and self._held.home is other else None
                 held_ns = 0 if held is None else self._size_ns(held.demand.cost)
                 owed_ns = round(ahead_ns * GUARANTEED[other.rank])
-                lower_ns += max(held_ns, min(owed_ns, self._size_ns(other.load.cost)))
+                lower_ns += max(held_ns, min(owed_ns, self._size_ns(other.load)))
         return ahead_ns + lower_ns
 
     def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
@@ -224,7 +224,7 @@ class FairQueue:
             since_ns = min((waiter.since_ns for waiter in (*own, *heads)), default=None)
             snapshots[str(priority)] = ClassSnapshot(
                 waiting=home.waiting + len(own),
-                tokens=home.load.tokens + sum(waiter.demand.cost.tokens for waiter in own),
+                tokens=_tokens(home.load) + sum(waiter.demand.cost.tokens for waiter in own),
                 oldest_seconds=None if since_ns is None else to_seconds(now_ns - since_ns),
                 by_caller=dict(callers),
             )
@@ -276,3 +276,7 @@ class FairQueue:
             self._least = _MOST
         elif len(self._front.waiters) > 2 * len(self.waiting) + COMPACT_ABOVE:
             self._front.waiters = deque(waiter for waiter in self._front.waiters if waiter.line is not None)
+
+
+def _tokens(load: Sequence[int]) -> int:
+    return load[1] + load[2]

@@ -13,14 +13,13 @@ def what_is_full(queue: FairQueue, caps: QueueCaps, demand: Demand) -> str | Non
     """
     if len(queue.waiting) >= caps.requests:
         return f"{caps.requests:,} requests"
-    tokens = demand.cost.tokens
-    if caps.tokens is not None and len(queue) and queue.tokens + tokens > caps.tokens:
+    if caps.tokens is not None and len(queue) and queue.tokens + demand.cost.tokens > caps.tokens:
         return f"{caps.tokens:,} tokens"
     if caps.requests_per_caller is None and caps.tokens_per_caller is None:
         return None
     own_requests, own_tokens = queue.of_caller(demand.caller)
     if caps.requests_per_caller is not None and own_requests >= caps.requests_per_caller:
         return f"{caps.requests_per_caller:,} requests of one caller"
-    if caps.tokens_per_caller is not None and own_requests and own_tokens + tokens > caps.tokens_per_caller:
+    if caps.tokens_per_caller is not None and own_requests and own_tokens + demand.cost.tokens > caps.tokens_per_caller:
         return f"{caps.tokens_per_caller:,} tokens of one caller"
     return None

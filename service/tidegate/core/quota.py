@@ -1,11 +1,12 @@
 """What a pool may spend now: three limits, a freeze, a slope, and what answers teach about all of them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Amounts, Cost, Dimension
+from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost, Dimension
 from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
@@ -106,19 +107,23 @@ class Quota:
             return False
         if not self._learns:
             return True
-        return not (self._prober.active and self._prober.wait_ns(now_ns)) and self._ramp.wait_ns(now_ns) == 0
+        if self._prober.active and self._prober.wait_ns(now_ns):
+            return False
+        return not self._ramp.is_known or self._ramp.wait_ns(now_ns) == 0
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until this much may be spent, at the latest."""
-        answers_ns = self._wait_for_answers_ns(now_ns) if self._learns else 0
-        return max(self.frozen_ns(now_ns), answers_ns, self.level_wait_ns(cost, now_ns))
+        longest_ns = self.level_wait_ns(cost, now_ns)
+        if self._frozen_until_ns is not None:
+            longest_ns = max(longest_ns, self._frozen_until_ns - now_ns)
+        return max(longest_ns, self._wait_for_answers_ns(now_ns)) if self._learns else longest_ns
 
     def level_wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until the levels allow this much, whatever else there is to wait for."""
-        longest_ns = 0  # a loop: each waiter comes by here, and `max` over a generator takes twice as long
+        longest_ns = 0  # no `max` here, and none over a generator: each waiter comes by
         for index, limit in self.limited:
-            if cost[index]:
-                longest_ns = max(longest_ns, limit.wait_ns(cost[index], now_ns))
+            if cost[index] and (wait_ns := limit.wait_ns(cost[index], now_ns)) > longest_ns:
+                longest_ns = wait_ns
         return longest_ns
 
     def only_levels_bind(self, now_ns: int) -> bool:
@@ -151,16 +156,17 @@ class Quota:
         waits = [self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept]
         return max(waits if self._search is None else [*waits, self._search.wait_ns(now_ns)])
 
-    def size_ns(self, cost: Amounts) -> int:
+    def size_ns(self, cost: Sequence[int]) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
-        longest_ns = 0.0  # a loop, as in `level_wait_ns`
+        longest = 0.0  # in minutes; no `max`, as in `level_wait_ns`
         for index, per_minute in self._rates:
-            longest_ns = max(longest_ns, cost[index] * NS_PER_MINUTE / per_minute)
-        return round(longest_ns)
+            if (minutes := cost[index] / per_minute) > longest:
+                longest = minutes
+        return round(longest * NS_PER_MINUTE)
 
-    def held_ns(self, cost: Cost) -> int:
-        """How long it takes to fill the smallest of the buckets that this cost draws on."""
-        return min((limit.full_ns() for index, limit in self.limited if cost[index]), default=0)
+    def held_ns(self, cost: Cost, *, above: bool = False) -> int:
+        """How long it takes to fill the smallest of the buckets that this cost draws on; `above`: once it fits."""
+        return min((limit.full_ns(cost[index] * above) for index, limit in self.limited if cost[index]), default=0)
 
     def never_fits(self, cost: Cost) -> Dimension | None:
         """The dimension in which this is more than the bucket can ever hold."""
@@ -329,8 +335,11 @@ class Quota:
     def _wait_for_answers_ns(self, now_ns: int) -> int:
         if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
             return self._frozen_until_ns - now_ns
-        probe_ns = self._prober.wait_ns(now_ns) or self._ramp.wait_ns(now_ns)
-        return probe_ns if self._search is None else probe_ns or self._search.wait_ns(now_ns)
+        if self._prober.active and (probe_ns := self._prober.wait_ns(now_ns)):
+            return probe_ns
+        if self._ramp.is_known and (slope_ns := self._ramp.wait_ns(now_ns)):
+            return slope_ns
+        return 0 if self._search is None else self._search.wait_ns(now_ns)
 
     def _is_thawed(self, now_ns: int) -> bool:
         if self._frozen_until_ns is not None and now_ns >= self._frozen_until_ns:

@@ -12,44 +12,49 @@ __all__ = ["Answer", "Waiters"]
 
 
 class _LoopWaiters:
-    """The timers of one event loop, and how many wait there for each pool. Only used in that loop's thread."""
+    """The timers of one event loop, and how many wait there for each pool. Only used in that loop's thread.
 
-    __slots__ = ("_advance", "_timers", "loop", "waiting")
+    Attributes:
+        timers: by pool, when each will fire, and its handle.
+        waiting: by pool, how many wait.
+    """
+
+    __slots__ = ("_advance", "loop", "timers", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, advance: Callable[[str], None]) -> None:
         self.loop = loop
         self.waiting: Counter[str] = Counter()
         self._advance = advance
-        self._timers: dict[str, tuple[float, asyncio.Handle]] = {}
-
-    def is_armed(self, pool: str) -> bool:
-        """Whether a timer is set for the pool."""
-        return pool in self._timers
+        self.timers: dict[str, tuple[float, asyncio.Handle]] = {}
 
     def arm(self, pool: str, next_in_ns: int) -> None:
         """Has the pool looked at after that time. An earlier timer stays: early does no harm, it is set again then."""
         if not self.waiting[pool]:
             return
         when = self.loop.time() + to_seconds(next_in_ns)
-        timer = self._timers.get(pool)
+        timer = self.timers.get(pool)
         if timer is not None:
             if timer[0] <= when:
                 return
             timer[1].cancel()
         # The time is kept beside the handle: uvloop's does not tell it when the delay rounds to nothing.
-        self._timers[pool] = (when, self.loop.call_at(when, self._fire, pool))
+        self.timers[pool] = (when, self.loop.call_at(when, self._fire, pool))
 
-    def leave(self, pool: str) -> None:
-        """One waiter less."""
-        self.waiting[pool] -= 1
-        if not self.waiting[pool]:
-            del self.waiting[pool]
-            timer = self._timers.pop(pool, None)
-            if timer is not None:
-                timer[1].cancel()
+    def leave(self, pool: str) -> bool:
+        """One waiter less; whether it was the last of all pools."""
+        waiting = self.waiting
+        left = waiting[pool] - 1
+        if left:
+            waiting[pool] = left
+            return False
+        del waiting[pool]
+        timer = self.timers.pop(pool, None)
+        if timer is not None:
+            timer[1].cancel()
+        return not waiting
 
     def _fire(self, pool: str) -> None:
-        del self._timers[pool]
+        del self.timers[pool]
         self._advance(pool)
 
 
@@ -91,7 +96,7 @@ class Waiters:
         answer: asyncio.Future[Answer] = loop.create_future()
         pool = self._leases[lease_id].pool
         with self._lock:
-            early = self._early.pop(lease_id, None)
+            early = self._early.pop(lease_id, None) if self._early else None
             home = self._loops.get(loop)
             if home is None:
                 home = self._loops[loop] = _LoopWaiters(loop, self._advance)
@@ -99,7 +104,7 @@ class Waiters:
             self._answers[lease_id] = answer
         if early is not None:
             answer.set_result(early)
-        elif not home.is_armed(pool):
+        elif pool not in home.timers:
             self._advance(pool)  # sets the timer, now that somebody waits in this loop
         return answer
 
@@ -114,12 +119,11 @@ class Waiters:
             self._early.pop(lease_id, None)
         if self._refused:
             self._refused.pop(lease_id, None)
-        if demand is not None and answer is not None:
+        if answer is not None and demand is not None:
             loop = answer.get_loop()
-            with self._lock:
-                home = self._loops[loop]
-                home.leave(demand.pool)
-                if not home.waiting:
+            # No lock: what is of a loop, but for the end of its closing, only changes in its thread.
+            if self._loops[loop].leave(demand.pool):
+                with self._lock:
                     del self._loops[loop]
 
     def on_change(self, change: Change) -> None:

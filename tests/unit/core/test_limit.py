@@ -181,6 +181,7 @@ def test_how_long_something_takes_to_come_back() -> None:
     made.take(1_000, 0)
     assert made.per_minute == 6_000
     assert made.full_ns() == 10 * NS_PER_SECOND
+    assert (made.full_ns(400), made.full_ns(1_001)) == (6 * NS_PER_SECOND, 0), "from when that much fits"
     assert made.wait_ns(300, NS_PER_SECOND) == 2 * NS_PER_SECOND
     made.empty(NS_PER_SECOND, 20 * NS_PER_SECOND)
     assert made.wait_ns(300, 20 * NS_PER_SECOND) == 3 * NS_PER_SECOND

@@ -95,3 +95,43 @@ class TestRefusal:
         now_ns = wait_twice_as_long(state, 1)
         state.configure(PoolSettings(LIMITS, AdaptiveSettings(), caps=QueueCaps(0)), now_ns)
         assert state.reserve("a", PRICED, now_ns) == Refused(Cause.QUEUE_FULL, retry_after_ns=2 * S, full="0 requests")
+
+
+def crowd(per_second: int, capacity: int, waiters: int) -> Pool:
+    """An empty bucket of requests, and so many who wait."""
+    limits = {Dimension.REQUESTS: LimitSettings(60 * per_second, capacity)}
+    state = Pool("p", PoolSettings(limits, AdaptiveSettings()), 0)
+    for number in range(capacity + waiters):
+        state.reserve(f"w{number}", REQUEST, 0)
+    return state
+
+
+MS = S // 1_000
+
+
+@pytest.mark.parametrize(
+    ("per_second", "capacity", "waiters", "next_in_ns"),
+    [
+        (10_000, 100, 2, 4 * MS),
+        (10_000, 100, 1, MS // 10),
+        (10_000, 21, 2, MS // 10 + MS),
+        (10_000, 1, 2, MS // 10),
+        (250, 100, 2, 4 * MS),
+        (200, 100, 2, 5 * MS),
+    ],
+    ids=["4 ms", "alone", "half a bucket", "no burst", "at 4 ms anyway", "later anyway"],
+)
+def test_who_waits_for_moments_is_admitted_with_others(
+    per_second: int, capacity: int, waiters: int, next_in_ns: int
+) -> None:
+    assert crowd(per_second, capacity, waiters).next_in_ns(0) == next_in_ns
+
+
+def test_nothing_of_the_rate_is_lost_by_admitting_several_together() -> None:
+    state = crowd(1_000, 4, 1_000)
+    now_ns, admitted = 0, 0
+    while (next_in_ns := state.next_in_ns(now_ns)) is not None:
+        now_ns += next_in_ns
+        admitted += len(state.advance(now_ns))
+    assert admitted == 1_000
+    assert S <= now_ns < S + 4 * MS, "only the last may be late"

@@ -1,10 +1,10 @@
 """The fair queue by example: order, weights, front, removal, prediction."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tidegate.core.caller import Caller, Priority
-from tidegate.core.dimension import Amounts, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import ClassSnapshot, Demand
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 COST = Cost(1, 88, 12)
 
 
-def size_ns(cost: Amounts) -> int:
+def size_ns(cost: Sequence[int]) -> int:
     """The pool of these tests refills a token in a millisecond."""
     return (cost[1] + cost[2]) * MS
 

@@ -1,12 +1,13 @@
 """Priority classes in the queue: who goes first, what each class gets, and what is predicted of it."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Amounts, Cost
+from tidegate.core.dimension import Cost
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.store import Demand
 
@@ -17,7 +18,7 @@ ONE = Cost(1, 1_000)
 """A second of the pool's rate."""
 
 
-def size_ns(cost: Amounts) -> int:
+def size_ns(cost: Sequence[int]) -> int:
     return cost[1] * (S // 1_000)
 
 
