@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tidegate.core.events import Event
-from tidegate.core.observer import Scope, ScopeKind
+from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 
 E = TypeVar("E")
 
@@ -22,6 +22,7 @@ class RecordedScope:
         self.children: list[RecordedScope] = []
         self.open = False
         self.error: BaseException | None = None
+        self.traced = observer.samples
         self._observer = observer
         self._around: RecordedScope | None = None
 
@@ -65,6 +66,7 @@ class RecordingObserver:
         roots: scopes that were entered inside of no other.
         scopes: all scopes, in the order in which they were entered.
         trace_headers: what every scope asks to send along.
+        samples: whether scopes inside of others tell anybody anything.
     """
 
     traces = True
@@ -75,6 +77,7 @@ class RecordingObserver:
         self.roots: list[RecordedScope] = []
         self.scopes: list[RecordedScope] = []
         self.trace_headers: Mapping[str, str] = {}
+        self.samples = True
 
     def event(self, event: Event) -> None:
         around = _current.get()
@@ -82,7 +85,8 @@ class RecordingObserver:
         self.heard_in.append(None if around is None else around.kind)
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
-        return RecordedScope(self, kind, attributes)
+        is_inside = _current.get() is not None
+        return NULL_SCOPE if is_inside and not self.samples else RecordedScope(self, kind, attributes)
 
     def of(self, kind: type[E]) -> list[E]:
         """The events of one kind."""

@@ -40,6 +40,11 @@ class ScopeKind(StrEnum):
 class Scope(Protocol):
     """One stretch of time, used as a context manager; an exception that leaves it marks it as failed."""
 
+    @property
+    def traced(self) -> bool:
+        """Whether scopes inside of it tell anybody anything: not if it was not sampled."""
+        ...
+
     def set(self, name: str, value: str | float) -> None:
         """Notes an attribute; never a prompt, completion or key."""
         ...
@@ -78,6 +83,7 @@ class Observer(Protocol):
 
 class _NullScope:
     __slots__ = ()
+    traced = False
 
     def set(self, name: str, value: str | float) -> None:
         """Forgets the attribute."""

@@ -110,10 +110,11 @@ class Admission:
         return True
 
     def lease_at_once(self, demand: Demand) -> Lease | None:
-        """A lease, if nobody has to wait for it; None, without effect, otherwise: then it is to be acquired."""
+        """A lease, if nobody has to wait for it; None, without effect, otherwise: then it is to be acquired.
+
+        There is no scope for it, which would tell that it did not wait.
+        """
         observer = self.observer
-        if observer is not None and observer.traces:
-            return None  # its scope tells of the wait, also of none
         lease_id = f"{self._prefix}-{next(self._numbers)}"
         if not self.store.take(lease_id, demand):
             return None

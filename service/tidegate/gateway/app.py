@@ -120,6 +120,7 @@ class Gateway:
         else:
             described = described_call(scope, call.route, call.headers, call.request_id)
             with self._observer.scope(ScopeKind.REQUEST, described) as span:
+                call.traced = span.traced
                 await self._serve(call, scope, receive, send, span)
 
     def _cut_off(self, call: Call, *, draining: bool) -> str:
@@ -151,7 +152,7 @@ class Gateway:
             self._occupancy.leave(call)
             if self._observer is not None:
                 self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), span.exemplar()))
-            if span is not NULL_SCOPE:
+            if call.traced:
                 _describe(span, call, outcome)
 
     def _read_on_seconds(self, call: Call) -> float:

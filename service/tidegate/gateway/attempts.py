@@ -65,7 +65,7 @@ class Attempts:
         self._reader: AnswerReader | None = None
         self._begun = False  # whether anything of the latest request has been sent
         self._chat: Scope = NULL_SCOPE
-        self._traces = self._admission.observer is not None and self._admission.observer.traces
+        self._traces = call.traced
         self._scopes: AbstractContextManager[object] = NO_SCOPES
         self._asked_ns = 0
 
@@ -200,7 +200,7 @@ class Attempts:
             if self._call.is_read_on:  # for the sake of its usage, not of another attempt
                 raise ClientGone
             demand = self._demand()
-            lease = self._admission.lease_at_once(demand) or await self._acquire(demand)
+            lease = (None if self._traces else self._admission.lease_at_once(demand)) or await self._acquire(demand)
             self._call.attempts += 1
             try:
                 return await (self._traced_send(lease) if self._traces else self._send(lease, NULL_SCOPE))

@@ -30,6 +30,7 @@ class Call:
         route: one of a closed set; see `route_of`.
         headers: the client's header fields as text.
         started_ns: when it arrived.
+        traced: whether scopes inside of its own tell anybody anything.
         deadline_ns: when the client stops waiting, as far as we know.
         caller: who calls; the default caller until it is identified.
         pool: the pool it draws on; empty until it is priced.
@@ -68,6 +69,7 @@ class Call:
     refused: Cause | None = None
     model: str = ""
     usage: Usage | None = None
+    traced: bool = False
 
     def left_seconds(self, now_ns: int) -> float:
         """How much longer the client waits; never negative."""

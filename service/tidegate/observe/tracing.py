@@ -116,6 +116,10 @@ class _SpanScope:
         self._token: Token[Context] | None = None
         self._noted: dict[str, str | float] = {}
 
+    @property
+    def traced(self) -> bool:
+        return self._span.is_recording() or self._tracing.send_upstream
+
     def set(self, name: str, value: str | float) -> None:
         self._noted[name] = value
         if self._span.is_recording():

@@ -22,6 +22,12 @@ DIRECT: Final = "no relay"
 _HERE: Final = Path(__file__).parent
 _LITELLM: Final = Path(__file__).parents[3] / ".tools" / "litellm" / "bin" / "litellm"
 _KEY: Final = "sk-ant-not-a-key"
+_TRACES: Final = {
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+    "OTEL_TRACES_SAMPLER_ARG": "0.01",
+}
+"""As it is run where many calls are made: one in a hundred is traced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,9 @@ def _bare(_directory: Path, port: int, upstream_port: int) -> Command:
 
 
 def _tidegate(_directory: Path, port: int, upstream_port: int) -> Command:
-    variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}"}
+    upstream = f"http://127.0.0.1:{upstream_port}"  # takes spans as well: it answers everything
+    variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": upstream, **_TRACES}
+    variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = upstream
     return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
 
 

@@ -30,6 +30,7 @@ from tidegate.gateway.app import Gateway
 from tidegate.identity.identify import Identifier
 from tidegate.stores.memory import MemoryStore
 
+OVERLOADED = error(529, "overloaded_error")
 OF_MODEL = {"tidegate.pool": "sonnet-5-5", "tidegate.caller": "default", "gen_ai.request.model": "claude-sonnet-5-5"}
 
 
@@ -37,6 +38,19 @@ def only(rig: Rig, kind: ScopeKind) -> RecordedScope:
     assert not [scope for scope in rig.observer.scopes if scope.open]
     (scope,) = rig.observer.scopes_of(kind)
     return scope
+
+
+@pytest.mark.parametrize("answers", [[Told()], [sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)], [OVERLOADED, Told()]])
+def test_a_call_that_is_not_sampled_has_its_own_scope_and_none_inside(answers: list[Told]) -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport(answers), clock)
+    rig.observer.samples = False
+    answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
+    assert answer.status == 200
+    (root,) = rig.observer.roots
+    assert root.tree() == "request"
+    assert "tidegate.outcome" not in root.attributes
+    assert rig.outcomes()[-1] == "settled"
 
 
 def test_a_call_is_a_request_around_a_chat_around_admission_and_attempt() -> None:
