@@ -117,7 +117,7 @@ def _annotations() -> Iterator[dict[str, Any]]:
     configured = select(catalogue.LIMIT_PER_MINUTE, pool="", source="configured")
     build = select(catalogue.BUILD_INFO)
     age_seconds = 'time() - process_start_time_seconds{job=~"$job",instance=~"$instance"}'
-    firing = 'ALERTS{alertname=~"Tidegate.+",alertstate="firing"}'
+    firing = 'ALERTS{job=~"$job",alertname=~"Tidegate.+",alertstate="firing"}'
     # Where an alert begins: the whole time of several alerts would paint every panel red.
     begun = f"{firing} unless {firing} offset {_STEP_SECONDS}s"
     yield _annotation("Alerts", begun, "red", "{{alertname}}", "{{severity}} {{pool}} {{caller}}")

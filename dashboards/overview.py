@@ -15,6 +15,12 @@ __all__ = ["OVERVIEW_BOARD"]
 
 _STATES: Final = {0: ("fine", units.GOOD), 1: ("degraded", units.WARNING), 2: ("bad", units.CRITICAL)}
 _UP: Final = 'up{job=~"$job",instance=~"$instance"}'
+_FIRING: Final = (
+    'label_replace(label_join(ALERTS{job=~"$job",alertname=~"Tidegate.+",alertstate="firing"},'
+    ' "about", " ", "class", "dimension", "cause", "model", "route", "window", "instance"),'
+    ' "about", "", "about", " *")'
+)
+"""`about` is what tells alerts of one name apart, beside their pool."""
 _CALLS: Final = rate(catalogue.REQUESTS)
 _ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
 _OTHER_FAILURES: Final = "=~50.|error"
@@ -78,16 +84,10 @@ _NOW: Final = Row(
         ),
         table(
             "Firing alerts",
-            "Good is none. Each alert has a runbook under deploy/runbooks, named like the alert.",
-            {"alertname": "Alert", "severity": "Severity", "pool": "Pool", "caller": "Caller"},
-            [
-                Column(
-                    "Firing",
-                    'sum by (alertname, severity, pool, caller) (ALERTS{alertname=~"Tidegate.+",alertstate="firing"})',
-                    units.COUNT,
-                )
-            ],
-            {"pool": LIMITER.by("pool"), "caller": CALLERS.by("caller")},
+            "Good is none. Each alert has a runbook under deploy/runbooks, named like it, which says what to do.",
+            {"alertname": "Alert", "severity": "Severity", "pool": "Pool", "about": "About"},
+            [Column("Firing", f"sum by (alertname, severity, pool, about) ({_FIRING})", units.COUNT)],
+            {"pool": LIMITER.by("pool")},
             LIMITER,
             sort_by="Severity",
             descending=False,  # critical comes first in the alphabet, too

@@ -21,6 +21,7 @@ from tidegate.core.events import (
     AttemptFinished,
     Event,
     FallbackUsed,
+    HeadRefused,
     LeaseEnded,
     RefusedCall,
     RequestFinished,
@@ -81,6 +82,7 @@ def junk_event(generator: random.Random) -> Event:
         lambda: LeaseEnded(junk(), caller, "settled", Cost(1, 1, 1), Cost(1, 1, 1)),
         lambda: WorkflowFinished(junk()),
         lambda: FallbackUsed(junk()),
+        lambda: HeadRefused(generator.getrandbits(10), junk()),
     )
     return generator.choice(makers)()
 
