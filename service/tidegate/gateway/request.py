@@ -6,6 +6,8 @@ import re
 from collections.abc import Generator
 from typing import Final, NamedTuple
 
+import orjson
+
 from tidegate.core.errors import TidegateError
 from tidegate.core.price import Prefix
 from tidegate.core.prompt_size import PromptSize, tool_prompt_tokens
@@ -112,7 +114,7 @@ async def read_message(body: bytes) -> MessageRequest:
     except (NestedTooDeeplyError, RecursionError):
         raise InvalidCall("the body is nested too deeply to be read as JSON") from None
     except ValueError as error:
-        raise InvalidCall(f"the body is not valid JSON: {error}") from None
+        raise InvalidCall(f"The request body is not valid JSON: {_fault(body) or error}") from None
 
 
 def _parsed(body: bytes) -> MessageRequest:
@@ -140,6 +142,19 @@ def _size(model: str, body_bytes: int, media: list[Medium], *, has_tools: bool, 
         forced = isinstance(tool_choice, dict) and tool_choice.get("type") in ("any", "tool")
         fixed_tokens = tool_prompt_tokens(model, forced=forced)
     return size_of(model, body_bytes, media).plus(PromptSize(fixed_tokens=fixed_tokens))
+
+
+def _fault(body: bytes) -> str:
+    """What is wrong with a short text, in the API's words, which are orjson's; empty for a long one: it takes time.
+
+    Source: answers that are quoted in anthropics/claude-code issues 8272, 9586 and 77525.
+    """
+    if len(body) <= _SHORT_BYTES:
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            return str(error)
+    return ""
 
 
 def _no_object(first: str) -> InvalidCall:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tidegate.core.prompt_size import PromptSize
 from tidegate.gateway import request
 from tidegate.gateway.request import InvalidCall, MessageRequest, most_body_bytes, route_of
+from tidegate.simulator.errors import ApiError
+from tidegate.simulator.validation import parse_json
 
 
 def read_message(body: bytes) -> MessageRequest:
@@ -172,6 +174,31 @@ def test_a_body_that_is_no_json_object_is_refused_with_the_reason(body: bytes, p
     with pytest.raises(InvalidCall, match=part) as caught:
         read_message(body)
     assert (caught.value.status, caught.value.error_type) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"model": ',
+        b"{'model': 1}",
+        b'{"model": "x}',
+        b'{"model": 1 "x"}',
+        b'{"a": "\xff"}',
+        b"{} {}",
+        b'{"cache_control": [1, }',
+        b'{\n"cache_control": 1,\n}',
+    ],
+)
+def test_what_is_no_json_is_refused_in_the_words_of_the_api(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tidegate.gateway.request._SHORT_BYTES", 1_000_000)
+    with pytest.raises(ApiError) as upstream:
+        parse_json(body)
+    with pytest.raises(InvalidCall) as ours:
+        read_message(body)
+    assert str(ours.value) == upstream.value.message
+    assert ours.value.error_type == upstream.value.error_type
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import zlib
 from typing import Any
 
@@ -64,10 +65,26 @@ def test_novelties(make_client: MakeClient, clock: VirtualClock) -> None:
     run_virtual(steps(), clock)
 
 
-def test_half_a_surrogate_pair_stays_an_escape(make_client: MakeClient, clock: VirtualClock) -> None:
-    answer = run_virtual(make_client().ask(messages=[{"role": "user", "content": "a\ud800"}]), clock)
-    assert b"\\ud800" in answer.body
-    assert json.loads(answer.body)["content"][0]["text"].endswith("a\ud800")
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"a": "\\ud800"}', "no low surrogate in string"),
+        (b'{"a": "\n"}', "unexpected control character in string"),
+        (b'{"a": NaN}', "expected a JSON value"),
+        (b'{"a": 1e999}', "number is infinity"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
+        (b"", "empty document"),
+    ],
+)
+def test_what_is_no_json_is_told_in_the_words_of_the_api(
+    make_client: MakeClient, clock: VirtualClock, body: bytes, words: str
+) -> None:
+    answer = run_virtual(make_client().send("POST", "/v1/messages", body), clock)
+    assert answer.status == 400
+    message = answer.json()["error"]["message"]
+    assert message.startswith("The request body is not valid JSON: ")
+    assert words in message
+    assert re.search(r": line 1 column \d+ \(char \d+\)$", message)
 
 
 def test_requests_are_shown_as_they_came(make_client: MakeClient, clock: VirtualClock) -> None:
