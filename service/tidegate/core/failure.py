@@ -8,7 +8,7 @@ from tidegate.core.headers import header_text, read_limits
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 
-__all__ = ["attempt_status", "lease_outcome", "limited_dimension"]
+__all__ = ["attempt_status", "lease_outcome", "limited_dimension", "never_began"]
 
 _RAMP_CODE: Final = "ramp_limit_exceeded"
 """`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
@@ -35,6 +35,14 @@ def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outc
     if error.status == 200:
         return Outcome.OVERLOADED, cost
     return (Outcome.OVERLOADED, Cost()) if error.status >= 500 else (Outcome.RELEASED, None)
+
+
+def never_began(error: UpstreamError, *, stream_opened: bool) -> bool:
+    """Whether nothing of the answer to a request had begun that may have been accepted, as far as is known.
+
+    That is so where it was we who gave up, and where a stream opened (`stream_opened`) that did not begin.
+    """
+    return stream_opened or (isinstance(error, UpstreamUnreachable) and error.out_of_time)
 
 
 def attempt_status(error: BaseException) -> str:

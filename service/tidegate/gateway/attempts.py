@@ -13,7 +13,7 @@ from tidegate.core.conventions import MAX_TOKENS, MODEL, RESEND_COUNT, set_error
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import Anomaly, AttemptFinished, Event, RetryScheduled
-from tidegate.core.failure import attempt_status, lease_outcome
+from tidegate.core.failure import attempt_status, lease_outcome, never_began
 from tidegate.core.headers import LimitReport
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import retry_reason
@@ -304,7 +304,8 @@ class Attempts:
         used = self.used()
         sent_ago_ns = self._clock.monotonic_ns() - started_ns
         outcome, cost = lease_outcome(error, used)
-        if cost is None and outcome is Outcome.ABANDONED and self._has_not_begun(error):
+        opened = self._errand.streams and self._reader is not None
+        if cost is None and outcome is Outcome.ABANDONED and never_began(error, stream_opened=opened):
             cost = self._given_up(lease, sent_ago_ns)
         try:
             await self._learn_failure(lease, error, sent_ago_ns)
@@ -328,11 +329,6 @@ class Attempts:
         if not reader.unreported_bytes:
             return possible
         return self._admission.estimator.produced(self._errand.model, possible, reader.unreported_bytes)
-
-    def _has_not_begun(self, error: UpstreamError) -> bool:
-        """Whether so much is known of a request that broke off: it was we who gave up, or its stream never began."""
-        is_ours = isinstance(error, UpstreamUnreachable) and error.out_of_time
-        return is_ours or (self._errand.streams and self._reader is not None)
 
     def _given_up(self, lease: Lease, after_ns: int) -> Cost:
         """What a request has cost, if it was accepted, whose answer was not waited for to begin."""

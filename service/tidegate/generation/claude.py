@@ -25,11 +25,11 @@ from tidegate.core.conventions import (
 )
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.events import Anomaly, AttemptFinished, Event
-from tidegate.core.failure import attempt_status, lease_outcome
+from tidegate.core.failure import attempt_status, lease_outcome, never_began
 from tidegate.core.headers import read_limits
 from tidegate.core.observer import Scope, ScopeKind, scope_of
 from tidegate.core.pools import DEFAULT_POOL, model_pool
-from tidegate.core.price import MessageShape, Prefix
+from tidegate.core.price import CostEstimator, MessageShape, Prefix
 from tidegate.core.prompt_size import PromptSize
 from tidegate.core.retry import RetryPolicy, retry_reason
 from tidegate.core.store import Demand, Outcome, Succeeded
@@ -145,31 +145,26 @@ class ClaudeModel:
             logger.debug("attempt %d: asking %s", number, question.model)
             self.counts["attempts"] += 1
             call.on_progress(AttemptStarted(number, question.model))
-            started_ns = self._clock.monotonic_ns()
+            received, started_ns = _Received(), self._clock.monotonic_ns()
             try:
                 with self._attempt_scope(call, number) as scope:
-                    received = await self._receive(call, scope, lease.id)
-            except UpstreamError as error:
-                call.last = error
-                try:
-                    await self._learn_failure(lease, error, self._clock.monotonic_ns() - started_ns)
-                finally:
-                    await lease.end(*lease_outcome(error))
-                self._report(self._attempt_event(call, started_ns, attempt_status(error), None))
-                raise
+                    await self._receive(call, received, scope, lease.id)
             except BaseException as error:
-                self._report(self._attempt_event(call, started_ns, attempt_status(error), None))
+                await self._failed(call, received, lease, error, started_ns)
                 raise
             await lease.end(Outcome.SETTLED, settled_cost(received.usage, cost))
         if received.usage_is_odd:
             self._report(Anomaly(call.pool, AnomalyKind.USAGE))
         else:
-            self._admission.estimator.learn(call.shape, received.usage, self._clock.monotonic_ns())
+            text_bytes = len(received.text.encode())
+            self._admission.estimator.learn(
+                call.shape, received.usage, self._clock.monotonic_ns(), text_bytes=text_bytes
+            )
         for pool in (DEFAULT_POOL, call.pool):
             await self._store.learn(pool, Succeeded())
         self.counts["answers"] += 1
         logger.debug("attempt %d: answered, %s", number, received.usage)
-        self._report(self._attempt_event(call, started_ns, "200", received))
+        self._report(self._attempt_event(call, started_ns, "200", received, received.usage))
         return ModelAnswer(
             text=received.text,
             stop_reason=received.stop_reason,
@@ -193,25 +188,47 @@ class ClaudeModel:
 
         return on_wait
 
-    async def _receive(self, call: "_Call", scope: Scope, lease_id: str) -> "_Received":
+    async def _failed(
+        self, call: "_Call", received: "_Received", lease: Lease, error: BaseException, started_ns: int
+    ) -> None:
+        """Ends the lease of an attempt that failed or was given up, as the gateway does, and learns."""
+        estimator, model = self._admission.estimator, call.question.model
+        after_ns, used = self._clock.monotonic_ns() - started_ns, received.used(model, estimator)
+        if isinstance(error, UpstreamError):
+            call.last = error
+            outcome, charged = lease_outcome(error, used)
+            may_have_begun = not never_began(error, stream_opened=received.opened)
+        else:
+            outcome, charged, may_have_begun = Outcome.ABANDONED, None if used is None else used.cost(), False
+        if charged is None and outcome is Outcome.ABANDONED and not may_have_begun:
+            charged = estimator.given_up(model, lease.demand.cost, after_ns, streams=True)
+        try:
+            if isinstance(error, UpstreamError):
+                await teach_failure(self._admission, lease, DEFAULT_POOL, error=error, sent_ago_ns=after_ns)
+        finally:
+            await lease.end(outcome, charged)
+        self._report(self._attempt_event(call, started_ns, attempt_status(error), received, used))
+
+    async def _receive(self, call: "_Call", received: "_Received", scope: Scope, lease_id: str) -> None:
         """One attempt on the wire, within the deadline.
 
         Raises:
             UpstreamError: there is no whole answer.
         """
         try:
-            received = await self._received_in_time(call, scope.headers(), lease_id)
+            await self._receive_in_time(call, received, scope.headers(), lease_id)
         except UpstreamError as error:
             set_error(scope, error)
             raise
         scope.set(STATUS, 200)
-        return received
 
-    async def _received_in_time(self, call: "_Call", trace_headers: Mapping[str, str], lease_id: str) -> "_Received":
+    async def _receive_in_time(
+        self, call: "_Call", received: "_Received", trace_headers: Mapping[str, str], lease_id: str
+    ) -> None:
         left_seconds = to_seconds(self._left_ns(call))
         try:
             async with asyncio.timeout(left_seconds):
-                return await self._stream(call, trace_headers, lease_id)
+                await self._stream(call, received, trace_headers, lease_id)
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"no complete answer within the {left_seconds:.1f} s that were left",
@@ -228,11 +245,13 @@ class ClaudeModel:
                 raise
             raise as_upstream_error(error, self._clock.wall_seconds()) from error
 
-    async def _stream(self, call: "_Call", trace_headers: Mapping[str, str], lease_id: str) -> "_Received":
-        received = _Received()
+    async def _stream(
+        self, call: "_Call", received: "_Received", trace_headers: Mapping[str, str], lease_id: str
+    ) -> None:
         started_ns = self._clock.monotonic_ns()
         parameters = _parameters(call.question)
         async with await self._sdk().messages.create(**parameters, stream=True, extra_headers=trace_headers) as stream:
+            received.opened = True
             report = read_limits(dict(stream.response.headers), self._clock.wall_seconds())
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns, lease_id=lease_id))
@@ -243,7 +262,7 @@ class ClaudeModel:
                 elif event.type == "content_block_delta" and event.delta.type == "text_delta":
                     if received.first_token_ns is None:
                         received.first_token_ns = self._clock.monotonic_ns() - started_ns
-                    received.text += event.delta.text
+                    received.add(event.delta.text)
                     self._report_text(call, received.text)
                 elif event.type == "message_delta":
                     received.told(event.usage, call.question, final=True)
@@ -251,7 +270,6 @@ class ClaudeModel:
         if received.stop_reason is None:
             raise UpstreamUnreachable("the answer ended before it was complete", may_have_been_accepted=True)
         received.usage_is_odd |= not (received.usage.all_input_tokens and received.usage.output_tokens)
-        return received
 
     def _report_text(self, call: "_Call", text: str) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -259,11 +277,8 @@ class ClaudeModel:
             call.text_reported_ns = now_ns
             call.on_progress(TextReceived(text))
 
-    async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
-        await teach_failure(self._admission, lease, DEFAULT_POOL, error=error, sent_ago_ns=sent_ago_ns)
-
     def _attempt_event(
-        self, call: "_Call", started_ns: int, status: str, received: "_Received | None"
+        self, call: "_Call", started_ns: int, status: str, received: "_Received", usage: Usage | None
     ) -> AttemptFinished:
         return AttemptFinished(
             pool=call.pool,
@@ -271,8 +286,8 @@ class ClaudeModel:
             caller=call.question.caller,
             status=status,
             duration_ns=self._clock.monotonic_ns() - started_ns,
-            first_token_ns=received.first_token_ns if received else None,
-            usage=received.usage if received else None,
+            first_token_ns=received.first_token_ns,
+            usage=usage,
         )
 
     def _report(self, event: Event) -> None:
@@ -293,7 +308,12 @@ class _Call:
 
 @dataclass(slots=True)
 class _Received:
+    """An answer as far as it has come."""
+
+    opened: bool = False
+    begun: bool = False
     text: str = ""
+    unreported_bytes: int = 0  # text that no usage counts yet
     stop_reason: str | None = None
     model: str = ""
     usage: Usage = Usage()  # noqa: RUF009  # immutable
@@ -302,12 +322,22 @@ class _Received:
 
     def told(self, usage: "MessageUsage | MessageDeltaUsage", question: Question, *, final: bool = False) -> None:
         """Takes in figures of the answer, as far as they can be; without a final one its output is unknown."""
+        self.begun, self.unreported_bytes = True, 0
         fields = usage.model_dump()
         told = Usage.from_json(fields, self.usage)
         if final and not tells_output(fields):
             told = told._replace(output_tokens=0)
         self.usage = told.possible(question.max_tokens)
         self.usage_is_odd |= told != self.usage or Usage.is_odd(fields)
+
+    def add(self, text: str) -> None:
+        """Takes in a piece of text."""
+        self.text += text
+        self.unreported_bytes += len(text.encode())
+
+    def used(self, model: str, estimator: CostEstimator) -> Usage | None:
+        """What an answer that broke off had used by now, as far as that can be told; None if it had not begun."""
+        return estimator.produced(model, self.usage, self.unreported_bytes) if self.begun else None
 
 
 def _attributes(call: _Call) -> dict[str, str | float]:

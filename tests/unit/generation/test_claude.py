@@ -13,6 +13,7 @@ from support.virtual_time import run_virtual
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
+from tidegate.core.dimension import Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import (
     Anomaly,
@@ -74,8 +75,14 @@ def test_answer_with_usage_and_progress() -> None:
 class SlowStream(httpx2.AsyncByteStream):
     """A hundred deltas, one every 100 ms. (`ASGITransport` hands over a whole body only.)"""
 
+    def __init__(self, usage: dict[str, int] | None = None, *, begins_seconds: float = 0.0) -> None:
+        self.usage = usage or {}
+        self.begins_seconds = begins_seconds
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": {}}
+        await asyncio.sleep(self.begins_seconds)
+        usage = self.usage
+        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": usage}
         yield sse({"type": "message_start", "message": message})
         yield sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
         for _ in range(100):
@@ -235,6 +242,64 @@ def test_deadline_ends_a_slow_answer() -> None:
         ask(claude, seconds=5)
     assert claude.clock.elapsed_s == 5
     assert in_flight(claude) == [0, 0]
+
+
+def given_up(stream: SlowStream, *, by_deadline: bool) -> tuple[LeaseEnded, AttemptFinished]:
+    """After 5 seconds of this stream, because that was all its time, or because the caller has left."""
+    headers = {"content-type": "text/event-stream"}
+    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=stream))
+    claude = SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver()))
+
+    async def main() -> None:
+        asked = claude.model.ask(question(claude, seconds=5 if by_deadline else 600), lambda _progress: None)
+        async with asyncio.timeout(5.01):
+            await asked
+
+    with pytest.raises(RetriesExhausted if by_deadline else TimeoutError):
+        run_virtual(main(), claude.clock)
+    assert in_flight(claude) == [0, 0]
+    (*_, ended), (finished,) = recorder.of(LeaseEnded), recorder.of(AttemptFinished)
+    assert ended.outcome == "abandoned"
+    return ended, finished
+
+
+@pytest.mark.parametrize("by_deadline", [True, False], ids=["deadline", "left"])
+def test_an_answer_that_is_given_up_costs_what_was_written_until_then(*, by_deadline: bool) -> None:
+    ended, finished = given_up(SlowStream({"input_tokens": 900, "output_tokens": 1}), by_deadline=by_deadline)
+    words, tokens_per_byte = 49, 0.25
+    assert ended.used[:2] == (1, 900)
+    assert ended.used.output_tokens == pytest.approx(1 + words * len("word ") * tokens_per_byte, abs=2)
+    assert ended.used.output_tokens < ended.reserved.output_tokens / 3
+    assert finished.usage is not None
+    assert finished.usage.output_tokens == ended.used.output_tokens
+    assert finished.status == ("deadline" if by_deadline else "abandoned")
+
+
+@pytest.mark.parametrize("by_deadline", [True, False], ids=["deadline", "left"])
+def test_an_answer_that_is_given_up_before_it_began_costs_its_prompt(*, by_deadline: bool) -> None:
+    ended, finished = given_up(SlowStream(begins_seconds=60), by_deadline=by_deadline)
+    assert ended.used == ended.reserved._replace(output_tokens=0)
+    assert finished.usage is None
+
+
+def test_an_answer_that_breaks_off_costs_what_came_of_it() -> None:
+    class Breaks(SlowStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            count = 0
+            async for chunk in super().__aiter__():
+                count += 1
+                if count > 22:
+                    raise httpx2.ReadError("cut")
+                yield chunk
+
+    headers = {"content-type": "text/event-stream"}
+    stream = Breaks({"input_tokens": 900, "output_tokens": 1})
+    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=stream))
+    claude = SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver()))
+    with pytest.raises(RetriesExhausted):
+        ask(claude)
+    ended = [event for event in recorder.of(LeaseEnded) if event.pool != "default"]
+    assert [(event.outcome, event.used) for event in ended] == [("abandoned", Cost(1, 900, 26))] * 2
 
 
 def test_no_time_to_wait_for_quota_is_refused() -> None:
