@@ -8,7 +8,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from support.breaking_way import (
     the_head,
     way_to,
 )
+from support.certificates import server_context
 from support.faulty_upstream import QUICK, FaultyUpstream, faulty_upstream
 from support.stage import Stage, stage
 
@@ -129,9 +130,13 @@ class Bookkeeping:
 
 @contextlib.contextmanager
 def bookkeeping(
-    directory: Path, *options: str, way: FaultyUpstream | None = None, per_token_seconds: float = 0.0003
+    directory: Path,
+    *options: str,
+    way: FaultyUpstream | None = None,
+    per_token_seconds: float = 0.0003,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Bookkeeping]:
-    variables = {**QUICK, **({"TIDEGATE_UPSTREAM_URL": way.url} if way else {})}
+    variables = {**QUICK, **({"TIDEGATE_UPSTREAM_URL": way.url} if way else {}), **variables}
     with stage(directory, options=options, variables=variables, per_token_seconds=per_token_seconds) as on:
         books = Bookkeeping(on, way)
         if way:
@@ -235,6 +240,48 @@ def test_a_stream_that_breaks_on_its_way_costs_what_is_known_of_it(breaking: Boo
     breaking.breaks(arrives)
     failed = 2 * FAULTS
     breaking.agree(input_tokens=0.05 * failed * INPUT_TOKENS, output_tokens=failed * OUTPUT_TOKENS)
+
+
+def costs_nothing(books: Bookkeeping, comes_back: Callable[[], None]) -> None:
+    """Calls that find nobody to be sent to, and one that does."""
+    soon = {"x-tidegate-timeout-seconds": "1"}
+    for _ in range(FAULTS):
+        assert books.ask(headers=soon) in {502, 504}
+    comes_back()
+    assert books.ask() == 200
+    books.agree()
+
+
+def test_a_connection_that_is_refused_costs_nothing(breaking: Bookkeeping) -> None:
+    way = breaking.way
+    assert way is not None
+    breaking.breaks(arrives)
+    breaking.begin()
+    way.refuses()
+    costs_nothing(breaking, lambda: way.listens(None))
+
+
+def test_nor_does_one_whose_tls_fails(tmp_path: Path) -> None:
+    """A certificate that nobody vouches for, and then a side that speaks none."""
+    for place in ("known", "unknown"):
+        (tmp_path / place).mkdir()
+    known, unknown = (server_context(tmp_path / place) for place in ("known", "unknown"))
+    with faulty_upstream(known) as way:
+        variables = {
+            "TIDEGATE_UPSTREAM_URL": way.url.replace("http://127.0.0.1", "https://localhost"),
+            "SSL_CERT_FILE": str(tmp_path / "known" / "certificate.pem"),
+        }
+        with bookkeeping(tmp_path, way=way, variables=variables) as books:
+            for wrong in (unknown, None):
+                books.begin()
+                way.refuses()
+                way.listens(wrong)
+
+                def comes_back() -> None:
+                    way.refuses()
+                    way.listens(known)
+
+                costs_nothing(books, comes_back)
 
 
 def leaves_after(on: Stage, seconds: float, *, stream: bool) -> None:

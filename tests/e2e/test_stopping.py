@@ -12,6 +12,7 @@ import aiohttp
 import httpx2
 import pytest
 
+from support.service_process import running
 from support.stage import Stage, stage
 
 STREAMS = 500
@@ -82,3 +83,43 @@ def test_streams_have_ten_seconds_to_end(tmp_path: Path, seconds_per_token: floa
         # What is produced, and never read, while the connections are being closed is less than an event of each.
         unknown = on.real("output_tokens") - sum(tokens for _, tokens in charged)
         assert abs(unknown) <= (0 if ends == {"whole"} else STREAMS * TOKENS_AN_EVENT), unknown
+
+
+def test_metrics_of_their_own_address_are_there_until_the_last_stream_has_ended(tmp_path: Path) -> None:
+    places = tmp_path / "simulator", tmp_path / "service"
+    for place in places:
+        place.mkdir()
+    slow = ("--first-token-seconds=0.01", "--per-token-seconds=0.05")
+    with (
+        running(places[0], "simulator", *slow) as simulator,
+        running(
+            places[1],
+            "serve",
+            ANTHROPIC_API_KEY="any",
+            TIDEGATE_UPSTREAM_URL=simulator.url,
+            TIDEGATE_METRICS_PORT="0",
+        ) as service,
+    ):
+        headers = {"x-api-key": "k", "anthropic-version": "2023-06-01", "x-simulator-output-tokens": str(TOKENS)}
+        metrics = service.place("metrics")
+        with httpx2.stream("POST", f"{service.url}/v1/messages", json=CALL, headers=headers) as answer:
+            pieces = answer.iter_bytes()
+            next(pieces)
+            os.kill(service.process.pid, signal.SIGTERM)
+            refused_by(service.url)
+            assert 'tidegate_in_flight{pool="sonnet-5-5"} 1.0' in httpx2.get(metrics).text
+            assert b"event: message_stop" in b"".join(pieces)
+        assert service.process.wait(timeout=20) == 0
+        refused_by(metrics)
+
+
+def refused_by(url: str) -> None:
+    """Waits until nobody listens there."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            httpx2.get(url)
+        except httpx2.ConnectError:
+            return
+        assert time.monotonic() < deadline, f"{url} still answers"
+        time.sleep(0.02)

@@ -227,7 +227,8 @@ def unreachable(directory: Path, url: str, reason: str, *, least_attempts: int =
         assert reason in received.body.decode()
         assert received.headers["x-should-retry"] == "true"
         assert int(received.headers["x-tidegate-attempts"]) >= least_attempts
-        assert on.charged("requests") == 0, "nothing was sent"
+        for what in ("requests", "input_tokens", "output_tokens"):
+            assert on.charged(what) == 0, "nothing was sent"
         on.comes_to_rest()
 
 

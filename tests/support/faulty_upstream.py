@@ -7,10 +7,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -31,6 +32,10 @@ QUICK = {
 _numbers = count(1)
 
 
+def _not_yet(*_: object) -> None:
+    raise RuntimeError("it does not run yet")
+
+
 @dataclass
 class FaultyUpstream:
     """Serves each connection by `fault`.
@@ -39,11 +44,15 @@ class FaultyUpstream:
         url: where it listens.
         fault: what it does now.
         connections: how many there were.
+        listens: has it listen anew, with this side of TLS or with none.
+        refuses: has it listen no more.
     """
 
     url: str = ""
     fault: Fault | None = None
     connections: int = 0
+    listens: Callable[[ssl.SSLContext | None], None] = _not_yet
+    refuses: Callable[[], None] = _not_yet
 
     async def serve(self, exchange: Exchange) -> None:
         assert self.fault is not None
@@ -57,9 +66,14 @@ def faulty_upstream(tls: ssl.SSLContext | None = None) -> Iterator[FaultyUpstrea
     upstream, ready, over = FaultyUpstream(), threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
+    def wait_for(step: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(step, loop).result(10)
+
     async def main() -> None:
         async with raw_upstream(upstream.serve, tls) as raw:
             upstream.url = raw.url
+            upstream.listens = lambda tls: wait_for(raw.listen(tls))
+            upstream.refuses = lambda: wait_for(raw.refuse())
             ready.set()
             await over.wait()
 

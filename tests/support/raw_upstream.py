@@ -44,12 +44,25 @@ class RawUpstream:
 
     def __init__(self, script: Script) -> None:
         self._script = script
+        self._server: asyncio.Server | None = None
+        self._port = 0
         self.url = ""
         self.connections = 0
         self.left = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
-    def on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def listen(self, tls: ssl.SSLContext | None = None) -> None:
+        """From now on; always on the port that it has got first."""
+        self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", self._port, ssl=tls)
+        self._port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+
+    async def refuse(self) -> None:
+        """Listens no more: connections are refused."""
+        assert self._server is not None
+        self._server.close()
+
+    def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.tasks.append(asyncio.create_task(self._run(reader, writer)))
 
@@ -66,12 +79,11 @@ class RawUpstream:
 async def raw_upstream(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawUpstream]:
     """Serves each connection by the script, which may serve several requests; the connection closes when it returns."""
     upstream = RawUpstream(script)
-    server = await asyncio.start_server(upstream.on_connection, "127.0.0.1", 0, ssl=tls)
-    upstream.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await upstream.listen(tls)
     try:
         yield upstream
     finally:
-        server.close()
+        await upstream.refuse()
         for task in upstream.tasks:
             task.cancel()
         await asyncio.gather(*upstream.tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""HTTP servers: sockets that say plainly why they cannot be had, and several servers that start and end together."""
+"""HTTP servers: sockets that say plainly why they cannot be had, and servers that run as long as a block does."""
 
 import asyncio
 import contextlib
@@ -124,20 +124,18 @@ class HttpServer(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(*servers: HttpServer) -> AsyncIterator[None]:
-    """Runs servers while the block does; they are reachable when it begins."""
-    tasks = [asyncio.create_task(server.serve_bound()) for server in servers]
+async def serving(server: HttpServer) -> AsyncIterator[None]:
+    """Runs a server while the block does; it is reachable when that begins, and has ended when that is left."""
+    task = asyncio.create_task(server.serve_bound())
     try:
-        while not all(server.started for server in servers):
-            for task in tasks:
-                if task.done():
-                    task.result()  # raises why it did not start
+        while not server.started:
+            if task.done():
+                task.result()  # raises why it did not start
             await asyncio.sleep(_STARTING_POLL_SECONDS)
         yield
     finally:
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*tasks)
+        server.should_exit = True
+        await task
 
 
 def keep_what_is_here() -> None:

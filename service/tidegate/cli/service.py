@@ -80,13 +80,13 @@ async def _serve(
             settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
         parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider))
-        servers = []
         if metrics_socket is not None and parts.exposition is not None:
-            servers.append(HttpServer(metrics_app(parts.exposition), metrics_socket))
+            # First here, so that it ends last: what becomes of the calls that end with the service is seen by scrapes.
+            await stack.enter_async_context(serving(HttpServer(metrics_app(parts.exposition), metrics_socket)))
             parts.exposition = None
         limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
-        servers.append(HttpServer(create_app(parts), main_socket, lifespan=True, limits=limits, report=report))
-        await stack.enter_async_context(serving(*servers))
+        server = HttpServer(create_app(parts), main_socket, lifespan=True, limits=limits, report=report)
+        await stack.enter_async_context(serving(server))
 
         def drain() -> None:
             parts.draining = True

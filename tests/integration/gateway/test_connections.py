@@ -125,6 +125,24 @@ def test_an_invalid_request_behind_another_ends_both() -> None:
     run(steps)
 
 
+@pytest.mark.parametrize(
+    ("waits_seconds", "ended"), [(0.1, "left"), (0.0, "/x over")], ids=["before its answer", "while that goes out"]
+)
+def test_a_client_that_closes_its_sending_side_has_left(waits_seconds: float, ended: str) -> None:
+    """It cannot be told from one that has gone."""
+
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds, app.megabytes = waits_seconds, 100
+        async with connected(port) as (reader, writer):
+            writer.write(GET)
+            writer.write_eof()
+            assert len(await reader.read()) < 100 * 2**20
+        await app.over.wait()
+        assert app.ended == [ended]
+
+    run(steps)
+
+
 def test_the_size_of_a_body_is_no_matter_of_the_heads() -> None:
     async def steps(_app: App, port: int) -> None:
         async with connected(port) as (reader, writer):
