@@ -1,6 +1,5 @@
 """What a scrape of `/metrics` gets."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -19,7 +18,7 @@ MOST_SAMPLES: Final = 250
 """Samples in one piece of a scrape: a few milliseconds of work."""
 
 _WATCHED_SECONDS: Final = 300.0
-"""Since the scrape before: scrapes are seconds or a few minutes apart."""
+"""Since the scrape before, or since the start: scrapes are seconds or a few minutes apart."""
 _OURS: Final = "tidegate_"
 """Metrics of the process and the interpreter count no events that anybody would miss."""
 
@@ -28,9 +27,10 @@ class Exposition:
     """Renders a registry in the format that the scraper asks for.
 
     In OpenMetrics, which is what Prometheus asks for and people do not, a counter's series that is new since the scrape
-    before is shown at 0, and at its count from the next scrape on. Prometheus takes what a series begins with for no
-    increase, and would miss the first refusal of a caller or the first money that it spends on a model. Of several
-    scrapers one sees the 0. What has come about while nobody scraped is shown as it is: it would look like a burst.
+    before, or since the start, is shown at 0, and at its count from the next scrape on. Prometheus takes what a series
+    begins with for no increase, and would miss the first refusal of a caller or the first money that it spends on a
+    model. Of several scrapers one sees the 0. What has come about while nobody scraped is shown as it is: it would look
+    like a burst.
 
     Args:
         registry: what is rendered.
@@ -40,7 +40,7 @@ class Exposition:
     def __init__(self, registry: CollectorRegistry, now_seconds: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
         self._now_seconds = now_seconds
-        self._scraped_seconds = -math.inf
+        self._scraped_seconds = now_seconds()
         self._shown: set[tuple[str, ...]] = set()
 
     def pieces(self, accept: str = "") -> tuple[str, Iterator[bytes]]:

@@ -112,10 +112,16 @@ def test_prometheus_sees_a_new_series_at_zero_before_it_counts(registry: Collect
     assert service.seen() == 10
 
 
-def test_what_was_there_before_anybody_watched_is_no_burst(registry: CollectorRegistry) -> None:
+def test_what_comes_between_the_start_and_the_first_scrape_is_an_increase_too(registry: CollectorRegistry) -> None:
     service = Watched(registry)
     service.spend("claude-sonnet-5-5")
-    assert service.seen() == 2
+    assert [service.seen(), service.seen()] == [0, 2]
+
+
+def test_what_came_while_nobody_watched_is_no_burst(registry: CollectorRegistry) -> None:
+    service = Watched(registry)
+    service.spend("claude-sonnet-5-5")
+    assert service.seen(after_seconds=301) == 2
     service.spend("claude-opus-5-5")
     assert service.seen(after_seconds=301) == 6
 
