@@ -15,7 +15,7 @@ _LONGEST_PAUSE_NS: Final = NS_PER_SECOND
 
 
 class Breaker:
-    """Closed; open for a pause after the fifth failure in a row; half-open, with one probe at a time; closed again.
+    """Closed; open for a pause after the fifth failure in a row; half-open, with few probes; closed again.
 
     It never stays open: after each pause, of a second at most, a probe may go, and an answer closes it.
     """
@@ -34,6 +34,10 @@ class Breaker:
         """Whether there is an outage, as far as is known; half-open counts as open."""
         return self._prober.active
 
+    def is_next_alone(self, now_ns: int) -> bool:
+        """Whether the next probe goes whatever hangs since the outage began."""
+        return self._prober.is_next_alone(now_ns)
+
     def failed(self, sent_ns: int, now_ns: int) -> bool:
         """A request that was sent then got 529, 5xx or no answer. Returns whether that opened the breaker."""
         if self._prober.predates(sent_ns):
@@ -43,7 +47,7 @@ class Breaker:
         if self._failures < _OUTAGE_FAILURES:
             return False
         was_open = self.is_open
-        self._prober.begin(now_ns)
+        self._prober.begin(now_ns, sent_ns)
         self._pauses_until_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
         return not was_open

@@ -28,7 +28,7 @@ _FORGET_NS: Final = 30 * NS_PER_SECOND
 class ConcurrencyLimit:
     """No limit at all until something fails; from then on one that stays above what is in use unless failures go on."""
 
-    __slots__ = ("_cut_ns", "_failed_ns", "_limit", "_safe", "_used")
+    __slots__ = ("_cut_ns", "_doubles", "_failed_ns", "_is_new", "_limit", "_safe", "_used")
 
     def __init__(self, now_ns: int) -> None:
         self._limit: float | None = None
@@ -36,6 +36,8 @@ class ConcurrencyLimit:
         self._cut_ns = now_ns
         self._used = 0.0
         self._safe = 0.0
+        self._is_new = False  # no limit before these failures, and no answer since
+        self._doubles = False
 
     def limit(self, now_ns: int) -> float | None:
         """The limit, at least 4; None where there is none."""
@@ -48,11 +50,16 @@ class ConcurrencyLimit:
         limit = self.limit(now_ns)
         return limit is None or unanswered < int(limit)
 
-    def answered(self, unanswered: int) -> None:
-        """One of so many requests was answered."""
+    def fits_again(self, unanswered: int) -> bool:
+        """Whether one more was no load before an outage, whatever failed in it."""
+        return self._limit is None or unanswered < int(max(self._limit, self._safe))
+
+    def answered(self, unanswered: int, sent_ns: int) -> None:
+        """One of so many requests, sent then, was answered."""
         self._used = max(unanswered, (1 - _FORGET) * self._used)
+        self._is_new = self._is_new and sent_ns <= self._cut_ns
         if self._limit is not None and 2 * unanswered >= self._limit:
-            self._limit += 1.0 if self._limit < self._safe else _GROWTH
+            self._limit += 1.0 if self._doubles or self._limit < self._safe else _GROWTH
 
     def failed(self, unanswered: int, sent_ns: int, now_ns: int, *, outage: bool) -> None:
         """One of so many requests, sent then, failed. In an outage probes fail whatever their number."""
@@ -60,11 +67,17 @@ class ConcurrencyLimit:
         if sent_ns >= self._cut_ns and not outage:
             self._cut_ns = now_ns  # what was sent before belongs to the same event
             self._safe = _SAFE * used
+            self._doubles = False
+        self._is_new = self._is_new or self._limit is None
         before = 2 * used if self._limit is None else self._limit
         self._limit = max(_LEAST, _CUT * before)
         self._failed_ns = now_ns
 
     def recovered(self) -> None:
-        """An outage is over, which was no matter of numbers: what was in use before it is safe."""
+        """An outage is over, which was no matter of numbers: what was in use before it is safe.
+
+        What was not limited before it doubles in a round trip until something fails.
+        """
         if self._limit is not None:
             self._limit = max(self._limit, self._safe)
+            self._doubles = self._is_new

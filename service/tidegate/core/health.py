@@ -70,7 +70,9 @@ class Health:
         if not self._restricts:
             return True
         if self._breaker.is_open:
-            return self._breaker.wait_ns(now_ns) == 0  # a probe: what hangs since the outage began must not stop it
+            if self._breaker.wait_ns(now_ns):
+                return False
+            return self._breaker.is_next_alone(now_ns) or self._concurrency.fits_again(self.unanswered)
         self._restricts = self._concurrency.limit(now_ns) is not None
         return self._concurrency.fits(self.unanswered, now_ns)
 
@@ -100,10 +102,10 @@ class Health:
     def answered(self, sent_ns: int, now_ns: int) -> None:
         """The head of a good answer came, to a request that was sent then; it still counts as unanswered here."""
         self.budget.succeeded(now_ns)
-        self._concurrency.answered(self.unanswered)
         if self._breaker.answered(sent_ns):
             self._concurrency.recovered()
             self._events.append(CircuitClosed(self._name, Cause.UPSTREAM_OUTAGE))
+        self._concurrency.answered(self.unanswered, sent_ns)
         if self._spend_cap.answered(sent_ns):
             self._events.append(CircuitClosed(self._name, Cause.SPEND_CAP))
 

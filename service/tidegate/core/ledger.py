@@ -63,7 +63,9 @@ class Ledger:
         output_tokens = known[2] - lease.known[2]  # the upstream counts output only as it comes
         self._use.add(cost[0] - before[0], cost[1] - before[1], output_tokens, now_ns)
         if self._quota.counts_use:
-            self._quota.correct_use(Cost(cost[0] - before[0], cost[1] - before[1], output_tokens), now_ns)
+            requests = cost[0] - before[0]
+            at_ns = lease.granted_ns if requests else now_ns  # what came to nothing was never used
+            self._quota.correct_use(Cost(requests, cost[1] - before[1], output_tokens), at_ns)
         lease.charged, lease.known = cost, known
 
     def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:

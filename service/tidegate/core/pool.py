@@ -276,7 +276,6 @@ class Pool:
             self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
         elif isinstance(feedback, Failed):
             self._health.failed(now_ns - feedback.sent_ago_ns, now_ns)
-            self._quota.came_to_nothing(now_ns)
         else:
             self._succeeded += 1
             if feedback.sent_ago_ns is not None:

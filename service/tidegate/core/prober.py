@@ -1,4 +1,9 @@
-"""Finding out with one request at a time, while all others wait for its answer."""
+"""Finding out with few requests, while all others wait: an answer ends the probing, a refusal begins it anew.
+
+Where only whether the upstream accepts is asked, nobody needs to wait for an answer: that comes after a second, but a
+refusal at once. What has not been refused in twice the time that refusals took lately is taken for accepted, and twice
+as many go. Where an answer has to tell how much is left, one request goes at a time.
+"""
 
 from typing import Final
 
@@ -6,38 +11,59 @@ from tidegate.core.clock import NS_PER_SECOND
 
 __all__ = ["Prober"]
 
-_PATIENCE_NS: Final = 2 * NS_PER_SECOND
-"""A probe that has not been answered by then is followed by another: it may be a long answer without headers."""
+_MOST_PATIENCE_NS: Final = 2 * NS_PER_SECOND
+"""After this time another goes in any case, but no more: the first may be a long answer without headers."""
+_LEAST_PATIENCE_NS: Final = NS_PER_SECOND // 10
+_TIMES: Final = 2
 
 
 class Prober:
-    """Whether single requests are finding out something; `now_ns` is monotonic time.
+    """Whether few requests are finding out something; `now_ns` is monotonic time.
 
     Attributes:
         active: whether they are; all others wait.
     """
 
-    __slots__ = ("_since_ns", "_until_ns", "active")
+    __slots__ = ("_left", "_patience_ns", "_since_ns", "_took_ns", "_until_ns", "_wave", "active")
 
     def __init__(self, now_ns: int) -> None:
         self.active = False
         self._since_ns = now_ns
         self._until_ns = 0
+        self._took_ns = 0  # from sending to the refusal, at most, lately
+        self._patience_ns = _MOST_PATIENCE_NS
+        self._wave = self._left = 1  # how many go at a time, and how many of them have not gone yet
 
-    def begin(self, now_ns: int) -> None:
-        """Nothing is known from now on: the next request is a probe, at once."""
+    def begin(self, now_ns: int, refused_sent_ns: int | None = None) -> None:
+        """Nothing is known from now on: the next request is a probe, at once.
+
+        `refused_sent_ns`: when the request was sent whose refusal has just come, if answers have nothing to tell.
+        """
         self.active = True
         self._since_ns = now_ns
         self._until_ns = 0
+        self._wave = self._left = 1
+        self._patience_ns = _MOST_PATIENCE_NS
+        if refused_sent_ns is not None:
+            self._took_ns = max(now_ns - refused_sent_ns, self._took_ns // 2)
+            self._patience_ns = min(max(_TIMES * self._took_ns, _LEAST_PATIENCE_NS), _MOST_PATIENCE_NS)
 
     def sent(self, now_ns: int) -> None:
-        """A request goes: if this is probing, it is the probe."""
+        """A request goes: if this is probing, it is a probe."""
         if self.active:
-            self._until_ns = now_ns + _PATIENCE_NS
+            if not self._left:
+                self._wave = 2 * self._wave if self._patience_ns < _MOST_PATIENCE_NS else 1
+                self._left = self._wave
+            self._left -= 1
+            self._until_ns = now_ns + self._patience_ns
 
     def ended(self) -> None:
-        """A request ended: if it was the probe, the next may go at once."""
-        self._until_ns = 0
+        """A request ended: if it was a probe, another may go at once."""
+        self._left = max(1, self._left)
+
+    def is_next_alone(self, now_ns: int) -> bool:
+        """Whether the next request is the only one that goes within the time that refusals take."""
+        return self._wave == 1 or now_ns >= self._until_ns
 
     def predates(self, sent_ns: int) -> bool:
         """Whether a request was sent before probing began: what came of it tells nothing about now."""
@@ -52,4 +78,4 @@ class Prober:
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until the next request may go; an answer may come earlier."""
-        return max(0, self._until_ns - now_ns) if self.active else 0
+        return max(0, self._until_ns - now_ns) if self.active and not self._left else 0

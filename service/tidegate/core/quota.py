@@ -109,14 +109,14 @@ class Quota:
             return True
         if self._prober.active and self._prober.wait_ns(now_ns):
             return False
-        return not self._ramp.is_known or self._ramp.wait_ns(now_ns) == 0
+        return not self._ramp.is_known or self._ramp.wait_ns(now_ns, cost[1]) == 0
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until this much may be spent, at the latest."""
         longest_ns = self.level_wait_ns(cost, now_ns)
         if self._frozen_until_ns is not None:
             longest_ns = max(longest_ns, self._frozen_until_ns - now_ns)
-        return max(longest_ns, self._wait_for_answers_ns(now_ns)) if self._learns else longest_ns
+        return max(longest_ns, self._wait_for_answers_ns(cost, now_ns)) if self._learns else longest_ns
 
     def level_wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until the levels allow this much, whatever else there is to wait for."""
@@ -140,7 +140,7 @@ class Quota:
         waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limited}
         waits["probe"] = self._prober.wait_ns(now_ns)
         if self._learns:
-            waits["acceleration"] = self._ramp.wait_ns(now_ns)
+            waits["acceleration"] = self._ramp.wait_ns(now_ns, cost.input_tokens)
         return max(waits, key=lambda name: waits[name])
 
     def silent_ns(self, cost: Cost, now_ns: int) -> int | None:
@@ -153,7 +153,8 @@ class Quota:
             return None
         kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i])
         silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
-        waits = [self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), self._ramp.wait_ns(now_ns), *kept]
+        ramp_ns = self._ramp.wait_ns(now_ns, cost.input_tokens)
+        waits = [self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), ramp_ns, *kept]
         return max(waits if self._search is None else [*waits, self._search.wait_ns(now_ns)])
 
     def size_ns(self, cost: Sequence[int]) -> int:
@@ -183,7 +184,7 @@ class Quota:
             self._taken_ns = now_ns
             self._open_input_tokens += cost[1]
             self._open_output_tokens += cost[2]
-            self._ramp.accepted(now_ns, cost[1])
+            self._ramp.sent(now_ns, cost[1])
             if self._search is not None:
                 self._search.sent(cost)
             if self._prober.active:
@@ -201,10 +202,10 @@ class Quota:
         """Whether what is used tells anything: where limits are learned."""
         return self._learns
 
-    def correct_use(self, units: Cost, now_ns: int) -> None:
-        """So much more was used than was known: input that had been estimated, output as it comes."""
+    def correct_use(self, units: Cost, at_ns: int) -> None:
+        """So much more was used then than was known: input that had been estimated, output as it comes."""
         if units.requests or units.input_tokens:
-            self._ramp.corrected(now_ns, units.requests, units.input_tokens)
+            self._ramp.corrected(at_ns, units.requests, units.input_tokens)
         if self._search is not None:
             self._search.corrected(units)
 
@@ -257,6 +258,8 @@ class Quota:
         """An answer to a request that was sent since the last refusal ends probing."""
         self._answered = True
         self._prober.answered(sent_ns)
+        if self._ramp.is_known:
+            self._ramp.answered(sent_ns)
 
     def learn_success(self, now_ns: int) -> None:
         """The upstream answered well."""
@@ -271,20 +274,18 @@ class Quota:
             if is_new and self._adaptive is not None:
                 self._change_factor(self._adaptive, grow=False, now_ns=now_ns)
             return
-        self._prober.begin(now_ns)
-        if not is_new:
-            if refusal.acceleration:
-                self._ramp.refused_too(now_ns)
-            elif self._search is not None:
-                self._search.refused_too()
-            return
+        sent_ns = now_ns - (refusal.sent_ago_ns or 0)
+        # An answer tells what is left of a limit, but nothing of one to the slope.
+        self._prober.begin(now_ns, sent_ns if refusal.acceleration else None)
         if refusal.acceleration:
-            self._ramp.refused(now_ns, needed.input_tokens)
+            self._ramp.refused(sent_ns, now_ns, needed.input_tokens)
+        elif not is_new:
+            if self._search is not None:
+                self._search.refused_too()
         elif self._knows_upstream():
             for limit in self._limits:
                 limit.overrun(now_ns)
         else:
-            sent_ns = now_ns - (refusal.sent_ago_ns or 0)
             self._search = self._search or self._new_search(sent_ns)
             told_ns, pause_ns = refusal.retry_after_ns, refusal.pause_ns
             self._search.refused(sent_ns, now_ns, retry_after_ns=told_ns, pause_ns=pause_ns, needed=needed)
@@ -292,11 +293,6 @@ class Quota:
             self._news.tell("rate_limited")
             for limit in self._limits:
                 limit.empty(max(told_ns or 0, pause_ns), now_ns)
-
-    def came_to_nothing(self, now_ns: int) -> None:
-        """A request met a failure of the upstream: it is no use that may grow."""
-        if self._learns:
-            self._ramp.corrected(now_ns, -1, 0)
 
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""
@@ -332,12 +328,12 @@ class Quota:
         """The quota in each dimension: what the upstream grants, or what is gone by where it tells nothing."""
         return [each.upstream_per_minute or each.effective_per_minute for each in self.snapshot(now_ns)]
 
-    def _wait_for_answers_ns(self, now_ns: int) -> int:
+    def _wait_for_answers_ns(self, cost: Cost, now_ns: int) -> int:
         if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
             return self._frozen_until_ns - now_ns
         if self._prober.active and (probe_ns := self._prober.wait_ns(now_ns)):
             return probe_ns
-        if self._ramp.is_known and (slope_ns := self._ramp.wait_ns(now_ns)):
+        if self._ramp.is_known and (slope_ns := self._ramp.wait_ns(now_ns, cost[1])):
             return slope_ns
         return 0 if self._search is None else self._search.wait_ns(now_ns)
 

@@ -38,7 +38,7 @@ class TestBreaker:
         fail(breaker, 5, S)
         assert breaker.wait_ns(S + S // 4) == 0
         breaker.sent(2 * S)
-        assert breaker.wait_ns(2 * S) == 2 * S
+        assert breaker.wait_ns(2 * S) == S // 10
         assert breaker.wait_ns(4 * S) == 0
         breaker.sent(4 * S)
         breaker.ended()
@@ -98,3 +98,60 @@ class TestProber:
         assert prober.wait_ns(S) == 2 * S
         prober.begin(2 * S)
         assert prober.wait_ns(2 * S) == 0
+
+    def test_what_is_not_refused_in_twice_the_time_of_refusals_is_followed_by_twice_as_many(self) -> None:
+        prober = Prober(0)
+        prober.begin(S, S - S // 5)
+        waits = []
+        for number in range(7):
+            waits.append(prober.wait_ns(S + number))
+            prober.sent(S)
+        assert waits == [0] + [2 * S // 5 - 1] + [0] + [2 * S // 5 - 3] + [0] * 3
+        assert prober.wait_ns(S) == 2 * S // 5
+
+    def test_a_refusal_begins_with_one_again(self) -> None:
+        prober = Prober(0)
+        prober.begin(S, S - S // 5)
+        for _ in range(2):
+            prober.sent(S)
+        prober.begin(2 * S, 2 * S)
+        prober.sent(2 * S)
+        assert prober.wait_ns(2 * S) == S // 5, "half of the time that refusals took before"
+
+    def test_a_refusal_at_once_leaves_a_tenth_of_a_second_and_a_late_one_two_seconds(self) -> None:
+        for took_ns, patience_ns in ((0, S // 10), (90 * S, 2 * S)):
+            prober = Prober(0)
+            prober.begin(100 * S, 100 * S - took_ns)
+            prober.sent(100 * S)
+            assert prober.wait_ns(100 * S) == patience_ns
+
+    def test_where_an_answer_has_to_tell_one_goes_at_a_time(self) -> None:
+        prober = Prober(0)
+        prober.begin(S, S)
+        prober.begin(S)
+        for second in (1, 3, 5):
+            assert prober.wait_ns(second * S) == 0
+            prober.sent(second * S)
+            assert prober.wait_ns(second * S) == 2 * S
+
+    def test_when_one_ends_another_may_go(self) -> None:
+        prober = Prober(0)
+        prober.begin(S)
+        prober.sent(S)
+        prober.ended()
+        prober.ended()
+        assert prober.wait_ns(S) == 0
+        prober.sent(S)
+        assert prober.wait_ns(S) == 2 * S
+
+    def test_the_first_of_each_wave_goes_alone_and_so_do_others_a_while_later(self) -> None:
+        prober = Prober(0)
+        prober.begin(S, S)
+        now_ns, alone = S, []
+        for _ in range(7):
+            alone.append(prober.is_next_alone(now_ns))
+            prober.sent(now_ns)
+            now_ns += prober.wait_ns(now_ns)
+        assert alone == [True, True, False, True, False, False, False]
+        prober.sent(now_ns)
+        assert [prober.is_next_alone(now_ns), prober.is_next_alone(now_ns + S // 10)] == [False, True]

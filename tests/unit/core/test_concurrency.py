@@ -11,7 +11,7 @@ from tidegate.core.concurrency import ConcurrencyLimit
 def test_there_is_none_while_nothing_fails() -> None:
     limit = ConcurrencyLimit(0)
     for unanswered in (1, 10, 1_000_000):
-        limit.answered(unanswered)
+        limit.answered(unanswered, 0)
         assert limit.fits(unanswered, 0)
     assert limit.limit(0) is None
     limit.recovered()
@@ -20,7 +20,7 @@ def test_there_is_none_while_nothing_fails() -> None:
 
 def test_a_single_failure_leaves_room_above_what_is_in_use() -> None:
     limit = ConcurrencyLimit(0)
-    limit.answered(20)
+    limit.answered(20, 0)
     limit.failed(5, 0, S, outage=False)
     assert limit.limit(S) == pytest.approx(0.95 * 2 * 20)
 
@@ -47,26 +47,26 @@ def test_without_failures_for_half_a_minute_it_is_forgotten() -> None:
 
 def test_grows_by_one_per_answer_up_to_what_was_safe_then_by_a_tenth_and_only_where_it_is_used() -> None:
     limit = ConcurrencyLimit(0)
-    limit.answered(10)
+    limit.answered(10, 0)
     for _ in range(25):
         limit.failed(10, 0, S, outage=False)  # one event: sent before the first of them failed
     assert limit.limit(S) == pytest.approx(20 * 0.95**25)
     before = limit.limit(S) or 0.0
-    limit.answered(1)
+    limit.answered(1, 0)
     assert limit.limit(S) == before, "not half used"
-    limit.answered(4)
+    limit.answered(4, 0)
     assert limit.limit(S) == before + 1
     for _ in range(20):
-        limit.answered(9)
+        limit.answered(9, 0)
     assert 9 <= (limit.limit(S) or 0.0) < 12
     before = limit.limit(S) or 0.0
-    limit.answered(9)
+    limit.answered(9, 0)
     assert limit.limit(S) == pytest.approx(before + 0.1)
 
 
 def test_after_an_outage_it_goes_on_from_what_was_safe_whatever_its_probes_met() -> None:
     limit = ConcurrencyLimit(0)
-    limit.answered(20)
+    limit.answered(20, 0)
     for _ in range(5):
         limit.failed(20, 0, S, outage=False)
     for second in range(2, 60):
@@ -76,6 +76,43 @@ def test_after_an_outage_it_goes_on_from_what_was_safe_whatever_its_probes_met()
     assert limit.limit(60 * S) == pytest.approx(18)
     limit.recovered()
     assert limit.limit(60 * S) == pytest.approx(18), "never lower than it is"
+
+
+def test_what_was_not_limited_before_an_outage_doubles_in_a_round_trip_until_something_fails() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(20, 0)
+    for _ in range(5):
+        limit.failed(20, 0, S, outage=False)
+    limit.answered(20, S)  # late: it was sent before
+    limit.recovered()
+    for _ in range(18):
+        limit.answered(18, 2 * S)
+    assert 36 <= (limit.limit(2 * S) or 0.0) < 37
+    limit.failed(36, 2 * S, 3 * S, outage=False)
+    before = limit.limit(3 * S) or 0.0
+    limit.answered(36, 3 * S)
+    assert limit.limit(3 * S) == pytest.approx(before + 0.1), "above 0.9 of what was in use"
+
+
+def test_what_was_limited_before_it_grows_by_a_tenth() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.failed(20, 0, S, outage=False)
+    limit.answered(20, 2 * S)
+    for _ in range(20):
+        limit.failed(20, 3 * S, 3 * S, outage=False)
+    limit.recovered()
+    before = limit.limit(3 * S) or 0.0
+    limit.answered(18, 4 * S)
+    assert limit.limit(4 * S) == pytest.approx(before + 0.1)
+
+
+def test_in_an_outage_as_many_are_no_load_as_were_before() -> None:
+    limit = ConcurrencyLimit(0)
+    assert limit.fits_again(1_000)
+    for _ in range(30):
+        limit.failed(20, 0, S, outage=False)
+    assert limit.fits_again(17)
+    assert not limit.fits_again(18)
 
 
 def run(limit: ConcurrencyLimit, wanted: int, fails: float, *, room: int, random: Random) -> tuple[float, float]:
@@ -90,7 +127,7 @@ def run(limit: ConcurrencyLimit, wanted: int, fails: float, *, room: int, random
         going = wanted if cap is None else min(wanted, int(cap))
         good = sum(place < room and random.random() >= fails for place in range(going))
         for _ in range(good):
-            limit.answered(going)
+            limit.answered(going, now_ns)
         for _ in range(going - good):
             limit.failed(going, now_ns, now_ns, outage=False)
         if number >= 50:

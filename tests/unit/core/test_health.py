@@ -48,6 +48,19 @@ def test_after_an_outage_as_many_may_go_at_a_time_as_before_it(health: Health) -
     assert health.concurrency_limit(60 * S) == 57, "nine tenths of 64"
 
 
+def test_probes_that_are_not_refused_are_followed_by_more_but_few_beside_what_hangs(health: Health) -> None:
+    fail(health, 5, S)
+    now_ns, waves = 10 * S, []
+    for _ in range(6):
+        wave = 0
+        while health.admits(now_ns):
+            health.sent(now_ns)
+            wave += 1
+        waves.append(wave)
+        now_ns += 2 * S
+    assert waves == [1, 2, 1, 1, 1, 1], "up to four at a time, and then one by one"
+
+
 @pytest.mark.parametrize("ends_in_ns", [None, 3_600 * S])
 def test_an_operator_ends_a_spend_cap_once(health: Health, events: list[Event], ends_in_ns: int | None) -> None:
     health.capped(ends_in_ns, 0)

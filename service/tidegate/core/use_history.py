@@ -1,0 +1,55 @@
+"""What was used of one quantity in the last minutes, in slices of a quarter of a second."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
+
+__all__ = ["SLICE_NS", "UseHistory"]
+
+SLICE_NS: Final = NS_PER_SECOND // 4
+_SECOND: Final = NS_PER_SECOND // SLICE_NS
+_MINUTE: Final = NS_PER_MINUTE // SLICE_NS
+_KEPT: Final = 3 * _MINUTE
+"""Two minutes, as they were when a request was sent whose answer took up to a minute."""
+
+
+class UseHistory:
+    """Use by the time at which it was sent; `at_ns` is monotonic time, and may be up to a minute old."""
+
+    __slots__ = ("_newest", "_totals")
+
+    def __init__(self) -> None:
+        self._newest = 0  # number of the newest slice
+        self._totals = [0] * _KEPT  # of all slices up to each, so that any stretch is one subtraction
+
+    def add(self, at_ns: int, units: int) -> None:
+        """So much was used then; negative: it was not, after all."""
+        index = at_ns // SLICE_NS
+        if index > self._newest:
+            self._roll(index)
+        for later in range(max(index, self._newest - _KEPT + 1), self._newest + 1):
+            self._totals[later % _KEPT] += units
+
+    def minutes(self, at_ns: int) -> Iterator[tuple[int, int]]:
+        """The use of the last minute, and of the one before it, at that moment: each way in which they may be counted.
+
+        An upstream that counts whole seconds begins its minute up to a second later than we would.
+        """
+        index = at_ns // SLICE_NS
+        if index > self._newest:
+            self._roll(index)
+        until = self._until(index)
+        for begin in range(index - _MINUTE, index - _MINUTE + _SECOND + 1):
+            since = self._until(begin - 1)
+            yield max(0, until - since), max(0, since - self._until(begin - 1 - _MINUTE))
+
+    def _until(self, index: int) -> int:
+        """All that was used up to the end of a slice."""
+        return self._totals[max(index, self._newest - _KEPT + 1) % _KEPT]
+
+    def _roll(self, index: int) -> None:
+        total = self._totals[self._newest % _KEPT]
+        for later in range(max(self._newest + 1, index - _KEPT + 1), index + 1):
+            self._totals[later % _KEPT] = total
+        self._newest = index
