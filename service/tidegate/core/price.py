@@ -63,11 +63,24 @@ _MOST_SKETCHES: Final = 5_000
 
 
 class Prefix(NamedTuple):
-    """A beginning of a prompt: its digest, and how much it holds. `marked`: `cache_control` stands there."""
+    """A beginning of a prompt; there may be thousands of them in one call.
 
-    digest: bytes
-    size: PromptSize
+    Attributes:
+        digest: tells it from all others.
+        text_bytes: how much text it holds.
+        beside: what it holds beside text.
+        marked: whether `cache_control` stands at its end.
+    """
+
+    digest: int
+    text_bytes: int
+    beside: PromptSize
     marked: bool
+
+    @property
+    def size(self) -> PromptSize:
+        """How much it holds."""
+        return self.beside._replace(text_bytes=self.text_bytes)
 
 
 class MessageShape(NamedTuple):
@@ -108,7 +121,7 @@ class CostEstimator:
     def __init__(self) -> None:
         self._rates: OrderedDict[tuple[str, ...], _Rate] = OrderedDict()
         self._outputs: OrderedDict[tuple[str, ...], QuantileSketch] = OrderedDict()
-        self._cached_until: OrderedDict[bytes, int] = OrderedDict()
+        self._cached_until: OrderedDict[int, int] = OrderedDict()
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
         """The cost to reserve: one request, and the tokens that are to be expected."""

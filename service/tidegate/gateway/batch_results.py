@@ -4,7 +4,9 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final, TypedDict
+
+import msgspec
 
 from tidegate.core.caller import Caller
 from tidegate.core.errors import Refusal
@@ -25,6 +27,24 @@ _MOST_BATCHES: Final = 10_000
 downloads the first again, is told their cost twice."""
 _SLICE_BYTES: Final = 64 * 1024
 """So much is read in about a millisecond; then others get their turn."""
+
+
+class _Message(TypedDict, total=False):
+    """What is read of an answer; its content is passed over."""
+
+    model: Any
+    usage: Any
+
+
+class _Result(TypedDict, total=False):
+    message: _Message
+
+
+class _Line(TypedDict, total=False):
+    result: _Result
+
+
+_LINE: Final = msgspec.json.Decoder(_Line).decode
 
 
 class Lines:
@@ -151,7 +171,7 @@ class _Reading:
         number, self._number = self._number, self._number + 1
         if not self._books.is_new(self._batch, number):
             return None
-        result = json_object(line).get("result")
+        result = json_object(line, _LINE).get("result")
         message = result.get("message") if isinstance(result, dict) else None
         usage = message.get("usage") if isinstance(message, dict) else None
         if not isinstance(message, dict) or not isinstance(usage, dict):

@@ -1,30 +1,26 @@
-"""JSON from clients and from the upstream: quickly where it is well-formed, leniently where it is not quite."""
+"""JSON from the upstream: quickly where it is well-formed, leniently where it is not quite."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-import orjson
+import msgspec
 
-__all__ = ["json_object", "parsed"]
+__all__ = ["json_object"]
+
+_VALUE: Final = msgspec.json.Decoder().decode
 
 
-def parsed(data: bytes) -> Any:
-    """The value of a JSON text.
+def json_object(data: bytes, decode: Callable[[bytes], Any] = _VALUE) -> dict[str, Any]:
+    """The JSON object in `data`; empty when it is none.
 
-    Raises:
-        ValueError: it is none.
-        RecursionError: it is nested too deeply.
+    `decode` may pass over members that are not wanted: a decoder of a `TypedDict` builds nothing of them.
     """
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return json.loads(data)  # takes what is not quite JSON, or says better what is wrong with it
-
-
-def json_object(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`; empty when it is none."""
-    try:
-        value = parsed(data)
+        try:
+            value = decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            value = json.loads(data)  # takes what is not quite JSON, and other shapes
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -1,21 +1,25 @@
 """Images and documents in a prompt: where they are in the body, and what they count as instead of text."""
 
+import asyncio
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain, islice
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
 
 from tidegate.core.prompt_size import PromptSize, image_size
-from tidegate.gateway.json_scan import Reader, Scanner, Span, Steps
 from tidegate.gateway.media_head import image_pixels, pdf_pages
+from tidegate.gateway.message_body import ABSENT, Block, part
 
-__all__ = ["MEDIA_MARK", "Encoded", "MediaReader", "Medium", "media_in", "size_of"]
+__all__ = ["Medium", "media_in", "size_of"]
 
-MEDIA_MARK: Final = b'"source"'
-"""Where this is nowhere in a body, it holds text alone."""
+_QUOTE, _OPEN, _OPEN_ARRAY = b'"{['
 _MOST_MEDIA: Final = 1_000
 """The upstream takes 600 images; what is beyond counts as text."""
 _MOST_DEPTH: Final = 8
+_STEPS_PER_SLICE: Final = 500
+"""Less than a millisecond."""
 _HEAD_CHARACTERS: Final = 1_024
 _LONG_HEAD_CHARACTERS: Final = 256 * 1024
 """Colour profiles and previews are in front of the size of a JPEG; the pages of a PDF may be described anywhere."""
@@ -42,12 +46,11 @@ class Medium(NamedTuple):
         return image_size(model, *self.pixels)
 
 
-class Encoded:
-    """Base64 text of which only the ends are decoded. `part` gives the characters between two positions."""
+class _Encoded:
+    """Base64 text of which only the ends are decoded."""
 
-    def __init__(self, characters: int, part: Callable[[int, int], bytes]) -> None:
-        self._characters = characters
-        self._part = part
+    def __init__(self, text: memoryview) -> None:
+        self._text = text
 
     def medium(self) -> Medium:
         """What is encoded; an image of unknown size if it is nothing known."""
@@ -55,82 +58,50 @@ class Encoded:
         if head.startswith(b"%PDF-"):
             pages = pdf_pages(self._head(_LONG_HEAD_CHARACTERS), self._tail(_LONG_HEAD_CHARACTERS))
             if pages is None:
-                pages = self._characters * 3 // 4 // _PAGE_BYTES + 1
-            return Medium(self._characters, pages=min(max(1, pages), _MOST_PAGES), is_document=True)
+                pages = len(self._text) * 3 // 4 // _PAGE_BYTES + 1
+            return Medium(len(self._text), pages=min(max(1, pages), _MOST_PAGES), is_document=True)
         pixels = image_pixels(head)
         if pixels is None and head.startswith(b"\xff\xd8"):
             pixels = image_pixels(self._head(_LONG_HEAD_CHARACTERS))
-        return Medium(self._characters, pixels)
+        return Medium(len(self._text), pixels)
 
     def _head(self, characters: int) -> bytes:
-        text = _unescaped(self._part(0, min(characters, self._characters)))
+        text = _unescaped(bytes(self._text[:characters]))
         return _decoded(text[: len(text) // 4 * 4])
 
     def _tail(self, characters: int) -> bytes:
         """Base64 text is a multiple of four characters long, so that it can be read from its end."""
-        text = _unescaped(self._part(max(0, self._characters - characters), self._characters))
+        text = _unescaped(bytes(self._text[-characters:]))
         return _decoded(text[len(text) % 4 :])
 
 
-class MediaReader:
-    """Notes the media of blocks, while a scanner passes over them.
+class _Source(Struct, gc=False):
+    """Where a medium comes from."""
 
-    Attributes:
-        found: the media so far, in the order in which they came.
-    """
+    type: str | None = None
+    data: Raw = ABSENT
+    content: Raw = ABSENT
 
-    def __init__(self, scanner: Scanner) -> None:
-        self._scanner = scanner
-        self._depth = 0
-        self.found: list[Medium] = []
 
-    def block(self, position: int) -> Steps:
-        """Reads a block, and what it contains."""
-        scanner, text = self._scanner, self._scanner.text
-        if text[position : position + 1] != b"{" or self._depth >= _MOST_DEPTH:
-            return (yield from scanner.value(position))
-        self._depth += 1
-        found: dict[bytes, Span] = {}
-        source: dict[bytes, Span] = {}
-        readers = {b"source": self._source(source), b"content": self._content}
-        end = yield from scanner.members(position, readers, (b"type",), found)
-        self._depth -= 1
-        if source and len(self.found) < _MOST_MEDIA:
-            kind, source_kind = (text[slice(*fields.get(b"type", (0, 0)))] for fields in (found, source))
-            medium = _medium(kind[1:-1], source_kind[1:-1], self._encoded(source.get(b"data")))
+_SOURCE: Final = Decoder(_Source).decode
+_BLOCKS: Final = Decoder(list[Block]).decode
+
+
+async def media_in(blocks: Iterable[Block]) -> dict[int, list[Medium]]:
+    """The media in these blocks, and in what they contain, by the `id` of the block."""
+    found: dict[int, list[Medium]] = {}
+    count = steps = 0
+    for block in blocks:
+        for medium in _media_of(block):
             if medium is not None:
-                self.found.append(medium)
-                yield
-        return end
-
-    def _source(self, found: dict[bytes, Span]) -> Reader:
-        def read(position: int) -> Steps:
-            if self._scanner.text[position : position + 1] != b"{":
-                return (yield from self._scanner.value(position))
-            readers = {b"content": self._content}
-            return (yield from self._scanner.members(position, readers, (b"type", b"data"), found))
-
-        return read
-
-    def _content(self, position: int) -> Steps:
-        if self._scanner.text[position : position + 1] == b"[":
-            return (yield from self._scanner.elements(position, self.block))
-        return (yield from self._scanner.value(position))
-
-    def _encoded(self, data: Span | None) -> Encoded | None:
-        if data is None or self._scanner.text[data.start : data.start + 1] != b'"':
-            return None
-        start, text = data.start + 1, self._scanner.text
-        return Encoded(data.end - 1 - start, lambda first, last: text[start + first : start + last])
-
-
-def media_in(messages: object) -> list[Medium]:
-    """The media in the messages of a body that has been parsed."""
-    if not isinstance(messages, list):
-        return []
-    contents = [message.get("content") for message in messages if isinstance(message, dict)]
-    blocks = [content for content in contents if isinstance(content, list)]
-    return list(islice(chain.from_iterable(map(_media_in, blocks)), _MOST_MEDIA)) if blocks else []
+                found.setdefault(id(block), []).append(medium)
+                count += 1
+            if count == _MOST_MEDIA:
+                return found
+            steps += 1
+            if medium is not None or steps % _STEPS_PER_SLICE == 0:
+                await asyncio.sleep(0)
+    return found
 
 
 def size_of(model: str, part_bytes: int, media: Iterable[Medium]) -> PromptSize:
@@ -142,39 +113,30 @@ def size_of(model: str, part_bytes: int, media: Iterable[Medium]) -> PromptSize:
     return size._replace(text_bytes=text_bytes)
 
 
-def _media_in(content: object, depth: int = 0) -> Iterator[Medium]:
-    if not isinstance(content, list) or depth >= _MOST_DEPTH:
+def _media_of(block: Block, depth: int = 0) -> Iterator[Medium | None]:
+    """None: something else was looked at, which takes its time too."""
+    yield None
+    if block.content is not ABSENT:
+        yield from _media_inside(block.content, depth + 1)
+    if block.source is ABSENT or memoryview(block.source)[0] != _OPEN:
         return
-    for block in content:
-        if not isinstance(block, dict):
-            continue
-        yield from _media_in(block.get("content"), depth + 1)
-        source = block.get("source")
-        if isinstance(source, dict):
-            yield from _media_in(source.get("content"), depth + 1)
-            medium = _medium(_name(block), _name(source), _encoded_text(source.get("data")))
-            if medium is not None:
-                yield medium
+    source = part(_SOURCE, block.source)
+    if source is None:
+        return
+    if source.content is not ABSENT:
+        yield from _media_inside(source.content, depth + 1)
+    if source.type == "base64" and source.data is not ABSENT:
+        encoded = memoryview(source.data)
+        if encoded[0] == _QUOTE:
+            yield _Encoded(encoded[1:-1]).medium()
+    elif source.type in ("url", "file") and block.type in ("image", "document"):
+        yield Medium(is_document=block.type == "document")
 
 
-def _medium(kind: bytes, source_kind: bytes, encoded: Encoded | None) -> Medium | None:
-    """What a block of this type is, with a source of that type; None: text."""
-    if source_kind == b"base64" and encoded is not None:
-        return encoded.medium()
-    if source_kind in (b"url", b"file") and kind in (b"image", b"document"):
-        return Medium(is_document=kind == b"document")
-    return None
-
-
-def _name(fields: Mapping[str, Any]) -> bytes:
-    name = fields.get("type")
-    return name.encode(errors="replace") if isinstance(name, str) else b""
-
-
-def _encoded_text(data: object) -> Encoded | None:
-    if not isinstance(data, str):
-        return None
-    return Encoded(len(data), lambda first, last: data[first:last].encode("ascii", "replace"))
+def _media_inside(content: Raw, depth: int) -> Iterator[Medium | None]:
+    if depth < _MOST_DEPTH and memoryview(content)[0] == _OPEN_ARRAY:
+        for block in part(_BLOCKS, content) or ():
+            yield from _media_of(block, depth)
 
 
 def _unescaped(text: bytes) -> bytes:

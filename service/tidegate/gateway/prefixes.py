@@ -1,139 +1,164 @@
 """Which beginnings of a prompt may be in the upstream's cache."""
 
-import hashlib
-from collections.abc import Generator
-from functools import partial
-from typing import Final, NamedTuple
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import Decoder
 
 from tidegate.core.price import Prefix
 from tidegate.core.prompt_size import PromptSize
-from tidegate.gateway.json_scan import Reader, Scanner, Span, Steps
-from tidegate.gateway.media import MediaReader, Medium, size_of
+from tidegate.gateway.media import Medium
+from tidegate.gateway.message_body import ABSENT, Block, MessageBody
 
-__all__ = ["PromptBlocks"]
+__all__ = ["prefixes_of"]
 
-_PARTS: Final = (b"tools", b"system", b"messages")
-"""The parts of a prompt in the order in which the upstream puts them (Claude Platform Docs, "Prompt caching", read
-2026-11-24)."""
 _MARKER: Final = b'"cache_control"'
+_AFTER_NAME: Final = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
+_COMMA: Final = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
+_COMMA_BEFORE: Final = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+\Z")
+_LAST: Final = re.compile(rb"[ \t\n\r]*+\}")
+_MOST_SPACE_BYTES: Final = 1_000
+_MOST_TRIES: Final = 8
+"""A prompt has four marks at most (Claude Platform Docs, "Prompt caching", read 2026-11-24)."""
 _MOST_BLOCKS: Final = 10_000
 """Blocks of a longer prompt are not looked at beyond these: a megabyte can hold half a million of them."""
+_BLOCKS_PER_SLICE: Final = 500
 _HASHED_BYTES: Final = 256 * 1024
-"""At most so much is hashed before others have a turn: less than a millisecond."""
+"""At most so much is hashed, and so many blocks are looked at, before others have a turn: less than a millisecond."""
+_LONG_BYTES: Final = 1024 * 1024
+"""Others have a turn before what is longer is gone through again."""
+_TEXT: Final = Block()
 
 
-class _Block(NamedTuple):
-    start: int
-    end: int
-    media: list[Medium]
+class _Object(Struct, gc=False):
+    """Any object: nothing of it is wanted."""
 
 
-class PromptBlocks:
-    """Notes where the blocks of a prompt are, while a scanner passes over them, and what is in them beside text.
+class _Message(Struct, gc=False):
+    content: str | list[Raw] | None = None
 
-    Without `has_media` nothing else is looked for.
+
+class _TextMessage(Struct, gc=False):
+    content: Raw = ABSENT
+
+
+class _Body(Struct, gc=False):
+    """Where the blocks of a body are."""
+
+    tools: list[Raw] | None = None
+    system: Raw = ABSENT
+    messages: list[_Message] | None = None
+
+
+class _TextBody(Struct, gc=False):
+    """Where the texts of messages are that are no lists of blocks."""
+
+    messages: list[_TextMessage] | None = None
+
+
+_BODY: Final = Decoder(_Body).decode
+_TEXT_BODY: Final = Decoder(_TextBody).decode
+_OBJECT: Final = Decoder(_Object).decode
+_BLOCKS: Final = Decoder(list[Raw]).decode
+
+
+async def prefixes_of(
+    model: str, text: bytes, body: MessageBody, media: Mapping[int, list[Medium]], tool_prompt_tokens: int
+) -> tuple[Prefix, ...]:
+    """The beginnings of a body at each of its blocks, up to the last one that is marked by `cache_control`.
+
+    A marker at the top of the body stands for the last block. Earlier blocks count too: the upstream looks back for a
+    shorter beginning that an earlier request has marked. Where the prompt is marked changes no beginning.
+
+    Args:
+        model: whose cache it is.
+        text: of the body.
+        body: what was read of it.
+        media: in its messages, by the `id` of the block.
+        tool_prompt_tokens: what tools bring along, in front of all.
     """
+    digest, text_bytes, beside = hash(model), 0, PromptSize(fixed_tokens=tool_prompt_tokens)
+    prefixes: list[Prefix] = []
+    longest = number = 0
+    if len(text) > _LONG_BYTES:
+        await asyncio.sleep(0)
+    for block, raw in _blocks(text, body):
+        is_marked = block.cache_control is not ABSENT
+        piece = _unmarked(raw, block.cache_control) if is_marked else bytes(raw)
+        if len(piece) <= _HASHED_BYTES:
+            digest = hash((digest, bytes(piece)))
+        else:
+            for start in range(0, len(piece), _HASHED_BYTES):
+                digest = hash((digest, bytes(piece[start : start + _HASHED_BYTES])))
+                await asyncio.sleep(0)
+        text_bytes += len(piece)
+        for medium in media.get(id(block), ()) if media else ():
+            text_bytes -= medium.encoded_bytes
+            beside = beside.plus(medium.size(model))
+        prefixes.append(Prefix(digest, text_bytes, beside, is_marked))
+        number += 1
+        if is_marked:
+            longest = number
+        if number % _BLOCKS_PER_SLICE == 0:
+            await asyncio.sleep(0)
+    if body.cache_control is not ABSENT and prefixes:
+        prefixes[-1] = prefixes[-1]._replace(marked=True)
+        longest = number
+    return tuple(prefixes[:longest])
 
-    def __init__(self, scanner: Scanner, *, has_media: bool) -> None:
-        self._scanner = scanner
-        self._media = MediaReader(scanner)
-        self._read_block = self._media.block if has_media else scanner.value
-        self._parts: dict[bytes, list[_Block]] = {}
-        self._blocks: list[_Block] = []
-        self._content = {b"content": self._one_or_more}
 
-    def readers(self) -> dict[bytes, Reader]:
-        """Readers for the parts of a prompt."""
-        return {part: partial(self._part, part) for part in _PARTS}
+def _blocks(text: bytes, body: MessageBody) -> Iterable[tuple[Block, Raw]]:
+    """The blocks of a prompt in the order in which the upstream puts them, and what they are in the text."""
+    found = _BODY(text)
+    blocks, raws = list(body.tools or ()), found.tools or []
+    if isinstance(body.system, list):
+        blocks += body.system
+        raws += _BLOCKS(found.system)
+    elif body.system is not None:
+        blocks.append(_TEXT)
+        raws.append(found.system)
+    texts: list[_TextMessage] = []
+    for number, (message, seen) in enumerate(zip(body.messages or (), found.messages or (), strict=True)):
+        if isinstance(seen.content, list) and isinstance(message.content, list):
+            raws += seen.content
+            blocks += message.content
+        elif seen.content is not None:
+            texts = texts or _TEXT_BODY(text).messages or []
+            raws.append(texts[number].content)
+            blocks.append(_TEXT)
+        if len(raws) >= _MOST_BLOCKS:
+            break
+    return islice(zip(blocks, raws, strict=True), _MOST_BLOCKS)
 
-    @property
-    def media(self) -> list[Medium]:
-        """Images and documents, in the order in which they came."""
-        return self._media.found
 
-    @property
-    def has_tools(self) -> bool:
-        """Whether there are tools."""
-        return bool(self._parts.get(b"tools"))
+def _unmarked(block: Raw, marker: Raw) -> bytearray:
+    """A block without the marker that it has, and the comma that belongs to it; as it is, if they cannot be told apart.
 
-    def prefixes(
-        self, model: str, tool_prompt_tokens: int, *, is_marked: bool
-    ) -> Generator[None, None, tuple[Prefix, ...]]:
-        """The beginnings of the body at each of its blocks, up to the last one that is marked by `cache_control`.
-
-        A marker at the top of the body (`is_marked`) stands for the last block. Earlier blocks count too: the upstream
-        looks back for a shorter beginning that an earlier request has marked. Where the prompt is marked changes no
-        beginning. `tool_prompt_tokens` are what tools bring along, in front of all.
-        """
-        digest, longest = hashlib.sha256(model.encode(errors="surrogatepass")), 0
-        size = PromptSize(fixed_tokens=tool_prompt_tokens)
-        prefixes: list[Prefix] = []
-        for block in [block for part in _PARTS for block in self._parts.get(part, ())]:
-            marker = yield from self._marker(block)
-            pieces = (
-                [Span(block.start, block.end)]
-                if marker is None
-                else [Span(block.start, marker.start), Span(marker.end, block.end)]
-            )
-            for piece in pieces:
-                for start in range(piece.start, piece.end, _HASHED_BYTES):
-                    digest.update(self._scanner.text[start : min(start + _HASHED_BYTES, piece.end)])
-                    if start > piece.start:
-                        yield
-            size = size.plus(size_of(model, sum(piece.end - piece.start for piece in pieces), block.media))
-            prefixes.append(Prefix(digest.digest(), size, marker is not None))
-            if marker is not None:
-                longest = len(prefixes)
-            if len(prefixes) % 200 == 0:
-                yield
-        if is_marked and prefixes:
-            prefixes[-1] = prefixes[-1]._replace(marked=True)
-            longest = len(prefixes)
-        return tuple(prefixes[:longest])
-
-    def _part(self, part: bytes, position: int) -> Steps:
-        self._blocks = self._parts[part] = []
-        if part == b"messages" and self._scanner.text[position : position + 1] == b"[":
-            return (yield from self._scanner.elements(position, self._message))
-        return (yield from self._one_or_more(position))
-
-    def _message(self, position: int) -> Steps:
-        if self._scanner.text[position : position + 1] == b"{":
-            return (yield from self._scanner.members(position, self._content))
-        return (yield from self._one_or_more(position))
-
-    def _one_or_more(self, position: int) -> Steps:
-        """Reads what may be an array of blocks, or a single one."""
-        if self._scanner.text[position : position + 1] == b"[":
-            return (yield from self._scanner.elements(position, self._block))
-        return (
-            (yield from self._block(position))
-            if self._scanner.text[position : position + 1] != b"n"
-            else (yield from self._scanner.value(position))
-        )
-
-    def _block(self, position: int) -> Steps:
-        before = len(self._media.found)
-        end = yield from self._read_block(position)
-        if len(self._blocks) < _MOST_BLOCKS:
-            self._blocks.append(_Block(position, end, self._media.found[before:]))
-        return end
-
-    def _marker(self, block: _Block) -> Generator[None, None, Span | None]:
-        """Where the marker of a block stands, with the comma that belongs to it."""
-        scanner, text = self._scanner, self._scanner.text
-        if text[block.start : block.start + 1] != b"{":
-            return None
-        if not (yield from scanner.contains(_MARKER, block.start, block.end)):
-            return None
-        found: dict[bytes, Span] = {}
-        yield from scanner.members(block.start, {}, (_MARKER[1:-1],), found)
-        if not found:
-            return None
-        value = found[_MARKER[1:-1]]
-        start = text.rfind(_MARKER, block.start, value.start)
-        end = scanner.skip_space(value.end)
-        if text[end : end + 1] == b",":
-            return Span(start, scanner.skip_space(end + 1))
-        before = text[block.start : start].rstrip()
-        return Span(block.start + len(before) - 1, value.end) if before.endswith(b",") else Span(start, value.end)
+    There may be others inside of the block: behind the one at its top are nothing but other members of it.
+    """
+    piece, value = bytearray(block), bytes(marker)
+    start = len(piece)
+    for _ in range(_MOST_TRIES):
+        start = piece.rfind(_MARKER, 0, start)
+        if start < 0:
+            break
+        found = _AFTER_NAME.match(piece, start + len(_MARKER))
+        if found is None or not piece.startswith(value, found.end()):
+            continue
+        end = found.end() + len(value)
+        comma = _COMMA.match(piece, end)
+        if comma is not None:
+            with suppress(DecodeError):
+                _OBJECT(b"{" + piece[comma.end() :])
+                del piece[start : comma.end()]
+                break
+        elif _LAST.fullmatch(piece, end):
+            comma = _COMMA_BEFORE.search(piece, max(0, start - _MOST_SPACE_BYTES), start)
+            del piece[comma.start() if comma else start : end]
+            break
+    return piece

@@ -1,6 +1,8 @@
 """Readers that follow an answer's bytes as they pass, to learn its usage."""
 
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypedDict
+
+import msgspec
 
 from tidegate.core.errors import UpstreamError
 from tidegate.core.transport import Headers
@@ -15,6 +17,18 @@ __all__ = ["AnswerReader", "reader_for"]
 
 _MOST_BODY_BYTES: Final = 16 * 1024 * 1024
 """A Messages answer is below 1 MB (128,000 tokens); of a longer one no copy is kept, and its usage stays unknown."""
+
+
+class _Message(TypedDict, total=False):
+    """What is read of a Messages answer; its content is passed over."""
+
+    id: Any
+    model: Any
+    stop_reason: Any
+    usage: Any
+
+
+_MESSAGE: Final = msgspec.json.Decoder(_Message).decode
 
 
 class AnswerReader(Protocol):
@@ -118,7 +132,8 @@ class _MessageReader:
     def _read(self) -> None:
         """Reads what has come: once, though it is asked for more than once, because a document may be long."""
         self._read_at = self.progress
-        self._message = json_object(self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks))
+        document = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._message = json_object(document, _MESSAGE)
         usage = self._message.get("usage")
         if isinstance(usage, dict):
             self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)

@@ -1,7 +1,6 @@
 """Asks Claude through the SDK: under the limiter, with our own retries, streaming."""
 
 import asyncio
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -361,7 +360,6 @@ def _parameters(question: Question) -> dict[str, Any]:
 
 
 def _shape(question: Question) -> MessageShape:
-    size = PromptSize(len(question.system))
-    system = Prefix(hashlib.sha256(question.system.encode()).digest(), size, marked=True)
+    system = Prefix(hash(question.system), len(question.system), PromptSize(), marked=True)
     asked = PromptSize(sum(len(str(message["content"])) for message in question.messages))
-    return MessageShape(question.caller.name, question.model, size.plus(asked), question.max_tokens, (system,))
+    return MessageShape(question.caller.name, question.model, system.size.plus(asked), question.max_tokens, (system,))

@@ -65,8 +65,8 @@ class TidegateClient:
             str(job.number), MESSAGES_ROUTE, {}, now_ns, now_ns + to_ns(job.patience_seconds), job.caller, self._pool
         )
         shape = job.shape
-        prefix_size = PromptSize(round(shape.prefix_tokens * shape.characters_per_token))
-        prefixes = (Prefix(shape.prefix.encode(), prefix_size, marked=True),) if shape.prefix else ()
+        prefix_bytes = round(shape.prefix_tokens * shape.characters_per_token)
+        prefixes = (Prefix(hash(shape.prefix), prefix_bytes, PromptSize(), marked=True),) if shape.prefix else ()
         size = PromptSize(shape.characters)
         message = MessageShape(job.caller.name, shape.model, size, job.max_tokens, prefixes)
         request = TransportRequest(b"POST", target, ())

@@ -12,8 +12,8 @@ from tidegate.core.prompt_size import PromptSize
 from tidegate.core.usage import Usage
 
 CALL = MessageShape("team-a", "claude-sonnet-5-5", PromptSize(4_000), max_tokens=1_000)
-SYSTEM = Prefix(b"system", PromptSize(2_000), marked=True)
-TURN = Prefix(b"turn", PromptSize(3_000), marked=False)
+SYSTEM = Prefix(1, 2_000, PromptSize(), marked=True)
+TURN = Prefix(2, 3_000, PromptSize(), marked=False)
 CACHING = CALL._replace(prefixes=(SYSTEM, TURN))
 
 
@@ -188,7 +188,7 @@ class TestMedia:
 
     def test_an_image_in_the_cache_costs_nothing(self) -> None:
         estimating = Estimating()
-        prefix = Prefix(b"image", PromptSize(1_000, image_tokens=1_296, fixed_tokens=290), marked=True)
+        prefix = Prefix(3, 1_000, PromptSize(image_tokens=1_296, fixed_tokens=290), marked=True)
         shape = self.MIXED._replace(prefixes=(prefix,))
         estimating.learn(Usage(5_350, cache_creation_tokens=1_836), shape)
         assert estimating.cost(shape).input_tokens == 750 + 4_600
@@ -271,7 +271,7 @@ class TestCache:
         estimating = Estimating()
         marked = (SYSTEM, TURN._replace(marked=True))
         estimating.learn(Usage(250, 1, cache_creation_tokens=750), CALL._replace(prefixes=marked))
-        later = CALL._replace(prefixes=(SYSTEM, TURN, Prefix(b"next turn", PromptSize(3_500), marked=True)))
+        later = CALL._replace(prefixes=(SYSTEM, TURN, Prefix(4, 3_500, PromptSize(), marked=True)))
         assert estimating.cost(later).input_tokens == 250
 
     def test_what_is_not_marked_is_not_stored(self) -> None:
@@ -286,7 +286,7 @@ class TestCache:
 
     def test_a_price_is_never_negative(self) -> None:
         estimating = Estimating()
-        larger = CALL._replace(prefixes=(SYSTEM._replace(size=PromptSize(5_000)),))
+        larger = CALL._replace(prefixes=(SYSTEM._replace(text_bytes=5_000),))
         estimating.learn(Usage(1, 1, cache_creation_tokens=999), larger)
         assert estimating.cost(larger).input_tokens == 0
 
@@ -295,7 +295,7 @@ class TestMemory:
     def test_prefixes_that_were_not_used_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(price, "_MOST_PREFIXES", 2)
         estimating = Estimating()
-        shapes = [CALL._replace(prefixes=(SYSTEM._replace(digest=digest),)) for digest in (b"a", b"b", b"c")]
+        shapes = [CALL._replace(prefixes=(SYSTEM._replace(digest=digest),)) for digest in (1, 2, 3)]
         for number in (0, 1, 0, 2):
             estimating.learn(Usage(500, 1, cache_creation_tokens=500), shapes[number])
         assert [estimating.cost(shape).input_tokens for shape in shapes] == [500, 1_000, 500]

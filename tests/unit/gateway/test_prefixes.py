@@ -1,6 +1,7 @@
 """Which beginnings of a prompt may be in the upstream's cache."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -35,7 +36,7 @@ def cacheable_prefixes(message: dict[str, Any], **layout: Any) -> tuple[Prefix, 
     return read_message(json.dumps(message, **{"separators": (",", ":"), **layout}).encode()).prefixes
 
 
-def digests(**changes: Any) -> list[bytes]:
+def digests(**changes: Any) -> list[int]:
     return [prefix.digest for prefix in cacheable_prefixes(fields(**changes))]
 
 
@@ -104,6 +105,49 @@ def test_a_block_is_the_same_wherever_its_marker_stands_or_if_it_has_none(layout
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        [{"cache_control": 1}],
+        [MARKER],
+        [{**MARKER, "type": "text"}, {"type": "text", **MARKER}],
+        {"properties": {"cache_control": {"type": "ephemeral"}, "x": {"cache_control": {"type": "ephemeral"}}}},
+        ["cache_control", {"cache_control": "cache_control"}],
+        [MARKER] * 7,
+    ],
+)
+@pytest.mark.parametrize("layout", [{}, {"indent": 1}])
+def test_markers_inside_of_a_block_belong_to_it(inner: object, layout: dict[str, Any]) -> None:
+    block = {"type": "tool_result", "content": inner}
+    prefixes = [
+        cacheable_prefixes(fields(system=[each], messages=[], **MARKER), **layout)
+        for each in (block, {**MARKER, **block}, {"type": "tool_result", **MARKER, "content": inner}, marked(block))
+    ]
+    assert prefixes == prefixes[:1] * 4
+
+
+def test_a_marker_among_many_stays_what_it_is() -> None:
+    block = {**MARKER, "type": "tool_result", "content": [MARKER] * 20}
+    (prefix,) = cacheable_prefixes(fields(system=[block], messages=[]))
+    assert (prefix.text_bytes, prefix.marked) == (len(json.dumps(block, separators=(",", ":"))), True)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        '{"type":"text","cache\\u005fcontrol":{}}',
+        '{"type":"text","cache_control":1,"cache_control":2}',
+        '{"type":"text","cache_control"  :  {"a":1}  ,  "text":"x"}',
+        '{"type":"text"' + " " * 2_000 + ',"cache_control":{}}',
+        '{"type":"text",' + " " * 2_000 + '"cache_control":{}}',
+    ],
+)
+def test_a_marker_in_whatever_spelling_marks(block: str) -> None:
+    (prefix,) = read_message(f'{{"system":[{block}]}}'.encode()).prefixes
+    assert prefix.marked
+    assert len('{"type":"text"}') <= prefix.text_bytes <= len(block)
+
+
 def test_a_block_of_nothing_but_a_marker_is_empty() -> None:
     (prefix,) = cacheable_prefixes(fields(system=[MARKER]))
     assert (prefix.size.text_bytes, prefix.marked) == (len("{}"), True)
@@ -116,9 +160,12 @@ def test_a_marker_inside_of_a_block_marks_nothing() -> None:
 
 def test_nesting_at_the_edge_of_what_can_be_read_is_an_invalid_call() -> None:
     def nested(depth: int) -> MessageRequest:
-        system = '{"a":' * depth + "1" + "}" * depth
-        return read_message(f'{{"cache_control":{{}},"system":{system}}}'.encode())
+        block = '{"type":"text","x":' + '{"a":' * depth + "1" + "}" * depth + "}"
+        return read_message(f'{{"cache_control":{{}},"system":[{block}]}}'.encode())
 
-    assert nested(1_000).prefixes
+    assert nested(500).prefixes
+    for depth in (*range(900, 1_000, 3), 100_000):  # wherever in its reading it becomes too deep
+        with contextlib.suppress(InvalidCall):
+            nested(depth)
     with pytest.raises(InvalidCall, match="the body is nested too deeply to be read as JSON"):
-        nested(1_001)
+        nested(100_000)

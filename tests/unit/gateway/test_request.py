@@ -1,7 +1,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,14 +16,6 @@ from tidegate.simulator.validation import parse_json
 
 def read_message(body: bytes) -> MessageRequest:
     return asyncio.run(request.read_message(body))
-
-
-@pytest.fixture(params=[0, 1_000_000], ids=["scanned", "parsed"], autouse=True, scope="module")
-def _each_way(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A short body is read in another way than a long one; both must find the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tidegate.gateway.request._SHORT_BYTES", request.param)
-        yield
 
 
 def test_the_fields_that_the_limiter_needs_are_read() -> None:
@@ -46,7 +37,7 @@ def test_what_the_upstream_will_refuse_is_not_judged_here(body: bytes) -> None:
         (b"\xef\xbb\xbf {} \r\n", ("", None)),
         (b'{"model": "a", "model": "b"}', ("b", None)),
         (b'{"model": "\\u0061\\"}{["}', ('a"}{[', None)),
-        (b'{"model": "\\ud800"}', ("\ud800", None)),
+        (b'{"model": "\\ud800"}', ("?", None)),
         (b'{"max_tokens": 1e3}', ("", None)),
         (b'{"max_tokens": %s}' % (b"9" * 900), ("", None)),
         (b'{"metadata": {"model": "inner", "stream": true}, "model": "outer"}', ("outer", None)),
@@ -57,25 +48,64 @@ def test_values_are_those_that_a_parser_would_find(body: bytes, found: tuple[str
     assert (read.model, read.max_tokens) == found
 
 
+@pytest.mark.parametrize("filler", [b"", b" " * 1_100_000], ids=["short", "long"])
+def test_a_fault_has_a_place(filler: bytes) -> None:
+    position = len(b'{"model": 1 ') + len(filler)
+    with pytest.raises(InvalidCall, match=f"not valid JSON: .*(char|byte) {position}"):
+        read_message(b'{"model": 1 %s"x"}' % filler)
+
+
 @pytest.mark.parametrize(
-    ("body", "part"),
+    ("body", "read"),
     [
-        (b"", "an unexpected end at byte 0"),
-        (b"\xff\xfe", "no value at byte 0"),
-        (b'{"model": "x', "an unexpected end at byte 12"),
-        (b'{"model": "x\\', "an unfinished string at byte 12"),
-        (b'{"model": }', "no value at byte 10"),
-        (b'{"model" 1}', "no colon at byte 9"),
-        (b'{"model": 1 "x"}', "no comma at byte 12"),
-        (b"{model: 1}", "no string at byte 1"),
-        (b'{"cache_control": 1, "tools": [1 2]}', "no comma at byte 33"),
-        (b"{} {}", "something after the object at byte 3"),
+        (b'{"model": "m", "x": [NaN, Infinity, -Infinity, 1e999]}', MessageRequest("m", None, PromptSize())),
+        (b'{"model": "half of \\ud83d a sign", "max_tokens": 5}', MessageRequest("half of ? a sign", 5, PromptSize())),
+        ('{"model": "m", "stream": true}'.encode("utf-16"), MessageRequest("m", None, PromptSize(), stream=True)),
     ],
 )
-def test_in_a_long_body_a_fault_has_a_place(body: bytes, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate.gateway.request._SHORT_BYTES", -1)
-    with pytest.raises(InvalidCall, match=f"not valid JSON: {part}"):
-        read_message(body)
+def test_what_python_takes_as_json_is_read_all_the_same(body: bytes, read: MessageRequest) -> None:
+    assert read_message(body) == read._replace(size=PromptSize(len(body)))
+
+
+def test_what_is_not_quite_json_is_read_like_what_is() -> None:
+    messages = '"messages": [{"content": [{"type": "text", "text": "x", "cache_control": {}}]}]'
+    strict, odd = (
+        read_message(f'{{"model": "m", "tools": [{{"name": "t"}}], "x": {x}, {messages}}}'.encode())
+        for x in ("1", "NaN")
+    )
+    assert odd.prefixes == strict.prefixes
+    assert odd.size == strict.size._replace(text_bytes=strict.size.text_bytes + 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"messages": 5},
+        {"messages": [5]},
+        {"messages": [{"content": 5}]},
+        {"messages": [{"content": {}}]},
+        {"messages": [{"content": [[]]}]},
+        {"messages": [{"content": [{"type": 5}]}]},
+        {"system": 5},
+        {"system": {"type": "text"}},
+        {"tools": {}},
+        {"tools": ["x"]},
+        {"x": "y" * 300_000, "messages": 5},
+    ],
+)
+def test_of_a_body_of_another_shape_the_rest_is_read(wrong: dict[str, Any]) -> None:
+    body = json.dumps({"model": "m", "max_tokens": 7, "stream": True, "cache_control": {}, **wrong}).encode()
+    assert read_message(body) == MessageRequest("m", 7, PromptSize(len(body)), stream=True)
+
+
+@pytest.mark.parametrize("value", [b'"%s"' % (b"x" * 2_000), b"[1]", b"{}", b"1e999", b"9" * 5_000, b'"\xff"'])
+def test_a_value_that_cannot_be_is_passed_over(value: bytes) -> None:
+    body = b'{"model": %s, "max_tokens": %s, "stream": %s, "system": 5}' % (value, value, value)
+    if value == b'"\xff"':
+        with pytest.raises(InvalidCall, match="not valid JSON"):
+            read_message(body)
+    else:
+        assert read_message(body) == MessageRequest("", None, PromptSize(len(body)))
 
 
 def test_a_long_name_and_a_long_value_are_passed_over() -> None:
@@ -97,7 +127,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(s
 def test_any_object_is_read_as_a_parser_reads_it(
     fields: dict[str, Any], *, indent: int | None, ascii_only: bool
 ) -> None:
-    read = read_message(json.dumps(fields, indent=indent, ensure_ascii=ascii_only).encode(errors="surrogatepass"))
+    read = read_message(json.dumps(fields, indent=indent, ensure_ascii=ascii_only).encode())
     model, max_tokens = fields.get("model"), fields.get("max_tokens")
     assert read.model == (model if isinstance(model, str) else "")
     is_count = isinstance(max_tokens, int) and not isinstance(max_tokens, bool) and 0 <= max_tokens < 10**18
@@ -111,20 +141,8 @@ def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
         read_message(b'{"cache_control":1,"messages":' + data)
 
 
-LONG = {
-    "a long text": json.dumps({"messages": "x" * 8_000_000}),
-    "many escapes": json.dumps({"messages": "\n\t" * 1_000_000}),
-    "many brackets": '{"messages":[' + "[]," * 1_000_000 + "1]}",
-    "many members": "{" + ",".join(f'"{number}":1' for number in range(300_000)) + "}",
-    "many elements": '{"cache_control":{},"system":[' + "1," * 1_000_000 + "1]}",
-    "many messages": '{"cache_control":{},"messages":[' + '{"content":"x"},' * 100_000 + "1]}",
-    "many blocks": '{"cache_control":{},"messages":[' + '{"content":[1,2,3,4,5]},' * 50_000 + "1]}",
-    "a long block": '{"cache_control":{},"system":"' + "x" * 8_000_000 + '"}',
-}
-
-
-@pytest.mark.parametrize("body", LONG.values(), ids=LONG.keys())
-def test_a_long_body_leaves_turns_to_others(body: str) -> None:
+async def turns_during(body: bytes) -> tuple[int, MessageRequest]:
+    """How often others had a turn while a body was read, and what was read."""
     turns = 0
 
     async def others() -> None:
@@ -133,15 +151,48 @@ def test_a_long_body_leaves_turns_to_others(body: str) -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    async def main() -> MessageRequest:
-        task = asyncio.create_task(others())
-        read = await request.read_message(body.encode())
-        task.cancel()
-        return read
+    task = asyncio.create_task(others())
+    read = await request.read_message(body)
+    task.cancel()
+    return turns, read
 
-    read = asyncio.run(main())
-    assert turns >= len(body) / 140_000
-    assert len(read.prefixes) <= 10_000
+
+MARKED = b'{"model": "m", "cache_control": {}, "messages": [%s{"content": "x"}]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "turns"),
+    [
+        (MARKED % (b'{"content": "%s"},' % (b"x" * 8_000_000)), 60),  # looked over, decoded, hashed
+        (MARKED % (b'{"content": "x"},' * 90_000), 25),
+        (MARKED % (b'{"content": [{}, {}, {}, {}, {}]},' * 19_000), 20),
+        (MARKED % (b'{"content": [%s{}]},' % (b'{"source": {}},' * 90_000)), 200),
+    ],
+    ids=["a long block", "many messages", "many blocks", "many that may be media"],
+)
+def test_a_long_body_leaves_turns_to_others(body: bytes, turns: int) -> None:
+    had, read = asyncio.run(turns_during(body))
+    assert had >= turns
+    assert 0 < len(read.prefixes) <= 10_000
+
+
+@pytest.mark.parametrize(
+    "filler", [b"[]," * 450_000, b'{"content": [{"type": "text"}]},' * 110_000], ids=["", "objects"]
+)
+def test_of_a_long_body_of_many_objects_only_the_fields_beside_them_are_read(filler: bytes) -> None:
+    body = MARKED % filler
+    assert read_message(body) == MessageRequest("m", None, PromptSize(len(body)))
+
+
+def test_of_more_values_than_any_prompt_has_nothing_is_read() -> None:
+    body = MARKED % (b"1," * 1_000_001)
+    assert read_message(body) == MessageRequest("", None, PromptSize(len(body)))
+
+
+def test_braces_and_commas_in_long_texts_are_no_objects() -> None:
+    block = {"type": "text", "text": '{"a": 1, "b": {}}, { x },' * 60_000, "cache_control": {}}
+    read = read_message(json.dumps({"messages": [{"content": [block]}]}).encode())
+    assert [prefix.marked for prefix in read.prefixes] == [True]
 
 
 def test_true_is_no_number_of_tokens() -> None:
@@ -185,14 +236,13 @@ def test_a_body_that_is_no_json_object_is_refused_with_the_reason(body: bytes, p
         b"{'model': 1}",
         b'{"model": "x}',
         b'{"model": 1 "x"}',
-        b'{"a": "\xff"}',
+        b'{"model": "\xff"}',
         b"{} {}",
         b'{"cache_control": [1, }',
         b'{\n"cache_control": 1,\n}',
     ],
 )
-def test_what_is_no_json_is_refused_in_the_words_of_the_api(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tidegate.gateway.request._SHORT_BYTES", 1_000_000)
+def test_what_is_no_json_is_refused_in_the_words_of_the_api(body: bytes) -> None:
     with pytest.raises(ApiError) as upstream:
         parse_json(body)
     with pytest.raises(InvalidCall) as ours:
