@@ -107,6 +107,8 @@ class Quota:
             return False
         if not self._learns:
             return True
+        if self._search is not None and self._search.wait_ns(now_ns):
+            return False
         if self._prober.active and self._prober.wait_ns(now_ns):
             return False
         return not self._ramp.is_known or self._ramp.wait_ns(now_ns, cost[1]) == 0
@@ -186,7 +188,7 @@ class Quota:
             self._open_output_tokens += cost[2]
             self._ramp.sent(now_ns, cost[1])
             if self._search is not None:
-                self._search.sent(cost)
+                self._search.sent(cost, now_ns)
             if self._prober.active:
                 self._prober.sent(now_ns)
         return self.limited
@@ -275,8 +277,9 @@ class Quota:
                 self._change_factor(self._adaptive, grow=False, now_ns=now_ns)
             return
         sent_ns = now_ns - (refusal.sent_ago_ns or 0)
-        # An answer tells what is left of a limit, but nothing of one to the slope.
-        self._prober.begin(now_ns, sent_ns if refusal.acceleration else None)
+        # An answer tells what is left of a limit, where that is told at all, but nothing of one to the slope.
+        nothing_told = refusal.acceleration or not self._knows_upstream()
+        self._prober.begin(now_ns, sent_ns if nothing_told else None)
         if refusal.acceleration:
             self._ramp.refused(sent_ns, now_ns, needed.input_tokens)
         elif not is_new:

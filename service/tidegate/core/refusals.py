@@ -1,17 +1,16 @@
 """What two refusals measure: between them, a bucket was refilled by exactly what was used."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
 
-__all__ = ["Mark", "Measurement", "measure"]
+__all__ = ["Mark", "Measurement", "Use", "bounds", "measure"]
 
 _ROUNDING_SECONDS: Final = 1.0
 """`retry-after` is rounded up to a whole second."""
-_ESTIMATE_ERROR: Final = 0.25
-"""By what share the input of a request that was refused is not known: it was estimated."""
 _WELL_MEASURED: Final = 0.1
 """A measurement that is off by no more is complete; a worse one goes further back."""
 
@@ -19,26 +18,39 @@ _WELL_MEASURED: Final = 0.1
 class Mark(NamedTuple):
     """A refusal: when what it lacked was there again, and what had been used by then, with what it needed itself.
 
-    `told` is whether the upstream has said when. The pool paused for `pause_ns`.
+    `told` is whether the upstream has said when. The pool paused for `pause_ns`. `fastest` is the highest rate that was
+    tried since the refusal before, in units a second of the dimension that is limited.
     """
 
     at_ns: int
     units: Cost
     told: bool = True
     pause_ns: int = 0
+    fastest: float = 0.0
+
+
+class Use(NamedTuple):
+    """Which dimension is asked about, and what is known of its use.
+
+    Its bucket holds `spare` units beside a request; the use between two refusals is known but for `vague` units; the
+    rate is about `per_second`.
+    """
+
+    dimension: int
+    spare: float
+    vague: float
+    per_second: float
 
 
 class Measurement(NamedTuple):
-    """Rates a second by dimension, by what share they may be off, and over what they were measured.
+    """Rates a second by dimension, and over what they were measured.
 
     `lately` is how many requests have gone since the newest mark.
     """
 
     per_second: tuple[float, ...]
-    doubts: tuple[float, ...]
     moved: Cost
     seconds: float
-    told: bool
     lately: int
 
 
@@ -55,21 +67,36 @@ def measure(marks: Sequence[Mark], end: Mark, *, shallow: bool) -> Measurement |
         seconds = (end.at_ns - start.at_ns) / NS_PER_SECOND
         moved = end.units.minus(start.units)
         unsure_s = _ROUNDING_SECONDS if end.told else paused_ns / NS_PER_SECOND if shallow else 0.0
-        doubt = unsure_s / seconds
-        each = 1 / max(1, moved.requests)
-        doubts = (
-            doubt + (0 if end.told else each),
-            doubt + each * (_ESTIMATE_ERROR if end.told else 1),
-            doubt + (0 if end.told else each),
-        )
-        found = Measurement(
-            tuple(max(0, units) / seconds for units in moved),
-            doubts,
-            moved,
-            seconds,
-            end.told,
-            end.units.requests - marks[-1].units.requests,
-        )
-        if doubt <= _WELL_MEASURED:
+        lately = end.units.requests - marks[-1].units.requests
+        found = Measurement(tuple(max(0, units) / seconds for units in moved), moved, seconds, lately)
+        if unsure_s <= _WELL_MEASURED * seconds:
             break
     return found
+
+
+def bounds(marks: Sequence[Mark], end: Mark, use: Use) -> tuple[float, float]:
+    """Between which figures the rate in one dimension lies, by all marks that agree with the newest; there is one.
+
+    Between two refusals a bucket was refilled by what was used, but for what it held at either end, which is what came
+    back within the rounding of the wait, and for what a full bucket has lost.
+    """
+    low, high, fastest, lost_s = -inf, inf, 0.0, 0.0
+    newer = end
+    for start in reversed(marks):
+        fastest = max(fastest, newer.fastest)
+        newer = start
+        if not end.told:
+            lost_s += max(0.0, start.pause_ns / NS_PER_SECOND - use.spare / use.per_second)
+        seconds = (end.at_ns - start.at_ns) / NS_PER_SECOND
+        units = end.units[use.dimension] - start.units[use.dimension]
+        rounding_s = _ROUNDING_SECONDS if end.told else 0.0
+        least = max((units - use.vague - use.spare) / seconds, (units - use.vague) / (seconds + rounding_s))
+        most = (units + use.vague + use.spare) / seconds
+        if seconds > rounding_s + lost_s:
+            most = min(most, (units + use.vague) / (seconds - rounding_s))
+            most = max(most, (units + use.vague) / (seconds - lost_s))
+        most = max(most, fastest - use.spare / seconds)  # else it would have been full, and have lost more
+        if max(low, least) > min(high, most):
+            break
+        low, high = max(low, least), min(high, most)
+    return low, high

@@ -29,13 +29,14 @@ class Steadiest:
         index: of that dimension, in `DIMENSIONS`.
     """
 
-    __slots__ = ("_changed", "_last", "_last_seconds", "_variation", "index")
+    __slots__ = ("_changed", "_compared", "_last", "_last_seconds", "_variation", "index")
 
     def __init__(self) -> None:
         self.index = 0
         self._last: tuple[float, ...] = (0.0,) * len(DIMENSIONS)
         self._last_seconds = 0.0
         self._changed = False
+        self._compared = False  # whether two measurements have been
         self._variation = list(_FIRST_SECONDS)
 
     def add(self, per_second: tuple[float, ...], seconds: float) -> None:
@@ -46,6 +47,7 @@ class Steadiest:
         if skipped:
             self._last, self._last_seconds = per_second, seconds
             return
+        self._compared = any(self._last)
         for index, (before, now) in enumerate(zip(self._last, per_second, strict=True)):
             if not now:
                 missed = seconds  # nothing was used, and yet it was refused
@@ -58,3 +60,9 @@ class Steadiest:
         steadiest = min(range(len(DIMENSIONS)), key=self._variation.__getitem__)
         if self._variation[steadiest] < _CLEARLY * self._variation[self.index]:
             self.index = steadiest
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether measurements have shown that it is this one: others than requests are believed for no less."""
+        _, *others = self._variation
+        return self.index != 0 or (self._compared and self._variation[0] < _CLEARLY * min(others))

@@ -4,6 +4,7 @@ Every scenario is run on virtual time with several seeds, through the real engin
 that sees the upstream's state, the SDK's retries alone, and aiolimiter.
 
     PYTHONPATH=tests python -m benchmarks.goodput --scenario limit_halves --seeds 1 --clients tidegate --trace
+    PYTHONPATH=tests python -m benchmarks.goodput --random hidden_changes --seeds 40 --clients tidegate
 """
 
 import argparse
@@ -20,6 +21,7 @@ from benchmarks.goodput.harness import CLIENTS, Situation, Watch, run
 from benchmarks.goodput.metrics import Figures, figures
 from benchmarks.goodput.questions import question_of
 from benchmarks.goodput.report import HEADER, scenario_lines
+from benchmarks.goodput.situations import KINDS, situation
 from benchmarks.goodput.trace import Trace
 from tidegate.simulator.scenario_file import load_scenario
 
@@ -39,24 +41,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         in_one_process = options.trace or options.jobs == 1
         run_each = map if in_one_process else stack.enter_context(multiprocessing.Pool(options.jobs)).imap
-        situations = options.scenario or [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]
         # All of them are begun at once, so that no process waits at the end of each for the longest.
-        for situation, begun in [(each, _run_all(each, options, run_each)) for each in situations]:
-            expected = expectations.get(situation.name, Expectations())
+        for name, begun in [(name, _run_all(each, options, run_each)) for name, each in _rows(options)]:
+            expected = expectations.get(name, Expectations())
             runs = _collect(begun, options)
             lines = scenario_lines(runs, expected, _OURS)
-            sys.stdout.write(f"\n{situation.name}\n" + "".join(f"{line}\n" for line in lines))
+            sys.stdout.write(f"\n{name}\n" + "".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
             if not all(verdict.passed for verdict in judge(expected, runs.get(_OURS, ()))):
-                missed.append(situation.name)
+                missed.append(name)
     sys.stdout.write(f"\n{time.monotonic() - started_seconds:.0f} s; missed: {', '.join(missed) or 'none'}\n")
     return 1 if missed else 0
 
 
+def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[Situation]]]:
+    """What is run, by name: a scenario with each seed, or as many situations of a kind, each with a seed of its own."""
+    seeds = range(options.seeds)
+    scenarios: list[Situation] = options.scenario
+    if not scenarios and not options.random:
+        scenarios = [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]
+    return [(each.name, [each for _ in seeds]) for each in scenarios] + [
+        (kind, [Situation(kind, situation(kind, number)) for number in seeds]) for kind in options.random
+    ]
+
+
 def _run_all(
-    situation: Situation, options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
+    situations: Sequence[Situation], options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
 ) -> Iterator[Figures]:
-    tasks = [(situation, client, seed, options.trace) for client in options.clients for seed in range(options.seeds)]
+    tasks = [(each, client, seed, options.trace) for client in options.clients for seed, each in enumerate(situations)]
     return run_each(_run_one, tasks)
 
 
@@ -75,7 +87,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "bench-goodput", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--scenario", type=_situation, action="append", help="name or TOML file; may be repeated")
+    parser.add_argument(
+        "--scenario", type=_situation, action="append", default=[], help="name or TOML file; may be repeated"
+    )
+    parser.add_argument(
+        "--random", choices=KINDS, action="append", default=[], help="situations of a kind, one a seed; may be repeated"
+    )
     parser.add_argument("--seeds", type=_at_least_one, default=20, help="how many (20)")
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
     parser.add_argument("--trace", action="store_true", help="print what happens, second by second, in one process")

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.goodput.__main__ import main
+from benchmarks.goodput.situations import KINDS, situation
 
 SCENARIO = """
 duration_seconds = 40
@@ -28,6 +29,20 @@ def test_a_scenario_from_anywhere_is_run_through_every_client(
     lines = [line.split()[0] for line in printed.splitlines() if "|" in line]
     assert lines[1:] == ["tidegate", "oracle", "sdk", "aiolimiter"]
     assert "missed: none" in printed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_situations_of_a_kind_differ_and_are_the_same_each_time(kind: str) -> None:
+    assert situation(kind, 1) == situation(kind, 1)
+    assert situation(kind, 1) != situation(kind, 2)
+    assert not situation(kind, 1).headers.visible
+
+
+def test_situations_of_a_kind_are_run_one_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--random", "hidden_deep", "--seeds", "2", "--clients", "oracle", "--jobs", "1"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[printed.index("hidden_deep") + 1].startswith("oracle")
+    assert "burst_after_idle" not in printed
 
 
 def test_a_trace_shows_every_second_and_what_the_limiter_believes(

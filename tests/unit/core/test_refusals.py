@@ -4,7 +4,7 @@ import pytest
 
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import Cost
-from tidegate.core.refusals import Mark, measure
+from tidegate.core.refusals import Mark, Use, bounds, measure
 
 
 def mark(at_s: float, requests: int, *, told: bool = True, pause_s: float = 1.0) -> Mark:
@@ -20,7 +20,6 @@ def test_what_was_used_by_the_time_between() -> None:
     assert found is not None
     assert found.per_second == (5, 500, 50)
     assert (found.moved.requests, found.seconds, found.lately) == (100, 20, 100)
-    assert found.doubts == pytest.approx((0.05, 0.05 + 0.25 / 100, 0.05)), "a second of twenty; input was estimated"
 
 
 def test_one_that_is_too_near_is_passed_over() -> None:
@@ -32,14 +31,53 @@ def test_one_that_is_too_near_is_passed_over() -> None:
 def test_the_oldest_has_to_do_where_all_are_near() -> None:
     found = measure([mark(26, 0), mark(28, 10)], mark(30, 20), shallow=False)
     assert found is not None
-    assert (found.seconds, found.doubts[0]) == (4, 0.25)
+    assert found.seconds == 4
 
 
-def test_without_being_told_a_request_may_have_been_missing_and_shallow_buckets_lose_pauses() -> None:
-    marks = [mark(0, 0, told=False, pause_s=2)]
+def test_without_being_told_shallow_buckets_lose_pauses() -> None:
+    marks = [mark(0, 0, told=False, pause_s=2), mark(15, 40, told=False, pause_s=2)]
     deep = measure(marks, mark(20, 50, told=False), shallow=False)
     shallow = measure(marks, mark(20, 50, told=False), shallow=True)
     assert deep is not None
     assert shallow is not None
-    assert deep.doubts == pytest.approx((0.02, 0.02, 0.02))
-    assert shallow.doubts[0] == pytest.approx(0.1 + 0.02)
+    assert (deep.seconds, shallow.seconds) == (5, 20), "two of five are too much, four of twenty have to do"
+
+
+def use(spare: float = 100.0, vague: float = 0.0, per_second: float = 5.0) -> Use:
+    return Use(0, spare, vague, per_second)
+
+
+class TestBounds:
+    def test_a_second_of_rounding_at_either_end(self) -> None:
+        assert bounds([mark(0, 0)], mark(20, 100), use()) == pytest.approx((100 / 21, 100 / 19))
+
+    def test_but_no_more_than_the_bucket_holds(self) -> None:
+        assert bounds([mark(0, 0)], mark(20, 100), use(spare=1)) == pytest.approx((99 / 20, 101 / 20))
+
+    def test_all_that_agree_count(self) -> None:
+        marks = [mark(0, 0), mark(20, 100)]
+        assert bounds(marks, mark(100, 500), use()) == pytest.approx((500 / 101, 500 / 99))
+
+    def test_and_those_before_a_change_do_not(self) -> None:
+        marks = [mark(0, 0), mark(100, 2_000)]
+        assert bounds(marks, mark(120, 2_100), use()) == pytest.approx((100 / 21, 100 / 19))
+
+    def test_what_is_not_known_of_the_use_widens_them(self) -> None:
+        assert bounds([mark(0, 0)], mark(20, 100), use(vague=10)) == pytest.approx((90 / 21, 110 / 19))
+
+    def test_less_time_than_rounding_gives_no_upper_bound_but_what_the_bucket_holds(self) -> None:
+        assert bounds([mark(19.5, 98)], mark(20, 100), use(spare=3)) == pytest.approx((2 / 1.5, 5 / 0.5))
+
+    def test_as_fast_as_it_was_asked_the_bucket_may_have_been_full_meanwhile(self) -> None:
+        fast = mark(20, 100)._replace(fastest=8.0)
+        assert bounds([mark(0, 0)], fast, use(spare=20)) == pytest.approx((100 / 21, 8 - 20 / 20))
+
+    def test_a_faster_time_before_counts_only_for_what_lies_before(self) -> None:
+        marks = [mark(0, 0), mark(20, 100)._replace(fastest=50.0)]
+        low, high = bounds(marks, mark(40, 200), use(spare=20))
+        assert (low, high) == pytest.approx((200 / 41, 100 / 19))
+
+    def test_without_being_told_a_shallow_bucket_loses_what_comes_back_in_pauses(self) -> None:
+        marks = [mark(0, 0, told=False, pause_s=5)]
+        assert bounds(marks, mark(25, 100, told=False), use(spare=5)) == pytest.approx((100 / 25, 100 / 21))
+        assert bounds(marks, mark(25, 100, told=False), use()) == pytest.approx((100 / 25, 100 / 25))

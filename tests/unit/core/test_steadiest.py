@@ -57,3 +57,25 @@ def test_a_dimension_of_which_nothing_was_used_is_not_limited() -> None:
     limited = Steadiest()
     limited.add((0.0, 0.0, 900.0), 4)
     assert limited.index == 2
+
+
+def test_it_is_clear_once_two_measurements_have_shown_that_it_is_this_one() -> None:
+    limited = Steadiest()
+    assert not limited.is_clear
+    limited.add((10.0, 9_000.0, 2_000.0), 20)
+    assert not limited.is_clear, "there was nothing to compare it with"
+    limited.add((10.0, 10_000.0, 2_200.0), 20)
+    assert limited.is_clear
+
+
+def test_another_than_requests_is_clear() -> None:
+    limited = Steadiest()
+    limited.add((0.0, 0.0, 900.0), 4)
+    assert limited.is_clear
+
+
+def test_it_is_not_where_all_figures_are_steady() -> None:
+    limited = Steadiest()
+    for number in range(12):
+        limited.add((10.0 + number % 2, 9_000.0 + 900 * (number % 2), 2_000.0 + 200 * (number % 2)), 20)
+    assert not limited.is_clear

@@ -1,0 +1,150 @@
+"""Situations drawn at random, by kind: what holds in one scenario is to hold in others like it."""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final, NamedTuple
+
+from tidegate.simulator.dimension import Dimension
+from tidegate.simulator.distributions import Constant, LogNormal
+from tidegate.simulator.limits import PoolLimits
+from tidegate.simulator.scenario import Change, Competitor, HeaderOptions, Scenario
+from tidegate.simulator.workload import Lengths, Workload, WorkloadKind
+
+__all__ = ["KINDS", "situation"]
+
+_AMPLE: Final = 40
+"""How many times what is asked for the limits are that shall not bind."""
+_SECONDS: Final = 300.0
+_ANSWER_SECONDS: Final = 10
+"""How long an answer takes, or longer: so many seconds' worth of workers keep any pool busy."""
+_HIDDEN: Final = HeaderOptions(visible=False)
+
+
+class _Pool(NamedTuple):
+    """A pool, as far as kinds differ: how much is granted, of what, and how much of it at once."""
+
+    requests_per_minute: float
+    binding: Dimension
+    enforcement_seconds: float
+    input_tokens: float
+    output_tokens: float
+
+
+def situation(kind: str, number: int) -> Scenario:
+    """One of a kind; the same number gives the same."""
+    return KINDS[kind](Random(f"{kind} {number}"))  # noqa: S311 - a simulation
+
+
+def _draw(rng: Random, *, least: float, most: float, shallow: bool) -> _Pool:
+    rate = least * (most / least) ** rng.random()
+    return _Pool(
+        rate,
+        rng.choice((Dimension.REQUESTS, Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS)),
+        rng.choice((1.0, 2.0)) if shallow else rng.choice((6.0, 15.0, 30.0)),
+        rng.choice((300.0, 1_000.0, 4_000.0)),
+        rng.choice((100.0, 200.0, 400.0)),
+    )
+
+
+def _per_minute(pool: _Pool, dimension: Dimension, rate: float) -> int:
+    """The limit of a dimension under which so many requests a minute could be sent, or many more."""
+    mean_of_lognormal = 1.2  # of its median, for sigma 0.6
+    each = {
+        Dimension.REQUESTS: 1.0,
+        Dimension.INPUT_TOKENS: pool.input_tokens * mean_of_lognormal,
+        Dimension.OUTPUT_TOKENS: pool.output_tokens * mean_of_lognormal,
+    }
+    return max(1, round(each[dimension] * rate * (1 if dimension is pool.binding else _AMPLE)))
+
+
+def _scenario(
+    pool: _Pool,
+    headers: HeaderOptions = _HIDDEN,
+    changes: tuple[Change, ...] = (),
+    competitors: tuple[Competitor, ...] = (),
+) -> Scenario:
+    rate = pool.requests_per_minute
+    return Scenario(
+        limits=PoolLimits(
+            requests_per_minute=_per_minute(pool, Dimension.REQUESTS, rate),
+            input_tokens_per_minute=_per_minute(pool, Dimension.INPUT_TOKENS, rate),
+            output_tokens_per_minute=_per_minute(pool, Dimension.OUTPUT_TOKENS, rate),
+            enforcement_seconds=pool.enforcement_seconds,
+        ),
+        headers=headers,
+        changes=changes,
+        competitors=competitors,
+        lengths=Lengths(
+            input_tokens=LogNormal(median=pool.input_tokens, sigma=0.6, max=20 * pool.input_tokens),
+            output_tokens=LogNormal(median=pool.output_tokens, sigma=0.6, max=20 * pool.output_tokens),
+        ),
+        workloads=(
+            Workload(
+                name="team",
+                kind=WorkloadKind.WORKERS,
+                workers=max(10, round(rate / 60 * _ANSWER_SECONDS * 2)),
+                deadline_seconds=120.0,
+            ),
+        ),
+        duration_seconds=_SECONDS,
+    )
+
+
+def _shallow(rng: Random) -> Scenario:
+    return _scenario(_draw(rng, least=40, most=900, shallow=True))
+
+
+def _deep(rng: Random) -> Scenario:
+    return _scenario(_draw(rng, least=40, most=900, shallow=False))
+
+
+def _silent(rng: Random) -> Scenario:
+    silent = HeaderOptions(visible=False, retry_after_visible=False)
+    return _scenario(_draw(rng, least=60, most=900, shallow=rng.random() < 0.5), silent)
+
+
+def _changes(rng: Random) -> Scenario:
+    pool = _draw(rng, least=100, most=600, shallow=rng.random() < 0.3)
+    factor, moments = 1.0, (rng.uniform(60, 140), rng.uniform(160, 240))
+    changes = []
+    for moment in moments:
+        factor = min(2.5, max(0.3, factor * rng.choice((0.4, 0.5, 0.7, 1.4, 2.0, 2.5))))
+        limit = _per_minute(pool, pool.binding, factor * pool.requests_per_minute)
+        changes.append(_change(moment, pool.binding, limit))
+    return _scenario(pool, changes=tuple(changes))
+
+
+def _change(at_seconds: float, binding: Dimension, limit: int) -> Change:
+    match binding:
+        case Dimension.REQUESTS:
+            return Change(at_seconds=at_seconds, requests_per_minute=limit)
+        case Dimension.INPUT_TOKENS:
+            return Change(at_seconds=at_seconds, input_tokens_per_minute=limit)
+        case Dimension.OUTPUT_TOKENS:
+            return Change(at_seconds=at_seconds, output_tokens_per_minute=limit)
+
+
+def _competitors(rng: Random) -> Scenario:
+    pool = _draw(rng, least=100, most=600, shallow=rng.random() < 0.3)
+    comes, goes = rng.uniform(50, 120), rng.uniform(150, 230)
+    rival = Competitor(
+        requests_per_minute=pool.requests_per_minute * rng.uniform(0.2, 0.6),
+        start_seconds=comes,
+        stop_seconds=goes,
+        input_tokens=Constant(round(pool.input_tokens * 1.2)),
+        output_tokens=Constant(round(pool.output_tokens * 1.2)),
+    )
+    return _scenario(pool, competitors=(rival,))
+
+
+KINDS: Final[Mapping[str, Callable[[Random], Scenario]]] = {
+    "hidden_shallow": _shallow,
+    "hidden_deep": _deep,
+    "hidden_silent": _silent,
+    "hidden_changes": _changes,
+    "hidden_competitors": _competitors,
+}
+"""Limits that no header tells: of buckets worth a second or two, or more; without `retry-after`; that change; shared.
+
+Requests, input or output tokens bind.
+"""
