@@ -317,8 +317,11 @@ class RateSearch:
 
     def _prove(self) -> None:
         """What goes on at another rate has shown before that the upstream grants so much."""
-        if self._marks:
-            self._stood.changed(self._use(self._rate))
+        if not self._marks:
+            return
+        self._stood.changed(self._use(self._rate))
+        if self._high is not None and self._stood.per_second > self._high:
+            self._high, self._doubt = None, _POORLY_MEASURED  # the limit has risen
 
     def _begin_trial(self, now_ns: int) -> None:
         self._changed_ns, self._trial_base, self._under_way = now_ns, self._used, self._in_flight

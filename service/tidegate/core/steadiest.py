@@ -18,7 +18,7 @@ _MOST_SECONDS: Final = 5.0
 _OTHER_LIMIT: Final = 0.3
 """A change by so much is one of the limit, or a competitor's, and tells nothing; unless there is one every time."""
 _FORGET: Final = 0.3
-_CLEARLY: Final = 0.7
+_CLEARLY: Final = 0.6
 """Another dimension is believed when its figures vary that much less."""
 
 

@@ -112,6 +112,14 @@ class TestLowRates:
         refuse(search, 20, retry_after_s=40)
         assert not search.is_measured
 
+    def test_what_was_too_much_is_so_no_more_once_as_much_has_been_let_in(self) -> None:
+        search = RateSearch(0)
+        send(search, 1, from_s=0, to_s=0.5)
+        refuse(search, 1, retry_after_s=12)
+        before = rate(search, 13)
+        send(search, 4, from_s=13, to_s=20)
+        assert rate(search, 20) == pytest.approx(1.5 * before), "three in 5 s, where one in 12 had been too much"
+
     def test_a_guess_that_was_too_low_is_found_out(self) -> None:
         search = RateSearch(0)
         send(search, 1, from_s=0, to_s=0.5)
