@@ -20,8 +20,8 @@ __all__ = ["prefixes_of"]
 _MARKER: Final = b'"cache_control"'
 _AFTER_NAME: Final = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _COMMA: Final = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
-_COMMA_BEFORE: Final = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+\Z")
 _LAST: Final = re.compile(rb"[ \t\n\r]*+\}")
+_SPACE: Final = b" \t\n\r"
 _MOST_SPACE_BYTES: Final = 1_000
 _MOST_TRIES: Final = 8
 """A prompt has four marks at most (Claude Platform Docs, "Prompt caching", read 2026-11-24)."""
@@ -158,7 +158,10 @@ def _unmarked(block: Raw, marker: Raw) -> bytearray:
                 del piece[start : comma.end()]
                 break
         elif _LAST.fullmatch(piece, end):
-            comma = _COMMA_BEFORE.search(piece, max(0, start - _MOST_SPACE_BYTES), start)
-            del piece[comma.start() if comma else start : end]
+            near = max(0, start - _MOST_SPACE_BYTES)
+            before = piece[near:start].rstrip(_SPACE)
+            if before.endswith(b","):
+                start = near + len(before[:-1].rstrip(_SPACE))
+            del piece[start:end]
             break
     return piece
