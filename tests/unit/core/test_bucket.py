@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.core.bucket import TokenBucket
-from tidegate.core.clock import NS_PER_SECOND
+from tidegate.core.clock import NS_PER_SECOND as S
 
 RATE = 20_000_000  # 20 requests a minute: one every 3 s
 CAPACITY = 5_000_000
@@ -23,7 +23,7 @@ def test_starts_full_unless_told(bucket: TokenBucket) -> None:
 def test_after_a_burst_the_spacing_is_exact(bucket: TokenBucket) -> None:
     bucket.take(CAPACITY)
     for number in range(1, 20):
-        due_ns = number * 3 * NS_PER_SECOND
+        due_ns = number * 3 * S
         assert not bucket.fits(ONE, due_ns - 1)
         assert bucket.wait_ns(ONE, due_ns - 1) == 1
         assert bucket.fits(ONE, due_ns)
@@ -32,17 +32,17 @@ def test_after_a_burst_the_spacing_is_exact(bucket: TokenBucket) -> None:
 
 def test_never_fuller_than_full(bucket: TokenBucket) -> None:
     bucket.take(ONE)
-    assert bucket.level_micro(3_600 * NS_PER_SECOND) == CAPACITY
-    bucket.correct(-ONE, 3_600 * NS_PER_SECOND)
-    assert bucket.level_micro(3_600 * NS_PER_SECOND) == CAPACITY
+    assert bucket.level_micro(3_600 * S) == CAPACITY
+    bucket.correct(-ONE, 3_600 * S)
+    assert bucket.level_micro(3_600 * S) == CAPACITY
 
 
 def test_a_correction_refills_up_to_now_first(bucket: TokenBucket) -> None:
     bucket.take(CAPACITY)
-    bucket.correct(ONE, 3 * NS_PER_SECOND)
-    assert bucket.level_micro(3 * NS_PER_SECOND) == 0
-    bucket.correct(-2 * ONE, 6 * NS_PER_SECOND)
-    assert bucket.level_micro(6 * NS_PER_SECOND) == 3 * ONE
+    bucket.correct(ONE, 3 * S)
+    assert bucket.level_micro(3 * S) == 0
+    bucket.correct(-2 * ONE, 6 * S)
+    assert bucket.level_micro(6 * S) == 3 * ONE
 
 
 def test_more_than_the_capacity_fits_when_full_and_leaves_a_debt(bucket: TokenBucket) -> None:
@@ -52,8 +52,8 @@ def test_more_than_the_capacity_fits_when_full_and_leaves_a_debt(bucket: TokenBu
     assert bucket.fits(12 * ONE, 0)
     bucket.take(12 * ONE)
     assert bucket.level_micro(0) == -7 * ONE
-    assert bucket.wait_ns(ONE, 0) == 8 * 3 * NS_PER_SECOND
-    assert bucket.wait_ns(12 * ONE, 0) == 12 * 3 * NS_PER_SECOND
+    assert bucket.wait_ns(ONE, 0) == 8 * 3 * S
+    assert bucket.wait_ns(12 * ONE, 0) == 12 * 3 * S
 
 
 def test_the_level_can_be_limited_but_not_raised(bucket: TokenBucket) -> None:
@@ -64,9 +64,9 @@ def test_the_level_can_be_limited_but_not_raised(bucket: TokenBucket) -> None:
 
 
 def test_the_level_can_be_set_so_that_it_is_full_after_a_time(bucket: TokenBucket) -> None:
-    bucket.full_in(6 * NS_PER_SECOND, NS_PER_SECOND)
-    assert bucket.level_micro(NS_PER_SECOND) == CAPACITY - 2 * ONE
-    assert bucket.level_micro(7 * NS_PER_SECOND) == CAPACITY
+    bucket.full_in(6 * S, S)
+    assert bucket.level_micro(S) == CAPACITY - 2 * ONE
+    assert bucket.level_micro(7 * S) == CAPACITY
     bucket.full_in(0, 0)
     assert bucket.level_micro(0) == CAPACITY, "a clock that went back changes nothing"
 
@@ -76,7 +76,7 @@ def test_a_smaller_capacity_cuts_the_level_a_larger_one_leaves_room(bucket: Toke
     assert bucket.level_micro(0) == 2 * ONE
     bucket.change(2 * RATE, CAPACITY, 0)
     assert bucket.level_micro(0) == 2 * ONE
-    assert bucket.wait_ns(3 * ONE, 0) == 1.5 * NS_PER_SECOND
+    assert bucket.wait_ns(3 * ONE, 0) == 1.5 * S
 
 
 def test_giving_back_up_to_full_forgets_the_carry() -> None:
@@ -93,3 +93,25 @@ def test_parts_of_a_unit_that_have_come_back_count_for_what_is_spare(now_ns: int
     bucket = TokenBucket(7, 100, now_ns=0, level_micro=0)
     bucket.take(bucket.spare_micro(1, 8_571_428_572 - now_ns, now_ns))
     assert bucket.level_micro(8_571_428_572) == 1, "the seventh part of a minute is over"
+
+
+def test_a_look_at_a_time_that_is_past_brings_nothing_back() -> None:
+    bucket = TokenBucket(60, 100, now_ns=0, level_micro=0)
+    assert bucket.fits(10, 10 * S)
+    assert not bucket.fits(11, 5 * S)
+    assert not bucket.fits(11, 10 * S), "these ten seconds have been counted"
+
+
+@pytest.mark.parametrize(
+    ("level_micro", "after_ns", "spare_micro"),
+    [
+        (0, 2 * S, 8),  # not full by then: nothing is lost
+        (95, 2 * S, 103),  # nor here
+        (95, 6 * S, 102),  # full after five seconds: one second's worth is lost
+        (95, 7 * S + 1, 100),  # and of what comes afterwards only whole units count
+        (100, 0, 108),  # taken at once, nothing is lost, also of a full one
+    ],
+)
+def test_what_flows_in_while_the_bucket_is_full_is_not_spare(level_micro: int, after_ns: int, spare_micro: int) -> None:
+    spare = TokenBucket(60, 100, now_ns=0, level_micro=level_micro).spare_micro(1, 9 * S, 0, after_ns)
+    assert (spare, type(spare)) == (spare_micro, int)
