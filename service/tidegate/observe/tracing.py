@@ -55,6 +55,7 @@ _LONGEST_TEXT: Final = 256
 """Models and paths are whatever a client sends."""
 _W3C: Final = TraceContextTextMapPropagator()
 _CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
+_NO_PARENT: Final = Context()
 
 
 class Tracing:
@@ -91,14 +92,13 @@ class Tracing:
 
     def start(self, kind: ScopeKind, attributes: Mapping[str, str | float], parent: Context | None) -> Span:
         """Starts a span; its name and kind follow from the scope's."""
-        known = {name: _fit(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
-        return self._tracer.start_span(
-            _name(kind, attributes),
-            context=parent,
-            kind=_KINDS[kind],
-            attributes={**self._fixed.get(kind, {}), **known},
-            start_time=self.now_ns(),
+        span = self._tracer.start_span(
+            _name(kind, attributes), context=parent, kind=_KINDS[kind], start_time=self.now_ns()
         )
+        if span.is_recording():  # most calls are not sampled: what nobody will see is not put together
+            known = {name: _fit(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
+            span.set_attributes({**self._fixed.get(kind, {}), **known})
+        return span
 
     def now_ns(self) -> int:
         """The time of day."""
@@ -138,7 +138,8 @@ class _SpanScope:
         parent = None
         if self._kind is ScopeKind.REQUEST:
             given = self._attributes
-            parent = _W3C.extract({name: str(given[name]) for name in _CONTEXT_FIELDS & given.keys()})
+            named = _CONTEXT_FIELDS & given.keys()
+            parent = _W3C.extract({name: str(given[name]) for name in named}) if named else _NO_PARENT
         self._span = self._tracing.start(self._kind, self._attributes, parent)
         self._token = attach(set_span_in_context(self._span, parent))
         return self
