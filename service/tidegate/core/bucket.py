@@ -6,8 +6,9 @@ large step gives: any window of length T admits at most capacity + rate × T, an
 """
 
 from tidegate.core.clock import NS_PER_MINUTE
+from tidegate.core.dimension import MICRO
 
-__all__ = ["TokenBucket"]
+__all__ = ["TokenBucket", "changed"]
 
 
 class TokenBucket:
@@ -105,3 +106,12 @@ class TokenBucket:
     def _cap(self) -> None:
         self._level = self.capacity_micro
         self._carry = 0
+
+
+def changed(bucket: TokenBucket | None, per_minute: float, capacity: float, now_ns: int) -> TokenBucket:
+    """The bucket under another rate and capacity, or a full one; it holds one unit at least."""
+    rate_micro, capacity_micro = max(1, round(per_minute * MICRO)), max(MICRO, round(capacity * MICRO))
+    if bucket is None:
+        return TokenBucket(rate_micro, capacity_micro, now_ns)
+    bucket.change(rate_micro, capacity_micro, now_ns)
+    return bucket

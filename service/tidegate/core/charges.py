@@ -13,6 +13,8 @@ _SLOT_NS: Final = _ABOUT_NS // 4
 """Charges within this time are kept as one: what a busy pool remembers must not grow with its rate."""
 _KEPT_NS: Final = 120 * NS_PER_SECOND
 """Charges older than this are not replayed: no answer's head takes longer than that on a good day."""
+_LOST: Final = 0.5
+"""Units that may be rounding errors."""
 
 
 class Replay(NamedTuple):
@@ -77,3 +79,9 @@ class ChargeLog:
             at_ns = charged_ns
             sum_later += units
         return Replay(min(capacity, level + (now_ns - at_ns) * per_ns), sum_later, sum_near)
+
+    def overflows(self, remaining: int, since_ns: int, per_minute: float, full: float, now_ns: int) -> bool:
+        """Whether a bucket that nobody else uses has been full since `remaining` was true, and lost what came then."""
+        replay = self.replay(remaining, since_ns, per_minute, full, now_ns)
+        refill = (now_ns - since_ns) * per_minute / NS_PER_MINUTE
+        return replay.level + _LOST < remaining + refill - replay.later

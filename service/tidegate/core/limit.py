@@ -11,7 +11,7 @@ a margin: the level only has to stay between empty and full, and draining it to 
 from typing import Final
 
 from tidegate.core.accuracy import LevelAccuracy
-from tidegate.core.bucket import TokenBucket
+from tidegate.core.bucket import TokenBucket, changed
 from tidegate.core.charges import ChargeLog
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import MICRO, Dimension
@@ -33,6 +33,8 @@ _MOST_TAKEN: Final = 0.8
 _RESET_ROUNDING_NS: Final = NS_PER_SECOND // 2
 """`…-reset` is rounded up to a whole second: half of one, on average."""
 _SHALLOW_SECONDS: Final = 4
+_FULL_SECONDS: Final = 1
+"""What a capacity may be wrong by, as it follows from times that are rounded to a second."""
 _WRONG_PRICES: Final = 0.35
 """Mean error of prices above which a line through what was charged says nothing about others."""
 _ROUNDED_TO: Final = {Dimension.REQUESTS: 0, Dimension.INPUT_TOKENS: 500, Dimension.OUTPUT_TOKENS: 500}
@@ -62,6 +64,7 @@ class DimensionLimit:
         "_own",
         "_pace",
         "_price_error",
+        "_reported",
         "_searched_per_second",
         "_upstream",
         "_upstream_per_minute",
@@ -92,6 +95,7 @@ class DimensionLimit:
         self._capacity: float | None = None
         self._accuracy = LevelAccuracy()
         self._competitor = Competitor()
+        self._reported: tuple[int, int] | None = None  # what remained at the last answer, and when that came
         self._votes = window_votes
         self._window = Window(window_votes)
         self._charges = ChargeLog()
@@ -212,6 +216,7 @@ class DimensionLimit:
             self._capacity = None
             self._accuracy.clear()
             self._competitor.clear()
+            self._reported = None
         self._learn_capacity(report)
         self._window.add(report, now_ns)
         self._apply(now_ns)
@@ -301,14 +306,16 @@ class DimensionLimit:
     def _learn_drift(self, remaining: int, capacity: float, sent_ns: int, later: int, now_ns: int) -> None:
         """Learns what others take from how what remains goes up and down.
 
-        A full bucket hides it, as does a shallow one, which is full now and then, a window that starts anew, and prices
-        that are far off.
+        A bucket that is full, or was since the last report, hides it, as does a shallow one, a window that starts anew,
+        and prices that are far off.
 
         Not for output, which is charged upstream as it is produced, but here on admission: its line is no straight one.
         """
         rate = (self._upstream_per_minute or 0.0) / 60
-        hidden = self._window.is_fixed or remaining >= 0.98 * capacity or capacity < _SHALLOW_SECONDS * rate
-        if hidden or self._price_error > _WRONG_PRICES:
+        full = capacity - rate * _FULL_SECONDS
+        then, self._reported = self._reported or (remaining, now_ns), (remaining, now_ns)
+        hidden = self._window.is_fixed or remaining >= full or capacity < _SHALLOW_SECONDS * rate
+        if hidden or self._price_error > _WRONG_PRICES or self._charges.overflows(*then, rate * 60, full, now_ns):
             self._competitor.clear()
             return
         charged = self._charges.total
@@ -355,7 +362,7 @@ class DimensionLimit:
         self._own = None
         if self._configured is not None:
             per_minute = self._configured.per_minute * self._factor
-            self._own = self._kept_own = _changed(self._kept_own, per_minute, self._configured.capacity, now_ns)
+            self._own = self._kept_own = changed(self._kept_own, per_minute, self._configured.capacity, now_ns)
         self._note_effect()
 
     def _apply(self, now_ns: int) -> None:
@@ -368,7 +375,7 @@ class DimensionLimit:
             self._upstream = self._pace = None
             return
         left = 0.0 if self._window.is_fixed else self._left()
-        self._upstream = self._kept_upstream = _changed(self._kept_upstream, left, capacity, now_ns)
+        self._upstream = self._kept_upstream = changed(self._kept_upstream, left, capacity, now_ns)
         taken = self._competitor.per_second
         self.margin_micro = round(
             self._accuracy.margin(capacity, max(_COMPETITOR_SECONDS * taken, self._usual)) * MICRO
@@ -380,16 +387,7 @@ class DimensionLimit:
         if not self._competitor.per_second:
             self._pace = None
             return
-        self._pace = _changed(self._pace, rate_micro / MICRO, rate_micro / 120 / MICRO, now_ns)
-
-
-def _changed(bucket: TokenBucket | None, per_minute: float, capacity: float, now_ns: int) -> TokenBucket:
-    """The bucket under another rate and capacity, or a full one; it holds one unit at least."""
-    rate_micro, capacity_micro = max(1, round(per_minute * MICRO)), max(MICRO, round(capacity * MICRO))
-    if bucket is None:
-        return TokenBucket(rate_micro, capacity_micro, now_ns)
-    bucket.change(rate_micro, capacity_micro, now_ns)
-    return bucket
+        self._pace = changed(self._pace, rate_micro / MICRO, rate_micro / 120 / MICRO, now_ns)
 
 
 def _distance(level: float, low: float, high: float) -> float:

@@ -15,13 +15,10 @@ from tidegate.simulator.scenario_file import load_scenario
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEEDS = (1, 2)
 
-NOT_MET = {"waves"}
-"""Where a bound is still missed, by the median or by some seeds: `make bench-goodput` shows by how much."""
-
 SLOW = {"huge_pool"}
 """Hundreds of thousands of calls: for `make bench-goodput` alone."""
 
-QUICK = tuple(sorted(read_expectations().keys() - NOT_MET - SLOW))
+QUICK = tuple(sorted(read_expectations().keys() - SLOW))
 
 
 @cache

@@ -107,3 +107,26 @@ def test_replaying_all_of_it_gives_what_a_bucket_would_hold(charges: list[tuple[
     replayed = replay(log, remaining, 0, now_ns)
     assert replayed.level == pytest.approx(level, abs=1e-6)
     assert replayed[1:] == (sum(units for _, units in charges), 0)
+
+
+class TestOverflow:
+    """Of a bucket of 100, refilled by 10 a second, since 50 remained at 0 s."""
+
+    @staticmethod
+    def overflows(log: ChargeLog, now_ns: int) -> bool:
+        return log.overflows(50, 0, PER_MINUTE, CAPACITY, now_ns)
+
+    def test_it_does_when_it_was_full(self, log: ChargeLog) -> None:
+        assert [self.overflows(log, second * S) for second in (0, 4, 5, 6)] == [False, False, False, True]
+
+    def test_not_when_it_was_used_in_time(self, log: ChargeLog) -> None:
+        log.add(30, 4 * S)
+        assert [self.overflows(log, second * S) for second in (6, 8, 9)] == [False, False, True]
+
+    def test_but_when_it_was_used_too_late(self, log: ChargeLog) -> None:
+        log.add(90, 6 * S)
+        assert self.overflows(log, 6 * S)
+
+    def test_less_than_one_unit_may_be_a_rounding_error(self, log: ChargeLog) -> None:
+        assert not self.overflows(log, 5 * S + S // 20)
+        assert self.overflows(log, 5 * S + S // 20 + MS)

@@ -199,6 +199,28 @@ class TestOthers:
         made.take(100, 15 * S)
         assert made.fits(50, 15 * S)
 
+    def test_so_does_one_that_was_full_since_the_last_report(self) -> None:
+        made = begun(5_850)
+        for second in range(2, 30, 2):
+            made.take(130, second * S)
+            learn(made, 5_870, second * S, sent_ago_ns=0)
+        assert made.snapshot(30 * S).effective_per_minute == PER_MINUTE, "70 of 200 were lost, not taken"
+
+    def test_and_one_that_was_emptied_at_the_end_of_that_time(self) -> None:
+        made, true = begun(5_000), 5_000
+        for second in range(20, 200, 20):
+            made.take(2_200, second * S)
+            true = min(6_000, true + 2_000) - 2_200
+            learn(made, true, second * S, sent_ago_ns=0)
+        assert made.snapshot(200 * S).effective_per_minute == PER_MINUTE
+
+    def test_of_the_last_second_before_it_is_full_nobody_knows(self) -> None:
+        made = begun(5_890)
+        for tick in range(1, 40):
+            made.take(5, tick * S // 2)
+            learn(made, 5_905, tick * S // 2, sent_ago_ns=0)
+        assert made.snapshot(20 * S).effective_per_minute == PER_MINUTE
+
     def test_a_shallow_bucket_hides_them(self) -> None:
         made = DimensionLimit(Dimension.REQUESTS, WindowVotes())
         for second in range(15):
