@@ -103,3 +103,11 @@ def test_what_is_given_back_was_not_used() -> None:
     pool.reserve("now", Demand("p", DEFAULT_CALLER, Cost(1), settle_at_once=True), 6 * S)
     pool.release("now", Cost(1), 6 * S)
     assert pool.snapshot(6 * S).dimensions[0].used_share_1_minute == 1 / 60
+
+
+def test_output_that_comes_in_parts_adds_up() -> None:
+    use = RecentUse(lambda _now_ns: (None, None, 100.0), 0)
+    use.add(0, 0, 30, 0)
+    use.add(0, 0, 20, 0)
+    *_, (last_minute, _) = use.shares(60 * S)
+    assert last_minute == pytest.approx(0.5)
