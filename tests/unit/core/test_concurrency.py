@@ -135,7 +135,7 @@ def run(limit: ConcurrencyLimit, wanted: int, fails: float, *, room: int, random
     return served / (350 * wanted), failed / sent
 
 
-@pytest.mark.parametrize(("fails", "least"), [(0.0, 1.0), (0.01, 0.98), (0.05, 0.93), (0.1, 0.75)])
+@pytest.mark.parametrize(("fails", "least"), [(0.0, 1.0), (0.01, 0.98), (0.05, 0.93), (0.1, 0.8)])
 def test_failures_by_chance_hardly_limit(fails: float, least: float) -> None:
     served, _ = run(ConcurrencyLimit(0), 20, fails, room=1_000, random=Random(1))  # noqa: S311 - a simulation
     assert served >= least
@@ -145,3 +145,51 @@ def test_an_upstream_that_serves_twenty_at_a_time_is_asked_for_hardly_more() -> 
     served, failed = run(ConcurrencyLimit(0), 200, 0.0, room=20, random=Random(1))  # noqa: S311 - a simulation
     assert 200 * served >= 18
     assert failed <= 0.15
+
+
+def test_an_upstream_that_serves_fewer_from_now_on_is_asked_for_fewer() -> None:
+    limit = ConcurrencyLimit(0)
+    run(limit, 100, 0.0, room=100, random=Random(1))  # noqa: S311 - a simulation
+    served, failed = run(limit, 100, 0.0, room=20, random=Random(1))  # noqa: S311 - a simulation
+    assert 100 * served >= 18
+    assert failed <= 0.15
+
+
+def growth(limit: ConcurrencyLimit, usual: float = 0.1) -> float:
+    """By how much an answer at the limit raises it beyond the usual, in hundredths of it."""
+    before = limit.limit(S) or 0.0
+    limit.answered(int(before), S)
+    return 100 * ((limit.limit(S) or 0.0) - before - usual) / before
+
+
+def test_failures_where_few_are_unanswered_are_chance_and_their_cuts_are_given_back() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(100, 0)
+    for _ in range(5):
+        limit.failed(89, 0, S, outage=False)
+    assert growth(limit) == pytest.approx(5 * 0.049 / 0.951, rel=1e-3)
+
+
+def test_no_more_than_a_fifth_is_chance() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(100, 0)
+    for _ in range(60):
+        limit.failed(10, 0, S, outage=False)
+    assert growth(limit, usual=1.0) == pytest.approx(5 * 0.2 / 0.8, rel=0.02)
+
+
+def test_failures_where_many_are_unanswered_are_not_chance() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(100, 0)
+    for _ in range(10):
+        limit.failed(91, 0, S, outage=False)
+    assert growth(limit) == pytest.approx(0, abs=1e-9)
+
+
+def test_those_of_an_outage_teach_nothing_of_chance() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(100, 0)
+    limit.failed(100, 0, S, outage=False)
+    for _ in range(10):
+        limit.failed(1, 0, S, outage=True)
+    assert growth(limit) == pytest.approx(0, abs=1e-9)
