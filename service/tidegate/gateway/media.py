@@ -92,13 +92,15 @@ async def media_in(blocks: Iterable[Block]) -> dict[int, list[Medium]]:
     found: dict[int, list[Medium]] = {}
     count = steps = 0
     for block in blocks:
+        if block.source is ABSENT and not _is_array(block.content):
+            continue  # the result of a tool, mostly: text
         for medium in _media_of(block):
+            steps += 1
             if medium is not None:
                 found.setdefault(id(block), []).append(medium)
                 count += 1
-            if count == _MOST_MEDIA:
-                return found
-            steps += 1
+                if count == _MOST_MEDIA:
+                    return found
             if medium is not None or steps % _STEPS_PER_SLICE == 0:
                 await asyncio.sleep(0)
     return found
@@ -116,15 +118,13 @@ def size_of(model: str, part_bytes: int, media: Iterable[Medium]) -> PromptSize:
 def _media_of(block: Block, depth: int = 0) -> Iterator[Medium | None]:
     """None: something else was looked at, which takes its time too."""
     yield None
-    if block.content is not ABSENT:
-        yield from _media_inside(block.content, depth + 1)
+    yield from _media_inside(block.content, depth + 1)
     if block.source is ABSENT or memoryview(block.source)[0] != _OPEN:
         return
     source = part(_SOURCE, block.source)
     if source is None:
         return
-    if source.content is not ABSENT:
-        yield from _media_inside(source.content, depth + 1)
+    yield from _media_inside(source.content, depth + 1)
     if source.type == "base64" and source.data is not ABSENT:
         encoded = memoryview(source.data)
         if encoded[0] == _QUOTE:
@@ -134,9 +134,14 @@ def _media_of(block: Block, depth: int = 0) -> Iterator[Medium | None]:
 
 
 def _media_inside(content: Raw, depth: int) -> Iterator[Medium | None]:
-    if depth < _MOST_DEPTH and memoryview(content)[0] == _OPEN_ARRAY:
+    if depth < _MOST_DEPTH and _is_array(content):
         for block in part(_BLOCKS, content) or ():
-            yield from _media_of(block, depth)
+            if block.source is not ABSENT or block.content is not ABSENT:
+                yield from _media_of(block, depth)
+
+
+def _is_array(raw: Raw) -> bool:
+    return raw is not ABSENT and memoryview(raw)[0] == _OPEN_ARRAY
 
 
 def _unescaped(text: bytes) -> bytes:

@@ -59,6 +59,8 @@ def test_a_fault_has_a_place(filler: bytes) -> None:
     ("body", "read"),
     [
         (b'{"model": "m", "x": [NaN, Infinity, -Infinity, 1e999]}', MessageRequest("m", None, PromptSize())),
+        (b'{"model": 0.5, "max_tokens": 7, "x": NaN}', MessageRequest("", 7, PromptSize())),
+        (b'{"model": 1e999, "max_tokens": 1e2, "x": NaN}', MessageRequest("", None, PromptSize())),
         (b'{"model": "half of \\ud83d a sign", "max_tokens": 5}', MessageRequest("half of ? a sign", 5, PromptSize())),
         ('{"model": "m", "stream": true}'.encode("utf-16"), MessageRequest("m", None, PromptSize(), stream=True)),
     ],
