@@ -91,7 +91,7 @@ class Slope:
         last = min(last for last, _ in minutes)
         factor = min(last / before if before else inf for last, before in minutes)
         is_old = self._is_old(sent_ns)
-        if factor == inf or (is_old and last / self._floor < factor / self._accepted):
+        if factor == inf or (is_old and last * self._accepted < factor * self._floor):
             self._floor = last  # one of both was too low: rather the one that was not by much
             return
         self._accepted = factor

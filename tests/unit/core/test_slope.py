@@ -180,3 +180,26 @@ def test_what_was_learned_from_an_upstream_that_counts_seconds_is_true_of_it(
             slope.add(now, 1)
         slope.answered(now)
     assert refusals <= 2 + now / (60 * S)
+
+
+def test_a_refusal_before_anything_was_used_leaves_a_floor_of_nothing(slope: Slope) -> None:
+    slope.refused(1, 0, 0)
+    for minute in (3, 4):
+        slope.add(minute * MINUTE, 10)
+    slope.answered(4 * MINUTE)
+    assert slope.room(1, 5 * MINUTE) is not Room.NONE, "ten after ten"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "refused", "answered"]), st.integers(0, 40), st.integers(0, 90))))
+def test_whatever_comes_there_is_always_room_of_some_kind(steps: list[tuple[str, int, int]]) -> None:
+    slope, now_ns = Slope(), 0
+    for what, units, seconds in steps:
+        now_ns += seconds * S
+        if what == "add":
+            slope.add(now_ns, units)
+        elif what == "refused":
+            slope.refused(units, now_ns, now_ns)
+        else:
+            slope.answered(now_ns)
+        assert slope.room(units, now_ns) in Room
+        assert 0 < slope.error <= 1
