@@ -94,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_refused = False
         self._read_paused = False
         self._received_at = self._resumed_at = 0.0
-        self._writable = asyncio.Event()
+        self._writable: asyncio.Event | None = None  # while the client does not read
         self._unread: asyncio.TimerHandle | None = None
         self._paused_at = 0.0
         self._unread_seconds = 0.0
@@ -118,7 +118,6 @@ class ClientConnection(asyncio.Protocol):
         self._state.connections.discard(cast("Any", self))
         self._await_nothing()
         self._all_read()
-        self._writable.set()
         self._leave()
         # What holds this connection is not left to the collector: thousands of them would make it stop the event loop.
         self._parser = self._receiving = self._answering = None
@@ -156,7 +155,7 @@ class ClientConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Event loop: the client does not read as fast as the answer comes."""
         self.write_paused = True
-        self._writable.clear()
+        self._writable = self._writable or asyncio.Event()
         self._paused_at = self._loop.time()
         answering = self._answering
         holds_quota = answering is not None and answering.scope["path"] == _MESSAGES
@@ -167,7 +166,6 @@ class ClientConnection(asyncio.Protocol):
         """Event loop: it has caught up."""
         self._all_read()
         self.write_paused = False
-        self._writable.set()
 
     # The parser's side.
 
@@ -243,7 +241,8 @@ class ClientConnection(asyncio.Protocol):
 
     async def drain(self) -> None:
         """As `Peer.drain`."""
-        await self._writable.wait()
+        if self._writable is not None:
+            await self._writable.wait()
 
     def hold_back(self) -> None:
         """As `Peer.hold_back`."""
@@ -350,6 +349,9 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(408, "timeout_error", f"nothing of the body came for {self._limits.body_idle_seconds:g} s")
 
     def _all_read(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None

@@ -118,8 +118,9 @@ class Gateway:
         if self._observer is None or not self._observer.traces:
             await self._serve(call, scope, receive, send, NULL_SCOPE)
         else:
-            described = described_call(scope, call.route, call.headers, call.request_id)
-            with self._observer.scope(ScopeKind.REQUEST, described) as span:
+            with self._observer.scope(
+                ScopeKind.REQUEST, described_call(scope, call.route, call.headers, call.request_id)
+            ) as span:
                 call.traced = span.traced
                 await self._serve(call, scope, receive, send, span)
 

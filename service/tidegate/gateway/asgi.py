@@ -71,6 +71,20 @@ class Inbound:
         waited_ns: how long `read` has waited for the client.
     """
 
+    __slots__ = (
+        "_cancelled",
+        "_end",
+        "_exchange",
+        "_gone",
+        "_guarded",
+        "_lingers_seconds",
+        "_now_ns",
+        "_receive",
+        "_watcher",
+        "_watches",
+        "waited_ns",
+    )
+
     def __init__(
         self,
         receive: Receive,

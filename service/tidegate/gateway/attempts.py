@@ -51,6 +51,23 @@ class Attempts:
     queue for as long as its client does. Other failures are repeated as the policy says.
     """
 
+    __slots__ = (
+        "_admission",
+        "_asked_ns",
+        "_begun",
+        "_call",
+        "_chat",
+        "_clock",
+        "_errand",
+        "_last",
+        "_reader",
+        "_scopes",
+        "_task",
+        "_throttled",
+        "_traces",
+        "_upstream",
+    )
+
     def __init__(
         self, upstream: Upstream, call: Call, errand: Errand, task: asyncio.Task[object] | None = None
     ) -> None:

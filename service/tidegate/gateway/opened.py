@@ -45,6 +45,20 @@ class OpenedAnswer:
         is_over: whether it came whole: then there is nothing to close.
     """
 
+    __slots__ = (
+        "_clock",
+        "_held",
+        "_idle_ns",
+        "_limits",
+        "_next_part",
+        "_pending",
+        "_progress",
+        "first_token_ns",
+        "is_over",
+        "reader",
+        "response",
+    )
+
     def __init__(self, response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock) -> None:
         self.response = response
         self.reader = reader

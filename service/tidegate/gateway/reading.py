@@ -90,6 +90,8 @@ class _PlainReader:
 class _MessageReader:
     """For a Messages answer as one JSON document."""
 
+    __slots__ = ("_chunks", "_message", "_read_at", "_usage", "_usage_is_odd", "progress")
+
     started = False
     error: UpstreamError | None = None
     text_bytes = unreported_bytes = 0

@@ -37,6 +37,22 @@ class StreamReader:
         unreported_bytes: those of them that came after the latest figures.
     """
 
+    __slots__ = (
+        "_data",
+        "_event",
+        "_rest",
+        "_skipping",
+        "about",
+        "error",
+        "has_content",
+        "progress",
+        "started",
+        "text_bytes",
+        "unreported_bytes",
+        "usage",
+        "usage_is_odd",
+    )
+
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.usage_is_odd = False

@@ -56,6 +56,7 @@ _LONGEST_TEXT: Final = 256
 _W3C: Final = TraceContextTextMapPropagator()
 _CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
 _NO_PARENT: Final = Context()
+_NOTHING: Final[Mapping[str, str | float]] = {}
 
 
 class Tracing:
@@ -141,6 +142,7 @@ class _SpanScope:
             named = _CONTEXT_FIELDS & given.keys()
             parent = _W3C.extract({name: str(given[name]) for name in named}) if named else _NO_PARENT
         self._span = self._tracing.start(self._kind, self._attributes, parent)
+        self._attributes = _NOTHING  # a stream that goes on for minutes need not keep them
         self._token = attach(set_span_in_context(self._span, parent))
         return self
 

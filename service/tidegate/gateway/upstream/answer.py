@@ -37,6 +37,38 @@ class Answer:
         idle_timeout_seconds: how long a reader waits for further bytes of the body.
     """
 
+    __slots__ = (
+        "_asked_ns",
+        "_bodiless",
+        "_buffered_bytes",
+        "_chunks",
+        "_closed",
+        "_continue",
+        "_deadline",
+        "_ends_with_connection",
+        "_error",
+        "_expect",
+        "_fields",
+        "_has_head",
+        "_head_bytes",
+        "_idle_timeout_seconds",
+        "_keep_alive",
+        "_loop",
+        "_parser",
+        "_pause",
+        "_paused",
+        "_release",
+        "_surplus",
+        "_timeout_seconds",
+        "_waiter",
+        "complete",
+        "headers",
+        "sending",
+        "started",
+        "status",
+        "waited_ns",
+    )
+
     def __init__(
         self,
         *,

@@ -29,6 +29,23 @@ class Connection(asyncio.Protocol):
         on_lost: called once when the connection is gone.
     """
 
+    __slots__ = (
+        "_answer",
+        "_fires_at",
+        "_loop",
+        "_on_lost",
+        "_on_over",
+        "_sender",
+        "_socket",
+        "_timeouts",
+        "_timer",
+        "_writable",
+        "_written",
+        "idle_since_seconds",
+        "opened_in_ns",
+        "went_stale",
+    )
+
     def __init__(
         self,
         timeouts: ConnectionTimeouts,
@@ -51,8 +68,7 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._sender: asyncio.Task[None] | None = None
         self._written = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._writable: asyncio.Event | None = None  # while it is not
 
     def begin(self, head: bytes, request: TransportRequest) -> Answer:
         """Starts an exchange: writes the request, whose head is already encoded, and returns its answer to wait for."""
@@ -114,7 +130,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Event loop: the connection is gone."""
         self._answer_ended("the connection was reset" if exc else "the connection was closed", cleanly=exc is None)
-        self._writable.set()
+        self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -122,18 +138,22 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Event loop: bytes wait to be sent."""
-        self._writable.clear()
+        if self._writable is None:
+            self._writable = asyncio.Event()
 
     def resume_writing(self) -> None:
         """Event loop: every byte has been handed to the operating system."""
-        self._writable.set()
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
 
     async def _send_chunks(self, answer: Answer, chunks: AsyncIterator[bytes], *, chunked: bool) -> None:
         try:
             async for chunk in chunks:
                 if chunk:
                     self._socket.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
-                    await self._writable.wait()
+                    if self._writable is not None:
+                        await self._writable.wait()
             if chunked:
                 self._socket.write(b"0\r\n\r\n")
             self._written = True
@@ -167,7 +187,7 @@ class Connection(asyncio.Protocol):
     def _answer_ended(self, reason: str, *, cleanly: bool) -> None:
         if self._answer is not None:
             self.went_stale = self.idle_since_seconds > 0 and not self._answer.started
-            sent_whole = self._written and self._writable.is_set()
+            sent_whole = self._written and self._writable is None
             self._answer.connection_ended(reason, may_have_been_accepted=sent_whole, cleanly=cleanly)
 
     def _over(self) -> None:
