@@ -24,17 +24,15 @@ class _Family(NamedTuple):
     slack: int
 
 
-def _family(name: str, most: int, slack: int) -> _Family:
-    prefix = f"{RATE_LIMIT_PREFIX}{name}-"
-    return _Family(f"{prefix}limit", f"{prefix}remaining", f"{prefix}reset", most, slack)
-
-
 # A thousand times the highest published tier; token figures are rounded to the nearest thousand ("Rate limits", read
 # 2026-10-08).
-_FAMILIES: Final = (
-    _family("requests", 10**7, 0),
-    _family("input-tokens", 10**10, 1_000),
-    _family("output-tokens", 10**10, 1_000),
+_FAMILIES: Final = tuple(
+    _Family(f"{prefix}-limit", f"{prefix}-remaining", f"{prefix}-reset", most, slack)
+    for prefix, most, slack in (
+        (f"{RATE_LIMIT_PREFIX}requests", 10**7, 0),
+        (f"{RATE_LIMIT_PREFIX}input-tokens", 10**10, 1_000),
+        (f"{RATE_LIMIT_PREFIX}output-tokens", 10**10, 1_000),
+    )
 )
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _PAST_SECONDS: Final = 5.0

@@ -7,6 +7,8 @@ from tidegate.core.clock import NS_PER_SECOND
 __all__ = ["OutputDebt"]
 
 _MOST_SECONDS: Final = 60
+_PAID_OFF: Final = -1.0
+"""One token is there: so much more than nothing is what a request needs."""
 
 
 class OutputDebt:
@@ -15,7 +17,7 @@ class OutputDebt:
     __slots__ = ("_at_ns", "_tokens")
 
     def __init__(self) -> None:
-        self._tokens: float | None = None
+        self._tokens = _PAID_OFF
         self._at_ns = 0
 
     def owe(self, tokens: float, from_ns: int) -> None:
@@ -24,12 +26,7 @@ class OutputDebt:
 
     def wait_ns(self, per_second: float, now_ns: int) -> int:
         """How long until one token is there, a minute at most; 0 from then on, until more is owed."""
-        if self._tokens is None:
-            return 0
         if now_ns > self._at_ns:
-            self._tokens -= (now_ns - self._at_ns) / NS_PER_SECOND * per_second
-            self._at_ns = now_ns
-        if self._tokens <= -1.0:
-            self._tokens = None
-            return 0
-        return round(min((1.0 + self._tokens) / per_second, _MOST_SECONDS) * NS_PER_SECOND)
+            paid = (now_ns - self._at_ns) / NS_PER_SECOND * per_second
+            self._tokens, self._at_ns = max(_PAID_OFF, self._tokens - paid), now_ns
+        return round(min((self._tokens - _PAID_OFF) / per_second, _MOST_SECONDS) * NS_PER_SECOND)

@@ -59,7 +59,7 @@ class PromptSize(NamedTuple):
 
     def minus(self, other: Self) -> "PromptSize":
         """What is left of it without the other."""
-        return PromptSize(*[max(0, own - others) for own, others in zip(self, other, strict=True)])
+        return PromptSize(*[max(0, left) for left in map(int.__sub__, self, other)])
 
 
 def most_image_tokens(model: str) -> int:
@@ -75,7 +75,7 @@ def image_size(model: str, width: int, height: int) -> PromptSize:
 
     def tokens(edge: int) -> int:
         """Of the image scaled until its longer edge has so many pixels."""
-        return ceil(edge / _PATCH_PIXELS) * ceil(max(1, round(edge * shorter / longer)) / _PATCH_PIXELS)
+        return ceil(edge / _PATCH_PIXELS) * max(1, ceil(round(edge * shorter / longer) / _PATCH_PIXELS))
 
     return PromptSize(image_tokens=tokens(bisect_right(edges, _MOST_IMAGE_TOKENS[tier], key=tokens) - 1))
 

@@ -19,12 +19,12 @@ def server_seconds(headers: Mapping[str, str], wall_seconds: float) -> float:
 
     So a wall clock here that is wrong, or that steps, does not move what the upstream's dates mean.
     """
-    told = http_date_seconds(headers.get(DATE, ""))
+    told = http_date_seconds(headers.get(DATE))
     return wall_seconds if told is None or abs(told - wall_seconds) <= _AGREE_SECONDS else told
 
 
 @lru_cache(maxsize=64)
-def http_date_seconds(raw: str) -> float | None:
+def http_date_seconds(raw: str | None) -> float | None:
     """An HTTP date (RFC 9110 section 5.6.7) in seconds since 1970-01-01 UTC; None if it is none."""
     try:
         when = parsedate_to_datetime(raw) if raw else None

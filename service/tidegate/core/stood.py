@@ -16,33 +16,33 @@ class StoodRate:
         per_second: the highest rate that has been proved, in units a second; 0 for none.
     """
 
-    __slots__ = ("_before", "_first_ns", "_first_units", "last_ns", "last_units", "per_second")
+    __slots__ = ("_before", "_first", "last_ns", "last_units", "per_second")
 
     def __init__(self, now_ns: int) -> None:
         self.per_second = 0.0
         self.last_ns = now_ns
         self.last_units = Cost()
         self._before = (now_ns, Cost())  # that last one
-        self._first_ns: int | None = None
-        self._first_units = Cost()
+        self._first: tuple[int, Cost] | None = None  # where the phase begins
 
     def sent(self, used: Cost, now_ns: int) -> None:
         """A request was sent; with it so much has been used in all."""
         self._before = self.last_ns, self.last_units
         self.last_ns, self.last_units = now_ns, used
-        if self._first_ns is None:
-            self._first_ns, self._first_units = now_ns, used
+        if self._first is None:
+            self._first = now_ns, used
 
     def changed(self, use: Use) -> None:
         """The rate changes: what the phase has proved, in the dimension of that use, is kept."""
-        if self._first_ns is not None and self.last_ns > self._first_ns:
-            units = self.last_units[use.dimension] - self._first_units[use.dimension] - use.vague - use.spare
-            self.per_second = max(self.per_second, units * NS_PER_SECOND / (self.last_ns - self._first_ns))
-        self._first_ns, self._first_units = self.last_ns, self.last_units
+        if self._first is not None and self.last_ns > self._first[0]:
+            first_ns, first_units = self._first
+            units = self.last_units[use.dimension] - first_units[use.dimension] - use.vague - use.spare
+            self.per_second = max(self.per_second, units * NS_PER_SECOND / (self.last_ns - first_ns))
+        self._first = self.last_ns, self.last_units
 
     def refused(self, sent_ns: int) -> None:
         """The request that was sent at that moment was refused: it was none. A phase begins with the next one."""
-        self._first_ns = None
+        self._first = None
         if self.last_ns <= sent_ns:
             self.last_ns, self.last_units = self._before
 

@@ -19,7 +19,7 @@ class ToldLimit:
 
     def __init__(self) -> None:
         self._doubted: int | None = None
-        self._highest: int | None = None
+        self._highest = 0  # none yet
         self._silent = 0
 
     def checked(self, said: DimensionReport | None) -> tuple[DimensionReport | None, bool]:
@@ -29,8 +29,8 @@ class ToldLimit:
         self._silent = 0
         doubted, self._doubted = self._doubted, None
         was_wrong = doubted is not None and doubted != said.per_minute
-        if self._highest is None or said.per_minute <= _JUMP * self._highest or doubted == said.per_minute:
-            self._highest = max(self._highest or 0, said.per_minute)
+        if not self._highest or said.per_minute <= _JUMP * self._highest or doubted == said.per_minute:
+            self._highest = max(self._highest, said.per_minute)
             return said, was_wrong
         self._doubted = said.per_minute
         return None, was_wrong

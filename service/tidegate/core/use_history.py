@@ -10,8 +10,8 @@ __all__ = ["SLICE_NS", "UseHistory"]
 SLICE_NS: Final = NS_PER_SECOND // 4
 _SECOND: Final = NS_PER_SECOND // SLICE_NS
 _MINUTE: Final = NS_PER_MINUTE // SLICE_NS
-_KEPT: Final = 3 * _MINUTE
-"""Two minutes, as they were when a request was sent whose answer took up to a minute."""
+_KEPT: Final = 3 * _MINUTE + 2
+"""Two minutes, as they were when a request was sent whose answer took up to a minute; and a slice at either end."""
 
 
 class UseHistory:
@@ -25,9 +25,7 @@ class UseHistory:
 
     def add(self, at_ns: int, units: int) -> None:
         """So much was used then; negative: it was not, after all."""
-        index = at_ns // SLICE_NS
-        if index > self._newest:
-            self._roll(index)
+        index = self._rolled_to(at_ns)
         for later in range(max(index, self._newest - _KEPT + 1), self._newest + 1):
             self._totals[later % _KEPT] += units
 
@@ -36,9 +34,7 @@ class UseHistory:
 
         An upstream that counts whole seconds begins its minute up to a second later than we would.
         """
-        index = at_ns // SLICE_NS
-        if index > self._newest:
-            self._roll(index)
+        index = self._rolled_to(at_ns)
         until = self._until(index)
         for begin in range(index - _MINUTE, index - _MINUTE + _SECOND + 1):
             since = self._until(begin - 1)
@@ -48,8 +44,12 @@ class UseHistory:
         """All that was used up to the end of a slice."""
         return self._totals[max(index, self._newest - _KEPT + 1) % _KEPT]
 
-    def _roll(self, index: int) -> None:
-        total = self._totals[self._newest % _KEPT]
-        for later in range(max(self._newest + 1, index - _KEPT + 1), index + 1):
-            self._totals[later % _KEPT] = total
-        self._newest = index
+    def _rolled_to(self, at_ns: int) -> int:
+        """The number of the slice of that moment; there are all up to it."""
+        index = at_ns // SLICE_NS
+        if index > self._newest:
+            total = self._totals[self._newest % _KEPT]
+            for later in range(max(self._newest + 1, index - _KEPT + 1), index + 1):
+                self._totals[later % _KEPT] = total
+            self._newest = index
+        return index

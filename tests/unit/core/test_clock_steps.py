@@ -18,7 +18,15 @@ ONE = Demand("p", DEFAULT_CALLER, Cost(1))
 class TestNoticing:
     @pytest.mark.parametrize(
         ("passed_s", "wall_s", "stepped"),
-        [(1, 1, False), (1, 2.9, False), (1, -0.9, False), (1, 3.1, True), (1, -1.1, True), (3_600, 3_600, False)],
+        [
+            (1, 1, False),
+            (1, 2.9, False),
+            (1, 3, False),
+            (1, -0.9, False),
+            (1, 3.1, True),
+            (1, -1.1, True),
+            (3_600, 3_600, False),
+        ],
     )
     def test_the_wall_clock(self, passed_s: int, wall_s: float, *, stepped: bool) -> None:
         steps = ClockSteps(5 * S, 1_000.0)

@@ -94,6 +94,10 @@ class TestLimits:
     def test_a_reset_in_any_time_zone(self, reset: str) -> None:
         assert requests(limit="50", reset=reset) == LimitReport(DimensionReport(50, None, 30 * NS_PER_SECOND))
 
+    def test_a_reset_may_be_half_an_hour_away(self) -> None:
+        said = requests(limit="50", reset="2026-11-24T08:30:00Z")
+        assert said == LimitReport(DimensionReport(50, None, 1_800 * NS_PER_SECOND))
+
     def test_a_reset_that_has_just_passed_is_now(self) -> None:
         assert requests(limit="50", reset="2026-11-24T07:59:55Z") == LimitReport(DimensionReport(50, None, 0))
 

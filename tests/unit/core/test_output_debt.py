@@ -16,7 +16,14 @@ def test_it_is_paid_off_at_the_rate_until_one_token_is_there() -> None:
     assert debt.wait_ns(10.0, 0) == 10 * S
     assert debt.wait_ns(10.0, 4 * S) == 6 * S
     assert debt.wait_ns(20.0, 4 * S) == 3 * S
+    assert debt.wait_ns(10.0, 7 * S) == 3 * S
     assert debt.wait_ns(10.0, 10 * S) == 0
+
+
+def test_what_is_paid_off_long_ago_is_no_credit() -> None:
+    debt = OutputDebt()
+    debt.owe(9.0, 0)
+    assert debt.wait_ns(10.0, 100 * S) == 0
 
 
 def test_not_before_the_moment_from_which_it_is() -> None:

@@ -41,6 +41,14 @@ def test_the_highest_stays_and_a_phase_goes_on_from_its_last_request() -> None:
     assert stood.per_second == 2.0
 
 
+def test_a_phase_may_begin_before_anything_was_sent() -> None:
+    stood = StoodRate(0)
+    stood.changed(EXACT)
+    sent(stood, 2)
+    stood.changed(EXACT)
+    assert stood.per_second == 0.5
+
+
 @pytest.mark.parametrize("moments", [(), (1,)])
 def test_one_request_proves_nothing(moments: tuple[float, ...]) -> None:
     stood = StoodRate(0)

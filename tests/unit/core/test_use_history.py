@@ -35,10 +35,21 @@ def test_the_minutes_of_a_moment_that_has_passed_are_those_of_then() -> None:
     assert set(uses.minutes(90 * S)) == {(7, 5)}
 
 
+def test_a_minute_later_the_two_minutes_before_are_all_there() -> None:
+    uses = UseHistory()
+    for number in range(4 * 240 + 1):
+        uses.add(number * SLICE_NS, 1)
+    expected = [(241 - number, 240) for number in range(5)]
+    assert list(uses.minutes(180 * S)) == expected
+    uses.add(59 * S, 9)
+    assert list(uses.minutes(180 * S)) == expected, "that is older than what is kept"
+
+
 def test_nothing_is_left_after_a_long_time_and_nothing_is_negative() -> None:
     uses = UseHistory()
     uses.add(0, 5)
     assert set(uses.minutes(10_000 * S)) == {(0, 0)}
+    assert set(uses.minutes(9_940 * S)) == {(0, 0)}, "nor a minute ago"
     uses.add(9_000 * S, 5)
     assert set(uses.minutes(10_000 * S)) == {(0, 0)}, "older than what is kept"
     uses.add(10_000 * S, -5)
