@@ -48,7 +48,8 @@ class Steadiest:
             self._last, self._last_seconds = per_second, seconds
             return
         self._compared = any(self._last)
-        for index, (before, now) in enumerate(zip(self._last, per_second, strict=True)):
+        for index, now in enumerate(per_second):
+            before = self._last[index]
             if not now:
                 missed = seconds  # nothing was used, and yet it was refused
             elif not before:

@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.core.dimension import Cost
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.failure import attempt_status, lease_outcome, limited_dimension
+from tidegate.core.failure import attempt_status, lease_outcome, limited_dimension, never_began
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 
@@ -35,6 +35,22 @@ def test_what_an_answer_had_used_before_it_failed_is_charged() -> None:
     assert lease_outcome(no_answer, used) == (Outcome.ABANDONED, Cost(1, 10, 2))
     in_stream = UpstreamError("in a stream", status=200, error_type="overloaded_error")
     assert lease_outcome(in_stream, used) == (Outcome.OVERLOADED, Cost(1, 10, 2))
+
+
+@pytest.mark.parametrize(
+    ("error", "stream_opened", "expected"),
+    [
+        (UpstreamUnreachable("no answer", may_have_been_accepted=True), False, False),
+        (UpstreamUnreachable("no answer", may_have_been_accepted=True), True, True),
+        (UpstreamUnreachable("too late", may_have_been_accepted=True, out_of_time=True), False, True),
+        (UpstreamError("overloaded", status=529), False, False),
+        (UpstreamError("in a stream", status=200, error_type="overloaded_error"), True, True),
+    ],
+)
+def test_no_answer_had_begun_where_we_gave_up_or_a_stream_opened_and_no_more(
+    error: UpstreamError, *, stream_opened: bool, expected: bool
+) -> None:
+    assert never_began(error, stream_opened=stream_opened) is expected
 
 
 def limited(code: str | None = None, **remaining: str) -> str:

@@ -29,6 +29,14 @@ def test_limits_nothing_before_the_first_refusal(slope: Slope) -> None:
     assert slope.room(10_000, 0) is Room.FREE
 
 
+def test_is_used_once_anything_was(slope: Slope) -> None:
+    slope.add(0, 0)
+    assert not slope.is_used
+    slope.add(0, 1)
+    slope.add(0, -1)
+    assert slope.is_used
+
+
 def test_the_first_refusal_tells_the_floor(slope: Slope) -> None:
     slope.add(S, 100)
     slope.refused(1, S, S)
@@ -75,6 +83,38 @@ def test_between_both_it_is_tried_half_way(slope: Slope) -> None:
     assert room_at(slope, 122 * S, Room.UNTRIED) == 151, "half-way between 1.05 and 2"
 
 
+def test_nearer_to_what_was_refused_than_is_known_nothing_is_tried(slope: Slope) -> None:
+    slope.add(0, 1_000)
+    slope.refused(1, 0, 0)
+    slope.add(61 * S, 1_500)
+    slope.answered(61 * S)
+    slope.refused(20, 61 * S, 61 * S)
+    slope.add(122 * S, 1)
+    assert room_at(slope, 122 * S, Room.UNTRIED) == 2_249, "half-way, 2,264, is less than 3 % below 1.52"
+
+
+def test_use_at_the_floor_says_nothing_of_growth(slope: Slope) -> None:
+    slope.add(0, 100)
+    slope.refused(1, 0, 10 * S)
+    slope.add(61 * S, 50)
+    slope.add(122 * S, 100)
+    slope.answered(122 * S)
+    slope.add(183 * S, 1)
+    assert room_at(slope, 183 * S, Room.FREE) == 104
+
+
+def test_what_was_refused_and_then_accepted_may_be_surpassed(slope: Slope) -> None:
+    slope.add(0, 100)
+    slope.refused(1, 0, 0)
+    slope.add(61 * S, 149)
+    slope.answered(61 * S)
+    slope.refused(1, 61 * S, 61 * S)
+    slope.add(61 * S, 1)
+    slope.answered(61 * S)
+    slope.add(122 * S, 1)
+    assert room_at(slope, 122 * S, Room.UNTRIED) == 449, "three times what was used before"
+
+
 def test_two_minutes_later_a_little_more_than_was_refused_is_tried(slope: Slope) -> None:
     grown(slope)
     slope.add(122 * S, 150)
@@ -94,16 +134,36 @@ def test_a_floor_that_was_too_low_is_raised_by_answers_when_the_refusal_is_old(s
     assert room_at(slope, 900 * S, Room.FREE) == 103
 
 
-def test_so_is_the_factor_where_that_is_nearer(slope: Slope) -> None:
+def test_also_where_growth_would_have_been_further_off(slope: Slope) -> None:
     grown(slope)
-    slope.add(122 * S, 150)
-    slope.add(190 * S, 234)
+    slope.add(600 * S, 40)
+    slope.add(661 * S, 110)
+    slope.answered(661 * S)
+    slope.add(900 * S, 1)
+    assert room_at(slope, 900 * S, Room.FREE) == 109
+
+
+@pytest.mark.parametrize("before", [100, 150])
+def test_so_is_the_factor_where_that_is_nearer(slope: Slope, before: int) -> None:
+    grown(slope)
+    slope.add(122 * S, before)
+    slope.add(190 * S, round(1.6 * before))
     error = slope.error
     slope.answered(190 * S)
     assert slope.error == error, "the refusal was old: that is no contradiction"
     slope.add(251 * S, 1)
-    assert room_at(slope, 251 * S, Room.FREE) == int(1.56 * 234) - 1
+    assert room_at(slope, 251 * S, Room.FREE) == round(1.6 * 1.6 * before) - 1
     assert slope.room(400, 251 * S) is Room.UNTRIED
+
+
+def test_an_old_refusal_counts_no_more_beside_a_new_one(slope: Slope) -> None:
+    error = grown(slope).error
+    slope.add(600 * S, 100)
+    slope.add(661 * S, 250)
+    slope.refused(1, 661 * S, 661 * S)
+    assert slope.error == error, "nothing was to be expected"
+    slope.add(722 * S, 1)
+    assert room_at(slope, 722 * S, Room.UNTRIED) == 500, "half-way between 1.5 and 2.51"
 
 
 def test_use_that_none_went_before_is_the_floor(slope: Slope) -> None:

@@ -38,11 +38,12 @@ def test_what_counts_are_seconds_not_shares(seconds: float, index: int) -> None:
     assert limited.index == index
 
 
-def test_a_little_less_variation_is_no_reason_to_change() -> None:
+@pytest.mark.parametrize("swing", [0.1, 0.02])
+def test_a_little_less_variation_is_no_reason_to_change(swing: float) -> None:
     limited = Steadiest()
     for number in range(40):
         odd = number % 2
-        limited.add((10.0 * (1.10 if odd else 1.0), 9_000.0 * (1.08 if odd else 1.0), 1.0 + odd), 20)
+        limited.add((10.0 * (1 + odd * swing), 9_000.0 * (1 + odd * 0.8 * swing), 1.0 + odd), 20)
     assert limited.index == 0
 
 
@@ -56,6 +57,13 @@ def test_a_limit_that_halves_changes_nothing() -> None:
 def test_a_dimension_of_which_nothing_was_used_is_not_limited() -> None:
     limited = Steadiest()
     limited.add((0.0, 0.0, 900.0), 4)
+    assert limited.index == 2
+
+
+def test_one_that_was_not_used_before_tells_nothing_and_the_others_do() -> None:
+    limited = Steadiest()
+    limited.add((10.0, 0.0, 2_000.0), 20)
+    limited.add((10.6, 9_000.0, 2_000.0), 20)
     assert limited.index == 2
 
 

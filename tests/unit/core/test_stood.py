@@ -67,6 +67,13 @@ def test_one_that_was_refused_was_none_and_a_phase_begins_with_the_next() -> Non
     assert stood.per_second == 0.25
 
 
+def test_where_the_first_was_refused_nothing_was_sent() -> None:
+    stood = StoodRate(0)
+    sent(stood, 1)
+    stood.refused(1 * S)
+    assert (stood.last_ns, stood.last_units) == (0, Cost())
+
+
 def test_one_that_was_sent_after_the_refused_one_was_let_in_as_far_as_is_known() -> None:
     stood = StoodRate(0)
     sent(stood, 1, 2, 3)

@@ -43,6 +43,7 @@ def test_a_minute_later_the_two_minutes_before_are_all_there() -> None:
     assert list(uses.minutes(180 * S)) == expected
     uses.add(59 * S, 9)
     assert list(uses.minutes(180 * S)) == expected, "that is older than what is kept"
+    assert list(uses.minutes(150 * S)) == [(241 - number, 120 + number) for number in range(5)], "so is a part of this"
 
 
 def test_nothing_is_left_after_a_long_time_and_nothing_is_negative() -> None:
