@@ -23,6 +23,8 @@ _LEAST_SPAN_NS: Final = 2 * NS_PER_SECOND
 _STANDARD_ERRORS: Final = 1.5
 _SMALLEST_SHARE: Final = 0.02
 """A competitor who takes less than this share of the rate is left to the margin."""
+_MOST_TAKEN: Final = 0.8
+"""However much others take, a fifth of the rate is claimed: else whoever came first would keep it all."""
 
 
 class DriftEstimator:
@@ -96,7 +98,11 @@ class Competitor:
         self._at_answer.clear()
         self._at_admission.clear()
 
-    def add(self, remaining: int, charged: int, now_ns: int, *, charged_then: int, sent_ns: int, rate: float) -> None:
+    def left(self, per_minute: float) -> float:
+        """What they leave of a rate: a fifth at least."""
+        return per_minute - min(self.per_second * 60, per_minute * _MOST_TAKEN)
+
+    def add(self, remaining: int, charged: int, now_ns: int, *, charged_then: float, sent_ns: int, rate: float) -> None:
         """A report to a request sent at `sent_ns`, and all we had been charged by now and by then; `rate` a second."""
         self._at_answer.add(now_ns, remaining, charged)
         self._at_admission.add(sent_ns, remaining, charged_then)

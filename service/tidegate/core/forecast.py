@@ -1,4 +1,9 @@
-"""How long a demand will probably wait: a formula over queue and quota, corrected by what waiting really took."""
+"""How long a demand will probably wait: a formula over queue and quota, corrected by what waiting really took.
+
+What others on the same key take is a guess of moments. So there are two formulas, with and without them, each with its
+own experience, and the shorter wait is told: who is only suspected gets nobody refused, those who are there show in
+what waiting takes, and who has left counts no more.
+"""
 
 from typing import Final
 
@@ -19,27 +24,34 @@ do, and no call notices."""
 class Forecast:
     """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
 
-    __slots__ = ("_drains", "_queue", "_quota")
+    __slots__ = ("_alone", "_drains", "_queue", "_quota")
 
     def __init__(self, quota: Quota, queue: FairQueue) -> None:
         self._quota = quota
         self._queue = queue
         self._drains = tuple(DrainRatio() for _ in Priority)
+        self._alone = tuple(DrainRatio() for _ in Priority)  # beside the formula without others
 
     def admitted(self, waiter: Waiter, now_ns: int) -> None:
         """Somebody's wait has ended, and can be compared with what was predicted."""
-        self._drains[waiter.demand.caller.rank].add(waiter.formula_ns, now_ns - waiter.since_ns)
+        rank, waited_ns = waiter.demand.caller.rank, now_ns - waiter.since_ns
+        self._drains[rank].add(waiter.formula_ns, waited_ns)
+        self._alone[rank].add(waiter.alone_ns, waited_ns)
 
-    def predict(self, demand: Demand, now_ns: int, least_ns: int = 0) -> tuple[int, int]:
-        """How long a demand should have to wait by the formula, at least so long; and as experience corrects that.
+    def predict(self, demand: Demand, now_ns: int, least_ns: int = 0) -> tuple[int, int, int]:
+        """How long a demand should have to wait by the formula, at least so long; without others; and by experience.
 
-        The former is to be compared with what waiting really takes: 0, a guess about unknown limits proves nothing.
+        The former two are to be compared with what waiting really takes: 0, a guess at unknown limits proves nothing.
         """
-        frozen_ns = self._quota.frozen_ns(now_ns)
+        quota, rank = self._quota, demand.caller.rank
+        frozen_ns = quota.frozen_ns(now_ns)
         formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
         frozen_ns = min(frozen_ns, formula_ns)  # which is certain; experience is about the rest
-        predicted_ns = frozen_ns + self._drains[demand.caller.rank].correct(formula_ns - frozen_ns)
-        return formula_ns if self._quota.is_known else 0, predicted_ns
+        uncertain_ns = formula_ns - frozen_ns
+        alone_ns = round(uncertain_ns * min((limit.share for _, limit in quota.limited), default=1.0))
+        corrected_ns = min(self._drains[rank].correct(uncertain_ns), self._alone[rank].correct(alone_ns))
+        predicted_ns = frozen_ns + corrected_ns
+        return (formula_ns, frozen_ns + alone_ns, predicted_ns) if quota.is_known else (0, 0, predicted_ns)
 
     def together_ns(self, head: Waiter, wait_ns: int) -> int:
         """When to look at the queue, whose head, or who may go before, fits in `wait_ns`: later, if others fit then.

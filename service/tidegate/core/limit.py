@@ -8,11 +8,12 @@ a margin: the level only has to stay between empty and full, and draining it to 
 429s.
 """
 
+import math
 from typing import Final
 
 from tidegate.core.accuracy import LevelAccuracy
 from tidegate.core.bucket import TokenBucket, changed
-from tidegate.core.charges import ChargeLog
+from tidegate.core.charges import ChargeLog, Replay
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import MICRO, Dimension
 from tidegate.core.drift import Competitor
@@ -28,8 +29,6 @@ _FORGET: Final = 0.1
 """Weight of the newest figure in running means."""
 _COMPETITOR_SECONDS: Final = 2.0
 """What others take in this time is left to them: nobody knows of it before the next answers come."""
-_MOST_TAKEN: Final = 0.8
-"""However much others take, a fifth of the rate is claimed: else whoever came first would keep it all."""
 _RESET_ROUNDING_NS: Final = NS_PER_SECOND // 2
 """`…-reset` is rounded up to a whole second: half of one, on average."""
 _SHALLOW_SECONDS: Final = 4
@@ -49,6 +48,7 @@ class DimensionLimit:
     Attributes:
         margin_micro: what is left in the upstream's bucket.
         per_minute: the effective rate; None while nothing is limited.
+        share: what others on the same key leave of the rate that there would be without them.
     """
 
     __slots__ = (
@@ -74,6 +74,7 @@ class DimensionLimit:
         "dimension",
         "margin_micro",
         "per_minute",
+        "share",
     )
 
     def __init__(self, dimension: Dimension, window_votes: WindowVotes) -> None:
@@ -87,6 +88,7 @@ class DimensionLimit:
         self._configured: LimitSettings | None = None
         self._factor = 1.0
         self.per_minute: float | None = None
+        self.share = 1.0
         self._pace: TokenBucket | None = None
         self._price_error = 0.0
         self._usual = 0.0  # what a request usually takes, at worst
@@ -232,6 +234,7 @@ class DimensionLimit:
     def forget_told(self, now_ns: int) -> None:
         """The upstream does not tell this limit any more: there is none."""
         self._upstream_per_minute = self._capacity = None
+        self._competitor.clear()
         self._apply(now_ns)
 
     def search(self, per_second: float | None, now_ns: int) -> None:
@@ -300,10 +303,10 @@ class DimensionLimit:
             off = _GAIN * self._accuracy.judge(at_answer, at_admission, capacity)
         bucket.correct(round(off * MICRO), now_ns)
         if self.dimension is not Dimension.OUTPUT_TOKENS:
-            self._learn_drift(remaining, capacity, sent_ns, replay.later, now_ns)
+            self._learn_drift(remaining, capacity, sent_ns, replay, now_ns)
         self._apply(now_ns)
 
-    def _learn_drift(self, remaining: int, capacity: float, sent_ns: int, later: int, now_ns: int) -> None:
+    def _learn_drift(self, remaining: int, capacity: float, sent_ns: int, replay: Replay, now_ns: int) -> None:
         """Learns what others take from how what remains goes up and down.
 
         A bucket that is full, or was since the last report, hides it, as does a shallow one, a window that starts anew,
@@ -319,7 +322,9 @@ class DimensionLimit:
             self._competitor.clear()
             return
         charged = self._charges.total
-        self._competitor.add(remaining, charged, now_ns, charged_then=charged - later, sent_ns=sent_ns, rate=rate)
+        # Of requests sent together half went before this one, on average, and each of them left less than the last.
+        charged_then = charged - replay.later - max(0.0, replay.near - self._usual) / 2
+        self._competitor.add(remaining, charged, now_ns, charged_then=charged_then, sent_ns=sent_ns, rate=rate)
 
     def _source(self) -> tuple[float, float]:
         """Rate per minute and capacity of the upstream: as it says, or as is searched; 0 where neither."""
@@ -348,15 +353,10 @@ class DimensionLimit:
     def _note_effect(self) -> None:
         """Keeps what every admission needs, and only these changes change."""
         self._levels = tuple(bucket for bucket in (self._own, self._upstream) if bucket is not None)
-        rates = [] if self._configured is None else [self._configured.per_minute * self._factor]
-        if self._upstream is not None:
-            rates.append(self._left())
-        self.per_minute = min(rates, default=None)
-
-    def _left(self) -> float:
-        """What the upstream grants a minute, less what others take of it."""
-        rate = self._source()[0]
-        return rate * self._factor - min(self._competitor.per_second * 60, rate * _MOST_TAKEN)
+        own = [] if self._configured is None else [self._configured.per_minute * self._factor]
+        granted = [] if self._upstream is None else [self._source()[0] * self._factor]
+        self.per_minute = min((*own, *(self._competitor.left(each) for each in granted)), default=None)
+        self.share = 1.0 if self.per_minute is None else self.per_minute / min(*own, *granted, math.inf)
 
     def _apply_own(self, now_ns: int) -> None:
         self._own = None
@@ -374,7 +374,7 @@ class DimensionLimit:
         if not rate:
             self._upstream = self._pace = None
             return
-        left = 0.0 if self._window.is_fixed else self._left()
+        left = 0.0 if self._window.is_fixed else self._competitor.left(rate * self._factor)
         self._upstream = self._kept_upstream = changed(self._kept_upstream, left, capacity, now_ns)
         taken = self._competitor.per_second
         self.margin_micro = round(

@@ -71,5 +71,12 @@ def test_who_knows_everything_is_never_refused_and_uses_the_whole_quota(name: st
     assert found.share >= 0.99
 
 
+@pytest.mark.parametrize(("name", "largest"), [("burst_after_idle", 1), ("mixed_sizes", 16)])
+def test_a_burst_is_no_more_than_fits_into_a_run(name: str, largest: int) -> None:
+    found = measured(name, "oracle", largest)
+    assert found.makespan is not None
+    assert found.makespan <= 1.01
+
+
 def test_retries_alone_are_refused_several_times_for_each_answer() -> None:
     assert measured("requests_bind", "sdk", 1).refused_per_1000 > 1_000

@@ -8,6 +8,7 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import MICRO, Dimension
 from tidegate.core.headers import DimensionReport
 from tidegate.core.limit import DimensionLimit
+from tidegate.core.store import LimitSettings
 from tidegate.core.window import WindowVotes
 
 PER_MINUTE = 6_000  # 100 a second
@@ -176,6 +177,14 @@ class TestOthers:
         state = self.shared(dimension).snapshot(15 * S)
         assert state.effective_per_minute == pytest.approx(3_600, rel=0.02)
 
+    def test_leave_a_share_of_the_rate_or_of_what_is_configured(self) -> None:
+        made = self.shared()
+        assert made.share == pytest.approx(0.6, rel=0.02)
+        made.configure(LimitSettings(4_800, 100), 15 * S)
+        assert made.share == pytest.approx(0.75, rel=0.02), "3,600 of 4,800"
+        made.configure(LimitSettings(1_200, 100), 15 * S)
+        assert made.share == 1
+
     def test_are_not_seen_where_there_are_none(self) -> None:
         assert self.shared(others=0).snapshot(15 * S).effective_per_minute == PER_MINUTE
 
@@ -231,10 +240,33 @@ class TestOthers:
     def test_keep_a_fifth_of_the_rate_for_us_however_much_they_take(self) -> None:
         assert self.shared(others=200).snapshot(15 * S).effective_per_minute == pytest.approx(1_200)
 
+    def test_requests_sent_together_of_which_each_left_less_are_none(self) -> None:
+        """Sixty at once, answered one after the other; then two a second. Figures belong to the admission."""
+        made, true, answers = begun(5_500), 5_500, list[tuple[int, int, int]]()
+        sends = [(S, S // 2 + number * S // 20) for number in range(60)]
+        sends += [(S + number * S // 2, 2 * S) for number in range(1, 20)]
+        before_ns = 0
+        for sent_ns, took_ns in sends:
+            true += (sent_ns - before_ns) // (S // 100) - 50
+            before_ns = sent_ns
+            answers.append((sent_ns + took_ns, sent_ns, true))
+        for now_ns, sent_ns, remaining in sorted([*answers, *((sent_ns, sent_ns, -1) for sent_ns, _ in sends)]):
+            if remaining < 0:
+                made.take(50, now_ns)
+            else:
+                learn(made, remaining, now_ns, sent_ago_ns=now_ns - sent_ns)
+                assert made.snapshot(now_ns).effective_per_minute == PER_MINUTE
+
     def test_are_forgotten_with_another_limit(self) -> None:
         made = self.shared()
         made.learn(DimensionReport(9_000, 3_000), 0, 0, 15 * S)
         assert made.snapshot(15 * S).effective_per_minute == 9_000
+
+    def test_are_forgotten_with_a_limit_that_is_told_no_more(self) -> None:
+        made = self.shared()
+        made.forget_told(15 * S)
+        made.search(2.0, 15 * S)
+        assert (made.snapshot(15 * S).effective_per_minute, made.share) == (120, 1)
 
 
 STEPS = st.tuples(

@@ -97,6 +97,63 @@ class TestRefusal:
         assert state.reserve("a", PRICED, now_ns) == Refused(Cause.QUEUE_FULL, retry_after_ns=2 * S, full="0 requests")
 
 
+class TestOthers:
+    """Somebody else takes three quarters of an upstream's 60,000 tokens a minute, or seems to."""
+
+    @staticmethod
+    def learn(state: Pool, taken_per_second: int, since_s: int, until_s: int) -> None:
+        for second in range(since_s, until_s):
+            remaining = 20_000 + (1_000 - taken_per_second) * (second - since_s)
+            state.learn(LimitReport(input_tokens=DimensionReport(60_000, remaining, 40 * S)), second * S)
+
+    @classmethod
+    def shared(cls) -> Pool:
+        """Ten seconds old."""
+        state = Pool("p", PoolSettings(), 0)
+        cls.learn(state, 750, 0, 10)
+        return state
+
+    @staticmethod
+    def wait_one_by_one(state: Pool, each_ns: int) -> int:
+        """Ten wait, each for so long. Returns when the last was admitted."""
+        now_ns = 10 * S
+        state.reserve("burst", PRICED, now_ns)
+        for number in range(10):
+            assert isinstance(state.reserve(f"w{number}", PRICED, now_ns), Wait)
+            now_ns += each_ns
+            assert state.advance(now_ns) == (f"w{number}",)
+        return now_ns
+
+    @staticmethod
+    def predicted_ns(state: Pool, now_ns: int) -> int:
+        answer = state.reserve("asks", PRICED, now_ns)
+        assert isinstance(answer, Wait)
+        state.withdraw("asks", now_ns)
+        return answer.predicted_ns
+
+    def test_make_nobody_wait_longer_on_a_suspicion(self) -> None:
+        state = self.shared()
+        state.reserve("burst", PRICED, 10 * S)
+        assert self.predicted_ns(state, 10 * S) == pytest.approx(S, rel=0.2), "four by the share that they leave"
+
+    def test_count_once_waiting_has_shown_them(self) -> None:
+        state = self.shared()
+        now_ns = self.wait_one_by_one(state, 4 * S)
+        assert self.predicted_ns(state, now_ns) == pytest.approx(4 * S, rel=0.2)
+        refused = state.reserve("a", PRICED._replace(patience_ns=2 * S), now_ns)
+        assert isinstance(refused, Refused)
+        assert refused.cause is Cause.DEADLINE
+
+    def test_count_no_longer_than_they_are_there(self) -> None:
+        state = self.shared()
+        now_ns = self.wait_one_by_one(state, 4 * S)
+        self.learn(state, 0, now_ns // S, now_ns // S + 10)
+        now_ns += 10 * S
+        while state.take_at_once("burst", PRICED, now_ns):
+            pass
+        assert S // 2 < self.predicted_ns(state, now_ns) <= S
+
+
 def crowd(per_second: int, capacity: int, waiters: int) -> Pool:
     """An empty bucket of requests, and so many who wait."""
     limits = {Dimension.REQUESTS: LimitSettings(60 * per_second, capacity)}
