@@ -17,7 +17,7 @@ from tidegate.core.headers import LimitReport
 from tidegate.core.observer import Observer
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Feedback, Outcome, PoolSettings, RateLimited, Succeeded
-from tidegate.core.transport import Headers, Transport, TransportRequest
+from tidegate.core.transport import Fields, Headers, Transport, TransportRequest
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
 from tidegate.gateway.app import Gateway
@@ -67,6 +67,7 @@ class _Response:
         self.waited_ns = to_ns(head_after_seconds)
         self.status = told.status
         self.headers = told.headers
+        self.fields: Fields = dict(told.headers)
         self._told = told
 
     def whole(self) -> bytes | None:
@@ -203,7 +204,7 @@ def _heard(recorder: RecordingObserver, tracing: Tracing | None, listener: Calla
     if tracing is None and listener is None:
         return recorder
     listeners = [[(kind, hear) for kind in get_args(Event)] for hear in (recorder.event, listener) if hear is not None]
-    return FanOut(*listeners, scope=tracing.scope if tracing else None)
+    return FanOut(*listeners, tracing=tracing)
 
 
 def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:

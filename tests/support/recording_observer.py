@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 
 from tidegate.core.events import Event
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
+from tidegate.core.transport import Fields
 
 E = TypeVar("E")
 
@@ -67,6 +68,8 @@ class RecordingObserver:
         scopes: all scopes, in the order in which they were entered.
         trace_headers: what every scope asks to send along.
         samples: whether scopes inside of others tell anybody anything.
+        asked: the header fields of the calls of which was asked whether they are traced.
+        traces_calls: whether they are.
     """
 
     traces = True
@@ -78,6 +81,12 @@ class RecordingObserver:
         self.scopes: list[RecordedScope] = []
         self.trace_headers: Mapping[str, str] = {}
         self.samples = True
+        self.asked: list[Fields] = []
+        self.traces_calls = True
+
+    def traces_call(self, fields: Fields) -> bool:
+        self.asked.append(fields)
+        return self.traces_calls
 
     def event(self, event: Event) -> None:
         around = _current.get()

@@ -47,7 +47,7 @@ class Traces:
         self.tracing = Tracing(
             self.provider, clock, upstream_host="api.example", upstream_port=443, send_upstream=send_upstream
         )
-        self.observer = FanOut(scope=self.tracing.scope)
+        self.observer = FanOut(tracing=self.tracing)
 
     def spans(self) -> list[ReadableSpan]:
         """The spans that have ended, in the order in which they began."""

@@ -15,14 +15,14 @@ __all__ = ["access_request", "admin_only", "caller_of", "caller_or_admin"]
 def access_request(request: Request) -> AccessRequest:
     """What the access rules look at."""
     peer = request.client.host if request.client else None
-    return AccessRequest(request.url.path, request.headers, peer)
+    return AccessRequest(request.url.path, dict(request.scope["headers"]), peer)
 
 
 def caller_of(services: Services) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that names the caller, and refuses keys that are nobody's."""
 
     async def identify(request: Request) -> Caller:
-        caller = services.identifier.identify(request.headers)
+        caller = services.identifier.identify(dict(request.scope["headers"]))
         request.state.caller = caller
         return caller
 
@@ -45,6 +45,6 @@ def caller_or_admin(services: Services) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         if services.access.check_admin(access_request(request)) is not None:
-            request.state.caller = services.identifier.identify(request.headers)
+            request.state.caller = services.identifier.identify(dict(request.scope["headers"]))
 
     return check

@@ -27,7 +27,6 @@ from tidegate.core.header_names import (
 )
 from tidegate.core.observer import ScopeKind, scope_of
 from tidegate.gateway.errors import invalid, refused
-from tidegate.gateway.headers import as_text
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.identity.access import Denial
 from tidegate.observe.labels import OTHER, ROUTES
@@ -48,7 +47,7 @@ class Dispatcher:
     """Sends `/v1/…` to the gateway and everything else, lifespan included, to the API; nothing is mounted.
 
     Each request gets an id, in `scope["state"]["request_id"]` and in the answer, and is checked by the access rules.
-    In `scope["state"]`, the gateway finds its header fields as text, under `headers`, and under `is_draining` what
+    In `scope["state"]`, the gateway finds its header fields by name, under `fields`, and under `is_draining` what
     tells whether the service is about to stop. Under `started` it says of a call that is cut off whether its answer had
     begun.
     """
@@ -66,11 +65,11 @@ class Dispatcher:
             return
         services, path = self._services, scope["path"]
         state = scope.setdefault("state", {})
-        headers = state["headers"] = as_text(scope["headers"])
+        fields = state["fields"] = dict(scope["headers"])
         state["is_draining"] = self._is_draining
         request_id = state["request_id"] = services.new_request_id()
         REQUEST_ID.set(request_id)  # for whatever is logged on the way
-        denial = services.access.check(path, headers)
+        denial = services.access.check(path, fields)
         if denial is not None:
             await self._deny(denial, scope, receive, _Answer(services, path, state, send))
         elif path.startswith("/v1/"):  # the gateway reports, limits and marks its answers by itself
@@ -96,7 +95,7 @@ class Dispatcher:
         path, state = scope["path"], scope["state"]
         started_ns = self._services.clock.monotonic_ns()
         observer = self._services.observer if path.startswith(_CALLS) else None
-        described = described_call(scope, _route(path), state["headers"], state["request_id"])
+        described = described_call(scope, _route(path), state["fields"], state["request_id"])
         with scope_of(observer, ScopeKind.REQUEST, described) as span:
             state["exemplar"] = span.exemplar()
             try:
@@ -245,7 +244,7 @@ def _denial_answer(denial: Denial, scope: Scope) -> Response:
     if denial.cause is None:
         answer = invalid(InvalidCall(denial.message, status=denial.status), request_id)
     else:
-        answer = refused(Refusal(denial.cause, denial.message), request_id, as_text(scope["headers"]))
+        answer = refused(Refusal(denial.cause, denial.message), request_id, dict(scope["headers"]))
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

@@ -6,10 +6,8 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
-
-from opentelemetry.trace import TracerProvider
 
 from tidegate import __version__
 from tidegate.ai_client import AIClient
@@ -38,10 +36,13 @@ from tidegate.observe.logs import RequestLog
 from tidegate.observe.loop_lag import measured_loop_lag
 from tidegate.observe.metrics import MetricsObserver
 from tidegate.observe.quota import QuotaCollector
-from tidegate.observe.tracing import Tracing, current_exemplar
+from tidegate.observe.tracing import Tracing
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tidegate.observe.span_provider import DrawingProvider
 
 __all__ = ["UpstreamKind", "services"]
 
@@ -56,7 +57,7 @@ async def services(
     settings: Settings,
     upstream: UpstreamKind,
     request_log: RequestLog | None = None,
-    tracer_provider: TracerProvider | None = None,
+    tracer_provider: "DrawingProvider | None" = None,
 ) -> AsyncIterator[Services]:
     """The parts behind the routes, for the running event loop; closes connections in the end.
 
@@ -66,6 +67,7 @@ async def services(
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
     registry = new_registry(__version__, settings.revision, upstream)
+    tracing = None if tracer_provider is None else _tracing(settings, tracer_provider, clock)
     metrics = MetricsObserver(
         registry,
         clock,
@@ -73,7 +75,7 @@ async def services(
         pools=[pool.name for pool in settings.pools],
         callers=[caller.name for caller in settings.callers],
         classes=[caller.priority for caller in settings.callers],
-        exemplar=None if tracer_provider is None else current_exemplar,
+        exemplar=None if tracing is None else tracing.exemplar,
     )
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
     registry.register(PoolCollector(store.snapshot_now, metrics))
@@ -82,7 +84,7 @@ async def services(
         metrics.listeners,
         [(Anomaly, AnomalyLog(clock).hear)],
         [(RequestFinished, request_log.hear), (HeadRefused, request_log.hear_refused)] if request_log else [],
-        scope=None if tracer_provider is None else _tracing(settings, tracer_provider, clock).scope,
+        tracing=tracing,
     )
     admission = Admission(store, clock, observer)
     limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
@@ -173,7 +175,7 @@ def _relay_limits(settings: Settings) -> RelayLimits:
     )
 
 
-def _tracing(settings: Settings, provider: TracerProvider, clock: Clock) -> Tracing:
+def _tracing(settings: Settings, provider: "DrawingProvider", clock: Clock) -> Tracing:
     url = urlsplit(settings.upstream_url)
     return Tracing(
         provider,
@@ -181,6 +183,7 @@ def _tracing(settings: Settings, provider: TracerProvider, clock: Clock) -> Trac
         upstream_host=url.hostname or "",
         upstream_port=url.port or (443 if url.scheme == "https" else 80),
         send_upstream=settings.trace_upstream,
+        samples_next=provider.samples_next,
     )
 
 

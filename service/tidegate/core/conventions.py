@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.header_names import TRACE_PARENT, TRACE_STATE
 from tidegate.core.observer import Scope
+from tidegate.core.transport import Fields
 from tidegate.core.usage import Usage
 
 __all__ = [
@@ -58,17 +60,16 @@ URL_PATH: Final = "url.path"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
 ERROR_TYPE: Final = "error.type"
+_TRACE_CONTEXT: Final = tuple((name, name.encode()) for name in (TRACE_PARENT, TRACE_STATE))
 
 
-def described_call(
-    request: Mapping[str, Any], route: str, headers: Mapping[str, str], request_id: str
-) -> dict[str, str | float]:
+def described_call(request: Mapping[str, Any], route: str, fields: Fields, request_id: str) -> dict[str, str | float]:
     """What the scope of a call begins with; the client's trace context names its parent.
 
     Args:
         request: the ASGI scope.
         route: one of a closed set.
-        headers: the client's header fields as text.
+        fields: the client's header fields.
         request_id: our name for the call.
     """
     attributes: dict[str, str | float] = {
@@ -78,7 +79,7 @@ def described_call(
         SCHEME: request.get("scheme", "http"),
         "tidegate.request_id": request_id,
     }
-    attributes.update((name, headers[name]) for name in ("traceparent", "tracestate") if name in headers)
+    attributes.update((name, fields[key].decode("latin-1")) for name, key in _TRACE_CONTEXT if key in fields)
     return attributes
 
 

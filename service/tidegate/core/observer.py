@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from tidegate.core.events import Event
+from tidegate.core.transport import Fields
 
 __all__ = ["NULL_SCOPE", "Observer", "Scope", "ScopeKind", "scope_of"]
 
@@ -69,7 +70,14 @@ class Observer(Protocol):
 
     @property
     def traces(self) -> bool:
-        """Whether scopes record anything: where they do not, callers need not open them."""
+        """Whether any scope records anything: where none does, callers need not open them."""
+        ...
+
+    def traces_call(self, fields: Fields) -> bool:
+        """Whether the scopes of a call that comes with these header fields record anything.
+
+        Asked once of each call, before its first scope: if not, that is not opened, and those inside record nothing.
+        """
         ...
 
     def event(self, event: Event) -> None:

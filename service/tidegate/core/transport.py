@@ -1,12 +1,14 @@
 """The protocol between what relays and what speaks HTTP to the upstream."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-__all__ = ["Headers", "Transport", "TransportRequest", "TransportResponse"]
+__all__ = ["Fields", "Headers", "Transport", "TransportRequest", "TransportResponse"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header fields in order, repeated names kept; names in lower case."""
+Fields = Mapping[bytes, bytes]
+"""Header fields by their names in lower case; of a repeated name the last value."""
 
 
 class TransportRequest(NamedTuple):
@@ -32,6 +34,8 @@ class TransportResponse(Protocol):
 
     status: int
     headers: Headers
+    fields: Fields
+    """The same as `headers`."""
     waited_ns: int
     """Time spent waiting for the upstream so far: for a connection, for the head, and for the body."""
 

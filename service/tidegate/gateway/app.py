@@ -25,7 +25,7 @@ from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, is_lookup, read_errand
 from tidegate.gateway.errors import invalid, no_stream, refused, unreachable
-from tidegate.gateway.headers import as_text, for_upstream, is_event_stream, listed, uncompressed
+from tidegate.gateway.headers import for_upstream, is_event_stream, listed, uncompressed
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.occupancy import Occupancy
 from tidegate.gateway.outlet import Outlet
@@ -111,15 +111,15 @@ class Gateway:
         call = Call(
             state.get("request_id") or self._new_request_id(),
             route_of(scope["path"]),
-            state.pop("headers", None) or as_text(scope["headers"]),
+            state.pop("fields", None) or dict(scope["headers"]),
             now_ns,
             now_ns + self._default_timeout_ns,
         )
-        if self._observer is None or not self._observer.traces:
+        if self._observer is None or not self._observer.traces_call(call.fields):
             await self._serve(call, scope, receive, send, NULL_SCOPE)
         else:
             with self._observer.scope(
-                ScopeKind.REQUEST, described_call(scope, call.route, call.headers, call.request_id)
+                ScopeKind.REQUEST, described_call(scope, call.route, call.fields, call.request_id)
             ) as span:
                 call.traced = span.traced
                 await self._serve(call, scope, receive, send, span)
@@ -178,7 +178,7 @@ class Gateway:
             if not call.pool and self._observer is not None:  # later refusals are reported by the admission
                 self._observer.event(RefusedCall("", call.caller, refusal.cause))
             call.refused = refusal.cause
-            await outlet.answer(refused(refusal, call.request_id, call.headers))
+            await outlet.answer(refused(refusal, call.request_id, call.fields))
             return "refused"
         except InvalidCall as error:
             await outlet.answer(invalid(error, call.request_id))
@@ -194,22 +194,23 @@ class Gateway:
             return "client_error" if 400 <= error.status < 500 else "upstream_error"
         errand.drop_request()
         self._occupancy.drop_body(call)
-        call.headers = {}
+        call.fields = {}
         return await self._relay(call, attempts, reply, outlet, inbound)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
-        hops = listed(scope["headers"], _HOP) if TIDEGATE_HOP in call.headers else []
+        hops = listed(scope["headers"], _HOP) if _HOP in call.fields else []
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call has come back round: the upstream URL leads to this service itself")
         self._occupancy.enter(call)
-        call.caller = self._identifier.identify(call.headers)
+        call.caller = self._identifier.identify(call.fields)
         self._occupancy.identified(call)
         patience_seconds = timeout_seconds(
-            call.headers, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
+            call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
         )
         call.deadline_ns = call.started_ns + to_ns(patience_seconds)
         headers = for_upstream(
             scope["headers"],
+            call.fields,
             api_key=self._key,
             hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
             passes_trace_context=self._passes_trace_context,
@@ -227,20 +228,20 @@ class Gateway:
         outcome, succeeded = Outcome.ABANDONED, False
         answer, response = reply.answer, reply.answer.response
         try:
-            if outlet.waits_aloud and not is_event_stream(response.headers):
+            if outlet.waits_aloud and not is_event_stream(response.fields):
                 outcome = Outcome.SETTLED
                 await outlet.answer(no_stream(call.request_id))
                 return "upstream_error"
             last: bytes | None = None
             if not answer.is_over:
-                await outlet.start(response.status, response.headers)
+                await outlet.start(response.status, response.headers, response.fields)
                 last = await self._relay_parts(call, attempts, reply, outlet)
             outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
             succeeded = answer.reader.error is None
             call.waited_ns += response.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
             if last is None:
-                await outlet.whole(response.status, response.headers, answer.whole())
+                await outlet.whole(response.status, response.headers, response.fields, answer.whole())
             else:
                 await outlet.end(last)
             inbound.unwatch()  # it has gone out: no client waits for what is left to do

@@ -289,7 +289,7 @@ class Attempts:
                 if scope is not NULL_SCOPE:
                     request = with_headers(request, scope.headers())
                 response = await upstream.transport.send(request, self._note_begin)
-                reader = self._reader = reader_for(call.route, response.headers)
+                reader = self._reader = reader_for(call.route, response.headers, response.fields)
                 answer = OpenedAnswer(response, reader, upstream.limits, self._clock)
                 if not answer.came_whole():
                     await answer.open()

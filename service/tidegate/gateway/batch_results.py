@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -11,10 +11,10 @@ import msgspec
 from tidegate.core.caller import Caller
 from tidegate.core.errors import Refusal
 from tidegate.core.events import BatchResultsRead, Event
+from tidegate.core.transport import Fields
 from tidegate.core.usage import Usage
 from tidegate.gateway.asgi import App, Message, Receive, Send
 from tidegate.gateway.decoding import Decoder, content_codings
-from tidegate.gateway.headers import as_text
 from tidegate.gateway.lenient_json import json_object
 
 __all__ = ["BatchBooks", "Lines"]
@@ -84,9 +84,7 @@ class BatchBooks:
         report: hears a `BatchResultsRead` for the results that came in one piece.
     """
 
-    def __init__(
-        self, gateway: App, identify: Callable[[Mapping[str, str]], Caller], report: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, gateway: App, identify: Callable[[Fields], Caller], report: Callable[[Event], None]) -> None:
         self._gateway = gateway
         self._identify = identify
         self._report = report
@@ -125,7 +123,7 @@ class BatchBooks:
         if start["status"] != 200:
             return None
         try:
-            caller = self._identify(as_text(scope["headers"]))
+            caller = self._identify(dict(scope["headers"]))
             decoder = Decoder(content_codings(start["headers"]))
         except (Refusal, ValueError):  # in a coding that cannot be read here, which the client has not asked for
             return None

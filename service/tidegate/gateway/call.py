@@ -11,11 +11,13 @@ from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.events import RequestFinished
 from tidegate.core.header_names import STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
+from tidegate.core.transport import Fields
 from tidegate.core.usage import Usage
 from tidegate.gateway.request import InvalidCall
 
 __all__ = ["Call", "timeout_seconds"]
 
+_TIMEOUT_SECONDS, _STAINLESS_TIMEOUT = TIDEGATE_TIMEOUT_SECONDS.encode(), STAINLESS_TIMEOUT.encode()
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
 _LONGEST_LOOKUP_SECONDS: Final = 60.0
 """Until its answer begins: of a list of models or a file's data somebody would rather hear that there is an outage."""
@@ -28,7 +30,7 @@ class Call:
     Attributes:
         request_id: our name for it.
         route: one of a closed set; see `route_of`.
-        headers: the client's header fields as text.
+        fields: the client's header fields.
         started_ns: when it arrived.
         traced: whether scopes inside of its own tell anybody anything.
         deadline_ns: when the client stops waiting, as far as we know.
@@ -51,7 +53,7 @@ class Call:
 
     request_id: str
     route: str
-    headers: Mapping[str, str]
+    fields: Fields
     started_ns: int
     deadline_ns: int
     caller: Caller = DEFAULT_CALLER
@@ -107,7 +109,7 @@ class Call:
         return self.queued_ns * 1_000 // NS_PER_SECOND
 
 
-def timeout_seconds(headers: Mapping[str, str], default_seconds: float, *, is_lookup: bool = False) -> float:
+def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool = False) -> float:
     """How long the client waits: by our header, else by what an Anthropic SDK says of itself, else the default.
 
     For a look-up, which no model has to answer, a minute at most unless our header says more: SDKs say of every call
@@ -116,19 +118,20 @@ def timeout_seconds(headers: Mapping[str, str], default_seconds: float, *, is_lo
     Raises:
         InvalidCall: our header holds something else than a number of seconds above 0.
     """
-    own = headers.get(TIDEGATE_TIMEOUT_SECONDS)
+    own = fields.get(_TIMEOUT_SECONDS)
     if own is not None:
         seconds = _seconds(own)
         if seconds is None:
             allowed = f"a number of seconds above 0, at most {_LONGEST_TIMEOUT_SECONDS:g}"
-            raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {own[:80]!r}, allowed is {allowed}")
+            given = own[:80].decode("latin-1")
+            raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {given!r}, allowed is {allowed}")
         return seconds
-    seconds = _seconds(headers.get(STAINLESS_TIMEOUT, "")) or default_seconds
+    seconds = _seconds(fields.get(_STAINLESS_TIMEOUT, b"")) or default_seconds
     return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
 
 
 @lru_cache(maxsize=256)  # a program says the same in each of its calls
-def _seconds(raw: str) -> float | None:
+def _seconds(raw: bytes) -> float | None:
     try:
         seconds = float(raw)
     except ValueError:

@@ -1,12 +1,12 @@
 """From a client's request to what is sent upstream, and at which price."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.pools import endpoint_pool, model_pool
 from tidegate.core.price import MessageShape
-from tidegate.core.transport import Headers, TransportRequest
+from tidegate.core.transport import Fields, Headers, TransportRequest
 from tidegate.gateway.asgi import Inbound, Message, too_large
 from tidegate.gateway.call import Call
 from tidegate.gateway.patience import Patience
@@ -73,7 +73,7 @@ async def read_errand(
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
     most_bytes = most_body_bytes(call.route)
-    length = _content_length(call.headers)
+    length = _content_length(call.fields)
     if length is not None and length > most_bytes:
         raise too_large(most_bytes)
 
@@ -98,7 +98,7 @@ async def read_errand(
             streams=message.stream,
             model=message.model,
         )
-    if not length and not any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+    if not length and b"transfer-encoding" not in call.fields:
         inbound.watch()
         request = TransportRequest(method, target, upstream_headers)
         return Errand(request, endpoint_pool(scope["path"]), replayable=is_lookup(call.route, scope["method"]))
@@ -108,7 +108,7 @@ async def read_errand(
     )
 
 
-def _content_length(headers: Mapping[str, str]) -> int | None:
+def _content_length(fields: Fields) -> int | None:
     """The body's length as the server has checked it; None when it comes in chunks, or not at all."""
-    length = headers.get("content-length")
+    length = fields.get(b"content-length")
     return None if length is None else int(length)

@@ -9,13 +9,14 @@ from typing import Final
 
 from tidegate.core.errors import Refusal, UpstreamUnreachable
 from tidegate.core.header_names import REQUEST_ID, RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
+from tidegate.core.transport import Fields
 from tidegate.gateway.request import InvalidCall
 
 __all__ = ["LocalAnswer", "error_body", "invalid", "no_stream", "refused", "unreachable"]
 
 _LONGEST_OBEYED_SECONDS: Final = 60
 """Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
-_OLD_SDK: Final = re.compile(r"(?:Async)?Anthropic/\w+ [01]\.")
+_OLD_SDK: Final = re.compile(rb"(?:Async)?Anthropic/\w+ [01]\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,14 @@ class LocalAnswer:
     body: bytes
 
 
-def refused(refusal: Refusal, request_id: str, client_headers: Mapping[str, str]) -> LocalAnswer:
+def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalAnswer:
     """The answer to a call that Tidegate refuses, with its cause, and when the same call may succeed."""
     row = refusal.row
     headers = {TIDEGATE_CAUSE: refusal.cause.value}
     wait_seconds = None if refusal.retry_after_seconds is None else max(1, math.ceil(refusal.retry_after_seconds))
     if wait_seconds is not None:
         headers[RETRY_AFTER] = str(wait_seconds)
-    comes_back_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_headers)
+    comes_back_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_fields)
     should_retry = row.retryable and not comes_back_too_early
     return _answer(row.status, row.error_type, str(refusal), request_id, should_retry=should_retry, headers=headers)
 
@@ -80,6 +81,6 @@ def _answer(
     return LocalAnswer(status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body)
 
 
-def _is_old_sdk(client_headers: Mapping[str, str]) -> bool:
-    version = client_headers.get("x-stainless-package-version", "")
-    return version.startswith(("0.", "1.")) or bool(_OLD_SDK.match(client_headers.get("user-agent", "")))
+def _is_old_sdk(client_fields: Fields) -> bool:
+    version = client_fields.get(b"x-stainless-package-version", b"")
+    return version.startswith((b"0.", b"1.")) or bool(_OLD_SDK.match(client_fields.get(b"user-agent", b"")))

@@ -15,11 +15,10 @@ from tidegate.core.header_names import (
     TIDEGATE_TIMEOUT_SECONDS,
 )
 from tidegate.core.headers import header_text
-from tidegate.core.transport import Headers, TransportRequest
+from tidegate.core.transport import Fields, Headers, TransportRequest
 from tidegate.gateway.decoding import readable_codings
 
 __all__ = [
-    "as_text",
     "for_client",
     "for_upstream",
     "is_event_stream",
@@ -58,24 +57,15 @@ _LIMIT_PREFIX: Final = RATE_LIMIT_PREFIX.encode()
 _LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode(), DATE.encode()})
 
 
-def as_text(headers: Headers) -> dict[str, str]:
-    """The fields as a mapping; of a repeated name the last one."""
-    text = {}
-    for name, value in headers:  # a loop: a comprehension is a call more
-        text[name.decode("latin-1")] = value.decode("latin-1")
-    return text
-
-
 def listed(headers: Headers, name: bytes) -> list[str]:
     """The members of a comma-separated list, which may be spread over several fields of that name."""
     fields = (value.decode("latin-1") for each, value in headers if each == name)
     return [member.strip() for field in fields for member in field.split(",") if member.strip()]
 
 
-def is_event_stream(headers: Headers) -> bool:
+def is_event_stream(fields: Fields) -> bool:
     """Whether an answer says that it is an event stream."""
-    content_type = next((value for name, value in headers if name == b"content-type"), b"")
-    return content_type.lower().startswith(b"text/event-stream")
+    return fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
 
 def limit_headers(headers: Headers) -> dict[str, str]:
@@ -84,14 +74,13 @@ def limit_headers(headers: Headers) -> dict[str, str]:
 
 
 def for_upstream(
-    headers: Headers, *, api_key: bytes, hops: bytes, passes_trace_context: bool
+    headers: Headers, fields: Fields, *, api_key: bytes, hops: bytes, passes_trace_context: bool
 ) -> list[tuple[bytes, bytes]]:
     """A client's fields for the upstream: its key gives way to the service's, everything else passes unchanged.
 
     Of the compressions that the client accepts, those are struck from which usage could not be read. The ids of a
     trace are a matter of this house, and stay in it unless they are meant to pass.
     """
-    fields = dict(headers)
     dropped = _STAY_HERE if passes_trace_context else _STAY_HERE_WITH_TRACES
     accepted: tuple[bytes, ...] = (fields[_ACCEPT_ENCODING],) if _ACCEPT_ENCODING in fields else ()
     if not _is_plain(headers, fields):
@@ -108,10 +97,10 @@ def uncompressed(request: TransportRequest) -> TransportRequest:
     return request._replace(headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
 
 
-def for_client(headers: Headers, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
+def for_client(headers: Headers, fields: Fields, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
     """An answer's fields for the client, without those that will be `replaced` by others."""
     dropped = _not_passed(replaced)
-    if not _is_plain(headers, dict(headers)):
+    if not _is_plain(headers, fields):
         dropped |= _named_by_connection(headers)
     return [field for field in headers if field[0] not in dropped]
 
@@ -121,11 +110,8 @@ def _not_passed(replaced: frozenset[bytes]) -> frozenset[bytes]:
     return _HOP_BY_HOP | replaced
 
 
-def _is_plain(headers: Headers, fields: Mapping[bytes, bytes]) -> bool:
-    """Whether no name is repeated and none belongs to one connection only, as in most; `fields` are the same headers.
-
-    Of a repeated name they have the last value.
-    """
+def _is_plain(headers: Headers, fields: Fields) -> bool:
+    """Whether no name is repeated and none belongs to one connection only, as in most."""
     return fields.get(b"connection", b"keep-alive") == b"keep-alive" and len(fields) == len(headers)
 
 

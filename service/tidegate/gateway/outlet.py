@@ -13,7 +13,7 @@ from tidegate.core.header_names import (
     TIDEGATE_UPSTREAM,
 )
 from tidegate.core.spend_cap import is_spend_cap
-from tidegate.core.transport import Headers
+from tidegate.core.transport import Fields, Headers
 from tidegate.gateway.asgi import Send, ServerExchange
 from tidegate.gateway.call import Call
 from tidegate.gateway.decoding import decoded
@@ -66,18 +66,18 @@ class Outlet:
             self.waits_aloud = True
         await self.part(_COMMENT)
 
-    async def start(self, status: int, headers: Headers) -> None:
+    async def start(self, status: int, headers: Headers, fields: Fields) -> None:
         """Begins with the upstream's status and header fields."""
         if not self.waits_aloud:
-            await self._start(status, for_client(headers, _MARKED if self._marks else _OWN))
+            await self._start(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
 
-    async def whole(self, status: int, headers: Headers, data: bytes) -> None:
+    async def whole(self, status: int, headers: Headers, fields: Fields, data: bytes) -> None:
         """Sends an answer of the upstream that is here whole, unless a stream was begun: then its last part."""
         if not self.waits_aloud:
-            fields = self._fields(status, for_client(headers, _MARKED if self._marks else _OWN))
-            if self._exchange is not None and self._exchange.answer(status, fields, data):
+            sent = self._fields(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
+            if self._exchange is not None and self._exchange.answer(status, sent, data):
                 return
-            await self._send({"type": "http.response.start", "status": status, "headers": fields})
+            await self._send({"type": "http.response.start", "status": status, "headers": sent})
         await self.end(data)
 
     async def part(self, data: bytes) -> None:
@@ -108,7 +108,7 @@ class Outlet:
         if is_spend_cap(error):
             should_retry = SHOULD_RETRY.encode()
             headers = [*(field for field in headers if field[0] != should_retry), (should_retry, b"false")]
-        await self.start(error.status, headers)
+        await self.start(error.status, headers, dict(headers))
         broken = isinstance(error, StreamError) and error.broken
         await self._send({"type": "http.response.body", "body": error.body, "more_body": broken})
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol, TypedDict
 import msgspec
 
 from tidegate.core.errors import UpstreamError
-from tidegate.core.transport import Headers
+from tidegate.core.transport import Fields, Headers
 from tidegate.core.usage import Usage
 from tidegate.gateway.about import About
 from tidegate.gateway.decoding import Decoder, content_codings
@@ -196,11 +196,10 @@ class _DecodingReader:
             self._decoder = None  # nothing more can be learned: what it is, the client may find out
 
 
-def reader_for(route: str, headers: Headers) -> AnswerReader:
+def reader_for(route: str, headers: Headers, fields: Fields) -> AnswerReader:
     """The reader that fits an answer's route, content type and content coding."""
     if route != MESSAGES_ROUTE:
         return _PlainReader()
-    fields = dict(headers)
     content_type = fields.get(b"content-type", b"").lower()
     reader: AnswerReader
     if content_type.startswith(b"application/json"):

@@ -5,7 +5,6 @@ whatever listens on loopback. So an open service is for loopback only, and takes
 """
 
 import hmac
-from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -14,22 +13,24 @@ from urllib.parse import urlsplit
 from tidegate.core.cause import CAUSES, Cause
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.header_names import API_VERSION
+from tidegate.core.transport import Fields
 from tidegate.identity.identify import presented_key
 from tidegate.settings import Settings
 
 __all__ = ["AccessRequest", "AccessRules", "Denial", "is_loopback"]
 
 _UNSUPPORTED_MEDIA_TYPE: Final = 415
+_API_VERSION: Final = API_VERSION.encode()
 
 
 class AccessRequest(NamedTuple):
     """What the rules for administration look at.
 
-    Header names are in lower case; `peer` is the client's address, None if unknown.
+    `peer` is the client's address, None if unknown.
     """
 
     path: str
-    headers: Mapping[str, str]
+    fields: Fields
     peer: str | None
 
 
@@ -76,17 +77,17 @@ class AccessRules:
                 variable, host, "127.0.0.1, ::1 or localhost while no [[callers]] are configured, who have keys"
             )
 
-    def check(self, path: str, headers: Mapping[str, str]) -> Denial | None:
+    def check(self, path: str, fields: Fields) -> Denial | None:
         """Whether a request may come in at all; identifying its caller is another matter. None lets it in."""
-        return _denied_on_loopback(path, headers) if self._open_service else None
+        return _denied_on_loopback(path, fields) if self._open_service else None
 
     def check_admin(self, request: AccessRequest) -> Denial | None:
         """Whether a request may change settings. The admin key counts as `x-api-key` or `Authorization: Bearer`."""
         if self._admin_key is None:
             if request.peer is None or not is_loopback(request.peer):
                 return _forbidden("admin calls come from this machine, or with the key of TIDEGATE_ADMIN_KEY once set")
-            return _denied_on_loopback(request.path, request.headers)
-        key = presented_key(request.headers)
+            return _denied_on_loopback(request.path, request.fields)
+        key = presented_key(request.fields)
         if key is None:
             message = "the admin key is missing: send it as x-api-key or Authorization: Bearer"
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
@@ -95,39 +96,50 @@ class AccessRules:
         return None
 
 
-def _denied_on_loopback(path: str, headers: Mapping[str, str]) -> Denial | None:
-    host = headers.get("host", "")
+def _denied_on_loopback(path: str, fields: Fields) -> Denial | None:
+    host = fields.get(b"host", b"")
     if not _names_loopback(host):
         # A name that resolves to loopback is how DNS rebinding lets a web page in.
-        return _forbidden(f"Host: got {host[:80]!r}, allowed is 127.0.0.1, localhost or [::1], with any port")
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-        return _forbidden(f"Origin: got {origin[:80]!r}, allowed is none, or this service's own")
-    if headers.get("content-type") != "application/json" and _has_body(headers) and not _is_safe_body(path, headers):
-        given = headers.get("content-type", "")
-        return Denial(_UNSUPPORTED_MEDIA_TYPE, f"content-type: got {given[:80]!r}, allowed is application/json")
+        return _forbidden(f"Host: got {_shown(host)}, allowed is 127.0.0.1, localhost or [::1], with any port")
+    origin = fields.get(b"origin")
+    if origin is not None and _authority(origin) != host.lower():
+        return _forbidden(f"Origin: got {_shown(origin)}, allowed is none, or this service's own")
+    media_type = fields.get(b"content-type", b"")
+    if media_type != b"application/json" and _has_body(fields) and not _is_safe_body(path, media_type, fields):
+        return Denial(_UNSUPPORTED_MEDIA_TYPE, f"content-type: got {_shown(media_type)}, allowed is application/json")
     return None
 
 
 @lru_cache(maxsize=256)  # every call comes by here, most with the same value
-def _names_loopback(host: str) -> bool:
+def _names_loopback(host: bytes) -> bool:
     try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
+        return is_loopback(urlsplit(f"//{host.decode('latin-1')}").hostname or "")
     except ValueError:
         return False
 
 
-def _has_body(headers: Mapping[str, str]) -> bool:
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+def _authority(origin: bytes) -> bytes:
+    """Host and port of an origin; empty if it is none."""
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1")
+    except ValueError:
+        return b""
 
 
-def _is_safe_body(path: str, headers: Mapping[str, str]) -> bool:
+def _has_body(fields: Fields) -> bool:
+    return b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0"
+
+
+def _is_safe_body(path: str, media_type: bytes, fields: Fields) -> bool:
     """Whether a browser would ask first (preflight, which nobody answers) before it sends such a body elsewhere."""
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/json":
+    if media_type.partition(b";")[0].strip().lower() == b"application/json":
         return True
     # File uploads are multipart; the version header, which every SDK sends, causes the preflight instead.
-    return path.startswith("/v1/files") and API_VERSION in headers
+    return path.startswith("/v1/files") and _API_VERSION in fields
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:80].decode("latin-1"))
 
 
 def _forbidden(message: str) -> Denial:

@@ -1,13 +1,14 @@
 """From the key that a request presents to the caller it names: one way for every route."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.core.header_names import API_KEY, AUTHORIZATION
+from tidegate.core.transport import Fields
 from tidegate.settings import CallerSettings
 
 __all__ = ["Identifier", "key_hash", "presented_key"]
@@ -15,18 +16,21 @@ __all__ = ["Identifier", "key_hash", "presented_key"]
 _MOST_ANONYMOUS_CALLERS: Final = 1_000
 """Keys beyond these share the default caller, so that invented keys cannot fill the memory."""
 
+_API_KEY, _AUTHORIZATION = API_KEY.encode(), AUTHORIZATION.encode()
+
 
 def key_hash(key: str) -> str:
     """SHA-256 of a key as 64 hex digits: what the configuration holds instead of the key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def presented_key(headers: Mapping[str, str]) -> str | None:
-    """The key in `x-api-key` or `Authorization: Bearer` (names in lower case); None when neither is there."""
-    if key := headers.get(API_KEY, "").strip():
-        return key
-    scheme, _, token = headers.get(AUTHORIZATION, "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+def presented_key(fields: Fields) -> str | None:
+    """The key in `x-api-key` or `Authorization: Bearer`; None when neither is there."""
+    key = fields.get(_API_KEY, b"").strip()
+    if not key and _AUTHORIZATION in fields:
+        scheme, _, token = fields[_AUTHORIZATION].partition(b" ")
+        key = token.strip() if scheme.lower() == b"bearer" else b""
+    return key.decode("latin-1") or None
 
 
 class Identifier:
@@ -45,13 +49,13 @@ class Identifier:
         }
         self._anonymous: dict[str, Caller] = {}
 
-    def identify(self, headers: Mapping[str, str]) -> Caller:
-        """The caller of a request with these headers.
+    def identify(self, fields: Fields) -> Caller:
+        """The caller of a request with these header fields.
 
         Raises:
             Refusal: UNAUTHENTICATED when callers are configured and the key is missing or not one of theirs.
         """
-        key = presented_key(headers)
+        key = presented_key(fields)
         if self._configured:
             caller = self._configured.get(key_hash(key)) if key else None
             if caller is None:

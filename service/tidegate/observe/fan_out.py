@@ -1,12 +1,21 @@
 """One observer for all who want to know."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from tidegate.core.events import Event
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
+from tidegate.core.transport import Fields
 
 __all__ = ["FanOut"]
+
+
+class Tracer(Protocol):
+    """Opens scopes; the methods are as in `Observer`."""
+
+    def traces_call(self, fields: Fields) -> bool: ...
+
+    def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope: ...
 
 
 class FanOut:
@@ -14,7 +23,7 @@ class FanOut:
 
     Args:
         listeners: which kind of event each hears of, in that order; they never raise and never block.
-        scope: opens scopes; None where nothing is traced.
+        tracing: opens scopes; None where nothing is traced.
 
     Attributes:
         traces: whether there is a tracer.
@@ -23,19 +32,23 @@ class FanOut:
     def __init__(
         self,
         *listeners: Iterable[tuple[type[Event], Callable[[Any], None]]],
-        scope: Callable[[ScopeKind, Mapping[str, str | float]], Scope] | None = None,
+        tracing: Tracer | None = None,
     ) -> None:
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
         for kind, hear in (one for each in listeners for one in each):
             self._listeners[kind] = (*self._listeners.get(kind, ()), hear)
-        self._scope = scope
-        self.traces = scope is not None
+        self._tracing = tracing
+        self.traces = tracing is not None
 
     def event(self, event: Event) -> None:
         """Hands on a fact."""
         for hear in self._listeners.get(type(event), ()):
             hear(event)
 
+    def traces_call(self, fields: Fields) -> bool:
+        """Whether a call is traced."""
+        return self._tracing is not None and self._tracing.traces_call(fields)
+
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         """A span, or a scope that records nothing."""
-        return NULL_SCOPE if self._scope is None else self._scope(kind, attributes)
+        return NULL_SCOPE if self._tracing is None else self._tracing.scope(kind, attributes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tidegate.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from tidegate.observe.span_provider import DrawingProvider
 
 __all__ = ["exporting"]
 
@@ -23,7 +23,7 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 
 
 @contextlib.asynccontextmanager
-async def exporting(environ: Mapping[str, str]) -> AsyncIterator["TracerProvider | None"]:
+async def exporting(environ: Mapping[str, str]) -> AsyncIterator["DrawingProvider | None"]:
     """A provider whose spans are exported as the variables say; None when none of them asks for it.
 
     `OTEL_TRACES_EXPORTER` may be `otlp`, `console` (stderr), both, or `none`; without it an OTLP endpoint asks.

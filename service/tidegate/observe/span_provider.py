@@ -1,24 +1,84 @@
 """OpenTelemetry's SDK, put together: sampling, batching and exporting of spans."""
 
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Status
 
 from tidegate import __version__
 from tidegate.core.errors import ConfigurationError
 
-__all__ = ["ScrubbingExporter", "new_provider"]
+__all__ = ["DrawingProvider", "ScrubbingExporter", "new_provider"]
 
 _QUERIES: Final = frozenset({"url.query", "url.full", "http.url", "http.target"})
 """Attributes that hold a query: whatever a client put there, a key perhaps."""
+_NO_PARENT: Final = Context()
+_HALF_AN_ID: Final = 2**64 - 1
 
 
-def new_provider(exporters: Iterable[str], service_name: str | None) -> TracerProvider:
+class DrawingProvider(TracerProvider):
+    """Tells beforehand whether a new trace would be sampled: of those that are not, nothing need be put together.
+
+    OpenTelemetry asks its sampler when a span is started: that takes as long as the limiter.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        self._ids = _DrawnIds()
+        # Not at exit: that would wait once more for a collector that is dead, and without a bound.
+        super().__init__(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
+        self._sampled_below = _sampled_below(self.sampler)
+
+    def samples_next(self) -> bool:
+        """Whether a trace is sampled that begins now, without a parent; to be started at once, in this thread, if so.
+
+        Its id is drawn here; the sampler is asked once more when it starts, and says the same.
+        """
+        return self._ids.draw() & _HALF_AN_ID < self._sampled_below
+
+
+def _sampled_below(sampler: sampling.Sampler) -> int:
+    """Traces are sampled if the lower half of their id is below this number.
+
+    The SDK's own samplers go by such a bound, if by anything, and do not tell it: it is found by asking. Others may go
+    by a span's name or kind, or count how often they are asked: those are asked when a span starts, and not before.
+    """
+    most = _HALF_AN_ID + 1
+    if type(sampler).__module__ != sampling.__name__:
+        return most
+    least = 0
+    while least < most:
+        middle = (least + most) // 2
+        if sampler.should_sample(_NO_PARENT, middle, "").decision is sampling.Decision.DROP:
+            most = middle
+        else:
+            least = middle + 1
+    return least
+
+
+class _DrawnIds(RandomIdGenerator):
+    """Gives a trace the id that was drawn for it last."""
+
+    def __init__(self) -> None:
+        self._drawn = threading.local()
+
+    def draw(self) -> int:
+        trace_id = self._drawn.trace_id = super().generate_trace_id()
+        return trace_id
+
+    def generate_trace_id(self) -> int:
+        trace_id: int | None = getattr(self._drawn, "trace_id", None)
+        self._drawn.trace_id = None
+        return super().generate_trace_id() if trace_id is None else trace_id
+
+
+def new_provider(exporters: Iterable[str], service_name: str | None) -> DrawingProvider:
     """A provider that sends spans in batches, from threads of its own; what does not fit its queue is dropped.
 
     Args:
@@ -32,8 +92,7 @@ def new_provider(exporters: Iterable[str], service_name: str | None) -> TracerPr
     if service_name is not None:
         attributes["service.name"] = service_name
     try:
-        # Not at exit: that would wait once more for a collector that is dead, and without a bound.
-        provider = TracerProvider(resource=Resource.create(attributes), shutdown_on_exit=False)
+        provider = DrawingProvider(Resource.create(attributes))
         for exporter in exporters:
             provider.add_span_processor(BatchSpanProcessor(ScrubbingExporter(_exporter(exporter))))
     except ValueError as error:

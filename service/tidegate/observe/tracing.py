@@ -1,6 +1,6 @@
 """Scopes become spans."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -33,7 +33,9 @@ from tidegate.core.conventions import (
     SERVER_PORT,
     STATUS,
 )
+from tidegate.core.header_names import TRACE_PARENT
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
+from tidegate.core.transport import Fields
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -56,6 +58,7 @@ _LONGEST_TEXT: Final = 256
 _W3C: Final = TraceContextTextMapPropagator()
 _CONTEXT_FIELDS: Final = frozenset(_W3C.fields)
 _NO_PARENT: Final = Context()
+_TRACE_PARENT: Final = TRACE_PARENT.encode()
 _NOTHING: Final[Mapping[str, str | float]] = {}
 
 
@@ -68,15 +71,29 @@ class Tracing:
         upstream_host: what is called; for `server.address`.
         upstream_port: likewise.
         send_upstream: whether attempts carry their trace context.
+        samples_next: whether a trace is sampled that begins now; None: that is seen when it has begun.
+
+    Attributes:
+        recording: how many spans of its scopes are being recorded.
     """
 
     def __init__(
-        self, provider: TracerProvider, clock: Clock, *, upstream_host: str, upstream_port: int, send_upstream: bool
+        self,
+        provider: TracerProvider,
+        clock: Clock,
+        *,
+        upstream_host: str,
+        upstream_port: int,
+        send_upstream: bool,
+        samples_next: Callable[[], bool] | None = None,
     ) -> None:
         self.provider = provider
         self.send_upstream = send_upstream
+        self.recording = 0
         self._tracer = provider.get_tracer("tidegate", __version__)
         self._clock = clock
+        # Where the upstream is to know of a trace, it has to know that it is not sampled, too.
+        self._samples_next = None if send_upstream else samples_next
         upstream: dict[str, str | int] = {SERVER_ADDRESS: upstream_host, SERVER_PORT: upstream_port}
         self._fixed: dict[ScopeKind, dict[str, str | int]] = {
             ScopeKind.CHAT: {OPERATION: "chat", PROVIDER: "anthropic", **upstream},
@@ -84,12 +101,14 @@ class Tracing:
         }
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
-        """A scope that is a span from its beginning to its end; inside of one that is not sampled, it is none."""
-        if kind not in _ROOTS and not (self.send_upstream and kind is ScopeKind.ATTEMPT):
-            around = get_current_span()
-            if around.get_span_context().is_valid and not around.is_recording():
-                return NULL_SCOPE
-        return _SpanScope(self, kind, attributes)
+        """A scope that is a span from its beginning to its end; what is part of a call that is not sampled is none."""
+        if kind in _ROOTS or (self.send_upstream and kind is ScopeKind.ATTEMPT) or get_current_span().is_recording():
+            return _SpanScope(self, kind, attributes)
+        return NULL_SCOPE
+
+    def traces_call(self, fields: Fields) -> bool:
+        """As `Observer.traces_call`."""
+        return self._samples_next is None or _TRACE_PARENT in fields or self._samples_next()
 
     def start(self, kind: ScopeKind, attributes: Mapping[str, str | float], parent: Context | None) -> Span:
         """Starts a span; its name and kind follow from the scope's."""
@@ -100,6 +119,10 @@ class Tracing:
             known = {name: _fit(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
             span.set_attributes({**self._fixed.get(kind, {}), **known})
         return span
+
+    def exemplar(self) -> Mapping[str, str] | None:
+        """The ids of the scope around the caller, if it is sampled: asked for at every event, and seldom there."""
+        return exemplar_of(get_current_span()) if self.recording else None
 
     def now_ns(self) -> int:
         """The time of day."""
@@ -144,6 +167,7 @@ class _SpanScope:
         self._span = self._tracing.start(self._kind, self._attributes, parent)
         self._attributes = _NOTHING  # a stream that goes on for minutes need not keep them
         self._token = attach(set_span_in_context(self._span, parent))
+        self._tracing.recording += self._span.is_recording()
         return self
 
     def __exit__(
@@ -152,6 +176,7 @@ class _SpanScope:
         if self._token is not None:
             detach(self._token)
         if self._span.is_recording():
+            self._tracing.recording -= 1
             failure = self._failure(error)
             if failure:
                 self._span.set_attribute(ERROR_TYPE, failure)
@@ -186,7 +211,7 @@ def note_on_span(name: str, value: str) -> None:
 
 
 def current_exemplar() -> Mapping[str, str] | None:
-    """The ids of the span around the caller."""
+    """The ids of the span around the caller, if it is sampled."""
     return exemplar_of(get_current_span())
 
 

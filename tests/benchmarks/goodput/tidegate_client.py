@@ -14,7 +14,7 @@ from tidegate.core.price import MessageShape, Prefix
 from tidegate.core.prompt_size import PromptSize
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Outcome, PoolSettings
-from tidegate.core.transport import Headers, TransportRequest
+from tidegate.core.transport import Fields, Headers, TransportRequest
 from tidegate.engine.admission import Admission
 from tidegate.gateway.attempts import Attempts
 from tidegate.gateway.call import Call
@@ -123,6 +123,7 @@ class _Rejected:
     def __init__(self, rejection: Rejection) -> None:
         self.status = rejection.status
         self.headers: Headers = (*_JSON, *_fields(rejection.headers))
+        self.fields: Fields = dict(self.headers)
         kind = "rate_limit_error" if rejection.status == 429 else "overloaded_error"
         details = f',"details":{{"error_code":"{rejection.error_code}"}}' if rejection.error_code else ""
         self._body = f'{{"type":"error","error":{{"type":"{kind}","message":"simulated"{details}}}}}'.encode()
@@ -144,6 +145,7 @@ class _Streamed:
 
     def __init__(self, stream: Stream) -> None:
         self.headers: Headers = (_EVENT_STREAM, *_fields(stream.headers))
+        self.fields: Fields = dict(self.headers)
         self._stream = stream
 
     def whole(self) -> None:

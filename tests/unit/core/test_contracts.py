@@ -26,7 +26,7 @@ from tidegate.core.errors import (
 )
 from tidegate.core.events import Event
 from tidegate.core.store import Outcome, Store
-from tidegate.core.transport import Headers, Transport, TransportRequest, TransportResponse
+from tidegate.core.transport import Fields, Headers, Transport, TransportRequest, TransportResponse
 from tidegate.engine.clock import SystemClock
 from tidegate.observe.catalogue import CATALOGUE, MetricType
 from tidegate.stores.memory import MemoryStore
@@ -109,6 +109,7 @@ def test_a_transport_can_be_a_few_lines() -> None:
     class Answer:
         status = 200
         headers: Headers = ((b"content-type", b"text/plain"),)
+        fields: Fields = dict(headers)  # noqa: RUF012
         at_end = False
         waited_ns = 0
 

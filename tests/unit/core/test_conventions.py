@@ -18,6 +18,7 @@ def scope() -> RecordedScope:
 def test_a_call_is_described_by_what_its_client_asked_and_says_of_its_trace() -> None:
     request = {"method": "POST", "path": "/v1/messages", "scheme": "https"}
     trace = {"traceparent": "00-1-2-01", "tracestate": "vendor=1"}
+    fields = {name.encode(): value.encode() for name, value in trace.items()}
     said = {
         "http.request.method": "POST",
         "http.route": "/v1/{rest}",
@@ -25,7 +26,7 @@ def test_a_call_is_described_by_what_its_client_asked_and_says_of_its_trace() ->
         "url.scheme": "https",
         "tidegate.request_id": "req_1",
     }
-    assert described_call(request, "/v1/{rest}", {"x-api-key": "secret", **trace}, "req_1") == said | trace
+    assert described_call(request, "/v1/{rest}", {b"x-api-key": b"secret", **fields}, "req_1") == said | trace
     del request["scheme"]
     assert described_call(request, "/v1/{rest}", {}, "req_1") == said | {"url.scheme": "http"}
 

@@ -14,7 +14,8 @@ NONSENSE: dict[str, Any] = {"id": 7, "model": None, "stop_reason": ["end_turn"]}
 
 
 def reader(content_type: bytes, *headers: tuple[bytes, bytes], route: str = "/v1/messages") -> AnswerReader:
-    return reader_for(route, [(b"content-type", content_type), *headers])
+    fields = [(b"content-type", content_type), *headers]
+    return reader_for(route, fields, dict(fields))
 
 
 @pytest.mark.parametrize(

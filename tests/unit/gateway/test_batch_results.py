@@ -13,6 +13,7 @@ from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.core.events import BatchResultsRead, Event
+from tidegate.core.transport import Fields
 from tidegate.core.usage import Usage
 from tidegate.gateway import batch_results
 from tidegate.gateway.batch_results import BatchBooks, Lines
@@ -65,8 +66,8 @@ class Downloads:
             found += event.used
         return found
 
-    def _identify(self, headers: Mapping[str, str]) -> Caller:
-        if headers.get("x-api-key") == "wrong":
+    def _identify(self, fields: Fields) -> Caller:
+        if fields.get(b"x-api-key") == b"wrong":
             raise Refusal(Cause.UNAUTHENTICATED, "the key is not a caller's")
         return TEAM
 

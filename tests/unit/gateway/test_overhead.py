@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from tidegate.core.caller import Caller
 from tidegate.core.dimension import Dimension
 from tidegate.core.events import RequestFinished
 from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.transport import Fields
 from tidegate.identity.identify import Identifier
 
 MS_NS = 1_000_000
@@ -28,9 +28,9 @@ class Slow(Identifier):
         super().__init__()
         self._clock = clock
 
-    def identify(self, headers: Mapping[str, str]) -> Caller:
+    def identify(self, fields: Fields) -> Caller:
         self._clock.advance(0.003)
-        return super().identify(headers)
+        return super().identify(fields)
 
 
 def overheads(rig: Rig) -> list[int | None]:

@@ -167,6 +167,17 @@ def test_the_clients_trace_context_goes_upstream_only_if_it_is_meant_to(*, passe
     assert ((b"traceparent", b"00-theirs-01") in transport.requests[0][0].headers) is passes
 
 
+def test_a_call_that_is_not_traced_opens_no_scopes() -> None:
+    clock = VirtualClock()
+    rig = make_gateway(FakeTransport([Told()]), clock)
+    rig.observer.traces_calls = False
+    headers = {"traceparent": "00-theirs-00"}
+    answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers), clock)
+    assert answer.status == 200
+    assert not rig.observer.scopes
+    assert [fields[b"traceparent"] for fields in rig.observer.asked] == [b"00-theirs-00"]
+
+
 def test_a_client_that_leaves_ends_every_scope() -> None:
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)

@@ -1,11 +1,10 @@
 """Each access rule of the design, one by one."""
 
-from collections.abc import Mapping
-
 import pytest
 
 from tidegate.core.cause import Cause
 from tidegate.core.errors import ConfigurationError
+from tidegate.core.transport import Fields
 from tidegate.identity.access import AccessRequest, AccessRules, Denial, is_loopback
 
 OPEN = AccessRules(open_service=True)
@@ -13,15 +12,15 @@ CLOSED = AccessRules(open_service=False)
 LOCAL = "127.0.0.1"
 
 
-def arrival(path: str = "/api/x", **headers: str) -> tuple[str, Mapping[str, str]]:
+def arrival(path: str = "/api/x", **headers: str) -> tuple[str, Fields]:
     """What the rules for all calls look at."""
     arrived = request(path, **headers)
-    return arrived.path, arrived.headers
+    return arrived.path, arrived.fields
 
 
 def request(path: str = "/api/x", peer: str | None = LOCAL, **headers: str) -> AccessRequest:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return AccessRequest(path, {"host": "localhost:8080", **named}, peer)
+    named = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in headers.items()}
+    return AccessRequest(path, {b"host": b"localhost:8080", **named}, peer)
 
 
 def cause(denial: Denial | None) -> Cause | None:

@@ -36,5 +36,5 @@ def test_a_scope_lets_errors_through() -> None:
 
 def test_with_a_tracer_scopes_are_its_own() -> None:
     recorder = RecordingObserver()
-    observer = FanOut(scope=recorder.scope)
+    observer = FanOut(tracing=recorder)
     assert observer.scope(ScopeKind.ATTEMPT, {}) is not FanOut().scope(ScopeKind.ATTEMPT, {})

@@ -179,7 +179,7 @@ def test_a_record_inside_of_a_span_carries_its_ids() -> None:
     stream, _ = opened()
     traces = Traces(VirtualClock())
 
-    with traces.tracing.scope(ScopeKind.CHAT, {}) as scope:
+    with traces.tracing.scope(ScopeKind.GENERATE, {}) as scope:
         logging.getLogger("tidegate").warning("careful")
 
     (line,) = lines(stream)

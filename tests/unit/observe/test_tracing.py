@@ -66,8 +66,10 @@ def test_an_exemplar_is_the_ids_of_a_sampled_span(traces: Traces) -> None:
     assert current_exemplar() is None
     with traces.tracing.scope(ScopeKind.REQUEST, REQUEST) as request:
         ids = {"trace_id": f"{1:032x}", "span_id": f"{1:016x}"}
-        assert request.exemplar() == current_exemplar() == ids
+        assert request.exemplar() == current_exemplar() == traces.tracing.exemplar() == ids
     assert get_current_span() is INVALID_SPAN
+    assert traces.tracing.recording == 0
+    assert traces.tracing.exemplar() is None
 
 
 def test_a_trace_that_is_not_sampled_has_no_exemplar_but_is_continued() -> None:
@@ -90,7 +92,7 @@ def test_a_client_cannot_invent_names_or_fill_the_disk(traces: Traces) -> None:
 
 
 def test_an_error_is_told_by_its_type_alone(traces: Traces) -> None:
-    with pytest.raises(ZeroDivisionError), traces.tracing.scope(ScopeKind.ACQUIRE, {}):
+    with pytest.raises(ZeroDivisionError), traces.tracing.scope(ScopeKind.GENERATE, {}):
         raise ZeroDivisionError("a secret prompt")
     (span,) = traces.spans()
     assert span.status.description == "ZeroDivisionError"
@@ -106,9 +108,9 @@ def test_a_call_that_is_cut_short_is_an_error_of_its_span(traces: Traces) -> Non
 
 def test_exhausted_retries_are_told_by_the_last_failure(traces: Traces) -> None:
     last = UpstreamError("told", status=529)
-    with traces.tracing.scope(ScopeKind.CHAT, {MODEL: "m"}) as chat:
+    with traces.tracing.scope(ScopeKind.GENERATE, {}), traces.tracing.scope(ScopeKind.CHAT, {MODEL: "m"}) as chat:
         set_error(chat, RetriesExhausted(3, 1.0, last))
-    (span,) = traces.spans()
+    span = traces.span("chat m")
     assert (span.attributes or {})["tidegate.attempts"] == 3
     assert (span.attributes or {})[SERVER_ADDRESS] == "api.example"
     assert span.status.description == "529"
@@ -126,4 +128,4 @@ def test_inside_of_a_call_that_is_not_sampled_only_what_passes_its_context_on_is
         with tracing.scope(ScopeKind.ATTEMPT, {}) as attempt:
             flags = int(attempt.headers()["traceparent"].rpartition("-")[2], 16)
             assert flags & 1 == 0
-    assert tracing.scope(ScopeKind.CHAT, {}) is not NULL_SCOPE
+    assert tracing.scope(ScopeKind.CHAT, {}) is NULL_SCOPE, "what is part of a call begins no trace of its own"

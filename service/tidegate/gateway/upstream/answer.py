@@ -10,7 +10,7 @@ import httptools
 from tidegate.core.errors import UpstreamUnreachable
 
 if TYPE_CHECKING:
-    from tidegate.core.transport import Headers
+    from tidegate.core.transport import Fields, Headers
 
 __all__ = ["Answer", "lost"]
 
@@ -48,7 +48,6 @@ class Answer:
         "_ends_with_connection",
         "_error",
         "_expect",
-        "_fields",
         "_has_head",
         "_head_bytes",
         "_idle_timeout_seconds",
@@ -59,9 +58,11 @@ class Answer:
         "_paused",
         "_release",
         "_surplus",
+        "_taken",
         "_timeout_seconds",
         "_waiter",
         "complete",
+        "fields",
         "headers",
         "sending",
         "started",
@@ -83,6 +84,7 @@ class Answer:
         self.status = 0
         self.waited_ns = 0
         self.headers: Headers = ()
+        self.fields: Fields = {}
         self.started = False
         """Whether any byte has come."""
         self.complete = False
@@ -96,7 +98,7 @@ class Answer:
         self._loop = loop
         self._bodiless = bodiless
         self._idle_timeout_seconds = idle_timeout_seconds
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._taken: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._has_head = False
         self._ends_with_connection = False
@@ -141,16 +143,16 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: a header field, or a trailer field, which is dropped (clients of HTTP/1.1 expect none)."""
         if not self._has_head:
-            self._fields.append((name.lower(), value))
+            self._taken.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Parser: the head is there. Informational ones (1xx) are skipped: the real one follows."""
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self._fields = []
+            self._taken = []
         elif not self._has_head:
-            self.status, self.headers, self._has_head = status, self._fields, True
-            fields = dict(self._fields)
+            self.status, self.headers, self._has_head = status, self._taken, True
+            fields = self.fields = dict(self._taken)
             self._ends_with_connection = b"content-length" not in fields and b"transfer-encoding" not in fields
             # Asked here, because the parser forgets the head's framing at the end of the message.
             self._keep_alive = self._parser.should_keep_alive()
