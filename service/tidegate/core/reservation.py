@@ -32,23 +32,26 @@ class Reservation:
 
     def wait_ns(self, cost: Cost) -> int | None:
         """How long until another cost may be spent; None if that would postpone the start."""
-        if not self._leaves(cost, self._spare):
+        if not _leaves(cost, self._spare):
             return None
         wait_ns = self._quota.level_wait_ns(cost, self._now_ns)
         # What is spare becomes less while a bucket is full.
-        if 0 < wait_ns < self.in_ns and not self._leaves(cost, self._spare_after(wait_ns)):
+        if 0 < wait_ns < self.in_ns and not _leaves(cost, self._spare_after(wait_ns)):
             return None
         return wait_ns
 
-    def _spare_after(self, wait_ns: int) -> list[int | None]:
-        """What may be spent then of each limited dimension, in micro-units; None where it does not matter."""
+    def _spare_after(self, wait_ns: int) -> list[tuple[int, int]]:
+        """What may be spent then of each dimension in which that matters, in micro-units."""
         return [
-            limit.spare_micro(self._cost[index], self.in_ns, self._now_ns, wait_ns) if self._cost[index] else None
+            (index, spare)
             for index, limit in self._quota.limited
+            if self._cost[index]
+            and (spare := limit.spare_micro(self._cost[index], self.in_ns, self._now_ns, wait_ns)) is not None
         ]
 
-    def _leaves(self, cost: Cost, spares: list[int | None]) -> bool:
-        for (index, _), spare in zip(self._quota.limited, spares, strict=True):
-            if spare is not None and cost[index] * MICRO > spare:
-                return False
-        return True
+
+def _leaves(cost: Cost, spares: list[tuple[int, int]]) -> bool:
+    for index, spare in spares:  # noqa: SIM110 - a generator costs more than all of it
+        if cost[index] * MICRO > spare:
+            return False
+    return True

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.dimension import Cost
@@ -38,6 +39,12 @@ def pop(queue: FairQueue, now_ns: int = 0) -> str:
 
 def order(queue: FairQueue) -> list[str]:
     return [pop(queue) for _ in range(len(queue))]
+
+
+def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
+    patient = Waiter("a", Demand("pool", ANN, COST, patience_ns=5 * MS), since_ns=2 * MS)
+    assert [patient.left_ns(now_ns) for now_ns in (2 * MS, 6 * MS, 8 * MS)] == [5 * MS, MS, -MS]
+    assert waiter("b").left_ns(6 * MS) == inf
 
 
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
@@ -209,6 +216,9 @@ def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
     assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, 150)
     assert queue.of_caller(Caller("nobody")) == (0, 0)
     assert queue.tokens == 250
+    queue.remove("a")
+    assert queue.of_caller(ANN) == (1, 50)
+    assert queue.tokens == 150
 
 
 class TestAhead:
@@ -254,6 +264,7 @@ class TestAhead:
         for n in range(3):
             queue.remove(f"{n}")
         assert queue.ahead_ns(ANN, COST) == 4 * MS
+        assert queue.ahead_ns(Caller("new"), COST) == 1 * MS
 
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])

@@ -54,6 +54,15 @@ def test_who_needs_nothing_of_what_it_waits_for_goes_before_it() -> None:
     assert state.advance(8 * S) == ("big",)
 
 
+def test_so_does_one_that_is_larger_than_the_bucket_of_which_it_needs_nothing() -> None:
+    state = pool()
+    state.withdraw("big", 0)
+    assert state.reserve("only-input", demand(BIG, 1, 8_000), 0) == Wait(8 * S)
+    state.reserve("huge", demand(SMALL, 1, 0, 50_000), 0)
+    assert state.advance(0) == ("huge",)
+    assert state.advance(8 * S) == ("only-input",)
+
+
 def test_what_a_full_bucket_loses_meanwhile_is_not_promised_to_others() -> None:
     state = pool()
     state.reserve("many", demand(OTHER, 18), 0)
