@@ -1,6 +1,7 @@
 """What we were charged lately: tells what a figure that was true some seconds ago is worth now."""
 
 from collections import deque
+from itertools import chain
 from typing import Final, NamedTuple
 
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
@@ -38,24 +39,28 @@ class ChargeLog:
         total: all that was ever charged.
     """
 
-    __slots__ = ("_charges", "total")
+    __slots__ = ("_charges", "_newest_ns", "_newest_units", "total")
 
     def __init__(self) -> None:
         self.total = 0
         self._charges: deque[tuple[int, int]] = deque()
+        self._newest_ns = -_SLOT_NS  # when the newest slot began, which is not among them yet
+        self._newest_units = 0
 
     def __len__(self) -> int:
-        return len(self._charges)
+        return len(self._charges) + bool(self._newest_units)
 
     def add(self, units: int, now_ns: int) -> None:
         """So much was charged; charges are added in the order of time."""
         self.total += units
-        charges = self._charges
-        if charges and now_ns - charges[-1][0] < _SLOT_NS:
-            charges[-1] = charges[-1][0], charges[-1][1] + units
+        if now_ns - self._newest_ns < _SLOT_NS:
+            self._newest_units += units
             return
-        charges.append((now_ns, units))
-        while charges[0][0] < now_ns - _KEPT_NS:
+        charges = self._charges
+        if self._newest_units:
+            charges.append((self._newest_ns, self._newest_units))
+        self._newest_ns, self._newest_units = now_ns, units
+        while charges and charges[0][0] < now_ns - _KEPT_NS:
             charges.popleft()
 
     def replay(self, remaining: int, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
@@ -67,7 +72,7 @@ class ChargeLog:
         per_ns = per_minute / NS_PER_MINUTE
         level, at_ns, sum_later, sum_near = float(remaining), since_ns, 0, 0
         later = []
-        for charge in reversed(self._charges):
+        for charge in chain(((self._newest_ns, self._newest_units),), reversed(self._charges)):
             if charge[0] < since_ns - _ABOUT_NS:
                 break
             if charge[0] <= since_ns + _ABOUT_NS:

@@ -52,7 +52,9 @@ class Lease:
         _, self.open_input_tokens, self.open_output_tokens = demand.cost
         self.limits = limits
         self.granted_ns = self.alive_ns = granted_ns
-        self.silence_ns = self.left_ns = max(_SILENCE_NS, demand.patience_ns or 0)
+        patience_ns = demand.patience_ns
+        most_ns = _SILENCE_NS if patience_ns is None or patience_ns < _SILENCE_NS else patience_ns
+        self.silence_ns = self.left_ns = most_ns
 
 
 class Leases(dict[str, Lease]):
@@ -86,9 +88,7 @@ class Leases(dict[str, Lease]):
         return True
 
     def forgotten(self, now_ns: int) -> str | None:
-        """The id of a lease that has been silent for too long; None if there is none. O(1), but every half hour."""
-        if now_ns < self.due_ns:
-            return None
+        """The id of a lease that has been silent for too long; None if there is none. Asked once it is due."""
         while self:
             lease_id, lease = next(iter(self.items()))
             if now_ns - lease.alive_ns < _LOOK_NS:

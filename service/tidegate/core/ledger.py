@@ -13,6 +13,7 @@ __all__ = ["Ledger"]
 _INPUT: Final = DIMENSIONS.index(Dimension.INPUT_TOKENS)
 _OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
 _NOTHING: Final = Cost()
+_SETTLED: Final = Outcome.SETTLED  # looked up once: every call comes by here
 
 
 class Ledger:
@@ -40,16 +41,16 @@ class Ledger:
 
     def close(self, lease: Lease, outcome: Outcome, used: Cost | None, now_ns: int) -> Cost:
         """Charges what a lease has used in the end; returns it. `used` None: as the outcome says."""
-        if outcome is Outcome.RELEASED or outcome is Outcome.THROTTLED:
+        if outcome is _SETTLED and used is not None:
+            estimate, input_known = lease.demand.cost, lease.known[_INPUT]
+            for index, limit in lease.limits:
+                if index == _OUTPUT or (index == _INPUT and not input_known):
+                    limit.priced(estimate[index], used[index])
+        elif outcome is Outcome.RELEASED or outcome is Outcome.THROTTLED:
             used = _NOTHING
         elif used is None:
             overloaded = outcome is Outcome.OVERLOADED
             used = lease.charged._replace(output_tokens=lease.known.output_tokens) if overloaded else lease.charged
-        elif outcome is Outcome.SETTLED:
-            estimate = lease.demand.cost
-            for index, limit in lease.limits:
-                if index == _OUTPUT or (index == _INPUT and not lease.known.input_tokens):
-                    limit.priced(estimate[index], used[index])
         self._set_open(lease, 0, 0)
         self._correct(lease, used, used, now_ns)
         return used
@@ -60,12 +61,11 @@ class Ledger:
         for index, limit in lease.limits:
             if cost[index] != before[index]:
                 limit.correct(cost[index] - before[index], now_ns)
+        requests, input_tokens = cost[0] - before[0], cost[1] - before[1]
         output_tokens = known[2] - lease.known[2]  # the upstream counts output only as it comes
-        self._use.add(cost[0] - before[0], cost[1] - before[1], output_tokens, now_ns)
-        if self._quota.counts_use:
-            requests = cost[0] - before[0]
-            at_ns = lease.granted_ns if requests else now_ns  # what came to nothing was never used
-            self._quota.correct_use(Cost(requests, cost[1] - before[1], output_tokens), at_ns)
+        self._use.add(requests, input_tokens, output_tokens, now_ns)
+        at_ns = lease.granted_ns if requests else now_ns  # what came to nothing was never used
+        self._quota.correct_use(requests, input_tokens, output_tokens, at_ns)
         lease.charged, lease.known = cost, known
 
     def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:

@@ -253,7 +253,7 @@ class Pool:
 
     def expire(self, now_ns: int) -> None:
         """Ends, as abandoned, the leases that nobody has spoken of for too long."""
-        while (lease_id := self._leases.forgotten(now_ns)) is not None:
+        while now_ns >= self._leases.due_ns and (lease_id := self._leases.forgotten(now_ns)) is not None:
             self._events.append(Anomaly(self.name, AnomalyKind.LEASE))
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
 

@@ -58,8 +58,10 @@ _MOST_WEIGHT: Final = 8.0
 _CACHED_NS: Final = 280 * NS_PER_SECOND
 """A prefix lives for five minutes after it was last used, less some doubt about whose clock that is."""
 _MOST_PREFIXES: Final = 10_000
-_MOST_RATES: Final = 10_000
+_MOST_MODELS: Final = 1_000
 _MOST_SKETCHES: Final = 5_000
+_ANY_BAND: Final = -1
+"""Of calls that do not say how long an answer may be."""
 
 
 class Prefix(NamedTuple):
@@ -108,19 +110,25 @@ class _Rate:
         self.value = 0.0
 
     def add(self, tokens: float, units: float) -> None:
-        self.count += 1
-        share = max(_FORGET, 1 / self.count)
-        weight = min(units, _MOST_WEIGHT * self.units) if self.units else units
-        self.units += share * (weight - self.units)
-        self.value += share * weight / self.units * (tokens / units - self.value)
+        # No `max` and no `min`: each answer comes by here three times.
+        self.count = count = self.count + 1
+        mean, most = self.units, _MOST_WEIGHT * self.units
+        share = _FORGET if _FORGET * count > 1 else 1 / count
+        weight = most if mean and units > most else units
+        self.units = mean = mean + share * (weight - mean)
+        self.value += share * weight / mean * (tokens / units - self.value)
+
+
+_NO_RATES: Final[dict[str, _Rate]] = {}
+"""Of a model that nobody has heard of."""
 
 
 class CostEstimator:
     """Estimates costs, and learns from every answer. Bounded: what was not used for longest is forgotten."""
 
     def __init__(self) -> None:
-        self._rates: OrderedDict[tuple[str, ...], _Rate] = OrderedDict()
-        self._outputs: OrderedDict[tuple[str, ...], QuantileSketch] = OrderedDict()
+        self._rates: OrderedDict[str, dict[str, _Rate]] = OrderedDict()  # by model and kind
+        self._outputs: OrderedDict[tuple[str | int, ...], QuantileSketch] = OrderedDict()
         self._cached_until: OrderedDict[int, int] = OrderedDict()
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
@@ -132,17 +140,21 @@ class CostEstimator:
         sketch = self._sketch(shape)
         cost = self._cost(shape, sketch, now_ns)
         at_worst = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.quantile(_AT_WORST)
-        return cost, max(0, _capped(at_worst, shape.max_tokens) - cost.output_tokens)
+        overdraw_tokens = _capped(at_worst, shape.max_tokens) - cost[2]
+        return cost, max(0, overdraw_tokens)
 
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
         """What an answer that broke off had used: its latest figures, and the tokens of the text that came after them.
 
         `unreported_bytes` is how much text that was.
         """
-        learned = self._rates.get(("text", model))
+        return usage._replace(output_tokens=usage.output_tokens + self.text_tokens(model, unreported_bytes))
+
+    def text_tokens(self, model: str, text_bytes: int) -> int:
+        """About how many tokens of output so much text is."""
+        learned = self._rates.get(model, _NO_RATES).get("text")
         per_byte = min(learned.value, _MOST_TOKENS_PER_BYTE) if learned else _FIRST_TOKENS_PER_BYTE
-        tokens = round(unreported_bytes * per_byte)
-        return usage._replace(output_tokens=usage.output_tokens + tokens)
+        return round(text_bytes * per_byte)
 
     def given_up(self, model: str, reserved: Cost, after_ns: int, *, streams: bool) -> Cost:
         """What a call has probably cost that was given up after so long, before anything of its answer came.
@@ -150,7 +162,7 @@ class CostEstimator:
         A stream would have begun with the first token. Any other answer is written at the model's usual pace; until
         that is known, all that was `reserved` is charged.
         """
-        pace = None if streams else self._rates.get(("pace", model))
+        pace = None if streams else self._rates.get(model, _NO_RATES).get("pace")
         if pace is None:
             return reserved._replace(output_tokens=0) if streams else reserved
         written = round(pace.value * to_seconds(after_ns))
@@ -163,15 +175,17 @@ class CostEstimator:
 
         `written_ns` is how long it took from the request to its end, if all of it came at once.
         """
-        if text_bytes and usage.output_tokens:
-            self._add(("text", shape.model), usage.output_tokens, text_bytes)
-        if written_ns and usage.output_tokens:
-            self._add(("pace", shape.model), usage.output_tokens, to_seconds(written_ns))
+        rates = self._rates_of(shape.model)
+        output_tokens = usage.output_tokens
+        if output_tokens:
+            if text_bytes:
+                _rate(rates, "text").add(output_tokens, text_bytes)
+            if written_ns:
+                _rate(rates, "pace").add(output_tokens, to_seconds(written_ns))
+            self._add_output(shape, output_tokens)
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         if total_input:
-            self._learn_input(shape, total_input)
-        if usage.output_tokens:
-            self._add_output(shape, usage.output_tokens)
+            _learn_input(rates, shape, total_input)
         if usage.cache_read_tokens or usage.cache_creation_tokens:
             for prefix in shape.prefixes:
                 if prefix.marked:
@@ -181,41 +195,25 @@ class CostEstimator:
                 self._cached_until.popitem(last=False)
 
     def _cost(self, shape: MessageShape, sketch: QuantileSketch | None, now_ns: int) -> Cost:
-        size = shape.size
+        size, rates = shape.size, self._rates.get(shape.model, _NO_RATES)
         if shape.prefixes and (cached := self._cached(shape.prefixes, now_ns)) is not None:
             size = size.minus(cached)
-        tokens = size.text_bytes * self._tokens_each("text_bytes", shape.model)
         if any(size[1:]):
-            tokens = sum(self._expected(size, shape.model).values()) + size.fixed_tokens
+            tokens = sum(_expected(rates, size, shape.model).values()) + size.fixed_tokens
+        else:
+            tokens = size.text_bytes * _tokens_each(rates, "text_bytes", shape.model)
         output = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.mean
         return Cost(1, round(tokens), _capped(output, shape.max_tokens))
 
-    def _expected(self, size: PromptSize, model: str) -> dict[str, float]:
-        """The tokens of each kind of which there is something, but for what is fixed."""
-        return {
-            kind: units * self._tokens_each(kind, model) for kind, units in zip(_KINDS, size, strict=False) if units
-        }
-
-    def _learn_input(self, shape: MessageShape, total_tokens: int) -> None:
-        size, largest = shape.size, "text_bytes"
-        tokens = float(total_tokens)
-        if any(size[1:]):
-            expected = self._expected(size, shape.model)
-            largest = max(expected, key=expected.__getitem__, default=largest)
-            tokens -= size.fixed_tokens + sum(expected.values()) - expected.get(largest, 0.0)
-            if expected.get(largest, 0.0) < size.fixed_tokens:
-                return
-        units = getattr(size, largest)
-        if units and tokens > 0:
-            most = _MOST_SURPRISE * self._tokens_each(largest, shape.model)
-            self._add((largest, shape.model), min(tokens, most * units), units)
-
-    def _tokens_each(self, kind: str, model: str) -> float:
-        """What one unit of a kind costs."""
-        rate = self._rates.get((kind, model))
-        if rate is not None:
-            return rate.value
-        return most_image_tokens(model) if kind == "unsized_images" else _FIRST_TOKENS[kind]
+    def _rates_of(self, model: str) -> dict[str, _Rate]:
+        """What a model has shown, which is the last to be forgotten from now on."""
+        rates = self._rates.get(model)
+        if rates is None:
+            rates = self._rates[model] = {}
+            if len(self._rates) > _MOST_MODELS:
+                self._rates.popitem(last=False)
+        self._rates.move_to_end(model)
+        return rates
 
     def _cached(self, prefixes: tuple[Prefix, ...], now_ns: int) -> PromptSize | None:
         for prefix in reversed(prefixes):
@@ -243,25 +241,52 @@ class CostEstimator:
             prior = sketch.mean
             sketch.add(tokens)
 
-    def _add(self, key: tuple[str, ...], tokens: float, units: float) -> None:
-        rate = self._rates.get(key)
-        if rate is None:
-            rate = self._rates[key] = _Rate()
-            if len(self._rates) > _MOST_RATES:
-                self._rates.popitem(last=False)
-        self._rates.move_to_end(key)
-        rate.add(tokens, units)
+
+def _rate(rates: dict[str, _Rate], kind: str) -> _Rate:
+    """What one unit of a kind has cost so far, to be added to."""
+    rate = rates.get(kind)
+    if rate is None:
+        rate = rates[kind] = _Rate()
+    return rate
+
+
+def _tokens_each(rates: dict[str, _Rate], kind: str, model: str) -> float:
+    """What one unit of a kind costs."""
+    rate = rates.get(kind)
+    if rate is not None:
+        return rate.value
+    return most_image_tokens(model) if kind == "unsized_images" else _FIRST_TOKENS[kind]
+
+
+def _expected(rates: dict[str, _Rate], size: PromptSize, model: str) -> dict[str, float]:
+    """The tokens of each kind of which there is something, but for what is fixed."""
+    return {kind: units * _tokens_each(rates, kind, model) for kind, units in zip(_KINDS, size, strict=False) if units}
+
+
+def _learn_input(rates: dict[str, _Rate], shape: MessageShape, total_tokens: int) -> None:
+    size, largest = shape.size, "text_bytes"
+    units, tokens = size.text_bytes, float(total_tokens)
+    if any(size[1:]):
+        expected = _expected(rates, size, shape.model)
+        largest = max(expected, key=expected.__getitem__, default=largest)
+        tokens -= size.fixed_tokens + sum(expected.values()) - expected.get(largest, 0.0)
+        if expected.get(largest, 0.0) < size.fixed_tokens:
+            return
+        units = getattr(size, largest)
+    if units and tokens > 0:
+        most = _MOST_SURPRISE * _tokens_each(rates, largest, shape.model) * units
+        _rate(rates, largest).add(min(tokens, most), units)
 
 
 def _capped(tokens: float, max_tokens: int | None) -> int:
-    return max(1, round(tokens if max_tokens is None else min(tokens, max_tokens)))
+    return max(1, round(tokens if max_tokens is None or tokens <= max_tokens else max_tokens))
 
 
-def _band(max_tokens: int | None) -> str:
-    return "any" if max_tokens is None else str(max_tokens.bit_length())
+def _band(max_tokens: int | None) -> int:
+    return _ANY_BAND if max_tokens is None else max_tokens.bit_length()
 
 
 @lru_cache(maxsize=1_024)  # a program asks alike
-def _output_keys(model: str, caller: str, band: str) -> tuple[tuple[str, ...], ...]:
+def _output_keys(model: str, caller: str, band: int) -> tuple[tuple[str | int, ...], ...]:
     """From the most particular to the most general."""
-    return (("output", model, caller, band), ("output", model, band), ("output", model_pool(model)))
+    return ((model, caller, band), (model, band), (model_pool(model),))

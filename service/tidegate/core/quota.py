@@ -25,6 +25,7 @@ __all__ = ["Quota"]
 _NEWS_NS: Final = NS_PER_SECOND // 4
 """A volley of 429s prolongs a freeze by moments: that is not worth an event each."""
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
+_OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
 
 
 class Quota:
@@ -181,7 +182,7 @@ class Quota:
     def take(self, cost: Cost, now_ns: int, overdraw_tokens: int = 0) -> tuple[tuple[int, DimensionLimit], ...]:
         """Spends this much, into debt if need be; output may be so much more. Returns the limits that were charged."""
         for index, limit in self.limited:
-            limit.take(cost[index], now_ns, overdraw_tokens if limit.dimension is Dimension.OUTPUT_TOKENS else 0)
+            limit.take(cost[index], now_ns, overdraw_tokens if index == _OUTPUT else 0)
         if self._learns:
             self._taken_ns = now_ns
             self._open_input_tokens += cost[1]
@@ -197,19 +198,16 @@ class Quota:
         """Undoes a `take` of just now."""
         for index, limit in self.limited:
             limit.correct(-cost[index], now_ns)
-        self.correct_use(Cost().minus(cost._replace(output_tokens=0)), now_ns)
+        self.correct_use(-cost[0], -cost[1], 0, now_ns)
 
-    @property
-    def counts_use(self) -> bool:
-        """Whether what is used tells anything: where limits are learned."""
-        return self._learns
-
-    def correct_use(self, units: Cost, at_ns: int) -> None:
+    def correct_use(self, requests: int, input_tokens: int, output_tokens: int, at_ns: int) -> None:
         """So much more was used then than was known: input that had been estimated, output as it comes."""
-        if units.requests or units.input_tokens:
-            self._ramp.corrected(at_ns, units.requests, units.input_tokens)
+        if not self._learns:
+            return
+        if requests or input_tokens:
+            self._ramp.corrected(at_ns, requests, input_tokens)
         if self._search is not None:
-            self._search.corrected(units)
+            self._search.corrected(Cost(requests, input_tokens, output_tokens))
 
     def forget(self, input_tokens: int, output_tokens: int) -> None:
         """So much less of what was taken is an estimate still: it was used or produced, or never will be."""

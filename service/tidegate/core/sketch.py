@@ -15,6 +15,7 @@ _GROWTH: Final = 1.2
 _LOG_GROWTH: Final = log(_GROWTH)
 _FORGET: Final = 0.02
 """Weight of the newest value: half of the whole is the last 35."""
+_KEPT: Final = 1 - _FORGET
 _STALE_AFTER: Final = 8
 """So many more values hardly move a quantile, and finding it takes a walk over all buckets."""
 _LARGEST_WEIGHT: Final = 1e6
@@ -35,13 +36,13 @@ class QuantileSketch:
 
     def add(self, value: float) -> None:
         """Takes in the newest value."""
-        self._count += 1
-        self.mean += max(_FORGET, 1 / self._count) * (value - self.mean)
-        bucket = _bucket(value)
-        self._buckets[bucket] = self._buckets.get(bucket, 0.0) + self._newest
-        self._total += self._newest
-        self._newest /= 1 - _FORGET
-        if self._newest > _LARGEST_WEIGHT:
+        self._count = count = self._count + 1
+        self.mean += (_FORGET if _FORGET * count > 1 else 1 / count) * (value - self.mean)
+        buckets, bucket, weight = self._buckets, _bucket(value), self._newest
+        buckets[bucket] = buckets.get(bucket, 0.0) + weight
+        self._total += weight
+        self._newest = weight = weight / _KEPT
+        if weight > _LARGEST_WEIGHT:
             self._scale_down()
 
     def quantile(self, share: float) -> float:

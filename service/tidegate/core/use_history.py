@@ -25,6 +25,9 @@ class UseHistory:
 
     def add(self, at_ns: int, units: int) -> None:
         """So much was used then; negative: it was not, after all."""
+        if at_ns // SLICE_NS == self._newest:  # as nearly always
+            self._totals[self._newest % _KEPT] += units
+            return
         index = self._rolled_to(at_ns)
         for later in range(max(index, self._newest - _KEPT + 1), self._newest + 1):
             self._totals[later % _KEPT] += units

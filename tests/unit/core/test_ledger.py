@@ -10,7 +10,7 @@ from tidegate.core.ledger import Ledger
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.quota import Quota
 from tidegate.core.recent_use import RecentUse
-from tidegate.core.store import AdaptiveSettings, Demand, Outcome, PoolSettings
+from tidegate.core.store import Demand, Outcome, PoolSettings
 from tidegate.core.window import WindowVotes
 
 ESTIMATE = Cost(1, 900, 300)
@@ -35,13 +35,13 @@ class HeardLimit(DimensionLimit):
 class HeardQuota(Quota):
     """Notes what it is told, with the moment; and keeps how much is an estimate still."""
 
-    def __init__(self, settings: PoolSettings) -> None:
-        super().__init__("p", settings, 0)
+    def __init__(self) -> None:
+        super().__init__("p", PoolSettings(), 0)
         self.used: list[tuple[Cost, int]] = []
         self.open_tokens = list(ESTIMATE[1:])
 
-    def correct_use(self, units: Cost, now_ns: int) -> None:
-        self.used.append((units, now_ns))
+    def correct_use(self, requests: int, input_tokens: int, output_tokens: int, at_ns: int) -> None:
+        self.used.append((Cost(requests, input_tokens, output_tokens), at_ns))
 
     def forget(self, input_tokens: int, output_tokens: int) -> None:
         self.open_tokens[0] -= input_tokens
@@ -51,8 +51,8 @@ class HeardQuota(Quota):
 class Books:
     """One lease that was granted at 1 s, and all that hears of it."""
 
-    def __init__(self, settings: PoolSettings | None = None) -> None:
-        self.quota = HeardQuota(settings or PoolSettings())
+    def __init__(self) -> None:
+        self.quota = HeardQuota()
         self.use = RecentUse(lambda _now_ns: (60, 60, 60), 0)
         self.use.add(1, 900, 0, S)
         self.ledger = Ledger(self.quota, self.use)
@@ -122,9 +122,3 @@ def test_what_came_to_nothing_was_never_used(books: Books, outcome: Outcome) -> 
     assert books.corrections() == [[-1], [-900], [-300]]
     assert books.quota.used == [(Cost(-1, -900, 0), S)], "at the moment when it was taken"
     assert books.used_units() == [0, 0, 0]
-
-
-def test_a_pool_that_does_not_learn_counts_no_use() -> None:
-    books = Books(PoolSettings(adaptive=AdaptiveSettings()))
-    books.ledger.close(books.lease, Outcome.SETTLED, Cost(1, 700, 100), 2 * S)
-    assert books.quota.used == []

@@ -312,7 +312,7 @@ class TestMemory:
         assert found[2] == pytest.approx(600, rel=0.1)
 
     def test_models_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(price, "_MOST_RATES", 1)
+        monkeypatch.setattr(price, "_MOST_MODELS", 1)
         estimating = Estimating()
         for model in ("a", "b"):
             estimating.learn(Usage(input_tokens=2_000), CALL._replace(model=model))

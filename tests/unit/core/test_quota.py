@@ -139,7 +139,7 @@ class TestHiddenHeaders:
         made.take(Cost(500), 0)
         made.learn_refusal(RateLimited(S, sent_ago_ns=0), 0)
         made.take(Cost(200), 0)
-        made.correct_use(Cost(-100), S)
+        made.correct_use(*Cost(-100), S)
         made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert requests_per_second(made, 10 * S) <= 0.97 * 10 * 1.1
 
@@ -207,13 +207,22 @@ class TestRefusals:
         made = answered()
         for _ in range(10):
             made.take(ONE_REQUEST, 60 * S)
-        made.correct_use(Cost(-8), 60 * S)
+        made.correct_use(*Cost(-8), 60 * S)
         made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
-        made.correct_use(Cost(-1), 60 * S)
+        made.correct_use(*Cost(-1), 60 * S)
         made.learn_refusal(RateLimited(sent_ago_ns=1, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
         assert made.wait_ns(ONE_REQUEST, 119 * S) == S // 4, "one was accepted, one may go a minute"
         assert made.wait_ns(ONE_REQUEST, 121 * S) == 0
+
+    def test_a_pool_that_does_not_learn_counts_no_usage(self) -> None:
+        made = quota(ADAPTING)
+        made.correct_use(50, 0, 0, 60 * S)
+        made.configure(PoolSettings(), 60 * S)
+        made.learn_limits(HEADERLESS, 60 * S)
+        made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.learn_limits(HEADERLESS, 60 * S)
+        assert made.fits(ONE_REQUEST, 60 * S), "nothing was accepted before, as far as is known: anything may be"
 
 
 class TestOutputThatIsShort:
@@ -225,7 +234,7 @@ class TestOutputThatIsShort:
             made.probe_ended()
         made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert not made.is_sure
-        made.correct_use(Cost(0, 0, 4_000), 11 * S)
+        made.correct_use(*Cost(0, 0, 4_000), 11 * S)
         made.learn_refusal(RateLimited(4 * S, sent_ago_ns=0), 11 * S)
         made.learn_limits(HEADERLESS, 15 * S)
         assert made.wait_ns(ONE_REQUEST, 15 * S) > 3 * S, "ninety answers have not ended"
