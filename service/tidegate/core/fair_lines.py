@@ -29,21 +29,20 @@ class Waiter:
     """Somebody in the queue.
 
     Attributes:
-        formula_ns: how long it should have to wait, uncorrected by experience; `alone_ns`: if others took nothing.
+        formula_ns: how long it should have to wait, uncorrected by experience; 0 if nothing was known.
+        alone_ns: the same, if others on the key took nothing.
+        basis: a number for the rates that both relied on.
         since_ns: when it came.
         priced_ns: when its cost was estimated.
         line: where it stands; None once it has left.
     """
 
-    __slots__ = ("alone_ns", "demand", "formula_ns", "lease_id", "line", "priced_ns", "since_ns")
+    __slots__ = ("alone_ns", "basis", "demand", "formula_ns", "lease_id", "line", "priced_ns", "since_ns")
 
-    def __init__(
-        self, lease_id: str, demand: Demand, formula_ns: int = 0, since_ns: int = 0, alone_ns: int = 0
-    ) -> None:
+    def __init__(self, lease_id: str, demand: Demand, since_ns: int = 0) -> None:
         self.lease_id = lease_id
         self.demand = demand
-        self.formula_ns = formula_ns
-        self.alone_ns = alone_ns
+        self.formula_ns = self.alone_ns = self.basis = 0
         self.since_ns = self.priced_ns = since_ns
         self.line: Line | None = None
 

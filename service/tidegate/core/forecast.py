@@ -5,6 +5,7 @@ own experience, and the shorter wait is told: who is only suspected gets nobody 
 what waiting takes, and who has left counts no more.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from tidegate.core.caller import Priority
@@ -19,39 +20,41 @@ __all__ = ["Forecast"]
 _TOGETHER_NS: Final = NS_PER_SECOND // 250
 """Where several would be admitted sooner one after the other, they are admitted together: waking costs more than they
 do, and no call notices."""
+_OTHER_RATE: Final = 0.3
+"""What was predicted at a rate that has changed by so much since tells nothing about predictions now."""
 
 
 class Forecast:
     """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
 
-    __slots__ = ("_alone", "_drains", "_queue", "_quota")
+    __slots__ = ("_alone", "_basis", "_drains", "_queue", "_quota", "_rates")
 
     def __init__(self, quota: Quota, queue: FairQueue) -> None:
         self._quota = quota
         self._queue = queue
         self._drains = tuple(DrainRatio() for _ in Priority)
         self._alone = tuple(DrainRatio() for _ in Priority)  # beside the formula without others
+        self._rates: dict[int, float] = {}  # what predictions rely on, but for others, and how often that has changed
+        self._basis = 0
+
+    def expect(self, waiter: Waiter, now_ns: int) -> int:
+        """Notes how long somebody who comes should have to wait by the formulas. Returns how long it probably is."""
+        formula_ns, alone_ns, predicted_ns = self._predict(waiter.demand, now_ns, 0)
+        if self._quota.is_known:  # a guess at unknown limits proves nothing
+            waiter.formula_ns, waiter.alone_ns, waiter.basis = formula_ns, alone_ns, self._present_basis()
+        return predicted_ns
 
     def admitted(self, waiter: Waiter, now_ns: int) -> None:
-        """Somebody's wait has ended, and can be compared with what was predicted."""
-        rank, waited_ns = waiter.demand.caller.rank, now_ns - waiter.since_ns
-        self._drains[rank].add(waiter.formula_ns, waited_ns)
-        self._alone[rank].add(waiter.alone_ns, waited_ns)
+        """Somebody's wait has ended, and can be compared with what was predicted, if that relied on what holds now."""
+        if waiter.formula_ns and waiter.basis == self._present_basis():
+            rank, waited_ns = waiter.demand.caller.rank, now_ns - waiter.since_ns
+            self._drains[rank].add(waiter.formula_ns, waited_ns)
+            self._alone[rank].add(waiter.alone_ns, waited_ns)
 
-    def predict(self, demand: Demand, now_ns: int, least_ns: int = 0) -> tuple[int, int, int]:
-        """How long a demand should have to wait by the formula, at least so long; without others; and by experience.
-
-        The former two are to be compared with what waiting really takes: 0, a guess at unknown limits proves nothing.
-        """
-        quota, rank = self._quota, demand.caller.rank
-        frozen_ns = quota.frozen_ns(now_ns)
-        formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
-        frozen_ns = min(frozen_ns, formula_ns)  # which is certain; experience is about the rest
-        uncertain_ns = formula_ns - frozen_ns
-        alone_ns = round(uncertain_ns * min((limit.share for _, limit in quota.limited), default=1.0))
-        corrected_ns = min(self._drains[rank].correct(uncertain_ns), self._alone[rank].correct(alone_ns))
-        predicted_ns = frozen_ns + corrected_ns
-        return (formula_ns, frozen_ns + alone_ns, predicted_ns) if quota.is_known else (0, 0, predicted_ns)
+    def predict_ns(self, demand: Demand, now_ns: int, least_ns: int) -> int:
+        """How long a demand will probably have to wait, at least so long by the formula."""
+        *_, predicted_ns = self._predict(demand, now_ns, least_ns)
+        return predicted_ns
 
     def together_ns(self, head: Waiter, wait_ns: int) -> int:
         """When to look at the queue, whose head, or who may go before, fits in `wait_ns`: later, if others fit then.
@@ -72,6 +75,25 @@ class Forecast:
         outlasts = demand.patience_ns is not None and self._quota.frozen_ns(now_ns) > demand.patience_ns
         return outlasts or (self._quota.is_sure and (is_exact or self._drains[demand.caller.rank].is_tested))
 
+    def _predict(self, demand: Demand, now_ns: int, least_ns: int) -> tuple[int, int, int]:
+        """By the formula, at least so long; if others took nothing; and by experience."""
+        quota, rank = self._quota, demand.caller.rank
+        frozen_ns = quota.frozen_ns(now_ns)
+        formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
+        frozen_ns = min(frozen_ns, formula_ns)  # which is certain; experience is about the rest
+        uncertain_ns = formula_ns - frozen_ns
+        alone_ns = round(uncertain_ns * min((limit.share for _, limit in quota.limited), default=1.0))
+        corrected_ns = min(self._drains[rank].correct(uncertain_ns), self._alone[rank].correct(alone_ns))
+        return formula_ns, frozen_ns + alone_ns, frozen_ns + corrected_ns
+
+    def _present_basis(self) -> int:
+        """A number for the rates that predictions rely on; another one once one of them has changed by much."""
+        rates = {index: (limit.per_minute or 0.0) / limit.share for index, limit in self._quota.limited}
+        if _differ(self._rates, rates):
+            self._rates = rates
+            self._basis += 1
+        return self._basis
+
     def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
         """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""
         quota, cost = self._quota, demand.cost
@@ -81,3 +103,10 @@ class Forecast:
         refilled_ns = ahead_ns + quota.level_wait_ns(cost, now_ns)
         thawed_ns = max(0, ahead_ns + quota.size_ns(cost) - quota.held_ns(cost))
         return max(refilled_ns, frozen_ns + thawed_ns)
+
+
+def _differ(before: Mapping[int, float], after: Mapping[int, float]) -> bool:
+    """Whether a rate of one dimension has changed by much, or has come or gone."""
+    return before.keys() != after.keys() or any(
+        abs(after[index] - rate) > _OTHER_RATE * rate for index, rate in before.items()
+    )

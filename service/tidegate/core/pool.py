@@ -150,12 +150,12 @@ class Pool:
 
     def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
         queue, forecast = self._queue, self._forecast
-        formula_ns, alone_ns, predicted_ns = forecast.predict(demand, now_ns)
+        waiter = Waiter(lease_id, demand, now_ns)
+        predicted_ns = forecast.expect(waiter, now_ns)
         if not demand.front and (full := what_is_full(queue, self.settings.caps, demand)) is not None:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=full)
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
-        waiter = Waiter(lease_id, demand, formula_ns, now_ns, alone_ns)
         if queue.push(waiter):
             if queue.head() is waiter:
                 self._hold(waiter, now_ns)
@@ -167,7 +167,7 @@ class Pool:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
         if (waiter := self._remove(lease_id)) is None:
             return None
-        *_, predicted_ns = self._forecast.predict(waiter.demand, now_ns, self._health.wait_ns(now_ns))
+        predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._health.wait_ns(now_ns))
         return Refused(self._health.late, predicted_ns)
 
     def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
@@ -335,7 +335,7 @@ class Pool:
 
     def _reserve_retry(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait:
         """A failed request comes back: it is never refused for the wait until it may be repeated."""
-        self._retries.push(Waiter(lease_id, demand, 0, now_ns))
+        self._retries.push(Waiter(lease_id, demand, now_ns))
         granted: list[str] = []
         if len(self._retries.waiting) == 1:
             self._admit_retries(granted, now_ns)

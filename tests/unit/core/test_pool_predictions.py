@@ -50,6 +50,27 @@ def test_a_freeze_is_certain_and_is_not_corrected() -> None:
     assert state.reserve("b", PRICED, now_ns) == Wait(12 * S), "a second after the thaw, twice as long by experience"
 
 
+@pytest.mark.parametrize(
+    ("per_minute", "waited_ns", "then_ns"),
+    [(15_000, 4 * S, 4 * S), (240_000, S // 2, S // 4), (41_000, 2 * S, S * 60 / 41), (42_000, 2 * S, 2 * S * 60 / 42)],
+    ids=["a quarter", "four times", "31 % less", "30 % less: about the same"],
+)
+def test_a_wait_that_was_predicted_at_another_rate_teaches_nothing(
+    per_minute: float, waited_ns: int, then_ns: float
+) -> None:
+    state = pool()
+    state.reserve("a", PRICED, 0)
+    limits = {Dimension.INPUT_TOKENS: LimitSettings(per_minute, capacity=1_000)}
+    state.configure(PoolSettings(limits, AdaptiveSettings()), 0)
+    assert state.advance(waited_ns) == ("a",)
+    state.end("a", Outcome.SETTLED, None, waited_ns)
+    while state.take_at_once("b", PRICED, waited_ns):
+        pass
+    answer = state.reserve("c", PRICED, waited_ns)
+    assert isinstance(answer, Wait)
+    assert answer.predicted_ns == pytest.approx(then_ns, abs=2)
+
+
 def test_a_wait_before_the_limits_were_known_teaches_nothing() -> None:
     state = Pool("p", PoolSettings(), 0)
     state.reserve("probe", REQUEST, 0)
