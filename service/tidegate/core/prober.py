@@ -2,7 +2,8 @@
 
 Where only whether the upstream accepts is asked, nobody needs to wait for an answer: that comes after a second, but a
 refusal at once. What has not been refused in twice the time that refusals took lately is taken for accepted, and twice
-as many go. Where an answer has to tell how much is left, one request goes at a time.
+as many go; four times as many where something else says how many may. Where an answer has to tell how much is left, one
+request goes at a time.
 """
 
 from typing import Final
@@ -15,6 +16,9 @@ _MOST_PATIENCE_NS: Final = 2 * NS_PER_SECOND
 """After this time another goes in any case, but no more: the first may be a long answer without headers."""
 _LEAST_PATIENCE_NS: Final = NS_PER_SECOND // 10
 _TIMES: Final = 2
+_GROWTH: Final = 2
+_BOUNDED_GROWTH: Final = 4
+"""All that is to be found out then is whether anything goes again."""
 
 
 class Prober:
@@ -24,7 +28,7 @@ class Prober:
         active: whether they are; all others wait.
     """
 
-    __slots__ = ("_left", "_patience_ns", "_since_ns", "_took_ns", "_until_ns", "_wave", "active")
+    __slots__ = ("_growth", "_left", "_patience_ns", "_since_ns", "_took_ns", "_until_ns", "_wave", "active")
 
     def __init__(self, now_ns: int) -> None:
         self.active = False
@@ -32,17 +36,20 @@ class Prober:
         self._until_ns = 0
         self._took_ns = 0  # from sending to the refusal, at most, lately
         self._patience_ns = _MOST_PATIENCE_NS
+        self._growth = _GROWTH
         self._wave = self._left = 1  # how many go at a time, and how many of them have not gone yet
 
-    def begin(self, now_ns: int, refused_sent_ns: int | None = None) -> None:
+    def begin(self, now_ns: int, refused_sent_ns: int | None = None, *, is_bounded: bool = False) -> None:
         """Nothing is known from now on: the next request is a probe, at once.
 
         `refused_sent_ns`: when the request was sent whose refusal has just come, if answers have nothing to tell.
+        `is_bounded`: whether something else says how many may go.
         """
         self.active = True
         self._since_ns = now_ns
         self._until_ns = 0
         self._wave = self._left = 1
+        self._growth = _BOUNDED_GROWTH if is_bounded else _GROWTH
         self._patience_ns = _MOST_PATIENCE_NS
         if refused_sent_ns is not None:
             self._took_ns = max(now_ns - refused_sent_ns, self._took_ns // 2)
@@ -52,7 +59,7 @@ class Prober:
         """A request goes: if this is probing, it is a probe."""
         if self.active:
             if not self._left:
-                self._wave = 2 * self._wave if self._patience_ns < _MOST_PATIENCE_NS else 1
+                self._wave = self._growth * self._wave if self._patience_ns < _MOST_PATIENCE_NS else 1
                 self._left = self._wave
             self._left -= 1
             self._until_ns = now_ns + self._patience_ns

@@ -277,7 +277,7 @@ class Quota:
         sent_ns = now_ns - (refusal.sent_ago_ns or 0)
         # An answer tells what is left of a limit, where that is told at all, but nothing of one to the slope.
         nothing_told = refusal.acceleration or not self._knows_upstream()
-        self._prober.begin(now_ns, sent_ns if nothing_told else None)
+        self._prober.begin(now_ns, sent_ns if nothing_told else None, is_bounded=refusal.acceleration)
         if refusal.acceleration:
             self._ramp.refused(sent_ns, now_ns, needed.input_tokens)
         elif not is_new:

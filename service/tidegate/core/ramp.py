@@ -74,9 +74,9 @@ class RampLimit:
 
     def _room(self, now_ns: int, input_tokens: int) -> Room:
         requests, tokens = self._requests, self._input
-        if not tokens.is_used or requests.error < _CLEARLY * tokens.error:
+        if not tokens.is_used or requests.contradicted < _CLEARLY * tokens.contradicted:
             return requests.room(1, now_ns)
-        if tokens.error < _CLEARLY * requests.error:
+        if tokens.contradicted < _CLEARLY * requests.contradicted:
             return tokens.room(input_tokens, now_ns)
         rooms = requests.room(1, now_ns), tokens.room(input_tokens, now_ns)
         if rooms[0] == rooms[1]:

@@ -18,7 +18,7 @@ _LEAST_FACTOR: Final = 1.05
 """Use that goes up and down by chance, and might only be repeated, would become less from minute to minute."""
 _FIRST_ERROR: Final = 0.03
 _LEAST_ERROR: Final = 0.01
-"""Closer than this to what was refused nothing is tried."""
+"""Closer than this to what was refused nothing is tried; nor are smaller errors told from each other."""
 _MOST_TRIED: Final = 2.0
 """Nor more than so many times what was accepted: answers show soon that more may be tried."""
 _OLD_NS: Final = 2 * NS_PER_MINUTE
@@ -42,11 +42,21 @@ class Slope:
     """What was used of one quantity, and how fast that may rise; limits nothing before the first refusal.
 
     Attributes:
-        error: by what share answers and refusals have contradicted each other lately.
+        contradicted: by what share answers and refusals have contradicted each other lately, or may have unseen.
         is_known: whether the upstream has refused.
     """
 
-    __slots__ = ("_accepted", "_floor", "_refused", "_refused_ns", "_uses", "error", "is_known", "is_used")
+    __slots__ = (
+        "_accepted",
+        "_doubt",
+        "_floor",
+        "_refused",
+        "_refused_ns",
+        "_uses",
+        "contradicted",
+        "is_known",
+        "is_used",
+    )
 
     def __init__(self) -> None:
         self._uses = UseHistory()
@@ -54,7 +64,8 @@ class Slope:
         self._accepted = _LEAST_FACTOR  # the factor is this at least
         self._refused = inf  # and less than this
         self._refused_ns = 0
-        self.error = _FIRST_ERROR
+        self._doubt = _FIRST_ERROR  # until refusals have come where they were to be expected
+        self.contradicted = _LEAST_ERROR
         self.is_known = False
         self.is_used = False
 
@@ -68,7 +79,7 @@ class Slope:
         room = Room.FREE
         is_old = self._is_old(now_ns)
         half_way = (self._accepted + self._refused) / 2
-        below = self._refused * (_OLD if is_old else 1 - max(self.error, _LEAST_ERROR))
+        below = self._refused * (_OLD if is_old else 1 - self.error)
         most = max(self._accepted, min(below if is_old else half_way, below, _MOST_TRIED * self._accepted))
         for last, before in self._uses.minutes(now_ns):
             needed = last * (1 + share) + units
@@ -78,6 +89,11 @@ class Slope:
                 return Room.NONE
             room = Room.UNTRIED
         return room
+
+    @property
+    def error(self) -> float:
+        """What the bounds may be wrong by, as a share of them."""
+        return max(self._doubt, self.contradicted)
 
     def last_minute(self, now_ns: int) -> int:
         """What was used in the last minute."""
@@ -97,7 +113,7 @@ class Slope:
         self._accepted = factor
         if factor >= self._refused:
             if not is_old:
-                self.error = max(self.error, 1 - self._refused / factor)
+                self.contradicted = max(self.contradicted, 1 - self._refused / factor)
             self._refused = inf
 
     def refused(self, units: int, sent_ns: int, now_ns: int) -> None:
@@ -106,10 +122,12 @@ class Slope:
         factor = max((last + units) / before if before else inf for last, before in minutes)
         known = inf if self._is_old(now_ns) else self._refused
         if factor < self._accepted:
-            self.error = max(self.error, 1 - factor / self._accepted)
-            self._accepted = max(_LEAST_FACTOR, factor * (1 - max(self.error, _LEAST_ERROR)))
-        elif known < inf:
-            self.error /= 2  # as was to be expected
+            self.contradicted = max(self.contradicted, 1 - factor / self._accepted)
+            self._accepted = max(_LEAST_FACTOR, factor * (1 - self.error))
+        elif known < inf and sent_ns > self._refused_ns:
+            # As was to be expected; however many are refused at once, that is one sign.
+            self._doubt = max(self._doubt / 2, _LEAST_ERROR)
+            self.contradicted = max(self.contradicted / 2, _LEAST_ERROR)
         self._refused = min(known, factor)
         self._floor = min(self._floor, max(last for last, _ in minutes))
         self._refused_ns = now_ns

@@ -114,6 +114,16 @@ def test_input_is_where_its_figures_do() -> None:
     assert ramp.wait_ns(6 * MINUTE, 1) == 0
 
 
+def test_what_is_contradicted_by_little_is_told_from_what_is_not_at_all() -> None:
+    ramp = RampLimit()
+    use(ramp, 0, 100, 100)
+    refuse(ramp, 0, 100)
+    use(ramp, MINUTE, 150, 98)
+    refuse(ramp, MINUTE, 98)
+    use(ramp, 2 * MINUTE, 225, 100)  # 1.53 times the input of the minute before, where 1.48 times was refused
+    assert ramp.wait_ns(2 * MINUTE, 1) > 0, "so requests are meant, whatever input might still grow by"
+
+
 class TestWhileThatIsOpen:
     """The floor is 100 requests, or 10,000 tokens."""
 

@@ -81,3 +81,30 @@ def test_answers_are_kept_for_a_few_values() -> None:
 
 def test_values_below_1_count_as_1() -> None:
     assert sketch_of([0.0] * 10).quantile(0.5) == pytest.approx(1, rel=0.1)
+
+
+def test_a_few_long_values_among_many_short_ones_hardly_move_the_mean() -> None:
+    rng = Random(2)  # noqa: S311 - a test
+    sketch, off = QuantileSketch(300.0, 3), []
+    for number in range(4_000):
+        sketch.add(rng.lognormvariate(5.0, 1.4))
+        if number >= 1_000:
+            off.append(sketch.mean / 395.4 - 1)  # e^(5 + 1.4² ÷ 2)
+    assert sum(each**2 for each in off) / len(off) < 0.2**2, "a quarter off is usual for the mean of the last hundred"
+
+
+def test_values_that_have_become_others_move_it_as_soon_as_that_is_clear() -> None:
+    rng = Random(3)  # noqa: S311 - a test
+    sketch = sketch_of([rng.lognormvariate(5.0, 0.6) for _ in range(500)])
+    before = sketch.mean
+    for _ in range(50):
+        sketch.add(3 * rng.lognormvariate(5.0, 0.6))
+    assert sketch.mean > 2 * before, "most of the last fifty"
+
+
+def test_the_least_change_of_values_that_were_all_alike_is_clear() -> None:
+    assert sketch_of([300.0] * 100 + [310.0] * 35).mean == pytest.approx(305, abs=0.2)
+
+
+def test_in_the_end_the_lasting_mean_is_that_of_the_new_values() -> None:
+    assert sketch_of([300.0] * 100 + [900.0] * 1_000).mean == pytest.approx(900, rel=0.02)

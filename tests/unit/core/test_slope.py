@@ -197,6 +197,32 @@ def test_a_refusal_where_it_was_to_be_expected_is_trust(slope: Slope) -> None:
     assert slope.error == before / 2
 
 
+def test_many_that_are_refused_at_once_are_one_sign(slope: Slope) -> None:
+    grown(slope)
+    before = slope.error
+    slope.add(122 * S, 233)
+    for refused in range(8):
+        slope.add(122 * S, -1)
+        slope.refused(1, 122 * S, 122 * S + 1 + refused)
+    assert slope.error == before / 2
+
+
+def test_trust_has_an_end(slope: Slope) -> None:
+    grown(slope)
+    for minute in range(2, 12):
+        slope.refused(200, minute * 61 * S, minute * 61 * S)
+    assert slope.error == slope.contradicted == 0.01, "nothing is known better than this"
+
+
+def test_a_small_contradiction_shows_before_any_trust(slope: Slope) -> None:
+    grown(slope)
+    slope.add(122 * S, 230)
+    before = slope.error
+    slope.answered(122 * S)
+    assert slope.contradicted == pytest.approx(1 - (151 / 100) / (230 / 150))
+    assert slope.error == before, "the bounds may have been wrong by as much anyway"
+
+
 def test_a_share_on_top_asks_whether_it_is_clear(slope: Slope) -> None:
     grown(slope)
     slope.add(122 * S, 220)
