@@ -260,17 +260,17 @@ def _tokens_each(rates: dict[str, _Rate], kind: str, model: str) -> float:
 
 def _expected(rates: dict[str, _Rate], size: PromptSize, model: str) -> dict[str, float]:
     """The tokens of each kind of which there is something, but for what is fixed."""
-    return {kind: units * _tokens_each(rates, kind, model) for kind, units in zip(_KINDS, size, strict=False) if units}
+    return {kind: size[index] * _tokens_each(rates, kind, model) for index, kind in enumerate(_KINDS) if size[index]}
 
 
 def _learn_input(rates: dict[str, _Rate], shape: MessageShape, total_tokens: int) -> None:
     size, largest = shape.size, "text_bytes"
     units, tokens = size.text_bytes, float(total_tokens)
     if any(size[1:]):
-        expected = _expected(rates, size, shape.model)
-        largest = max(expected, key=expected.__getitem__, default=largest)
-        tokens -= size.fixed_tokens + sum(expected.values()) - expected.get(largest, 0.0)
-        if expected.get(largest, 0.0) < size.fixed_tokens:
+        expected = {largest: 0.0} | _expected(rates, size, shape.model)
+        largest = max(expected, key=expected.__getitem__)
+        tokens -= size.fixed_tokens + sum(expected.values()) - expected[largest]
+        if expected[largest] < size.fixed_tokens:
             return
         units = getattr(size, largest)
     if units and tokens > 0:

@@ -23,3 +23,4 @@ def test_that_it_is_answered_is_news_once() -> None:
 def test_where_there_are_none_none_is_forgotten_however_often_one_looks() -> None:
     leases = Leases()
     assert [leases.forgotten(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3
+    assert leases.due_ns > 10**15, "nor is there any to look at soon"

@@ -79,6 +79,12 @@ class TestPromptsOfMixedSizes:
         state.learn(Usage(input_tokens=900_000, output_tokens=1), CALL._replace(size=PromptSize(1_800_000)))
         assert state.cost().input_tokens == pytest.approx(1_000 * (0.98 + 0.02 * 8 * 2) / (0.98 + 0.02 * 8), rel=0.01)
 
+    def test_nor_does_the_second_weigh_more_than_eight_like_the_first(self) -> None:
+        state = Estimating()
+        state.learn(Usage(input_tokens=1_000, output_tokens=1))
+        state.learn(Usage(input_tokens=40_000, output_tokens=1), CALL._replace(size=PromptSize(80_000)))
+        assert state.cost().input_tokens == round(1_000 * (1 + 8 * 2) / (1 + 8))
+
 
 class TestWhatWasProduced:
     def test_text_that_nobody_reported_yet_is_counted_at_four_bytes_a_token_at_first(self) -> None:
@@ -91,6 +97,12 @@ class TestWhatWasProduced:
         assert estimator.produced(CALL.model, Usage(), 10) == Usage(output_tokens=5)
         assert estimator.produced("another", Usage(), 10) == Usage(output_tokens=2)
 
+    def test_an_answer_whose_text_and_time_nobody_counted_teaches_neither(self) -> None:
+        estimator, reserved = CostEstimator(), Cost(1, 1_000, 500)
+        estimator.learn(CALL, Usage(input_tokens=1_000, output_tokens=50), 0)
+        assert estimator.produced(CALL.model, Usage(), 400) == Usage(output_tokens=100)
+        assert estimator.given_up(CALL.model, reserved, 0, streams=False) == reserved
+
     def test_of_a_call_that_was_given_up_all_that_was_reserved_until_the_pace_is_known(self) -> None:
         reserved = Cost(1, 1_000, 500)
         estimator = CostEstimator()
@@ -101,8 +113,10 @@ class TestWhatWasProduced:
         assert estimator.given_up("another", reserved, NS_PER_SECOND, streams=False) == reserved
 
     def test_nothing_of_a_stream_that_was_given_up_before_it_began(self) -> None:
-        given_up = CostEstimator().given_up(CALL.model, Cost(1, 1_000, 500), NS_PER_SECOND, streams=True)
-        assert given_up == Cost(1, 1_000, 0)
+        estimator, reserved = CostEstimator(), Cost(1, 1_000, 500)
+        assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=True) == Cost(1, 1_000, 0)
+        estimator.learn(CALL, Usage(output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
+        assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=True) == Cost(1, 1_000, 0)
 
     def test_an_answer_without_output_teaches_no_pace(self) -> None:
         estimator = CostEstimator()
@@ -146,6 +160,12 @@ class TestInput:
         assert estimating.cost().input_tokens == pytest.approx(2_000, rel=0.01)
         estimating.learn(Usage(1_000), times=35)
         assert estimating.cost().input_tokens == pytest.approx(1_500, rel=0.01)
+
+    def test_from_the_fiftieth_on_each_weighs_a_fiftieth(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(1_000), times=80)
+        estimating.learn(Usage(2_000))
+        assert estimating.cost().input_tokens == 1_020
 
 
 class TestMedia:
@@ -256,6 +276,7 @@ class TestCache:
             estimating = Estimating()
             estimating.learn(usage, CACHING)
             assert estimating.cost(CACHING).input_tokens == 500
+            assert estimating.estimator.quote(CACHING, estimating.now_ns)[0] == estimating.cost(CACHING)
             estimating.now_ns = 280 * NS_PER_SECOND
             assert estimating.cost(CACHING).input_tokens == 1_000
 

@@ -1,8 +1,10 @@
 """The fair queue by example: order, weights, front, removal, prediction."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
+
+import pytest
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.dimension import Cost
@@ -99,6 +101,55 @@ def test_idling_saves_nothing_up() -> None:
     for n in range(5):
         queue.push(waiter(f"ben-{n}", BEN))
     assert Counter(name.partition("-")[0] for name in order(queue)[:4]) == {"ann": 2, "ben": 2}
+
+
+def test_who_comes_hears_whether_it_may_be_the_next() -> None:
+    queue = FairQueue(size_ns)
+    comers = [waiter("a"), waiter("behind-a"), waiter("b", BEN), waiter("back", front=True)]
+    assert [queue.push(one) for one in comers] == [True, False, True, True]
+
+
+def test_who_fills_in_out_of_turn_lets_nobody_later_start_behind_it() -> None:
+    queue = queue_of(
+        [waiter("ben-0", BEN, 300), waiter("held", tokens=1_000), *(waiter(f"ben-{n}", BEN) for n in (1, 2))]
+    )
+    pop(queue)
+    head = queue.head()
+    assert head is not None
+    queue.hold(head)
+    for n in range(3):
+        queue.push(waiter(f"carl-{n}", Caller("carl")))
+    filler = queue.filler(lambda cost: 0 if cost.tokens == 100 else None)
+    assert filler is not None
+    assert filler.waiter.lease_id == "carl-0", "it starts where the head does, ben three turns later"
+    queue.take(queue.waiting["ben-1"], 0, fills_in=True)
+    queue.push(waiter("dora", Caller("dora")))
+    assert order(queue)[:3] == ["held", "carl-0", "dora"]
+
+
+def test_whose_price_falls_may_fill_in() -> None:
+    costs = [Cost(1, 888, 12)]
+    dear = Demand("pool", BEN, costs[0], price=lambda now_ns: Cost(1, 88, 12) if now_ns >= 5_000 * MS else costs[0])
+    queue = queue_of([waiter("held", tokens=1_000), Waiter("b", dear)])
+    head = queue.head()
+    assert head is not None
+    queue.hold(head)
+    assert queue.filler(lambda cost: 0 if cost.tokens <= 100 else None) is None
+    queue.refresh_price(queue.waiting["b"], 4_000 * MS)
+    assert queue.filler(lambda cost: 0 if cost.tokens <= 100 else None) is None
+    queue.refresh_price(queue.waiting["b"], 5_000 * MS)
+    filler = queue.filler(lambda cost: 0 if cost.tokens <= 100 else None)
+    assert filler is not None
+    assert filler.waiter.lease_id == "b"
+
+
+@pytest.mark.parametrize("leave", [FairQueue.remove, lambda queue, lease_id: queue.take(queue.waiting[lease_id], 0)])
+def test_when_all_have_left_there_are_no_other_lines(leave: Callable[[FairQueue, str], object]) -> None:
+    queue = queue_of([waiter("a"), waiter("b", BEN)])
+    for lease_id in ("a", "b"):
+        leave(queue, lease_id)
+    queue.push(waiter("c"))
+    assert not queue.has_other_lines
 
 
 def test_the_front_goes_first_in_the_order_of_coming_back() -> None:

@@ -1,6 +1,7 @@
 """Mean and quantiles of what values were like lately."""
 
 from random import Random
+from statistics import fmean
 
 import pytest
 
@@ -108,3 +109,21 @@ def test_the_least_change_of_values_that_were_all_alike_is_clear() -> None:
 
 def test_in_the_end_the_lasting_mean_is_that_of_the_new_values() -> None:
     assert sketch_of([300.0] * 100 + [900.0] * 1_000).mean == pytest.approx(900, rel=0.02)
+
+
+@pytest.mark.parametrize("seen", [80, 150])
+def test_the_mean_is_at_first_that_of_all_values(seen: int) -> None:
+    rng = Random(4)  # noqa: S311 - a test
+    values = [rng.lognormvariate(5.0, 0.6) for _ in range(seen)]
+    assert sketch_of(values).mean == pytest.approx(fmean(values))
+
+
+def test_from_the_two_hundredth_on_each_weighs_a_two_hundredth() -> None:
+    sketch = sketch_of([90.0, 110.0] * 150)
+    before = sketch.mean
+    sketch.add(110.0)
+    assert sketch.mean - before == pytest.approx((110 - before) / 200)
+
+
+def test_where_they_have_become_others_each_weighs_a_fiftieth() -> None:
+    assert sketch_of([300.0] * 80 + [900.0] * 35).mean == pytest.approx(900 - 600 * 0.98**35, rel=1e-3)

@@ -223,6 +223,17 @@ def test_a_small_contradiction_shows_before_any_trust(slope: Slope) -> None:
     assert slope.error == before, "the bounds may have been wrong by as much anyway"
 
 
+def test_a_contradiction_counts_half_as_much_after_each_refusal_that_was_to_be_expected(slope: Slope) -> None:
+    grown(slope)
+    slope.add(122 * S, 300)  # twice what was used before
+    slope.answered(122 * S)
+    slope.refused(1, 123 * S, 123 * S)
+    before = slope.contradicted
+    slope.add(183 * S, 600)
+    slope.refused(1, 184 * S, 184 * S)
+    assert slope.contradicted == before / 2
+
+
 def test_a_share_on_top_asks_whether_it_is_clear(slope: Slope) -> None:
     grown(slope)
     slope.add(122 * S, 220)

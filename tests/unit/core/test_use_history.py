@@ -14,7 +14,8 @@ def test_nothing_was_used_at_first() -> None:
 def test_the_minute_begins_up_to_a_second_later_than_ours() -> None:
     uses = UseHistory()
     uses.add(0, 5)
-    uses.add(S // 2, 3)
+    uses.add(S // 2, 1)
+    uses.add(S // 2, 2)
     assert list(uses.minutes(60 * S)) == [(8, 0), (3, 5), (3, 5), (0, 8), (0, 8)]
 
 
