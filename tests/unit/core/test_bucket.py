@@ -37,6 +37,18 @@ def test_never_fuller_than_full(bucket: TokenBucket) -> None:
     assert bucket.level_micro(3_600 * S) == CAPACITY
 
 
+def test_one_that_is_filled_is_full_and_refilled_as_before(bucket: TokenBucket) -> None:
+    bucket.take(CAPACITY)
+    bucket.fill(S)
+    bucket.take(3 * ONE)
+    assert [bucket.level_micro(seconds * S) for seconds in (1, 4, 60)] == [2 * ONE, 3 * ONE, CAPACITY]
+
+
+def test_a_wait_is_rounded_up_to_a_nanosecond() -> None:
+    wait_ns = TokenBucket(7, 100, now_ns=0, level_micro=0).wait_ns(1, 0)
+    assert (wait_ns, type(wait_ns)) == (8_571_428_572, int), "the seventh part of a minute"
+
+
 def test_a_correction_refills_up_to_now_first(bucket: TokenBucket) -> None:
     bucket.take(CAPACITY)
     bucket.correct(ONE, 3 * S)
@@ -61,12 +73,16 @@ def test_the_level_can_be_limited_but_not_raised(bucket: TokenBucket) -> None:
     assert bucket.level_micro(0) == 2 * ONE
     bucket.limit_level(3 * ONE, 0)
     assert bucket.level_micro(0) == 2 * ONE
+    assert bucket.level_micro(3 * S) == 3 * ONE, "and is refilled as before"
 
 
 def test_the_level_can_be_set_so_that_it_is_full_after_a_time(bucket: TokenBucket) -> None:
     bucket.full_in(6 * S, S)
     assert bucket.level_micro(S) == CAPACITY - 2 * ONE
     assert bucket.level_micro(7 * S) == CAPACITY
+    odd = TokenBucket(7, 100, now_ns=0)
+    odd.full_in(10 * S, 0)
+    assert (odd.level_micro(0), type(odd.level_micro(0))) == (99, int)
     bucket.full_in(0, 0)
     assert bucket.level_micro(0) == CAPACITY, "a clock that went back changes nothing"
 
