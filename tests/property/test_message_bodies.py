@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tidegate.core.prompt_size import PromptSize, tool_prompt_tokens
 from tidegate.gateway.request import InvalidCall, MessageRequest, read_message
@@ -138,7 +139,7 @@ def test_a_body_is_read_as_a_parser_reads_it(body: Body) -> None:
     forced = fields.get("tool_choice") == {"type": "any"}
     fixed_tokens = tool_prompt_tokens(model, forced=forced) if body.has_tools else 0
     found = read(body.text)
-    assert found._replace(prefixes=()) == MessageRequest(
+    assert replace(found, prefixes=()) == MessageRequest(
         model,
         max_tokens if type(max_tokens) is int and 0 <= max_tokens < 10**18 else None,
         PromptSize(len(body.text), fixed_tokens=fixed_tokens),

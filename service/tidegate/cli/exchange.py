@@ -86,13 +86,15 @@ class Exchange:
 
     __slots__ = (
         "_bodiless",
-        "_body",
         "_chunked",
         "_expects_continue",
+        "_handed_out",
         "_head",
+        "_held_bytes",
         "_left_bytes",
         "_loop",
         "_on_leave",
+        "_parts",
         "_peer",
         "_waiters",
         "complete",
@@ -123,7 +125,9 @@ class Exchange:
         self._loop = loop
         self._expects_continue = expects_continue
         self._on_leave: Callable[[], None] | None = None
-        self._body: bytes | bytearray | None = b""
+        self._parts: list[bytes] = []
+        self._held_bytes = 0
+        self._handed_out = False  # the end of the body, too
         self._waiters: list[asyncio.Future[None]] = []
         self._head: bytes | None = None
         self._bodiless = self._chunked = False
@@ -133,16 +137,11 @@ class Exchange:
 
     def take(self, part: bytes) -> None:
         """A part of the body has come."""
-        body = self._body
-        if self.complete or body is None:
+        if self.complete or self._handed_out:
             return
-        if not body:
-            self._body = part  # most bodies come in one piece: not copied
-        elif isinstance(body, bytearray):
-            body += part
-        else:
-            self._body = bytearray(body) + part
-        if len(self._body or b"") > HIGH_WATER_BYTES:
+        self._parts.append(part)
+        self._held_bytes += len(part)
+        if self._held_bytes > HIGH_WATER_BYTES:
             self._peer.hold_back()
         if self._waiters:
             self._wake()
@@ -184,11 +183,10 @@ class Exchange:
 
     def whole_body(self) -> bytes | None:
         """As `ServerExchange.whole_body`."""
-        if self.receives or self.gone or self._body is None:
+        if self.receives or self.gone or self._handed_out:
             return None
-        body, self._body = self._body, None
-        self._peer.take_more()
-        return bytes(body)
+        self._handed_out = True
+        return self._take_parts()
 
     def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """As `ServerExchange.answer`."""
@@ -211,12 +209,9 @@ class Exchange:
             self._expects_continue = False
             self._peer.write(_CONTINUE)
         while not (self.gone or self.complete):
-            body = self._body
-            if body or (body is not None and not self.receives):
-                self._body = b"" if self.receives else None
-                message = {"type": "http.request", "body": bytes(body), "more_body": self.receives}
-                self._peer.take_more()
-                return message
+            if self._parts or not (self.receives or self._handed_out):
+                self._handed_out = not self.receives
+                return {"type": "http.request", "body": self._take_parts(), "more_body": self.receives}
             self._peer.take_more()
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
@@ -236,6 +231,12 @@ class Exchange:
             self._loop.call_soon(self._send_head)
         else:
             self._send_part(message.get("body", b""), is_last=not message.get("more_body", False))
+
+    def _take_parts(self) -> bytes:
+        """What has come of the body since this was called last."""
+        parts, self._parts, self._held_bytes = self._parts, [], 0
+        self._peer.take_more()
+        return parts[0] if len(parts) == 1 else b"".join(parts)  # most bodies come in one piece: not copied
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.started:

@@ -1,7 +1,9 @@
 """The protocol between what relays and what speaks HTTP to the upstream."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 __all__ = ["Fields", "Headers", "Transport", "TransportRequest", "TransportResponse"]
 
@@ -11,7 +13,7 @@ Fields = Mapping[bytes, bytes]
 """Header fields by their names in lower case; of a repeated name the last value."""
 
 
-class TransportRequest(NamedTuple):
+class TransportRequest(Struct, frozen=True):
     """A request to the upstream, ready to send.
 
     Attributes:

@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
@@ -221,7 +220,7 @@ class Gateway:
         call.pool, call.model = errand.pool, errand.model
         call.waited_ns += inbound.waited_ns
         if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
-            errand = replace(errand, request=uncompressed(errand.request))
+            errand.request = uncompressed(errand.request)
         return errand
 
     async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet, inbound: Inbound) -> str:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.cause import Cause
@@ -23,8 +24,7 @@ _LONGEST_LOOKUP_SECONDS: Final = 60.0
 """Until its answer begins: of a list of models or a file's data somebody would rather hear that there is an outage."""
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """What is known of a call so far; instants are on the monotonic clock.
 
     Attributes:

@@ -1,8 +1,9 @@
 """From a client's request to what is sent upstream, and at which price."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from tidegate.core.pools import endpoint_pool, model_pool
 from tidegate.core.price import MessageShape
@@ -20,8 +21,7 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _DROPPED: Final = TransportRequest(b"", b"", ())
 
 
-@dataclass(slots=True)
-class Errand:
+class Errand(Struct):
     """What a call wants from the upstream.
 
     Attributes:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
+from msgspec.structs import replace
+
 from tidegate.core.header_names import (
     API_KEY,
     AUTHORIZATION,
@@ -94,7 +96,7 @@ def for_upstream(
 def uncompressed(request: TransportRequest) -> TransportRequest:
     """The request, asking for an answer that is not compressed."""
     headers = [field for field in request.headers if field[0] != _ACCEPT_ENCODING]
-    return request._replace(headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
+    return replace(request, headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
 
 
 def for_client(headers: Headers, fields: Fields, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
@@ -126,4 +128,4 @@ def with_headers(request: TransportRequest, headers: Mapping[str, str]) -> Trans
         return request
     ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     names = {name for name, _ in ours}
-    return request._replace(headers=[*(field for field in request.headers if field[0] not in names), *ours])
+    return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])

@@ -1,6 +1,6 @@
 """Readers that follow an answer's bytes as they pass, to learn its usage."""
 
-from typing import Any, Final, Protocol, TypedDict
+from typing import Annotated, Any, Final, Protocol, TypedDict
 
 import msgspec
 
@@ -15,12 +15,40 @@ from tidegate.gateway.sse import StreamReader
 
 __all__ = ["AnswerReader", "reader_for"]
 
+_NOTHING_SAID: Final = About()
 _MOST_BODY_BYTES: Final = 16 * 1024 * 1024
 """A Messages answer is below 1 MB (128,000 tokens); of a longer one no copy is kept, and its usage stays unknown."""
 
 
-class _Message(TypedDict, total=False):
-    """What is read of a Messages answer; its content is passed over."""
+_Tokens = Annotated[int, msgspec.Meta(ge=0)] | None
+
+
+class _Created(msgspec.Struct, gc=False):
+    ephemeral_1h_input_tokens: _Tokens = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    """The figures, each as it should be."""
+
+    input_tokens: _Tokens = None
+    output_tokens: _Tokens = None
+    cache_read_input_tokens: _Tokens = None
+    cache_creation_input_tokens: _Tokens = None
+    cache_creation: _Created | None = None
+    service_tier: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    """What is read of a Messages answer that is as it should be; its content is passed over."""
+
+    id: str
+    model: str
+    usage: _Usage
+    stop_reason: str | None = None
+
+
+class _AnyMessage(TypedDict, total=False):
+    """The same of any other."""
 
     id: Any
     model: Any
@@ -29,6 +57,7 @@ class _Message(TypedDict, total=False):
 
 
 _MESSAGE: Final = msgspec.json.Decoder(_Message).decode
+_ANY_MESSAGE: Final = msgspec.json.Decoder(_AnyMessage).decode
 
 
 class AnswerReader(Protocol):
@@ -90,7 +119,7 @@ class _PlainReader:
 class _MessageReader:
     """For a Messages answer as one JSON document."""
 
-    __slots__ = ("_chunks", "_message", "_read_at", "_usage", "_usage_is_odd", "progress")
+    __slots__ = ("_about", "_chunks", "_read_at", "_usage", "_usage_is_odd", "progress")
 
     started = False
     error: UpstreamError | None = None
@@ -101,7 +130,7 @@ class _MessageReader:
         self._chunks: list[bytes] = []
         self._usage: Usage | None = None
         self._usage_is_odd = False
-        self._message: dict[str, Any] = {}
+        self._about = _NOTHING_SAID
         self._read_at = 0
 
     @property
@@ -124,7 +153,7 @@ class _MessageReader:
     def about(self) -> About:
         if self._read_at != self.progress:
             self._read()
-        return About.of(self._message)
+        return self._about
 
     def feed(self, chunk: bytes) -> None:
         self.progress += len(chunk)
@@ -135,8 +164,27 @@ class _MessageReader:
         """Reads what has come: once, though it is asked for more than once, because a document may be long."""
         self._read_at = self.progress
         document = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._message = json_object(document, _MESSAGE)
-        usage = self._message.get("usage")
+        try:
+            message = _MESSAGE(document)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._read_leniently(document)
+            return
+        told, created = message.usage, message.usage.cache_creation
+        self._about = About(message.id, message.model, message.stop_reason or "")
+        self._usage = Usage(
+            told.input_tokens or 0,
+            told.output_tokens or 0,
+            told.cache_read_input_tokens or 0,
+            told.cache_creation_input_tokens or 0,
+            0 if created is None else created.ephemeral_1h_input_tokens or 0,
+            told.service_tier == "batch",
+        )
+
+    def _read_leniently(self, document: bytes) -> None:
+        """Takes of a document what it has, whatever the rest is."""
+        message = json_object(document, _ANY_MESSAGE)
+        self._about = About.of(message)
+        usage = message.get("usage")
         if isinstance(usage, dict):
             self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
 

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from tidegate.core.observer import NULL_SCOPE, Scope
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.transport import Transport
@@ -41,8 +43,7 @@ class Upstream:
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(Struct):
     """An answer that will be relayed, with the lease it draws on; must be settled by `Attempts.settle`.
 
     Attributes:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -59,7 +59,7 @@ class InvalidCall(TidegateError):
         super().__init__(message)
 
 
-class MessageRequest(NamedTuple):
+class MessageRequest(Struct, frozen=True):
     """What the limiter needs of a Messages body, as far as it can be read; the upstream judges the rest.
 
     Attributes:

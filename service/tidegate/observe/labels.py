@@ -1,8 +1,8 @@
 """Label values come from closed sets, so that no client can fill the memory of Prometheus with invented names."""
 
 import threading
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, Generic, TypeVar
 
 from tidegate.core.dimension import DIMENSIONS
 
@@ -20,8 +20,10 @@ __all__ = [
     "TOKEN_KINDS",
     "WORKFLOW_OUTCOMES",
     "LabelSet",
-    "LabelSets",
+    "Rows",
 ]
+
+Row = TypeVar("Row")
 
 OTHER: Final = "other"
 """Stands for every value outside of the closed set."""
@@ -105,18 +107,21 @@ class LabelSet:
             return True
 
 
-class LabelSets(dict[tuple[str, ...], tuple[str, ...]]):
-    """The labels of a whole row of values, by these values: `labels[pool, model]`.
+class Rows(dict[tuple[str, ...], Row], Generic[Row]):
+    """What is kept for each row of labels, by the values that they stand for: `rows[pool, model]`.
 
-    Rows that stand for themselves are remembered, and only those: they are as many as there are labels.
+    `make` is given the labels of a row that is looked up for the first time. Rows of values that stand for themselves
+    are kept, and only those: they are as many as there are labels.
     """
 
-    def __init__(self, *sets: LabelSet) -> None:
+    def __init__(self, make: Callable[..., Row], *sets: LabelSet) -> None:
         super().__init__()
+        self._make = make
         self._sets = sets
 
-    def __missing__(self, values: tuple[str, ...]) -> tuple[str, ...]:
+    def __missing__(self, values: tuple[str, ...]) -> Row:
         labels = tuple(one.label(value) for one, value in zip(self._sets, values, strict=True))
-        if labels == values:
-            self[values] = labels
-        return labels
+        if labels != values:
+            return self[labels]
+        row = self[values] = self._make(*labels)
+        return row

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -32,7 +32,7 @@ from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, endpoint_pool, mod
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 from tidegate.observe import catalogue
-from tidegate.observe.instruments import counter, histogram
+from tidegate.observe.instruments import Counter, Histogram, counter, histogram
 from tidegate.observe.labels import (
     ATTEMPT_STATUSES,
     FALLBACK_REASONS,
@@ -47,7 +47,7 @@ from tidegate.observe.labels import (
     TOKEN_KINDS,
     WORKFLOW_OUTCOMES,
     LabelSet,
-    LabelSets,
+    Rows,
 )
 from tidegate.observe.prices import PriceList
 from tidegate.observe.sliding_count import SlidingCount
@@ -71,6 +71,32 @@ _BATCHES: Final = endpoint_pool("/v1/messages/batches")
 """What batches use counts against no limit of the Messages pools."""
 _INPUT: Final = Dimension.INPUT_TOKENS
 _OUTPUT: Final = Dimension.OUTPUT_TOKENS
+
+
+class _RequestRow(NamedTuple):
+    requests: Counter
+    route: str
+    pool: str
+    is_served: bool
+    is_failure: bool
+
+
+class _AttemptRow(NamedTuple):
+    attempts: Counter
+    duration: Histogram
+    pool: str
+    model: str
+
+
+class _UsageRow(NamedTuple):
+    tokens: tuple[Counter, ...]
+    model: str
+    caller: str
+
+
+class _LeaseRow(NamedTuple):
+    charged: tuple[Counter, ...]
+    pool: str
 
 
 class MetricsObserver:
@@ -120,8 +146,10 @@ class MetricsObserver:
         self._served = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
         self._statuses = LabelSet(ATTEMPT_STATUSES)
-        self._request_labels = LabelSets(self._routes, self._pools, self._callers, self._request_outcomes)
-        self._attempt_labels = LabelSets(self._pools, self._models, self._callers, self._statuses)
+        self._request_rows = Rows(self._request_row, self._routes, self._pools, self._callers, self._request_outcomes)
+        self._attempt_rows = Rows(self._attempt_row, self._pools, self._models, self._statuses)
+        self._usage_rows = Rows(self._usage_row, self._pools, self._models, self._callers)
+        self._lease_rows = Rows(self._lease_row, self._pools)
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
         self._retry_reasons = LabelSet(RETRY_REASONS)
         self._anomaly_kinds = LabelSet(AnomalyKind)
@@ -243,56 +271,64 @@ class MetricsObserver:
             for caller in callers:
                 self._cost_usd[model, caller].inc(0)
 
+    def _request_row(self, route: str, pool: str, caller: str, outcome: str) -> _RequestRow:
+        is_failure = route in self._served and outcome == "upstream_error"
+        return _RequestRow(self._requests[route, pool, caller, outcome], route, pool, route in self._served, is_failure)
+
     def _request_finished(self, event: RequestFinished) -> None:
-        labels = self._request_labels[event.route, event.pool, event.caller.label, event.outcome]
-        route, pool = labels[:2]
-        self._requests[labels].inc(1, event.exemplar)
+        row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
+        row.requests.inc(1, event.exemplar)
         if event.pool or event.outcome == "ok":  # what is turned away at the door took no time, and says nothing
-            self._request_duration[route, pool].observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
-        if route in self._served and (event.outcome == "upstream_error" or event.cause in _UNDESERVED):
-            self._failed_calls[pool,].inc(1, event.exemplar)
+            self._request_duration[row.route, row.pool].observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
+        if row.is_failure or (event.cause in _UNDESERVED and row.is_served):
+            self._failed_calls[row.pool,].inc(1, event.exemplar)
         if event.overhead_ns is not None:
-            self._overhead[route,].observe(event.overhead_ns / NS_PER_SECOND)
+            self._overhead[row.route,].observe(event.overhead_ns / NS_PER_SECOND)
+
+    def _attempt_row(self, pool: str, model: str, status: str) -> _AttemptRow:
+        return _AttemptRow(self._attempts[pool, model, status], self._attempt_duration[pool, model], pool, model)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
-        names = event.pool, event.model, event.caller.label, event.status
-        if names not in self._attempt_labels and event.status.startswith("2"):
+        names = event.pool, event.model, event.status
+        if names not in self._attempt_rows and event.status.startswith("2"):
             if self._pools.admit(event.pool):
                 self._start_pool(event.pool)
             self._admit_model(event.model)
             self._start_attempts(self._pools.label(event.pool), self._models.label(event.model))
-        pool, model, caller, status = self._attempt_labels[names]
+        row = self._attempt_rows[names]
         exemplar = self._exemplar and self._exemplar()
-        self._attempts[pool, model, status].inc(1, exemplar)
-        self._attempt_duration[pool, model].observe(event.duration_ns / NS_PER_SECOND, exemplar)
+        row.attempts.inc(1, exemplar)
+        row.duration.observe(event.duration_ns / NS_PER_SECOND, exemplar)
         if event.first_token_ns is not None:
-            self._first_token[pool, model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
+            self._first_token[row.pool, row.model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
         if event.usage is not None:
-            self._used(pool, model, caller, event.model, event.usage)
+            self._used(event.pool, event.model, event.caller.label, event.usage)
 
     def _batch_results_read(self, event: BatchResultsRead) -> None:
-        caller = self._callers.label(event.caller.label)
         for name, usage in event.used:
             self._admit_model(name)
-            self._used(_BATCHES, self._models.label(name), caller, name, usage)
+            self._used(_BATCHES, name, event.caller.label, usage)
 
     def _admit_model(self, model: str) -> None:
         """The upstream has confirmed that there is such a model."""
         if self._models.admit(model):
             self._start_cost(model, self._caller_labels)
 
-    def _used(self, pool: str, model: str, caller: str, name: str, usage: Usage) -> None:
-        """Counts what an answer of the model of this name used, and what it cost, under these labels."""
-        for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the rest says more of these
-            counted = self._tokens[pool, model, caller, kind]
+    def _usage_row(self, pool: str, model: str, caller: str) -> _UsageRow:
+        return _UsageRow(tuple(self._tokens[pool, model, caller, kind] for kind in TOKEN_KINDS), model, caller)
+
+    def _used(self, pool: str, model: str, caller: str, usage: Usage) -> None:
+        """Counts what an answer of the model of this name used, and what it cost."""
+        row = self._usage_rows[pool, model, caller]
+        for counted, tokens in zip(row.tokens, usage, strict=False):  # the rest says more of these
             if tokens:
                 counted.inc(tokens)
-        cost_usd = self._prices.cost_usd(name, usage, self._clock.wall_seconds())
+        cost_usd = self._prices.cost_usd(model, usage, self._clock.wall_seconds())
         if cost_usd is not None:
-            self._cost_usd[model, caller].inc(cost_usd)
+            self._cost_usd[row.model, row.caller].inc(cost_usd)
         else:
             for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):
-                self._unpriced[model, kind].inc(tokens)
+                self._unpriced[row.model, kind].inc(tokens)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
         self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc(
@@ -325,18 +361,20 @@ class MetricsObserver:
         )
         self._admissions[pool].add(self._clock.monotonic_ns())
 
+    def _lease_row(self, pool: str) -> _LeaseRow:
+        return _LeaseRow(tuple(self._charged[pool, dimension] for dimension in DIMENSIONS), pool)
+
     def _lease_ended(self, event: LeaseEnded) -> None:
-        pool, reserved, used = self._pools.label(event.pool), event.reserved, event.used
-        for dimension, units in zip(DIMENSIONS, used, strict=True):
-            charged = self._charged[pool, dimension]
+        row, reserved, used = self._lease_rows[event.pool,], event.reserved, event.used
+        for charged, units in zip(row.charged, used, strict=True):
             if units:
                 charged.inc(units)
         if event.outcome == Outcome.SETTLED:
             # The number of requests is never an estimate.
             if used.input_tokens > 0:
-                self._estimate_error[pool, _INPUT].observe(reserved.input_tokens / used.input_tokens)
+                self._estimate_error[row.pool, _INPUT].observe(reserved.input_tokens / used.input_tokens)
             if used.output_tokens > 0:
-                self._estimate_error[pool, _OUTPUT].observe(reserved.output_tokens / used.output_tokens)
+                self._estimate_error[row.pool, _OUTPUT].observe(reserved.output_tokens / used.output_tokens)
 
     def _workflow_finished(self, event: WorkflowFinished) -> None:
         self._workflows[self._workflow_outcomes.label(event.outcome),].inc()

@@ -4,10 +4,10 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import fields, is_dataclass
 from typing import get_args
 
 import pytest
+from msgspec import Struct
 
 from support.virtual_time import VirtualClock
 from tidegate.core import events
@@ -144,9 +144,11 @@ def test_events_are_frozen_values() -> None:
     kinds = get_args(Event)
     assert {kind.__name__ for kind in kinds} | {"Event"} == set(events.__all__)
     for kind in kinds:
-        assert (is_dataclass(kind) and hasattr(kind, "__slots__")) or issubclass(kind, tuple)
-        names = getattr(kind, "_fields", None) or [field.name for field in fields(kind)]
-        assert not [name for name in names if name.endswith(("_s", "_ms", "_seconds"))], "durations are in ns"
+        assert issubclass(kind, Struct)
+        assert kind.__struct_config__.frozen
+        assert not [name for name in kind.__struct_fields__ if name.endswith(("_s", "_ms", "_seconds"))], (
+            "durations are in ns"
+        )
     for event in (events.Thawed("default"), events.Admitted("default", DEFAULT_CALLER, Cost(1), 0)):
         with pytest.raises(AttributeError):
             event.pool = "other"  # type: ignore[misc]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tidegate.core.prompt_size import PromptSize
 from tidegate.gateway import request
@@ -66,7 +67,7 @@ def test_a_fault_has_a_place(filler: bytes) -> None:
     ],
 )
 def test_what_python_takes_as_json_is_read_all_the_same(body: bytes, read: MessageRequest) -> None:
-    assert read_message(body) == read._replace(size=PromptSize(len(body)))
+    assert read_message(body) == replace(read, size=PromptSize(len(body)))
 
 
 def test_what_is_not_quite_json_is_read_like_what_is() -> None:

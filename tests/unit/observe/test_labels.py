@@ -8,7 +8,7 @@ from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.retry import retry_reason
 from tidegate.core.usage import Usage
 from tidegate.gateway.request import route_of
-from tidegate.observe.labels import NONE, OTHER, RETRY_REASONS, ROUTES, TOKEN_KINDS, LabelSet, LabelSets
+from tidegate.observe.labels import NONE, OTHER, RETRY_REASONS, ROUTES, TOKEN_KINDS, LabelSet, Rows
 
 
 def test_known_values_keep_their_name_and_others_do_not() -> None:
@@ -97,11 +97,12 @@ def test_token_kinds_are_in_the_order_of_usage() -> None:
 
 def test_rows_of_labels_are_looked_up_at_once_and_only_those_that_stand_for_themselves_are_kept() -> None:
     pools = LabelSet(["a"], 1)
-    labels = LabelSets(pools, LabelSet(["x"]))
+    rows = Rows(lambda *labels: [*labels], pools, LabelSet(["x"]))
 
-    assert labels["a", "x"] == ("a", "x")
-    assert [labels[name, ""] for name in ("b", "c")] == [("other", "none")] * 2
-    assert list(labels) == [("a", "x")]
+    assert rows["a", "x"] == ["a", "x"]
+    assert rows["a", "x"] is rows["a", "x"]
+    assert [rows[name, ""] for name in ("b", "c")] == [["other", "none"]] * 2
+    assert list(rows) == [("a", "x"), ("other", "none")]
 
     pools.admit("b")
-    assert labels["b", "x"] == ("b", "x")
+    assert rows["b", "x"] == ["b", "x"]

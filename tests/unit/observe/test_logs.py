@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.contextvars import bound_contextvars
 
 from support.traces import Traces
@@ -269,7 +270,7 @@ def test_a_record_has_the_id_of_the_request_that_is_worked_on() -> None:
 def test_what_only_python_can_say_is_said_as_well() -> None:
     stream, log = opened()
     assert log
-    log.hear(CALL._replace(model="modèle\u2028", duration_ns=10**30))
+    log.hear(replace(CALL, model="modèle\u2028", duration_ns=10**30))
 
     (line,) = lines(stream)
     assert (line["model"], line["duration_ms"]) == ("modèle\u2028", 1e24)
