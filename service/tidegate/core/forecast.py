@@ -5,12 +5,13 @@ own experience, and the shorter wait is told: who is only suspected gets nobody 
 what waiting takes, and who has left counts no more.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tidegate.core.caller import Priority
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.drain import DrainRatio
+from tidegate.core.limit import DimensionLimit
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.quota import Quota
 from tidegate.core.store import Demand
@@ -27,7 +28,7 @@ _OTHER_RATE: Final = 0.3
 class Forecast:
     """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
 
-    __slots__ = ("_alone", "_basis", "_drains", "_queue", "_quota", "_rates")
+    __slots__ = ("_alone", "_basis", "_drains", "_limited", "_queue", "_quota", "_rates")
 
     def __init__(self, quota: Quota, queue: FairQueue) -> None:
         self._quota = quota
@@ -36,6 +37,7 @@ class Forecast:
         self._alone = tuple(DrainRatio() for _ in Priority)  # beside the formula without others
         self._rates: dict[int, float] = {}  # what predictions rely on, but for others, and how often that has changed
         self._basis = 0
+        self._limited: tuple[tuple[int, DimensionLimit], ...] = ()  # the limits when that was looked at
 
     def expect(self, waiter: Waiter, now_ns: int) -> int:
         """Notes how long somebody who comes should have to wait by the formulas. Returns how long it probably is."""
@@ -82,16 +84,19 @@ class Forecast:
         formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
         frozen_ns = min(frozen_ns, formula_ns)  # which is certain; experience is about the rest
         uncertain_ns = formula_ns - frozen_ns
-        alone_ns = round(uncertain_ns * min((limit.share for _, limit in quota.limited), default=1.0))
+        alone_ns = round(uncertain_ns * _least_share(quota.limited))
         corrected_ns = min(self._drains[rank].correct(uncertain_ns), self._alone[rank].correct(alone_ns))
         return formula_ns, frozen_ns + alone_ns, frozen_ns + corrected_ns
 
     def _present_basis(self) -> int:
         """A number for the rates that predictions rely on; another one once one of them has changed by much."""
-        rates = {index: (limit.per_minute or 0.0) / limit.share for index, limit in self._quota.limited}
-        if _differ(self._rates, rates):
-            self._rates = rates
-            self._basis += 1
+        limited = self._quota.limited
+        if limited is not self._limited:
+            self._limited = limited
+            rates = {index: (limit.per_minute or 0.0) / limit.share for index, limit in limited}
+            if _differ(self._rates, rates):
+                self._rates = rates
+                self._basis += 1
         return self._basis
 
     def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
@@ -103,6 +108,14 @@ class Forecast:
         refilled_ns = ahead_ns + quota.level_wait_ns(cost, now_ns)
         thawed_ns = max(0, ahead_ns + quota.size_ns(cost) - quota.held_ns(cost))
         return max(refilled_ns, frozen_ns + thawed_ns)
+
+
+def _least_share(limited: Iterable[tuple[int, DimensionLimit]]) -> float:
+    least = 1.0  # no `min` over a generator: each waiter comes by
+    for _, limit in limited:
+        if (share := limit.share) < least:
+            least = share
+    return least
 
 
 def _differ(before: Mapping[int, float], after: Mapping[int, float]) -> bool:

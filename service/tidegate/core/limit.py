@@ -132,14 +132,14 @@ class DimensionLimit:
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until that much fits."""
-        own, upstream = self._own, self._upstream
+        own, upstream, is_fixed = self._own, self._upstream, self._votes.is_fixed
         own_ns = 0 if own is None else own.wait_ns(units * MICRO, now_ns)
         if upstream is None:
             return own_ns
-        if self._window.renewed(now_ns):
+        if is_fixed and self._window.renewed(now_ns):
             upstream.fill(now_ns)
         upstream_ns = upstream.wait_ns(units * MICRO + self.margin_micro, now_ns)
-        if self._window.is_fixed and upstream_ns:
+        if is_fixed and upstream_ns:
             upstream_ns = self._window.ends_ns - now_ns
         paced_ns = 0 if self._pace is None else self._pace.wait_ns(units * MICRO, now_ns)
         return max(own_ns, upstream_ns, paced_ns)

@@ -121,9 +121,9 @@ class Pool:
 
     def take_at_once(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
         """Admits if nobody waits and everything fits; False, without effect, otherwise."""
-        if demand.retry or self._health.is_capped or not self.settings.allow_debt:
-            return False
         if not self._goes_at_once(demand.cost, now_ns):
+            return False
+        if demand.retry or self._health.is_capped or not self.settings.allow_debt:
             return False
         self._grant(lease_id, demand, now_ns)
         return True
@@ -161,7 +161,7 @@ class Pool:
                 self._hold(waiter, now_ns)
             # Timers are set already for those who wait, unless this one goes before them.
             self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
-        return Wait(predicted_ns, "queue" if len(queue) > 1 else self._binding(demand.cost, now_ns))
+        return Wait(predicted_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""

@@ -31,6 +31,8 @@ _OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
 class Quota:
     """The limits of a pool. `events` collects what happened, until somebody takes it.
 
+    `limited` are the limits that are known, by index: another tuple whenever one of them, or its rate, has changed.
+
     A pool with adaptive settings follows them, as the older limiter is documented. Any other learns: it begins with one
     request, goes by what headers report, and searches the rate where there are none.
     """

@@ -146,8 +146,10 @@ class Waiters:
     def _grant(self, lease_ids: tuple[str, ...]) -> None:
         running = _running_loop()
         with self._lock:
-            answers = [answer for lease_id in lease_ids if (answer := self._told(lease_id, told=True)) is not None]
+            answers = [self._answers.get(lease_id) or self._told(lease_id, told=True) for lease_id in lease_ids]
         for answer in answers:
+            if answer is None:
+                continue
             loop = answer.get_loop()
             if loop is not running:
                 if not _call_in(loop, _wake, answer):
