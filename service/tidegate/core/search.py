@@ -57,6 +57,8 @@ _VAGUE: Final = 0.5
 """By what share of a request its tokens are not known: input was estimated, output is told late."""
 _LOSSY_TRIALS: Final = 2
 """After so many a shallow bucket has been full for long: what was used is only what was tried, the rest was lost."""
+_MOST_VAIN: Final = 8
+"""Each after the first halves the trials; after so many they are as rare as those of what was measured best."""
 _ENOUGH_REQUESTS: Final = 10
 """Over fewer requests, sizes vary too much to tell which dimension is limited."""
 _CONTRADICTION_SECONDS: Final = 2.0
@@ -92,6 +94,7 @@ class RateSearch:
         "_trials",
         "_under_way",
         "_used",
+        "_vain",
     )
 
     def __init__(self, now_ns: int, start_per_second: float = START_PER_SECOND) -> None:
@@ -111,6 +114,7 @@ class RateSearch:
         self._trial_base = Cost()
         self._early = 0  # how many refusals in a row have come too soon
         self._trials = 0  # how many in a row have met no 429
+        self._vain = 0  # how many in a row were refused and have shown nothing new
         self._leaps = 0  # how many of them have gone where nothing was known
         self._stood = StoodRate(now_ns)
         self._debt = OutputDebt()
@@ -234,6 +238,9 @@ class RateSearch:
             self._base = self._between(max(low, _MOST_CUT * _MOST_CUT * high), high)
         else:
             self._base = min(max(self._base, low), high)
+        if trials:
+            is_vain = self._high is not None and self._base <= self._high and not end.told
+            self._vain = min(self._vain + (self._vain > 0 or self._limited.is_clear), _MOST_VAIN) if is_vain else 0
         doubt = (high - low) / (2 * self._base)
         if not (self._limited.is_clear or self._is_tight):
             doubt = max(doubt, _VAGUE / sqrt(max(1, found.moved.requests)))  # as sizes vary
@@ -311,7 +318,7 @@ class RateSearch:
         scale = now / before if before else 0.0
         self._rate = self._rate * scale or now
         self._base = self._base * scale or now
-        self._most, self._high, self._depth_s = 0.0, None, None
+        self._most, self._high, self._depth_s, self._vain = 0.0, None, None, 0
         self._stood.forget()
         self._marks = deque((each._replace(fastest=scale * each.fastest) for each in self._marks), maxlen=_MARKS)
 
@@ -351,7 +358,9 @@ class RateSearch:
             return False  # what was sent has not been produced yet
         if self._near() >= _LEAST_STEP:
             return elapsed_ns >= patience_s * NS_PER_SECOND and used >= _LEAST_REQUESTS  # refusals would have come
-        certainty, eagerness = min(1.0, _TRIAL_SHARE / doubt), 0.5**self._leaps
+        # Where a pause costs more than a bucket holds, those that come soon measure nothing well, however many.
+        often = 0.5 ** max(0, self._vain - 1)
+        certainty, eagerness = min(1.0, _TRIAL_SHARE / (often * doubt)), 0.5**self._leaps
         patience_s = max(patience_s, certainty * eagerness * _EVERY_SECONDS)
         hope = min(1.0, self._base / self._most) if self._most else 1.0  # what was possible may well be so again
         enough = max(_LEAST_REQUESTS, certainty**2 * eagerness * hope * self._enough())

@@ -13,6 +13,8 @@ ROUND_TRIP_S = 0.05
 class HiddenLimit:
     """A token bucket in one dimension, full at first; requests follow each other at the rate that is searched.
 
+    After a 429 nobody asks for `pause_s`, or for as long as the upstream says, if that is more.
+
     Attributes:
         search: the one that is asked.
         refused_s: when there was a 429.
@@ -26,13 +28,14 @@ class HiddenLimit:
         *,
         dimension: int = 0,
         told: bool = True,
+        pause_s: float = 1.0,
         size: Callable[[int], Cost] = lambda _: Cost(1),
     ) -> None:
         self.search = RateSearch(0)
         self.per_second, self.capacity = per_second, capacity
         self.refused_s: list[float] = []
         self.sent: list[tuple[float, int]] = []
-        self._dimension, self._told, self._size = dimension, told, size
+        self._dimension, self._told, self._size, self._least_pause_s = dimension, told, size, pause_s
         self._level, self._now_s = capacity, 0.0
 
     def play(self, until_s: float) -> "HiddenLimit":
@@ -72,6 +75,7 @@ class HiddenLimit:
     def _refuse(self, cost: Cost, units: float) -> None:
         sent_ns = self._ns()
         retry_after_s = ceil((units - self._level) / self.per_second)
+        pause_s = max(self._least_pause_s, retry_after_s)
         self.refused_s.append(self._now_s)
         self._pass(ROUND_TRIP_S)
         self.search.corrected(Cost().minus(cost._replace(output_tokens=0)))
@@ -80,10 +84,10 @@ class HiddenLimit:
             sent_ns,
             self._ns(),
             retry_after_ns=retry_after_s * NS_PER_SECOND if self._told else None,
-            pause_ns=max(1, retry_after_s) * NS_PER_SECOND,
+            pause_ns=round(pause_s * NS_PER_SECOND),
             needed=cost,
         )
-        self._pass(float(max(1, retry_after_s)))
+        self._pass(pause_s)
 
     def _pass(self, seconds: float) -> None:
         self._now_s += seconds

@@ -153,6 +153,25 @@ def test_five_requests_a_minute_are_found_with_three_429s_in_half_an_hour() -> N
     assert len(upstream.refused_s) <= 3
 
 
+@pytest.mark.parametrize("pause_s", [1.5, 2.0, 2.5])
+@pytest.mark.parametrize(("per_second", "seconds_worth"), [(2.5, 1), (5.3, 1.5), (8, 2), (11, 1)])
+def test_trials_that_are_refused_and_show_nothing_new_come_less_often(
+    per_second: float, seconds_worth: float, pause_s: float
+) -> None:
+    """Where a pause takes longer than the bucket lasts, each of them is a loss, and measures nothing well."""
+    upstream = HiddenLimit(per_second, per_second * seconds_worth, told=False, pause_s=pause_s).play(300)
+    assert upstream.refusals(60, 300) <= 12, "of fifty that came every five seconds"
+    assert upstream.share(60, 300) >= 0.93
+
+
+def test_they_come_often_again_once_the_limit_has_risen() -> None:
+    upstream = HiddenLimit(8, 12, told=False, pause_s=2.5).play(300)
+    upstream.per_second = 24
+    upstream.play(480)
+    assert upstream.share(360, 480) >= 0.87, "from 8 a second"
+    assert upstream.refusals(300, 480) <= 12
+
+
 class TestChanges:
     def test_a_limit_that_halves_is_found_within_ten_seconds(self) -> None:
         upstream = HiddenLimit(10, 150).play(100)
