@@ -32,8 +32,7 @@ class Prober:
 
     def __init__(self, now_ns: int) -> None:
         self.active = False
-        self._since_ns = now_ns
-        self._until_ns = 0
+        self._since_ns = self._until_ns = now_ns
         self._took_ns = 0  # from sending to the refusal, at most, lately
         self._patience_ns = _MOST_PATIENCE_NS
         self._growth = _GROWTH
@@ -47,7 +46,6 @@ class Prober:
         """
         self.active = True
         self._since_ns = now_ns
-        self._until_ns = 0
         self._wave = self._left = 1
         self._growth = _BOUNDED_GROWTH if is_bounded else _GROWTH
         self._patience_ns = _MOST_PATIENCE_NS

@@ -165,6 +165,8 @@ class TestCompetitor:
         competitor = Competitor()
         self.watch(competitor, of_the_answer=of_the_answer, taken=40)
         assert competitor.per_second == pytest.approx(40)
+        assert competitor.left(60 * RATE) == pytest.approx(60 * (RATE - 40))
+        assert competitor.left(2_500) == pytest.approx(500), "a fifth is left in any case"
 
     def test_a_rising_load_of_ours_is_none(self) -> None:
         """Read as figures of the answer, a growing number of requests in flight looks like somebody else."""

@@ -33,6 +33,16 @@ def test_a_few_failures_bind_by_concurrency_and_more_in_a_row_are_an_outage(heal
     assert (health.is_out, health.binding()) == (True, "outage")
 
 
+def test_beyond_what_may_go_at_a_time_nobody_goes_however_often_one_asks(health: Health) -> None:
+    assert health.wait_ns(0) == 0
+    fail(health, 1, S)
+    for _ in range(health.concurrency_limit(S) or 0):
+        assert health.wait_ns(S) == 0
+        health.sent(S)
+    assert [health.admits(S) for _ in range(3)] == [False] * 3
+    assert health.wait_ns(S) > 0
+
+
 def test_after_an_outage_as_many_may_go_at_a_time_as_before_it(health: Health) -> None:
     for _ in range(64):
         health.sent(0)

@@ -1,0 +1,61 @@
+"""Which waits teach something about predictions."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import Cost
+from tidegate.core.forecast import Forecast
+from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.store import Demand
+
+if TYPE_CHECKING:
+    from tidegate.core.quota import Quota
+
+DEMAND = Demand("p", DEFAULT_CALLER, Cost(1, 1_000))
+
+
+@dataclass
+class Limit:
+    """So much a minute is left to us; it is this share of the whole."""
+
+    per_minute: float
+    share: float
+
+
+class Limited:
+    """A quota of input tokens whose bucket is empty."""
+
+    is_known = True
+
+    def __init__(self, limit: Limit) -> None:
+        self.becomes(limit)
+
+    def becomes(self, limit: Limit) -> None:
+        self.limit, self.limited = limit, ((1, limit),)
+
+    def frozen_ns(self, _now_ns: int) -> int:
+        return 0
+
+    def wait_ns(self, cost: Cost, _now_ns: int) -> int:
+        return round(cost.input_tokens / self.limit.per_minute * 60 * S)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then_ns"),
+    [(Limit(60_000, 1.0), 2 * S), (Limit(15_000, 0.25), 2 * S), (Limit(15_000, 1.0), S)],
+    ids=["nothing changed", "somebody took three quarters", "the limit was another"],
+)
+def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: int) -> None:
+    usual = Limit(60_000, 1.0)
+    quota = Limited(usual)
+    forecast = Forecast(cast("Quota", quota), FairQueue(lambda _cost: 0))
+    waiter = Waiter("a", DEMAND, since_ns=0)
+    assert forecast.expect(waiter, 0) == S
+    quota.becomes(meanwhile)
+    forecast.admitted(waiter, 2 * S)
+    quota.becomes(usual)
+    assert forecast.predict_ns(DEMAND, 2 * S, 0) == then_ns
