@@ -21,6 +21,9 @@ _ORIGIN_NS: Final = 60 * NS_PER_SECOND
 _LEAST_POINTS: Final = 5
 _LEAST_SPAN_NS: Final = 2 * NS_PER_SECOND
 _STANDARD_ERRORS: Final = 1.5
+_RETURN_NS: Final = 2 * NS_PER_SECOND
+"""What others leave is claimed bit by bit, with this time constant: who sees the same thing, and claims it at once as
+well, would leave it again a moment later, and none of us would ever find a share."""
 _SMALLEST_SHARE: Final = 0.02
 """A competitor who takes less than this share of the rate is left to the margin."""
 _MOST_TAKEN: Final = 0.8
@@ -85,10 +88,11 @@ class Competitor:
         per_second: units that others take a second; 0 while nobody is seen.
     """
 
-    __slots__ = ("_at_admission", "_at_answer", "per_second")
+    __slots__ = ("_at_admission", "_at_answer", "_seen_ns", "per_second")
 
     def __init__(self) -> None:
         self.per_second = 0.0
+        self._seen_ns = 0
         self._at_answer = DriftEstimator()
         self._at_admission = DriftEstimator()
 
@@ -107,4 +111,8 @@ class Competitor:
         self._at_answer.add(now_ns, remaining, charged)
         self._at_admission.add(sent_ns, remaining, charged_then)
         # The reading that is wrong sees our own requests as somebody else's.
-        self.per_second = min(self._at_answer.taken_per_second(rate), self._at_admission.taken_per_second(rate))
+        seen = min(self._at_answer.taken_per_second(rate), self._at_admission.taken_per_second(rate))
+        elapsed_ns, self._seen_ns = now_ns - self._seen_ns, now_ns
+        if seen < self.per_second:
+            seen += (self.per_second - seen) * max(0.0, 1.0 - elapsed_ns / _RETURN_NS)
+        self.per_second = 0.0 if seen < _SMALLEST_SHARE * rate else seen

@@ -179,6 +179,23 @@ class TestCompetitor:
             competitor.add(remaining, charged[now], now * S, charged_then=charged[sent], sent_ns=sent * S, rate=RATE)
         assert competitor.per_second == 0
 
+    @pytest.mark.parametrize(("after_ns", "left"), [(0, 40), (S // 2, 30), (S, 20), (2 * S, 0), (5 * S, 0)])
+    def test_who_leaves_is_believed_to_bit_by_bit(self, after_ns: int, left: float) -> None:
+        competitor = Competitor()
+        self.watch(competitor, of_the_answer=True, taken=40)
+        last_ns = 12 * S + after_ns  # the last answer came at 12 s; this one tells far more than the line up to then
+        competitor.add(9_000, 1_000, last_ns, charged_then=1_000, sent_ns=last_ns, rate=RATE)
+        assert competitor.per_second == pytest.approx(left)
+
+    def test_and_then_as_nobody_once_hardly_anything_is_left(self) -> None:
+        competitor = Competitor()
+        self.watch(competitor, of_the_answer=True, taken=40)
+        for tenth in range(1, 90):
+            now_ns = 12 * S + tenth * S // 10
+            competitor.add(9_000 + 10 * tenth, 1_000, now_ns, charged_then=1_000, sent_ns=now_ns, rate=RATE)
+            assert competitor.per_second == 0 or competitor.per_second >= 2
+        assert competitor.per_second == 0
+
     def test_is_forgotten_where_nothing_can_be_seen(self) -> None:
         competitor = Competitor()
         self.watch(competitor, of_the_answer=True, taken=40)
