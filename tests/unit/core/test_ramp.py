@@ -78,6 +78,14 @@ def test_a_factor_that_was_measured_holds_from_then_on(ramp: RampLimit) -> None:
     assert ramp.wait_ns(2 * MINUTE) > 0
 
 
+def test_of_few_the_one_that_was_refused_counts_once(ramp: RampLimit) -> None:
+    use(ramp, 0, 4)
+    refuse(ramp, 0)
+    use(ramp, MINUTE, 6)
+    refuse(ramp, MINUTE)
+    assert send(ramp, 2 * MINUTE) == 9, "half as much again; half-way to 7 of 4 is not one more"
+
+
 def test_what_was_refused_was_no_use(ramp: RampLimit) -> None:
     use(ramp, 0, 120)
     for _ in range(20):
@@ -145,6 +153,19 @@ class TestWhileThatIsOpen:
         assert open_ramp.wait_ns(now_ns, 100) == pytest.approx(S / (0.05 * 50))
         open_ramp.corrected(now_ns + S, 50, 0)
         assert open_ramp.wait_ns(now_ns + S, 100) > 0, "now both are used up"
+
+    def test_what_both_allow_goes_at_once_also_after_one_that_tried(self, open_ramp: RampLimit) -> None:
+        now_ns = MINUTE + 59 * S
+        open_ramp.sent(now_ns, 20_000)
+        open_ramp.sent(now_ns, 100)
+        assert open_ramp.wait_ns(now_ns, 100) > 0, "the input of the first counts"
+        open_ramp.corrected(now_ns, 97, -20_000)
+        assert open_ramp.wait_ns(now_ns, 100) == 0, "the hundredth"
+
+    def test_what_one_allows_clearly_goes_up_to_three_per_cent_below(self, open_ramp: RampLimit) -> None:
+        now_ns = MINUTE + 59 * S
+        open_ramp.corrected(now_ns, 96, 20_000)
+        assert open_ramp.wait_ns(now_ns, 100) == 0
 
     def test_but_only_if_that_one_allows_it_clearly(self, open_ramp: RampLimit) -> None:
         now_ns = MINUTE + 59 * S
