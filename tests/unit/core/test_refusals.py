@@ -43,6 +43,22 @@ def test_without_being_told_shallow_buckets_lose_pauses() -> None:
     assert (deep.seconds, shallow.seconds) == (5, 20), "two of five are too much, four of twenty have to do"
 
 
+def test_all_pauses_since_count_and_only_as_seconds() -> None:
+    marks = [mark(at_s, 2 * at_s, told=False, pause_s=2) for at_s in (0, 40, 55)]
+    found = measure(marks, mark(60, 120, told=False), shallow=True)
+    assert found is not None
+    assert (found.seconds, found.lately) == (60, 10), "four of twenty are too much"
+    well = measure([mark(0, 0, told=False), mark(20, 40, told=False)], mark(40, 80, told=False), shallow=True)
+    assert well is not None
+    assert well.seconds == 20, "one of twenty is not"
+
+
+def test_where_nothing_was_used_there_is_no_rate() -> None:
+    found = measure([Mark(0, Cost())], Mark(20 * S, Cost(10)), shallow=False)
+    assert found is not None
+    assert found.per_second == (0.5, 0, 0)
+
+
 def use(spare: float = 100.0, vague: float = 0.0, per_second: float = 5.0) -> Use:
     return Use(0, spare, vague, per_second)
 
@@ -65,6 +81,15 @@ class TestBounds:
     def test_what_is_not_known_of_the_use_widens_them(self) -> None:
         assert bounds([mark(0, 0)], mark(20, 100), use(vague=10)) == pytest.approx((90 / 21, 110 / 19))
 
+    def test_also_where_the_bucket_holds_little(self) -> None:
+        assert bounds([mark(0, 0)], mark(20, 100), use(spare=1, vague=10)) == pytest.approx((89 / 20, 111 / 20))
+
+    def test_a_low_rate_is_as_low_as_it_is(self) -> None:
+        assert bounds([mark(0, 0)], mark(100, 10), use(spare=1)) == pytest.approx((10 / 101, 10 / 99))
+
+    def test_a_second_is_no_more_than_rounding(self) -> None:
+        assert bounds([mark(19, 98)], mark(20, 100), use(spare=3)) == pytest.approx((2 / 2, 5 / 1))
+
     def test_less_time_than_rounding_gives_no_upper_bound_but_what_the_bucket_holds(self) -> None:
         assert bounds([mark(19.5, 98)], mark(20, 100), use(spare=3)) == pytest.approx((2 / 1.5, 5 / 0.5))
 
@@ -81,3 +106,13 @@ class TestBounds:
         marks = [mark(0, 0, told=False, pause_s=5)]
         assert bounds(marks, mark(25, 100, told=False), use(spare=5)) == pytest.approx((100 / 25, 100 / 21))
         assert bounds(marks, mark(25, 100, told=False), use()) == pytest.approx((100 / 25, 100 / 25))
+        vague = use(spare=5, vague=10)
+        assert bounds(marks, mark(25, 100, told=False), vague) == pytest.approx((90 / 25, 110 / 21))
+
+    def test_in_each_pause(self) -> None:
+        marks = [mark(0, 0, told=False, pause_s=2), mark(25, 100, told=False, pause_s=5)]
+        assert bounds(marks, mark(50, 200, told=False), use(spare=5)) == pytest.approx((200 / 50, 200 / 45))
+
+    def test_a_pause_for_most_of_the_time_gives_no_upper_bound_but_what_the_bucket_holds(self) -> None:
+        marks = [mark(0, 0, told=False, pause_s=30)]
+        assert bounds(marks, mark(25, 100, told=False), use(spare=5)) == pytest.approx((100 / 25, 105 / 25))
