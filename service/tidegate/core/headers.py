@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tidegate.core.anomaly import AnomalyKind
@@ -151,6 +152,7 @@ def _dimension(
     return DimensionReport(limit, remaining, None if reset is None else to_ns(reset))
 
 
+@lru_cache(maxsize=256)  # limits, at least, are the same in most answers
 def _whole(raw: str | None) -> int | None:
     return int(raw) if raw is not None and _WHOLE.fullmatch(raw) else None
 
@@ -165,9 +167,18 @@ def _seconds(raw: str | None) -> float | None:
 
 def _full_in_seconds(raw: str | None, now_seconds: float) -> float | None:
     """The time until a moment (RFC 3339), which is near; None if it is not, or none."""
+    moment_seconds = _moment_seconds(raw or "")
+    if moment_seconds is None:
+        return None
+    seconds = moment_seconds - now_seconds
+    return max(0.0, seconds) if -_PAST_SECONDS <= seconds <= _LONGEST_RESET_SECONDS else None
+
+
+@lru_cache(maxsize=64)  # all dimensions of the answers of a second often say the same
+def _moment_seconds(raw: str) -> float | None:
+    """A moment in seconds since 1970-01-01 UTC; None if it is none."""
     try:
-        when = datetime.fromisoformat(raw or "")
-        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now_seconds
+        when = datetime.fromisoformat(raw)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
-    return max(0.0, seconds) if -_PAST_SECONDS <= seconds <= _LONGEST_RESET_SECONDS else None

@@ -31,13 +31,11 @@ class Ledger:
             for index, limit in lease.limits:
                 if index == _INPUT:
                     limit.priced(lease.demand.cost.input_tokens, known.input_tokens)
-        known = Cost(*map(max, lease.known, known))
-        charged = Cost(*map(max, lease.charged, known))
-        if known.input_tokens:
-            charged = charged._replace(input_tokens=known.input_tokens)
+        before, charged = lease.known, lease.charged
+        known = Cost(max(before[0], known[0]), max(before[1], known[1]), max(before[2], known[2]))
+        charged = Cost(max(charged[0], known[0]), known[1] or charged[1], max(charged[2], known[2]))
         self._correct(lease, charged, known, now_ns)
-        estimated_input = 0 if known.input_tokens else charged.input_tokens
-        self._set_open(lease, estimated_input, charged.output_tokens - known.output_tokens)
+        self._set_open(lease, 0 if known[1] else charged[1], charged[2] - known[2])
 
     def close(self, lease: Lease, outcome: Outcome, used: Cost | None, now_ns: int) -> Cost:
         """Charges what a lease has used in the end; returns it. `used` None: as the outcome says."""

@@ -221,9 +221,11 @@ class DimensionLimit:
             self._reported = None
         self._learn_capacity(report)
         self._window.add(report, now_ns)
-        self._apply(now_ns)
+        self._apply_upstream(now_ns)
         if report.remaining is not None and self._upstream is not None:
             self._learn_level(self._upstream, report.remaining, sent_ago_ns, outstanding, now_ns, first=news)
+            self._apply_upstream(now_ns)
+        self._note_effect()
         return news
 
     @property
@@ -304,7 +306,6 @@ class DimensionLimit:
         bucket.correct(round(off * MICRO), now_ns)
         if self.dimension is not Dimension.OUTPUT_TOKENS:
             self._learn_drift(remaining, capacity, sent_ns, replay, now_ns)
-        self._apply(now_ns)
 
     def _learn_drift(self, remaining: int, capacity: float, sent_ns: int, replay: Replay, now_ns: int) -> None:
         """Learns what others take from how what remains goes up and down.
@@ -352,11 +353,15 @@ class DimensionLimit:
 
     def _note_effect(self) -> None:
         """Keeps what every admission needs, and only these changes change."""
-        self._levels = tuple(bucket for bucket in (self._own, self._upstream) if bucket is not None)
-        own = [] if self._configured is None else [self._configured.per_minute * self._factor]
-        granted = [] if self._upstream is None else [self._source()[0] * self._factor]
-        self.per_minute = min((*own, *(self._competitor.left(each) for each in granted)), default=None)
-        self.share = 1.0 if self.per_minute is None else self.per_minute / min(*own, *granted, math.inf)
+        self._levels = tuple([bucket for bucket in (self._own, self._upstream) if bucket is not None])
+        own = granted = left = math.inf
+        if self._configured is not None:
+            own = self._configured.per_minute * self._factor
+        if self._upstream is not None:
+            granted = self._source()[0] * self._factor
+            left = self._competitor.left(granted)
+        self.per_minute = min(own, left) if self._levels else None
+        self.share = 1.0 if self.per_minute is None else self.per_minute / min(own, granted)
 
     def _apply_own(self, now_ns: int) -> None:
         self._own = None

@@ -22,7 +22,6 @@ from tidegate.core.store import (
     Change,
     Demand,
     DimensionSnapshot,
-    Failed,
     Feedback,
     Granted,
     Outcome,
@@ -31,6 +30,7 @@ from tidegate.core.store import (
     RateLimited,
     Refused,
     SpendCapped,
+    Succeeded,
     Wait,
 )
 
@@ -263,7 +263,13 @@ class Pool:
 
     def learn(self, feedback: Feedback, now_ns: int) -> None:
         """Takes in a success, a 429, or the limits that an answer reports."""
-        if isinstance(feedback, LimitReport):
+        if isinstance(feedback, Succeeded):
+            self._succeeded += 1
+            if feedback.sent_ago_ns is not None:
+                self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
+                self._quota.answer_came(now_ns - feedback.sent_ago_ns)
+            self._quota.learn_success(now_ns)
+        elif isinstance(feedback, LimitReport):
             if feedback.answered:
                 self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
             self._quota.learn_limits(feedback, now_ns)
@@ -274,14 +280,8 @@ class Pool:
             self._quota.learn_refusal(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
         elif isinstance(feedback, SpendCapped):
             self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
-        elif isinstance(feedback, Failed):
-            self._health.failed(now_ns - feedback.sent_ago_ns, now_ns)
         else:
-            self._succeeded += 1
-            if feedback.sent_ago_ns is not None:
-                self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
-                self._quota.answer_came(now_ns - feedback.sent_ago_ns)
-            self._quota.learn_success(now_ns)
+            self._health.failed(now_ns - feedback.sent_ago_ns, now_ns)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
         """Goes on under other settings: keeps levels, order, and what was learned.

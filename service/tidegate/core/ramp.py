@@ -22,11 +22,15 @@ class RampLimit:
 
     While neither quantity has proved to be the one, what only one allows goes gently, if that one allows it clearly:
     the next refusal tells.
+
+    Attributes:
+        is_known: whether the upstream has shown such a limit.
     """
 
-    __slots__ = ("_input", "_requests", "_untried_ns")
+    __slots__ = ("_input", "_requests", "_untried_ns", "is_known")
 
     def __init__(self) -> None:
+        self.is_known = False
         self._requests = Slope()
         self._input = Slope()
         self._untried_ns = 0  # before then nothing more goes of which nobody knows whether it may
@@ -55,13 +59,9 @@ class RampLimit:
 
         It has been taken back before.
         """
+        self.is_known = True
         self._requests.refused(1, sent_ns, now_ns)
         self._input.refused(input_tokens, sent_ns, now_ns)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the upstream has shown such a limit."""
-        return self._requests.is_known
 
     def wait_ns(self, now_ns: int, input_tokens: int = 0) -> int:
         """How long until one more, with so much input, may be sent, or it is worth asking again."""
