@@ -6,7 +6,7 @@ fitted the level clearly better so far is believed.
 
 from typing import Final
 
-__all__ = ["LevelAccuracy"]
+__all__ = ["LevelAccuracy", "distance"]
 
 _FORGET: Final = 0.1
 """Weight of the newest figure in running means."""
@@ -66,3 +66,8 @@ class LevelAccuracy:
         if at_answer * at_admission <= 0:
             return 0.0
         return min(at_answer, at_admission, key=abs)
+
+
+def distance(level: float, low: float, high: float) -> float:
+    """How far a level lies above (positive) or below (negative) a range."""
+    return level - high if level > high else level - low if level < low else 0.0

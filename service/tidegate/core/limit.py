@@ -11,7 +11,7 @@ a margin: the level only has to stay between empty and full, and draining it to 
 import math
 from typing import Final
 
-from tidegate.core.accuracy import LevelAccuracy
+from tidegate.core.accuracy import LevelAccuracy, distance
 from tidegate.core.bucket import TokenBucket, changed
 from tidegate.core.charges import ChargeLog, Replay
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
@@ -48,7 +48,8 @@ class DimensionLimit:
     Attributes:
         margin_micro: what is left in the upstream's bucket.
         per_minute: the effective rate; None while nothing is limited.
-        share: what others on the same key leave of the rate that there would be without them.
+        share: what others on the same key leave of the rate that there would be without them; of one that is searched,
+            the share of what was found before: it may be there again in a moment, and so may what others take.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class DimensionLimit:
         "_price_error",
         "_reported",
         "_searched_per_second",
+        "_searched_share",
         "_upstream",
         "_upstream_per_minute",
         "_usual",
@@ -93,6 +95,7 @@ class DimensionLimit:
         self._price_error = 0.0
         self._usual = 0.0  # what a request usually takes, at worst
         self._searched_per_second: float | None = None
+        self._searched_share = 1.0
         self._upstream_per_minute: float | None = None
         self._capacity: float | None = None
         self._accuracy = LevelAccuracy()
@@ -239,13 +242,13 @@ class DimensionLimit:
         self._competitor.clear()
         self._apply(now_ns)
 
-    def search(self, per_second: float | None, now_ns: int) -> None:
+    def search(self, per_second: float | None, now_ns: int, share: float = 1.0) -> None:
         """Goes by a rate that is being searched, as long as nobody tells one; a quarter of a second's worth at once.
 
-        None ends the search.
+        None ends the search. `share` is that of what was found before, if it is less.
         """
-        if per_second != self._searched_per_second:
-            self._searched_per_second = per_second
+        if (per_second, share) != (self._searched_per_second, self._searched_share):
+            self._searched_per_second, self._searched_share = per_second, share
             self._apply(now_ns)
 
     def empty(self, wait_ns: int, now_ns: int) -> None:
@@ -300,8 +303,8 @@ class DimensionLimit:
             self._accuracy.restart(capacity)
         else:
             slack = _ROUNDED_TO[self.dimension]
-            at_answer = _distance(level, remaining - slack - outstanding, remaining + slack)
-            at_admission = _distance(level, replay.level - slack - outstanding - replay.near, replay.level + slack)
+            at_answer = distance(level, remaining - slack - outstanding, remaining + slack)
+            at_admission = distance(level, replay.level - slack - outstanding - replay.near, replay.level + slack)
             off = _GAIN * self._accuracy.judge(at_answer, at_admission, capacity)
         bucket.correct(round(off * MICRO), now_ns)
         if self.dimension is not Dimension.OUTPUT_TOKENS:
@@ -361,7 +364,7 @@ class DimensionLimit:
             granted = self._source()[0] * self._factor
             left = self._competitor.left(granted)
         self.per_minute = min(own, left) if self._levels else None
-        self.share = 1.0 if self.per_minute is None else self.per_minute / min(own, granted)
+        self.share = 1.0 if self.per_minute is None else self.per_minute / min(own, granted / self._searched_share)
 
     def _apply_own(self, now_ns: int) -> None:
         self._own = None
@@ -393,8 +396,3 @@ class DimensionLimit:
             self._pace = None
             return
         self._pace = changed(self._pace, rate_micro / MICRO, rate_micro / 120 / MICRO, now_ns)
-
-
-def _distance(level: float, low: float, high: float) -> float:
-    """How far a level lies above (positive) or below (negative) a range."""
-    return level - high if level > high else level - low if level < low else 0.0

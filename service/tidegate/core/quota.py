@@ -351,7 +351,7 @@ class Quota:
 
     def _go_by_search(self, search: RateSearch, now_ns: int) -> None:
         for limit, per_second in zip(self._limits, search.per_second(now_ns), strict=True):
-            limit.search(per_second, now_ns)
+            limit.search(per_second, now_ns, search.share)
         self._find_limited()
 
     def _learn_told(self, report: LimitReport, now_ns: int) -> bool:

@@ -199,6 +199,11 @@ class RateSearch:
         """Whether the rate is known well enough to tell somebody how long he will wait."""
         return self._doubt is not None and self._doubt < _POORLY_MEASURED / 2
 
+    @property
+    def share(self) -> float:
+        """What is measured now of what was, at most, of late: what was possible may well be so again."""
+        return min(1.0, self._base / self._most) if self._most else 1.0
+
     def _guess(self, end: Mark, now_ns: int) -> None:
         """A bucket of requests is never short of more than one: who has to wait for long has a low rate.
 
@@ -362,8 +367,7 @@ class RateSearch:
         often = 0.5 ** max(0, self._vain - 1)
         certainty, eagerness = min(1.0, _TRIAL_SHARE / (often * doubt)), 0.5**self._leaps
         patience_s = max(patience_s, certainty * eagerness * _EVERY_SECONDS)
-        hope = min(1.0, self._base / self._most) if self._most else 1.0  # what was possible may well be so again
-        enough = max(_LEAST_REQUESTS, certainty**2 * eagerness * hope * self._enough())
+        enough = max(_LEAST_REQUESTS, certainty**2 * eagerness * self.share * self._enough())
         return elapsed_ns >= patience_s * NS_PER_SECOND and used >= enough
 
     def _capacity_seconds(self) -> float:

@@ -185,6 +185,17 @@ class TestOthers:
         made.configure(LimitSettings(1_200, 100), 15 * S)
         assert made.share == 1
 
+    def test_a_rate_that_is_searched_is_a_share_of_what_was_found_before(self) -> None:
+        made = DimensionLimit(Dimension.REQUESTS, WindowVotes())
+        made.search(2.0, 0, 0.5)
+        assert made.share == 0.5
+        made.search(2.0, 0, 0.25)
+        assert made.share == 0.25
+        made.configure(LimitSettings(160, 100), 0)
+        assert made.share == 0.75, "120 of 160"
+        made.search(2.0, 0)
+        assert made.share == 1
+
     def test_are_not_seen_where_there_are_none(self) -> None:
         assert self.shared(others=0).snapshot(15 * S).effective_per_minute == PER_MINUTE
 

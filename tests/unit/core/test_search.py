@@ -205,6 +205,17 @@ class TestChanges:
         upstream.play(700)
         assert upstream.share(600, 700) >= 0.95
 
+    def test_a_rate_that_fell_is_a_share_of_what_it_was_until_it_has_stayed(self) -> None:
+        upstream = HiddenLimit(10, 150)
+        assert upstream.search.share == 1
+        upstream.play(100)
+        assert upstream.search.share > 0.9
+        upstream.per_second = 3
+        upstream.play(130)
+        assert 0.2 < upstream.search.share < 0.6
+        upstream.play(900)
+        assert upstream.search.share > 0.9
+
     def test_a_rate_that_fell_is_tried_sooner_for_it_may_well_rise_again(self) -> None:
         upstream = HiddenLimit(10, 150).play(100)
         upstream.per_second = 3
