@@ -196,6 +196,16 @@ class TestCompetitor:
             assert competitor.per_second == 0 or competitor.per_second >= 2
         assert competitor.per_second == 0
 
+    def test_who_takes_less_from_now_on_is_never_believed_to_take_less_than_that(self) -> None:
+        competitor, remaining, seen = Competitor(), 0, []
+        for second in range(50):
+            remaining += 60 if second < 20 else 80
+            competitor.add(remaining, 0, second * S, charged_then=0, sent_ns=second * S, rate=RATE)
+            seen.append(competitor.per_second)
+        assert seen[19] == pytest.approx(40)
+        assert all(20 - 1e-6 <= each <= 40 + 1e-6 for each in seen[20:])
+        assert seen[49] == pytest.approx(20)
+
     def test_is_forgotten_where_nothing_can_be_seen(self) -> None:
         competitor = Competitor()
         self.watch(competitor, of_the_answer=True, taken=40)
