@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.core.accuracy import LevelAccuracy
+from tidegate.core.accuracy import LevelAccuracy, distance
 
 CAPACITY = 1_000.0
 OFF = st.floats(-2_000, 2_000)
@@ -112,3 +112,8 @@ class TestMargin:
         accuracy = LevelAccuracy()
         accuracy.distrust(CAPACITY)
         assert accuracy.margin(CAPACITY, 0) == 80
+
+
+@pytest.mark.parametrize(("level", "expected"), [(7.0, -3.0), (10.0, 0.0), (15.0, 0.0), (20.0, 0.0), (24.0, 4.0)])
+def test_a_level_is_as_far_from_a_range_as_it_lies_above_or_below(level: float, expected: float) -> None:
+    assert distance(level, 10.0, 20.0) == expected
