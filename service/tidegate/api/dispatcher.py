@@ -65,7 +65,9 @@ class Dispatcher:
             return
         services, path = self._services, scope["path"]
         state = scope.setdefault("state", {})
-        fields = state["fields"] = dict(scope["headers"])
+        fields = state.get("fields")  # our own server has looked at them already
+        if fields is None:
+            fields = state["fields"] = dict(scope["headers"])
         state["is_draining"] = self._is_draining
         request_id = state["request_id"] = services.new_request_id()
         REQUEST_ID.set(request_id)  # for whatever is logged on the way

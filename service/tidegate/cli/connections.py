@@ -194,6 +194,7 @@ class ClientConnection(asyncio.Protocol):
         raw_path, query = _split(self._url)
         path = raw_path.decode("ascii")
         version = parser.get_http_version()
+        fields = dict(self._headers)
         scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -203,7 +204,7 @@ class ClientConnection(asyncio.Protocol):
             "scheme": "http",
             "root_path": "",
             "headers": self._headers,
-            "state": self._app_state.copy(),
+            "state": {**self._app_state, "fields": fields},
             "method": parser.get_method().decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
@@ -214,7 +215,7 @@ class ClientConnection(asyncio.Protocol):
             self,
             self._loop,
             keep_alive=version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade(),
-            expects_continue=dict(self._headers).get(b"expect", b"").lower() == b"100-continue",
+            expects_continue=fields.get(b"expect", b"").lower() == b"100-continue",
         )
         if self._answering is None:
             self._start(exchange)

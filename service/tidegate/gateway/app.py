@@ -36,6 +36,7 @@ from tidegate.identity.identify import Identifier
 __all__ = ["Gateway"]
 
 _HOP: Final = TIDEGATE_HOP.encode()
+_ABANDONED, _SETTLED = Outcome.ABANDONED, Outcome.SETTLED  # looked up once: every call comes by here
 _SIMULATOR_KEY: Final = "simulator"
 """What the simulator is sent as key, which it does not check, when no real one is configured."""
 
@@ -224,18 +225,18 @@ class Gateway:
         return errand
 
     async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet, inbound: Inbound) -> str:
-        outcome, succeeded = Outcome.ABANDONED, False
+        outcome, succeeded = _ABANDONED, False
         answer, response = reply.answer, reply.answer.response
         try:
             if outlet.waits_aloud and not is_event_stream(response.fields):
-                outcome = Outcome.SETTLED
+                outcome = _SETTLED
                 await outlet.answer(no_stream(call.request_id))
                 return "upstream_error"
             last: bytes | None = None
             if not answer.is_over:
                 await outlet.start(response.status, response.headers, response.fields)
                 last = await self._relay_parts(call, attempts, reply, outlet)
-            outcome = Outcome.ABANDONED if call.is_read_on else Outcome.SETTLED
+            outcome = _ABANDONED if call.is_read_on else _SETTLED
             succeeded = answer.reader.error is None
             call.waited_ns += response.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
@@ -245,7 +246,7 @@ class Gateway:
                 await outlet.end(last)
             inbound.unwatch()  # it has gone out: no client waits for what is left to do
         except TidegateError:
-            outcome = Outcome.SETTLED  # broken upstream: returning without an end makes the server break off as well
+            outcome = _SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
             await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"

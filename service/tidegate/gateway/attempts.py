@@ -203,7 +203,7 @@ class Attempts:
         elif usage is not None and shape is not None and succeeded:
             written_ns = 0 if self._errand.streams else now_ns - reply.started_ns
             estimator.learn(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
-        is_broken = outcome is Outcome.SETTLED and not succeeded
+        is_broken = not succeeded and outcome is Outcome.SETTLED
         self._report_attempt(
             broken_status(reply.answer) if is_broken else str(reply.answer.response.status),
             now_ns - reply.started_ns,

@@ -93,7 +93,8 @@ class Occupancy:
 
     def leave(self, call: Call) -> None:
         """A call is over."""
-        self.drop_body(call)
+        if call.held_bytes:
+            self.drop_body(call)
         self._total -= call.is_counted
         name = call.is_counted_for
         if name is not None:

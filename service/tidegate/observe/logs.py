@@ -10,7 +10,6 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 from tidegate.core.events import HeadRefused, RequestFinished
-from tidegate.core.usage import Usage
 from tidegate.observe.log_lines import (
     add_error,
     add_origin,
@@ -129,8 +128,11 @@ def _fields(event: RequestFinished) -> dict[str, Any]:
         fields.update((name, _shortened(fields[name])) for name in ("route", "pool", "model"))
     if event.cause is not None:
         fields["cause"] = event.cause.value
-    if event.usage is not None:
-        fields.update(zip(_TOKENS, event.usage, strict=False))  # the rest says more of these
+    if (usage := event.usage) is not None:
+        fields["input_tokens"] = usage.input_tokens
+        fields["output_tokens"] = usage.output_tokens
+        fields["cache_read_tokens"] = usage.cache_read_tokens
+        fields["cache_creation_tokens"] = usage.cache_creation_tokens
     if event.exemplar is not None:
         fields.update(event.exemplar)
     return fields
@@ -143,9 +145,6 @@ def _ms(ns: int) -> float:
 
 def _line(event: str, fields: dict[str, Any]) -> dict[str, Any]:
     return {"timestamp": now_text(), "level": "info", "logger": _LOGGER, "event": event, **fields}
-
-
-_TOKENS: Final = Usage._fields[:4]
 
 
 def _shortened(text: str) -> str:

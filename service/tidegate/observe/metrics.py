@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -32,7 +32,7 @@ from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, endpoint_pool, mod
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 from tidegate.observe import catalogue
-from tidegate.observe.instruments import Counter, Histogram, counter, histogram
+from tidegate.observe.instruments import counter, histogram
 from tidegate.observe.labels import (
     ATTEMPT_STATUSES,
     FALLBACK_REASONS,
@@ -49,6 +49,7 @@ from tidegate.observe.labels import (
     LabelSet,
     Rows,
 )
+from tidegate.observe.metric_rows import AdmittedRow, AttemptRow, LeaseRow, RequestRow, UsageRow
 from tidegate.observe.prices import PriceList
 from tidegate.observe.sliding_count import SlidingCount
 
@@ -69,34 +70,9 @@ _UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
 
 _BATCHES: Final = endpoint_pool("/v1/messages/batches")
 """What batches use counts against no limit of the Messages pools."""
+_SETTLED: Final = Outcome.SETTLED  # looked up once: every call comes by here
 _INPUT: Final = Dimension.INPUT_TOKENS
 _OUTPUT: Final = Dimension.OUTPUT_TOKENS
-
-
-class _RequestRow(NamedTuple):
-    requests: Counter
-    route: str
-    pool: str
-    is_served: bool
-    is_failure: bool
-
-
-class _AttemptRow(NamedTuple):
-    attempts: Counter
-    duration: Histogram
-    pool: str
-    model: str
-
-
-class _UsageRow(NamedTuple):
-    tokens: tuple[Counter, ...]
-    model: str
-    caller: str
-
-
-class _LeaseRow(NamedTuple):
-    charged: tuple[Counter, ...]
-    pool: str
 
 
 class MetricsObserver:
@@ -150,6 +126,7 @@ class MetricsObserver:
         self._attempt_rows = Rows(self._attempt_row, self._pools, self._models, self._statuses)
         self._usage_rows = Rows(self._usage_row, self._pools, self._models, self._callers)
         self._lease_rows = Rows(self._lease_row, self._pools)
+        self._admitted_rows = Rows(self._admitted_row, self._pools, LabelSet(Priority))
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
         self._retry_reasons = LabelSet(RETRY_REASONS)
         self._anomaly_kinds = LabelSet(AnomalyKind)
@@ -271,9 +248,9 @@ class MetricsObserver:
             for caller in callers:
                 self._cost_usd[model, caller].inc(0)
 
-    def _request_row(self, route: str, pool: str, caller: str, outcome: str) -> _RequestRow:
+    def _request_row(self, route: str, pool: str, caller: str, outcome: str) -> RequestRow:
         is_failure = route in self._served and outcome == "upstream_error"
-        return _RequestRow(self._requests[route, pool, caller, outcome], route, pool, route in self._served, is_failure)
+        return RequestRow(self._requests[route, pool, caller, outcome], route, pool, route in self._served, is_failure)
 
     def _request_finished(self, event: RequestFinished) -> None:
         row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
@@ -285,8 +262,8 @@ class MetricsObserver:
         if event.overhead_ns is not None:
             self._overhead[row.route,].observe(event.overhead_ns / NS_PER_SECOND)
 
-    def _attempt_row(self, pool: str, model: str, status: str) -> _AttemptRow:
-        return _AttemptRow(self._attempts[pool, model, status], self._attempt_duration[pool, model], pool, model)
+    def _attempt_row(self, pool: str, model: str, status: str) -> AttemptRow:
+        return AttemptRow(self._attempts[pool, model, status], self._attempt_duration[pool, model], pool, model)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         names = event.pool, event.model, event.status
@@ -314,8 +291,8 @@ class MetricsObserver:
         if self._models.admit(model):
             self._start_cost(model, self._caller_labels)
 
-    def _usage_row(self, pool: str, model: str, caller: str) -> _UsageRow:
-        return _UsageRow(tuple(self._tokens[pool, model, caller, kind] for kind in TOKEN_KINDS), model, caller)
+    def _usage_row(self, pool: str, model: str, caller: str) -> UsageRow:
+        return UsageRow(tuple(self._tokens[pool, model, caller, kind] for kind in TOKEN_KINDS), model, caller)
 
     def _used(self, pool: str, model: str, caller: str, usage: Usage) -> None:
         """Counts what an answer of the model of this name used, and what it cost."""
@@ -354,27 +331,36 @@ class MetricsObserver:
         self._retries[labels].inc(1, exemplar)
         self._retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
 
-    def _admitted(self, event: Admitted) -> None:
-        pool = self._pools.label(event.pool)
-        self._queue_wait[pool, event.caller.priority].observe(
-            event.waited_ns / NS_PER_SECOND, self._exemplar and self._exemplar()
-        )
-        self._admissions[pool].add(self._clock.monotonic_ns())
+    def _admitted_row(self, pool: str, priority: str) -> AdmittedRow:
+        return AdmittedRow(self._queue_wait[pool, priority], self._admissions[pool])
 
-    def _lease_row(self, pool: str) -> _LeaseRow:
-        return _LeaseRow(tuple(self._charged[pool, dimension] for dimension in DIMENSIONS), pool)
+    def _admitted(self, event: Admitted) -> None:
+        row = self._admitted_rows[event.pool, event.caller.priority]
+        row.wait.observe(event.waited_ns / NS_PER_SECOND, self._exemplar and self._exemplar())
+        row.admissions.add(self._clock.monotonic_ns())
+
+    def _lease_row(self, pool: str) -> LeaseRow:
+        requests, input_tokens, output_tokens = (self._charged[pool, dimension] for dimension in DIMENSIONS)
+        return LeaseRow(pool, requests, input_tokens, output_tokens)
 
     def _lease_ended(self, event: LeaseEnded) -> None:
-        row, reserved, used = self._lease_rows[event.pool,], event.reserved, event.used
-        for charged, units in zip(row.charged, used, strict=True):
-            if units:
-                charged.inc(units)
-        if event.outcome == Outcome.SETTLED:
-            # The number of requests is never an estimate.
-            if used.input_tokens > 0:
-                self._estimate_error[row.pool, _INPUT].observe(reserved.input_tokens / used.input_tokens)
-            if used.output_tokens > 0:
-                self._estimate_error[row.pool, _OUTPUT].observe(reserved.output_tokens / used.output_tokens)
+        row, reserved = self._lease_rows[event.pool,], event.reserved
+        requests, input_tokens, output_tokens = event.used
+        if requests:
+            row.requests.inc(requests)
+        if input_tokens:
+            row.input_tokens.inc(input_tokens)
+        if output_tokens:
+            row.output_tokens.inc(output_tokens)
+        if event.outcome != _SETTLED:
+            return
+        # The number of requests is never an estimate.
+        if input_tokens > 0:
+            error = row.input_error = row.input_error or self._estimate_error[row.pool, _INPUT]
+            error.observe(reserved.input_tokens / input_tokens)
+        if output_tokens > 0:
+            error = row.output_error = row.output_error or self._estimate_error[row.pool, _OUTPUT]
+            error.observe(reserved.output_tokens / output_tokens)
 
     def _workflow_finished(self, event: WorkflowFinished) -> None:
         self._workflows[self._workflow_outcomes.label(event.outcome),].inc()

@@ -18,6 +18,7 @@ from tidegate.gateway.upstream.proxy import Proxy, ProxyError
 
 __all__ = ["HttpTransport"]
 
+_END: Final = (b"", b"")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -66,6 +67,7 @@ class HttpTransport:
         scheme, self._address, self._authority, self._prefix = _parts(base_url)
         self._proxy = proxy if scheme == "https" else None
         self._ssl = (ssl_context or ssl.create_default_context()) if scheme == "https" else None
+        self._host_line = b"host: " + self._authority
         self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
         self._keep_alive_seconds = keep_alive_seconds
         self._slots = max_connections
@@ -196,14 +198,15 @@ class HttpTransport:
             self._idle.remove(connection)
 
     def _head(self, request: TransportRequest) -> bytes:
-        lines = [b"%b %b%b HTTP/1.1" % (request.method, self._prefix, request.target), b"host: " + self._authority]
-        lines += map(b": ".join, request.headers)
+        first = b"%b %b%b HTTP/1.1" % (request.method, self._prefix, request.target)
+        lines = [first, self._host_line, *map(b": ".join, request.headers)]
         if not isinstance(request.body, bytes):
             length = request.content_length
             lines.append(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)
         elif request.body or request.method not in {b"GET", b"HEAD", b"DELETE", b"OPTIONS"}:
             lines.append(b"content-length: %d" % len(request.body))
-        return b"\r\n".join([*lines, b"", b""])
+        lines += _END
+        return b"\r\n".join(lines)
 
 
 def _parts(base_url: str) -> tuple[str, tuple[str, int], bytes, bytes]:
