@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+from msgspec import structs
+
 from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.clock import to_ns, to_seconds
 from tidegate.core.dimension import ONE_REQUEST, Dimension
@@ -183,7 +185,7 @@ class RateLimiter:
         Raises:
             Refusal: the wait would be, or was, longer than `patience_ns`; nothing was taken.
         """
-        demand = _DEMAND._replace(caller=caller, patience_ns=patience_ns)
+        demand = structs.replace(_DEMAND, caller=caller, patience_ns=patience_ns)
         if self.admission.take(demand):
             return _told(0)
         return _told((await self.admission.acquire(demand, on_wait)).waited_ns)

@@ -15,6 +15,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import structs
 
 from support.absurd import HEADERS, VALUES
 from tidegate.core.caller import DEFAULT_CALLER
@@ -109,7 +110,7 @@ class AbsurdUpstreamMachine(RuleBasedStateMachine):
     def reserve(self, *, front: bool = False) -> None:
         lease_id = f"lease-{next(self.numbers)}"
         self.waiting.add(lease_id)
-        if isinstance(self.pool.reserve(lease_id, ONE._replace(front=front), self.now_ns), Granted):
+        if isinstance(self.pool.reserve(lease_id, structs.replace(ONE, front=front), self.now_ns), Granted):
             self.send(lease_id)
 
     def settle(self) -> None:
@@ -139,7 +140,7 @@ class AbsurdUpstreamMachine(RuleBasedStateMachine):
         sent_ago_ns = self.now_ns - sent_ns
         self.pool.charge(lease_id, usage.cost(), self.now_ns)
         report = read_limits(headers, self.wall_seconds())
-        self.pool.learn(report._replace(sent_ago_ns=sent_ago_ns, lease_id=lease_id), self.now_ns)
+        self.pool.learn(structs.replace(report, sent_ago_ns=sent_ago_ns, lease_id=lease_id), self.now_ns)
         self.pool.end(lease_id, Outcome.SETTLED, settled_cost(usage, COST), self.now_ns)
         self.pool.learn(Succeeded(), self.now_ns)
 

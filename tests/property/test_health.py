@@ -2,6 +2,7 @@
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
 
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.clock import NS_PER_SECOND as S
@@ -55,7 +56,7 @@ class HealthMachine(RuleBasedStateMachine):
         lease_id = f"{self.numbers}"
         if retry:
             self.retries.add(lease_id)
-        result = self.pool.reserve(lease_id, ONE._replace(retry=retry), self.now_ns)
+        result = self.pool.reserve(lease_id, structs.replace(ONE, retry=retry), self.now_ns)
         if isinstance(result, Granted):
             self.granted(lease_id)
         elif not isinstance(result, Refused):
@@ -68,7 +69,7 @@ class HealthMachine(RuleBasedStateMachine):
         lease_id = data.draw(st.sampled_from(sorted(self.sent.keys() - self.answered)))
         self.answered.add(lease_id)
         self.successes.append(self.now_ns)
-        report = PLENTY._replace(lease_id=lease_id, sent_ago_ns=self.now_ns - self.sent[lease_id])
+        report = structs.replace(PLENTY, lease_id=lease_id, sent_ago_ns=self.now_ns - self.sent[lease_id])
         self.pool.learn(report, self.now_ns)
         self.step()
 
@@ -144,7 +145,7 @@ class HealthMachine(RuleBasedStateMachine):
             self.now_ns += 10 * S
             self.step()
             for lease_id in list(self.sent):
-                self.pool.learn(PLENTY._replace(lease_id=lease_id), self.now_ns)
+                self.pool.learn(structs.replace(PLENTY, lease_id=lease_id), self.now_ns)
                 self.pool.end(lease_id, Outcome.SETTLED, None, self.now_ns)
                 del self.sent[lease_id]
             if not self.waiting:
@@ -152,7 +153,7 @@ class HealthMachine(RuleBasedStateMachine):
         assert not self.waiting
         self.now_ns += 3_700 * S
         assert isinstance(self.pool.reserve("last", ONE, self.now_ns), Granted)
-        self.pool.learn(PLENTY._replace(lease_id="last"), self.now_ns)
+        self.pool.learn(structs.replace(PLENTY, lease_id="last"), self.now_ns)
         assert self.pool.snapshot(self.now_ns).open_circuits == {}
 
 

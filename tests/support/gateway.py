@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, get_args
 
+from msgspec import structs
+
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
@@ -128,7 +130,7 @@ def what_it_hears(store: MemoryStore) -> list[Feedback]:
 
     def note(feedback: Feedback) -> None:
         if isinstance(feedback, LimitReport | RateLimited | Succeeded):
-            feedback = feedback._replace(lease_id="")
+            feedback = structs.replace(feedback, lease_id="")
         heard.append(feedback)
 
     async def learn_and_note(pool: str, feedback: Feedback) -> None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import to_ns
 from tidegate.core.header_names import RATE_LIMIT_PREFIX, RETRY_AFTER, RETRY_AFTER_MS
@@ -56,7 +58,7 @@ class DimensionReport(NamedTuple):
     full_in_ns: int | None = None
 
 
-class LimitReport(NamedTuple):
+class LimitReport(Struct, frozen=True):
     """What one answer says about its pool; dimensions without a usable limit are absent."""
 
     requests: DimensionReport | None = None

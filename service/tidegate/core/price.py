@@ -17,6 +17,8 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.dimension import Cost
 from tidegate.core.pools import model_pool
@@ -85,7 +87,7 @@ class Prefix(NamedTuple):
         return self.beside._replace(text_bytes=self.text_bytes)
 
 
-class MessageShape(NamedTuple):
+class MessageShape(Struct, frozen=True):
     """What the price of a Messages call depends on. `prefixes` go from the shortest to the longest."""
 
     caller: str

@@ -8,6 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from msgspec import structs
+
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED, ClassShares
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
@@ -98,7 +100,7 @@ class FairQueue:
         cost = demand.price(now_ns)
         if cost == demand.cost:
             return
-        waiter.demand = demand._replace(cost=cost)
+        waiter.demand = structs.replace(demand, cost=cost)
         line = waiter.line
         if line is not None and line is not self._front:
             line.home.reprice(line, demand.cost, cost)

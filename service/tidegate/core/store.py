@@ -6,7 +6,9 @@ Durations cross it, never instants: the clocks of two replicas, and of a remote 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from msgspec import Struct
 
 from tidegate.core.caller import Caller
 from tidegate.core.cause import Cause
@@ -59,7 +61,7 @@ class Outcome(StrEnum):
     """The client left, or no answer came: what was spent is still charged, the estimate where it is unknown."""
 
 
-class Demand(NamedTuple):
+class Demand(Struct, frozen=True):
     """What somebody wants from a pool.
 
     Attributes:
@@ -87,7 +89,7 @@ class Demand(NamedTuple):
     price: Callable[[int], Cost] | None = None
 
 
-class Granted(NamedTuple):
+class Granted(Struct, frozen=True):
     """Admitted: the cost is reserved under the lease id until `Store.end`."""
 
 
@@ -109,7 +111,7 @@ class Wait:
     binding: str = field(default="queue", compare=False)
 
 
-class Refused(NamedTuple):
+class Refused(Struct, frozen=True):
     """Not admitted and not queued, without any side effect. `full` says which cap of the queue was reached."""
 
     cause: Cause
@@ -118,7 +120,7 @@ class Refused(NamedTuple):
     full: str | None = None
 
 
-class Succeeded(NamedTuple):
+class Succeeded(Struct, frozen=True):
     """The upstream answered well: an adapted rate may recover a step.
 
     `sent_ago_ns`: how long ago the request with that lease was sent; None where a `LimitReport` has told of its answer.
@@ -128,7 +130,7 @@ class Succeeded(NamedTuple):
     lease_id: str = ""
 
 
-class RateLimited(NamedTuple):
+class RateLimited(Struct, frozen=True):
     """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if it said so.
 
     `sent_ago_ns` says when the refused request was sent. One that was sent before the last cut belongs to the same
@@ -144,13 +146,13 @@ class RateLimited(NamedTuple):
     lease_id: str = ""
 
 
-class Failed(NamedTuple):
+class Failed(Struct, frozen=True):
     """The upstream failed, for a request that was sent `sent_ago_ns` ago: 529, 5xx, or no answer."""
 
     sent_ago_ns: int
 
 
-class SpendCapped(NamedTuple):
+class SpendCapped(Struct, frozen=True):
     """The upstream refuses everything because a spend cap is reached, for `ends_in_ns`; None: it does not say."""
 
     ends_in_ns: int | None = None
@@ -291,7 +293,7 @@ class PoolSnapshot:
     retries_left: float = 0.0
 
 
-class Change(NamedTuple):
+class Change(Struct, frozen=True):
     """What a step changed: leases that were granted, facts to report, and when the next waiter may fit.
 
     `refused` are waiters that will not be admitted after all, and why; they have left the queue.

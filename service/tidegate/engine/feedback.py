@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import structs
+
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, to_ns
 from tidegate.core.errors import UpstreamError, UpstreamUnreachable
@@ -38,7 +40,7 @@ async def teach_failure(
         refusal = RateLimited(asked_ns, sent_ago_ns, acceleration=dimension == "acceleration", pause_ns=pause_ns)
         for each in own_pools:
             await store.learn(each, refusal)
-        await store.learn(pool, refusal._replace(lease_id=lease.id))
+        await store.learn(pool, structs.replace(refusal, lease_id=lease.id))
         if observer is not None:
             observer.event(UpstreamRateLimited(pool, dimension, asked_ns))
     elif reason is not None:

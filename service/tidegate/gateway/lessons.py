@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import structs
+
 from tidegate.core.clock import Clock
 from tidegate.core.headers import LimitReport, read_limits
 from tidegate.core.transport import Headers
@@ -30,12 +32,12 @@ class Lessons:
         """What the head of an answer teaches: of limits only if that is due."""
         if not self.are_due(lease.pool, clock.monotonic_ns()):
             return LimitReport(sent_ago_ns=sent_ago_ns, lease_id=lease.id)
-        return self._read(lease.pool, headers, clock)._replace(sent_ago_ns=sent_ago_ns, lease_id=lease.id)
+        return structs.replace(self._read(lease.pool, headers, clock), sent_ago_ns=sent_ago_ns, lease_id=lease.id)
 
     def of_error(self, pool: str, headers: Headers, sent_ago_ns: int, clock: Clock) -> LimitReport | None:
         """What an error says of limits; None where it says nothing, which is no news of an error."""
         report = self._read(pool, headers, clock)
-        return report._replace(sent_ago_ns=sent_ago_ns, answered=False) if any(report.dimensions) else None
+        return structs.replace(report, sent_ago_ns=sent_ago_ns, answered=False) if any(report.dimensions) else None
 
     def _read(self, pool: str, headers: Headers, clock: Clock) -> LimitReport:
         report = read_limits(limit_headers(headers), clock.wall_seconds())

@@ -18,7 +18,7 @@ def settlement(
     `usage` is what of its figures can be, with the text that they do not count.
     """
     text_bytes = reader.text_bytes
-    text_tokens = estimator.produced(shape.model, Usage(), text_bytes).output_tokens if text_bytes else 0
+    text_tokens = estimator.text_tokens(shape.model, text_bytes) if text_bytes else 0
     told = reader.usage
     if told is None or usage is None:
         return settled_cost(Usage(), estimate, text_tokens) if text_tokens else None, True

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import structs
+
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import Caller
 from tidegate.core.clock import to_seconds
@@ -253,7 +255,7 @@ class ClaudeModel:
             received.opened = True
             report = read_limits(dict(stream.response.headers), self._clock.wall_seconds())
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
-            await self._store.learn(call.pool, report._replace(sent_ago_ns=sent_ago_ns, lease_id=lease_id))
+            await self._store.learn(call.pool, structs.replace(report, sent_ago_ns=sent_ago_ns, lease_id=lease_id))
             async for event in stream:
                 if event.type == "message_start":
                     received.model = event.message.model

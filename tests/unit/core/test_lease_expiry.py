@@ -1,6 +1,7 @@
 """A caller that never settles: its lease ends by itself, is charged the estimate, and is counted."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.caller import DEFAULT_CALLER
@@ -53,7 +54,7 @@ def test_a_sign_of_life_keeps_it(state: Pool) -> None:
 
 def test_a_caller_that_would_wait_longer_may_be_silent_for_longer() -> None:
     state = Pool("p", PoolSettings(), 0)
-    assert state.reserve("long", ONE._replace(patience_ns=5 * HOUR), 0) == GRANTED
+    assert state.reserve("long", structs.replace(ONE, patience_ns=5 * HOUR), 0) == GRANTED
     look(state, 0, 5 * HOUR - 1)
     assert state.snapshot(5 * HOUR).in_flight == 1
     state.expire(5 * HOUR)

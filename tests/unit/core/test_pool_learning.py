@@ -1,6 +1,7 @@
 """What answers and operators teach a pool, while callers wait."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.clock import NS_PER_SECOND as S
@@ -112,9 +113,9 @@ class TestReports:
             LimitLearned("p", Dimension.INPUT_TOKENS, 60_000.0),
             RateChanged("p", Dimension.INPUT_TOKENS, None, 60_000.0, "told"),
         )
-        assert state.reserve("a", ONE._replace(cost=Cost(1, 8_000)), 0) == GRANTED
+        assert state.reserve("a", structs.replace(ONE, cost=Cost(1, 8_000)), 0) == GRANTED
         refill_ns, margin_ns = 6 * S, S * 8 // 10
-        assert state.reserve("b", ONE._replace(cost=Cost(1, 8_000)), 0) == Wait(refill_ns + margin_ns)
+        assert state.reserve("b", structs.replace(ONE, cost=Cost(1, 8_000)), 0) == Wait(refill_ns + margin_ns)
 
     def test_the_same_report_again_is_no_news(self) -> None:
         state = Pool("p", PoolSettings(), 0)
@@ -142,7 +143,7 @@ class TestReports:
 
     def test_a_limit_learned_later_does_not_count_a_lease_twice(self) -> None:
         state = Pool("p", PoolSettings(), 0)
-        state.reserve("a", ONE._replace(cost=Cost(1, 4_000)), 0)
+        state.reserve("a", structs.replace(ONE, cost=Cost(1, 4_000)), 0)
         state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
         assert state.snapshot(0).dimensions[1].available == 6_000, "the upstream may not have charged it yet"
         state.end("a", Outcome.SETTLED, Cost(1, 1_000), 0)
@@ -150,7 +151,7 @@ class TestReports:
 
     def test_what_was_used_and_what_was_produced_is_no_estimate_any_more(self) -> None:
         state = Pool("p", PoolSettings(), 0)
-        state.reserve("a", ONE._replace(cost=Cost(1, 4_000, 3_000)), 0)
+        state.reserve("a", structs.replace(ONE, cost=Cost(1, 4_000, 3_000)), 0)
         state.charge("a", Cost(0, 0, 1_000), 0)
         state.learn(LimitReport(None, DimensionReport(60_000, 10_000), DimensionReport(60_000, 10_000)), 0)
         assert [one.available for one in state.snapshot(0).dimensions[1:]] == [6_000, 8_000]

@@ -1,6 +1,7 @@
 """What those who wait are told, how experience corrects it, and when somebody is refused on it."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
@@ -11,7 +12,7 @@ from tidegate.core.pool import Pool
 from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, QueueCaps, Refused, Wait
 
 REQUEST = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
-PRICED = REQUEST._replace(cost=Cost(1, 1_000))
+PRICED = structs.replace(REQUEST, cost=Cost(1, 1_000))
 LIMITS = {Dimension.INPUT_TOKENS: LimitSettings(per_minute=60_000, capacity=1_000)}
 """One of `PRICED` a second, and no burst."""
 
@@ -84,32 +85,34 @@ class TestRefusal:
     def test_a_price_in_requests_is_exact(self) -> None:
         state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
         state.reserve("burst", REQUEST, 0)
-        assert state.reserve("a", REQUEST._replace(patience_ns=S - 1), 0) == Refused(Cause.DEADLINE, retry_after_ns=1)
+        assert state.reserve("a", structs.replace(REQUEST, patience_ns=S - 1), 0) == Refused(
+            Cause.DEADLINE, retry_after_ns=1
+        )
 
     @pytest.mark.parametrize("cost", [Cost(1, 1_000), Cost(1, 0, 1_000)])
     def test_a_price_in_tokens_is_an_estimate_and_waits_all_the_same(self, cost: Cost) -> None:
         limits = dict.fromkeys((Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS), LIMITS[Dimension.INPUT_TOKENS])
         state = Pool("p", PoolSettings(limits), 0)
-        state.reserve("burst", REQUEST._replace(cost=cost), 0)
-        assert state.reserve("a", REQUEST._replace(cost=cost, patience_ns=0), 0) == Wait(S)
+        state.reserve("burst", structs.replace(REQUEST, cost=cost), 0)
+        assert state.reserve("a", structs.replace(REQUEST, cost=cost, patience_ns=0), 0) == Wait(S)
 
     def test_an_estimate_that_ten_waits_have_tested_counts(self) -> None:
         state = pool()
-        impatient = PRICED._replace(patience_ns=2 * S - 1)
+        impatient = structs.replace(PRICED, patience_ns=2 * S - 1)
         now_ns = wait_twice_as_long(state, 9)
         assert isinstance(state.reserve("too early to say", impatient, now_ns), Wait)
         state.withdraw("too early to say", now_ns)
         state = pool()
         now_ns = wait_twice_as_long(state, 10)
         assert state.reserve("a", impatient, now_ns) == Refused(Cause.DEADLINE, retry_after_ns=1)
-        assert state.reserve("b", impatient._replace(patience_ns=2 * S), now_ns) == Wait(2 * S)
+        assert state.reserve("b", structs.replace(impatient, patience_ns=2 * S), now_ns) == Wait(2 * S)
 
     def test_a_freeze_beyond_the_patience_counts_at_once(self) -> None:
         state = pool()
         state.freeze(10 * S, 0)
-        refused = state.reserve("a", PRICED._replace(patience_ns=10 * S - 1), 0)
+        refused = state.reserve("a", structs.replace(PRICED, patience_ns=10 * S - 1), 0)
         assert refused == Refused(Cause.DEADLINE, retry_after_ns=1)
-        assert state.reserve("b", PRICED._replace(patience_ns=10 * S), 0) == Wait(10 * S)
+        assert state.reserve("b", structs.replace(PRICED, patience_ns=10 * S), 0) == Wait(10 * S)
 
     def test_a_full_queue_tells_the_corrected_wait(self) -> None:
         state = pool()
@@ -161,7 +164,7 @@ class TestOthers:
         state = self.shared()
         now_ns = self.wait_one_by_one(state, 4 * S)
         assert self.predicted_ns(state, now_ns) == pytest.approx(4 * S, rel=0.2)
-        refused = state.reserve("a", PRICED._replace(patience_ns=2 * S), now_ns)
+        refused = state.reserve("a", structs.replace(PRICED, patience_ns=2 * S), now_ns)
         assert isinstance(refused, Refused)
         assert refused.cause is Cause.DEADLINE
 

@@ -1,6 +1,7 @@
 """A pool that learns finds out with single requests: at its beginning, in an outage, and after a silence."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
@@ -24,7 +25,7 @@ from tidegate.core.store import (
 )
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
-TOKENS = ONE._replace(cost=Cost(1, 1_000))
+TOKENS = structs.replace(ONE, cost=Cost(1, 1_000))
 PLENTY = LimitReport(DimensionReport(6_000, 6_000))
 TOKENS_KNOWN = LimitReport(input_tokens=DimensionReport(60_000, 10_000, full_in_ns=20 * S))
 
@@ -56,7 +57,7 @@ class TestBeginning:
         assert begun.snapshot(S).dimensions[0].binding == "adaptive"
 
     def test_an_error_with_headers_is_no_answer(self, begun: Pool) -> None:
-        begun.learn(PLENTY._replace(answered=False), S)
+        begun.learn(structs.replace(PLENTY, answered=False), S)
         assert begun.advance(S) == ()
         assert begun.snapshot(S).probing
 
@@ -119,7 +120,7 @@ class TestOutage:
 
     def test_an_answer_ends_it(self, failing: Pool) -> None:
         failing.advance(3 * S)
-        failing.learn(PLENTY._replace(lease_id="w0"), 3 * S)
+        failing.learn(structs.replace(PLENTY, lease_id="w0"), 3 * S)
         assert failing.advance(3 * S) == ("w1", "w2")
         assert failing.drain_events()[-1] == CircuitClosed("p", Cause.UPSTREAM_OUTAGE)
 
@@ -153,7 +154,7 @@ class TestSilence:
         state.learn(TOKENS_KNOWN, 0)
         state.reserve("a", ONE, 0)
         state.end("a", Outcome.SETTLED, Cost(1, 30_000), 0)
-        state.reserve("w0", ONE._replace(cost=Cost(1, 9_000)), 0)
+        state.reserve("w0", structs.replace(ONE, cost=Cost(1, 9_000)), 0)
         assert state.advance(9 * S - 1) == ()
         assert state.advance(9 * S) == ("w0",)
 
@@ -183,7 +184,7 @@ class TestSilence:
 
     def test_is_kept_where_an_operator_has_set_the_limit(self) -> None:
         state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)}), 0)
-        assert state.reserve("a", ONE._replace(settle_at_once=True), 0) == GRANTED
+        assert state.reserve("a", structs.replace(ONE, settle_at_once=True), 0) == GRANTED
         state.reserve("w0", ONE, 0)
         assert state.next_in_ns(0) == 60 * S
         assert state.advance(60 * S - 1) == ()
@@ -216,7 +217,7 @@ class TestSpendCap:
         state = Pool("p", PoolSettings(), 0)
         assert state.reserve("first", ONE, 0) == GRANTED
         state.reserve("a", ONE, 0)
-        state.reserve("b", ONE._replace(front=True), 0)
+        state.reserve("b", structs.replace(ONE, front=True), 0)
         state.learn(SpendCapped(3_600 * S), S)
         refused = Refused(Cause.SPEND_CAP, 3_600 * S)
         told = state.what_happened()
@@ -244,7 +245,7 @@ class TestSpendCap:
         assert state.reserve("probe", ONE, 60 * S) == GRANTED
         assert state.reserve("other", ONE, 60 * S) == Refused(Cause.SPEND_CAP, 120 * S)
         state.drain_events()
-        state.learn(PLENTY._replace(sent_ago_ns=S), 61 * S)
+        state.learn(structs.replace(PLENTY, sent_ago_ns=S), 61 * S)
         assert CircuitClosed("p", Cause.SPEND_CAP) in state.drain_events()
         assert state.reserve("a", ONE, 61 * S) == GRANTED
 
@@ -260,5 +261,5 @@ class TestSpendCap:
     def test_an_error_with_headers_is_no_answer(self) -> None:
         state = Pool("p", PoolSettings(), 0)
         state.learn(SpendCapped(), 0)
-        state.learn(PLENTY._replace(answered=False), S)
+        state.learn(structs.replace(PLENTY, answered=False), S)
         assert state.snapshot(S).open_circuits == {"spend_cap": 59.0}

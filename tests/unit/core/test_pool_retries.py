@@ -1,6 +1,7 @@
 """Failed requests that come back to a pool: ahead of all others, within the budget, and never refused."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.cause import Cause
@@ -21,7 +22,7 @@ from tidegate.core.store import (
 )
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
-RETRY = ONE._replace(retry=True)
+RETRY = structs.replace(ONE, retry=True)
 PLENTY = LimitReport(DimensionReport(60_000, 60_000))
 WINDOW = 300 * S
 
@@ -115,7 +116,7 @@ def test_it_goes_ahead_of_all_others_who_wait_for_quota() -> None:
 
 def test_it_is_never_refused_for_the_wait(state: Pool) -> None:
     spend_budget(state)
-    assert isinstance(state.reserve("r", RETRY._replace(patience_ns=1), 0), Wait)
+    assert isinstance(state.reserve("r", structs.replace(RETRY, patience_ns=1), 0), Wait)
 
 
 def test_its_patience_may_end(state: Pool) -> None:
@@ -165,9 +166,9 @@ class TestConcurrency:
         assert isinstance(wait, Wait)
         assert wait.binding == "concurrency"
         assert limited.next_in_ns(S) == S, "only in case that nobody tells"
-        limited.learn(PLENTY._replace(lease_id="a"), S)
+        limited.learn(structs.replace(PLENTY, lease_id="a"), S)
         assert limited.advance(S) == ("d",)
-        limited.learn(PLENTY._replace(lease_id="a"), S)
+        limited.learn(structs.replace(PLENTY, lease_id="a"), S)
         assert limited.snapshot(S).unanswered == 4, "each answer counts once"
 
     def test_is_forgotten_when_all_is_well_for_half_a_minute(self, limited: Pool) -> None:
@@ -177,7 +178,7 @@ class TestConcurrency:
 
     def test_what_is_settled_at_once_is_not_counted(self) -> None:
         state = Pool("p", PoolSettings(), 0)
-        state.reserve("a", ONE._replace(settle_at_once=True), 0)
+        state.reserve("a", structs.replace(ONE, settle_at_once=True), 0)
         assert state.snapshot(0).unanswered == 0
 
 
@@ -185,9 +186,9 @@ def test_a_deadline_that_an_outage_outlasts_is_refused_as_an_outage() -> None:
     state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
     for _ in range(5):
         state.learn(Failed(0), S)
-    state.reserve("a", ONE._replace(cost=Cost(1)), S)
-    state.reserve("b", ONE._replace(cost=Cost(1)), S)
-    refused = state.reserve("c", ONE._replace(patience_ns=1), S)
+    state.reserve("a", structs.replace(ONE, cost=Cost(1)), S)
+    state.reserve("b", structs.replace(ONE, cost=Cost(1)), S)
+    refused = state.reserve("c", structs.replace(ONE, patience_ns=1), S)
     assert isinstance(refused, Refused)
     assert refused.cause is Cause.UPSTREAM_OUTAGE
 
@@ -198,7 +199,7 @@ def test_in_an_outage_who_has_time_left_probes_where_those_in_front_have_none() 
     for _ in range(5):
         state.learn(Failed(0), S)
     for name, patience_s in (("front", 6), ("second", 60), ("third", 20)):
-        state.reserve(name, ONE._replace(patience_ns=patience_s * S), S)
+        state.reserve(name, structs.replace(ONE, patience_ns=patience_s * S), S)
     assert state.advance(3 * S) == ("second",)
     state.end("second", Outcome.OVERLOADED, None, 3 * S)
     assert state.advance(3 * S) == ("third",)
@@ -207,11 +208,11 @@ def test_in_an_outage_who_has_time_left_probes_where_those_in_front_have_none() 
 def test_in_an_outage_who_has_time_left_does_not_probe_beyond_the_quota() -> None:
     state = Pool("p", PoolSettings(), 0)
     state.learn(PLENTY, 0)
-    state.reserve("before", ONE._replace(cost=Cost(30_000), settle_at_once=True), 0)
+    state.reserve("before", structs.replace(ONE, cost=Cost(30_000), settle_at_once=True), 0)
     for _ in range(5):
         state.learn(Failed(0), S)
-    state.reserve("front", ONE._replace(patience_ns=6 * S), S)
-    state.reserve("huge", ONE._replace(cost=Cost(50_000), patience_ns=600 * S), S)
+    state.reserve("front", structs.replace(ONE, patience_ns=6 * S), S)
+    state.reserve("huge", structs.replace(ONE, cost=Cost(50_000), patience_ns=600 * S), S)
     assert state.advance(3 * S) == ("front",)
 
 
@@ -221,5 +222,5 @@ def test_in_an_outage_the_order_stays_where_there_is_time() -> None:
     for _ in range(5):
         state.learn(Failed(0), S)
     for name, patience_s in (("front", 10), ("second", 60)):
-        state.reserve(name, ONE._replace(patience_ns=patience_s * S), S)
+        state.reserve(name, structs.replace(ONE, patience_ns=patience_s * S), S)
     assert state.advance(2 * S) == ("front",)

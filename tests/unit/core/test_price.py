@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+from msgspec import structs
 
 from tidegate.core import price
 from tidegate.core.clock import NS_PER_SECOND
@@ -14,7 +15,7 @@ from tidegate.core.usage import Usage
 CALL = MessageShape("team-a", "claude-sonnet-5-5", PromptSize(4_000), max_tokens=1_000)
 SYSTEM = Prefix(1, 2_000, PromptSize(), marked=True)
 TURN = Prefix(2, 3_000, PromptSize(), marked=False)
-CACHING = CALL._replace(prefixes=(SYSTEM, TURN))
+CACHING = structs.replace(CALL, prefixes=(SYSTEM, TURN))
 
 
 @dataclass
@@ -55,8 +56,8 @@ def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
 
 
 class TestPromptsOfMixedSizes:
-    TINY = CALL._replace(size=PromptSize(90))
-    LARGE = CALL._replace(size=PromptSize(1_500))
+    TINY = structs.replace(CALL, size=PromptSize(90))
+    LARGE = structs.replace(CALL, size=PromptSize(1_500))
 
     def test_what_many_tiny_prompts_cost_a_byte_does_not_make_a_large_one_look_cheap(self) -> None:
         state = Estimating()
@@ -76,13 +77,13 @@ class TestPromptsOfMixedSizes:
     def test_one_huge_prompt_weighs_no_more_than_eight_usual_ones(self) -> None:
         state = Estimating()
         state.learn(Usage(input_tokens=1_000, output_tokens=1), times=100)
-        state.learn(Usage(input_tokens=900_000, output_tokens=1), CALL._replace(size=PromptSize(1_800_000)))
+        state.learn(Usage(input_tokens=900_000, output_tokens=1), structs.replace(CALL, size=PromptSize(1_800_000)))
         assert state.cost().input_tokens == pytest.approx(1_000 * (0.98 + 0.02 * 8 * 2) / (0.98 + 0.02 * 8), rel=0.01)
 
     def test_nor_does_the_second_weigh_more_than_eight_like_the_first(self) -> None:
         state = Estimating()
         state.learn(Usage(input_tokens=1_000, output_tokens=1))
-        state.learn(Usage(input_tokens=40_000, output_tokens=1), CALL._replace(size=PromptSize(80_000)))
+        state.learn(Usage(input_tokens=40_000, output_tokens=1), structs.replace(CALL, size=PromptSize(80_000)))
         assert state.cost().input_tokens == round(1_000 * (1 + 8 * 2) / (1 + 8))
 
 
@@ -129,15 +130,17 @@ class TestInput:
     def test_the_tokens_per_byte_of_a_model_are_learned_from_all_its_callers(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(input_tokens=1_300, output_tokens=1))
-        assert estimating.cost(CALL._replace(caller="team-b", size=PromptSize(8_000))).input_tokens == 2_600
-        assert estimating.cost(CALL._replace(model="claude-haiku-5")).input_tokens == 1_000
+        assert estimating.cost(structs.replace(CALL, caller="team-b", size=PromptSize(8_000))).input_tokens == 2_600
+        assert estimating.cost(structs.replace(CALL, model="claude-haiku-5")).input_tokens == 1_000
 
     def test_what_was_read_from_the_cache_is_part_of_the_size(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(100, 1, cache_read_tokens=700, cache_creation_tokens=500))
         assert estimating.cost().input_tokens == 1_300
 
-    @pytest.mark.parametrize(("shape", "usage"), [(CALL, Usage()), (CALL._replace(size=PromptSize()), Usage(100, 1))])
+    @pytest.mark.parametrize(
+        ("shape", "usage"), [(CALL, Usage()), (structs.replace(CALL, size=PromptSize()), Usage(100, 1))]
+    )
     def test_an_answer_that_tells_no_ratio_teaches_none(self, shape: MessageShape, usage: Usage) -> None:
         estimating = Estimating()
         estimating.learn(usage, shape)
@@ -169,14 +172,14 @@ class TestInput:
 
 
 class TestMedia:
-    MIXED = CALL._replace(size=PromptSize(4_000, image_tokens=1_296, pages=2, fixed_tokens=290))
+    MIXED = structs.replace(CALL, size=PromptSize(4_000, image_tokens=1_296, pages=2, fixed_tokens=290))
 
     def test_at_first_the_documented_rules_say_what_they_cost(self) -> None:
         assert Estimating().cost(self.MIXED).input_tokens == 1_000 + 1_296 + 4_600 + 290
 
     @pytest.mark.parametrize(("model", "tokens"), [("claude-haiku-4-5", 1_568), ("claude-haiku-5-5", 4_784)])
     def test_an_image_that_stands_elsewhere_may_be_as_large_as_the_model_takes(self, model: str, tokens: int) -> None:
-        shape = CALL._replace(model=model, size=PromptSize(unsized_images=2))
+        shape = structs.replace(CALL, model=model, size=PromptSize(unsized_images=2))
         assert Estimating().cost(shape).input_tokens == 2 * tokens
 
     @pytest.mark.parametrize(
@@ -184,15 +187,15 @@ class TestMedia:
     )
     def test_what_each_kind_costs_is_learned_from_calls_that_it_makes_up_most_of(self, kind: str, each: int) -> None:
         estimating = Estimating()
-        shape = CALL._replace(size=PromptSize(400)._replace(**{kind: 5_000}))
+        shape = structs.replace(CALL, size=PromptSize(400)._replace(**{kind: 5_000}))
         estimating.learn(Usage(100 + 5_000 * each), shape)
         assert estimating.cost(shape).input_tokens == 100 + 5_000 * each
         assert estimating.cost().input_tokens == 1_000, "text is what it was"
-        assert estimating.cost(shape._replace(model="another")).input_tokens != 100 + 5_000 * each
+        assert estimating.cost(structs.replace(shape, model="another")).input_tokens != 100 + 5_000 * each
 
     def test_text_is_learned_beside_a_small_image(self) -> None:
         estimating = Estimating()
-        shape = CALL._replace(size=PromptSize(4_000, image_tokens=64))
+        shape = structs.replace(CALL, size=PromptSize(4_000, image_tokens=64))
         estimating.learn(Usage(2_064), shape)
         assert estimating.cost().input_tokens == 2_000
 
@@ -203,13 +206,13 @@ class TestMedia:
     )
     def test_a_sum_that_tells_nothing_of_a_kind_teaches_nothing(self, size: PromptSize, tokens: int) -> None:
         estimating = Estimating()
-        estimating.learn(Usage(tokens), CALL._replace(size=size))
+        estimating.learn(Usage(tokens), structs.replace(CALL, size=size))
         assert estimating.cost().input_tokens == 1_000
 
     def test_an_image_in_the_cache_costs_nothing(self) -> None:
         estimating = Estimating()
         prefix = Prefix(3, 1_000, PromptSize(image_tokens=1_296, fixed_tokens=290), marked=True)
-        shape = self.MIXED._replace(prefixes=(prefix,))
+        shape = structs.replace(self.MIXED, prefixes=(prefix,))
         estimating.learn(Usage(5_350, cache_creation_tokens=1_836), shape)
         assert estimating.cost(shape).input_tokens == 750 + 4_600
 
@@ -223,39 +226,41 @@ class TestOutput:
     def test_a_caller_has_its_own_figure_per_model_and_band_of_max_tokens(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=30), times=300)
-        estimating.learn(Usage(output_tokens=400), CALL._replace(caller="team-b"), times=300)
+        estimating.learn(Usage(output_tokens=400), structs.replace(CALL, caller="team-b"), times=300)
         assert estimating.cost().output_tokens == pytest.approx(30, rel=0.1)
-        assert estimating.cost(CALL._replace(max_tokens=600)).output_tokens == pytest.approx(30, rel=0.1)
-        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(400, rel=0.1)
+        assert estimating.cost(structs.replace(CALL, max_tokens=600)).output_tokens == pytest.approx(30, rel=0.1)
+        assert estimating.cost(structs.replace(CALL, caller="team-b")).output_tokens == pytest.approx(400, rel=0.1)
 
     def test_who_is_new_is_like_all_others_in_the_band_then_like_all_of_the_pool(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=30), times=300)
-        estimating.learn(Usage(output_tokens=90), CALL._replace(max_tokens=None), times=300)
-        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(30, rel=0.1)
-        assert estimating.cost(CALL._replace(caller="team-b", max_tokens=None)).output_tokens == pytest.approx(
+        estimating.learn(Usage(output_tokens=90), structs.replace(CALL, max_tokens=None), times=300)
+        assert estimating.cost(structs.replace(CALL, caller="team-b")).output_tokens == pytest.approx(30, rel=0.1)
+        assert estimating.cost(structs.replace(CALL, caller="team-b", max_tokens=None)).output_tokens == pytest.approx(
             90, abs=9
         )
-        assert estimating.cost(CALL._replace(max_tokens=64_000)).output_tokens == pytest.approx(90, rel=0.1)
-        assert estimating.cost(CALL._replace(model="claude-haiku-5")).output_tokens == 1_000
+        assert estimating.cost(structs.replace(CALL, max_tokens=64_000)).output_tokens == pytest.approx(90, rel=0.1)
+        assert estimating.cost(structs.replace(CALL, model="claude-haiku-5")).output_tokens == 1_000
 
     def test_models_that_share_a_pool_begin_alike(self) -> None:
         estimating = Estimating()
-        estimating.learn(Usage(output_tokens=90), CALL._replace(model="claude-opus-4-7"), times=300)
-        assert estimating.cost(CALL._replace(model="claude-opus-4-8")).output_tokens == pytest.approx(90, rel=0.1)
-        assert estimating.cost(CALL._replace(model="claude-opus-5")).output_tokens == 1_000
+        estimating.learn(Usage(output_tokens=90), structs.replace(CALL, model="claude-opus-4-7"), times=300)
+        assert estimating.cost(structs.replace(CALL, model="claude-opus-4-8")).output_tokens == pytest.approx(
+            90, rel=0.1
+        )
+        assert estimating.cost(structs.replace(CALL, model="claude-opus-5")).output_tokens == 1_000
 
     def test_a_caller_begins_with_what_the_others_were_like(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=900), times=300)
-        estimating.learn(Usage(output_tokens=100), CALL._replace(caller="team-b"))
-        assert estimating.cost(CALL._replace(caller="team-b")).output_tokens == pytest.approx(700, abs=20)
+        estimating.learn(Usage(output_tokens=100), structs.replace(CALL, caller="team-b"))
+        assert estimating.cost(structs.replace(CALL, caller="team-b")).output_tokens == pytest.approx(700, abs=20)
 
     def test_max_tokens_caps_what_is_expected(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=900), times=100)
-        assert estimating.cost(CALL._replace(max_tokens=700)).output_tokens == 700
-        assert estimating.overdraw(CALL._replace(max_tokens=700)) == 0
+        assert estimating.cost(structs.replace(CALL, max_tokens=700)).output_tokens == 700
+        assert estimating.overdraw(structs.replace(CALL, max_tokens=700)) == 0
 
     def test_what_an_answer_may_be_at_worst_is_beyond_95_percent_of_all(self) -> None:
         estimating = Estimating()
@@ -291,14 +296,14 @@ class TestCache:
     def test_the_longest_known_beginning_is_found_whether_the_call_marks_it_or_not(self) -> None:
         estimating = Estimating()
         marked = (SYSTEM, TURN._replace(marked=True))
-        estimating.learn(Usage(250, 1, cache_creation_tokens=750), CALL._replace(prefixes=marked))
-        later = CALL._replace(prefixes=(SYSTEM, TURN, Prefix(4, 3_500, PromptSize(), marked=True)))
+        estimating.learn(Usage(250, 1, cache_creation_tokens=750), structs.replace(CALL, prefixes=marked))
+        later = structs.replace(CALL, prefixes=(SYSTEM, TURN, Prefix(4, 3_500, PromptSize(), marked=True)))
         assert estimating.cost(later).input_tokens == 250
 
     def test_what_is_not_marked_is_not_stored(self) -> None:
         estimating = Estimating()
-        estimating.learn(Usage(500, 1, cache_creation_tokens=500), CALL._replace(prefixes=(TURN,)))
-        assert estimating.cost(CALL._replace(prefixes=(TURN,))).input_tokens == 1_000
+        estimating.learn(Usage(500, 1, cache_creation_tokens=500), structs.replace(CALL, prefixes=(TURN,)))
+        assert estimating.cost(structs.replace(CALL, prefixes=(TURN,))).input_tokens == 1_000
 
     def test_an_answer_that_neither_stored_nor_read_proves_that_nothing_is_cached(self) -> None:
         estimating = Estimating()
@@ -307,7 +312,7 @@ class TestCache:
 
     def test_a_price_is_never_negative(self) -> None:
         estimating = Estimating()
-        larger = CALL._replace(prefixes=(SYSTEM._replace(text_bytes=5_000),))
+        larger = structs.replace(CALL, prefixes=(SYSTEM._replace(text_bytes=5_000),))
         estimating.learn(Usage(1, 1, cache_creation_tokens=999), larger)
         assert estimating.cost(larger).input_tokens == 0
 
@@ -316,7 +321,7 @@ class TestMemory:
     def test_prefixes_that_were_not_used_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(price, "_MOST_PREFIXES", 2)
         estimating = Estimating()
-        shapes = [CALL._replace(prefixes=(SYSTEM._replace(digest=digest),)) for digest in (1, 2, 3)]
+        shapes = [structs.replace(CALL, prefixes=(SYSTEM._replace(digest=digest),)) for digest in (1, 2, 3)]
         for number in (0, 1, 0, 2):
             estimating.learn(Usage(500, 1, cache_creation_tokens=500), shapes[number])
         assert [estimating.cost(shape).input_tokens for shape in shapes] == [500, 1_000, 500]
@@ -324,7 +329,7 @@ class TestMemory:
     def test_callers_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(price, "_MOST_SKETCHES", 4)  # two for the model, and two callers
         estimating = Estimating()
-        callers = [CALL._replace(caller=name) for name in ("team-a", "team-b", "team-c")]
+        callers = [structs.replace(CALL, caller=name) for name in ("team-a", "team-b", "team-c")]
         for number, output_tokens in ((0, 100), (1, 200), (0, 100), (2, 600)):
             estimating.learn(Usage(output_tokens=output_tokens), callers[number], times=100)
         found = [estimating.cost(shape).output_tokens for shape in callers]
@@ -336,5 +341,8 @@ class TestMemory:
         monkeypatch.setattr(price, "_MOST_MODELS", 1)
         estimating = Estimating()
         for model in ("a", "b"):
-            estimating.learn(Usage(input_tokens=2_000), CALL._replace(model=model))
-        assert [estimating.cost(CALL._replace(model=model)).input_tokens for model in ("a", "b")] == [1_000, 2_000]
+            estimating.learn(Usage(input_tokens=2_000), structs.replace(CALL, model=model))
+        assert [estimating.cost(structs.replace(CALL, model=model)).input_tokens for model in ("a", "b")] == [
+            1_000,
+            2_000,
+        ]

@@ -1,6 +1,7 @@
 """What a pool may spend: several limits at once, hidden headers, a slope, outages, refusals."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
@@ -186,9 +187,9 @@ class TestRefusals:
         made.learn_refusal(RateLimited(sent_ago_ns=0), 5 * S)
         made.take(ONE_REQUEST, 5 * S)
         assert not made.fits(ONE_REQUEST, 6 * S)
-        made.learn_limits(REPORTED._replace(sent_ago_ns=2 * S), 6 * S)
+        made.learn_limits(structs.replace(REPORTED, sent_ago_ns=2 * S), 6 * S)
         assert made.is_probing, "that one was sent before the refusal"
-        made.learn_limits(REPORTED._replace(sent_ago_ns=S), 6 * S)
+        made.learn_limits(structs.replace(REPORTED, sent_ago_ns=S), 6 * S)
         assert made.fits(ONE_REQUEST, 6 * S)
 
     def test_an_acceleration_limit_slows_the_rise_and_leaves_levels_and_margins(self) -> None:

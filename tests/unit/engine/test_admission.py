@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 
 from support.recording_observer import RecordedScope, RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
@@ -28,7 +29,7 @@ from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
-AT_ONCE = ONE._replace(settle_at_once=True)
+AT_ONCE = structs.replace(ONE, settle_at_once=True)
 ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5)}, AdaptiveSettings())
 
 
@@ -140,7 +141,7 @@ class TestPatience:
         async def main() -> None:
             await times_of(admission, clock, [ONE] * 5)
             with pytest.raises(Refusal, match=r"the wait for pool 'p' would be longer than the request may") as refused:
-                await admission.acquire(ONE._replace(patience_ns=S))
+                await admission.acquire(structs.replace(ONE, patience_ns=S))
             assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.DEADLINE, 2.0)
 
         run_virtual(main(), clock)
@@ -154,7 +155,7 @@ class TestPatience:
             await times_of(admission, clock, [ONE] * 5)
             asyncio.get_running_loop().call_later(1, store.freeze_now, "p", 60 * S)
             with pytest.raises(Refusal) as refused:
-                await admission.acquire(ONE._replace(patience_ns=4 * S))
+                await admission.acquire(structs.replace(ONE, patience_ns=4 * S))
             assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.DEADLINE, 57.0)
 
         run_virtual(main(), clock)
@@ -166,7 +167,7 @@ class TestPatience:
 
     def test_a_grant_at_the_very_end_counts(self, admission: Admission, clock: VirtualClock) -> None:
         # Grant and timeout fall on the same instant, and the grant is first.
-        patient = [ONE] * 5 + [ONE._replace(patience_ns=3 * S)]
+        patient = [ONE] * 5 + [structs.replace(ONE, patience_ns=3 * S)]
         assert run_virtual(times_of(admission, clock, patient), clock)[5] == (5, 3.0)
         assert_nothing_is_left(admission)
 
@@ -178,7 +179,7 @@ class TestPatience:
             loop = asyncio.get_running_loop()
             loop.call_later(1, store.freeze_now, "p", 3 * S)
             loop.call_later(3.2, clock.advance, 4)  # the deadline at 3.5 s and the grant at 4 s are both due then
-            return (await admission.acquire(ONE._replace(patience_ns=7 * S // 2))).waited_ns
+            return (await admission.acquire(structs.replace(ONE, patience_ns=7 * S // 2))).waited_ns
 
         assert run_virtual(main(), clock) == round(7.2 * S)
         assert_nothing_is_left(admission)
@@ -200,7 +201,7 @@ class TestRefusals:
     def test_more_than_can_ever_be(self, clock: VirtualClock) -> None:
         admission = Admission(MemoryStore(clock, {"p": self.settings(allow_debt=False)}), clock)
         with pytest.raises(Refusal, match=r"^the request needs more requests than pool 'p' can ever hold$") as refused:
-            run_virtual(admission.acquire(ONE._replace(cost=Cost(2))), clock)
+            run_virtual(admission.acquire(structs.replace(ONE, cost=Cost(2))), clock)
         assert refused.value.cause is Cause.COST_EXCEEDS_CAPACITY
         assert (refused.value.dimension, refused.value.retry_after_seconds) == (Dimension.REQUESTS, None)
 
@@ -248,13 +249,13 @@ class TestChangesWhileWaiting:
         assert run_virtual(main(), clock) == 1.0
 
     def test_who_comes_back_after_a_429_goes_first(self, admission: Admission, clock: VirtualClock) -> None:
-        demands = [ONE] * 7 + [ONE._replace(front=True)]
+        demands = [ONE] * 7 + [structs.replace(ONE, front=True)]
         assert run_virtual(times_of(admission, clock, demands), clock)[5:] == [(7, 3.0), (5, 6.0), (6, 9.0)]
 
 
 def test_callers_take_turns(admission: Admission, clock: VirtualClock) -> None:
     greedy, modest = Caller("greedy"), Caller("modest")
-    demands = [ONE._replace(caller=greedy)] * 9 + [ONE._replace(caller=modest)] * 2
+    demands = [structs.replace(ONE, caller=greedy)] * 9 + [structs.replace(ONE, caller=modest)] * 2
     admitted = run_virtual(times_of(admission, clock, demands), clock)
     assert [number for number, _ in admitted[5:]] == [5, 9, 6, 10, 7, 8]
 
@@ -337,7 +338,7 @@ def test_nobody_needs_to_listen(store: MemoryStore, clock: VirtualClock) -> None
         await times_of(admission, clock, [ONE] * 6)
         store.freeze_now("p", 10 * S)
         with pytest.raises(Refusal):
-            await admission.acquire(ONE._replace(patience_ns=0))
+            await admission.acquire(structs.replace(ONE, patience_ns=0))
         waiting = asyncio.ensure_future(admission.acquire(ONE))
         await asyncio.sleep(0)
         waiting.cancel()
@@ -382,7 +383,7 @@ class TestSpendCap:
             asyncio.get_running_loop().call_at(now_s + 1, store.freeze_now, "p", 10 * S)
             asyncio.get_running_loop().call_at(now_s + 4, store.learn_now, "p", self.CAP)
             with pytest.raises(Refusal) as caught:
-                await admission.acquire(ONE._replace(patience_ns=4 * S))
+                await admission.acquire(structs.replace(ONE, patience_ns=4 * S))
             assert clock.elapsed_s == 4
             return caught.value.cause
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
@@ -14,7 +15,7 @@ from tidegate.engine.admission import Admission, Lease
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
-AT_ONCE = ONE._replace(settle_at_once=True)
+AT_ONCE = structs.replace(ONE, settle_at_once=True)
 
 
 async def drained(admission: Admission, demand: Demand = ONE) -> tuple[list[Lease], asyncio.Task[Lease]]:

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
@@ -57,7 +58,7 @@ def test_only_who_goes_first_sets_the_timers_anew(store: MemoryStore) -> None:
     assert store.reserve_now("b", ONE) == Wait(3 * S)
     assert store.reserve_now("c", ONE) == Wait(6 * S)
     assert changes == [Change("p", next_in_ns=3 * S)]
-    assert store.reserve_now("back", ONE._replace(front=True)) == Wait(3 * S)
+    assert store.reserve_now("back", structs.replace(ONE, front=True)) == Wait(3 * S)
     assert changes == [Change("p", next_in_ns=3 * S)] * 2
 
 
@@ -82,7 +83,7 @@ class TestTakingAtOnce:
     """What is settled at once needs no lease, and no round trip while nobody waits."""
 
     def test_it_is_spent_and_no_lease_is_left(self, store: MemoryStore) -> None:
-        assert store.take("", ONE._replace(settle_at_once=True))
+        assert store.take("", structs.replace(ONE, settle_at_once=True))
         (pool,) = store.snapshot_now("p")
         assert (pool.granted, pool.in_flight, pool.waiting, pool.dimensions[0].available) == (1, 0, 0, 0)
         assert pool.dimensions[0].used_share_1_minute == pytest.approx(1 / 20), "one of twenty a minute"
@@ -94,7 +95,7 @@ class TestTakingAtOnce:
         assert store.take("b", ONE), "it was given back"
 
     def test_a_retry_goes_the_way_of_retries(self, store: MemoryStore) -> None:
-        assert not store.take("a", ONE._replace(retry=True))
+        assert not store.take("a", structs.replace(ONE, retry=True))
 
     def test_what_does_not_fit_has_no_effect(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
@@ -127,8 +128,8 @@ class TestTakingAtOnce:
 
     def test_what_can_never_fit_is_left_to_be_refused(self, store: MemoryStore) -> None:
         store.configure_now("p", replace(SETTINGS, allow_debt=False))
-        assert not store.take("", ONE._replace(cost=Cost(2)))
-        assert isinstance(store.reserve_now("big", ONE._replace(cost=Cost(2))), Refused)
+        assert not store.take("", structs.replace(ONE, cost=Cost(2)))
+        assert isinstance(store.reserve_now("big", structs.replace(ONE, cost=Cost(2))), Refused)
 
 
 def test_what_is_given_back_admits_in_the_same_step(store: MemoryStore) -> None:
@@ -147,7 +148,7 @@ def test_how_leases_end_is_told_as_long_as_anybody_wants_to_hear_it(store: Memor
 
     def settle(pool: str) -> None:
         store.configure_now(pool, PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5)}))
-        store.reserve_now("a", ONE._replace(pool=pool))
+        store.reserve_now("a", structs.replace(ONE, pool=pool))
         store.end_now(pool, "a", Outcome.SETTLED)
 
     settle("p")
@@ -205,7 +206,7 @@ def test_releasing_a_waiter_withdraws_it(store: MemoryStore) -> None:
 def test_releasing_a_waiter_without_a_lease_takes_nothing(
     store: MemoryStore, clock: VirtualClock, seconds: float
 ) -> None:
-    at_once = ONE._replace(settle_at_once=True)
+    at_once = structs.replace(ONE, settle_at_once=True)
     store.reserve_now("a", at_once)
     store.reserve_now("b", at_once)
     clock.advance(seconds)
@@ -238,7 +239,7 @@ class TestPools:
         store = MemoryStore(clock, otherwise=SETTINGS)
         assert store.snapshot_now("new") == ()
         assert store.settings_now("new") == SETTINGS
-        store.reserve_now("a", ONE._replace(pool="new"))
+        store.reserve_now("a", structs.replace(ONE, pool="new"))
         (snapshot,) = store.snapshot_now("new")
         assert snapshot.dimensions[0].available == 0
 
@@ -257,7 +258,7 @@ class TestPools:
 
     def test_pools_in_use_beyond_the_bound_share_one(self, clock: VirtualClock) -> None:
         store = MemoryStore(clock, otherwise=SETTINGS)
-        results = [store.reserve_now(f"{n}", ONE._replace(pool=f"invented-{n}")) for n in range(250)]
+        results = [store.reserve_now(f"{n}", structs.replace(ONE, pool=f"invented-{n}")) for n in range(250)]
         names = [snapshot.pool for snapshot in store.snapshot_now()]
         assert len(names) == 201
         assert names[-1] == "other-models"
