@@ -55,7 +55,10 @@ def test_another_host_header_is_forbidden(host: str) -> None:
     assert CLOSED.check(*arrival(host=host)) is None
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:3000", "http://127.0.0.1:8080"])
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "null", "http://localhost:3000", "http://127.0.0.1:8080", "http://[localhost:8080"],
+)
 def test_a_foreign_origin_is_forbidden(origin: str) -> None:
     denial = OPEN.check(*arrival(origin=origin))
     assert denial is not None
