@@ -1,6 +1,7 @@
 """Facts that happened, as values: what the `Observer` hears. Names are past tense; durations are nanoseconds.
 
-They are structs, because every call has a few: frozen dataclasses take ten times as long to make.
+They are structs, because every call has a few: frozen dataclasses take ten times as long to make. None leads back to
+itself, so the collector need not know of them.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-class Queued(Struct, frozen=True):
+class Queued(Struct, frozen=True, gc=False):
     """A demand had to wait."""
 
     pool: str
@@ -47,7 +48,7 @@ class Queued(Struct, frozen=True):
     predicted_ns: int
 
 
-class Admitted(Struct, frozen=True):
+class Admitted(Struct, frozen=True, gc=False):
     """A demand was admitted after waiting for `waited_ns` (0: at once). `cost` is the estimate that it came with."""
 
     pool: str
@@ -56,7 +57,7 @@ class Admitted(Struct, frozen=True):
     waited_ns: int
 
 
-class Withdrawn(Struct, frozen=True):
+class Withdrawn(Struct, frozen=True, gc=False):
     """A waiter left before it was admitted."""
 
     pool: str
@@ -64,7 +65,7 @@ class Withdrawn(Struct, frozen=True):
     waited_ns: int
 
 
-class RefusedCall(Struct, frozen=True):
+class RefusedCall(Struct, frozen=True, gc=False):
     """Tidegate refused a call; `pool` is empty when it was refused before a pool was known."""
 
     pool: str
@@ -72,7 +73,7 @@ class RefusedCall(Struct, frozen=True):
     cause: Cause
 
 
-class LeaseEnded(Struct, frozen=True):
+class LeaseEnded(Struct, frozen=True, gc=False):
     """A lease ended: what had been reserved, and what was charged in the end."""
 
     pool: str
@@ -82,27 +83,27 @@ class LeaseEnded(Struct, frozen=True):
     used: Cost
 
 
-class Anomaly(Struct, frozen=True):
+class Anomaly(Struct, frozen=True, gc=False):
     """Something was not as it should be, and its effect was bounded. `kind` is one of `core.anomaly.AnomalyKind`."""
 
     pool: str
     kind: str
 
 
-class Frozen(Struct, frozen=True):
+class Frozen(Struct, frozen=True, gc=False):
     """Nobody is admitted to the pool for `duration_ns` from now."""
 
     pool: str
     duration_ns: int
 
 
-class Thawed(Struct, frozen=True):
+class Thawed(Struct, frozen=True, gc=False):
     """A freeze ended."""
 
     pool: str
 
 
-class CircuitOpened(Struct, frozen=True):
+class CircuitOpened(Struct, frozen=True, gc=False):
     """The pool sends nothing but probes from now on, because of `cause`; `closes_in_ns` is None where nobody knows."""
 
     pool: str
@@ -110,14 +111,14 @@ class CircuitOpened(Struct, frozen=True):
     closes_in_ns: int | None
 
 
-class CircuitClosed(Struct, frozen=True):
+class CircuitClosed(Struct, frozen=True, gc=False):
     """What had opened a pool's circuit is over."""
 
     pool: str
     cause: Cause
 
 
-class RateChanged(Struct, frozen=True):
+class RateChanged(Struct, frozen=True, gc=False):
     """The rate that a pool goes by changed in a dimension, in units a minute; None: nothing limits it.
 
     `reason`: `rate_limited` or `succeeded`, what the upstream answered; `told`, its headers told another limit;
@@ -133,7 +134,7 @@ class RateChanged(Struct, frozen=True):
     reason: str
 
 
-class LimitLearned(Struct, frozen=True):
+class LimitLearned(Struct, frozen=True, gc=False):
     """The upstream reported a limit that was not known, or another one than before."""
 
     pool: str
@@ -141,7 +142,7 @@ class LimitLearned(Struct, frozen=True):
     per_minute: float
 
 
-class UpstreamRateLimited(Struct, frozen=True):
+class UpstreamRateLimited(Struct, frozen=True, gc=False):
     """The upstream answered 429. `dimension` is the one its headers show as empty, `acceleration`, or `unknown`."""
 
     pool: str
@@ -149,13 +150,13 @@ class UpstreamRateLimited(Struct, frozen=True):
     retry_after_ns: int | None
 
 
-class SpendCapReached(Struct, frozen=True):
+class SpendCapReached(Struct, frozen=True, gc=False):
     """The upstream refused an attempt because a spend cap is reached: no retry helps."""
 
     pool: str
 
 
-class AttemptFinished(Struct, frozen=True):
+class AttemptFinished(Struct, frozen=True, gc=False):
     """One attempt at the upstream ended.
 
     `status` is its HTTP status. Without an answer it is `error`, for which the upstream is to blame or the way to it;
@@ -174,14 +175,14 @@ class AttemptFinished(Struct, frozen=True):
     usage: Usage | None = None
 
 
-class BatchResultsRead(Struct, frozen=True):
+class BatchResultsRead(Struct, frozen=True, gc=False):
     """Results of a batch came by for the first time: the model of each, and what it used, at the price of batches."""
 
     caller: Caller
     used: tuple[tuple[str, Usage], ...]
 
 
-class HeadRefused(Struct, frozen=True):
+class HeadRefused(Struct, frozen=True, gc=False):
     """What a client sent was refused before it was a call: 400 for no HTTP, 408 for a slow head, 431 for a long one.
 
     `client` is the address that it came from, the only thing known of it.
@@ -191,7 +192,7 @@ class HeadRefused(Struct, frozen=True):
     client: str = ""
 
 
-class RetryScheduled(Struct, frozen=True):
+class RetryScheduled(Struct, frozen=True, gc=False):
     """An attempt failed and will be repeated after `wait_ns`; `reason` as in `core.retry`."""
 
     pool: str
@@ -200,7 +201,7 @@ class RetryScheduled(Struct, frozen=True):
     wait_ns: int
 
 
-class RequestFinished(Struct, frozen=True):
+class RequestFinished(Struct, frozen=True, gc=False):
     """A call of one of our routes ended.
 
     `outcome` is `ok`; `refused` by us; `rate_limited`: a 429 of the upstream was passed on; `upstream_error`;
@@ -227,13 +228,13 @@ class RequestFinished(Struct, frozen=True):
     exemplar: Mapping[str, str] | None = None
 
 
-class WorkflowFinished(Struct, frozen=True):
+class WorkflowFinished(Struct, frozen=True, gc=False):
     """A generation ended: `ok`, `repaired`, `invalid`, `refused`, `truncated` or `failed`."""
 
     outcome: str
 
 
-class FallbackUsed(Struct, frozen=True):
+class FallbackUsed(Struct, frozen=True, gc=False):
     """A generation went on with the simpler request; `reason` as in the answer."""
 
     reason: str

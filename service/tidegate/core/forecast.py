@@ -84,9 +84,11 @@ class Forecast:
         formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
         frozen_ns = min(frozen_ns, formula_ns)  # which is certain; experience is about the rest
         uncertain_ns = formula_ns - frozen_ns
-        alone_ns = round(uncertain_ns * _least_share(quota.limited))
-        corrected_ns = min(self._drains[rank].correct(uncertain_ns), self._alone[rank].correct(alone_ns))
-        return formula_ns, frozen_ns + alone_ns, frozen_ns + corrected_ns
+        share = _least_share(quota.limited)
+        # The same number where it is the same: many thousands may wait, and keep both.
+        alone_ns = formula_ns if share == 1.0 else frozen_ns + round(uncertain_ns * share)
+        corrected_ns = min(self._drains[rank].correct(uncertain_ns), self._alone[rank].correct(alone_ns - frozen_ns))
+        return formula_ns, alone_ns, frozen_ns + corrected_ns
 
     def _present_basis(self) -> int:
         """A number for the rates that predictions rely on; another one once one of them has changed by much."""

@@ -58,7 +58,7 @@ class DimensionReport(NamedTuple):
     full_in_ns: int | None = None
 
 
-class LimitReport(Struct, frozen=True):
+class LimitReport(Struct, frozen=True, gc=False):
     """What one answer says about its pool; dimensions without a usable limit are absent."""
 
     requests: DimensionReport | None = None

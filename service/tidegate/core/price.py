@@ -87,7 +87,7 @@ class Prefix(NamedTuple):
         return self.beside._replace(text_bytes=self.text_bytes)
 
 
-class MessageShape(Struct, frozen=True):
+class MessageShape(Struct, frozen=True, gc=False):
     """What the price of a Messages call depends on. `prefixes` go from the shortest to the longest."""
 
     caller: str

@@ -1,6 +1,8 @@
 """The protocol between the engine and the place where shared state lives, and the values that cross it.
 
 Durations cross it, never instants: the clocks of two replicas, and of a remote store, do not agree.
+
+None of the values leads back to itself, so the collector need not know of them: many thousands may wait.
 """
 
 from collections.abc import Callable
@@ -61,7 +63,7 @@ class Outcome(StrEnum):
     """The client left, or no answer came: what was spent is still charged, the estimate where it is unknown."""
 
 
-class Demand(Struct, frozen=True):
+class Demand(Struct, frozen=True, gc=False):
     """What somebody wants from a pool.
 
     Attributes:
@@ -89,7 +91,7 @@ class Demand(Struct, frozen=True):
     price: Callable[[int], Cost] | None = None
 
 
-class Granted(Struct, frozen=True):
+class Granted(Struct, frozen=True, gc=False):
     """Admitted: the cost is reserved under the lease id until `Store.end`."""
 
 
@@ -111,7 +113,7 @@ class Wait:
     binding: str = field(default="queue", compare=False)
 
 
-class Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True, gc=False):
     """Not admitted and not queued, without any side effect. `full` says which cap of the queue was reached."""
 
     cause: Cause
@@ -120,7 +122,7 @@ class Refused(Struct, frozen=True):
     full: str | None = None
 
 
-class Succeeded(Struct, frozen=True):
+class Succeeded(Struct, frozen=True, gc=False):
     """The upstream answered well: an adapted rate may recover a step.
 
     `sent_ago_ns`: how long ago the request with that lease was sent; None where a `LimitReport` has told of its answer.
@@ -130,7 +132,7 @@ class Succeeded(Struct, frozen=True):
     lease_id: str = ""
 
 
-class RateLimited(Struct, frozen=True):
+class RateLimited(Struct, frozen=True, gc=False):
     """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if it said so.
 
     `sent_ago_ns` says when the refused request was sent. One that was sent before the last cut belongs to the same
@@ -146,13 +148,13 @@ class RateLimited(Struct, frozen=True):
     lease_id: str = ""
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, gc=False):
     """The upstream failed, for a request that was sent `sent_ago_ns` ago: 529, 5xx, or no answer."""
 
     sent_ago_ns: int
 
 
-class SpendCapped(Struct, frozen=True):
+class SpendCapped(Struct, frozen=True, gc=False):
     """The upstream refuses everything because a spend cap is reached, for `ends_in_ns`; None: it does not say."""
 
     ends_in_ns: int | None = None
@@ -293,7 +295,7 @@ class PoolSnapshot:
     retries_left: float = 0.0
 
 
-class Change(Struct, frozen=True):
+class Change(Struct, frozen=True, gc=False):
     """What a step changed: leases that were granted, facts to report, and when the next waiter may fit.
 
     `refused` are waiters that will not be admitted after all, and why; they have left the queue.

@@ -24,7 +24,7 @@ _LONGEST_LOOKUP_SECONDS: Final = 60.0
 """Until its answer begins: of a list of models or a file's data somebody would rather hear that there is an outage."""
 
 
-class Call(Struct):
+class Call(Struct, gc=False):
     """What is known of a call so far; instants are on the monotonic clock.
 
     Attributes:

@@ -59,7 +59,7 @@ class InvalidCall(TidegateError):
         super().__init__(message)
 
 
-class MessageRequest(Struct, frozen=True):
+class MessageRequest(Struct, frozen=True, gc=False):
     """What the limiter needs of a Messages body, as far as it can be read; the upstream judges the rest.
 
     Attributes:
