@@ -30,6 +30,7 @@ class Limited:
     """A quota of input tokens whose bucket is empty."""
 
     is_known = True
+    freeze_ns = 0
 
     def __init__(self, limit: Limit) -> None:
         self.becomes(limit)
@@ -38,10 +39,19 @@ class Limited:
         self.limit, self.limited = limit, ((1, limit),)
 
     def frozen_ns(self, _now_ns: int) -> int:
-        return 0
+        return self.freeze_ns
 
     def wait_ns(self, cost: Cost, _now_ns: int) -> int:
+        return self.size_ns(cost)
+
+    def level_wait_ns(self, cost: Cost, _now_ns: int) -> int:
+        return self.size_ns(cost)
+
+    def size_ns(self, cost: Cost) -> int:
         return round(cost.input_tokens / self.limit.per_minute * 60 * S)
+
+    def held_ns(self, _cost: Cost) -> int:
+        return 0
 
 
 @pytest.mark.parametrize(
@@ -59,3 +69,21 @@ def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: in
     forecast.admitted(waiter, 2 * S)
     quota.becomes(usual)
     assert forecast.predict_ns(DEMAND, 2 * S, 0) == then_ns
+
+
+def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
+    quota = Limited(Limit(15_000, 0.25))
+    quota.freeze_ns = 3 * S
+    forecast = Forecast(cast("Quota", quota), FairQueue(lambda _cost: 0))
+    assert forecast.predict_ns(DEMAND, 0, 0) == 4 * S
+
+
+def test_a_freeze_is_certain_and_experience_is_about_the_rest() -> None:
+    quota = Limited(Limit(15_000, 0.25))
+    forecast = Forecast(cast("Quota", quota), FairQueue(lambda _cost: 0))
+    waiter = Waiter("a", DEMAND, since_ns=0)
+    forecast.expect(waiter, 0)
+    forecast.admitted(waiter, 4 * S)  # as the formula with others says, four times as long as that without
+    quota.becomes(Limit(60_000, 1.0))
+    quota.freeze_ns = 3 * S
+    assert forecast.predict_ns(DEMAND, 4 * S, 0) == 4 * S
