@@ -7,6 +7,7 @@ from fastapi import Request
 from tidegate.api.problems import AccessDenied
 from tidegate.api.services import Services
 from tidegate.core.caller import Caller
+from tidegate.core.transport import Fields
 from tidegate.identity.access import AccessRequest
 
 __all__ = ["access_request", "admin_only", "caller_of", "caller_or_admin"]
@@ -15,14 +16,14 @@ __all__ = ["access_request", "admin_only", "caller_of", "caller_or_admin"]
 def access_request(request: Request) -> AccessRequest:
     """What the access rules look at."""
     peer = request.client.host if request.client else None
-    return AccessRequest(request.url.path, dict(request.scope["headers"]), peer)
+    return AccessRequest(request.url.path, _fields(request), peer)
 
 
 def caller_of(services: Services) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency that names the caller, and refuses keys that are nobody's."""
 
     async def identify(request: Request) -> Caller:
-        caller = services.identifier.identify(dict(request.scope["headers"]))
+        caller = services.identifier.identify(_fields(request))
         request.state.caller = caller
         return caller
 
@@ -45,6 +46,10 @@ def caller_or_admin(services: Services) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         if services.access.check_admin(access_request(request)) is not None:
-            request.state.caller = services.identifier.identify(dict(request.scope["headers"]))
+            request.state.caller = services.identifier.identify(_fields(request))
 
     return check
+
+
+def _fields(request: Request) -> Fields:
+    return dict(request.scope["headers"])

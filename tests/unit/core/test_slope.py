@@ -55,13 +55,13 @@ def test_growth_that_nobody_tried_goes_gently_up_to_twice_what_was_accepted(slop
     assert room_at(slope, 61 * S, Room.UNTRIED) == 200
 
 
-def grown(slope: Slope) -> Slope:
-    """The floor is 100, and growth by a half was accepted; one more was refused."""
-    slope.add(0, 100)
+def grown(slope: Slope, floor: int = 100, more: int = 1) -> Slope:
+    """Growth by a half from the floor was accepted; so much more was refused."""
+    slope.add(0, floor)
     slope.refused(1, 0, 0)
-    slope.add(61 * S, 150)
+    slope.add(61 * S, 3 * floor // 2)
     slope.answered(61 * S)
-    slope.refused(1, 61 * S, 61 * S)
+    slope.refused(more, 61 * S, 61 * S)
     return slope
 
 
@@ -84,11 +84,7 @@ def test_between_both_it_is_tried_half_way(slope: Slope) -> None:
 
 
 def test_nearer_to_what_was_refused_than_is_known_nothing_is_tried(slope: Slope) -> None:
-    slope.add(0, 1_000)
-    slope.refused(1, 0, 0)
-    slope.add(61 * S, 1_500)
-    slope.answered(61 * S)
-    slope.refused(20, 61 * S, 61 * S)
+    grown(slope, floor=1_000, more=20)
     slope.add(122 * S, 1)
     assert room_at(slope, 122 * S, Room.UNTRIED) == 2_249, "half-way, 2,264, is less than 3 % below 1.52"
 
