@@ -157,8 +157,6 @@ class Pool:
         if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
             return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
         if queue.push(waiter):
-            if queue.head() is waiter:
-                self._hold(waiter, now_ns)
             # Timers are set already for those who wait, unless this one goes before them.
             self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
         return Wait(predicted_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))

@@ -11,6 +11,7 @@ from tidegate.core.pool import Pool
 from tidegate.core.store import (
     GRANTED,
     AdaptiveSettings,
+    Change,
     ClassSnapshot,
     Demand,
     LimitSettings,
@@ -84,6 +85,18 @@ def test_waiters_are_admitted_in_order_when_they_fit_not_before(drained: Pool) -
     assert drained.advance(9 * S) == ("w1", "w2")
     assert not drained.has_waiters
     assert drained.next_in_ns(9 * S) is None
+
+
+def test_each_who_waits_is_told_for_what(drained: Pool) -> None:
+    waits = [drained.reserve(f"w{number}", demand(), 0) for number in range(3)]
+    assert [wait.binding for wait in waits if isinstance(wait, Wait)] == ["requests", "queue", "queue"]
+
+
+def test_who_comes_behind_others_is_no_reason_to_look_sooner(drained: Pool) -> None:
+    drained.reserve("w0", demand(), 0)
+    assert drained.what_happened() == Change("p", next_in_ns=3 * S)
+    drained.reserve("w1", Demand("p", Caller("ann"), ONE_REQUEST), 0)
+    assert drained.what_happened() is None
 
 
 def test_nobody_overtakes_who_waits(drained: Pool) -> None:

@@ -82,6 +82,21 @@ class TestAdaptation:
         waited_for.learn(RateLimited(), 0)
         assert waited_for.drain_events() == ()
 
+    def test_a_429_for_acceleration_counts_what_its_request_needed(self) -> None:
+        """A hundred thousand tokens were let in the minute before, and twice as many now were too much."""
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(LimitReport(input_tokens=DimensionReport(10**7, 10**7)), 0)
+        for number in range(110):
+            thousand = structs.replace(ONE, cost=Cost(1, 1_000), settle_at_once=True)
+            assert state.reserve(f"{number}", thousand, 0 if number < 100 else 61 * S) == GRANTED
+        assert state.reserve("a", structs.replace(ONE, cost=Cost(1, 200_000)), 61 * S) == GRANTED
+        state.learn(RateLimited(acceleration=True, sent_ago_ns=0, lease_id="a"), 61 * S)
+        wait = state.reserve("b", structs.replace(ONE, cost=Cost(1, 190_000)), 61 * S)
+        assert isinstance(wait, Wait)
+        assert wait.binding == "acceleration"
+        state.withdraw("b", 61 * S)
+        assert state.reserve("c", structs.replace(ONE, cost=Cost(1, 140_000)), 61 * S) == GRANTED
+
     def test_successes_bring_exactly_the_configured_rate_back_and_no_more(self, waited_for: Pool) -> None:
         waited_for.learn(RateLimited(), 0)
         rates = []
@@ -158,6 +173,19 @@ class TestReports:
         state.end("a", Outcome.SETTLED, None, 0)
         state.learn(LimitReport(None, DimensionReport(90_000, 10_000), DimensionReport(90_000, 10_000)), 0)
         assert [one.available for one in state.snapshot(0).dimensions[1:]] == [10_000, 10_000]
+
+    def test_room_is_left_for_output_that_may_well_become_more(self) -> None:
+        found = []
+        for overdraw_tokens in (0, 40_000):
+            state = Pool("p", PoolSettings(), 0)
+            report = LimitReport(output_tokens=DimensionReport(60_000, 10_000, full_in_ns=20 * S))
+            state.learn(report, 0)
+            state.reserve("a", structs.replace(ONE, cost=Cost(1, 10, 1_000), overdraw_tokens=overdraw_tokens), 0)
+            for _ in range(5):
+                state.learn(report, 0)
+            assert state.snapshot(0).dimensions[2].available == 9_000
+            found.append(state.take_at_once("b", structs.replace(ONE, cost=Cost(1, 10, 7_000)), 0))
+        assert found == [True, False], "a tenth of what it may become"
 
     def test_a_report_is_no_success_and_no_429(self) -> None:
         state = Pool("p", settings(20, 5), 0)

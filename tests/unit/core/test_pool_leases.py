@@ -5,9 +5,10 @@ import pytest
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.events import LeaseEnded
+from tidegate.core.events import Frozen, LeaseEnded
+from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
-from tidegate.core.store import GRANTED, Demand, LimitSettings, Outcome, PoolSettings
+from tidegate.core.store import GRANTED, Demand, LimitSettings, Outcome, PoolSettings, RateLimited, Succeeded
 
 RESERVED = Cost(1, 4_000, 1_000)
 FULL = Cost(5, 10_000, 3_000)
@@ -103,6 +104,37 @@ def test_giving_back_never_overfills(pool: Pool) -> None:
     assert pool.snapshot(6_000 * 60 * S).dimensions[1].available == FULL.input_tokens
     pool.end("a", Outcome.RELEASED, None, 6_000 * 60 * S)
     assert pool.snapshot(6_000 * 60 * S).dimensions[1].available == FULL.input_tokens
+
+
+@pytest.mark.parametrize("used", [None, Cost(1, 3_000, 800)])
+def test_what_headers_say_is_taken_in_whatever_is_known_of_the_use(pool: Pool, used: Cost | None) -> None:
+    assert pool.end("a", Outcome.ABANDONED, used, 0, (LimitReport(requests=DimensionReport(60, 59)),))
+    assert pool.snapshot(0).dimensions[0].upstream_per_minute == 60
+    assert charged(pool) == (used or RESERVED)
+
+
+def test_a_429_ends_its_lease_before_it_freezes_the_pool(pool: Pool) -> None:
+    pool.learn(RateLimited(7 * S, lease_id="a"), 0)
+    assert pool.snapshot(0).in_flight == 0
+    assert pool.drain_events()[:2] == (
+        LeaseEnded("p", DEFAULT_CALLER, "throttled", RESERVED, Cost()),
+        Frozen("p", 7 * S),
+    )
+
+
+def test_a_lease_that_was_answered_is_not_unanswered_at_its_end(pool: Pool) -> None:
+    pool.learn(Succeeded(sent_ago_ns=0, lease_id="a"), 0)
+    pool.end("a", Outcome.SETTLED, None, 0)
+    assert pool.snapshot(0).unanswered == 0
+
+
+def test_what_was_granted_without_a_lease_is_given_back_when_it_is_released(pool: Pool) -> None:
+    cost = Cost(1, 2_000, 500)
+    shares = pool.snapshot(0).dimensions
+    pool.reserve("b", Demand("p", DEFAULT_CALLER, cost, settle_at_once=True), 0)
+    pool.release("b", cost, 0)
+    assert charged(pool) == RESERVED
+    assert pool.snapshot(0).dimensions == shares, "the shares that were used as well"
 
 
 def test_a_demand_that_settles_at_once_leaves_no_lease(pool: Pool) -> None:

@@ -21,6 +21,7 @@ from tidegate.core.store import (
     RateLimited,
     Refused,
     SpendCapped,
+    Succeeded,
     Wait,
 )
 
@@ -55,6 +56,13 @@ class TestBeginning:
         assert begun.advance(S) == ("w0",)
         assert begun.next_in_ns(S) == S // 2, "two a second, to begin with"
         assert begun.snapshot(S).dimensions[0].binding == "adaptive"
+
+    def test_an_answer_to_what_was_sent_before_a_429_tells_nothing_about_now(self, begun: Pool) -> None:
+        begun.learn(RateLimited(sent_ago_ns=0), S)
+        begun.learn(Succeeded(sent_ago_ns=S), S + S // 2)
+        assert begun.snapshot(S + S // 2).probing
+        begun.learn(Succeeded(sent_ago_ns=S), 2 * S)
+        assert not begun.snapshot(2 * S).probing
 
     def test_an_error_with_headers_is_no_answer(self, begun: Pool) -> None:
         begun.learn(structs.replace(PLENTY, answered=False), S)
@@ -123,6 +131,10 @@ class TestOutage:
         failing.learn(structs.replace(PLENTY, lease_id="w0"), 3 * S)
         assert failing.advance(3 * S) == ("w1", "w2")
         assert failing.drain_events()[-1] == CircuitClosed("p", Cause.UPSTREAM_OUTAGE)
+
+    def test_an_answer_to_what_was_sent_before_does_not(self, failing: Pool) -> None:
+        failing.learn(structs.replace(PLENTY, sent_ago_ns=S), 2 * S + S // 2)
+        assert failing.snapshot(3 * S).probing
 
     def test_who_waits_too_long_for_it_is_told_so(self, failing: Pool) -> None:
         refused = failing.withdraw("w1", 2 * S)
@@ -249,9 +261,10 @@ class TestSpendCap:
         assert CircuitClosed("p", Cause.SPEND_CAP) in state.drain_events()
         assert state.reserve("a", ONE, 61 * S) == GRANTED
 
-    def test_an_operator_ends_it_by_configuring_the_pool(self) -> None:
+    @pytest.mark.parametrize("ends_in_ns", [None, 60 * S])
+    def test_an_operator_ends_it_by_configuring_the_pool(self, ends_in_ns: int | None) -> None:
         state = Pool("p", PoolSettings(), 0)
-        state.learn(SpendCapped(), 0)
+        state.learn(SpendCapped(ends_in_ns), 0)
         state.configure(PoolSettings(), S)
         assert state.drain_events()[-1] == CircuitClosed("p", Cause.SPEND_CAP)
         assert state.reserve("a", ONE, S) == GRANTED

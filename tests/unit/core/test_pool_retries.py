@@ -11,6 +11,8 @@ from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
 from tidegate.core.store import (
     GRANTED,
+    AdaptiveSettings,
+    Change,
     Demand,
     Failed,
     LimitSettings,
@@ -111,7 +113,28 @@ def test_it_goes_ahead_of_all_others_who_wait_for_quota() -> None:
     assert state.reserve("r", RETRY, 0) == Wait(S)
     assert state.next_in_ns(0) == S
     assert state.advance(S) == ("r",)
+    assert state.end("r", Outcome.SETTLED, None, S)
     assert state.advance(2 * S) == ("b",)
+
+
+def test_nobody_goes_before_one_that_waits_for_quota_alone() -> None:
+    state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 4)}, AdaptiveSettings()), 0)
+    state.reserve("a", structs.replace(ONE, cost=Cost(3)), 0)
+    wait = state.reserve("big", structs.replace(RETRY, cost=Cost(3)), 0)
+    assert isinstance(wait, Wait)
+    assert (wait.predicted_ns, wait.binding) == (2 * S, "requests")
+    state.reserve("small", ONE, 0)
+    assert state.advance(S) == ()
+    assert state.advance(3 * S) == ("big", "small")
+
+
+def test_who_waits_is_looked_at_sooner_only_if_it_is_the_next(state: Pool) -> None:
+    spend_budget(state)
+    state.what_happened()
+    state.reserve("r1", RETRY, 0)
+    assert state.what_happened() == Change("p", next_in_ns=5 * S)
+    state.reserve("r2", RETRY, 0)
+    assert state.what_happened() is None
 
 
 def test_it_is_never_refused_for_the_wait(state: Pool) -> None:
@@ -203,6 +226,16 @@ def test_in_an_outage_who_has_time_left_probes_where_those_in_front_have_none() 
     assert state.advance(3 * S) == ("second",)
     state.end("second", Outcome.OVERLOADED, None, 3 * S)
     assert state.advance(3 * S) == ("third",)
+
+
+def test_in_an_outage_the_patience_of_a_retry_counts_from_when_it_came_back() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.learn(PLENTY, 0)
+    for _ in range(5):
+        state.learn(Failed(0), 60 * S)
+    state.reserve("r", structs.replace(RETRY, patience_ns=20 * S), 60 * S)
+    state.reserve("new", structs.replace(ONE, patience_ns=30 * S), 60 * S)
+    assert state.advance(61 * S) == ("r",)
 
 
 def test_in_an_outage_who_has_time_left_does_not_probe_beyond_the_quota() -> None:

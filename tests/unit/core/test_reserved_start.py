@@ -97,6 +97,19 @@ def test_who_will_fit_before_it_is_looked_at_then() -> None:
     assert state.advance(2 * S) == ("b",)
 
 
+def test_who_fills_in_before_its_turn_does_not_let_later_callers_start_behind_it() -> None:
+    state = pool()
+    state.reserve("much", demand(SMALL, 1, 0, 8_000), 0)
+    state.reserve("some", demand(OTHER, 1, 0, 1_500), 0)
+    assert state.advance(0) == ("much", "some")
+    state.reserve("out of turn", demand(SMALL, 1, 0, 100), S)
+    state.reserve("waits", demand(OTHER, 1, 500), S)
+    assert state.advance(S) == ("out of turn",)
+    state.reserve("new", demand(Caller("new"), 1, 500), S)
+    assert state.advance(8 * S) == ("big",)
+    assert state.advance(8 * S + S // 2) == ("new",), "who waits has had more"
+
+
 def test_its_own_caller_does_not_overtake_itself() -> None:
     state = pool()
     state.reserve("own", demand(BIG, 1), 0)
