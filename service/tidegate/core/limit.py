@@ -151,7 +151,7 @@ class DimensionLimit:
         """How long until what the operator has configured allows that much."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
-    def spare_micro(self, units: int, in_ns: int, now_ns: int, after_ns: int = 0) -> int | None:
+    def spare_micro(self, units: int, in_ns: int, now_ns: int, after_ns: int) -> int | None:
         """How much may be taken in `after_ns`, in micro-units, so that `units` still fit in `in_ns`.
 
         None: anything that fits.
@@ -318,11 +318,12 @@ class DimensionLimit:
 
         Not for output, which is charged upstream as it is produced, but here on admission: its line is no straight one.
         """
-        rate = (self._upstream_per_minute or 0.0) / 60
+        per_minute = self._upstream_per_minute or 0.0
+        rate = per_minute / 60
         full = capacity - rate * _FULL_SECONDS
         then, self._reported = self._reported or (remaining, now_ns), (remaining, now_ns)
         hidden = self._window.is_fixed or remaining >= full or capacity < _SHALLOW_SECONDS * rate
-        if hidden or self._price_error > _WRONG_PRICES or self._charges.overflows(*then, rate * 60, full, now_ns):
+        if hidden or self._price_error > _WRONG_PRICES or self._charges.overflows(*then, per_minute, full, now_ns):
             self._competitor.clear()
             return
         charged = self._charges.total

@@ -27,9 +27,10 @@ def levels(made: DimensionLimit, now_ns: int = 0) -> tuple[float | None, float |
 
 
 def test_nothing_is_limited_on_a_guess() -> None:
+    assert DimensionLimit(INPUT, WindowVotes()).share == 1
     made = limit()
     assert not made.is_limited
-    assert made.capacity is None
+    assert (made.capacity, made.share) == (None, 1)
     assert made.snapshot(0) == DimensionSnapshot(INPUT, None, None, None, None, None, "none")
 
 
@@ -106,6 +107,9 @@ def test_the_capacity_is_never_less_than_a_second_of_the_rate() -> None:
     assert levels(made) == (6_000, 100, 100, "upstream")
     learn(made, DimensionReport(6_000, remaining=3))
     assert levels(made) == (6_000, 100, 100, "upstream")
+    empty = limit()
+    learn(empty, DimensionReport(6_000, remaining=0, full_in_ns=0))
+    assert levels(empty) == (6_000, 0, 100, "upstream"), "nothing is left, and all is back at once"
 
 
 def test_the_smaller_of_configuration_and_upstream_binds() -> None:
@@ -116,6 +120,12 @@ def test_the_smaller_of_configuration_and_upstream_binds() -> None:
     assert levels(made) == (3_000, 1_000, 1_000, "upstream")
     learn(made, DimensionReport(2_000, remaining=300))
     assert levels(made) == (2_000, 300, 300, "upstream")
+
+
+def test_of_two_that_are_the_same_the_configured_one_is_named() -> None:
+    made = limit(LimitSettings(6_000, 1_000))
+    learn(made, DimensionReport(6_000, remaining=1_000))
+    assert made.snapshot(0).binding == "configured"
 
 
 def test_the_configured_capacity_caps_the_upstreams() -> None:
@@ -143,6 +153,16 @@ def test_adaptation_lowers_the_rate_and_says_so() -> None:
     assert levels(made) == (5_400, 1_000, 1_000, "adaptive")
     made.adapt(1.0, 0)
     assert levels(made) == (6_000, 1_000, 1_000, "configured")
+
+
+def test_adaptation_slows_what_the_upstream_refills_too() -> None:
+    made = limit()
+    learn(made, DimensionReport(6_000, remaining=1_000))
+    made.adapt(0.5, 0)
+    made.take(1_000, 0)
+    assert made.snapshot(2 * NS_PER_SECOND).available == 100
+    made.adapt(1.0, 2 * NS_PER_SECOND)
+    assert made.snapshot(3 * NS_PER_SECOND).available == 200
 
 
 def test_changes_keep_the_level() -> None:
@@ -195,6 +215,38 @@ def test_how_long_something_takes_to_come_back_where_nobody_else_takes_any() -> 
     assert limit().untaken_ns(300) == 0
 
 
+def test_of_a_bucket_that_the_upstream_tells_the_margin_is_never_used() -> None:
+    made = limit()
+    learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
+    assert made.margin_micro == 80 * MICRO
+    assert made.full_ns() == 10 * NS_PER_SECOND
+    assert made.full_ns(400) == 52 * NS_PER_SECOND // 10, "1,000 hold 520 above these and the margin"
+
+
+class TestSpare:
+    """What may be taken so that a request still fits when it is to start."""
+
+    def test_of_a_configured_limit(self) -> None:
+        made = limit(LimitSettings(6_000, 1_000))
+        made.take(400, 0)
+        assert made.spare_micro(900, 5 * NS_PER_SECOND, 0, 0) == 200 * MICRO
+        assert limit().spare_micro(900, 5 * NS_PER_SECOND, 0, 0) is None
+
+    def test_leaves_the_margin_in_the_upstreams_bucket(self) -> None:
+        made = limit()
+        learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
+        made.take(400, 0)
+        assert made.spare_micro(820, 5 * NS_PER_SECOND, 0, 0) == 200 * MICRO
+        assert made.spare_micro(820, 5 * NS_PER_SECOND, 5 * NS_PER_SECOND, 0) == 600 * MICRO, "500 came back before"
+
+    def test_is_less_once_the_bucket_is_full(self) -> None:
+        made = limit()
+        learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
+        made.take(100, 0)
+        assert made.spare_micro(820, 5 * NS_PER_SECOND, 0, 0) == 500 * MICRO
+        assert made.spare_micro(820, 5 * NS_PER_SECOND, 0, 3 * NS_PER_SECOND) == 300 * MICRO
+
+
 def test_a_charge_is_corrected_later() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     made.take(800, 0)
@@ -230,6 +282,15 @@ class TestSearching:
         made.search(2.0, 0)
         learn(made, DimensionReport(6_000, remaining=900))
         assert levels(made)[3] == "upstream"
+        made.forget_told(0)
+        assert levels(made) == (120, 1, 1, "adaptive"), "as long as it lasts"
+
+    def test_a_429_leaves_no_margin_in_what_nobody_tells(self) -> None:
+        made = limit()
+        made.search(20.0, 0)
+        made.overrun(0)
+        made.search(10.0, 0)
+        assert made.margin_micro == 0
 
     def test_a_configured_limit_that_is_lower_binds(self) -> None:
         made = limit(LimitSettings(60, 3))
@@ -258,6 +319,7 @@ class TestFixedWindows:
         assert (state.effective_per_minute, state.capacity, state.binding) == (6_000, 6_000, "upstream")
         made.take(round(state.available or 0), now_ns)
         assert made.wait_ns(1_000, now_ns) == 30 * NS_PER_SECOND
+        assert made.snapshot(59 * NS_PER_SECOND).available == 0
         assert not made.fits(1_000, 60 * NS_PER_SECOND - 1)
 
     def test_everything_is_back_when_it_ends(self) -> None:

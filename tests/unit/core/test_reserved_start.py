@@ -163,7 +163,7 @@ def test_beside_a_competitor_only_our_own_share_of_the_rate_is_left_to_others() 
     for half_second in range(41):  # a thousand a second come back, and somebody takes half of it
         limit.learn(DimensionReport(60_000, 30_000 + 250 * half_second), 0, 0, half_second * S // 2)
     # Half a second's worth of our share at once, and a second's refill, less what the head needs.
-    spare = limit.spare_micro(100, S, 20 * S)
+    spare = limit.spare_micro(100, S, 20 * S, 0)
     assert spare is not None
     assert spare / MICRO == pytest.approx(250 + 500 - 100, rel=0.02)
 
