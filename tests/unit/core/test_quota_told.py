@@ -121,6 +121,10 @@ class TestSearch:
             made.take(each, at_s * S)
             made.probe_ended()
 
+    @staticmethod
+    def rate(made: Quota) -> float:
+        return made.limited[0][1].per_minute or 0.0
+
     def measured(self) -> Quota:
         """At 20 requests a second."""
         made = quota()
@@ -138,13 +142,13 @@ class TestSearch:
         for at_s in (50, 70, 90):
             self.used(made, 400, at_s)
             self.refused(made, at_s)
-        rates = [made.limited[0][1].per_minute]
+        rates = [self.rate(made)]
         made.events.clear()
         for second in range(91, 130):
             self.used(made, 20, second)
             made.demand_seen(second * S)
-            if made.limited[0][1].per_minute != rates[-1]:
-                rates.append(made.limited[0][1].per_minute)
+            if self.rate(made) != rates[-1]:
+                rates.append(self.rate(made))
         assert any(after < 1.1 * before for before, after in pairwise(rates))
         assert [event.after_per_minute for event in made.events if isinstance(event, RateChanged)] == rates[1:]
 
@@ -165,7 +169,7 @@ class TestSearch:
         for each in (made, other):
             self.used(each, 400, 50)
             self.refused(each, 50)
-        assert made.limited[0][1].per_minute == other.limited[0][1].per_minute
+        assert self.rate(made) == self.rate(other)
 
     def test_the_input_that_a_refused_request_lacked_counts(self) -> None:
         """1,000 tokens come back a second, in requests of 100; every second 429 is for one of 8,000."""
