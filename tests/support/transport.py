@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from support.outboxes import outbox_in_use
 from support.raw_upstream import Exchange, RawUpstream, raw_upstream
 from tidegate.core.transport import TransportRequest
 from tidegate.gateway.upstream.transport import HttpTransport
@@ -12,8 +13,8 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 GET = TransportRequest(b"GET", b"/v1/models", [(b"accept", b"*/*")])
 POST = TransportRequest(b"POST", b"/v1/messages", [(b"x", b"1")], b"{}")
 
-LOOP: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"factory": asyncio.new_event_loop}
-"""How the event loop of the next run is made; the fixture `each_event_loop` sets it."""
+LOOP: dict[str, Any] = {"factory": asyncio.new_event_loop, "busy": False}
+"""How the event loop of the next run is made, and whether it has much else to write: as `each_event_loop` sets it."""
 
 Steps = Callable[[HttpTransport, RawUpstream], Awaitable[None]]
 
@@ -25,8 +26,9 @@ def run_in_loop(main: Coroutine[Any, Any, None]) -> None:
 
 def run(script: Callable[[Exchange], Awaitable[None]], steps: Steps, **options: float) -> None:
     async def main() -> None:
-        async with raw_upstream(script) as upstream, asyncio.timeout(10):
-            transport = HttpTransport(upstream.url, **options)  # type: ignore[arg-type]
+        in_use = outbox_in_use(busy=LOOP["busy"])
+        async with raw_upstream(script) as upstream, in_use as outbox, asyncio.timeout(10):
+            transport = HttpTransport(upstream.url, outbox=outbox, **options)  # type: ignore[arg-type]
             try:
                 await steps(transport, upstream)
             finally:

@@ -22,6 +22,7 @@ from tidegate.gateway.asgi import App, Message, Receive, Send
 from tidegate.gateway.batch_results import BatchBooks
 from tidegate.gateway.batch_urls import OwnBatchUrls
 from tidegate.gateway.limits import RelayLimits
+from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.request import BATCHES_ROUTE
 from tidegate.gateway.upstream.proxy import proxy_for
 from tidegate.gateway.upstream.transport import HttpTransport
@@ -58,11 +59,12 @@ async def services(
     upstream: UpstreamKind,
     request_log: RequestLog | None = None,
     tracer_provider: "DrawingProvider | None" = None,
+    outbox: Outbox | None = None,
 ) -> AsyncIterator[Services]:
     """The parts behind the routes, for the running event loop; closes connections in the end.
 
     The limiter becomes the process's global one. `request_log` writes a line for each call, `tracer_provider` is where
-    spans go, if there are any.
+    spans go, if there are any; `outbox` is the server's, which says when to write.
     """
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
@@ -98,6 +100,7 @@ async def services(
         proxy=proxy_for(settings.upstream_url, os.environ),
         idle_timeout_seconds=settings.stream_idle_seconds,
         max_connections=settings.max_calls,
+        outbox=outbox,
     )
     identifier = Identifier(settings.callers)
     gateway = Gateway(

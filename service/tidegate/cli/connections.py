@@ -8,7 +8,6 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
@@ -17,33 +16,15 @@ import uvicorn
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
+from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.exchange import Exchange, status_line
 from tidegate.core.events import Event, HeadRefused
+from tidegate.gateway.outbox import Outbox
 
 if TYPE_CHECKING:
     from tidegate.gateway.asgi import App
 
-__all__ = ["ClientConnection", "ConnectionLimits"]
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """Bounds of a client's connection.
-
-    Attributes:
-        head_bytes: size of a request's head.
-        head_seconds: from a head's first byte to its last.
-        idle_seconds: from the connection to the first byte.
-        body_idle_seconds: between two pieces of a body, while the service is ready to take them.
-        unread_seconds: how long an answer may wait for a client that does not read: of a Messages call in all, because
-            it holds quota; of others at a time.
-    """
-
-    head_bytes: int = 65_536
-    head_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    body_idle_seconds: float = 60.0
-    unread_seconds: float = 120.0
+__all__ = ["ClientConnection"]
 
 
 _MESSAGES: Final = "/v1/messages"
@@ -54,7 +35,7 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
 class ClientConnection(asyncio.Protocol):
-    """One connection of a client: the `Peer` of its exchanges.
+    """One connection of a client: the `Peer` of its exchanges. The `outbox` says when to write.
 
     One timer runs for whatever is due to come next. It is not set again each time: it fires too early, looks, and goes
     on for the rest.
@@ -68,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: ConnectionLimits,
+        outbox: Outbox,
         report: Callable[[Event], None] | None = None,
     ) -> None:
         self.write_paused = False
@@ -77,6 +59,8 @@ class ClientConnection(asyncio.Protocol):
         self._state = server_state
         self._keep_alive_seconds = config.timeout_keep_alive
         self._limits = limits
+        self._outbox = outbox
+        self._unsent: list[bytes] = []
         self._report = report
         self._parser: Any = httptools.HttpRequestParser(self)
         # What a client sends behind a request that ends the connection is no fault of that request.
@@ -122,6 +106,7 @@ class ClientConnection(asyncio.Protocol):
         # What holds this connection is not left to the collector: thousands of them would make it stop the event loop.
         self._parser = self._receiving = self._answering = None
         self._waiting.clear()
+        self._unsent.clear()
 
     def data_received(self, data: bytes) -> None:
         """Event loop: bytes came."""
@@ -238,7 +223,9 @@ class ClientConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """As `Peer.write`."""
-        self._transport.write(data)
+        self._unsent.append(data)
+        if len(self._unsent) == 1:
+            self._outbox.put(self._write_out, len(data))
 
     async def drain(self) -> None:
         """As `Peer.drain`."""
@@ -260,13 +247,13 @@ class ClientConnection(asyncio.Protocol):
 
     def break_off(self) -> None:
         """As `Peer.break_off`."""
-        self._transport.close()
+        self._close()
 
     def over(self, exchange: Exchange) -> None:
         """As `Peer.over`: the next request may begin."""
         self._answering = None
         if not exchange.keep_alive:
-            self._transport.close()
+            self._close()
         if self._transport.is_closing():
             return
         if self._waiting:
@@ -286,7 +273,7 @@ class ClientConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """The service stops: the connection ends after the answer that is under way."""
         if self._answering is None:
-            self._transport.close()
+            self._close()
         else:
             self._answering.keep_alive = False
 
@@ -295,6 +282,16 @@ class ClientConnection(asyncio.Protocol):
         self._unread_seconds = 0.0
         task = exchange.task = self._loop.create_task(exchange.run(self._app))
         self._state.tasks.add(task)
+
+    def _write_out(self) -> None:
+        if self._unsent and not self._transport.is_closing():
+            unsent, self._unsent = self._unsent, []
+            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
+
+    def _close(self) -> None:
+        """Ends the connection once what was written has gone out."""
+        self._write_out()
+        self._transport.close()
 
     def _leave(self) -> None:
         """Whoever works on a request learns that nobody is there, and sends nothing more."""
@@ -379,7 +376,8 @@ class ClientConnection(asyncio.Protocol):
             self._report(HeadRefused(status, self._client[0] if self._client else ""))
         body = json.dumps({"type": "error", "error": {"type": error_type, "message": message}}).encode()
         fields = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close" % len(body)
-        self._transport.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), fields, body))
+        self.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), fields, body))
+        self._write_out()
         self._transport.write_eof()
         self._await(self._transport.abort, _LINGER_SECONDS)
 

@@ -13,9 +13,11 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from tidegate.cli.connections import ClientConnection, ConnectionLimits
+from tidegate.cli.connection_limits import ConnectionLimits
+from tidegate.cli.connections import ClientConnection
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.events import Event
+from tidegate.gateway.outbox import Outbox
 from tidegate.observe.logs import open_logs
 
 if TYPE_CHECKING:
@@ -86,7 +88,10 @@ def allow_many_connections() -> None:
 
 
 class HttpServer(uvicorn.Server):
-    """A server on a bound socket that leaves signals to whoever runs it. `report` hears of a `HeadRefused`."""
+    """A server on a bound socket that leaves signals to whoever runs it.
+
+    `report` hears of a `HeadRefused`; `outbox`, one of its own unless given, says when to write.
+    """
 
     def __init__(
         self,
@@ -96,12 +101,16 @@ class HttpServer(uvicorn.Server):
         lifespan: bool = False,
         limits: ConnectionLimits = _CONNECTION_LIMITS,
         report: Callable[[Event], None] | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self._listener = listener
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast("type[asyncio.Protocol]", partial(ClientConnection, limits=limits, report=report)),
+                http=cast(
+                    "type[asyncio.Protocol]",
+                    partial(ClientConnection, limits=limits, outbox=outbox or Outbox(), report=report),
+                ),
                 ws="none",
                 lifespan="on" if lifespan else "off",
                 log_config=None,

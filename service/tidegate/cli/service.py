@@ -12,7 +12,7 @@ from tidegate.api.app import create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
-from tidegate.cli.connections import ConnectionLimits
+from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.servers import (
     HttpServer,
     allow_many_connections,
@@ -23,6 +23,7 @@ from tidegate.cli.servers import (
     serving,
     url_of,
 )
+from tidegate.gateway.outbox import Outbox
 from tidegate.identity.access import AccessRules
 from tidegate.observe.logs import RequestLog, open_logs
 from tidegate.observe.span_export import exporting
@@ -79,13 +80,14 @@ async def _serve(
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
             settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
-        parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider))
+        outbox = Outbox()
+        parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider, outbox))
         if metrics_socket is not None and parts.exposition is not None:
             # First here, so that it ends last: what becomes of the calls that end with the service is seen by scrapes.
             await stack.enter_async_context(serving(HttpServer(metrics_app(parts.exposition), metrics_socket)))
             parts.exposition = None
         limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
-        server = HttpServer(create_app(parts), main_socket, lifespan=True, limits=limits, report=report)
+        server = HttpServer(create_app(parts), main_socket, lifespan=True, limits=limits, report=report, outbox=outbox)
         await stack.enter_async_context(serving(server))
 
         def drain() -> None:

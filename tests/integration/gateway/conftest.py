@@ -5,7 +5,14 @@ import uvloop
 
 from support.transport import LOOP
 
+QUIET, BUSY = False, True
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+
+@pytest.fixture(
+    params=[(asyncio.new_event_loop, QUIET), (uvloop.new_event_loop, QUIET), (uvloop.new_event_loop, BUSY)],
+    ids=["asyncio", "uvloop", "busy"],
+)
 def each_event_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LOOP, "factory", request.param)
+    factory, busy = request.param
+    monkeypatch.setitem(LOOP, "factory", factory)
+    monkeypatch.setitem(LOOP, "busy", busy)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.cli.connections import ConnectionLimits
+from support.outboxes import outbox_in_use
+from support.transport import LOOP
+from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.servers import HttpServer, bind, serving
 from tidegate.core.events import Event, HeadRefused
 
@@ -18,6 +20,7 @@ LIMITS = ConnectionLimits(
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
 POST = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
 
+pytestmark = pytest.mark.usefixtures("busy_or_not")
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -54,6 +57,11 @@ class App:
         self.over.set()
 
 
+@pytest.fixture(params=[False, True], ids=["quiet", "busy"])
+def busy_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOOP, "busy", request.param)
+
+
 @contextlib.asynccontextmanager
 async def connected(port: int) -> AsyncIterator[Connection]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -72,10 +80,11 @@ def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int
     async def main() -> None:
         app = App()
         listener = bind("127.0.0.1", 0, "host", "port")
-        server = HttpServer(app, listener, limits=LIMITS, report=events.append)
-        server.config.timeout_keep_alive = keep_alive_seconds
-        async with asyncio.timeout(20), serving(server):
-            await steps(app, listener.getsockname()[1])
+        async with asyncio.timeout(20), outbox_in_use(busy=LOOP["busy"]) as outbox:
+            server = HttpServer(app, listener, limits=LIMITS, report=events.append, outbox=outbox)
+            server.config.timeout_keep_alive = keep_alive_seconds
+            async with serving(server):
+                await steps(app, listener.getsockname()[1])
 
     asyncio.run(main())
     return events

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from tidegate.core.transport import TransportRequest
+from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.upstream.answer import Answer
 
 __all__ = ["Connection", "ConnectionTimeouts"]
@@ -25,6 +26,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         timeouts: how long to wait for what.
+        outbox: when to write.
         on_over: called after each exchange, with whether the connection can carry another one.
         on_lost: called once when the connection is gone.
     """
@@ -35,10 +37,12 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_on_lost",
         "_on_over",
+        "_outbox",
         "_sender",
         "_socket",
         "_timeouts",
         "_timer",
+        "_unsent",
         "_writable",
         "_written",
         "idle_since_seconds",
@@ -49,6 +53,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         timeouts: ConnectionTimeouts,
+        outbox: Outbox,
         on_over: Callable[["Connection", bool], None],
         on_lost: Callable[["Connection"], None],
     ) -> None:
@@ -59,6 +64,7 @@ class Connection(asyncio.Protocol):
         self.went_stale = False
         """Whether it was used before, and ended before any byte of the latest answer."""
         self._timeouts = timeouts
+        self._outbox = outbox
         self._on_over = on_over
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -67,11 +73,12 @@ class Connection(asyncio.Protocol):
         self._socket: asyncio.Transport
         self._answer: Answer | None = None
         self._sender: asyncio.Task[None] | None = None
+        self._unsent: tuple[bytes, bytes] | None = None
         self._written = False
         self._writable: asyncio.Event | None = None  # while it is not
 
     def begin(self, head: bytes, request: TransportRequest) -> Answer:
-        """Starts an exchange: writes the request, whose head is already encoded, and returns its answer to wait for."""
+        """Starts an exchange: sends the request, whose head is already encoded, and returns its answer to wait for."""
         answer = self._answer = Answer(
             pause=self._pause_reading,
             resume=self._resume_reading,
@@ -83,11 +90,11 @@ class Connection(asyncio.Protocol):
         )
         answer.waited_ns, self.opened_in_ns = self.opened_in_ns, 0
         self._sender = None
+        self._written = False
         if isinstance(request.body, bytes):
-            self._socket.writelines((head, request.body))
-            self._written = True
+            self._unsent = head, request.body
+            self._outbox.put(self._send_whole, len(request.body))
         else:
-            self._written = False
             self._socket.write(head)
             answer.sending = True
             self._sender = self._loop.create_task(
@@ -147,6 +154,12 @@ class Connection(asyncio.Protocol):
             self._writable.set()
             self._writable = None
 
+    def _send_whole(self) -> None:
+        unsent, self._unsent = self._unsent, None
+        if unsent is not None and self.usable:
+            self._socket.writelines(unsent)
+            self._written = True
+
     async def _send_chunks(self, answer: Answer, chunks: AsyncIterator[bytes], *, chunked: bool) -> None:
         try:
             async for chunk in chunks:
@@ -191,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._answer.connection_ended(reason, may_have_been_accepted=sent_whole, cleanly=cleanly)
 
     def _over(self) -> None:
-        answer, self._answer = self._answer, None
+        answer, self._answer, self._unsent = self._answer, None, None
         if self._sender is not None:
             self._sender.cancel()
         reusable = answer is not None and answer.keeps_alive() and self._written and self.usable

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
 from tidegate.core.transport import TransportRequest, TransportResponse
+from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.upstream.answer import Answer, lost
 from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
 from tidegate.gateway.upstream.proxy import Proxy, ProxyError
@@ -38,6 +39,7 @@ class HttpTransport:
         idle_timeout_seconds: between two pieces of a body.
         max_connections: exchanges at a time; one more waits for another to end.
         keep_alive_seconds: idle connections older than this are not used again.
+        outbox: when to write; one of its own unless given.
 
     Raises:
         ConfigurationError: the URL or a number is not allowed.
@@ -54,6 +56,7 @@ class HttpTransport:
         idle_timeout_seconds: float = 300.0,
         max_connections: int = 1_000,
         keep_alive_seconds: float = 55.0,
+        outbox: Outbox | None = None,
     ) -> None:
         for name, value in (
             ("connect_timeout_seconds", connect_timeout_seconds),
@@ -69,6 +72,7 @@ class HttpTransport:
         self._ssl = (ssl_context or ssl.create_default_context()) if scheme == "https" else None
         self._host_line = b"host: " + self._authority
         self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
+        self._outbox = outbox or Outbox()
         self._keep_alive_seconds = keep_alive_seconds
         self._slots = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -174,7 +178,7 @@ class HttpTransport:
             raise
 
     def _new_connection(self) -> Connection:
-        return Connection(self._timeouts, self._exchange_over, self._forget)
+        return Connection(self._timeouts, self._outbox, self._exchange_over, self._forget)
 
     def _take_idle(self) -> Connection | None:
         now_seconds = monotonic()
