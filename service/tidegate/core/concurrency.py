@@ -67,9 +67,14 @@ class ConcurrencyLimit:
 
     def answered(self, unanswered: int, sent_ns: int) -> None:
         """One of so many requests, sent then, was answered."""
-        self._used = max(unanswered, (1 - _FORGET) * self._used)
-        self._is_new = self._is_new and sent_ns <= self._cut_ns
-        self._learn_chance(unanswered, failed=False)
+        # No `max`, and no look at what there is none of: each answer comes by here.
+        used, high = (1 - _FORGET) * self._used, (1 - _LOW_FORGET) * self._high
+        self._used = max(used, unanswered)
+        self._high = high = max(high, unanswered)
+        if self._is_new:
+            self._is_new = sent_ns <= self._cut_ns
+        if self._chance and unanswered < _LOW * high:
+            self._chance -= _CHANCE_FORGET * self._chance
         if self._limit is not None and 2 * unanswered >= self._limit:
             self._limit += self._chance / (1 - self._chance) * (1 - _CUT) * self._limit
             self._limit += 1.0 if self._doubles or self._limit < self._safe else _GROWTH
@@ -78,7 +83,7 @@ class ConcurrencyLimit:
         """One of so many requests, sent then, failed. In an outage probes fail whatever their number."""
         used = max(unanswered, self._used)
         if not outage:
-            self._learn_chance(unanswered, failed=True)
+            self._learn_chance(unanswered)
         if sent_ns >= self._cut_ns and not outage:
             self._cut_ns = now_ns  # what was sent before belongs to the same event
             self._safe = _SAFE * used
@@ -97,10 +102,10 @@ class ConcurrencyLimit:
             self._limit = max(self._limit, self._safe)
             self._doubles = self._is_new
 
-    def _learn_chance(self, unanswered: int, *, failed: bool) -> None:
+    def _learn_chance(self, unanswered: int) -> None:
         """Where few are unanswered, what fails does so by chance; each failure elsewhere makes that less sure."""
         self._high = max(unanswered, (1 - _LOW_FORGET) * self._high)
         if unanswered < _LOW * self._high:
-            self._chance = min(self._chance + _CHANCE_FORGET * (failed - self._chance), _MOST_CHANCE)
-        elif failed:
+            self._chance = min(self._chance + _CHANCE_FORGET * (1 - self._chance), _MOST_CHANCE)
+        else:
             self._chance *= 1 - _CHANCE_FORGET

@@ -15,7 +15,7 @@ read 2026-10-08).
 
 from collections import OrderedDict
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -62,8 +62,14 @@ _CACHED_NS: Final = 280 * NS_PER_SECOND
 _MOST_PREFIXES: Final = 10_000
 _MOST_MODELS: Final = 1_000
 _MOST_SKETCHES: Final = 5_000
+_MANY_ANSWERS: Final = 200
+_REST_NS: Final = 2 * NS_PER_SECOND // 1_000
+"""After so many answers, alike ones that come sooner after one another teach nothing more: a mean that forgets half in
+35 answers would hold less than a twentieth of a second of them."""
 _ANY_BAND: Final = -1
 """Of calls that do not say how long an answer may be."""
+
+_Key: TypeAlias = tuple[str | int, ...]
 
 
 class Prefix(NamedTuple):
@@ -95,6 +101,16 @@ class MessageShape(Struct, frozen=True, gc=False):
     size: PromptSize
     max_tokens: int | None = None
     prefixes: tuple[Prefix, ...] = ()
+
+
+class _Lengths(QuantileSketch):
+    """How long answers are, and until when one more has nothing to tell."""
+
+    __slots__ = ("rests_until_ns",)
+
+    def __init__(self, prior: float) -> None:
+        super().__init__(prior, _PRIOR_TIMES)
+        self.rests_until_ns: int | None = None
 
 
 class _Rate:
@@ -130,7 +146,7 @@ class CostEstimator:
 
     def __init__(self) -> None:
         self._rates: OrderedDict[str, dict[str, _Rate]] = OrderedDict()  # by model and kind
-        self._outputs: OrderedDict[tuple[str | int, ...], QuantileSketch] = OrderedDict()
+        self._outputs: OrderedDict[_Key, _Lengths] = OrderedDict()
         self._cached_until: OrderedDict[int, int] = OrderedDict()
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
@@ -177,6 +193,12 @@ class CostEstimator:
 
         `written_ns` is how long it took from the request to its end, if all of it came at once.
         """
+        if usage.cache_read_tokens or usage.cache_creation_tokens:
+            self._note_cached(shape.prefixes, now_ns)
+        keys = _output_keys(shape.model, shape.caller, _band(shape.max_tokens))
+        lengths = self._outputs.get(keys[0])
+        if lengths is not None and lengths.rests_until_ns is not None and now_ns < lengths.rests_until_ns:
+            return
         rates = self._rates_of(shape.model)
         output_tokens = usage.output_tokens
         if output_tokens:
@@ -184,17 +206,20 @@ class CostEstimator:
                 _rate(rates, "text").add(output_tokens, text_bytes)
             if written_ns:
                 _rate(rates, "pace").add(output_tokens, to_seconds(written_ns))
-            self._add_output(shape, output_tokens)
+            lengths = self._add_output(keys, shape.max_tokens, output_tokens)
+            if lengths.count >= _MANY_ANSWERS:
+                lengths.rests_until_ns = now_ns + _REST_NS
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         if total_input:
             _learn_input(rates, shape, total_input)
-        if usage.cache_read_tokens or usage.cache_creation_tokens:
-            for prefix in shape.prefixes:
-                if prefix.marked:
-                    self._cached_until[prefix.digest] = now_ns + _CACHED_NS
-                    self._cached_until.move_to_end(prefix.digest)
-            while len(self._cached_until) > _MOST_PREFIXES:
-                self._cached_until.popitem(last=False)
+
+    def _note_cached(self, prefixes: tuple[Prefix, ...], now_ns: int) -> None:
+        for prefix in prefixes:
+            if prefix.marked:
+                self._cached_until[prefix.digest] = now_ns + _CACHED_NS
+                self._cached_until.move_to_end(prefix.digest)
+        while len(self._cached_until) > _MOST_PREFIXES:
+            self._cached_until.popitem(last=False)
 
     def _cost(self, shape: MessageShape, sketch: QuantileSketch | None, now_ns: int) -> Cost:
         size, rates = shape.size, self._rates.get(shape.model, _NO_RATES)
@@ -231,17 +256,19 @@ class CostEstimator:
                 return sketch
         return None
 
-    def _add_output(self, shape: MessageShape, tokens: int) -> None:
+    def _add_output(self, keys: tuple[_Key, ...], max_tokens: int | None, tokens: int) -> _Lengths:
+        """Adds to all of these, from the most general on; the most particular of them."""
         prior = float(_FIRST_OUTPUT_TOKENS)
-        for key in reversed(_output_keys(shape.model, shape.caller, _band(shape.max_tokens))):
-            sketch = self._outputs.get(key)
-            if sketch is None:
-                sketch = self._outputs[key] = QuantileSketch(_capped(prior, shape.max_tokens), _PRIOR_TIMES)
+        for key in reversed(keys):
+            lengths = self._outputs.get(key)
+            if lengths is None:
+                lengths = self._outputs[key] = _Lengths(_capped(prior, max_tokens))
                 if len(self._outputs) > _MOST_SKETCHES:
                     self._outputs.popitem(last=False)
             self._outputs.move_to_end(key)
-            prior = sketch.mean
-            sketch.add(tokens)
+            prior = lengths.mean
+            lengths.add(tokens)
+        return self._outputs[keys[0]]
 
 
 def _rate(rates: dict[str, _Rate], kind: str) -> _Rate:
@@ -289,6 +316,6 @@ def _band(max_tokens: int | None) -> int:
 
 
 @lru_cache(maxsize=1_024)  # a program asks alike
-def _output_keys(model: str, caller: str, band: int) -> tuple[tuple[str | int, ...], ...]:
+def _output_keys(model: str, caller: str, band: int) -> tuple[_Key, ...]:
     """From the most particular to the most general."""
     return ((model, caller, band), (model, band), (model_pool(model),))

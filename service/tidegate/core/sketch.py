@@ -31,6 +31,7 @@ class QuantileSketch:
     """Mean and quantiles of values above 0; begins as if a prior value had been seen a few times.
 
     Attributes:
+        count: of values so far, those before the first among them.
         mean: of the last few hundred, unless the last few dozen differ from them by more than chance: where few values
             are long and most are short, the mean of a few dozen goes up and down by a quarter.
     """
@@ -38,13 +39,13 @@ class QuantileSketch:
     __slots__ = (
         "_asked",
         "_buckets",
-        "_count",
         "_lasting",
         "_latest",
         "_newest",
         "_seen",
         "_total",
         "_variance",
+        "count",
         "mean",
     )
 
@@ -52,7 +53,7 @@ class QuantileSketch:
         self.mean = self._latest = prior
         self._lasting = self._variance = 0.0  # of what was seen, without the prior
         self._seen = 0
-        self._count = times
+        self.count = times
         self._newest = 1.0
         self._total = float(times)
         self._asked: dict[float, tuple[int, float]] = {}  # quantiles by share, and how many values there were then
@@ -60,7 +61,7 @@ class QuantileSketch:
 
     def add(self, value: float) -> None:
         """Takes in the newest value."""
-        self._count += 1
+        self.count += 1
         self._learn_mean(value)
         buckets, bucket, weight = self._buckets, _bucket(value), self._newest
         buckets[bucket] = buckets.get(bucket, 0.0) + weight
@@ -70,7 +71,7 @@ class QuantileSketch:
             self._scale_down()
 
     def _learn_mean(self, value: float) -> None:
-        count, self._seen = self._count, (seen := self._seen + 1)
+        count, self._seen = self.count, (seen := self._seen + 1)
         self._latest = latest = self._latest + (_FORGET if _FORGET * count > 1 else 1 / count) * (value - self._latest)
         weight, off = _FORGET_SLOWLY if _FORGET_SLOWLY * seen > 1 else 1 / seen, value - self._lasting
         self._lasting = lasting = self._lasting + weight * off
@@ -84,8 +85,8 @@ class QuantileSketch:
         Always ask for the same few shares: their answers are kept.
         """
         kept = self._asked.get(share)
-        if kept is None or self._count - kept[0] >= _STALE_AFTER:
-            kept = self._asked[share] = self._count, self._find(share)
+        if kept is None or self.count - kept[0] >= _STALE_AFTER:
+            kept = self._asked[share] = self.count, self._find(share)
         return kept[1]
 
     def _find(self, share: float) -> float:

@@ -164,13 +164,14 @@ class Attempts:
         report = self._lesson(reply, now_ns)
         return (report, _SUCCEEDED) if succeeded else (report,)
 
-    async def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
+    def settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> Coroutine[None, None, None]:
         """Closes a reply, charges what its answer has used (the estimate, if it says nothing), and learns."""
-        if not self._traces:
-            await self._settle(reply, outcome, succeeded=succeeded)
-            return
+        settles = self._settle(reply, outcome, succeeded=succeeded)
+        return self._within_scopes(reply, settles) if self._traces else settles
+
+    async def _within_scopes(self, reply: Reply, settles: Coroutine[None, None, None]) -> None:
         with self._scopes, reply.scopes:
-            await self._settle(reply, outcome, succeeded=succeeded)
+            await settles
 
     async def _settle(self, reply: Reply, outcome: Outcome, *, succeeded: bool) -> None:
         usage = self._call.usage = self.used()

@@ -20,10 +20,11 @@ CACHING = structs.replace(CALL, prefixes=(SYSTEM, TURN))
 
 @dataclass
 class Estimating:
-    """An estimator, and the time that it is told."""
+    """An estimator, and the time that it is told: answers come so far apart that each teaches something."""
 
     estimator: CostEstimator = field(default_factory=CostEstimator)
     now_ns: int = 0
+    apart_ns: int = 2_000_000
 
     def cost(self, shape: MessageShape = CALL) -> Cost:
         return self.estimator.estimate(shape, self.now_ns)
@@ -35,6 +36,7 @@ class Estimating:
 
     def learn(self, usage: Usage, shape: MessageShape = CALL, times: int = 1) -> None:
         for _ in range(times):
+            self.now_ns += self.apart_ns
             self.estimator.learn(shape, usage, self.now_ns)
 
 
@@ -53,6 +55,52 @@ def test_at_first_input_goes_by_size_and_output_is_what_is_usual(
     body_bytes: int, max_tokens: int | None, cost: Cost
 ) -> None:
     assert Estimating().cost(MessageShape("team-a", "m", PromptSize(body_bytes), max_tokens)) == cost
+
+
+class TestManyAnswers:
+    OTHER = structs.replace(CALL, caller="team-b")
+
+    @pytest.fixture
+    def state(self) -> Estimating:
+        """After so many answers that the like of them come often."""
+        state = Estimating()
+        state.learn(Usage(input_tokens=100, output_tokens=50), times=200)
+        return state
+
+    def test_alike_ones_that_come_at_once_teach_nothing(self, state: Estimating) -> None:
+        before = state.cost()
+        state.apart_ns = 0
+        state.learn(Usage(input_tokens=200, output_tokens=500), times=100)
+        assert state.cost() == before
+
+    @pytest.mark.parametrize("learned", [199, 200])
+    def test_they_do_so_from_the_two_hundredth_on(self, learned: int) -> None:
+        # The estimator begins as if three answers had been seen.
+        state = Estimating()
+        state.learn(Usage(input_tokens=100, output_tokens=50), times=learned - 3)
+        before, state.apart_ns = state.cost(), 0
+        state.learn(Usage(input_tokens=200, output_tokens=50))
+        assert (state.cost() > before) == (learned < 200)
+
+    @pytest.mark.parametrize(("apart_ns", "teaches"), [(1_999_999, False), (2_000_000, True)])
+    def test_two_milliseconds_later_one_teaches_again(self, state: Estimating, apart_ns: int, *, teaches: bool) -> None:
+        before, state.apart_ns = state.cost(), apart_ns
+        state.learn(Usage(input_tokens=200, output_tokens=500))
+        assert (state.cost() > before) == teaches
+
+    def test_those_of_another_caller_teach_all_the_same(self, state: Estimating) -> None:
+        state.apart_ns = 0
+        before = state.cost(self.OTHER)
+        state.learn(Usage(input_tokens=100, output_tokens=500), self.OTHER)
+        assert state.cost(self.OTHER).output_tokens > before.output_tokens
+
+    def test_what_is_cached_is_noted_all_the_same(self, state: Estimating) -> None:
+        state.apart_ns = 0
+        marked = structs.replace(CALL, prefixes=(Prefix(1, CALL.size.text_bytes, PromptSize(0), marked=True),))
+        before = state.cost(marked)
+        state.learn(Usage(cache_creation_tokens=100, output_tokens=50), marked)
+        assert before.input_tokens > 0
+        assert state.cost(marked).input_tokens == 0
 
 
 class TestPromptsOfMixedSizes:
@@ -282,7 +330,7 @@ class TestCache:
             estimating.learn(usage, CACHING)
             assert estimating.cost(CACHING).input_tokens == 500
             assert estimating.estimator.quote(CACHING, estimating.now_ns)[0] == estimating.cost(CACHING)
-            estimating.now_ns = 280 * NS_PER_SECOND
+            estimating.now_ns += 280 * NS_PER_SECOND
             assert estimating.cost(CACHING).input_tokens == 1_000
 
     def test_another_use_makes_it_last_longer(self) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
 from tidegate.core.transport import TransportRequest, TransportResponse
 from tidegate.gateway.outbox import Outbox
-from tidegate.gateway.upstream.answer import Answer, lost
+from tidegate.gateway.upstream.answer import lost
 from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
 from tidegate.gateway.upstream.proxy import Proxy, ProxyError
 
@@ -84,12 +84,20 @@ class HttpTransport:
         connection = self._idle_connection() or await self._connection(fresh=False)
         if on_begin is not None:
             on_begin()
-        try:
-            return await self._exchange(connection, request)
-        except UpstreamUnreachable:
-            if not connection.went_stale or not isinstance(request.body, bytes):
-                raise
-        return await self._exchange(await self._connection(fresh=True), request)
+        head = self._head(request)
+        while True:
+            answer = connection.begin(head, request)
+            try:
+                await answer.head(self._timeouts.head_seconds)
+                answer.check()
+            except BaseException as error:
+                await answer.aclose()
+                is_stale = isinstance(error, UpstreamUnreachable) and connection.went_stale
+                if not is_stale or not isinstance(request.body, bytes):
+                    raise
+            else:
+                return answer
+            connection = await self._connection(fresh=True)
 
     async def aclose(self) -> None:
         """Closes idle connections and refuses further requests; see `Transport`."""
@@ -97,16 +105,6 @@ class HttpTransport:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
-
-    async def _exchange(self, connection: Connection, request: TransportRequest) -> Answer:
-        answer = connection.begin(self._head(request), request)
-        try:
-            await answer.head(self._timeouts.head_seconds)
-            answer.check()
-        except BaseException:
-            await answer.aclose()
-            raise
-        return answer
 
     def _idle_connection(self) -> Connection | None:
         """A connection that is open and free, with a slot, if both are there."""
