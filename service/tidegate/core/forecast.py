@@ -11,6 +11,7 @@ from typing import Final
 from tidegate.core.caller import Priority
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.drain import DrainRatio
+from tidegate.core.health import Health
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.queue import FairQueue, Waiter
 from tidegate.core.quota import Quota
@@ -28,15 +29,17 @@ _OTHER_RATE: Final = 0.3
 class Forecast:
     """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
 
-    __slots__ = ("_alone", "_basis", "_drains", "_limited", "_queue", "_quota", "_rates")
+    __slots__ = ("_alone", "_basis", "_drains", "_health", "_is_out", "_limited", "_queue", "_quota", "_rates")
 
-    def __init__(self, quota: Quota, queue: FairQueue) -> None:
+    def __init__(self, quota: Quota, queue: FairQueue, health: Health) -> None:
         self._quota = quota
         self._queue = queue
+        self._health = health
         self._drains = tuple(DrainRatio() for _ in Priority)
         self._alone = tuple(DrainRatio() for _ in Priority)  # beside the formula without others
         self._rates: dict[int, float] = {}  # what predictions rely on, but for others, and how often that has changed
         self._basis = 0
+        self._is_out = False  # whether there was an outage when that was looked at
         self._limited: tuple[tuple[int, DimensionLimit], ...] = ()  # the limits when that was looked at
 
     def expect(self, waiter: Waiter, now_ns: int) -> int:
@@ -91,7 +94,13 @@ class Forecast:
         return formula_ns, alone_ns, frozen_ns + corrected_ns
 
     def _present_basis(self) -> int:
-        """A number for the rates that predictions rely on; another one once one of them has changed by much."""
+        """A number for what predictions rely on: another once a rate has changed by much, or an outage began or ended.
+
+        How long nothing is answered says nothing about how fast a queue moves when everything is.
+        """
+        if self._health.is_out != self._is_out:
+            self._is_out = not self._is_out
+            self._basis += 1
         limited = self._quota.limited
         if limited is not self._limited:
             self._limited = limited

@@ -75,8 +75,8 @@ class Pool:
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
         self._queue = FairQueue(self._quota.size_ns)
-        self._forecast = Forecast(self._quota, self._queue)
         self._health = Health(name, self._events, now_ns)
+        self._forecast = Forecast(self._quota, self._queue, self._health)
         self._retries = RetryLane(self._health, now_ns)
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()

@@ -9,7 +9,18 @@ from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
-from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, Outcome, PoolSettings, QueueCaps, Refused, Wait
+from tidegate.core.store import (
+    AdaptiveSettings,
+    Demand,
+    Failed,
+    LimitSettings,
+    Outcome,
+    PoolSettings,
+    QueueCaps,
+    Refused,
+    Succeeded,
+    Wait,
+)
 
 REQUEST = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 PRICED = structs.replace(REQUEST, cost=Cost(1, 1_000))
@@ -70,6 +81,19 @@ def test_a_wait_that_was_predicted_at_another_rate_teaches_nothing(
     answer = state.reserve("c", PRICED, waited_ns)
     assert isinstance(answer, Wait)
     assert answer.predicted_ns == pytest.approx(then_ns, abs=2)
+
+
+def test_a_wait_through_an_outage_teaches_nothing() -> None:
+    state = pool()
+    state.reserve("before", PRICED, 0)
+    for _ in range(5):
+        state.learn(Failed(0), S // 10)
+    state.reserve("within", PRICED, S // 10)
+    state.learn(Succeeded(sent_ago_ns=S // 10), 30 * S)
+    for name, now_ns in (("before", 30 * S), ("within", 31 * S)):
+        assert state.advance(now_ns) == (name,)
+        state.end(name, Outcome.SETTLED, None, now_ns)
+    assert state.reserve("a", PRICED, 31 * S) == Wait(S)
 
 
 def test_a_wait_before_the_limits_were_known_teaches_nothing() -> None:
