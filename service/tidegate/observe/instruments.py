@@ -1,6 +1,7 @@
 """Counters and histograms built from the catalogue: prometheus_client exports them, counting is ours.
 
-Every call is counted in two dozen of them; prometheus_client's own take three times as long.
+Every call is counted in two dozen of them; prometheus_client's own take three times as long, and a lock for each would
+take as long as all else.
 """
 
 import threading
@@ -16,7 +17,7 @@ from prometheus_client.utils import floatToGoString
 
 from tidegate.observe import catalogue
 
-__all__ = ["Children", "Counter", "Histogram", "counter", "histogram"]
+__all__ = ["Children", "Counter", "Histogram", "Instruments"]
 
 
 class _Child(Protocol):
@@ -24,19 +25,17 @@ class _Child(Protocol):
 
 
 class Counter:
-    """A count that only grows. Thread-safe."""
+    """A count that only grows."""
 
-    __slots__ = ("_exemplar", "_lock", "_value")
+    __slots__ = ("_exemplar", "_value")
 
     def __init__(self) -> None:
         self._value = 0.0
         self._exemplar: Exemplar | None = None
-        self._lock = threading.Lock()
 
     def inc(self, amount: float = 1.0, exemplar: Mapping[str, str] | None = None) -> None:
         """Adds an amount of at least 0; the exemplar, such as a trace's id, is kept until the next one."""
-        with self._lock:
-            self._value += amount
+        self._value += amount
         if exemplar:
             self._exemplar = Exemplar(dict(exemplar), amount, time.time())
 
@@ -46,37 +45,33 @@ class Counter:
 
 
 class Histogram:
-    """Counts values by the bucket they fall into: up to its upper bound, the bound included. Thread-safe."""
+    """Counts values by the bucket they fall into: up to its upper bound, the bound included."""
 
-    __slots__ = ("_bounds", "_counts", "_exemplars", "_lock", "_sum")
+    __slots__ = ("_bounds", "_counts", "_exemplars", "_sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self._exemplars: dict[int, Exemplar] = {}
         self._sum = 0.0
-        self._lock = threading.Lock()
 
     def observe(self, value: float, exemplar: Mapping[str, str] | None = None) -> None:
         """Counts a value of at least 0; the bucket keeps the exemplar, such as a trace's id, until the next one."""
         index = bisect_left(self._bounds, value)
-        with self._lock:
-            self._counts[index] += 1
-            self._sum += value
+        self._counts[index] += 1
+        self._sum += value
         if exemplar:
             self._exemplars[index] = Exemplar(dict(exemplar), value, time.time())
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
         """Its lines in the exposition."""
-        with self._lock:
-            counts, total = tuple(self._counts), self._sum
         seen = 0
-        for index, (bound, count) in enumerate(zip((*self._bounds, float("inf")), counts, strict=True)):
+        for index, (bound, count) in enumerate(zip((*self._bounds, float("inf")), self._counts, strict=True)):
             seen += count
             at_most = {**labels, "le": floatToGoString(bound)}  # type: ignore[no-untyped-call]  # the library's
             yield Sample(f"{name}_bucket", at_most, seen, None, self._exemplars.get(index))
         yield Sample(f"{name}_count", labels, seen)
-        yield Sample(f"{name}_sum", labels, total)
+        yield Sample(f"{name}_sum", labels, self._sum)
 
 
 Child = TypeVar("Child", bound=_Child)
@@ -91,19 +86,19 @@ class Children(dict[tuple[str, ...], Child], Generic[Child]):
     def __init__(self, make: Callable[[], Child]) -> None:
         super().__init__()
         self._make = make
-        self._lock = threading.Lock()
 
     def __missing__(self, labels: tuple[str, ...]) -> Child:
-        with self._lock:
-            return self.setdefault(labels, self._make())
+        child = self[labels] = self._make()
+        return child
 
 
 class _Family(Collector, Generic[Child]):
     """Exports the children of one metric."""
 
-    def __init__(self, metric: catalogue.Metric, children: Children[Child]) -> None:
+    def __init__(self, metric: catalogue.Metric, children: Children[Child], lock: threading.Lock) -> None:
         self._metric = metric
         self._children = children
+        self._lock = lock
         if not metric.labels:
             _ = children[()]  # exists at 0 before anything happens
 
@@ -116,19 +111,30 @@ class _Family(Collector, Generic[Child]):
         """The family with the values of now."""
         for family in self.describe():
             for labels, child in self._children.copy().items():
-                family.samples += child.samples(family.name, dict(zip(self._metric.labels, labels, strict=True)))
+                with self._lock:  # of one child after the other: nobody who counts waits for long
+                    family.samples += child.samples(family.name, dict(zip(self._metric.labels, labels, strict=True)))
             yield family
 
 
-def counter(metric: catalogue.Metric, registry: CollectorRegistry) -> Children[Counter]:
-    """Registers a counter of the catalogue."""
-    children = Children(Counter)
-    registry.register(_Family(metric, children))
-    return children
+class Instruments:
+    """Registers counters and histograms of the catalogue.
 
+    Attributes:
+        lock: held by whoever counts in them or looks them up: once for all that an event counts in. Scrapes take it.
+    """
 
-def histogram(metric: catalogue.Metric, registry: CollectorRegistry) -> Children[Histogram]:
-    """Registers a histogram of the catalogue."""
-    children = Children(lambda: Histogram(metric.buckets))
-    registry.register(_Family(metric, children))
-    return children
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.lock = threading.Lock()
+        self._registry = registry
+
+    def counter(self, metric: catalogue.Metric) -> Children[Counter]:
+        """Registers a counter."""
+        return self._registered(metric, Children(Counter))
+
+    def histogram(self, metric: catalogue.Metric) -> Children[Histogram]:
+        """Registers a histogram."""
+        return self._registered(metric, Children(lambda: Histogram(metric.buckets)))
+
+    def _registered(self, metric: catalogue.Metric, children: Children[Child]) -> Children[Child]:
+        self._registry.register(_Family(metric, children, self.lock))
+        return children

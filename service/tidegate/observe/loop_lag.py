@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from tidegate.core.clock import Clock, to_seconds
 from tidegate.observe import catalogue
 from tidegate.observe.beside import beside
-from tidegate.observe.instruments import histogram
+from tidegate.observe.instruments import Instruments
 
 __all__ = ["measured_loop_lag"]
 
@@ -27,13 +27,16 @@ async def measured_loop_lag(registry: CollectorRegistry, clock: Clock) -> AsyncI
     Its tasks are counted at each scrape, also after the block.
     """
     registry.register(_Tasks(asyncio.get_running_loop()))
-    lag = histogram(catalogue.EVENT_LOOP_LAG, registry)[()]
+    instruments = Instruments(registry)
+    lag = instruments.histogram(catalogue.EVENT_LOOP_LAG)[()]
 
     async def measure() -> NoReturn:
         while True:
             started_ns = clock.monotonic_ns()
             await asyncio.sleep(_EVERY_SECONDS)
-            lag.observe(max(0.0, to_seconds(clock.monotonic_ns() - started_ns) - _EVERY_SECONDS))
+            late_seconds = to_seconds(clock.monotonic_ns() - started_ns) - _EVERY_SECONDS
+            with instruments.lock:
+                lag.observe(max(0.0, late_seconds))
 
     async with beside(measure()):
         yield

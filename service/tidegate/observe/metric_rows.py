@@ -16,6 +16,10 @@ class RequestRow(Struct):
     pool: str
     is_served: bool
     is_failure: bool
+    duration: Histogram | None = None
+    """None before one was measured."""
+    overhead: Histogram | None = None
+    """Likewise."""
 
 
 class AttemptRow(Struct):
@@ -28,11 +32,16 @@ class AttemptRow(Struct):
 
 
 class UsageRow(Struct):
-    """What answers used in one pool, of one model, for one caller; a counter for each kind of token."""
+    """What answers used in one pool, of one model, for one caller."""
 
-    tokens: tuple[Counter, ...]
     model: str
     caller: str
+    input: Counter
+    output: Counter
+    cache_read: Counter
+    cache_creation: Counter
+    cost_usd: Counter | None = None
+    """None before anything had a price."""
 
 
 class LeaseRow(Struct):

@@ -30,9 +30,8 @@ from tidegate.core.events import (
 )
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, endpoint_pool, model_pool
 from tidegate.core.store import Outcome
-from tidegate.core.usage import Usage
 from tidegate.observe import catalogue
-from tidegate.observe.instruments import counter, histogram
+from tidegate.observe.instruments import Instruments
 from tidegate.observe.labels import (
     ATTEMPT_STATUSES,
     FALLBACK_REASONS,
@@ -44,14 +43,14 @@ from tidegate.observe.labels import (
     RETRY_REASONS,
     ROUTES,
     SERVED_ROUTES,
-    TOKEN_KINDS,
     WORKFLOW_OUTCOMES,
     LabelSet,
     Rows,
 )
-from tidegate.observe.metric_rows import AdmittedRow, AttemptRow, LeaseRow, RequestRow, UsageRow
+from tidegate.observe.metric_rows import AdmittedRow, AttemptRow, LeaseRow, RequestRow
 from tidegate.observe.prices import PriceList
 from tidegate.observe.sliding_count import SlidingCount
+from tidegate.observe.usage_counts import UsageCounts
 
 __all__ = ["MetricsObserver"]
 
@@ -67,7 +66,7 @@ _BEFORE_ANY_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
 _UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
 """Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
 
-
+_SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
 _BATCHES: Final = endpoint_pool("/v1/messages/batches")
 """What batches use counts against no limit of the Messages pools."""
 _SETTLED: Final = Outcome.SETTLED  # looked up once: every call comes by here
@@ -119,12 +118,9 @@ class MetricsObserver:
         self._models = LabelSet(models, _ROOM)
         self._callers = LabelSet(self._caller_labels)
         self._routes = LabelSet(ROUTES)
-        self._served = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
-        self._statuses = LabelSet(ATTEMPT_STATUSES)
         self._request_rows = Rows(self._request_row, self._routes, self._pools, self._callers, self._request_outcomes)
-        self._attempt_rows = Rows(self._attempt_row, self._pools, self._models, self._statuses)
-        self._usage_rows = Rows(self._usage_row, self._pools, self._models, self._callers)
+        self._attempt_rows = Rows(self._attempt_row, self._pools, self._models, LabelSet(ATTEMPT_STATUSES))
         self._lease_rows = Rows(self._lease_row, self._pools)
         self._admitted_rows = Rows(self._admitted_row, self._pools, LabelSet(Priority))
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)
@@ -134,28 +130,38 @@ class MetricsObserver:
         self._workflow_outcomes = LabelSet(WORKFLOW_OUTCOMES)
         self._fallback_reasons = LabelSet(FALLBACK_REASONS)
 
-        self._requests = counter(catalogue.REQUESTS, registry)
-        self._failed_calls = counter(catalogue.FAILED_CALLS, registry)
-        self._request_duration = histogram(catalogue.REQUEST_DURATION, registry)
-        self._attempts = counter(catalogue.UPSTREAM_ATTEMPTS, registry)
-        self._attempt_duration = histogram(catalogue.UPSTREAM_DURATION, registry)
-        self._first_token = histogram(catalogue.TIME_TO_FIRST_TOKEN, registry)
-        self._cost_usd = counter(catalogue.COST_USD, registry)
-        self._unpriced = counter(catalogue.UNPRICED_TOKENS, registry)
-        self._spend_capped = counter(catalogue.SPEND_CAPPED, registry)
-        self._anomalies = counter(catalogue.ANOMALIES, registry)
-        self._heads_refused = counter(catalogue.HEADS_REFUSED, registry)
-        self._rate_limited = counter(catalogue.RATE_LIMITED, registry)
-        self._refused = counter(catalogue.REFUSED, registry)
-        self._retries = counter(catalogue.RETRIES, registry)
-        self._retry_wait = histogram(catalogue.RETRY_WAIT, registry)
-        self._tokens = counter(catalogue.TOKENS, registry)
-        self._charged = counter(catalogue.QUOTA_CHARGED, registry)
-        self._queue_wait = histogram(catalogue.QUEUE_WAIT, registry)
-        self._estimate_error = histogram(catalogue.ESTIMATE_ERROR, registry)
-        self._overhead = histogram(catalogue.OVERHEAD, registry)
-        self._workflows = counter(catalogue.WORKFLOWS, registry)
-        self._fallbacks = counter(catalogue.FALLBACKS, registry)
+        instruments = Instruments(registry)
+        self._lock = instruments.lock
+        self._requests = instruments.counter(catalogue.REQUESTS)
+        self._failed_calls = instruments.counter(catalogue.FAILED_CALLS)
+        self._request_duration = instruments.histogram(catalogue.REQUEST_DURATION)
+        self._attempts = instruments.counter(catalogue.UPSTREAM_ATTEMPTS)
+        self._attempt_duration = instruments.histogram(catalogue.UPSTREAM_DURATION)
+        self._first_token = instruments.histogram(catalogue.TIME_TO_FIRST_TOKEN)
+        cost_usd = instruments.counter(catalogue.COST_USD)
+        unpriced = instruments.counter(catalogue.UNPRICED_TOKENS)
+        self._spend_capped = instruments.counter(catalogue.SPEND_CAPPED)
+        self._anomalies = instruments.counter(catalogue.ANOMALIES)
+        self._heads_refused = instruments.counter(catalogue.HEADS_REFUSED)
+        self._rate_limited = instruments.counter(catalogue.RATE_LIMITED)
+        self._refused = instruments.counter(catalogue.REFUSED)
+        self._retries = instruments.counter(catalogue.RETRIES)
+        self._retry_wait = instruments.histogram(catalogue.RETRY_WAIT)
+        tokens = instruments.counter(catalogue.TOKENS)
+        self._charged = instruments.counter(catalogue.QUOTA_CHARGED)
+        self._queue_wait = instruments.histogram(catalogue.QUEUE_WAIT)
+        self._estimate_error = instruments.histogram(catalogue.ESTIMATE_ERROR)
+        self._overhead = instruments.histogram(catalogue.OVERHEAD)
+        self._workflows = instruments.counter(catalogue.WORKFLOWS)
+        self._fallbacks = instruments.counter(catalogue.FALLBACKS)
+        self._usage = UsageCounts(
+            clock,
+            self._prices,
+            tokens=tokens,
+            cost_usd=cost_usd,
+            unpriced=unpriced,
+            labels=(self._pools, self._models, self._callers),
+        )
         self._admissions: defaultdict[str, SlidingCount] = defaultdict(SlidingCount)
 
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
@@ -194,7 +200,8 @@ class MetricsObserver:
     def requests_last_minute(self) -> dict[str, int]:
         """Requests admitted in the last 60 seconds, by the label of the pool."""
         now_ns = self._clock.monotonic_ns()
-        return {pool: admissions.total(now_ns) for pool, admissions in self._admissions.copy().items()}
+        with self._lock:
+            return {pool: admissions.total(now_ns) for pool, admissions in self._admissions.items()}
 
     def _start(self, pools: Iterable[str], models: Iterable[str]) -> None:
         for pool in (*pools, OTHER):
@@ -203,14 +210,14 @@ class MetricsObserver:
             self._start_attempts(pool, OTHER if pool == OTHER else NONE)
         for model in models:
             self._start_attempts(model_pool(model), model)
-            self._start_cost(model, self._caller_labels)
+            self._usage.start(model, self._caller_labels)
         for model in self._prices.models:
-            self._start_cost(model, (DEFAULT_CALLER.label,))
+            self._usage.start(model, (DEFAULT_CALLER.label,))
         self._start_without_pool()
 
     def _start_without_pool(self) -> None:
         self._failed_calls[NONE,].inc(0)
-        for route in self._served:
+        for route in _SERVED:
             self._requests[route, NONE, DEFAULT_CALLER.label, "upstream_error"].inc(0)
         for cause in Cause:
             self._refused[NONE, DEFAULT_CALLER.label, cause].inc(0)
@@ -243,127 +250,123 @@ class MetricsObserver:
             self._attempts[pool, model, status].inc(0)
         _ = self._attempt_duration[pool, model]  # exists from now on
 
-    def _start_cost(self, model: str, callers: Iterable[str]) -> None:
-        if self._prices.cost_usd(model, Usage(), self._clock.wall_seconds()) is not None:
-            for caller in callers:
-                self._cost_usd[model, caller].inc(0)
-
     def _request_row(self, route: str, pool: str, caller: str, outcome: str) -> RequestRow:
-        is_failure = route in self._served and outcome == "upstream_error"
-        return RequestRow(self._requests[route, pool, caller, outcome], route, pool, route in self._served, is_failure)
+        is_failure = route in _SERVED and outcome == "upstream_error"
+        return RequestRow(self._requests[route, pool, caller, outcome], route, pool, route in _SERVED, is_failure)
 
     def _request_finished(self, event: RequestFinished) -> None:
-        row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
-        row.requests.inc(1, event.exemplar)
-        if event.pool or event.outcome == "ok":  # what is turned away at the door took no time, and says nothing
-            self._request_duration[row.route, row.pool].observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
-        if row.is_failure or (event.cause in _UNDESERVED and row.is_served):
-            self._failed_calls[row.pool,].inc(1, event.exemplar)
-        if event.overhead_ns is not None:
-            self._overhead[row.route,].observe(event.overhead_ns / NS_PER_SECOND)
+        with self._lock:
+            row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
+            row.requests.inc(1, event.exemplar)
+            if event.pool or event.outcome == "ok":  # what is turned away at the door took no time, and says nothing
+                duration = row.duration = row.duration or self._request_duration[row.route, row.pool]
+                duration.observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
+            if row.is_failure or (event.cause in _UNDESERVED and row.is_served):
+                self._failed_calls[row.pool,].inc(1, event.exemplar)
+            if event.overhead_ns is not None:
+                overhead = row.overhead = row.overhead or self._overhead[row.route,]
+                overhead.observe(event.overhead_ns / NS_PER_SECOND)
 
     def _attempt_row(self, pool: str, model: str, status: str) -> AttemptRow:
         return AttemptRow(self._attempts[pool, model, status], self._attempt_duration[pool, model], pool, model)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         names = event.pool, event.model, event.status
-        if names not in self._attempt_rows and event.status.startswith("2"):
-            if self._pools.admit(event.pool):
-                self._start_pool(event.pool)
-            self._admit_model(event.model)
-            self._start_attempts(self._pools.label(event.pool), self._models.label(event.model))
-        row = self._attempt_rows[names]
         exemplar = self._exemplar and self._exemplar()
-        row.attempts.inc(1, exemplar)
-        row.duration.observe(event.duration_ns / NS_PER_SECOND, exemplar)
-        if event.first_token_ns is not None:
-            self._first_token[row.pool, row.model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
-        if event.usage is not None:
-            self._used(event.pool, event.model, event.caller.label, event.usage)
+        with self._lock:
+            if names not in self._attempt_rows and event.status.startswith("2"):
+                if self._pools.admit(event.pool):
+                    self._start_pool(event.pool)
+                self._admit_model(event.model)
+                self._start_attempts(self._pools.label(event.pool), self._models.label(event.model))
+            row = self._attempt_rows[names]
+            row.attempts.inc(1, exemplar)
+            row.duration.observe(event.duration_ns / NS_PER_SECOND, exemplar)
+            if event.first_token_ns is not None:
+                self._first_token[row.pool, row.model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
+            if event.usage is not None:
+                self._usage.add(event.pool, event.model, event.caller.label, event.usage)
 
     def _batch_results_read(self, event: BatchResultsRead) -> None:
-        for name, usage in event.used:
-            self._admit_model(name)
-            self._used(_BATCHES, name, event.caller.label, usage)
+        with self._lock:
+            for name, usage in event.used:
+                self._admit_model(name)
+                self._usage.add(_BATCHES, name, event.caller.label, usage)
 
     def _admit_model(self, model: str) -> None:
         """The upstream has confirmed that there is such a model."""
         if self._models.admit(model):
-            self._start_cost(model, self._caller_labels)
-
-    def _usage_row(self, pool: str, model: str, caller: str) -> UsageRow:
-        return UsageRow(tuple(self._tokens[pool, model, caller, kind] for kind in TOKEN_KINDS), model, caller)
-
-    def _used(self, pool: str, model: str, caller: str, usage: Usage) -> None:
-        """Counts what an answer of the model of this name used, and what it cost."""
-        row = self._usage_rows[pool, model, caller]
-        for counted, tokens in zip(row.tokens, usage, strict=False):  # the rest says more of these
-            if tokens:
-                counted.inc(tokens)
-        cost_usd = self._prices.cost_usd(model, usage, self._clock.wall_seconds())
-        if cost_usd is not None:
-            self._cost_usd[row.model, row.caller].inc(cost_usd)
-        else:
-            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):
-                self._unpriced[row.model, kind].inc(tokens)
+            self._usage.start(model, self._caller_labels)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
-        self._rate_limited[self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)].inc(
-            1, self._exemplar and self._exemplar()
-        )
+        labels = self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)
+        exemplar = self._exemplar and self._exemplar()
+        with self._lock:
+            self._rate_limited[labels].inc(1, exemplar)
 
     def _spend_cap_reached(self, event: SpendCapReached) -> None:
-        self._spend_capped[self._pools.label(event.pool),].inc()
+        with self._lock:
+            self._spend_capped[self._pools.label(event.pool),].inc()
 
     def _anomaly(self, event: Anomaly) -> None:
-        self._anomalies[self._anomaly_kinds.label(event.kind),].inc()
+        with self._lock:
+            self._anomalies[self._anomaly_kinds.label(event.kind),].inc()
 
     def _head_refused(self, event: HeadRefused) -> None:
-        self._heads_refused[self._head_statuses.label(str(event.status)),].inc()
+        with self._lock:
+            self._heads_refused[self._head_statuses.label(str(event.status)),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
         labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause
-        self._refused[labels].inc(1, self._exemplar and self._exemplar())
+        exemplar = self._exemplar and self._exemplar()
+        with self._lock:
+            self._refused[labels].inc(1, exemplar)
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
         exemplar = self._exemplar and self._exemplar()
-        self._retries[labels].inc(1, exemplar)
-        self._retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
+        with self._lock:
+            self._retries[labels].inc(1, exemplar)
+            self._retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
 
     def _admitted_row(self, pool: str, priority: str) -> AdmittedRow:
         return AdmittedRow(self._queue_wait[pool, priority], self._admissions[pool])
 
     def _admitted(self, event: Admitted) -> None:
-        row = self._admitted_rows[event.pool, event.caller.priority]
-        row.wait.observe(event.waited_ns / NS_PER_SECOND, self._exemplar and self._exemplar())
-        row.admissions.add(self._clock.monotonic_ns())
+        exemplar = self._exemplar and self._exemplar()
+        with self._lock:
+            row = self._admitted_rows[event.pool, event.caller.priority]
+            row.wait.observe(event.waited_ns / NS_PER_SECOND, exemplar)
+            row.admissions.add(self._clock.monotonic_ns())
 
     def _lease_row(self, pool: str) -> LeaseRow:
         requests, input_tokens, output_tokens = (self._charged[pool, dimension] for dimension in DIMENSIONS)
         return LeaseRow(pool, requests, input_tokens, output_tokens)
 
     def _lease_ended(self, event: LeaseEnded) -> None:
-        row, reserved = self._lease_rows[event.pool,], event.reserved
         requests, input_tokens, output_tokens = event.used
-        if requests:
-            row.requests.inc(requests)
-        if input_tokens:
-            row.input_tokens.inc(input_tokens)
-        if output_tokens:
-            row.output_tokens.inc(output_tokens)
-        if event.outcome != _SETTLED:
-            return
-        # The number of requests is never an estimate.
-        if input_tokens > 0:
-            error = row.input_error = row.input_error or self._estimate_error[row.pool, _INPUT]
-            error.observe(reserved.input_tokens / input_tokens)
-        if output_tokens > 0:
-            error = row.output_error = row.output_error or self._estimate_error[row.pool, _OUTPUT]
-            error.observe(reserved.output_tokens / output_tokens)
+        with self._lock:
+            row = self._lease_rows[event.pool,]
+            if requests:
+                row.requests.inc(requests)
+            if input_tokens:
+                row.input_tokens.inc(input_tokens)
+            if output_tokens:
+                row.output_tokens.inc(output_tokens)
+            if event.outcome != _SETTLED:
+                return
+            # The number of requests is never an estimate.
+            if input_tokens > 0:
+                error = row.input_error = row.input_error or self._estimate_error[row.pool, _INPUT]
+                error.observe(event.reserved.input_tokens / input_tokens)
+            if output_tokens > 0:
+                error = row.output_error = row.output_error or self._estimate_error[row.pool, _OUTPUT]
+                error.observe(event.reserved.output_tokens / output_tokens)
 
     def _workflow_finished(self, event: WorkflowFinished) -> None:
-        self._workflows[self._workflow_outcomes.label(event.outcome),].inc()
+        with self._lock:
+            self._workflows[self._workflow_outcomes.label(event.outcome),].inc()
 
     def _fallback_used(self, event: FallbackUsed) -> None:
-        self._fallbacks[self._fallback_reasons.label(event.reason),].inc()
+        with self._lock:
+            self._fallbacks[self._fallback_reasons.label(event.reason),].inc()

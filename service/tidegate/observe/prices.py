@@ -36,14 +36,12 @@ class Price:
 
     def cost_usd(self, usage: Usage) -> float:
         """What one answer costs. Cache writes of unknown lifetime count as kept for 5 minutes, the default."""
-        kept_1h = min(usage.cache_creation_1h_tokens, usage.cache_creation_tokens)
-        dollars = (
-            usage.input_tokens * self.input
-            + usage.output_tokens * self.output
-            + usage.cache_read_tokens * self.cache_read
-            + (usage.cache_creation_tokens - kept_1h) * self.cache_creation_5m
-            + kept_1h * self.cache_creation_1h
-        )
+        input_tokens, output_tokens, read_tokens, created_tokens, kept_1h, _ = usage
+        dollars = input_tokens * self.input + output_tokens * self.output + read_tokens * self.cache_read
+        if created_tokens:
+            kept_1h = min(kept_1h, created_tokens)
+            dollars += (created_tokens - kept_1h) * self.cache_creation_5m
+            dollars += kept_1h * self.cache_creation_1h
         return dollars / _TOKENS_PER_PRICE
 
 
@@ -83,5 +81,6 @@ class PriceList:
         prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         for since, price in self._prices.get(undated(model), ()):
             if since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:
-                return price.cost_usd(usage) * (self._batch_share if usage.batch else 1.0)
+                cost_usd = price.cost_usd(usage)
+                return cost_usd * self._batch_share if usage.batch else cost_usd
         return None
