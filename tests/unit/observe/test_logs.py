@@ -275,3 +275,16 @@ def test_what_only_python_can_say_is_said_as_well() -> None:
     (line,) = lines(stream)
     assert (line["model"], line["duration_ms"]) == ("modèle\u2028", 1e24)
     assert stream.getvalue().isascii()
+
+
+@pytest.mark.parametrize("model", ["modèle", "\ud800"])
+def test_a_call_s_line_is_ascii_whatever_its_model_is_called(model: str) -> None:
+    stream, log = opened()
+    assert log
+
+    log.hear(replace(CALL, model=model))
+
+    assert stream.getvalue().isascii()
+    (line,) = lines(stream)
+    assert line["model"] == model
+    assert list(line)[-2:] == ["trace_id", "span_id"]
