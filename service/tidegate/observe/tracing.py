@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import (
     INVALID_SPAN,
     Span,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracing", "current_exemplar", "exemplar_of", "note_on_span"]
 
+_Value = str | float | tuple[str, ...]
 _KINDS: Final = {
     ScopeKind.REQUEST: SpanKind.SERVER,
     ScopeKind.CHAT: SpanKind.CLIENT,
@@ -112,17 +113,19 @@ class Tracing:
 
     def start(self, kind: ScopeKind, attributes: Mapping[str, str | float], parent: Context | None) -> Span:
         """Starts a span; its name and kind follow from the scope's."""
-        span = self._tracer.start_span(
+        return self._tracer.start_span(
             _name(kind, attributes), context=parent, kind=_KINDS[kind], start_time=self.now_ns()
         )
-        if span.is_recording():  # most calls are not sampled: what nobody will see is not put together
-            known = {name: _fit(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
-            span.set_attributes({**self._fixed.get(kind, {}), **known})
-        return span
+
+    def described(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> dict[str, _Value]:
+        """What a span says from its beginning on. Most are not sampled: what nobody will see is not put together."""
+        known = {name: _fit(name, value) for name, value in attributes.items() if name not in _CONTEXT_FIELDS}
+        return {**self._fixed.get(kind, {}), **known}
 
     def exemplar(self) -> Mapping[str, str] | None:
         """The ids of the scope around the caller, if it is sampled: asked for at every event, and seldom there."""
-        return exemplar_of(get_current_span()) if self.recording else None
+        # Around what is not traced the context is empty: that is seen at once.
+        return exemplar_of(get_current_span()) if self.recording and get_current() else None
 
     def now_ns(self) -> int:
         """The time of day."""
@@ -138,16 +141,15 @@ class _SpanScope:
         self._attributes = attributes
         self._span: Span = INVALID_SPAN
         self._token: Token[Context] | None = None
-        self._noted: dict[str, str | float] = {}
+        self._noted: dict[str, _Value] | None = None  # the span's attributes, while it is recorded
 
     @property
     def traced(self) -> bool:
-        return self._span.is_recording() or self._tracing.send_upstream
+        return self._noted is not None or self._tracing.send_upstream
 
     def set(self, name: str, value: str | float) -> None:
-        self._noted[name] = value
-        if self._span.is_recording():
-            self._span.set_attribute(name, _fit(name, value))
+        if self._noted is not None:
+            self._noted[name] = _fit(name, value)
 
     def headers(self) -> Mapping[str, str]:
         carrier: dict[str, str] = {}
@@ -165,9 +167,11 @@ class _SpanScope:
             named = _CONTEXT_FIELDS & given.keys()
             parent = _W3C.extract({name: str(given[name]) for name in named}) if named else _NO_PARENT
         self._span = self._tracing.start(self._kind, self._attributes, parent)
+        if self._span.is_recording():
+            self._noted = self._tracing.described(self._kind, self._attributes)
+            self._tracing.recording += 1
         self._attributes = _NOTHING  # a stream that goes on for minutes need not keep them
         self._token = attach(set_span_in_context(self._span, parent))
-        self._tracing.recording += self._span.is_recording()
         return self
 
     def __exit__(
@@ -175,26 +179,29 @@ class _SpanScope:
     ) -> None:
         if self._token is not None:
             detach(self._token)
-        if self._span.is_recording():
+        if (noted := self._noted) is not None:
+            self._noted = None
             self._tracing.recording -= 1
-            failure = self._failure(error)
+            failure = _failure(self._kind, noted, error)
             if failure:
-                self._span.set_attribute(ERROR_TYPE, failure)
+                noted[ERROR_TYPE] = failure
                 self._span.set_status(Status(StatusCode.ERROR, failure))
+            self._span.set_attributes(noted)  # all at once: each time takes a lock
         self._span.end(self._tracing.now_ns())
 
-    def _failure(self, error: BaseException | None) -> str:
-        """What kind of failure it was; empty if it was none. Never the text of an error: it may quote a prompt."""
-        noted = self._noted
-        known = noted.get(ERROR_TYPE) or noted.get("tidegate.cause")
-        if self._kind is ScopeKind.REQUEST:
-            # A client's fault is no failure of a server, but an answer that broke off is.
-            status = int(noted.get(STATUS, 0))
-            is_broken = noted.get("tidegate.outcome") == "upstream_error" and status < 400
-            known = status if status >= 500 else "broken" if is_broken else None
-        if known:
-            return str(known)
-        return "" if error is None else type(error).__name__
+
+def _failure(kind: ScopeKind, noted: Mapping[str, _Value], error: BaseException | None) -> str:
+    """What kind of failure it was; empty if it was none. Never the text of an error: it may quote a prompt."""
+    known = noted.get(ERROR_TYPE) or noted.get("tidegate.cause")
+    if kind is ScopeKind.REQUEST:
+        # A client's fault is no failure of a server, but an answer that broke off is.
+        told = noted.get(STATUS)
+        status = told if isinstance(told, int | float) else 0
+        is_broken = noted.get("tidegate.outcome") == "upstream_error" and status < 400
+        known = status if status >= 500 else "broken" if is_broken else None
+    if known:
+        return str(known)
+    return "" if error is None else type(error).__name__
 
 
 def exemplar_of(span: Span) -> Mapping[str, str] | None:
@@ -224,7 +231,7 @@ def _name(kind: ScopeKind, attributes: Mapping[str, str | float]) -> str:
     return f"tidegate.{kind}"
 
 
-def _fit(name: str, value: str | float) -> str | float | tuple[str, ...]:
+def _fit(name: str, value: str | float) -> _Value:
     """The value as it may leave: bounded, and in the form that the conventions ask for."""
     if isinstance(value, str):
         if name == METHOD and value not in _METHODS:

@@ -1,5 +1,7 @@
 """Whether a trace is sampled is known before it begins."""
 
+import itertools
+from collections import Counter
 from typing import Final
 
 import pytest
@@ -37,17 +39,39 @@ def test_what_is_said_beforehand_is_what_the_sampler_says_of_the_span(
 ) -> None:
     provided = provider(monkeypatch, sampler, argument)
     tracer = provided.get_tracer("test")
-    said = []
-    for _ in range(_CALLS):
-        said.append(provided.samples_next())
-        assert tracer.start_span("call", context=Context()).is_recording() is said[-1]
-    assert least <= sum(said) <= most
+    said = sum(provided.samples_next() for _ in range(_CALLS))
+    assert least <= said <= most
+    while said:
+        if provided.samples_next():
+            assert tracer.start_span("call", context=Context()).is_recording()
+            said -= 1
 
 
 def test_a_tenth_is_a_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
     provided = provider(monkeypatch, "parentbased_traceidratio", "0.1")
     sampled = sum(provided.samples_next() for _ in range(20_000))
     assert 1_700 < sampled < 2_300  # seven standard deviations
+
+
+def test_whether_one_is_sampled_says_nothing_of_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    provided = provider(monkeypatch, "parentbased_traceidratio", "0.5")
+    said = [provided.samples_next() for _ in range(20_000)]
+    pairs = Counter(itertools.pairwise(said))
+    assert len(pairs) == 4
+    assert all(4_400 < seen < 5_600 for seen in pairs.values())  # seven standard deviations
+
+
+def test_ids_of_sampled_traces_are_drawn_from_all_that_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    provided = provider(monkeypatch, "traceidratio", "0.25")
+    tracer = provided.get_tracer("test")
+    ids: list[int] = []
+    while len(ids) < 200:
+        if provided.samples_next():
+            ids.append(tracer.start_span("call", context=Context()).get_span_context().trace_id)
+    lower_halves = [trace_id & (2**64 - 1) for trace_id in ids]
+    assert min(lower_halves) < 2**59  # 200 of them miss an eighth of 2**62 once in 4e11 runs
+    assert 2**62 - 2**59 < max(lower_halves) < 2**62
+    assert len({trace_id >> 64 for trace_id in ids}) == 200
 
 
 def test_traces_that_nobody_asked_about_have_ids_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
