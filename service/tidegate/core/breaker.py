@@ -34,6 +34,11 @@ class Breaker:
         """Whether there is an outage, as far as is known; half-open counts as open."""
         return self._prober.active
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether there is an outage, or failures that may become one."""
+        return self._failures > 0 or self.is_open
+
     def is_next_alone(self, now_ns: int) -> bool:
         """Whether the next probe goes whatever hangs since the outage began."""
         return self._prober.is_next_alone(now_ns)

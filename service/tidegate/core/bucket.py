@@ -42,12 +42,8 @@ class TokenBucket:
 
     def fits(self, micro: int, now_ns: int) -> bool:
         """Whether that much is there; more than the capacity fits when the bucket is full."""
-        elapsed, capacity = now_ns - self._at_ns, self.capacity_micro
-        if elapsed > 0:
-            if self._level < capacity:
-                self.level_micro(now_ns)
-            self._at_ns = now_ns
-        return self._level >= micro or self._level >= capacity
+        level = self.level_micro(now_ns)
+        return level >= micro or level >= self.capacity_micro
 
     def take(self, micro: int) -> None:
         """Takes that much off the level as of the last look at it; below zero if need be."""

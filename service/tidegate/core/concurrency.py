@@ -20,14 +20,14 @@ _GROWTH: Final = 0.1
 """Each answer adds so much, a tenth of the limit in a round trip, once the level is reached that failed before."""
 _SAFE: Final = 0.9
 """Up to this share of the level that was in use growth is fast: one for each answer doubles it in a round trip."""
-_FORGET: Final = 0.01
+_KEPT: Final = 1 - 0.01
 """The level in use is the highest of the last hundred answers, about."""
 _FORGET_NS: Final = 30 * NS_PER_SECOND
 """Without a failure for so long the upstream is well, and nothing is limited."""
 
 _LOW: Final = 0.9
 """Where no more than this share of the level of late is unanswered, failures are not its fault."""
-_LOW_FORGET: Final = 0.002
+_LOW_KEPT: Final = 1 - 0.002
 """The level of late is the highest of the last five hundred outcomes, about: long enough to see what a lower does."""
 _CHANCE_FORGET: Final = 0.01
 _MOST_CHANCE: Final = 0.2
@@ -68,9 +68,9 @@ class ConcurrencyLimit:
     def answered(self, unanswered: int, sent_ns: int) -> None:
         """One of so many requests, sent then, was answered."""
         # No `max`, and no look at what there is none of: each answer comes by here.
-        used, high = (1 - _FORGET) * self._used, (1 - _LOW_FORGET) * self._high
-        self._used = max(used, unanswered)
-        self._high = high = max(high, unanswered)
+        used, high = _KEPT * self._used, _LOW_KEPT * self._high
+        self._used = used if used > unanswered else unanswered  # noqa: FURB136
+        self._high = high = high if high > unanswered else unanswered  # noqa: FURB136
         if self._is_new:
             self._is_new = sent_ns <= self._cut_ns
         if self._chance and unanswered < _LOW * high:
@@ -104,7 +104,7 @@ class ConcurrencyLimit:
 
     def _learn_chance(self, unanswered: int) -> None:
         """Where few are unanswered, what fails does so by chance; each failure elsewhere makes that less sure."""
-        self._high = max(unanswered, (1 - _LOW_FORGET) * self._high)
+        self._high = max(unanswered, _LOW_KEPT * self._high)
         if unanswered < _LOW * self._high:
             self._chance = min(self._chance + _CHANCE_FORGET * (1 - self._chance), _MOST_CHANCE)
         else:

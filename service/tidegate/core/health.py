@@ -29,7 +29,17 @@ class Health:
         unanswered: requests under way that have no head of an answer yet.
     """
 
-    __slots__ = ("_breaker", "_concurrency", "_events", "_name", "_restricts", "_spend_cap", "budget", "unanswered")
+    __slots__ = (
+        "_breaker",
+        "_concurrency",
+        "_events",
+        "_is_in_doubt",
+        "_name",
+        "_restricts",
+        "_spend_cap",
+        "budget",
+        "unanswered",
+    )
 
     def __init__(self, name: str, events: list[Event], now_ns: int) -> None:
         self.budget = RetryBudget()
@@ -39,7 +49,8 @@ class Health:
         self._breaker = Breaker(now_ns)
         self._concurrency = ConcurrencyLimit(now_ns)
         self._spend_cap = SpendCapCircuit()
-        self._restricts = False  # kept so that a healthy pool pays one look at it
+        self._restricts = False  # kept so that a healthy pool pays one look at it, as is the next
+        self._is_in_doubt = False  # whether an answer may be news of an outage or a spend cap
 
     @property
     def is_out(self) -> bool:
@@ -102,22 +113,28 @@ class Health:
     def answered(self, sent_ns: int, now_ns: int) -> None:
         """The head of a good answer came, to a request that was sent then; it still counts as unanswered here."""
         self.budget.succeeded(now_ns)
+        if self._is_in_doubt:
+            self._note_recovery(sent_ns)
+        self._concurrency.answered(self.unanswered, sent_ns)
+
+    def _note_recovery(self, sent_ns: int) -> None:
         if self._breaker.answered(sent_ns):
             self._concurrency.recovered()
             self._events.append(CircuitClosed(self._name, Cause.UPSTREAM_OUTAGE))
-        self._concurrency.answered(self.unanswered, sent_ns)
         if self._spend_cap.answered(sent_ns):
             self._events.append(CircuitClosed(self._name, Cause.SPEND_CAP))
+        self._is_in_doubt = self._breaker.is_in_doubt or self.is_capped
 
     def failed(self, sent_ns: int, now_ns: int) -> None:
         """529, 5xx or no answer, to a request that was sent then and still counts as unanswered."""
-        self._restricts = True
+        self._restricts = self._is_in_doubt = True
         self._concurrency.failed(self.unanswered, sent_ns, now_ns, outage=self._breaker.is_open)
         if self._breaker.failed(sent_ns, now_ns):
             self._events.append(CircuitOpened(self._name, Cause.UPSTREAM_OUTAGE, None))
 
     def capped(self, ends_in_ns: int | None, now_ns: int) -> Refused:
         """A spend cap is reached. What to tell those who wait."""
+        self._is_in_doubt = True
         if self._spend_cap.reached(ends_in_ns, now_ns):
             self._events.append(CircuitOpened(self._name, Cause.SPEND_CAP, ends_in_ns))
         return Refused(Cause.SPEND_CAP, self._spend_cap.retry_after_ns(now_ns))

@@ -49,7 +49,7 @@ class Ledger:
         elif used is None:
             overloaded = outcome is Outcome.OVERLOADED
             used = lease.charged._replace(output_tokens=lease.known.output_tokens) if overloaded else lease.charged
-        self._set_open(lease, 0, 0)
+        self._quota.forget(lease.open_input_tokens, lease.open_output_tokens)
         self._correct(lease, used, used, now_ns)
         return used
 

@@ -200,7 +200,8 @@ class DimensionLimit:
     def priced(self, estimate: int, truth: int) -> None:
         """The truth about something that had been charged by estimate."""
         if estimate:
-            self._price_error += _FORGET / 2 * (min(abs(truth - estimate) / estimate, 1.0) - self._price_error)
+            off = abs(truth - estimate)
+            self._price_error += _FORGET / 2 * ((off / estimate if off < estimate else 1.0) - self._price_error)
 
     def correct(self, units: int, now_ns: int) -> None:
         """Charges that much more for something that was charged before; negative gives back."""
@@ -385,10 +386,8 @@ class DimensionLimit:
             return
         left = 0.0 if self._window.is_fixed else self._competitor.left(rate * self._factor)
         self._upstream = self._kept_upstream = changed(self._kept_upstream, left, capacity, now_ns)
-        taken = self._competitor.per_second
-        self.margin_micro = round(
-            self._accuracy.margin(capacity, max(_COMPETITOR_SECONDS * taken, self._usual)) * MICRO
-        )
+        kept_back = max(_COMPETITOR_SECONDS * self._competitor.per_second, self._usual)
+        self.margin_micro = round(self._accuracy.margin(capacity, kept_back) * MICRO)
         self._set_pace(self._upstream.rate_micro_per_minute, now_ns)
 
     def _set_pace(self, rate_micro: int, now_ns: int) -> None:

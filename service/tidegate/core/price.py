@@ -37,6 +37,7 @@ _FIRST_DOCUMENT_PAGES: Final = 10
 """Of a document that stands elsewhere: nobody knows."""
 _FIRST_OUTPUT_TOKENS: Final = 4_000
 """A long answer: about a minute of output."""
+_FIRST_LENGTHS: Final = (_FIRST_OUTPUT_TOKENS, _FIRST_OUTPUT_TOKENS)
 _FIRST_TOKENS: Final = {
     "text_bytes": _FIRST_TOKENS_PER_BYTE,
     "image_tokens": 1.0,
@@ -106,11 +107,20 @@ class MessageShape(Struct, frozen=True, gc=False):
 class _Lengths(QuantileSketch):
     """How long answers are, and until when one more has nothing to tell."""
 
-    __slots__ = ("rests_until_ns",)
+    __slots__ = ("_told", "_told_count", "rests_until_ns")
 
     def __init__(self, prior: float) -> None:
         super().__init__(prior, _PRIOR_TIMES)
         self.rests_until_ns: int | None = None
+        self._told = 0, 0
+        self._told_count = 0  # of values, when that was found out
+
+    def tokens(self) -> tuple[int, int]:
+        """How long one more will probably be, and how long it may be at worst: kept, for each call asks."""
+        if self.count != self._told_count:
+            self._told_count = self.count
+            self._told = round(self.mean), round(self.quantile(_AT_WORST))
+        return self._told
 
 
 class _Rate:
@@ -151,15 +161,16 @@ class CostEstimator:
 
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
         """The cost to reserve: one request, and the tokens that are to be expected."""
-        return self._cost(shape, self._sketch(shape), now_ns)
+        lengths = self._lengths(shape)
+        output_tokens = _FIRST_OUTPUT_TOKENS if lengths is None else round(lengths.mean)
+        return Cost(1, self._input_tokens(shape, now_ns), _capped(output_tokens, shape.max_tokens))
 
     def quote(self, shape: MessageShape, now_ns: int) -> tuple[Cost, int]:
         """The same, and how many output tokens more than that the answer may well have."""
-        sketch = self._sketch(shape)
-        cost = self._cost(shape, sketch, now_ns)
-        at_worst = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.quantile(_AT_WORST)
-        overdraw_tokens = _capped(at_worst, shape.max_tokens) - cost[2]
-        return cost, max(0, overdraw_tokens)
+        lengths, max_tokens = self._lengths(shape), shape.max_tokens
+        usual, at_worst = _FIRST_LENGTHS if lengths is None else lengths.tokens()
+        usual, at_worst = _capped(usual, max_tokens), _capped(at_worst, max_tokens)
+        return Cost(1, self._input_tokens(shape, now_ns), usual), at_worst - usual if at_worst > usual else 0
 
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
         """What an answer that broke off had used: its latest figures, and the tokens of the text that came after them.
@@ -221,7 +232,7 @@ class CostEstimator:
         while len(self._cached_until) > _MOST_PREFIXES:
             self._cached_until.popitem(last=False)
 
-    def _cost(self, shape: MessageShape, sketch: QuantileSketch | None, now_ns: int) -> Cost:
+    def _input_tokens(self, shape: MessageShape, now_ns: int) -> int:
         size, rates = shape.size, self._rates.get(shape.model, _NO_RATES)
         if shape.prefixes and (cached := self._cached(shape.prefixes, now_ns)) is not None:
             size = size.minus(cached)
@@ -229,8 +240,7 @@ class CostEstimator:
             tokens = sum(_expected(rates, size, shape.model).values()) + size.fixed_tokens
         else:
             tokens = size.text_bytes * _tokens_each(rates, "text_bytes", shape.model)
-        output = _FIRST_OUTPUT_TOKENS if sketch is None else sketch.mean
-        return Cost(1, round(tokens), _capped(output, shape.max_tokens))
+        return round(tokens)
 
     def _rates_of(self, model: str) -> dict[str, _Rate]:
         """What a model has shown, which is the last to be forgotten from now on."""
@@ -248,12 +258,11 @@ class CostEstimator:
                 return prefix.size
         return None
 
-    def _sketch(self, shape: MessageShape) -> QuantileSketch | None:
-        """The most particular one that there is."""
+    def _lengths(self, shape: MessageShape) -> _Lengths | None:
+        """The most particular that there are."""
         for key in _output_keys(shape.model, shape.caller, _band(shape.max_tokens)):
-            sketch = self._outputs.get(key)
-            if sketch is not None:
-                return sketch
+            if (lengths := self._outputs.get(key)) is not None:
+                return lengths
         return None
 
     def _add_output(self, keys: tuple[_Key, ...], max_tokens: int | None, tokens: int) -> _Lengths:
@@ -262,7 +271,7 @@ class CostEstimator:
         for key in reversed(keys):
             lengths = self._outputs.get(key)
             if lengths is None:
-                lengths = self._outputs[key] = _Lengths(_capped(prior, max_tokens))
+                lengths = self._outputs[key] = _Lengths(_capped(round(prior), max_tokens))
                 if len(self._outputs) > _MOST_SKETCHES:
                     self._outputs.popitem(last=False)
             self._outputs.move_to_end(key)
@@ -307,8 +316,8 @@ def _learn_input(rates: dict[str, _Rate], shape: MessageShape, total_tokens: int
         _rate(rates, largest).add(min(tokens, most), units)
 
 
-def _capped(tokens: float, max_tokens: int | None) -> int:
-    return max(1, round(tokens if max_tokens is None or tokens <= max_tokens else max_tokens))
+def _capped(tokens: int, max_tokens: int | None) -> int:
+    return tokens if max_tokens is None or tokens <= max_tokens else max(1, max_tokens)
 
 
 def _band(max_tokens: int | None) -> int:

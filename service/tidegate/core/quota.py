@@ -259,7 +259,8 @@ class Quota:
     def answer_came(self, sent_ns: int) -> None:
         """An answer to a request that was sent since the last refusal ends probing."""
         self._answered = True
-        self._prober.answered(sent_ns)
+        if self._prober.active:
+            self._prober.answered(sent_ns)
         if self._ramp.is_known:
             self._ramp.answered(sent_ns)
 

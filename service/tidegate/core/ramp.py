@@ -40,7 +40,9 @@ class RampLimit:
         if self.is_known and self._room(now_ns, input_tokens):
             pause_ns = NS_PER_SECOND / max(1.0, _GENTLY * self._requests.last_minute(now_ns))
             self._untried_ns = now_ns + round(pause_ns)
-        self.corrected(now_ns, 1, input_tokens)
+        self._requests.add(now_ns, 1)
+        if input_tokens:
+            self._input.add(now_ns, input_tokens)
 
     def corrected(self, at_ns: int, requests: int, input_tokens: int) -> None:
         """So much more was used then; negative: less, because it was refused, came to nothing or had been estimated."""

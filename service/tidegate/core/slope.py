@@ -38,7 +38,7 @@ class Room(IntEnum):
     """It was refused before."""
 
 
-class Slope:
+class Slope(UseHistory):
     """What was used of one quantity, and how fast that may rise; limits nothing before the first refusal.
 
     Attributes:
@@ -46,20 +46,10 @@ class Slope:
         is_known: whether the upstream has refused.
     """
 
-    __slots__ = (
-        "_accepted",
-        "_doubt",
-        "_floor",
-        "_refused",
-        "_refused_ns",
-        "_uses",
-        "contradicted",
-        "is_known",
-        "is_used",
-    )
+    __slots__ = ("_accepted", "_doubt", "_floor", "_refused", "_refused_ns", "contradicted", "is_known")
 
     def __init__(self) -> None:
-        self._uses = UseHistory()
+        super().__init__()
         self._floor = inf
         self._accepted = _LEAST_FACTOR  # the factor is this at least
         self._refused = inf  # and less than this
@@ -67,12 +57,6 @@ class Slope:
         self._doubt = _FIRST_ERROR  # until refusals have come where they were to be expected
         self.contradicted = _LEAST_ERROR
         self.is_known = False
-        self.is_used = False
-
-    def add(self, at_ns: int, units: int) -> None:
-        """So much was sent then; negative: it was not, after all."""
-        self._uses.add(at_ns, units)
-        self.is_used = self.is_used or units > 0
 
     def room(self, units: int, now_ns: int, share: float = 0.0) -> Room:
         """Whether so much more may be used, and this share of the last minute's; anything after a minute of none."""
@@ -81,7 +65,7 @@ class Slope:
         half_way = (self._accepted + self._refused) / 2
         below = self._refused * (_OLD if is_old else 1 - self.error)
         most = max(self._accepted, min(below if is_old else half_way, below, _MOST_TRIED * self._accepted))
-        for last, before in self._uses.minutes(now_ns):
+        for last, before in self.minutes(now_ns):
             needed = last * (1 + share) + units
             if not last or needed <= max(self._floor, self._accepted * before):
                 continue
@@ -97,11 +81,11 @@ class Slope:
 
     def last_minute(self, now_ns: int) -> int:
         """What was used in the last minute."""
-        return max(last for last, _ in self._uses.minutes(now_ns))
+        return max(last for last, _ in self.minutes(now_ns))
 
     def answered(self, sent_ns: int) -> None:
         """What was sent until then was accepted, but for what has been taken back."""
-        minutes = list(self._uses.minutes(sent_ns))
+        minutes = list(self.minutes(sent_ns))
         if any(last <= max(self._floor, self._accepted * before) for last, before in minutes):
             return
         last = min(last for last, _ in minutes)
@@ -118,7 +102,7 @@ class Slope:
 
     def refused(self, units: int, sent_ns: int, now_ns: int) -> None:
         """So much more was too much, when it was sent; what was refused before it has been taken back."""
-        minutes = list(self._uses.minutes(sent_ns))
+        minutes = list(self.minutes(sent_ns))
         factor = max((last + units) / before if before else inf for last, before in minutes)
         known = inf if self._is_old(now_ns) else self._refused
         if factor < self._accepted:

@@ -15,16 +15,23 @@ _KEPT: Final = 3 * _MINUTE + 2
 
 
 class UseHistory:
-    """Use by the time at which it was sent; `at_ns` is monotonic time, and may be up to a minute old."""
+    """Use by the time at which it was sent; `at_ns` is monotonic time, and may be up to a minute old.
 
-    __slots__ = ("_newest", "_totals")
+    Attributes:
+        is_used: whether there ever was any.
+    """
+
+    __slots__ = ("_newest", "_totals", "is_used")
 
     def __init__(self) -> None:
+        self.is_used = False
         self._newest = 0  # number of the newest slice
         self._totals = [0] * _KEPT  # of all slices up to each, so that any stretch is one subtraction
 
     def add(self, at_ns: int, units: int) -> None:
         """So much was used then; negative: it was not, after all."""
+        if units > 0:
+            self.is_used = True
         if at_ns // SLICE_NS == self._newest:  # as nearly always
             self._totals[self._newest % _KEPT] += units
             return
