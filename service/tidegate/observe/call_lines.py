@@ -3,9 +3,9 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from tidegate.core.events import HeadRefused, RequestFinished
-from tidegate.observe.log_lines import now_text
+from tidegate.observe.log_lines import time_text
 
-__all__ = ["CallLine", "RefusedLine", "call_line", "refused_line"]
+__all__ = ["CallLine", "RefusedLine", "line_of"]
 
 _LOGGER = "tidegate.requests"
 _LONGEST_TEXT = 120
@@ -49,10 +49,12 @@ class RefusedLine(Struct, gc=False):
     client: str
 
 
-def call_line(event: RequestFinished) -> CallLine:
-    """The line of a call that ended."""
+def line_of(event: RequestFinished | HeadRefused, unix_ns: int) -> CallLine | RefusedLine:
+    """What the log says of an event of that time."""
+    if isinstance(event, HeadRefused):
+        return RefusedLine(time_text(unix_ns), "info", _LOGGER, "head refused", event.status, event.client)
     line = CallLine(
-        now_text(),
+        time_text(unix_ns),
         "info",
         _LOGGER,
         "request",
@@ -76,11 +78,6 @@ def call_line(event: RequestFinished) -> CallLine:
     if event.exemplar is not None:
         line.trace_id, line.span_id = event.exemplar["trace_id"], event.exemplar["span_id"]
     return line
-
-
-def refused_line(event: HeadRefused) -> RefusedLine:
-    """The line of what would have become a call."""
-    return RefusedLine(now_text(), "info", _LOGGER, "head refused", event.status, event.client)
 
 
 def _ms(ns: int) -> float:

@@ -29,8 +29,8 @@ __all__ = [
     "add_timestamp",
     "as_console",
     "as_json",
-    "now_text",
     "struct_as_json",
+    "time_text",
 ]
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("tidegate_request_id", default="")
@@ -52,13 +52,13 @@ def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 def add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Adds the time of day: UTC, RFC 3339, microseconds."""
-    event["timestamp"] = now_text()
+    event["timestamp"] = time_text(time.time_ns())
     return event
 
 
-def now_text() -> str:
-    """The time of day as it stands in a line."""
-    seconds, ns = divmod(time.time_ns(), NS_PER_SECOND)
+def time_text(unix_ns: int) -> str:
+    """A time of day as it stands in a line."""
+    seconds, ns = divmod(unix_ns, NS_PER_SECOND)
     return f"{_second_text(seconds)}.{ns // 1_000:06d}+00:00"
 
 

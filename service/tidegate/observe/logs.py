@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Callable
 from typing import Final, Literal, TextIO
 
@@ -11,7 +12,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.stdlib import ProcessorFormatter
 
 from tidegate.core.events import HeadRefused, RequestFinished
-from tidegate.observe.call_lines import call_line, refused_line
+from tidegate.observe.call_lines import line_of
 from tidegate.observe.log_lines import (
     add_error,
     add_origin,
@@ -33,7 +34,10 @@ _OWN_LOGGERS: Final = ("tidegate", "services")
 Others stay at WARNING: at DEBUG the SDK logs whole requests, prompts included.
 """
 _WRITE_SECONDS: Final = 0.02
-"""A line may wait so long for others, to be written with them: each write takes as long as making ten lines."""
+"""A line may wait so long for others, to be made and written with them: a write takes as long as making ten, and one
+that is made amid a call as long as three that are made together."""
+_MOST_WAITING: Final = 64
+"""So many are made in a tenth of a millisecond: no call waits longer for them."""
 
 
 class RequestLog:
@@ -47,28 +51,31 @@ class RequestLog:
     def __init__(self, stream: TextIO, render: Callable[[Struct], str]) -> None:
         self._stream = stream
         self._render = render
-        self._lines: list[str] = []
+        self._waiting: list[tuple[int, RequestFinished | HeadRefused]] = []
 
     def hear(self, event: RequestFinished) -> None:
         """Writes the line of a call that ended."""
-        self._add(call_line(event))
+        self._add(event)
 
     def hear_refused(self, event: HeadRefused) -> None:
         """Writes the line of what would have become a call."""
-        self._add(refused_line(event))
+        self._add(event)
 
-    def _add(self, line: Struct) -> None:
-        self._lines.append(self._render(line))
-        if len(self._lines) > 1:
-            return
-        try:
-            asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.write)  # what else ends soon goes with it
-        except RuntimeError:  # no loop is running
+    def _add(self, event: RequestFinished | HeadRefused) -> None:
+        self._waiting.append((time.time_ns(), event))
+        waiting = len(self._waiting)
+        if waiting >= _MOST_WAITING:
             self.write()
+        elif waiting == 1:
+            try:
+                asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.write)  # what else ends soon goes with it
+            except RuntimeError:  # no loop is running
+                self.write()
 
     def write(self) -> None:
-        """Writes the lines that wait: at the end of the process, too."""
-        lines, self._lines = self._lines, []
+        """Makes and writes the lines that wait: at the end of the process, too."""
+        waiting, self._waiting = self._waiting, []
+        lines = [self._render(line_of(event, unix_ns)) for unix_ns, event in waiting]
         try:
             self._stream.write("\n".join((*lines, "")))  # one call: lines of several threads do not mix
             self._stream.flush()

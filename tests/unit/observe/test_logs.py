@@ -257,6 +257,39 @@ def test_lines_wait_a_moment_to_be_written_together() -> None:
     asyncio.run(main())
 
 
+def test_a_line_tells_when_its_call_ended_not_when_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, log = opened()
+    assert log
+
+    async def main() -> None:
+        for unix_seconds in (1_790_000_000, 1_790_000_060):
+            monkeypatch.setattr(
+                "tidegate.observe.logs.time.time_ns", lambda now=unix_seconds: now * 1_000_000_000 + 5_000
+            )
+            log.hear(CALL)
+        log.hear_refused(HeadRefused(400))
+        log.write()
+
+    asyncio.run(main())
+    assert [line["timestamp"] for line in lines(stream)] == [
+        "2026-09-21T14:13:20.000005+00:00",
+        "2026-09-21T14:14:20.000005+00:00",
+        "2026-09-21T14:14:20.000005+00:00",
+    ]
+
+
+def test_not_many_lines_wait_together() -> None:
+    stream, log = opened()
+    assert log
+
+    async def main() -> None:
+        for _ in range(200):
+            log.hear(CALL)
+        assert 100 <= len(lines(stream)) <= 200
+
+    asyncio.run(main())
+
+
 def test_a_record_has_the_id_of_the_request_that_is_worked_on() -> None:
     stream, _ = opened()
     context = contextvars.copy_context()
