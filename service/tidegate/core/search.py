@@ -32,9 +32,8 @@ _GROWTH_PER_REQUEST: Final = 1.15
 """After the first 429: no more than a request that was let in can vouch for."""
 _MOST_CUT: Final = 0.25
 """A 429 cuts the rate to no less: growth has overshot by an unknown factor, or what is in flight still drains."""
-_LEAST_BELOW: Final = 0.005
 _MOST_BELOW: Final = 0.03
-"""By so much the rate of output stays below what was measured, as that is doubtful."""
+"""By so much, at most, the rate of output stays below what was measured, as that is doubtful."""
 _LEAST_PER_SECOND: Final = (0.05, 1.0, 1.0)
 _TRIAL_SHARE: Final = 0.04
 _LARGEST_TRIAL: Final = 0.6
@@ -267,7 +266,7 @@ class RateSearch:
     def _excess(self, last: Mark) -> float:
         """By what share the rate exceeds what was measured, so that what comes back in a wait lasts for long."""
         if self._limited.index == _OUTPUT:
-            return -min(max(self._doubt or 0.0, _LEAST_BELOW), _MOST_BELOW)
+            return -min(self._doubt or _MOST_BELOW, _MOST_BELOW)
         gift_s = 1.0 if last.told else last.pause_ns / NS_PER_SECOND
         gift = min(self._spare(), self._base * gift_s) / self._size()
         return min(gift / (2 * self._enough()), _TRIAL_SHARE)

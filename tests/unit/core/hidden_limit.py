@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from math import ceil
+from typing import Final
 
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import Cost
 from tidegate.core.search import RateSearch
+from unit.core.search_steps import ns
 
-ROUND_TRIP_S = 0.05
+ROUND_TRIP_S: Final = 0.05
 
 
 class HiddenLimit:
@@ -31,7 +33,7 @@ class HiddenLimit:
         pause_s: float = 1.0,
         size: Callable[[int], Cost] = lambda _: Cost(1),
     ) -> None:
-        self.search = RateSearch(0)
+        self.search = RateSearch(ns(0))
         self.per_second, self.capacity = per_second, capacity
         self.refused_s: list[float] = []
         self.sent: list[tuple[float, int]] = []
@@ -98,4 +100,4 @@ class HiddenLimit:
         return [(index, rate) for index, rate in enumerate(rates) if rate is not None]
 
     def _ns(self) -> int:
-        return round(self._now_s * NS_PER_SECOND)
+        return ns(self._now_s)
