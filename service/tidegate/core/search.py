@@ -217,7 +217,10 @@ class RateSearch:
             self._doubt = _POORLY_MEASURED
 
     def _grow(self, elapsed_ns: int, now_ns: int) -> None:
-        grown_s = min(elapsed_ns, NS_PER_SECOND) / NS_PER_SECOND  # a pause without demand does not count
+        # A pause does not count, nor what something else has kept from being tried.
+        limited = self._limited.index
+        tried_s = (self._used[limited] - self._trial_base[limited]) / self._rate
+        grown_s = max(0.0, min(elapsed_ns / NS_PER_SECOND, tried_s, 1.0))
         growth = _GROWTH_PER_SECOND**grown_s
         if self._marks:
             growth = min(growth, _GROWTH_PER_REQUEST ** (self._used.requests - self._trial_base.requests))

@@ -19,7 +19,8 @@ _OTHER_LIMIT: Final = 0.3
 """A change by so much is one of the limit, or a competitor's, and tells nothing; unless there is one every time."""
 _FORGET: Final = 0.3
 _CLEARLY: Final = 0.6
-"""Another dimension is believed when its figures vary that much less."""
+"""Another dimension is believed when its figures vary that much less: those of output also than those of input, because
+who waits for output that is not limited loses more than who is refused for taking no account of it."""
 
 
 class Steadiest:
@@ -58,9 +59,11 @@ class Steadiest:
                 missed = abs(log(now / before)) * min(seconds, self._last_seconds)
             self._variation[index] += _FORGET * (min(missed, _MOST_SECONDS) - self._variation[index])
         self._last, self._last_seconds = per_second, seconds
-        steadiest = min(range(len(DIMENSIONS)), key=self._variation.__getitem__)
-        if self._variation[steadiest] < _CLEARLY * self._variation[self.index]:
-            self.index = steadiest
+        requests, input_tokens, output_tokens = self._variation
+        if output_tokens < _CLEARLY * min(requests, input_tokens):
+            self.index = 2
+        elif min(requests, input_tokens) < _CLEARLY * self._variation[self.index]:
+            self.index = int(input_tokens < requests)
 
     @property
     def is_clear(self) -> bool:

@@ -43,8 +43,8 @@ def rate(search: RateSearch, at_s: float) -> float:
 def grown(burst: int = 500) -> RateSearch:
     """Refused at 10 s after a burst; far above the rate by then."""
     search = RateSearch(ns(0))
-    for second in range(11):
-        rate(search, second)
-    send(search, burst, from_s=0, to_s=10)
+    for second in range(10):
+        send(search, burst // 10, from_s=second, to_s=second + 1)
+        rate(search, second + 1)
     refuse(search, 10)
     return search

@@ -98,6 +98,7 @@ class TestHiddenHeaders:
         made = answered(HEADERLESS)
         made.demand_seen(0)
         assert requests_per_second(made, 0) == 2
+        made.take(Cost(2), 0)
         made.demand_seen(S)
         assert requests_per_second(made, S) == pytest.approx(3.2)
 
@@ -129,6 +130,7 @@ class TestHiddenHeaders:
         made = answered(HEADERLESS)
         for second in range(8):
             made.demand_seen(second * S)
+            made.correct_use(100, 0, 0, second * S)
         made.take(ONE_REQUEST, 8 * S)
         made.learn_refusal(RateLimited(S, sent_ago_ns=S // 10), 8 * S)
         made.take(ONE_REQUEST, 10 * S)

@@ -114,13 +114,14 @@ def test_one_that_becomes_adaptive_is_bound_no_more(by_requests: Quota) -> None:
 def test_probes_grow_faster_where_the_slope_says_how_many_may_go(*, acceleration: bool, waves: list[int]) -> None:
     made = Quota("p", PoolSettings(), 0)
     made.learn_limits(LimitReport(), 0)
-    made.correct_use(100, 0, 0, 0)
-    for second in range(60):
+    for second in range(10):
+        made.correct_use(1_000, 0, 0, second * S)
         made.demand_seen(second * S)
-    made.learn_refusal(RateLimited(sent_ago_ns=S // 10, acceleration=acceleration), MINUTE)
+    made.correct_use(100, 0, 0, 2 * MINUTE)
+    made.learn_refusal(RateLimited(sent_ago_ns=S // 10, acceleration=acceleration), 3 * MINUTE)
     found = []
     for wave in range(3):
-        now_ns = MINUTE + wave * S // 5
+        now_ns = 3 * MINUTE + wave * S // 5
         found.append(0)
         while made.fits(ONE_REQUEST, now_ns):
             made.take(ONE_REQUEST, now_ns)

@@ -129,9 +129,9 @@ class TestSearch:
         """At 20 requests a second."""
         made = quota()
         made.learn_limits(LimitReport(), 0)
-        for second in range(11):
+        for second in range(1, 11):
+            self.used(made, 50, second)
             made.demand_seen(second * S)
-        self.used(made, 500, 10)
         self.refused(made, 10)
         self.used(made, 400, 30)
         self.refused(made, 30)

@@ -32,9 +32,9 @@ def learning(*reports: LimitReport) -> Quota:
 def measured() -> Quota:
     """The rate of a pool that tells nothing is known from two 429s: 20 requests a second."""
     quota = learning(UNTOLD)
-    for second in range(11):
+    for second in range(1, 11):
+        take(quota, 50, second)
         quota.demand_seen(second * S)
-    take(quota, 500, 10)
     refuse(quota, 10)
     quota.learn_limits(LimitReport(sent_ago_ns=0), 12 * S)
     take(quota, 400, 30)
@@ -51,6 +51,12 @@ def take(quota: Quota, count: int, at_s: int) -> None:
 
 def refuse(quota: Quota, at_s: float) -> None:
     quota.learn_refusal(RateLimited(S, sent_ago_ns=0), round(at_s * S))
+
+
+def grow(quota: Quota) -> None:
+    """Two a second were tried, for a second, and somebody waits for more."""
+    take(quota, 2, 0)
+    quota.demand_seen(S)
 
 
 def changes(events: list[Event]) -> list[RateChanged]:
@@ -79,7 +85,7 @@ def changes(events: list[Event]) -> list[RateChanged]:
         (learning(), lambda quota: quota.learn_limits(UNTOLD, 0), "untold", [None], [120]),
         (learning(), lambda quota: refuse(quota, 1), "rate_limited", [None], [30]),
         (learning(UNTOLD), lambda quota: refuse(quota, 1), "rate_limited", [120], [30]),
-        (learning(UNTOLD), lambda quota: quota.demand_seen(S), "demand", [120], [192]),
+        (learning(UNTOLD), grow, "demand", [120], [192]),
         (learning(UNTOLD), lambda quota: quota.learn_limits(TOLD, S), "told", [120], [6_000]),
     ],
     ids=[
@@ -129,6 +135,7 @@ def test_what_changes_nothing_is_not_told() -> None:
 def test_a_rate_that_grows_with_time_is_told_by_tenths() -> None:
     quota = learning(UNTOLD)
     for millisecond in range(0, 1_001, 5):
+        take(quota, 1, 0)
         quota.demand_seen(millisecond * S // 1_000)
     told = changes(quota.events)
     assert len(told) == 4, "1.1 to the fifth power is more than 1.6"

@@ -33,17 +33,35 @@ class TestGrowth:
         assert RateSearch(ns(0)).per_second(ns(0)) == (2, None, None)
 
     def test_grows_by_60_percent_a_second_while_somebody_waits(self) -> None:
-        search = RateSearch(ns(0))
-        assert [rate(search, second) for second in range(4)] == pytest.approx([2, 3.2, 5.12, 8.192])
+        search, rates = RateSearch(ns(0)), [2.0]
+        for second in range(3):
+            send(search, 10, from_s=second, to_s=second + 1)
+            rates.append(rate(search, second + 1))
+        assert rates == pytest.approx([2, 3.2, 5.12, 8.192])
 
     def test_does_not_depend_on_how_often_it_is_asked(self) -> None:
         often = RateSearch(ns(0))
-        for tenth in range(1, 31):
-            rate(often, tenth / 10)
+        for tenth in range(30):
+            send(often, 1, from_s=tenth / 10, to_s=(tenth + 1) / 10)
+            rate(often, (tenth + 1) / 10)
         assert rate(often, 3) == pytest.approx(8.192)
 
     def test_a_pause_without_demand_is_no_reason_to_grow(self) -> None:
-        assert rate(RateSearch(ns(0)), 3_600) == pytest.approx(3.2)
+        search = RateSearch(ns(0))
+        send(search, 10, from_s=0, to_s=1)
+        assert rate(search, 3_600) == pytest.approx(3.2)
+
+    def test_nor_is_time_in_which_something_else_held_requests_back(self) -> None:
+        search = RateSearch(ns(0))
+        assert [rate(search, second) for second in range(10)] == [2] * 10
+        send(search, 1, from_s=9, to_s=10)
+        assert rate(search, 10) == pytest.approx(2 * 1.6**0.5), "one of two that it lets go in a second"
+
+    def test_what_is_given_back_was_not_tried(self) -> None:
+        search = RateSearch(ns(0))
+        send(search, 1, from_s=0, to_s=0)
+        search.corrected(Cost(-2))
+        assert rate(search, 1) == 2
 
     def test_the_first_429_only_says_that_it_overshot(self) -> None:
         search = RateSearch(ns(0))
@@ -53,15 +71,15 @@ class TestGrowth:
         assert not search.is_measured
 
     def test_then_it_goes_on_by_no_more_than_15_percent_for_each_request_that_is_let_in(self) -> None:
-        search = grown()
-        before = rate(search, 11)
-        assert rate(search, 12) == before, "none was"
+        search = RateSearch(ns(0))
+        refuse(search, 1)
+        assert rate(search, 12) == 0.5, "none was"
         send(search, 1, from_s=12, to_s=12)
-        assert rate(search, 12) == pytest.approx(before * 1.15)
+        assert rate(search, 12) == pytest.approx(0.5 * 1.15)
         send(search, 2, from_s=12, to_s=13)
-        assert rate(search, 13) == pytest.approx(before * 1.15**3)
+        assert rate(search, 13) == pytest.approx(0.5 * 1.15**3)
         send(search, 50, from_s=13, to_s=14)
-        assert rate(search, 14) == pytest.approx(before * 1.15**3 * 1.6), "nor by more than before"
+        assert rate(search, 14) == pytest.approx(0.5 * 1.15**3 * 1.6), "nor by more than before"
 
 
 class TestLowRates:

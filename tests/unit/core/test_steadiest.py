@@ -47,6 +47,21 @@ def test_a_little_less_variation_is_no_reason_to_change(swing: float) -> None:
     assert limited.index == 0
 
 
+def test_output_has_to_be_clearly_steadier_than_input_too() -> None:
+    """The limit is 10,000 tokens of input a second. By chance the output of ten varies a little less."""
+    limited = Steadiest()
+    for figures, seconds in (
+        ((10.5, 9_202.0, 1_874.4), 5.0),
+        ((10.6, 9_463.3, 1_879.2), 7.8),
+        ((10.6, 9_630.8, 2_002.8), 12.4),
+        ((10.9, 9_800.5, 1_978.7), 14.1),
+        ((10.7, 9_702.7, 1_966.4), 11.8),
+        ((11.2, 9_922.5, 1_987.5), 26.9),
+    ):
+        limited.add(figures, seconds)
+    assert limited.index == 0, "and not 2"
+
+
 def test_a_limit_that_halves_changes_nothing() -> None:
     limited = Steadiest()
     for scale in (1.0, 1.0, 0.5, 0.5):
