@@ -47,9 +47,10 @@ class Lease:
     def __init__(self, demand: Demand, limits: tuple[tuple[int, DimensionLimit], ...], granted_ns: int) -> None:
         self.demand = demand
         self.answered = False
-        self.charged = demand.cost
+        self.charged = cost = demand.cost
         self.known = _NOTHING
-        _, self.open_input_tokens, self.open_output_tokens = demand.cost
+        self.open_input_tokens = cost[1]
+        self.open_output_tokens = cost[2]
         self.limits = limits
         self.granted_ns = self.alive_ns = granted_ns
         patience_ns = demand.patience_ns

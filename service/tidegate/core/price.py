@@ -37,7 +37,6 @@ _FIRST_DOCUMENT_PAGES: Final = 10
 """Of a document that stands elsewhere: nobody knows."""
 _FIRST_OUTPUT_TOKENS: Final = 4_000
 """A long answer: about a minute of output."""
-_FIRST_LENGTHS: Final = (_FIRST_OUTPUT_TOKENS, _FIRST_OUTPUT_TOKENS)
 _FIRST_TOKENS: Final = {
     "text_bytes": _FIRST_TOKENS_PER_BYTE,
     "image_tokens": 1.0,
@@ -107,19 +106,21 @@ class MessageShape(Struct, frozen=True, gc=False):
 class _Lengths(QuantileSketch):
     """How long answers are, and until when one more has nothing to tell."""
 
-    __slots__ = ("_told", "_told_count", "rests_until_ns")
+    __slots__ = ("_told", "_told_count", "_told_most", "rests_until_ns")
 
     def __init__(self, prior: float) -> None:
         super().__init__(prior, _PRIOR_TIMES)
         self.rests_until_ns: int | None = None
         self._told = 0, 0
         self._told_count = 0  # of values, when that was found out
+        self._told_most: int | None = None
 
-    def tokens(self) -> tuple[int, int]:
-        """How long one more will probably be, and how long it may be at worst: kept, for each call asks."""
-        if self.count != self._told_count:
-            self._told_count = self.count
-            self._told = round(self.mean), round(self.quantile(_AT_WORST))
+    def tokens(self, max_tokens: int | None) -> tuple[int, int]:
+        """How long one more will probably be, and how much longer it may well be: kept, for calls ask alike."""
+        if self.count != self._told_count or max_tokens != self._told_most:
+            self._told_count, self._told_most = self.count, max_tokens
+            usual = _capped(self.mean, max_tokens)
+            self._told = usual, max(0, _capped(self.quantile(_AT_WORST), max_tokens) - usual)
         return self._told
 
 
@@ -162,15 +163,16 @@ class CostEstimator:
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
         """The cost to reserve: one request, and the tokens that are to be expected."""
         lengths = self._lengths(shape)
-        output_tokens = _FIRST_OUTPUT_TOKENS if lengths is None else round(lengths.mean)
+        output_tokens = _FIRST_OUTPUT_TOKENS if lengths is None else lengths.mean
         return Cost(1, self._input_tokens(shape, now_ns), _capped(output_tokens, shape.max_tokens))
 
     def quote(self, shape: MessageShape, now_ns: int) -> tuple[Cost, int]:
         """The same, and how many output tokens more than that the answer may well have."""
-        lengths, max_tokens = self._lengths(shape), shape.max_tokens
-        usual, at_worst = _FIRST_LENGTHS if lengths is None else lengths.tokens()
-        usual, at_worst = _capped(usual, max_tokens), _capped(at_worst, max_tokens)
-        return Cost(1, self._input_tokens(shape, now_ns), usual), at_worst - usual if at_worst > usual else 0
+        lengths = self._lengths(shape)
+        if lengths is None:
+            return self.estimate(shape, now_ns), 0
+        output_tokens, overdraw_tokens = lengths.tokens(shape.max_tokens)
+        return Cost(1, self._input_tokens(shape, now_ns), output_tokens), overdraw_tokens
 
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
         """What an answer that broke off had used: its latest figures, and the tokens of the text that came after them.
@@ -271,7 +273,7 @@ class CostEstimator:
         for key in reversed(keys):
             lengths = self._outputs.get(key)
             if lengths is None:
-                lengths = self._outputs[key] = _Lengths(_capped(round(prior), max_tokens))
+                lengths = self._outputs[key] = _Lengths(_capped(prior, max_tokens))
                 if len(self._outputs) > _MOST_SKETCHES:
                     self._outputs.popitem(last=False)
             self._outputs.move_to_end(key)
@@ -316,8 +318,8 @@ def _learn_input(rates: dict[str, _Rate], shape: MessageShape, total_tokens: int
         _rate(rates, largest).add(min(tokens, most), units)
 
 
-def _capped(tokens: int, max_tokens: int | None) -> int:
-    return tokens if max_tokens is None or tokens <= max_tokens else max(1, max_tokens)
+def _capped(tokens: float, max_tokens: int | None) -> int:
+    return max(1, round(tokens if max_tokens is None or tokens <= max_tokens else max_tokens))
 
 
 def _band(max_tokens: int | None) -> int:

@@ -27,21 +27,27 @@ class _Slice:
 class RetryBudget:
     """Counts successes and retries in a window of five minutes, by slices of ten seconds."""
 
-    __slots__ = ("_retries", "_slices", "_successes")
+    __slots__ = ("_ends_ns", "_newest", "_retries", "_slices", "_successes")
 
     def __init__(self) -> None:
         self._slices: deque[_Slice] = deque()
+        self._newest = _Slice(0)
+        self._ends_ns = 0  # of that one, which is none of them yet
         self._successes = 0
         self._retries = 0
 
     def succeeded(self, now_ns: int) -> None:
         """The upstream answered a request."""
-        self._newest(now_ns).successes += 1
+        if now_ns >= self._ends_ns:
+            self._begin_slice(now_ns)
+        self._newest.successes += 1
         self._successes += 1
 
     def retried(self, now_ns: int) -> None:
         """A failed request goes once more."""
-        self._newest(now_ns).retries += 1
+        if now_ns >= self._ends_ns:
+            self._begin_slice(now_ns)
+        self._newest.retries += 1
         self._retries += 1
 
     def left(self, now_ns: int) -> float:
@@ -59,12 +65,11 @@ class RetryBudget:
             waited_ns = max(1, (each.number + _SLICES) * _SLICE_NS - now_ns)
         return waited_ns
 
-    def _newest(self, now_ns: int) -> _Slice:
-        number = now_ns // _SLICE_NS
-        if not self._slices or self._slices[-1].number < number:
-            self._forget(now_ns)
-            self._slices.append(_Slice(number))
-        return self._slices[-1]
+    def _begin_slice(self, now_ns: int) -> None:
+        self._forget(now_ns)
+        self._newest = _Slice(now_ns // _SLICE_NS)
+        self._slices.append(self._newest)
+        self._ends_ns = (self._newest.number + 1) * _SLICE_NS
 
     def _forget(self, now_ns: int) -> None:
         oldest = now_ns // _SLICE_NS - _SLICES

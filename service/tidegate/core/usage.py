@@ -69,14 +69,14 @@ class Usage(NamedTuple):
 
         Such a figure is as good as none, and becomes 0.
         """
-        most_output = _CONTEXT_TOKENS if max_tokens is None else max(1, max_tokens)
-        usage = self
+        usage, output = self, self.output_tokens
         counted, read = self.input_tokens + self.cache_creation_tokens, self.cache_read_tokens
         if counted > _CONTEXT_TOKENS or read > _MOST_CACHE_READS:
             usage = Usage(output_tokens=self.output_tokens)
         elif self.cache_creation_1h_tokens > self.cache_creation_tokens:
             usage = self._replace(cache_creation_1h_tokens=0)
-        return usage._replace(output_tokens=0) if self.output_tokens > most_output else usage
+        is_too_long = output > (_CONTEXT_TOKENS if max_tokens is None else max_tokens) and output > 1
+        return usage._replace(output_tokens=0) if is_too_long else usage
 
     def cost(self) -> Cost:
         """What counts against the limits: cache reads do not (Claude Platform Docs, "Rate limits", read 2026-10-08)."""
@@ -94,12 +94,10 @@ def settled_cost(usage: Usage, estimate: Cost, text_tokens: int = 0) -> Cost:
     No answer uses no input, or no output ("output_tokens will be non-zero, even for an empty string response": the
     SDKs' `Usage`), so 0 says nothing. `text_tokens`: the output is at least that much.
     """
-    cost = usage.cost()
-    if not usage.all_input_tokens:
-        cost = cost._replace(input_tokens=estimate.input_tokens)
-    if not usage.output_tokens:
-        cost = cost._replace(output_tokens=max(estimate.output_tokens, text_tokens))
-    return cost
+    input_tokens = usage.input_tokens + usage.cache_creation_tokens
+    if not input_tokens + usage.cache_read_tokens:
+        input_tokens = estimate.input_tokens
+    return Cost(1, input_tokens, usage.output_tokens or max(estimate.output_tokens, text_tokens))
 
 
 def _is_count(value: object) -> TypeGuard[int]:

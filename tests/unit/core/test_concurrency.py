@@ -25,6 +25,14 @@ def test_a_single_failure_leaves_room_above_what_is_in_use() -> None:
     assert limit.limit(S) == pytest.approx(0.95 * 2 * 20)
 
 
+def test_room_is_left_above_what_was_in_use_a_moment_ago() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(20, 0)
+    limit.answered(1, 0)
+    limit.failed(1, 0, S, outage=False)
+    assert limit.limit(S) == pytest.approx(0.95 * 2 * 0.99 * 20)
+
+
 def test_each_failure_takes_a_twentieth_down_to_four() -> None:
     limit = ConcurrencyLimit(0)
     for _ in range(3):
@@ -168,6 +176,17 @@ def test_failures_where_few_are_unanswered_are_chance_and_their_cuts_are_given_b
     for _ in range(5):
         limit.failed(89, 0, S, outage=False)
     assert growth(limit) == pytest.approx(5 * 0.049 / 0.951, rel=1e-3)
+
+
+def test_each_answer_where_few_are_unanswered_says_that_a_hundredth_less_is_chance() -> None:
+    limit = ConcurrencyLimit(0)
+    limit.answered(100, 0)
+    for _ in range(5):
+        limit.failed(89, 0, S, outage=False)
+    for _ in range(5):
+        limit.answered(10, 0)
+    chance = (1 - 0.99**5) * 0.99**5
+    assert growth(limit) == pytest.approx(5 * chance / (1 - chance), rel=1e-3)
 
 
 def test_no_more_than_a_fifth_is_chance() -> None:

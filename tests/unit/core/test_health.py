@@ -79,3 +79,22 @@ def test_an_operator_ends_a_spend_cap_once(health: Health, events: list[Event], 
     health.forget_cap(10 * S)
     assert health.refusal(10 * S) is None
     assert events == [CircuitOpened("p", Cause.SPEND_CAP, ends_in_ns), CircuitClosed("p", Cause.SPEND_CAP)]
+
+
+def test_an_answer_to_what_was_sent_before_a_failure_does_not_end_the_row_but_a_later_one_does(health: Health) -> None:
+    fail(health, 4, 2 * S)
+    health.answered(S, 3 * S)
+    health.answered(3 * S, 3 * S)
+    fail(health, 4, 4 * S)
+    assert not health.is_out
+
+
+def test_an_answer_to_what_was_sent_before_a_spend_cap_does_not_end_it_but_a_later_one_does(
+    health: Health, events: list[Event]
+) -> None:
+    health.capped(None, 2 * S)
+    health.answered(S, 3 * S)
+    assert health.is_capped
+    health.answered(3 * S, 3 * S)
+    assert not health.is_capped
+    assert events[-1] == CircuitClosed("p", Cause.SPEND_CAP)

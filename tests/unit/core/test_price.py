@@ -365,6 +365,28 @@ class TestCache:
         assert estimating.cost(larger).input_tokens == 0
 
 
+class TestQuote:
+    @pytest.mark.parametrize("max_tokens", [None, 1_000])
+    def test_follows_each_answer_as_an_estimate_does(self, max_tokens: int | None) -> None:
+        estimating, shape = Estimating(), structs.replace(CALL, max_tokens=max_tokens)
+        for output_tokens in (800, 100, 700):
+            estimating.learn(Usage(1_000, output_tokens), shape)
+            for _ in range(2):
+                assert estimating.estimator.quote(shape, estimating.now_ns)[0] == estimating.cost(shape)
+
+    def test_is_no_more_than_each_call_allows_whatever_others_of_its_band_do(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(1_000, 950), times=50)
+        for max_tokens in (1_000, 600, 1_000):
+            shape = structs.replace(CALL, max_tokens=max_tokens)
+            assert estimating.estimator.quote(shape, estimating.now_ns)[0] == estimating.cost(shape)
+
+    def test_counts_what_is_cached_before_any_answer_had_output(self) -> None:
+        estimating = Estimating()
+        estimating.learn(Usage(500, cache_creation_tokens=500), CACHING)
+        assert estimating.estimator.quote(CACHING, estimating.now_ns) == (Cost(1, 500, 1_000), 0)
+
+
 class TestMemory:
     def test_prefixes_that_were_not_used_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(price, "_MOST_PREFIXES", 2)

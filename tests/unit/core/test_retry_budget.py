@@ -30,6 +30,14 @@ def test_ten_successes_pay_for_one_more() -> None:
     assert budget.wait_ns(S) == 0
 
 
+def test_successes_are_forgotten_from_the_first_moment_on() -> None:
+    budget = RetryBudget()
+    for now_ns in (0, 10 * S):
+        for _ in range(100):
+            budget.succeeded(now_ns)
+    assert [budget.left(now_ns) for now_ns in (WINDOW - 1, WINDOW, WINDOW + 10 * S)] == [30, 20, 10]
+
+
 def test_both_are_forgotten_after_five_minutes_by_slices_of_ten_seconds() -> None:
     budget = RetryBudget()
     retry(budget, 0, 12)

@@ -100,6 +100,7 @@ class TestWhatIsCharged:
     def test_what_was_used(self) -> None:
         assert settled_cost(Usage(10, 20, 30, 40), self.ESTIMATE, 1_000) == Cost(1, 50, 20)
         assert settled_cost(Usage(0, 20, 30), self.ESTIMATE) == Cost(1, 0, 20), "all of it was read from the cache"
+        assert settled_cost(Usage(30, 20, 30), self.ESTIMATE) == Cost(1, 30, 20), "half of it was"
 
     def test_the_estimate_for_what_is_not_said(self) -> None:
         assert settled_cost(Usage(0, 20), self.ESTIMATE) == Cost(1, 500, 20)
