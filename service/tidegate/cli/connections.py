@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
@@ -356,7 +357,8 @@ class ClientConnection(asyncio.Protocol):
             self._unread_seconds += self._loop.time() - self._paused_at
 
     def _head_size(self) -> int:
-        return len(self._url) + sum(len(name) + len(value) + _HEAD_FRAMING_BYTES for name, value in self._headers)
+        framing_bytes = _HEAD_FRAMING_BYTES * len(self._headers)
+        return len(self._url) + sum(map(len, chain.from_iterable(self._headers))) + framing_bytes
 
     def _refuse_head(self) -> None:
         self._refuse(431, "invalid_request_error", f"the head is above {self._limits.head_bytes} bytes")
