@@ -94,6 +94,9 @@ def test_a_wait_through_an_outage_teaches_nothing() -> None:
         assert state.advance(now_ns) == (name,)
         state.end(name, Outcome.SETTLED, None, now_ns)
     assert state.reserve("a", PRICED, 31 * S) == Wait(S)
+    assert state.advance(33 * S) == ("a",)
+    state.end("a", Outcome.SETTLED, None, 33 * S)
+    assert state.reserve("b", PRICED, 33 * S) == Wait(2 * S), "what comes after it does"
 
 
 def test_a_wait_before_the_limits_were_known_teaches_nothing() -> None:

@@ -308,14 +308,17 @@ class TestAhead:
             queue.push(one)
         assert queue.ahead_ns(ANN, COST) == (100 + 100 + 100) * MS
 
-    def test_counts_requests_where_the_pool_is_short_of_them(self) -> None:
-        queue = FairQueue(lambda cost: cost[0] * MS)
+    @pytest.mark.parametrize("index", range(3), ids=["requests", "input", "output"])
+    def test_counts_what_the_pool_is_short_of(self, index: int) -> None:
+        cost = waiter("any").demand.cost
+        assert len(set(cost)) == 3
+        queue = FairQueue(lambda load: load[index] * MS)
         for n in range(7):
             queue.push(waiter(f"{n}"))
         for n in range(3):
             queue.remove(f"{n}")
-        assert queue.ahead_ns(ANN, COST) == 4 * MS
-        assert queue.ahead_ns(Caller("new"), COST) == 1 * MS
+        assert queue.ahead_ns(ANN, cost) == 4 * cost[index] * MS
+        assert queue.ahead_ns(Caller("new"), cost) == cost[index] * MS
 
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])

@@ -55,7 +55,8 @@ class TestGrowth:
         search = RateSearch(ns(0))
         assert [rate(search, second) for second in range(10)] == [2] * 10
         send(search, 1, from_s=9, to_s=10)
-        assert rate(search, 10) == pytest.approx(2 * 1.6**0.5), "one of two that it lets go in a second"
+        rates = [rate(search, second) for second in (10, 11)]
+        assert rates == pytest.approx([2 * 1.6**0.5] * 2), "one of two that it lets go in a second, and none since"
 
     def test_what_is_given_back_was_not_tried(self) -> None:
         search = RateSearch(ns(0))

@@ -141,6 +141,19 @@ class TestTrials:
         send(search, 200, from_s=210, to_s=230)
         assert rate(search, 230) == pytest.approx(10.25 * 1.04)
 
+    def test_one_that_has_fallen_is_tried_after_as_much_less(self) -> None:
+        """Four measurements after the fall 10 a second still count as 6.56, and three quarters of 150 are enough."""
+        search = measured()
+        for at_s in (210, 230, 250, 270):
+            send(search, 100, from_s=at_s + 1, to_s=at_s + 20)
+            refuse(search, at_s + 20)
+        assert search.share == pytest.approx(0.775, rel=0.001)
+        before = rate(search, 290)
+        send(search, 116, from_s=300, to_s=310)
+        assert rate(search, 330) == before
+        send(search, 1, from_s=330, to_s=330)
+        assert rate(search, 330) > before
+
     def test_a_step_towards_what_was_too_much_needs_two_seconds(self) -> None:
         search = tight(20, 21)
         before = rate(search, 21.1)
@@ -177,6 +190,17 @@ class TestDimension:
             refuse(search, 30 + 20 * number)
         assert dimension(search, 70) == 1
         assert rate(search, 70) == pytest.approx(6_300, rel=0.05)
+
+    def test_what_a_wait_brings_back_are_fewer_requests_the_larger_they_are(self) -> None:
+        """1,000 tokens of input come back a second, in requests of 400 each: one and a half in a wait, of 300."""
+        search = RateSearch(ns(0), 40)
+        send(search, 100, from_s=0, to_s=10, cost=Cost(1, 100))
+        refuse(search, 10)
+        for number, (count, size) in enumerate(((40, 500), (25, 800), (50, 400), (32, 625), (40, 500))):
+            send(search, count, from_s=11 + 20 * number, to_s=30 + 20 * number, cost=Cost(1, size))
+            refuse(search, 30 + 20 * number)
+        assert dimension(search, 110) == 1
+        assert rate(search, 110) == pytest.approx(1_004 * 1.005, rel=0.001)
 
     @pytest.mark.parametrize("came", [100, 800, 1_000])
     def test_output_is_short_only_if_a_quarter_of_what_is_usual_came_meanwhile(self, came: int) -> None:
