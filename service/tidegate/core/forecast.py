@@ -29,7 +29,7 @@ _OTHER_RATE: Final = 0.3
 class Forecast:
     """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
 
-    __slots__ = ("_alone", "_basis", "_drains", "_health", "_is_out", "_limited", "_queue", "_quota", "_rates")
+    __slots__ = ("_alone", "_basis", "_drains", "_health", "_limited", "_queue", "_quota", "_rates")
 
     def __init__(self, quota: Quota, queue: FairQueue, health: Health) -> None:
         self._quota = quota
@@ -39,7 +39,6 @@ class Forecast:
         self._alone = tuple(DrainRatio() for _ in Priority)  # beside the formula without others
         self._rates: dict[int, float] = {}  # what predictions rely on, but for others, and how often that has changed
         self._basis = 0
-        self._is_out = False  # whether there was an outage when that was looked at
         self._limited: tuple[tuple[int, DimensionLimit], ...] = ()  # the limits when that was looked at
 
     def expect(self, waiter: Waiter, now_ns: int) -> int:
@@ -94,13 +93,10 @@ class Forecast:
         return formula_ns, alone_ns, frozen_ns + corrected_ns
 
     def _present_basis(self) -> int:
-        """A number for what predictions rely on: another once a rate has changed by much, or an outage began or ended.
+        """A number for what predictions rely on: larger once a rate has changed by much, or an outage began or ended.
 
         How long nothing is answered says nothing about how fast a queue moves when everything is.
         """
-        if self._health.is_out != self._is_out:
-            self._is_out = not self._is_out
-            self._basis += 1
         limited = self._quota.limited
         if limited is not self._limited:
             self._limited = limited
@@ -108,7 +104,7 @@ class Forecast:
             if _differ(self._rates, rates):
                 self._rates = rates
                 self._basis += 1
-        return self._basis
+        return self._basis + self._health.turns
 
     def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
         """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""

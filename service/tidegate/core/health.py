@@ -26,6 +26,7 @@ class Health:
 
     Attributes:
         budget: what may be repeated.
+        turns: how often an outage has begun or ended.
         unanswered: requests under way that have no head of an answer yet.
     """
 
@@ -38,11 +39,13 @@ class Health:
         "_restricts",
         "_spend_cap",
         "budget",
+        "turns",
         "unanswered",
     )
 
     def __init__(self, name: str, events: list[Event], now_ns: int) -> None:
         self.budget = RetryBudget()
+        self.turns = 0
         self.unanswered = 0
         self._name = name
         self._events = events
@@ -119,6 +122,7 @@ class Health:
 
     def _note_recovery(self, sent_ns: int) -> None:
         if self._breaker.answered(sent_ns):
+            self.turns += 1
             self._concurrency.recovered()
             self._events.append(CircuitClosed(self._name, Cause.UPSTREAM_OUTAGE))
         if self._spend_cap.answered(sent_ns):
@@ -130,6 +134,7 @@ class Health:
         self._restricts = self._is_in_doubt = True
         self._concurrency.failed(self.unanswered, sent_ns, now_ns, outage=self._breaker.is_open)
         if self._breaker.failed(sent_ns, now_ns):
+            self.turns += 1
             self._events.append(CircuitOpened(self._name, Cause.UPSTREAM_OUTAGE, None))
 
     def capped(self, ends_in_ns: int | None, now_ns: int) -> Refused:
