@@ -98,3 +98,13 @@ def test_an_answer_to_what_was_sent_before_a_spend_cap_does_not_end_it_but_a_lat
     health.answered(3 * S, 3 * S)
     assert not health.is_capped
     assert events[-1] == CircuitClosed("p", Cause.SPEND_CAP)
+
+
+def test_no_two_outages_have_the_same_number_nor_has_the_time_between_them(health: Health) -> None:
+    found = [health.turns]
+    for second in range(0, 40, 20):
+        fail(health, 5, second * S)
+        found.append(health.turns)
+        health.answered((second + 10) * S, (second + 11) * S)
+        found.append(health.turns)
+    assert len(set(found)) == 5
