@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal
 
@@ -13,7 +13,7 @@ from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, Ups
 from tidegate.core.events import RefusedCall
 from tidegate.core.failure import attempt_status
 from tidegate.core.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
-from tidegate.core.observer import NULL_SCOPE, Observer, Scope, ScopeKind
+from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import Outcome
 from tidegate.core.transport import Transport
@@ -101,7 +101,7 @@ class Gateway:
         self._passes_trace_context = passes_trace_context
         self._marks = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
 
-    def __call__(self, scope: Message, receive: Receive, send: Send) -> Coroutine[None, None, None]:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one HTTP call; an answer that breaks upstream breaks for the client at the same byte.
 
         Of a call that is cancelled, `scope["state"]["started"]` says whether its answer has begun.
@@ -116,14 +116,13 @@ class Gateway:
             now_ns + self._default_timeout_ns,
         )
         if self._observer is None or not self._observer.traces_call(call.fields):
-            return self._serve(call, scope, receive, send, NULL_SCOPE)
-        return self._serve_traced(self._observer, call, scope, receive, send)
-
-    async def _serve_traced(self, observer: Observer, call: Call, scope: Message, receive: Receive, send: Send) -> None:
-        described = described_call(scope, call.route, call.fields, call.request_id)
-        with observer.scope(ScopeKind.REQUEST, described) as span:
-            call.traced = span.traced
-            await self._serve(call, scope, receive, send, span)
+            await self._serve(call, scope, receive, send, NULL_SCOPE)
+        else:
+            with self._observer.scope(
+                ScopeKind.REQUEST, described_call(scope, call.route, call.fields, call.request_id)
+            ) as span:
+                call.traced = span.traced
+                await self._serve(call, scope, receive, send, span)
 
     def _cut_off(self, call: Call, *, draining: bool) -> str:
         """The outcome of a call that ends with the service; whoever serves it says so, unless its answer has begun."""
