@@ -27,7 +27,7 @@ class Outbox:
         self._gathers = False
 
     def put(self, write: Callable[[], None], size_bytes: int) -> None:
-        """Calls `write`, which must not raise, now or before the turn ends."""
+        """Calls `write` now or before the turn ends; what it raises then is the event loop's to report."""
         if not self._written:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._written += 1
@@ -46,4 +46,8 @@ class Outbox:
     def _write_out(self) -> None:
         later, self._later = self._later, []
         for write in later:
-            write()
+            try:
+                write()
+            except Exception as error:  # noqa: BLE001 - what others have to say must go out all the same
+                told = {"message": "a write failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)

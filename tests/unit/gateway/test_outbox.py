@@ -90,6 +90,25 @@ def test_a_turn_of_many_writes_is_written_in_between() -> None:
     run(steps)
 
 
+def test_a_write_that_fails_keeps_no_other_from_being_done() -> None:
+    reported: list[object] = []
+
+    def fails() -> None:
+        raise OSError("gone")
+
+    async def steps(turns: Turns) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: reported.append(told["exception"]))
+        turns.put("a", "b")
+        await turns.end()
+        turns.put("c")
+        turns.outbox.put(fails, SMALL)
+        turns.put("d")
+        assert await turns.end() == ["a", "b", "c", "d"]
+
+    run(steps)
+    assert [type(error) for error in reported] == [OSError]
+
+
 @given(st.lists(st.lists(st.sampled_from([SMALL, LARGE]), max_size=40), max_size=8))
 def test_everything_is_written_once_and_before_its_turn_ends(turns_of_sizes: list[list[int]]) -> None:
     async def steps(turns: Turns) -> None:
