@@ -4,6 +4,7 @@ Decoding takes about a third of a millisecond a megabyte, in one go. Parts of ty
 """
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from math import isfinite
@@ -23,6 +24,11 @@ _MOST_FAULTY_BYTES: Final = 1024 * 1024
 """In so much, the place of a fault is found in a few milliseconds."""
 _MOST_VALUE_BYTES: Final = 1_000
 """Names and numbers are shorter; what is longer, the upstream will refuse."""
+_LONG_TEXT_BYTES: Final = 8 * 1024
+"""To make a string of so much takes longer than to look at a message twice."""
+_FIRST_FIELDS_BYTES: Final = 4 * 1024
+_CONTENT: Final = re.compile(rb'"content"[ \t\n\r]*+:[ \t\n\r]*+')
+_QUOTE: Final = ord(b'"')
 _BOM: Final = b"\xef\xbb\xbf"
 _SPACE: Final = b" \t\n\r"
 _VALUES: Final = {
@@ -49,7 +55,7 @@ class Block(Struct, gc=False):
 
 
 class Message(Struct, gc=False):
-    """A turn of the conversation."""
+    """A turn of the conversation; a `content` that is a text may be given as an empty one."""
 
     content: str | list[Block] | None = None
 
@@ -92,6 +98,23 @@ class MessageBody(Struct, gc=False):
         ]
 
 
+class _TextMessage(Struct, gc=False):
+    content: Raw = ABSENT
+
+
+class _TextBody(Struct, gc=False):
+    """As `MessageBody`, with texts that are not made strings of."""
+
+    model: _Scalar = None
+    max_tokens: _Scalar = None
+    stream: _Scalar = None
+    tools: list[Block] | None = None
+    tool_choice: Raw = ABSENT
+    system: Raw = ABSENT
+    cache_control: Raw = ABSENT
+    messages: list[_TextMessage] | None = None
+
+
 class _Outline(Struct, gc=False):
     """Of a body whose parts have other shapes than the API takes."""
 
@@ -101,6 +124,8 @@ class _Outline(Struct, gc=False):
 
 
 _BODY: Final = Decoder(MessageBody).decode
+_TEXT_BODY: Final = Decoder(_TextBody).decode
+_CONTENT_BLOCKS: Final = Decoder(list[Block] | None).decode
 _OUTLINE: Final = Decoder(_Outline).decode
 _SCALAR: Final[Callable[[Raw], _Scalar]] = Decoder(_Scalar).decode
 
@@ -137,11 +162,43 @@ def _read(text: bytes, *, only_outline: bool) -> MessageBody:
     """Raises `ValidationError` for what is no object."""
     if not only_outline:
         try:
-            return _BODY(text)
+            return _texts(_TEXT_BODY(text)) if _begins_with_a_long_text(text) else _BODY(text)
         except ValidationError:
             pass
     outline = _OUTLINE(text)
     return MessageBody(_scalar(outline.model), _scalar(outline.max_tokens), _scalar(outline.stream))
+
+
+def _begins_with_a_long_text(text: bytes) -> bool:
+    """Whether the first message is a long text, and no list of blocks. Inside of a text, quotes follow a backslash."""
+    if len(text) < _LONG_TEXT_BYTES:
+        return False
+    content = _CONTENT.search(text, 0, _FIRST_FIELDS_BYTES)
+    if content is None:
+        return False
+    start = content.end()
+    return text[start] == _QUOTE and text.find(b"}", start, start + _LONG_TEXT_BYTES) < 0
+
+
+def _texts(body: _TextBody) -> MessageBody:
+    """Raises `ValidationError` where a content is neither a text nor a list of blocks."""
+    return MessageBody(
+        body.model,
+        body.max_tokens,
+        body.stream,
+        body.tools,
+        body.tool_choice,
+        _content(body.system),
+        body.cache_control,
+        None if body.messages is None else [Message(_content(message.content)) for message in body.messages],
+    )
+
+
+def _content(raw: Raw) -> str | list[Block] | None:
+    """Of a text only that it is one."""
+    if raw is ABSENT:
+        return None
+    return "" if memoryview(raw)[0] == _QUOTE else _CONTENT_BLOCKS(raw)
 
 
 def _scalar(raw: Raw) -> _Scalar:

@@ -7,16 +7,16 @@ from typing import Final
 __all__ = ["Outbox"]
 
 _MOST_WRITES: Final = 16
-_LARGE_BYTES: Final = 16 * 1024
+_LARGE_BYTES: Final = 512 * 1024
 
 
 class Outbox:
     """Has what is written in one turn of the event loop written together. Belongs to one event loop.
 
     A write that wakes its reader up takes the kernel twice as long as one whose reader is at work already: of sixteen
-    in a row one or two do so, of sixteen that come one by one all. Netty calls it flush consolidation. What is large
-    does not wait, because it would have left the processor's cache by then; and under little load, when turns have one
-    write each, nothing does.
+    in a row one or two do so, of sixteen that come one by one all. Netty calls it flush consolidation. What is very
+    large does not wait, because it would have left the processor's caches by then; and under little load, when turns
+    have one write each, nothing does.
     """
 
     __slots__ = ("_gathers", "_later", "_written")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.gateway.outbox import Outbox
 
-SMALL, LARGE = 100, 100_000
+SMALL, LARGE = 100, 1_000_000
 
 
 class Turns:
@@ -69,7 +69,7 @@ def test_after_a_turn_with_one_write_nothing_is_gathered() -> None:
     run(steps)
 
 
-def test_what_is_large_does_not_wait() -> None:
+def test_what_is_very_large_does_not_wait() -> None:
     async def steps(turns: Turns) -> None:
         turns.put("a", "b")
         await turns.end()

@@ -138,6 +138,51 @@ def test_any_object_is_read_as_a_parser_reads_it(
     assert read.stream is (fields.get("stream") is True)
 
 
+LONG_TEXT = "x" * 10_000
+BLOCKS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["text", "tool_result"])},
+        optional={
+            "cache_control": st.just({"type": "ephemeral"}),
+            "content": st.text() | st.lists(st.just({"type": "text"})),
+        },
+    )
+)
+CONTENTS = st.text() | BLOCKS | st.none()
+
+
+@given(
+    contents=st.lists(CONTENTS),
+    beside=st.fixed_dictionaries(
+        {"model": st.just("claude-haiku-5-5")},
+        optional={"system": CONTENTS, "tools": BLOCKS, "max_tokens": st.integers(1, 9), "stream": st.booleans()},
+    ),
+)
+def test_behind_a_long_text_all_is_read_as_it_is_behind_a_short_one(
+    contents: list[Any], beside: dict[str, Any]
+) -> None:
+    """A long text is passed over, a short one is decoded."""
+    short_body, long_body = (
+        {**beside, "messages": [{"role": "user", "content": first}, *({"content": content} for content in contents)]}
+        for first in ("x", LONG_TEXT)
+    )
+    short, long = (read_message(json.dumps(body).encode()) for body in (short_body, long_body))
+    added_bytes = len(LONG_TEXT) - 1
+    assert long.size == short.size._replace(text_bytes=short.size.text_bytes + added_bytes)
+    assert [(one.marked, one.beside) for one in long.prefixes] == [(one.marked, one.beside) for one in short.prefixes]
+    assert (long.model, long.max_tokens, long.stream) == (short.model, short.max_tokens, short.stream)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"messages": [{"content": LONG_TEXT}, {"content": 5}]}, {"system": {}}, {"system": 5}, {"tools": {}}],
+)
+def test_behind_a_long_text_what_has_another_shape_is_passed_over(wrong: dict[str, Any]) -> None:
+    fields = {"model": "m", "max_tokens": 7, "stream": True, "messages": [{"content": LONG_TEXT}]}
+    body = json.dumps({**fields, "cache_control": {}, **wrong}).encode()
+    assert read_message(body) == MessageRequest("m", 7, PromptSize(len(body)), stream=True)
+
+
 @given(data=st.binary(max_size=60) | st.text('{}[]",:\\a1 ').map(str.encode))
 def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
     with contextlib.suppress(InvalidCall):
