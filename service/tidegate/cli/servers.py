@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -27,7 +26,6 @@ __all__ = [
     "HttpServer",
     "allow_many_connections",
     "bind",
-    "keep_what_is_here",
     "on_stop_signal",
     "run",
     "run_simulator",
@@ -44,8 +42,6 @@ _STARTING_POLL_SECONDS: Final = 0.01
 """uvicorn has no event for having started."""
 _LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 """Addresses that mean all of a machine's, and the one of them that is always there."""
-_GC_THRESHOLDS: Final = (10_000, 20, 50)
-"""Python's own (700, 10, 10) have it run in each turn of a busy event loop."""
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -145,17 +141,6 @@ async def serving(server: HttpServer) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await task
-
-
-def keep_what_is_here() -> None:
-    """Has the collector leave alone what has been made by now, and look at the rest less often.
-
-    A server has nearly all that it will ever keep when it has started. To look through that takes milliseconds, in
-    which no call goes on.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def on_stop_signal(action: Callable[[], None]) -> asyncio.Event:

@@ -13,11 +13,11 @@ from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
 from tidegate.cli.connection_limits import ConnectionLimits
+from tidegate.cli.memory import keep_what_is_freed, keep_what_is_here
 from tidegate.cli.servers import (
     HttpServer,
     allow_many_connections,
     bind,
-    keep_what_is_here,
     on_stop_signal,
     run,
     serving,
@@ -53,6 +53,7 @@ def run_service(settings: Settings, *, simulated: bool) -> None:
                 bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
             )
         allow_many_connections()
+        keep_what_is_freed()
         request_log = open_logs(settings.log_level, settings.log_format)
         try:
             run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))
