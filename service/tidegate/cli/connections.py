@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.exchange import Exchange, status_line
 from tidegate.core.events import Event, HeadRefused
-from tidegate.gateway.outbox import Outbox
+from tidegate.gateway.outbox import LARGE_BYTES, Outbox
 
 if TYPE_CHECKING:
     from tidegate.gateway.asgi import App
@@ -62,6 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self._limits = limits
         self._outbox = outbox
         self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
         self._report = report
         self._parser: Any = httptools.HttpRequestParser(self)
         # What a client sends behind a request that ends the connection is no fault of that request.
@@ -225,8 +226,11 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """As `Peer.write`."""
         self._unsent.append(data)
+        self._unsent_bytes += len(data)
         if len(self._unsent) == 1:
             self._outbox.put(self._write_out, len(data))
+        elif self._unsent_bytes > LARGE_BYTES:  # by what is written alone is it known that the client does not read
+            self._write_out()
 
     async def drain(self) -> None:
         """As `Peer.drain`."""
@@ -286,7 +290,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _write_out(self) -> None:
         if self._unsent and not self._transport.is_closing():
-            unsent, self._unsent = self._unsent, []
+            unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def _close(self) -> None:

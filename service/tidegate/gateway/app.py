@@ -225,7 +225,7 @@ class Gateway:
         return errand
 
     async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet, inbound: Inbound) -> str:
-        outcome, succeeded = _ABANDONED, False
+        outcome, is_whole = _ABANDONED, False
         answer, response = reply.answer, reply.answer.response
         try:
             if outlet.waits_aloud and not is_event_stream(response.fields):
@@ -237,7 +237,7 @@ class Gateway:
                 await outlet.start(response.status, response.headers, response.fields)
                 last = await self._relay_parts(call, attempts, reply, outlet)
             outcome = _ABANDONED if call.is_read_on else _SETTLED
-            succeeded = answer.reader.error is None
+            is_whole = True
             call.waited_ns += response.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
             if last is None:
@@ -248,6 +248,7 @@ class Gateway:
         except TidegateError:
             outcome = _SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
+            succeeded = is_whole and answer.reader.error is None  # read now: the client need not wait for it
             await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
 

@@ -29,7 +29,7 @@ from tidegate.gateway.errand import Errand
 from tidegate.gateway.headers import with_headers
 from tidegate.gateway.opened import OpenedAnswer
 from tidegate.gateway.patience import Patience
-from tidegate.gateway.reading import AnswerReader, reader_for
+from tidegate.gateway.reading import reader_for
 from tidegate.gateway.reply import NO_SCOPES, Reply, Upstream
 from tidegate.gateway.request import InvalidCall
 from tidegate.gateway.settling import broken_status, settlement
@@ -53,6 +53,7 @@ class Attempts:
 
     __slots__ = (
         "_admission",
+        "_answer",
         "_asked_ns",
         "_begun",
         "_call",
@@ -60,7 +61,6 @@ class Attempts:
         "_clock",
         "_errand",
         "_last",
-        "_reader",
         "_scopes",
         "_task",
         "_throttled",
@@ -79,7 +79,7 @@ class Attempts:
         self._errand = errand
         self._throttled = 0
         self._last: UpstreamError | None = None
-        self._reader: AnswerReader | None = None
+        self._answer: OpenedAnswer | None = None
         self._begun = False  # whether anything of the latest request has been sent
         self._chat: Scope = NULL_SCOPE
         self._traces = call.traced
@@ -283,15 +283,15 @@ class Attempts:
         call, upstream, started_ns = self._call, self._upstream, self._clock.monotonic_ns()
         left_seconds = max(0, call.deadline_ns - started_ns) / NS_PER_SECOND
         call.in_flight = True
-        self._reader, self._begun = None, False
+        self._answer, self._begun = None, False
         try:
             with Patience(left_seconds, self._task, upstream.deadlines):
                 request = self._errand.request
                 if scope is not NULL_SCOPE:
                     request = with_headers(request, scope.headers())
                 response = await upstream.transport.send(request, self._note_begin)
-                reader = self._reader = reader_for(call.route, response.headers, response.fields)
-                answer = OpenedAnswer(response, reader, upstream.limits, self._clock)
+                reader = reader_for(call.route, response.headers, response.fields)
+                answer = self._answer = OpenedAnswer(response, reader, upstream.limits, self._clock)
                 if not answer.came_whole():
                     await answer.open()
         except TimeoutError:
@@ -322,7 +322,7 @@ class Attempts:
         used = self.used()
         sent_ago_ns = self._clock.monotonic_ns() - started_ns
         outcome, cost = lease_outcome(error, used)
-        opened = self._errand.streams and self._reader is not None
+        opened = self._errand.streams and self._answer is not None
         if cost is None and outcome is Outcome.ABANDONED and never_began(error, stream_opened=opened):
             cost = self._given_up(lease, sent_ago_ns)
         try:
@@ -339,10 +339,9 @@ class Attempts:
 
     def used(self) -> Usage | None:
         """What the latest answer had used so far, as far as that can be; None where it says nothing."""
-        reader, shape = self._reader, self._errand.shape
-        usage = None if reader is None else reader.usage
-        if usage is None or reader is None:
+        if self._answer is None or (usage := (reader := self._answer.reader).usage) is None:
             return None
+        shape = self._errand.shape
         possible = usage.possible(None if shape is None else shape.max_tokens)
         if not reader.unreported_bytes:
             return possible

@@ -21,6 +21,8 @@ _MOST_ERROR_BYTES: Final = 1024 * 1024
 _MOST_REST_BYTES: Final = 64 * 1024
 _REST_SECONDS: Final = 1.0
 """An error event ends a stream. What comes after it all the same is kept within these bounds."""
+_PIECE_BYTES: Final = 2_048
+"""More than the events take that come before the first content; most answers that are no streams are as short."""
 
 
 class StreamError(UpstreamError):
@@ -36,11 +38,11 @@ class StreamError(UpstreamError):
 class OpenedAnswer:
     """An answer with the chunks that were read already. Must be closed.
 
-    It is to be opened: by `came_whole`, else by `open`.
+    It is to be opened: by `came_whole`, else by `open`. What comes behind the first content is read only when somebody
+    asks for it: it can be handed on first.
 
     Attributes:
         response: the answer, for status and headers.
-        reader: what has been learned from the bytes so far.
         first_token_ns: when the first content of a stream came, on the clock that was given; None for other answers.
         is_over: whether it came whole: then there is nothing to close.
     """
@@ -53,38 +55,48 @@ class OpenedAnswer:
         "_next_part",
         "_pending",
         "_progress",
+        "_reader",
+        "_unread",
+        "_waited_ns",
         "first_token_ns",
         "is_over",
-        "reader",
         "response",
     )
 
     def __init__(self, response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock) -> None:
         self.response = response
-        self.reader = reader
         self.first_token_ns: int | None = None
         self.is_over = False
+        self._reader = reader
+        self._unread: list[bytes] = []
         self._clock = clock
         self._next_part: Callable[[], Awaitable[bytes]] | None = None
         self._held: list[bytes] = []
         self._pending: asyncio.Task[bytes | None] | None = None
         self._limits = limits
+        self._waited_ns = 0  # for the latest chunk
         self._idle_ns = 0
         self._progress = 0
 
+    @property
+    def reader(self) -> AnswerReader:
+        """What has been learned from the bytes so far."""
+        if self._unread:
+            unread, self._unread = self._unread, []
+            for chunk in unread:
+                self._reader.feed(chunk)
+        return self._reader
+
     def came_whole(self) -> bool:
         """Takes an answer that has come to its end; False if it has not, or has to be looked at: then `open` it."""
-        response, reader = self.response, self.reader
-        body = response.whole() if response.status < 400 else None
+        body = self.response.whole() if self.response.status < 400 else None
         if body is None:
             return False
         self.is_over = True
         if body:
             self._held.append(body)
-            reader.feed(body)
-            if reader.started and reader.has_content:
-                self.first_token_ns = self._clock.monotonic_ns()
-        return reader.has_content and reader.error is None
+            self._read(body, None)
+        return self._reader.has_content and self._reader.error is None
 
     async def open(self) -> None:
         """Reads until it is certain that the answer can be relayed; closes it if it cannot.
@@ -111,8 +123,8 @@ class OpenedAnswer:
     async def _hold(self) -> None:
         """Reads until the first content, an error event or the end; at most the hold time beyond `message_start`."""
         until_seconds: float | None = None
-        while not self.reader.has_content and self.reader.error is None:
-            if until_seconds is None and self.reader.started:
+        while not self._reader.has_content and self._reader.error is None:
+            if until_seconds is None and self._reader.started:
                 until_seconds = asyncio.get_running_loop().time() + self._limits.hold_seconds
             chunk = await (self._next() if until_seconds is None else self._next_before(until_seconds))
             if chunk is None:
@@ -120,8 +132,8 @@ class OpenedAnswer:
             self._held.append(chunk)
 
     async def _raise_early_error(self) -> None:
-        error = self.reader.error
-        if error is None or self.reader.has_content or retry_reason(error) is None:
+        error = self._reader.error
+        if error is None or self._reader.has_content or retry_reason(error) is None:
             return  # an error that will be the same next time is relayed like everything else
         broken = not await self._hold_rest()
         failure = StreamError(
@@ -190,32 +202,41 @@ class OpenedAnswer:
         """The next chunk, read along; None at the end."""
         if self._next_part is None:
             self._next_part = aiter(self.response.chunks()).__anext__
+        else:
+            self._check_content()
         asked_ns = self._clock.monotonic_ns()
         try:
             chunk = await self._next_part()
         except StopAsyncIteration:
             return None
         came_ns = self._clock.monotonic_ns()
-        if self._read(chunk, came_ns):
-            self._idle_ns = 0
-        else:
-            # Only time that was spent on waiting counts: a client that does not read is no fault of the upstream.
-            self._idle_ns += came_ns - asked_ns
-            if self._idle_ns >= to_ns(self._limits.content_idle_seconds):
-                raise UpstreamUnreachable(
-                    f"no content from the upstream for {self._limits.content_idle_seconds:g} s, only signs of life",
-                    may_have_been_accepted=True,
-                )
+        # Only time that was spent on waiting counts: a client that does not read is no fault of the upstream.
+        self._waited_ns = came_ns - asked_ns
+        self._read(chunk, came_ns)
         return chunk
 
-    def _read(self, chunk: bytes, came_ns: int) -> bool:
-        """Reads along; whether there was any content, and no mere sign of life."""
-        reader = self.reader
-        reader.feed(chunk)
-        if self.first_token_ns is None and reader.started and reader.has_content:
-            self.first_token_ns = came_ns
-        before, self._progress = self._progress, reader.progress
-        return self._progress != before
+    def _check_content(self) -> None:
+        """Raises `UpstreamUnreachable` if nothing but signs of life has come for too long."""
+        before, self._progress = self._progress, self.reader.progress
+        self._idle_ns = self._idle_ns + self._waited_ns if self._progress == before else 0
+        self._waited_ns = 0
+        if self._idle_ns and self._idle_ns >= to_ns(self._limits.content_idle_seconds):
+            raise UpstreamUnreachable(
+                f"no content from the upstream for {self._limits.content_idle_seconds:g} s, only signs of life",
+                may_have_been_accepted=True,
+            )
+
+    def _read(self, chunk: bytes, came_ns: int | None) -> None:
+        """Reads along until it is decided how the answer begins. `came_ns` None: it has come just now."""
+        reader, start, end = self._reader, 0, len(chunk)
+        while start < end:
+            if reader.has_content or reader.error is not None:
+                self._unread.append(chunk[start:])
+                return
+            reader.feed(chunk[start : start + _PIECE_BYTES])
+            start += _PIECE_BYTES
+            if reader.started and reader.has_content:
+                self.first_token_ns = came_ns or self._clock.monotonic_ns()
 
 
 async def _error_body(response: TransportResponse) -> bytes:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Outbox"]
+__all__ = ["LARGE_BYTES", "Outbox"]
 
+LARGE_BYTES: Final = 512 * 1024
+"""What is larger is written at once."""
 _MOST_WRITES: Final = 16
-_LARGE_BYTES: Final = 512 * 1024
 
 
 class Outbox:
@@ -31,7 +32,7 @@ class Outbox:
         if not self._written:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._written += 1
-        if size_bytes > _LARGE_BYTES or not self._gathers:
+        if size_bytes > LARGE_BYTES or not self._gathers:
             write()
             return
         self._later.append(write)

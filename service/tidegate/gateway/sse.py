@@ -71,20 +71,24 @@ class StreamReader:
     def feed(self, chunk: bytes) -> None:
         """Reads the next bytes of the stream."""
         text = self._rest + chunk
-        start = 0 if self._skipping or self._event or self._data else self._read_deltas(text)
-        *lines, rest = text[start:].split(b"\n")
-        for line in lines:
+        start = 0
+        while True:
+            if not (self._skipping or self._event or self._data):
+                start = self._read_deltas(text, start)
+            end = text.find(b"\n", start)
+            if end < 0:
+                break
             if self._skipping:
                 self._skipping = False
-            elif len(line) <= _MOST_LINE_BYTES:
-                self._read_line(line.removesuffix(b"\r"))
-        if len(rest) > _MOST_LINE_BYTES:
+            elif end - start <= _MOST_LINE_BYTES:
+                self._read_line(text[start:end].removesuffix(b"\r"))
+            start = end + 1
+        if len(text) - start > _MOST_LINE_BYTES:
             self._skipping = True
-        self._rest = b"" if self._skipping else rest
+        self._rest = b"" if self._skipping else text[start:]
 
-    def _read_deltas(self, text: bytes) -> int:
+    def _read_deltas(self, text: bytes, start: int) -> int:
         """Reads deltas as the API sends them, at a third of the cost; where something else begins."""
-        start = 0
         while text.startswith(_DELTA, start):
             data = start + len(_DELTA)
             end = text.find(b"\n", data, data + _MOST_LINE_BYTES)

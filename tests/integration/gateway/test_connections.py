@@ -33,6 +33,7 @@ class App:
     def __init__(self) -> None:
         self.waits_seconds = 0.0
         self.megabytes = 0
+        self.part_bytes = 64 * 1024
         self.reads = True
         self.ended: list[str] = []
         self.over = asyncio.Event()
@@ -49,8 +50,8 @@ class App:
             length += len(message["body"])
             more = message["more_body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(self.megabytes * 16):
-            await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+        for _ in range(self.megabytes * 1024 * 1024 // self.part_bytes):
+            await send({"type": "http.response.body", "body": bytes(self.part_bytes), "more_body": True})
         await send({"type": "http.response.body", "body": b"%d" % length})
         gone = self.megabytes and (await receive())["type"] == "http.disconnect"
         self.ended.append(f"{scope['path']} {'sent' if not gone else 'over'}")
@@ -261,10 +262,13 @@ def test_a_client_that_does_not_read_its_answer_is_cut_off(path: bytes) -> None:
     run(steps)
 
 
+@pytest.mark.parametrize("part_bytes", [64 * 1024, 1_000_000, 4_096])
 @pytest.mark.parametrize(("path", "whole"), [(b"/v1/messages", False), (b"/v1/files", True)])
-def test_a_client_that_reads_slowly_holds_quota_for_a_bounded_time_only(path: bytes, *, whole: bool) -> None:
+def test_a_client_that_reads_slowly_holds_quota_for_a_bounded_time_only(
+    path: bytes, part_bytes: int, *, whole: bool
+) -> None:
     async def steps(app: App, port: int) -> None:
-        app.megabytes = 40
+        app.megabytes, app.part_bytes = 41, part_bytes
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_000_000)
         writer.write(GET.replace(b"/x", path))
         seen = 0

@@ -120,7 +120,7 @@ class TestDeadStreams:
         rig = make_gateway(FakeTransport([told]), clock, limits=self.limits)
         answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
         assert (clock.elapsed_s, answer.complete, told.closed) == (60, False, True)
-        assert answer.body == MESSAGE_START + TEXT + PING * 5
+        assert answer.body == MESSAGE_START + TEXT + PING * 6
         assert (rig.outcomes(), used(rig)) == (["settled"], [Cost(1, 7, 101)])
 
     def test_content_does(self) -> None:
