@@ -161,7 +161,6 @@ class ClientConnection(asyncio.Protocol):
         self._overdue = None
         self._in_head = True
         self._url = b""
-        self._headers = []
 
     def on_url(self, url: bytes) -> None:
         """Parser: a part of the target."""
@@ -181,7 +180,8 @@ class ClientConnection(asyncio.Protocol):
         raw_path, query = _split(self._url)
         path = raw_path.decode("ascii")
         version = parser.get_http_version()
-        fields = dict(self._headers)
+        headers, self._headers = self._headers, []
+        fields = dict(headers)
         scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
             "client": self._client,
             "scheme": "http",
             "root_path": "",
-            "headers": self._headers,
+            "headers": headers,
             "state": {**self._app_state, "fields": fields},
             "method": parser.get_method().decode("ascii"),
             "path": unquote(path) if "%" in path else path,

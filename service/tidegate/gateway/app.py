@@ -195,6 +195,8 @@ class Gateway:
         errand.drop_request()
         self._occupancy.drop_body(call)
         call.fields = {}
+        if errand.streams and outlet.goes_straight:  # nobody is in between who might look at them again
+            scope["headers"] = ()
         return await self._relay(call, attempts, reply, outlet, inbound)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:

@@ -149,6 +149,7 @@ class Attempts:
                 # What headers say counts the true input, so the level here has to count it as well.
                 await reply.lease.charge(usage.cost())
             await self._admission.store.learn(self._call.pool, self._lesson(reply, self._clock.monotonic_ns()))
+        reply.answer.forget_head()
 
     def _lesson(self, reply: Reply, now_ns: int) -> LimitReport:
         headers, sent_ago_ns = reply.answer.response.headers, now_ns - reply.started_ns

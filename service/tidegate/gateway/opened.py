@@ -183,6 +183,10 @@ class OpenedAnswer:
         """All of an answer that `is_over`."""
         return self._take_held()
 
+    def forget_head(self) -> None:
+        """Header fields are not needed any more: a stream that goes on for minutes need not keep them in memory."""
+        self.response.headers, self.response.fields = (), {}
+
     async def aclose(self) -> None:
         """Ends the exchange; the connection is closed unless the body was read to its end."""
         if self._pending is not None and not self._pending.cancel():

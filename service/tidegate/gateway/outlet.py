@@ -59,6 +59,11 @@ class Outlet:
         # Only if what is sent goes to the server as it is: somebody may have put a `send` of theirs between.
         self._exchange = exchange if exchange is not None and send == exchange.send else None
 
+    @property
+    def goes_straight(self) -> bool:
+        """Whether nothing is between here and the server."""
+        return self._exchange is not None
+
     async def comment(self) -> None:
         """Shows a client that waits for its stream a sign of life."""
         if not self.waits_aloud:

@@ -151,8 +151,9 @@ class Answer:
         if 100 <= status < 200:
             self._taken = []
         elif not self._has_head:
-            self.status, self.headers, self._has_head = status, self._taken, True
-            fields = self.fields = dict(self._taken)
+            self.status, self._has_head = status, True
+            self.headers, self._taken = self._taken, []
+            fields = self.fields = dict(self.headers)
             self._ends_with_connection = b"content-length" not in fields and b"transfer-encoding" not in fields
             # Asked here, because the parser forgets the head's framing at the end of the message.
             self._keep_alive = self._parser.should_keep_alive()
