@@ -18,8 +18,8 @@ async def outbox_in_use(*, busy: bool) -> AsyncIterator[Outbox]:
 
     async def keep_busy() -> None:
         while True:
-            outbox.put(_nothing, 0)
-            outbox.put(_nothing, 0)
+            for _ in range(3):
+                outbox.put(_nothing, 0)
             await asyncio.sleep(0)
 
     others = asyncio.create_task(keep_busy()) if busy else None

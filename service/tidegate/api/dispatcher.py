@@ -72,6 +72,7 @@ class Dispatcher:
         request_id = state["request_id"] = services.new_request_id()
         REQUEST_ID.set(request_id)  # for whatever is logged on the way
         denial = services.access.check(path, fields)
+        del fields  # calls that wait need not keep them in memory
         if denial is not None:
             await self._deny(denial, scope, receive, _Answer(services, path, state, send))
         elif path.startswith("/v1/"):  # the gateway reports, limits and marks its answers by itself

@@ -6,7 +6,6 @@ time for a call than the whole limiter.
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -76,7 +75,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._receiving: Exchange | None = None
         self._answering: Exchange | None = None
-        self._waiting: deque[Exchange] = deque()
+        self._waiting: list[Exchange] = []
         self._is_refused = False
         self._read_paused = False
         self._received_at = self._resumed_at = 0.0
@@ -262,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if self._waiting:
-            self._start(self._waiting.popleft())
+            self._start(self._waiting.pop(0))
         else:
             self._await(self._transport.close, self._keep_alive_seconds)
         if self._read_paused:

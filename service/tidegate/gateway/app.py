@@ -23,7 +23,7 @@ from tidegate.gateway.attempts import Attempts
 from tidegate.gateway.call import Call, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, is_lookup, read_errand
-from tidegate.gateway.errors import invalid, no_stream, refused, unreachable
+from tidegate.gateway.errors import invalid, looked_at, no_stream, refused, unreachable
 from tidegate.gateway.headers import for_upstream, is_event_stream, listed, uncompressed
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.occupancy import Occupancy
@@ -168,6 +168,8 @@ class Gateway:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
             errand = await self._prepare(call, scope, inbound)
+            if errand.shape is not None and outlet.goes_straight:  # nobody is in between who might look at them again
+                scope["headers"] = ()
             attempts = Attempts(self._upstream, call, errand, inbound.task)
             if errand.streams and self._limits.comment_seconds:
                 async with waiting_aloud(outlet, self._limits.comment_seconds):
@@ -194,9 +196,6 @@ class Gateway:
             return "client_error" if 400 <= error.status < 500 else "upstream_error"
         errand.drop_request()
         self._occupancy.drop_body(call)
-        call.fields = {}
-        if errand.streams and outlet.goes_straight:  # nobody is in between who might look at them again
-            scope["headers"] = ()
         return await self._relay(call, attempts, reply, outlet, inbound)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
@@ -220,7 +219,7 @@ class Gateway:
         errand = await read_errand(
             scope, inbound, call, headers, patience_seconds=patience_seconds, hold=partial(self._occupancy.hold, call)
         )
-        call.pool, call.model = errand.pool, errand.model
+        call.pool, call.model, call.fields = errand.pool, errand.model, looked_at(call.fields)
         call.waited_ns += inbound.waited_ns
         if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
             errand.request = uncompressed(errand.request)

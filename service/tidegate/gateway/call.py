@@ -30,7 +30,7 @@ class Call(Struct, gc=False):
     Attributes:
         request_id: our name for it.
         route: one of a closed set; see `route_of`.
-        fields: the client's header fields.
+        fields: the client's header fields; once they have been read, those that a refusal looks at.
         started_ns: when it arrived.
         traced: whether scopes inside of its own tell anybody anything.
         deadline_ns: when the client stops waiting, as far as we know.

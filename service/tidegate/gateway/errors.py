@@ -12,10 +12,11 @@ from tidegate.core.header_names import REQUEST_ID, RETRY_AFTER, SHOULD_RETRY, TI
 from tidegate.core.transport import Fields
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["LocalAnswer", "error_body", "invalid", "no_stream", "refused", "unreachable"]
+__all__ = ["LocalAnswer", "error_body", "invalid", "looked_at", "no_stream", "refused", "unreachable"]
 
 _LONGEST_OBEYED_SECONDS: Final = 60
 """Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
+_SDK_VERSION, _USER_AGENT = _CLIENT = (b"x-stainless-package-version", b"user-agent")
 _OLD_SDK: Final = re.compile(rb"(?:Async)?Anthropic/\w+ [01]\.")
 
 
@@ -26,6 +27,11 @@ class LocalAnswer:
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+
+
+def looked_at(client_fields: Fields) -> Fields:
+    """Of a client's fields those that `refused` looks at."""
+    return {name: client_fields[name] for name in _CLIENT if name in client_fields}
 
 
 def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalAnswer:
@@ -82,5 +88,5 @@ def _answer(
 
 
 def _is_old_sdk(client_fields: Fields) -> bool:
-    version = client_fields.get(b"x-stainless-package-version", b"")
-    return version.startswith((b"0.", b"1.")) or bool(_OLD_SDK.match(client_fields.get(b"user-agent", b"")))
+    version = client_fields.get(_SDK_VERSION, b"")
+    return version.startswith((b"0.", b"1.")) or bool(_OLD_SDK.match(client_fields.get(_USER_AGENT, b"")))

@@ -17,7 +17,7 @@ from tidegate.core.header_names import (
     TIDEGATE_TIMEOUT_SECONDS,
 )
 from tidegate.core.headers import header_text
-from tidegate.core.transport import Fields, Headers, TransportRequest
+from tidegate.core.transport import EncodedHeaders, Fields, Headers, TransportRequest
 from tidegate.gateway.decoding import readable_codings
 
 __all__ = [
@@ -77,7 +77,7 @@ def limit_headers(headers: Headers) -> dict[str, str]:
 
 def for_upstream(
     headers: Headers, fields: Fields, *, api_key: bytes, hops: bytes, passes_trace_context: bool
-) -> list[tuple[bytes, bytes]]:
+) -> EncodedHeaders:
     """A client's fields for the upstream: its key gives way to the service's, everything else passes unchanged.
 
     Of the compressions that the client accepts, those are struck from which usage could not be read. The ids of a
@@ -90,7 +90,7 @@ def for_upstream(
         accepted = tuple([value for name, value in headers if name == _ACCEPT_ENCODING])
     passed = [field for field in headers if field[0] not in dropped]
     passed += ((_ACCEPT_ENCODING, readable_codings(accepted)), (_API_KEY, api_key), (_HOP, hops))
-    return passed
+    return EncodedHeaders(passed)
 
 
 def uncompressed(request: TransportRequest) -> TransportRequest:

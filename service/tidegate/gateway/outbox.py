@@ -9,6 +9,8 @@ __all__ = ["LARGE_BYTES", "Outbox"]
 LARGE_BYTES: Final = 512 * 1024
 """What is larger is written at once."""
 _MOST_WRITES: Final = 16
+_FEW_WRITES: Final = 2
+"""In a turn: two calls that happen to come at once should not wait for each other."""
 
 
 class Outbox:
@@ -17,7 +19,7 @@ class Outbox:
     A write that wakes its reader up takes the kernel twice as long as one whose reader is at work already: of sixteen
     in a row one or two do so, of sixteen that come one by one all. Netty calls it flush consolidation. What is very
     large does not wait, because it would have left the processor's caches by then; and under little load, when turns
-    have one write each, nothing does.
+    have one or two, nothing does.
     """
 
     __slots__ = ("_gathers", "_later", "_written")
@@ -40,7 +42,7 @@ class Outbox:
             self._write_out()
 
     def _end_turn(self) -> None:
-        self._gathers = self._written > 1  # the next turn is likely to be like this one
+        self._gathers = self._written > _FEW_WRITES  # the next turn is likely to be like this one
         self._written = 0
         self._write_out()
 

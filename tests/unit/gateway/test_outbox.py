@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tidegate.gateway.outbox import Outbox
 
 SMALL, LARGE = 100, 1_000_000
+BUSY = "1", "2", "3"
+"""More than few writes."""
 
 
 class Turns:
@@ -50,42 +52,51 @@ def test_a_lonely_write_is_done_at_once() -> None:
 
 def test_after_a_busy_turn_writes_are_gathered_until_the_next_one_ends() -> None:
     async def steps(turns: Turns) -> None:
+        turns.put(*BUSY)
+        await turns.end()
+        assert turns.put("c", "d") == [*BUSY]
+        assert await turns.end() == [*BUSY, "c", "d"]
+
+    run(steps)
+
+
+def test_of_two_that_come_at_once_none_waits_for_the_other() -> None:
+    async def steps(turns: Turns) -> None:
         turns.put("a", "b")
         await turns.end()
-        assert turns.put("c", "d") == ["a", "b"]
-        assert await turns.end() == ["a", "b", "c", "d"]
+        assert turns.put("c", "d") == ["a", "b", "c", "d"]
 
     run(steps)
 
 
 def test_after_a_turn_with_one_write_nothing_is_gathered() -> None:
     async def steps(turns: Turns) -> None:
-        turns.put("a", "b")
+        turns.put(*BUSY)
         await turns.end()
-        assert turns.put("c") == ["a", "b"]
+        assert turns.put("c") == [*BUSY]
         await turns.end()
-        assert turns.put("d") == ["a", "b", "c", "d"]
+        assert turns.put("d") == [*BUSY, "c", "d"]
 
     run(steps)
 
 
 def test_what_is_very_large_does_not_wait() -> None:
     async def steps(turns: Turns) -> None:
-        turns.put("a", "b")
+        turns.put(*BUSY)
         await turns.end()
         turns.put("c")
-        assert turns.put("d", size_bytes=LARGE) == ["a", "b", "d"]
+        assert turns.put("d", size_bytes=LARGE) == [*BUSY, "d"]
 
     run(steps)
 
 
 def test_a_turn_of_many_writes_is_written_in_between() -> None:
     async def steps(turns: Turns) -> None:
-        turns.put("a", "b")
+        turns.put(*BUSY)
         await turns.end()
         names = [str(number) for number in range(20)]
-        assert turns.put(*names) == ["a", "b", *names[:16]]
-        assert (await turns.end())[2:] == names
+        assert turns.put(*names) == [*BUSY, *names[:16]]
+        assert (await turns.end())[3:] == names
 
     run(steps)
 
@@ -98,12 +109,12 @@ def test_a_write_that_fails_keeps_no_other_from_being_done() -> None:
 
     async def steps(turns: Turns) -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, told: reported.append(told["exception"]))
-        turns.put("a", "b")
+        turns.put(*BUSY)
         await turns.end()
         turns.put("c")
         turns.outbox.put(fails, SMALL)
         turns.put("d")
-        assert await turns.end() == ["a", "b", "c", "d"]
+        assert await turns.end() == [*BUSY, "c", "d"]
 
     run(steps)
     assert [type(error) for error in reported] == [OSError]

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
-from tidegate.core.transport import TransportRequest, TransportResponse
+from tidegate.core.transport import EncodedHeaders, TransportRequest, TransportResponse
 from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.upstream.answer import lost
 from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
@@ -201,7 +201,10 @@ class HttpTransport:
 
     def _head(self, request: TransportRequest) -> bytes:
         first = b"%b %b%b HTTP/1.1" % (request.method, self._prefix, request.target)
-        lines = [first, self._host_line, *map(b": ".join, request.headers)]
+        lines = [first, self._host_line]
+        headers = request.headers if isinstance(request.headers, EncodedHeaders) else EncodedHeaders(request.headers)
+        if headers.text:
+            lines.append(headers.text)
         if not isinstance(request.body, bytes):
             length = request.content_length
             lines.append(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)

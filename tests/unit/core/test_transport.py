@@ -1,0 +1,18 @@
+"""Header fields as one text."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.core.transport import EncodedHeaders
+
+NAMES = st.sampled_from([b"x-api-key", b"accept", b"anthropic-beta", b"x"])
+VALUES = st.binary(max_size=20).map(lambda value: value.translate(None, b"\r\n"))
+
+
+@given(st.lists(st.tuples(NAMES, VALUES)))
+def test_fields_are_what_they_were(fields: list[tuple[bytes, bytes]]) -> None:
+    encoded = EncodedHeaders(fields)
+    assert (list(encoded), len(encoded), encoded[1:]) == (fields, len(fields), fields[1:])
+    if fields:
+        assert encoded[0] == fields[0]
+    assert EncodedHeaders(encoded).text == encoded.text
