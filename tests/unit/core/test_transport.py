@@ -1,6 +1,6 @@
 """Header fields as one text."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tidegate.core.transport import EncodedHeaders
@@ -9,6 +9,7 @@ NAMES = st.sampled_from([b"x-api-key", b"accept", b"anthropic-beta", b"x"])
 VALUES = st.binary(max_size=20).map(lambda value: value.translate(None, b"\r\n"))
 
 
+@example([(b"x", b"a: b: c"), (b"accept", b"")])
 @given(st.lists(st.tuples(NAMES, VALUES)))
 def test_fields_are_what_they_were(fields: list[tuple[bytes, bytes]]) -> None:
     encoded = EncodedHeaders(fields)
