@@ -288,8 +288,8 @@ class ClientConnection(asyncio.Protocol):
         self._state.tasks.add(task)
 
     def _write_out(self) -> None:
-        if self._unsent and not self._transport.is_closing():
-            unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
+        if unsent and not self._transport.is_closing():
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def _close(self) -> None:

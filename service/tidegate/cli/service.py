@@ -53,7 +53,7 @@ def run_service(settings: Settings, *, simulated: bool) -> None:
                 bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
             )
         allow_many_connections()
-        keep_what_is_freed()
+        keep_what_is_freed(os.environ)
         request_log = open_logs(settings.log_level, settings.log_format)
         try:
             run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))

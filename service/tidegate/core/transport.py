@@ -1,6 +1,6 @@
 """The protocol between what relays and what speaks HTTP to the upstream."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Protocol, overload
 
 from msgspec import Struct
@@ -24,6 +24,9 @@ class EncodedHeaders(Sequence[tuple[bytes, bytes]]):
 
     def __init__(self, headers: Headers) -> None:
         self.text = b"\r\n".join(map(b": ".join, headers))
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._fields())
 
     def __len__(self) -> int:
         return len(self._fields())

@@ -168,7 +168,7 @@ class Gateway:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
             errand = await self._prepare(call, scope, inbound)
-            if errand.shape is not None and outlet.goes_straight:  # nobody is in between who might look at them again
+            if errand.shape is not None and outlet.goes_straight:  # nobody between here and the server needs them again
                 scope["headers"] = ()
             attempts = Attempts(self._upstream, call, errand, inbound.task)
             if errand.streams and self._limits.comment_seconds:
@@ -196,6 +196,7 @@ class Gateway:
             return "client_error" if 400 <= error.status < 500 else "upstream_error"
         errand.drop_request()
         self._occupancy.drop_body(call)
+        call.fields = {}
         return await self._relay(call, attempts, reply, outlet, inbound)
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
@@ -249,8 +250,11 @@ class Gateway:
         except TidegateError:
             outcome = _SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
-            succeeded = is_whole and answer.reader.error is None  # read now: the client need not wait for it
-            await attempts.settle(reply, outcome, succeeded=succeeded)
+            succeeded = False
+            try:
+                succeeded = is_whole and answer.reader.error is None  # read now: the client need not wait for it
+            finally:
+                await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
 
     async def _relay_parts(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> bytes:

@@ -224,7 +224,7 @@ class Attempts:
             try:
                 return await (self._traced_send(lease) if self._traces else self._send(lease, NULL_SCOPE))
             except UpstreamError as error:
-                before, self._last = self._last, error
+                before, self._last = self._last, error.with_traceback(None)  # which would hold the whole answer
                 if before is not None and _says_nothing(error):
                     self._last = before
                     raise before from error
@@ -315,6 +315,7 @@ class Attempts:
             await lease.end(outcome, self._given_up(lease, after_ns) if used is None else used.cost())
             self._report_attempt("abandoned", after_ns, usage=used)
             raise
+        self._last = None
         return Reply(answer, lease, started_ns)
 
     async def _failed(self, lease: Lease, error: UpstreamError, started_ns: int) -> None:
@@ -323,7 +324,7 @@ class Attempts:
         used = self.used()
         sent_ago_ns = self._clock.monotonic_ns() - started_ns
         outcome, cost = lease_outcome(error, used)
-        opened = self._errand.streams and self._answer is not None
+        opened, self._answer = self._errand.streams and self._answer is not None, None
         if cost is None and outcome is Outcome.ABANDONED and never_began(error, stream_opened=opened):
             cost = self._given_up(lease, sent_ago_ns)
         try:

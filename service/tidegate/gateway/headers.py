@@ -96,7 +96,7 @@ def for_upstream(
 def uncompressed(request: TransportRequest) -> TransportRequest:
     """The request, asking for an answer that is not compressed."""
     headers = [field for field in request.headers if field[0] != _ACCEPT_ENCODING]
-    return replace(request, headers=[*headers, (_ACCEPT_ENCODING, b"identity")])
+    return replace(request, headers=EncodedHeaders([*headers, (_ACCEPT_ENCODING, b"identity")]))
 
 
 def for_client(headers: Headers, fields: Fields, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
@@ -128,4 +128,5 @@ def with_headers(request: TransportRequest, headers: Mapping[str, str]) -> Trans
         return request
     ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     names = {name for name, _ in ours}
-    return replace(request, headers=[*(field for field in request.headers if field[0] not in names), *ours])
+    passed = [field for field in request.headers if field[0] not in names]
+    return replace(request, headers=EncodedHeaders([*passed, *ours]))

@@ -21,8 +21,8 @@ _MOST_ERROR_BYTES: Final = 1024 * 1024
 _MOST_REST_BYTES: Final = 64 * 1024
 _REST_SECONDS: Final = 1.0
 """An error event ends a stream. What comes after it all the same is kept within these bounds."""
-_PIECE_BYTES: Final = 2_048
-"""More than the events take that come before the first content; most answers that are no streams are as short."""
+_PIECE_BYTES: Final = 1_024
+"""More than most events take that come before the first content."""
 
 
 class StreamError(UpstreamError):
@@ -233,12 +233,14 @@ class OpenedAnswer:
     def _read(self, chunk: bytes, came_ns: int | None) -> None:
         """Reads along until it is decided how the answer begins. `came_ns` None: it has come just now."""
         reader, start, end = self._reader, 0, len(chunk)
+        piece_bytes = _PIECE_BYTES if reader.reads_events else end
         while start < end:
             if reader.has_content or reader.error is not None:
                 self._unread.append(chunk[start:])
                 return
-            reader.feed(chunk[start : start + _PIECE_BYTES])
-            start += _PIECE_BYTES
+            reader.feed(chunk[start : start + piece_bytes])
+            start += piece_bytes
+            piece_bytes *= 2  # a long line would be looked at anew with each
             if reader.started and reader.has_content:
                 self.first_token_ns = came_ns or self._clock.monotonic_ns()
 

@@ -64,6 +64,9 @@ class AnswerReader(Protocol):
     """What a relay wants to know of a body that passes; attributes as in `StreamReader`."""
 
     @property
+    def reads_events(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
     def usage(self) -> Usage | None: ...  # noqa: D102 - see the class
 
     @property
@@ -98,6 +101,7 @@ class AnswerReader(Protocol):
 class _PlainReader:
     """For a body that says nothing about usage: its first byte is content."""
 
+    reads_events = False
     usage: Usage | None = None
     usage_is_odd = False
     started = False
@@ -121,6 +125,7 @@ class _MessageReader:
 
     __slots__ = ("_about", "_chunks", "_read_at", "_usage", "_usage_is_odd", "progress")
 
+    reads_events = False
     started = False
     error: UpstreamError | None = None
     text_bytes = unreported_bytes = 0
@@ -196,6 +201,10 @@ class _DecodingReader:
         self._reader = reader
         self._decoder: Decoder | None = decoder
         self._unread_bytes = 0
+
+    @property
+    def reads_events(self) -> bool:
+        return self._reader.reads_events
 
     @property
     def usage(self) -> Usage | None:

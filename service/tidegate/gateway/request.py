@@ -116,6 +116,8 @@ async def read_message(body: bytes) -> MessageRequest:
         return await _message(body, text, fields)
     except RecursionError:
         raise InvalidCall("the body is nested too deeply to be read as JSON") from None
+    except UnicodeDecodeError as error:
+        raise InvalidCall(f"The request body is not valid JSON: {error}") from None
     except ValueError as error:
         raise InvalidCall(str(error)) from None
 

@@ -26,6 +26,7 @@ class StreamReader:
     SDK 2.12.0 `_streaming.py`.
 
     Attributes:
+        reads_events: reading takes time with every event.
         usage: the latest figures; None until some event reports them.
         usage_is_odd: some of them were no counts.
         started: `message_start` has come.
@@ -52,6 +53,8 @@ class StreamReader:
         "usage",
         "usage_is_odd",
     )
+
+    reads_events = True
 
     def __init__(self) -> None:
         self.usage: Usage | None = None

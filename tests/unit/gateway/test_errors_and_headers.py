@@ -8,7 +8,7 @@ from tidegate.core.errors import Refusal
 from tidegate.core.transport import Fields
 from tidegate.gateway.call import timeout_seconds
 from tidegate.gateway.error_answer import upstream_error
-from tidegate.gateway.errors import LocalAnswer, invalid, refused, unreachable
+from tidegate.gateway.errors import LocalAnswer, invalid, looked_at, refused, unreachable
 from tidegate.gateway.headers import for_client, for_upstream
 from tidegate.gateway.request import InvalidCall
 
@@ -70,6 +70,22 @@ def test_an_unreachable_upstream_is_502_or_504_and_final_if_it_may_have_been_bil
     late = unreachable(no_answer(may_have_been_accepted=True), "tg_1", out_of_time=True)
     assert (late.status, fields(late)["x-should-retry"]) == (504, "false")
     assert json.loads(late.body)["error"]["type"] == "timeout_error"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {b"user-agent": b"Anthropic/Python 0.121.0", b"accept": b"*/*"},
+        {b"user-agent": b"Anthropic/Python 2.12.0"},
+        {b"x-stainless-package-version": b"0.60.0"},
+        {b"x-stainless-package-version": b"2.12.0", b"x": b"1"},
+    ],
+)
+def test_of_a_clients_fields_all_are_kept_that_a_refusal_looks_at(fields: dict[bytes, bytes]) -> None:
+    refusal = Refusal(Cause.DEADLINE, "later", retry_after_seconds=90.0)
+    assert refused(refusal, "tg_1", looked_at(fields)) == refused(refusal, "tg_1", fields)
+    assert b"accept" not in looked_at(fields)
 
 
 def test_only_credentials_and_what_belongs_to_the_connection_change_upstream() -> None:

@@ -37,7 +37,7 @@ def learned(reader: AnswerReader) -> tuple[object, ...]:
     )
 
 
-async def opened(chunks: Sequence[bytes], clock: VirtualClock) -> tuple[OpenedAnswer, NotingReader]:
+async def opened(chunks: Sequence[bytes | float], clock: VirtualClock) -> tuple[OpenedAnswer, NotingReader]:
     reader = NotingReader()
     answer = OpenedAnswer(await FakeTransport([sse(*chunks)]).send(POST), reader, RelayLimits(), clock)
     if not answer.came_whole() and not answer.is_over:
@@ -96,9 +96,18 @@ def test_the_first_token_came_with_the_content() -> None:
 
     async def main() -> None:
         whole, _ = await opened([MESSAGE_START + PING * 100 + CONTENT], clock)
-        in_parts, _ = await opened([MESSAGE_START, CONTENT], clock)
-        assert whole.first_token_ns == in_parts.first_token_ns == clock.monotonic_ns()
+        assert whole.first_token_ns == clock.monotonic_ns()
+        in_parts, _ = await opened([MESSAGE_START, 0.1, CONTENT, 60.0, CONTENT], clock)
+        content_ns = clock.monotonic_ns()
+        while await in_parts.next_chunk() is not None:
+            pass
+        assert clock.monotonic_ns() > content_ns == in_parts.first_token_ns
         await in_parts.aclose()
+        late, _ = await opened([MESSAGE_START, 9.0, CONTENT], clock)
+        assert late.first_token_ns is None
+        while await late.next_chunk() is not None:
+            pass
+        assert late.first_token_ns == clock.monotonic_ns()
         without, _ = await opened([MESSAGE_START + PING], clock)
         assert without.first_token_ns is None
 

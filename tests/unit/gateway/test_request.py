@@ -173,6 +173,13 @@ def test_behind_a_long_text_all_is_read_as_it_is_behind_a_short_one(
     assert (long.model, long.max_tokens, long.stream) == (short.model, short.max_tokens, short.stream)
 
 
+@pytest.mark.parametrize("text", [b"", b"x" * 10_000], ids=["short", "long"])
+def test_what_is_no_utf_8_is_refused_where_the_prompt_is_looked_through(text: bytes) -> None:
+    body = b'{"model": "m", "cache_control": {"type": "ephemeral"}, "messages": [{"content": "%s\xff"}]}' % text
+    with pytest.raises(InvalidCall, match=r"not valid JSON: .*(UTF-8|utf-8)"):
+        read_message(body)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"messages": [{"content": LONG_TEXT}, {"content": 5}]}, {"system": {}}, {"system": 5}, {"tools": {}}],
