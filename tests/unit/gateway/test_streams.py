@@ -123,6 +123,15 @@ class TestDeadStreams:
         assert answer.body == MESSAGE_START + TEXT + PING * 6
         assert (rig.outcomes(), used(rig)) == (["settled"], [Cost(1, 7, 101)])
 
+    @pytest.mark.parametrize("deltas", [1, 2, 40])
+    def test_nor_do_they_behind_content_that_nobody_has_read_yet(self, deltas: int) -> None:
+        content: list[bytes | float] = [5.0, TEXT] * deltas
+        told = sse(MESSAGE_START, TEXT, *content, *PINGS)
+        clock = VirtualClock()
+        rig = make_gateway(FakeTransport([told]), clock, limits=self.limits)
+        answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
+        assert (clock.elapsed_s, answer.complete, told.closed) == (5 * deltas + 60, False, True)
+
     def test_content_does(self) -> None:
         told = sse(MESSAGE_START, *BUSY, MESSAGE_DELTA)
         answer, *_ = post([told], limits=self.limits)
