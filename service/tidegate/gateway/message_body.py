@@ -64,16 +64,21 @@ _PLAIN: Final = Message([Block("text")])
 """What most messages are, as far as it is looked at: passed over at once."""
 
 
-class MessageBody(Struct, gc=False):
-    """A body; the upstream judges what of it is missing or wrong."""
+class _Fields(Struct, gc=False):
+    """What stands beside the prompt's texts."""
 
     model: _Scalar = None
     max_tokens: _Scalar = None
     stream: _Scalar = None
     tools: list[Block] | None = None
     tool_choice: Raw = ABSENT
-    system: str | list[Block] | None = None
     cache_control: Raw = ABSENT
+
+
+class MessageBody(_Fields, gc=False):
+    """A body; the upstream judges what of it is missing or wrong."""
+
+    system: str | list[Block] | None = None
     messages: list[Message] | None = None
 
     def is_marked(self, special: list[Block]) -> bool:
@@ -102,16 +107,10 @@ class _TextMessage(Struct, gc=False):
     content: Raw = ABSENT
 
 
-class _TextBody(Struct, gc=False):
+class _TextBody(_Fields, gc=False):
     """As `MessageBody`, with texts that are not made strings of."""
 
-    model: _Scalar = None
-    max_tokens: _Scalar = None
-    stream: _Scalar = None
-    tools: list[Block] | None = None
-    tool_choice: Raw = ABSENT
     system: Raw = ABSENT
-    cache_control: Raw = ABSENT
     messages: list[_TextMessage] | None = None
 
 
@@ -188,8 +187,8 @@ def _texts(body: _TextBody) -> MessageBody:
         body.stream,
         body.tools,
         body.tool_choice,
-        _content(body.system),
         body.cache_control,
+        _content(body.system),
         None if body.messages is None else [Message(_content(message.content)) for message in body.messages],
     )
 
