@@ -1,10 +1,10 @@
 """Who makes a call."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["DEFAULT_CALLER", "Caller", "Priority"]
+__all__ = ["DEFAULT_CALLER", "Caller", "CallerLimits", "Priority"]
 
 
 class Priority(StrEnum):
@@ -19,6 +19,21 @@ _RANKS: Final = {priority: rank for rank, priority in enumerate(Priority)}
 
 
 @dataclass(frozen=True, slots=True)
+class CallerLimits:
+    """A caller's own limits. They span all pools. None: no limit.
+
+    Attributes:
+        requests_per_minute, input_tokens_per_minute, output_tokens_per_minute: rates of three token buckets.
+        max_concurrent: the most calls that hold a lease at a time.
+    """
+
+    requests_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+    max_concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """A party that shares the quota.
 
@@ -27,6 +42,8 @@ class Caller:
         label: what metrics, logs and spans show: the name of a configured caller, `default` for any other.
         weight: share relative to other callers' weights; > 0.
         priority: class of this caller's requests.
+        limits: the caller's own limits; None: only those of the pools.
+        models: the models that the caller may use; empty: all.
         rank: of the class; 0 is the highest.
     """
 
@@ -34,10 +51,16 @@ class Caller:
     label: str = "default"
     weight: float = 1.0
     priority: Priority = Priority.STANDARD
+    limits: CallerLimits | None = None
+    models: tuple[str, ...] = ()
     rank: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rank", _RANKS[self.priority])
+
+    def lowered(self, priority: Priority) -> "Caller":
+        """The same caller in this class, or in its own where that is lower: a request cannot raise its class."""
+        return replace(self, priority=priority) if _RANKS[priority] > self.rank else self
 
 
 DEFAULT_CALLER: Final = Caller("default")

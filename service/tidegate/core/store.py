@@ -76,6 +76,8 @@ class Demand(Struct, frozen=True, gc=False):
             retries, or a probe, lets it; it is not refused for having to wait.
         settle_at_once: the cost is exact, nobody will report usage: no lease is kept after admission.
         overdraw_tokens: how much more output it may well become.
+        session: the caller's session that the request belongs to; sessions of a caller share what it gets.
+        agent: the agent of that session; agents of a session share what it gets, first come, first served within one.
         price: what it costs at a moment of the monotonic clock, for a store in this process: asked again for who has
             waited, before it is admitted. Others go by `cost`.
     """
@@ -88,6 +90,8 @@ class Demand(Struct, frozen=True, gc=False):
     retry: bool = False
     settle_at_once: bool = False
     overdraw_tokens: int = 0
+    session: str = ""
+    agent: str = ""
     price: Callable[[int], Cost] | None = None
 
 
@@ -114,12 +118,16 @@ class Wait:
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """Not admitted and not queued, without any side effect. `full` says which cap of the queue was reached."""
+    """Not admitted and not queued, without any side effect.
+
+    `full` says which cap of the queue was reached. `limit` names the field of `CallerLimits` that a caller exceeds.
+    """
 
     cause: Cause
     retry_after_ns: int | None = None
     dimension: Dimension | None = None
     full: str | None = None
+    limit: str | None = None
 
 
 class Succeeded(Struct, frozen=True, gc=False):
