@@ -1,6 +1,7 @@
 """Who has waited is priced again when it is about to be admitted."""
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.caller import Caller
 from tidegate.core.clock import NS_PER_SECOND as S
@@ -57,7 +58,8 @@ def test_the_lease_goes_by_the_new_price() -> None:
     assert ended.reserved == Cost(1, 0, 2)
 
 
-@pytest.mark.parametrize("demand", [{"front": True}, {"retry": True}])
-def test_what_comes_back_is_priced_again_too(demand: dict[str, bool]) -> None:
-    pool = pool_with([9], Demand("p", Caller("a"), Cost(1, 0, 9), price=lambda _now_ns: Cost(1, 0, 1), **demand))
+@pytest.mark.parametrize("field", ["front", "retry"])
+def test_what_comes_back_is_priced_again_too(field: str) -> None:
+    demand = Demand("p", Caller("a"), Cost(1, 0, 9), price=lambda _now_ns: Cost(1, 0, 1))
+    pool = pool_with([9], structs.replace(demand, **{field: True}))
     assert pool.advance(S) == ("2",)
