@@ -78,6 +78,7 @@ class Demand(Struct, frozen=True, gc=False):
         overdraw_tokens: how much more output it may well become.
         session: the caller's session that the request belongs to; sessions of a caller share what it gets.
         agent: the agent of that session; agents of a session share what it gets, first come, first served within one.
+        session_front: continues work of its session, and goes ahead of that session's other requests.
         price: what it costs at a moment of the monotonic clock, for a store in this process: asked again for who has
             waited, before it is admitted. Others go by `cost`.
     """
@@ -92,6 +93,7 @@ class Demand(Struct, frozen=True, gc=False):
     overdraw_tokens: int = 0
     session: str = ""
     agent: str = ""
+    session_front: bool = False
     price: Callable[[int], Cost] | None = None
 
 
