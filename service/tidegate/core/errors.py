@@ -80,6 +80,7 @@ class UpstreamError(TidegateError):
         status: HTTP status; 200 for an error event inside a stream; 0 when there was no answer.
         error_type: `error.type` of the body, if the body was Anthropic-shaped.
         error_code: `error.details.error_code`, if given.
+        upstream_message: the message as the upstream worded it.
         retry_after_seconds: how long the upstream asked to wait, if it did; within reason, as `core.headers` reads it.
         retry_after_is_odd: it asked for something else than that.
         headers: the answer's header fields as they came, for passing on.
@@ -93,6 +94,7 @@ class UpstreamError(TidegateError):
         status: int,
         error_type: str | None = None,
         error_code: str | None = None,
+        upstream_message: str | None = None,
         retry_after_seconds: float | None = None,
         retry_after_is_odd: bool = False,
         headers: Sequence[tuple[bytes, bytes]] = (),
@@ -101,6 +103,7 @@ class UpstreamError(TidegateError):
         self.status = status
         self.error_type = error_type
         self.error_code = error_code
+        self.upstream_message = message if upstream_message is None else upstream_message
         self.retry_after_seconds = retry_after_seconds
         self.retry_after_is_odd = retry_after_is_odd
         self.headers = headers

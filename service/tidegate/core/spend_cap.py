@@ -17,7 +17,10 @@ _TIER_CAP: Final = "enforced_spend_limit_reached"
 SPEND_CAP_CODES: Final = frozenset({_TIER_CAP, "contract_spend_limit_reached"})
 """`error_code`s of a 429 that no retry helps."""
 _SENTENCES: Final = ("You have reached your specified", "Your credit balance is too low")
-"""How the message of a 400 starts when a limit that the customer set is reached, or what was prepaid is used up."""
+"""How the message of a 400 starts when a limit that the customer set is reached, or what was prepaid is used up.
+
+Only its start counts: other messages of the upstream quote header values that a client has sent.
+"""
 _REGAIN: Final = re.compile(r"regain access on (\d{4}-\d{2}-\d{2})(?: at (\d{2}:\d{2})(?::\d{2})? UTC)?")
 _LONGEST_SECONDS: Final = 40 * 86_400.0
 """Caps end with the month; a later date is a fault of the message."""
@@ -30,7 +33,7 @@ def is_spend_cap(error: UpstreamError) -> bool:
     """Whether the upstream says that no more may be spent: by a code, by a 402, or as a 400 with a sentence."""
     if error.error_code in SPEND_CAP_CODES or error.status == 402 or error.error_type == "billing_error":
         return True
-    return error.status == 400 and any(sentence in str(error) for sentence in _SENTENCES)
+    return error.status == 400 and error.upstream_message.startswith(_SENTENCES)
 
 
 def spend_cap_ends_in_seconds(error: UpstreamError, wall_seconds: float) -> float | None:
@@ -38,7 +41,7 @@ def spend_cap_ends_in_seconds(error: UpstreamError, wall_seconds: float) -> floa
 
     None where nobody says, for example for used-up credit. `wall_seconds` are seconds since 1970-01-01 UTC.
     """
-    named = _REGAIN.search(str(error))
+    named = _REGAIN.search(error.upstream_message)
     if named is not None:
         try:
             ends = datetime.fromisoformat(f"{named[1]}T{named[2] or '00:00'}:00+00:00")

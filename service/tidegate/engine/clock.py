@@ -1,5 +1,6 @@
 """The real clock, and one that can be relied on."""
 
+import threading
 import time
 
 from tidegate.core.clock import Clock
@@ -15,15 +16,18 @@ class SystemClock:
 
 
 class SteadyClock:
-    """A clock whose monotonic time never goes back, whatever that of another does: it goes on from where it was.
+    """A clock whose monotonic time never goes back: after a step back of the given clock it goes on from where it was.
 
-    Python promises as much of its own, as far as the machine below keeps it: a virtual one that is restored or moved
-    may not. Then no duration is negative, and no bucket waits for hours until time has caught up.
+    Python promises the same for its own clock, as far as the machine keeps it. A virtual machine that is restored or
+    moved may not. Any number of threads may read this clock at once.
     """
 
-    __slots__ = ("_left_out_ns", "_read_ns", "_seen_ns", "wall_seconds")
+    __slots__ = ("_left_out_ns", "_lock", "_read_ns", "_seen_ns", "wall_seconds")
 
     def __init__(self, clock: Clock) -> None:
+        # Without the lock, a thread that is suspended between its reading and the comparison would take the later
+        # reading of another thread for a step. It is re-entrant, because a finalizer may read the time in between.
+        self._lock = threading.RLock()
         self._read_ns = clock.monotonic_ns
         self._left_out_ns = 0
         self._seen_ns = clock.monotonic_ns()
@@ -31,9 +35,11 @@ class SteadyClock:
 
     def monotonic_ns(self) -> int:
         """Nanoseconds since an arbitrary start."""
-        now_ns = self._read_ns() + self._left_out_ns
-        if now_ns < self._seen_ns:
-            self._left_out_ns += self._seen_ns - now_ns
-            return self._seen_ns
-        self._seen_ns = now_ns
-        return now_ns
+        with self._lock:
+            seen_ns = self._seen_ns
+            now_ns = self._read_ns() + self._left_out_ns
+            if now_ns < seen_ns:
+                self._left_out_ns += seen_ns - now_ns
+                return seen_ns
+            self._seen_ns = now_ns
+            return now_ns

@@ -28,6 +28,7 @@ def as_upstream_error(error: anthropic.APIError | httpx2.TransportError, wall_se
             status=error.status_code,
             error_type=error.type,
             error_code=error.error_code,
+            upstream_message=error.api_message or "",
             retry_after_seconds=retry_after.seconds,
             retry_after_is_odd=retry_after.is_odd,
             headers=tuple(headers.raw),

@@ -1,6 +1,7 @@
 """From the key that a request presents to the caller it names: one way for every route."""
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,7 +15,8 @@ from tidegate.settings import CallerSettings
 __all__ = ["Identifier", "key_hash", "presented_key"]
 
 _MOST_ANONYMOUS_CALLERS: Final = 1_000
-"""Keys beyond these share the default caller, so that invented keys cannot fill the memory."""
+"""So many keys are remembered; the one that was seen least recently makes room for a new one. Its name depends on the
+key alone, so a caller that comes back has the same name as before."""
 
 _API_KEY, _AUTHORIZATION = API_KEY.encode(), AUTHORIZATION.encode()
 
@@ -25,12 +27,19 @@ def key_hash(key: str) -> str:
 
 
 def presented_key(fields: Fields) -> str | None:
-    """The key in `x-api-key` or `Authorization: Bearer`; None when neither is there."""
+    """The key in `x-api-key` or `Authorization: Bearer`; None when neither is there.
+
+    HTTP does not say how other characters than ASCII are encoded. Clients send UTF-8 or Latin-1: what is not valid
+    UTF-8 is read as Latin-1.
+    """
     key = fields.get(_API_KEY, b"").strip()
     if not key and _AUTHORIZATION in fields:
         scheme, _, token = fields[_AUTHORIZATION].partition(b" ")
         key = token.strip() if scheme.lower() == b"bearer" else b""
-    return key.decode("latin-1") or None
+    try:
+        return key.decode() or None
+    except UnicodeDecodeError:
+        return key.decode("latin-1")
 
 
 class Identifier:
@@ -47,7 +56,7 @@ class Identifier:
             )
             for settings in callers
         }
-        self._anonymous: dict[str, Caller] = {}
+        self._anonymous: OrderedDict[str, Caller] = OrderedDict()
 
     def identify(self, fields: Fields) -> Caller:
         """The caller of a request with these header fields.
@@ -71,6 +80,7 @@ class Identifier:
         caller = self._anonymous.get(key)
         if caller is None:
             if len(self._anonymous) >= _MOST_ANONYMOUS_CALLERS:
-                return DEFAULT_CALLER
+                self._anonymous.popitem(last=False)
             caller = self._anonymous[key] = Caller(f"key-{key_hash(key)[:12]}")
+        self._anonymous.move_to_end(key)
         return caller

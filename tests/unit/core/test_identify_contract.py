@@ -25,6 +25,8 @@ from tidegate.settings import CallerSettings
         ({b"authorization": b"Bearer"}, None),
         ({b"authorization": b"Bearer  "}, None),
         ({b"x-api-key": b""}, None),
+        ({b"x-api-key": "schlüssel".encode()}, "schlüssel"),
+        ({b"authorization": b"Bearer " + "schlüssel".encode("latin-1")}, "schlüssel"),
         ({}, None),
     ],
 )
@@ -50,13 +52,21 @@ class TestWithoutConfiguredCallers:
     def test_a_name_does_not_tell_the_key(self) -> None:
         assert Identifier().identify({b"x-api-key": b"secret"}).name == f"key-{key_hash('secret')[:12]}"
 
-    def test_keys_beyond_a_thousand_share_the_default_caller(self) -> None:
+    def test_a_thousand_keys_are_remembered_and_the_newest_is_always_one_of_them(self) -> None:
         identifier = Identifier()
-        callers = [identifier.identify({b"x-api-key": b"k%d" % number}) for number in range(1_001)]
-        assert len({caller.name for caller in callers[:1_000]}) == 1_000
-        assert DEFAULT_CALLER not in callers[:1_000]
-        assert callers[1_000] is DEFAULT_CALLER
-        assert identifier.identify({b"x-api-key": b"k0"}) is callers[0]
+
+        def identify(number: int) -> Caller:
+            return identifier.identify({b"x-api-key": b"k%d" % number})
+
+        callers = [identify(number) for number in range(1_000)]
+        assert identify(0) is callers[0]
+        newcomer = identify(1_000)
+        assert len({caller.name for caller in (*callers, newcomer)}) == 1_001
+        assert identify(1_000) is newcomer
+        assert identify(0) is callers[0], "it was seen more recently than the one that made room"
+        assert identify(1) is not callers[1]
+        assert identify(1) == callers[1], "it has the same name again"
+        assert len(identifier._anonymous) == 1_000
 
 
 class TestWithConfiguredCallers:
@@ -68,6 +78,13 @@ class TestWithConfiguredCallers:
         team = Caller("team-a", label="team-a", weight=2.0, priority=Priority.BATCH)
         assert self.IDENTIFIER.identify({b"x-api-key": b"key-a"}) == team
         assert self.IDENTIFIER.identify({b"authorization": b"Bearer key-a"}) == team
+
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+    def test_a_key_may_have_other_characters_than_ascii(self, encoding: str) -> None:
+        identifier = Identifier(
+            [CallerSettings(name="team-u", key_sha256=hashlib.sha256("schlüssel".encode()).hexdigest())]
+        )
+        assert identifier.identify({b"x-api-key": "schlüssel".encode(encoding)}).name == "team-u"
 
     @pytest.mark.parametrize("fields", [{}, {b"x-api-key": b"wrong-key"}, {b"x-api-key": key_hash("key-a").encode()}])
     def test_any_other_is_refused_without_naming_the_key(self, fields: Fields) -> None:

@@ -35,6 +35,14 @@ class TestNaming:
         assert is_spend_cap(error(message, status=400))
         assert not is_spend_cap(error(message, status=429)), "only as a 400"
 
+    def test_a_message_that_only_quotes_the_sentence_is_none(self) -> None:
+        message = f"Unexpected value(s) `{SENTENCE}` for the `anthropic-beta` header"
+        assert not is_spend_cap(error(message, status=400)), "any client could close the pool for all others"
+
+    def test_the_sentence_counts_as_the_upstream_worded_it(self) -> None:
+        told = UpstreamError(f"400 invalid_request_error: {SENTENCE}", status=400, upstream_message=SENTENCE)
+        assert is_spend_cap(told)
+
     def test_a_billing_error(self) -> None:
         assert is_spend_cap(error(status=402))
         assert is_spend_cap(error(status=200, kind="billing_error")), "inside of a stream"

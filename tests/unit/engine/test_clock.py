@@ -1,5 +1,8 @@
 """Time that can be relied on, whatever the machine's clock does."""
 
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 from hypothesis import given
@@ -38,6 +41,21 @@ def test_it_never_goes_back_and_never_jumps_by_more_than_its_clock(times_ns: lis
     seen = [times_ns[0], *(clock.monotonic_ns() for _ in times_ns[1:])]
     for (before, after), (raw_before, raw_after) in zip(pairwise(seen), pairwise(times_ns), strict=True):
         assert after - before == max(0, raw_after - raw_before)
+
+
+def test_threads_do_not_take_the_readings_of_others_for_steps() -> None:
+    switch_interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    clock = SteadyClock(SystemClock())
+    before_ns = time.monotonic_ns()
+    apart_ns = clock.monotonic_ns() - before_ns
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(4):
+                threads.submit(lambda: [clock.monotonic_ns() for _ in range(20_000)])
+    finally:
+        sys.setswitchinterval(switch_interval_s)
+    assert clock.monotonic_ns() - time.monotonic_ns() <= apart_ns, "nothing was left out"
 
 
 def test_the_systems_clock() -> None:
