@@ -32,6 +32,7 @@ from tidegate.gateway.reply import Reply, Upstream
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.gateway.waiting import waiting_aloud
 from tidegate.identity.identify import Identifier
+from tidegate.identity.sessions import origin_of
 
 __all__ = ["Gateway"]
 
@@ -206,6 +207,10 @@ class Gateway:
         self._occupancy.enter(call)
         call.caller = self._identifier.identify(call.fields)
         self._occupancy.identified(call)
+        try:
+            call.caller, call.session, call.agent = origin_of(call.caller, call.fields)
+        except ConfigurationError as error:
+            raise InvalidCall(str(error)) from None
         patience_seconds = timeout_seconds(
             call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
         )

@@ -256,6 +256,8 @@ class Attempts:
             front=throttled and self._throttled <= _MOST_THROTTLED_IN_FRONT,
             retry=self._last is not None and not throttled,
             overdraw_tokens=overdraw_tokens,
+            session=call.session,
+            agent=call.agent,
             price=price,
         )
 

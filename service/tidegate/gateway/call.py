@@ -35,6 +35,8 @@ class Call(Struct, gc=False):
         traced: whether scopes inside of its own tell anybody anything.
         deadline_ns: when the client stops waiting, as far as we know.
         caller: who calls; the default caller until it is identified.
+        session: the caller's session that it belongs to; empty for the one of calls that name none.
+        agent: the agent of that session; empty for the main one.
         pool: the pool it draws on; empty until it is priced.
         attempts: attempts at the upstream so far.
         queued_ns: time spent waiting for quota so far.
@@ -57,6 +59,8 @@ class Call(Struct, gc=False):
     started_ns: int
     deadline_ns: int
     caller: Caller = DEFAULT_CALLER
+    session: str = ""
+    agent: str = ""
     pool: str = ""
     attempts: int = 0
     queued_ns: int = 0

@@ -14,6 +14,8 @@ from tidegate.core.header_names import (
     RETRY_AFTER,
     RETRY_AFTER_MS,
     TIDEGATE_HOP,
+    TIDEGATE_PRIORITY,
+    TIDEGATE_SESSION,
     TIDEGATE_TIMEOUT_SECONDS,
 )
 from tidegate.core.headers import header_text
@@ -46,9 +48,10 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 """RFC 9110 section 7.6.1, with the names that it and its predecessors list."""
+_OWN: Final = (TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS, TIDEGATE_SESSION, TIDEGATE_PRIORITY)
 _REPLACED: Final = frozenset(
     {b"host", b"content-length", b"expect", _ACCEPT_ENCODING}
-    | {name.encode() for name in (API_KEY, AUTHORIZATION, TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS)}
+    | {name.encode() for name in (API_KEY, AUTHORIZATION, *_OWN)}
 )
 _TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
 """W3C Trace Context, and W3C Baggage."""
