@@ -1,54 +1,71 @@
-"""Access and identity as dependencies of routes; asynchronous, because FastAPI runs others in threads."""
+"""Access and identity of the `/api` routes, checked before a request's body is read."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
 from tidegate.api.problems import AccessDenied
 from tidegate.api.services import Services
-from tidegate.core.caller import Caller
 from tidegate.core.transport import Fields
 from tidegate.identity.access import AccessRequest
 
-__all__ = ["access_request", "admin_only", "caller_of", "caller_or_admin"]
+__all__ = ["access_request", "for_admins", "for_callers", "for_callers_and_admins"]
 
 
-def access_request(request: Request) -> AccessRequest:
-    """What the access rules look at."""
+def access_request(services: Services, request: Request) -> AccessRequest:
+    """The parts of a request that the access rules read."""
     peer = request.client.host if request.client else None
-    return AccessRequest(request.url.path, _fields(request), peer)
+    client = services.access.proxies.client(peer, request.scope["headers"])
+    return AccessRequest(request.scope["path"], _fields(request), client)
 
 
-def caller_of(services: Services) -> Callable[[Request], Awaitable[Caller]]:
-    """A dependency that names the caller, and refuses keys that are nobody's."""
+def for_callers(services: Services) -> type[APIRoute]:
+    """Routes for callers. The caller is in `request.state.caller`."""
 
-    async def identify(request: Request) -> Caller:
-        caller = services.identifier.identify(_fields(request))
-        request.state.caller = caller
-        return caller
+    def check(request: Request) -> None:
+        request.state.caller = services.identifier.identify(_fields(request))
 
-    return identify
+    return _checked(check)
 
 
-def admin_only(services: Services) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets in who may administer."""
+def for_admins(services: Services) -> type[APIRoute]:
+    """Routes for admins."""
 
-    async def check(request: Request) -> None:
-        denial = services.access.check_admin(access_request(request))
+    def check(request: Request) -> None:
+        denial = services.access.check_admin(access_request(services, request))
         if denial is not None:
             raise AccessDenied(denial)
 
-    return check
+    return _checked(check)
 
 
-def caller_or_admin(services: Services) -> Callable[[Request], Awaitable[None]]:
-    """A dependency for what every caller may read, and administrators, too."""
+def for_callers_and_admins(services: Services) -> type[APIRoute]:
+    """Routes for callers and for admins. Of a caller, `request.state.caller` tells which."""
 
-    async def check(request: Request) -> None:
-        if services.access.check_admin(access_request(request)) is not None:
+    def check(request: Request) -> None:
+        if services.access.check_admin(access_request(services, request)) is not None:
             request.state.caller = services.identifier.identify(_fields(request))
 
-    return check
+    return _checked(check)
+
+
+def _checked(check: Callable[[Request], None]) -> type[APIRoute]:
+    """Routes that run a check first. FastAPI resolves dependencies only after it has read the body."""
+
+    class CheckedRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
+
+            async def checked(request: Request) -> Response:
+                check(request)
+                return await handle(request)
+
+            return checked
+
+    return CheckedRoute
 
 
 def _fields(request: Request) -> Fields:

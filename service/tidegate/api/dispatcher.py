@@ -1,14 +1,13 @@
 """The outer ASGI application: access rules, request ids, and who serves what. Plain ASGI: every request passes it."""
 
 import asyncio
-import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from tidegate.api.meter import CallMeter
 from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
@@ -19,6 +18,8 @@ from tidegate.core.conventions import STATUS, described_call
 from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.header_names import (
+    RETRY_AFTER,
+    SHOULD_RETRY,
     TIDEGATE_ATTEMPTS,
     TIDEGATE_CAUSE,
     TIDEGATE_QUEUE_MS,
@@ -40,6 +41,8 @@ _CAUSE, _REQUEST_ID, _UPSTREAM, _QUEUE_MS, _ATTEMPTS = (
     name.encode()
     for name in (TIDEGATE_CAUSE, TIDEGATE_REQUEST_ID, TIDEGATE_UPSTREAM, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS)
 )
+_MOST_HELD_BODIES: Final = 64
+"""All bodies under `/api` together hold at most this many times the largest one that is allowed."""
 _DRAINING: Final = Denial(CAUSES[Cause.DRAINING].status, "the service is about to stop", Cause.DRAINING)
 
 
@@ -54,8 +57,8 @@ class Dispatcher:
 
     def __init__(self, services: Services, api: ASGIApp) -> None:
         self._services = services
-        # For admin calls it matters whether they come from this machine. What serves `/v1` does not ask.
-        self._api: Any = ProxyHeadersMiddleware(api, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))  # type: ignore[arg-type]
+        self._api = api
+        self._held = _HeldBytes(_MOST_HELD_BODIES * services.settings.max_body_bytes)
         self._is_draining = lambda: services.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,12 +88,13 @@ class Dispatcher:
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         started_ns = self._services.clock.monotonic_ns()
-        limited = _limited(receive, self._services.settings.max_body_bytes)
+        body = _Body(receive, self._services.settings.max_body_bytes, self._held)
         try:
-            await self._api(scope, limited, answer.send)
+            await self._api(scope, body.receive, answer.send)
         except asyncio.CancelledError:
             await self._drained(scope, receive, answer)
         finally:
+            body.drop()
             self._report(scope["path"], scope["state"], answer, started_ns)
 
     async def _deny(self, denial: Denial, scope: Scope, receive: Receive, answer: "_Answer") -> None:
@@ -224,19 +228,41 @@ def _route(path: str) -> str:
     return path if path in ROUTES else OTHER
 
 
-def _limited(receive: Receive, most_bytes: int) -> Receive:
-    """Refuses bodies above the limit as they come; FastAPI's own limit answers in plain text."""
-    seen_bytes = 0
+@dataclass(slots=True)
+class _HeldBytes:
+    """Bytes of request bodies under `/api` that are in memory, and the most that may be."""
 
-    async def counted() -> Message:
-        nonlocal seen_bytes
-        message = await receive()
-        seen_bytes += len(message.get("body", b""))
-        if seen_bytes > most_bytes:
-            raise HTTPException(413, f"the body is longer than the {most_bytes} bytes that are allowed here")
+    most: int
+    now: int = 0
+
+
+class _Body:
+    """The body of one request, bounded by itself and together with all others. FastAPI reads it whole."""
+
+    def __init__(self, receive: Receive, most_bytes: int, held: _HeldBytes) -> None:
+        self._receive = receive
+        self._most_bytes = most_bytes
+        self._held = held
+        self._bytes = 0
+
+    async def receive(self) -> Message:
+        """As in ASGI; raises `HTTPException`, which FastAPI passes on from reading a body, beyond a bound."""
+        message = await self._receive()
+        part_bytes = len(message.get("body", b""))
+        self._bytes += part_bytes
+        self._held.now += part_bytes
+        if self._bytes > self._most_bytes:
+            raise HTTPException(413, f"the body is longer than the {self._most_bytes} bytes that are allowed here")
+        if self._held.now > self._held.most:
+            detail = f"request bodies hold {self._held.most:,} bytes already, more are not taken"
+            headers = {TIDEGATE_CAUSE: Cause.QUEUE_FULL, SHOULD_RETRY: "true", RETRY_AFTER: "1"}
+            raise HTTPException(CAUSES[Cause.QUEUE_FULL].status, detail, headers)
         return message
 
-    return counted
+    def drop(self) -> None:
+        """The body is not held any more."""
+        self._held.now -= self._bytes
+        self._bytes = 0
 
 
 def _denial_answer(denial: Denial, scope: Scope) -> Response:

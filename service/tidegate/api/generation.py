@@ -3,17 +3,16 @@
 from typing import Annotated, Any, Final
 
 import yaml
-from fastapi import APIRouter, Body, Depends, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
-from tidegate.api.access import caller_of
+from tidegate.api.access import for_callers
 from tidegate.api.bodies import GenerateAnswer, GenerateBody, UsageAnswer
 from tidegate.api.disconnect import unless_client_leaves
 from tidegate.api.events import EventStream
 from tidegate.api.examples import GENERATE_EXAMPLES
 from tidegate.api.meter import CallMeter
 from tidegate.api.services import Services
-from tidegate.core.caller import Caller
 from tidegate.core.pools import model_pool
 from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
 
@@ -25,7 +24,7 @@ _YAML: Final = "application/yaml"
 
 def generation_router(services: Services) -> APIRouter:
     """The route that generates workflows."""
-    router = APIRouter(tags=["workflows"])
+    router = APIRouter(tags=["workflows"], route_class=for_callers(services))
 
     @router.post(
         GENERATE_PATH,
@@ -36,7 +35,6 @@ def generation_router(services: Services) -> APIRouter:
     async def generate(
         request: Request,
         body: Annotated[GenerateBody, Body(openapi_examples=GENERATE_EXAMPLES)],
-        caller: Annotated[Caller, Depends(caller_of(services))],
     ) -> Response:
         """Turns a prompt into a validated document of the Serverless Workflow DSL 1.0.0.
 
@@ -49,7 +47,7 @@ def generation_router(services: Services) -> APIRouter:
         meter = request.state.meter = CallMeter(services.clock)
         wanted = GenerationRequest(
             prompt=body.prompt,
-            caller=caller,
+            caller=request.state.caller,
             model=body.model,
             fallback=body.fallback,
             schema=body.schema_,

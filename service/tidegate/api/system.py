@@ -3,9 +3,9 @@
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends
+from fastapi import APIRouter, Body
 
-from tidegate.api.access import admin_only, caller_or_admin
+from tidegate.api.access import for_admins, for_callers_and_admins
 from tidegate.api.bodies import ConfigureBody
 from tidegate.api.examples import CLIENT_STATUS_EXAMPLE, CONFIGURE_EXAMPLES, STATUS_EXAMPLE
 from tidegate.api.services import Services
@@ -35,7 +35,8 @@ _OF_DEFAULT: Final = frozenset(ConfigureBody.model_fields) - {
 
 def system_router(services: Services) -> APIRouter:
     """The routes that tell and change the state of the system."""
-    router = APIRouter(tags=["system"])
+    router = APIRouter(tags=["system"], route_class=for_callers_and_admins(services))
+    admin_router = APIRouter(tags=["system"], route_class=for_admins(services))
 
     async def status() -> dict[str, Any]:
         pools = await services.store.snapshot()
@@ -44,7 +45,6 @@ def system_router(services: Services) -> APIRouter:
     @router.get(
         STATUS_PATH,
         summary="State of the limiter and of every pool",
-        dependencies=[Depends(caller_or_admin(services))],
         responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
     )
     async def rate_limiting_status() -> dict[str, Any]:
@@ -55,10 +55,9 @@ def system_router(services: Services) -> APIRouter:
         """
         return await status()
 
-    @router.post(
+    @admin_router.post(
         CONFIGURE_PATH,
         summary="Change limits",
-        dependencies=[Depends(admin_only(services))],
         responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
     )
     async def configure(body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]) -> dict[str, Any]:
@@ -78,13 +77,13 @@ def system_router(services: Services) -> APIRouter:
     @router.get(
         AI_CLIENT_PATH,
         summary="State of the client that generates workflows",
-        dependencies=[Depends(caller_or_admin(services))],
         responses={200: {"content": {"application/json": {"example": CLIENT_STATUS_EXAMPLE}}}},
     )
     async def ai_client_status() -> dict[str, Any]:
         """Model, whether a key is configured, retry policy, counters."""
         return services.ai_client.status()
 
+    router.include_router(admin_router)
     return router
 
 

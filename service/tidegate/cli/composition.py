@@ -103,6 +103,7 @@ async def services(
         outbox=outbox,
     )
     identifier = Identifier(settings.callers)
+    access = AccessRules.of(settings)
     gateway = Gateway(
         admission,
         transport,
@@ -125,8 +126,11 @@ async def services(
                 rate_limiter=limiter,
                 ai_client=ai_client,
                 identifier=identifier,
-                access=AccessRules.of(settings),
-                gateway=_by_path(gateway, OwnBatchUrls(BatchBooks(gateway, identifier.identify, observer.event))),
+                access=access,
+                gateway=_by_path(
+                    gateway,
+                    OwnBatchUrls(BatchBooks(gateway, identifier.identify, observer.event), access.proxies.trusts),
+                ),
                 clock=clock,
                 new_request_id=_new_request_id,
                 exposition=Exposition(registry),

@@ -6,6 +6,7 @@ know.
 """
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from tidegate.gateway.asgi import App, Message, Receive, Send
@@ -22,12 +23,17 @@ _FORWARDED_SCHEME: Final = b"x-forwarded-proto"
 class OwnBatchUrls:
     """Wraps the gateway: in answers about batches, `results_url` begins with the URL that the client has called.
 
-    Its host is the request's `host`, its scheme the connection's, or what a proxy before us says in
+    Its host is the request's `host`, its scheme the connection's, or what a trusted proxy before us says in
     `x-forwarded-proto`. Such answers are asked for uncompressed. All else passes untouched.
+
+    Args:
+        gateway: the wrapped application.
+        trusts: whether the address of a peer belongs to a trusted proxy.
     """
 
-    def __init__(self, gateway: App) -> None:
+    def __init__(self, gateway: App, trusts: Callable[[str | None], bool] = lambda _: False) -> None:
         self._gateway = gateway
+        self._trusts = trusts
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one HTTP call."""
@@ -35,7 +41,8 @@ class OwnBatchUrls:
         if not path.startswith(BATCHES_ROUTE) or path.endswith("/results"):
             await self._gateway(scope, receive, send)
             return
-        url = _own_url(scope)
+        peer = scope.get("client")
+        url = _own_url(scope, is_proxied=self._trusts(peer[0] if peer else None))
         if url is None:
             await self._gateway(scope, receive, send)
             return
@@ -88,13 +95,13 @@ def _is_plain_json(start: Message) -> bool:
     return is_json and start["status"] == 200 and b"content-encoding" not in fields
 
 
-def _own_url(scope: Message) -> bytes | None:
+def _own_url(scope: Message, *, is_proxied: bool) -> bytes | None:
     """Scheme and host under which the client has called; None when it does not name a host fit for a URL."""
     fields: dict[bytes, bytes] = dict(scope["headers"])
     host = fields.get(b"host", b"")
     if not re.fullmatch(rb"[\w.:\[\]-]+", host):
         return None
-    scheme = fields.get(_FORWARDED_SCHEME, b"").strip().lower()
+    scheme = fields.get(_FORWARDED_SCHEME, b"").strip().lower() if is_proxied else b""
     if scheme not in {b"http", b"https"}:
         scheme = str(scope.get("scheme", "http")).encode()
     return scheme + b"://" + host

@@ -4,7 +4,7 @@ Without configured callers anybody who reaches the service spends the team's mon
 whatever listens on loopback. So an open service is for loopback only, and takes no call that a foreign page can cause.
 """
 
-import hmac
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -14,7 +14,8 @@ from tidegate.core.cause import CAUSES, Cause
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.header_names import API_VERSION
 from tidegate.core.transport import Fields
-from tidegate.identity.identify import presented_key
+from tidegate.identity.identify import key_hash, presented_key
+from tidegate.identity.proxies import TrustedProxies
 from tidegate.settings import Settings
 
 __all__ = ["AccessRequest", "AccessRules", "Denial", "is_loopback"]
@@ -24,9 +25,10 @@ _API_VERSION: Final = API_VERSION.encode()
 
 
 class AccessRequest(NamedTuple):
-    """What the rules for administration look at.
+    """The parts of a request that the rules for administration read.
 
-    `peer` is the client's address, None if unknown.
+    Attributes:
+        peer: the client's address as `TrustedProxies` finds it; None if it is unknown.
     """
 
     path: str
@@ -53,18 +55,36 @@ def is_loopback(host: str) -> bool:
 class AccessRules:
     """The access rules of design section 4.
 
-    `open_service`: no callers are configured. `admin_key`: None lets loopback peers, and only them, administer.
+    Args:
+        open_service: no callers are configured.
+        admin_key: a key for admin calls.
+        admin_hashes: hashes of the keys of admin callers. An open service without any admin key takes admin calls
+            from clients on this machine, and only from them.
+        proxies: the proxies whose forwarded headers are believed.
     """
 
-    def __init__(self, *, open_service: bool, admin_key: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        open_service: bool,
+        admin_key: str | None = None,
+        admin_hashes: Iterable[str] = (),
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        self.proxies = proxies or TrustedProxies()
         self._open_service = open_service
-        self._admin_key = admin_key
+        self._admin_hashes = frozenset(admin_hashes) | ({key_hash(admin_key)} if admin_key else set())
 
     @classmethod
     def of(cls, settings: Settings) -> "AccessRules":
         """The rules that the settings imply."""
         key = settings.admin_key
-        return cls(open_service=not settings.callers, admin_key=key.get_secret_value() if key else None)
+        return cls(
+            open_service=not settings.callers,
+            admin_key=key.get_secret_value() if key else None,
+            admin_hashes=[caller.key_sha256 for caller in settings.callers if caller.admin],
+            proxies=TrustedProxies(settings.trusted_proxies),
+        )
 
     def check_bind(self, host: str, variable: str = "TIDEGATE_HOST") -> None:
         """Checks where the service is about to listen.
@@ -82,8 +102,10 @@ class AccessRules:
         return _denied_on_loopback(path, fields) if self._open_service else None
 
     def check_admin(self, request: AccessRequest) -> Denial | None:
-        """Whether a request may change settings. The admin key counts as `x-api-key` or `Authorization: Bearer`."""
-        if self._admin_key is None:
+        """Whether a request may change settings. The key counts as `x-api-key` or `Authorization: Bearer`."""
+        if not self._admin_hashes:
+            if not self._open_service:
+                return _forbidden("admin calls need TIDEGATE_ADMIN_KEY or a caller with `admin = true`: none is set")
             if request.peer is None or not is_loopback(request.peer):
                 return _forbidden("admin calls come from this machine, or with the key of TIDEGATE_ADMIN_KEY once set")
             return _denied_on_loopback(request.path, request.fields)
@@ -91,8 +113,8 @@ class AccessRules:
         if key is None:
             message = "the admin key is missing: send it as x-api-key or Authorization: Bearer"
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
-        if not hmac.compare_digest(key.encode(), self._admin_key.encode()):
-            return _forbidden("the key is not the admin key")
+        if key_hash(key) not in self._admin_hashes:  # hashes are compared, so the time taken tells nothing about a key
+            return _forbidden("the key is not an admin key")
         return None
 
 

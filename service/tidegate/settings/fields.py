@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ __all__ = [
     "KeyHash",
     "LogFormat",
     "LogLevel",
+    "Networks",
     "PoolName",
     "Port",
     "Seconds",
@@ -129,6 +132,18 @@ def _flag(value: object) -> object:
 
 Flag = Annotated[bool, Field(strict=True), BeforeValidator(_flag)]
 """Whether something is so; as text `true` or `false`."""
+
+
+def _networks(value: object) -> object:
+    """Text is a list of addresses and networks, separated by commas."""
+    entries = value.split(",") if isinstance(value, str) else value
+    if not isinstance(entries, Sequence):
+        raise ValueError("neither text nor a list")  # noqa: TRY004 - pydantic reports ValueError only
+    return tuple(ip_network(str(entry).strip()) for entry in entries if str(entry).strip())
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_networks)]
+"""IP networks; a single address is a network of one."""
 
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 """The least level that is logged."""

@@ -25,6 +25,7 @@ from tidegate.settings.fields import (
     KeyHash,
     LogFormat,
     LogLevel,
+    Networks,
     PoolName,
     Port,
     Seconds,
@@ -62,6 +63,7 @@ class CallerSettings(Values):
     priority: Annotated[Priority, Documented(None, ", ".join(Priority), "class of the caller's requests")] = (
         Priority.STANDARD
     )
+    admin: Annotated[Flag, Documented(None, "true or false", "whether the caller's key may make admin calls")] = False
 
 
 class PoolLimits(Values):
@@ -123,9 +125,19 @@ class Settings(RelaySettings):
     admin_key: Annotated[
         SecretStr | None,
         Documented(
-            "TIDEGATE_ADMIN_KEY", "any text", "Key for admin calls; without it only loopback peers may make them."
+            "TIDEGATE_ADMIN_KEY",
+            "any text",
+            "Key for admin calls. Without it an admin caller makes them; without callers, a client on this machine.",
         ),
     ] = None
+    trusted_proxies: Annotated[
+        Networks,
+        Documented(
+            "TIDEGATE_TRUSTED_PROXIES",
+            "IP addresses and networks, separated by commas",
+            "Proxies whose `x-forwarded-for` and `x-forwarded-proto` are believed.",
+        ),
+    ] = ()
     upstream_url: Annotated[
         UpstreamUrl,
         Documented(
@@ -153,7 +165,7 @@ class Settings(RelaySettings):
         Documented(
             "TIDEGATE_MAX_BODY_BYTES",
             f"a whole number of bytes, 1 to {MOST_UNITS:,}",
-            "Largest request body under `/api`.",
+            "Largest request body under `/api`; all together hold at most 64 times as much.",
         ),
     ] = 1_048_576
     store_url: Annotated[

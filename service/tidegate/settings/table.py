@@ -37,6 +37,8 @@ def _default(model: type[BaseModel], name: str) -> str:
     field = model.model_fields[name]
     if field.is_required():
         return "required"
+    if field.default == ():
+        return "none"
     if field.default is None:
         return f"`{AUTO}`" if AUTO in documented_fields(model)[name].allowed else "not set"
     return f"`{field.default}`"

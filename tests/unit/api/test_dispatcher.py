@@ -14,7 +14,8 @@ from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.observer import ScopeKind
-from tidegate.settings import Settings
+from tidegate.identity.identify import key_hash
+from tidegate.settings import CallerSettings, Settings
 
 EVERYWHERE = ["/v1/messages", "/api/workflows/generate", "/api/system/rate-limiting/status", "/metrics", "/docs", "/"]
 
@@ -217,3 +218,62 @@ def test_openapi_has_an_example_for_every_api_route() -> None:
         if "requestBody" in operation:
             assert operation["requestBody"]["content"]["application/json"]["examples"]
         assert operation["summary"]
+
+
+class SlowUpload:
+    """A client that has sent the beginning of a body and keeps the rest to itself."""
+
+    def __init__(self, path: str, sent: bytes, headers: dict[str, str]) -> None:
+        self.answer = Answer()
+        self._path = path
+        self._parts = [sent]
+        self._headers = {"host": "localhost", "content-type": "application/json", "content-length": "999999", **headers}
+
+    async def receive(self) -> Any:
+        if self._parts:
+            return {"type": "http.request", "body": self._parts.pop(), "more_body": True}
+        return await asyncio.Event().wait()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.answer.status = message["status"]
+            self.answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+
+    async def go(self, app: Any) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
+        scope = {"type": "http", "method": "POST", "path": self._path, "query_string": b"", "headers": headers}
+        await app({**scope, "client": ("127.0.0.1", 5)}, self.receive, self.send)
+
+    @property
+    def is_unread(self) -> bool:
+        return bool(self._parts)
+
+
+@pytest.mark.parametrize("path", ["/api/workflows/generate", "/api/system/rate-limiting/configure"])
+def test_under_api_nothing_of_a_body_is_read_before_its_sender_is_known(path: str) -> None:
+    caller = CallerSettings(name="web", key_sha256=key_hash("web-key"))
+    app = create_app(make_services(Settings(callers=(caller,), admin_key="admin-key")))
+    upload = SlowUpload(path, b"{", {})
+    asyncio.run(asyncio.wait_for(upload.go(app), 5))
+    assert (upload.answer.status, upload.is_unread) == (401, True)
+
+
+def test_the_bodies_under_api_are_bounded_together() -> None:
+    services = make_services(Settings(max_body_bytes=100))
+
+    async def run() -> tuple[int, Answer, Answer]:
+        app = create_app(services)
+        uploads = [SlowUpload("/api/workflows/generate", b"x" * 100, {}) for _ in range(64)]
+        tasks = [asyncio.create_task(upload.go(app)) for upload in uploads]
+        await asyncio.sleep(0.05)
+        refused = await call(app, "POST", "/api/workflows/generate", body={"prompt": "x"})
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        let_in = await call(app, "POST", "/api/workflows/generate", body={"prompt": "x"})
+        return sum(not upload.is_unread for upload in uploads), refused, let_in
+
+    held, refused, let_in = asyncio.run(run())
+    assert (held, refused.status, let_in.status) == (64, 429, 200)
+    assert refused.headers["x-tidegate-cause"] == "queue_full"
+    assert (refused.headers["retry-after"], refused.headers["x-should-retry"]) == ("1", "true")

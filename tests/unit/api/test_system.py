@@ -1,5 +1,6 @@
 """Status and configuration of limits, and the client's status."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
@@ -23,9 +24,16 @@ CLIENT = "/api/system/ai-client/status"
 
 
 def ask(
-    services: Services, method: str, path: str, body: Any = None, *, peer: str = "127.0.0.1", key: str = ""
+    services: Services,
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    peer: str = "127.0.0.1",
+    key: str = "",
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    headers = {"x-api-key": key} if key else {}
+    headers = {**(headers or {}), **({"x-api-key": key} if key else {})}
     clock = cast("VirtualClock", services.clock)
     return run_virtual(call(create_app(services), method, path, body=body, headers=headers, peer=peer), clock)
 
@@ -156,3 +164,22 @@ def test_with_callers_the_status_is_for_callers_and_administrators() -> None:
     refused = ask(services, "POST", "/api/workflows/generate", {"prompt": "x"}, key="nobody's")
     assert (refused.status, refused.headers["x-tidegate-cause"]) == (401, "unauthenticated")
     assert ask(services, "POST", CONFIGURE, {"burst_limit": 3}, key="caller-key").status == 403
+
+
+@pytest.mark.parametrize("forwarded", [{}, {"x-forwarded-for": "127.0.0.1"}, {"forwarded": "for=127.0.0.1"}])
+def test_behind_a_proxy_nobody_configures_without_a_key(forwarded: dict[str, str]) -> None:
+    """A proxy on this machine with nginx's defaults: a loopback peer, a loopback `Host`, no forwarded fields."""
+    caller = CallerSettings(name="web", key_sha256=key_hash("caller-key"))
+    answer = ask(make_services(Settings(callers=(caller,))), "POST", CONFIGURE, {"burst_limit": 3}, headers=forwarded)
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (403, "forbidden")
+
+
+def test_a_request_that_a_proxy_has_forwarded_does_not_come_from_this_machine() -> None:
+    services = make_services()
+    remote = {"x-forwarded-for": "203.0.113.5"}
+    assert ask(services, "POST", CONFIGURE, {"burst_limit": 3}, headers=remote).status == 403
+    trusting = make_services(Settings(trusted_proxies="10.0.0.9"))
+    local = {"x-forwarded-for": "127.0.0.1"}
+    assert ask(trusting, "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.9", headers=local).status == 200
+    assert ask(trusting, "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.9", headers=remote).status == 403
+    assert ask(trusting, "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.8", headers=local).status == 403

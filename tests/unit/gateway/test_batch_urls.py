@@ -20,6 +20,7 @@ def ask(
     status: int = 200,
     fields: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),),
     breaks: bool = False,
+    proxy: str = "127.0.0.1",
 ) -> tuple[Answer, dict[bytes, bytes]]:
     """What a client gets, and the headers that the gateway got, when the gateway answers with these chunks."""
     seen: dict[bytes, bytes] = {}
@@ -33,7 +34,7 @@ def ask(
             await send({"type": "http.response.body", "body": b""})
 
     given = {"accept-encoding": "gzip", **(headers or {})}
-    return asyncio.run(call(OwnBatchUrls(gateway), "GET", path, headers=given)), seen
+    return asyncio.run(call(OwnBatchUrls(gateway, lambda peer: peer == proxy), "GET", path, headers=given)), seen
 
 
 def results_url(answer: Answer) -> str:
@@ -61,6 +62,11 @@ def test_the_url_begins_as_the_client_has_called(path: str) -> None:
 def test_the_url_is_made_of_host_and_scheme(headers: dict[str, str], url: str) -> None:
     answer, _ = ask(URL, headers=headers)
     assert results_url(answer) == f"{url}{BATCH}/results"
+
+
+def test_the_scheme_is_believed_only_if_a_trusted_proxy_names_it() -> None:
+    answer, _ = ask(URL, headers={"host": "tidegate.example", "x-forwarded-proto": "https"}, proxy="10.0.0.1")
+    assert results_url(answer) == f"http://tidegate.example{BATCH}/results"
 
 
 @pytest.mark.parametrize(

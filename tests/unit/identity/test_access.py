@@ -6,6 +6,8 @@ from tidegate.core.cause import Cause
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.transport import Fields
 from tidegate.identity.access import AccessRequest, AccessRules, Denial, is_loopback
+from tidegate.identity.identify import key_hash
+from tidegate.settings import CallerSettings, Settings
 
 OPEN = AccessRules(open_service=True)
 CLOSED = AccessRules(open_service=False)
@@ -91,17 +93,40 @@ def test_an_upload_of_a_file_is_let_in_with_the_header_that_a_foreign_page_canno
     assert OPEN.check(*arrival("/v1/messages", **upload, anthropic_version="2023-06-01")) is not None
 
 
-@pytest.mark.parametrize("rules", [OPEN, CLOSED])
-def test_without_an_admin_key_only_loopback_peers_administer(rules: AccessRules) -> None:
-    assert rules.check_admin(request(peer="127.0.0.1")) is None
-    assert rules.check_admin(request(peer="::1")) is None
-    assert cause(rules.check_admin(request(peer="10.0.0.7"))) is Cause.FORBIDDEN
-    assert cause(rules.check_admin(request(peer=None))) is Cause.FORBIDDEN
+def test_without_an_admin_key_and_callers_only_clients_on_this_machine_administer() -> None:
+    assert OPEN.check_admin(request(peer="127.0.0.1")) is None
+    assert OPEN.check_admin(request(peer="::1")) is None
+    assert cause(OPEN.check_admin(request(peer="10.0.0.7"))) is Cause.FORBIDDEN
+    assert cause(OPEN.check_admin(request(peer=None))) is Cause.FORBIDDEN
 
 
-def test_a_web_page_cannot_administer_through_a_loopback_peer_even_with_callers() -> None:
-    assert cause(CLOSED.check_admin(request(host="evil.example"))) is Cause.FORBIDDEN
-    assert cause(CLOSED.check_admin(request(origin="http://evil.example"))) is Cause.FORBIDDEN
+def test_a_web_page_cannot_administer_an_open_service() -> None:
+    assert cause(OPEN.check_admin(request(host="evil.example"))) is Cause.FORBIDDEN
+    assert cause(OPEN.check_admin(request(origin="http://evil.example"))) is Cause.FORBIDDEN
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "10.0.0.7", None])
+@pytest.mark.parametrize("key", [{}, {"x_api_key": "web-key"}])
+def test_with_callers_and_no_admin_nobody_administers_wherever_the_request_comes_from(
+    peer: str | None, key: dict[str, str]
+) -> None:
+    rules = AccessRules.of(Settings(callers=(CallerSettings(name="web", key_sha256=key_hash("web-key")),)))
+    denial = rules.check_admin(request(peer=peer, **key))
+    assert denial is not None
+    assert (denial.cause, denial.status) == (Cause.FORBIDDEN, 403)
+    assert "TIDEGATE_ADMIN_KEY" in denial.message
+    assert "admin = true" in denial.message
+
+
+def test_an_admin_caller_administers_and_other_callers_do_not() -> None:
+    callers = (
+        CallerSettings(name="web", key_sha256=key_hash("web-key")),
+        CallerSettings(name="ops", key_sha256=key_hash("ops-key"), admin=True),
+    )
+    for rules in (AccessRules.of(Settings(callers=callers)), AccessRules.of(Settings(callers=callers, admin_key="k"))):
+        assert rules.check_admin(request(peer="10.0.0.7", x_api_key="ops-key")) is None
+        assert cause(rules.check_admin(request(x_api_key="web-key"))) is Cause.FORBIDDEN
+        assert cause(rules.check_admin(request())) is Cause.UNAUTHENTICATED
 
 
 def test_with_an_admin_key_it_decides_wherever_the_peer_is() -> None:
@@ -112,4 +137,6 @@ def test_with_an_admin_key_it_decides_wherever_the_peer_is() -> None:
     assert (missing and missing.status, cause(missing)) == (401, Cause.UNAUTHENTICATED)
     wrong = rules.check_admin(request(x_api_key="hunter3é"))
     assert (wrong and wrong.status, cause(wrong)) == (403, Cause.FORBIDDEN)
+    utf8 = AccessRules(open_service=False, admin_key="schlüssel")
+    assert utf8.check_admin(AccessRequest("/api/x", {b"x-api-key": "schlüssel".encode()}, LOCAL)) is None
     assert "hunter" not in (wrong.message if wrong else "")

@@ -1,5 +1,6 @@
 """Environment over file over defaults; every fault is one sentence that names its place."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ def test_anthropic_base_url_is_never_read(file: Path) -> None:
 
 def test_variables_that_kubernetes_sets_for_a_service_named_tidegate_do_not_disturb(file: Path) -> None:
     assert loaded(file, "", TIDEGATE_SERVICE_HOST="10.0.0.1", TIDEGATE_PORT_80_TCP="tcp://10.0.0.1:80").settings.port
+
+
+@pytest.mark.parametrize("text", ['"127.0.0.1, 10.0.0.0/8"', '["127.0.0.1", "10.0.0.0/8"]'])
+def test_trusted_proxies_are_addresses_and_networks(file: Path, text: str) -> None:
+    expected = (ip_network("127.0.0.1"), ip_network("10.0.0.0/8"))
+    assert loaded(file, f"trusted_proxies = {text}").settings.trusted_proxies == expected
+    assert loaded(file, "", TIDEGATE_TRUSTED_PROXIES="127.0.0.1,10.0.0.0/8").settings.trusted_proxies == expected
+    assert loaded(file, "").settings.trusted_proxies == ()
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy.example", "*"])
+def test_a_trusted_proxy_that_is_no_address_is_refused(file: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_TRUSTED_PROXIES: got .* IP addresses and networks"):
+        loaded(file, "", TIDEGATE_TRUSTED_PROXIES=text)
+    with pytest.raises(ConfigurationError, match=r"trusted_proxies: got 7, allowed is IP addresses"):
+        loaded(file, "trusted_proxies = 7")
 
 
 def test_callers_and_pools_come_from_the_file(file: Path) -> None:
