@@ -52,7 +52,7 @@ class Breaker:
         if self._failures < _OUTAGE_FAILURES:
             return False
         was_open = self.is_open
-        self._prober.begin(now_ns, sent_ns)
+        self._prober.begin(now_ns, sent_ns, waves=True)
         self._pauses_until_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, _LONGEST_PAUSE_NS)
         return not was_open
@@ -71,9 +71,9 @@ class Breaker:
         """A request goes: a probe, if the breaker is open."""
         self._prober.sent(now_ns)
 
-    def ended(self) -> None:
-        """A request ended: if it was a probe, the next may go at once."""
-        self._prober.ended()
+    def ended(self, sent_ns: int) -> None:
+        """A request that was sent then ended: if it was a probe, the next may go at once."""
+        self._prober.ended(sent_ns)
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until a request may go; 0 while the breaker is closed."""

@@ -106,12 +106,12 @@ class Health:
         if self._restricts:
             self._breaker.sent(now_ns)
 
-    def ended(self, *, answered: bool) -> None:
-        """A request ended, with or without the head of an answer before."""
+    def ended(self, granted_ns: int, *, answered: bool) -> None:
+        """A request that was granted then ended, with or without the head of an answer before."""
         if not answered:
             self.unanswered -= 1
         if self._restricts:
-            self._breaker.ended()
+            self._breaker.ended(granted_ns)
 
     def answered(self, sent_ns: int, now_ns: int) -> None:
         """The head of a good answer came, to a request that was sent then; it still counts as unanswered here."""

@@ -236,8 +236,8 @@ class Pool:
         lease = self._leases.pop(lease_id, None)
         if lease is None:
             return False
-        self._quota.probe_ended()
-        self._health.ended(answered=lease.answered)
+        self._quota.request_ended(lease.granted_ns)
+        self._health.ended(lease.granted_ns, answered=lease.answered)
         used = self._ledger.close(lease, outcome, used, now_ns)
         if self.tells_leases:
             demand = lease.demand

@@ -98,8 +98,10 @@ class Quota:
         for limit in self._limits:
             limit.configure(settings.limits.get(limit.dimension), now_ns)
         self._adapt(now_ns)
-        # What nobody has told yet is found out with a single request.
-        self._prober.active = self._learns and not self._answered and not settings.limits
+        if not self._learns:
+            self._prober.stop()
+        elif not (self._answered or settings.limits):
+            self._prober.start(now_ns)
 
     def fits(self, cost: Cost, now_ns: int) -> bool:
         """Whether this much may be spent now, in all dimensions."""
@@ -193,7 +195,7 @@ class Quota:
             if self._search is not None:
                 self._search.sent(cost, now_ns)
             if self._prober.active:
-                self._prober.sent(now_ns)
+                self._prober.sent(now_ns, self.size_ns(cost))
         return self.limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
@@ -216,10 +218,10 @@ class Quota:
         self._open_input_tokens -= input_tokens
         self._open_output_tokens -= output_tokens
 
-    def probe_ended(self) -> None:
-        """A request ended: if it was a probe, the next may go at once."""
+    def request_ended(self, granted_ns: int) -> None:
+        """A request that was granted then ended: if it was a probe, the next may go at once."""
         if self._prober.active:
-            self._prober.ended()
+            self._prober.ended(granted_ns)
         if self._search is not None:
             self._search.ended()
 
@@ -280,7 +282,7 @@ class Quota:
         sent_ns = now_ns - (refusal.sent_ago_ns or 0)
         # An answer tells what is left of a limit, where that is told at all, but nothing of one to the slope.
         nothing_told = refusal.acceleration or not self._knows_upstream()
-        self._prober.begin(now_ns, sent_ns if nothing_told else None, is_bounded=refusal.acceleration)
+        self._prober.begin(now_ns, sent_ns, waves=nothing_told, is_bounded=refusal.acceleration)
         if refusal.acceleration:
             self._ramp.refused(sent_ns, now_ns, needed.input_tokens)
         elif not is_new:

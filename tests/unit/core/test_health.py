@@ -23,7 +23,7 @@ def fail(health: Health, count: int, now_ns: int) -> None:
     for _ in range(count):
         health.sent(now_ns)
         health.failed(now_ns, now_ns)
-        health.ended(answered=False)
+        health.ended(now_ns, answered=False)
 
 
 def test_a_few_failures_bind_by_concurrency_and_more_in_a_row_are_an_outage(health: Health) -> None:
@@ -49,7 +49,7 @@ def test_after_an_outage_as_many_may_go_at_a_time_as_before_it(health: Health) -
     for _ in range(64):
         health.failed(S, S)
     for _ in range(64):
-        health.ended(answered=False)
+        health.ended(0, answered=False)
     for second in range(2, 60):
         fail(health, 1, second * S)
     health.sent(60 * S)

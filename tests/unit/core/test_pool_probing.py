@@ -38,13 +38,13 @@ class TestBeginning:
         state = Pool("p", PoolSettings(), 0)
         assert state.reserve("probe", ONE, 0) == GRANTED
         for number in range(3):
-            assert state.reserve(f"w{number}", ONE, 0) == Wait(2 * S)
+            assert state.reserve(f"w{number}", ONE, 0) == Wait(S // 2)
         return state
 
     def test_one_request_goes_and_all_others_wait_for_its_answer(self, begun: Pool) -> None:
-        assert begun.advance(S) == ()
-        assert begun.snapshot(S).probing
-        assert begun.next_in_ns(S) == S
+        assert begun.advance(S // 4) == ()
+        assert begun.snapshot(S // 4).probing
+        assert begun.next_in_ns(S // 4) == S // 4
 
     def test_its_answer_lets_everybody_in(self, begun: Pool) -> None:
         begun.learn(PLENTY, S)
@@ -65,33 +65,83 @@ class TestBeginning:
         assert not begun.snapshot(2 * S).probing
 
     def test_an_error_with_headers_is_no_answer(self, begun: Pool) -> None:
-        begun.learn(structs.replace(PLENTY, answered=False), S)
-        assert begun.advance(S) == ()
-        assert begun.snapshot(S).probing
+        begun.learn(structs.replace(PLENTY, answered=False), S // 4)
+        assert begun.advance(S // 4) == ()
+        assert begun.snapshot(S // 4).probing
 
     def test_a_probe_that_ends_without_an_answer_is_followed_by_the_next(self, begun: Pool) -> None:
-        begun.learn(Failed(sent_ago_ns=S), S)
-        begun.end("probe", Outcome.OVERLOADED, None, S)
-        assert begun.advance(S) == ("w0",)
-        assert begun.advance(2 * S) == ()
+        begun.learn(Failed(sent_ago_ns=S // 4), S // 4)
+        begun.end("probe", Outcome.OVERLOADED, None, S // 4)
+        assert begun.advance(S // 4) == ("w0",)
+        assert begun.advance(S // 2) == ()
 
     def test_a_probe_that_takes_long_is_followed_by_the_next(self, begun: Pool) -> None:
-        assert begun.advance(2 * S - 1) == ()
-        assert begun.advance(2 * S) == ("w0",)
-        assert begun.next_in_ns(2 * S) == 2 * S
+        assert begun.advance(S // 2 - 1) == ()
+        assert begun.advance(S // 2) == ("w0",)
+        assert begun.next_in_ns(S // 2) == S // 2
 
-    def test_a_limit_that_was_configured_needs_no_probe(self) -> None:
-        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 3)}), 0)
-        assert [state.reserve(f"{n}", ONE, 0) for n in range(4)] == [GRANTED] * 3 + [Wait(S)]
-        assert not state.snapshot(0).probing
+    @pytest.mark.parametrize("limits", [{}, {Dimension.REQUESTS: LimitSettings(60, 5)}])
+    def test_configuring_the_pool_does_not_end_it(self, begun: Pool, limits: dict[Dimension, LimitSettings]) -> None:
+        begun.configure(PoolSettings(limits), 0)
+        assert begun.advance(0) == ()
+        assert begun.snapshot(0).probing
 
-    def test_removing_the_limits_before_the_first_answer_begins_with_a_probe(self) -> None:
-        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}), 0)
+    def test_a_pool_that_begins_to_learn_begins_with_a_probe(self) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}, AdaptiveSettings()), 0)
         for lease_id in ("a", "w0", "w1"):
             state.reserve(lease_id, ONE, 0)
         state.configure(PoolSettings(), 0)
         assert state.advance(0) == ("w0",)
         assert state.snapshot(0).probing
+
+
+class TestAfterRefusal:
+    """Where headers tell limits, a 429 is followed by one probe, and no other goes until that is answered."""
+
+    @pytest.fixture
+    def thawed(self) -> Pool:
+        """A pool at its thaw after a 429: sixty older requests are under way, a hundred wait, one probe has gone."""
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(PLENTY, 0)
+        for number in range(61):
+            assert state.reserve(f"old{number}", ONE, 0) == GRANTED
+        state.learn(RateLimited(S, sent_ago_ns=S, lease_id="old60"), S)
+        for number in range(100):
+            assert isinstance(state.reserve(f"w{number}", ONE, S), Wait)
+        assert state.advance(2 * S) == ("w0",)
+        return state
+
+    @pytest.mark.parametrize("outcome", [Outcome.SETTLED, Outcome.RELEASED, Outcome.ABANDONED])
+    def test_no_second_probe_goes_when_older_requests_end(self, thawed: Pool, outcome: Outcome) -> None:
+        granted: list[str] = []
+        for number in range(60):
+            now_ns = 2 * S + (number + 1) * S // 1_000
+            thawed.end(f"old{number}", outcome, None, now_ns)
+            granted += thawed.advance(now_ns)
+        assert granted == []
+
+    def test_no_second_probe_goes_when_older_requests_are_refused(self, thawed: Pool) -> None:
+        for number in range(60):
+            now_ns = 2 * S + (number + 1) * S // 1_000
+            thawed.learn(RateLimited(sent_ago_ns=now_ns, lease_id=f"old{number}"), now_ns)
+            assert thawed.advance(now_ns) == ()
+        thawed.learn(structs.replace(PLENTY, sent_ago_ns=S // 2, lease_id="w0"), 2 * S + S // 2)
+        assert len(thawed.advance(2 * S + S // 2)) == 99, "the probe was sent after the thaw: its answer counts"
+
+    def test_the_next_goes_when_the_probe_itself_ends_without_an_answer(self, thawed: Pool) -> None:
+        thawed.end("w0", Outcome.RELEASED, None, 2 * S + 1)
+        assert thawed.advance(2 * S + 1) == ("w1",)
+
+    @pytest.mark.parametrize("limits", [{}, {Dimension.REQUESTS: LimitSettings(6_000, 6_000)}])
+    def test_configuring_the_pool_does_not_end_it(self, thawed: Pool, limits: dict[Dimension, LimitSettings]) -> None:
+        thawed.configure(PoolSettings(limits), 2 * S)
+        assert thawed.snapshot(2 * S).probing
+        assert thawed.advance(2 * S) == ()
+
+    def test_a_pool_that_does_not_learn_does_not_probe(self, thawed: Pool) -> None:
+        thawed.configure(PoolSettings(adaptive=AdaptiveSettings()), 2 * S)
+        assert not thawed.snapshot(2 * S).probing
+        assert len(thawed.advance(2 * S)) == 99
 
 
 class TestOutage:
@@ -135,6 +185,20 @@ class TestOutage:
     def test_an_answer_to_what_was_sent_before_does_not(self, failing: Pool) -> None:
         failing.learn(structs.replace(PLENTY, sent_ago_ns=S), 2 * S + S // 2)
         assert failing.snapshot(3 * S).probing
+
+    def test_older_requests_that_end_let_no_second_probe_go(self) -> None:
+        state = Pool("p", PoolSettings(), 0)
+        state.learn(PLENTY, 0)
+        for number in range(10):
+            state.reserve(f"old{number}", ONE, 0)
+        for _ in range(5):
+            state.learn(Failed(sent_ago_ns=S), 2 * S)
+        for number in range(10):
+            state.reserve(f"w{number}", ONE, 2 * S)
+        assert state.advance(3 * S) == ("w0",)
+        for number in range(10):
+            state.end(f"old{number}", Outcome.SETTLED, None, 3 * S)
+        assert state.advance(3 * S) == ()
 
     def test_who_waits_too_long_for_it_is_told_so(self, failing: Pool) -> None:
         refused = failing.withdraw("w1", 2 * S)

@@ -234,7 +234,7 @@ class TestOutputThatIsShort:
         for _ in range(100):
             made.take(ONE_REQUEST, 0)
         for _ in range(10):
-            made.probe_ended()
+            made.request_ended(0)
         made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert not made.is_sure
         made.correct_use(*Cost(0, 0, 4_000), 11 * S)

@@ -45,7 +45,7 @@ class TestLevels:
         for second in range(0, 2_000, 10):
             assert made.fits(Cost(500, 500, 500), second * S)
             made.take(Cost(500, 500, 500), second * S, overdraw_tokens=1_000)
-            made.probe_ended()
+            made.request_ended(0)
             told = DimensionReport(60_000, 9_500, S)  # of a bucket that holds 10,000
             made.forget(500, 500)
             made.learn_limits(LimitReport(told, told, told), second * S)
@@ -119,7 +119,7 @@ class TestSearch:
     def used(made: Quota, count: int, at_s: int, each: Cost = ONE_REQUEST) -> None:
         for _ in range(count):
             made.take(each, at_s * S)
-            made.probe_ended()
+            made.request_ended(0)
 
     @staticmethod
     def rate(made: Quota) -> float:
@@ -165,7 +165,7 @@ class TestSearch:
         for _ in range(200):
             other.take(Cost(1, 100, 100), 40 * S)
             other.give_back(Cost(1, 100, 100), 40 * S)
-            other.probe_ended()
+            other.request_ended(0)
         for each in (made, other):
             self.used(each, 400, 50)
             self.refused(each, 50)
