@@ -4,13 +4,16 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "endpoint_pool", "model_pool", "undated"]
+__all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "OVERFLOW_POOL", "endpoint_pool", "model_pool", "undated"]
 
 DEFAULT_POOL: Final = "default"
 """The older limiter's pool: requests only."""
 
 ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "models", "other_endpoints")
 """Pools of what is not a Messages call: each has its own request limit upstream ("Rate limits", read 2026-10-08)."""
+
+OVERFLOW_POOL: Final = "other-models"
+"""The pool of models without a pool of their own."""
 
 _SHARED: Final = (
     # One bucket each for all versions of a family ("Rate limits", read 2026-10-08); every other model has its own.
@@ -33,7 +36,7 @@ def model_pool(model: str) -> str:
         if pattern.match(model):
             return pool
     name = undated(model).removeprefix("claude-")
-    return name if _POOL_NAME.fullmatch(name) and name not in {DEFAULT_POOL, *ENDPOINT_POOLS} else "other-models"
+    return name if _POOL_NAME.fullmatch(name) and name not in {DEFAULT_POOL, *ENDPOINT_POOLS} else OVERFLOW_POOL
 
 
 @lru_cache(maxsize=1_024)

@@ -380,6 +380,13 @@ class Store(Protocol):
         """The state of one pool (empty if unknown) or of all."""
         ...
 
+    def pool_for(self, name: str) -> str:
+        """The name of the pool that serves `name`: `name` itself, or a shared pool once there are too many.
+
+        All other methods take the name that this returned, so that demands, leases and changes agree on it.
+        """
+        ...
+
     def take(self, lease_id: str, demand: Demand) -> bool:
         """Admits a demand, if nobody has to wait for that, not even for a round trip; under a lease, as `reserve`.
 

@@ -3,10 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Final, Self
+
+from msgspec import structs
 
 from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_seconds
@@ -93,6 +97,7 @@ class Admission:
         self._prefix = secrets.token_urlsafe(6)
         self._numbers = count()
         self._waiters = Waiters(store.advance, self._give_back)
+        self._abandoned: SimpleQueue[tuple[str, str, Cost | None]] = SimpleQueue()  # what finalizers gave up
         store.watch(self._on_change, leases=observer is not None)
 
     def take(self, demand: Demand) -> bool:
@@ -103,7 +108,7 @@ class Admission:
         observer = self.observer
         if observer is not None and observer.traces:
             return False  # its scope is worth a lease
-        if not self.store.take("", demand):
+        if not self.store.take("", self._prepared(demand)):
             return False
         if observer is not None:
             self._report_admitted(demand, 0, None)
@@ -116,6 +121,7 @@ class Admission:
         """
         observer = self.observer
         lease_id = f"{self._prefix}-{next(self._numbers)}"
+        demand = self._prepared(demand)
         if not self.store.take(lease_id, demand):
             return None
         if observer is not None:
@@ -136,6 +142,7 @@ class Admission:
         if scope is None and self.observer is not None and self.observer.traces:
             return await self._observed(self.observer, demand, on_wait)
         # One frame for all the rest, and few objects: many thousands may wait here.
+        demand = self._prepared(demand)
         lease_id = f"{self._prefix}-{next(self._numbers)}"
         queued_ns, waited_ns, deadline = None, 0, None
         self._waiters.expect(lease_id, demand)
@@ -153,13 +160,8 @@ class Admission:
                 if await future is not True:
                     result = await self._leave(lease_id, demand, future.result(), queued_ns)
                 waited_ns = self.clock.monotonic_ns() - queued_ns
-        except BaseException:
-            # Cancelled, or `on_wait` failed: what waits is withdrawn, what was granted meanwhile is given back.
-            if queued_ns is None:
-                self.store.release(demand.pool, lease_id)
-            else:
-                self._give_back(lease_id, demand)
-                self._report_withdrawn(demand, queued_ns)
+        except BaseException as error:
+            self._leave_early(lease_id, demand, queued_ns, error)
             raise
         finally:
             if deadline is not None:
@@ -184,9 +186,38 @@ class Admission:
         self._report_withdrawn(demand, queued_ns)
         return refused
 
+    def _leave_early(self, lease_id: str, demand: Demand, queued_ns: int | None, error: BaseException) -> None:
+        """Withdraws what waits, and gives back what was granted meanwhile."""
+        if isinstance(error, GeneratorExit):
+            # The coroutine is collected. That may interrupt a holder of any lock, so no lock is taken and no observer
+            # is called here. A waiter of a closed loop may have been given back before.
+            unleased = None if queued_ns is None else self._unleased(lease_id, demand)
+            if self._waiters.forget(lease_id):
+                self._abandoned.put((demand.pool, lease_id, unleased))
+        elif queued_ns is None:
+            self.store.release(demand.pool, lease_id)
+        else:
+            self._give_back(lease_id, demand)
+            self._report_withdrawn(demand, queued_ns)
+
+    def _prepared(self, demand: Demand) -> Demand:
+        """The demand with the name of the pool that serves it. First gives back what finalizers have given up."""
+        if not self._abandoned.empty():
+            self._release_abandoned()
+        pool = self.store.pool_for(demand.pool)
+        return demand if pool == demand.pool else structs.replace(demand, pool=pool)
+
+    def _release_abandoned(self) -> None:
+        with suppress(Empty):
+            while True:
+                self.store.release(*self._abandoned.get_nowait())
+
     def _give_back(self, lease_id: str, demand: Demand) -> None:
-        unleased = demand.settle_at_once and self._waiters.refusal(lease_id) is None
-        self.store.release(demand.pool, lease_id, demand.cost if unleased else None)
+        self.store.release(demand.pool, lease_id, self._unleased(lease_id, demand))
+
+    def _unleased(self, lease_id: str, demand: Demand) -> Cost | None:
+        """What a waiter may have been granted without a lease."""
+        return demand.cost if demand.settle_at_once and self._waiters.refusal(lease_id) is None else None
 
     def _report_queued(self, demand: Demand, wait: Wait, scope: Scope | None) -> None:
         if scope is not None:
@@ -228,6 +259,8 @@ class Admission:
     def _on_change(self, change: Change) -> None:
         if change.granted or change.refused or change.next_in_ns is not None:
             self._waiters.on_change(change)
+        if not self._abandoned.empty():
+            self._release_abandoned()
         if self.observer is not None:
             for event in change.events:
                 self.observer.event(event)

@@ -78,7 +78,7 @@ class Waiters:
     def __init__(self, advance: Callable[[str], None], give_back: Callable[[str, Demand], None]) -> None:
         self._advance = advance
         self._give_back = give_back
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: a finalizer that interrupts may bring a change
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWaiters] = {}
         # Dictionaries and no object per waiter: there may be a hundred thousand.
         self._leases: dict[str, Demand] = {}  # all that are expected or waited for
@@ -112,8 +112,11 @@ class Waiters:
         """Why a waiter was refused after all, also when its patience ended in the same moment; None if it was not."""
         return self._refused.get(lease_id)
 
-    def forget(self, lease_id: str) -> None:
-        """The lease is no longer waited for; called in the loop that waited."""
+    def forget(self, lease_id: str) -> bool:
+        """The lease is no longer waited for; called in the loop that waited.
+
+        False if it was given back before, because that loop had closed.
+        """
         demand, answer = self._leases.pop(lease_id, None), self._answers.pop(lease_id, None)
         if self._early:
             self._early.pop(lease_id, None)
@@ -121,22 +124,23 @@ class Waiters:
             self._refused.pop(lease_id, None)
         if answer is not None and demand is not None:
             loop = answer.get_loop()
-            # No lock: what is of a loop, but for the end of its closing, only changes in its thread.
+            # No lock: what belongs to a loop, but for the end of its closing, only changes in its thread. A finalizer,
+            # which may interrupt whoever holds a lock, comes here, too.
             if self._loops[loop].leave(demand.pool):
-                with self._lock:
-                    del self._loops[loop]
+                del self._loops[loop]
+        return demand is not None
 
     def on_change(self, change: Change) -> None:
         """Wakes whom the change grants or refuses, and sets the timers of all loops that still wait for the pool."""
         if change.granted:
             self._grant(change.granted)
-        for lease_id, refused in change.refused:
-            self._refuse(lease_id, refused)
+        if change.refused:
+            self._refuse(change.refused)
         if change.next_in_ns is None:
             return
         running = _running_loop()
         with self._lock:
-            homes = [home for home in self._loops.values() if home.waiting[change.pool]]
+            homes = [home for home in tuple(self._loops.values()) if home.waiting[change.pool]]
         for home in homes:
             if home.loop is running:
                 home.arm(change.pool, change.next_in_ns)
@@ -157,15 +161,18 @@ class Waiters:
             elif not answer.done():
                 answer.set_result(True)
 
-    def _refuse(self, lease_id: str, refused: Refused) -> None:
-        with self._lock:
-            answer = self._told(lease_id, refused)
-            if answer is None:
-                return
-            self._refused[lease_id] = refused
-        loop = answer.get_loop()
-        if not _call_in(loop, _wake, answer, refused):
-            self._drop_loop(loop)
+    def _refuse(self, refusals: tuple[tuple[str, Refused], ...]) -> None:
+        answers = []
+        with self._lock:  # all are noted before the first is told, which may find its loop closed
+            for lease_id, refused in refusals:
+                answer = self._told(lease_id, refused)
+                if answer is not None:
+                    self._refused[lease_id] = refused
+                    answers.append((answer, refused))
+        for answer, refused in answers:
+            loop = answer.get_loop()
+            if not _call_in(loop, _wake, answer, refused):
+                self._drop_loop(loop)
 
     def _told(self, lease_id: str, told: Answer) -> asyncio.Future[Answer] | None:
         """The answer that is waited for; if nobody waits yet but will, what to tell it is noted."""
@@ -175,7 +182,7 @@ class Waiters:
         return answer
 
     def _drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Gives back whatever was left behind in a loop that has closed."""
+        """Gives back what was left behind in a loop that has closed; who was refused has nothing."""
         with self._lock:
             self._loops.pop(loop, None)
             left = [
@@ -185,10 +192,11 @@ class Waiters:
             ]
             for lease_id, _ in left:
                 del self._answers[lease_id]
-                self._refused.pop(lease_id, None)
+            refused = [self._refused.pop(lease_id, None) for lease_id, _ in left]
         # All are forgotten before the first is given back: that may grant the next, which must not lead here again.
-        for lease_id, demand in left:
-            self._give_back(lease_id, demand)
+        for (lease_id, demand), refusal in zip(left, refused, strict=True):
+            if refusal is None:
+                self._give_back(lease_id, demand)
 
 
 def _wake(answer: asyncio.Future[Answer], told: Answer = True) -> None:  # noqa: FBT002 - what the future says

@@ -225,7 +225,8 @@ class Gateway:
         errand = await read_errand(
             scope, inbound, call, headers, patience_seconds=patience_seconds, hold=partial(self._occupancy.hold, call)
         )
-        call.pool, call.model, call.fields = errand.pool, errand.model, looked_at(call.fields)
+        call.pool = self._upstream.admission.store.pool_for(errand.pool)
+        call.model, call.fields = errand.model, looked_at(call.fields)
         call.waited_ns += inbound.waited_ns
         if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
             errand.request = uncompressed(errand.request)

@@ -93,7 +93,7 @@ class ClaudeModel:
 
     async def ask(self, question: Question, on_progress: OnProgress) -> ModelAnswer:
         """As `LanguageModel.ask`."""
-        call = _Call(question, on_progress, model_pool(question.model), _shape(question))
+        call = _Call(question, on_progress, self._store.pool_for(model_pool(question.model)), _shape(question))
 
         async def attempt(number: int) -> ModelAnswer:
             return await self._attempt(call, number)

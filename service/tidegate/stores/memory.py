@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost
 from tidegate.core.pool import Pool
+from tidegate.core.pools import OVERFLOW_POOL
 from tidegate.core.store import (
     Change,
     Demand,
@@ -24,15 +25,17 @@ __all__ = ["MemoryStore"]
 T = TypeVar("T")
 
 _MOST_POOLS: Final = 200
-_OVERFLOW_POOL: Final = "other-models"
 """Invented model names must not fill the memory: at the bound, a pool that no answer ever came from makes room; if
-there is none, further names share this pool."""
+there is none, further names share the overflow pool."""
 
 
 class MemoryStore:
     """Implements `core.store.Store`. Each asynchronous method wraps the synchronous one whose name ends in `_now`.
 
     A lock guards each step, for microseconds; nobody ever waits for quota while holding it.
+
+    The collector of garbage may run the `finally` of an abandoned coroutine in the middle of a step, in the thread that
+    holds the lock. What that ends, gives back, charges or teaches is then done right after the step.
 
     Args:
         clock: time of all pools.
@@ -48,7 +51,9 @@ class MemoryStore:
     ) -> None:
         self._clock = clock
         self._otherwise = otherwise or PoolSettings()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant, because of finalizers
+        self._in_step = False
+        self._deferred: list[Callable[[], object]] = []
         self._listeners: tuple[tuple[Callable[[Change], None], bool], ...] = ()  # each: whether it hears of leases
         self._tells_leases = False
         self._pools: dict[str, Pool] = {}
@@ -100,23 +105,30 @@ class MemoryStore:
     def reserve_now(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
         """`reserve`, synchronously. The way to an immediate grant is short: it is the hot path."""
         with self._lock:
-            pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-            result = pool.reserve(lease_id, demand, self._clock.monotonic_ns())
-            change = pool.what_happened()
-        if change is not None:
+            self._begin_step()
+            try:
+                pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
+                result = pool.reserve(lease_id, demand, self._clock.monotonic_ns())
+                change = pool.what_happened()
+            finally:
+                self._in_step = False
+        if change is not None or self._deferred:
             self._notify(change)
         return result
 
     def take(self, lease_id: str, demand: Demand) -> bool:
         """As `Store.take`."""
         with self._lock:
-            pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-            if not pool.take_at_once(lease_id, demand, self._clock.monotonic_ns()):
-                return False
-            change = pool.what_happened()
-        if change is not None:
+            self._begin_step()
+            try:
+                pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
+                taken = pool.take_at_once(lease_id, demand, self._clock.monotonic_ns())
+                change = pool.what_happened() if taken else None
+            finally:
+                self._in_step = False
+        if change is not None or self._deferred:
             self._notify(change)
-        return True
+        return taken
 
     def withdraw_now(self, pool: str, lease_id: str) -> Refused | None:
         """`withdraw`, synchronously."""
@@ -136,12 +148,19 @@ class MemoryStore:
     ) -> bool:
         """`end`, synchronously. Written out for the same reason as `reserve_now`."""
         with self._lock:
-            state = self._pools.get(pool) or self._make_pool(pool)
-            now_ns = self._clock.monotonic_ns()
-            state.expire(now_ns)
-            has_ended = state.end(lease_id, outcome, used, now_ns, taught)
-            change = state.move_on(now_ns)
-        if change is not None:
+            if self._in_step:
+                self._deferred.append(lambda: self.end_now(pool, lease_id, outcome, used, taught))
+                return True
+            self._in_step = True
+            try:
+                state = self._pools.get(pool) or self._make_pool(pool)
+                now_ns = self._clock.monotonic_ns()
+                state.expire(now_ns)
+                has_ended = state.end(lease_id, outcome, used, now_ns, taught)
+                change = state.move_on(now_ns)
+            finally:
+                self._in_step = False
+        if change is not None or self._deferred:
             self._notify(change)
         return has_ended
 
@@ -159,31 +178,52 @@ class MemoryStore:
 
     def configure_now(self, pool: str, settings: PoolSettings) -> None:
         """`configure`, synchronously."""
-        self._settings[pool] = settings
+        self._settings = {**self._settings, pool: settings}
         self._step(pool, lambda state, now_ns: state.configure(settings, now_ns))
 
     def advance(self, pool: str) -> None:
         """As `Store.advance`."""
         self._step(pool, lambda _state, _now_ns: None)
 
+    def pool_for(self, name: str) -> str:
+        """As `Store.pool_for`."""
+        if name in self._pools or name in self._settings:
+            return name
+        with self._lock:
+            self._begin_step()
+            try:
+                while len(self._pools) >= _MOST_POOLS:
+                    idle = (key for key, pool in self._pools.items() if pool.is_unused and key not in self._settings)
+                    unused = next(idle, None)
+                    if unused is None:
+                        return OVERFLOW_POOL
+                    del self._pools[unused]
+                self._make_pool(name)
+            finally:
+                self._in_step = False
+        self._notify(None)
+        return name
+
     def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """`snapshot`, synchronously."""
         with self._lock:
-            now_ns = self._clock.monotonic_ns()
-            chosen = tuple(self._pools.values()) if pool is None else tuple(filter(None, [self._pools.get(pool)]))
-            for state in chosen:
-                state.expire(now_ns)  # also where nothing else happens any more
-            snapshots = tuple(state.snapshot(now_ns) for state in chosen)
-            changes = [state.what_happened() for state in chosen]
+            self._begin_step()
+            try:
+                now_ns = self._clock.monotonic_ns()
+                chosen = tuple(self._pools.values()) if pool is None else tuple(filter(None, [self._pools.get(pool)]))
+                for state in chosen:
+                    state.expire(now_ns)  # also where nothing else happens any more
+                snapshots = tuple(state.snapshot(now_ns) for state in chosen)
+                changes = [state.what_happened() for state in chosen]
+            finally:
+                self._in_step = False
         for change in changes:
-            if change is not None:
-                self._notify(change)
+            self._notify(change)
         return snapshots
 
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings that a pool has, or would have."""
-        with self._lock:
-            return self._settings.get(pool, self._otherwise)
+        return self._settings.get(pool, self._otherwise)
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
         """As `Store.watch`."""
@@ -200,35 +240,45 @@ class MemoryStore:
     def _listen(self, listeners: tuple[tuple[Callable[[Change], None], bool], ...]) -> None:
         self._listeners = listeners
         self._tells_leases = any(leases for _, leases in listeners)
-        for pool in self._pools.values():
+        for pool in tuple(self._pools.values()):
             pool.tells_leases = self._tells_leases
 
-    def _step(self, name: str, operation: Callable[[Pool, int], T]) -> T:
-        """Does one thing to a pool, then admits whom it lets in, then tells."""
+    def _step(self, name: str, operation: Callable[[Pool, int], T]) -> T | None:
+        """Does one thing to a pool, then admits whom it lets in, then tells. None if it is deferred."""
         with self._lock:
-            pool = self._pools.get(name) or self._make_pool(name)
-            now_ns = self._clock.monotonic_ns()
-            pool.expire(now_ns)
-            result = operation(pool, now_ns)
-            change = pool.move_on(now_ns)
-        if change is not None:
+            if self._in_step:
+                self._deferred.append(lambda: self._step(name, operation))
+                return None
+            self._in_step = True
+            try:
+                pool = self._pools.get(name) or self._make_pool(name)
+                now_ns = self._clock.monotonic_ns()
+                pool.expire(now_ns)
+                result = operation(pool, now_ns)
+                change = pool.move_on(now_ns)
+            finally:
+                self._in_step = False
+        if change is not None or self._deferred:
             self._notify(change)
         return result
 
+    def _begin_step(self) -> None:
+        if self._in_step:
+            raise RuntimeError("a finalizer that interrupts a step of the store may only end leases and teach")
+        self._in_step = True
+
     def _make_pool(self, name: str) -> Pool:
-        if len(self._pools) >= _MOST_POOLS and name not in self._settings:
-            idle = (key for key, pool in self._pools.items() if pool.is_unused and key not in self._settings)
-            unused = next(idle, None)
-            if unused is None:
-                name = _OVERFLOW_POOL
-            else:
-                del self._pools[unused]
-        pool = self._pools.get(name)
-        if pool is None:
-            pool = self._pools[name] = Pool(name, self._settings.get(name, self._otherwise), self._clock.monotonic_ns())
-            pool.tells_leases = self._tells_leases
+        pool = self._pools[name] = Pool(name, self._settings.get(name, self._otherwise), self._clock.monotonic_ns())
+        pool.tells_leases = self._tells_leases
         return pool
 
-    def _notify(self, change: Change) -> None:
-        for listener, _ in self._listeners:
-            listener(change)
+    def _notify(self, change: Change | None) -> None:
+        """Tells of a change, if there is one, then does what finalizers have left to do."""
+        if change is not None:
+            for listener, _ in self._listeners:
+                listener(change)
+        if self._deferred:
+            with self._lock:  # nothing is added meanwhile: that only happens within a step
+                deferred, self._deferred = self._deferred, []
+            for operation in deferred:
+                operation()

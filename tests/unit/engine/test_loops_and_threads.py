@@ -1,23 +1,28 @@
 """Several event loops, in threads or one after the other, share the one limit; a closed loop loses nothing."""
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec import structs
 
+from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.clock import to_seconds
 from tidegate.core.dimension import ONE_REQUEST, Dimension
-from tidegate.core.store import Demand, LimitSettings, Outcome, PoolSettings
+from tidegate.core.events import Withdrawn
+from tidegate.core.store import Demand, LimitSettings, Outcome, PoolSettings, SpendCapped, Succeeded
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.clock import SystemClock
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
+AT_ONCE = structs.replace(ONE, settle_at_once=True)
 
 
 def requests(per_minute: float, capacity: float) -> PoolSettings:
@@ -139,3 +144,108 @@ class TestClosedLoop:
         store.freeze_now("p", 1)
         assert admission._waiters._loops == {}, "forgotten as soon as it is found closed"
         assert not left_behind.done()
+
+    @pytest.mark.parametrize("demand", [ONE, AT_ONCE])
+    def test_what_was_left_there_is_given_back_once(
+        self, admission: Admission, store: MemoryStore, clock: VirtualClock, demand: Demand
+    ) -> None:
+        """Also when the coroutines that waited are collected later."""
+        loop = VirtualTimeLoop(clock)
+        tasks = [loop.create_task(admission.acquire(demand)) for _ in range(10)]
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        store.freeze_now("p", 1)
+        assert waiting_in(store) == 0
+        before = store.snapshot_now("p")[0].dimensions[0].available
+        del tasks, loop
+        gc.collect()
+        run_virtual(asyncio.sleep(0), clock)
+        assert store.snapshot_now("p")[0].dimensions[0].available == before == 0
+
+    def test_who_was_refused_there_gives_nothing_back(
+        self, admission: Admission, store: MemoryStore, clock: VirtualClock
+    ) -> None:
+        loop = VirtualTimeLoop(clock)
+        tasks = [loop.create_task(admission.acquire(AT_ONCE)) for _ in range(7)]
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        store.learn_now("p", SpendCapped())
+        assert store.snapshot_now("p")[0].dimensions[0].available == 0
+        assert [task.done() for task in tasks] == [True] * 5 + [False] * 2
+
+
+class TestCollected:
+    """A coroutine that is collected while it waits may interrupt anything: it takes no lock."""
+
+    @staticmethod
+    def wait(admission: Admission, demand: Demand) -> Coroutine[object, object, Lease]:
+        """An acquire that waits without a task."""
+        waiting = admission.acquire(demand)
+        waiting.send(None)
+        return waiting
+
+    @pytest.mark.parametrize("demand", [ONE, AT_ONCE])
+    def test_it_gives_back_at_the_next_step(
+        self, admission: Admission, store: MemoryStore, observer: RecordingObserver, clock: VirtualClock, demand: Demand
+    ) -> None:
+        async def main() -> None:
+            for _ in range(5):
+                await admission.acquire(demand)
+            first, second = self.wait(admission, demand), self.wait(admission, demand)
+            clock.advance(3)
+            store.advance("p")
+            with store._lock, admission._waiters._lock:  # whoever was interrupted
+                with ThreadPoolExecutor(1) as threads:
+                    threads.submit(first.close).result(timeout=10)
+                second.close()
+            assert waiting_in(store) == 1
+            await admission.acquire(demand)
+
+        run_virtual(main(), clock)
+        assert clock.elapsed_s == 3.0, "what was granted went to the next"
+        assert waiting_in(store) == 0
+        assert observer.of(Withdrawn) == []
+        assert_nothing_is_left(admission)
+
+    def test_a_change_is_a_step_as_well(self, admission: Admission, store: MemoryStore, clock: VirtualClock) -> None:
+        async def main() -> None:
+            for _ in range(5):
+                await admission.acquire(ONE)
+            self.wait(admission, ONE).close()
+            store.freeze_now("p", 1)
+
+        run_virtual(main(), clock)
+        assert waiting_in(store) == 0
+
+
+class TestOverflow:
+    """More pools than the store keeps: further names share one."""
+
+    @pytest.fixture
+    def store(self, clock: VirtualClock) -> MemoryStore:
+        store = MemoryStore(
+            clock, otherwise=PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)})
+        )
+        for n in range(200):
+            store.learn_now(f"used-{n}", Succeeded())
+        return store
+
+    def test_who_waits_there_is_woken(self, admission: Admission, clock: VirtualClock) -> None:
+        async def main() -> list[str]:
+            return [(await admission.acquire(structs.replace(ONE, pool=name))).pool for name in ("new-1", "new-2")]
+
+        assert run_virtual(main(), clock) == ["other-models"] * 2
+        assert clock.elapsed_s == 3.0
+
+    def test_a_lease_is_found_once_its_name_has_a_pool(
+        self, admission: Admission, store: MemoryStore, clock: VirtualClock
+    ) -> None:
+        async def main() -> None:
+            lease = await admission.acquire(structs.replace(ONE, pool="new"))
+            store.configure_now("new", PoolSettings())
+            assert await lease.end(Outcome.RELEASED)
+
+        run_virtual(main(), clock)
+        assert admission.lease_at_once(structs.replace(ONE, pool="newer")) is not None, "it was given back"
+        assert admission.lease_at_once(structs.replace(ONE, pool="new")) is not None
+        assert not admission.take(structs.replace(ONE, pool="newest"))

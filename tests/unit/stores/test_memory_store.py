@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -256,20 +257,22 @@ class TestPools:
         store.freeze_now("q", S)
         assert [snapshot.pool for snapshot in store.snapshot_now()] == ["p", "q"]
 
-    def test_pools_in_use_beyond_the_bound_share_one(self, clock: VirtualClock) -> None:
+    def test_names_beyond_the_bound_share_a_pool_while_all_are_in_use(self, clock: VirtualClock) -> None:
         store = MemoryStore(clock, otherwise=SETTINGS)
-        results = [store.reserve_now(f"{n}", structs.replace(ONE, pool=f"invented-{n}")) for n in range(250)]
-        names = [snapshot.pool for snapshot in store.snapshot_now()]
-        assert len(names) == 201
-        assert names[-1] == "other-models"
-        assert [isinstance(result, Granted) for result in results] == [True] * 201 + [False] * 49
+        names = []
+        for n in range(200):
+            names.append(store.pool_for(f"invented-{n}"))
+            store.learn_now(f"invented-{n}", Succeeded())
+        assert names == [f"invented-{n}" for n in range(200)]
+        assert store.pool_for("one-too-many") == "other-models"
+        assert store.pool_for("invented-7") == "invented-7"
 
     def test_pools_without_an_answer_make_room(self, clock: VirtualClock) -> None:
         store = MemoryStore(clock, {"configured": SETTINGS})
         store.advance("configured")
         store.learn_now("real", Succeeded())
         for n in range(250):
-            store.freeze_now(f"invented-{n}", S)
+            store.freeze_now(store.pool_for(f"invented-{n}"), S)
         names = [snapshot.pool for snapshot in store.snapshot_now()]
         assert len(names) == 200
         assert names[:2] == ["configured", "real"]
@@ -280,6 +283,7 @@ class TestPools:
         for n in range(250):
             store.learn_now(f"used-{n}", Succeeded())
         store.configure_now("late", SETTINGS)
+        assert store.pool_for("late") == "late"
         assert store.settings_now("late") == SETTINGS
         assert store.settings_now("other-models") == PoolSettings()
 
@@ -320,6 +324,77 @@ def test_threads_share_one_bucket_exactly(clock: VirtualClock) -> None:
     for thread in threads:
         thread.join(timeout=30)
     assert sum(map(len, granted)) == 500
+
+
+class TestFinalizers:
+    """The collector of garbage may run the end of an abandoned coroutine inside a step, in the same thread."""
+
+    class InterruptingClock(VirtualClock):
+        """Runs what it is given at the next reading of the time, which is within a step of the store."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.finalizer: Callable[[], object] | None = None
+
+        def monotonic_ns(self) -> int:
+            finalizer, self.finalizer = self.finalizer, None
+            if finalizer is not None:
+                finalizer()
+            return super().monotonic_ns()
+
+    @pytest.fixture
+    def clock(self) -> InterruptingClock:
+        return self.InterruptingClock()
+
+    @pytest.fixture
+    def steps(self, store: MemoryStore) -> dict[str, Callable[[], object]]:
+        return {
+            "take": lambda: store.take("c", ONE),
+            "take in vain": lambda: (store.take("c", ONE), store.take("d", ONE)),
+            "reserve": lambda: store.reserve_now("c", ONE),
+            "end": lambda: store.end_now("p", "unknown", Outcome.SETTLED),
+            "learn": lambda: store.learn_now("p", Succeeded()),
+            "snapshot": lambda: store.snapshot_now("p"),
+            "new pool": lambda: store.pool_for("q"),
+        }
+
+    @pytest.mark.parametrize("step", ["take", "take in vain", "reserve", "end", "learn", "snapshot", "new pool"])
+    def test_what_they_give_back_is_done_after_the_step(
+        self, store: MemoryStore, clock: InterruptingClock, steps: dict[str, Callable[[], object]], step: str
+    ) -> None:
+        store.reserve_now("a", ONE)
+        store.reserve_now("waits", ONE)
+        changes = heard_by(store)
+        clock.finalizer = lambda: store.end_now("p", "a", Outcome.RELEASED)
+        steps[step]()
+        assert [change.granted for change in changes if change.granted] == [("waits",)]
+
+    def test_each_thing_that_a_finalizer_does_is_done(self, store: MemoryStore, clock: InterruptingClock) -> None:
+        def finalize() -> None:
+            store.learn_now("p", Succeeded())
+            store.charge_now("p", "a", Cost(2))
+            store.release("p", "waits")
+            store.end_now("p", "a", Outcome.SETTLED, Cost(3))
+
+        store.reserve_now("a", ONE)
+        store.reserve_now("waits", ONE)
+        clock.finalizer = finalize
+        store.advance("p")
+        (pool,) = store.snapshot_now("p")
+        assert (pool.succeeded, pool.waiting, pool.in_flight) == (1, 0, 0)
+        assert pool.dimensions[0].available == -2
+
+    def test_they_cannot_ask_for_more(self, store: MemoryStore, clock: InterruptingClock) -> None:
+        faults: list[str] = []
+
+        def finalize() -> None:
+            with pytest.raises(RuntimeError, match="finalizer") as raised:
+                store.take("a", ONE)
+            faults.append(str(raised.value))
+
+        clock.finalizer = finalize
+        assert store.take("b", ONE), "the step itself goes on"
+        assert len(faults) == 1
 
 
 class TestLeasesThatNobodyEnds:
