@@ -11,6 +11,7 @@ from tidegate.api.problems import AccessDenied
 from tidegate.api.services import Services
 from tidegate.core.transport import Fields
 from tidegate.identity.access import AccessRequest
+from tidegate.identity.sessions import with_priority
 
 __all__ = ["access_request", "for_admins", "for_callers", "for_callers_and_admins"]
 
@@ -23,10 +24,12 @@ def access_request(services: Services, request: Request) -> AccessRequest:
 
 
 def for_callers(services: Services) -> type[APIRoute]:
-    """Routes for callers. The caller is in `request.state.caller`."""
+    """Routes for callers. The caller, in the class that the request asks for, is in `request.state.caller`."""
 
     def check(request: Request) -> None:
-        request.state.caller = services.identifier.identify(_fields(request))
+        fields = _fields(request)
+        caller = request.state.caller = services.identifier.identify(fields)
+        request.state.caller = with_priority(caller, fields)
 
     return _checked(check)
 

@@ -13,6 +13,7 @@ from tidegate.api.events import EventStream
 from tidegate.api.examples import GENERATE_EXAMPLES
 from tidegate.api.meter import CallMeter
 from tidegate.api.services import Services
+from tidegate.core.model_access import check_model
 from tidegate.core.pools import model_pool
 from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
 
@@ -43,6 +44,9 @@ def generation_router(services: Services) -> APIRouter:
         """
         request_id: str = request.state.request_id
         request.state.model = body.model or services.settings.model
+        check_model(request.state.caller, request.state.model)
+        if body.fallback:
+            check_model(request.state.caller, services.settings.fallback_model)
         request.state.pool = model_pool(request.state.model)
         meter = request.state.meter = CallMeter(services.clock)
         wanted = GenerationRequest(

@@ -27,6 +27,7 @@ __all__ = ["Admission", "Lease"]
 _MESSAGES: Final = {
     Cause.QUEUE_FULL: "{full} wait for {pool} already, and no more may",
     Cause.DEADLINE: "the wait for {pool} would be longer than the request may take",
+    Cause.CALLER_LIMIT: "caller {caller!r} is at its own limit ({limit}), for longer than the request may take",
     Cause.UPSTREAM_OUTAGE: "the upstream answers nothing for {pool}, and does so for longer than the request may take",
     Cause.SPEND_CAP: "the upstream refuses everything for {pool} because a spend cap is reached; try again at {when}",
     Cause.COST_EXCEEDS_CAPACITY: "the request needs more {dimension} than {pool} can ever hold",
@@ -250,6 +251,8 @@ class Admission:
                 pool=f"pool {demand.pool!r}",
                 dimension=str(refused.dimension).replace("_", " "),
                 full=refused.full,
+                caller=demand.caller.label,
+                limit=_own_limit(demand, refused),
                 when=_date(self.clock.wall_seconds() + (after_seconds or 0.0)),
             ),
             retry_after_seconds=after_seconds,
@@ -272,6 +275,12 @@ def _described(demand: Demand) -> dict[str, str | float]:
         "tidegate.caller": demand.caller.label,
         **{f"tidegate.cost.{dimension}": units for dimension, units in zip(DIMENSIONS, demand.cost, strict=True)},
     }
+
+
+def _own_limit(demand: Demand, refused: Refused) -> str:
+    """The limit of the caller that a refusal names, with its number."""
+    name = str(refused.limit)
+    return f"{name} = {getattr(demand.caller.limits, name, 0):,.10g}"
 
 
 def _deadline(demand: Demand, answer: asyncio.Future[Answer]) -> asyncio.TimerHandle | None:

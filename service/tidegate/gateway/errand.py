@@ -5,11 +5,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidegate.core.model_access import check_model
 from tidegate.core.pools import endpoint_pool, model_pool
 from tidegate.core.price import MessageShape
 from tidegate.core.transport import Fields, Headers, TransportRequest
 from tidegate.gateway.asgi import Inbound, Message, too_large
 from tidegate.gateway.call import Call
+from tidegate.gateway.named_models import named_models, reads_models
 from tidegate.gateway.patience import Patience
 from tidegate.gateway.request import COUNT_TOKENS_ROUTE, MESSAGES_ROUTE, InvalidCall, most_body_bytes, read_message
 
@@ -61,10 +63,11 @@ async def read_errand(
 ) -> Errand:
     """Reads a request; what asks a model a question whole, so that it can be sent again, any other as it is sent on.
 
-    `hold` hears how many bytes more are held in memory, of a body that is read whole.
+    `hold` hears how many bytes more are held in memory, of a body that is read whole. If the caller may use only some
+    models, every body that may name one is read whole.
 
     Raises:
-        Refusal: raised by `hold`.
+        Refusal: raised by `hold`; or FORBIDDEN, the caller may not use the model.
         InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
         ClientGone: the client left before the end of a body that is read whole.
     """
@@ -78,18 +81,13 @@ async def read_errand(
         raise too_large(most_bytes)
 
     if call.route in _READ_WHOLE and method == b"POST":
-        body = inbound.whole(most_bytes, hold)
-        if body is None:
-            try:
-                with Patience(patience_seconds):
-                    body = await inbound.read(most_bytes, hold)
-            except TimeoutError:
-                text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
-                raise InvalidCall(text, status=408, error_type="timeout_error") from None
+        body = await _read_whole(inbound, most_bytes, hold, patience_seconds)
         request = TransportRequest(method, target, upstream_headers, body)
         if call.route != MESSAGES_ROUTE:
+            _check_models(call, body)
             return Errand(request, endpoint_pool(scope["path"]), replayable=True)
         message = await read_message(body)
+        check_model(call.caller, message.model)
         return Errand(
             request,
             model_pool(message.model),
@@ -102,10 +100,33 @@ async def read_errand(
         inbound.watch()
         request = TransportRequest(method, target, upstream_headers)
         return Errand(request, endpoint_pool(scope["path"]), replayable=is_lookup(call.route, scope["method"]))
+    if call.caller.models and reads_models(call.route, call.fields):
+        body = await _read_whole(inbound, most_body_bytes(MESSAGES_ROUTE), hold, patience_seconds)
+        _check_models(call, body)
+        return Errand(TransportRequest(method, target, upstream_headers, body), endpoint_pool(scope["path"]))
     return Errand(
         TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
         endpoint_pool(scope["path"]),
     )
+
+
+async def _read_whole(inbound: Inbound, most_bytes: int, hold: Callable[[int], None], patience_seconds: float) -> bytes:
+    body = inbound.whole(most_bytes, hold)
+    if body is not None:
+        return body
+    try:
+        with Patience(patience_seconds):
+            return await inbound.read(most_bytes, hold)
+    except TimeoutError:
+        text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
+        raise InvalidCall(text, status=408, error_type="timeout_error") from None
+
+
+def _check_models(call: Call, body: bytes) -> None:
+    """Raises `Refusal` if the body names a model that the caller may not use."""
+    if call.caller.models:
+        for model in named_models(call.route, body):
+            check_model(call.caller, model)
 
 
 def _content_length(fields: Fields) -> int | None:

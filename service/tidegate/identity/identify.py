@@ -50,12 +50,7 @@ class Identifier:
     """
 
     def __init__(self, callers: Sequence[CallerSettings] = ()) -> None:
-        self._configured = {
-            settings.key_sha256: Caller(
-                settings.name, label=settings.name, weight=settings.weight, priority=settings.priority
-            )
-            for settings in callers
-        }
+        self._configured = {settings.key_sha256: settings.caller() for settings in callers}
         self._anonymous: OrderedDict[str, Caller] = OrderedDict()
 
     def identify(self, fields: Fields) -> Caller:

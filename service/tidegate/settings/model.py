@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Annotated
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tidegate.core.caller import Priority
+from tidegate.core.caller import Caller, CallerLimits, Priority
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS
@@ -44,6 +44,7 @@ _AUTO_BURST_SECONDS = 10.0
 
 _AMOUNT = f"a number above 0, at most {MOST_UNITS:,}"
 _PER_MINUTE = f"{_AMOUNT}, per minute, or auto"
+_OWN_PER_MINUTE = f"{_AMOUNT}, per minute; absent: no limit"
 _BURST = f"a number of seconds above 0, at most {MOST_BURST_SECONDS:,}, or auto"
 _WAIT = f"a number of seconds, 0 to {MOST_SECONDS:,}"
 _TIMEOUT = f"a number of seconds above 0, at most {MOST_SECONDS:,}"
@@ -64,6 +65,56 @@ class CallerSettings(Values):
         Priority.STANDARD
     )
     admin: Annotated[Flag, Documented(None, "true or false", "whether the caller's key may make admin calls")] = False
+    models: Annotated[
+        tuple[Text, ...] | None,
+        Field(min_length=1),
+        Documented(
+            None,
+            "a list of at least one model's id, each once; absent: every model",
+            "the only models that the caller may use; an alias includes its dated ids",
+        ),
+    ] = None
+    max_concurrent: Annotated[
+        Count | None,
+        Documented(
+            None,
+            f"a whole number, 1 to {MOST_UNITS:,}; absent: no limit",
+            "most calls of the caller that are at the upstream at a time",
+        ),
+    ] = None
+    requests_per_minute: Annotated[
+        Amount | None, Documented(None, _OWN_PER_MINUTE, "the caller's own limit of requests, across all pools")
+    ] = None
+    input_tokens_per_minute: Annotated[
+        Amount | None, Documented(None, _OWN_PER_MINUTE, "the caller's own limit of input tokens, across all pools")
+    ] = None
+    output_tokens_per_minute: Annotated[
+        Amount | None, Documented(None, _OWN_PER_MINUTE, "the caller's own limit of output tokens, across all pools")
+    ] = None
+
+    @field_validator("models")
+    @classmethod
+    def _distinct_models(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if models is not None and len(set(models)) < len(models):
+            raise ValueError("a model is repeated")
+        return models
+
+    def caller(self) -> Caller:
+        """The caller that the entry describes."""
+        limits = CallerLimits(
+            requests_per_minute=self.requests_per_minute,
+            input_tokens_per_minute=self.input_tokens_per_minute,
+            output_tokens_per_minute=self.output_tokens_per_minute,
+            max_concurrent=self.max_concurrent,
+        )
+        return Caller(
+            self.name,
+            label=self.name,
+            weight=self.weight,
+            priority=self.priority,
+            limits=None if limits == CallerLimits() else limits,
+            models=self.models or (),
+        )
 
 
 class PoolLimits(Values):

@@ -13,6 +13,7 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
 from tidegate.api.events import ProgressFeed
 from tidegate.api.services import Services
+from tidegate.core.caller import Priority
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import (
@@ -22,9 +23,11 @@ from tidegate.core.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from tidegate.core.events import RequestFinished
+from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.usage import Usage
 from tidegate.generation.request import AttemptStarted, Progress, TextReceived, Validated, WaitPredicted
+from tidegate.identity.identify import key_hash
+from tidegate.settings import CallerSettings, Settings
 
 PATH = "/api/workflows/generate"
 PROMPT = {"prompt": "Ship an order"}
@@ -349,3 +352,34 @@ def test_the_report_of_a_refusal_has_its_cause_and_status(*, stream: bool) -> No
     post(services, {**PROMPT, "stream": stream})
     (finished,) = observer.of(RequestFinished)
     assert (finished.status, finished.cause, finished.usage) == (429, Cause.DEADLINE, None)
+
+
+def test_a_call_can_lower_its_class(services: Services) -> None:
+    assert post(services, PROMPT, x_api_key="somebody", x_tidegate_priority="batch").status == 200
+    assert generator(services).requests[0].caller.priority is Priority.BATCH
+    answer = post(services, PROMPT, x_tidegate_priority="urgent")
+    assert answer.status == 422
+    assert answer.json()["detail"] == "x-tidegate-priority: got 'urgent', allowed is interactive, standard, batch"
+
+
+@pytest.mark.parametrize(
+    ("body", "refused"),
+    [
+        ({}, "claude-sonnet-5-5"),
+        ({"model": "claude-opus-5-5", "stream": True}, "claude-opus-5-5"),
+        ({"model": "claude-fable-5", "fallback": True}, "claude-haiku-5-5"),
+        ({"model": "claude-fable-5"}, None),
+    ],
+)
+def test_a_caller_uses_no_models_but_its_own(body: dict[str, Any], refused: str | None) -> None:
+    caller = CallerSettings(name="interns", key_sha256=key_hash("k"), models=("claude-fable-5",))
+    observer = RecordingObserver()
+    services = make_services(Settings(callers=(caller,)), observer=observer)
+    answer = post(services, {**PROMPT, **body}, x_api_key="k")
+    if refused is None:
+        assert answer.status == 200
+    else:
+        assert (answer.status, answer.headers["x-tidegate-cause"]) == (403, "forbidden")
+        assert answer.json()["detail"] == f"model: got {refused!r}, allowed for caller 'interns' is claude-fable-5"
+        assert not generator(services).requests
+        assert [event.cause for event in observer.of(RefusedCall)] == [Cause.FORBIDDEN]

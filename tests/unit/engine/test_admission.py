@@ -7,7 +7,7 @@ from msgspec import structs
 
 from support.recording_observer import RecordedScope, RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER, Caller
+from tidegate.core.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
@@ -23,6 +23,7 @@ from tidegate.core.store import (
     PoolSettings,
     QueueCaps,
     RateLimited,
+    Refused,
     SpendCapped,
 )
 from tidegate.engine.admission import Admission
@@ -204,6 +205,27 @@ class TestRefusals:
             run_virtual(admission.acquire(structs.replace(ONE, cost=Cost(2))), clock)
         assert refused.value.cause is Cause.COST_EXCEEDS_CAPACITY
         assert (refused.value.dimension, refused.value.retry_after_seconds) == (Dimension.REQUESTS, None)
+
+    @pytest.mark.parametrize(
+        ("limit", "told"),
+        [
+            ("requests_per_minute", "requests_per_minute = 0.5"),
+            ("input_tokens_per_minute", "input_tokens_per_minute = 2,000,000"),
+            ("max_concurrent", "max_concurrent = 3"),
+        ],
+    )
+    def test_a_callers_own_limit_is_named_with_its_number(self, limit: str, told: str, clock: VirtualClock) -> None:
+        class AtTheLimit(MemoryStore):
+            async def reserve(self, lease_id: str, demand: Demand) -> Refused:
+                del lease_id, demand
+                return Refused(Cause.CALLER_LIMIT, 7 * S, limit=limit)
+
+        limits = CallerLimits(requests_per_minute=0.5, input_tokens_per_minute=2_000_000.0, max_concurrent=3)
+        demand = structs.replace(ONE, caller=Caller("web", label="web", limits=limits))
+        with pytest.raises(Refusal) as refused:
+            run_virtual(Admission(AtTheLimit(clock), clock).acquire(demand), clock)
+        assert str(refused.value) == f"caller 'web' is at its own limit ({told}), for longer than the request may take"
+        assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.CALLER_LIMIT, 7.0)
 
     @staticmethod
     def settings(*, max_waiting: int = 10, allow_debt: bool = True) -> PoolSettings:

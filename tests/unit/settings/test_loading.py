@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.core.caller import Priority
+from tidegate.core.caller import Caller, CallerLimits, Priority
 from tidegate.core.errors import ConfigurationError
 from tidegate.settings import LoadedSettings, Settings, load_settings
 
@@ -98,6 +98,34 @@ def test_callers_and_pools_come_from_the_file(file: Path) -> None:
     assert settings.pools[0].input_tokens_per_minute is None
 
 
+def test_a_caller_has_its_own_limits_and_models(file: Path) -> None:
+    text = f"""
+    [[callers]]
+    name = "web"
+    key_sha256 = "{HASH}"
+    weight = 3
+    priority = "interactive"
+    models = ["claude-haiku-5-5", "claude-sonnet-5-5"]
+    max_concurrent = 4
+    requests_per_minute = 60
+    input_tokens_per_minute = 100_000
+    output_tokens_per_minute = 20_000.5
+    [[callers]]
+    name = "batch"
+    key_sha256 = "{"b" * 64}"
+    max_concurrent = 2
+    [[callers]]
+    name = "free"
+    key_sha256 = "{"c" * 64}"
+    """
+    web, batch, free = [entry.caller() for entry in loaded(file, text).settings.callers]
+    models = ("claude-haiku-5-5", "claude-sonnet-5-5")
+    limits = CallerLimits(60, 100_000, 20_000.5, 4)
+    assert web == Caller("web", "web", 3, Priority.INTERACTIVE, limits, models)
+    assert batch == Caller("batch", "batch", limits=CallerLimits(max_concurrent=2))
+    assert free == Caller("free", "free")
+
+
 BAD_VARIABLES = [
     ("TIDEGATE_PORT", "65536", "0 to 65535"),
     ("TIDEGATE_PORT", "-1", "0 to 65535"),
@@ -161,6 +189,7 @@ def test_a_secret_of_the_wrong_type_is_not_shown(file: Path) -> None:
         loaded(file, 'admin_key = ["hunter2"]')
 
 
+CALLER = f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'"
 BAD_FILES = [
     ("prot = 1", "got 'prot'"),
     ("port = true", "port: got True"),
@@ -174,6 +203,15 @@ BAD_FILES = [
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = 0", "callers[0].weight: got 0"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = inf", "callers[0].weight: got inf"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\npriority = 'top'", "interactive, standard, batch"),
+    (f"{CALLER}\nmodels = []", "callers[0].models: got [], allowed is a list of at least one model's id"),
+    (f"{CALLER}\nmodels = ['m', 'm']", "callers[0].models: got ['m', 'm'], allowed is"),
+    (f"{CALLER}\nmodels = 'm'", "callers[0].models: got 'm', allowed is a list"),
+    (f"{CALLER}\nmodels = ['m', 5]", "callers[0].models[1]: got 5, allowed is a list"),
+    (f"{CALLER}\nmax_concurrent = 0", "callers[0].max_concurrent: got 0, allowed is a whole number, 1 to"),
+    (f"{CALLER}\nmax_concurrent = 1.5", "callers[0].max_concurrent: got 1.5"),
+    (f"{CALLER}\nrequests_per_minute = 0", "callers[0].requests_per_minute: got 0, allowed is a number above 0"),
+    (f"{CALLER}\ninput_tokens_per_minute = 'auto'", "callers[0].input_tokens_per_minute: got 'auto'"),
+    (f"{CALLER}\noutput_tokens_per_minute = inf", "callers[0].output_tokens_per_minute: got inf"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nkey = 'x'", "callers[0]: got 'key'"),
     (f"[[callers]]\nname='a'\nkey_sha256='{HASH}'\n[[callers]]\nname='a'\nkey_sha256='{'b' * 64}'", "each name once"),
     (f"[[callers]]\nname='a'\nkey_sha256='{HASH}'\n[[callers]]\nname='b'\nkey_sha256='{HASH}'", "each key_sha256 once"),
