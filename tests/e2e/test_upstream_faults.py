@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from support.certificates import server_context
@@ -284,3 +285,30 @@ def test_a_tunnel_through_the_proxy_of_the_environment(tmp_path: Path) -> None:
             assert b"proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in way.heads[0]
             on.comes_to_rest()
             assert "secret" not in on.service.printed()
+
+
+@pytest.mark.parametrize("fault", ["DNS", "refused", "certificate"])
+def test_an_upstream_that_was_never_reached_is_reported_within_five_seconds(tmp_path: Path, fault: str) -> None:
+    with faulty_upstream(server_context(tmp_path)) as unknown:
+        unknown.fault = answers
+        url, reason = {
+            "DNS": ("http://no-such-host.invalid", "no such host ("),
+            "refused": (f"http://localhost:{closed_port()}", "Connection refused"),
+            "certificate": (unknown.url.replace("http://127.0.0.1", "https://localhost"), "its certificate is not"),
+        }[fault]
+        with fault_stage(tmp_path, url) as on:
+            began = time.monotonic()
+            received = on.ask(seconds=60)
+            assert time.monotonic() - began < 5
+            assert (received.status, received.error()) == (529, "overloaded_error")
+            assert (received.headers["x-tidegate-cause"], received.headers["retry-after"]) == ("upstream_outage", "5")
+            assert f"the upstream cannot be reached: {reason}" in received.body.decode()
+            ready = httpx2.get(f"{on.service.url}/readyz")
+            assert (ready.status_code, len(ready.json()["reasons"])) == (503, 1)
+            assert f"the upstream {url} cannot be reached: {reason}" in ready.json()["reasons"][0]
+            lines = [line for line in on.service.printed().splitlines() if "cannot be reached" in line]
+            assert len(lines) == 1
+            assert ready.json()["reasons"][0] in lines[0]
+            assert '"level":"warning"' in lines[0].replace(": ", ":")
+            generated = httpx2.post(f"{on.service.url}/api/workflows/generate", json={"prompt": "wait"}, timeout=10)
+            assert (generated.status_code, generated.json()["cause"]) == (529, "upstream_outage")

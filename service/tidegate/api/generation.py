@@ -1,5 +1,6 @@
 """`POST /api/workflows/generate`."""
 
+from contextlib import nullcontext
 from typing import Annotated, Any, Final
 
 import yaml
@@ -59,7 +60,9 @@ def generation_router(services: Services) -> APIRouter:
         )
 
         async def generated(on_progress: OnProgress) -> GeneratedWorkflow:
-            workflow = await services.ai_client.generate(wanted, on_progress)
+            # The generator has a client of its own; only an upstream that was never reached ends its wait early.
+            with nullcontext() if services.reachability is None else services.reachability.waiting():
+                workflow = await services.ai_client.generate(wanted, on_progress)
             request.state.usage = workflow.usage
             return workflow
 

@@ -63,6 +63,8 @@ async def _metrics_response(exposition: Exposition, request: Request) -> Respons
 
 async def _reasons_against(services: Services) -> list[str]:
     reasons = ["the service is about to stop"] if services.draining else []
+    if services.reachability is not None and (problem := services.reachability.problem) is not None:
+        reasons.append(problem)
     try:
         await services.store.snapshot()
     except Refusal as refusal:

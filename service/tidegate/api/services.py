@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from tidegate.core.clock import Clock
 from tidegate.core.observer import Observer
 from tidegate.core.store import PoolSettings, Store
+from tidegate.gateway.upstream.reachability import Reachability
 from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
@@ -74,6 +75,7 @@ class Services:
         tracer_provider: where server spans go; None where nothing is traced.
         upstream_kind: `claude` or `simulator`; every answer says so when it is not the real one.
         new_request_id: makes the value of `x-tidegate-request-id`.
+        reachability: whether the upstream can be reached; None: nobody tracks it.
         draining: set when the service is about to stop; readiness fails from then on.
     """
 
@@ -90,4 +92,5 @@ class Services:
     observer: Observer | None = None
     tracer_provider: TracerProvider | None = None
     upstream_kind: str = "claude"
+    reachability: Reachability | None = None
     draining: bool = False

@@ -1,12 +1,13 @@
 """The composition root: makes the parts of the service and gives each what it works with."""
 
+import asyncio
 import contextlib
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from tidegate import __version__
@@ -14,7 +15,7 @@ from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.core.clock import Clock
 from tidegate.core.errors import ConfigurationError
-from tidegate.core.events import Anomaly, HeadRefused, RequestFinished
+from tidegate.core.events import Anomaly, CircuitOpened, HeadRefused, RequestFinished
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
@@ -25,6 +26,7 @@ from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.request import BATCHES_ROUTE
 from tidegate.gateway.upstream.proxy import proxy_for
+from tidegate.gateway.upstream.reachability import Reachability
 from tidegate.gateway.upstream.transport import HttpTransport
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
@@ -82,8 +84,10 @@ async def services(
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
     registry.register(PoolCollector(store.snapshot_now, metrics))
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
+    reachability = Reachability(settings.upstream_url, clock)
     observer = FanOut(
         metrics.listeners,
+        [(CircuitOpened, lambda _event: reachability.doubt())],
         [(Anomaly, AnomalyLog(clock).hear)],
         [(RequestFinished, request_log.hear), (HeadRefused, request_log.hear_refused)] if request_log else [],
         tracing=tracing,
@@ -101,6 +105,7 @@ async def services(
         idle_timeout_seconds=settings.stream_idle_seconds,
         max_connections=settings.max_calls,
         outbox=outbox,
+        reachability=reachability,
     )
     identifier = Identifier(settings.callers)
     access = AccessRules.of(settings)
@@ -117,9 +122,14 @@ async def services(
         limits=_relay_limits(settings),
         new_request_id=_new_request_id,
         passes_trace_context=settings.trace_upstream,
+        reachability=reachability,
     )
     try:
-        async with measured_loop_lag(registry, clock), watched_clock(system_clock, observer.event):
+        async with (
+            measured_loop_lag(registry, clock),
+            watched_clock(system_clock, observer.event),
+            _running(reachability.watch(transport.check)),
+        ):
             yield Services(
                 settings=settings,
                 store=store,
@@ -137,10 +147,23 @@ async def services(
                 observer=observer,
                 tracer_provider=tracer_provider,
                 upstream_kind=upstream,
+                reachability=reachability,
             )
     finally:
         await transport.aclose()
         await ai_client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs a task as long as the block does."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def _by_path(gateway: App, batches: App) -> App:

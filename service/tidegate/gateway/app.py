@@ -20,7 +20,7 @@ from tidegate.core.transport import Transport
 from tidegate.engine.admission import Admission
 from tidegate.gateway.asgi import EXCHANGE, ClientGone, Inbound, Message, Receive, Send
 from tidegate.gateway.attempts import Attempts
-from tidegate.gateway.call import Call, timeout_seconds
+from tidegate.gateway.call import Call, names_timeout, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, is_lookup, read_errand
 from tidegate.gateway.errors import invalid, looked_at, no_stream, refused, unreachable
@@ -30,6 +30,7 @@ from tidegate.gateway.occupancy import Occupancy
 from tidegate.gateway.outlet import Outlet
 from tidegate.gateway.reply import Reply, Upstream
 from tidegate.gateway.request import InvalidCall, route_of
+from tidegate.gateway.upstream.reachability import Reachability
 from tidegate.gateway.waiting import waiting_aloud
 from tidegate.identity.identify import Identifier
 from tidegate.identity.sessions import origin_of
@@ -62,6 +63,7 @@ class Gateway:
         new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet. Of a call that is
             cancelled, `scope["state"]["is_draining"]()` tells whether the service is about to stop.
         passes_trace_context: whether the client's trace context goes on to the upstream.
+        reachability: whether connections to the upstream can be opened; None: nobody tracks it.
 
     Raises:
         ConfigurationError: there is no key for a real upstream.
@@ -82,10 +84,11 @@ class Gateway:
         limits: RelayLimits = _LIMITS,
         new_request_id: Callable[[], str] = lambda: f"tg_{uuid.uuid4().hex}",
         passes_trace_context: bool = False,
+        reachability: Reachability | None = None,
     ) -> None:
         if upstream_key is None and upstream_kind == "claude":
             raise ConfigurationError("upstream_key", None, "the API key of the service")
-        self._upstream = Upstream(admission, transport, retry_policy, random, limits)
+        self._upstream = Upstream(admission, transport, retry_policy, random, limits, reachability)
         self._limits = limits
         self._read_on = 0
         self._occupancy = Occupancy(
@@ -215,6 +218,7 @@ class Gateway:
             call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
         )
         call.deadline_ns = call.started_ns + to_ns(patience_seconds)
+        call.names_timeout = names_timeout(call.fields)
         headers = for_upstream(
             scope["headers"],
             call.fields,

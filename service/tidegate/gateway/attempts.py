@@ -12,7 +12,7 @@ from tidegate.core.clock import NS_PER_SECOND, to_ns
 from tidegate.core.conventions import MAX_TOKENS, MODEL, RESEND_COUNT, set_error
 from tidegate.core.dimension import ONE_REQUEST, Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import Anomaly, AttemptFinished, Event, RetryScheduled
+from tidegate.core.events import Anomaly, AttemptFinished, Event, RefusedCall, RetryScheduled
 from tidegate.core.failure import attempt_status, lease_outcome, never_began
 from tidegate.core.headers import LimitReport
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
@@ -33,6 +33,7 @@ from tidegate.gateway.reading import reader_for
 from tidegate.gateway.reply import NO_SCOPES, Reply, Upstream
 from tidegate.gateway.request import InvalidCall
 from tidegate.gateway.settling import broken_status, settlement
+from tidegate.gateway.upstream.reachability import LONGEST_WAIT_SECONDS, OutOfReach
 
 __all__ = ["Attempts"]
 
@@ -113,30 +114,48 @@ class Attempts:
             return reply
 
     async def _reply(self) -> Reply:
+        reachability = self._upstream.reachability
         try:
+            if reachability is not None and reachability.is_hopeless:
+                raise reachability.refusal()
             try:
                 return await self._attempt(1)
             except UpstreamError as error:
                 if not self._errand.replayable:
                     raise
                 first = error
-            return await with_retries(
-                self._attempt,
-                self._upstream.retry_policy(),
-                first=first,
-                clock=self._clock,
-                random=self._upstream.random,
-                deadline_ns=self._call.deadline_ns,
-                observer=self._admission.observer,
-                pool=self._call.pool,
-            )
+            with self._reachable():
+                return await with_retries(
+                    self._attempt,
+                    self._upstream.retry_policy(),
+                    first=first,
+                    clock=self._clock,
+                    random=self._upstream.random,
+                    deadline_ns=self._call.deadline_ns,
+                    observer=self._admission.observer,
+                    pool=self._call.pool,
+                )
         except RetriesExhausted as exhausted:
             raise exhausted.last from None
+        except OutOfReach as refusal:
+            self._report(RefusedCall(self._call.pool, self._call.caller, refusal.cause))
+            raise
         except Refusal as refusal:
             # What the upstream said last tells more than that the limiter would not wait for it any longer.
             if self._last is not None and refusal.row.retryable:
                 raise self._last from refusal
             raise
+
+    def _reachable(self) -> AbstractContextManager[object]:
+        """A block in which the call waits for the upstream, and which ends early if that cannot be reached."""
+        reachability = self._upstream.reachability
+        if reachability is None:
+            return NO_SCOPES
+        most_seconds = None if self._call.names_timeout else LONGEST_WAIT_SECONDS
+        return reachability.waiting(self._task, most_seconds, self._is_sent, self._call.started_ns)
+
+    def _is_sent(self) -> bool:
+        return self._call.in_flight and self._begun
 
     async def learn(self, reply: Reply) -> None:
         """Tells the pool what the head of an answer says that is still coming: soon after its first part went on.
@@ -264,7 +283,8 @@ class Attempts:
     async def _acquire(self, demand: Demand) -> Lease:
         call, asked_ns = self._call, self._clock.monotonic_ns()
         try:
-            lease = await self._admission.acquire(demand)
+            with self._reachable():
+                lease = await self._admission.acquire(demand)
             call.waited_ns += lease.waited_ns
             return lease
         finally:

@@ -16,10 +16,14 @@ from tidegate.core.transport import Fields
 from tidegate.core.usage import Usage
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["Call", "timeout_seconds"]
+__all__ = ["Call", "names_timeout", "timeout_seconds"]
 
 _TIMEOUT_SECONDS, _STAINLESS_TIMEOUT = TIDEGATE_TIMEOUT_SECONDS.encode(), STAINLESS_TIMEOUT.encode()
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
+_MOST_MARGIN_SECONDS: Final = 0.5
+_MARGIN_SHARE: Final = 0.05
+"""An SDK that times out does not see an answer that comes at the same moment: it is sent earlier by this share of the
+time, or by half a second if that is less."""
 _LONGEST_LOOKUP_SECONDS: Final = 60.0
 """Until its answer begins: of a list of models or a file's data somebody would rather hear that there is an outage."""
 
@@ -43,6 +47,7 @@ class Call(Struct, gc=False):
         waited_ns: time spent waiting for whatever is not ours: the client's body, quota, the upstream, a slow reader.
         handed_ns: when the last part of the answer was handed on; None before.
         in_flight: an attempt has been sent, or its answer is being relayed.
+        names_timeout: its client said how long it waits.
         is_read_on: its client has left, and its answer is read on to learn its usage.
         is_counted: it counts among the calls under way.
         is_counted_for: the caller among whose calls it counts; None: none.
@@ -67,6 +72,7 @@ class Call(Struct, gc=False):
     waited_ns: int = 0
     handed_ns: int | None = None
     in_flight: bool = False
+    names_timeout: bool = False
     is_read_on: bool = False
     is_counted: bool = False
     is_counted_for: str | None = None
@@ -116,6 +122,8 @@ class Call(Struct, gc=False):
 def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool = False) -> float:
     """How long the client waits: by our header, else by what an Anthropic SDK says of itself, else the default.
 
+    Of an SDK's own timeout a margin is kept, so that the answer comes before the SDK stops waiting.
+
     For a look-up, which no model has to answer, a minute at most unless our header says more: SDKs say of every call
     that they wait for ten.
 
@@ -130,8 +138,14 @@ def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool =
             given = own[:80].decode("latin-1")
             raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {given!r}, allowed is {allowed}")
         return seconds
-    seconds = _seconds(fields.get(_STAINLESS_TIMEOUT, b"")) or default_seconds
+    named = _seconds(fields.get(_STAINLESS_TIMEOUT, b""))
+    seconds = default_seconds if named is None else named - min(_MOST_MARGIN_SECONDS, _MARGIN_SHARE * named)
     return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
+
+
+def names_timeout(fields: Fields) -> bool:
+    """Whether a client says how long it waits."""
+    return _TIMEOUT_SECONDS in fields or _seconds(fields.get(_STAINLESS_TIMEOUT, b"")) is not None
 
 
 @lru_cache(maxsize=256)  # a program says the same in each of its calls

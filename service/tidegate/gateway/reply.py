@@ -15,6 +15,7 @@ from tidegate.gateway.lessons import Lessons
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.opened import OpenedAnswer
 from tidegate.gateway.patience import Deadlines
+from tidegate.gateway.upstream.reachability import Reachability
 
 __all__ = ["NO_SCOPES", "Reply", "Upstream"]
 
@@ -32,6 +33,7 @@ class Upstream:
         retry_policy: gives the policy in effect: how often and after how long failures other than 429 are repeated.
         random: random numbers from 0 to 1.
         limits: bounds of the relay.
+        reachability: whether connections can be opened; None: nobody tracks it.
     """
 
     admission: Admission
@@ -39,6 +41,7 @@ class Upstream:
     retry_policy: Callable[[], RetryPolicy]
     random: Callable[[], float]
     limits: RelayLimits
+    reachability: Reachability | None = None
     lessons: Lessons = field(default_factory=Lessons)
     deadlines: Deadlines = field(default_factory=Deadlines)
 

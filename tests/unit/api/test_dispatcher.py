@@ -8,12 +8,14 @@ import pytest
 from support.api_services import FakeGenerator, make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
+from support.virtual_time import VirtualClock
 from tidegate.api.app import create_api, create_app
 from tidegate.api.services import Services
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.observer import ScopeKind
+from tidegate.gateway.upstream.reachability import Reachability
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings, Settings
 
@@ -99,6 +101,19 @@ def test_readiness_says_why_not() -> None:
     services.draining = True
     answer = ask(services, "GET", "/readyz")
     assert (answer.status, answer.json()["reasons"]) == (503, ["the service is about to stop"])
+
+
+def test_an_upstream_that_cannot_be_reached_is_a_reason_and_ends_a_generation() -> None:
+    reachability = Reachability("http://no.such.host", VirtualClock())
+    services = make_services(reachability=reachability)
+    assert ask(services, "GET", "/readyz").status == 200
+    reachability.failed("no such host", after_ns=10**10)
+    answer = ask(services, "GET", "/readyz")
+    reason = "the upstream http://no.such.host cannot be reached: no such host"
+    assert (answer.status, answer.json()["reasons"]) == (503, [reason])
+    generated = ask(services, "POST", "/api/workflows/generate", body={"prompt": "wait"})
+    assert (generated.status, generated.json()["cause"]) == (529, "upstream_outage")
+    assert "no such host" in generated.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/api/workflows/generate"])

@@ -132,7 +132,8 @@ def test_an_answers_headers_pass_but_for_the_connections_own() -> None:
 def test_the_clients_patience_is_read_from_our_header_then_from_the_sdks() -> None:
     both = {b"x-tidegate-timeout-seconds": b"2.5", b"x-stainless-timeout": b"7"}
     assert timeout_seconds(both, 600) == 2.5
-    assert timeout_seconds({b"x-stainless-timeout": b"7"}, 600) == 7
+    assert timeout_seconds({b"x-stainless-timeout": b"7"}, 600) == 6.65, "before the SDK stops waiting"
+    assert timeout_seconds({b"x-stainless-timeout": b"20"}, 600) == 19.5
     assert timeout_seconds({b"x-stainless-timeout": b"NOT_GIVEN"}, 600) == 600
     assert timeout_seconds({}, 600) == 600
     assert timeout_seconds({}, 600, is_lookup=True) == 60

@@ -149,12 +149,12 @@ def test_an_upstream_that_is_too_slow_for_the_client_is_left() -> None:
     answer = run_virtual(
         call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers={"x-stainless-timeout": "10"}), clock
     )
-    assert (answer.status, answer.json()["error"]["type"], clock.elapsed_s) == (504, "timeout_error", 10)
+    assert (answer.status, answer.json()["error"]["type"], clock.elapsed_s) == (504, "timeout_error", 9.5)
     assert (rig.outcomes(), rig.in_flight()) == (["abandoned"], 0)
 
 
 def test_short_deadlines_of_callers_are_no_outage_but_long_ones_may_be() -> None:
-    for seconds, is_outage in (("10", False), ("60", True)):
+    for seconds, is_outage in (("10", False), ("61", True)):
         clock = VirtualClock()
         rig = make_gateway(FakeTransport([Told()], head_after_seconds=100), clock)
 

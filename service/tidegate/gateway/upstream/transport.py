@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 from collections import deque
@@ -16,10 +17,12 @@ from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.upstream.answer import lost
 from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
 from tidegate.gateway.upstream.proxy import Proxy, ProxyError
+from tidegate.gateway.upstream.reachability import Reachability
 
 __all__ = ["HttpTransport"]
 
 _END: Final = (b"", b"")
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -40,6 +43,7 @@ class HttpTransport:
         max_connections: exchanges at a time; one more waits for another to end.
         keep_alive_seconds: idle connections older than this are not used again.
         outbox: when to write; one of its own unless given.
+        reachability: told of every connection that was opened, or could not be.
 
     Raises:
         ConfigurationError: the URL or a number is not allowed.
@@ -57,6 +61,7 @@ class HttpTransport:
         max_connections: int = 1_000,
         keep_alive_seconds: float = 55.0,
         outbox: Outbox | None = None,
+        reachability: Reachability | None = None,
     ) -> None:
         for name, value in (
             ("connect_timeout_seconds", connect_timeout_seconds),
@@ -73,6 +78,7 @@ class HttpTransport:
         self._host_line = b"host: " + self._authority
         self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
         self._outbox = outbox or Outbox()
+        self._reachability = reachability
         self._keep_alive_seconds = keep_alive_seconds
         self._slots = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -96,8 +102,18 @@ class HttpTransport:
                 if not is_stale or not isinstance(request.body, bytes):
                     raise
             else:
+                if self._reachability is not None and self._reachability.is_failing:
+                    self._reachability.reached()  # over a connection that was open before
                 return answer
             connection = await self._connection(fresh=True)
+
+    async def check(self) -> None:
+        """Opens a connection and closes it, to find out whether the upstream can be reached.
+
+        Raises:
+            UpstreamUnreachable: it cannot.
+        """
+        (await self._connect()).close()
 
     async def aclose(self) -> None:
         """Closes idle connections and refuses further requests; see `Transport`."""
@@ -155,13 +171,31 @@ class HttpTransport:
                 transport, connection = await self._open()
         except TimeoutError:
             reason = f"no connection within {self._timeouts.connect_seconds:g} s"
-            raise lost(reason, may_have_been_accepted=False) from None
+            raise self._unconnected(reason, started_ns) from None
         except OSError as error:
-            raise lost(_reason(error), may_have_been_accepted=False) from error
+            raise self._unconnected(self._reason(error), started_ns) from error
         # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.opened_in_ns = monotonic_ns() - started_ns
+        if self._reachability is not None:
+            self._reachability.reached()
         return connection
+
+    def _unconnected(self, reason: str, started_ns: int) -> UpstreamUnreachable:
+        if self._reachability is not None:
+            self._reachability.failed(reason, monotonic_ns() - started_ns)
+        return lost(reason, may_have_been_accepted=False)
+
+    def _reason(self, error: OSError) -> str:
+        """Why no connection could be opened, without addresses: an error of asyncio lists each that it tried."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted ({error.verify_message})"
+        if isinstance(error, ssl.SSLError):
+            return f"no TLS connection ({error.strerror or type(error).__name__})"
+        if isinstance(error, ProxyError):
+            return str(error.strerror)
+        reason = _dns_reason(error) if isinstance(error, socket.gaierror) else _socket_reason(error)
+        return reason if self._proxy is None else f"the proxy cannot be reached: {reason}"
 
     async def _open(self) -> tuple[asyncio.Transport, Connection]:
         host, port = self._address
@@ -231,8 +265,15 @@ def _parts(base_url: str) -> tuple[str, tuple[str, int], bytes, bytes]:
     return url.scheme, address, url.netloc.encode(), url.path.rstrip("/").encode()
 
 
-def _reason(error: OSError) -> str:
-    """What went wrong, without addresses (an error of `create_connection` lists every one that it tried)."""
-    if isinstance(error, ssl.SSLError | socket.gaierror | ProxyError):
-        return error.strerror or type(error).__name__
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+def _dns_reason(error: socket.gaierror) -> str:
+    if error.errno == socket.EAI_AGAIN:
+        return f"DNS does not answer ({error.strerror})"
+    return f"no such host ({error.strerror})"
+
+
+def _socket_reason(error: OSError) -> str:
+    if error.errno:
+        return os.strerror(error.errno)
+    # Where a name has several addresses, asyncio joins the errors of all of them into one text.
+    numbers = {int(number) for number in _ERRNO.findall(str(error))}
+    return ", ".join(map(os.strerror, sorted(numbers))) or type(error).__name__
