@@ -178,14 +178,29 @@ class RateLimiter:
         return _told((await self.admission.acquire(_DEMAND)).waited_ns)
 
     async def acquire_for(
-        self, caller: Caller, patience_ns: int | None, on_wait: Callable[[float], None] | None = None
+        self,
+        caller: Caller,
+        patience_ns: int | None,
+        on_wait: Callable[[float], None] | None = None,
+        *,
+        session: str = "",
+        session_front: bool = False,
     ) -> float:
         """Like `acquire_token`, on somebody's account; `on_wait` hears the predicted wait in seconds, if there is one.
+
+        `session` and `session_front` as in `Demand`. The caller's own limits are left to the pool of the model, which
+        the same request passes next: here they would count it twice.
 
         Raises:
             Refusal: the wait would be, or was, longer than `patience_ns`; nothing was taken.
         """
-        demand = structs.replace(_DEMAND, caller=caller, patience_ns=patience_ns)
+        demand = structs.replace(
+            _DEMAND,
+            caller=replace(caller, limits=None),
+            patience_ns=patience_ns,
+            session=session,
+            session_front=session_front,
+        )
         if self.admission.take(demand):
             return _told(0)
         return _told((await self.admission.acquire(demand, on_wait)).waited_ns)

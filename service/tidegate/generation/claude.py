@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import structs
 
@@ -55,7 +55,21 @@ logger = logging.getLogger("services.dsl_generator.ai_client")
 _TEXT_EVERY_NS: Final = 250_000_000
 """Each report holds the whole text so far: one for each of its tokens would be quadratic."""
 
-Gate = Callable[[Caller, int | None, Callable[[float], None] | None], Awaitable[float]]
+
+class Gate(Protocol):
+    """Waits for the pool `default`."""
+
+    def __call__(
+        self,
+        caller: Caller,
+        patience_ns: int | None,
+        on_wait: Callable[[float], None] | None,
+        *,
+        session: str,
+        session_front: bool,
+    ) -> Awaitable[float]:
+        """Returns how long that took, in seconds. `on_wait` hears the predicted wait in seconds, if there is one."""
+        ...
 
 
 class ClaudeModel:
@@ -65,7 +79,7 @@ class ClaudeModel:
 
     Args:
         sdk: gives the SDK's client for the running event loop, its own retries and traces off.
-        gate: waits for the pool `default` (caller, patience in nanoseconds, who hears the prediction); gives seconds.
+        gate: waits for the pool `default`.
         admission: the way to the models' pools.
         retry_policy: gives the policy in effect.
         random: random numbers, 0 to 1.
@@ -127,7 +141,13 @@ class ClaudeModel:
 
     async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
         question = call.question
-        call.queued_seconds += await self._gate(question.caller, self._left_ns(call), self._on_wait(call, DEFAULT_POOL))
+        call.queued_seconds += await self._gate(
+            question.caller,
+            self._left_ns(call),
+            self._on_wait(call, DEFAULT_POOL),
+            session=question.session,
+            session_front=question.session_front,
+        )
         estimator = self._admission.estimator
         cost, overdraw_tokens = estimator.quote(call.shape, self._clock.monotonic_ns())
         throttled = call.last is not None and retry_reason(call.last) == "rate_limited"
@@ -139,6 +159,8 @@ class ClaudeModel:
             front=throttled,
             retry=call.last is not None and not throttled,
             overdraw_tokens=overdraw_tokens,
+            session=question.session,
+            session_front=question.session_front,
             price=partial(estimator.estimate, call.shape),
         )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:

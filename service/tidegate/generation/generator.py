@@ -1,7 +1,8 @@
 """The flow from a prompt to a valid document: full request, one repair, then the simpler request."""
 
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tidegate.core.clock import Clock, to_ns
@@ -35,12 +36,16 @@ _NOTHING: Final = Usage()
 
 @dataclass(slots=True)
 class _Run:
-    """One generation: what is asked, how answers are checked, and what all of them took together."""
+    """One generation: what is asked, how answers are checked, and what all of them took together.
+
+    It is a session of its own in the queue. Its repair and its fallback go to the front of that session.
+    """
 
     request: GenerationRequest
     check: Callable[[str, bool], Checked]
     deadline_ns: int
     on_progress: OnProgress
+    session: str = field(default_factory=lambda: f"workflow-{uuid.uuid4().hex}")
     usage: Usage = _NOTHING
     attempts: int = 0
     queue_seconds: float = 0.0
@@ -131,7 +136,8 @@ class Generator:
                 {"role": "assistant", "content": answer.text or "(nothing)"},
                 {"role": "user", "content": repair_message(checked.findings)},
             )
-            answer, checked = await self._asked(replace(question, messages=conversation), run)
+            repair = replace(question, messages=conversation, session_front=True)
+            answer, checked = await self._asked(repair, run)
         if checked.document is None:
             raise GenerationError(
                 "invalid",
@@ -166,6 +172,7 @@ class Generator:
             max_tokens=_FULL_MAX_TOKENS,
             caller=request.caller,
             deadline_ns=run.deadline_ns,
+            session=run.session,
         )
 
     def _simple_question(self, run: _Run) -> Question:
@@ -175,6 +182,7 @@ class Generator:
             model=self._fallback_model,
             system=simple_system_prompt() if run.request.schema is None else full.system,
             max_tokens=_SIMPLE_MAX_TOKENS,
+            session_front=True,
         )
 
     def _report(self, outcome: str, scope: Scope) -> None:

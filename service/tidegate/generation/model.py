@@ -23,6 +23,8 @@ class Question:
         max_tokens: upper bound of the answer.
         caller: on whose account.
         deadline_ns: when it must be done, on the monotonic clock.
+        session: the caller's session that the question belongs to.
+        session_front: goes ahead of other requests of that session, because it continues its work.
     """
 
     model: str
@@ -32,6 +34,8 @@ class Question:
     max_tokens: int
     caller: Caller
     deadline_ns: int
+    session: str = ""
+    session_front: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,32 +6,16 @@ import pytest
 
 from support.asgi_client import Answer, call
 from support.claude_code import COUNTING, WITH_HINTS, captured
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway
+from support.demands import demands_of
+from support.gateway import MESSAGE, FakeTransport, Told, error, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import Priority
-from tidegate.core.store import Demand, Granted, Refused, Wait
+from tidegate.core.store import Demand
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 
 KEY = "sk-ant-removed"
 """The key that stands in the captured requests in place of the one that was sent."""
-
-
-def asked_for(rig: Rig) -> list[Demand]:
-    """What pools are asked for from now on."""
-    demands: list[Demand] = []
-    take, reserve = rig.store.take, rig.store.reserve
-
-    def take_and_note(lease_id: str, demand: Demand) -> bool:
-        demands.append(demand)
-        return take(lease_id, demand)
-
-    async def reserve_and_note(lease_id: str, demand: Demand) -> Granted | Wait | Refused:
-        demands.append(demand)
-        return await reserve(lease_id, demand)
-
-    rig.store.take, rig.store.reserve = take_and_note, reserve_and_note  # type: ignore[method-assign]
-    return demands
 
 
 def send(
@@ -40,7 +24,7 @@ def send(
     clock, transport = VirtualClock(), FakeTransport(answers)
     caller = CallerSettings(name="team", key_sha256=key_hash(KEY), priority=Priority.INTERACTIVE)
     rig = make_gateway(transport, clock, identifier=Identifier([caller]))
-    demands = asked_for(rig)
+    demands = demands_of(rig.store)
     answer = run_virtual(call(rig.gateway, "POST", path, body=MESSAGE, headers={"x-api-key": KEY, **headers}), clock)
     return answer, demands, transport
 

@@ -7,11 +7,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from support.demands import demands_of
 from support.recording_observer import RecordingObserver
 from support.simulated_claude import SimulatedClaude, raising_transport
 from support.virtual_time import run_virtual
 from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import Cost
 from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
@@ -70,6 +71,20 @@ def test_answer_with_usage_and_progress() -> None:
     assert claude.model.counts == {"attempts": 1, "answers": 1, "retries": 0, "failures": 0}
     (finished,) = recorder.of(AttemptFinished)
     assert (finished.pool, finished.status, finished.usage) == ("sonnet-5-5", "200", answer.usage)
+
+
+def test_both_pools_are_asked_on_behalf_of_the_session() -> None:
+    claude = SimulatedClaude()
+    demands = demands_of(claude.store)
+    limits = CallerLimits(requests_per_minute=60)
+    caller = Caller("ann", limits=limits)
+    ask(claude, caller=caller, session="workflow-1", session_front=True)
+    assert [(demand.pool, demand.session, demand.session_front) for demand in demands] == [
+        ("default", "workflow-1", True),
+        ("sonnet-5-5", "workflow-1", True),
+    ]
+    own_limits = [demand.caller.limits for demand in demands]
+    assert own_limits == [None, limits], "one request counts once"
 
 
 class SlowStream(httpx2.AsyncByteStream):

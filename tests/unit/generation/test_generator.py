@@ -156,6 +156,18 @@ def test_no_fallback_for_what_would_fail_again(error: TidegateError) -> None:
     assert observer.events == [WorkflowFinished("failed")]
 
 
+def test_a_generation_is_a_session_whose_repairs_and_fallback_go_to_its_front() -> None:
+    model = ScriptedModel(INVALID, INVALID, INVALID, VALID, VALID)
+    generate(model, GenerationRequest("wait", fallback=True))
+    generate(model, GenerationRequest("wait"))
+    sessions = [question.session for question in model.questions]
+    assert len(set(sessions[:4])) == 1
+    assert sessions[0] != sessions[4]
+    assert all(sessions)
+    full, repair, simple, simple_repair, another = [question.session_front for question in model.questions]
+    assert (full, repair, simple, simple_repair, another) == (False, True, True, True, False)
+
+
 def test_without_fallback_the_first_failure_is_raised() -> None:
     with pytest.raises(GenerationError, match="refused to answer"):
         generate(ScriptedModel(("", "refusal")), GenerationRequest("wait"))
