@@ -18,6 +18,7 @@ from tidegate.core.events import Frozen, RateChanged
 from tidegate.core.pools import DEFAULT_POOL
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import (
+    LEAST_UNITS,
     AdaptiveSettings,
     Change,
     Demand,
@@ -67,14 +68,14 @@ class RateLimitConfig:
     """How the `default` pool limits, adapts and retries.
 
     Attributes:
-        requests_per_minute: refill rate, above 0.
+        requests_per_minute: refill rate, at least 0.001.
         burst_limit: requests that may go at once after a pause; at least 1.
         base_delay: seconds before the first retry, at least 0; default from `CLAUDE_RATE_LIMIT_DELAY`, else 2.0.
         max_delay: longest wait between retries in seconds, at least `base_delay`; default from `MAX_RATE_LIMIT_DELAY`,
             else 30.0.
         jitter_factor: random share by which a retry's wait is longer or shorter, 0 to 1.
         learning_rate: share of the rate that a 429 cuts, 0 (no adaptation) to below 1.
-        adaptive_floor: lowest share of `requests_per_minute` that adaptation goes down to, above 0 up to 1.
+        adaptive_floor: lowest share of `requests_per_minute` that adaptation goes down to, 0.001 to 1.
         max_attempts: attempts in all, at least 1.
 
     Raises:
@@ -94,8 +95,8 @@ class RateLimitConfig:
         _require(
             self,
             "requests_per_minute",
-            f"a number above 0, at most {_MOST_REQUESTS:,}",
-            lambda n: 0 < n <= _MOST_REQUESTS,
+            f"a number, {LEAST_UNITS} to {_MOST_REQUESTS:,}",
+            lambda n: LEAST_UNITS <= n <= _MOST_REQUESTS,
         )
         _require(
             self,
@@ -109,7 +110,7 @@ class RateLimitConfig:
         _require(self, "max_delay", f"at least base_delay ({self.base_delay})", lambda delay: delay >= self.base_delay)
         _require(self, "jitter_factor", "0 to 1", lambda jitter: 0 <= jitter <= 1)
         _require(self, "learning_rate", "0 to below 1", lambda share: 0 <= share < 1)
-        _require(self, "adaptive_floor", "above 0, up to 1", lambda share: 0 < share <= 1)
+        _require(self, "adaptive_floor", "0.001 to 1", lambda share: 0.001 <= share <= 1)
         _require(self, "max_attempts", "a whole number, 1 to 1,000", lambda n: 1 <= n <= 1_000 and n % 1 == 0)
 
     def pool_settings(self) -> PoolSettings:

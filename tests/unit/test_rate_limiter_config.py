@@ -66,25 +66,25 @@ class TestEnvironment:
 
 
 ALLOWED = {
-    "requests_per_minute": "a number above 0, at most 1,000,000,000",
+    "requests_per_minute": "a number, 0.001 to 1,000,000,000",
     "burst_limit": "a whole number, 1 to 1,000,000,000",
     "base_delay": "a number of seconds, 0 to 3,456,000",
     "max_delay": "a number of seconds, 0 to 3,456,000",
     "jitter_factor": "0 to 1",
     "learning_rate": "0 to below 1",
-    "adaptive_floor": "above 0, up to 1",
+    "adaptive_floor": "0.001 to 1",
     "max_attempts": "a whole number, 1 to 1,000",
 }
 NOT_NUMBERS: list[object] = ["20", None, True, [], 1j]
 NOT_FINITE = [math.nan, math.inf, -math.inf, 10**400]
 OUTSIDE: dict[str, list[object]] = {
-    "requests_per_minute": [0, -1, 1e10],
+    "requests_per_minute": [0, -1, 1e-300, 0.000_999, 1e10],
     "burst_limit": [0, -5, 0.5, 2.5, 10**10],
     "base_delay": [-0.1],
     "max_delay": [-1],
     "jitter_factor": [-0.1, 1.1],
     "learning_rate": [-0.1, 1, 1.5],
-    "adaptive_floor": [0, -0.1, 1.1],
+    "adaptive_floor": [0, 1e-300, -0.1, 1.1],
     "max_attempts": [0, -1, 2.5, 10_000],
 }
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from tidegate.ai_client import MOST_PROMPT_CHARACTERS
 from tidegate.api.examples import ANSWER_EXAMPLE
+from tidegate.core.store import LEAST_UNITS
 from tidegate.settings.fields import AUTO, MOST_BURST_SECONDS, MOST_SECONDS, MOST_UNITS
 
 __all__ = ["ConfigureBody", "GenerateAnswer", "GenerateBody", "ProblemDocument", "UsageAnswer"]
@@ -29,13 +30,15 @@ def _encodable(value: object) -> object:
 
 
 def _limit(most: int, value: object) -> object:
-    if value == AUTO or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= most):
+    if value == AUTO or (
+        isinstance(value, int | float) and not isinstance(value, bool) and LEAST_UNITS <= value <= most
+    ):
         return value
-    raise ValueError(f"a number above 0, at most {most:,}, or {AUTO}")
+    raise ValueError(f"a number, {LEAST_UNITS} to {most:,}, or {AUTO}")
 
 
 def _limit_schema(most: int) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": most}, {"const": AUTO}]})
+    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": LEAST_UNITS, "maximum": most}, {"const": AUTO}]})
 
 
 # One validator instead of a union of types, so that a fault is told in one sentence.
@@ -114,7 +117,7 @@ class ConfigureBody(_Body):
     pool: Annotated[
         str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="A pool; absent: `default`.")
     ] = None
-    requests_per_minute: Annotated[PerMinute, Field(description="Above 0; `auto` for a pool.")] = None
+    requests_per_minute: Annotated[PerMinute, Field(description="At least 0.001; `auto` for a pool.")] = None
     burst_limit: Annotated[int | None, Field(description="Requests at once, from 1; `default` only.")] = None
     base_delay: Annotated[float | None, Field(description="Seconds before the first retry; `default` only.")] = None
     max_delay: Annotated[float | None, Field(description="Longest wait in seconds; `default` only.")] = None

@@ -21,6 +21,7 @@ from tidegate.core.headers import LimitReport
 
 __all__ = [
     "GRANTED",
+    "LEAST_UNITS",
     "AdaptiveSettings",
     "Change",
     "ClassSnapshot",
@@ -45,6 +46,8 @@ __all__ = [
 
 _MOST_UNITS: Final = 10**12
 """More a minute than any upstream grants; keeps integers in micro-units small."""
+LEAST_UNITS: Final = 0.001
+"""Less a minute than anybody means: one request in 17 hours. Keeps waits within what can be computed."""
 
 
 class Outcome(StrEnum):
@@ -179,7 +182,7 @@ class LimitSettings:
     """A limit in one dimension: refilled continuously at `per_minute`, holding at most `capacity` units.
 
     Raises:
-        ConfigurationError: a value is not above 0, or more than 10^12.
+        ConfigurationError: a value is below 0.001, or more than 10^12.
     """
 
     per_minute: float
@@ -187,8 +190,8 @@ class LimitSettings:
 
     def __post_init__(self) -> None:
         for name in ("per_minute", "capacity"):
-            if not 0 < getattr(self, name) <= _MOST_UNITS:
-                raise ConfigurationError(name, getattr(self, name), f"a number above 0, at most {_MOST_UNITS:,}")
+            if not LEAST_UNITS <= getattr(self, name) <= _MOST_UNITS:
+                raise ConfigurationError(name, getattr(self, name), f"a number, {LEAST_UNITS} to {_MOST_UNITS:,}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from tidegate.core.store import LEAST_UNITS
+
 __all__ = [
     "AUTO",
     "MOST_BURST_SECONDS",
@@ -81,14 +83,14 @@ def _upstream_url(value: str) -> str:
     return value.rstrip("/")
 
 
-Amount = Annotated[float, Field(gt=0, le=MOST_UNITS), BeforeValidator(_number)]
+Amount = Annotated[float, Field(ge=LEAST_UNITS, le=MOST_UNITS), BeforeValidator(_number)]
 """A rate per minute or another amount."""
 
 AutoAmount = Annotated[Amount | None, BeforeValidator(_amount_or_auto)]
 """An amount; None where `auto` was written."""
 
 AutoBurst = Annotated[
-    Annotated[float, Field(gt=0, le=MOST_BURST_SECONDS), BeforeValidator(_number)] | None,
+    Annotated[float, Field(ge=LEAST_UNITS, le=MOST_BURST_SECONDS), BeforeValidator(_number)] | None,
     BeforeValidator(_amount_or_auto),
 ]
 """How many seconds of its rate a bucket holds; None where `auto` was written."""

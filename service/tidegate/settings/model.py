@@ -9,7 +9,7 @@ from tidegate.core.caller import Caller, CallerLimits, Priority
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import ConfigurationError
 from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS
-from tidegate.core.store import LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.store import LEAST_UNITS, LimitSettings, PoolSettings, QueueCaps
 from tidegate.settings.fields import (
     AUTO,
     MOST_BURST_SECONDS,
@@ -42,10 +42,10 @@ __all__ = ["AUTO", "CallerSettings", "PoolLimits", "Settings"]
 _AUTO_BURST_SECONDS = 10.0
 """Capacity of a bucket, in seconds of its rate, while nobody says: short enough for limits enforced per few seconds."""
 
-_AMOUNT = f"a number above 0, at most {MOST_UNITS:,}"
+_AMOUNT = f"a number, {LEAST_UNITS} to {MOST_UNITS:,}"
 _PER_MINUTE = f"{_AMOUNT}, per minute, or auto"
 _OWN_PER_MINUTE = f"{_AMOUNT}, per minute; absent: no limit"
-_BURST = f"a number of seconds above 0, at most {MOST_BURST_SECONDS:,}, or auto"
+_BURST = f"a number of seconds, {LEAST_UNITS} to {MOST_BURST_SECONDS:,}, or auto"
 _WAIT = f"a number of seconds, 0 to {MOST_SECONDS:,}"
 _TIMEOUT = f"a number of seconds above 0, at most {MOST_SECONDS:,}"
 _POOL = "what the upstream grants is `auto`; a number caps each Messages pool, never other endpoints"
