@@ -87,13 +87,3 @@ def test_a_change_refills_nothing(
         min(new_capacity, min(level, new_capacity) + new_rate),
         min(new_capacity, min(level, new_capacity) + new_rate + 1),  # the carry of the old rate completes a unit
     }
-
-
-@given(RATES, CAPACITIES, AMOUNTS, AMOUNTS, STEPS_NS, STEPS_NS)
-def test_what_is_spare_leaves_exactly_what_is_wanted_then(
-    rate: int, capacity: int, taken: int, wanted: int, in_ns: int, now_ns: int
-) -> None:
-    bucket = TokenBucket(rate, capacity, now_ns=0)
-    bucket.take(taken)
-    bucket.take(bucket.spare_micro(wanted, in_ns, now_ns))
-    assert bucket.level_micro(now_ns + in_ns) == min(wanted, capacity)

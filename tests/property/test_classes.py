@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED
 from tidegate.core.dimension import Cost
-from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.queue import FairQueue
 from tidegate.core.store import Demand
+from tidegate.core.waiter import Waiter
 
 MOST_TOKENS = 50
 CALLERS = [
@@ -30,7 +31,7 @@ def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | No
     taken: list[Waiter] = []
     for number, (caller, tokens) in enumerate(arrivals):
         queue.push(Waiter(f"later-{number}", Demand("p", caller, Cost(1, tokens))))
-        head = queue.head()
+        head = queue.head(0)
         assert head is not None
         queue.take(head, 0)
         taken.append(head)
@@ -43,7 +44,7 @@ def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | No
 def test_a_class_that_waits_gets_its_share_less_one_request(
     arrivals: list[tuple[Caller, int]], others: list[tuple[Caller, int]], priority: Priority, weight: float
 ) -> None:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, lambda _now_ns: 1)
     waiting = Caller(f"{priority}-{weight}", weight=weight, priority=priority)
     for number in range(len(arrivals)):
         queue.push(Waiter(f"own-{number}", Demand("p", waiting, Cost(1, MOST_TOKENS))))
@@ -66,7 +67,7 @@ def test_a_class_that_waits_gets_its_share_less_one_request(
 def test_nobody_waits_for_more_than_its_share_bounds(
     arrivals: list[tuple[Caller, int]], early: list[tuple[Caller, int]], caller: Caller
 ) -> None:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, lambda _now_ns: 1)
     for number, (other, tokens) in enumerate(early):
         queue.push(Waiter(f"early-{number}", Demand("p", other, Cost(1, tokens))))
     mine = Waiter("mine", Demand("p", caller, Cost(1, MOST_TOKENS)))

@@ -1,15 +1,20 @@
 """The fair queue: a state machine against a list, and the fairness that start-time fair queueing promises."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.dimension import Cost
-from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.flow import Flow, path_of
+from tidegate.core.queue import FairQueue
 from tidegate.core.store import Demand
+from tidegate.core.waiter import Waiter
 
 CALLERS = [
     Caller("a", priority=Priority.INTERACTIVE),
@@ -19,10 +24,14 @@ CALLERS = [
 ]
 TOKENS = st.integers(1, 10**4)
 NS_PER_TOKEN = 1_000_000
+SESSIONS = st.sampled_from(["", "", "s", "t"])
+AGENTS = st.sampled_from(["", "", "x", "y"])
+WAYS = st.sampled_from(["new", "new", "new", "session_front", "front", "retry"])
 
 
-def waiter(name: str, caller: Caller, tokens: int, *, front: bool = False) -> Waiter:
-    return Waiter(name, Demand("pool", caller, Cost(1, tokens), front=front))
+def waiter(name: str, caller: Caller, tokens: int, session: str = "", agent: str = "", way: str = "new") -> Waiter:
+    demand = Demand("pool", caller, Cost(1, tokens), session=session, agent=agent)
+    return Waiter(name, demand if way == "new" else structs.replace(demand, **{way: True}))
 
 
 def size_ns(cost: Sequence[int]) -> int:
@@ -30,77 +39,97 @@ def size_ns(cost: Sequence[int]) -> int:
 
 
 def pop(queue: FairQueue) -> Waiter:
-    head = queue.head()
+    head = queue.head(0)
     assert head is not None
     queue.take(head, 0)
     return head
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Any order of pushes, pops and removals, beside a list of who waits in order of arrival."""
+    """Any order of pushes, pops, removals, holds and skips, beside a list of who waits in order of arrival."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = FairQueue(size_ns)
+        self.gate_ns = 0
+        self.queue = FairQueue(size_ns, lambda _now_ns: self.gate_ns)
         self.waiting: list[Waiter] = []
         self.made = 0
         self.held: Waiter | None = None
+        self.over_limit: set[str] = set()
 
-    @rule(caller=st.sampled_from(CALLERS), tokens=TOKENS | st.just(0), front=st.booleans())
-    def push(self, caller: Caller, tokens: int, *, front: bool) -> None:
+    @rule(caller=st.sampled_from(CALLERS), tokens=TOKENS | st.just(0), session=SESSIONS, agent=AGENTS, way=WAYS)
+    def push(self, caller: Caller, tokens: int, session: str, agent: str, way: str) -> None:
         self.made += 1
-        one = waiter(f"lease-{self.made}", caller, tokens, front=front)
+        one = waiter(f"lease-{self.made}", caller, tokens, session, agent, way)
         self.queue.push(one)
         self.waiting.append(one)
 
-    @precondition(lambda self: self.waiting)
+    @rule(gate_ns=st.sampled_from([0, 1]))
+    def retries_may_go(self, gate_ns: int) -> None:
+        self.gate_ns = gate_ns
+
+    @rule(name=st.sampled_from("abcd"))
+    def limit_or_free(self, name: str) -> None:
+        """A caller reaches its own limit, or may go again: then those that were passed over are readmitted."""
+        self.over_limit ^= {name}
+        for one in self.queue.skipped:
+            if one.demand.caller.name not in self.over_limit:
+                self.queue.readmit(one)
+
+    def head(self) -> Waiter | None:
+        """As a pool looks for it: callers over their own limits are passed over."""
+        while (head := self.queue.head(0)) is not None and head.demand.caller.name in self.over_limit:
+            self.queue.skip(head)
+            self.held = None if head is self.held else self.held
+        return head
+
+    def first_of(self, caller: Caller) -> list[Waiter]:
+        """Whoever may be the next new request of a caller: the first of each agent, and those in front of a session."""
+        own = [one for one in self.waiting if one.demand.caller == caller and not one.comes_back]
+        by_agent: dict[tuple[str, str], Waiter] = {}
+        for one in own:
+            by_agent.setdefault((one.demand.session, one.demand.agent), one)
+        return [*by_agent.values(), *(one for one in own if one.demand.session_front)]
+
     @rule()
     def hold(self) -> None:
-        head = self.queue.head()
-        assert head is not None
-        self.queue.hold(head)
-        if self.held is None and not head.demand.front:
-            self.held = head
+        head = self.head()
+        if head is not None:
+            self.queue.hold(head)
+            if self.held is None and not head.comes_back:
+                self.held = head
 
-    @precondition(lambda self: self.waiting)
-    @rule(most_tokens=st.integers(0, 10**4))
-    def fill(self, most_tokens: int) -> None:
-        """The first of a line goes before the head: whichever costs least, if that is little enough."""
-        head = self.queue.head()
-        assert head is not None
-        self.queue.hold(head)
-        if self.held is None and not head.demand.front:
-            self.held = head
-        filler = self.queue.filler(lambda cost: cost.input_tokens if cost.input_tokens <= most_tokens else None)
-        seconds = {
-            next(one for one in self.waiting if one.demand.caller == caller and not one.demand.front)
-            for caller in {one.demand.caller for one in self.waiting if not one.demand.front}
-        } - {self.held}
-        fitting = [one.demand.cost.input_tokens for one in seconds if one.demand.cost.input_tokens <= most_tokens]
-        if filler is None:
-            assert fitting == []
-        else:
-            assert filler.waiter in seconds
-            assert filler.wait_ns == filler.waiter.demand.cost.input_tokens == min(fitting)
-            self.queue.take(filler.waiter, 0)
-            self.waiting.remove(filler.waiter)
+    @rule()
+    def pop(self) -> None:
+        head = self.head()
+        may_go = [
+            one
+            for one in self.waiting
+            if one.demand.caller.name not in self.over_limit and not (one.demand.retry and self.gate_ns)
+        ]
+        if head is None:
+            assert may_go == []
+            return
+        self.queue.take(head, 0)
+        rank = head.demand.caller.rank
+        back = [
+            next((one for one in may_go if getattr(one.demand, way) and one.demand.caller.rank == rank), None)
+            for way in ("front", "retry")
+        ]
+        if head is not self.held:
+            expected = next((one for one in back if one is not None), None)
+            assert head is expected if expected is not None else head in self.first_of(head.demand.caller)
+        if head is self.held:
+            self.held = None
+        self.waiting.remove(head)
 
     @invariant()
     def who_is_held_is_the_head_unless_somebody_comes_back(self) -> None:
-        fronts = [one for one in self.waiting if one.demand.front]
-        if self.held is not None:
-            assert self.queue.head() is (fronts[0] if fronts else self.held)
-
-    @precondition(lambda self: self.waiting)
-    @rule()
-    def pop(self) -> None:
-        popped = pop(self.queue)
-        if popped is self.held:
-            self.held = None
-        fronts = [one for one in self.waiting if one.demand.front]
-        own = [one for one in self.waiting if one.demand.caller == popped.demand.caller and not one.demand.front]
-        assert popped is (fronts[0] if fronts else own[0])
-        self.waiting.remove(popped)
+        head = self.head()
+        if self.held is not None and head is not self.held:
+            assert head is not None
+            assert head.comes_back
+            assert head.demand.caller.rank <= self.held.demand.caller.rank
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -112,9 +141,19 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.remove(one.lease_id) is None
         self.waiting.remove(one)
 
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), tokens=TOKENS)
+    def reprice(self, data: st.DataObject, tokens: int) -> None:
+        one = data.draw(st.sampled_from(self.waiting))
+        one.demand = structs.replace(one.demand, price=lambda _now_ns: Cost(1, tokens))
+        self.queue.refresh_price(one, 10**10)
+
     @invariant()
     def counts_are_those_of_the_waiters(self) -> None:
         assert len(self.queue) == len(self.waiting)
+        assert self.queue.failed == sum(one.demand.retry for one in self.waiting)
+        new = [one for one in self.waiting if not one.comes_back]
+        assert self.queue.tokens == sum(one.demand.cost.input_tokens for one in new)
         shown = self.queue.snapshot(0)
         for priority in Priority:
             own = [one for one in self.waiting if one.demand.caller.priority is priority]
@@ -122,26 +161,45 @@ class QueueMachine(RuleBasedStateMachine):
             assert shown[priority].waiting == len(own)
             assert shown[priority].tokens == sum(one.demand.cost.input_tokens for one in own)
             assert shown[priority].by_caller == {name: names.count(name) for name in names}
+        for caller in CALLERS:
+            mine = [one.demand.cost.input_tokens for one in new if one.demand.caller == caller]
+            assert self.queue.of_caller(caller) == (len(mine), [len(mine), sum(mine), 0])
 
     @invariant()
     def what_is_ahead_is_at_least_ones_own_and_at_most_everything(self) -> None:
-        lined_up = [one for one in self.waiting if not one.demand.front]
-        everything_ns = sum(size_ns(one.demand.cost) for one in lined_up)
+        self.head()
+        everything_ns = sum(size_ns(one.demand.cost) for one in self.waiting)
         for caller in CALLERS:
-            own_ns = sum(size_ns(one.demand.cost) for one in lined_up if one.demand.caller == caller)
-            assert own_ns <= self.queue.ahead_ns(caller, Cost(1, 100)) <= everything_ns
-
-    @invariant()
-    def the_head_waits(self) -> None:
-        head = self.queue.head()
-        assert (head in self.waiting) if self.waiting else (head is None)
+            for session, agent in (("", ""), ("s", ""), ("s", "x"), ("new", "y")):
+                if caller.name in self.over_limit:
+                    continue
+                demand = Demand("pool", caller, Cost(1, 100), session=session, agent=agent)
+                own_ns = sum(
+                    size_ns(one.demand.cost)
+                    for one in self.waiting
+                    if (one.demand.caller, one.demand.session, one.demand.agent) == (caller, session, agent)
+                    and not one.comes_back
+                )
+                assert own_ns <= self.queue.ahead_ns(demand, 0) <= everything_ns
 
     @invariant()
     def memory_is_bounded_by_the_waiters(self) -> None:
-        lines = self.queue._lines
-        assert len(lines) <= len(CALLERS)
-        assert sum(len(home._heap) for home in self.queue._homes) <= 2 * len(self.waiting) + 3 * 65
-        assert sum(len(line.waiters) for line in lines) <= 2 * len(self.waiting) + 65 * len(lines)
+        for home in self.queue._classes:
+            for flow in flows(home.flows):
+                assert len(flow._heap) <= 2 * flow.active + 65
+                assert len(flow._waiters) <= 2 * flow.waiting + 65
+                assert flow.waiting or flow.parent is None or flow.children is None
+                assert flow.active == sum(child.waiting > 0 and child.attached for child in children(flow))
+
+
+def children(flow: Flow) -> Sequence[Flow]:
+    return list((flow.children or {}).values())
+
+
+def flows(flow: Flow) -> Iterator[Flow]:
+    yield flow
+    for child in children(flow):
+        yield from flows(child)
 
 
 TestQueueMachine = QueueMachine.TestCase
@@ -157,7 +215,7 @@ def test_backlogged_callers_share_by_weight(weights: list[float], sizes: list[in
     # Theorem 1 of Goyal, Vin and Cheng: normalised service of two backlogged flows differs by less than one largest
     # request of each.
     callers = [Caller(f"caller-{number}", weight=weight) for number, weight in enumerate(weights)]
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, lambda _now_ns: 1)
     for number, tokens in enumerate(sizes):
         for caller in callers:
             queue.push(waiter(f"{caller.name}-{number}", caller, tokens))
@@ -186,7 +244,7 @@ def test_backlogged_callers_share_by_weight(weights: list[float], sizes: list[in
 def test_a_newcomer_waits_for_at_most_one_request_of_each_other_caller(
     crowd: int, backlog: int, sizes: list[int], weights: list[float], served_before: int
 ) -> None:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, lambda _now_ns: 1)
     tokens = iter(sizes * 10)
     others = [Caller(f"other-{number}", weight=weights[number]) for number in range(crowd)]
     names = iter(range(10**6))
@@ -205,3 +263,111 @@ def test_a_newcomer_waits_for_at_most_one_request_of_each_other_caller(
         before.append(popped.demand.caller.name)
         push(popped.demand.caller)
     assert len(set(before)) == len(before)
+
+
+HIERARCHIES = st.dictionaries(
+    st.sampled_from(["a", "b", "c"]),
+    st.dictionaries(
+        st.sampled_from(["", "s", "t", "u"]),
+        st.sets(st.sampled_from(["", "x", "y", "z"]), min_size=1, max_size=4),
+        min_size=1,
+        max_size=3,
+    ),
+    min_size=1,
+    max_size=3,
+)
+WEIGHTS = {"a": 1.0, "b": 0.25, "c": 0.5}
+
+
+def backlogged(hierarchy: dict[str, dict[str, set[str]]], sizes: list[int]) -> FairQueue:
+    """A queue in which every agent has as many requests."""
+    queue = FairQueue(size_ns, lambda _now_ns: 0)
+    for number, tokens in enumerate(sizes):
+        for name, sessions in sorted(hierarchy.items()):
+            for session, agents in sorted(sessions.items()):
+                for agent in sorted(agents):
+                    lease_id = f"{name}-{session}-{agent}-{number}"
+                    queue.push(waiter(lease_id, Caller(name, weight=WEIGHTS[name]), tokens, session, agent))
+    return queue
+
+
+@given(hierarchy=HIERARCHIES, sizes=st.lists(TOKENS, min_size=8, max_size=12))
+def test_at_every_level_siblings_that_wait_share_within_one_request_of_their_weight(
+    hierarchy: dict[str, dict[str, set[str]]], sizes: list[int]
+) -> None:
+    queue = backlogged(hierarchy, sizes)
+    served: Counter[tuple[str, ...]] = Counter()
+    left: Counter[tuple[str, ...]] = Counter()
+    for one in queue.waiting.values():
+        for depth in range(1, 5):
+            left[path_of(one.demand)[:depth]] += 1
+    everybody = list(left)
+    while len(queue):
+        popped = pop(queue)
+        for depth in range(1, 5):
+            prefix = path_of(popped.demand)[:depth]
+            weight = WEIGHTS[prefix[0]] if depth == 1 else 1.0
+            served[prefix] += round(popped.demand.cost.input_tokens / weight)
+            left[prefix] -= 1
+        if not all(left.values()):
+            break  # from now on somebody has less to send than its share
+        for path, sibling in pairwise(sorted(everybody)):
+            if path[:-1] == sibling[:-1]:
+                weights = [WEIGHTS[each[0]] if len(each) == 1 else 1.0 for each in (path, sibling)]
+                most = sum(max(sizes) / weight for weight in weights)
+                assert abs(served[path] - served[sibling]) <= most * (1 + 1e-9)
+
+
+@given(hierarchy=HIERARCHIES, requests=st.integers(1, 12), tokens=TOKENS)
+def test_invented_sessions_and_agents_gain_a_caller_nothing(
+    hierarchy: dict[str, dict[str, set[str]]], requests: int, tokens: int
+) -> None:
+    split, plain = backlogged(hierarchy, [tokens] * requests), FairQueue(size_ns, lambda _now_ns: 0)
+    for one in split.waiting.values():
+        plain.push(Waiter(one.lease_id, structs.replace(one.demand, session="", agent="")))
+    for _ in range(len(plain)):
+        assert pop(split).demand.caller == pop(plain).demand.caller
+
+
+@given(hierarchy=HIERARCHIES, sizes=st.lists(TOKENS, min_size=1, max_size=12))
+def test_everybody_is_served_and_each_agent_in_its_order(
+    hierarchy: dict[str, dict[str, set[str]]], sizes: list[int]
+) -> None:
+    queue = backlogged(hierarchy, sizes)
+    order = [pop(queue) for _ in range(len(queue))]
+    by_agent: dict[tuple[str, ...], list[int]] = {}
+    for one in order:
+        by_agent.setdefault(path_of(one.demand), []).append(int(one.lease_id.rpartition("-")[2]))
+    assert all(numbers == list(range(len(sizes))) for numbers in by_agent.values())
+    assert len(order) == len(sizes) * sum(
+        len(agents) for sessions in hierarchy.values() for agents in sessions.values()
+    )
+
+
+@given(crowd=st.integers(0, 90), agents=st.integers(1, 90), served_before=st.integers(0, 40))
+def test_a_main_turn_waits_for_at_most_one_request_of_its_subagents(
+    crowd: int, agents: int, served_before: int
+) -> None:
+    queue = FairQueue(size_ns, lambda _now_ns: 0)
+    caller = Caller("a")
+    for number in range(crowd):
+        queue.push(waiter(f"sub-{number}", caller, 100, "s", f"agent-{number % agents}"))
+    for _ in range(min(served_before, crowd)):
+        pop(queue)
+    queue.push(waiter("main", caller, 100, "s"))
+    assert "main" in [pop(queue).lease_id for _ in range(min(2, len(queue)))]
+
+
+@given(sessions=st.lists(st.integers(0, 3_000), min_size=1, max_size=200))
+def test_sessions_that_are_over_are_forgotten(sessions: list[int]) -> None:
+    queue = FairQueue(size_ns, lambda _now_ns: 0)
+    queue.push(waiter("stays-0", Caller("a"), 10, "stays"))
+    queue.push(waiter("stays-1", Caller("a"), 10, "stays"))
+    for number, session in enumerate(sessions):
+        queue.push(waiter(f"{number}", Caller("a"), 10, f"{session}"))
+        if number % 3:
+            queue.remove(f"{number}")
+    while len(queue) > 1:
+        pop(queue)
+    (caller,) = children(queue._classes[1].flows)
+    assert len(children(caller)) <= 2 + len(caller._idle)

@@ -67,17 +67,10 @@ class TokenBucket:
             return 0
         return -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
 
-    def spare_micro(self, micro: int, in_ns: int, now_ns: int, after_ns: int = 0) -> int:
-        """How much may be taken in `after_ns` so that `micro` is still there in `in_ns`; negative if it will not be.
-
-        The later, the less: what flows in while the bucket is full is lost.
-        """
-        level, rate = self.level_micro(now_ns), self.rate_micro_per_minute
-        if after_ns and level + (after_ns * rate + self._carry) // NS_PER_MINUTE >= self.capacity_micro:
-            there = self.capacity_micro + (in_ns - after_ns) * rate // NS_PER_MINUTE
-        else:
-            there = level + (in_ns * rate + self._carry) // NS_PER_MINUTE
-        return there - min(micro, self.capacity_micro)
+    def refill_ns(self, micro: int, now_ns: int) -> int:
+        """How long until that much has been there in all, if each part of it is taken as it comes; 0 if it is now."""
+        missing = micro - self.level_micro(now_ns)
+        return 0 if missing <= 0 else -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
 
     def limit_level(self, micro: int, now_ns: int) -> None:
         """Lowers the level to that much, if it is higher."""

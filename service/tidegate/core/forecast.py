@@ -13,9 +13,10 @@ from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.drain import DrainRatio
 from tidegate.core.health import Health
 from tidegate.core.limit import DimensionLimit
-from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.queue import FairQueue
 from tidegate.core.quota import Quota
 from tidegate.core.store import Demand
+from tidegate.core.waiter import Waiter
 
 __all__ = ["Forecast"]
 
@@ -61,7 +62,7 @@ class Forecast:
         return predicted_ns
 
     def together_ns(self, head: Waiter, wait_ns: int) -> int:
-        """When to look at the queue, whose head, or who may go before, fits in `wait_ns`: later, if others fit then.
+        """When to look at the queue, whose head fits in `wait_ns`: later, if others fit then.
 
         Nothing is lost by that: no bucket is full before, and only half of the time that it takes is used.
         """
@@ -109,7 +110,7 @@ class Forecast:
     def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
         """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""
         quota, cost = self._quota, demand.cost
-        ahead_ns = 0 if demand.front else self._queue.ahead_ns(demand.caller, cost)
+        ahead_ns = self._queue.ahead_ns(demand, now_ns)
         if not frozen_ns:
             return ahead_ns + quota.wait_ns(cost, now_ns)
         refilled_ns = ahead_ns + quota.level_wait_ns(cost, now_ns)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tidegate.core.accounts import Account
 from tidegate.core.clock import NS_PER_MINUTE
 from tidegate.core.dimension import Cost
 from tidegate.core.limit import DimensionLimit
@@ -23,6 +24,7 @@ class Lease:
     A limit that is learned while the lease lives does not count it: what the upstream reported as remaining does.
 
     Attributes:
+        account: the account of a caller with limits of its own, which is charged the same.
         alive_ns: when something was last heard of it.
         silence_ns: for how long it may be silent: an hour, or as long as its caller was ready to wait.
         left_ns: how much of that was left when it was looked at last.
@@ -31,6 +33,7 @@ class Lease:
     """
 
     __slots__ = (
+        "account",
         "alive_ns",
         "answered",
         "charged",
@@ -44,7 +47,13 @@ class Lease:
         "silence_ns",
     )
 
-    def __init__(self, demand: Demand, limits: tuple[tuple[int, DimensionLimit], ...], granted_ns: int) -> None:
+    def __init__(
+        self,
+        demand: Demand,
+        limits: tuple[tuple[int, DimensionLimit], ...],
+        granted_ns: int,
+        account: Account | None = None,
+    ) -> None:
         self.demand = demand
         self.answered = False
         self.charged = cost = demand.cost
@@ -52,6 +61,7 @@ class Lease:
         self.open_input_tokens = cost[1]
         self.open_output_tokens = cost[2]
         self.limits = limits
+        self.account = account
         self.granted_ns = self.alive_ns = granted_ns
         patience_ns = demand.patience_ns
         most_ns = _SILENCE_NS if patience_ns is None or patience_ns < _SILENCE_NS else patience_ns

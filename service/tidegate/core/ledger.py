@@ -59,6 +59,8 @@ class Ledger:
         for index, limit in lease.limits:
             if cost[index] != before[index]:
                 limit.correct(cost[index] - before[index], now_ns)
+        if lease.account is not None and cost != before:
+            lease.account.correct(cost.minus(before), now_ns)
         requests, input_tokens = cost[0] - before[0], cost[1] - before[1]
         output_tokens = known[2] - lease.known[2]  # the upstream counts output only as it comes
         self._use.add(requests, input_tokens, output_tokens, now_ns)

@@ -151,21 +151,6 @@ class DimensionLimit:
         """How long until what the operator has configured allows that much."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
-    def spare_micro(self, units: int, in_ns: int, now_ns: int, after_ns: int) -> int | None:
-        """How much may be taken in `after_ns`, in micro-units, so that `units` still fit in `in_ns`.
-
-        None: anything that fits.
-        """
-        needed, spares = units * MICRO, []
-        if self._own is not None:
-            spares.append(self._own.spare_micro(needed, in_ns, now_ns, after_ns))
-        # A window of the upstream that begins anew by then forgets what is taken now.
-        if self._upstream is not None and not (self._window.is_fixed and now_ns + in_ns >= self._window.ends_ns):
-            spares.append(self._upstream.spare_micro(needed + self.margin_micro, in_ns, now_ns, after_ns))
-            if self._pace is not None:
-                spares.append(self._pace.spare_micro(needed, in_ns, now_ns, after_ns))
-        return min(spares, default=None)
-
     def untaken_ns(self, units: int) -> int:
         """How long that much, but no more than all, takes to come back where nobody else takes any."""
         upstream, per_minute = self._upstream, self._source()[0]

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tidegate.core.accounts import Accounts, Exceeded
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
@@ -12,11 +13,11 @@ from tidegate.core.headers import LimitReport
 from tidegate.core.health import Health
 from tidegate.core.lease import Lease, Leases
 from tidegate.core.ledger import Ledger
-from tidegate.core.queue import FairQueue, Filler, Waiter
+from tidegate.core.queue import FairQueue
 from tidegate.core.queue_caps import what_is_full
 from tidegate.core.quota import Quota
 from tidegate.core.recent_use import RecentUse
-from tidegate.core.retry_lane import RetryLane
+from tidegate.core.retry_gate import RetryGate
 from tidegate.core.store import (
     GRANTED,
     Change,
@@ -33,6 +34,7 @@ from tidegate.core.store import (
     Succeeded,
     Wait,
 )
+from tidegate.core.waiter import Waiter
 
 __all__ = ["Pool"]
 
@@ -42,13 +44,15 @@ _ENOUGH_FOR_PROBE_NS: Final = 5 * NS_PER_SECOND
 class Pool:
     """Quota, queue and leases of one pool. `now_ns` is the monotonic time of each step.
 
-    `drain_events` hands out what happened since it was last called; the caller reports it.
+    `drain_events` hands out what happened since it was last called; the caller reports it. `accounts` are shared by all
+    pools: they hold callers' own limits.
 
     Attributes:
         tells_leases: whether anybody wants to hear how each lease ended.
     """
 
     __slots__ = (
+        "_accounts",
         "_events",
         "_forecast",
         "_granted",
@@ -68,16 +72,17 @@ class Pool:
         "tells_leases",
     )
 
-    def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
+    def __init__(self, name: str, settings: PoolSettings, now_ns: int, accounts: Accounts | None = None) -> None:
         self.name = name
         self.settings = settings
         self.tells_leases = True
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
-        self._queue = FairQueue(self._quota.size_ns)
         self._health = Health(name, self._events, now_ns)
+        self._retries = RetryGate(self._health, now_ns)
+        self._queue = FairQueue(self._quota.size_ns, self._retries.wait_ns)
         self._forecast = Forecast(self._quota, self._queue, self._health)
-        self._retries = RetryLane(self._health, now_ns)
+        self._accounts = accounts or Accounts()
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()
         self._use = RecentUse(self._quota.per_minute, now_ns)
@@ -88,18 +93,13 @@ class Pool:
         self._succeeded = 0
 
     @property
-    def has_waiters(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._queue.waiting or self._retries.waiting)
-
-    @property
     def is_unused(self) -> bool:
         """Whether nothing would be lost with the pool: no answer ever came, nobody waits, nothing is in flight."""
-        return not (self._queue or self._retries.waiting or self._leases or self._succeeded)
+        return not (self._queue.waiting or self._leases or self._succeeded)
 
     def move_on(self, now_ns: int) -> Change | None:
         """Admits whom the last step lets in. Returns what has happened since this was last called, if anything."""
-        if not (self._queue.waiting or self._retries.waiting):
+        if not self._queue.waiting:
             return self.what_happened()
         granted = self.advance(now_ns)
         self._next_in_ns = self.next_in_ns(now_ns)
@@ -121,7 +121,7 @@ class Pool:
 
     def take_at_once(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
         """Admits if nobody waits and everything fits; False, without effect, otherwise."""
-        if not self._goes_at_once(demand.cost, now_ns):
+        if not self._goes_at_once(demand, now_ns):
             return False
         if demand.retry or self._health.is_capped or not self.settings.allow_debt:
             return False
@@ -138,33 +138,45 @@ class Pool:
             dimension = self._quota.never_fits(demand.cost)
             if dimension is not None:
                 return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
-        if self._goes_at_once(demand.cost, now_ns):
+        if self._goes_at_once(demand, now_ns):
             self._grant(lease_id, demand, now_ns)
             return GRANTED
         return self._queue_up(lease_id, demand, now_ns)
 
-    def _goes_at_once(self, cost: Cost, now_ns: int) -> bool:
-        if self._queue.waiting or self._retries.waiting:
+    def _goes_at_once(self, demand: Demand, now_ns: int) -> bool:
+        if self._queue.waiting and (demand.caller.limits is not None or self._head(now_ns) is not None):
             return False
-        return self._health.admits(now_ns) and self._quota.fits(cost, now_ns)
+        if demand.caller.limits is not None and self._own_limit(demand, now_ns) is not None:
+            return False
+        return self._health.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
 
     def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
         queue, forecast = self._queue, self._forecast
         waiter = Waiter(lease_id, demand, now_ns)
         predicted_ns = forecast.expect(waiter, now_ns)
+        own = self._own_limit_behind_others(demand, now_ns)
+        own_ns = 0 if own is None or own.wait_ns is None else own.wait_ns
+        wait_ns = max(predicted_ns, own_ns)
         if not demand.front and (full := what_is_full(queue, self.settings.caps, demand)) is not None:
-            return Refused(Cause.QUEUE_FULL, retry_after_ns=predicted_ns, full=full)
-        if demand.patience_ns is not None and predicted_ns > demand.patience_ns and forecast.may_refuse(demand, now_ns):
-            return Refused(self._health.late, retry_after_ns=predicted_ns - demand.patience_ns)
+            return Refused(Cause.QUEUE_FULL, retry_after_ns=wait_ns, full=full)
+        if demand.patience_ns is not None and wait_ns > demand.patience_ns:
+            if own is not None and own_ns > demand.patience_ns:
+                return Refused(Cause.CALLER_LIMIT, wait_ns - demand.patience_ns, limit=own.limit)
+            if forecast.may_refuse(demand, now_ns):
+                return Refused(self._health.late, retry_after_ns=wait_ns - demand.patience_ns)
         if queue.push(waiter):
             # Timers are set already for those who wait, unless this one goes before them.
             self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
-        return Wait(predicted_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
+        if own is not None and wait_ns == own_ns:
+            return Wait(wait_ns, "caller_limit")
+        return Wait(wait_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
-        if (waiter := self._remove(lease_id)) is None:
+        if (waiter := self._queue.remove(lease_id)) is None:
             return None
+        if (own := self._own_limit(waiter.demand, now_ns)) is not None:
+            return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
         predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._health.wait_ns(now_ns))
         return Refused(self._health.late, predicted_ns)
 
@@ -173,43 +185,38 @@ class Pool:
 
         `unleased` is the cost of a waiter without a lease (`settle_at_once`), given back if it has been granted.
         """
-        if self._remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
+        if self._queue.remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
             self._quota.give_back(unleased, now_ns)
             self._use.add(-unleased[0], -unleased[1], 0, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
-        """Admits, in order, the waiters that fit now; while the head does not, those who do not postpone it."""
+        """Admits, in order, the waiters that fit now. Nobody overtakes a head that does not fit."""
         self._quota.demand_seen(now_ns)
         granted: list[str] = []
         if self._health.is_out:
             self._let_probe_with_time(granted, now_ns)
-        if self._retries.waiting and not self._admit_retries(granted, now_ns):
-            return tuple(granted)
-        while (waiter := self._queue.head()) is not None:
+        while (waiter := self._head(now_ns)) is not None:
             self._queue.refresh_price(waiter, now_ns)
-            filler = None
             if not self._fits(waiter.demand.cost, now_ns):
-                filler = self._filler(waiter, now_ns)
-                if filler is None or filler.wait_ns:
-                    break
-                waiter = filler.waiter
-            self._queue.take(waiter, now_ns, fills_in=filler is not None)
-            self._grant(waiter.lease_id, waiter.demand, now_ns)
-            self._forecast.admitted(waiter, now_ns)
+                if self._health.admits(now_ns) and self._quota.only_levels_bind(now_ns):
+                    self._queue.hold(waiter)
+                break
+            self._admit(waiter, now_ns)
             granted.append(waiter.lease_id)
         return tuple(granted)
 
     def next_in_ns(self, now_ns: int, if_it_is: str | None = None) -> int | None:
         """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
         waits: dict[str, int] = {}
-        head = self._queue.head()
-        if self._retries.waiting and (retry := self._retries.head()) is not None:
-            waits[retry.lease_id] = max(self._retries.wait_ns(now_ns), self._fits_in_ns(retry.demand.cost, now_ns))
+        head = self._head(now_ns)
         if head is not None:
             waits[head.lease_id] = self._fits_in_ns(head.demand.cost, now_ns)
-            filler = self._filler(head, now_ns)
-            if filler is not None:
-                waits[filler.waiter.lease_id] = filler.wait_ns
+        if (retry := self._queue.first_failed()) is not None and (gate_ns := self._retries.wait_ns(now_ns)):
+            waits[retry.lease_id] = gate_ns
+        for waiter in self._queue.skipped:
+            own = self._own_limit(waiter.demand, now_ns)
+            if own is not None and own.wait_ns is not None:
+                waits[waiter.lease_id] = own.wait_ns
         if not waits or (if_it_is is not None and if_it_is not in waits):
             return None
         wait_ns = min(waits.values())
@@ -238,6 +245,8 @@ class Pool:
             return False
         self._quota.request_ended(lease.granted_ns)
         self._health.ended(lease.granted_ns, answered=lease.answered)
+        if lease.account is not None:
+            lease.account.ended()
         used = self._ledger.close(lease, outcome, used, now_ns)
         if self.tells_leases:
             demand = lease.demand
@@ -299,7 +308,7 @@ class Pool:
             adaptive_factor=self._quota.factor,
             frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
             probing=self._quota.is_probing or self._health.is_out,
-            waiting=len(self._queue) + len(self._retries.waiting),
+            waiting=len(self._queue),
             classes=self._queue.snapshot(now_ns),
             in_flight=len(self._leases),
             oldest_lease_seconds=None if oldest_ns is None else (now_ns - oldest_ns) / NS_PER_SECOND,
@@ -309,7 +318,7 @@ class Pool:
             open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._health.open_circuits(now_ns)},
             unanswered=self._health.unanswered,
             concurrency_limit=self._health.concurrency_limit(now_ns),
-            retries_waiting=len(self._retries.waiting),
+            retries_waiting=self._queue.failed,
             retries_left=self._health.budget.left(now_ns),
         )
 
@@ -317,9 +326,49 @@ class Pool:
         limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
         self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
         self._granted += 1
+        account = None
+        if demand.caller.limits is not None and (account := self._accounts.of(demand.caller, now_ns)) is not None:
+            account.take(demand.cost, now_ns)
         if not demand.settle_at_once:
-            self._leases[lease_id] = Lease(demand, limits, now_ns)
+            self._leases[lease_id] = Lease(demand, limits, now_ns, account)
             self._health.sent(now_ns)
+            if account is not None:
+                account.leased()
+
+    def _admit(self, waiter: Waiter, now_ns: int) -> None:
+        self._queue.take(waiter, now_ns)
+        if waiter.demand.retry:
+            self._retries.went(now_ns)
+        self._grant(waiter.lease_id, waiter.demand, now_ns)
+        self._forecast.admitted(waiter, now_ns)
+
+    def _head(self, now_ns: int) -> Waiter | None:
+        """The request that goes next; requests of callers over their own limits are passed over."""
+        queue = self._queue
+        for skipped in queue.skipped:
+            if self._own_limit(skipped.demand, now_ns) is None:
+                queue.readmit(skipped)
+        while (waiter := queue.head(now_ns)) is not None:
+            if waiter.demand.caller.limits is None or self._own_limit(waiter.demand, now_ns) is None:
+                return waiter
+            queue.skip(waiter)
+        return None
+
+    def _own_limit(self, demand: Demand, now_ns: int) -> Exceeded | None:
+        """The caller's own limit that holds this demand back; None if none does."""
+        account = self._accounts.of(demand.caller, now_ns)
+        exceeded = None if account is None else account.exceeded(demand.cost, now_ns)
+        if account is not None and exceeded is not None:
+            account.waits_in(self.name)
+        return exceeded
+
+    def _own_limit_behind_others(self, demand: Demand, now_ns: int) -> Exceeded | None:
+        """The caller's own limit that this demand waits for behind the caller's others; None if it waits for none."""
+        account = self._accounts.of(demand.caller, now_ns)
+        if account is None:
+            return None
+        _, load = self._queue.of_caller(demand.caller)
+        return account.drained(demand.cost.plus(Cost(*load)), now_ns) or account.exceeded(demand.cost, now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
         if not self._health.admits(now_ns):
@@ -333,55 +382,27 @@ class Pool:
 
     def _reserve_retry(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait:
         """A failed request comes back: it is never refused for the wait until it may be repeated."""
-        self._retries.push(Waiter(lease_id, demand, now_ns))
-        granted: list[str] = []
-        if len(self._retries.waiting) == 1:
-            self._admit_retries(granted, now_ns)
-        if granted:
+        waiter = Waiter(lease_id, demand, now_ns)
+        self._queue.push(waiter)
+        if self._head(now_ns) is waiter and self._fits(demand.cost, now_ns):
+            self._admit(waiter, now_ns)
             return GRANTED
         self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
-        wait_ns = max(self._retries.wait_ns(now_ns), self._fits_in_ns(demand.cost, now_ns))
-        return Wait(wait_ns, "retry_budget" if self._retries.wait_ns(now_ns) else self._binding(demand.cost, now_ns))
-
-    def _admit_retries(self, granted: list[str], now_ns: int) -> bool:
-        """Admits retries, in order. Returns whether others may go now: not if the first retry only waits for quota."""
-        while (waiter := self._retries.head()) is not None:
-            if self._retries.wait_ns(now_ns):
-                return True
-            self._queue.refresh_price(waiter, now_ns)
-            if not self._fits(waiter.demand.cost, now_ns):
-                return False
-            self._retries.pop(now_ns)
-            self._grant(waiter.lease_id, waiter.demand, now_ns)
-            granted.append(waiter.lease_id)
-        return True
-
-    def _hold(self, head: Waiter, now_ns: int) -> bool:
-        """Reserves the start of a head that does not fit, if its cost alone is why."""
-        if not (self._health.admits(now_ns) and self._quota.only_levels_bind(now_ns)):
-            return False
-        self._queue.hold(head)
-        return True
-
-    def _filler(self, head: Waiter, now_ns: int) -> Filler | None:
-        """Who may go before the head, which does not fit, without postponing its start."""
-        if not self._hold(head, now_ns) or not self._queue.has_other_lines:
-            return None
-        return self._queue.filler(self._quota.reservation(head.demand.cost, now_ns).wait_ns)
+        gate_ns = self._retries.wait_ns(now_ns)
+        wait_ns = max(gate_ns, self._fits_in_ns(demand.cost, now_ns))
+        return Wait(wait_ns, "retry_budget" if gate_ns else self._binding(demand.cost, now_ns))
 
     def _let_probe_with_time(self, granted: list[str], now_ns: int) -> None:
         """In an outage, where those in front are about to give up: who has the most time left finds out more."""
-        first = self._retries.head() or self._queue.head()
+        first = self._head(now_ns)
         if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._health.admits(now_ns):
             return
-        waiter = max((*self._retries.waiting.values(), *self._queue.waiting.values()), key=lambda w: w.left_ns(now_ns))
+        free = (each for each in self._queue.waiting.values() if self._own_limit(each.demand, now_ns) is None)
+        waiter = max(free, key=lambda each: each.left_ns(now_ns))
         if self._fits(waiter.demand.cost, now_ns):
-            self._remove(waiter.lease_id)
+            self._queue.remove(waiter.lease_id)
             self._grant(waiter.lease_id, waiter.demand, now_ns)
             granted.append(waiter.lease_id)
-
-    def _remove(self, lease_id: str) -> Waiter | None:
-        return self._retries.remove(lease_id) or self._queue.remove(lease_id)
 
     def _binding(self, cost: Cost, now_ns: int) -> str:
         return self._quota.binding(cost, now_ns) if self._health.admits(now_ns) else self._health.binding()
@@ -392,6 +413,6 @@ class Pool:
             self._health.unanswered -= 1
 
     def _refuse_all(self, refused: Refused) -> None:
-        for lease_id in (*self._retries.waiting, *self._queue.waiting):
-            self._remove(lease_id)
+        for lease_id in tuple(self._queue.waiting):
+            self._queue.remove(lease_id)
             self._refused.append((lease_id, refused))

@@ -1,95 +1,154 @@
-"""The queue of a pool: priority classes, fair lines of callers in each, a front for who comes back, a held head.
+"""The queue of a pool: priority classes, fair flows in each, requests that come back, and a held head.
 
-The head is the one that goes next. While it does not fit, it is held: nobody who comes later takes its place, whatever
-its class, so that a big request has a reserved start. Others may go before it, if that does not postpone it.
+The head is the request that goes next. While its cost does not fit, it is held: nobody who comes later takes its place,
+whatever its class, so that a large request is not starved by small ones. Only requests that come back, of its class or
+a higher one, still go before it.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Final
 
 from msgspec import structs
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED, ClassShares
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
-from tidegate.core.dimension import Cost
-from tidegate.core.fair_lines import COMPACT_ABOVE, FairLines, Line, Waiter
-from tidegate.core.fit_index import FitIndex
-from tidegate.core.store import ClassSnapshot
+from tidegate.core.flow import Flow
+from tidegate.core.store import ClassSnapshot, Demand
+from tidegate.core.waiter import Waiter
 
-__all__ = ["FairQueue", "Filler", "Waiter"]
+__all__ = ["FairQueue"]
 
 _LEAST_SIZE_NS: Final = 1_000_000
 """Callers and classes take turns also where no limit is known, and nothing costs anything."""
 _PRICE_KEPT_NS: Final = NS_PER_SECOND
 """A price that is older is asked anew before admission: answers may have taught much meanwhile."""
 _CLASSES: Final = tuple(Priority)
-_FRONT: Final = Caller("")
-_MOST: Final = Cost(10**18, 10**18, 10**18)
 
 
-class Filler(NamedTuple):
-    """Who may go before the head, and after how long."""
+class _Class:
+    """The requests of one priority class.
 
-    waiter: Waiter
-    wait_ns: int
+    Attributes:
+        rank: 0 goes first.
+        flows: requests that are new, fairly shared among callers, sessions and agents.
+        refused: requests that the upstream refused with 429, in the order in which they came back.
+        failed: requests that failed otherwise, likewise. They go as the retry budget lets them.
+    """
+
+    __slots__ = ("failed", "failed_load", "flows", "rank", "refused", "refused_load")
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+        self.flows = Flow()
+        self.refused: dict[str, Waiter] = {}
+        self.failed: dict[str, Waiter] = {}
+        self.refused_load = [0, 0, 0]
+        self.failed_load = [0, 0, 0]
+
+    def returning(self, *, may_retry: bool) -> Waiter | None:
+        """The first request that came back and may go."""
+        for waiter in self.refused.values():
+            if not waiter.skipped:
+                return waiter
+        if may_retry:
+            for waiter in self.failed.values():
+                if not waiter.skipped:
+                    return waiter
+        return None
+
+    def came_back(self) -> Iterator[Waiter]:
+        """All requests that came back."""
+        return chain(self.refused.values(), self.failed.values())
+
+    def ahead_load(self, *, may_retry: bool) -> list[int]:
+        """What requests that came back, and may go, will cost together."""
+        if not (self.refused or self.failed):
+            return _NOTHING
+        failed = self.failed_load if may_retry else _NOTHING
+        return [one + other for one, other in zip(self.refused_load, failed, strict=True)]
+
+
+_NOTHING: Final = [0, 0, 0]
 
 
 class FairQueue:
-    """Waiters in the order in which they will be admitted; O(log callers) to push and take, O(1) to remove.
+    """Waiters in the order in which they will be admitted; O(log flows) to push and take, O(1) to remove.
 
-    `size_ns` says how long the pool needs to refill a cost.
+    Args:
+        size_ns: how long the pool needs to refill a cost.
+        retry_wait_ns: how long until a failed request may be repeated, at a moment.
 
     Attributes:
-        waiting: who waits, by lease id; to be read only.
+        waiting: all waiters by lease id; to be read only.
+        tokens: what all new requests will probably cost in tokens.
     """
 
-    def __init__(self, size_ns: Callable[[Sequence[int]], int]) -> None:
+    __slots__ = ("_classes", "_held", "_retry_wait_ns", "_shares", "_size_ns", "_skipped", "tokens", "waiting")
+
+    def __init__(self, size_ns: Callable[[Sequence[int]], int], retry_wait_ns: Callable[[int], int]) -> None:
         self.waiting: dict[str, Waiter] = {}
+        self.tokens = 0
         self._size_ns = size_ns
-        self._homes = tuple(FairLines(rank) for rank in range(len(_CLASSES)))
-        self._front = Line(self._homes[0], _FRONT, -1)
-        self._held: Line | None = None
+        self._retry_wait_ns = retry_wait_ns
+        self._classes = tuple(_Class(rank) for rank in range(len(_CLASSES)))
+        self._held: Waiter | None = None
         self._shares = ClassShares()
-        self._lines: list[Line] = []
-        self._moved: set[Line] = set()  # lines whose head the index does not know yet
-        self._index = FitIndex()
-        self._least = _MOST  # in each dimension, of all who came since the queue was empty
+        self._skipped: dict[str, Waiter] = {}  # by lease id; of a caller without returning requests, its first one
 
     def __len__(self) -> int:
         return len(self.waiting)
 
     def push(self, waiter: Waiter) -> bool:
-        """Adds a waiter behind its caller's others of its class, or ahead of all if its demand says `front`.
-
-        Returns whether it may be the next, or go before the next: not if another of its caller stands before it.
-        """
+        """Adds a waiter. Returns whether it may be the next: not if an older one of its agent waits."""
         self.waiting[waiter.lease_id] = waiter
         demand = waiter.demand
+        home = self._classes[demand.caller.rank]
+        if demand.retry:
+            home.failed[waiter.lease_id] = waiter
+            _add(home.failed_load, demand.cost)
+            return True
         if demand.front:
-            waiter.line = self._front
-            self._front.waiters.append(waiter)
+            home.refused[waiter.lease_id] = waiter
+            _add(home.refused_load, demand.cost)
             return True
-        home = self._homes[demand.caller.rank]
-        line = home.by_caller.get(demand.caller.name)
-        if line is None:
-            line = home.by_caller[demand.caller.name] = Line(home, demand.caller, len(self._lines))
-            self._lines.append(line)
-        cost, least = demand.cost, self._least
-        if cost[0] < least[0] or cost[1] < least[1] or cost[2] < least[2]:
-            self._least = Cost(*map(min, cost, least))
-        if home.push(waiter, line):
-            self._moved.add(line)
-            return True
-        return False
+        self.tokens += demand.cost[1] + demand.cost[2]
+        return home.flows.push(waiter)
 
-    def head(self) -> Waiter | None:
-        """Who goes next; None if nobody waits."""
-        if self._front.waiters and (waiter := self._front.head()) is not None:
-            return waiter
-        line = self._held or self._first_line()
-        return None if line is None else line.head()
+    def head(self, now_ns: int) -> Waiter | None:
+        """The request that goes next; None if none waits that may go."""
+        if not self.waiting:
+            return None
+        may_retry, held = self._may_retry(now_ns), self._held
+        if held is not None:
+            for home in self._classes[: held.demand.caller.rank + 1]:
+                if (back := home.returning(may_retry=may_retry)) is not None:
+                    return back
+            return held
+        highest = None
+        for home in self._classes:
+            first = self._first_of(home, may_retry=may_retry)
+            if first is None:
+                continue
+            if highest is None:
+                highest = first
+            elif self._shares.is_owed(home.rank, max(self._size_ns(first.demand.cost), _LEAST_SIZE_NS)):
+                return first
+        return highest
+
+    def first_failed(self) -> Waiter | None:
+        """The first request that waits for the retry budget; None if there is none."""
+        for home in self._classes:
+            for waiter in home.failed.values():
+                return waiter
+        return None
+
+    @property
+    def failed(self) -> int:
+        """How many failed requests wait to be repeated."""
+        return sum(len(home.failed) for home in self._classes)
 
     def refresh_price(self, waiter: Waiter, now_ns: int) -> None:
         """Has a waiter cost what it is estimated to cost now, if that was estimated long ago."""
@@ -100,185 +159,170 @@ class FairQueue:
         cost = demand.price(now_ns)
         if cost == demand.cost:
             return
+        home = self._classes[demand.caller.rank]
+        if waiter.flow is not None:
+            waiter.flow.reprice(demand.cost, cost)
+            self.tokens += cost.tokens - demand.cost.tokens
+        else:
+            load = home.failed_load if demand.retry else home.refused_load
+            _add(load, cost.minus(demand.cost))
         waiter.demand = structs.replace(demand, cost=cost)
-        line = waiter.line
-        if line is not None and line is not self._front:
-            line.home.reprice(line, demand.cost, cost)
-            self._moved.add(line)
-            self._least = Cost(*map(min, cost, self._least))
 
     def hold(self, head: Waiter) -> None:
-        """Keeps the head where it is until it is taken or leaves; only those at the front still go before it."""
-        line = head.line
-        if self._held is None and line is not None and line is not self._front:
-            self._held = line
-            line.home.hold(line)
-            self._moved.add(line)
+        """Keeps the head where it is until it is taken, leaves, or is skipped."""
+        if self._held is None and head.flow is not None:
+            self._held = head
+
+    def skip(self, waiter: Waiter) -> None:
+        """The caller's own limits hold the waiter back: passes over it, and over its caller's others behind it."""
+        self._skipped[waiter.lease_id] = waiter
+        waiter.skipped = True
+        if waiter is self._held:
+            self._held = None
+        if waiter.flow is not None:
+            self._classes[waiter.demand.caller.rank].flows.detach(waiter.demand.caller.name)
+
+    def readmit(self, waiter: Waiter) -> None:
+        """Passes over a skipped waiter, and over its caller's others, no longer."""
+        del self._skipped[waiter.lease_id]
+        waiter.skipped = False
+        if not waiter.demand.front and not waiter.demand.retry:
+            self._classes[waiter.demand.caller.rank].flows.attach(waiter.demand.caller.name)
 
     @property
-    def has_other_lines(self) -> bool:
-        """Whether anybody may stand in another line than the head: within a line nobody overtakes."""
-        return len(self._lines) > 1 or bool(self._front.waiters)
+    def skipped(self) -> tuple[Waiter, ...]:
+        """Those whose callers' own limits hold them back: the first of each caller, and each that came back."""
+        return tuple(self._skipped.values())
 
-    def filler(self, wait_ns: Callable[[Cost], int | None]) -> Filler | None:
-        """Who may go before the head, and soonest: the first of a line, by class and turn where several may at once.
+    def take(self, waiter: Waiter, now_ns: int) -> None:
+        """Takes out a waiter that goes; class, caller, session and agent pay for its size as it is known now.
 
-        `wait_ns` says after how long a cost may be admitted, None if it may not go before the head at all.
+        Its caller has paid for a request that came back when it went first.
         """
-        if wait_ns(self._least) is None:
-            return None
-        for line in self._moved:
-            waiter = None if line is self._held else line.head()
-            if waiter is None:
-                self._index.remove(line.number)
-            else:
-                self._index.set(line.number, waiter.demand.cost, (line.home.rank, line.start_ns))
-        self._moved.clear()
-        found = self._index.soonest(wait_ns)
-        if found is None:
-            return None
-        filling = self._lines[found[0]].head()
-        return None if filling is None else Filler(filling, found[1])
-
-    def take(self, waiter: Waiter, now_ns: int, *, fills_in: bool = False) -> None:
-        """Takes out the head, or who fills in before it; class and caller pay for its size as it is known now."""
         del self.waiting[waiter.lease_id]
-        line, front = waiter.line, self._front
-        if line is None or line is front:
-            waiter.line = None  # what comes back to the front was paid for
+        home, size_ns = self._classes[waiter.demand.caller.rank], max(self._size_ns(waiter.demand.cost), _LEAST_SIZE_NS)
+        if self.waiting:
+            self._share_out(waiter, home, size_ns, now_ns)
+        if waiter is self._held:
+            self._held = None
+        if waiter.flow is None:
+            self._drop_returning(waiter, home)
         else:
-            home, size_ns = line.home, max(self._size_ns(waiter.demand.cost), _LEAST_SIZE_NS)
-            in_turn = not fills_in or line is home.first()
-            if line is self._held:
-                self._held = None
-            if home.waiting <= len(self.waiting):  # else nobody else waits: there is nothing to share
-                self._share_out(waiter, home, size_ns, now_ns)
-            home.serve(waiter, line, size_ns, in_turn=in_turn)
-            self._moved.add(line)
-            if not home.waiting:
-                self._shares.forget(home.rank)
-        if front.waiters or not self.waiting:
-            self._tidy()
+            self.tokens -= waiter.demand.cost.tokens
+            home.flows.serve(waiter, size_ns)
+        self._tidy(home)
 
     def remove(self, lease_id: str) -> Waiter | None:
         """Takes out a waiter wherever it stands; None if it does not wait."""
         waiter = self.waiting.pop(lease_id, None)
         if waiter is None:
             return None
-        line = waiter.line
-        if line is None or line is self._front:
-            waiter.line = None
+        home = self._classes[waiter.demand.caller.rank]
+        if waiter is self._held:
+            self._held = None
+        if waiter.flow is None:
+            self._skipped.pop(lease_id, None)
+            self._drop_returning(waiter, home)
         else:
-            was_head = line.head() is waiter
-            line.home.leave(waiter, line)
-            if was_head:
-                self._moved.add(line)
-                if line is self._held:
-                    self._held = None
-                    line.home.let_go(line)
-            if not line.home.waiting:
-                self._shares.forget(line.home.rank)
-        if self._front.waiters or not self.waiting:
-            self._tidy()
+            self.tokens -= waiter.demand.cost.tokens
+            home.flows.remove(waiter)
+            if waiter.skipped:
+                self.readmit(waiter)  # whether the caller's next is held back as well is looked at in its turn
+        self._tidy(home)
         return waiter
 
-    def of_caller(self, caller: Caller) -> tuple[int, int]:
-        """How many requests of a caller wait, of all classes, and the tokens that they will probably cost."""
-        lines = [line for home in self._homes if (line := home.by_caller.get(caller.name)) is not None]
-        return sum(line.waiting for line in lines), sum(_tokens(line.load) for line in lines)
+    def of_caller(self, caller: Caller) -> tuple[int, list[int]]:
+        """How many new requests of a caller wait, of all classes, and what they will probably cost together."""
+        waiting, load = 0, [0, 0, 0]
+        for home in self._classes:
+            own, own_load = home.flows.load_of(caller.name)
+            waiting += own
+            _add(load, own_load)
+        return waiting, load
 
-    @property
-    def tokens(self) -> int:
-        """Tokens that all who wait will probably cost."""
-        return sum(_tokens(home.load) for home in self._homes)
-
-    def ahead_ns(self, caller: Caller, cost: Cost) -> int:
-        """About how long the pool needs for all that goes before a new waiter of this caller and cost.
+    def ahead_ns(self, demand: Demand, now_ns: int) -> int:
+        """About how long the pool needs for all that goes before a new waiter with this demand.
 
         Of its class what fairness lets go ahead; of higher classes all, but no more than the share of its own class
         leaves them meanwhile; of lower classes what they are owed meanwhile, or the head that is held.
         """
-        home = self._homes[caller.rank]
-        ahead_ns = home.ahead_ns(caller, self._size_ns)
-        if home.waiting == len(self.waiting):
+        may_retry, home = self._may_retry(now_ns), self._classes[demand.caller.rank]
+        back = home.ahead_load(may_retry=may_retry)
+        if demand.front or demand.retry:
+            ahead_ns = self._size_ns(back)
+        else:
+            ahead_ns = home.flows.ahead_ns(demand, self._size_ns) + (self._size_ns(back) if back is not _NOTHING else 0)
+        if home.flows.waiting == len(self.waiting):
             return ahead_ns
         share = GUARANTEED[home.rank]
-        higher_ns = sum(self._size_ns(other.load) for other in self._homes[: home.rank])
-        ahead_ns += min(higher_ns, round((ahead_ns + self._size_ns(cost)) * (1 - share) / share))
+        higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: home.rank])
+        ahead_ns += min(higher_ns, round((ahead_ns + self._size_ns(demand.cost)) * (1 - share) / share))
         lower_ns = 0
-        for other in self._homes[home.rank + 1 :]:
-            if other.waiting:
-                held = self._held.head() if self._held is not None and self._held.home is other else None
+        for other in self._classes[home.rank + 1 :]:
+            if other_ns := self._load_ns(other, may_retry=may_retry):
+                held = self._held if self._held is not None and self._held.demand.caller.rank == other.rank else None
                 held_ns = 0 if held is None else self._size_ns(held.demand.cost)
-                owed_ns = round(ahead_ns * GUARANTEED[other.rank])
-                lower_ns += max(held_ns, min(owed_ns, self._size_ns(other.load)))
+                lower_ns += max(held_ns, min(round(ahead_ns * GUARANTEED[other.rank]), other_ns))
         return ahead_ns + lower_ns
 
     def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
         """Who waits, by class."""
-        fronts = [waiter for waiter in self._front.waiters if waiter.line is not None]
         snapshots = {}
-        for priority, home in zip(_CLASSES, self._homes, strict=True):
-            own = [waiter for waiter in fronts if waiter.demand.caller.priority is priority]
-            heads = [head for line in home.by_caller.values() if (head := line.head()) is not None]
-            callers = Counter({name: line.waiting for name, line in home.by_caller.items() if line.waiting})
-            callers.update(waiter.demand.caller.name for waiter in own)
-            since_ns = min((waiter.since_ns for waiter in (*own, *heads)), default=None)
+        for priority, home in zip(_CLASSES, self._classes, strict=True):
+            back = list(home.came_back())
+            flows = [(name, flow) for name, flow in home.flows.callers() if flow.waiting]
+            heads = [head for _, flow in flows if (head := flow.head()) is not None]
+            callers = Counter({name: flow.waiting for name, flow in flows})
+            callers.update(waiter.demand.caller.name for waiter in back)
+            since_ns = min((waiter.since_ns for waiter in (*back, *heads)), default=None)
             snapshots[str(priority)] = ClassSnapshot(
-                waiting=home.waiting + len(own),
-                tokens=_tokens(home.load) + sum(waiter.demand.cost.tokens for waiter in own),
+                waiting=callers.total(),
+                tokens=sum(flow.load[1] + flow.load[2] for _, flow in flows) + sum(w.demand.cost.tokens for w in back),
                 oldest_seconds=None if since_ns is None else to_seconds(now_ns - since_ns),
                 by_caller=dict(callers),
             )
         return snapshots
 
-    def _first_line(self) -> Line | None:
-        """The first of the highest class that waits, unless a lower class is owed its share."""
-        highest = None
-        for home in self._homes:
-            if home.waiting:
-                line = home.first()
-                if highest is None:
-                    highest = line
-                elif self._is_owed(home, line.head()):
-                    return line
-        return highest
+    def _may_retry(self, now_ns: int) -> bool:
+        return any(home.failed for home in self._classes) and self._retry_wait_ns(now_ns) == 0
 
-    def _is_owed(self, home: FairLines, head: Waiter | None) -> bool:
-        return head is not None and self._shares.is_owed(
-            home.rank, max(self._size_ns(head.demand.cost), _LEAST_SIZE_NS)
-        )
+    def _first_of(self, home: _Class, *, may_retry: bool) -> Waiter | None:
+        if (home.refused or home.failed) and (back := home.returning(may_retry=may_retry)) is not None:
+            return back
+        return home.flows.head() if home.flows.waiting else None
 
-    def _share_out(self, waiter: Waiter, served: FairLines, size_ns: int, now_ns: int) -> None:
+    def _load_ns(self, home: _Class, *, may_retry: bool) -> int:
+        back = home.ahead_load(may_retry=may_retry)
+        if not home.flows.waiting and back is _NOTHING:
+            return 0
+        return self._size_ns([one + other for one, other in zip(home.flows.load, back, strict=True)])
+
+    def _share_out(self, waiter: Waiter, served: _Class, size_ns: int, now_ns: int) -> None:
         """Lets the classes that wait earn their shares of what is admitted, and the one that is served spend."""
-        for home in self._homes[1:]:
-            head = waiter if home is served else self._next_of(home)
+        if served.flows.waiting > len(self.waiting):
+            return  # nobody of another class waits: there is nothing to share
+        may_retry = self._may_retry(now_ns)
+        for home in self._classes[1:]:
+            head = waiter if home is served else self._first_of(home, may_retry=may_retry)
             if head is not None:
                 self._shares.earn(home.rank, size_ns, now_ns - head.since_ns)
         self._shares.spend(served.rank, size_ns)
 
-    def _next_of(self, home: FairLines) -> Waiter | None:
-        """Who goes next of a class."""
-        if not home.waiting:
-            return None
-        held = self._held
-        return (held if held is not None and held.home is home else home.first()).head()
+    def _drop_returning(self, waiter: Waiter, home: _Class) -> None:
+        if waiter.demand.retry:
+            del home.failed[waiter.lease_id]
+            _add(home.failed_load, waiter.demand.cost, -1)
+        else:
+            del home.refused[waiter.lease_id]
+            _add(home.refused_load, waiter.demand.cost, -1)
 
-    def _tidy(self) -> None:
+    def _tidy(self, home: _Class) -> None:
+        if not (home.flows.waiting or home.refused or home.failed):
+            self._shares.forget(home.rank)
         if not self.waiting:
-            # Old tags mean nothing any more, and callers who left must not be remembered for ever.
-            for home in self._homes:
-                home.clear()
-            self._front.waiters.clear()
-            self._held = None
             self._shares = ClassShares()
-            self._lines.clear()
-            self._moved.clear()
-            self._index.clear()
-            self._least = _MOST
-        elif len(self._front.waiters) > 2 * len(self.waiting) + COMPACT_ABOVE:
-            self._front.waiters = deque(waiter for waiter in self._front.waiters if waiter.line is not None)
 
 
-def _tokens(load: Sequence[int]) -> int:
-    return load[1] + load[2]
+def _add(load: list[int], cost: Sequence[int], times: int = 1) -> None:
+    for index, units in enumerate(cost):
+        load[index] += times * units

@@ -17,7 +17,8 @@ def what_is_full(queue: FairQueue, caps: QueueCaps, demand: Demand) -> str | Non
         return f"{caps.tokens:,} tokens"
     if caps.requests_per_caller is None and caps.tokens_per_caller is None:
         return None
-    own_requests, own_tokens = queue.of_caller(demand.caller)
+    own_requests, own_load = queue.of_caller(demand.caller)
+    own_tokens = own_load[1] + own_load[2]
     if caps.requests_per_caller is not None and own_requests >= caps.requests_per_caller:
         return f"{caps.requests_per_caller:,} requests of one caller"
     if caps.tokens_per_caller is not None and own_requests and own_tokens + demand.cost.tokens > caps.tokens_per_caller:

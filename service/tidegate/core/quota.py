@@ -14,7 +14,6 @@ from tidegate.core.pools import ENDPOINT_POOLS
 from tidegate.core.prober import Prober
 from tidegate.core.ramp import RampLimit
 from tidegate.core.rate_news import WORTH_TELLING, RateNews
-from tidegate.core.reservation import Reservation
 from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 from tidegate.core.store import DimensionSnapshot, PoolSettings, RateLimited
 from tidegate.core.told_limit import ToldLimit
@@ -136,10 +135,6 @@ class Quota:
     def only_levels_bind(self, now_ns: int) -> bool:
         """Whether nothing but levels keeps anything from being spent: no freeze, and no single requests that probe."""
         return not (self.frozen_ns(now_ns) or (self._learns and (self._prober.active or self._ramp.is_known)))
-
-    def reservation(self, cost: Cost, now_ns: int) -> Reservation:
-        """When this much, which does not fit, will fit by the levels, and what may be spent before without delay."""
-        return Reservation(self, cost, now_ns)
 
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""

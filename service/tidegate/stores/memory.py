@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
+from tidegate.core.accounts import Accounts
 from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost
 from tidegate.core.pool import Pool
@@ -57,6 +58,7 @@ class MemoryStore:
         self._listeners: tuple[tuple[Callable[[Change], None], bool], ...] = ()  # each: whether it hears of leases
         self._tells_leases = False
         self._pools: dict[str, Pool] = {}
+        self._accounts = Accounts()
         self._settings = dict(configured or {})
 
     async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
@@ -158,10 +160,13 @@ class MemoryStore:
                 state.expire(now_ns)
                 has_ended = state.end(lease_id, outcome, used, now_ns, taught)
                 change = state.move_on(now_ns)
+                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
             self._notify(change)
+        for other in others:
+            self._notify(other)
         return has_ended
 
     def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
@@ -256,11 +261,23 @@ class MemoryStore:
                 pool.expire(now_ns)
                 result = operation(pool, now_ns)
                 change = pool.move_on(now_ns)
+                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
             self._notify(change)
+        for other in others:
+            self._notify(other)
         return result
+
+    def _move_on_freed(self, now_ns: int) -> list[Change]:
+        """Admits requests of callers whose own limits the last step has freed, in whatever pools they wait."""
+        changes = []
+        while freed := self._accounts.freed:
+            self._accounts.freed = {}
+            moved = (pool.move_on(now_ns) for name in freed if (pool := self._pools.get(name)) is not None)
+            changes += [change for change in moved if change is not None]
+        return changes
 
     def _begin_step(self) -> None:
         if self._in_step:
@@ -268,7 +285,8 @@ class MemoryStore:
         self._in_step = True
 
     def _make_pool(self, name: str) -> Pool:
-        pool = self._pools[name] = Pool(name, self._settings.get(name, self._otherwise), self._clock.monotonic_ns())
+        settings = self._settings.get(name, self._otherwise)
+        pool = self._pools[name] = Pool(name, settings, self._clock.monotonic_ns(), self._accounts)
         pool.tells_leases = self._tells_leases
         return pool
 

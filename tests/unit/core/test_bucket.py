@@ -104,13 +104,6 @@ def test_giving_back_up_to_full_forgets_the_carry() -> None:
     assert bucket.wait_ns(1_000_000, 1) == 3_000_000_000
 
 
-@pytest.mark.parametrize("now_ns", [1, 2_999_999_999, 3_000_000_001, 7_777_777_777])
-def test_parts_of_a_unit_that_have_come_back_count_for_what_is_spare(now_ns: int) -> None:
-    bucket = TokenBucket(7, 100, now_ns=0, level_micro=0)
-    bucket.take(bucket.spare_micro(1, 8_571_428_572 - now_ns, now_ns))
-    assert bucket.level_micro(8_571_428_572) == 1, "the seventh part of a minute is over"
-
-
 def test_a_look_at_a_time_that_is_past_brings_nothing_back() -> None:
     bucket = TokenBucket(60, 100, now_ns=0, level_micro=0)
     assert bucket.fits(10, 10 * S)
@@ -118,16 +111,6 @@ def test_a_look_at_a_time_that_is_past_brings_nothing_back() -> None:
     assert not bucket.fits(11, 10 * S), "these ten seconds have been counted"
 
 
-@pytest.mark.parametrize(
-    ("level_micro", "after_ns", "spare_micro"),
-    [
-        (0, 2 * S, 8),  # not full by then: nothing is lost
-        (95, 2 * S, 103),  # nor here
-        (95, 6 * S, 102),  # full after five seconds: one second's worth is lost
-        (95, 7 * S + 1, 100),  # and of what comes afterwards only whole units count
-        (100, 0, 108),  # taken at once, nothing is lost, also of a full one
-    ],
-)
-def test_what_flows_in_while_the_bucket_is_full_is_not_spare(level_micro: int, after_ns: int, spare_micro: int) -> None:
-    spare = TokenBucket(60, 100, now_ns=0, level_micro=level_micro).spare_micro(1, 9 * S, 0, after_ns)
-    assert (spare, type(spare)) == (spare_micro, int)
+@pytest.mark.parametrize(("micro", "refill_ns"), [(90, 0), (100, 10 * S), (101, 11 * S), (300, 210 * S)])
+def test_the_time_that_much_takes_to_come_is_not_bounded_by_the_capacity(micro: int, refill_ns: int) -> None:
+    assert TokenBucket(60, 100, now_ns=0, level_micro=90).refill_ns(micro, 0) == refill_ns

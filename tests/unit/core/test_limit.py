@@ -223,30 +223,6 @@ def test_of_a_bucket_that_the_upstream_tells_the_margin_is_never_used() -> None:
     assert made.full_ns(400) == 52 * NS_PER_SECOND // 10, "1,000 hold 520 above these and the margin"
 
 
-class TestSpare:
-    """What may be taken so that a request still fits when it is to start."""
-
-    def test_of_a_configured_limit(self) -> None:
-        made = limit(LimitSettings(6_000, 1_000))
-        made.take(400, 0)
-        assert made.spare_micro(900, 5 * NS_PER_SECOND, 0, 0) == 200 * MICRO
-        assert limit().spare_micro(900, 5 * NS_PER_SECOND, 0, 0) is None
-
-    def test_leaves_the_margin_in_the_upstreams_bucket(self) -> None:
-        made = limit()
-        learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
-        made.take(400, 0)
-        assert made.spare_micro(820, 5 * NS_PER_SECOND, 0, 0) == 200 * MICRO
-        assert made.spare_micro(820, 5 * NS_PER_SECOND, 5 * NS_PER_SECOND, 0) == 600 * MICRO, "500 came back before"
-
-    def test_is_less_once_the_bucket_is_full(self) -> None:
-        made = limit()
-        learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
-        made.take(100, 0)
-        assert made.spare_micro(820, 5 * NS_PER_SECOND, 0, 0) == 500 * MICRO
-        assert made.spare_micro(820, 5 * NS_PER_SECOND, 0, 3 * NS_PER_SECOND) == 300 * MICRO
-
-
 def test_a_charge_is_corrected_later() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     made.take(800, 0)

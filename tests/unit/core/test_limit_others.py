@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import MICRO, Dimension
+from tidegate.core.dimension import Dimension
 from tidegate.core.headers import DimensionReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.store import LimitSettings
@@ -93,11 +93,6 @@ class TestOthers:
         made.take(1, now_ns)
         assert made.fits(9, now_ns), "of 20 a second"
         assert not made.fits(10, now_ns)
-
-    def test_what_may_go_before_a_reserved_start_is_of_our_share_too(self) -> None:
-        made = self.shared(others=200)
-        assert made.spare_micro(5, 10 * S, 60 * S, 0) == 205 * MICRO, "10 seconds of it, and what is there"
-        assert made.spare_micro(5, 10 * S, 60 * S, 2 * S) == 165 * MICRO, "two of them were lost by then"
 
     def test_a_full_bucket_hides_them_and_ends_the_pacing(self) -> None:
         made = self.shared()

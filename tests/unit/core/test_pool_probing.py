@@ -302,7 +302,7 @@ class TestSpendCap:
         assert CircuitOpened("p", Cause.SPEND_CAP, 3_600 * S) in told.events
         assert state.what_happened() is None
         assert state.reserve("late", ONE, 2 * S) == Refused(Cause.SPEND_CAP, 3_599 * S)
-        assert not state.has_waiters
+        assert state.next_in_ns(0) is None
         assert state.snapshot(2 * S).open_circuits == {"spend_cap": 3_599.0}
 
     def test_closes_at_the_date(self) -> None:

@@ -1,15 +1,16 @@
 """The fair queue by example: order, weights, front, removal, prediction."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 import pytest
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.dimension import Cost
-from tidegate.core.queue import FairQueue, Waiter
+from tidegate.core.queue import FairQueue
 from tidegate.core.store import ClassSnapshot, Demand
+from tidegate.core.waiter import Waiter
 
 ANN, BEN = Caller("ann"), Caller("ben")
 MS = 1_000_000
@@ -21,19 +22,24 @@ def size_ns(cost: Sequence[int]) -> int:
     return (cost[1] + cost[2]) * MS
 
 
+def never(_now_ns: int) -> int:
+    """The retry budget of these tests: used up."""
+    return MS
+
+
 def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: bool = False) -> Waiter:
     return Waiter(lease_id, Demand("pool", caller, Cost(1, tokens - 12, 12), front=front))
 
 
 def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, never)
     for one in waiters:
         queue.push(one)
     return queue
 
 
 def pop(queue: FairQueue, now_ns: int = 0) -> str:
-    head = queue.head()
+    head = queue.head(0)
     assert head is not None
     queue.take(head, now_ns)
     return head.lease_id
@@ -50,8 +56,8 @@ def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
 
 
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
-    queue = FairQueue(size_ns)
-    assert queue.head() is None
+    queue = FairQueue(size_ns, never)
+    assert queue.head(0) is None
     assert queue.remove("nobody") is None
 
 
@@ -79,7 +85,7 @@ def test_callers_share_by_size_not_by_number() -> None:
 
 def test_the_size_counts_that_is_known_on_leaving() -> None:
     sizes = iter([200 * MS, 100 * MS])
-    queue = FairQueue(lambda _cost: next(sizes, 100 * MS))
+    queue = FairQueue(lambda _cost: next(sizes, 100 * MS), never)
     for one in [waiter(f"ann-{n}") for n in range(2)] + [waiter(f"ben-{n}", BEN) for n in range(3)]:
         queue.push(one)
     assert order(queue) == ["ann-0", "ben-0", "ben-1", "ann-1", "ben-2"]
@@ -87,7 +93,7 @@ def test_the_size_counts_that_is_known_on_leaving() -> None:
 
 def test_callers_share_by_weight_where_nothing_costs_anything() -> None:
     light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
-    queue = FairQueue(lambda _cost: 0)
+    queue = FairQueue(lambda _cost: 0, never)
     for caller in (light, heavy):
         for n in range(40):
             queue.push(waiter(f"{caller.name}-{n}", caller))
@@ -104,52 +110,9 @@ def test_idling_saves_nothing_up() -> None:
 
 
 def test_who_comes_hears_whether_it_may_be_the_next() -> None:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, never)
     comers = [waiter("a"), waiter("behind-a"), waiter("b", BEN), waiter("back", front=True)]
     assert [queue.push(one) for one in comers] == [True, False, True, True]
-
-
-def test_who_fills_in_out_of_turn_lets_nobody_later_start_behind_it() -> None:
-    queue = queue_of(
-        [waiter("ben-0", BEN, 300), waiter("held", tokens=1_000), *(waiter(f"ben-{n}", BEN) for n in (1, 2))]
-    )
-    pop(queue)
-    head = queue.head()
-    assert head is not None
-    queue.hold(head)
-    for n in range(3):
-        queue.push(waiter(f"carl-{n}", Caller("carl")))
-    filler = queue.filler(lambda cost: 0 if cost.tokens == 100 else None)
-    assert filler is not None
-    assert filler.waiter.lease_id == "carl-0", "it starts where the head does, ben three turns later"
-    queue.take(queue.waiting["ben-1"], 0, fills_in=True)
-    queue.push(waiter("dora", Caller("dora")))
-    assert order(queue)[:3] == ["held", "carl-0", "dora"]
-
-
-def test_whose_price_falls_may_fill_in() -> None:
-    costs = [Cost(1, 888, 12)]
-    dear = Demand("pool", BEN, costs[0], price=lambda now_ns: Cost(1, 88, 12) if now_ns >= 5_000 * MS else costs[0])
-    queue = queue_of([waiter("held", tokens=1_000), Waiter("b", dear)])
-    head = queue.head()
-    assert head is not None
-    queue.hold(head)
-    assert queue.filler(lambda cost: 0 if cost.tokens <= 100 else None) is None
-    queue.refresh_price(queue.waiting["b"], 4_000 * MS)
-    assert queue.filler(lambda cost: 0 if cost.tokens <= 100 else None) is None
-    queue.refresh_price(queue.waiting["b"], 5_000 * MS)
-    filler = queue.filler(lambda cost: 0 if cost.tokens <= 100 else None)
-    assert filler is not None
-    assert filler.waiter.lease_id == "b"
-
-
-@pytest.mark.parametrize("leave", [FairQueue.remove, lambda queue, lease_id: queue.take(queue.waiting[lease_id], 0)])
-def test_when_all_have_left_there_are_no_other_lines(leave: Callable[[FairQueue, str], object]) -> None:
-    queue = queue_of([waiter("a"), waiter("b", BEN)])
-    for lease_id in ("a", "b"):
-        leave(queue, lease_id)
-    queue.push(waiter("c"))
-    assert not queue.has_other_lines
 
 
 def test_the_front_goes_first_in_the_order_of_coming_back() -> None:
@@ -176,7 +139,8 @@ def test_a_mass_leaving_frees_the_memory() -> None:
     queue = queue_of(waiter(f"{n}") for n in range(10_000))
     for n in range(9_999):
         queue.remove(f"{n}")
-        assert len(queue._lines[0].waiters) <= 2 * len(queue) + 64
+        (flow,) = (flow for _, flow in queue._classes[1].flows.callers())
+        assert len(flow._waiters) <= 2 * len(queue) + 64
     assert order(queue) == ["9999"]
 
 
@@ -184,15 +148,8 @@ def test_a_mass_leaving_from_the_end_frees_the_memory() -> None:
     queue = queue_of(waiter(f"{n}") for n in range(10_000))
     for n in range(9_999, 0, -1):
         queue.remove(f"{n}")
-        assert len(queue._lines[0].waiters) <= 2 * len(queue) + 64
-    assert order(queue) == ["0"]
-
-
-def test_a_mass_leaving_from_the_front_frees_the_memory() -> None:
-    queue = queue_of(waiter(f"{n}", front=True) for n in range(10_000))
-    for n in range(1, 10_000):
-        queue.remove(f"{n}")
-        assert len(queue._front.waiters) <= 2 * len(queue) + 64
+        (flow,) = (flow for _, flow in queue._classes[1].flows.callers())
+        assert len(flow._waiters) <= 2 * len(queue) + 64
     assert order(queue) == ["0"]
 
 
@@ -200,7 +157,8 @@ def test_callers_who_come_and_go_leave_no_entries_behind() -> None:
     queue = queue_of([waiter("stays")])
     for n in range(10_000):
         queue.push(waiter(f"{n}", BEN))
-        assert len(queue._homes[1]._heap) <= 2 * 2 + 64
+        assert len(queue._classes[1].flows._heap) <= 2 * 2 + 64
+        assert len(queue._classes[1].flows.children or {}) <= 2
         queue.remove(f"{n}")
     assert order(queue) == ["stays"]
 
@@ -212,8 +170,10 @@ def test_an_empty_queue_remembers_nobody() -> None:
     queue.push(waiter("back", front=True))
     queue.remove("back")
     queue.remove("last")
-    assert (queue._lines, queue.waiting, len(queue._front.waiters), queue._held) == ([], {}, 0, None)
-    assert all((home.by_caller, home._heap) == ({}, []) for home in queue._homes)
+    assert (queue.waiting, queue._held, queue.tokens) == ({}, None, 0)
+    for home in queue._classes:
+        flows = home.flows
+        assert (flows.children, flows._heap, flows._idle, home.refused, home.failed) == ({}, [], [], {}, {})
 
 
 def test_a_wait_that_was_left_costs_no_share() -> None:
@@ -264,34 +224,34 @@ def test_a_snapshot_shows_who_waits_by_class() -> None:
 def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
     queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
-    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, 150)
-    assert queue.of_caller(Caller("nobody")) == (0, 0)
+    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, [2, 126, 24])
+    assert queue.of_caller(Caller("nobody")) == (0, [0, 0, 0])
     assert queue.tokens == 250
     queue.remove("a")
-    assert queue.of_caller(ANN) == (1, 50)
+    assert queue.of_caller(ANN) == (1, [1, 38, 12])
     assert queue.tokens == 150
 
 
 class TestAhead:
     def test_nothing_in_an_empty_queue(self) -> None:
-        assert FairQueue(size_ns).ahead_ns(ANN, COST) == 0
+        assert FairQueue(size_ns, never).ahead_ns(Demand("pool", ANN, COST), 0) == 0
 
     def test_all_of_ones_own(self) -> None:
-        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(ANN, COST) == 700 * MS
+        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(Demand("pool", ANN, COST), 0) == 700 * MS
 
     def test_of_others_one_request_each_when_one_has_none(self) -> None:
         queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
-        assert queue.ahead_ns(Caller("new"), COST) == 200 * MS
+        assert queue.ahead_ns(Demand("pool", Caller("new"), COST), 0) == 200 * MS
 
     def test_of_others_their_weighted_share_meanwhile(self) -> None:
         heavy = Caller("heavy", weight=3.0)
         queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
-        assert queue.ahead_ns(ANN, COST) == (200 + 3 * 200 + 100) * MS
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 3 * 200 + 100) * MS
 
     def test_a_callers_own_weight_lets_fewer_of_others_go_meanwhile(self) -> None:
         heavy = Caller("heavy", weight=2.0)
         queue = queue_of([*(waiter(f"heavy-{n}", heavy) for n in range(4)), *(waiter(f"{n}") for n in range(50))])
-        assert queue.ahead_ns(heavy, COST) == (400 + 400 / 2 + 100) * MS
+        assert queue.ahead_ns(Demand("pool", heavy, COST), 0) == (400 + 400 / 2 + 100) * MS
 
     def test_those_who_have_left_are_no_rivals(self) -> None:
         heavy = Caller("heavy", weight=3.0)
@@ -299,27 +259,27 @@ class TestAhead:
         queue.remove("heavy")
         for n in range(50):
             queue.push(waiter(f"ben-{n}", BEN))
-        assert queue.ahead_ns(ANN, COST) == (200 + 200 + 100) * MS
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 200 + 100) * MS
 
     def test_nor_are_those_from_before_the_queue_was_empty(self) -> None:
         queue = queue_of([waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(5))])
         order(queue)
         for one in [waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(50))]:
             queue.push(one)
-        assert queue.ahead_ns(ANN, COST) == (100 + 100 + 100) * MS
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (100 + 100 + 100) * MS
 
     @pytest.mark.parametrize("index", range(3), ids=["requests", "input", "output"])
     def test_counts_what_the_pool_is_short_of(self, index: int) -> None:
         cost = waiter("any").demand.cost
         assert len(set(cost)) == 3
-        queue = FairQueue(lambda load: load[index] * MS)
+        queue = FairQueue(lambda load: load[index] * MS, never)
         for n in range(7):
             queue.push(waiter(f"{n}"))
         for n in range(3):
             queue.remove(f"{n}")
-        assert queue.ahead_ns(ANN, cost) == 4 * cost[index] * MS
-        assert queue.ahead_ns(Caller("new"), cost) == cost[index] * MS
+        assert queue.ahead_ns(Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS
+        assert queue.ahead_ns(Demand("pool", Caller("new"), cost), 0) == cost[index] * MS
 
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
-        assert queue.ahead_ns(ANN, COST) == (5_000 + 100) * MS
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS

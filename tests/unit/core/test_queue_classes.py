@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import Cost
-from tidegate.core.queue import FairQueue, Waiter
-from tidegate.core.store import Demand
+from tidegate.core.queue import FairQueue
+from tidegate.core.store import ClassSnapshot, Demand
+from tidegate.core.waiter import Waiter
 
 PEOPLE = Caller("people", priority=Priority.INTERACTIVE)
 TEAM = Caller("team")
@@ -22,15 +24,24 @@ def size_ns(cost: Sequence[int]) -> int:
     return cost[1] * (S // 1_000)
 
 
-def queue_of(*callers: Caller, cost: Cost = ONE) -> FairQueue:
-    queue = FairQueue(size_ns)
+def never(_now_ns: int) -> int:
+    """The retry budget of these tests: used up."""
+    return S
+
+
+def queue_of(*callers: Caller, cost: Cost = ONE, may_retry: bool = False) -> FairQueue:
+    queue = FairQueue(size_ns, (lambda _now_ns: 0) if may_retry else never)
     for number, caller in enumerate(callers):
         queue.push(Waiter(f"{caller.name}-{number}", Demand("p", caller, cost)))
     return queue
 
 
+def come_back(lease_id: str, caller: Caller, kind: str) -> Waiter:
+    return Waiter(lease_id, structs.replace(Demand("p", caller, ONE), **{kind: True}))
+
+
 def go(queue: FairQueue, now_ns: int = 0) -> str:
-    head = queue.head()
+    head = queue.head(0)
     assert head is not None
     queue.take(head, now_ns)
     return head.demand.caller.name
@@ -66,7 +77,7 @@ def test_a_class_of_full_age_gets_twice_its_share() -> None:
 
 
 def test_a_class_ages_by_the_wait_of_its_own_next_request() -> None:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, never)
     queue.push(Waiter("night", Demand("p", NIGHT, ONE), since_ns=40 * S))
     for number in range(40):
         queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE), since_ns=100 * S))
@@ -74,7 +85,7 @@ def test_a_class_ages_by_the_wait_of_its_own_next_request() -> None:
 
 
 def test_a_class_that_comes_new_is_not_aged_whatever_the_clock_says() -> None:
-    queue = FairQueue(size_ns)
+    queue = FairQueue(size_ns, never)
     for number in range(40):
         queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE), since_ns=0))
     queue.push(Waiter("night", Demand("p", NIGHT, ONE), since_ns=100 * S))
@@ -103,18 +114,54 @@ def test_classes_share_too_where_nothing_costs_anything() -> None:
     assert Counter(go(queue) for _ in range(101)) == {"people": 96, "night": 5}
 
 
-def test_coming_back_to_the_front_costs_no_class_anything() -> None:
-    queue = queue_of(*[PEOPLE] * 40, NIGHT)
-    for number in range(100):
-        queue.push(Waiter(f"back-{number}", Demand("p", TEAM, ONE, front=True)))
-    assert [go(queue) for _ in range(100)] == ["team"] * 100
-    assert [go(queue) for _ in range(20)] == ["people"] * 20
+class TestThoseThatComeBack:
+    """Refused with 429 (`front`), or failed and repeated (`retry`)."""
+
+    @pytest.mark.parametrize("kind", ["front", "retry"])
+    def test_go_before_the_others_of_their_class(self, kind: str) -> None:
+        queue = queue_of(TEAM, TEAM, may_retry=True)
+        for number in range(2):
+            queue.push(come_back(f"back-{number}", Caller("other"), kind))
+        assert [go(queue) for _ in range(4)] == ["other", "other", "team", "team"]
+
+    @pytest.mark.parametrize("kind", ["front", "retry"])
+    def test_never_hold_up_a_higher_class_beyond_their_classs_share(self, kind: str) -> None:
+        queue = queue_of(*[PEOPLE] * 100, may_retry=True)
+        for number in range(10):
+            queue.push(come_back(f"back-{number}", NIGHT, kind))
+        assert [go(queue) for _ in range(41)] == [*["people"] * 20, "night", *["people"] * 19, "night"], "a twentieth"
+
+    def test_are_repeated_only_as_the_retry_budget_lets_them(self) -> None:
+        queue = queue_of(TEAM)
+        queue.push(come_back("back", NIGHT, "retry"))
+        assert go(queue) == "team"
+        assert queue.head(0) is None
+        assert (len(queue), queue.failed) == (1, 1)
+
+    def test_are_counted_with_their_class(self) -> None:
+        queue = queue_of(TEAM)
+        queue.push(come_back("back", TEAM, "retry"))
+        assert queue.snapshot(5 * S)["standard"] == ClassSnapshot(2, 2_000, 5, {"team": 2})
+        queue.remove("back")
+        assert queue.snapshot(5 * S)["standard"] == ClassSnapshot(1, 1_000, 5, {"team": 1})
+
+    def test_pay_what_they_cost_now(self) -> None:
+        queue = FairQueue(size_ns, lambda _now_ns: 0)
+        prices = {"back": Cost(1, 3_000), "failed": Cost(1, 4_000)}
+        for name, kind in (("back", "front"), ("failed", "retry")):
+            waiter = come_back(name, TEAM, kind)
+            waiter.demand = structs.replace(waiter.demand, price=lambda _now_ns, name=name: prices[name])
+            queue.push(waiter)
+            queue.refresh_price(waiter, S)
+        assert queue.ahead_ns(Demand("p", TEAM, ONE), 0) == 7 * S
+        assert queue.remove("failed") is not None
+        assert queue.ahead_ns(Demand("p", TEAM, ONE, front=True), 0) == 3 * S
 
 
 class TestHeld:
     def test_nobody_who_comes_later_takes_the_place_of_a_held_head(self) -> None:
         queue = queue_of(NIGHT, NIGHT)
-        head = queue.head()
+        head = queue.head(0)
         assert head is not None
         queue.hold(head)
         queue.hold(head)
@@ -124,7 +171,7 @@ class TestHeld:
     def test_a_held_head_that_leaves_gives_its_place_back(self) -> None:
         queue = queue_of(NIGHT, NIGHT, PEOPLE)
         for expected in ("people-2", "night-0"):
-            head = queue.head()
+            head = queue.head(0)
             assert head is not None
             assert head.lease_id == expected
             queue.hold(head)
@@ -134,7 +181,7 @@ class TestHeld:
     def test_after_it_has_left_the_next_head_can_be_held(self) -> None:
         queue = queue_of(NIGHT, NIGHT)
         for lease_id in ("night-0", "night-1"):
-            head = queue.head()
+            head = queue.head(0)
             assert head is not None
             assert head.lease_id == lease_id
             queue.hold(head)
@@ -143,105 +190,54 @@ class TestHeld:
         queue.push(Waiter("p", Demand("p", PEOPLE, ONE)))
         assert [go(queue) for _ in range(2)] == ["night", "people"]
 
-    def test_who_came_back_is_at_the_front_and_needs_not_be_held(self) -> None:
-        queue = queue_of(TEAM)
-        back = Waiter("back", Demand("p", NIGHT, ONE, front=True))
+    def test_one_that_came_back_needs_not_be_held(self) -> None:
+        queue = queue_of(PEOPLE)
+        back = come_back("back", TEAM, "front")
         queue.push(back)
         queue.hold(back)
-        assert [go(queue) for _ in range(2)] == ["night", "team"]
+        assert [go(queue) for _ in range(2)] == ["people", "team"]
 
     def test_a_held_head_ages_and_its_class_is_counted(self) -> None:
         queue = queue_of(NIGHT)
-        head = queue.head()
+        head = queue.head(0)
         assert head is not None
         queue.hold(head)
         for number in range(30):
             queue.push(Waiter(f"p-{number}", Demand("p", PEOPLE, ONE)))
-        filler = queue.filler(lambda _cost: 0)
-        assert filler is not None
-        queue.take(filler.waiter, 0)
         assert go(queue) == "night"
 
-    def test_who_comes_back_goes_before_a_held_head(self) -> None:
-        queue = queue_of(TEAM, TEAM)
-        head = queue.head()
-        assert head is not None
-        queue.hold(head)
-        back = Waiter("back", Demand("p", NIGHT, ONE, front=True))
-        queue.push(back)
-        queue.hold(back)
-        assert [go(queue) for _ in range(3)] == ["night", "team", "team"]
-
-
-class TestFiller:
-    def test_is_the_first_of_a_line_by_class_and_turn(self) -> None:
-        queue = queue_of(TEAM, TEAM, NIGHT, Caller("other"), Caller("third"))
-        head = queue.head()
-        assert head is not None
-        queue.hold(head)
-        names = []
-        while (filler := queue.filler(lambda _cost: 7)) is not None:
-            assert filler.wait_ns == 7
-            queue.take(filler.waiter, 0)
-            names.append(filler.waiter.demand.caller.name)
-        assert names == ["other", "third", "night"], "never the second of the head's own line"
-
-    @pytest.mark.parametrize("dimension", range(3))
-    def test_one_who_costs_less_in_one_dimension_is_enough(self, dimension: int) -> None:
-        queue = queue_of(TEAM, cost=Cost(300, 300, 300))
-        head = queue.head()
-        assert head is not None
-        queue.hold(head)
-        less = Cost(*[299 if each == dimension else 300 for each in range(3)])
-        queue.push(Waiter("less", Demand("p", Caller("other"), less)))
-        filler = queue.filler(lambda cost: None if cost[dimension] > 299 else 0)
-        assert filler is not None
-        assert filler.waiter.lease_id == "less"
-
-    def test_after_the_first_of_a_line_has_left_the_next_one_counts(self) -> None:
+    @pytest.mark.parametrize(("caller", "order"), [(PEOPLE, ["people", "team"]), (NIGHT, ["team", "night"])])
+    def test_only_what_comes_back_to_its_class_or_a_higher_one_goes_before_it(
+        self, caller: Caller, order: list[str]
+    ) -> None:
         queue = queue_of(TEAM)
-        head = queue.head()
+        head = queue.head(0)
         assert head is not None
         queue.hold(head)
-        other = Caller("other")
-        for tokens in (10, 5_000):
-            queue.push(Waiter(f"{tokens}", Demand("p", other, Cost(1, tokens))))
-
-        def wait_ns(cost: Cost) -> int | None:
-            return 0 if cost.input_tokens <= 10 else None
-
-        assert queue.filler(wait_ns) is not None
-        queue.remove("10")
-        assert queue.filler(wait_ns) is None
-
-    def test_nobody_may_where_nobody_costs_little_enough(self) -> None:
-        queue = queue_of(TEAM, NIGHT)
-        asked: list[Cost] = []
-
-        def refuse(cost: Cost) -> None:
-            asked.append(cost)
-
-        assert queue.filler(refuse) is None
-        assert asked == [ONE], "the least of all costs decides at once"
+        queue.push(come_back("back", caller, "front"))
+        assert [go(queue) for _ in range(2)] == order
 
 
 class TestAhead:
     """What goes before a new waiter; everything here is in seconds of the pool's rate."""
 
     def test_of_higher_classes_all_but_what_the_own_share_leaves(self) -> None:
-        assert queue_of(*[PEOPLE] * 3).ahead_ns(TEAM, ONE) == 3 * S
-        assert queue_of(*[PEOPLE] * 30).ahead_ns(TEAM, ONE) == 4 * S, "a fifth is guaranteed"
-        assert queue_of(*[PEOPLE] * 300, TEAM).ahead_ns(TEAM, ONE) == 9 * S
+        assert queue_of(*[PEOPLE] * 3).ahead_ns(Demand("p", TEAM, ONE), 0) == 3 * S
+        assert queue_of(*[PEOPLE] * 30).ahead_ns(Demand("p", TEAM, ONE), 0) == 4 * S, "a fifth is guaranteed"
+        assert queue_of(*[PEOPLE] * 300, TEAM).ahead_ns(Demand("p", TEAM, ONE), 0) == 9 * S
 
     def test_of_lower_classes_what_they_are_owed(self) -> None:
-        assert queue_of(*[NIGHT] * 30).ahead_ns(TEAM, ONE) == 0
-        assert queue_of(*[TEAM] * 20, *[NIGHT] * 30).ahead_ns(TEAM, ONE) == 21 * S
-        assert queue_of(*[TEAM] * 200, NIGHT).ahead_ns(TEAM, ONE) == 201 * S
-        assert queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30).ahead_ns(PEOPLE, ONE) == (20 + 4 + 1) * S
+        assert queue_of(*[NIGHT] * 30).ahead_ns(Demand("p", TEAM, ONE), 0) == 0
+        assert queue_of(*[TEAM] * 20, *[NIGHT] * 30).ahead_ns(Demand("p", TEAM, ONE), 0) == 21 * S
+        assert queue_of(*[TEAM] * 200, NIGHT).ahead_ns(Demand("p", TEAM, ONE), 0) == 201 * S
+        assert (
+            queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30).ahead_ns(Demand("p", PEOPLE, ONE), 0)
+            == (20 + 4 + 1) * S
+        )
 
     def test_of_lower_classes_a_head_that_is_held(self) -> None:
         queue = queue_of(NIGHT, NIGHT, cost=Cost(1, 30_000))
-        head = queue.head()
+        head = queue.head(0)
         assert head is not None
         queue.hold(head)
-        assert queue.ahead_ns(TEAM, ONE) == 30 * S
+        assert queue.ahead_ns(Demand("p", TEAM, ONE), 0) == 30 * S

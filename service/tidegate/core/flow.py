@@ -1,0 +1,392 @@
+"""A tree of flows: callers share a class, sessions share a caller, agents share a session, all fairly by cost.
+
+Every level is start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queuing", 1996), whose bound holds for
+any rate of service, and therefore also for a flow that is itself a share of another. Each child that has requests has a
+start tag: the larger of its parent's virtual time and its own last finish tag. The smallest start tag goes next. Its
+finish tag is the start tag plus the size of the request divided by the weight, and the parent's virtual time moves to
+the start tag. A size is the time that the pool needs to refill the cost in its tightest dimension: dominant shares
+(Ghodsi and others, "Multi-Resource Fair Queueing for Packet Processing", 2012).
+
+A session has two children: its main agent (no agent id), and its subagents together. So the turn that a person waits
+for gets half of the session, however many subagents there are.
+
+A level exists only where it has more than one member: a caller without sessions is one flow.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Final
+
+from tidegate.core.dimension import Cost
+from tidegate.core.store import Demand
+from tidegate.core.waiter import Waiter
+
+__all__ = ["Flow", "Path", "path_of"]
+
+Path = tuple[str, str, str, str]
+"""Caller, session, role in the session, agent."""
+
+_COMPACT_ABOVE: Final = 64
+"""Entries of those who left are tolerated up to this many, and as many as there are waiters."""
+_MOST_IDLE: Final = 1_000
+"""Children without requests that are remembered because they have had more than their share. Beyond that the one with
+the smallest debt is forgotten: invented sessions must not fill the memory."""
+_CALLER: Final = 1
+_SESSION: Final = 2
+_NOTHING: Final = (0, 0, 0)
+
+
+def path_of(demand: Demand) -> Path:
+    """The place of a demand in its class."""
+    agent = demand.agent
+    return demand.caller.name, demand.session, "subagents" if agent else "", agent
+
+
+class Flow:
+    """Requests in their order, or a share of the queue that children divide among themselves.
+
+    O(depth × log children) to push and to serve, O(depth) to leave. The depth is 4 at most.
+
+    Attributes:
+        depth: 0 for a class, 1 for a caller, 2 for a session, 3 for a role, 4 for an agent.
+        children: by name; None for a flow that has none.
+        waiting: requests of this flow and of all below, without those of detached children; `load` is their cost.
+        active: children that have requests.
+        attached: False while the flow takes no part in its parent's share.
+    """
+
+    __slots__ = (
+        "_active_weight",
+        "_detached",
+        "_entry",
+        "_finish_ns",
+        "_heap",
+        "_idle",
+        "_numbers",
+        "_own",
+        "_path",
+        "_start_ns",
+        "_virtual_ns",
+        "_waiters",
+        "active",
+        "attached",
+        "children",
+        "depth",
+        "load",
+        "parent",
+        "waiting",
+        "weight",
+    )
+
+    def __init__(self, parent: "Flow | None" = None, path: Path | None = None, weight: float = 1.0) -> None:
+        self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.weight = weight
+        self.children: dict[str, Flow] | None = {} if parent is None else None
+        self.waiting = 0
+        self.load = [0, 0, 0]
+        self.active = 0
+        self.attached = True
+        self._active_weight = 0.0
+        self._detached = 0  # children that are detached
+        self._path = path or ("", "", "", "")
+        self._waiters: deque[Waiter] = deque()  # requests that stand here; some may have left
+        self._own = 0  # of those, how many have not left
+        self._heap: list[tuple[float, int, Flow]] = []  # children by start tag; an entry with an old number is void
+        self._idle: list[tuple[float, int, Flow]] = []  # children without requests by finish tag
+        self._numbers: count[int] = count() if parent is None else parent._numbers
+        self._entry: int | None = None
+        self._start_ns = 0.0
+        self._finish_ns = 0.0
+        self._virtual_ns = 0.0
+
+    def push(self, waiter: Waiter) -> bool:
+        """Adds a waiter to the flow of its demand. Returns whether it may be the next of this class."""
+        demand = waiter.demand
+        flow = self._flow_for(demand)
+        waiter.flow = flow
+        flow._own += 1
+        if demand.session_front:
+            flow._waiters.appendleft(waiter)
+        else:
+            flow._waiters.append(waiter)
+        is_first = demand.session_front or flow._own == 1
+        requests, input_tokens, output_tokens = demand.cost
+        node: Flow | None = flow
+        while node is not None:
+            node.waiting += 1
+            load = node.load
+            load[0] += requests
+            load[1] += input_tokens
+            load[2] += output_tokens
+            parent = node.parent
+            if not node.attached:
+                break
+            if node.waiting == 1 and parent is not None:
+                parent._activate(node)
+            node = parent
+        return is_first
+
+    def head(self) -> Waiter | None:
+        """The request that goes next; None if none waits."""
+        flow = self
+        while True:
+            if flow._own:
+                waiters = flow._waiters
+                while waiters[0].flow is not flow:
+                    waiters.popleft()
+                return waiters[0]
+            if not flow.active:
+                return None
+            flow = flow._first()
+
+    def serve(self, waiter: Waiter, size_ns: int) -> None:
+        """Takes out a waiter of this class. Its agent, session and caller pay for this size."""
+        node = waiter.flow
+        if node is None:
+            return
+        _take_out(waiter, node)
+        while (parent := node.parent) is not None:
+            parent._serve_child(node, size_ns)
+            node = parent
+
+    def remove(self, waiter: Waiter) -> None:
+        """Takes out a waiter of this class that leaves unserved. Nobody pays for it."""
+        node = waiter.flow
+        if node is None:
+            return
+        _take_out(waiter, node)
+        while (parent := node.parent) is not None:
+            if not node.waiting:
+                parent._retire(node)
+            node = parent
+
+    def detach(self, name: str) -> None:
+        """Takes a caller with all its requests out of the class until it is attached again."""
+        flow = self._caller(name)
+        if flow is not None and flow.attached:
+            flow.attached = False
+            self._detached += 1
+            self._add(flow, -1)
+            if flow.waiting:
+                self._deactivate(flow)
+
+    def attach(self, name: str) -> None:
+        """Brings a caller back. It starts where the others are: nothing was saved up meanwhile."""
+        flow = self._caller(name)
+        if flow is not None and not flow.attached:
+            flow.attached = True
+            self._detached -= 1
+            self._add(flow, 1)
+            if flow.waiting:
+                self._activate(flow)
+            else:
+                self._retire(flow)
+
+    def callers(self) -> Iterator[tuple[str, "Flow"]]:
+        """Each caller's flow by name, also of those that are detached."""
+        return iter((self.children or {}).items())
+
+    def load_of(self, name: str) -> tuple[int, Sequence[int]]:
+        """How many requests of a caller wait, and what they will cost in each dimension."""
+        flow = self._caller(name)
+        return (0, _NOTHING) if flow is None else (flow.waiting, flow.load)
+
+    def ahead_ns(self, demand: Demand, size_ns: Callable[[Sequence[int]], int]) -> int:
+        """About how long the pool needs for all of this class that goes before a new demand.
+
+        Of its own flow all. At each level above, of the rivals no more than fairness lets go meanwhile: their weighted
+        share of that, and one request each. `size_ns` says how long the pool needs for a cost.
+        """
+        path = path_of(demand)
+        parents: list[Flow] = []
+        node, below, ahead_ns = self, None, 0
+        while below is None:
+            if node.children is None or (demand.session_front and node.depth == _SESSION):
+                below, ahead_ns = node, node._own_ahead_ns(demand, path, size_ns)
+                break
+            parents.append(node)
+            child = node.children.get(path[node.depth])
+            if child is None:
+                break
+            node = child
+        for parent in reversed(parents):
+            weight = demand.caller.weight if parent.depth == 0 else 1.0
+            ahead_ns = parent._ahead_of_child_ns(below, ahead_ns, weight, size_ns)
+            below = parent
+        return ahead_ns
+
+    def reprice(self, before: Cost, after: Cost) -> None:
+        """A waiter that stands in this flow costs something else now."""
+        node: Flow | None = self
+        while node is not None:
+            for index, units in enumerate(after):
+                node.load[index] += units - before[index]
+            if not node.attached:
+                break
+            node = node.parent
+
+    def clear(self) -> None:
+        """Nobody waits: forgets all children. Old tags mean nothing any more."""
+        self._virtual_ns = 0.0
+        if self.children and not self._detached:
+            self.children = {} if self.parent is None else None
+            self._heap.clear()
+            self._idle.clear()
+            self.active = 0
+            self._active_weight = 0.0
+
+    def _caller(self, name: str) -> "Flow | None":
+        return self.children.get(name) if self.children else None
+
+    def _own_ahead_ns(self, demand: Demand, path: Path, size_ns: Callable[[Sequence[int]], int]) -> int:
+        """What goes before a new demand of those that stand in the flow that the demand will join or share with."""
+        if demand.session_front and self._path[:_SESSION] == path[:_SESSION]:
+            return 0
+        if self._path == path or not self.waiting:
+            return size_ns(self.load)
+        return size_ns(self.load) // self.waiting  # another session or agent: they take turns
+
+    def _flow_for(self, demand: Demand) -> "Flow":
+        """The flow in which the demand stands, made if need be; that of its session, if it goes to the front of it."""
+        path = path_of(demand)
+        node = self
+        while node.children is not None:
+            if demand.session_front and node.depth == _SESSION:
+                return node
+            key = path[node.depth]
+            child = node.children.get(key)
+            if child is None:
+                child = node.children[key] = Flow(node, path)
+            if not child.waiting:
+                child._path = path
+                if child.depth == _CALLER:
+                    child.weight = demand.caller.weight
+            elif child.children is None and child._path != path:
+                is_same_session = child._path[:_SESSION] == path[:_SESSION]
+                if not (demand.session_front and is_same_session):
+                    child = node._divide(child, key)
+            node = child
+        return node
+
+    def _divide(self, child: "Flow", key: str) -> "Flow":
+        """Puts a level between this flow and its child, which keeps its requests and its order."""
+        level = Flow(self, child._path, child.weight)
+        level.children = {child._path[level.depth]: child}
+        level.waiting, level.load = child.waiting, list(child.load)
+        level.attached, child.attached = child.attached, True
+        level._start_ns, level._finish_ns = child._start_ns, child._finish_ns
+        if self.children is not None:
+            self.children[key] = level
+        if child._entry is not None and level.attached:
+            self._enter(level, level._start_ns)
+        child.parent, child.depth, child.weight = level, level.depth + 1, 1.0
+        child._start_ns = child._finish_ns = 0.0
+        level.active, level._active_weight = 1, 1.0
+        level._enter(child, 0.0)
+        return level
+
+    def _first(self) -> "Flow":
+        """The child with the smallest start tag; there must be an active one."""
+        heap = self._heap
+        while True:
+            _, number, child = heap[0]
+            if number == child._entry:
+                return child
+            heapq.heappop(heap)
+
+    def _activate(self, child: "Flow") -> None:
+        self.active += 1
+        self._active_weight += child.weight
+        self._enter(child, max(self._virtual_ns, child._finish_ns))
+
+    def _deactivate(self, child: "Flow") -> None:
+        self.active -= 1
+        self._active_weight = self._active_weight - child.weight if self.active else 0.0
+        child._entry = None
+
+    def _serve_child(self, child: "Flow", size_ns: int) -> None:
+        """A request of the child was served: the child pays, and whoever comes later starts no earlier than it did."""
+        self._virtual_ns = virtual_ns = max(self._virtual_ns, child._start_ns)
+        child._finish_ns = child._start_ns + size_ns / child.weight
+        if child._entry is not None:
+            self._enter(child, child._finish_ns)
+        else:
+            self._retire(child)
+        idle = self._idle
+        while idle and (idle[0][0] <= virtual_ns or len(idle) > _MOST_IDLE):
+            finish_ns, _, old = heapq.heappop(idle)
+            if not old.waiting and old._finish_ns == finish_ns:
+                self._forget(old)
+
+    def _retire(self, child: "Flow") -> None:
+        """The child has no requests any more: remembers it as long as it has had more than its share."""
+        if not self.waiting and not self._detached:
+            return  # all children are forgotten
+        if child._finish_ns > self._virtual_ns and child.attached:
+            heapq.heappush(self._idle, (child._finish_ns, next(self._numbers), child))
+        elif child.attached:
+            self._forget(child)
+
+    def _forget(self, child: "Flow") -> None:
+        if self.children is not None and self.children.get(key := child._path[self.depth]) is child:
+            del self.children[key]
+
+    def _add(self, child: "Flow", times: int) -> None:
+        self.waiting += times * child.waiting
+        for index, units in enumerate(child.load):
+            self.load[index] += times * units
+
+    def _ahead_of_child_ns(
+        self, child: "Flow | None", ahead_ns: int, weight: float, size_ns: Callable[[Sequence[int]], int]
+    ) -> int:
+        """What goes before a new request of the child, if so much of the child's own goes before it."""
+        is_rival = child is not None and child.waiting > 0 and child.attached
+        rivals, rival_weight = self.active, self._active_weight
+        others, others_ns = self.waiting, size_ns(self.load) if self.waiting else 0
+        if child is not None and is_rival:
+            rivals, rival_weight = rivals - 1, rival_weight - child.weight
+            others, others_ns = others - child.waiting, others_ns - size_ns(child.load)
+        if not rivals or not others:
+            return ahead_ns
+        fair_ns = ahead_ns / weight * rival_weight + rivals * others_ns / others
+        return ahead_ns + max(0, min(others_ns, round(fair_ns)))
+
+    def _enter(self, child: "Flow", start_ns: float) -> None:
+        child._start_ns = start_ns
+        child._entry = number = next(self._numbers)
+        heap = self._heap
+        entry = (start_ns, number, child)
+        if heap and heap[0][2] is child:
+            heapq.heapreplace(heap, entry)  # what stands there is void now
+        else:
+            heapq.heappush(heap, entry)
+        if len(heap) > 2 * self.active + _COMPACT_ABOVE:
+            self._heap = [each for each in heap if each[1] == each[2]._entry]
+            heapq.heapify(self._heap)
+
+
+def _take_out(waiter: Waiter, flow: Flow) -> None:
+    """Takes a waiter out of its flow, and out of the counts of all flows above."""
+    waiter.flow = None
+    flow._own -= 1
+    requests, input_tokens, output_tokens = waiter.demand.cost
+    node: Flow | None = flow
+    while node is not None:
+        node.waiting -= 1
+        load = node.load
+        load[0] -= requests
+        load[1] -= input_tokens
+        load[2] -= output_tokens
+        parent = node.parent
+        if not node.waiting:
+            node.clear()
+            if parent is not None and node.attached:
+                parent._deactivate(node)
+        if not node.attached:
+            break
+        node = parent
+    if len(flow._waiters) > 2 * flow._own + _COMPACT_ABOVE:
+        flow._waiters = deque(other for other in flow._waiters if other.flow is flow)
