@@ -10,8 +10,8 @@ from tidegate.core.transport import TransportRequest
 from tidegate.gateway.upstream.transport import HttpTransport
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-GET = TransportRequest(b"GET", b"/v1/models", [(b"accept", b"*/*")])
-POST = TransportRequest(b"POST", b"/v1/messages", [(b"x", b"1")], b"{}")
+GET = TransportRequest(b"GET", b"/v1/models", [(b"accept", b"*/*")], replayable=True)
+POST = TransportRequest(b"POST", b"/v1/messages", [(b"x", b"1")], b"{}", replayable=True)
 
 LOOP: dict[str, Any] = {"factory": asyncio.new_event_loop, "busy": False}
 """How the event loop of the next run is made, and whether it has much else to write: as `each_event_loop` sets it."""

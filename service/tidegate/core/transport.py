@@ -54,6 +54,7 @@ class TransportRequest(Struct, frozen=True):
         headers: all but `host`, `content-length`, `transfer-encoding` and `connection`, which the transport sets.
         body: whole, or in chunks; a body in chunks can be sent once only.
         content_length: the length of a body in chunks, where it is known.
+        replayable: whether sending it twice does no harm. The body is whole then.
     """
 
     method: bytes
@@ -61,6 +62,7 @@ class TransportRequest(Struct, frozen=True):
     headers: Headers
     body: bytes | AsyncIterator[bytes] = b""
     content_length: int | None = None
+    replayable: bool = False
 
 
 class TransportResponse(Protocol):
@@ -99,7 +101,7 @@ class TransportResponse(Protocol):
 
 
 class Transport(Protocol):
-    """Sends requests to one upstream; retries nothing."""
+    """Sends requests to one upstream. It resends only what a kept-alive connection lost to an idle timeout."""
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
         """Sends a request and waits for the head of the answer.

@@ -30,7 +30,6 @@ class Errand(Struct):
         request: ready to send, until it is dropped.
         pool: the pool that it draws on.
         shape: what its price depends on; None where only the request counts.
-        replayable: whether it may be sent again after a failure.
         streams: the answer is to come as an event stream.
         model: the model that it names; empty for calls without one.
     """
@@ -38,9 +37,13 @@ class Errand(Struct):
     request: TransportRequest
     pool: str
     shape: MessageShape | None = None
-    replayable: bool = False
     streams: bool = False
     model: str = ""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the request may be sent again after a failure."""
+        return self.request.replayable
 
     def drop_request(self) -> None:
         """It will not be sent again: a stream that goes on for minutes need not keep the prompt in memory."""
@@ -82,24 +85,24 @@ async def read_errand(
 
     if call.route in _READ_WHOLE and method == b"POST":
         body = await _read_whole(inbound, most_bytes, hold, patience_seconds)
-        request = TransportRequest(method, target, upstream_headers, body)
+        request = TransportRequest(method, target, upstream_headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
             _check_models(call, body)
-            return Errand(request, endpoint_pool(scope["path"]), replayable=True)
+            return Errand(request, endpoint_pool(scope["path"]))
         message = await read_message(body)
         check_model(call.caller, message.model)
         return Errand(
             request,
             model_pool(message.model),
             MessageShape(call.caller.name, message.model, message.size, message.max_tokens, message.prefixes),
-            replayable=True,
             streams=message.stream,
             model=message.model,
         )
     if not length and b"transfer-encoding" not in call.fields:
         inbound.watch()
-        request = TransportRequest(method, target, upstream_headers)
-        return Errand(request, endpoint_pool(scope["path"]), replayable=is_lookup(call.route, scope["method"]))
+        replayable = is_lookup(call.route, scope["method"])
+        request = TransportRequest(method, target, upstream_headers, replayable=replayable)
+        return Errand(request, endpoint_pool(scope["path"]))
     if call.caller.models and reads_models(call.route, call.fields):
         body = await _read_whole(inbound, most_body_bytes(MESSAGES_ROUTE), hold, patience_seconds)
         _check_models(call, body)

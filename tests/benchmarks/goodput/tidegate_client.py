@@ -69,8 +69,8 @@ class TidegateClient:
         prefixes = (Prefix(hash(shape.prefix), prefix_bytes, PromptSize(), marked=True),) if shape.prefix else ()
         size = PromptSize(shape.characters)
         message = MessageShape(job.caller.name, shape.model, size, job.max_tokens, prefixes)
-        request = TransportRequest(b"POST", target, ())
-        errand = Errand(request, self._pool, message, replayable=True, model=shape.model)
+        request = TransportRequest(b"POST", target, (), replayable=True)
+        errand = Errand(request, self._pool, message, model=shape.model)
         attempts = Attempts(self._upstream, call, errand)
         self._jobs[target] = job
         outcome = Outcome.ABANDONED

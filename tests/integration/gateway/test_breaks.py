@@ -71,6 +71,40 @@ def test_a_break_before_the_first_byte_of_the_body_is_repeated_once(first: bytes
     run(breaks_once(first, reset=reset), steps)
 
 
+def works_in_vain_once(seconds: float) -> Script:
+    """Answers the first request, takes the second one on the same connection, works on it, and closes."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(JSON_HEAD + ANSWER)
+        if exchange.number == 1:
+            await exchange.request()
+            await asyncio.sleep(seconds)
+
+    return script
+
+
+def test_a_request_that_the_upstream_has_worked_on_is_repeated_as_a_counted_attempt() -> None:
+    async def steps(url: str, rig: Rig, upstream: RawUpstream) -> None:
+        assert await post(url) == (200, ANSWER)
+        assert await post(url) == (200, ANSWER)
+        assert upstream.connections == 2
+        assert rig.outcomes() == ["settled", "abandoned", "settled"]
+
+    run(works_in_vain_once(0.3), steps)
+
+
+def test_a_request_that_changes_something_is_sent_once_even_on_a_connection_that_closes_at_once() -> None:
+    async def steps(url: str, rig: Rig, upstream: RawUpstream) -> None:
+        assert await post(url) == (200, ANSWER)
+        status, _ = await post(url, "/v1/messages/batches/x/cancel", b"")
+        assert status == 502
+        assert upstream.connections == 1
+        assert rig.outcomes() == ["settled", "abandoned"]
+
+    run(works_in_vain_once(0), steps)
+
+
 def test_a_body_that_breaks_off_breaks_off_for_the_client() -> None:
     async def steps(url: str, _: Rig, upstream: RawUpstream) -> None:
         with pytest.raises(aiohttp.ClientPayloadError):

@@ -1,12 +1,12 @@
 """The relay's own HTTP client over real sockets: framing, connections, back-pressure."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from support.raw_upstream import Exchange, RawUpstream
-from support.transport import OK, POST, run, says, whole
+from support.transport import GET, OK, POST, run, says, whole
 from tidegate.core.errors import UpstreamUnreachable
 from tidegate.core.transport import TransportRequest
 from tidegate.gateway.upstream.transport import HttpTransport
@@ -53,6 +53,14 @@ def test_a_connection_that_the_upstream_wants_closed_is_not_used_again() -> None
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: x\r\n\r\n" + OK, 200, b"ok"),
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", 404, b""),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nContent-Length: 2\r\n\r\nab", 200, b"ab"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nab", 200, b"ab"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nx: a\r\n\t b\r\ncontent-length: 2\r\n\r\nab", 200, b"ab"),
+        (
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 90_000 + b"0\r\n\r\n",
+            200,
+            b"x" * 90_000,
+        ),
     ],
 )
 def test_every_framing_is_read(answer: bytes, status: int, body: bytes) -> None:
@@ -62,6 +70,25 @@ def test_every_framing_is_read(answer: bytes, status: int, body: bytes) -> None:
         assert upstream.connections == 1
 
     run(says(answer, OK), steps)
+
+
+def test_a_field_over_several_lines_is_put_on_one_however_it_is_cut() -> None:
+    async def script(exchange: Exchange) -> None:
+        for _ in range(2):
+            await exchange.request()
+            for part in (b"HTTP/1.1 200 OK\r\nx: a\r\n", b" b", b"\r\ncontent-length: 2\r\n\r", b"\nok"):
+                await exchange.say(part)
+                await asyncio.sleep(0.01)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        for _ in range(2):
+            response = await transport.send(POST)
+            assert response.headers == [(b"x", b"a b"), (b"content-length", b"2")]
+            assert b"".join([chunk async for chunk in response.chunks()]) == b"ok"
+            await response.aclose()
+        assert upstream.connections == 1
+
+    run(script, steps)
 
 
 def test_an_answer_that_is_here_is_handed_out_whole_and_its_connection_is_free() -> None:
@@ -112,37 +139,63 @@ def test_an_answer_to_head_has_no_body_whatever_its_length_says() -> None:
     run(says(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", OK), steps)
 
 
-def test_a_stale_connection_is_replaced_unseen_if_the_body_can_be_sent_again() -> None:
+def closes_after_one(working_seconds: float) -> Callable[[Exchange], Awaitable[None]]:
+    """Answers the first request of a connection; takes the second one, works on it, and closes."""
+
     async def script(exchange: Exchange) -> None:
         await exchange.request()
         await exchange.say(OK)
         if exchange.number == 1:
-            await exchange.request()  # takes the second request and hangs up: a keep-alive timer that fired too late
+            await exchange.request()
+            await asyncio.sleep(working_seconds)
 
+    return script
+
+
+def test_a_replayable_request_on_a_stale_connection_is_sent_again() -> None:
     async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
         assert await whole(transport) == (200, b"ok")
+        transport._idle[0].round_trip_seconds = 5  # however busy this machine is, the close comes within it
         assert await whole(transport) == (200, b"ok")
         assert upstream.connections == 2
 
-    run(script, steps)
+    run(closes_after_one(0), steps)
 
 
-def test_a_stale_connection_is_an_error_if_the_body_is_gone() -> None:
-    async def script(exchange: Exchange) -> None:
-        await exchange.request()
-        await exchange.say(OK)
-        await exchange.request()
-
-    async def body() -> AsyncIterator[bytes]:
-        yield b"once"
-
+@pytest.mark.parametrize("request_", [GET, POST], ids=["get", "post"])
+def test_a_request_that_the_upstream_had_time_to_accept_is_not_sent_again(request_: TransportRequest) -> None:
     async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
         await whole(transport)
-        with pytest.raises(UpstreamUnreachable):
-            await whole(transport, TransportRequest(b"POST", b"/v1/files", [], body(), 4))
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await whole(transport, request_)
+        assert caught.value.may_have_been_accepted
         assert upstream.connections == 1
 
-    run(script, steps)
+    run(closes_after_one(0.3), steps)
+
+
+async def once() -> AsyncIterator[bytes]:
+    yield b"once"
+
+
+@pytest.mark.parametrize(
+    "new_request",
+    [
+        lambda: TransportRequest(b"POST", b"/v1/files", [], once(), 4),
+        lambda: TransportRequest(b"DELETE", b"/v1/files/x", []),
+        lambda: TransportRequest(b"POST", b"/v1/messages/batches/x/cancel", []),
+    ],
+    ids=["streamed", "delete", "cancel"],
+)
+def test_a_request_that_may_do_harm_twice_is_never_sent_again(new_request: Callable[[], TransportRequest]) -> None:
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        await whole(transport)
+        transport._idle[0].round_trip_seconds = 5
+        with pytest.raises(UpstreamUnreachable):
+            await whole(transport, new_request())
+        assert upstream.connections == 1
+
+    run(closes_after_one(0), steps)
 
 
 def test_idle_connections_grow_old() -> None:
@@ -153,6 +206,26 @@ def test_idle_connections_grow_old() -> None:
         assert upstream.connections == 2
 
     run(says(OK, OK), steps, keep_alive_seconds=30)
+
+
+def test_idle_connections_are_closed_though_another_one_is_in_use() -> None:
+    async def script(exchange: Exchange) -> None:
+        while True:
+            await exchange.request()
+            await exchange.say(OK)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        await asyncio.gather(*[whole(transport) for _ in range(4)])
+        assert upstream.connections == 4
+        for _ in range(12):
+            await asyncio.sleep(0.05)
+            await whole(transport)
+        assert upstream.connections == 4
+        assert [connection.usable for connection in transport._idle] == [True]
+        await asyncio.sleep(0.45)
+        assert transport._idle == []
+
+    run(script, steps, keep_alive_seconds=0.3)
 
 
 def test_bytes_that_nobody_asked_for_never_become_an_answer() -> None:

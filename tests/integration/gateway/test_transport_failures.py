@@ -76,10 +76,32 @@ def test_a_body_that_stalls_is_an_error() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
         b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 300_000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 12_000,
+        b"HTTP/1.1 000 Nothing\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n x\r\n\r\na",
+        b"HTTP/1.1 200 OK\r\ncontent-length: +1, +1\r\n\r\na",
     ],
 )
 def test_what_is_no_http_is_an_error(answer: bytes) -> None:
     fails(says(answer), accepted=True, reason="is not valid")
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n"
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"0\r\nx: " + b"y" * 600_000,
+        b"0\r\n" + b"x: y\r\n" * 100_000,
+        b"2;x=" + b"y" * 600_000,
+        (b"2;x=" + b"y" * 60_000 + b"\r\nab\r\n") * 9,
+    ],
+    ids=["trailer", "trailers", "extension", "extensions"],
+)
+def test_endless_framing_of_a_body_is_an_error(framing: bytes) -> None:
+    fails(says(CHUNKED + framing), accepted=True, reason="is not valid .more than 262144 bytes of trailers")
 
 
 def test_a_refused_connection_was_never_accepted() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from tidegate.core.errors import UpstreamUnreachable
+from tidegate.gateway.upstream.head_repair import repaired
 
 if TYPE_CHECKING:
     from tidegate.core.transport import Fields, Headers
@@ -16,8 +17,12 @@ __all__ = ["Answer", "lost"]
 
 _HIGH_WATER_BYTES: Final = 256 * 1024
 """When this much waits for its reader, no more is read from the socket until the reader has taken it."""
-_MOST_HEAD_BYTES: Final = 256 * 1024
-"""More than any sane head, informational ones included: a head without end must not fill the memory."""
+_MOST_FRAMING_BYTES: Final = 256 * 1024
+"""More than any sane head, informational ones included, and than any sane trailer section: neither may be endless."""
+_VERSION: Final = b"HTTP/1."
+_FRAMING_PER_CHUNK_BYTES: Final = 16
+_FRAMING_PER_BYTE: Final = 2
+"""What may frame a body of many small chunks, so that none of it counts as excessive. Go's client allows as much."""
 
 
 def lost(reason: str, *, may_have_been_accepted: bool) -> UpstreamUnreachable:
@@ -48,14 +53,16 @@ class Answer:
         "_ends_with_connection",
         "_error",
         "_expect",
+        "_framing_bytes",
         "_has_head",
-        "_head_bytes",
         "_idle_timeout_seconds",
+        "_is_odd",
         "_keep_alive",
         "_loop",
         "_parser",
         "_pause",
         "_paused",
+        "_received_head",
         "_release",
         "_surplus",
         "_taken",
@@ -99,7 +106,9 @@ class Answer:
         self._bodiless = bodiless
         self._idle_timeout_seconds = idle_timeout_seconds
         self._taken: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._received_head: list[bytes] = []
+        self._is_odd = False  # the parser has refused the head
+        self._framing_bytes = 0
         self._has_head = False
         self._ends_with_connection = False
         self._chunks: list[bytes] = []
@@ -123,10 +132,31 @@ class Answer:
             ValueError: they are not an answer to one request.
         """
         self.started = True
-        if not self._has_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MOST_HEAD_BYTES:
-                raise ValueError(f"a head above {_MOST_HEAD_BYTES} bytes")
+        self._framing_bytes += len(data)
+        if self._has_head:
+            self._parse(data)
+        else:
+            self._feed_head(data)
+        if self._framing_bytes > _MOST_FRAMING_BYTES:
+            raise ValueError(f"more than {_MOST_FRAMING_BYTES} bytes of trailers or chunk extensions")
+
+    def _feed_head(self, data: bytes) -> None:
+        if self._framing_bytes > _MOST_FRAMING_BYTES:
+            raise ValueError(f"a head above {_MOST_FRAMING_BYTES} bytes")
+        self._received_head.append(data)
+        if not self._is_odd:
+            try:
+                self._parse(data)
+            except ValueError:
+                if self._has_head or not _VERSION.startswith(self._received_head[0][: len(_VERSION)]):
+                    raise
+                self._is_odd = True
+        if self._is_odd and (answer := repaired(b"".join(self._received_head))) is not None:
+            self._parser = httptools.HttpResponseParser(self)
+            self._taken = []
+            self._parse(answer)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -148,11 +178,15 @@ class Answer:
     def on_headers_complete(self) -> None:
         """Parser: the head is there. Informational ones (1xx) are skipped: the real one follows."""
         status = self._parser.get_status_code()
-        if 100 <= status < 200:
+        if status < 100 or status == 101:
+            raise ValueError("no status of an answer")  # the parser reports it as an error of its own
+        if status < 200:
             self._taken = []
         elif not self._has_head:
             self.status, self._has_head = status, True
             self.headers, self._taken = self._taken, []
+            self._received_head.clear()
+            self._framing_bytes = 0
             fields = self.fields = dict(self.headers)
             self._ends_with_connection = b"content-length" not in fields and b"transfer-encoding" not in fields
             # Asked here, because the parser forgets the head's framing at the end of the message.
@@ -166,7 +200,10 @@ class Answer:
         if self.complete:
             return
         self._chunks.append(data)
-        self._buffered_bytes += len(data)
+        size_bytes = len(data)
+        allowed_bytes = (1 + _FRAMING_PER_BYTE) * size_bytes + _FRAMING_PER_CHUNK_BYTES
+        self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
+        self._buffered_bytes += size_bytes
         if self._buffered_bytes > _HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._pause()

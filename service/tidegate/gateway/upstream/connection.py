@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from tidegate.core.transport import TransportRequest
 from tidegate.gateway.outbox import Outbox
 from tidegate.gateway.upstream.answer import Answer
 
 __all__ = ["Connection", "ConnectionTimeouts"]
+
+_LEAST_ROUND_TRIP_SECONDS: Final = 0.005
+"""A busy event loop notices a close this much later than it came."""
+_MOST_ROUND_TRIP_SECONDS: Final = 0.25
+"""Opening a connection and answering a request take at least a round trip, but may take much longer than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Connection(asyncio.Protocol):
         "_on_over",
         "_outbox",
         "_sender",
+        "_sent_at",
         "_socket",
         "_timeouts",
         "_timer",
@@ -47,6 +53,7 @@ class Connection(asyncio.Protocol):
         "_written",
         "idle_since_seconds",
         "opened_in_ns",
+        "round_trip_seconds",
         "went_stale",
     )
 
@@ -61,8 +68,10 @@ class Connection(asyncio.Protocol):
         """How long it took to open, until the first exchange has taken note of it."""
         self.idle_since_seconds = 0.0
         """When the last exchange ended, by `time.monotonic`; 0 before the first one."""
+        self.round_trip_seconds = _MOST_ROUND_TRIP_SECONDS
+        """An upper bound of the time to the upstream and back: the shortest time in which anything came back so far."""
         self.went_stale = False
-        """Whether it was used before, and ended before any byte of the latest answer."""
+        """Whether the upstream had closed it, while it was idle, before the latest request could reach it."""
         self._timeouts = timeouts
         self._outbox = outbox
         self._on_over = on_over
@@ -75,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._sender: asyncio.Task[None] | None = None
         self._unsent: tuple[bytes, bytes] | None = None
         self._written = False
+        self._sent_at: float | None = None
         self._writable: asyncio.Event | None = None  # while it is not
 
     def begin(self, head: bytes, request: TransportRequest) -> Answer:
@@ -89,13 +99,14 @@ class Connection(asyncio.Protocol):
             idle_timeout_seconds=self._timeouts.idle_seconds,
         )
         answer.waited_ns, self.opened_in_ns = self.opened_in_ns, 0
-        self._sender = None
+        self._sender = self._sent_at = None
         self._written = False
         if isinstance(request.body, bytes):
             self._unsent = head, request.body
             self._outbox.put(self._send_whole, len(request.body))
         else:
             self._socket.write(head)
+            self._sent_at = self._loop.time()
             answer.sending = True
             self._sender = self._loop.create_task(
                 self._send_chunks(answer, request.body, chunked=request.content_length is None)
@@ -124,6 +135,8 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.complete:
             self.close()  # nothing was asked: whatever this is, it must not become the answer to the next request
             return
+        if not answer.started and self._sent_at is not None:
+            self.round_trip_seconds = min(self.round_trip_seconds, self._loop.time() - self._sent_at)
         try:
             answer.feed(data)
         except ValueError as error:
@@ -158,6 +171,7 @@ class Connection(asyncio.Protocol):
         unsent, self._unsent = self._unsent, None
         if unsent is not None and self.usable:
             self._socket.writelines(unsent)
+            self._sent_at = self._loop.time()
             self._written = True
 
     async def _send_chunks(self, answer: Answer, chunks: AsyncIterator[bytes], *, chunked: bool) -> None:
@@ -199,9 +213,15 @@ class Connection(asyncio.Protocol):
 
     def _answer_ended(self, reason: str, *, cleanly: bool) -> None:
         if self._answer is not None:
-            self.went_stale = self.idle_since_seconds > 0 and not self._answer.started
+            self.went_stale = self.idle_since_seconds > 0 and not self._answer.started and self._is_too_early()
             sent_whole = self._written and self._writable is None
             self._answer.connection_ended(reason, may_have_been_accepted=sent_whole, cleanly=cleanly)
+
+    def _is_too_early(self) -> bool:
+        """Whether the upstream cannot have seen the latest request before it closed: no round trip has passed since."""
+        if self._sent_at is None:
+            return True
+        return self._loop.time() - self._sent_at <= max(self.round_trip_seconds, _LEAST_ROUND_TRIP_SECONDS)
 
     def _over(self) -> None:
         answer, self._answer, self._unsent = self._answer, None, None

@@ -11,6 +11,7 @@ from time import monotonic, monotonic_ns
 from typing import Final
 from urllib.parse import urlsplit
 
+from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.errors import ConfigurationError, UpstreamUnreachable
 from tidegate.core.transport import EncodedHeaders, TransportRequest, TransportResponse
 from tidegate.gateway.outbox import Outbox
@@ -29,8 +30,8 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 class HttpTransport:
     """Implements `core.transport.Transport` over kept-alive HTTP/1.1 connections. Belongs to one event loop.
 
-    It retries nothing, with one exception: a kept-alive connection that turns out to have been closed by the upstream,
-    before any byte of an answer, is replaced once by a new one if the body can be sent again.
+    It retries nothing, with one exception: a replayable request is sent again, on a new connection, if the upstream had
+    closed the kept-alive one before the request could reach it, that is, within one round trip of the write.
 
     Args:
         base_url: `http://` or `https://` URL of the upstream; a path in it goes before every target.
@@ -41,7 +42,7 @@ class HttpTransport:
             computed in this time.
         idle_timeout_seconds: between two pieces of a body.
         max_connections: exchanges at a time; one more waits for another to end.
-        keep_alive_seconds: idle connections older than this are not used again.
+        keep_alive_seconds: connections that are idle for longer are closed.
         outbox: when to write; one of its own unless given.
         reachability: told of every connection that was opened, or could not be.
 
@@ -82,7 +83,8 @@ class HttpTransport:
         self._keep_alive_seconds = keep_alive_seconds
         self._slots = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._idle: list[Connection] = []
+        self._idle: list[Connection] = []  # the one that is idle for longest comes first, the next to be used last
+        self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
@@ -98,8 +100,7 @@ class HttpTransport:
                 answer.check()
             except BaseException as error:
                 await answer.aclose()
-                is_stale = isinstance(error, UpstreamUnreachable) and connection.went_stale
-                if not is_stale or not isinstance(request.body, bytes):
+                if not (request.replayable and connection.went_stale and isinstance(error, UpstreamUnreachable)):
                     raise
             else:
                 if self._reachability is not None and self._reachability.is_failing:
@@ -121,6 +122,9 @@ class HttpTransport:
         for connection in self._idle:
             connection.close()
         self._idle.clear()
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
 
     def _idle_connection(self) -> Connection | None:
         """A connection that is open and free, with a slot, if both are there."""
@@ -177,6 +181,7 @@ class HttpTransport:
         # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.opened_in_ns = monotonic_ns() - started_ns
+        connection.round_trip_seconds = min(connection.round_trip_seconds, connection.opened_in_ns / NS_PER_SECOND)
         if self._reachability is not None:
             self._reachability.reached()
         return connection
@@ -228,6 +233,20 @@ class HttpTransport:
         elif reusable:
             connection.idle_since_seconds = monotonic()
             self._idle.append(connection)
+            self._reap_later()
+
+    def _reap_later(self) -> None:
+        if self._idle and self._reaper is None:
+            due_seconds = self._idle[0].idle_since_seconds + self._keep_alive_seconds
+            self._reaper = asyncio.get_running_loop().call_later(max(0.0, due_seconds - monotonic()), self._reap)
+
+    def _reap(self) -> None:
+        """Closes what has been idle for too long: the last ones are taken first, so others may never be used again."""
+        self._reaper = None
+        idle_since_seconds = monotonic() - self._keep_alive_seconds
+        while self._idle and self._idle[0].idle_since_seconds <= idle_since_seconds:
+            self._idle.pop(0).close()
+        self._reap_later()
 
     def _forget(self, connection: Connection) -> None:
         if connection in self._idle:

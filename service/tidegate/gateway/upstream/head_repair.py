@@ -1,0 +1,46 @@
+"""Heads of answers that the parser refuses although what they mean is certain."""
+
+import re
+from typing import Final
+
+__all__ = ["repaired"]
+
+_HEAD_END: Final = b"\r\n\r\n"
+_FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
+_LENGTH: Final = b"content-length"
+
+
+def repaired(received: bytes) -> bytes | None:
+    """The bytes of an answer with its head put right; None while the head is not complete.
+
+    A field value over several lines is put on one line (RFC 9112 section 5.2). A content length that is repeated with
+    the same value is said once (RFC 9110 section 8.6). Everything else stays as it came, informational heads included.
+    """
+    heads: list[bytes] = []
+    rest = received
+    while True:
+        head, end, rest = rest.partition(_HEAD_END)
+        if not end:
+            return None
+        heads.append(_repaired_head(head))
+        if not _is_informational(head):
+            return _HEAD_END.join([*heads, rest])
+
+
+def _is_informational(head: bytes) -> bool:
+    status = head.partition(b" ")[2][:3]
+    return status[:1] == b"1" and status != b"101"  # after which no HTTP would follow
+
+
+def _repaired_head(head: bytes) -> bytes:
+    lines = _FOLD.sub(b" ", head).split(b"\r\n")
+    lengths = [line for line in lines if _is_length(line)]
+    values = {value.strip() for line in lengths for value in line.partition(b":")[2].split(b",")}
+    if len(values) == 1 and (value := values.pop()).isdigit():
+        lines = [line for line in lines if not _is_length(line)]
+        lines.append(b"%b: %b" % (_LENGTH, value))
+    return b"\r\n".join(lines)
+
+
+def _is_length(line: bytes) -> bool:
+    return line.partition(b":")[0].lower() == _LENGTH
