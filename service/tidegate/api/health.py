@@ -20,11 +20,13 @@ def health_router(services: Services) -> APIRouter:
     """The routes for probes and scrapers."""
     router = APIRouter(tags=["operation"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz", summary="Alive")
     async def healthz() -> dict[str, Any]:
         """The process answers."""
         return {"status": "alive", "version": __version__, "upstream": services.upstream_kind}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", summary="Able to admit", responses={503: {"description": "Not ready; `reasons` says why."}})
     async def readyz() -> Response:
         """Whether requests can be admitted; 503 with the reasons if not."""

@@ -28,10 +28,22 @@ __all__ = ["ClientConnection"]
 
 
 _MESSAGES: Final = "/v1/messages"
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_MOST_WAITING: Final = 16
+"""Requests that may wait behind the one that is being answered."""
+_MOST_WAITING_BYTES: Final = 64 * 1024
+"""While they have fewer bytes than this, reading goes on: so it is noticed that their client leaves."""
+_MOST_IGNORED_BYTES: Final = 256 * 1024
+_FRAMING_PER_CHUNK_BYTES: Final = 16
+_FRAMING_PER_BYTE: Final = 2
+"""What may frame a body of many small chunks, so that none of it counts as excessive. Go's server allows as much."""
 _LINGER_SECONDS: Final = 1.0
 _HEAD_FRAMING_BYTES: Final = 4
 """Colon, space and line end of a field."""
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+_Refusal = tuple[int, str, str]
+"""Status, error type and message."""
+_INVALID: Final = (400, "invalid_request_error", "Invalid HTTP request received.")
 
 
 class ClientConnection(asyncio.Protocol):
@@ -63,20 +75,22 @@ class ClientConnection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._report = report
-        self._parser: Any = httptools.HttpRequestParser(self)
-        # What a client sends behind a request that ends the connection is no fault of that request.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = self._new_parser()
         self._transport: asyncio.Transport
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._in_head = False
-        self._head_bytes = 0
+        self._framing_bytes = 0  # of a head, or of a body's chunk extensions and trailers
+        self._upgrades = False
         self._receiving: Exchange | None = None
         self._answering: Exchange | None = None
         self._waiting: list[Exchange] = []
-        self._is_refused = False
+        self._waiting_bytes = 0
+        self._reason = _INVALID  # why a request is refused
+        self._refusal: _Refusal | None = None  # that goes out after the answers to the requests before
+        self._is_deaf = False  # what comes is ignored
         self._read_paused = False
         self._received_at = self._resumed_at = 0.0
         self._writable: asyncio.Event | None = None  # while the client does not read
@@ -111,29 +125,20 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Event loop: bytes came."""
-        if self._is_refused or self._transport.is_closing():
+        if self._transport.is_closing():
             return
-        self._head_bytes += len(data)
+        self._framing_bytes += len(data)
+        if self._is_deaf:
+            if self._framing_bytes > _MOST_IGNORED_BYTES:
+                self.hold_back()
+            return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # nothing that is known here: it is answered as if it had not been asked for
+            self._parse(data)
         except httptools.HttpParserError:
-            if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
-                self._refuse_head()
-            else:
-                self._refuse(400, "invalid_request_error", "Invalid HTTP request received.")
+            if not self._is_deaf:
+                self._refuse(self._reason)
             return
-        if self._in_head:
-            self._head_goes_on()
-            return
-        self._head_bytes = 0
-        if self._receiving is not None and not self._receiving.complete:
-            self._received_at = self._loop.time()
-            if self._overdue != self._body_is_overdue:
-                self._await(self._body_is_overdue, self._limits.body_idle_seconds)
-        elif self._overdue is not None and self._overdue != self._transport.close:
-            self._overdue = None
+        self._after(len(data))
 
     def eof_received(self) -> None:
         """Event loop: the client will send no more. Returning nothing closes the connection."""
@@ -172,10 +177,20 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Parser: a head is complete; its request begins, or waits for the one before it."""
-        if self._head_bytes > self._limits.head_bytes and self._head_size() > self._limits.head_bytes:
-            raise ValueError("the head is too large")  # the parser reports it as an error of its own
-        self._in_head = False
         parser = self._parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._upgrades = True  # the parser passes over the body then: `_parse` sees to it
+            return
+        if self._answering is not None and len(self._waiting) >= _MOST_WAITING:
+            # Whoever sends more is told by the end of the connection to send the rest again (RFC 9112 section 9.3.2).
+            self._waiting[-1].keep_alive = False
+            self._stop_listening()
+            raise ValueError("too many requests at once")  # the parser reports it as an error of its own
+        if (reason := self._unacceptable()) is not None:
+            self._reason = reason
+            raise ValueError("a head that is refused")  # as above
+        self._in_head = False
+        self._framing_bytes = 0
         raw_path, query = _split(self._url)
         path = raw_path.decode("ascii")
         version = parser.get_http_version()
@@ -200,18 +215,19 @@ class ClientConnection(asyncio.Protocol):
             scope,
             self,
             self._loop,
-            keep_alive=version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade(),
+            keep_alive=version == "1.1" and parser.should_keep_alive(),
             expects_continue=fields.get(b"expect", b"").lower() == b"100-continue",
         )
         if self._answering is None:
             self._start(exchange)
         else:
             self._waiting.append(exchange)
-            self.hold_back()
 
     def on_body(self, body: bytes) -> None:
         """Parser: a part of the body."""
         if self._receiving is not None:
+            allowed_bytes = (1 + _FRAMING_PER_BYTE) * len(body) + _FRAMING_PER_CHUNK_BYTES
+            self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
             self._receiving.take(body)
 
     def on_message_complete(self) -> None:
@@ -219,6 +235,7 @@ class ClientConnection(asyncio.Protocol):
         if self._receiving is not None:
             self._receiving.end_body()
             self._receiving = None
+            self._framing_bytes = 0
 
     # The exchanges' side.
 
@@ -243,8 +260,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def take_more(self) -> None:
-        """As `Peer.take_more`; not while a request waits that came behind the one under way."""
-        if self._read_paused and not self._waiting and not self._transport.is_closing():
+        """As `Peer.take_more`; not while requests wait that came behind the one under way."""
+        if self._read_paused and not (self._waiting or self._is_deaf) and not self._transport.is_closing():
             self._read_paused = False
             self._resumed_at = self._loop.time()
             self._transport.resume_reading()
@@ -262,8 +279,12 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._waiting:
             self._start(self._waiting.pop(0))
+        elif self._refusal is not None:
+            self._refuse(self._refusal)
         else:
             self._await(self._transport.close, self._keep_alive_seconds)
+        if not self._waiting:
+            self._waiting_bytes = 0
         if self._read_paused:
             self.take_more()
 
@@ -280,6 +301,76 @@ class ClientConnection(asyncio.Protocol):
             self._close()
         else:
             self._answering.keep_alive = False
+
+    def _new_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        # What a client sends behind a request that ends the connection is no fault of that request.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _parse(self, data: bytes) -> None:
+        """Feeds the parser.
+
+        A request that asks for another protocol (`Upgrade`) is parsed again without that field, because no other
+        protocol is spoken here, and the request stands for itself (RFC 9110 section 7.8).
+        """
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                if not self._upgrades:
+                    return  # CONNECT, after which nothing is HTTP
+                data = self._head_without_upgrade() + data[upgrade.args[0] :]
+                self._parser = self._new_parser()
+                self._upgrades = False
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        headers, self._headers = self._headers, []
+        version = self._parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, version)]
+        lines += [b"%b: %b" % field for field in headers if field[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _after(self, size_bytes: int) -> None:
+        """Bounds what has come in size, and sets the time for what is to come."""
+        if self._in_head:
+            self._head_goes_on()
+            return
+        if self._framing_bytes > self._limits.head_bytes and self._receiving is not None:
+            most_bytes = self._limits.head_bytes
+            self._refuse((400, _INVALID[1], f"more than {most_bytes} bytes of trailers or chunk extensions"))
+            return
+        if self._waiting:
+            self._waiting_bytes += size_bytes
+            if self._waiting_bytes > _MOST_WAITING_BYTES:
+                self.hold_back()
+        if self._receiving is not None and not self._receiving.complete:
+            self._received_at = self._loop.time()
+            if self._overdue != self._body_is_overdue:
+                self._await(self._body_is_overdue, self._limits.body_idle_seconds)
+        elif self._overdue is not None and self._overdue != self._transport.close:
+            self._overdue = None
+
+    def _unacceptable(self) -> _Refusal | None:
+        """Why a head that is well formed is refused, if it is."""
+        limits, headers = self._limits, self._headers
+        if self._framing_bytes > limits.head_bytes and self._head_size() > limits.head_bytes:
+            return self._too_large()
+        if len(headers) > limits.head_fields:
+            return 431, _INVALID[1], f"the head has more than {limits.head_fields} fields"
+        version = self._parser.get_http_version()
+        if version not in _VERSIONS:
+            return 505, _INVALID[1], f"HTTP/{version} is not spoken here; HTTP/1.1 is"
+        hosts = [name for name, _ in headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and version == "1.1"):  # RFC 9112 section 3.2
+            return 400, _INVALID[1], f"the head has {len(hosts)} Host fields; exactly one is allowed"
+        return None
+
+    def _stop_listening(self) -> None:
+        self._is_deaf = True
+        self._framing_bytes = 0
 
     def _start(self, exchange: Exchange) -> None:
         self._answering = exchange
@@ -332,13 +423,13 @@ class ClientConnection(asyncio.Protocol):
             overdue()
 
     def _head_goes_on(self) -> None:
-        if self._head_bytes > self._limits.head_bytes:
-            self._refuse_head()
+        if self._framing_bytes > self._limits.head_bytes:
+            self._refuse(self._too_large())
         elif self._overdue != self._head_is_overdue:
             self._await(self._head_is_overdue, self._limits.head_seconds)
 
     def _head_is_overdue(self) -> None:
-        self._refuse(408, "timeout_error", f"the head did not come within {self._limits.head_seconds:g} s")
+        self._refuse((408, "timeout_error", f"the head did not come within {self._limits.head_seconds:g} s"))
 
     def _body_is_overdue(self) -> None:
         silent_seconds = 0.0  # while it is the service that takes nothing
@@ -348,7 +439,7 @@ class ClientConnection(asyncio.Protocol):
         if left_seconds > 0:
             self._await(self._body_is_overdue, left_seconds)
         else:
-            self._refuse(408, "timeout_error", f"nothing of the body came for {self._limits.body_idle_seconds:g} s")
+            self._refuse((408, "timeout_error", f"nothing of the body came for {self._limits.body_idle_seconds:g} s"))
 
     def _all_read(self) -> None:
         if self._writable is not None:
@@ -363,20 +454,32 @@ class ClientConnection(asyncio.Protocol):
         framing_bytes = _HEAD_FRAMING_BYTES * len(self._headers)
         return len(self._url) + sum(map(len, chain.from_iterable(self._headers))) + framing_bytes
 
-    def _refuse_head(self) -> None:
-        self._refuse(431, "invalid_request_error", f"the head is above {self._limits.head_bytes} bytes")
+    def _too_large(self) -> _Refusal:
+        return 431, _INVALID[1], f"the head is above {self._limits.head_bytes} bytes"
 
-    def _refuse(self, status: int, error_type: str, message: str) -> None:
-        """Ends the connection, with an answer if none is under way on it.
+    def _refuse(self, refusal: _Refusal) -> None:
+        """Refuses the request that is being received, and ends the connection.
 
-        It is closed a moment later only: what the client is still sending would reset it, and the answer would be lost.
+        Requests before it that came whole are answered first. The connection is closed a moment later only: what the
+        client is still sending would reset it, and the answer would be lost.
         """
-        if self._answering is not None:
-            if self._answering.started:
+        self._stop_listening()
+        receiving, answering = self._receiving, self._answering
+        if receiving is not None and receiving.complete:
+            self._transport.abort()  # it has its answer
+            return
+        if answering is not None and answering is not receiving:
+            self._refusal = refusal
+            self._overdue = self._receiving = None
+            if receiving is not None:
+                self._waiting.remove(receiving)
+            return
+        if answering is not None:
+            if answering.started:
                 self._transport.abort()
                 return
             self._leave()
-        self._is_refused = True
+        status, error_type, message = refusal
         if self._receiving is None and self._report is not None:  # no call that would be reported itself
             self._report(HeadRefused(status, self._client[0] if self._client else ""))
         body = json.dumps({"type": "error", "error": {"type": error_type, "message": message}}).encode()

@@ -15,6 +15,8 @@ __all__ = ["HIGH_WATER_BYTES", "Exchange", "Peer", "status_line"]
 
 HIGH_WATER_BYTES: Final = 256 * 1024
 """When this much of a body waits for the application, no more is read from the socket: as much as one read brings."""
+_PART_BYTES: Final = 64
+"""What a part of a body takes beside its bytes: a body may come in parts of one byte."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODILESS: Final = frozenset({204, 304})
 _NO_ANSWER: Final = b"Internal Server Error"
@@ -139,8 +141,8 @@ class Exchange:
         """A part of the body has come."""
         if self.complete or self._handed_out:
             return
+        self._held_bytes += len(part) + (_PART_BYTES if self._parts else 0)
         self._parts.append(part)
-        self._held_bytes += len(part)
         if self._held_bytes > HIGH_WATER_BYTES:
             self._peer.hold_back()
         if self._waiters:

@@ -20,6 +20,9 @@ LIMITS = ConnectionLimits(
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
 POST = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
 
+END_OF_EARLY = b"\r\n\r\n1\r\n0\r\n0\r\n\r\n"
+"""Of the answer to a request without a body, or to a body of which nothing was read."""
+
 pytestmark = pytest.mark.usefixtures("busy_or_not")
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -123,14 +126,22 @@ def test_who_is_still_sending_gets_its_answer_all_the_same_and_is_cut_off_in_the
     run(steps)
 
 
-def test_an_invalid_request_behind_another_ends_both() -> None:
+@pytest.mark.parametrize("waits_seconds", [0.1, 0.0])
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"nonsense\r\n\r\n", POST.replace(b"content-length: 10", b"transfer-encoding: chunked") + b"nonsense\r\n"],
+    ids=["head", "body"],
+)
+def test_an_invalid_request_is_refused_after_the_answer_to_the_one_before_it(
+    nonsense: bytes, waits_seconds: float
+) -> None:
     async def steps(app: App, port: int) -> None:
-        app.waits_seconds = 0.1
+        app.waits_seconds = waits_seconds
         async with connected(port) as (reader, writer):
-            writer.write(GET + b"nonsense\r\n\r\n")
+            writer.write(GET + nonsense)
+            assert (await reader.readuntil(END_OF_EARLY)).startswith(b"HTTP/1.1 200 OK\r\n")
             assert told(await reader.read())[0] == 400
-        await app.over.wait()
-        assert app.ended == ["left"]
+        assert app.ended == ["/x sent"]
 
     run(steps)
 
@@ -153,6 +164,149 @@ def test_a_client_that_closes_its_sending_side_has_left(waits_seconds: float, en
     run(steps)
 
 
+CHUNKED = POST.replace(b"content-length: 10", b"transfer-encoding: chunked")
+ENDLESS = [b"x: " + b"y" * 400_000, b"x: y\r\n" * 60_000]
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"0\r\n" + ENDLESS[0],
+        b"0\r\n" + ENDLESS[1],
+        b"1;x=" + b"y" * 400_000,
+        (b"1;x=" + b"y" * 1_000 + b"\r\na\r\n") * 400,
+    ],
+    ids=["trailer", "trailers", "extension", "extensions"],
+)
+def test_endless_framing_of_a_body_is_refused(framing: bytes) -> None:
+    async def steps(app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(CHUNKED + framing)
+            message = "more than 2000 bytes of trailers or chunk extensions"
+            assert told(await reader.read()) == (400, "invalid_request_error", message)
+        await app.over.wait()
+        assert app.ended == ["left"]
+
+    run(steps)
+
+
+def test_endless_framing_of_a_body_whose_call_is_answered_ends_its_connection_without_a_second_answer() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.reads = False
+        async with connected(port) as (reader, writer):
+            writer.write(CHUNKED)
+            assert (await reader.readuntil(END_OF_EARLY)).startswith(b"HTTP/1.1 200 OK\r\n")
+            writer.write(b"0\r\n" + ENDLESS[0])
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+
+    run(steps)
+
+
+def test_trailers_and_chunk_extensions_are_dropped_and_small_chunks_are_no_excess() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            for _ in range(2):
+                writer.write(CHUNKED + b"1;x=y\r\na\r\n" * 5_000 + b"0\r\nx-trailer: 1\r\n\r\n")
+                assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"4\r\n5000\r\n0\r\n\r\n")
+
+    run(steps)
+
+
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n\r\n"
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 100_000])
+def test_a_request_that_asks_for_another_protocol_is_served_whole(piece_bytes: int) -> None:
+    requests = [
+        POST[:-2] + H2C + bytes(10),
+        CHUNKED[:-2] + H2C + b"a\r\n0123456789\r\n0\r\n\r\n",
+        POST + bytes(10),
+        GET[:-2] + H2C,
+    ]
+    sent = b"".join(requests)
+
+    async def steps(app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            for start in range(0, len(sent), piece_bytes):
+                writer.write(sent[start : start + piece_bytes])
+                await asyncio.sleep(0)
+            for length in (b"2\r\n10", b"2\r\n10", b"2\r\n10", b"1\r\n0"):
+                answer = await reader.readuntil(b"\r\n0\r\n\r\n")
+                assert answer.endswith(b"\r\n\r\n" + length + b"\r\n0\r\n\r\n")
+        assert app.ended == [*["/v1/messages sent"] * 3, "/x sent"]
+
+    run(steps)
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "message"),
+    [
+        (b"GET / HTTP/1.1\r\nhost: a\r\nHost: a\r\n\r\n", 400, "the head has 2 Host fields; exactly one is allowed"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "the head has 0 Host fields; exactly one is allowed"),
+        (GET.replace(b"1.1", b"2.0"), 505, "HTTP/2.0 is not spoken here; HTTP/1.1 is"),
+        (GET.replace(b"1.1", b"0.9"), 505, "HTTP/0.9 is not spoken here; HTTP/1.1 is"),
+        (GET[:-2] + b"x:\r\n" * 256 + b"\r\n", 431, "the head has more than 256 fields"),
+    ],
+)
+def test_a_head_that_is_well_formed_but_unacceptable_is_refused(head: bytes, status: int, message: str) -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(head)
+            assert told(await reader.read()) == (status, "invalid_request_error", message)
+
+    assert run(steps) == [HeadRefused(status, "127.0.0.1")]
+
+
+def test_http_1_0_needs_no_host_and_ends_its_connection() -> None:
+    async def steps(_app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(b"GET /x HTTP/1.0\r\n\r\n")
+            assert (await reader.read()).endswith(b"\r\n\r\n0")
+
+    run(steps)
+
+
+@pytest.mark.parametrize("behind", [GET, POST, GET[:10]], ids=["request", "head", "part of a head"])
+def test_a_client_that_leaves_while_its_next_request_waits_is_noticed(behind: bytes) -> None:
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds = 0.3
+        async with connected(port) as (_, writer):
+            writer.write(GET + behind)
+            await asyncio.sleep(0.05)
+        await app.over.wait()
+        assert app.ended == ["left"]
+
+    run(steps)
+
+
+def test_a_bounded_number_of_requests_may_wait_and_the_connection_ends_after_them() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds = 0.01
+        async with connected(port) as (reader, writer):
+            writer.write(GET * 5_000)
+            answers = await reader.read()
+        assert answers.count(b"HTTP/1.1 200 OK\r\n") == 1 + 16
+        assert answers.count(b"connection: close") == 1
+
+    run(steps)
+
+
+def test_large_bodies_of_waiting_requests_are_not_all_taken_into_memory() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds = 0.3
+        count, size = 8, 1_000_000
+        async with connected(port) as (reader, writer):
+            writer.write((POST.replace(b" 10", b" %d" % size) + bytes(size)) * count)
+            await asyncio.sleep(0.1)
+            assert writer.transport.get_write_buffer_size() > 0
+            app.waits_seconds = 0
+            for _ in range(count):
+                assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"7\r\n1000000\r\n0\r\n\r\n")
+
+    run(steps)
+
+
 def test_the_size_of_a_body_is_no_matter_of_the_heads() -> None:
     async def steps(_app: App, port: int) -> None:
         async with connected(port) as (reader, writer):
@@ -161,10 +315,6 @@ def test_the_size_of_a_body_is_no_matter_of_the_heads() -> None:
                 assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"4\r\n5000\r\n0\r\n\r\n")
 
     run(steps)
-
-
-END_OF_EARLY = b"\r\n\r\n1\r\n0\r\n0\r\n\r\n"
-"""Of the answer to a body of which nothing was read."""
 
 
 @pytest.mark.parametrize("rest", [b"", b"12345"])

@@ -34,6 +34,11 @@ def test_v1_goes_to_the_gateway_and_the_rest_to_the_api() -> None:
     assert ask(services, "GET", "/v1").status == 404
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_probes_may_use_head(path: str) -> None:
+    assert ask(make_services(), "HEAD", path).status == 200
+
+
 @pytest.mark.parametrize("path", [*EVERYWHERE[1:], "/healthz", "/nowhere"])  # the gateway marks its own
 def test_every_answer_has_a_request_id_and_says_when_the_upstream_is_simulated(path: str) -> None:
     answer = ask(make_services(upstream_kind="simulator"), "GET", path)
