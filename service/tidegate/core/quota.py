@@ -206,7 +206,8 @@ class Quota:
         if requests or input_tokens:
             self._ramp.corrected(at_ns, requests, input_tokens)
         if self._search is not None:
-            self._search.corrected(Cost(requests, input_tokens, output_tokens))
+            sent_ns = at_ns if requests else None
+            self._search.corrected(Cost(requests, input_tokens, output_tokens), sent_ns)
 
     def forget(self, input_tokens: int, output_tokens: int) -> None:
         """So much less of what was taken is an estimate still: it was used or produced, or never will be."""
@@ -241,7 +242,7 @@ class Quota:
             self.answer_came(now_ns - report.sent_ago_ns)
         if not any(report.dimensions):
             if not self._knows_upstream() and self._search is None and not self._is_endpoint:
-                self._search = self._new_search(now_ns)
+                self._search = self._new_search(now_ns, now_ns)
                 self._go_by_search(self._search, now_ns)
                 self._news.tell("untold")
             return
@@ -281,13 +282,12 @@ class Quota:
         if refusal.acceleration:
             self._ramp.refused(sent_ns, now_ns, needed.input_tokens)
         elif not is_new:
-            if self._search is not None:
-                self._search.refused_too()
+            return  # what that request was counted for has been given back
         elif self._knows_upstream():
             for limit in self._limits:
                 limit.overrun(now_ns)
         else:
-            self._search = self._search or self._new_search(sent_ns)
+            self._search = self._search or self._new_search(sent_ns, now_ns)
             told_ns, pause_ns = refusal.retry_after_ns, refusal.pause_ns
             self._search.refused(sent_ns, now_ns, retry_after_ns=told_ns, pause_ns=pause_ns, needed=needed)
             self._go_by_search(self._search, now_ns)
@@ -344,8 +344,8 @@ class Quota:
             self.events.append(Thawed(self._name))
         return self._frozen_until_ns is None
 
-    def _new_search(self, now_ns: int) -> RateSearch:
-        return RateSearch(now_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND)
+    def _new_search(self, began_ns: int, now_ns: int) -> RateSearch:
+        return RateSearch(began_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND, now_ns)
 
     def _go_by_search(self, search: RateSearch, now_ns: int) -> None:
         for limit, per_second in zip(self._limits, search.per_second(now_ns), strict=True):

@@ -19,7 +19,8 @@ class Mark(NamedTuple):
     """A refusal: when what it lacked was there again, and what had been used by then, with what it needed itself.
 
     `told` is whether the upstream has said when. The pool paused for `pause_ns`. `fastest` is the highest rate that was
-    tried since the refusal before, in units a second of the dimension that is limited.
+    tried since the refusal before, in units a second of the dimension that is limited. `units` counts the requests that
+    were sent until `counted_ns`.
     """
 
     at_ns: int
@@ -27,6 +28,11 @@ class Mark(NamedTuple):
     told: bool = True
     pause_ns: int = 0
     fastest: float = 0.0
+    counted_ns: int = 0
+
+    def recounted(self, units: Cost, sent_ns: int) -> "Mark":
+        """This refusal, after the use of a request that was sent at `sent_ns` turned out to be larger by `units`."""
+        return self._replace(units=self.units.plus(units)) if sent_ns <= self.counted_ns else self
 
 
 class Use(NamedTuple):
@@ -78,9 +84,13 @@ def bounds(marks: Sequence[Mark], end: Mark, use: Use) -> tuple[float, float]:
     """Between which figures the rate in one dimension lies, by all marks that agree with the newest; there is one.
 
     Between two refusals a bucket was refilled by what was used, but for what it held at either end, which is what came
-    back within the rounding of the wait, and for what a full bucket has lost.
+    back within the rounding of the wait, and for what a full bucket has lost. Corrections of estimates that were made
+    before may exceed what was used since: then nothing was.
+
+    Returns:
+        A lower and an upper bound: finite, 0 at least.
     """
-    low, high, fastest, lost_s = -inf, inf, 0.0, 0.0
+    low, high, fastest, lost_s = 0.0, inf, 0.0, 0.0
     newer = end
     for start in reversed(marks):
         fastest = max(fastest, newer.fastest)
@@ -88,7 +98,7 @@ def bounds(marks: Sequence[Mark], end: Mark, use: Use) -> tuple[float, float]:
         if not end.told:
             lost_s += max(0.0, start.pause_ns / NS_PER_SECOND - use.spare / use.per_second)
         seconds = (end.at_ns - start.at_ns) / NS_PER_SECOND
-        units = end.units[use.dimension] - start.units[use.dimension]
+        units = max(0, end.units[use.dimension] - start.units[use.dimension])
         rounding_s = _ROUNDING_SECONDS if end.told else 0.0
         least = max((units - use.vague - use.spare) / seconds, (units - use.vague) / (seconds + rounding_s))
         most = (units + use.vague + use.spare) / seconds

@@ -35,8 +35,12 @@ _MOST_CUT: Final = 0.25
 _MOST_BELOW: Final = 0.03
 """By so much, at most, the rate of output stays below what was measured, as that is doubtful."""
 _LEAST_PER_SECOND: Final = (0.05, 1.0, 1.0)
+_MOST_PER_SECOND: Final = (1e5, 1e9, 1e9)
+"""No upstream grants as much. A rate that is higher than demand is never refused, and would grow for ever."""
 _TRIAL_SHARE: Final = 0.04
 _LARGEST_TRIAL: Final = 0.6
+_MOST_LEAPS: Final = 30
+"""Further doublings change neither the step nor the time until the next one."""
 _EVERY_SECONDS: Final = 20
 _EVERY_REQUESTS: Final = 150
 """One 429 in so much time, and in so many requests, is what measuring may cost: seven in a thousand answers."""
@@ -76,6 +80,7 @@ class RateSearch:
         "_base",
         "_began_ns",
         "_changed_ns",
+        "_counted_ns",
         "_debt",
         "_depth_s",
         "_doubt",
@@ -96,7 +101,8 @@ class RateSearch:
         "_vain",
     )
 
-    def __init__(self, now_ns: int, start_per_second: float = START_PER_SECOND) -> None:
+    def __init__(self, now_ns: int, start_per_second: float = START_PER_SECOND, counted_ns: int | None = None) -> None:
+        """Begins at `now_ns`. Requests are counted that are sent from `counted_ns` on, if that is later."""
         self._limited = Steadiest()
         self._rate = self._base = start_per_second  # what is tried, and what was measured
         self._doubt: float | None = None  # by what share the base may be off; None: it was not measured
@@ -104,6 +110,7 @@ class RateSearch:
         self._most = 0.0  # the highest base of late
         self._used = Cost()
         self._in_flight = 0
+        self._counted_ns = now_ns if counted_ns is None else counted_ns
         self._under_way = 0  # how many were in flight when the rate was last changed
         self._began_ns = now_ns
         self._first = Mark(now_ns, Cost())  # the first 429: the burst is used up
@@ -125,11 +132,19 @@ class RateSearch:
         self._stood.sent(self._used, now_ns)
 
     def ended(self) -> None:
-        """A request that was sent has ended."""
-        self._in_flight -= 1
+        """A request has ended. It may have been sent before the search began."""
+        self._in_flight = max(0, self._in_flight - 1)
 
-    def corrected(self, units: Cost) -> None:
-        """So much more was used; negative: less."""
+    def corrected(self, units: Cost, sent_ns: int | None = None) -> None:
+        """Counts so much more as used; negative: less.
+
+        `sent_ns` is given where a request turned out to have used more or less when it was sent, such as nothing. Then
+        refusals since then are recounted as well: else more might be given back between two of them than was used.
+        """
+        if sent_ns is not None:
+            if sent_ns < self._counted_ns:
+                return
+            self._recount(units, sent_ns)
         self._used = self._used.plus(units)
 
     def refused(
@@ -142,7 +157,7 @@ class RateSearch:
         """
         told, half_done = retry_after_ns is not None, self._half_done_output()
         units = self._used.plus(Cost(0, needed.input_tokens, half_done))
-        end = Mark(sent_ns + (retry_after_ns or 0), units, told, pause_ns, self._rate)
+        end = Mark(sent_ns + (retry_after_ns or 0), units, told, pause_ns, self._rate, now_ns)
         is_early = self._used.requests - self._trial_base.requests < _EARLY * self._enough()
         self._early = self._early + 1 if is_early else 0
         trials, self._trials, self._leaps = self._trials, 0, 0
@@ -152,7 +167,7 @@ class RateSearch:
         self._begin_trial(now_ns)
         if not self._marks:
             self._first = end
-            self._base = self._rate = self._rate * _MOST_CUT
+            self._base = self._rate = self._possible(self._rate * _MOST_CUT)
             self._guess(end, now_ns)
         if self._marks and end.at_ns <= self._marks[-1].at_ns:
             self._marks.clear()  # nothing has come back since, or the clock went back: here a measurement begins
@@ -165,12 +180,6 @@ class RateSearch:
         if told:
             self._debt.owe(half_done, end.at_ns)  # the other half is still to come
 
-    def refused_too(self) -> None:
-        """Another 429 to a request that had been sent before the last one: it used nothing either."""
-        if self._marks:
-            last = self._marks[-1]
-            self._marks[-1] = last._replace(units=last.units.minus(ONE_REQUEST))
-
     def per_second(self, now_ns: int) -> tuple[float | None, ...]:
         """The rate now, for the dimension that is limited. Asked for when somebody waits: only then may it be tried."""
         elapsed_ns = now_ns - self._changed_ns
@@ -180,9 +189,7 @@ class RateSearch:
             self._prove()
             self._try(self._doubt)
             self._begin_trial(now_ns)
-        limited = self._limited.index
-        rate = max(self._rate, _LEAST_PER_SECOND[limited])
-        return tuple(rate if index == limited else None for index in range(len(DIMENSIONS)))
+        return tuple(self._rate if index == self._limited.index else None for index in range(len(DIMENSIONS)))
 
     def wait_ns(self, now_ns: int) -> int:
         """How long until the output that has come is paid off, as far as is known; 0 where output is not limited."""
@@ -213,8 +220,20 @@ class RateSearch:
         known_seconds = _LARGEST_BUCKET_SECONDS + (now_ns - self._began_ns) / NS_PER_SECOND
         if end.at_ns > now_ns + NS_PER_SECOND and self._used.requests * seconds <= known_seconds:
             self._high = 1 / (seconds - 1)
-            self._base = self._rate = min(self._rate, 1 / seconds)
+            self._base = self._rate = self._possible(min(self._rate, 1 / seconds))
             self._doubt = _POORLY_MEASURED
+
+    def _possible(self, per_second: float) -> float:
+        """The nearest rate that may be tried in the dimension that is limited."""
+        return min(max(per_second, _LEAST_PER_SECOND[self._limited.index]), _MOST_PER_SECOND[self._limited.index])
+
+    def _recount(self, units: Cost, sent_ns: int) -> None:
+        """Counts the use of a request otherwise wherever it was counted since it was sent."""
+        self._marks = deque((each.recounted(units, sent_ns) for each in self._marks), maxlen=_MARKS)
+        self._first = self._first.recounted(units, sent_ns)
+        self._stood.recounted(units, sent_ns)
+        if sent_ns < self._changed_ns:
+            self._trial_base = self._trial_base.plus(units)
 
     def _grow(self, elapsed_ns: int, now_ns: int) -> None:
         # A pause does not count, nor what something else has kept from being tried.
@@ -226,14 +245,14 @@ class RateSearch:
             growth = min(growth, _GROWTH_PER_REQUEST ** (self._used.requests - self._trial_base.requests))
         if growth > 1:
             self._prove()
-            self._rate *= growth
+            self._rate = self._possible(self._rate * growth)
             self._begin_trial(now_ns)
 
     def _learn(self, found: Measurement, trials: int, now_ns: int) -> None:
         if trials < _LOSSY_TRIALS or not self._is_shallow(found.per_second[self._limited.index]):
             self._choose(found, now_ns)
         measured = found.per_second[self._limited.index]
-        if not measured or not (found.lately or self._limited.index == _OUTPUT):
+        if not measured or not (found.lately > 0 or self._limited.index == _OUTPUT):
             return  # others were faster
         *marks, end = self._marks
         if self._early > 1 and self._is_tight and end.told:
@@ -254,9 +273,10 @@ class RateSearch:
         if self._base < _MOST_CUT * self._rate:
             # The rate was far too low before, and the bucket full; or what was in flight still drains it.
             self._base, doubt = _MOST_CUT * self._rate, _POORLY_MEASURED
+        self._base = self._possible(self._base)
         self._doubt, self._high = min(max(doubt, _LEAST_DOUBT), _POORLY_MEASURED), high
         self._most = max(self._base, _FORGET * self._most)
-        self._rate = self._base * (1 + self._excess(end))
+        self._rate = self._possible(self._base * (1 + self._excess(end)))
         if self._doubt <= _WELL_MEASURED and self._depth_s is None:
             self._depth_s = self._capacity_seconds()
 
@@ -323,8 +343,8 @@ class RateSearch:
             return
         before, now = found.per_second[believed], found.per_second[self._limited.index]
         scale = now / before if before else 0.0
-        self._rate = self._rate * scale or now
-        self._base = self._base * scale or now
+        self._rate = self._possible(self._rate * scale or now)
+        self._base = self._possible(self._base * scale or now)
         self._most, self._high, self._depth_s, self._vain = 0.0, None, None, 0
         self._stood.forget()
         self._marks = deque((each._replace(fastest=scale * each.fastest) for each in self._marks), maxlen=_MARKS)
@@ -345,13 +365,13 @@ class RateSearch:
         self._trials += 1
         near = self._near()
         if near >= _LEAST_STEP:
-            self._rate *= 1 + near
+            self._rate = self._possible(self._rate * (1 + near))
             if len(self._marks) > 1:  # else it was only guessed
                 self._doubt = near
             return
         least = _LEAST_DOUBT if self._is_tight else _TRIAL_SHARE
-        self._rate *= 1 + min(max(least, doubt) * 2**self._leaps, _LARGEST_TRIAL)
-        self._leaps += 1
+        self._rate = self._possible(self._rate * (1 + min(max(least, doubt) * 2**self._leaps, _LARGEST_TRIAL)))
+        self._leaps = min(self._leaps + 1, _MOST_LEAPS)
 
     def _near(self) -> float:
         """By what share a step towards what was too much goes faster; 0 where that is no bound."""

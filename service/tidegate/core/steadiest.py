@@ -59,14 +59,20 @@ class Steadiest:
                 missed = abs(log(now / before)) * min(seconds, self._last_seconds)
             self._variation[index] += _FORGET * (min(missed, _MOST_SECONDS) - self._variation[index])
         self._last, self._last_seconds = per_second, seconds
-        requests, input_tokens, output_tokens = self._variation
-        if output_tokens < _CLEARLY * min(requests, input_tokens):
-            self.index = 2
-        elif min(requests, input_tokens) < _CLEARLY * self._variation[self.index]:
-            self.index = int(input_tokens < requests)
+        steadiest = self._steadiest()
+        if per_second[steadiest]:  # else there is no rate to go by
+            self.index = steadiest
 
     @property
     def is_clear(self) -> bool:
         """Whether measurements have shown that it is this one: others than requests are believed for no less."""
         _, *others = self._variation
         return self.index != 0 or (self._compared and self._variation[0] < _CLEARLY * min(others))
+
+    def _steadiest(self) -> int:
+        requests, input_tokens, output_tokens = self._variation
+        if output_tokens < _CLEARLY * min(requests, input_tokens):
+            return 2
+        if min(requests, input_tokens) < _CLEARLY * self._variation[self.index]:
+            return int(input_tokens < requests)
+        return self.index

@@ -32,6 +32,14 @@ class StoodRate:
         if self._first is None:
             self._first = now_ns, used
 
+    def recounted(self, units: Cost, sent_ns: int) -> None:
+        """A request that was sent at `sent_ns` has used so much more than was counted; negative: less."""
+        if sent_ns <= self.last_ns:
+            self.last_units = self.last_units.plus(units)
+        self._before = _recounted(self._before, units, sent_ns)
+        if self._first is not None:
+            self._first = _recounted(self._first, units, sent_ns)
+
     def changed(self, use: Use) -> None:
         """The rate changes: what the phase has proved, in the dimension of that use, is kept."""
         if self._first is not None and self.last_ns > self._first[0]:
@@ -49,3 +57,8 @@ class StoodRate:
     def forget(self) -> None:
         """What was proved does not hold any more."""
         self.per_second = 0.0
+
+
+def _recounted(point: tuple[int, Cost], units: Cost, sent_ns: int) -> tuple[int, Cost]:
+    at_ns, used = point
+    return (at_ns, used.plus(units)) if sent_ns <= at_ns else point

@@ -1,6 +1,10 @@
 """What two refusals measure, and how well."""
 
+from math import inf
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import Cost
@@ -61,6 +65,33 @@ def test_where_nothing_was_used_there_is_no_rate() -> None:
 
 def use(spare: float = 100.0, vague: float = 0.0, per_second: float = 5.0) -> Use:
     return Use(0, spare, vague, per_second)
+
+
+MARKS = st.builds(
+    lambda step_ns, requests, told, pause_ns, fastest: (step_ns, requests, told, pause_ns, fastest),
+    st.integers(1, 10**15),
+    st.integers(-1_000, 100_000),
+    st.booleans(),
+    st.integers(0, 10**12),
+    st.floats(0, 1e6),
+)
+
+
+@given(
+    st.lists(MARKS, min_size=2, max_size=12),
+    st.builds(Use, st.integers(0, 2), st.floats(0, 1e9), st.floats(0, 1e9), st.floats(1e-6, 1e9)),
+)
+def test_bounds_are_finite_and_in_order_whatever_was_used(
+    steps: list[tuple[int, int, bool, int, float]], use: Use
+) -> None:
+    """Corrections of earlier estimates may exceed what was used between two refusals."""
+    marks, at_ns, used = [], 0, 0
+    for step_ns, requests, told, pause_ns, fastest in steps:
+        at_ns, used = at_ns + step_ns, used + requests
+        marks.append(Mark(at_ns, Cost(used, used, used), told, pause_ns, fastest))
+    *before, end = marks
+    low, high = bounds(before, end, use)
+    assert 0 <= low <= high < inf
 
 
 class TestBounds:

@@ -61,8 +61,24 @@ class TestGrowth:
     def test_what_is_given_back_was_not_tried(self) -> None:
         search = RateSearch(ns(0))
         send(search, 1, from_s=0, to_s=0)
-        search.corrected(Cost(-2))
+        search.corrected(Cost(-1), ns(0))
         assert rate(search, 1) == 2
+
+    def test_what_was_sent_before_the_search_began_was_never_counted(self) -> None:
+        search = RateSearch(ns(-2), counted_ns=ns(0))
+        send(search, 1, from_s=0, to_s=0.5)
+        search.corrected(Cost(-40), ns(-1))
+        for _ in range(40):
+            search.ended()
+        assert rate(search, 1) == pytest.approx(2 * 1.6**0.5)
+
+    def test_a_rate_that_few_requests_use_grows_no_further_than_a_bound(self) -> None:
+        """Three requests in 21 seconds for seven hours, none of which is refused."""
+        search = grown()
+        for number in range(1_200):
+            at_s = 1_000 + 21 * number
+            refuse(search, at_s) if number == 1 else send(search, 3, from_s=at_s, to_s=at_s)
+            assert 0 < rate(search, at_s + 20) <= 1e6
 
     def test_the_first_429_only_says_that_it_overshot(self) -> None:
         search = RateSearch(ns(0))
@@ -251,17 +267,26 @@ class TestMeasuring:
             send(search, volley, from_s=30, to_s=30)
             refuse(search, 30)
             for _ in range(volley):
-                search.corrected(Cost(-1))
-                search.refused_too()
+                search.corrected(Cost(-1), ns(30))
             send(search, 200, from_s=31, to_s=50)
             refuse(search, 50)
             rates.append(rate(search, 50))
         assert rates[0] == pytest.approx(rates[1], rel=0.01)
 
-    def test_a_volley_at_the_very_beginning_is_no_matter(self) -> None:
-        search = RateSearch(ns(0))
-        search.refused_too()
-        assert rate(search, 0) == 2
+    @pytest.mark.parametrize("given_back", [1, 10, 250])
+    def test_requests_that_turn_out_to_have_used_nothing_were_not_used_before_the_429_either(
+        self, given_back: int
+    ) -> None:
+        """Sent before a 429 and answered with 400 after it. They may be more than were sent between the two."""
+        search = grown()
+        send(search, 400, from_s=11, to_s=29)
+        send(search, given_back, from_s=29, to_s=29)
+        refuse(search, 30)
+        send(search, 200, from_s=31, to_s=49)
+        for _ in range(given_back):
+            search.corrected(Cost(-1), ns(29))
+        refuse(search, 50)
+        assert 200 / 21 <= rate(search, 50) <= 400 / 19 * 1.04
 
     def test_no_429_cuts_to_much_less_than_a_quarter(self) -> None:
         search = grown()
