@@ -52,7 +52,10 @@ class Occupancy:
         name = call.caller.name
         number = self._by_caller.get(name, 0)
         if number >= self._most_per_caller:
-            raise _refusal(Cause.CALLER_LIMIT, f"{number} calls of this caller are under way already, its limit")
+            message = (
+                f"{number} calls of this caller are under way already; max_calls_per_caller is {self._most_per_caller}"
+            )
+            raise _refusal(Cause.CALLER_LIMIT, message)
         self._by_caller[name] = number + 1
         call.is_counted_for = name
 
@@ -74,8 +77,8 @@ class Occupancy:
         if 0 < self._most_bytes_per_caller < of_caller + body_bytes:
             raise _refusal(
                 Cause.CALLER_LIMIT,
-                f"bodies of this caller's calls hold {of_caller:,} bytes already, "
-                f"of {self._most_bytes_per_caller:,} that may",
+                f"bodies of this caller's calls hold {of_caller:,} bytes already; "
+                f"max_held_body_bytes_per_caller is {self._most_bytes_per_caller:,}",
             )
         self._bytes += body_bytes
         self._bytes_by_caller[name] = of_caller + body_bytes

@@ -50,6 +50,8 @@ def test_a_caller_with_too_many_calls_is_refused_and_others_are_not() -> None:
     answers, rig = at_once(["team-a", "team-a", "team-b"], RelayLimits(calls_per_caller=1))
     assert told(answers) == ["200", "caller_limit", "200", "200", "200"]
     assert (answers[1].status, answers[1].headers["retry-after"]) == (429, "1")
+    message = "1 calls of this caller are under way already; max_calls_per_caller is 1"
+    assert answers[1].json()["error"]["message"] == message
     assert rig.observer.of(RefusedCall)[0].caller.name == "team-a"
     assert rig.gateway._occupancy._by_caller == {}
     assert rig.gateway._occupancy._total == 0
@@ -68,6 +70,6 @@ def test_one_callers_bodies_hold_so_many_bytes_at_most() -> None:
     limits = RelayLimits(body_bytes=0, body_bytes_per_caller=SIZE)
     answers, rig = at_once(["team-a", "team-a", "team-b"], limits)
     assert told(answers) == ["200", "caller_limit", "200", "200", "200"]
-    message = f"bodies of this caller's calls hold {SIZE:,} bytes already, of {SIZE:,} that may"
+    message = f"bodies of this caller's calls hold {SIZE:,} bytes already; max_held_body_bytes_per_caller is {SIZE:,}"
     assert answers[1].json()["error"]["message"] == message
     assert (rig.gateway._occupancy._bytes, rig.gateway._occupancy._bytes_by_caller) == (0, {})
