@@ -35,8 +35,12 @@ def rig(clock: VirtualClock, priority: Priority = Priority.STANDARD) -> Rig:
     return make_gateway(transport, clock, pools=POOLS, identifier=Identifier(callers))
 
 
+async def post(gateway: Rig, key: str, headers: Mapping[str, str]) -> Answer:
+    return await call(gateway.gateway, "POST", "/v1/messages", body=BODY, headers={**headers, "x-api-key": key})
+
+
 async def send(gateway: Rig, key: str, headers: Mapping[str, str]) -> Answer:
-    answer = await call(gateway.gateway, "POST", "/v1/messages", body=BODY, headers={**headers, "x-api-key": key})
+    answer = await post(gateway, key, headers)
     assert answer.status == 200
     return answer
 
@@ -87,6 +91,34 @@ def test_and_at_most_4_s_beside_an_equal_flood_of_another_caller(agents: int) ->
     clock = VirtualClock()
     gateway = rig(clock)
     assert max(run_virtual(main(), clock)) <= 4
+
+
+def test_nor_does_it_wait_for_90_calls_of_another_session_of_the_same_key() -> None:
+    async def main() -> list[float]:
+        other = {"x-tidegate-session": "a-script"}
+        return await beside([asyncio.create_task(send(gateway, ANN, other)) for _ in range(FLOOD)], gateway)
+
+    clock = VirtualClock()
+    gateway = rig(clock)
+    assert max(run_virtual(main(), clock)) <= 2
+
+
+def test_a_main_turn_is_not_refused_for_a_wait_that_only_its_subagents_have() -> None:
+    async def main() -> None:
+        flood = [asyncio.create_task(send(gateway, ANN, headers)) for headers in subagents(WITHOUT_HINTS, FLOOD)]
+        await asyncio.sleep(1.7)
+        turn = {**captured(WITHOUT_HINTS)[0].passing, "x-tidegate-timeout-seconds": "5"}
+        await send(gateway, ANN, turn)
+        subagent = {**captured(WITHOUT_HINTS)[2].passing, "x-tidegate-timeout-seconds": "5"}
+        answer = await post(gateway, ANN, {**subagent, "x-claude-code-agent-id": "a1"})
+        assert answer.headers["x-tidegate-cause"] == "deadline"
+        for task in flood:
+            task.cancel()
+        await asyncio.wait(flood)
+
+    clock = VirtualClock()
+    gateway = rig(clock)
+    run_virtual(main(), clock)
 
 
 def test_with_hints_an_interactive_main_turn_goes_before_the_subagents_of_all_callers() -> None:
