@@ -7,6 +7,7 @@ id under another key is another session.
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tidegate.core.caller import Caller, Priority
@@ -83,13 +84,18 @@ def with_priority(caller: Caller, fields: Fields) -> Caller:
     priority = _PRIORITIES.get(given.strip().lower())
     if priority is None:
         raise ConfigurationError(TIDEGATE_PRIORITY, given.decode("latin-1"), ", ".join(Priority))
-    return caller.lowered(priority)
+    return _lowered(caller, priority)
 
 
 def _with_claude_class(caller: Caller, given: bytes, *, of_subagent: bool) -> Caller:
     """An unknown class changes nothing: the protocol is not ours, and may grow."""
     is_beside = given in _BESIDE_THE_MAIN_TURN or (of_subagent and given == b"compaction")
-    return caller.lowered(Priority.STANDARD) if is_beside else caller
+    return _lowered(caller, Priority.STANDARD) if is_beside else caller
+
+
+@lru_cache(maxsize=1_024)  # a caller's requests ask for the same again and again
+def _lowered(caller: Caller, priority: Priority) -> Caller:
+    return caller.lowered(priority)
 
 
 def _bounded(name: bytes) -> str:
