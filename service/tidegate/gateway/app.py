@@ -29,7 +29,7 @@ from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.occupancy import Occupancy
 from tidegate.gateway.outlet import Outlet
 from tidegate.gateway.reply import Reply, Upstream
-from tidegate.gateway.request import InvalidCall, route_of
+from tidegate.gateway.request import InvalidCall, check_target, route_of
 from tidegate.gateway.upstream.reachability import Reachability
 from tidegate.gateway.waiting import waiting_aloud
 from tidegate.identity.identify import Identifier
@@ -210,6 +210,7 @@ class Gateway:
         self._occupancy.enter(call)
         call.caller = self._identifier.identify(call.fields)
         self._occupancy.identified(call)
+        check_target(scope["method"], scope.get("raw_path") or scope["path"].encode())
         try:
             call.caller, call.session, call.agent = origin_of(call.caller, call.fields)
         except ConfigurationError as error:

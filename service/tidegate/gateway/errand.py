@@ -84,6 +84,7 @@ async def read_errand(
         raise too_large(most_bytes)
 
     if call.route in _READ_WHOLE and method == b"POST":
+        _check_coding(call.fields)
         body = await _read_whole(inbound, most_bytes, hold, patience_seconds)
         request = TransportRequest(method, target, upstream_headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
@@ -130,6 +131,14 @@ def _check_models(call: Call, body: bytes) -> None:
     if call.caller.models:
         for model in named_models(call.route, body):
             check_model(call.caller, model)
+
+
+def _check_coding(fields: Fields) -> None:
+    """Raises `InvalidCall` for a compressed body: what cannot be priced is not sent."""
+    coding = fields.get(b"content-encoding", b"identity")
+    if coding.strip().lower() not in (b"", b"identity"):
+        given = coding[:80].decode("latin-1")
+        raise InvalidCall(f"content-encoding: got {given!r}, allowed is none: send the body uncompressed", status=415)
 
 
 def _content_length(fields: Fields) -> int | None:

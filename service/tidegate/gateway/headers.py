@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 _ACCEPT_ENCODING: Final = b"accept-encoding"
+_CLOUD_KEY: Final = b"api-key"
+"""Where AnthropicFoundry sends its key (Python SDK 2.12.0)."""
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -50,7 +52,7 @@ _HOP_BY_HOP: Final = frozenset(
 """RFC 9110 section 7.6.1, with the names that it and its predecessors list."""
 _OWN: Final = (TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS, TIDEGATE_SESSION, TIDEGATE_PRIORITY)
 _REPLACED: Final = frozenset(
-    {b"host", b"content-length", b"expect", _ACCEPT_ENCODING}
+    {b"host", b"content-length", b"expect", _ACCEPT_ENCODING, _CLOUD_KEY}
     | {name.encode() for name in (API_KEY, AUTHORIZATION, *_OWN)}
 )
 _TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})

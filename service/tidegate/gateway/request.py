@@ -23,6 +23,7 @@ __all__ = [
     "MESSAGES_ROUTE",
     "InvalidCall",
     "MessageRequest",
+    "check_target",
     "most_body_bytes",
     "read_message",
     "route_of",
@@ -32,13 +33,21 @@ MESSAGES_ROUTE: Final = "/v1/messages"
 COUNT_TOKENS_ROUTE: Final = "/v1/messages/count_tokens"
 BATCHES_ROUTE: Final = "/v1/messages/batches"
 
+_MESSAGES_TARGET: Final = MESSAGES_ROUTE.encode()
+_AMBIGUOUS: Final = re.compile(rb"//|/\.{1,2}(?:/|$)|/$|\\|%2f|%5c|[^!-~]", re.IGNORECASE)
+_REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 _MB: Final = 1024 * 1024
 _ROUTES: Final = (COUNT_TOKENS_ROUTE, BATCHES_ROUTE, "/v1/models", "/v1/files")
 _LONG_BYTES: Final = 1024 * 1024
 """What is longer is looked over first; that takes a third of a millisecond for so much."""
 _SLICE_BYTES: Final = 256 * 1024
-_MOST_VALUES: Final = 1_000_000
-"""So many are passed over in ten milliseconds. No prompt has more: none is longer than a million tokens."""
+_MOST_VALUES: Final = 2_000_000
+"""Commas, brackets and texts of a body. Decoding passes over so many in 60 ms at worst. Prompts are no longer than a
+million tokens, so only a prompt of a quarter of a million blocks has more."""
+_REST_OF_TEXT: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+"""A text from within, up to its closing quote, or to where the search ends; there, half of an escape is left out."""
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
+"""The same from its opening quote on, with its closing quote, if it has one, as a group."""
 _MOST_OBJECTS: Final = 100_000
 """So many are decoded in twenty milliseconds."""
 _OBJECT: Final = re.compile(rb'\{[ \t\n\r]*+["}]')
@@ -89,6 +98,22 @@ def most_body_bytes(route: str) -> int:
     return 32 * _MB if route in {MESSAGES_ROUTE, COUNT_TOKENS_ROUTE} else 500 * _MB
 
 
+def check_target(method: str, raw_path: bytes) -> None:
+    """Checks that a call means the same to everybody on its way.
+
+    An upstream or a proxy may normalise a path to another one, which draws on another pool or leaves the base URL.
+
+    Raises:
+        InvalidCall: the path has another reading; or the method is CONNECT, or TRACE, whose answer shows our key.
+    """
+    if method in _REFUSED_METHODS:
+        raise InvalidCall(f"method: got {method!r}, allowed is any other", status=405)
+    if raw_path != _MESSAGES_TARGET and _AMBIGUOUS.search(raw_path.replace(b"%2e", b".").replace(b"%2E", b".")):
+        given = raw_path[:80].decode("latin-1")
+        allowed = "ASCII without //, dot segments, encoded or backward slashes, or a slash at the end"
+        raise InvalidCall(f"path: got {given!r}, allowed is {allowed}")
+
+
 class _ToolChoice(Struct, gc=False):
     type: str | None = None
 
@@ -99,17 +124,16 @@ _TOOL_CHOICE: Final = Decoder(_ToolChoice).decode
 async def read_message(body: bytes) -> MessageRequest:
     """Reads a body of `POST /v1/messages`; in a long one, the event loop gets its turn now and then.
 
-    Of more objects than fit into a prompt only the fields beside them are read, of more values nothing.
+    Of more objects than fit into a prompt only the fields beside them are read.
 
     Raises:
-        InvalidCall: the body is not a JSON object.
+        InvalidCall: the body is not a JSON object, or has more values than any prompt.
     """
     is_crowded = False
     if len(body) > _LONG_BYTES:
-        values = await _count(partial(body.count, b","), len(body), _MOST_VALUES)
-        if values > _MOST_VALUES:
-            return MessageRequest("", None, PromptSize(len(body)))
-        if values > _MOST_OBJECTS:
+        if await _count(partial(_marks, body), len(body), _MOST_VALUES) > _MOST_VALUES:
+            await _check_values(body)
+        if await _count(partial(body.count, b","), len(body), _MOST_OBJECTS) > _MOST_OBJECTS:
             is_crowded = await _count(partial(_objects, body), len(body), _MOST_OBJECTS) > _MOST_OBJECTS
     try:
         text, fields = read_body(body, only_outline=is_crowded)
@@ -157,6 +181,43 @@ async def _count(count_between: Callable[[int, int], int], body_bytes: int, most
             break
         await asyncio.sleep(0)
     return count
+
+
+def _marks(body: bytes, start: int, end: int) -> int:
+    """Counts commas and opening brackets. Those within texts count, too: this is fast, and enough for most bodies."""
+    return body.count(b",", start, end) + body.count(b"[", start, end) + body.count(b"{", start, end)
+
+
+async def _check_values(body: bytes) -> None:
+    """Counts values, without what is within texts.
+
+    Raises:
+        InvalidCall: there are more than decoding can pass over in a short time.
+    """
+    values = start = 0
+    is_within = False  # whether a text goes on at `start`
+    while start < len(body):
+        end = min(start + _SLICE_BYTES, len(body))
+        if is_within:
+            rest = _REST_OF_TEXT.match(body, start, end)
+            text_end = rest.end() if rest is not None else start  # it always matches
+            is_within = not body.startswith(b'"', text_end)
+            start = text_end + (not is_within)
+            if is_within and text_end >= len(body) - 1:  # the text does not end; the last byte may be a backslash
+                return
+        else:
+            parts = _TEXT.split(body[start:end])  # what is outside of texts, and between, whether each text ends
+            outside = b"".join(parts[::2])
+            is_within = len(parts) > 1 and not parts[-2]
+            values += _marks(outside, 0, len(outside)) + len(parts) // 2
+            start = end - (is_within and parts[-1] == b"\\")  # half of an escape
+        if values > _MOST_VALUES:
+            raise InvalidCall(
+                f"the body has more than {_MOST_VALUES:,} JSON values, which no prompt has",
+                status=413,
+                error_type="request_too_large",
+            )
+        await asyncio.sleep(0)
 
 
 def _objects(body: bytes, start: int, end: int) -> int:

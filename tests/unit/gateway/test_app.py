@@ -1,6 +1,7 @@
 """What the gateway answers by itself, and what it changes on the way."""
 
 import asyncio
+import gzip
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,6 +103,63 @@ def test_a_caller_needs_its_key_when_callers_are_configured() -> None:
         "POST", "/v1/messages", body=MESSAGE, headers={"x-api-key": "their-key"}, identifier=identifier
     )
     assert (answer.status, finished(rig).caller.name) == (200, "team")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1//messages",
+        "/v1/./messages",
+        "/v1/x/../messages",
+        "/v1/messages/",
+        "/v1/messages/.",
+        "/v1/messages/..",
+        "/v1/../../admin/secret",
+        "/v1/%2e%2e/%2E./admin",
+        "/v1/messages%2fbatches",
+        "/v1/files/%2F",
+        "/v1/files/x%5Cy",
+        "/v1/files/x\\y",
+        "/v1/%76\x00",
+        "/v1/",
+    ],
+)
+def test_a_path_with_another_reading_is_refused_before_anything_is_priced(path: str) -> None:
+    """An upstream or a proxy may normalise such a path to one that draws on another pool."""
+    answer, transport, rig = send("POST", path, body=MESSAGE)
+    assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "allowed is" in answer.json()["error"]["message"]
+    assert answer.headers["x-should-retry"] == "false"
+    assert (transport.requests, finished(rig).pool, finished(rig).outcome) == ([], "", "client_error")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/files/a.b..c", "/v1/%66iles", "/v1/files/..x", "/v1/sessions/s_1/events?x=//../"]
+)
+def test_dots_and_escapes_without_another_reading_pass(path: str) -> None:
+    answer, transport, _ = send("GET", path)
+    assert (answer.status, transport.requests[0][0].target) == (200, path.encode())
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
+def test_methods_that_echo_or_open_a_tunnel_are_refused(method: str) -> None:
+    answer, transport, _ = send(method, "/v1/models")
+    assert (answer.status, answer.json()["error"]["type"]) == (405, "invalid_request_error")
+    assert not transport.requests
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+def test_a_compressed_request_is_refused_in_words(path: str) -> None:
+    answer, transport, _ = send("POST", path, body=gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+    assert (answer.status, answer.json()["error"]["type"]) == (415, "invalid_request_error")
+    assert "content-encoding: got 'gzip', allowed is none" in answer.json()["error"]["message"]
+    assert not transport.requests
+    assert send("POST", path, body=MESSAGE, headers={"content-encoding": "identity"})[0].status == 200
+
+
+def test_a_cloud_key_stays_here() -> None:
+    _, transport, _ = send("POST", "/v1/messages", body=MESSAGE, headers={"api-key": "theirs"})
+    assert b"api-key" not in dict(transport.requests[0][0].headers)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff"])

@@ -239,9 +239,73 @@ def test_of_a_long_body_of_many_objects_only_the_fields_beside_them_are_read(fil
     assert read_message(body) == MessageRequest("m", None, PromptSize(len(body)))
 
 
-def test_of_more_values_than_any_prompt_has_nothing_is_read() -> None:
-    body = MARKED % (b"1," * 1_000_001)
-    assert read_message(body) == MessageRequest("", None, PromptSize(len(body)))
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"," * 2_100_000,
+        b"\\\\" * 3_000_000 + b"," * 2_100_000,
+        b"[{" * 1_100_000,
+        b'\\",' * 700_000,
+        b"\\\\," * 2_100_000,
+        b'x\\\\\\",[' * 500_000,
+    ],
+    ids=["commas", "backslashes in a row", "brackets", "quotes", "backslashes", "backslashes and quotes"],
+)
+def test_the_model_is_read_whatever_a_text_is_made_of(text: bytes) -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "%s"}], "max_tokens": 7, "stream": true}' % text
+    had, read = asyncio.run(turns_during(body))
+    assert read == MessageRequest("m", 7, PromptSize(len(body)), stream=True)
+    assert had >= 10
+
+
+@pytest.mark.parametrize(
+    "filler",
+    [
+        b"1," * 2_100_000,
+        b"[" * 2_100_000,
+        b'{"":0},' * 1_100_000,
+        b'"",' * 2_100_000,
+        b",,,," * 600_000 + b'""' * 2_000_000,
+    ],
+    ids=["numbers", "arrays", "objects", "texts", "no separators"],
+)
+def test_a_body_of_more_values_than_any_prompt_has_is_refused(filler: bytes) -> None:
+    with pytest.raises(InvalidCall, match="more than 2,000,000 JSON values") as refused:
+        read_message(MARKED % filler)
+    assert (refused.value.status, refused.value.error_type) == (413, "request_too_large")
+
+
+def values_in(text: str) -> int:
+    """Commas, opening brackets and texts of a JSON document, counted character by character."""
+    values, is_within, is_escaped = 0, False, False
+    for character in text:
+        if is_within:
+            is_within = is_escaped or character != '"'
+            is_escaped = character == "\\" and not is_escaped
+        else:
+            is_within = character == '"'
+            values += character in '",[{'
+    return values
+
+
+@given(value=VALUES, slice_bytes=st.integers(2, 40))
+def test_values_are_counted_alike_wherever_a_body_is_cut(value: Any, slice_bytes: int) -> None:
+    body = json.dumps(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request, "_SLICE_BYTES", slice_bytes)
+        patch.setattr(request, "_MOST_VALUES", values_in(body))
+        asyncio.run(request._check_values(body.encode()))
+        patch.setattr(request, "_MOST_VALUES", values_in(body) - 1)
+        if values_in(body):
+            with pytest.raises(InvalidCall):
+                asyncio.run(request._check_values(body.encode()))
+
+
+@given(text=st.text('"\\,[{x'))
+def test_a_text_without_an_end_ends_the_counting(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request, "_SLICE_BYTES", 3)
+        asyncio.run(request._check_values(text.encode()))
 
 
 def test_braces_and_commas_in_long_texts_are_no_objects() -> None:
