@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[Situation]]]:
     """What is run, by name: a scenario with each seed, or as many situations of a kind, each with a seed of its own."""
-    seeds = range(options.seeds)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     scenarios: list[Situation] = options.scenario
     if not scenarios and not options.random:
         scenarios = [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]
@@ -68,7 +68,8 @@ def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[Situation]]]:
 def _run_all(
     situations: Sequence[Situation], options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
 ) -> Iterator[Figures]:
-    tasks = [(each, client, seed, options.trace) for client in options.clients for seed, each in enumerate(situations)]
+    seeded = list(enumerate(situations, start=options.first_seed))
+    tasks = [(each, client, seed, options.trace) for client in options.clients for seed, each in seeded]
     return run_each(_run_one, tasks)
 
 
@@ -94,6 +95,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--random", choices=KINDS, action="append", default=[], help="situations of a kind, one a seed; may be repeated"
     )
     parser.add_argument("--seeds", type=_at_least_one, default=20, help="how many (20)")
+    parser.add_argument("--first-seed", type=_seed, default=0, help="the others follow it (0)")
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
     parser.add_argument("--trace", action="store_true", help="print what happens, second by second, in one process")
     parser.add_argument("--jobs", type=_at_least_one, default=2, help="processes (2)")
@@ -112,8 +114,15 @@ def _situation(text: str) -> Situation:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not scenario.workloads:
         raise argparse.ArgumentTypeError(f"{path}: workload: none was given; one or more are needed")
-    configured = path.parent == _SCENARIOS and read_expectations().get(path.stem, Expectations()).configured
-    return Situation(path.stem, scenario, configured=configured)
+    known = read_expectations() if path.parent == _SCENARIOS else {}
+    expected = known.get(path.stem, Expectations())
+    return Situation(path.stem, scenario, expected.configured, expected.configured_seconds)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} was given; a whole number from 0 is allowed")
+    return int(text)
 
 
 def _at_least_one(text: str) -> int:

@@ -21,10 +21,12 @@ class Expectations:
     """Bounds for the median seed; None: reported, not judged. Names and units are those of `Figures`.
 
     All but `share` are upper bounds. The worst seed may miss a bound by a third: of the bound, or of what `share` is
-    below 1. `configured` is no bound: whether the limiter under test is configured with the scenario's limits.
+    below 1. `configured` and `configured_seconds` are no bounds: whether the limiter under test is configured with the
+    scenario's limits, and how many seconds of its rate the configured bucket holds (None: as many as the upstream's).
     """
 
     configured: bool = False
+    configured_seconds: float | None = None
     share: float | None = None
     refused_per_1000: float | None = None
     given_up_per_1000: float | None = None
@@ -66,7 +68,7 @@ def judge(expectations: Expectations, runs: Sequence[Figures]) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for field in fields(expectations):
         bound = getattr(expectations, field.name)
-        if field.name == "configured" or bound is None:
+        if field.name.startswith("configured") or bound is None:
             continue
         worst_of, missing = (min, -math.inf) if field.name == "share" else (max, math.inf)
         values = [missing if (value := getattr(run, field.name)) is None else value for run in runs]

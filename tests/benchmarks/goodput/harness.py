@@ -41,11 +41,17 @@ class _TickingClock(VirtualClock):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A scenario, its name, and whether the limiter under test is configured with its true limits."""
+    """A scenario, its name, and how the limiter under test is configured.
+
+    Attributes:
+        configured: whether it is configured with the scenario's true limits.
+        configured_seconds: how many seconds of its rate the configured bucket holds; None: as many as the upstream's.
+    """
 
     name: str
     scenario: Scenario
     configured: bool = False
+    configured_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,7 @@ class _Run:
         line, limits = self._line, situation.scenario.limits
         match kind:
             case "tidegate":
-                pools = {model_pool(line.model): _configured(situation.scenario)} if situation.configured else {}
+                pools = {model_pool(line.model): _configured(situation)} if situation.configured else {}
                 observer = self._watch.observer if self._watch is not None else None
                 return [
                     TidegateClient(line, self._rng(f"replica {number}"), self._clock, pools, observer)
@@ -181,12 +187,13 @@ def _rng(seed: int, purpose: str) -> Random:
     return Random(f"{seed} {purpose}")  # noqa: S311 - a simulation
 
 
-def _configured(scenario: Scenario) -> PoolSettings:
-    """The settings of an operator who knows the limits."""
-    limits = scenario.limits
+def _configured(situation: Situation) -> PoolSettings:
+    """The settings of an operator who knows the limits a minute, and perhaps what the upstream's bucket holds."""
+    limits = situation.scenario.limits
+    seconds = situation.configured_seconds or limits.enforcement_seconds
     return PoolSettings(
         limits={
-            dimension: LimitSettings(per_minute, max(1.0, per_minute * limits.enforcement_seconds / 60))
+            dimension: LimitSettings(per_minute, max(1.0, per_minute * seconds / 60))
             for dimension, per_minute in zip(DIMENSIONS, limits.per_minute().values(), strict=True)
         }
     )

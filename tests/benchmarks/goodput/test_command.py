@@ -45,6 +45,18 @@ def test_situations_of_a_kind_are_run_one_a_seed(capsys: pytest.CaptureFixture[s
     assert "burst_after_idle" not in printed
 
 
+def test_seeds_follow_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(SCENARIO)
+
+    def figures_of(first: int, seeds: int) -> str:
+        options = ["--first-seed", str(first), "--seeds", str(seeds), "--clients", "tidegate", "--jobs", "1"]
+        main(["--scenario", str(path), *options])
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("tidegate"))
+
+    assert figures_of(3, 1) == figures_of(3, 1) != figures_of(4, 1)
+
+
 def test_a_trace_shows_every_second_and_what_the_limiter_believes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +65,7 @@ def test_a_trace_shows_every_second_and_what_the_limiter_believes(
     main(["--scenario", str(path), "--seeds", "1", "--clients", "tidegate", "--trace"])
     printed = capsys.readouterr().out
     assert printed.count("s used ") == 41
+    assert "pool='sonnet-5-5'" in printed
     assert "believes level" in printed
     assert "LimitLearned" in printed
 
@@ -62,6 +75,7 @@ def test_a_trace_shows_every_second_and_what_the_limiter_believes(
     [
         (["--scenario", "nowhere"], "'nowhere' was given; a TOML file is allowed, or one of burst_after_idle,"),
         (["--seeds", "0"], "'0' was given; a whole number from 1 is allowed"),
+        (["--first-seed", "-1"], "'-1' was given; a whole number from 0 is allowed"),
     ],
 )
 def test_a_faulty_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,9 +61,8 @@ class TidegateClient:
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number
         now_ns = self._clock.monotonic_ns()
-        call = Call(
-            str(job.number), MESSAGES_ROUTE, {}, now_ns, now_ns + to_ns(job.patience_seconds), job.caller, self._pool
-        )
+        deadline_ns = now_ns + to_ns(job.patience_seconds)
+        call = Call(str(job.number), MESSAGES_ROUTE, {}, now_ns, deadline_ns, job.caller, pool=self._pool)
         shape = job.shape
         prefix_bytes = round(shape.prefix_tokens * shape.characters_per_token)
         prefixes = (Prefix(hash(shape.prefix), prefix_bytes, PromptSize(), marked=True),) if shape.prefix else ()
