@@ -5,13 +5,13 @@ import importlib
 import random
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 from weakref import WeakKeyDictionary
 
 from tidegate.core.errors import ConfigurationError
 from tidegate.generation.claude import ClaudeModel
 from tidegate.generation.generator import Generator
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
+from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally
 from tidegate.rate_limiter import RateLimiter, get_global_rate_limiter
 from tidegate.settings import Settings, load_settings
 
@@ -70,36 +70,61 @@ class AIClient:
             observer=admission.observer,
         )
 
+    @overload
+    async def generate_workflow(
+        self, prompt: str, *, model: str | None = None, schema: None = None
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def generate_workflow(self, prompt: str, *, model: str | None = None, schema: Mapping[str, Any]) -> Any: ...
+
     async def generate_workflow(
         self, prompt: str, *, model: str | None = None, schema: Mapping[str, Any] | None = None
-    ) -> GeneratedWorkflow:
-        """A valid workflow document for a description in plain words: a dict, with how it came about as attributes.
+    ) -> Any:
+        """Generates a workflow document from a description in plain words: a plain dict, which is valid.
+
+        With `schema` the document meets that JSON Schema instead. `generate` also tells how a document came about.
 
         Raises:
-            ConfigurationError: the prompt is empty or longer than 100,000 characters; nothing was sent.
+            ConfigurationError: the prompt is empty or longer than 100,000 characters, the schema cannot be used, or the
+                upstream does not know the model.
             Refusal: Tidegate did not admit the call.
             UpstreamError: the upstream refused for good.
-            RetriesExhausted: every attempt failed; says how often and how long was tried.
+            RetriesExhausted: every attempt failed, or the time ran out; says how often and how long was tried.
             GenerationError: there were answers, but no valid one; with the findings.
         """
-        return await self.generate(GenerationRequest(prompt, model=model, schema=schema))
+        return (await self.generate(GenerationRequest(prompt, model=model, schema=schema))).document
+
+    @overload
+    async def generate_workflow_with_fallback(
+        self, prompt: str, *, model: str | None = None, schema: None = None
+    ) -> dict[str, Any]: ...
+
+    @overload
+    async def generate_workflow_with_fallback(
+        self, prompt: str, *, model: str | None = None, schema: Mapping[str, Any]
+    ) -> Any: ...
 
     async def generate_workflow_with_fallback(
         self, prompt: str, *, model: str | None = None, schema: Mapping[str, Any] | None = None
-    ) -> GeneratedWorkflow:
-        """Like `generate_workflow`; if that cannot be had, a simpler request to the fallback model.
+    ) -> Any:
+        """Generates as `generate_workflow` does; if that fails, asks the fallback model for a simpler document.
 
-        The answer's `fallback_used` and `fallback_reason` say which it was, and why. Raises as `generate_workflow`, for
-        the second request.
+        The first request may take two thirds of the time. Raises as `generate_workflow`, for the second request.
         """
-        return await self.generate(GenerationRequest(prompt, model=model, schema=schema, fallback=True))
+        return (await self.generate(GenerationRequest(prompt, model=model, schema=schema, fallback=True))).document
 
-    async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
-        """What both do, with everything that can be asked for; `on_progress` hears of the way there."""
+    async def generate(
+        self, request: GenerationRequest, on_progress: OnProgress | None = None, tally: Tally | None = None
+    ) -> GenerationResult:
+        """Generates a document and tells how it came about. Raises as `generate_workflow`.
+
+        `on_progress` is called for each step. `tally` counts what was spent, also when the generation fails.
+        """
         _check_prompt(request.prompt)
         if "anthropic" not in sys.modules:  # a second's work, in which the event loop can serve others
             await asyncio.to_thread(importlib.import_module, "anthropic")
-        return await self._generator.generate(request, on_progress or _ignore)
+        return await self._generator.generate(request, on_progress or _ignore, tally)
 
     def status(self) -> dict[str, Any]:
         """Models, retry policy and counters, as plain values."""

@@ -33,7 +33,7 @@ from tidegate.core.retry import RetryPolicy
 from tidegate.core.store import LimitSettings, PoolSettings
 from tidegate.gateway.limits import RelayLimits
 from tidegate.generation.generator import Generator
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
+from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.simulator import Fault, FaultKind
 
@@ -115,8 +115,10 @@ class Generating:
             observer=traces.observer,
         )
 
-    async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
-        return await self._generator.generate(request, on_progress or (lambda _: None))
+    async def generate(
+        self, request: GenerationRequest, on_progress: OnProgress | None = None, tally: Tally | None = None
+    ) -> GenerationResult:
+        return await self._generator.generate(request, on_progress or (lambda _: None), tally)
 
     def status(self) -> dict[str, Any]:
         return {}

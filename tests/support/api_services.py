@@ -11,7 +11,7 @@ from support.virtual_time import VirtualClock
 from tidegate.api.services import Services
 from tidegate.core.usage import Usage
 from tidegate.engine.admission import Admission
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
+from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
@@ -28,7 +28,10 @@ DOCUMENT = {
 
 
 class FakeGenerator:
-    """Reports `progress`, with `seconds_between` after each; takes `seconds`; raises `error` or answers DOCUMENT."""
+    """Reports `progress`, with `seconds_between` after each; takes `seconds`; raises `error` or answers DOCUMENT.
+
+    Both ways it has taken `taken`.
+    """
 
     def __init__(self) -> None:
         self.requests: list[GenerationRequest] = []
@@ -36,11 +39,14 @@ class FakeGenerator:
         self.seconds_between = 0.0
         self.seconds = 0.0
         self.error: Exception | None = None
+        self.taken = Tally(2, 1.5, Usage(100, 50, 10, 5))
         self.cancelled = 0
         self.started = asyncio.Event()
         self.stopped = asyncio.Event()
 
-    async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
+    async def generate(
+        self, request: GenerationRequest, on_progress: OnProgress | None = None, tally: Tally | None = None
+    ) -> GenerationResult:
         self.requests.append(request)
         self.started.set()
         try:
@@ -53,15 +59,19 @@ class FakeGenerator:
             self.cancelled += 1
             self.stopped.set()
             raise
+        taken = self.taken
+        if tally is not None:
+            tally.attempts, tally.queue_seconds, tally.usage = taken.attempts, taken.queue_seconds, taken.usage
         if self.error is not None:
             raise self.error
-        workflow = GeneratedWorkflow(DOCUMENT)
-        workflow.model = request.model or "claude-sonnet-5-5"
-        workflow.usage = Usage(100, 50, 10, 5)
-        workflow.attempts = 2
-        workflow.queue_seconds = 1.5
-        workflow.notes = ("a note",)
-        return workflow
+        return GenerationResult(
+            document=DOCUMENT,
+            model=request.model or "claude-sonnet-5-5",
+            usage=taken.usage,
+            attempts=taken.attempts,
+            queue_seconds=taken.queue_seconds,
+            notes=("a note",),
+        )
 
     def status(self) -> dict[str, Any]:
         return {"model": "claude-sonnet-5-5", "configured": True}

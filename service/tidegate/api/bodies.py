@@ -9,9 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 from tidegate.ai_client import MOST_PROMPT_CHARACTERS
 from tidegate.api.examples import ANSWER_EXAMPLE
 from tidegate.core.store import LEAST_UNITS
+from tidegate.core.usage import Usage
 from tidegate.settings.fields import AUTO, MOST_BURST_SECONDS, MOST_SECONDS, MOST_UNITS
 
-__all__ = ["ConfigureBody", "GenerateAnswer", "GenerateBody", "ProblemDocument", "UsageAnswer"]
+__all__ = ["ConfigureBody", "GenerateAnswer", "GenerateBody", "ProblemDocument", "UsageAnswer", "usage_answer"]
 
 
 def _prompt(value: str) -> str:
@@ -93,17 +94,31 @@ class UsageAnswer(BaseModel):
     cache_creation_tokens: int
 
 
+def usage_answer(usage: Usage) -> dict[str, int]:
+    """Usage as answers and problem documents tell it."""
+    return UsageAnswer.model_validate(usage, from_attributes=True).model_dump()
+
+
 class GenerateAnswer(BaseModel):
     """The document, and how it came about."""
 
-    workflow: Annotated[dict[str, Any] | str, Field(description="The document; YAML text with `format: yaml`.")]
+    workflow: Annotated[
+        Any,
+        Field(
+            description="The document: an object, unless `schema` allows something else; YAML text with `format: yaml`."
+        ),
+    ]
     valid: Annotated[bool, Field(description="It passed validation; a document that does not is never answered.")]
     model: str
     usage: UsageAnswer
     attempts: Annotated[int, Field(description="Attempts at the upstream, repairs and repetitions included.")]
     repaired: Annotated[bool, Field(description="The first answer was invalid, and one more turn mended it.")]
     fallback_used: bool
-    fallback_reason: str | None
+    fallback_reason: Annotated[
+        Literal["invalid", "refused", "truncated", "deadline", "overloaded", "too_long"] | None,
+        Field(description="Why the simpler request was needed."),
+    ]
+    fallback_message: Annotated[str | None, Field(description="The same in a sentence.")]
     queue_seconds: Annotated[float, Field(description="Time spent waiting for quota.")]
     notes: Annotated[list[str], Field(description="Remarks of the model.")]
     request_id: str
@@ -148,4 +163,7 @@ class ProblemDocument(BaseModel):
     status: int
     detail: str
     errors: list[FieldFault] | None = None
+    attempts: Annotated[int | None, Field(description="Attempts at the upstream, if a generation failed.")] = None
+    queue_seconds: Annotated[float | None, Field(description="Time it spent waiting for quota.")] = None
+    usage: Annotated[UsageAnswer | None, Field(description="Tokens that it took all the same.")] = None
     request_id: str

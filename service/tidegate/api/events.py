@@ -104,8 +104,7 @@ class EventStream(Response):
         except Exception as error:
             if not isinstance(error, TidegateError):
                 logger.exception("generation failed, request %s", self._request_id)
-            problem = problem_of(error)
-            scope["state"]["late_problem"] = problem
+            problem = scope["state"]["late_problem"] = problem_of(error, scope["state"].get("tally"))
             problem.note_cause()
             return _event("error", problem.document(self._request_id))
 

@@ -32,6 +32,7 @@ ANSWER_EXAMPLE: Final[JsonDict] = {
     "repaired": False,
     "fallback_used": False,
     "fallback_reason": None,
+    "fallback_message": None,
     "queue_seconds": 0.0,
     "notes": [],
     "request_id": "req_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",

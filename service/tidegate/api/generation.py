@@ -7,8 +7,9 @@ import yaml
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
+from tidegate.api.accept import prefers
 from tidegate.api.access import for_callers
-from tidegate.api.bodies import GenerateAnswer, GenerateBody, UsageAnswer
+from tidegate.api.bodies import GenerateAnswer, GenerateBody, usage_answer
 from tidegate.api.disconnect import unless_client_leaves
 from tidegate.api.events import EventStream
 from tidegate.api.examples import GENERATE_EXAMPLES
@@ -16,7 +17,7 @@ from tidegate.api.meter import CallMeter
 from tidegate.api.services import Services
 from tidegate.core.model_access import check_model
 from tidegate.core.pools import model_pool
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Progress
+from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally
 
 __all__ = ["GENERATE_PATH", "generation_router"]
 
@@ -41,7 +42,8 @@ def generation_router(services: Services) -> APIRouter:
         """Turns a prompt into a validated document of the Serverless Workflow DSL 1.0.0.
 
         With `stream` the answer is a stream of events: `queued`, `attempt`, `text`, `validated`, then `done` with the
-        answer, or `error` with a problem document. When the client leaves, the work stops.
+        answer, or `error` with a problem document. When the client leaves, the work stops. A schema that cannot be used
+        is a 422 before anything is sent, also with `stream`.
         """
         request_id: str = request.state.request_id
         request.state.model = body.model or services.settings.model
@@ -59,12 +61,20 @@ def generation_router(services: Services) -> APIRouter:
             timeout_seconds=body.timeout_seconds or services.settings.default_timeout_seconds,
         )
 
-        async def generated(on_progress: OnProgress) -> GeneratedWorkflow:
+        if body.schema_ is not None:
+            from tidegate.generation.caller_schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
+
+            CallerSchema(body.schema_)
+        tally = request.state.tally = Tally()
+
+        async def generated(on_progress: OnProgress) -> GenerationResult:
             # The generator has a client of its own; only an upstream that was never reached ends its wait early.
             with nullcontext() if services.reachability is None else services.reachability.waiting():
-                workflow = await services.ai_client.generate(wanted, on_progress)
-            request.state.usage = workflow.usage
-            return workflow
+                try:
+                    return await services.ai_client.generate(wanted, on_progress, tally)
+                finally:
+                    if any(tally.usage):
+                        request.state.usage = tally.usage
 
         if body.stream:
 
@@ -76,30 +86,31 @@ def generation_router(services: Services) -> APIRouter:
                 return _answer(await generated(note), body.format, request_id)
 
             return EventStream(work, request_id)
-        workflow = await unless_client_leaves(request.receive, generated(meter.note))
-        if _YAML in request.headers.get("accept", ""):
-            return Response(_as_yaml(workflow), media_type=_YAML)
-        return JSONResponse(_answer(workflow, body.format, request_id))
+        result = await unless_client_leaves(request.receive, generated(meter.note))
+        if prefers(request.headers.get("accept", ""), _YAML, "application/json"):
+            return Response(_as_yaml(result.document), media_type=_YAML)
+        return JSONResponse(_answer(result, body.format, request_id))
 
     return router
 
 
-def _answer(workflow: GeneratedWorkflow, format_: str, request_id: str) -> dict[str, Any]:
+def _answer(result: GenerationResult, format_: str, request_id: str) -> dict[str, Any]:
     return {
-        "workflow": _as_yaml(workflow) if format_ == "yaml" else workflow,
+        "workflow": _as_yaml(result.document) if format_ == "yaml" else result.document,
         "valid": True,
-        "model": workflow.model,
-        "usage": UsageAnswer.model_validate(workflow.usage, from_attributes=True).model_dump(),
-        "attempts": workflow.attempts,
-        "repaired": workflow.repaired,
-        "fallback_used": workflow.fallback_used,
-        "fallback_reason": workflow.fallback_reason,
-        "queue_seconds": workflow.queue_seconds,
-        "notes": workflow.notes,
+        "model": result.model,
+        "usage": usage_answer(result.usage),
+        "attempts": result.attempts,
+        "repaired": result.repaired,
+        "fallback_used": result.fallback_used,
+        "fallback_reason": result.fallback_reason,
+        "fallback_message": result.fallback_message,
+        "queue_seconds": result.queue_seconds,
+        "notes": result.notes,
         "request_id": request_id,
     }
 
 
-def _as_yaml(workflow: GeneratedWorkflow) -> str:
-    # The safe dumper knows dict, but none of its subclasses. Keys keep the order in which people read a workflow.
-    return yaml.safe_dump(dict(workflow), sort_keys=False, allow_unicode=True, width=120)
+def _as_yaml(document: object) -> str:
+    # Keys keep the order in which people read a workflow.
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

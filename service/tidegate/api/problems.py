@@ -11,8 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from tidegate.api.bodies import usage_answer
 from tidegate.api.disconnect import ClientLeft
-from tidegate.core.cause import CAUSES
+from tidegate.core.cause import CAUSES, Cause
 from tidegate.core.errors import (
     ConfigurationError,
     GenerationError,
@@ -21,8 +22,9 @@ from tidegate.core.errors import (
     UpstreamError,
 )
 from tidegate.core.failure import attempt_status
-from tidegate.core.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_ATTEMPTS, TIDEGATE_CAUSE
+from tidegate.core.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
 from tidegate.core.retry import retry_reason
+from tidegate.generation.request import Tally
 from tidegate.identity.access import Denial
 from tidegate.observe.tracing import note_on_span
 
@@ -33,6 +35,7 @@ CLIENT_CLOSED_REQUEST: Final = 499
 """Status for a client that has left: nobody receives it, but logs and metrics see it."""
 _TITLES: Final = {529: "Overloaded", CLIENT_CLOSED_REQUEST: "Client Closed Request"}
 _GIVEN_LIMIT: Final = 200
+_REQUIRED: Final = "a value: the field is required"
 
 
 class AccessDenied(Exception):
@@ -78,6 +81,14 @@ class Problem:
         """The problem document."""
         return {**self._members, "request_id": request_id}
 
+    def tell_taken(self, tally: Tally) -> None:
+        """Adds what a generation took although it failed."""
+        self._members |= {
+            "attempts": tally.attempts,
+            "queue_seconds": tally.queue_seconds,
+            "usage": usage_answer(tally.usage),
+        }
+
     def note_cause(self) -> None:
         """Tells the server span why Tidegate refused, if it did."""
         if TIDEGATE_CAUSE in self.headers:
@@ -102,6 +113,8 @@ def _field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
     path = [str(part) for part in fault["loc"][1:]]
     if fault["type"] == "extra_forbidden":
         allowed = "no field of this name; /docs lists them"
+    elif fault["type"] == "missing":
+        allowed = _REQUIRED
     else:
         allowed = str(fault["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     given = None if fault["type"] == "missing" else _given(fault["input"])
@@ -110,7 +123,8 @@ def _field_error(fault: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unprocessable(errors: Sequence[Mapping[str, Any]]) -> Problem:
     first = errors[0]
-    detail = f"{first['field']}: got {first['given']!r}, allowed is {first['allowed']}"
+    given = "nothing" if first["allowed"] == _REQUIRED else repr(first["given"])
+    detail = f"{first['field']}: got {given}, allowed is {first['allowed']}"
     return Problem(422, "validation", detail, errors=errors)
 
 
@@ -147,14 +161,24 @@ def _refusal(refusal: Refusal) -> Problem:
 
 
 def _upstream(error: UpstreamError) -> Problem:
-    """The upstream's own status where it is one of an error; 502 where there was no answer, or one that broke off."""
-    status = error.status if 400 <= error.status <= 599 else HTTPStatus.BAD_GATEWAY
+    """The upstream's own status where it is about the call; 502 where it is about the service, or there is no answer.
+
+    The service has a key of its own, and it chooses the model that a call does not name. A 401 or 404 for these would
+    say to the client that its key or its URL were wrong.
+    """
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        cause = Cause.UPSTREAM_CREDENTIALS
+        detail = f"the upstream refuses the key of this service: {error}"
+        headers = {TIDEGATE_CAUSE: cause, SHOULD_RETRY: _yes_or_no(CAUSES[cause].retryable)}
+        facts = _upstream_facts(error)
+        return Problem(CAUSES[cause].status, f"refused:{cause}", detail, headers=headers, cause=cause, upstream=facts)
+    about_the_call = 400 <= error.status <= 599 and error.status != HTTPStatus.NOT_FOUND
     headers = {
         SHOULD_RETRY: _yes_or_no(retry_reason(error) is not None),
         **_retry_after(error.retry_after_seconds),
     }
     return Problem(
-        int(status),
+        error.status if about_the_call else HTTPStatus.BAD_GATEWAY,
         "upstream",
         str(error),
         headers=headers,
@@ -164,14 +188,10 @@ def _upstream(error: UpstreamError) -> Problem:
 
 
 def _exhausted(error: RetriesExhausted) -> Problem:
-    headers = {
-        SHOULD_RETRY: "true",
-        TIDEGATE_ATTEMPTS: str(error.attempts),
-        **_retry_after(error.last.retry_after_seconds),
-    }
+    headers = {SHOULD_RETRY: "true", **_retry_after(error.last.retry_after_seconds)}
     return Problem(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "retries-exhausted",
+        HTTPStatus.GATEWAY_TIMEOUT if error.out_of_time else HTTPStatus.SERVICE_UNAVAILABLE,
+        "out-of-time" if error.out_of_time else "retries-exhausted",
         str(error),
         headers=headers,
         rate_limited=attempt_status(error.last) == "429",
@@ -188,6 +208,10 @@ def _not_generated(error: GenerationError) -> Problem:
 
 def _http(error: HTTPException) -> Problem:
     return Problem(error.status_code, "http", str(error.detail), headers=error.headers)
+
+
+def _internal(_: Exception) -> Problem:
+    return Problem(500, "internal", "an internal error, which the service's log describes")
 
 
 def _client_left(_: ClientLeft) -> Problem:
@@ -207,19 +231,23 @@ _PROBLEMS: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] =
 )
 
 
-def problem_of(error: Exception) -> Problem:
-    """The problem that an error is to a client; one that was not foreseen is a 500 that tells nothing."""
-    for kind, problem in _PROBLEMS:
-        if isinstance(error, kind):
-            return problem(error)
-    return Problem(500, "internal", "an internal error, which the service's log describes")
+def problem_of(error: Exception, tally: Tally | None = None) -> Problem:
+    """Returns the problem that an error is to a client, with what a failed generation took; an unforeseen one is a 500.
+
+    The 500 tells nothing of its cause.
+    """
+    make = next((make for kind, make in _PROBLEMS if isinstance(error, kind)), _internal)
+    problem = make(error)
+    if tally is not None and tally.attempts:
+        problem.tell_taken(tally)
+    return problem
 
 
 def handle_errors(app: FastAPI) -> None:
     """Makes every error of the app's routes a problem document, which is noted in `scope["state"]["problem"]`."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        problem = request.state.problem = problem_of(error)
+        problem = request.state.problem = problem_of(error, getattr(request.state, "tally", None))
         problem.note_cause()
         return problem.response(request.state.request_id)
 

@@ -11,7 +11,7 @@ from tidegate.core.clock import Clock
 from tidegate.core.observer import Observer
 from tidegate.core.store import PoolSettings, Store
 from tidegate.gateway.upstream.reachability import Reachability
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress
+from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.rate_limiter import RateLimitConfig
@@ -23,7 +23,9 @@ __all__ = ["Exposition", "Generator", "Limiter", "PoolStore", "Services"]
 class Generator(Protocol):
     """What the routes need of `AIClient`."""
 
-    async def generate(self, request: GenerationRequest, on_progress: OnProgress | None = None) -> GeneratedWorkflow:
+    async def generate(
+        self, request: GenerationRequest, on_progress: OnProgress | None = None, tally: Tally | None = None
+    ) -> GenerationResult:
         """Generates a document; raises `Refusal`, `UpstreamError`, `RetriesExhausted` or `GenerationError`."""
         ...
 

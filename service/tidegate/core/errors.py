@@ -138,7 +138,14 @@ class RetriesExhausted(TidegateError):
         self.attempts = attempts
         self.elapsed_seconds = elapsed_seconds
         self.last = last
-        super().__init__(f"gave up after {attempts} attempts in {elapsed_seconds:.1f} s; the last failed with: {last}")
+        tried = f"{attempts} attempt{'' if attempts == 1 else 's'} in {elapsed_seconds:.1f} s"
+        verdict = "ran out of time after" if self.out_of_time else "gave up after"
+        super().__init__(f"{verdict} {tried}; the last failed with: {last}")
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the call's own deadline ended the last attempt."""
+        return isinstance(self.last, UpstreamUnreachable) and self.last.out_of_time
 
 
 class GenerationError(TidegateError):

@@ -39,7 +39,7 @@ from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
 from tidegate.generation.model import ModelAnswer, Question
-from tidegate.generation.request import AttemptStarted, OnProgress, TextReceived, WaitPredicted
+from tidegate.generation.request import AttemptStarted, OnProgress, Tally, TextReceived, WaitPredicted
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -105,9 +105,9 @@ class ClaudeModel:
         self._retry_policy = retry_policy
         self._random = random
 
-    async def ask(self, question: Question, on_progress: OnProgress) -> ModelAnswer:
+    async def ask(self, question: Question, on_progress: OnProgress, tally: Tally) -> ModelAnswer:
         """As `LanguageModel.ask`."""
-        call = _Call(question, on_progress, self._store.pool_for(model_pool(question.model)), _shape(question))
+        call = _Call(question, on_progress, tally, self._store.pool_for(model_pool(question.model)), _shape(question))
 
         async def attempt(number: int) -> ModelAnswer:
             return await self._attempt(call, number)
@@ -141,7 +141,7 @@ class ClaudeModel:
 
     async def _attempt(self, call: "_Call", number: int) -> ModelAnswer:
         question = call.question
-        call.queued_seconds += await self._gate(
+        call.tally.queue_seconds += await self._gate(
             question.caller,
             self._left_ns(call),
             self._on_wait(call, DEFAULT_POOL),
@@ -164,9 +164,10 @@ class ClaudeModel:
             price=partial(estimator.estimate, call.shape),
         )
         async with await self._admission.acquire(demand, self._on_wait(call, call.pool)) as lease:
-            call.queued_seconds += to_seconds(lease.waited_ns)
+            call.tally.queue_seconds += to_seconds(lease.waited_ns)
             logger.debug("attempt %d: asking %s", number, question.model)
             self.counts["attempts"] += 1
+            call.tally.attempts += 1
             call.on_progress(AttemptStarted(number, question.model))
             received, started_ns = _Received(), self._clock.monotonic_ns()
             try:
@@ -175,6 +176,7 @@ class ClaudeModel:
             except BaseException as error:
                 await self._failed(call, received, lease, error, started_ns)
                 raise
+            call.tally.add_usage(received.usage)
             await lease.end(Outcome.SETTLED, settled_cost(received.usage, cost))
         if received.usage_is_odd:
             self._report(Anomaly(call.pool, AnomalyKind.USAGE))
@@ -194,7 +196,6 @@ class ClaudeModel:
             model=received.model or question.model,
             usage=received.usage,
             attempts=number,
-            queue_seconds=call.queued_seconds,
         )
 
     def _attempt_scope(self, call: "_Call", number: int) -> Scope:
@@ -217,6 +218,8 @@ class ClaudeModel:
         """Ends the lease of an attempt that failed or was given up, as the gateway does, and learns."""
         estimator, model = self._admission.estimator, call.question.model
         after_ns, used = self._clock.monotonic_ns() - started_ns, received.used(model, estimator)
+        if used is not None:
+            call.tally.add_usage(used)
         if isinstance(error, UpstreamError):
             call.last = error
             outcome, charged = lease_outcome(error, used)
@@ -322,9 +325,9 @@ class ClaudeModel:
 class _Call:
     question: Question
     on_progress: OnProgress
+    tally: Tally
     pool: str
     shape: MessageShape
-    queued_seconds: float = 0.0
     last: UpstreamError | None = None
     text_reported_ns: int = -_TEXT_EVERY_NS
 

@@ -5,16 +5,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from tidegate.core.cause import Cause
 from tidegate.core.clock import Clock, to_ns
 from tidegate.core.conventions import MODEL
-from tidegate.core.errors import GenerationError, RetriesExhausted, TidegateError, UpstreamError
+from tidegate.core.errors import (
+    ConfigurationError,
+    GenerationError,
+    Refusal,
+    RetriesExhausted,
+    TidegateError,
+    UpstreamError,
+)
 from tidegate.core.events import FallbackUsed, WorkflowFinished
 from tidegate.core.observer import Observer, Scope, ScopeKind, scope_of
 from tidegate.core.retry import retry_reason
-from tidegate.core.usage import Usage
 from tidegate.generation.model import LanguageModel, ModelAnswer, Question
 from tidegate.generation.prompts import repair_message, schema_rules, simple_system_prompt, system_prompt
-from tidegate.generation.request import GeneratedWorkflow, GenerationRequest, OnProgress, Validated
+from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally, Validated
 from tidegate.generation.structured import ENVELOPE_SCHEMA, wire_schema
 from tidegate.generation.validate import Checked, check_answer, check_own_schema_answer
 
@@ -30,8 +37,8 @@ _STOPPED: Final = {
 _OVERLOADED: Final = frozenset({"overloaded", "rate_limited", "server_error"})
 """Reasons of `retry_reason` for which another model is worth a try."""
 
-
-_NOTHING: Final = Usage()
+_FIRST_SHARE: Final = 2 / 3
+"""Share of the time that the full request may take where a fallback may follow."""
 
 
 @dataclass(slots=True)
@@ -45,15 +52,17 @@ class _Run:
     check: Callable[[str, bool], Checked]
     deadline_ns: int
     on_progress: OnProgress
+    tally: Tally
     session: str = field(default_factory=lambda: f"workflow-{uuid.uuid4().hex}")
-    usage: Usage = _NOTHING
-    attempts: int = 0
-    queue_seconds: float = 0.0
 
-    def add(self, answer: ModelAnswer) -> None:
-        self.usage = Usage._make(map(sum, zip(self.usage, answer.usage, strict=True)))
-        self.attempts += answer.attempts
-        self.queue_seconds += answer.queue_seconds
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A valid document and the answer that it comes from."""
+
+    checked: Checked
+    answer: ModelAnswer
+    repaired: bool
 
 
 class Generator:
@@ -85,51 +94,57 @@ class Generator:
         self._timeout_seconds = timeout_seconds
         self._observer = observer
 
-    async def generate(self, request: GenerationRequest, on_progress: OnProgress) -> GeneratedWorkflow:
-        """Generates a document that is valid, with how it came about in its attributes.
+    async def generate(
+        self, request: GenerationRequest, on_progress: OnProgress, tally: Tally | None = None
+    ) -> GenerationResult:
+        """Generates a valid document.
+
+        `tally` counts what was spent, also when the generation fails or is cancelled.
 
         Raises:
-            ConfigurationError: the caller's schema is not a JSON Schema; nothing was sent.
+            ConfigurationError: the caller's schema cannot be used (nothing was sent), or the upstream does not know the
+                model that the request names.
             Refusal: Tidegate did not admit the call.
             UpstreamError: the upstream refused for good.
-            RetriesExhausted: every attempt failed.
+            RetriesExhausted: every attempt failed, or the time ran out.
             GenerationError: there were answers, but no usable one; with the validator's findings.
         """
         timeout_seconds = request.timeout_seconds or self._timeout_seconds
-        deadline_ns = self._clock.monotonic_ns() + to_ns(timeout_seconds)
-        run = _Run(request, _check_of(request.schema), deadline_ns, on_progress)
-        attributes = {MODEL: request.model or self._model, "tidegate.caller": request.caller.label}
+        started_ns = self._clock.monotonic_ns()
+        tally = Tally() if tally is None else tally
+        run = _Run(request, _check_of(request.schema), started_ns + to_ns(timeout_seconds), on_progress, tally)
+        first_share = _FIRST_SHARE if request.fallback else 1.0
+        full = self._full_question(run, started_ns + to_ns(timeout_seconds * first_share))
+        attributes = {MODEL: full.model, "tidegate.caller": request.caller.label}
         with scope_of(self._observer, ScopeKind.GENERATE, attributes) as scope:
             try:
-                document = await self._generate(run)
+                result = await self._generate(full, run)
             except TidegateError as error:
                 self._report(error.reason if isinstance(error, GenerationError) else "failed", scope)
                 raise
-            self._report("repaired" if document.repaired else "ok", scope)
-            return document
+            self._report("repaired" if result.repaired else "ok", scope)
+            return result
 
-    async def _generate(self, run: _Run) -> GeneratedWorkflow:
+    async def _generate(self, full: Question, run: _Run) -> GenerationResult:
         try:
-            return await self._answered(self._full_question(run), run)
+            return _result(await self._answered(full, run), run.tally)
         except TidegateError as error:
             reason = _fallback_reason(error)
             if reason is None or not run.request.fallback:
-                raise
+                raise _as_bad_model(error, run.request) from error.__cause__
             first = error
         if self._observer is not None:
             self._observer.event(FallbackUsed(reason))
         try:
-            document = await self._answered(self._simple_question(run), run)
+            answered = await self._answered(self._simple_question(full, run), run)
         except TidegateError as error:
             raise error from first
-        document.fallback_used = True
-        document.fallback_reason = f"{reason}: {first}"
-        return document
+        return _result(answered, run.tally, fallback_reason=reason, fallback_message=str(first))
 
-    async def _answered(self, question: Question, run: _Run) -> GeneratedWorkflow:
+    async def _answered(self, question: Question, run: _Run) -> _Answered:
         """The document that answers a question, after one repair at most."""
         answer, checked = await self._asked(question, run)
-        repaired = checked.document is None
+        repaired = bool(checked.findings)
         if repaired:
             conversation = (
                 *question.messages,
@@ -138,31 +153,23 @@ class Generator:
             )
             repair = replace(question, messages=conversation, session_front=True)
             answer, checked = await self._asked(repair, run)
-        if checked.document is None:
+        if checked.findings:
             raise GenerationError(
                 "invalid",
                 f"the answer has {len(checked.findings)} faults even after a repair, first {checked.findings[0]}",
                 checked.findings,
             )
-        document = GeneratedWorkflow(checked.document)
-        document.model = answer.model
-        document.usage = run.usage
-        document.attempts = run.attempts
-        document.queue_seconds = run.queue_seconds
-        document.repaired = repaired
-        document.notes = checked.notes
-        return document
+        return _Answered(checked, answer, repaired)
 
     async def _asked(self, question: Question, run: _Run) -> tuple[ModelAnswer, Checked]:
-        answer = await self._language_model.ask(question, run.on_progress)
-        run.add(answer)
+        answer = await self._language_model.ask(question, run.on_progress, run.tally)
         if answer.stop_reason in _STOPPED:
             raise GenerationError(*_STOPPED[answer.stop_reason])
         checked = run.check(answer.text, question.schema is ENVELOPE_SCHEMA)
-        run.on_progress(Validated(checked.document is not None, checked.findings))
+        run.on_progress(Validated(not checked.findings, checked.findings))
         return answer, checked
 
-    def _full_question(self, run: _Run) -> Question:
+    def _full_question(self, run: _Run, deadline_ns: int) -> Question:
         request = run.request
         return Question(
             model=request.model or self._model,
@@ -171,14 +178,14 @@ class Generator:
             schema=wire_schema(request.schema),
             max_tokens=_FULL_MAX_TOKENS,
             caller=request.caller,
-            deadline_ns=run.deadline_ns,
+            deadline_ns=deadline_ns,
             session=run.session,
         )
 
-    def _simple_question(self, run: _Run) -> Question:
-        full = self._full_question(run)
+    def _simple_question(self, full: Question, run: _Run) -> Question:
         return replace(
             full,
+            deadline_ns=run.deadline_ns,
             model=self._fallback_model,
             system=simple_system_prompt() if run.request.schema is None else full.system,
             max_tokens=_SIMPLE_MAX_TOKENS,
@@ -191,22 +198,49 @@ class Generator:
             self._observer.event(WorkflowFinished(outcome))
 
 
+def _result(
+    answered: _Answered, tally: Tally, *, fallback_reason: str | None = None, fallback_message: str | None = None
+) -> GenerationResult:
+    return GenerationResult(
+        document=answered.checked.document,
+        model=answered.answer.model,
+        usage=tally.usage,
+        attempts=tally.attempts,
+        queue_seconds=tally.queue_seconds,
+        repaired=answered.repaired,
+        fallback_reason=fallback_reason,
+        fallback_message=fallback_message,
+        notes=answered.checked.notes,
+    )
+
+
 def _check_of(schema: Mapping[str, Any] | None) -> Callable[[str, bool], Checked]:
     """How answers are checked, as a function of their text and whether that is an envelope."""
     if schema is None:
         return lambda text, _enveloped: check_answer(text)
-    from tidegate.generation.own_schema import own_schema_validator  # noqa: PLC0415  # rarely needed, slow to import
+    from tidegate.generation.caller_schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
 
-    validator = own_schema_validator(schema)
-    return lambda text, enveloped: check_own_schema_answer(text, validator, enveloped=enveloped)
+    compiled = CallerSchema(schema)
+    return lambda text, enveloped: check_own_schema_answer(text, compiled, enveloped=enveloped)
 
 
 def _fallback_reason(error: TidegateError) -> str | None:
     """Why a simpler request is worth a try; None if it would fail in the same way."""
     if isinstance(error, GenerationError):
         return error.reason
-    if isinstance(error, RetriesExhausted) and retry_reason(error.last) in _OVERLOADED:
-        return "overloaded"
+    if isinstance(error, Refusal) and error.cause is Cause.DEADLINE:
+        return "deadline"
+    if isinstance(error, RetriesExhausted):
+        if error.out_of_time:
+            return "deadline"
+        return "overloaded" if retry_reason(error.last) in _OVERLOADED else None
     if isinstance(error, UpstreamError) and (error.status == 413 or "prompt is too long" in str(error)):
         return "too_long"
     return None
+
+
+def _as_bad_model(error: TidegateError, request: GenerationRequest) -> TidegateError:
+    """Returns the error, or what it says about the model that the request names."""
+    if isinstance(error, UpstreamError) and error.status == 404 and request.model is not None:
+        return ConfigurationError("model", request.model, f"a model that the upstream has; it answered {error}")
+    return error

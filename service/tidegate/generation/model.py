@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tidegate.core.caller import Caller
 from tidegate.core.usage import Usage
-from tidegate.generation.request import OnProgress
+from tidegate.generation.request import OnProgress, Tally
 
 __all__ = ["LanguageModel", "ModelAnswer", "Question"]
 
@@ -40,25 +40,24 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What came back. `attempts` counts all that it took; `queue_seconds` is the time spent waiting for quota."""
+    """What came back, and what this answer took by itself."""
 
     text: str
     stop_reason: str | None
     model: str
     usage: Usage
     attempts: int
-    queue_seconds: float
 
 
 class LanguageModel(Protocol):
     """Asks a model, under the limiter and with retries."""
 
-    async def ask(self, question: Question, on_progress: OnProgress) -> ModelAnswer:
-        """Asks until there is an answer.
+    async def ask(self, question: Question, on_progress: OnProgress, tally: Tally) -> ModelAnswer:
+        """Asks until there is an answer. Adds to the tally what each attempt takes, also if it fails.
 
         Raises:
             Refusal: Tidegate did not admit the call.
             UpstreamError: the upstream refused for good.
-            RetriesExhausted: every attempt failed.
+            RetriesExhausted: every attempt failed, or the time ran out.
         """
         ...

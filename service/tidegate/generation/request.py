@@ -1,7 +1,7 @@
 """What a caller asks of the generator, and what it answers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.core.caller import DEFAULT_CALLER, Caller
@@ -9,10 +9,11 @@ from tidegate.core.usage import Usage
 
 __all__ = [
     "AttemptStarted",
-    "GeneratedWorkflow",
     "GenerationRequest",
+    "GenerationResult",
     "OnProgress",
     "Progress",
+    "Tally",
     "TextReceived",
     "Validated",
     "WaitPredicted",
@@ -40,28 +41,56 @@ class GenerationRequest:
     timeout_seconds: float | None = None
 
 
-class GeneratedWorkflow(dict[str, Any]):
-    """The document itself (a plain dict to programs that know only that), with how it came about as attributes.
+@dataclass(slots=True)
+class Tally:
+    """What a generation has taken so far, repairs, repetitions and the fallback included.
 
     Attributes:
-        model: which model's answer it is.
+        attempts: attempts at the upstream.
+        queue_seconds: time spent waiting for quota.
+        usage: tokens of all answers together, as far as answers that broke off said.
+    """
+
+    attempts: int = 0
+    queue_seconds: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+
+    def add_usage(self, usage: Usage) -> None:
+        """Adds the tokens of one answer."""
+        self.usage = Usage._make(map(sum, zip(self.usage, usage, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """A valid document, and how it came about.
+
+    Attributes:
+        document: a plain JSON value: a dict, unless the caller's schema allows something else.
+        model: id of the model that answered.
         usage: tokens of all answers together.
         attempts: attempts at the upstream, repairs and repetitions included.
-        repaired: the first answer was invalid, and one more turn mended it.
-        fallback_used: it is the answer to the simpler request.
-        fallback_reason: why; None when the full request was answered.
         queue_seconds: time spent waiting for quota.
+        repaired: the first answer was invalid, and one more turn mended it.
+        fallback_reason: why the simpler request was needed: `invalid`, `refused`, `truncated`, `deadline`, `overloaded`
+            or `too_long`; None when the full request was answered.
+        fallback_message: the same in a sentence.
         notes: remarks of the model.
     """
 
-    model: str = ""
-    usage: Usage = Usage()
-    attempts: int = 0
+    document: Any
+    model: str
+    usage: Usage
+    attempts: int
+    queue_seconds: float
     repaired: bool = False
-    fallback_used: bool = False
     fallback_reason: str | None = None
-    queue_seconds: float = 0.0
+    fallback_message: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def fallback_used(self) -> bool:
+        """Whether the document answers the simpler request."""
+        return self.fallback_reason is not None
 
 
 @dataclass(frozen=True, slots=True)

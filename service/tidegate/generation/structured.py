@@ -9,7 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["ENVELOPE_SCHEMA", "open_envelope", "wire_schema"]
+from tidegate.generation.schema_keywords import subschemas
+
+__all__ = ["ENVELOPE_SCHEMA", "open_envelope", "parse_json", "wire_schema"]
 
 ENVELOPE_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -26,18 +28,21 @@ _MOST_UNIONS: Final = 16
 
 
 def wire_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The structured output to ask for: the caller's schema in the form that the API takes, if it is within its limits.
+    """Returns the structured output to ask for: the caller's schema in the form that the API takes.
 
-    The envelope otherwise, and for workflows (None). What the API cannot check (numeric ranges, lengths, …) moves into
-    descriptions; the answer is validated against the original.
+    Returns the envelope for workflows (None), and for a schema that is beyond the limits of structured outputs or that
+    would allow less in that form. What the API cannot check (numeric ranges, lengths, …) moves into descriptions; the
+    answer is validated against the original.
     """
-    from anthropic import transform_schema  # noqa: PLC0415  # the SDK takes long to import: only when it is used
-
     if schema is None or schema.get("type") != "object":
         return ENVELOPE_SCHEMA
+    if any(_would_be_narrowed(part) for part in _all_schemas(schema)):
+        return ENVELOPE_SCHEMA
+    from anthropic import transform_schema  # noqa: PLC0415  # the SDK takes long to import: only when it is used
+
     try:
         transformed = transform_schema(dict(schema))
-    except ValueError:  # a part without a type: allowed in JSON Schema, not in structured outputs
+    except (ValueError, TypeError, AssertionError):  # parts that JSON Schema allows and structured outputs do not
         return ENVELOPE_SCHEMA
     return transformed if _is_within_limits(transformed) else ENVELOPE_SCHEMA
 
@@ -48,38 +53,71 @@ def open_envelope(text: str) -> tuple[Any, tuple[str, ...]]:
     Raises:
         ValueError: the answer, or the text inside it, is not JSON, or not an envelope; the message says where.
     """
-    envelope = _parse(text, "the answer")
+    envelope = parse_json(text, "the answer")
     if not isinstance(envelope, dict) or not isinstance(envelope.get("workflow"), str):
         raise ValueError(  # noqa: TRY004  # what an answer holds is a value, not a type
             'the answer: must be an object with "workflow", a string, and "notes", a list'
         )
     notes = envelope.get("notes")
-    return _parse(envelope["workflow"], "workflow"), tuple(map(str, notes)) if isinstance(notes, list) else ()
+    return parse_json(envelope["workflow"], "workflow"), tuple(map(str, notes)) if isinstance(notes, list) else ()
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parses JSON.
+
+    Raises:
+        ValueError: it is not JSON, nested too deeply, or holds half of a surrogate pair; the message starts with where.
+    """
+    try:
+        value = json.loads(text)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}: holds a lone surrogate, which is no character") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{where}: is nested too deeply") from None
+    return value
+
+
+_NARROWED: Final = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "allOf"})
+"""References may be recursive, which is not allowed. In `allOf` each part is closed, so no object would meet two."""
+
+_NARROWED_OBJECTS: Final = frozenset(
+    {"anyOf", "oneOf", "if", "patternProperties", "unevaluatedProperties"}
+    | {"dependentSchemas", "dependentRequired", "dependencies"}
+)
+"""Keywords by which an object may, or must, have properties that are not listed in `properties`."""
+
+
+def _would_be_narrowed(schema: Mapping[str, Any]) -> bool:
+    """Whether the form that the API takes would refuse what the schema allows on purpose.
+
+    In that form an object has no properties but those listed. Where a schema lists some and does not say whether there
+    may be more, that is taken to be meant.
+    """
+    if not _NARROWED.isdisjoint(schema):
+        return True
+    if schema.get("type") != "object":
+        return False
+    listed = schema.get("properties", {})
+    more = schema.get("additionalProperties")
+    return (
+        not _NARROWED_OBJECTS.isdisjoint(schema)
+        or (more is not None and more is not False)
+        or (more is None and not listed)
+        or not set(schema.get("required", ())) <= set(listed)
+    )
 
 
 def _is_within_limits(schema: Mapping[str, Any]) -> bool:
-    nodes = list(_subschemas(schema))
-    if any("$ref" in node for node in nodes):
-        return False  # may be recursive, which is not allowed
-    optional = sum(
-        len(set(node["properties"]) - set(node.get("required", ()))) for node in nodes if "properties" in node
-    )
-    unions = sum(1 for node in nodes if "anyOf" in node or isinstance(node.get("type"), list))
+    nodes = list(_all_schemas(schema))
+    optional = sum(len(set(node.get("properties", ())) - set(node.get("required", ()))) for node in nodes)
+    unions = sum(1 for node in nodes if "anyOf" in node)
     return optional <= _MOST_OPTIONAL and unions <= _MOST_UNIONS
 
 
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: is not JSON: {error}") from None
-
-
-def _subschemas(node: object) -> Iterator[Mapping[str, Any]]:
-    if isinstance(node, Mapping):
-        yield node
-        for child in node.values():
-            yield from _subschemas(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _subschemas(child)
+def _all_schemas(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield schema
+    for inner in subschemas(schema):
+        yield from _all_schemas(inner.schema)

@@ -1,23 +1,22 @@
 """From the text of an answer to a document that is valid, or to findings."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidegate.generation.dsl import check_document
-from tidegate.generation.structured import open_envelope
+from tidegate.generation.structured import open_envelope, parse_json
 
 if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+    from tidegate.generation.caller_schema import CallerSchema
 
 __all__ = ["Checked", "check_answer", "check_own_schema_answer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A checked answer: the document, or what is wrong with it, one finding a line, path first."""
+    """A checked answer: the document, and what is wrong with it, one finding a line, its JSON pointer first."""
 
-    document: dict[str, Any] | None
+    document: Any
     findings: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -29,21 +28,17 @@ def check_answer(text: str) -> Checked:
     except ValueError as error:
         return Checked(None, (str(error),))
     _, findings = check_document(document)
-    return Checked(None if findings else document, tuple(map(str, findings)), notes)
+    return Checked(document, tuple(map(str, findings)), notes)
 
 
-def check_own_schema_answer(text: str, validator: "Validator", *, enveloped: bool) -> Checked:
+def check_own_schema_answer(text: str, schema: "CallerSchema", *, enveloped: bool) -> Checked:
     """Checks an answer that should be valid under a schema of the caller's."""
     notes: tuple[str, ...] = ()
     try:
         if enveloped:
             document, notes = open_envelope(text)
         else:
-            document = json.loads(text)
+            document = parse_json(text, "the answer")
     except ValueError as error:
-        return Checked(None, (f"the answer: {error}",))
-    errors = sorted(validator.iter_errors(document), key=lambda error: error.json_path)
-    findings = tuple(f"{error.json_path.removeprefix('$') or 'document'}: {error.message}" for error in errors)
-    if not findings and not isinstance(document, dict):
-        findings = ("document: must be an object",)
-    return Checked(None if findings else document, findings, notes)
+        return Checked(None, (str(error),))
+    return Checked(document, schema.findings(document), notes)

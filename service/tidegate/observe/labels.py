@@ -68,7 +68,7 @@ TOKEN_KINDS: Final = ("input", "output", "cache_read", "cache_creation")
 WORKFLOW_OUTCOMES: Final = ("ok", "repaired", "invalid", "refused", "truncated", "failed")
 """Values of `WorkflowFinished.outcome`."""
 
-FALLBACK_REASONS: Final = ("invalid", "refused", "truncated", "overloaded", "too_long")
+FALLBACK_REASONS: Final = ("invalid", "refused", "truncated", "overloaded", "too_long", "deadline")
 """Values of `FallbackUsed.reason`."""
 
 HEAD_STATUSES: Final = ("400", "408", "431")

@@ -25,7 +25,7 @@ from tidegate.core.errors import (
 )
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.usage import Usage
-from tidegate.generation.request import AttemptStarted, Progress, TextReceived, Validated, WaitPredicted
+from tidegate.generation.request import AttemptStarted, Progress, Tally, TextReceived, Validated, WaitPredicted
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings, Settings
 
@@ -60,6 +60,7 @@ def test_the_answer_has_the_document_and_how_it_came_about(services: Services) -
         "repaired": False,
         "fallback_used": False,
         "fallback_reason": None,
+        "fallback_message": None,
         "queue_seconds": 1.5,
         "notes": ["a note"],
         "request_id": "req_1",
@@ -166,7 +167,13 @@ ERRORS = [
         400,
         {"x-should-retry": "false", "x-tidegate-cause": "cost_exceeds_capacity"},
     ),
-    (UpstreamError("bad key", status=401, error_type="authentication_error"), 401, {"x-should-retry": "false"}),
+    (UpstreamError("no access", status=403), 403, {"x-should-retry": "false"}),
+    (UpstreamError("404 not_found_error: model: x", status=404), 502, {"x-should-retry": "false"}),
+    (
+        RetriesExhausted(1, 5.0, UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True)),
+        504,
+        {"x-should-retry": "true"},
+    ),
     (
         UpstreamError("slow down", status=429, retry_after_seconds=7),
         429,
@@ -177,7 +184,7 @@ ERRORS = [
     (
         RetriesExhausted(5, 61.5, UpstreamError("busy", status=529, retry_after_seconds=0.2)),
         503,
-        {"x-tidegate-attempts": "5", "retry-after": "1"},
+        {"retry-after": "1"},
     ),
     (GenerationError("invalid", "no valid document", ["do: missing"]), 422, {}),
 ]
@@ -199,12 +206,66 @@ def test_exhausted_retries_and_invalid_documents_say_what_happened(services: Ser
     generator(services).error = RetriesExhausted(
         5, 61.5, UpstreamError("busy", status=529, error_type="overloaded_error")
     )
+    generator(services).taken = Tally(10, 0.0, Usage())  # two requests
     problem = post(services, PROMPT).json()
-    assert (problem["attempts"], problem["elapsed_seconds"]) == (5, 61.5)
+    assert (problem["attempts"], problem["elapsed_seconds"]) == (10, 61.5)
     assert problem["upstream"] == {"status": 529, "error_type": "overloaded_error", "error_code": None}
     generator(services).error = GenerationError("invalid", "no valid document", ["do: missing"])
     problem = post(services, PROMPT).json()
     assert (problem["reason"], problem["findings"]) == ("invalid", ["do: missing"])
+
+
+def test_a_bad_key_of_the_service_is_not_the_clients_fault(services: Services) -> None:
+    generator(services).error = UpstreamError("401 authentication_error: invalid x-api-key", status=401)
+    answer = post(services, PROMPT)
+    assert (answer.status, answer.headers["x-tidegate-cause"]) == (502, "upstream_credentials")
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.json()["detail"].startswith("the upstream refuses the key of this service")
+    assert answer.json()["upstream"]["status"] == 401
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failed_generation_tells_what_it_took(*, stream: bool) -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).error = GenerationError("invalid", "no valid document", ["do: missing"])
+    answer = post(services, {**PROMPT, "stream": stream})
+    problem = answer.events()[-1][1] if stream else answer.json()
+    usage = {"input_tokens": 100, "output_tokens": 50, "cache_read_tokens": 10, "cache_creation_tokens": 5}
+    assert (problem["attempts"], problem["queue_seconds"], problem["usage"]) == (2, 1.5, usage)
+    (finished,) = observer.of(RequestFinished)
+    assert finished.usage == Usage(100, 50, 10, 5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_schema_that_cannot_be_used_is_a_422_before_the_stream_starts(services: Services, *, stream: bool) -> None:
+    answer = post(services, {**PROMPT, "stream": stream, "schema": {"type": "strin"}})
+    assert (answer.status, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert answer.json()["errors"][0]["field"] == "schema.type"
+    assert generator(services).requests == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_yaml"),
+    [
+        ("application/yaml", True),
+        ("application/yaml, */*", True),
+        ("Application/YAML; q=0.9, text/html, application/json;q=0.8", True),
+        ("application/yaml;q=0.5, */*;q=0.4", True),
+        ("", False),
+        ("*/*", False),
+        ("application/*", False),
+        ("application/json, application/yaml", False),
+        ("application/json, application/yaml;q=0.1", False),
+        ("application/yaml;q=0", False),
+        ("application/*, application/yaml;q=0.2", False),
+        ("application/yaml;q=high, application/json", False),
+        ("text/html", False),
+    ],
+)
+def test_yaml_is_what_an_accept_header_prefers(services: Services, accept: str, *, is_yaml: bool) -> None:
+    kind = post(services, PROMPT, accept=accept).headers["content-type"]
+    assert kind == ("application/yaml" if is_yaml else "application/json")
 
 
 def test_an_unforeseen_error_is_a_500_that_tells_nothing(services: Services) -> None:
@@ -348,7 +409,7 @@ def test_429s_of_the_upstream_are_no_failure_of_it(*, error: Exception, outcome:
 def test_the_report_of_a_refusal_has_its_cause_and_status(*, stream: bool) -> None:
     observer = RecordingObserver()
     services = make_services(observer=observer)
-    generator(services).error = Refusal(Cause.DEADLINE, "late")
+    generator(services).error, generator(services).taken = Refusal(Cause.DEADLINE, "late"), Tally()
     post(services, {**PROMPT, "stream": stream})
     (finished,) = observer.of(RequestFinished)
     assert (finished.status, finished.cause, finished.usage) == (429, Cause.DEADLINE, None)

@@ -27,7 +27,7 @@ from tidegate.core.events import (
 from tidegate.core.observer import ScopeKind
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.prompts import system_prompt
-from tidegate.generation.request import AttemptStarted, Progress, TextReceived, WaitPredicted
+from tidegate.generation.request import AttemptStarted, Progress, Tally, TextReceived, WaitPredicted
 from tidegate.generation.structured import ENVELOPE_SCHEMA
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.simulator import Fault, FaultKind
@@ -47,9 +47,12 @@ def question(claude: SimulatedClaude, *, seconds: float = 600, **changes: Any) -
     return Question(**fields)
 
 
-def ask(claude: SimulatedClaude, *, seen: list[Progress] | None = None, **changes: Any) -> ModelAnswer:
+def ask(
+    claude: SimulatedClaude, *, seen: list[Progress] | None = None, tally: Tally | None = None, **changes: Any
+) -> ModelAnswer:
     heard: list[Progress] = [] if seen is None else seen
-    return run_virtual(claude.model.ask(question(claude, **changes), heard.append), claude.clock)
+    asked = claude.model.ask(question(claude, **changes), heard.append, Tally() if tally is None else tally)
+    return run_virtual(asked, claude.clock)
 
 
 def in_flight(claude: SimulatedClaude) -> list[int]:
@@ -237,9 +240,10 @@ def test_other_4xx_are_final() -> None:
 
 def test_refused_connections_are_repeated_and_cost_nothing() -> None:
     claude = SimulatedClaude(transport=raising_transport(httpx2.ConnectError("refused")))
-    with pytest.raises(RetriesExhausted, match="ConnectError") as caught:
-        ask(claude)
-    assert caught.value.attempts == 5
+    tally = Tally()
+    with pytest.raises(RetriesExhausted, match=r"gave up after 5 attempts in .*ConnectError") as caught:
+        ask(claude, tally=tally)
+    assert (caught.value.attempts, caught.value.out_of_time, tally.attempts) == (5, False, 5)
     assert isinstance(caught.value.last, UpstreamUnreachable)
     assert not caught.value.last.may_have_been_accepted
 
@@ -253,8 +257,10 @@ def test_a_request_that_may_have_been_accepted_is_repeated_once() -> None:
 
 def test_deadline_ends_a_slow_answer() -> None:
     claude = SimulatedClaude(Fault(kind=FaultKind.SLOW_START, delay_seconds=100))
-    with pytest.raises(RetriesExhausted, match=r"no complete answer within the 5\.0 s that were left"):
+    expected = r"ran out of time after 1 attempt in 5\.0 s; .* no complete answer within the 5\.0 s that were left"
+    with pytest.raises(RetriesExhausted, match=expected) as caught:
         ask(claude, seconds=5)
+    assert caught.value.out_of_time
     assert claude.clock.elapsed_s == 5
     assert in_flight(claude) == [0, 0]
 
@@ -266,7 +272,7 @@ def given_up(stream: SlowStream, *, by_deadline: bool) -> tuple[LeaseEnded, Atte
     claude = SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver()))
 
     async def main() -> None:
-        asked = claude.model.ask(question(claude, seconds=5 if by_deadline else 600), lambda _progress: None)
+        asked = claude.model.ask(question(claude, seconds=5 if by_deadline else 600), lambda _progress: None, Tally())
         async with asyncio.timeout(5.01):
             await asked
 
@@ -311,8 +317,10 @@ def test_an_answer_that_breaks_off_costs_what_came_of_it() -> None:
     stream = Breaks({"input_tokens": 900, "output_tokens": 1})
     transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=stream))
     claude = SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver()))
+    tally = Tally()
     with pytest.raises(RetriesExhausted):
-        ask(claude)
+        ask(claude, tally=tally)
+    assert (tally.attempts, tally.usage.input_tokens, tally.usage.output_tokens) == (2, 1800, 52)
     ended = [event for event in recorder.of(LeaseEnded) if event.pool != "default"]
     assert [(event.outcome, event.used) for event in ended] == [("abandoned", Cost(1, 900, 26))] * 2
 
@@ -329,16 +337,17 @@ def test_waiting_for_quota_is_told_with_its_prediction_and_counted() -> None:
     seen: list[Progress] = []
     claude = SimulatedClaude(config=RateLimitConfig(requests_per_minute=60, burst_limit=1))
     ask(claude)
-    answer = ask(claude, seen=seen)
+    tally = Tally()
+    answer = ask(claude, seen=seen, tally=tally)
     assert seen[0] == WaitPredicted("default", 1.0)
-    assert answer.queue_seconds == 1.0
+    assert tally == Tally(1, 1.0, answer.usage)
 
 
 def test_leaving_gives_the_lease_back_and_ends_the_call() -> None:
     claude = SimulatedClaude(Fault(kind=FaultKind.SLOW_START, delay_seconds=100))
 
     async def leave() -> None:
-        task = asyncio.create_task(claude.model.ask(question(claude), lambda _progress: None))
+        task = asyncio.create_task(claude.model.ask(question(claude), lambda _progress: None, Tally()))
         await asyncio.sleep(1)
         assert in_flight(claude) == [0, 1]
         task.cancel()

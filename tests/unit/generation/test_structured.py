@@ -22,10 +22,35 @@ def object_with(count: int, kind: dict[str, Any], *, required: bool) -> dict[str
         ({"type": "object", "properties": {"a": {"description": "no type"}}}, False),
         ({"type": "array", "items": {"type": "string"}}, False),
         ({"properties": {}}, False),
+        ({"type": "object", "properties": {"a": {"type": "string", "pattern": "^a"}}}, True),
+        ({"type": "object", "properties": {"anyOf": {"type": "string"}, "$ref": {"type": "null"}}}, True),
     ],
 )
 def test_limits_of_structured_outputs(schema: dict[str, Any], fits: bool) -> None:  # noqa: FBT001
     assert (wire_schema(schema) is not ENVELOPE_SCHEMA) == fits
+
+
+STRING = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "object", "additionalProperties": {"type": "integer"}},
+        {"type": "object", "properties": {"a": STRING}, "additionalProperties": True},
+        {"type": "object"},
+        {"type": "object", "properties": {"a": STRING}, "required": ["b"]},
+        {"type": "object", "properties": {"a": STRING}, "patternProperties": {"^x": STRING}},
+        {"type": "object", "properties": {"a": STRING}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+        {"allOf": [{"type": "object", "properties": {"a": STRING}}, {"type": "object", "properties": {"b": STRING}}]},
+        {"type": ["string", "null"]},
+        {"type": "array", "items": False},
+        True,
+    ],
+)
+def test_a_part_that_structured_outputs_would_narrow_or_cannot_say_makes_it_an_envelope(part: object) -> None:
+    schema = {"type": "object", "properties": {"part": part, "other": STRING}, "required": ["part"]}
+    assert wire_schema(schema) is ENVELOPE_SCHEMA
 
 
 def test_workflows_travel_in_the_envelope() -> None:

@@ -1,0 +1,117 @@
+"""A JSON Schema that a caller passes in place of the workflow DSL.
+
+Schema and prompt come from the caller, so validation must not take long, whatever both say. Regular expressions run in
+Rust's `regex` engine, in time linear in pattern and text. References that multiply are counted before anything is
+validated (`schema_work`).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import jsonschema_rs
+from jsonschema_rs import FancyRegexOptions, RegexOptions
+
+from tidegate.core.errors import ConfigurationError
+from tidegate.generation.dsl.findings import pointer
+from tidegate.generation.dsl.json_values import find_non_json
+from tidegate.generation.schema_work import MOST_UNITS, SchemaWork
+
+__all__ = ["CallerSchema"]
+
+_DIALECTS: Final = {
+    "https://json-schema.org/draft/2020-12/schema": jsonschema_rs.Draft202012Validator,
+    "https://json-schema.org/draft/2019-09/schema": jsonschema_rs.Draft201909Validator,
+    "http://json-schema.org/draft-07/schema": jsonschema_rs.Draft7Validator,
+    "http://json-schema.org/draft-06/schema": jsonschema_rs.Draft6Validator,
+    "http://json-schema.org/draft-04/schema": jsonschema_rs.Draft4Validator,
+}
+_DEFAULT_DIALECT: Final = next(iter(_DIALECTS))
+_DEEPEST: Final = 50
+"""Levels of nesting: far more than a model would follow, far less than what exhausts the stack."""
+
+_MOST_UNITS_OF_ALL_ERRORS: Final = 2_000
+"""An error costs a thousand times what a passed check costs. Above this only the first error is looked for."""
+
+_MOST_FINDINGS: Final = 50
+_LONGEST_MESSAGE: Final = 300
+
+
+class CallerSchema:
+    """A compiled schema. It never looks anything up outside of the schema.
+
+    Raises:
+        ConfigurationError: not a JSON Schema (draft 2020-12 unless `$schema` names an older one), nested over 50 deep,
+            with a reference to something that is not inside it, or too costly to check.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        _check_depth(schema, 0)
+        dialect = _dialect(schema)
+        try:
+            jsonschema_rs.meta.validate(dict(schema))
+        except jsonschema_rs.ValidationError as error:
+            raise _not_a_schema(error) from None
+        except ValueError as error:
+            raise ConfigurationError("schema", schema, f"a JSON Schema: {error}") from None
+        self._work = SchemaWork(schema, dialect)
+        pattern_options: FancyRegexOptions | RegexOptions = self._work.regex_options
+        try:
+            self._validator = _DIALECTS[dialect](
+                dict(schema), pattern_options=pattern_options, validate_formats=False, offline=True
+            )
+        except ValueError as error:  # what the meta-schema leaves open, such as two parts with one `$id`
+            raise ConfigurationError("schema", schema, f"a JSON Schema: {error}") from None
+
+    def findings(self, document: object) -> tuple[str, ...]:
+        """What is wrong with a document, one finding a line, its JSON pointer first; empty if it is valid."""
+        not_json = find_non_json(document)
+        if not_json is not None:
+            return (str(not_json),)
+        units = self._work.units(document)
+        if units > MOST_UNITS:
+            return ("document: is too large to be checked against this schema; make it much smaller",)
+        if self._validator.is_valid(document):
+            return ()
+        if units > _MOST_UNITS_OF_ALL_ERRORS:
+            return _told(_first_error(self._validator, document))
+        return _told(self._validator.iter_errors(document))
+
+
+def _dialect(schema: Mapping[str, Any]) -> str:
+    given = schema.get("$schema", _DEFAULT_DIALECT)
+    dialect = given.removesuffix("#") if isinstance(given, str) else given
+    if dialect not in _DIALECTS:
+        raise ConfigurationError("schema.$schema", given, f"one of {', '.join(_DIALECTS)}")
+    return str(dialect)
+
+
+def _not_a_schema(error: jsonschema_rs.ValidationError) -> ConfigurationError:
+    where = "schema" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+    return ConfigurationError(where, error.instance, f"a JSON Schema: {error.message}")
+
+
+def _first_error(validator: jsonschema_rs.Validator, document: object) -> list[jsonschema_rs.ValidationError]:
+    try:
+        validator.validate(document)
+    except jsonschema_rs.ValidationError as error:
+        return [error]
+    return []
+
+
+def _told(errors: Iterable[jsonschema_rs.ValidationError]) -> tuple[str, ...]:
+    lines = dict.fromkeys(f"{pointer(error.instance_path) or 'document'}: {_short(error.message)}" for error in errors)
+    return tuple(sorted(lines)[:_MOST_FINDINGS])
+
+
+def _short(message: str) -> str:
+    """A message starts with the value, which may be long, and ends with what is wrong with it."""
+    half = _LONGEST_MESSAGE // 2
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:half]}…{message[-half:]}"
+
+
+def _check_depth(node: object, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise ConfigurationError("schema", f"more than {_DEEPEST} levels of nesting", f"at most {_DEEPEST}")
+    children = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    for child in children:
+        _check_depth(child, depth + 1)
