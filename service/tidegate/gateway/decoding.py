@@ -15,29 +15,41 @@ READABLE_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "identity"})
 _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
 _MOST_PIECE_BYTES: Final = 256 * 1024
 """A few bytes can stand for gigabytes: a copy is made in pieces of at most this size."""
+_MOST_CODINGS: Final = 4
+_FREE_BYTES: Final = 1024 * 1024
+_MOST_RATIO: Final = 64
+"""Bounds of one step, in which nobody else has a turn. Event streams are compressed to a fortieth at best."""
+_MEMBER_BYTES: Final = 4 * 1024
+"""Beginning another gzip member takes about as long as decompressing this much."""
 
 
 class Decoder:
-    """Decompresses a body incrementally: how its bytes are cut does not matter.
+    """Decompresses a body incrementally: how its bytes are cut does not matter, up to a bound.
+
+    One `feed` decompresses to at most 1 MB and 64 times the bytes that it was given, all codings together.
 
     Args:
         codings: as in `content-encoding`, in the order in which they were applied.
 
     Raises:
-        ValueError: one of them cannot be read.
+        ValueError: one of them cannot be read, or there are more than 4.
     """
 
     def __init__(self, codings: list[str]) -> None:
         if any(coding not in READABLE_CODINGS for coding in codings):
             raise ValueError(f"content-encoding: got {', '.join(codings)[:80]!r}, which cannot be read")
+        if len(codings) > _MOST_CODINGS:
+            raise ValueError(f"content-encoding: got {len(codings)} codings, at most {_MOST_CODINGS} are read")
         self._inflaters = [_Inflater(coding) for coding in reversed(codings) if coding != "identity"]
+        self._left_bytes = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What these bytes stand for, in pieces.
 
         Raises:
-            ValueError: they are not what the codings say.
+            ValueError: they are not what the codings say, or stand for too much.
         """
+        self._left_bytes = _FREE_BYTES + _MOST_RATIO * len(data)
         return self._through(0, data)
 
     def _through(self, number: int, data: bytes) -> Iterator[bytes]:
@@ -45,7 +57,11 @@ class Decoder:
             yield data
             return
         for piece in self._inflaters[number].feed(data):
-            yield from self._through(number + 1, piece)
+            self._left_bytes -= len(piece) or _MEMBER_BYTES
+            if self._left_bytes < 0:
+                raise ValueError(f"its content-encoding makes more than {_MOST_RATIO} times as many bytes of it")
+            if piece:
+                yield from self._through(number + 1, piece)
 
 
 class _Inflater:
@@ -57,6 +73,7 @@ class _Inflater:
         self._state = None if self._is_deflate else zlib.decompressobj(_GZIP_WBITS)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        """What these bytes stand for, in pieces; an empty one stands for a member that begins."""
         if self._state is None:
             self._first += data
             if len(self._first) < 2:
@@ -75,6 +92,7 @@ class _Inflater:
             if self._state.eof and not self._is_deflate:
                 # Members may follow one another (RFC 1952 section 2.2).
                 data, self._state = self._state.unused_data, zlib.decompressobj(_GZIP_WBITS)
+                yield b""
 
 
 def _has_zlib_header(data: bytes) -> bool:

@@ -36,12 +36,47 @@ def test_how_the_bytes_are_cut_does_not_matter(case: str, size: int) -> None:
     decoder = Decoder(codings)
     pieces = [piece for start in range(0, len(data), size) for piece in decoder.feed(data[start : start + size])]
     assert b"".join(pieces) == TEXT
+    assert all(pieces)
 
 
 def test_a_few_bytes_that_stand_for_many_come_in_pieces_of_a_bounded_size() -> None:
-    bomb = gzip.compress(bytes(10_000_000))
+    bomb = gzip.compress(bytes(1_000_000))
     assert max(len(piece) for piece in Decoder(["gzip"]).feed(bomb)) <= 256 * 1024
     assert len(decoded([(b"content-encoding", b"gzip")], bomb, 1_000)) == 1_000
+
+
+def twice(data: bytes) -> bytes:
+    return gzip.compress(gzip.compress(data, 9), 9)
+
+
+@pytest.mark.parametrize(
+    ("codings", "data"),
+    [
+        (["gzip"], gzip.compress(bytes(40_000_000))),
+        (["gzip", "gzip"], twice(bytes(40_000_000))),
+        (["deflate"], zlib.compress(bytes(40_000_000))),
+        (["gzip"], gzip.compress(b"") * 5_000),
+    ],
+    ids=["gzip", "gzip twice", "deflate", "empty members"],
+)
+def test_what_stands_for_too_much_is_given_up_after_a_bounded_part(codings: list[str], data: bytes) -> None:
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="its content-encoding makes more than 64 times as many bytes of it"):
+        seen.extend(map(len, Decoder(codings).feed(data)))
+    assert sum(seen) <= 1024 * 1024 + 64 * len(data)
+
+
+def test_more_than_four_codings_are_not_read() -> None:
+    with pytest.raises(ValueError, match="got 5 codings, at most 4 are read"):
+        Decoder(["gzip"] * 5)
+
+
+def test_a_bomb_passes_as_it_came_and_is_charged_the_estimate() -> None:
+    bomb = twice(bytes(40_000_000))
+    coding = (b"content-encoding", b"gzip, gzip")
+    answer, rig, _, _ = post([Told(200, ((b"content-type", b"application/json"), coding), (bomb,))])
+    assert (answer.status, answer.body) == (200, bomb)
+    assert (rig.usages(), rig.outcomes()) == ([None], ["settled"])
 
 
 def test_what_cannot_be_read_says_so_and_is_passed_over() -> None:
