@@ -39,20 +39,29 @@ _LIMITS = ("requests-per-minute=10000", "input-tokens-per-minute=100000000", "ou
 
 @dataclass
 class Twins:
-    """Where to call: `through` is the service, `behind` its simulator, `direct` the other one."""
+    """Where to call: `through` is the service, `behind` its simulator, `direct` the other one.
+
+    `http` is who speaks HTTP with clients of the service.
+    """
 
     service: ServiceProcess
     through: str
     behind: str
     direct: str
+    http: str = "tidegate"
 
     def urls(self) -> tuple[str, str]:
         return self.through, self.direct
 
 
 @contextlib.contextmanager
-def twins(directory: Path, *, configuration: str | None = None, **variables: str) -> Iterator[Twins]:
-    """Runs the three processes; without a configuration of its own the service knows one caller, of `CALLER_KEY`."""
+def twins(
+    directory: Path, *, configuration: str | None = None, http: str = "tidegate", **variables: str
+) -> Iterator[Twins]:
+    """Runs the three processes; without a configuration of its own the service knows one caller, of `CALLER_KEY`.
+
+    `http` is who speaks HTTP with clients of the service.
+    """
     if configuration is None:
         configuration = f'[[callers]]\nname = "team"\nkey_sha256 = "{key_hash(CALLER_KEY)}"\n'
     simulator = [
@@ -74,11 +83,13 @@ def twins(directory: Path, *, configuration: str | None = None, **variables: str
         running(
             places[2],
             "serve",
+            "--http",
+            http,
             ANTHROPIC_API_KEY=SERVICE_KEY,
             **{"TIDEGATE_UPSTREAM_URL": behind.url, **variables},
         ) as service,
     ):
-        yield Twins(service, service.url, behind.url, direct.url)
+        yield Twins(service, service.url, behind.url, direct.url, http)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,13 @@ class Upstream(StrEnum):
     SIMULATOR = "simulator"
 
 
+class Http(StrEnum):
+    """Who speaks HTTP with clients."""
+
+    TIDEGATE = "tidegate"
+    UVICORN = "uvicorn"
+
+
 Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
 
 
@@ -39,6 +46,9 @@ def serve(
     upstream: Annotated[
         Upstream, typer.Option(help="`simulator`: invented answers, for trying things out.")
     ] = Upstream.CLAUDE,
+    http: Annotated[
+        Http, typer.Option(help="`uvicorn`: stock connections, without bounds on heads, framing and time.")
+    ] = Http.TIDEGATE,
 ) -> None:
     """Run the service."""
     settings = load_settings().settings
@@ -49,7 +59,7 @@ def serve(
 
     from tidegate.cli.service import run_service  # noqa: PLC0415 - imports everything
 
-    run_service(settings, simulated=upstream is Upstream.SIMULATOR)
+    run_service(settings, simulated=upstream is Upstream.SIMULATOR, http=http.value)
 
 
 @commands.command()

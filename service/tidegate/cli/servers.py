@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import typer
 import uvicorn
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tidegate.simulator import Clock, SimulatorOptions
 
 __all__ = [
+    "HttpImplementation",
     "HttpServer",
     "allow_many_connections",
     "bind",
@@ -32,6 +33,9 @@ __all__ = [
     "serving",
     "url_of",
 ]
+
+HttpImplementation = Literal["tidegate", "uvicorn"]
+"""Who speaks HTTP with clients: `ClientConnection`, or uvicorn's own connections, which have none of its bounds."""
 
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than load balancers keep idle connections (60 s is common): else they use one that is just being closed."""
@@ -86,7 +90,14 @@ def allow_many_connections() -> None:
 class HttpServer(uvicorn.Server):
     """A server on a bound socket that leaves signals to whoever runs it.
 
-    `report` hears of a `HeadRefused`; `outbox`, one of its own unless given, says when to write.
+    Args:
+        app: what answers.
+        listener: a bound socket.
+        lifespan: whether the application wants to hear of start and stop.
+        http: who speaks HTTP; with `uvicorn`, the arguments below have no effect.
+        limits: bounds on what a client may do.
+        report: hears of each `HeadRefused`.
+        outbox: when to write; one of its own unless given.
     """
 
     def __init__(
@@ -95,24 +106,24 @@ class HttpServer(uvicorn.Server):
         listener: socket.socket,
         *,
         lifespan: bool = False,
+        http: HttpImplementation = "tidegate",
         limits: ConnectionLimits = _CONNECTION_LIMITS,
         report: Callable[[Event], None] | None = None,
         outbox: Outbox | None = None,
     ) -> None:
         self._listener = listener
+        own = partial(ClientConnection, limits=limits, outbox=outbox or Outbox(), report=report)
         super().__init__(
             uvicorn.Config(
                 app,
-                http=cast(
-                    "type[asyncio.Protocol]",
-                    partial(ClientConnection, limits=limits, outbox=outbox or Outbox(), report=report),
-                ),
+                http="httptools" if http == "uvicorn" else cast("type[asyncio.Protocol]", own),
                 ws="none",
                 lifespan="on" if lifespan else "off",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,  # the dispatcher heeds them, where it matters who calls
                 server_header=False,
+                date_header=False,  # relayed answers have the upstream's
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )

@@ -15,6 +15,7 @@ from tidegate.cli.composition import UpstreamKind, services
 from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.memory import keep_what_is_freed, keep_what_is_here
 from tidegate.cli.servers import (
+    HttpImplementation,
     HttpServer,
     allow_many_connections,
     bind,
@@ -37,8 +38,8 @@ _SIMULATED = """\
 *** Set ANTHROPIC_API_KEY and start without `--upstream simulator` for real ones."""
 
 
-def run_service(settings: Settings, *, simulated: bool) -> None:
-    """Runs the service until SIGINT or SIGTERM.
+def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation = "tidegate") -> None:
+    """Runs the service until SIGINT or SIGTERM; `http` speaks with clients of its main address.
 
     Raises:
         ConfigurationError: an address cannot be had, or the service would be open to other machines.
@@ -56,7 +57,7 @@ def run_service(settings: Settings, *, simulated: bool) -> None:
         keep_what_is_freed(os.environ)
         request_log = open_logs(settings.log_level, settings.log_format)
         try:
-            run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated))
+            run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated, http=http))
         finally:
             if request_log is not None:
                 request_log.write()
@@ -69,6 +70,7 @@ async def _serve(
     metrics_socket: socket.socket | None,
     *,
     simulated: bool,
+    http: HttpImplementation,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         upstream: UpstreamKind = "claude"
@@ -88,7 +90,9 @@ async def _serve(
             await stack.enter_async_context(serving(HttpServer(metrics_app(parts.exposition), metrics_socket)))
             parts.exposition = None
         limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
-        server = HttpServer(create_app(parts), main_socket, lifespan=True, limits=limits, report=report, outbox=outbox)
+        server = HttpServer(
+            create_app(parts), main_socket, lifespan=True, http=http, limits=limits, report=report, outbox=outbox
+        )
         await stack.enter_async_context(serving(server))
 
         def drain() -> None:

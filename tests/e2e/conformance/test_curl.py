@@ -39,6 +39,12 @@ def answered(head: str, body: bytes) -> Answered:
     return Answered(int(status.split()[1]), fields, body)
 
 
+def without_framing(answer: tuple[list[tuple[str, str]], bytes]) -> tuple[list[tuple[str, str]], bytes]:
+    """uvicorn sends chunks to clients of HTTP/1.0 as well, and does not say that it closes a connection."""
+    fields, body = answer
+    return [(name, value) for name, value in fields if name not in {"transfer-encoding", "connection"}], body
+
+
 @pytest.mark.parametrize(
     ("path", "arguments", "body", "status"),
     [
@@ -76,6 +82,8 @@ def test_curl_gets_the_same(
         comparable(path, answered(each_head, each), url)
         for each_head, each, url in ((head, got, pair.through), (expected_head, expected, pair.direct))
     )
+    if pair.http == "uvicorn":
+        through, direct = without_framing(through), without_framing(direct)
     assert through == direct
     assert ("x-simulated", "true") in direct[0]
 
