@@ -56,11 +56,14 @@ def attempt_status(error: BaseException) -> str:
     return str(error.status)
 
 
-def limited_dimension(error: UpstreamError) -> str:
-    """Which limit a 429 hit: `acceleration`, the dimension with the least left by the headers, or `unknown`."""
+def limited_dimension(error: UpstreamError, *, fast: bool = False) -> str:
+    """Which limit a 429 hit: `acceleration`, the dimension with the least left by the headers, or `unknown`.
+
+    `fast`: the call was in fast mode, which has limits of its own.
+    """
     if error.error_code == _RAMP_CODE:
         return "acceleration"
-    report = read_limits(header_text(error.headers), wall_seconds=0.0)
+    report = read_limits(header_text(error.headers), wall_seconds=0.0, fast=fast)
     left = {
         dimension: each.remaining / each.per_minute
         for dimension, each in zip(DIMENSIONS, report.dimensions, strict=True)

@@ -11,10 +11,18 @@ from msgspec import Struct
 
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import to_ns
-from tidegate.core.header_names import RATE_LIMIT_PREFIX, RETRY_AFTER, RETRY_AFTER_MS
+from tidegate.core.header_names import FAST_PREFIX, RATE_LIMIT_PREFIX, RETRY_AFTER, RETRY_AFTER_MS
 from tidegate.core.server_time import http_date_seconds, server_seconds
 
-__all__ = ["DimensionReport", "LimitReport", "RetryAfter", "header_text", "read_limits", "read_retry_after"]
+__all__ = [
+    "DimensionReport",
+    "LimitReport",
+    "RetryAfter",
+    "has_no_fast_quota",
+    "header_text",
+    "read_limits",
+    "read_retry_after",
+]
 
 
 class _Family(NamedTuple):
@@ -27,16 +35,23 @@ class _Family(NamedTuple):
     slack: int
 
 
+def _family(name: str, most: int, slack: int) -> _Family:
+    return _Family(f"{name}-limit", f"{name}-remaining", f"{name}-reset", most, slack)
+
+
 # A thousand times the highest published tier; token figures are rounded to the nearest thousand ("Rate limits", read
 # 2026-10-08).
-_FAMILIES: Final = tuple(
-    _Family(f"{prefix}-limit", f"{prefix}-remaining", f"{prefix}-reset", most, slack)
-    for prefix, most, slack in (
-        (f"{RATE_LIMIT_PREFIX}requests", 10**7, 0),
-        (f"{RATE_LIMIT_PREFIX}input-tokens", 10**10, 1_000),
-        (f"{RATE_LIMIT_PREFIX}output-tokens", 10**10, 1_000),
-    )
+_FAMILIES: Final = (
+    _family(f"{RATE_LIMIT_PREFIX}requests", 10**7, 0),
+    _family(f"{RATE_LIMIT_PREFIX}input-tokens", 10**10, 1_000),
+    _family(f"{RATE_LIMIT_PREFIX}output-tokens", 10**10, 1_000),
 )
+_FAST_FAMILIES: Final = (
+    None,  # there is no header for requests
+    _family(f"{FAST_PREFIX}input-tokens", 10**10, 1_000),
+    _family(f"{FAST_PREFIX}output-tokens", 10**10, 1_000),
+)
+_FAST_LIMITS: Final = tuple(f"{FAST_PREFIX}{kind}-tokens-limit" for kind in ("input", "output"))
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _PAST_SECONDS: Final = 5.0
 """A reset may have passed by so much while the answer was on its way."""
@@ -99,19 +114,29 @@ def header_text(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return text
 
 
-def read_limits(headers: Mapping[str, str], wall_seconds: float) -> LimitReport:
+def read_limits(headers: Mapping[str, str], wall_seconds: float, *, fast: bool = False) -> LimitReport:
     """The `anthropic-ratelimit-*` headers (lower-case names) as a report.
 
-    `wall_seconds` is our own time, in seconds since 1970-01-01 UTC.
+    `wall_seconds` is our own time, in seconds since 1970-01-01 UTC. `fast`: the call was in fast mode, so the
+    `anthropic-fast-*` headers count instead, if there are any. A model without fast mode may have answered at standard
+    speed, under its standard limits.
     """
     now_seconds = server_seconds(headers, wall_seconds)
     faults: list[AnomalyKind] = []
-    requests, input_tokens, output_tokens = (_dimension(headers, each, now_seconds, faults) for each in _FAMILIES)
+    families = _FAST_FAMILIES if fast and any(name in headers for name in _FAST_LIMITS) else _FAMILIES
+    requests, input_tokens, output_tokens = (
+        None if family is None else _dimension(headers, family, now_seconds, faults) for family in families
+    )
     if not (faults or requests or input_tokens or output_tokens):
         faults.append(AnomalyKind.LIMITS_MISSING)
     if abs(now_seconds - wall_seconds) > _WRONG_CLOCK_SECONDS:
         faults.append(AnomalyKind.CLOCK)
     return LimitReport(requests, input_tokens, output_tokens, faults=tuple(dict.fromkeys(faults)))
+
+
+def has_no_fast_quota(headers: Mapping[str, str]) -> bool:
+    """Whether the upstream says that the account has no quota for fast mode at all: a limit of 0."""
+    return any(headers.get(name) == "0" for name in _FAST_LIMITS)
 
 
 def read_retry_after(headers: Mapping[str, str], wall_seconds: float) -> RetryAfter:

@@ -1,18 +1,36 @@
-"""Which models share one quota upstream."""
+"""Rate-limit pools: which calls share one quota upstream.
+
+A Messages call draws on the pool of its model, or of its model in fast mode. Every other call draws on the pool of its
+endpoint. Source: Claude Platform Docs, "Rate limits" (read 2026-10-08), "Fast mode" and "Rate Limits API" (2026-11).
+"""
 
 import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["DEFAULT_POOL", "ENDPOINT_POOLS", "OVERFLOW_POOL", "endpoint_pool", "model_pool", "undated"]
+__all__ = [
+    "DEFAULT_POOL",
+    "ENDPOINT_POOLS",
+    "OTHER_ENDPOINTS",
+    "endpoint_pool",
+    "fast_model",
+    "is_endpoint_pool",
+    "is_fast_pool",
+    "model_pool",
+    "overflow_pool",
+    "undated",
+]
 
 DEFAULT_POOL: Final = "default"
 """The older limiter's pool: requests only."""
 
-ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "models", "other_endpoints")
-"""Pools of what is not a Messages call: each has its own request limit upstream ("Rate limits", read 2026-10-08)."""
+OTHER_ENDPOINTS: Final = "other_endpoints"
+"""The pool of routes without a pool of their own, and the settings of those that have one."""
 
-OVERFLOW_POOL: Final = "other-models"
+ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "skills", "models", OTHER_ENDPOINTS)
+"""Pools of what is not a Messages call. The upstream limits each of the first four as a group."""
+
+_OTHER_MODELS: Final = "other-models"
 """The pool of models without a pool of their own."""
 
 _SHARED: Final = (
@@ -22,21 +40,41 @@ _SHARED: Final = (
     (re.compile(r"claude-opus-4(-|$)"), "opus-4"),
     (re.compile(r"claude-sonnet-4(-|$)"), "sonnet-4"),
 )
+_FAST: Final = "-fast"
+"""Ends the name of a pool of fast mode. Each model has its own: refusals for this limit name the model."""
 _DATE_SUFFIX: Final = re.compile(r"-(20\d{6}|latest)$")
 _POOL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+_GROUPS: Final = {
+    ("messages", "count_tokens"): "count_tokens",
+    ("messages", "batches"): "batches",
+    ("files",): "files",
+    ("skills",): "skills",
+    ("models",): "models",
+}
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_WORD: Final = re.compile(r"[a-z][a-z_-]{0,30}")
+"""A fixed part of a path. Ids of the API have digits or capital letters, such as `sesn_01J2`."""
+_MOST_PARTS: Final = 6
+_MOST_CHARACTERS: Final = 63
 
 
 @lru_cache(maxsize=1_024)
 def model_pool(model: str) -> str:
     """Name of the pool that a model draws on, such as `sonnet-5-5`; a dated id shares the pool of its alias.
 
-    A name that cannot be a model's gives `other-models`.
+    In fast mode, the model's id is that of `fast_model`. A name that cannot be a model's gives `other-models`.
     """
-    for pattern, pool in _SHARED:
-        if pattern.match(model):
-            return pool
+    if not model.endswith(_FAST):
+        for pattern, pool in _SHARED:
+            if pattern.match(model):
+                return pool
     name = undated(model).removeprefix("claude-")
-    return name if _POOL_NAME.fullmatch(name) and name not in {DEFAULT_POOL, *ENDPOINT_POOLS} else OVERFLOW_POOL
+    return name if _POOL_NAME.fullmatch(name) and name not in {DEFAULT_POOL, *ENDPOINT_POOLS} else _OTHER_MODELS
+
+
+def fast_model(model: str) -> str:
+    """The id that stands for a model in fast mode: `claude-opus-5-5-fast`, as some platforms call it."""
+    return f"{undated(model)}{_FAST}"
 
 
 @lru_cache(maxsize=1_024)
@@ -45,13 +83,34 @@ def undated(model: str) -> str:
     return _DATE_SUFFIX.sub("", model)
 
 
-def endpoint_pool(path: str) -> str:
-    """Name of the request pool of a `/v1/…` path other than `/v1/messages` itself."""
-    if path == "/v1/messages/count_tokens":
-        return "count_tokens"
-    if path.startswith("/v1/messages/batches"):
-        return "batches"
-    for name in ("files", "models"):
-        if path == f"/v1/{name}" or path.startswith(f"/v1/{name}/"):
-            return name
-    return "other_endpoints"
+def endpoint_pool(method: str, path: str) -> str:
+    """Name of the request pool of a call under `/v1/` that asks no model.
+
+    Routes that the upstream limits as a group share a pool. Any other has its own: `post_agents`, or
+    `get_sessions_id_events` for `GET /v1/sessions/sesn_01J2/events`.
+    """
+    parts = [part for part in path.removeprefix("/v1/").split("/") if part]
+    group = _GROUPS.get(tuple(parts[:2])) or _GROUPS.get(tuple(parts[:1]))
+    if group is not None:
+        return group
+    words = [part if _WORD.fullmatch(part) else "id" for part in parts[:_MOST_PARTS]]
+    name = "_".join((method.lower(), *words))
+    return name if method in _METHODS and words and len(name) <= _MOST_CHARACTERS else OTHER_ENDPOINTS
+
+
+def is_endpoint_pool(pool: str) -> bool:
+    """Whether a pool serves other calls than Messages: only requests are limited, and the upstream reports nothing.
+
+    The pools of routes have underscores in their names, those of models have none.
+    """
+    return pool in ENDPOINT_POOLS or "_" in pool
+
+
+def is_fast_pool(pool: str) -> bool:
+    """Whether a pool is that of a model in fast mode, whose limits have header fields of their own."""
+    return pool.endswith(_FAST)
+
+
+def overflow_pool(pool: str) -> str:
+    """The pool that serves a name while there are too many pools."""
+    return OTHER_ENDPOINTS if is_endpoint_pool(pool) else _OTHER_MODELS

@@ -10,7 +10,7 @@ from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost, Dimension
 from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
-from tidegate.core.pools import ENDPOINT_POOLS
+from tidegate.core.pools import is_endpoint_pool
 from tidegate.core.prober import Prober
 from tidegate.core.ramp import RampLimit
 from tidegate.core.rate_news import WORTH_TELLING, RateNews
@@ -63,7 +63,7 @@ class Quota:
         self._taken_ns = now_ns
         self._name = name
         # Endpoints never tell their limits, and those are high: nothing is held back before the first 429.
-        self._is_endpoint = name in ENDPOINT_POOLS
+        self._is_endpoint = is_endpoint_pool(name)
         votes = WindowVotes()
         self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
         self._told = tuple(ToldLimit() for _ in DIMENSIONS)

@@ -1,10 +1,12 @@
 """Which failures of the upstream are worth another attempt, and after how long."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from tidegate.core.errors import ConfigurationError, UpstreamError, UpstreamUnreachable
+from tidegate.core.headers import has_no_fast_quota, header_text
 from tidegate.core.spend_cap import is_spend_cap
 
 __all__ = ["RetryPolicy", "retry_reason"]
@@ -18,13 +20,17 @@ _REASONS: Final = {
     529: "overloaded",
 }
 
+_LIMIT_OF_0: Final = re.compile(r"rate limit of 0 fast mode")
+"""From the message of a 429 to an account without fast mode (alemtani/vorpal#76)."""
+
 
 def retry_reason(error: UpstreamError) -> str | None:
     """Why a failure may be repeated: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
 
-    None for what stays as it is: other 4xx, and a spend cap. An error event inside a stream counts by its type.
+    None for what stays as it is: other 4xx, a spend cap, and a 429 for a limit of 0, which is how the upstream refuses
+    fast mode to accounts without it. An error event inside a stream counts by its type.
     """
-    if is_spend_cap(error):
+    if is_spend_cap(error) or (error.status == 429 and _has_no_quota(error)):
         return None
     if isinstance(error, UpstreamUnreachable):
         return "timeout" if error.may_have_been_accepted else "connection"
@@ -33,6 +39,10 @@ def retry_reason(error: UpstreamError) -> str | None:
             error.error_type or ""
         )
     return _REASONS.get(error.status)
+
+
+def _has_no_quota(error: UpstreamError) -> bool:
+    return has_no_fast_quota(header_text(error.headers)) or _LIMIT_OF_0.search(error.upstream_message) is not None
 
 
 @dataclass(frozen=True, slots=True)

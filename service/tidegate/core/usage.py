@@ -20,7 +20,7 @@ class Usage(NamedTuple):
 
     `input_tokens` counts only what follows the last cache breakpoint; all input is the sum of it, cache reads and cache
     creations. `cache_creation_1h_tokens` are those of `cache_creation_tokens` that are kept for an hour, at a higher
-    price. `batch`: it was asked for in a batch, and everything costs less.
+    price. `batch`: it was asked for in a batch, and everything costs less. `fast`: it came in fast mode, at its prices.
     """
 
     input_tokens: int = 0
@@ -29,6 +29,7 @@ class Usage(NamedTuple):
     cache_creation_tokens: int = 0
     cache_creation_1h_tokens: int = 0
     batch: bool = False
+    fast: bool = False
 
     @classmethod
     def from_json(cls, usage: Mapping[str, Any], before: "Usage | None" = None) -> "Usage":
@@ -48,7 +49,8 @@ class Usage(NamedTuple):
         if isinstance(created, dict) and _is_count(told := created.get("ephemeral_1h_input_tokens")):
             kept_1h = told
         is_batch = base.batch or usage.get("service_tier") == "batch"
-        return cls(uncached, output, read, created_tokens, kept_1h, is_batch)
+        is_fast = base.fast or usage.get("speed") == "fast"
+        return cls(uncached, output, read, created_tokens, kept_1h, is_batch, is_fast)
 
     @staticmethod
     def is_odd(usage: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from tidegate.core.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.events import Anomaly, SpendCapReached, UpstreamRateLimited
 from tidegate.core.failure import limited_dimension
 from tidegate.core.headers import header_text
+from tidegate.core.pools import is_fast_pool
 from tidegate.core.retry import retry_reason
 from tidegate.core.server_time import server_seconds
 from tidegate.core.spend_cap import is_spend_cap, spend_cap_ends_in_seconds
@@ -35,7 +36,7 @@ async def teach_failure(
     if error.retry_after_is_odd and observer is not None:
         observer.event(Anomaly(pool, AnomalyKind.RETRY_AFTER))
     if reason == "rate_limited":
-        dimension = limited_dimension(error)
+        dimension = limited_dimension(error, fast=is_fast_pool(pool))
         asked_ns = None if error.retry_after_seconds is None else to_ns(error.retry_after_seconds)
         refusal = RateLimited(asked_ns, sent_ago_ns, acceleration=dimension == "acceleration", pause_ns=pause_ns)
         for each in own_pools:

@@ -369,14 +369,16 @@ class Attempts:
         possible = usage.possible(None if shape is None else shape.max_tokens)
         if not reader.unreported_bytes:
             return possible
-        return self._admission.estimator.produced(self._errand.model, possible, reader.unreported_bytes)
+        return self._admission.estimator.produced(
+            "" if shape is None else shape.model, possible, reader.unreported_bytes
+        )
 
     def _given_up(self, lease: Lease, after_ns: int) -> Cost:
         """What a request has cost, if it was accepted, whose answer was not waited for to begin."""
         errand, reserved = self._errand, lease.demand.cost
         if errand.shape is None:
             return reserved
-        return self._admission.estimator.given_up(errand.model, reserved, after_ns, streams=errand.streams)
+        return self._admission.estimator.given_up(errand.shape.model, reserved, after_ns, streams=errand.streams)
 
     async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from tidegate.core.model_access import check_model
-from tidegate.core.pools import endpoint_pool, model_pool
+from tidegate.core.pools import endpoint_pool, fast_model, model_pool
 from tidegate.core.price import MessageShape
 from tidegate.core.transport import Fields, Headers, TransportRequest
 from tidegate.gateway.asgi import Inbound, Message, too_large
@@ -89,13 +89,14 @@ async def read_errand(
         request = TransportRequest(method, target, upstream_headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
             _check_models(call, body)
-            return Errand(request, endpoint_pool(scope["path"]))
+            return Errand(request, endpoint_pool(scope["method"], scope["path"]))
         message = await read_message(body)
         check_model(call.caller, message.model)
+        model = fast_model(message.model) if message.is_fast else message.model
         return Errand(
             request,
-            model_pool(message.model),
-            MessageShape(call.caller.name, message.model, message.size, message.max_tokens, message.prefixes),
+            model_pool(model),
+            MessageShape(call.caller.name, model, message.size, message.max_tokens, message.prefixes),
             streams=message.stream,
             model=message.model,
         )
@@ -103,14 +104,16 @@ async def read_errand(
         inbound.watch()
         replayable = is_lookup(call.route, scope["method"])
         request = TransportRequest(method, target, upstream_headers, replayable=replayable)
-        return Errand(request, endpoint_pool(scope["path"]))
+        return Errand(request, endpoint_pool(scope["method"], scope["path"]))
     if call.caller.models and reads_models(call.route, call.fields):
         body = await _read_whole(inbound, most_body_bytes(MESSAGES_ROUTE), hold, patience_seconds)
         _check_models(call, body)
-        return Errand(TransportRequest(method, target, upstream_headers, body), endpoint_pool(scope["path"]))
+        return Errand(
+            TransportRequest(method, target, upstream_headers, body), endpoint_pool(scope["method"], scope["path"])
+        )
     return Errand(
         TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
-        endpoint_pool(scope["path"]),
+        endpoint_pool(scope["method"], scope["path"]),
     )
 
 

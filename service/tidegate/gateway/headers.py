@@ -10,6 +10,7 @@ from tidegate.core.header_names import (
     API_KEY,
     AUTHORIZATION,
     DATE,
+    FAST_PREFIX,
     RATE_LIMIT_PREFIX,
     RETRY_AFTER,
     RETRY_AFTER_MS,
@@ -60,7 +61,7 @@ _TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
 _STAY_HERE: Final = _HOP_BY_HOP | _REPLACED
 _STAY_HERE_WITH_TRACES: Final = _STAY_HERE | _TRACE_CONTEXT
 _API_KEY, _HOP = API_KEY.encode(), TIDEGATE_HOP.encode()
-_LIMIT_PREFIX: Final = RATE_LIMIT_PREFIX.encode()
+_LIMIT_PREFIXES: Final = (RATE_LIMIT_PREFIX.encode(), FAST_PREFIX.encode())
 _LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode(), DATE.encode()})
 
 
@@ -77,7 +78,7 @@ def is_event_stream(fields: Fields) -> bool:
 
 def limit_headers(headers: Headers) -> dict[str, str]:
     """Only the fields that say something about limits, and the time: few, where an answer has dozens."""
-    return header_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIX)])
+    return header_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIXES)])
 
 
 def for_upstream(

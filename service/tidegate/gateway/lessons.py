@@ -6,6 +6,7 @@ from msgspec import structs
 
 from tidegate.core.clock import Clock
 from tidegate.core.headers import LimitReport, read_limits
+from tidegate.core.pools import is_fast_pool
 from tidegate.core.transport import Headers
 from tidegate.engine.admission import Lease
 from tidegate.gateway.headers import limit_headers
@@ -40,7 +41,7 @@ class Lessons:
         return structs.replace(report, sent_ago_ns=sent_ago_ns, answered=False) if any(report.dimensions) else None
 
     def _read(self, pool: str, headers: Headers, clock: Clock) -> LimitReport:
-        report = read_limits(limit_headers(headers), clock.wall_seconds())
+        report = read_limits(limit_headers(headers), clock.wall_seconds(), fast=is_fast_pool(pool))
         if any(report.dimensions):
             self.learned(pool, clock.monotonic_ns())
         return report

@@ -70,6 +70,7 @@ class _Fields(Struct, gc=False):
     model: _Scalar = None
     max_tokens: _Scalar = None
     stream: _Scalar = None
+    speed: _Scalar = None
     tools: list[Block] | None = None
     tool_choice: Raw = ABSENT
     cache_control: Raw = ABSENT
@@ -120,6 +121,7 @@ class _Outline(Struct, gc=False):
     model: Raw = ABSENT
     max_tokens: Raw = ABSENT
     stream: Raw = ABSENT
+    speed: Raw = ABSENT
 
 
 _BODY: Final = Decoder(MessageBody).decode
@@ -165,7 +167,9 @@ def _read(text: bytes, *, only_outline: bool) -> MessageBody:
         except ValidationError:
             pass
     outline = _OUTLINE(text)
-    return MessageBody(_scalar(outline.model), _scalar(outline.max_tokens), _scalar(outline.stream))
+    return MessageBody(
+        _scalar(outline.model), _scalar(outline.max_tokens), _scalar(outline.stream), _scalar(outline.speed)
+    )
 
 
 def _begins_with_a_long_text(text: bytes) -> bool:
@@ -185,6 +189,7 @@ def _texts(body: _TextBody) -> MessageBody:
         body.model,
         body.max_tokens,
         body.stream,
+        body.speed,
         body.tools,
         body.tool_choice,
         body.cache_control,

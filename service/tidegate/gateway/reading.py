@@ -36,6 +36,7 @@ class _Usage(msgspec.Struct, gc=False):
     cache_creation_input_tokens: _Tokens = None
     cache_creation: _Created | None = None
     service_tier: str | None = None
+    speed: str | None = None
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -183,6 +184,7 @@ class _MessageReader:
             told.cache_creation_input_tokens or 0,
             0 if created is None else created.ephemeral_1h_input_tokens or 0,
             told.service_tier == "batch",
+            told.speed == "fast",
         )
 
     def _read_leniently(self, document: bytes) -> None:

@@ -77,6 +77,7 @@ class MessageRequest(Struct, frozen=True, gc=False):
         size: what the body holds.
         prefixes: the beginnings of the prompt that may be cached; none where nothing is marked for caching.
         stream: whether the answer is to come as an event stream.
+        is_fast: whether it asks for fast mode, which has limits and prices of its own.
     """
 
     model: str
@@ -84,6 +85,7 @@ class MessageRequest(Struct, frozen=True, gc=False):
     size: PromptSize
     prefixes: tuple[Prefix, ...] = ()
     stream: bool = False
+    is_fast: bool = False
 
 
 def route_of(path: str) -> str:
@@ -164,6 +166,7 @@ async def _message(body: bytes, text: bytes, fields: MessageBody) -> MessageRequ
         size,
         prefixes,
         fields.stream is True,
+        fields.speed == "fast",
     )
 
 

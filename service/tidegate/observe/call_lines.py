@@ -74,7 +74,7 @@ def line_of(event: RequestFinished | HeadRefused, unix_ns: int) -> CallLine | Re
     if event.cause is not None:
         line.cause = event.cause.value
     if (usage := event.usage) is not None:
-        line.input_tokens, line.output_tokens, line.cache_read_tokens, line.cache_creation_tokens, _, _ = usage
+        line.input_tokens, line.output_tokens, line.cache_read_tokens, line.cache_creation_tokens, _, _, _ = usage
     if event.exemplar is not None:
         line.trace_id, line.span_id = event.exemplar["trace_id"], event.exemplar["span_id"]
     return line

@@ -78,11 +78,15 @@ HEAD_STATUSES: Final = ("400", "408", "431")
 class LabelSet:
     """The values that one label may take: those known from the start, and up to `room` more that were earned.
 
-    A value is earned by `admit`, which callers call only for what the upstream has confirmed to exist.
+    A value is earned by `admit`, which callers call only for what the upstream has confirmed to exist. Where `stand_in`
+    names one of those known from the start for a value, the value counts as that, and earns no label.
     """
 
-    def __init__(self, known: Iterable[str], room: int = 0) -> None:
+    def __init__(
+        self, known: Iterable[str], room: int = 0, *, stand_in: Callable[[str], str | None] = lambda _value: None
+    ) -> None:
         self._names = {OTHER, NONE, *known}
+        self._stand_in = stand_in
         self._most = len(self._names) + room
         self._lock = threading.Lock()
 
@@ -90,7 +94,7 @@ class LabelSet:
         """The value itself if it is in the set, `none` if it is empty, `other` if it is anything else."""
         if value in self._names:
             return value
-        return OTHER if value else NONE
+        return (self._stand_in(value) or OTHER) if value else NONE
 
     def owns(self, value: str) -> bool:
         """Whether a label of its own stands for the value."""
@@ -98,7 +102,7 @@ class LabelSet:
 
     def admit(self, value: str) -> bool:
         """Adds a value, while there is room; True if it was added by this call."""
-        if value in self._names or not value:
+        if value in self._names or not value or self._stand_in(value) is not None:
             return False
         with self._lock:
             if value in self._names or len(self._names) >= self._most:

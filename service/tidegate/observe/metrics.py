@@ -28,7 +28,14 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, endpoint_pool, model_pool
+from tidegate.core.pools import (
+    DEFAULT_POOL,
+    ENDPOINT_POOLS,
+    OTHER_ENDPOINTS,
+    endpoint_pool,
+    is_endpoint_pool,
+    model_pool,
+)
 from tidegate.core.store import Outcome
 from tidegate.observe import catalogue
 from tidegate.observe.instruments import Instruments
@@ -67,11 +74,18 @@ _UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
 """Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
 
 _SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
-_BATCHES: Final = endpoint_pool("/v1/messages/batches")
+_ENDPOINTS: Final = tuple(pool for pool in ENDPOINT_POOLS if pool != "skills")
+"""Endpoints with a label of their own from the start: each costs a hundred series. Few teams use skills."""
+_BATCHES: Final = endpoint_pool("POST", "/v1/messages/batches")
 """What batches use counts against no limit of the Messages pools."""
 _SETTLED: Final = Outcome.SETTLED  # looked up once: every call comes by here
 _INPUT: Final = Dimension.INPUT_TOKENS
 _OUTPUT: Final = Dimension.OUTPUT_TOKENS
+
+
+def _pool_stand_in(pool: str) -> str | None:
+    """Routes are as many as clients invent: those that are neither common nor configured share a label."""
+    return OTHER_ENDPOINTS if is_endpoint_pool(pool) else None
 
 
 class MetricsObserver:
@@ -110,11 +124,11 @@ class MetricsObserver:
         models = tuple(models)
         self._caller_labels = tuple(dict.fromkeys((DEFAULT_CALLER.label, *callers)))
         self._classes = frozenset((DEFAULT_CALLER.priority, *classes))
-        known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *ENDPOINT_POOLS, *pools, *map(model_pool, models))))
+        known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *_ENDPOINTS, *pools, *map(model_pool, models))))
         self._clock = clock
         self._exemplar = exemplar
         self._prices = prices or PriceList.bundled()
-        self._pools = LabelSet(known_pools, _ROOM)
+        self._pools = LabelSet(known_pools, _ROOM, stand_in=_pool_stand_in)
         self._models = LabelSet(models, _ROOM)
         self._callers = LabelSet(self._caller_labels)
         self._routes = LabelSet(ROUTES)
@@ -206,7 +220,7 @@ class MetricsObserver:
     def _start(self, pools: Iterable[str], models: Iterable[str]) -> None:
         for pool in (*pools, OTHER):
             self._start_pool(pool)
-        for pool in (*ENDPOINT_POOLS, OTHER):
+        for pool in (*_ENDPOINTS, OTHER):
             self._start_attempts(pool, OTHER if pool == OTHER else NONE)
         for model in models:
             self._start_attempts(model_pool(model), model)

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from tidegate.core.pools import undated
+from tidegate.core.pools import fast_model, is_fast_pool, undated
 from tidegate.core.usage import Usage
 
 __all__ = ["Price", "PriceList"]
@@ -36,7 +36,7 @@ class Price:
 
     def cost_usd(self, usage: Usage) -> float:
         """What one answer costs. Cache writes of unknown lifetime count as kept for 5 minutes, the default."""
-        input_tokens, output_tokens, read_tokens, created_tokens, kept_1h, _ = usage
+        input_tokens, output_tokens, read_tokens, created_tokens, kept_1h, _, _ = usage
         dollars = input_tokens * self.input + output_tokens * self.output + read_tokens * self.cache_read
         if created_tokens:
             kept_1h = min(kept_1h, created_tokens)
@@ -47,6 +47,8 @@ class Price:
 
 class PriceList:
     """The prices of all models that are known, by undated id; each model's rows in rising order of prompt length.
+
+    Fast mode has rows of its own, under the id of `fast_model`. Where there are none, the price is not known.
 
     `batch_share`: of these prices, what the same tokens cost in a batch; from 0 to 1.
     """
@@ -71,7 +73,7 @@ class PriceList:
     @property
     def models(self) -> Collection[str]:
         """The models that have a price, by undated id."""
-        return self._prices.keys()
+        return [model for model in self._prices if not is_fast_pool(model)]
 
     def cost_usd(self, model: str, usage: Usage, unix_seconds: float) -> float | None:
         """What an answer of that moment costs; None if no price is known for the model, which is not the same as free.
@@ -79,7 +81,7 @@ class PriceList:
         The rows of the latest day that has come are those in force.
         """
         prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
-        for since, price in self._prices.get(undated(model), ()):
+        for since, price in self._prices.get(fast_model(model) if usage.fast else undated(model), ()):
             if since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:
                 cost_usd = price.cost_usd(usage)
                 return cost_usd * self._batch_share if usage.batch else cost_usd

@@ -50,7 +50,7 @@ class UsageCounts:
     def add(self, pool: str, model: str, caller: str, usage: Usage) -> None:
         """Counts what an answer of the model of this name used, and what it cost."""
         row = self._rows[pool, model, caller]
-        input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, _, _ = usage
+        input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, _, _, _ = usage
         if input_tokens:
             row.input.inc(input_tokens)
         if output_tokens:

@@ -8,7 +8,7 @@ from tidegate.core.accounts import Accounts
 from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost
 from tidegate.core.pool import Pool
-from tidegate.core.pools import OVERFLOW_POOL
+from tidegate.core.pools import OTHER_ENDPOINTS, is_endpoint_pool, overflow_pool
 from tidegate.core.store import (
     Change,
     Demand,
@@ -29,6 +29,8 @@ _MOST_POOLS: Final = 200
 """Invented model names must not fill the memory: at the bound, a pool that no answer ever came from makes room; if
 there is none, further names share the overflow pool."""
 
+_UNLIMITED: Final = PoolSettings()
+
 
 class MemoryStore:
     """Implements `core.store.Store`. Each asynchronous method wraps the synchronous one whose name ends in `_now`.
@@ -40,7 +42,7 @@ class MemoryStore:
 
     Args:
         clock: time of all pools.
-        configured: settings by name of pool.
+        configured: settings by name of pool; those of `other_endpoints` are also those of each further endpoint.
         otherwise: settings of every other pool.
     """
 
@@ -201,7 +203,7 @@ class MemoryStore:
                     idle = (key for key, pool in self._pools.items() if pool.is_unused and key not in self._settings)
                     unused = next(idle, None)
                     if unused is None:
-                        return OVERFLOW_POOL
+                        return overflow_pool(name)
                     del self._pools[unused]
                 self._make_pool(name)
             finally:
@@ -228,7 +230,10 @@ class MemoryStore:
 
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings that a pool has, or would have."""
-        return self._settings.get(pool, self._otherwise)
+        settings = self._settings.get(pool)
+        if settings is not None:
+            return settings
+        return self._settings.get(OTHER_ENDPOINTS, _UNLIMITED) if is_endpoint_pool(pool) else self._otherwise
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
         """As `Store.watch`."""
@@ -285,7 +290,7 @@ class MemoryStore:
         self._in_step = True
 
     def _make_pool(self, name: str) -> Pool:
-        settings = self._settings.get(name, self._otherwise)
+        settings = self.settings_now(name)
         pool = self._pools[name] = Pool(name, settings, self._clock.monotonic_ns(), self._accounts)
         pool.tells_leases = self._tells_leases
         return pool

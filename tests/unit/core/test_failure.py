@@ -102,3 +102,14 @@ def test_usage_that_grew_too_fast() -> None:
 )
 def test_a_failed_attempt_is_counted_by_who_is_to_blame(error: BaseException, status: str) -> None:
     assert attempt_status(error) == status
+
+
+def test_the_limit_that_a_429_in_fast_mode_hit() -> None:
+    headers = (
+        (b"anthropic-ratelimit-requests-limit", b"50"),
+        (b"anthropic-ratelimit-requests-remaining", b"0"),
+        (b"anthropic-fast-output-tokens-limit", b"100"),
+        (b"anthropic-fast-output-tokens-remaining", b"0"),
+    )
+    error = UpstreamError("slow down", status=429, headers=headers)
+    assert (limited_dimension(error, fast=True), limited_dimension(error)) == ("output_tokens", "requests")

@@ -13,6 +13,7 @@ from tidegate.core.headers import (
     DimensionReport,
     LimitReport,
     RetryAfter,
+    has_no_fast_quota,
     header_text,
     read_limits,
     read_retry_after,
@@ -51,6 +52,28 @@ class TestLimits:
             DimensionReport(30_000, 0, 60 * NS_PER_SECOND),
             DimensionReport(8_000, None, None),
         )
+
+    def test_fast_mode_has_headers_of_its_own(self) -> None:
+        headers = {
+            "anthropic-ratelimit-requests-limit": "50",
+            "anthropic-ratelimit-input-tokens-limit": "30000",
+            "anthropic-fast-input-tokens-limit": "10000",
+            "anthropic-fast-input-tokens-remaining": "9000",
+            "anthropic-fast-input-tokens-reset": "2026-11-24T08:00:06Z",
+            "anthropic-fast-output-tokens-limit": "2000",
+        }
+        fast = read_limits(headers, WALL, fast=True)
+        assert fast == LimitReport(None, DimensionReport(10_000, 9_000, 6 * NS_PER_SECOND), DimensionReport(2_000))
+        assert read_limits(headers, WALL) == LimitReport(DimensionReport(50), DimensionReport(30_000))
+
+    def test_a_model_without_fast_mode_answers_under_its_standard_limits(self) -> None:
+        headers = {"anthropic-ratelimit-requests-limit": "50"}
+        assert read_limits(headers, WALL, fast=True) == LimitReport(DimensionReport(50))
+
+    @pytest.mark.parametrize(("limit", "has_none"), [("0", True), ("1", False), ("", False)])
+    def test_a_limit_of_0_says_that_there_is_no_fast_mode(self, limit: str, has_none: bool) -> None:  # noqa: FBT001
+        assert has_no_fast_quota({"anthropic-fast-output-tokens-limit": limit}) is has_none
+        assert not has_no_fast_quota({"anthropic-ratelimit-output-tokens-limit": "0"})
 
     def test_when_nothing_is_said_that_is_missing(self) -> None:
         assert read_limits({"content-type": "application/json"}, WALL) == LimitReport(faults=MISSING)

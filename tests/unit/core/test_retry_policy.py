@@ -34,6 +34,16 @@ def test_by_status(status: int, reason: str | None) -> None:
     assert retry_reason(UpstreamError("failed", status=status)) == reason
 
 
+def test_a_429_for_a_limit_of_0_is_final() -> None:
+    """No wait helps an account without fast mode."""
+    by_header = UpstreamError("limit", status=429, headers=((b"Anthropic-Fast-Input-Tokens-Limit", b"0"),))
+    message = "This request would exceed your rate limit of 0 fast mode input tokens per minute (model: claude-opus-5)."
+    assert retry_reason(by_header) is None
+    assert retry_reason(UpstreamError(message, status=429)) is None
+    assert retry_reason(UpstreamError(message.replace(" 0 ", " 10 "), status=429)) == "rate_limited"
+    assert retry_reason(UpstreamError(message, status=529)) == "overloaded"
+
+
 @pytest.mark.parametrize(("accepted", "reason"), [(False, "connection"), (True, "timeout")])
 def test_no_answer(accepted: bool, reason: str) -> None:  # noqa: FBT001 - a parameter of the table
     assert retry_reason(UpstreamUnreachable("no answer", may_have_been_accepted=accepted)) == reason

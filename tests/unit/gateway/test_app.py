@@ -272,7 +272,7 @@ def test_each_endpoint_draws_on_its_own_pool() -> None:
         "/v1/models": "models",
         "/v1/messages/batches/b": "batches",
         "/v1/files": "files",
-        "/v1/messages": "other_endpoints",
+        "/v1/messages": "get_messages",
     }
 
 

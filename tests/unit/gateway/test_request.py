@@ -24,6 +24,17 @@ def test_the_fields_that_the_limiter_needs_are_read() -> None:
     assert read_message(body) == MessageRequest("claude-haiku-5-5", 12, PromptSize(len(body)), stream=True)
 
 
+@pytest.mark.parametrize("filler", [b"", b" " * 9_000], ids=["short", "long"])
+@pytest.mark.parametrize(
+    ("speed", "is_fast"), [(b'"fast"', True), (b'"standard"', False), (b"1", False), (b"null", False)]
+)
+def test_fast_mode_is_read(speed: bytes, is_fast: bool, filler: bytes) -> None:  # noqa: FBT001 - a parameter
+    body = b'{"messages": [{"role": "user", "content": "x%s"}], "speed": %s}' % (filler, speed)
+    assert read_message(body).is_fast is is_fast
+    crooked = b'{"messages": 5, "speed": %s}' % speed
+    assert read_message(crooked).is_fast is is_fast
+
+
 @pytest.mark.parametrize(
     "body",
     [b"{}", b'{"model": 5, "max_tokens": "9", "stream": 1}', b'{"model": null, "max_tokens": -1, "stream": "true"}'],

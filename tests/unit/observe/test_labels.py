@@ -46,6 +46,20 @@ def test_the_stand_ins_are_nobodys_own_label() -> None:
     assert not pools.owns("opus-4")
 
 
+def test_values_with_a_stand_in_count_as_that_and_earn_no_label() -> None:
+    pools = LabelSet(["rest", "get_own"], room=9, stand_in=lambda value: "rest" if "_" in value else None)
+
+    assert not pools.admit("get_other")
+    assert pools.admit("opus-5")
+    assert [pools.label(value) for value in ("get_other", "get_own", "opus-5", "x", "")] == [
+        "rest",
+        "get_own",
+        "opus-5",
+        OTHER,
+        NONE,
+    ]
+
+
 @given(st.lists(st.text(max_size=3)), st.integers(0, 5))
 def test_never_more_labels_than_known_ones_room_and_stand_ins(values: list[str], room: int) -> None:
     labels = LabelSet(["default"], room)

@@ -64,6 +64,7 @@ def test_a_model_without_a_price_is_free_in_no_batch_either() -> None:
 
 def test_every_model_that_is_listed_has_a_price() -> None:
     assert "claude-haiku-4-5" in PRICES.models
+    assert not any(model.endswith("-fast") for model in PRICES.models)
     assert None not in {PRICES.cost_usd(model, Usage(1), NOW) for model in PRICES.models}
 
 
@@ -106,3 +107,14 @@ def test_the_list_says_when_it_was_read_and_is_in_order() -> None:
             since = model, row.get("effective_from", date.min)
             bounds.setdefault(since, []).append(row.get("up_to_prompt_tokens", float("inf")))
     assert all(found == sorted(set(found)) and found[-1] == float("inf") for found in bounds.values()), bounds
+
+
+@pytest.mark.parametrize(
+    ("model", "dollars"), [("claude-opus-5-5", 8), ("claude-opus-4-8", 10), ("claude-opus-5-20260701", 10)]
+)
+def test_fast_mode_has_prices_of_its_own(model: str, dollars: float) -> None:
+    assert PRICES.cost_usd(model, Usage(1_000_000, fast=True), NOW) == dollars
+
+
+def test_where_the_price_of_fast_mode_is_not_known_there_is_none() -> None:
+    assert PRICES.cost_usd("claude-sonnet-5-5", Usage(1, fast=True), NOW) is None

@@ -267,6 +267,12 @@ class TestPools:
         assert store.pool_for("one-too-many") == "other-models"
         assert store.pool_for("invented-7") == "invented-7"
 
+    def test_a_further_endpoint_has_the_settings_of_other_endpoints(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock, {"other_endpoints": SETTINGS}, PoolSettings(caps=QueueCaps(1)))
+        assert store.settings_now("post_agents") == SETTINGS
+        assert store.settings_now("sonnet-5") == PoolSettings(caps=QueueCaps(1))
+        assert MemoryStore(clock, otherwise=SETTINGS).settings_now("post_agents") == PoolSettings()
+
     def test_pools_without_an_answer_make_room(self, clock: VirtualClock) -> None:
         store = MemoryStore(clock, {"configured": SETTINGS})
         store.advance("configured")
