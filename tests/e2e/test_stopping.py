@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
@@ -113,6 +114,45 @@ def test_metrics_of_their_own_address_are_there_until_the_last_stream_has_ended(
         refused_by(metrics)
 
 
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("--http", "uvicorn"))]
+)
+def test_a_second_signal_stops_at_once_and_the_first_says_what_is_waited_for(
+    number: signal.Signals, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    with running(tmp_path, "simulator", "--first-token-seconds=30") as simulator:
+        place = tmp_path / "service"
+        place.mkdir()
+        variables = {"ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": simulator.url}
+        with running(place, "serve", *options, **variables) as service, ThreadPoolExecutor() as clients:
+            headers = {"anthropic-version": "2023-06-01"}
+            calls = [
+                clients.submit(httpx2.post, f"{service.url}/v1/messages", json=CALL, headers=headers, timeout=30)
+                for _ in range(2)
+            ]
+            deadline = time.monotonic() + 10
+            while httpx2.get(f"{simulator.url}/simulator/state").json()["in_flight"] < len(calls):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            os.kill(service.process.pid, number)
+            while "waiting for 2 open calls; Ctrl-C again stops at once" not in service.printed():
+                assert time.monotonic() < deadline, service.printed()
+                time.sleep(0.05)
+            assert service.process.poll() is None
+            os.kill(service.process.pid, number)
+            assert service.process.wait(timeout=5) == 0
+            assert "Traceback" not in service.printed()
+            for call in calls:
+                assert call.exception() is not None or call.result().status_code == 503
+
+
+def test_without_calls_a_signal_stops_at_once_and_says_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, "serve", "--upstream", "simulator") as service:
+        os.kill(service.process.pid, signal.SIGINT)
+        assert service.process.wait(timeout=10) == 0
+        assert "waiting for" not in service.printed()
+
+
 def refused_by(url: str) -> None:
     """Waits until nobody listens there."""
     deadline = time.monotonic() + 10
@@ -121,5 +161,7 @@ def refused_by(url: str) -> None:
             httpx2.get(url)
         except httpx2.ConnectError:
             return
+        except httpx2.RemoteProtocolError:
+            pass  # it was just being closed
         assert time.monotonic() < deadline, f"{url} still answers"
         time.sleep(0.02)

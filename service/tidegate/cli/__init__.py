@@ -8,7 +8,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Runs the command line. A fault of the configuration is one sentence on stderr, and exit code 2."""
+    """Runs the command line. Each fault of the configuration is one sentence on stderr; the exit code is 2."""
     from tidegate.cli.commands import commands  # noqa: PLC0415 - typer is for the command line only
 
     try:
@@ -18,5 +18,5 @@ def main() -> None:
 
 
 def _told(error: ConfigurationError) -> int:
-    sys.stderr.write(f"tidegate: {error}\n")
+    sys.stderr.writelines(f"tidegate: {line}\n" for line in str(error).splitlines())
     return 2

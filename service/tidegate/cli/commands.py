@@ -1,5 +1,6 @@
 """The commands and their options."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,9 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from tidegate import __version__
-from tidegate.core.errors import ConfigurationError
+from tidegate.cli.connect import connect
+from tidegate.cli.example import example
+from tidegate.cli.keys import keys
+from tidegate.core.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
-from tidegate.settings import load_settings
+from tidegate.settings import LoadedSettings, load_settings
 
 __all__ = ["commands"]
 
@@ -17,9 +21,12 @@ commands = typer.Typer(
     name="tidegate",
     help="A self-hosted service between a team's programs and the Claude API.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+commands.add_typer(keys)
+commands.command()(connect)
+commands.command()(example)
 
 
 class Upstream(StrEnum):
@@ -34,6 +41,22 @@ class Http(StrEnum):
 
     TIDEGATE = "tidegate"
     UVICORN = "uvicorn"
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - a callback of typer
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@commands.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
@@ -51,7 +74,9 @@ def serve(
     ] = Http.TIDEGATE,
 ) -> None:
     """Run the service."""
-    settings = load_settings().settings
+    loaded = load_settings()
+    _print_warnings(loaded)
+    settings = loaded.settings
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = settings.model_copy(update=given)
     if upstream is Upstream.CLAUDE and settings.anthropic_api_key is None:
@@ -65,12 +90,28 @@ def serve(
 @commands.command()
 def check(
     file: Annotated[Path | None, typer.Argument(help="Configuration file; default: as `serve` would read it.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: `valid`, and `settings` or `errors`.")] = False,
 ) -> None:
     """Validate the configuration; print the effective one, and where each value came from."""
-    loaded = load_settings(file=file)
-    AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
+    try:
+        loaded = load_settings(file=file)
+        AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
+    except ConfigurationError as error:
+        if not as_json:
+            raise
+        faults = error.faults if isinstance(error, ConfigurationErrors) else (error,)
+        errors = [{"field": each.field, "allowed": each.allowed, "message": str(each)} for each in faults]
+        typer.echo(json.dumps({"valid": False, "errors": errors}, indent=2, ensure_ascii=False))
+        raise typer.Exit(2) from None
+    _print_warnings(loaded)
+    if as_json:
+        typer.echo(json.dumps({"valid": True, "settings": loaded.as_json()}, indent=2, ensure_ascii=False))
+        return
     for line in loaded.lines():
         typer.echo(line)
+    if loaded.settings.anthropic_api_key is None:
+        typer.echo("tidegate: note: ANTHROPIC_API_KEY is not set; `tidegate serve` needs it", err=True)
 
 
 @commands.command()
@@ -129,6 +170,11 @@ def simulator(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+def _print_warnings(loaded: LoadedSettings) -> None:
+    for warning in loaded.warnings:
+        typer.echo(f"tidegate: warning: {warning}", err=True)
 
 
 def _fault_fields(text: str) -> dict[str, Any]:

@@ -302,6 +302,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._answering.keep_alive = False
 
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The way to the client, by the name that it has in uvicorn's own connections."""
+        return self._transport
+
     def _new_parser(self) -> Any:
         parser = httptools.HttpRequestParser(self)
         # What a client sends behind a request that ends the connection is no fault of that request.

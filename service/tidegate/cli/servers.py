@@ -42,6 +42,8 @@ _KEEP_ALIVE_SECONDS: Final = 75
 _GRACE_SECONDS: Final = 10
 """For answers under way when the service stops; below the 30 s that orchestrators wait before they kill."""
 _CONNECTION_LIMITS: Final = ConnectionLimits()
+_LAST_WORDS_SECONDS: Final = 0.5
+"""For clients to take in why their calls have ended, when the service is stopped at once."""
 _STARTING_POLL_SECONDS: Final = 0.01
 """uvicorn has no event for having started."""
 _LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
@@ -134,6 +136,21 @@ class HttpServer(uvicorn.Server):
         """Captures none: uvicorn would raise them again at the end, and the process would not end with 0."""
         yield
 
+    @property
+    def open_calls(self) -> int:
+        """How many calls are being answered."""
+        return len(self.server_state.tasks)
+
+    def stop_now(self) -> None:
+        """Ends the calls that a stopping server waits for: they are told so, unless their answer has begun."""
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+        asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self._abort_connections)
+
+    def _abort_connections(self) -> None:
+        for connection in cast("set[ClientConnection]", set(self.server_state.connections)):
+            connection.transport.abort()  # what a client has not read is dropped
+
     async def serve_bound(self) -> None:
         """Serves until `should_exit` is set, and then until answers under way have gone out, or for 10 s."""
         await self.serve([self._listener])
@@ -154,14 +171,15 @@ async def serving(server: HttpServer) -> AsyncIterator[None]:
         await task
 
 
-def on_stop_signal(action: Callable[[], None]) -> asyncio.Event:
-    """An event that is set, after `action`, by the first SIGINT or SIGTERM; a second one ends the process at once."""
+def on_stop_signal(action: Callable[[], None], again: Callable[[], None]) -> asyncio.Event:
+    """An event that is set, after `action`, by the first SIGINT or SIGTERM; each further one calls `again`."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
+        if stopped.is_set():
+            again()
+            return
         action()
         stopped.set()
 
@@ -172,12 +190,10 @@ def on_stop_signal(action: Callable[[], None]) -> asyncio.Event:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Runs the process's main coroutine on the fastest event loop there is."""
-    try:
-        import uvloop  # noqa: PLC0415 - not available on every platform
-    except ImportError:
-        asyncio.run(main)
-        return
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        from uvloop import new_event_loop as new_loop  # noqa: PLC0415 - not available on every platform
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main)
 
 
@@ -192,8 +208,9 @@ def run_simulator(options: "SimulatorOptions", host: str, port: int, *, clock: "
     listener = bind(host, port, "--host", "--port")
 
     async def main() -> None:
-        async with serving(HttpServer(create_app(options, clock=clock), listener)):
-            stopped = on_stop_signal(lambda: None)
+        server = HttpServer(create_app(options, clock=clock), listener)
+        async with serving(server):
+            stopped = on_stop_signal(lambda: None, server.stop_now)
             typer.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
             await stopped.wait()
 

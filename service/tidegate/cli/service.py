@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import socket
 
@@ -31,6 +32,8 @@ from tidegate.observe.span_export import exporting
 from tidegate.settings import Settings
 
 __all__ = ["run_service"]
+
+logger = logging.getLogger("tidegate.service")
 
 _EXAMPLE = "When an order arrives, check stock, charge the card, retry twice, then notify the warehouse"
 _SIMULATED = """\
@@ -97,8 +100,11 @@ async def _serve(
 
         def drain() -> None:
             parts.draining = True
+            if calls := server.open_calls:
+                noun = "call" if calls == 1 else "calls"
+                logger.warning("stopping: waiting for %d open %s; Ctrl-C again stops at once", calls, noun)
 
-        stopped = on_stop_signal(drain)
+        stopped = on_stop_signal(drain, server.stop_now)
         keep_what_is_here()
         typer.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
         await stopped.wait()

@@ -2,6 +2,7 @@
 
 TidegateError
 ├── ConfigurationError     a setting or argument is outside what is allowed (also a ValueError)
+│   └── ConfigurationErrors    several of them
 ├── Refusal                Tidegate refuses the call itself, with a `Cause`
 ├── UpstreamError          the upstream answered with an error
 │   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
@@ -16,6 +17,7 @@ from tidegate.core.dimension import Dimension
 
 __all__ = [
     "ConfigurationError",
+    "ConfigurationErrors",
     "GenerationError",
     "Refusal",
     "RetriesExhausted",
@@ -34,7 +36,7 @@ class ConfigurationError(TidegateError, ValueError):
 
     Attributes:
         field: name of the setting, environment variable or argument.
-        given: what was given, shortened; never a secret.
+        given: what was given, shortened; never a secret; None where it is not set.
         allowed: what would have been allowed, in words.
     """
 
@@ -42,7 +44,23 @@ class ConfigurationError(TidegateError, ValueError):
         self.field = field
         self.given = given
         self.allowed = allowed
-        super().__init__(f"{field}: got {_shortened(given)}, allowed is {allowed}")
+        got = " is not set" if given is None else f": got {_shortened(given)}"
+        super().__init__(f"{field}{got}, allowed is {allowed}")
+
+
+class ConfigurationErrors(ConfigurationError):
+    """Several values are not allowed. The attributes are those of the first; the text has a line for each.
+
+    Attributes:
+        faults: all of them, at least one.
+    """
+
+    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(faults[0].field, faults[0].given, faults[0].allowed)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
 
 
 class Refusal(TidegateError):

@@ -118,7 +118,7 @@ def struct_as_json(line: Struct) -> str:
 
 def as_console(*, colors: bool) -> structlog.typing.Processor:
     """A line for a person; values with control characters are quoted, so that they cannot paint the terminal."""
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, sort_keys=False)
 
     def render(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> str:
         event["event"] = str(event["event"]) if str(event["event"]).isprintable() else repr(event["event"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -98,7 +99,8 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
-    console = as_console(colors=terminal) if form == "console" or (form == "auto" and terminal) else None
+    colors = terminal and not os.environ.get("NO_COLOR")
+    console = as_console(colors=colors) if form == "console" or (form == "auto" and terminal) else None
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         ProcessorFormatter(

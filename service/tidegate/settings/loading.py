@@ -1,46 +1,49 @@
 """Reads the configuration and says where each value came from; every fault is one sentence."""
 
-import difflib
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.errors import ConfigurationError, ConfigurationErrors
+from tidegate.settings.documented import documented_fields
+from tidegate.settings.faults import DEFAULT_ORIGIN, did_you_mean, faults_of
 from tidegate.settings.fields import AUTO, Documented
-from tidegate.settings.model import CallerSettings, PoolLimits, Settings
-from tidegate.settings.values import Values
+from tidegate.settings.model import Settings
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-__all__ = ["CONFIG_VARIABLE", "DEFAULT_ORIGIN", "LoadedSettings", "documented_fields", "load_settings"]
+__all__ = ["CONFIG_VARIABLE", "LoadedSettings", "load_settings"]
 
 CONFIG_VARIABLE: Final = "TIDEGATE_CONFIG"
 """Names the file to read instead of `tidegate.toml` in the working directory."""
 
-DEFAULT_ORIGIN: Final = "default"
-"""Origin of a value that nobody set."""
-
 _DEFAULT_FILE: Final = Path("tidegate.toml")
 _OWN_PREFIX: Final = "TIDEGATE_"
-_SERVICE_LINKS: Final = re.compile(r"TIDEGATE_(SERVICE_|PORT_\d)")
-"""What Kubernetes sets in every pod beside a Service named `tidegate`; not meant for us."""
-
-_TABLES: Final[dict[str, type[BaseModel]]] = {"callers": CallerSettings, "pools": PoolLimits}
+_SERVICE_LINK: Final = re.compile(
+    r"TIDEGATE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
+)
+"""Variables that Kubernetes sets in every pod for a Service named `tidegate`, or `tidegate-` and something."""
+_SERVICE_LINK_URL: Final = re.compile(r"(tcp|udp|sctp)://")
+"""How the value of a variable `…_PORT` begins if Kubernetes has set it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings, with the origin of each by its name: an environment variable, a file, or `default`."""
+    """Settings, with the origin of each by its name: an environment variable, a file, or `default`.
+
+    Attributes:
+        settings: the settings.
+        origins: where each came from.
+        warnings: sentences about what was ignored.
+    """
 
     settings: Settings
     origins: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The effective configuration for the terminal, one `name = value  (origin)` each; secrets are masked."""
@@ -49,14 +52,12 @@ class LoadedSettings:
             for name, documented in documented_fields().items()
         ]
 
-
-def documented_fields(model: type[BaseModel] = Settings) -> dict[str, Documented]:
-    """What is documented of each field of a settings model: those of its own in their order, then inherited groups."""
-    inherited = {name for base in model.__bases__ if base is not Values for name in getattr(base, "model_fields", ())}
-    return {
-        name: next(item for item in model.model_fields[name].metadata if isinstance(item, Documented))
-        for name in sorted(model.model_fields, key=lambda name: name in inherited)
-    }
+    def as_json(self) -> dict[str, dict[str, Any]]:
+        """The effective configuration for programs: `value` and `origin` by name; secrets and hashes are masked."""
+        return {
+            name: {"value": _plain(getattr(self.settings, name)), "origin": self.origins[name]}
+            for name in documented_fields()
+        }
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> LoadedSettings:
@@ -65,13 +66,20 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     `file` goes before TIDEGATE_CONFIG; only the default file may be absent.
 
     Raises:
-        ConfigurationError: the first fault found: the variable or the file's key, what was given (never a secret),
-            and what is allowed.
+        ConfigurationErrors: there are several faults; each as below.
+        ConfigurationError: the only fault: the variable or the file's key, what was given (never a secret), and what is
+            allowed.
     """
-    _refuse_unknown_variables(environ)
+    environ, warnings = _without_service_links(environ)
+    faults = _unknown_variables(environ)
+    source = "FILE"
     if file is None and environ.get(CONFIG_VARIABLE):
-        file = Path(environ[CONFIG_VARIABLE])
-    from_file = _read_file(file)
+        source, file = CONFIG_VARIABLE, Path(environ[CONFIG_VARIABLE])
+    from_file: dict[str, Any] = {}
+    try:
+        from_file = _read_file(file, source)
+    except ConfigurationError as error:
+        faults.append(error)
     from_environment = {
         name: environ[field.env] for name, field in documented_fields().items() if field.env and environ.get(field.env)
     }
@@ -83,74 +91,56 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     try:
         settings = Settings.model_validate({**from_file, **from_environment})
     except ValidationError as error:
-        raise _in_one_sentence(error, origins, str(file or _DEFAULT_FILE)) from None
-    return LoadedSettings(settings, origins)
+        faults += faults_of(error, origins, str(file or _DEFAULT_FILE))
+        raise _together(faults) from None
+    if faults:
+        raise _together(faults)
+    return LoadedSettings(settings, origins, warnings)
 
 
-def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+def _together(faults: list[ConfigurationError]) -> ConfigurationError:
+    distinct = list({str(fault): fault for fault in faults}.values())  # the types of a union fail one by one
+    return distinct[0] if len(distinct) == 1 else ConfigurationErrors(distinct)
+
+
+def _without_service_links(environ: Mapping[str, str]) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """The variables without those that Kubernetes sets, and a warning for each that has the name of a setting."""
+    links = {
+        name
+        for name, value in environ.items()
+        if name.startswith(_OWN_PREFIX)
+        and (_SERVICE_LINK.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_LINK_URL.match(value)))
+    }
+    settings = {field.env for field in documented_fields().values()}
+    warnings = tuple(
+        f"{name}={environ[name]} is ignored: Kubernetes sets it for a Service of that name; "
+        "`enableServiceLinks: false` in the pod prevents it"
+        for name in sorted(links & settings)
+    )
+    return {name: value for name, value in environ.items() if name not in links}, warnings
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[ConfigurationError]:
     known = {CONFIG_VARIABLE, *(field.env for field in documented_fields().values() if field.env)}
-    for name in sorted(environ):
-        if name.startswith(_OWN_PREFIX) and name not in known and not _SERVICE_LINKS.match(name):
-            likely = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {likely[0]}?" if likely else ""
-            raise ConfigurationError("environment", name, f"only the documented TIDEGATE_ variables{hint}")
+    return [
+        ConfigurationError("environment", name, f"only the documented TIDEGATE_ variables{did_you_mean(name, known)}")
+        for name in sorted(environ)
+        if name.startswith(_OWN_PREFIX) and name not in known
+    ]
 
 
-def _read_file(file: Path | None) -> dict[str, Any]:
+def _read_file(file: Path | None, source: str) -> dict[str, Any]:
     path = file or _DEFAULT_FILE
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if file is None:
             return {}
-        raise ConfigurationError(CONFIG_VARIABLE, str(path), "the path of a TOML file that exists") from None
+        raise ConfigurationError(source, str(path), "the path of a TOML file that exists") from None
     except OSError as error:
-        raise ConfigurationError(CONFIG_VARIABLE, str(path), f"a file that can be read ({error.strerror})") from None
+        raise ConfigurationError(source, str(path), f"a file that can be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(str(path), "no valid TOML", f"TOML in UTF-8 ({error})") from None
-
-
-def _in_one_sentence(error: ValidationError, origins: Mapping[str, str], file: str) -> ConfigurationError:
-    fault = error.errors(include_url=False)[0]
-    cause = fault.get("ctx", {}).get("error")
-    location: tuple[int | str, ...] = fault["loc"]
-    if isinstance(cause, ConfigurationError):
-        return ConfigurationError(_place((cause.field,), origins), cause.given, cause.allowed)
-    if fault["type"] == "extra_forbidden":
-        model = _TABLES.get(str(location[0]), Settings) if len(location) > 1 else Settings
-        allowed = f"only the keys {', '.join(model.model_fields)}"
-        place = _place(location[:-1], origins) if len(location) > 1 else file
-        return ConfigurationError(place, location[-1], allowed)
-    return ConfigurationError(_place(location, origins), _given(fault), _allowed(location))
-
-
-def _given(fault: "ErrorDetails") -> object:
-    """The value at fault, without secrets: a URL that was refused may hold a password, too."""
-    if fault["type"] == "missing":
-        return None
-    if SecretStr in get_args(Settings.model_fields[str(fault["loc"][0])].annotation):
-        return "(hidden)"
-    given = fault["input"]
-    return re.sub(r"//[^/@]*@", "//…@", given) if isinstance(given, str) else given
-
-
-def _allowed(location: tuple[int | str, ...]) -> str:
-    """What the documentation of the field at a location allows; of a table's field where it leads into a table."""
-    name = str(location[0])
-    if name in _TABLES and len(location) > 2:
-        return documented_fields(_TABLES[name])[str(location[2])].allowed
-    return documented_fields()[name].allowed
-
-
-def _place(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
-    """The environment variable that a value came from (or would have come from), or the file and the key in it."""
-    name = str(location[0])
-    field = documented_fields()[name]
-    origin = origins[name]
-    if field.env and origin in {field.env, DEFAULT_ORIGIN}:
-        return field.env
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
-    return f"{origin}: {key}"
 
 
 def _shown(value: object, documented: Documented) -> str:
@@ -159,7 +149,27 @@ def _shown(value: object, documented: Documented) -> str:
             return AUTO if AUTO in documented.allowed else "not set"
         case SecretStr():
             return "(set)"
+        case ():
+            return "none"
         case tuple():
-            return f"{len(value)} entries"
+            return ", ".join(str(getattr(entry, "name", entry)) for entry in value)
         case _:
             return repr(value) if isinstance(value, str) else str(value)
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it; None where it is not set, or left to the upstream."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case SecretStr():
+            return "(set)"
+        case tuple():
+            return [_plain(entry) for entry in value]
+        case BaseModel():
+            return {
+                name: "(set)" if name == "key_sha256" else _plain(getattr(value, name))
+                for name in type(value).model_fields
+            }
+        case _:
+            return str(value)

@@ -2,8 +2,9 @@
 
 from pydantic import BaseModel
 
+from tidegate.settings.documented import documented_fields
 from tidegate.settings.fields import AUTO
-from tidegate.settings.loading import CONFIG_VARIABLE, documented_fields
+from tidegate.settings.loading import CONFIG_VARIABLE
 from tidegate.settings.model import CallerSettings, PoolLimits, Settings
 
 __all__ = ["settings_table"]

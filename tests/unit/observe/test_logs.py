@@ -146,6 +146,25 @@ def test_a_console_shows_control_characters_quoted() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+@pytest.mark.parametrize(("no_color", "is_colored"), [("", True), ("1", False)])
+def test_a_terminal_has_colors_unless_the_environment_forbids_them(
+    no_color: str, *, is_colored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    stream = Terminal()
+    assert open_logs("info", "auto", stream)
+    logging.getLogger("tidegate.x").warning("told")
+    assert ("\x1b" in stream.getvalue()) is is_colored
+
+
+def test_a_console_has_the_fields_of_a_call_in_the_order_of_its_line() -> None:
+    stream, log = opened(form="console")
+    assert log
+    log.hear(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, status=200))
+    shown = re.findall(r" (\w+)=", stream.getvalue())
+    assert shown[:6] == ["route", "caller", "pool", "model", "status", "outcome"]
+
+
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_a_level_above_info_leaves_calls_out(level: str) -> None:
     assert opened(level)[1] is None

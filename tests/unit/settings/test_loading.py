@@ -1,12 +1,13 @@
 """Environment over file over defaults; every fault is one sentence that names its place."""
 
+import json
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from tidegate.core.caller import Caller, CallerLimits, Priority
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.errors import ConfigurationError, ConfigurationErrors
 from tidegate.settings import LoadedSettings, Settings, load_settings
 
 HASH = "a" * 64
@@ -59,8 +60,45 @@ def test_anthropic_base_url_is_never_read(file: Path) -> None:
     assert loaded(file, "", **environ).settings.upstream_url == "https://api.anthropic.com"
 
 
-def test_variables_that_kubernetes_sets_for_a_service_named_tidegate_do_not_disturb(file: Path) -> None:
-    assert loaded(file, "", TIDEGATE_SERVICE_HOST="10.0.0.1", TIDEGATE_PORT_80_TCP="tcp://10.0.0.1:80").settings.port
+KUBERNETES = {
+    "TIDEGATE_SERVICE_HOST": "10.0.0.1",
+    "TIDEGATE_SERVICE_PORT": "80",
+    "TIDEGATE_SERVICE_PORT_HTTP": "80",
+    "TIDEGATE_PORT": "tcp://10.0.0.1:80",
+    "TIDEGATE_PORT_80_TCP": "tcp://10.0.0.1:80",
+    "TIDEGATE_PORT_80_TCP_PROTO": "tcp",
+    "TIDEGATE_PORT_80_TCP_PORT": "80",
+    "TIDEGATE_PORT_80_TCP_ADDR": "10.0.0.1",
+}
+
+
+def test_variables_that_kubernetes_sets_for_services_named_tidegate_are_ignored_with_a_warning(file: Path) -> None:
+    metrics = {name.replace("TIDEGATE", "TIDEGATE_METRICS", 1): value for name, value in KUBERNETES.items()}
+    result = loaded(file, "port = 1111", **KUBERNETES, **metrics)
+    assert (result.settings.port, result.settings.metrics_port) == (1111, None)
+    for name, warning in zip(("TIDEGATE_METRICS_PORT", "TIDEGATE_PORT"), result.warnings, strict=True):
+        assert warning.startswith(f"{name}=tcp://10.0.0.1:80 is ignored: Kubernetes sets it")
+        assert "enableServiceLinks: false" in warning
+
+
+def test_all_faults_are_told_at_once(file: Path) -> None:
+    text = "prot = 1\nburst_limit = 0\n[[callers]]\nname = 'a b'\nkey_sha256 = 'x'"
+    with pytest.raises(ConfigurationErrors) as caught:
+        loaded(file, text, TIDEGATE_PORT="http", TIDEGATE_PROT="1")
+    places = [line.split(": got")[0] for line in str(caught.value).splitlines()]
+    named = {
+        "environment",
+        "TIDEGATE_PORT",
+        *(f"{file}: {key}" for key in ("callers[0].name", "callers[0].key_sha256")),
+    }
+    assert set(places) == {*named, f"{file}: burst_limit", str(file)}
+    assert len(places) == len(caught.value.faults) == 6
+    assert (caught.value.field, caught.value.given) == ("environment", "TIDEGATE_PROT")
+
+
+def test_a_wrong_variable_and_a_file_that_is_no_toml_are_both_told(file: Path) -> None:
+    with pytest.raises(ConfigurationErrors, match="no valid TOML"):
+        loaded(file, "port =", TIDEGATE_PORT="http")
 
 
 @pytest.mark.parametrize("text", ['"127.0.0.1, 10.0.0.0/8"', '["127.0.0.1", "10.0.0.0/8"]'])
@@ -193,13 +231,16 @@ def test_a_secret_of_the_wrong_type_is_not_shown(file: Path) -> None:
 
 CALLER = f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'"
 BAD_FILES = [
-    ("prot = 1", "got 'prot'"),
+    ("prot = 1", "got 'prot', allowed is only the documented keys; did you mean port?"),
+    ("TIDEGATE_PORT = 1", "did you mean port?"),
+    ("zzz = 1", "got 'zzz', allowed is only the documented keys; `tidegate check` lists them all"),
+    (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nwieght = 2", "did you mean weight?"),
     ("port = true", "port: got True"),
     ("port = [1]", "port: got [1]"),
     ("requests_per_minute = nan", "requests_per_minute: got nan"),
     ("port =", "TOML"),
     ('callers = "none"', "callers: got 'none'"),
-    ("[[callers]]\nname = 'a'", "callers[0].key_sha256: got None"),
+    ("[[callers]]\nname = 'a'", "callers[0].key_sha256 is not set, allowed is 64"),
     (f"[[callers]]\nname = 'a b'\nkey_sha256 = '{HASH}'", "callers[0].name: got 'a b'"),
     ("[[callers]]\nname = 'a'\nkey_sha256 = 'A'", "64 lower-case hex digits"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = 0", "callers[0].weight: got 0"),
@@ -233,7 +274,7 @@ def test_a_fault_in_the_file_names_file_and_key(text: str, part: str, file: Path
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_CONFIG: got .*can be read"):
+    with pytest.raises(ConfigurationError, match=r"^FILE: got .*can be read"):
         load_settings({}, tmp_path)
 
 
@@ -245,5 +286,26 @@ def test_the_effective_configuration_shows_origins_and_no_secret(file: Path) -> 
     assert "pool_requests_per_minute = auto  (default)" in lines
     assert "admin_key = not set  (default)" in lines
     assert "host = '127.0.0.1'  (default)" in lines
-    assert "callers = 0 entries  (default)" in lines
+    assert "callers = none  (default)" in lines
     assert "hunter2" not in repr(result) + "".join(lines)
+
+
+def test_callers_and_proxies_are_shown_by_name(file: Path) -> None:
+    text = f"[[callers]]\nname = 'web'\nkey_sha256 = '{HASH}'\n[[callers]]\nname = 'ci'\nkey_sha256 = '{'b' * 64}'"
+    lines = loaded(file, text, TIDEGATE_TRUSTED_PROXIES="10.0.0.0/8").lines()
+    assert f"callers = web, ci  ({file})" in lines
+    assert "trusted_proxies = 10.0.0.0/8  (TIDEGATE_TRUSTED_PROXIES)" in lines
+
+
+def test_the_effective_configuration_as_json_has_every_setting_and_no_secret(file: Path) -> None:
+    text = f"[[callers]]\nname = 'web'\nkey_sha256 = '{HASH}'\npriority = 'batch'"
+    result = loaded(file, text, ANTHROPIC_API_KEY="sk-hunter2", TIDEGATE_TRUSTED_PROXIES="10.0.0.0/8")
+    found = result.as_json()
+    assert set(found) == set(Settings.model_fields)
+    assert found["anthropic_api_key"] == {"value": "(set)", "origin": "ANTHROPIC_API_KEY"}
+    assert found["port"] == {"value": 8080, "origin": "default"}
+    (caller,) = found["callers"]["value"]
+    assert (caller["name"], caller["key_sha256"], caller["priority"]) == ("web", "(set)", "batch")
+    assert found["trusted_proxies"]["value"] == ["10.0.0.0/8"]
+    assert "hunter2" not in json.dumps(found)
+    assert HASH not in json.dumps(found)

@@ -1,0 +1,76 @@
+"""`tidegate connect`: what to set in a client so that it calls the service."""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+from tidegate.settings import Settings, load_settings
+
+__all__ = ["connect"]
+
+
+class Client(StrEnum):
+    """The clients that are known."""
+
+    CLAUDE_CODE = "claude-code"
+    PYTHON = "python"
+    TYPESCRIPT = "typescript"
+    CURL = "curl"
+
+
+_TEXTS: Final = {
+    Client.CLAUDE_CODE: """\
+export ANTHROPIC_BASE_URL={url}
+export ANTHROPIC_AUTH_TOKEN={key}
+claude
+""",
+    Client.PYTHON: """\
+# pip install anthropic
+# The SDK reads ANTHROPIC_BASE_URL={url} and ANTHROPIC_API_KEY={key} as well.
+import anthropic
+
+client = anthropic.Anthropic(base_url="{url}", api_key="{key}")
+message = client.messages.create(
+    model="{model}", max_tokens=100, messages=[{{"role": "user", "content": "Hello"}}]
+)
+print(message.content[0].text)
+""",
+    Client.TYPESCRIPT: """\
+// npm install @anthropic-ai/sdk
+// The SDK reads ANTHROPIC_BASE_URL={url} and ANTHROPIC_API_KEY={key} as well.
+import Anthropic from "@anthropic-ai/sdk";
+
+const client = new Anthropic({{ baseURL: "{url}", apiKey: "{key}" }});
+const message = await client.messages.create({{
+  model: "{model}", max_tokens: 100, messages: [{{ role: "user", content: "Hello" }}],
+}});
+console.log(message.content);
+""",
+    Client.CURL: """\
+curl -s {url}/v1/messages -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \\
+  -H 'x-api-key: {key}' \\
+  -d '{{"model": "{model}", "max_tokens": 100, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+""",
+}
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
+
+
+def connect(
+    client: Annotated[Client, typer.Argument(help="The client to set up.")],
+    url: Annotated[
+        str | None, typer.Option(help="URL at which clients reach the service; default: as configured here.")
+    ] = None,
+) -> None:
+    """Print what to set in a client: the base URL, and where the key goes."""
+    settings = load_settings().settings
+    key = "YOUR_KEY" if settings.callers else "any-key"
+    text = _TEXTS[client].format(url=(url or _url_of(settings)).rstrip("/"), key=key, model=settings.model)
+    typer.echo(text, nl=False)
+    if settings.callers:
+        typer.echo("tidegate: YOUR_KEY is the key of a caller: `tidegate keys create` makes one", err=True)
+
+
+def _url_of(settings: Settings) -> str:
+    host = _LOOPBACK.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"

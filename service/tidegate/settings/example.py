@@ -1,0 +1,76 @@
+"""Makes `tidegate.example.toml` from the settings: every key with its meaning, what is allowed, and its default."""
+
+import json
+import textwrap
+from enum import Enum
+from typing import Final
+
+from pydantic import BaseModel
+
+from tidegate.settings.documented import documented_fields
+from tidegate.settings.fields import AUTO
+from tidegate.settings.model import CallerSettings, PoolLimits, Settings
+
+__all__ = ["example_file"]
+
+_HEAD: Final = """\
+# Configuration of Tidegate: every key, with its default or an example. Remove the `#` of a line to set it.
+# Save it as `tidegate.toml` in the working directory, or name it in TIDEGATE_CONFIG. `tidegate check` validates it.
+# Environment variables go before this file. Keep secrets in the environment.
+"""
+_CALLERS: Final = """\
+# Callers: teams or programs with a key of their own. Without any, everybody on this machine may call, and nobody else.
+# `tidegate keys create NAME --toml` makes a key and prints these lines.
+"""
+_POOLS: Final = """\
+# Pools: limits of your own for one model or endpoint, below what the upstream grants.
+"""
+_COLUMNS: Final = 118
+_EXAMPLES: Final[dict[str, object]] = {
+    "anthropic_api_key": "sk-ant-…",
+    "admin_key": "a long random text",
+    "metrics_host": "127.0.0.1",
+    "metrics_port": 9_090,
+    "trusted_proxies": ["10.0.0.0/8"],
+    "queue_tokens": 10_000_000,
+    "queue_tokens_per_caller": 1_000_000,
+    "models": ["claude-haiku-5-5", "claude-sonnet-5-5"],
+    "input_tokens_per_minute": 400_000,
+    "output_tokens_per_minute": 80_000,
+    "key_sha256": "0" * 64,
+}
+_NAMES: Final = {"callers": "web", "pools": "sonnet-5-5"}
+_NUMBER: Final = 100
+"""An example for whatever else is not set unless somebody does."""
+
+
+def example_file() -> str:
+    """The text of the file. It is valid as it is, and with every key uncommented."""
+    single = [name for name, field in documented_fields().items() if field.env]
+    parts = [_HEAD, *(_described(Settings, name, None) for name in single)]
+    for table, model, head in (("callers", CallerSettings, _CALLERS), ("pools", PoolLimits, _POOLS)):
+        keys = "".join(_described(model, name, table) for name in documented_fields(model))
+        parts.append(f"{head}# [[{table}]]\n{keys.rstrip()}\n")
+    return "\n".join(parts)
+
+
+def _described(model: type[BaseModel], name: str, table: str | None) -> str:
+    field = documented_fields(model)[name]
+    end = "" if field.meaning.endswith(".") else "."
+    variable = f" Variable: {field.env}." if field.env else ""
+    text = f"{field.meaning[:1].upper()}{field.meaning[1:]}{end} Allowed: {field.allowed}.{variable}"
+    comment = "".join(f"## {line}\n" for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False))
+    return f"{comment}# {name} = {_value(model, name, table)}\n"
+
+
+def _value(model: type[BaseModel], name: str, table: str | None) -> str:
+    default = model.model_fields[name].get_default()
+    if name == "name" and table is not None:
+        value: object = _NAMES[table]
+    elif default is None and AUTO in documented_fields(model)[name].allowed:
+        value = AUTO
+    elif default in (None, ()) or model.model_fields[name].is_required():
+        value = _EXAMPLES.get(name, _NUMBER)
+    else:
+        value = default.value if isinstance(default, Enum) else default
+    return json.dumps(value, ensure_ascii=False)  # of text, numbers, booleans and lists TOML has the same form
