@@ -15,7 +15,7 @@ from tidegate.observe import catalogue, thresholds
 __all__ = ["SLO_BOARD"]
 
 _TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
-_OUR_FAULT: Final = "=~store_unavailable|upstream_outage"
+_OUR_FAULT: Final = "=~store_unavailable|upstream_credentials|upstream_outage"
 _OBJECTIVE: Final = str(thresholds.LATENCY_OBJECTIVE_SECONDS)
 _WITHIN: Final = f"{thresholds.LATENCY_OBJECTIVE_SECONDS:g} s"
 _BUDGET_STEPS: Final[tuple[Step, ...]] = ((None, units.CRITICAL), (0.0, units.GOOD))
@@ -161,7 +161,7 @@ _CAUSES: Final = Row(
             stacked=True,
             shades={
                 "/ upstream_error$/": units.FAILED,
-                "/ upstream_outage$/": units.OVERLOADED,
+                "/ upstream_(credentials|outage)$/": units.OVERLOADED,
                 "/ store_unavailable$/": units.WARNING,
             },
             no_value="Nothing spends it",

@@ -132,12 +132,12 @@ class Dispatcher:
         if observer is None:
             return
         caller = state.get("caller", DEFAULT_CALLER)
-        refused_at_once = None if "pool" in state else answer.refusal(None)
-        if refused_at_once is not None:
-            observer.event(RefusedCall("", caller, refused_at_once))
+        late_problem: Problem | None = state.get("late_problem")
+        refusal, pool = answer.refusal(late_problem), state.get("pool", "")
+        if refusal is not None and (not pool or refusal is Cause.UPSTREAM_CREDENTIALS):
+            observer.event(RefusedCall(pool, caller, refusal))  # others with a pool were reported by the admission
         if path.startswith(_CALLS):
             meter: CallMeter = state.get("meter") or CallMeter(self._services.clock)
-            late_problem: Problem | None = state.get("late_problem")
             problem: Problem | None = late_problem or state.get("problem")
             outcome = answer.outcome(late_problem)
             if problem is not None and problem.rate_limited and outcome != "abandoned":
@@ -145,14 +145,14 @@ class Dispatcher:
             observer.event(
                 RequestFinished(
                     route=route_of(path) if path.startswith("/v1/") else path,
-                    pool=state.get("pool", ""),
+                    pool=pool,
                     caller=caller,
                     outcome=outcome,
                     duration_ns=self._services.clock.monotonic_ns() - started_ns,
                     request_id=state["request_id"],
                     model=state.get("model", ""),
                     status=answer.status if late_problem is None else late_problem.status,
-                    cause=answer.refusal(late_problem),
+                    cause=refusal,
                     queued_ns=meter.queued_ns,
                     attempts=meter.attempts,
                     usage=state.get("usage"),

@@ -7,7 +7,7 @@ __all__ = ["CAUSES", "CIRCUIT_CAUSES", "Cause", "CauseRow"]
 
 
 class Cause(StrEnum):
-    """A reason of our own to refuse; errors of the upstream are never dressed as one of these."""
+    """A reason of our own to refuse. An error of the upstream never becomes one, but for a 401 under our own key."""
 
     QUEUE_FULL = "queue_full"
     DEADLINE = "deadline"

@@ -2,14 +2,16 @@
 
 from typing import Final
 
+from tidegate.core.cause import Cause
 from tidegate.core.dimension import DIMENSIONS, Cost
-from tidegate.core.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.errors import Refusal, UpstreamError, UpstreamUnreachable
 from tidegate.core.headers import header_text, read_limits
 from tidegate.core.store import Outcome
 from tidegate.core.usage import Usage
 
-__all__ = ["attempt_status", "lease_outcome", "limited_dimension", "never_began"]
+__all__ = ["attempt_status", "credentials_refusal", "lease_outcome", "limited_dimension", "never_began"]
 
+_UNAUTHORIZED: Final = 401
 _RAMP_CODE: Final = "ramp_limit_exceeded"
 """`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
 
@@ -43,6 +45,19 @@ def never_began(error: UpstreamError, *, stream_opened: bool) -> bool:
     That is so where it was we who gave up, and where a stream opened (`stream_opened`) that did not begin.
     """
     return stream_opened or (isinstance(error, UpstreamUnreachable) and error.out_of_time)
+
+
+def credentials_refusal(error: UpstreamError) -> Refusal | None:
+    """The refusal that stands for an upstream's 401: the service's key is wrong, not the client's. None for others.
+
+    A 403 or a 404 may concern one model, so clients see it as it is.
+    """
+    if error.status != _UNAUTHORIZED:
+        return None
+    return Refusal(
+        Cause.UPSTREAM_CREDENTIALS,
+        "the upstream refuses this service's own API key, whoever calls: its operator has to set ANTHROPIC_API_KEY",
+    )
 
 
 def attempt_status(error: BaseException) -> str:

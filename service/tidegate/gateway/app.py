@@ -11,7 +11,7 @@ from tidegate.core.clock import to_ns
 from tidegate.core.conventions import STATUS, described_call
 from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
 from tidegate.core.events import RefusedCall
-from tidegate.core.failure import attempt_status
+from tidegate.core.failure import attempt_status, credentials_refusal
 from tidegate.core.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
 from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
 from tidegate.core.retry import RetryPolicy
@@ -181,11 +181,7 @@ class Gateway:
             else:
                 reply = await attempts.reply()
         except Refusal as refusal:
-            if not call.pool and self._observer is not None:  # later refusals are reported by the admission
-                self._observer.event(RefusedCall("", call.caller, refusal.cause))
-            call.refused = refusal.cause
-            await outlet.answer(refused(refusal, call.request_id, call.fields))
-            return "refused"
+            return await self._refused(call, refusal, outlet, is_reported=bool(call.pool))  # by the admission
         except InvalidCall as error:
             await outlet.answer(invalid(error, call.request_id))
             return "client_error"
@@ -194,14 +190,29 @@ class Gateway:
             await outlet.answer(unreachable(error, call.request_id, out_of_time=out_of_time))
             return "upstream_error"
         except UpstreamError as error:
-            await outlet.error(error)
-            if attempt_status(error) == "429":
-                return "rate_limited"  # the upstream's quota, not its failure, is why it was not answered
-            return "client_error" if 400 <= error.status < 500 else "upstream_error"
+            return await self._failed(call, error, outlet)
         errand.drop_request()
         self._occupancy.drop_body(call)
         call.fields = {}
         return await self._relay(call, attempts, reply, outlet, inbound)
+
+    async def _refused(self, call: Call, refusal: Refusal, outlet: Outlet, *, is_reported: bool = False) -> str:
+        """Answers a call that is refused; returns its outcome."""
+        if not is_reported and self._observer is not None:
+            self._observer.event(RefusedCall(call.pool, call.caller, refusal.cause))
+        call.refused = refusal.cause
+        await outlet.answer(refused(refusal, call.request_id, call.fields))
+        return "refused"
+
+    async def _failed(self, call: Call, error: UpstreamError, outlet: Outlet) -> str:
+        """Answers a call that the upstream has answered with an error; returns its outcome."""
+        refusal = credentials_refusal(error)
+        if refusal is not None:
+            return await self._refused(call, refusal, outlet)
+        await outlet.error(error)
+        if attempt_status(error) == "429":
+            return "rate_limited"  # the upstream's quota, not its failure, is why it was not answered
+        return "client_error" if 400 <= error.status < 500 else "upstream_error"
 
     async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
         hops = listed(scope["headers"], _HOP) if _HOP in call.fields else []

@@ -70,7 +70,7 @@ _FAILURES: Final = ("429", "500", "529", "error")
 _BEFORE_ANY_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
 """Causes that no pool is ever told of."""
 
-_UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_OUTAGE})
+_UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE})
 """Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
 
 _SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))

@@ -117,7 +117,6 @@ MESSAGES = [
     message("no max_tokens", status=400, max_tokens=None),
     message("no such model", status=404, model="claude-novel-9"),
     Call("JSON as nobody writes it", "POST", "/v1/messages", 400, STRANGE_JSON),
-    message("revoked key", status=401, headers={"x-simulator-fault": "unauthenticated"}),
     message("forbidden", status=403, headers={"x-simulator-fault": "forbidden"}),
     message("too large", status=413, headers={"x-simulator-fault": "too_large"}),
     message("broken off in the middle", headers={"x-simulator-fault": "cut"}),

@@ -44,7 +44,6 @@ STEPS = [
     step("messages.create", ASK, fault="refusal"),
     step("messages.create", {**ASK, "max_tokens": -1}, fails=400),
     step("messages.create", {**ASK, "model": "claude-novel-9"}, fails=404),
-    step("messages.create", ASK, fault="unauthenticated", fails=401),
     step("messages.create", ASK, fault="forbidden", fails=403),
     step("messages.create", ASK, fault="too_large", fails=413),
     step("messages.create", {**ASK, "stream": True}, fault="stream_error", fails=200),

@@ -39,6 +39,12 @@ def test_a_key_that_is_nobodys(pair: Twins) -> None:
     assert "somebody-elses" not in str(error.body)
 
 
+def test_a_key_of_the_service_that_the_upstream_refuses(pair: Twins) -> None:
+    error = caught(client_of(pair.through, **{"x-simulator-fault": "unauthenticated"}))
+    assert said(error) == (anthropic.InternalServerError, "api_error", "upstream_credentials", "false")
+    assert error.status_code == 502
+
+
 def test_a_body_that_is_too_long(pair: Twins) -> None:
     error = caught(client_of(pair.through), content="x" * (33 * 1024 * 1024))
     assert said(error) == (anthropic.ContentTooLargeError, "request_too_large", None, "false")

@@ -202,6 +202,21 @@ def test_errors_become_problems_with_truthful_headers(
     assert answer.json()["status"] == status
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_401_under_our_own_key_is_a_failure_of_the_service(*, stream: bool) -> None:
+    observer = RecordingObserver()
+    services = make_services(observer=observer)
+    generator(services).error = UpstreamError("bad key", status=401, error_type="authentication_error")
+    answer = post(services, {**PROMPT, "stream": stream})
+    problem = answer.events()[-1][1] if stream else answer.json()
+    assert (problem["status"], problem["cause"]) == (502, "upstream_credentials")
+    if not stream:
+        assert (answer.status, answer.headers["x-should-retry"]) == (502, "false")
+    (refused,) = observer.of(RefusedCall)
+    assert (refused.cause, refused.pool) == (Cause.UPSTREAM_CREDENTIALS, "sonnet-5-5")
+    assert [event.outcome for event in observer.of(RequestFinished)] == ["refused"]
+
+
 def test_exhausted_retries_and_invalid_documents_say_what_happened(services: Services) -> None:
     generator(services).error = RetriesExhausted(
         5, 61.5, UpstreamError("busy", status=529, error_type="overloaded_error")

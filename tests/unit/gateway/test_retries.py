@@ -29,6 +29,7 @@ from tidegate.core.errors import Refusal, UpstreamUnreachable
 from tidegate.core.events import (
     AttemptFinished,
     LeaseEnded,
+    RefusedCall,
     RequestFinished,
     RetryScheduled,
     SpendCapReached,
@@ -108,11 +109,28 @@ def test_when_attempts_run_out_the_last_answer_is_passed_on_unchanged() -> None:
     assert outcome(rig) == "upstream_error"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413])
+@pytest.mark.parametrize("status", [400, 403, 404, 413])
 def test_the_clients_own_faults_pass_at_once(status: int) -> None:
-    answer, rig, transport, _ = post([error(status, "some_error")])
-    assert (answer.status, len(transport.requests)) == (status, 1)
+    told = error(status, "some_error")
+    answer, rig, transport, _ = post([told])
+    assert (answer.status, answer.body, len(transport.requests)) == (status, told.chunks[0], 1)
     assert (rig.outcomes(), outcome(rig)) == (["released"], "client_error")
+    assert [event.status for event in rig.observer.of(AttemptFinished)] == [str(status)]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/v1/sessions"])
+def test_a_401_under_our_own_key_is_a_failure_of_the_service(path: str) -> None:
+    answer, rig, transport, _ = post([error(401, "authentication_error", x_should_retry="true")], path=path)
+    assert (answer.status, len(transport.requests)) == (502, 1)
+    assert answer.headers["x-tidegate-cause"] == "upstream_credentials"
+    assert answer.headers["x-should-retry"] == "false"
+    assert answer.json()["error"]["type"] == "api_error"
+    assert "your" not in answer.json()["error"]["message"]
+    assert "ANTHROPIC_API_KEY" in answer.json()["error"]["message"]
+    assert (rig.outcomes(), outcome(rig)) == (["released"], "refused")
+    assert [event.status for event in rig.observer.of(AttemptFinished)] == ["401"]
+    (refused,) = rig.observer.of(RefusedCall)
+    assert (refused.cause, refused.pool) == (Cause.UPSTREAM_CREDENTIALS, rig.observer.of(AttemptFinished)[0].pool)
 
 
 @pytest.mark.parametrize("code", ["enforced_spend_limit_reached", "contract_spend_limit_reached"])
