@@ -11,7 +11,7 @@ from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.dimension import DIMENSIONS, Cost
 from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 
-COSTS = st.builds(Cost, st.just(1), st.sampled_from([0, 1, 700, 200_000]))
+COSTS = st.builds(Cost, st.just(1), st.sampled_from([0, 1, 700, 200_000]), st.just(0))
 STEPS_NS = (
     st.integers(0, 2 * NS_PER_SECOND)
     | st.integers(0, 200 * NS_PER_SECOND)

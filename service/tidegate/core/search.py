@@ -322,7 +322,7 @@ class RateSearch:
     def _half_done_output(self) -> int:
         """What answers have produced that have not told it yet; about as much of them is still to come."""
         ended = self._used.requests - self._in_flight
-        return self._in_flight * self._used.output_tokens // (2 * ended) if ended > 0 else 0
+        return self._in_flight * max(0, self._used.output_tokens) // (2 * ended) if ended > 0 else 0
 
     def _usual_output(self, now_ns: int) -> float:
         """A second, since the beginning; 1 at least."""

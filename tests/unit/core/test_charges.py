@@ -1,5 +1,7 @@
 """What an old figure is worth now: refill and charges played again."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,12 +73,19 @@ def test_what_was_given_back_counts_as_well(log: ChargeLog) -> None:
     assert log.total == 10
 
 
-def test_is_forgotten_after_two_minutes_but_for_the_total(log: ChargeLog) -> None:
-    log.add(1, 0)
-    log.add(2, 120 * S)
-    assert len(log) == 2
-    log.add(3, 120 * S + 5 * MS)
-    assert (len(log), log.total) == (2, 6)
+def test_is_forgotten_after_two_minutes_and_a_few_more_but_for_the_total(log: ChargeLog) -> None:
+    for second in range(1_000):
+        log.add(1, second * S)
+    assert 120 <= len(log) <= 120 + 2 * 128
+    assert log.total == 1_000
+    assert replay(log, 50, 999 * S - 120 * S, 999 * S)[1:] == (120, 1)
+
+
+def test_a_long_pause_leaves_nothing_but_the_newest(log: ChargeLog) -> None:
+    for number in range(128):
+        log.add(1, number * S)
+    log.add(1, 10_000 * S)
+    assert (len(log), log.total) == (1, 129)
 
 
 def test_charges_within_five_milliseconds_are_one(log: ChargeLog) -> None:
@@ -91,7 +100,7 @@ def test_memory_does_not_grow_with_the_rate(log: ChargeLog) -> None:
     for number in range(130 * per_second):
         log.add(9, number * (S // per_second))
         log.add(-4, number * (S // per_second) + 100)
-    assert len(log) <= 120 * 200 + 1
+    assert len(log) <= 120 * 200 + 2 * 128
     assert log.total == 130 * per_second * 5
     told = replay(log, 50, 120 * S, 130 * S)
     assert told.later + told.near == pytest.approx((10 + 0.02) * per_second * 5, abs=5 * 5), "but for a slot's worth"
@@ -107,6 +116,47 @@ def test_replaying_all_of_it_gives_what_a_bucket_would_hold(charges: list[tuple[
     replayed = replay(log, remaining, 0, now_ns)
     assert replayed.level == pytest.approx(level, abs=1e-6)
     assert replayed[1:] == (sum(units for _, units in charges), 0)
+
+
+def step_by_step(
+    charges: list[tuple[int, int]], remaining: int, since_ns: int, capacity: float, now_ns: int
+) -> tuple[float, int, int]:
+    """The replay of slots as its docstring describes it."""
+    level, at_ns, later, near = float(remaining), since_ns, 0, 0
+    for charged_ns, units in charges:
+        if since_ns + 20 * MS < charged_ns:
+            level = min(capacity, level + (charged_ns - at_ns) * PER_MINUTE / (60 * S)) - units
+            at_ns, later = charged_ns, later + units
+        elif since_ns - 20 * MS <= charged_ns:
+            near += units
+    return min(capacity, level + (now_ns - at_ns) * PER_MINUTE / (60 * S)), later, near
+
+
+@given(
+    st.integers(0, 2**32),
+    st.integers(0, 1_500),
+    st.sampled_from([2.0, 30.0, 100.0, 5_000.0]),
+    st.floats(0.1, 2.0),
+    st.integers(0, 119_000),
+)
+def test_a_replay_by_hulls_is_that_of_the_steps_one_by_one(
+    seed: int, count: int, capacity: float, load: float, since_ms: int
+) -> None:
+    """Bursts, pauses, and estimates that turn out to be too high; the bucket is full from time to time, or never."""
+    rng = Random(seed)  # noqa: S311 - a simulation
+    log, charges, now_ns = ChargeLog(), [], 0
+    for _ in range(count):
+        now_ns += 5 * MS + round(rng.expovariate(1 / (50 * MS))) * (rng.random() < 0.99 or 200)
+        units = round(rng.gauss(0.55 * load, 2.0 * load))
+        charges.append((now_ns, units))
+        log.add(units, now_ns)
+    now_ns += rng.randrange(2 * S)
+    since_ns = max(0, now_ns - since_ms * MS)
+    for remaining in (0, round(capacity / 2), round(capacity)):
+        expected = step_by_step(charges, remaining, since_ns, capacity, now_ns)
+        replayed = log.replay(remaining, since_ns, PER_MINUTE, capacity, now_ns)
+        assert replayed[1:] == expected[1:]
+        assert replayed.level == pytest.approx(expected[0], abs=1e-6)
 
 
 class TestOverflow:

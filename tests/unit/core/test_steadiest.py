@@ -75,6 +75,14 @@ def test_a_dimension_of_which_nothing_was_used_is_not_limited() -> None:
     assert limited.index == 2
 
 
+def test_nothing_that_was_used_is_no_rate_to_go_by_however_much_others_vary() -> None:
+    limited = Steadiest()
+    for number in range(12):
+        swing = 10.0 if number % 2 else 1.0
+        limited.add((10.0 * swing, 9_000.0 * swing, 0.0), 1)
+    assert limited.index == 0
+
+
 def test_one_that_was_not_used_before_tells_nothing_and_the_others_do() -> None:
     limited = Steadiest()
     limited.add((10.0, 0.0, 2_000.0), 20)
