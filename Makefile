@@ -34,6 +34,7 @@ test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run al
 
 .PHONY: test-clients
 test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
+	@tests/install-tools.sh test-clients
 	$(BIN)/pytest -m clients -n 3 --dist worksteal
 
 .PHONY: test-alerts

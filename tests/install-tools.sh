@@ -22,6 +22,12 @@ test)
   need prometheus-alertmanager prometheus-alertmanager "tells of alerts for real"
   need jq jq "reads JSON in the commands of runbooks"
   ;;
+test-clients)
+  need curl curl "is one of the clients"
+  need node nodejs "runs the clients that are written in JavaScript"
+  need javac default-jdk-headless "runs Java's HttpClient as a client"
+  need go golang-go "runs Go's net/http as a client"
+  ;;
 bench-gateway)
   need nginx nginx "is the upstream, and the proxy that nobody beats"
   need wrk wrk "makes the load"
