@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.caller import DEFAULT_CALLER
 from tidegate.core.dimension import ONE_REQUEST, Dimension
-from tidegate.core.store import Demand, LimitSettings, PoolSettings
+from tidegate.core.store import Demand, LimitSettings, PoolSettings, Succeeded
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 
@@ -35,6 +35,7 @@ def expected(leaving_s: list[float | None]) -> list[tuple[int, float]]:
 def test_cancelling_at_any_time_takes_nothing(leaving_s: list[float | None], *, settle_at_once: bool) -> None:
     clock = VirtualClock()
     store = MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60 / SPACING_S, BURST)})})
+    store.learn_now("p", Succeeded(sent_ago_ns=0))  # it does not probe
     admission = Admission(store, clock)
     demand = Demand("p", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=settle_at_once)
     admitted: list[tuple[int, float]] = []

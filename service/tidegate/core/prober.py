@@ -3,7 +3,7 @@
 States:
 
 - *start*: no request was ever answered, and none was refused. One request goes at a time. The next goes when it has
-  ended, or after the time in which its cost refills at the configured rate, but half a second at most. A configured
+  ended, or after the time in which its cost refills at the configured rate, a quarter of a second at most. A configured
   rate says nothing about what the upstream's bucket holds, so nothing goes faster than that rate.
 - *one by one*: after a refusal, where an answer has to tell how much is left. The next goes when the probe has ended
   without an answer, or after two seconds: it may be a long answer.
@@ -21,8 +21,9 @@ from tidegate.core.clock import NS_PER_SECOND
 
 __all__ = ["Prober"]
 
-_START_GAP_NS: Final = NS_PER_SECOND // 2
-"""The rate at which a search begins (`search.START_PER_SECOND`): nothing was refused, so this is no risk."""
+_START_GAP_NS: Final = NS_PER_SECOND // 4
+"""A refusal comes within about this time, so hardly more than one request follows the first that is refused. The wait
+for the first answer, about a second, then costs a bucket that was full little: it refills again only what is taken."""
 _MOST_PATIENCE_NS: Final = 2 * NS_PER_SECOND
 """After this time another probe goes in any case, but no more: the first may be a long answer without headers."""
 _LEAST_PATIENCE_NS: Final = NS_PER_SECOND // 10

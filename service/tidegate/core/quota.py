@@ -99,7 +99,8 @@ class Quota:
         self._adapt(now_ns)
         if not self._learns:
             self._prober.stop()
-        elif not (self._answered or settings.limits):
+        elif not self._answered:
+            # Also where limits are configured: they say nothing about what the upstream's bucket holds.
             self._prober.start(now_ns)
 
     def fits(self, cost: Cost, now_ns: int) -> bool:

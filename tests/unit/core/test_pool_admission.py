@@ -18,6 +18,7 @@ from tidegate.core.store import (
     PoolSettings,
     QueueCaps,
     Refused,
+    Succeeded,
     Wait,
 )
 
@@ -28,7 +29,10 @@ LIMITS = {
 
 
 def pool(*, max_waiting: int = 10, allow_debt: bool = True) -> Pool:
-    return Pool("p", PoolSettings(LIMITS, caps=QueueCaps(max_waiting), allow_debt=allow_debt), now_ns=0)
+    """A pool that has had an answer: it does not probe."""
+    state = Pool("p", PoolSettings(LIMITS, caps=QueueCaps(max_waiting), allow_debt=allow_debt), now_ns=0)
+    state.learn(Succeeded(sent_ago_ns=0), 0)
+    return state
 
 
 def demand(cost: Cost = ONE_REQUEST, patience_ns: int | None = None, *, front: bool = False) -> Demand:

@@ -150,6 +150,7 @@ class TestReports:
         self, adaptive: AdaptiveSettings | None
     ) -> None:
         state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(20, 5)}, adaptive), 0)
+        state.learn(Succeeded(sent_ago_ns=0), 0)
         for number in range(5):
             assert state.reserve(f"{number}", ONE, 0) == GRANTED
         for _ in range(9):

@@ -38,13 +38,13 @@ class TestBeginning:
         state = Pool("p", PoolSettings(), 0)
         assert state.reserve("probe", ONE, 0) == GRANTED
         for number in range(3):
-            assert state.reserve(f"w{number}", ONE, 0) == Wait(S // 2)
+            assert state.reserve(f"w{number}", ONE, 0) == Wait(S // 4)
         return state
 
     def test_one_request_goes_and_all_others_wait_for_its_answer(self, begun: Pool) -> None:
-        assert begun.advance(S // 4) == ()
-        assert begun.snapshot(S // 4).probing
-        assert begun.next_in_ns(S // 4) == S // 4
+        assert begun.advance(S // 8) == ()
+        assert begun.snapshot(S // 8).probing
+        assert begun.next_in_ns(S // 8) == S // 8
 
     def test_its_answer_lets_everybody_in(self, begun: Pool) -> None:
         begun.learn(PLENTY, S)
@@ -59,26 +59,33 @@ class TestBeginning:
 
     def test_an_answer_to_what_was_sent_before_a_429_tells_nothing_about_now(self, begun: Pool) -> None:
         begun.learn(RateLimited(sent_ago_ns=0), S)
-        begun.learn(Succeeded(sent_ago_ns=S), S + S // 2)
-        assert begun.snapshot(S + S // 2).probing
+        begun.learn(Succeeded(sent_ago_ns=S), S + S // 4)
+        assert begun.snapshot(S + S // 4).probing
         begun.learn(Succeeded(sent_ago_ns=S), 2 * S)
         assert not begun.snapshot(2 * S).probing
 
     def test_an_error_with_headers_is_no_answer(self, begun: Pool) -> None:
-        begun.learn(structs.replace(PLENTY, answered=False), S // 4)
-        assert begun.advance(S // 4) == ()
-        assert begun.snapshot(S // 4).probing
+        begun.learn(structs.replace(PLENTY, answered=False), S // 8)
+        assert begun.advance(S // 8) == ()
+        assert begun.snapshot(S // 8).probing
 
     def test_a_probe_that_ends_without_an_answer_is_followed_by_the_next(self, begun: Pool) -> None:
-        begun.learn(Failed(sent_ago_ns=S // 4), S // 4)
-        begun.end("probe", Outcome.OVERLOADED, None, S // 4)
-        assert begun.advance(S // 4) == ("w0",)
-        assert begun.advance(S // 2) == ()
+        begun.learn(Failed(sent_ago_ns=S // 8), S // 8)
+        begun.end("probe", Outcome.OVERLOADED, None, S // 8)
+        assert begun.advance(S // 8) == ("w0",)
+        assert begun.advance(S // 4) == ()
 
     def test_a_probe_that_takes_long_is_followed_by_the_next(self, begun: Pool) -> None:
-        assert begun.advance(S // 2 - 1) == ()
-        assert begun.advance(S // 2) == ("w0",)
-        assert begun.next_in_ns(S // 2) == S // 2
+        assert begun.advance(S // 4 - 1) == ()
+        assert begun.advance(S // 4) == ("w0",)
+        assert begun.next_in_ns(S // 4) == S // 4
+
+    def test_a_configured_limit_says_nothing_about_the_upstreams_bucket(self) -> None:
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(600, 600)}), 0)
+        assert [state.reserve(f"{n}", ONE, 0) for n in range(2)] == [GRANTED, Wait(S // 10)]
+        assert state.snapshot(0).probing
+        state.learn(LimitReport(DimensionReport(600, 99, full_in_ns=S)), 0)
+        assert state.advance(0) == ("1",)
 
     @pytest.mark.parametrize("limits", [{}, {Dimension.REQUESTS: LimitSettings(60, 5)}])
     def test_configuring_the_pool_does_not_end_it(self, begun: Pool, limits: dict[Dimension, LimitSettings]) -> None:

@@ -36,6 +36,7 @@ def requests_per_second(made: Quota, now_ns: int) -> float:
 class TestSeveralLimits:
     def test_all_must_hold_it(self) -> None:
         made = quota(BOTH)
+        made.answer_came(0)
         assert made.fits(Cost(2, 1_000), 0)
         made.take(Cost(1, 600), 0)
         assert not made.fits(Cost(1, 500), 0)

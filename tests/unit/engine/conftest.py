@@ -5,7 +5,7 @@ import pytest
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock
 from tidegate.core.dimension import Dimension
-from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.store import LimitSettings, PoolSettings, Succeeded
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 
@@ -17,7 +17,9 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def store(clock: VirtualClock) -> MemoryStore:
-    return MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5)})})
+    made = MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=5)})})
+    made.learn_now("p", Succeeded(sent_ago_ns=0))  # it does not probe
+    return made
 
 
 @pytest.fixture

@@ -311,7 +311,7 @@ def test_the_observer_hears_of_what_is_taken_at_once(admission: Admission, obser
 
 def test_what_is_traced_is_acquired(admission: Admission, store: MemoryStore) -> None:
     assert not admission.take(AT_ONCE)
-    assert store.snapshot_now("p") == ()
+    assert store.snapshot_now("p")[0].granted == 0
 
 
 def test_what_cannot_be_taken_at_once_is_not_told(admission: Admission, observer: RecordingObserver) -> None:

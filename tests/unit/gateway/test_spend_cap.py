@@ -53,13 +53,13 @@ def test_the_first_call_gets_the_upstreams_answer_and_all_others_are_refused_unt
 
 
 def test_who_waits_is_refused_at_once() -> None:
-    rig, transport, clock = rig_of(CAPPED, head_after_seconds=0.25)  # the others wait for the first answer
+    rig, transport, clock = rig_of(CAPPED, head_after_seconds=0.2)  # the others wait for the first answer
 
     async def main() -> list[Answer]:
         return await asyncio.gather(*(ask(rig) for _ in range(20)))
 
     first, *others = run_virtual(main(), clock)
-    assert (first.status, len(transport.requests), clock.elapsed_s) == (429, 1, 0.25)
+    assert (first.status, len(transport.requests), clock.elapsed_s) == (429, 1, 0.2)
     assert {(other.status, other.headers["x-tidegate-cause"]) for other in others} == {(403, "spend_cap")}
 
 

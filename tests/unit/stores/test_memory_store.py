@@ -317,6 +317,7 @@ def test_the_asynchronous_methods_do_the_same(store: MemoryStore, clock: Virtual
 
 def test_threads_share_one_bucket_exactly(clock: VirtualClock) -> None:
     store = MemoryStore(clock, {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(20, 500)}, caps=QueueCaps(0))})
+    store.learn_now("p", Succeeded(sent_ago_ns=0))  # it does not probe
     granted: list[list[int]] = [[] for _ in range(4)]
 
     def take(thread: int) -> None:
