@@ -6,21 +6,21 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.types import Scope
 
 from tidegate.api.problems import AccessDenied
 from tidegate.api.services import Services
 from tidegate.core.transport import Fields
-from tidegate.identity.access import AccessRequest
+from tidegate.identity.access import AccessRequest, AccessRules
 from tidegate.identity.sessions import with_priority
 
 __all__ = ["access_request", "for_admins", "for_callers", "for_callers_and_admins"]
 
 
-def access_request(services: Services, request: Request) -> AccessRequest:
+def access_request(rules: AccessRules, scope: Scope) -> AccessRequest:
     """The parts of a request that the access rules read."""
-    peer = request.client.host if request.client else None
-    client = services.access.proxies.client(peer, request.scope["headers"])
-    return AccessRequest(request.scope["path"], _fields(request), client)
+    peer, headers = scope.get("client"), scope["headers"]
+    return AccessRequest(scope["path"], dict(headers), rules.proxies.client(peer[0] if peer else None, headers))
 
 
 def for_callers(services: Services) -> type[APIRoute]:
@@ -38,7 +38,7 @@ def for_admins(services: Services) -> type[APIRoute]:
     """Routes for admins."""
 
     def check(request: Request) -> None:
-        denial = services.access.check_admin(access_request(services, request))
+        denial = services.access.check_admin(access_request(services.access, request.scope))
         if denial is not None:
             raise AccessDenied(denial)
 
@@ -49,7 +49,7 @@ def for_callers_and_admins(services: Services) -> type[APIRoute]:
     """Routes for callers and for admins. Of a caller, `request.state.caller` tells which."""
 
     def check(request: Request) -> None:
-        if services.access.check_admin(access_request(services, request)) is not None:
+        if services.access.check_admin(access_request(services.access, request.scope)) is not None:
             request.state.caller = services.identifier.identify(_fields(request))
 
     return _checked(check)

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tidegate.api.access import access_request
 from tidegate.api.meter import CallMeter
 from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
 from tidegate.api.services import Services
@@ -37,6 +38,7 @@ __all__ = ["Dispatcher"]
 
 _CALLS: Final = ("/api/", "/v1/")
 """What counts as a call in metrics; probes, scrapes and documentation do not."""
+_PAGES: Final = frozenset({"/metrics", "/docs", "/openapi.json"})
 _CAUSE, _REQUEST_ID, _UPSTREAM, _QUEUE_MS, _ATTEMPTS = (
     name.encode()
     for name in (TIDEGATE_CAUSE, TIDEGATE_REQUEST_ID, TIDEGATE_UPSTREAM, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS)
@@ -83,8 +85,16 @@ class Dispatcher:
                 await services.gateway(scope, receive, send)
             except asyncio.CancelledError:
                 await self._drained(scope, receive, _Answer(services, path, state, send))
+        elif (denial := self._page_denial(scope, path)) is not None:
+            await self._deny(denial, scope, receive, _Answer(services, path, state, send))
         else:
             await self._serve(scope, receive, _Answer(services, path, state, send))
+
+    def _page_denial(self, scope: Scope, path: str) -> Denial | None:
+        """Why a request may not read metrics or documentation; None for all else."""
+        if path not in _PAGES and not path.startswith("/docs/"):
+            return None
+        return self._services.access.check_page(access_request(self._services.access, scope))
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         started_ns = self._services.clock.monotonic_ns()

@@ -27,6 +27,11 @@ def add_docs(api: FastAPI) -> None:
         """To the page; relative, so that it also works below a proxy's prefix."""
         return RedirectResponse("docs")
 
+    @api.head("/", include_in_schema=False)
+    async def here() -> Response:
+        """Claude Code asks so whether the service is here, and follows no redirect."""
+        return Response()
+
     @api.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         """The page."""

@@ -4,14 +4,16 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tidegate import __version__
+from tidegate.api.access import access_request
 from tidegate.api.services import Exposition, Services
 from tidegate.core.errors import Refusal
+from tidegate.identity.access import AccessRules
 
 __all__ = ["health_router", "metrics_app"]
 
@@ -44,10 +46,13 @@ def health_router(services: Services) -> APIRouter:
     return router
 
 
-def metrics_app(exposition: Exposition) -> ASGIApp:
+def metrics_app(exposition: Exposition, access: AccessRules) -> ASGIApp:
     """An application for an address of its own that has `/metrics` and nothing else."""
 
     async def metrics(request: Request) -> Response:
+        denial = access.check_page(access_request(access, request.scope))
+        if denial is not None:
+            return PlainTextResponse(denial.message, denial.status)
         return await _metrics_response(exposition, request)
 
     return Starlette(routes=[Route("/metrics", metrics)])

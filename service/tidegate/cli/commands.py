@@ -97,6 +97,7 @@ def check(
     try:
         loaded = load_settings(file=file)
         AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
+        AccessRules.for_metrics(loaded.settings)
     except ConfigurationError as error:
         if not as_json:
             raise

@@ -48,6 +48,7 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
         ConfigurationError: an address cannot be had, or the service would be open to other machines.
     """
     AccessRules.of(settings).check_bind(settings.host)
+    AccessRules.for_metrics(settings)  # checks where metrics will be served
     with contextlib.ExitStack() as sockets:
         main_socket = sockets.enter_context(bind(settings.host, settings.port, "TIDEGATE_HOST", "TIDEGATE_PORT"))
         metrics_socket = None
@@ -90,7 +91,8 @@ async def _serve(
         parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider, outbox))
         if metrics_socket is not None and parts.exposition is not None:
             # First here, so that it ends last: what becomes of the calls that end with the service is seen by scrapes.
-            await stack.enter_async_context(serving(HttpServer(metrics_app(parts.exposition), metrics_socket)))
+            metrics = metrics_app(parts.exposition, AccessRules.for_metrics(settings))
+            await stack.enter_async_context(serving(HttpServer(metrics, metrics_socket)))
             parts.exposition = None
         limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
         server = HttpServer(

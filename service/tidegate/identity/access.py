@@ -21,6 +21,9 @@ from tidegate.settings import Settings
 __all__ = ["AccessRequest", "AccessRules", "Denial", "is_loopback"]
 
 _UNSUPPORTED_MEDIA_TYPE: Final = 415
+_FETCH_SITE: Final = b"sec-fetch-site"
+_OTHER_SITES: Final = (b"cross-site", b"same-site")
+"""Browsers say so of requests that another page causes, also of those without an `Origin` (W3C Fetch Metadata)."""
 _API_VERSION: Final = API_VERSION.encode()
 
 
@@ -60,6 +63,9 @@ class AccessRules:
         admin_key: a key for admin calls.
         admin_hashes: hashes of the keys of admin callers. An open service without any admin key takes admin calls
             from clients on this machine, and only from them.
+        caller_hashes: hashes of the keys of all callers.
+        on_loopback: the service listens on loopback only.
+        open_pages: metrics and documentation need no key anywhere.
         proxies: the proxies whose forwarded headers are believed.
     """
 
@@ -69,22 +75,45 @@ class AccessRules:
         open_service: bool,
         admin_key: str | None = None,
         admin_hashes: Iterable[str] = (),
+        caller_hashes: Iterable[str] = (),
+        on_loopback: bool = True,
+        open_pages: bool = False,
         proxies: TrustedProxies | None = None,
     ) -> None:
         self.proxies = proxies or TrustedProxies()
         self._open_service = open_service
         self._admin_hashes = frozenset(admin_hashes) | ({key_hash(admin_key)} if admin_key else set())
+        self._known_hashes = self._admin_hashes.union(caller_hashes)
+        self._on_loopback = on_loopback
+        self._open_pages = open_pages
 
     @classmethod
-    def of(cls, settings: Settings) -> "AccessRules":
-        """The rules that the settings imply."""
+    def of(cls, settings: Settings, host: str | None = None) -> "AccessRules":
+        """The rules that the settings imply, for the service or for another `host` that it listens on."""
         key = settings.admin_key
         return cls(
             open_service=not settings.callers,
             admin_key=key.get_secret_value() if key else None,
             admin_hashes=[caller.key_sha256 for caller in settings.callers if caller.admin],
+            caller_hashes=[caller.key_sha256 for caller in settings.callers],
+            on_loopback=is_loopback(host or settings.host),
+            open_pages=settings.open_metrics_and_docs,
             proxies=TrustedProxies(settings.trusted_proxies),
         )
+
+    @classmethod
+    def for_metrics(cls, settings: Settings) -> "AccessRules":
+        """The rules for the address that metrics have of their own.
+
+        Raises:
+            ConfigurationError: it is not loopback, there is no key to ask for, and no setting opens metrics.
+        """
+        host = settings.metrics_host or settings.host
+        rules = cls.of(settings, host)
+        if not (is_loopback(host) or settings.open_metrics_and_docs or settings.callers or settings.admin_key):
+            allowed = "127.0.0.1, ::1 or localhost, unless TIDEGATE_OPEN_METRICS_AND_DOCS is true or there are keys"
+            raise ConfigurationError("TIDEGATE_METRICS_HOST", host, allowed)
+        return rules
 
     def check_bind(self, host: str, variable: str = "TIDEGATE_HOST") -> None:
         """Checks where the service is about to listen.
@@ -117,6 +146,20 @@ class AccessRules:
             return _forbidden("the key is not an admin key")
         return None
 
+    def check_page(self, request: AccessRequest) -> Denial | None:
+        """Whether a request may read metrics and documentation."""
+        is_local = self._on_loopback and request.peer is not None and is_loopback(request.peer)
+        if self._open_pages or is_local:
+            return None
+        key = presented_key(request.fields)
+        if key is None:
+            message = (
+                f"beyond loopback, {request.path} needs the key of a caller or an admin, as x-api-key or "
+                "Authorization: Bearer; TIDEGATE_OPEN_METRICS_AND_DOCS=true opens it"
+            )
+            return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
+        return None if key_hash(key) in self._known_hashes else _forbidden("the key is not a caller's or an admin's")
+
 
 def _denied_on_loopback(path: str, fields: Fields) -> Denial | None:
     host = fields.get(b"host", b"")
@@ -126,6 +169,9 @@ def _denied_on_loopback(path: str, fields: Fields) -> Denial | None:
     origin = fields.get(b"origin")
     if origin is not None and _authority(origin) != host.lower():
         return _forbidden(f"Origin: got {_shown(origin)}, allowed is none, or this service's own")
+    site = fields.get(_FETCH_SITE)
+    if site in _OTHER_SITES and path.startswith("/v1/"):
+        return _forbidden(f"Sec-Fetch-Site: got {_shown(site)}, allowed is none, or same-origin")
     media_type = fields.get(b"content-type", b"")
     if media_type != b"application/json" and _has_body(fields) and not _is_safe_body(path, media_type, fields):
         return Denial(_UNSUPPORTED_MEDIA_TYPE, f"content-type: got {_shown(media_type)}, allowed is application/json")

@@ -169,6 +169,14 @@ class Settings(RelaySettings):
             "Own port for `/metrics`, which the service's port then no longer has.",
         ),
     ] = None
+    open_metrics_and_docs: Annotated[
+        Flag,
+        Documented(
+            "TIDEGATE_OPEN_METRICS_AND_DOCS",
+            "true or false",
+            "Whether `/metrics`, `/docs` and `/openapi.json` need no key beyond loopback.",
+        ),
+    ] = False
     anthropic_api_key: Annotated[
         SecretStr | None,
         Documented("ANTHROPIC_API_KEY", "a key of the Claude API", "The service's own key for the upstream."),

@@ -5,17 +5,19 @@ from typing import Any, cast
 
 import pytest
 
-from support.api_services import FakeGenerator, make_services
+from support.api_services import FakeExposition, FakeGenerator, make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock
 from tidegate.api.app import create_api, create_app
+from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.core.cause import Cause
 from tidegate.core.errors import Refusal
 from tidegate.core.events import RefusedCall, RequestFinished
 from tidegate.core.observer import ScopeKind
 from tidegate.gateway.upstream.reachability import Reachability
+from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings, Settings
 
@@ -80,6 +82,31 @@ def test_unknown_paths_and_methods_are_problems(method: str, path: str, status: 
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
     assert answer.json()["title"] in {"Not Found", "Method Not Allowed"}
     assert status != 405 or answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/docs", "/docs/favicon.png", "/openapi.json"])
+def test_pages_need_a_key_beyond_loopback(path: str) -> None:
+    caller = CallerSettings(name="web", key_sha256=key_hash("web-key"))
+    services = make_services(Settings(host="0.0.0.0", callers=(caller,)))  # noqa: S104 - not bound
+    answer = ask(services, "GET", path)
+    assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert ask(services, "GET", path, headers={"x-api-key": "web-key"}).status == 200
+    assert ask(make_services(Settings(callers=(caller,))), "GET", path).status == 200
+
+
+def test_metrics_on_their_own_address_need_a_key_beyond_loopback() -> None:
+    caller = CallerSettings(name="web", key_sha256=key_hash("web-key"))
+    settings = Settings(metrics_host="10.0.0.1", metrics_port=0, callers=(caller,))
+    app = metrics_app(FakeExposition(), AccessRules.for_metrics(settings))
+    assert asyncio.run(call(app, "GET", "/metrics")).status == 401
+    answer = asyncio.run(call(app, "GET", "/metrics", headers={"authorization": "Bearer web-key"}))
+    assert (answer.status, answer.body) == (200, b"# for \n")
+
+
+def test_a_head_request_tells_that_the_service_is_here() -> None:
+    """Claude Code asks for `HEAD /` before its first call."""
+    answer = ask(make_services(), "HEAD", "/")
+    assert (answer.status, answer.body) == (200, b"")
 
 
 def test_refusals_before_a_pool_is_known_are_reported() -> None:

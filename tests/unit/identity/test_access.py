@@ -93,6 +93,56 @@ def test_an_upload_of_a_file_is_let_in_with_the_header_that_a_foreign_page_canno
     assert OPEN.check(*arrival("/v1/messages", **upload, anthropic_version="2023-06-01")) is not None
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_site_gets_nothing_that_the_services_key_pays_for(site: str) -> None:
+    """A browser sends no `Origin` with an image or a link, but says where they come from."""
+    denial = OPEN.check(*arrival("/v1/models", sec_fetch_site=site))
+    assert cause(denial) is Cause.FORBIDDEN
+    assert OPEN.check(*arrival("/docs", sec_fetch_site=site)) is None
+    assert OPEN.check(*arrival("/v1/models", sec_fetch_site="none")) is None
+    assert OPEN.check(*arrival("/v1/models", sec_fetch_site="same-origin")) is None
+    assert CLOSED.check(*arrival("/v1/models", sec_fetch_site=site)) is None
+
+
+CALLERS = (CallerSettings(name="web", key_sha256=key_hash("web-key")),)
+
+
+def test_metrics_and_documentation_are_open_on_loopback() -> None:
+    for rules in (AccessRules.of(Settings()), AccessRules.of(Settings(callers=CALLERS))):
+        assert rules.check_page(request("/metrics")) is None
+        assert cause(rules.check_page(request("/metrics", peer=None))) is Cause.UNAUTHENTICATED  # a proxy's request
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.7", "127.0.0.1"])
+def test_on_any_other_address_metrics_and_documentation_need_a_key(peer: str) -> None:
+    rules = AccessRules.of(Settings(host="0.0.0.0", callers=CALLERS, admin_key="admin-key"))  # noqa: S104 - not bound
+    missing = rules.check_page(request("/docs", peer=peer))
+    assert cause(missing) is Cause.UNAUTHENTICATED
+    assert "TIDEGATE_OPEN_METRICS_AND_DOCS" in (missing.message if missing else "")
+    assert cause(rules.check_page(request("/docs", peer=peer, x_api_key="wrong"))) is Cause.FORBIDDEN
+    assert rules.check_page(request("/docs", peer=peer, x_api_key="web-key")) is None
+    assert rules.check_page(request("/docs", peer=peer, authorization="Bearer admin-key")) is None
+
+
+def test_a_setting_opens_metrics_and_documentation() -> None:
+    settings = Settings(host="0.0.0.0", callers=CALLERS, open_metrics_and_docs=True)  # noqa: S104 - not bound
+    assert AccessRules.of(settings).check_page(request("/metrics", peer="10.0.0.7")) is None
+
+
+def test_an_own_address_for_metrics_beyond_loopback_needs_keys_or_the_setting() -> None:
+    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_METRICS_HOST: got '10.0.0.1'.*OPEN_METRICS_AND_DOCS"):
+        AccessRules.for_metrics(Settings(metrics_host="10.0.0.1", metrics_port=0))
+    for settings in (
+        Settings(),
+        Settings(metrics_host="10.0.0.1", metrics_port=0, admin_key="k"),
+        Settings(metrics_host="10.0.0.1", metrics_port=0, callers=CALLERS),
+        Settings(metrics_host="10.0.0.1", metrics_port=0, open_metrics_and_docs=True),
+    ):
+        AccessRules.for_metrics(settings)
+    rules = AccessRules.for_metrics(Settings(metrics_host="10.0.0.1", metrics_port=0, callers=CALLERS))
+    assert cause(rules.check_page(request("/metrics"))) is Cause.UNAUTHENTICATED
+
+
 def test_without_an_admin_key_and_callers_only_clients_on_this_machine_administer() -> None:
     assert OPEN.check_admin(request(peer="127.0.0.1")) is None
     assert OPEN.check_admin(request(peer="::1")) is None
