@@ -130,8 +130,13 @@ class ConfigureBody(_Body):
     """Changed settings; what is absent stays as it is. Ranges are those of `RateLimitConfig` and `[[pools]]`."""
 
     pool: Annotated[
-        str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="A pool; absent: `default`.")
+        str | None,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
+            description="A known pool, or one in the status; absent: `default`, the limiter of the older API.",
+        ),
     ] = None
+    model: Annotated[str | None, Field(description="A model's id, instead of `pool`: the pool of this model.")] = None
     requests_per_minute: Annotated[PerMinute, Field(description="At least 0.001; `auto` for a pool.")] = None
     burst_limit: Annotated[int | None, Field(description="Requests at once, from 1; `default` only.")] = None
     base_delay: Annotated[float | None, Field(description="Seconds before the first retry; `default` only.")] = None

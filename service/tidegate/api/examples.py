@@ -9,6 +9,7 @@ __all__ = [
     "CLIENT_STATUS_EXAMPLE",
     "CONFIGURE_EXAMPLES",
     "GENERATE_EXAMPLES",
+    "OLDER_LIMITER",
     "PROBLEM_EXAMPLE",
     "STATUS_EXAMPLE",
 ]
@@ -78,7 +79,7 @@ GENERATE_EXAMPLES: Final[dict[str, Any]] = {
 
 CONFIGURE_EXAMPLES: Final[dict[str, Any]] = {
     "default limiter": {
-        "summary": "The limiter of the older API",
+        "summary": "The limiter of the older API: workflow generations and AIClient",
         "value": {"requests_per_minute": 15, "burst_limit": 3, "base_delay": 3.0, "max_delay": 45.0},
     },
     "a pool": {
@@ -87,18 +88,13 @@ CONFIGURE_EXAMPLES: Final[dict[str, Any]] = {
     },
 }
 
+OLDER_LIMITER: Final = (
+    "current_state, configuration and adaptive_metrics are those of pool `default`: it limits workflow generations and "
+    "AIClient, never calls under /v1"
+)
+"""What the status says beside the fields of the older API."""
+
 STATUS_EXAMPLE: Final[dict[str, Any]] = {
-    "current_state": {
-        "available_tokens": 4.0,
-        "requests_per_minute": 20.0,
-        "total_requests": 1,
-        "successful_requests": 1,
-        "rate_limited_requests": 0,
-        "waiting_requests": 0,
-        "frozen_seconds": 0.0,
-    },
-    "configuration": {"requests_per_minute": 20, "burst_limit": 5, "base_delay": 2.0, "max_delay": 30.0},
-    "adaptive_metrics": {"adaptive_factor": 1.0, "binding": "configured"},
     "pools": {
         "sonnet-5-5": {
             "dimensions": {
@@ -124,6 +120,18 @@ STATUS_EXAMPLE: Final[dict[str, Any]] = {
             "in_flight": 1,
         }
     },
+    "older_limiter": OLDER_LIMITER,
+    "current_state": {
+        "available_tokens": 4.0,
+        "requests_per_minute": 20.0,
+        "total_requests": 1,
+        "successful_requests": 1,
+        "rate_limited_requests": 0,
+        "waiting_requests": 0,
+        "frozen_seconds": 0.0,
+    },
+    "configuration": {"requests_per_minute": 20, "burst_limit": 5, "base_delay": 2.0, "max_delay": 30.0},
+    "adaptive_metrics": {"adaptive_factor": 1.0, "binding": "configured"},
 }
 
 CLIENT_STATUS_EXAMPLE: Final[dict[str, Any]] = {

@@ -7,14 +7,15 @@ from fastapi import APIRouter, Body
 
 from tidegate.api.access import for_admins, for_callers_and_admins
 from tidegate.api.bodies import ConfigureBody
-from tidegate.api.examples import CLIENT_STATUS_EXAMPLE, CONFIGURE_EXAMPLES, STATUS_EXAMPLE
+from tidegate.api.examples import CLIENT_STATUS_EXAMPLE, CONFIGURE_EXAMPLES, OLDER_LIMITER, STATUS_EXAMPLE
 from tidegate.api.services import Services
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import ConfigurationError
-from tidegate.core.pools import DEFAULT_POOL
+from tidegate.core.pools import DEFAULT_POOL, model_pool
 from tidegate.core.store import PoolSettings, PoolSnapshot
 from tidegate.settings import AUTO, PoolLimits
 from tidegate.settings.fields import MOST_BURST_SECONDS
+from tidegate.settings.pool_names import check_pool_name, is_model_id
 
 __all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "STATUS_PATH", "system_router"]
 
@@ -22,10 +23,11 @@ STATUS_PATH: Final = "/api/system/rate-limiting/status"
 CONFIGURE_PATH: Final = "/api/system/rate-limiting/configure"
 AI_CLIENT_PATH: Final = "/api/system/ai-client/status"
 
-_OF_POOLS: Final = frozenset(PoolLimits.model_fields) - {"name"}
+_OF_POOLS: Final = frozenset(PoolLimits.model_fields) - {"name", "model"}
 """Fields of `ConfigureBody` that limit a pool."""
 _OF_DEFAULT: Final = frozenset(ConfigureBody.model_fields) - {
     "pool",
+    "model",
     "input_tokens_per_minute",
     "output_tokens_per_minute",
     "burst_seconds",
@@ -39,8 +41,12 @@ def system_router(services: Services) -> APIRouter:
     admin_router = APIRouter(tags=["system"], route_class=for_admins(services))
 
     async def status() -> dict[str, Any]:
-        pools = await services.store.snapshot()
-        return {**services.rate_limiter.get_stats(), "pools": {pool.pool: _pool_status(pool) for pool in pools}}
+        pools = sorted(await services.store.snapshot(), key=_traffic)
+        return {
+            "pools": {pool.pool: _pool_status(pool) for pool in pools},
+            "older_limiter": OLDER_LIMITER,
+            **services.rate_limiter.get_stats(),
+        }
 
     @router.get(
         STATUS_PATH,
@@ -48,7 +54,9 @@ def system_router(services: Services) -> APIRouter:
         responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
     )
     async def rate_limiting_status() -> dict[str, Any]:
-        """The `default` limiter as `get_stats()` tells it, and each pool.
+        """Each pool under `pools`, those with traffic first; the rest is the older limiter as `get_stats()` tells it.
+
+        The older limiter is the pool `default`: it limits workflow generations and `AIClient`, never calls under `/v1`.
 
         For every dimension the limit by source and which binds, the level, and the share of the quota that was used
         over 1 and 10 minutes; for every class who waits, and for how long the oldest has been waiting.
@@ -58,21 +66,23 @@ def system_router(services: Services) -> APIRouter:
     @admin_router.post(
         CONFIGURE_PATH,
         summary="Change limits",
-        responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
+        responses={
+            200: {"content": {"application/json": {"example": {"changed_pool": "sonnet-5-5", **STATUS_EXAMPLE}}}}
+        },
     )
     async def configure(body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]) -> dict[str, Any]:
-        """Changes what is given and keeps the rest; answers as the status does.
+        """Changes what is given and keeps the rest; answers as the status does, with the name of the changed pool.
 
         In effect at once, on waiters too, who keep their order; no bucket is refilled. A fault changes nothing.
         """
         changes = body.model_dump(exclude_unset=True)
-        pool = changes.pop("pool", None) or DEFAULT_POOL
+        pool = await _named_pool(services, changes.pop("pool", None), changes.pop("model", None))
         if pool == DEFAULT_POOL:
             _configure_default(services, changes)
         else:
             current = services.store.settings_now(pool)
             await services.store.configure(pool, _changed(current, pool, changes))
-        return await status()
+        return {"changed_pool": pool, **await status()}
 
     @router.get(
         AI_CLIENT_PATH,
@@ -85,6 +95,29 @@ def system_router(services: Services) -> APIRouter:
 
     router.include_router(admin_router)
     return router
+
+
+async def _named_pool(services: Services, pool: str | None, model: str | None) -> str:
+    """The pool that a configuration names, by itself or by a model.
+
+    Raises:
+        ConfigurationError: no call draws on a pool of that name.
+    """
+    if model is not None:
+        if pool is not None or not is_model_id(model):
+            raise ConfigurationError("model", model, "the id of a model, without `pool`")
+        return model_pool(model)
+    if pool is None or pool == DEFAULT_POOL:
+        return DEFAULT_POOL
+    present = {known.pool for known in await services.store.snapshot()}
+    check_pool_name("pool", pool, sorted(present | {entry.name for entry in services.settings.pools}))
+    return pool
+
+
+def _traffic(pool: PoolSnapshot) -> tuple[bool, int, int]:
+    """Sorts pools with calls now before others, then those with more calls so far."""
+    busy = pool.waiting + pool.in_flight
+    return busy == 0, -busy, -pool.granted
 
 
 def _configure_default(services: Services, changes: dict[str, Any]) -> None:

@@ -11,11 +11,13 @@ from typing import Final
 __all__ = [
     "DEFAULT_POOL",
     "ENDPOINT_POOLS",
+    "MODEL_POOLS",
     "OTHER_ENDPOINTS",
     "endpoint_pool",
     "fast_model",
     "is_endpoint_pool",
     "is_fast_pool",
+    "is_known_pool",
     "model_pool",
     "overflow_pool",
     "undated",
@@ -32,6 +34,14 @@ ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "skills", "models",
 
 _OTHER_MODELS: Final = "other-models"
 """The pool of models without a pool of their own."""
+
+MODEL_POOLS: Final = (
+    *("fable-5", "mythos-5", "opus-5-5", "opus-5", "opus-4", "sonnet-5-5", "sonnet-5", "sonnet-4"),
+    *("haiku-5-5", "haiku-4-5"),
+    *("fable-5-2-fast", "mythos-5-2-fast", "opus-5-5-fast", "opus-5-fast", "opus-4-8-fast"),
+    _OTHER_MODELS,
+)
+"""The pools of the models that this release knows. A newer model has the pool that `model_pool` names."""
 
 _SHARED: Final = (
     # One bucket each for all versions of a family ("Rate limits", read 2026-10-08); every other model has its own.
@@ -54,6 +64,11 @@ _GROUPS: Final = {
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WORD: Final = re.compile(r"[a-z][a-z_-]{0,30}")
 """A fixed part of a path. Ids of the API have digits or capital letters, such as `sesn_01J2`."""
+_ROUTE: Final = re.compile(
+    r"(?:get|head|post|put|patch|delete|options)_"
+    r"(?!(?:files|skills|models|messages_batches|messages_count_tokens)(?:_|$))[a-z][a-z_-]*"
+)
+"""Names of the pools of routes that are in no group."""
 _MOST_PARTS: Final = 6
 _MOST_CHARACTERS: Final = 63
 
@@ -104,6 +119,11 @@ def is_endpoint_pool(pool: str) -> bool:
     The pools of routes have underscores in their names, those of models have none.
     """
     return pool in ENDPOINT_POOLS or "_" in pool
+
+
+def is_known_pool(pool: str) -> bool:
+    """Whether calls that this release knows draw on a pool of this name, or calls of a route without a group."""
+    return pool in MODEL_POOLS or pool in ENDPOINT_POOLS or _ROUTE.fullmatch(pool) is not None
 
 
 def is_fast_pool(pool: str) -> bool:

@@ -38,6 +38,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "input_tokens_per_minute": 400_000,
     "output_tokens_per_minute": 80_000,
     "key_sha256": "0" * 64,
+    "model": "claude-sonnet-5-5",
 }
 _NAMES: Final = {"callers": "web", "pools": "sonnet-5-5"}
 _NUMBER: Final = 100

@@ -2,30 +2,25 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tidegate.core.errors import ConfigurationError
 from tidegate.settings.documented import documented_fields
+from tidegate.settings.hints import did_you_mean
 from tidegate.settings.model import CallerSettings, PoolLimits, Settings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-__all__ = ["DEFAULT_ORIGIN", "did_you_mean", "faults_of"]
+__all__ = ["DEFAULT_ORIGIN", "faults_of"]
 
 DEFAULT_ORIGIN: Final = "default"
 """Origin of a value that nobody set."""
 
 _TABLES: Final[dict[str, type[BaseModel]]] = {"callers": CallerSettings, "pools": PoolLimits}
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean …?` with the most similar known name; empty if none is similar."""
-    likely = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {likely[0]}?" if likely else ""
 
 
 def faults_of(error: ValidationError, origins: Mapping[str, str], file: str) -> list[ConfigurationError]:
@@ -75,7 +70,7 @@ def _allowed(location: tuple[int | str, ...]) -> str:
 
 def _place(location: tuple[int | str, ...], origins: Mapping[str, str]) -> str:
     """The environment variable that a value came from (or would have come from), or the file and the key in it."""
-    name = str(location[0])
+    name = str(location[0]).partition("[")[0]
     field = documented_fields()[name]
     origin = origins[name]
     if field.env and origin in {field.env, DEFAULT_ORIGIN}:

@@ -12,8 +12,9 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from tidegate.core.errors import ConfigurationError, ConfigurationErrors
 from tidegate.settings.documented import documented_fields
-from tidegate.settings.faults import DEFAULT_ORIGIN, did_you_mean, faults_of
+from tidegate.settings.faults import DEFAULT_ORIGIN, faults_of
 from tidegate.settings.fields import AUTO, Documented
+from tidegate.settings.hints import did_you_mean
 from tidegate.settings.model import Settings
 
 __all__ = ["CONFIG_VARIABLE", "LoadedSettings", "load_settings"]

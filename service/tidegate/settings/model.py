@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from tidegate.core.caller import Caller, CallerLimits, Priority
 from tidegate.core.dimension import Dimension
 from tidegate.core.errors import ConfigurationError
-from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS
+from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
 from tidegate.core.store import LEAST_UNITS, LimitSettings, PoolSettings, QueueCaps
 from tidegate.settings.fields import (
     AUTO,
@@ -34,6 +34,7 @@ from tidegate.settings.fields import (
     Timeout,
     UpstreamUrl,
 )
+from tidegate.settings.pool_names import check_pool_name, is_model_id
 from tidegate.settings.relay import RelaySettings
 from tidegate.settings.values import Values
 
@@ -121,12 +122,28 @@ class PoolLimits(Values):
     """One `[[pools]]` entry: limits of one pool, in place of the TIDEGATE_POOL_ ones. None: `auto`."""
 
     name: Annotated[
-        PoolName, Documented(None, "a pool's name such as sonnet-5-5 or count_tokens, unique", "which pool it limits")
+        PoolName,
+        Documented(
+            None,
+            "a known pool's name such as sonnet-5-5, count_tokens or post_agents, unique; not needed beside `model`",
+            "which pool it limits",
+        ),
     ]
+    model: Annotated[
+        Text | None,
+        Documented(None, "a model's id", "instead of `name`: the pool of this model, also of one newer than Tidegate"),
+    ] = None
     requests_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "requests")] = None
     input_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "input tokens")] = None
     output_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "output tokens")] = None
     burst_seconds: Annotated[AutoBurst, Documented(None, _BURST, "how much of its rate a bucket holds")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_pool_of_the_model(cls, entry: object) -> object:
+        if isinstance(entry, dict) and isinstance(entry.get("model"), str):
+            return {"name": model_pool(entry["model"]), **entry}
+        return entry
 
     def limits(self) -> dict[Dimension, LimitSettings]:
         """The same for a `Store`. A bucket holds `burst_seconds` of its rate, at least one unit; `auto` is 10 s."""
@@ -245,14 +262,18 @@ class Settings(RelaySettings):
     ] = 30.0
     requests_per_minute: Annotated[
         Amount,
-        Documented("TIDEGATE_REQUESTS_PER_MINUTE", f"{_AMOUNT}, per minute", "Rate of the `default` limiter."),
+        Documented(
+            "TIDEGATE_REQUESTS_PER_MINUTE",
+            f"{_AMOUNT}, per minute",
+            "Rate of the older limiter `default`: generations and AIClient, never calls under `/v1`.",
+        ),
     ] = 20.0
     burst_limit: Annotated[
         Count,
         Documented(
             "TIDEGATE_BURST_LIMIT",
             f"a whole number of requests, 1 to {MOST_UNITS:,}",
-            "Burst of the `default` limiter.",
+            "Burst of the older limiter `default`.",
         ),
     ] = 5
     pool_requests_per_minute: Annotated[
@@ -312,6 +333,12 @@ class Settings(RelaySettings):
         _refuse_repeated("pools", "name", [pool.name for pool in pools])
         if any(pool.name == DEFAULT_POOL for pool in pools):
             raise ConfigurationError("pools", DEFAULT_POOL, "another name: requests_per_minute and burst_limit set it")
+        for number, pool in enumerate(pools):
+            if pool.model is None:
+                check_pool_name(f"pools[{number}].name", pool.name)
+            elif model_pool(pool.model) != pool.name or not is_model_id(pool.model):
+                allowed = "the id of a model, without a `name` or with that of its pool"
+                raise ConfigurationError(f"pools[{number}].model", pool.model, allowed)
         return pools
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from support.api_services import make_services
 from support.asgi_client import Answer, call
@@ -11,12 +12,13 @@ from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
-from tidegate.core.dimension import Dimension
+from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.dimension import ONE_REQUEST, Dimension
 from tidegate.core.events import RequestFinished
-from tidegate.core.store import LimitSettings
+from tidegate.core.store import Demand, LimitSettings
 from tidegate.identity.identify import key_hash
 from tidegate.rate_limiter import RateLimitConfig
-from tidegate.settings import CallerSettings, Settings
+from tidegate.settings import CallerSettings, PoolLimits, Settings
 
 STATUS = "/api/system/rate-limiting/status"
 CONFIGURE = "/api/system/rate-limiting/configure"
@@ -62,6 +64,49 @@ def test_the_status_has_what_get_stats_has_and_every_pool() -> None:
     }
 
 
+def test_pools_with_traffic_come_first() -> None:
+    names = ("get_quiet", "get_used", "get_busy")
+    services = make_services(Settings(pools=tuple(PoolLimits(name=name, requests_per_minute=600) for name in names)))
+    store = services.store
+    demand = Demand("get_quiet", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
+    for pool, calls in (("get_quiet", 1), ("get_used", 3)):
+        for _ in range(calls):
+            assert store.take("", structs.replace(demand, pool=pool))
+    assert store.take("in flight", structs.replace(demand, pool="get_busy", settle_at_once=False))
+    status = ask(services, "GET", STATUS).json()
+    assert [*status["pools"]] == ["get_busy", "get_used", "get_quiet", "default"]
+    assert [*status][:2] == ["pools", "older_limiter"], "what limits calls under /v1 is seen before the older limiter"
+    assert "never calls under /v1" in status["older_limiter"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "pool"),
+    [
+        ({"requests_per_minute": 15}, "default"),
+        ({"pool": "default", "requests_per_minute": 15}, "default"),
+        ({"pool": "sonnet-5-5", "requests_per_minute": 15}, "sonnet-5-5"),
+        ({"pool": "post_agents", "requests_per_minute": 15}, "post_agents"),
+        ({"pool": "opus-5-5-fast", "input_tokens_per_minute": 15}, "opus-5-5-fast"),
+        ({"model": "claude-saga-1-20270101", "requests_per_minute": 15}, "saga-1"),
+        ({"model": "claude-opus-4-8", "requests_per_minute": 15}, "opus-4"),
+    ],
+)
+def test_the_answer_names_the_changed_pool(changes: dict[str, Any], pool: str) -> None:
+    answer = configure(make_services(), **changes).json()
+    assert next(iter(answer)) == "changed_pool"
+    assert answer["changed_pool"] == pool
+    figures = answer["pools"][pool]["dimensions"].values()
+    assert 15 in [each["configured_per_minute"] for each in figures]
+
+
+def test_a_pool_that_has_carried_traffic_may_be_configured_by_its_name() -> None:
+    services = make_services(Settings(pools=(PoolLimits.model_validate({"model": "claude-saga-2"}),)))
+    assert configure(services, pool="saga-1", requests_per_minute=5).status == 422
+    assert services.store.take("", Demand("saga-1", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True))
+    assert configure(services, pool="saga-1", requests_per_minute=5).status == 200
+    assert configure(services, pool="saga-2", requests_per_minute=5).status == 200
+
+
 def test_configuring_is_partial_and_answers_with_the_status() -> None:
     services = make_services()
     answer = configure(services, requests_per_minute=15, burst_limit=3, base_delay=3.0, max_delay=45.0)
@@ -102,6 +147,10 @@ FAULTS: list[tuple[dict[str, Any], str, Any, str]] = [
     ({"burst_seconds": 5}, "burst_seconds", 5, "together with `pool`"),
     ({"pool": "sonnet-5-5", "burst_limit": 5}, "burst_limit", 5, "without `pool`"),
     ({"pool": "sonnet-5-5", "burst_seconds": 3_601}, "burst_seconds", 3_601, "0.001 to 3,600"),
+    ({"pool": "claude-haiku-4-5", "requests_per_minute": 5}, "pool", "claude-haiku-4-5", "did you mean haiku-4-5?"),
+    ({"pool": "sonet-5-5", "requests_per_minute": 5}, "pool", "sonet-5-5", "did you mean sonnet-5-5?"),
+    ({"model": "not a model", "requests_per_minute": 5}, "model", "not a model", "the id of a model"),
+    ({"model": "claude-opus-5", "pool": "opus-5"}, "model", "claude-opus-5", "without `pool`"),
     ({"pool": "Not A Pool", "requests_per_minute": 5}, "pool", "Not A Pool", "match"),
     (
         {"pool": "sonnet-5-5", "input_tokens_per_minute": 0},

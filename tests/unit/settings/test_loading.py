@@ -259,8 +259,19 @@ BAD_FILES = [
     (f"[[callers]]\nname='a'\nkey_sha256='{HASH}'\n[[callers]]\nname='a'\nkey_sha256='{'b' * 64}'", "each name once"),
     (f"[[callers]]\nname='a'\nkey_sha256='{HASH}'\n[[callers]]\nname='b'\nkey_sha256='{HASH}'", "each key_sha256 once"),
     ("[[pools]]\nname = 'default'", "requests_per_minute and burst_limit set it"),
-    ("[[pools]]\nname = 'x'\nburst_seconds = -1", "pools[0].burst_seconds: got -1"),
-    ("[[pools]]\nname = 'x'\n[[pools]]\nname = 'x'", "each name once"),
+    ("[[pools]]\nname = 'opus-4'\nburst_seconds = -1", "pools[0].burst_seconds: got -1"),
+    ("[[pools]]\nname = 'opus-4'\n[[pools]]\nname = 'opus-4'", "each name once"),
+    ("[[pools]]\nname = 'opus-4'\n[[pools]]\nmodel = 'claude-opus-4-8'", "each name once"),
+    (
+        "[[pools]]\nname = 'claude-haiku-4-5'",
+        "pools[0].name: got 'claude-haiku-4-5', allowed is one of fable-5, mythos-5",
+    ),
+    ("[[pools]]\nname = 'claude-haiku-4-5'", "did you mean haiku-4-5?"),
+    ("[[pools]]\nname = 'opus-4'\n[[pools]]\nname = 'sonet-5'", "pools[1].name: got 'sonet-5'"),
+    ("[[pools]]\nname = 'opus-4'\nmodel = 'claude-opus-5'", "pools[0].model: got 'claude-opus-5'"),
+    ("[[pools]]\nmodel = 'Not A Model'", "pools[0].model: got 'Not A Model', allowed is the id of a model"),
+    ("[[pools]]\nmodel = 5", "pools[0].model: got 5, allowed is a model's id"),
+    ("[[pools]]\nrequests_per_minute = 5", "pools[0].name is not set, allowed is a known pool's name"),
     ("[[pools]]\nname = 'X Y'", "pools[0].name: got 'X Y'"),
 ]
 

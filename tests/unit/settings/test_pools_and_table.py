@@ -26,6 +26,13 @@ def test_an_entry_of_its_own_goes_before_the_caps() -> None:
     assert pools["files"].limits == {Dimension.REQUESTS: LimitSettings(6, 1)}
 
 
+def test_a_model_names_its_pool_also_one_that_is_newer_than_this_release() -> None:
+    entries = [{"model": "claude-saga-1-20270101", "requests_per_minute": 6}, {"model": "claude-opus-4-8"}]
+    pools = Settings.model_validate({"pools": entries}).named_pool_settings()
+    assert pools["saga-1"].limits == {Dimension.REQUESTS: LimitSettings(6, 1)}
+    assert "opus-4" in pools
+
+
 def test_every_pool_has_the_caps_of_the_queue() -> None:
     settings = Settings(
         queue_requests=4,
