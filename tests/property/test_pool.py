@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tidegate.core.caller import Caller
+from tidegate.core.caller import Caller, CallerLimits, Priority
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import MICRO, Cost, Dimension
@@ -14,6 +14,7 @@ from tidegate.core.pool import Pool
 from tidegate.core.store import (
     AdaptiveSettings,
     Demand,
+    Failed,
     Granted,
     LimitSettings,
     Outcome,
@@ -25,7 +26,14 @@ from tidegate.core.store import (
     Wait,
 )
 
-CALLERS = st.sampled_from([Caller("a"), Caller("b", weight=2.0), Caller("c", weight=0.5)])
+CALLERS = st.sampled_from(
+    [
+        Caller("a"),
+        Caller("b", weight=2.0, priority=Priority.INTERACTIVE),
+        Caller("c", weight=0.5, priority=Priority.BATCH),
+        Caller("d", limits=CallerLimits(requests_per_minute=20, max_concurrent=2)),
+    ]
+)
 COSTS = st.builds(Cost, st.integers(0, 3), st.sampled_from([0, 1, 500, 5_000, 30_000]), st.just(0))
 PATIENCE_NS = st.none() | st.integers(0, 60 * NS_PER_SECOND)
 STEPS_NS = st.integers(0, 20 * NS_PER_SECOND) | st.sampled_from([1, 3 * NS_PER_SECOND])
@@ -80,27 +88,38 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(caller=CALLERS, cost=COSTS, patience_ns=PATIENCE_NS, front=st.booleans(), at_once=st.booleans())
     def reserve(self, caller: Caller, cost: Cost, patience_ns: int | None, *, front: bool, at_once: bool) -> None:
+        self.ask(Demand("p", caller, cost, patience_ns, front=front, settle_at_once=at_once))
+
+    @rule(caller=CALLERS, cost=COSTS, patience_ns=PATIENCE_NS)
+    def repeat(self, caller: Caller, cost: Cost, patience_ns: int | None) -> None:
+        self.ask(Demand("p", caller, cost, patience_ns, retry=True))
+
+    def ask(self, demand: Demand) -> None:
         self.made += 1
         lease_id = f"lease-{self.made}"
-        demand = Demand("p", caller, cost, patience_ns, front=front, settle_at_once=at_once)
         self.demands[lease_id] = demand
         before = self.levels()
         result = self.pool.reserve(lease_id, demand, self.now_ns)
         if isinstance(result, Granted):
-            assert not self.waiting, "overtook who waits"
+            others = [self.demands[one] for one in self.waiting]
+            assert all(one.retry or one.caller.limits is not None for one in others) or demand.retry, "overtook"
+            assert all(one.caller != demand.caller for one in others) or demand.retry or demand.caller.limits is None
             self.grant(lease_id)
             return
         assert self.levels() == before
         if isinstance(result, Wait):
-            is_estimate = cost.input_tokens > 0
-            assert is_estimate or patience_ns is None or result.predicted_ns <= patience_ns
+            is_estimate = demand.cost.input_tokens > 0
+            patience_ns = demand.patience_ns
+            assert is_estimate or demand.retry or patience_ns is None or result.predicted_ns <= patience_ns
             self.waiting.append(lease_id)
         else:
-            assert result.cause is Cause.DEADLINE or len(self.waiting) >= MOST_WAITING
+            assert not demand.retry, "a retry is never refused for its wait"
+            assert result.cause is not Cause.QUEUE_FULL or len(self.waiting) >= MOST_WAITING
+            assert result.cause is not Cause.CALLER_LIMIT or demand.caller.limits is not None
             self.check_refusal(result)
 
     def check_refusal(self, result: Refused) -> None:
-        assert result.cause in {Cause.DEADLINE, Cause.QUEUE_FULL}
+        assert result.cause in {Cause.DEADLINE, Cause.QUEUE_FULL, Cause.CALLER_LIMIT, Cause.UPSTREAM_OUTAGE}
         assert result.retry_after_ns is not None
         assert result.retry_after_ns >= 0
 
@@ -143,8 +162,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.pool.freeze(duration_ns, self.now_ns)
         self.frozen_until_ns = max(self.frozen_until_ns, self.now_ns + duration_ns)
 
-    @rule(feedback=st.sampled_from([Succeeded(), RateLimited(), RateLimited(NS_PER_SECOND)]))
-    def learn(self, feedback: Succeeded | RateLimited) -> None:
+    @rule(feedback=st.sampled_from([Succeeded(), Succeeded(0), RateLimited(), RateLimited(NS_PER_SECOND), Failed(0)]))
+    def learn(self, feedback: Succeeded | RateLimited | Failed) -> None:
         before = self.levels()
         self.pool.learn(feedback, self.now_ns)
         assert self.levels() == before
@@ -165,8 +184,10 @@ class PoolMachine(RuleBasedStateMachine):
             self.grant(lease_id)
             self.waiting.remove(lease_id)
         next_in_ns = self.pool.next_in_ns(self.now_ns)
-        assert (next_in_ns is None) == (not self.waiting)
-        assert next_in_ns != 0, "the head fits, but still waits"
+        at_once = [one for one in self.waiting if self.demands[one].caller.limits is None]
+        assert next_in_ns is not None or not at_once
+        assert next_in_ns is None or self.waiting
+        assert next_in_ns != 0, "nothing was granted, and nothing is to be looked at again at once"
 
     @invariant()
     def bookkeeping_agrees_and_is_bounded(self) -> None:
@@ -174,7 +195,9 @@ class PoolMachine(RuleBasedStateMachine):
         assert snapshot.waiting == len(self.waiting)
         assert snapshot.in_flight == len(self.held)
         assert snapshot.granted == sum(entry.is_grant for entry in self.log)
-        assert len(self.waiting) <= MOST_WAITING + sum(self.demands[one].front for one in self.waiting)
+        assert len(self.waiting) <= MOST_WAITING + sum(
+            self.demands[one].front or self.demands[one].retry for one in self.waiting
+        )
 
     @invariant()
     def the_factor_stays_in_its_range(self) -> None:

@@ -1,5 +1,6 @@
 """Callers' own limits. They span all pools, and are reserved in the same step as the quota of the pool."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tidegate.core.bucket import TokenBucket, changed
@@ -54,22 +55,11 @@ class Account:
         most = self._limits.max_concurrent
         if most is not None and self.in_flight >= most:
             return Exceeded(_CONCURRENCY, None)
-        longest: Exceeded | None = None
-        for name, bucket, units in zip(_RATES, self._buckets, cost, strict=True):
-            if bucket is not None and units and (wait_ns := bucket.wait_ns(units * MICRO, now_ns)):
-                longest = Exceeded(name, max(wait_ns, 0 if longest is None else longest.wait_ns or 0))
-        return longest
+        return self._longest(TokenBucket.wait_ns, cost, now_ns)
 
     def drained(self, cost: Cost, now_ns: int) -> Exceeded | None:
         """The rate that takes longest to let all of this go, request by request; None if it may go now."""
-        longest: Exceeded | None = None
-        for name, bucket, units in zip(_RATES, self._buckets, cost, strict=True):
-            if bucket is None or not units:
-                continue
-            wait_ns = bucket.refill_ns(units * MICRO, now_ns)
-            if wait_ns > 0 and (longest is None or wait_ns > (longest.wait_ns or 0)):
-                longest = Exceeded(name, wait_ns)
-        return longest
+        return self._longest(TokenBucket.refill_ns, cost, now_ns)
 
     def take(self, cost: Cost, now_ns: int) -> None:
         """A request of the caller goes."""
@@ -97,6 +87,13 @@ class Account:
     def waits_in(self, pool: str) -> None:
         """Requests of the caller are skipped in this pool until the account allows them."""
         self._waits_in[pool] = None
+
+    def _longest(self, wait: Callable[[TokenBucket, int, int], int], cost: Cost, now_ns: int) -> Exceeded | None:
+        limit, longest_ns = "", 0
+        for name, bucket, units in zip(_RATES, self._buckets, cost, strict=True):
+            if bucket is not None and units and (wait_ns := wait(bucket, units * MICRO, now_ns)) > longest_ns:
+                limit, longest_ns = name, wait_ns
+        return Exceeded(limit, longest_ns) if longest_ns else None
 
     def _free(self) -> None:
         self._accounts.freed.update(self._waits_in)

@@ -8,6 +8,7 @@ its turn, when no higher class waits, takes from what a class has earned, but ne
 having used what was free.
 """
 
+import math
 from typing import Final
 
 from tidegate.core.clock import NS_PER_SECOND
@@ -34,6 +35,31 @@ class ClassShares:
     def is_owed(self, rank: int, size_ns: int) -> bool:
         """Whether a class has earned a request of this size."""
         return self._earned[rank] >= 100 * size_ns
+
+    def earned_ns(self, rank: int, after_ns: int = 0, age_ns: int = 0) -> float:
+        """What a class will have earned after so much is admitted, if its next request has waited for `age_ns` now.
+
+        The integral of share × (1 + age ÷ full age), where the age grows by what is admitted.
+        """
+        left_ns = self._left_ns(age_ns)
+        grows_ns = min(after_ns, left_ns)
+        aged_ns = grows_ns * (2 - left_ns / AGED_NS) + grows_ns**2 / (2 * AGED_NS)
+        return self._earned[rank] / 100 + GUARANTEED[rank] * (aged_ns + 2 * (after_ns - grows_ns))
+
+    def earned_after_ns(self, rank: int, needed_ns: int, age_ns: int) -> float:
+        """How much is admitted until a class has earned so much: the inverse of `earned_ns`."""
+        missing_ns = max(0.0, needed_ns - self._earned[rank] / 100)
+        left_ns = self._left_ns(age_ns)
+        until_aged_ns = self.earned_ns(rank, left_ns, age_ns) - self._earned[rank] / 100
+        if missing_ns >= until_aged_ns:
+            return left_ns + (missing_ns - until_aged_ns) / (2 * GUARANTEED[rank])
+        base = 2 - left_ns / AGED_NS
+        return AGED_NS * (math.sqrt(base**2 + 2 * missing_ns / GUARANTEED[rank] / AGED_NS) - base)
+
+    @staticmethod
+    def _left_ns(age_ns: int) -> int:
+        """How long until a request that has waited for so long is of full age."""
+        return AGED_NS - min(max(age_ns, 0), AGED_NS)
 
     def earn(self, rank: int, size_ns: int, waited_ns: int) -> None:
         """A request of this size was admitted, while the next of the class had waited for `waited_ns`."""

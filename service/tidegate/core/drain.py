@@ -15,16 +15,18 @@ _ENOUGH: Final = 10
 """Nobody is refused on a prediction that was never put to the test."""
 _TELLING_NS: Final = NS_PER_SECOND // 2
 """Shorter predictions tell nothing: rounding and timers weigh too much."""
-_LEAST: Final = 0.02
-_MOST: Final = 5.0
+_MOST: Final = 1.4
+"""The formula knows the queue and the rates. Experience adds who comes later and wrong prices. It corrects the formula
+by no more than this factor: a burst that has passed says nothing about a queue that nobody joins."""
 
 
 class DrainRatio:
-    """The mean of waited ÷ predicted, weighted towards the newest."""
+    """The mean of waited ÷ predicted, weighted towards the newest. `most` bounds it above."""
 
-    __slots__ = ("_count", "_ratio")
+    __slots__ = ("_count", "_most", "_ratio")
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = _MOST) -> None:
+        self._most = most
         self._ratio = 1.0
         self._count = 0
 
@@ -32,7 +34,7 @@ class DrainRatio:
         """Somebody was admitted: what had been predicted (uncorrected), and what it was."""
         if predicted_ns >= _TELLING_NS:
             self._count += 1
-            ratio = min(max(waited_ns / predicted_ns, _LEAST), _MOST)
+            ratio = min(max(waited_ns / predicted_ns, 1 / _MOST), self._most)
             self._ratio += max(_FORGET, 1 / self._count) * (ratio - self._ratio)
 
     def correct(self, predicted_ns: int) -> int:

@@ -33,6 +33,8 @@ _COMPACT_ABOVE: Final = 64
 _MOST_IDLE: Final = 1_000
 """Children without requests that are remembered because they have had more than their share. Beyond that the one with
 the smallest debt is forgotten: invented sessions must not fill the memory."""
+_MOST_COUNTED: Final = 32
+"""Up to so many rivals are looked at one by one for a prediction."""
 _CALLER: Final = 1
 _SESSION: Final = 2
 _NOTHING: Final = (0, 0, 0)
@@ -194,11 +196,11 @@ class Flow:
         flow = self._caller(name)
         return (0, _NOTHING) if flow is None else (flow.waiting, flow.load)
 
-    def ahead_ns(self, demand: Demand, size_ns: Callable[[Sequence[int]], int]) -> int:
+    def ahead_ns(self, demand: Demand, size_ns: Callable[[Sequence[int]], int], held: Waiter | None = None) -> int:
         """About how long the pool needs for all of this class that goes before a new demand.
 
         Of its own flow all. At each level above, of the rivals no more than fairness lets go meanwhile: their weighted
-        share of that, and one request each. `size_ns` says how long the pool needs for a cost.
+        share of that, and one request each. `size_ns` says how long the pool needs for a cost. `held` goes in any case.
         """
         path = path_of(demand)
         parents: list[Flow] = []
@@ -212,9 +214,14 @@ class Flow:
             if child is None:
                 break
             node = child
+        held_ns = 0 if held is None else size_ns(held.demand.cost)
+        first = None if held is None else held.flow
         for parent in reversed(parents):
+            while first is not None and first.depth > parent.depth + 1:
+                first = first.parent
             weight = demand.caller.weight if parent.depth == 0 else 1.0
-            ahead_ns = parent._ahead_of_child_ns(below, ahead_ns, weight, size_ns)
+            least = (first, held_ns) if first is not None and first.parent is parent else None
+            ahead_ns = parent._ahead_of_child_ns(below, ahead_ns, weight, size_ns, least)
             below = parent
         return ahead_ns
 
@@ -340,19 +347,48 @@ class Flow:
             self.load[index] += times * units
 
     def _ahead_of_child_ns(
-        self, child: "Flow | None", ahead_ns: int, weight: float, size_ns: Callable[[Sequence[int]], int]
+        self,
+        child: "Flow | None",
+        ahead_ns: int,
+        weight: float,
+        size_ns: Callable[[Sequence[int]], int],
+        least: "tuple[Flow, int] | None",
     ) -> int:
-        """What goes before a new request of the child, if so much of the child's own goes before it."""
+        """What goes before a new request of the child, if so much of the child's own goes before it.
+
+        `least`: a child of which so much goes first in any case.
+
+        Of each rival what it may send before its tag passes the one of the new request. Where there are many rivals,
+        about their weighted share of the child's own, and one request each.
+        """
         is_rival = child is not None and child.waiting > 0 and child.attached
-        rivals, rival_weight = self.active, self._active_weight
-        others, others_ns = self.waiting, size_ns(self.load) if self.waiting else 0
-        if child is not None and is_rival:
-            rivals, rival_weight = rivals - 1, rival_weight - child.weight
-            others, others_ns = others - child.waiting, others_ns - size_ns(child.load)
-        if not rivals or not others:
+        if self.active - is_rival <= 0:
             return ahead_ns
-        fair_ns = ahead_ns / weight * rival_weight + rivals * others_ns / others
-        return ahead_ns + max(0, min(others_ns, round(fair_ns)))
+        if self.active <= _MOST_COUNTED and self.children is not None:
+            start_ns = self._virtual_ns
+            if child is not None and child.parent is self:
+                start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
+            tag_ns = start_ns + ahead_ns / weight
+            for each in self.children.values():
+                if each.waiting and each.attached and each is not child:
+                    sent_ns = each._sent_before_ns(tag_ns, size_ns)
+                    ahead_ns += max(sent_ns, least[1]) if least is not None and each is least[0] else sent_ns
+            return ahead_ns
+        own, own_ns, own_weight = (
+            (child.waiting, size_ns(child.load), child.weight) if child is not None and is_rival else (0, 0, 0.0)
+        )
+        rivals, others, others_ns = self.active - is_rival, self.waiting - own, max(0, size_ns(self.load) - own_ns)
+        fair_ns = ahead_ns / weight * (self._active_weight - own_weight) + rivals * others_ns / max(1, others)
+        return ahead_ns + min(others_ns, round(fair_ns))
+
+    def _sent_before_ns(self, tag_ns: float, size_ns: Callable[[Sequence[int]], int]) -> int:
+        """What this flow sends, of what waits now, until its start tag passes another's."""
+        lead_ns = (tag_ns - self._start_ns) * self.weight
+        if lead_ns < 0:
+            return 0
+        load_ns = size_ns(self.load)
+        one_ns = load_ns / self.waiting
+        return round(min(load_ns, (lead_ns // one_ns + 1) * one_ns)) if one_ns else 0
 
     def _enter(self, child: "Flow", start_ns: float) -> None:
         child._start_ns = start_ns

@@ -25,6 +25,8 @@ _TOGETHER_NS: Final = NS_PER_SECOND // 250
 do, and no call notices."""
 _OTHER_RATE: Final = 0.3
 """What was predicted at a rate that has changed by so much since tells nothing about predictions now."""
+_MOST_TAKEN: Final = 5.0
+"""A fifth of the rate is claimed at least, however much others take: then a wait is five times as long."""
 
 
 class Forecast:
@@ -37,7 +39,7 @@ class Forecast:
         self._queue = queue
         self._health = health
         self._drains = tuple(DrainRatio() for _ in Priority)
-        self._alone = tuple(DrainRatio() for _ in Priority)  # beside the formula without others
+        self._alone = tuple(DrainRatio(_MOST_TAKEN) for _ in Priority)  # beside the formula without others
         self._rates: dict[int, float] = {}  # what predictions rely on, but for others, and how often that has changed
         self._basis = 0
         self._limited: tuple[tuple[int, DimensionLimit], ...] = ()  # the limits when that was looked at

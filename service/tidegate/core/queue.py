@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import structs
 
 from tidegate.core.caller import Caller, Priority
-from tidegate.core.class_shares import GUARANTEED, ClassShares
+from tidegate.core.class_shares import ClassShares
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.flow import Flow
 from tidegate.core.store import ClassSnapshot, Demand
@@ -244,26 +244,47 @@ class FairQueue:
         """About how long the pool needs for all that goes before a new waiter with this demand.
 
         Of its class what fairness lets go ahead; of higher classes all, but no more than the share of its own class
-        leaves them meanwhile; of lower classes what they are owed meanwhile, or the head that is held.
+        leaves them; of lower classes what they are owed meanwhile, or the head that is held.
         """
         may_retry, home = self._may_retry(now_ns), self._classes[demand.caller.rank]
         back = home.ahead_load(may_retry=may_retry)
         if demand.front or demand.retry:
             ahead_ns = self._size_ns(back)
         else:
-            ahead_ns = home.flows.ahead_ns(demand, self._size_ns) + (self._size_ns(back) if back is not _NOTHING else 0)
+            held = self._held if self._held is not None and self._held.demand.caller.rank == home.rank else None
+            ahead_ns = home.flows.ahead_ns(demand, self._size_ns, held)
+            ahead_ns += self._size_ns(back) if back is not _NOTHING else 0
         if home.flows.waiting == len(self.waiting):
             return ahead_ns
-        share = GUARANTEED[home.rank]
         higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: home.rank])
-        ahead_ns += min(higher_ns, round((ahead_ns + self._size_ns(demand.cost)) * (1 - share) / share))
-        lower_ns = 0
-        for other in self._classes[home.rank + 1 :]:
-            if other_ns := self._load_ns(other, may_retry=may_retry):
-                held = self._held if self._held is not None and self._held.demand.caller.rank == other.rank else None
-                held_ns = 0 if held is None else self._size_ns(held.demand.cost)
-                lower_ns += max(held_ns, min(round(ahead_ns * GUARANTEED[other.rank]), other_ns))
-        return ahead_ns + lower_ns
+        total_ns = ahead_ns + higher_ns
+        total_ns += self._owed_ns(home.rank, total_ns, may_retry=may_retry, now_ns=now_ns)
+        if not higher_ns:
+            return total_ns
+        needed_ns = ahead_ns + max(self._size_ns(demand.cost), _LEAST_SIZE_NS)
+        age_ns = self._age_ns(home, may_retry=may_retry, now_ns=now_ns)
+        return min(total_ns, round(self._shares.earned_after_ns(home.rank, needed_ns, age_ns)))
+
+    def _owed_ns(self, rank: int, meanwhile_ns: int, *, may_retry: bool, now_ns: int) -> int:
+        """What lower classes are owed while so much of higher ones is admitted, or the head that is held."""
+        held, owed_ns = self._held, 0
+        for home in self._classes[rank + 1 :]:
+            if not (load_ns := self._load_ns(home, may_retry=may_retry)):
+                continue
+            if (first := self._first_of(home, may_retry=may_retry)) is None:
+                continue
+            held_ns = (
+                self._size_ns(held.demand.cost) if held is not None and held.demand.caller.rank == home.rank else 0
+            )
+            earned_ns = self._shares.earned_ns(home.rank, meanwhile_ns, now_ns - first.since_ns)
+            goes = earned_ns >= self._size_ns(first.demand.cost)
+            owed_ns += max(held_ns, min(round(earned_ns), load_ns) if goes else 0)
+        return owed_ns
+
+    def _age_ns(self, home: _Class, *, may_retry: bool, now_ns: int) -> int:
+        """How long the next request of a class has waited; 0 if nobody of it waits."""
+        first = self._first_of(home, may_retry=may_retry)
+        return 0 if first is None else now_ns - first.since_ns
 
     def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
         """Who waits, by class."""

@@ -58,7 +58,7 @@ class Limited:
 
 @pytest.mark.parametrize(
     ("meanwhile", "then_ns"),
-    [(Limit(60_000, 1.0), 2 * S), (Limit(15_000, 0.25), 2 * S), (Limit(15_000, 1.0), S)],
+    [(Limit(60_000, 1.0), 5 * S // 4), (Limit(15_000, 0.25), 5 * S // 4), (Limit(15_000, 1.0), S)],
     ids=["nothing changed", "somebody took three quarters", "the limit was another"],
 )
 def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: int) -> None:
@@ -68,7 +68,7 @@ def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: in
     waiter = Waiter("a", DEMAND, since_ns=0)
     assert forecast.expect(waiter, 0) == S
     quota.becomes(meanwhile)
-    forecast.admitted(waiter, 2 * S)
+    forecast.admitted(waiter, 5 * S // 4)
     quota.becomes(usual)
     assert forecast.predict_ns(DEMAND, 2 * S, 0) == then_ns
 

@@ -3,7 +3,7 @@
 import pytest
 from msgspec import structs
 
-from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.caller import DEFAULT_CALLER, Caller, Priority
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
@@ -124,6 +124,30 @@ def test_nobody_goes_before_one_that_waits_for_quota_alone() -> None:
     state.reserve("small", ONE, 0)
     assert state.advance(S) == ()
     assert state.advance(3 * S) == ("big", "small")
+
+
+def test_a_retry_that_waits_for_quota_is_not_looked_at_in_a_loop() -> None:
+    limits = {Dimension.INPUT_TOKENS: LimitSettings(60_000, 60_000)}
+    state = Pool("p", PoolSettings(limits, AdaptiveSettings()), 0)
+    state.reserve("all", structs.replace(ONE, cost=Cost(1, 60_000)), 0)
+    state.reserve("large", structs.replace(RETRY, cost=Cost(1, 50_000)), 0)
+    state.reserve("small", structs.replace(ONE, cost=Cost(1, 100)), 0)
+    assert state.advance(S) == ()
+    assert state.next_in_ns(S) == 49 * S, "a small one that would fit does not overtake it"
+
+
+def test_retries_of_a_lower_class_hold_up_a_higher_one_by_one_of_them_at_most() -> None:
+    limits = {Dimension.INPUT_TOKENS: LimitSettings(60_000, 60_000)}
+    state = Pool("p", PoolSettings(limits, AdaptiveSettings()), 0)
+    state.reserve("all", structs.replace(ONE, cost=Cost(1, 60_000)), 0)
+    night = structs.replace(RETRY, caller=Caller("night", priority=Priority.BATCH), cost=Cost(1, 55_000))
+    for number in range(10):
+        state.reserve(f"night-{number}", night, 0)
+    assert state.advance(S) == ()
+    person = Demand("p", Caller("person", priority=Priority.INTERACTIVE), Cost(1, 100), patience_ns=30 * S)
+    waits = state.reserve("person", person, S)
+    assert waits == Wait(0), "nothing of a lower class goes before it"
+    assert state.advance(S) == ("person",)
 
 
 def test_who_waits_is_looked_at_sooner_only_if_it_is_the_next(state: Pool) -> None:

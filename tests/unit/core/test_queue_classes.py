@@ -1,5 +1,6 @@
 """Priority classes in the queue: who goes first, what each class gets, and what is predicted of it."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -221,19 +222,36 @@ class TestHeld:
 class TestAhead:
     """What goes before a new waiter; everything here is in seconds of the pool's rate."""
 
+    @staticmethod
+    def seconds(queue: FairQueue, caller: Caller, now_ns: int = 0) -> float:
+        return queue.ahead_ns(Demand("p", caller, ONE), now_ns) / S
+
     def test_of_higher_classes_all_but_what_the_own_share_leaves(self) -> None:
-        assert queue_of(*[PEOPLE] * 3).ahead_ns(Demand("p", TEAM, ONE), 0) == 3 * S
-        assert queue_of(*[PEOPLE] * 30).ahead_ns(Demand("p", TEAM, ONE), 0) == 4 * S, "a fifth is guaranteed"
-        assert queue_of(*[PEOPLE] * 300, TEAM).ahead_ns(Demand("p", TEAM, ONE), 0) == 9 * S
+        assert self.seconds(queue_of(*[PEOPLE] * 3), TEAM) == 3
+        # A fifth is guaranteed, and grows with age to two fifths after a minute: t + t² / 120 = 5, and 10 for two.
+        assert self.seconds(queue_of(*[PEOPLE] * 30), TEAM) == pytest.approx(4.807, abs=0.001)
+        assert self.seconds(queue_of(*[PEOPLE] * 300, TEAM), TEAM) == pytest.approx(9.282, abs=0.001)
+
+    def test_of_higher_classes_less_where_the_own_class_is_of_full_age(self) -> None:
+        assert self.seconds(queue_of(*[PEOPLE] * 300, TEAM), TEAM, now_ns=60 * S) == pytest.approx(5)
+        assert self.seconds(queue_of(*[PEOPLE] * 300, *[TEAM] * 40), TEAM, now_ns=30 * S) == pytest.approx(
+            30 + (41 - 0.2 * (30 * 1.5 + 7.5)) / 0.4
+        )
+
+    def test_of_higher_classes_less_where_the_own_class_has_earned(self) -> None:
+        queue = queue_of(*[PEOPLE] * 300, NIGHT)
+        for _ in range(19):
+            go(queue)
+        assert self.seconds(queue, NIGHT) == pytest.approx((math.sqrt(1 + 2 * 1.05 / 0.05 / 60) - 1) * 60)
 
     def test_of_lower_classes_what_they_are_owed(self) -> None:
-        assert queue_of(*[NIGHT] * 30).ahead_ns(Demand("p", TEAM, ONE), 0) == 0
-        assert queue_of(*[TEAM] * 20, *[NIGHT] * 30).ahead_ns(Demand("p", TEAM, ONE), 0) == 21 * S
+        assert self.seconds(queue_of(*[NIGHT] * 30), TEAM) == 0
+        assert self.seconds(queue_of(*[TEAM] * 10, *[NIGHT] * 30), TEAM) == 10
+        assert self.seconds(queue_of(*[TEAM] * 20, *[NIGHT] * 30), TEAM) == pytest.approx(20 + 1 + 1 / 6)
         assert queue_of(*[TEAM] * 200, NIGHT).ahead_ns(Demand("p", TEAM, ONE), 0) == 201 * S
-        assert (
-            queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30).ahead_ns(Demand("p", PEOPLE, ONE), 0)
-            == (20 + 4 + 1) * S
-        )
+        # In 20 seconds the shares grow by a sixth: 0.2 × (20 + 20² / 120) = 4.67 and 1.17.
+        queue = queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30)
+        assert self.seconds(queue, PEOPLE) == pytest.approx(20 + 4.667 + 1.167, abs=0.001)
 
     def test_of_lower_classes_a_head_that_is_held(self) -> None:
         queue = queue_of(NIGHT, NIGHT, cost=Cost(1, 30_000))

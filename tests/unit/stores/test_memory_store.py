@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
@@ -439,3 +439,18 @@ class TestLeasesThatNobodyEnds:
         run_virtual(beat(), clock)
         clock.advance(self.HOUR_S - 1)
         assert store.end_now("p", "a", Outcome.SETTLED)
+
+
+def test_a_call_that_ends_in_one_pool_lets_its_callers_next_go_in_another(store: MemoryStore) -> None:
+    caller = Caller("a", limits=CallerLimits(max_concurrent=1))
+    demand = Demand("q", caller, ONE_REQUEST)
+    assert store.reserve_now("first", demand) == GRANTED
+    assert isinstance(store.reserve_now("second", structs.replace(demand, pool="r")), Wait)
+    changes = heard_by(store)
+    store.end_now("q", "first", Outcome.SETTLED)
+    granted = [(change.pool, change.granted) for change in changes if change.granted]
+    assert granted == [("r", ("second",))]
+    store.configure_now("q", PoolSettings())
+    assert isinstance(store.reserve_now("third", demand), Wait)
+    store.release("r", "second")
+    assert [change.granted for change in changes if change.granted][-1] == ("third",)
