@@ -281,16 +281,21 @@ class Gateway:
 
     async def _relay_parts(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> bytes:
         """Hands on all parts of an answer but the last, which it returns; empty where the end came without one."""
-        answer, now_ns, charge = reply.answer, self._clock.monotonic_ns, StreamCharge(reply, attempts.used)
+        answer, now_ns, charge = (
+            reply.answer,
+            self._clock.monotonic_ns,
+            StreamCharge(reply, attempts.used, reply.started_ns),
+        )
         chunk = await answer.next_chunk()
         while chunk is not None and not answer.at_end:
             handed_ns = now_ns()
             await outlet.part(chunk)
-            call.waited_ns += now_ns() - handed_ns
+            taken_ns = now_ns()
+            call.waited_ns += taken_ns - handed_ns
             if not reply.learned:  # the client has its part already
                 await attempts.learn(reply)
-            if charge.is_due():
-                await charge.charge()
+            if charge.is_due(taken_ns):
+                await charge.charge(taken_ns)
             chunk = await answer.next_chunk()
         return chunk or b""
 

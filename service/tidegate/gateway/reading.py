@@ -9,6 +9,7 @@ from tidegate.core.transport import Fields, Headers
 from tidegate.core.usage import Usage
 from tidegate.gateway.about import About
 from tidegate.gateway.decoding import Decoder, content_codings
+from tidegate.gateway.headers import is_event_stream
 from tidegate.gateway.lenient_json import json_object
 from tidegate.gateway.request import MESSAGES_ROUTE
 from tidegate.gateway.sse import StreamReader
@@ -119,6 +120,14 @@ class _PlainReader:
 
     def feed(self, chunk: bytes) -> None:
         self.progress += len(chunk)
+
+
+class _EventReader(_PlainReader):
+    """For an event stream of another route: its head is content, because nobody can know when the first event comes."""
+
+    @property
+    def has_content(self) -> bool:
+        return True
 
 
 class _MessageReader:
@@ -258,7 +267,7 @@ class _DecodingReader:
 def reader_for(route: str, headers: Headers, fields: Fields) -> AnswerReader:
     """The reader that fits an answer's route, content type and content coding."""
     if route != MESSAGES_ROUTE:
-        return _PlainReader()
+        return _EventReader() if is_event_stream(fields) else _PlainReader()
     content_type = fields.get(b"content-type", b"").lower()
     reader: AnswerReader
     if content_type.startswith(b"application/json"):

@@ -24,6 +24,7 @@ _UNSUPPORTED_MEDIA_TYPE: Final = 415
 _FETCH_SITE: Final = b"sec-fetch-site"
 _OTHER_SITES: Final = (b"cross-site", b"same-site")
 """Browsers say so of requests that another page causes, also of those without an `Origin` (W3C Fetch Metadata)."""
+_JSON_ONLY: Final = "/v1/messages"
 _API_VERSION: Final = API_VERSION.encode()
 
 
@@ -202,8 +203,8 @@ def _is_safe_body(path: str, media_type: bytes, fields: Fields) -> bool:
     """Whether a browser would ask first (preflight, which nobody answers) before it sends such a body elsewhere."""
     if media_type.partition(b";")[0].strip().lower() == b"application/json":
         return True
-    # File uploads are multipart; the version header, which every SDK sends, causes the preflight instead.
-    return path.startswith("/v1/files") and _API_VERSION in fields
+    # Uploads are multipart; the version header, which every SDK sends, causes the preflight instead.
+    return path.startswith("/v1/") and not path.startswith(_JSON_ONLY) and _API_VERSION in fields
 
 
 def _shown(value: bytes) -> str:

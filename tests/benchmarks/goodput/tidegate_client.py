@@ -77,10 +77,11 @@ class TidegateClient:
             reply = await attempts.reply()
             try:
                 await attempts.learn(reply)
-                charge = StreamCharge(reply, attempts.used)
+                monotonic_ns = self._upstream.admission.clock.monotonic_ns
+                charge = StreamCharge(reply, attempts.used, monotonic_ns())
                 while await reply.answer.next_chunk() is not None:
-                    if charge.is_due():
-                        await charge.charge()
+                    if charge.is_due(monotonic_ns()):
+                        await charge.charge(monotonic_ns())
                 outcome = Outcome.SETTLED
             finally:
                 await attempts.settle(reply, outcome, succeeded=outcome is Outcome.SETTLED)

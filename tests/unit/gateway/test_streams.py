@@ -24,7 +24,7 @@ from support.gateway import (
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.dimension import Cost
 from tidegate.core.errors import ConfigurationError
-from tidegate.core.events import LeaseEnded, RequestFinished
+from tidegate.core.events import Anomaly, LeaseEnded, RequestFinished
 from tidegate.core.retry import RetryPolicy
 from tidegate.core.usage import Usage
 from tidegate.gateway.limits import RelayLimits
@@ -210,6 +210,58 @@ def test_with_two_seconds_between_start_and_content_the_head_goes_out_after_the_
     assert seen == [(0, b""), (200, MESSAGE_START), (200, MESSAGE_START)]
     assert answer.body == MESSAGE_START + TEXT + MESSAGE_DELTA
     assert clock.elapsed_s == 2
+
+
+EVENT = b'event: session.status\ndata: {"type": "session.status"}\n\n'
+
+
+async def events_of_a_session(told: Told, clock: VirtualClock) -> tuple[list[tuple[float, Any]], Rig]:
+    """When, in seconds, each message of the answer to a `GET` of an event stream went out, and its status or body."""
+    rig = make_gateway(FakeTransport([told]), clock)
+    went_out: list[tuple[float, Any]] = []
+
+    async def send(message: Any) -> None:
+        went_out.append((clock.elapsed_s, message.get("status", message.get("body"))))
+        assert rig.in_flight() or not message.get("more_body")  # its lease lives
+
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "GET", "path": "/v1/sessions/s_1/events/stream", "query_string": b""}
+    await rig.gateway({**scope, "headers": [(b"x-stainless-timeout", b"600")]}, receive, send)
+    return went_out, rig
+
+
+def test_outside_of_messages_the_head_of_an_event_stream_goes_out_at_once() -> None:
+    """Clients open the stream of a session first, and send what it will tell of only then."""
+    clock = VirtualClock()
+    went_out, rig = run_virtual(events_of_a_session(sse(200.0, EVENT, 300.0, PING, 300.0, EVENT), clock), clock)
+    assert went_out == [(0.0, 200), (200.0, EVENT), (500.0, PING), (800.0, EVENT), (800.0, b"")]
+    assert [event.outcome for event in rig.observer.of(RequestFinished)] == ["ok"]
+
+
+def test_the_lease_of_an_event_stream_lives_as_long_as_it_sends() -> None:
+    """One that nobody has spoken of for an hour would be reported as forgotten."""
+    clock = VirtualClock()
+    hours: list[bytes | float] = [500.0, PING] * 20
+    went_out, rig = run_virtual(events_of_a_session(sse(*hours), clock), clock)
+    assert (went_out[-1][0], rig.in_flight()) == (10_000.0, 0)
+    assert not rig.observer.of(Anomaly)
+    assert [event.outcome for event in rig.observer.of(RequestFinished)] == ["ok"]
+
+
+def test_an_event_stream_that_breaks_before_its_first_byte_breaks_for_the_client() -> None:
+    clock = VirtualClock()
+    went_out, rig = run_virtual(events_of_a_session(sse(5.0, unreachable(may_have_been_accepted=True)), clock), clock)
+    assert went_out == [(0.0, 200)]
+    assert [event.outcome for event in rig.observer.of(RequestFinished)] == ["upstream_error"]
+
+
+def test_an_error_in_place_of_an_event_stream_is_one() -> None:
+    clock = VirtualClock()
+    told = Told(404, ((b"content-type", b"text/event-stream"),), (EVENT,))
+    went_out, _ = run_virtual(events_of_a_session(told, clock), clock)
+    assert went_out == [(0.0, 404), (0.0, EVENT)]
 
 
 def test_a_limit_below_zero_is_refused() -> None:

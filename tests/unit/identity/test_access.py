@@ -86,10 +86,12 @@ def test_json_and_absent_bodies_are_let_in() -> None:
     assert OPEN.check(*arrival()) is None
 
 
-def test_an_upload_of_a_file_is_let_in_with_the_header_that_a_foreign_page_cannot_send() -> None:
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/skills", "/v1/skills/skill_1/versions", "/v1/novel"])
+def test_an_upload_is_let_in_with_the_header_that_a_foreign_page_cannot_send(path: str) -> None:
     upload = {"content_length": "12", "content_type": "multipart/form-data; boundary=x"}
-    assert OPEN.check(*arrival("/v1/files", **upload)) is not None
-    assert OPEN.check(*arrival("/v1/files", **upload, anthropic_version="2023-06-01")) is None
+    assert OPEN.check(*arrival(path, **upload)) is not None
+    assert OPEN.check(*arrival(path, **upload, anthropic_version="2023-06-01")) is None
+    assert OPEN.check(*arrival("/api/x", **upload, anthropic_version="2023-06-01")) is not None
     assert OPEN.check(*arrival("/v1/messages", **upload, anthropic_version="2023-06-01")) is not None
 
 
