@@ -123,6 +123,25 @@ class FakeTransport:
         self.answers.clear()
 
 
+class SimulatorTransport(FakeTransport):
+    """Brings requests to a simulator in the same event loop."""
+
+    def __init__(self, simulator: Any) -> None:
+        super().__init__([])
+        self._simulator = simulator
+
+    async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> _Response:
+        assert isinstance(request.body, bytes)
+        if on_begin is not None:
+            on_begin()
+        self.requests.append((request, request.body))
+        headers = {name.decode(): value.decode() for name, value in request.headers}
+        method, path = request.method.decode(), request.target.decode()
+        answer = await call(self._simulator, method, path, body=request.body, headers=headers)
+        fields = tuple((name.encode(), value.encode()) for name, value in answer.headers.items())
+        return _Response(Told(answer.status, fields, (answer.body,)), 0.0)
+
+
 def what_it_hears(store: MemoryStore) -> list[Feedback]:
     """What pools learn from now on, without the ids of leases."""
     heard: list[Feedback] = []

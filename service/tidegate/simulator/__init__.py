@@ -6,7 +6,7 @@
 from tidegate.simulator.app import create_app
 from tidegate.simulator.faults import Fault, FaultKind
 from tidegate.simulator.latency import NO_LATENCY, Latency
-from tidegate.simulator.limits import PoolLimits
+from tidegate.simulator.limits import FastLimits, PoolLimits
 from tidegate.simulator.options import Clock, SimulatorOptions
 from tidegate.simulator.scenario import Scenario
 from tidegate.simulator.scenario_file import load_scenario
@@ -15,6 +15,7 @@ from tidegate.simulator.upstream_model import SimulatedUpstream
 __all__ = [
     "NO_LATENCY",
     "Clock",
+    "FastLimits",
     "Fault",
     "FaultKind",
     "Latency",

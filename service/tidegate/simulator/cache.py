@@ -94,7 +94,8 @@ def _running_sums(blocks: Sequence[PromptBlock]) -> list[int]:
 
 
 def _prefix_keys(model: Model, blocks: Sequence[PromptBlock]) -> list[bytes]:
-    running = hashlib.sha256(model.id.encode())
+    # Fast mode and standard speed share no entries ("Fast mode").
+    running = hashlib.sha256(model.id.encode() + b"-fast" * model.is_fast)
     keys: list[bytes] = []
     for block in blocks:
         running.update(json.dumps(block.content, sort_keys=True).encode())

@@ -16,6 +16,16 @@ _FAILURES: Final = {
 }
 
 
+def no_fast_mode_error(model: Model) -> ApiError:
+    """What an account without fast mode gets, as alemtani/vorpal#76 quotes it."""
+    return ApiError(
+        429,
+        "rate_limit_error",
+        "This request would exceed your organization's rate limit of 0 fast mode input tokens per minute "
+        f"(model: {model.id})",
+    )
+
+
 def denial_error(denial: Denial, model: Model, *, unix_seconds: float, retry_after_visible: bool) -> ApiError:
     """The error that a client gets. `unix_seconds` dates the end of a spend cap: the first of the next month."""
     match denial:
@@ -28,7 +38,7 @@ def denial_error(denial: Denial, model: Model, *, unix_seconds: float, retry_aft
                 denial.status, error_type, message + regain_access(unix_seconds), error_code=denial.error_code
             )
         case Refusal(dimension, limit_per_minute, _, ramp):
-            what = dimension.value.replace("-", " ")
+            what = f"{'fast mode ' if model.is_fast else ''}{dimension.value.replace('-', ' ')}"
             exceeded = "what your usage may grow to now," if ramp else "your organization's rate limit of"
             return ApiError(
                 429,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from tidegate.core.header_names import RATE_LIMIT_PREFIX
+from tidegate.core.header_names import FAST_PREFIX, RATE_LIMIT_PREFIX
 from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.limits import DimensionState
 
@@ -40,15 +40,39 @@ def rate_limit_headers(
     return headers
 
 
+def fast_limit_headers(
+    state: Mapping[Dimension, DimensionState], *, unix_seconds: float, token_rounding: int = 1_000
+) -> dict[str, str]:
+    """The `anthropic-fast-*` headers: three for input tokens, and three for output tokens.
+
+    Source: Claude Platform Docs "Fast mode".
+    """
+    headers: dict[str, str] = {}
+    for dimension, dimension_state in state.items():
+        headers |= _family(dimension, dimension_state, unix_seconds, token_rounding, FAST_PREFIX)
+    return headers
+
+
+def no_fast_limit_headers() -> dict[str, str]:
+    """What the headers of fast mode tell an account without it."""
+    return {
+        f"{FAST_PREFIX}{dimension}-{end}": "0"
+        for dimension in (Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS)
+        for end in ("limit", "remaining")
+    }
+
+
 @lru_cache(maxsize=1_000)
 def _rfc3339_of_second(unix_seconds: int) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _family(name: str, state: DimensionState, unix_seconds: float, unit: int) -> dict[str, str]:
+def _family(
+    name: str, state: DimensionState, unix_seconds: float, unit: int, family_prefix: str = RATE_LIMIT_PREFIX
+) -> dict[str, str]:
     left = max(0.0, state.remaining)
     remaining = math.floor(left) if unit == 1 else math.floor(left / unit + 0.5) * unit
-    prefix = f"{RATE_LIMIT_PREFIX}{name}-"
+    prefix = f"{family_prefix}{name}-"
     return {
         f"{prefix}limit": str(state.limit_per_minute),
         f"{prefix}remaining": str(remaining),

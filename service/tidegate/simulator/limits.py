@@ -57,6 +57,39 @@ class PoolLimits:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FastLimits:
+    """Limits of each model in fast mode, apart from those of its family; both 0: the account has no fast mode.
+
+    Source: Claude Platform Docs, "Fast mode" (November 2026), which names no figures. These are a tenth of the Start
+    tier's.
+
+    Raises:
+        ValueError: A limit is not a whole number from 0, or only one is 0.
+    """
+
+    input_tokens_per_minute: int = 200_000
+    output_tokens_per_minute: int = 40_000
+
+    def __post_init__(self) -> None:
+        for name in ("input_tokens_per_minute", "output_tokens_per_minute"):
+            require_number(self, name, least=0, whole=True)
+        if (self.input_tokens_per_minute == 0) != (self.output_tokens_per_minute == 0):
+            raise ValueError("output_tokens_per_minute: one limit of 0 was given; both or neither are allowed")
+
+    @property
+    def granted(self) -> bool:
+        """Whether the account has fast mode."""
+        return self.input_tokens_per_minute > 0
+
+    def per_minute(self) -> dict[Dimension, int]:
+        """The limits by dimension."""
+        return {
+            Dimension.INPUT_TOKENS: self.input_tokens_per_minute,
+            Dimension.OUTPUT_TOKENS: self.output_tokens_per_minute,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class DimensionState:
     """One dimension at one moment: limit a minute, what is left (negative in debt), seconds to full replenishment."""

@@ -1,15 +1,17 @@
 """`POST /v1/messages` and `POST /v1/messages/count_tokens`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from tidegate.core.header_names import API_VERSION, BETA
 from tidegate.simulator.answers import Answer, compose_answer
 from tidegate.simulator.asgi import Call, Reply, error_reply, send_head, until_disconnect
 from tidegate.simulator.cache import CachePlan
+from tidegate.simulator.denial_errors import no_fast_mode_error
 from tidegate.simulator.errors import ApiError, invalid_request
 from tidegate.simulator.faults import Fault, FaultKind, error_of, fault_kind
+from tidegate.simulator.headers import no_fast_limit_headers
 from tidegate.simulator.latency import Latency
 from tidegate.simulator.novelties import novel_events, with_novelties
 from tidegate.simulator.pool import Charge, Pool
@@ -28,6 +30,9 @@ FAULT_HEADER: Final = "x-simulator-fault"
 
 OUTPUT_TOKENS_HEADER: Final = "x-simulator-output-tokens"
 """Sets the length of the answer's text in tokens; `max_tokens` still ends it."""
+
+_FAST_TIMES: Final = 2.5
+"""How many times as fast output comes in fast mode, at most ("Fast mode")."""
 
 _BAD_GATEWAY: Final = Reply(
     502,
@@ -64,25 +69,33 @@ async def answer_messages(
         ApiError: The request is invalid (400) or names no model that is served (404).
     """
     body = parse_json(call.body)
-    request = check_messages(body, version=call.headers[API_VERSION], beta=BETA in call.headers)
+    betas = call.headers.get(BETA)
+    request = check_messages(body, version=call.headers[API_VERSION], beta=betas is not None, betas=betas or "")
     fault = _fault(world, call)
     if fault is not None and fault.kind is FaultKind.BAD_GATEWAY:
         return _BAD_GATEWAY
     answer = compose_answer(
         request, fault=fault.kind if fault else None, output_tokens=_output_tokens(call, request.max_tokens)
     )
-    pool = world.pools[request.model.family]
+    model = request.model
+    if model.is_fast and model.family not in world.pools:
+        return error_reply(no_fast_mode_error(model), call.request_id, no_fast_limit_headers())
+    pool = world.pools[model.family]
     try:
         _raise_error_of(fault, request, world)
         plan = world.cache.plan(request.model, prompt_blocks(body, request.model), world.now_seconds())
         estimate = input_tokens_estimate(plan.use.charged, request.model.characters_per_token)
         charge = world.admit(pool, estimate, model=request.model)
     except ApiError as error:
-        return error_reply(error, call.request_id, world.limit_headers(pool))
-    shell = MessageShell(world.new_id("msg"), request.model.id, plan.use)
+        return error_reply(error, call.request_id, world.limit_headers(pool, fast=model.is_fast))
+    speed = None if request.speed is None else "fast" if model.is_fast else "standard"
+    shell = MessageShell(world.new_id("msg"), model.id, plan.use, speed)
     at_admission = world.scenario.headers.at is HeadersAt.ADMISSION
-    headers = world.limit_headers(pool) if at_admission else None
-    exchange = _Exchange(world, pool, charge, plan, shell, answer, fault, world.draw_latency(), headers)
+    headers = world.limit_headers(pool, fast=model.is_fast) if at_admission else None
+    latency = world.draw_latency()
+    if model.is_fast:
+        latency = replace(latency, per_token_seconds=latency.per_token_seconds / _FAST_TIMES)
+    exchange = _Exchange(world, pool, charge, plan, shell, answer, fault, latency, headers)
     try:
         if request.stream:
             return await until_disconnect(receive, exchange.stream(send, common_headers, call.request_id))
@@ -178,7 +191,7 @@ class _Exchange:
     def _limit_headers(self) -> dict[str, str]:
         if self.headers_of_admission is not None:
             return self.headers_of_admission
-        return self.world.limit_headers(self.pool)
+        return self.world.limit_headers(self.pool, fast=self.shell.speed == "fast")
 
     def _is(self, kind: FaultKind) -> bool:
         return self.fault is not None and self.fault.kind is kind

@@ -6,7 +6,7 @@ and taken to be as with Opus 4.8. Release dates are not modelled: `created_at` i
 epoch, which the API documents as "unknown".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tidegate.simulator.errors import ApiError
@@ -17,7 +17,8 @@ class Model:
     """One model. `family` names the pool of rate limits that it shares with its siblings.
 
     `characters_per_token` stands in for the tokenizer: Opus 4.7 and later count about 30 % more tokens than the
-    models before them.
+    models before them. `has_fast_mode`: whether it takes `speed: "fast"`; `fast_mode_beta`: whether only with the beta
+    header. `is_fast`: this is the model in fast mode, a pool of its own.
     """
 
     id: str
@@ -34,6 +35,13 @@ class Model:
     accepts_prefill: bool = False
     accepts_forced_tools: bool = True
     retires_on: str | None = None
+    has_fast_mode: bool = False
+    fast_mode_beta: bool = False
+    is_fast: bool = False
+
+    def in_fast_mode(self) -> "Model":
+        """The same model in fast mode."""
+        return replace(self, family=f"{self.id}-fast", is_fast=True)
 
     def info(self) -> dict[str, Any]:
         """The model as `GET /v1/models` lists it."""
@@ -76,12 +84,12 @@ _SONNET_4_5_RETIRES: Final = "2026-11-30T00:00:00Z"
 MODELS: Final[dict[str, Model]] = {
     model.id: model
     for model in (
-        Model(id="claude-fable-5-2", family="claude-fable-5", accepts_forced_tools=False),
-        Model(id="claude-mythos-5-2", family="claude-mythos-5"),
+        Model(id="claude-fable-5-2", family="claude-fable-5", accepts_forced_tools=False, has_fast_mode=True),
+        Model(id="claude-mythos-5-2", family="claude-mythos-5", has_fast_mode=True),
         Model(id="claude-haiku-5-5", family="claude-haiku-5-5"),
         Model(id="claude-sonnet-5-5", family="claude-sonnet-5-5", accepts_forced_tools=False),
         Model(id="claude-fable-5-1", family="claude-fable-5", accepts_forced_tools=False),
-        Model(id="claude-opus-5-5", family="claude-opus-5-5", accepts_forced_tools=False),
+        Model(id="claude-opus-5-5", family="claude-opus-5-5", accepts_forced_tools=False, has_fast_mode=True),
         Model(id="claude-mythos-5-1", family="claude-mythos-5"),
         Model(
             id="claude-sonnet-5",
@@ -95,11 +103,20 @@ MODELS: Final[dict[str, Model]] = {
         Model(
             id="claude-opus-5",
             family="claude-opus-5",
+            has_fast_mode=True,
+            fast_mode_beta=True,
             accepts_sampling=True,
             tool_prompt_tokens=286,
             forced_tool_prompt_tokens=406,
         ),
-        Model(id="claude-opus-4-8", family="claude-opus-4", min_cache_prefix_tokens=1024, accepts_sampling=True),
+        Model(
+            id="claude-opus-4-8",
+            family="claude-opus-4",
+            min_cache_prefix_tokens=1024,
+            accepts_sampling=True,
+            has_fast_mode=True,
+            fast_mode_beta=True,
+        ),
         Model(
             id="claude-opus-4-7",
             family="claude-opus-4",

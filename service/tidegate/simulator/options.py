@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from tidegate.simulator.checks import require_number
 from tidegate.simulator.faults import Fault
 from tidegate.simulator.latency import Latency
-from tidegate.simulator.limits import PoolLimits
+from tidegate.simulator.limits import FastLimits, PoolLimits
 from tidegate.simulator.scenario import START_TIER, Scenario, require_family
 
 START_TIER_FABLE: Final = PoolLimits(
@@ -65,10 +65,11 @@ class SimulatorOptions:
     Args:
         limits: Limits of every family that `limits_by_family` does not name.
         limits_by_family: Limits of single families, by a name of `models.FAMILIES`.
+        fast_limits: Limits of each model in fast mode.
         count_tokens_requests_per_minute: The separate limit of `POST /v1/messages/count_tokens`.
         latency: How long answers take.
         scenario: Decides everything that limits requests, and how long answers take; it replaces `limits`,
-            `limits_by_family` and `latency`. Its workloads are for clients.
+            `limits_by_family`, `fast_limits` and `latency`. Its workloads are for clients.
         faults: Faults in force from the start.
         seed: Makes ids and probabilistic faults repeat.
         rejected_keys: Keys that get 401. Every other key is accepted, unless `accepted_keys` is given.
@@ -86,6 +87,7 @@ class SimulatorOptions:
     limits_by_family: Mapping[str, PoolLimits] = field(
         default_factory=lambda: {"claude-fable-5": START_TIER_FABLE, "claude-mythos-5": START_TIER_FABLE}
     )
+    fast_limits: FastLimits = field(default=FastLimits())
     count_tokens_requests_per_minute: int = 5_000
     latency: Latency = field(default=Latency())
     scenario: Scenario | None = None
@@ -108,5 +110,8 @@ class SimulatorOptions:
     def effective_scenario(self) -> Scenario:
         """The scenario, or one that never changes made of limits and latency."""
         return self.scenario or Scenario(
-            limits=self.limits, limits_by_family=self.limits_by_family, latency=self.latency
+            limits=self.limits,
+            limits_by_family=self.limits_by_family,
+            fast_limits=self.fast_limits,
+            latency=self.latency,
         )

@@ -205,6 +205,14 @@ class Quota:
         self.at(self._start_seconds + outage.stop_seconds, end)
 
 
+def fast_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
+    """A full pool for each model in fast mode; none for an account without it."""
+    if not scenario.fast_limits.granted:
+        return {}
+    families = [model.in_fast_mode().family for model in MODELS.values() if model.has_fast_mode]
+    return {family: Pool(scenario.fast_limits.per_minute(), now_seconds=now_seconds) for family in families}
+
+
 def scenario_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
     """A full pool for each model family, under the limits of a scenario."""
     return {

@@ -14,7 +14,7 @@ from tidegate.simulator.checks import require_number
 from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.distributions import Constant, Distribution
 from tidegate.simulator.latency import Latency, LatencyDistribution
-from tidegate.simulator.limits import PoolLimits
+from tidegate.simulator.limits import FastLimits, PoolLimits
 from tidegate.simulator.models import FAMILIES
 from tidegate.simulator.ramp import RampLimit
 from tidegate.simulator.workload import Lengths, Workload, require_model
@@ -150,6 +150,7 @@ class Scenario:
     Args:
         limits: Limits of every family that `limits_by_family` does not name.
         limits_by_family: Limits of single families, by a name of `models.FAMILIES`.
+        fast_limits: Limits of each model in fast mode.
         changes: Limits that change.
         competitors: Others on the same key.
         outages: Times in which the API fails.
@@ -168,6 +169,7 @@ class Scenario:
 
     limits: PoolLimits = START_TIER
     limits_by_family: Mapping[str, PoolLimits] = field(default_factory=dict)
+    fast_limits: FastLimits = field(default=FastLimits())
     changes: tuple[Change, ...] = ()
     competitors: tuple[Competitor, ...] = ()
     outages: tuple[Outage, ...] = ()

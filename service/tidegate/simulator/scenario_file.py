@@ -1,8 +1,8 @@
 """Reads a scenario from TOML. README.md of this folder shows a whole file.
 
-Tables: `[limits]` with `[limits.<family>]`, `[[changes]]`, `[[competitors]]`, `[[outages]]`, `[ramp]`, `[spend_cap]`,
-`[headers]`, `[latency]`, `[lengths]`, `[[workload]]`; `duration_seconds` and `replicas` stand above them. Keys are the
-fields of the dataclasses in `scenario.py`; what has a default may be left out.
+Tables: `[limits]` with `[limits.<family>]`, `[fast_limits]`, `[[changes]]`, `[[competitors]]`, `[[outages]]`, `[ramp]`,
+`[spend_cap]`, `[headers]`, `[latency]`, `[lengths]`, `[[workload]]`; `duration_seconds` and `replicas` stand above
+them. Keys are the fields of the dataclasses in `scenario.py`; what has a default may be left out.
 """
 
 import tomllib
@@ -16,7 +16,7 @@ from tidegate.simulator.arrivals import Pattern
 from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.distributions import Choice, Constant, Distribution, Exponential, LogNormal, Uniform
 from tidegate.simulator.latency import LatencyDistribution
-from tidegate.simulator.limits import PoolLimits, Refill
+from tidegate.simulator.limits import FastLimits, PoolLimits, Refill
 from tidegate.simulator.models import FAMILIES
 from tidegate.simulator.ramp import RampLimit
 from tidegate.simulator.scenario import (
@@ -68,6 +68,7 @@ def parse_scenario(text: str) -> Scenario:
     document = tomllib.loads(text)
     readers: dict[str, tuple[str, Callable[[Any, str], Any]]] = {
         "limits": ("limits", _limits),
+        "fast_limits": ("fast_limits", _one(FastLimits)),
         "changes": ("changes", _each(Change)),
         "competitors": ("competitors", _each(Competitor)),
         "outages": ("outages", _each(Outage)),

@@ -43,6 +43,7 @@ class MessageShell:
     message_id: str
     model_id: str
     input_use: InputUse
+    speed: str | None = None
 
 
 def message_json(shell: MessageShell, answer: Answer) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def message_json(shell: MessageShell, answer: Answer) -> dict[str, Any]:
         "model": shell.model_id,
         "content": [_content(index, block) for index, block in enumerate(answer.blocks)],
         **_stop(answer),
-        "usage": _start_usage(shell.input_use) | _output_usage(answer),
+        "usage": _start_usage(shell) | _output_usage(answer),
     }
 
 
@@ -64,7 +65,7 @@ def message_events(shell: MessageShell, answer: Answer) -> Iterator[StreamEvent]
     `usage.output_tokens` of the first event is not the truth, as in the real API; a `ping` follows the first block's
     start.
     """
-    message = message_json(shell, Answer(())) | {"stop_reason": None, "usage": _start_usage(shell.input_use)}
+    message = message_json(shell, Answer(())) | {"stop_reason": None, "usage": _start_usage(shell)}
     yield StreamEvent({"type": "message_start", "message": message})
     for index, block in enumerate(answer.blocks):
         yield StreamEvent({"type": "content_block_start", "index": index, "content_block": _empty(index, block)})
@@ -129,7 +130,8 @@ def _stop(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _start_usage(use: InputUse) -> dict[str, Any]:
+def _start_usage(shell: MessageShell) -> dict[str, Any]:
+    use = shell.input_use
     return {
         "input_tokens": use.uncached,
         "cache_creation_input_tokens": use.written_5m + use.written_1h,
@@ -140,6 +142,7 @@ def _start_usage(use: InputUse) -> dict[str, Any]:
         },
         "output_tokens": 1,
         "service_tier": "standard",
+        **({} if shell.speed is None else {"speed": shell.speed}),
     }
 
 

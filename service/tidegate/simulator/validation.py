@@ -23,6 +23,9 @@ from tidegate.simulator.schema_limits import check_output_schema
 
 API_VERSIONS: Final = ("2023-06-01", "2026-10-21")
 
+FAST_MODE_BETA: Final = "fast-mode-2026-02-01"
+"""Value of `anthropic-beta` without which older models have no fast mode ("Fast mode", November 2026)."""
+
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _COUNTED: Final = frozenset(
     {"cache_control", "messages", "model", "output_config", "speed", "system", "thinking", "tool_choice", "tools"}
@@ -48,6 +51,7 @@ class MessagesRequest:
     model: Model
     max_tokens: int
     stream: bool
+    speed: str | None = None
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
@@ -66,18 +70,22 @@ def parse_json(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def check_messages(body: dict[str, Any], *, version: str, beta: bool) -> MessagesRequest:
+def check_messages(body: dict[str, Any], *, version: str, beta: bool, betas: str = "") -> MessagesRequest:
     """Check the body of `POST /v1/messages`.
 
     Args:
         body: The JSON object that was sent.
         version: The request's `anthropic-version`.
         beta: Whether `anthropic-beta` was sent: then fields that are not known here pass.
+        betas: What it holds.
 
     Raises:
         ApiError: 400, or 404 for a model that is not served.
     """
     model = _check_prompt(body, fields=_CREATED, version=version, beta=beta)
+    speed = body.get("speed")
+    if _is_fast(speed, model, betas):
+        model = model.in_fast_mode()
     _check_sampling(body, model, version)
     max_tokens = body.get("max_tokens")
     if max_tokens is None:
@@ -94,7 +102,7 @@ def check_messages(body: dict[str, Any], *, version: str, beta: bool) -> Message
     stops = body.get("stop_sequences") or []
     if not isinstance(stops, list) or not all(isinstance(stop, str) and stop.strip() for stop in stops):
         raise invalid_request("stop_sequences: a list of strings is allowed, each with a character that is not a space")
-    return MessagesRequest(body, model, max_tokens, stream)
+    return MessagesRequest(body, model, max_tokens, stream, speed)
 
 
 def check_count_tokens(body: dict[str, Any], *, version: str, beta: bool) -> Model:
@@ -112,6 +120,19 @@ def check_count_tokens(body: dict[str, Any], *, version: str, beta: bool) -> Mod
         if kind in ("url", "file"):
             raise invalid_request(f"{path}.source.type: {kind!r} was given; token counting takes base64 and text")
     return model
+
+
+def _is_fast(speed: object, model: Model, betas: str) -> bool:
+    """Whether a model answers in fast mode. Opus 4.6 answers at standard speed instead of refusing."""
+    if speed not in (None, "standard", "fast"):
+        raise invalid_request(f"speed: {speed!r} was given; 'standard' or 'fast' is allowed")
+    if speed != "fast" or model.id == "claude-opus-4-6":
+        return False
+    if not model.has_fast_mode:
+        raise invalid_request(f"speed: 'fast' was given; {model.id} has no fast mode")
+    if model.fast_mode_beta and FAST_MODE_BETA not in betas:
+        raise invalid_request(f"speed: 'fast' was given; {model.id} takes it with anthropic-beta: {FAST_MODE_BETA}")
+    return True
 
 
 def _is_int(value: object) -> bool:

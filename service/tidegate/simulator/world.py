@@ -13,12 +13,12 @@ from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.distributions import branch
 from tidegate.simulator.faults import FaultBoard
 from tidegate.simulator.file_store import FileStore
-from tidegate.simulator.headers import rate_limit_headers
+from tidegate.simulator.headers import fast_limit_headers, rate_limit_headers
 from tidegate.simulator.latency import Latency
 from tidegate.simulator.models import Model
 from tidegate.simulator.options import Clock, SimulatorOptions
 from tidegate.simulator.pool import Charge, Pool
-from tidegate.simulator.quota import Quota, scenario_pools
+from tidegate.simulator.quota import Quota, fast_pools, scenario_pools
 
 if TYPE_CHECKING:
     from tidegate.simulator.seen import SeenRequest
@@ -48,6 +48,7 @@ class World:
         self.scenario = options.effective_scenario()
         self.pools = {
             **scenario_pools(self.scenario, now),
+            **fast_pools(self.scenario, now),
             "count_tokens": Pool({Dimension.REQUESTS: options.count_tokens_requests_per_minute}, now_seconds=now),
         }
         quota_rng = random.Random(options.seed)  # noqa: S311  # a simulation
@@ -89,11 +90,12 @@ class World:
             retry_after_visible=self.scenario.headers.retry_after_visible,
         )
 
-    def limit_headers(self, pool: Pool) -> dict[str, str]:
-        """The rate-limit headers of a pool at this moment; none when the scenario hides them."""
+    def limit_headers(self, pool: Pool, *, fast: bool = False) -> dict[str, str]:
+        """The rate-limit headers of a pool (`fast`: in fast mode) at this moment; none when the scenario hides them."""
         if not self.scenario.headers.visible:
             return {}
-        return rate_limit_headers(
+        write = fast_limit_headers if fast else rate_limit_headers
+        return write(
             pool.state(self.advance()),
             unix_seconds=self.clock.wall_seconds(),
             token_rounding=self.scenario.headers.token_rounding,

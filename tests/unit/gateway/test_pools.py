@@ -7,14 +7,27 @@ from typing import Any
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import ANSWER, MESSAGE, FakeTransport, Rig, Told, error, make_gateway, post, sse
+from support.gateway import (
+    ANSWER,
+    MESSAGE,
+    FakeTransport,
+    Rig,
+    SimulatorTransport,
+    Told,
+    error,
+    make_gateway,
+    post,
+    sse,
+)
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.dimension import Dimension
 from tidegate.core.events import AttemptFinished, LeaseEnded, UpstreamRateLimited
 from tidegate.core.transport import TransportRequest
+from tidegate.simulator import NO_LATENCY, FastLimits, SimulatorOptions, create_app
 
 THROTTLED = error(429, "rate_limit_error", retry_after="5")
 FAST = {**MESSAGE, "model": "claude-opus-4-8", "speed": "fast"}
+LONG = [{"role": "user", "content": "Hello " * 100}]
 STANDARD = {**MESSAGE, "model": "claude-opus-4-8"}
 
 
@@ -77,6 +90,30 @@ class TestFastMode:
         (pool,) = rig.store.snapshot_now("opus-4-8-fast")
         limits = {each.dimension: each.upstream_per_minute for each in pool.dimensions}
         assert limits == {Dimension.REQUESTS: None, Dimension.INPUT_TOKENS: 100_000, Dimension.OUTPUT_TOKENS: 20_000}
+
+    def test_a_flood_in_fast_mode_fills_its_own_limits_only(self) -> None:
+        clock = VirtualClock()
+        limits = FastLimits(input_tokens_per_minute=600, output_tokens_per_minute=600)
+        transport = SimulatorTransport(
+            create_app(SimulatorOptions(fast_limits=limits, latency=NO_LATENCY), clock=clock)
+        )
+        rig = make_gateway(transport, clock)
+        headers = {"anthropic-version": "2026-10-21", "anthropic-beta": "fast-mode-2026-02-01"}
+
+        async def ask(body: dict[str, Any]) -> tuple[int, float]:
+            answer = await call(rig.gateway, "POST", "/v1/messages", body=body, headers=headers)
+            return answer.status, clock.elapsed_s
+
+        async def main() -> None:
+            flood = asyncio.gather(*(ask({**FAST, "messages": LONG}) for _ in range(8)))
+            await asyncio.sleep(1)
+            for _ in range(8):
+                assert await ask({**STANDARD, "messages": LONG}) == (200, 1.0)
+            fast = await flood
+            assert {status for status, _ in fast} == {200}
+            assert max(seconds for _, seconds in fast) > 60, "more than a minute's quota of fast mode"
+
+        run_virtual(main(), clock)
 
     def test_an_account_without_it_is_told_so_at_once(self) -> None:
         refused = error(429, "rate_limit_error", anthropic_fast_input_tokens_limit="0")

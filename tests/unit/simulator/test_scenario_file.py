@@ -8,7 +8,7 @@ from tidegate.simulator.arrivals import Pattern
 from tidegate.simulator.dimension import Dimension
 from tidegate.simulator.distributions import Choice, Constant, Exponential, LogNormal, Uniform
 from tidegate.simulator.latency import LatencyDistribution
-from tidegate.simulator.limits import PoolLimits, Refill
+from tidegate.simulator.limits import FastLimits, PoolLimits, Refill
 from tidegate.simulator.ramp import RampLimit
 from tidegate.simulator.scenario import (
     Change,
@@ -64,6 +64,10 @@ start_seconds = 40
 stop_seconds = 60
 share = 0.5
 status = 503
+
+[fast_limits]
+input_tokens_per_minute = 500
+output_tokens_per_minute = 100
 
 [ramp]
 floor_per_minute = 1000
@@ -131,6 +135,7 @@ def test_every_field_is_read() -> None:
     assert parse_scenario(EVERYTHING) == Scenario(
         limits=general,
         limits_by_family={"claude-opus-5": opus},
+        fast_limits=FastLimits(input_tokens_per_minute=500, output_tokens_per_minute=100),
         changes=(
             Change(at_seconds=10, requests_per_minute=30),
             Change(at_seconds=20, output_tokens_per_minute=600, family="claude-opus-5"),
@@ -197,7 +202,7 @@ def test_an_empty_file_is_the_start_tier_with_nothing_happening() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("colour = 1", "colour: no such field; allowed are limits, changes, competitors, outages, ramp, spend_cap,"),
+        ("colour = 1", "colour: no such field; allowed are limits, fast_limits, changes, competitors, outages, ramp,"),
         ("limits = 3", "limits: 3 was given; a table is allowed"),
         ("[limits]\nrequests_per_minute = 5", "limits.input_tokens_per_minute: nothing was given; it is required"),
         (f"{LIMITS}rpm = 1", "limits.rpm: no such field; allowed are requests_per_minute, input_tokens_per_minute,"),
