@@ -1,1 +1,1 @@
-"""The Grafana dashboards as Python. `python -m dashboards` writes the JSON into `json/`."""
+"""The Grafana dashboards as JSON. `python -m dashboards` writes them from `tidegate.monitoring.dashboards`."""

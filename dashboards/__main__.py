@@ -1,8 +1,8 @@
-"""`python -m dashboards`: writes the shipped dashboards into `json/` beside it; `python -m deploy` is for others."""
+"""`python -m dashboards`: writes the shipped dashboards into `json/` beside it."""
 
 from pathlib import Path
 
-from dashboards.all import BOARDS, as_text
+from tidegate.monitoring.dashboards.all import BOARDS, as_text
 
 for board in BOARDS:
     (Path(__file__).with_name("json") / f"{board.link.uid}.json").write_text(as_text(board), encoding="utf-8")

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from tidegate.monitoring import ALERTMANAGER_FILE
+
 __all__ = ["write_configuration"]
 
 _DEPLOY = Path(__file__).parents[1]
@@ -28,7 +30,7 @@ def write_configuration(directory: Path, *, service: str, alertmanager: str, rec
     for name in prometheus["rule_files"]:
         shutil.copy(_DEPLOY / "prometheus" / name, directory / name)
 
-    shutil.copy(_DEPLOY / "alertmanager/alertmanager.yml", directory)
+    shutil.copy(ALERTMANAGER_FILE, directory)
     receivers = yaml.safe_load((directory / "alertmanager.yml").read_text())["receivers"]
     (directory / "urls").mkdir()
     for webhook in (webhook for receiver in receivers for webhook in receiver.get("webhook_configs", ())):

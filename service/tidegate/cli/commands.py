@@ -11,6 +11,7 @@ from tidegate import __version__
 from tidegate.cli.connect import connect
 from tidegate.cli.example import example
 from tidegate.cli.keys import keys
+from tidegate.cli.monitoring import monitoring
 from tidegate.core.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
 from tidegate.settings import LoadedSettings, load_settings
@@ -25,6 +26,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 commands.add_typer(keys)
+commands.add_typer(monitoring)
 commands.command()(connect)
 commands.command()(example)
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.prometheus.files import alert_groups
-from deploy.prometheus.rule import Alert, Places
 from support.alerting.fault import Fault
 from support.alerting.faults import FAULTS
 from support.alerting.stack import stack
+from tidegate.monitoring.rules.files import alert_groups
+from tidegate.monitoring.rules.rule import Alert, Places
 
 GROUPS = alert_groups(Places())
 ALWAYS = "Watchdog none"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from dashboards import units
-from dashboards.all import BOARDS, as_text
-from dashboards.board import Board
-from dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from support.project import ROOT
 from tidegate.core.cause import Cause
+from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards.all import BOARDS, as_text
+from tidegate.monitoring.dashboards.board import Board
+from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from tidegate.observe import thresholds
 from tidegate.observe.labels import RETRY_REASONS
 

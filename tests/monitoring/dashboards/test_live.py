@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from dashboards.all import BOARDS
-from dashboards.board import Board
-from dashboards.queries import Query
-from dashboards.variables import FILTERS, filter_variable
-from deploy.prometheus.files import rule_files
-from deploy.prometheus.rule import Places
 from support.project import ROOT
 from support.prometheus import Prometheus, as_asked, prometheus
 from support.service_process import running
+from tidegate.monitoring.dashboards.all import BOARDS
+from tidegate.monitoring.dashboards.board import Board
+from tidegate.monitoring.dashboards.queries import Query
+from tidegate.monitoring.dashboards.variables import FILTERS, filter_variable
+from tidegate.monitoring.rules.files import rule_files
+from tidegate.monitoring.rules.rule import Places
 
 _STACK = ROOT / "deploy/stack"
 _ACT_SECONDS = "2.5"

@@ -10,13 +10,13 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from dashboards.all import BOARDS
-from dashboards.queries import greatest, increase, named, rate, select, shared, total
-from deploy.prometheus.recording import RECORDINGS
 from support.prometheus import as_asked
 from tidegate.core.caller import Priority
 from tidegate.core.cause import Cause
 from tidegate.core.dimension import DIMENSIONS
+from tidegate.monitoring.dashboards.all import BOARDS
+from tidegate.monitoring.dashboards.queries import greatest, increase, named, rate, select, shared, total
+from tidegate.monitoring.rules.recording import RECORDINGS
 from tidegate.observe import catalogue
 from tidegate.observe.catalogue import CATALOGUE, MetricType
 from tidegate.observe.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, TOKEN_KINDS

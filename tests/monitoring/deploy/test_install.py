@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dashboards.all import BOARDS
-from support.project import ROOT
+from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
+from tidegate.monitoring.dashboards.all import BOARDS
 
 
 def install(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        [sys.executable, "-m", "deploy", "--into", folder, *arguments],
-        cwd=ROOT,
+        [sys.executable, "-m", "tidegate", "monitoring", "export", "--into", folder, *arguments],
+        cwd=folder.parent,
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,9 +65,10 @@ def test_what_was_written_is_complete_and_valid(installed: Path) -> None:
     rules = sorted((installed / "rules").iterdir())
     assert [path.name for path in rules] == ["tidegate-alerts.yml", "tidegate-recording.yml"]
     subprocess.run(["promtool", "check", "rules", *rules], check=True, timeout=60)
+    subprocess.run(["amtool", "check-config", installed / "alertmanager.yml"], check=True, timeout=60)
     assert {path.stem for path in (installed / "dashboards").iterdir()} == {board.link.uid for board in BOARDS}
-    assert (installed / "alertmanager.yml").read_text() == (ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
-    for runbook in (ROOT / "deploy/runbooks").iterdir():
+    assert (installed / "alertmanager.yml").read_text() == ALERTMANAGER_FILE.read_text()
+    for runbook in RUNBOOKS_FOLDER.iterdir():
         assert (installed / "runbooks" / runbook.name).read_text() == runbook.read_text()
 
 
@@ -81,12 +83,12 @@ def test_without_a_place_for_runbooks_links_lead_to_those_that_were_written(tmp_
     ("setting", "allowed"),
     [
         ("QUEUE_WAIT_P95_WARNING_SECONDS=15", "allowed are its buckets' bounds (0.01, 0.5,"),
-        ("QUEUE_WAIT_P95_WARNING_SECONDS=soon", "allowed are numbers above 0 and below inf"),
-        ("REFUSED_LEAST=1.5", "allowed are whole numbers above 0"),
-        ("REFUSED_LEAST=0", "allowed are whole numbers above 0"),
-        ("AVAILABILITY_TARGET=1", "allowed are numbers above 0 and below 1"),
-        ("BURN_WINDOWS=3", "allowed are the numbers in tidegate.observe.thresholds"),
-        ("INVENTED=3", "allowed are the numbers in tidegate.observe.thresholds"),
+        ("QUEUE_WAIT_P95_WARNING_SECONDS=soon", "allowed is numbers above 0 and below inf"),
+        ("REFUSED_LEAST=1.5", "allowed is whole numbers above 0"),
+        ("REFUSED_LEAST=0", "allowed is whole numbers above 0"),
+        ("AVAILABILITY_TARGET=1", "allowed is numbers above 0 and below 1"),
+        ("BURN_WINDOWS=3", "allowed is NAME=VALUE with a name of "),
+        ("INVENTED=3", "allowed is NAME=VALUE with a name of "),
     ],
 )
 def test_a_number_that_cannot_be_is_told_with_what_can(tmp_path: Path, setting: str, allowed: str) -> None:
@@ -94,3 +96,12 @@ def test_a_number_that_cannot_be_is_told_with_what_can(tmp_path: Path, setting: 
     assert done.returncode == 2
     assert allowed in done.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = install(tmp_path / "taken")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"tidegate: --into: got '{tmp_path}/taken', allowed is a folder that can be written to"
+    )

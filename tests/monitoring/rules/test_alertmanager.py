@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.prometheus.files import alert_groups
-from deploy.prometheus.rule import Alert, Places
 from support.daemon import daemon
-from support.project import ROOT
+from tidegate.monitoring import ALERTMANAGER_FILE
+from tidegate.monitoring.rules.files import alert_groups
+from tidegate.monitoring.rules.rule import Alert, Places
 
-CONFIG = ROOT / "deploy/alertmanager/alertmanager.yml"
+CONFIG = ALERTMANAGER_FILE
 ALERTS = [rule for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)]
 RECEIVERS = {"critical": "pages", "warning": "tickets", "info": "nobody", "none": "watchdog"}
 PATIENCE_SECONDS = 10

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from deploy.prometheus.files import alert_groups
-from deploy.prometheus.rule import Alert, Places
 from support.project import ROOT
+from tidegate.monitoring.rules.files import alert_groups
+from tidegate.monitoring.rules.rule import Alert, Places
 
 RULES = ROOT / "deploy/prometheus/rules"
 CASES: list[dict[str, Any]] = [

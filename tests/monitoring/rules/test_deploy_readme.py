@@ -2,12 +2,14 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
 
 from support.project import ROOT
 
+TIDEGATE = f"{sys.executable} -m tidegate"
 README = (ROOT / "deploy/README.md").read_text()
 
 
@@ -20,22 +22,27 @@ def test_the_yaml_is_valid() -> None:
     assert all(isinstance(yaml.safe_load(block), dict) for block in blocks("yaml"))
 
 
-def test_the_command_makes_prometheus_rules(tmp_path: Path) -> None:
+def test_the_commands_make_prometheus_rules_with_links_of_their_own(tmp_path: Path) -> None:
+    (export,) = (block for block in blocks("bash") if "monitoring export" in block)
     (command,) = (block for block in blocks("bash") if "PrometheusRule" in block)
-    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=30)
+    for each in (export, command):
+        placed = each.replace("/etc/tidegate", str(tmp_path)).replace("tidegate monitoring", f"{TIDEGATE} monitoring")
+        subprocess.run(["bash", "-c", placed], cwd=tmp_path, check=True, timeout=60)
 
     manifests = list(yaml.safe_load_all((tmp_path / "tidegate-rules.yaml").read_text()))
 
     assert [manifest["metadata"]["name"] for manifest in manifests] == ["tidegate-recording", "tidegate-alerts"]
     for manifest in manifests:
-        rules = ROOT / f"deploy/prometheus/rules/{manifest['metadata']['name']}.yml"
+        rules = tmp_path / f"rules/{manifest['metadata']['name']}.yml"
         assert manifest["kind"] == "PrometheusRule"
         assert manifest["spec"] == yaml.safe_load(rules.read_text())
+    links = [rule["annotations"] for group in manifests[1]["spec"]["groups"] for rule in group["rules"]]
+    assert all(link["runbook_url"].startswith("https://git.example/") for link in links)
+    assert "localhost" not in str(links)
 
 
 def test_it_is_one_page() -> None:
-    assert README.count("\n") <= 80
+    assert README.count("\n") <= 90
 
 
 def test_each_folder_is_named() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from dashboards.all import BOARDS
-from deploy.prometheus.files import rule_files, shortened
-from deploy.prometheus.recording import RECORDINGS
-from deploy.prometheus.rule import Places, duration
 from support.project import ROOT
 from tidegate.core.caller import Priority
 from tidegate.core.cause import Cause
+from tidegate.monitoring.dashboards.all import BOARDS
+from tidegate.monitoring.rules.files import rule_files, shortened
+from tidegate.monitoring.rules.recording import RECORDINGS
+from tidegate.monitoring.rules.rule import Places, duration
 from tidegate.observe.catalogue import CATALOGUE, MetricType
 from tidegate.observe.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from prometheus_client import CollectorRegistry
 
-from deploy.prometheus.files import alert_groups
-from deploy.prometheus.rule import Alert, Places
 from support.project import ROOT
+from tidegate.monitoring.rules.files import alert_groups
+from tidegate.monitoring.rules.rule import Alert, Places
 
 RULES = ROOT / "deploy/prometheus/rules"
 NAMES = sorted({rule.name for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)})
@@ -18,7 +18,7 @@ WATCHDOG = {
     "exp_annotations": {
         "summary": "Alerting works.",
         "description": "Always fires: whoever receives it knows that alerts arrive, and misses it when it stops.",
-        "runbook_url": "deploy/runbooks/Watchdog.md",
+        "runbook_url": "service/tidegate/monitoring/runbooks/Watchdog.md",
         "dashboard_url": "http://localhost:3000/d/tidegate-overview?var-job=tidegate",
     },
 }

@@ -11,17 +11,18 @@ import httpx2
 import pytest
 import yaml
 
-from deploy.prometheus.files import alert_groups
-from deploy.prometheus.rule import Alert, Places
 from support.daemon import daemon
 from support.project import ROOT
 from support.service_process import running
 from tidegate.core.cause import Cause
 from tidegate.identity.identify import key_hash
+from tidegate.monitoring import RUNBOOKS_FOLDER
+from tidegate.monitoring.rules.files import alert_groups
+from tidegate.monitoring.rules.rule import Alert, Places
 from tidegate.observe import thresholds
 from tidegate.observe.catalogue import CATALOGUE
 
-FOLDER = ROOT / "deploy/runbooks"
+FOLDER = RUNBOOKS_FOLDER
 RULES = ROOT / "deploy/prometheus/rules"
 RUNBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Configuration", "Escalation"]

@@ -16,10 +16,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dashboards.all import BOARDS
 from support.daemon import daemon, free_port
 from support.project import ROOT
 from support.service_process import TIDEGATE, ServiceProcess, running
+from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
+from tidegate.monitoring.dashboards.all import BOARDS
 
 PATIENCE_SECONDS = 60
 """For an alert to fire or resolve; the short rules need 4 to 45 s."""
@@ -62,7 +63,7 @@ class Stack:
         self.alertmanager = enter(
             daemon(self._directory, "prometheus-alertmanager", "prometheus-alertmanager", self._alertmanager_arguments)
         )
-        shutil.copy(DEPLOY / "alertmanager/alertmanager.yml", self._directory)
+        shutil.copy(ALERTMANAGER_FILE, self._directory)
         self.serve("a")
         (self._directory / "prometheus.yml").write_text(json.dumps(self._prometheus_configuration()))
         self.scrape(*self.addresses)
@@ -295,7 +296,7 @@ class Stack:
 
     def _alertmanager_arguments(self, address: str) -> list[str]:
         listen = [f"--web.listen-address={address}", "--cluster.listen-address="]
-        return [f"--config.file={DEPLOY / 'alertmanager/alertmanager.yml'}", "--storage.path=alertmanager", *listen]
+        return [f"--config.file={ALERTMANAGER_FILE}", "--storage.path=alertmanager", *listen]
 
     def _prometheus_arguments(self, address: str) -> list[str]:
         resend = ["--rules.alert.resend-delay=1s", f"--web.listen-address={address}"]
@@ -340,7 +341,7 @@ def _labels(labels: Mapping[str, str]) -> dict[str, str]:
 def _check_annotations(annotations: Mapping[str, str], labels: Mapping[str, str]) -> None:
     name = labels["alertname"]
     assert annotations["runbook_url"].endswith(f"/{name}.md")
-    assert (DEPLOY / "runbooks" / f"{name}.md").exists()
+    assert (RUNBOOKS_FOLDER / f"{name}.md").exists()
     assert annotations["summary"].endswith(".")
     assert not re.search(r"{{|<no value>|<error|NaN", annotations["description"]), annotations
     dashboard = re.search(r"/d/([\w-]+)\?(.+)", annotations["dashboard_url"])

@@ -1,8 +1,10 @@
 """The wheel holds everything, and the older import paths work from it as from the checkout."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -39,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def unpacked(wheel: Path) -> Path:
     folder = wheel.parent / "unpacked"
-    zipfile.ZipFile(wheel).extractall(folder)
+    shutil.unpack_archive(wheel, folder, "zip")
     return folder
 
 
@@ -65,6 +67,60 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     expected = {str(path.relative_to(ROOT / "service")) for path in project_files("service")} - {"README.md"}
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == expected
+
+
+def test_the_wheel_writes_the_monitoring_of_an_installation(unpacked: Path, tmp_path: Path) -> None:
+    program = """
+from pathlib import Path
+from tidegate.monitoring.export import export
+print(*export(Path("out"), job="tidegate", grafana_url="https://grafana.example", runbooks_url=None), sep="\\n")
+"""
+    written = _run(program, unpacked, cwd=tmp_path).splitlines()
+    assert written == ["out/rules", "out/dashboards", "out/alertmanager.yml", "out/runbooks"]
+    assert {path.name for path in (tmp_path / "out/runbooks").iterdir()} == {
+        path.name for path in project_files("service/tidegate/monitoring/runbooks")
+    }
+    for path in ("rules/tidegate-alerts.yml", "dashboards/tidegate-overview.json", "alertmanager.yml"):
+        assert (tmp_path / "out" / path).stat().st_size > 1_000
+
+
+def test_type_checkers_find_the_types_of_both_packages(wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=60)
+    (installed,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    shutil.unpack_archive(wheel, installed, "zip")
+    user = tmp_path / "user.py"
+    user.write_text(
+        "from services.dsl_generator.rate_limiter import RateLimitConfig\n"
+        "from tidegate.core.errors import Refusal\n"
+        "reveal_type(RateLimitConfig().burst_limit)\n"
+        "reveal_type(Refusal.row)\n"
+    )
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(tmp_path / "venv/bin/python")]
+    checked = subprocess.run(
+        [*command, str(user)], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert 'Revealed type is "int"' in checked.stdout
+    assert "tidegate.core.cause.CauseRow" in checked.stdout
+
+
+def test_the_source_distribution_has_no_stray_files(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (path,) = tmp_path.glob("tidegate-*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.split("/", 1)[1] for name in archive.getnames()}
+    expected = {str(path.relative_to(ROOT)) for path in project_files("service")}
+    beside = {"README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md"}
+    made = {"PKG-INFO", "pyproject.toml", ".gitignore"}
+    assert names == expected | beside | made
 
 
 def test_the_older_paths_work_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:

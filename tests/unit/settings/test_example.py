@@ -8,11 +8,13 @@ from support.project import ROOT
 from tidegate.settings import CallerSettings, PoolLimits, Settings, load_settings
 from tidegate.settings.example import example_file
 
-FILE = ROOT / "tidegate.example.toml"
+FILE = ROOT / "service/tidegate/tidegate.example.toml"
 
 
 def test_the_committed_file_is_what_the_settings_make() -> None:
-    assert FILE.read_text(encoding="utf-8") == example_file(), "run: .venv/bin/tidegate example > tidegate.example.toml"
+    assert FILE.read_text(encoding="utf-8") == example_file(), (
+        f"run: .venv/bin/tidegate example > {FILE.relative_to(ROOT)}"
+    )
 
 
 def test_the_file_changes_nothing_as_it_is() -> None:

@@ -1,0 +1,20 @@
+"""All dashboards, in the order in which one asks."""
+
+import json
+from typing import Final
+
+from tidegate.monitoring.dashboards.board import Board
+from tidegate.monitoring.dashboards.callers import CALLERS_BOARD
+from tidegate.monitoring.dashboards.limiter import LIMITER_BOARD
+from tidegate.monitoring.dashboards.models import MODELS_BOARD
+from tidegate.monitoring.dashboards.overview import OVERVIEW_BOARD
+from tidegate.monitoring.dashboards.slo import SLO_BOARD
+
+__all__ = ["BOARDS", "as_text"]
+
+BOARDS: Final = (OVERVIEW_BOARD, LIMITER_BOARD, CALLERS_BOARD, MODELS_BOARD, SLO_BOARD)
+
+
+def as_text(board: Board) -> str:
+    """The file that Grafana reads; the same each time."""
+    return json.dumps(board.json(), indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,20 @@
+"""Colours by value: green, then orange and red where the alerts begin."""
+
+from typing import Final
+
+from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards.panels import Step
+from tidegate.observe import thresholds
+
+__all__ = ["LIMITED", "QUEUE_WAIT", "REFUSED", "rising"]
+
+
+def rising(warning: float, critical: float | None = None) -> tuple[Step, ...]:
+    """Good below the first number. Without the first step it is the dashed lines of the same levels."""
+    worst = () if critical is None else ((critical, units.CRITICAL),)
+    return ((None, units.GOOD), (warning, units.WARNING), *worst)
+
+
+QUEUE_WAIT: Final = rising(thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, thresholds.QUEUE_WAIT_P95_CRITICAL_SECONDS)
+REFUSED: Final = rising(thresholds.REFUSED_SHARE)
+LIMITED: Final = rising(thresholds.RATE_LIMITED_SHARE_WARNING, thresholds.RATE_LIMITED_SHARE_CRITICAL)

@@ -1,0 +1,319 @@
+"""Models and upstream: what does Claude answer, how fast, and what do the tokens go to?"""
+
+from typing import Final
+
+from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards.board import Board, Row
+from tidegate.monitoring.dashboards.kinds import heatmap, stat, timeseries
+from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
+from tidegate.monitoring.dashboards.panels import Panel, Step
+from tidegate.monitoring.dashboards.queries import Query, histogram, increase, occurring, or_zero, quantile, rate, ratio
+from tidegate.monitoring.dashboards.tables import Column, table
+from tidegate.observe import catalogue, thresholds
+
+__all__ = ["MODELS_BOARD"]
+
+_ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
+_BY_MODEL: Final = f"({increase(catalogue.UPSTREAM_ATTEMPTS, by='model')} > 0)"
+"""Models that are listed, but not used, have counters at 0, too."""
+_RETRY_WAIT_P95: Final = or_zero(
+    f"{quantile(0.95, catalogue.RETRY_WAIT, by='reason')} >= 0",
+    rate(catalogue.RETRY_WAIT, by="reason", suffix="_count"),
+)
+"""0 while nothing is repeated: a quantile of nothing is NaN, which is not drawn."""
+_KIND_COLOURS: Final = {
+    "input": units.NEUTRAL,
+    "output": units.WARNING,
+    "cache_read": units.GOOD,
+    "cache_creation": units.LIMITED,
+}
+_OTHER_5XX: Final = "=~50."
+"""The upstream's 5xx other than 529, which has a number of its own."""
+
+
+def _share(status: str) -> str:
+    return ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=status), _ATTEMPTS)
+
+
+def _failure(title: str, description: str, status: str, warning: float, critical: float) -> Panel:
+    steps: tuple[Step, ...] = ((None, units.GOOD), (warning, units.WARNING), (critical, units.CRITICAL))
+    return stat(
+        title,
+        description,
+        units.SHARE,
+        Query(_share(status)),
+        LIMITER if status == "429" else OVERVIEW,
+        steps=steps,
+        no_value="No attempts",
+        decimals=1,
+    )
+
+
+_ANSWERS: Final = Row(
+    "What Claude answers",
+    (
+        stat(
+            "Attempts",
+            "Requests to Claude per second, repetitions included. As many as calls is good; far above: retries multiply"
+            " the load.",
+            units.PER_SECOND,
+            Query(_ATTEMPTS),
+            OVERVIEW,
+        ),
+        _failure(
+            "429",
+            "Share of attempts over our limits. Next to zero is good: Tidegate waits instead. Else see 429s by"
+            " dimension.",
+            "429",
+            thresholds.RATE_LIMITED_SHARE_WARNING,
+            thresholds.RATE_LIMITED_SHARE_CRITICAL,
+        ),
+        _failure(
+            "529",
+            "Share of attempts for which Claude was overloaded, for everybody. Zero is good; else wait, or use"
+            " another model.",
+            "529",
+            thresholds.OVERLOADED_SHARE_WARNING,
+            thresholds.OVERLOADED_SHARE_CRITICAL,
+        ),
+        _failure(
+            "Other 5xx",
+            "Share of attempts that failed inside Claude, 529 aside. Zero is good; else see status.claude.com.",
+            _OTHER_5XX,
+            thresholds.UPSTREAM_ERROR_SHARE_WARNING,
+            thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
+        ),
+        _failure(
+            "No answer",
+            "Share of attempts without any status: connection refused, broken, timed out. Zero is good; else look at"
+            " the network.",
+            "error",
+            thresholds.UPSTREAM_ERROR_SHARE_WARNING,
+            thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
+        ),
+        stat(
+            "Spend caps hit",
+            "Answers in the time range that a spend cap is reached. Zero is good; else nothing helps but raising the"
+            " cap.",
+            units.COUNT,
+            Query(increase(catalogue.SPEND_CAPPED), instant=True),
+            CALLERS,
+            decimals=0,
+        ),
+        timeseries(
+            "Attempts by status",
+            "Repetitions included. Good is mostly 200; everything else is shown apart above, and by dimension or"
+            " reason below. deadline: the call's own time was over. abandoned: its client left.",
+            units.PER_SECOND,
+            [Query(f"{rate(catalogue.UPSTREAM_ATTEMPTS, by='status')} > 0", "{{status}}")],
+            OVERVIEW,
+            stacked=True,
+            colours={
+                "/^2/": units.GOOD,
+                "429": units.LIMITED,
+                "529": units.OVERLOADED,
+                "/^50/": units.FAILED,
+                "error": units.WARNING,
+                "/deadline|abandoned/": units.NEUTRAL,
+            },
+            no_value="No attempts",
+        ),
+        timeseries(
+            "429s by dimension",
+            "Which limit was empty. Nothing is good. One dimension only: that limit is lower than known, or shared with"
+            " somebody. acceleration: load grew too fast. unknown: Claude did not say.",
+            units.PER_MINUTE,
+            [Query(occurring(catalogue.RATE_LIMITED, by="pool, dimension"), "{{pool}} {{dimension}}")],
+            LIMITER.by("pool"),
+            stacked=True,
+            shades={"/.*/": units.LIMITED},
+            no_value="No 429s",
+        ),
+        timeseries(
+            "Retries by reason",
+            "Nothing is good; a few hide trouble of Claude from callers, as they should.",
+            units.PER_MINUTE,
+            [Query(occurring(catalogue.RETRIES, by="reason"), "{{reason}}")],
+            OVERVIEW,
+            stacked=True,
+            colours=units.RETRIES,
+            no_value="No retries",
+        ),
+        timeseries(
+            "Wait before retries, p95",
+            "0 while there are none. Seconds are good. Minutes: Claude asks for long pauses, see `retry-after`.",
+            units.SECONDS,
+            [Query(_RETRY_WAIT_P95, "{{reason}}")],
+            OVERVIEW,
+            colours=units.RETRIES,
+            no_value="No retries",
+        ),
+    ),
+)
+
+_LATENCY: Final = Row(
+    "How fast, in parts",
+    (
+        timeseries(
+            "Parts of a call, p95",
+            "Queue wait and own overhead are ours, first token and attempt are Claude's, the whole is what programs"
+            " see. Overhead in milliseconds is good. Percentiles do not add up.",
+            units.SECONDS,
+            [
+                Query(quantile(0.95, catalogue.QUEUE_WAIT), "queue wait"),
+                Query(quantile(0.95, catalogue.OVERHEAD), "own overhead"),
+                Query(quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN), "time to first token"),
+                Query(quantile(0.95, catalogue.UPSTREAM_DURATION), "one attempt"),
+                Query(quantile(0.95, catalogue.REQUEST_DURATION), "whole call", exemplars=True),
+            ],
+            LIMITER,
+            logarithmic=True,
+        ),
+        timeseries(
+            "Time to first token, p95",
+            "Streams only. A few seconds are good; above the line Claude is slow: other models may not be.",
+            units.SECONDS,
+            [Query(quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN, by="model"), "{{model}}", exemplars=True)],
+            MODELS.by("model"),
+            limits=((thresholds.FIRST_TOKEN_P95_SECONDS, units.WARNING),),
+            no_value="No streams",
+        ),
+        heatmap(
+            "Duration of attempts",
+            "How many attempts took how long. A steady band is good; a second band far above is a timeout.",
+            units.SECONDS,
+            histogram(catalogue.UPSTREAM_DURATION),
+            OVERVIEW,
+            no_value="No attempts",
+        ),
+        timeseries(
+            "Duration of attempts, quantiles",
+            "Of the heatmap beside. Long answers take long: compare with output tokens.",
+            units.SECONDS,
+            [
+                Query(quantile(0.99, catalogue.UPSTREAM_DURATION), "p99", exemplars=True),
+                Query(quantile(0.95, catalogue.UPSTREAM_DURATION), "p95"),
+                Query(quantile(0.5, catalogue.UPSTREAM_DURATION), "p50"),
+            ],
+            OVERVIEW,
+        ),
+    ),
+)
+
+_TOKENS: Final = Row(
+    "Where the tokens go",
+    (
+        timeseries(
+            "Tokens by kind",
+            "Much green is good: cache reads cost a tenth of input or less, and use no quota. What a batch used comes"
+            " when its results are downloaded.",
+            units.TOKENS_PER_MINUTE,
+            [Query(f"60 * {rate(catalogue.TOKENS, by='kind')}", "{{kind}}")],
+            CALLERS,
+            stacked=True,
+            colours=_KIND_COLOURS,
+        ),
+        timeseries(
+            "Cache leverage",
+            "Share of all input that the prompt cache answered, by model. High is good where prompts repeat; a fall:"
+            " a prompt's beginning changes from call to call.",
+            units.SHARE,
+            [
+                Query(
+                    ratio(
+                        rate(catalogue.TOKENS, by="model", kind="cache_read"),
+                        rate(catalogue.TOKENS, by="model", kind="!=output"),
+                    ),
+                    "{{model}}",
+                )
+            ],
+            MODELS.by("model"),
+            most=1,
+            no_value="No tokens",
+        ),
+        timeseries(
+            "Spend per hour, by model",
+            "US dollars at list prices; compare with the days before. A step without more tokens: a dearer model, or a"
+            " cache that is no longer read.",
+            units.DOLLARS,
+            [Query(f"60 * {occurring(catalogue.COST_USD, by='model')}", "{{model}}")],
+            MODELS.by("model"),
+            stacked=True,
+        ),
+        timeseries(
+            "Tokens without a price",
+            "Nothing is good. Else a model is missing in prices.toml, and every cost shown is too low.",
+            units.TOKENS_PER_MINUTE,
+            [Query(occurring(catalogue.UNPRICED_TOKENS, by="model"), "{{model}}")],
+            MODELS.by("model"),
+            no_value="Every model has a price",
+        ),
+        table(
+            "Models in the time range",
+            "Compare models: failures of one only are that model's, of all are Claude's. A click shows one alone. none:"
+            " calls that name no model, such as token counts.",
+            {"model": "Model"},
+            [
+                Column("Attempts", _BY_MODEL, units.EXACT_COUNT, decimals=0),
+                *(
+                    Column(
+                        title,
+                        f"({or_zero(increase(catalogue.UPSTREAM_ATTEMPTS, by='model', status=status), _BY_MODEL)})"
+                        f" and {_BY_MODEL}",
+                        units.EXACT_COUNT,
+                        decimals=0,
+                    )
+                    for title, status in (
+                        ("429", "429"),
+                        ("529", "529"),
+                        ("Other 5xx", _OTHER_5XX),
+                        ("No answer", "error"),
+                    )
+                ),
+                Column("Input", increase(catalogue.TOKENS, by="model", kind="input"), units.COUNT, decimals=1),
+                Column(
+                    "Cache reads", increase(catalogue.TOKENS, by="model", kind="cache_read"), units.COUNT, decimals=1
+                ),
+                Column("Output", increase(catalogue.TOKENS, by="model", kind="output"), units.COUNT, decimals=1),
+                Column(
+                    "Cost", f"{increase(catalogue.COST_USD, by='model')} and {_BY_MODEL}", units.DOLLARS, decimals=2
+                ),
+            ],
+            {"model": MODELS.by("model")},
+            CALLERS,
+            sort_by="Attempts",
+            height=7,
+        ),
+    ),
+)
+
+_WORKFLOWS: Final = Row(
+    "Workflow generation",
+    (
+        timeseries(
+            "Workflows by outcome",
+            "ok is good; repaired is still good. invalid, refused, truncated, failed: callers got no document.",
+            units.PER_MINUTE,
+            [Query(occurring(catalogue.WORKFLOWS, by="outcome"), "{{outcome}}")],
+            OVERVIEW,
+            stacked=True,
+            colours={"ok": units.GOOD, "repaired": "yellow", "failed": units.FAILED, "invalid": units.WARNING},
+            no_value="No workflows",
+        ),
+        timeseries(
+            "Fallbacks by reason",
+            "Nothing is good. Else the first model fails: see its row in the table above.",
+            units.PER_MINUTE,
+            [Query(occurring(catalogue.FALLBACKS, by="reason"), "{{reason}}")],
+            OVERVIEW,
+            stacked=True,
+            no_value="No fallbacks",
+        ),
+    ),
+)
+
+MODELS_BOARD: Final = Board(
+    MODELS,
+    "What does Claude answer, how fast, and what do the tokens go to?",
+    (_ANSWERS, _LATENCY, _TOKENS, _WORKFLOWS),
+)

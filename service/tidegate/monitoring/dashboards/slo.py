@@ -1,0 +1,263 @@
+"""SLO: do we keep what we promise, and is the paid quota used?"""
+
+from typing import Final
+
+from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards.board import Board, Row
+from tidegate.monitoring.dashboards.kinds import bars, stat, timeseries
+from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO, Link
+from tidegate.monitoring.dashboards.panels import Panel, Step
+from tidegate.monitoring.dashboards.queries import (
+    Query,
+    answered,
+    increase,
+    occurring,
+    rate,
+    ratio,
+    recorded,
+    shared_increase,
+)
+from tidegate.monitoring.rules.recording import QUOTA_USED, bad_share
+from tidegate.monitoring.rules.rule import duration
+from tidegate.observe import catalogue, thresholds
+
+__all__ = ["SLO_BOARD"]
+
+_TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
+_OUR_FAULT: Final = "=~store_unavailable|upstream_credentials|upstream_outage"
+_OBJECTIVE: Final = str(thresholds.LATENCY_OBJECTIVE_SECONDS)
+_WITHIN: Final = f"{thresholds.LATENCY_OBJECTIVE_SECONDS:g} s"
+_BUDGET_STEPS: Final[tuple[Step, ...]] = ((None, units.CRITICAL), (0.0, units.GOOD))
+"""Red when the budget is spent: what alerts watch is how fast that happens, on the panels of burn rates."""
+
+
+def _objective_steps(objective: str) -> tuple[Step, ...]:
+    return (None, units.CRITICAL), (_TARGETS[objective], units.GOOD)
+
+
+def _budget_panel(title: str, objective: str, description: str, link: Link) -> Panel:
+    return stat(
+        title,
+        f"Of the 30 days' budget of {description}",
+        units.SHARE,
+        Query(recorded(f"tidegate:{objective}_budget:remaining30d")),
+        link,
+        steps=_BUDGET_STEPS,
+        width=6,
+        decimals=1,
+        no_value="Rules not loaded",
+    )
+
+
+def _burn(objective: str, window_seconds: int) -> str:
+    """How many times faster than evenly the budget is spent."""
+    return f"{recorded(bad_share(objective, window_seconds))} / {1 - _TARGETS[objective]:.4g}"
+
+
+def _burn_panel(objective: str) -> Panel:
+    return timeseries(
+        f"Burn rate: {objective}",
+        "1 spends the budget of 30 days in 30 days. Dashed: the factors of the alerts; an alert fires while both its"
+        " windows are above. Below 1 is good.",
+        units.RATIO,
+        [Query(_burn(objective, burn.long_seconds), duration(burn.long_seconds)) for burn in thresholds.BURN_WINDOWS],
+        OVERVIEW,
+        limits=tuple(
+            (burn.factor, units.CRITICAL if burn.severity == "critical" else units.WARNING)
+            for burn in sorted(thresholds.BURN_WINDOWS, key=lambda burn: burn.factor)
+        ),
+        no_value="No traffic, or the recording rules are not loaded",
+    )
+
+
+def _nearness_panel(objective: str) -> Panel:
+    queries = [
+        Query(
+            # The lower of the two, job by job; then the worst job.
+            f"max(({long}) < ({short}) or ({short})) / {burn.factor:g}",
+            f"{duration(burn.long_seconds)} and {duration(burn.short_seconds)}, {burn.factor:g}×",
+            instant=True,
+        )
+        for burn in thresholds.BURN_WINDOWS
+        for long in [_burn(objective, burn.long_seconds)]
+        for short in [_burn(objective, burn.short_seconds)]
+    ]
+    return bars(
+        f"How near to an alert: {objective}",
+        "For each alert the lower of its two windows, as a share of its factor. Short bars are good; at 100 % it fires,"
+        " if enough calls were bad.",
+        units.SHARE,
+        queries,
+        OVERVIEW,
+        steps=((None, units.GOOD), (1.0, units.CRITICAL)),
+        most=1,
+        height=6,
+        decimals=0,
+        no_value="No traffic, or the recording rules are not loaded",
+    )
+
+
+_PROMISE: Final = Row(
+    "Do we keep what we promise?",
+    (
+        stat(
+            "Answered",
+            f"Share of all callers' calls that were answered; {thresholds.AVAILABILITY_TARGET:.1%} is promised."
+            " Calls that were wrong, abandoned, rightly refused or answered with Claude's own 429 do not count.",
+            units.SHARE,
+            Query(answered(increase), instant=True),
+            OVERVIEW,
+            steps=_objective_steps("availability"),
+            width=6,
+            decimals=2,
+            no_value="No traffic",
+        ),
+        _budget_panel(
+            "Error budget left",
+            "availability",
+            "availability, by the recording rules. Above zero is good; spent: no risky changes until it has grown"
+            " again.",
+            OVERVIEW,
+        ),
+        stat(
+            f"Admitted within {_WITHIN}",
+            f"Share of admissions in the time range, batch class aside; {thresholds.LATENCY_TARGET:.0%} is promised.",
+            units.SHARE,
+            Query(
+                ratio(
+                    increase(catalogue.QUEUE_WAIT, suffix="_bucket", le=_OBJECTIVE, class_="!=batch"),
+                    increase(catalogue.QUEUE_WAIT, suffix="_count", class_="!=batch"),
+                ),
+                instant=True,
+            ),
+            LIMITER,
+            steps=_objective_steps("latency"),
+            width=6,
+            decimals=2,
+            no_value="No traffic",
+        ),
+        _budget_panel(
+            "Latency budget left",
+            "latency",
+            "queue wait, by the recording rules. Above zero is good; spent: the quota is too small for the demand, or"
+            " a limit is wrong.",
+            LIMITER,
+        ),
+    ),
+)
+
+_BURN: Final = Row(
+    "How fast is the budget spent?",
+    (
+        *(_burn_panel(objective) for objective in _TARGETS),
+        *(_nearness_panel(objective) for objective in _TARGETS),
+    ),
+)
+
+_CAUSES: Final = Row(
+    "What spends it",
+    (
+        timeseries(
+            "Calls that spend the error budget",
+            "Nothing is good. upstream_error: Claude failed and retries did not help. The causes are refusals of ours"
+            " that no caller deserved.",
+            units.PER_MINUTE,
+            [
+                Query(occurring(catalogue.REQUESTS, by="pool", outcome="upstream_error"), "{{pool}} upstream_error"),
+                Query(occurring(catalogue.REFUSED, by="pool, cause", cause=_OUR_FAULT), "{{pool}} {{cause}}"),
+            ],
+            MODELS.by("pool"),
+            stacked=True,
+            shades={
+                "/ upstream_error$/": units.FAILED,
+                "/ upstream_(credentials|outage)$/": units.OVERLOADED,
+                "/ store_unavailable$/": units.WARNING,
+            },
+            no_value="Nothing spends it",
+        ),
+        timeseries(
+            f"Admitted within {_WITHIN}, by class",
+            f"Share of admissions. Above the line, {thresholds.LATENCY_TARGET:.0%}, is good. batch is made to wait and"
+            " has no promise.",
+            units.SHARE,
+            [
+                Query(
+                    ratio(
+                        rate(catalogue.QUEUE_WAIT, by="class", suffix="_bucket", le=_OBJECTIVE),
+                        rate(catalogue.QUEUE_WAIT, by="class", suffix="_count"),
+                    ),
+                    "{{class}}",
+                )
+            ],
+            CALLERS,
+            colours=units.CLASSES,
+            most=1,
+            limits=((thresholds.LATENCY_TARGET, units.GOOD),),
+            calculations=("min", "lastNotNull"),
+            no_value="No traffic",
+        ),
+    ),
+)
+
+_QUOTA: Final = Row(
+    "Is the paid quota used?",
+    (
+        timeseries(
+            "Share of the paid quota used",
+            "Of what Claude's limits grant, over five minutes. High is a quota well spent, as long as nobody waits"
+            " for long; low while callers wait: a limit of our own is too low. Above the line callers wait, and ever"
+            " more of them.",
+            units.SHARE,
+            [Query(recorded(QUOTA_USED, "pool"), "{{pool}} {{dimension}}")],
+            LIMITER.by("pool"),
+            limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
+            height=10,
+            no_value="No limit is known, or the recording rules are not loaded",
+        ),
+        bars(
+            "Share used in the time range",
+            "Of what Claude's limits granted in the whole time range. The dimension with the longest bar is the one"
+            " to buy more of; short bars throughout: less would do.",
+            units.SHARE,
+            [
+                Query(
+                    f"{increase(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
+                    f" / {shared_increase(catalogue.QUOTA_GRANTED, 'pool, dimension')}",
+                    "{{pool}} {{dimension}}",
+                    instant=True,
+                )
+            ],
+            LIMITER.by("pool"),
+            steps=((None, units.NEUTRAL), (thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL)),
+            most=1,
+            decimals=1,
+            names_above=True,
+            height=10,
+            no_value="No limit is known",
+        ),
+        timeseries(
+            f"Predicted share in {thresholds.QUOTA_AHEAD_SECONDS // 60} minutes",
+            "The growth of the last hour, continued, from 0 to 200 %. Below the line is good; above, the quota runs"
+            " out soon: ask for more, or stop what can wait.",
+            units.SHARE,
+            [
+                Query(
+                    f"clamp(predict_linear({recorded(QUOTA_USED, 'pool')}[{thresholds.QUOTA_TREND_SECONDS}s],"
+                    f" {thresholds.QUOTA_AHEAD_SECONDS}), 0, 2)",
+                    "{{pool}} {{dimension}}",
+                )
+            ],
+            LIMITER.by("pool"),
+            limits=((thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL),),
+            width=24,
+            no_value="No limit is known, or the recording rules are not loaded",
+        ),
+    ),
+)
+
+SLO_BOARD: Final = Board(
+    SLO,
+    "Do we keep what we promise, and is the paid quota used?",
+    (_PROMISE, _BURN, _CAUSES, _QUOTA),
+    time_from="now-24h",
+)

@@ -1,0 +1,105 @@
+"""Recording rules: what alerts and dashboards ask for again and again, and the objectives over every window."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration
+from tidegate.observe import catalogue, thresholds
+from tidegate.observe.labels import SERVED_ROUTES
+
+__all__ = [
+    "BAD_BY_POOL",
+    "OBJECTIVES",
+    "QUEUE_DEPTH",
+    "QUEUE_WAIT_P95",
+    "QUOTA_USED",
+    "RECORDINGS",
+    "SPEND_PER_HOUR",
+    "bad_share",
+]
+
+_FAILED: Final = f"%(f)s({catalogue.FAILED_CALLS.name}[%(window)s])"
+_ANSWERED: Final = f'%(f)s({catalogue.REQUESTS.name}{{outcome="ok",route=~"{SERVED_ROUTES}"}}[%(window)s])'
+_NOT_BATCH: Final = 'class!="batch"'
+_WITHIN: Final = f'le="{bucket(catalogue.QUEUE_WAIT, thresholds.LATENCY_OBJECTIVE_SECONDS)}"'
+
+_ADMISSIONS: Final = f"sum by (job) (%(f)s({catalogue.QUEUE_WAIT.name}_SUFFIX[%(window)s]))"
+_ADMITTED: Final = _ADMISSIONS.replace("SUFFIX", f"count{{{_NOT_BATCH}}}")
+_ADMITTED_SOON: Final = _ADMISSIONS.replace("SUFFIX", f"bucket{{{_NOT_BATCH},{_WITHIN}}}")
+
+OBJECTIVES: Final = {
+    "availability": (
+        f"sum by (job) ({_FAILED})",
+        f"sum by (job) (\n  {_ANSWERED}\n  or {_FAILED}\n)",
+    ),
+    "latency": (f"(\n  {_ADMITTED}\n  - {_ADMITTED_SOON}\n)", _ADMITTED),
+}
+"""For each objective what spends its budget, and what it is a share of: `f` is `rate` or `increase`, over `window`."""
+BAD_BY_POOL: Final = {
+    "availability": f"increase({catalogue.FAILED_CALLS.name}{{job=%%q}}[%(window)s])",
+    "latency": (
+        f"increase({catalogue.QUEUE_WAIT.name}_count{{job=%%q,{_NOT_BATCH}}}[%(window)s])"
+        f" - ignoring (le) increase({catalogue.QUEUE_WAIT.name}_bucket"
+        f"{{job=%%[1]q,{_NOT_BATCH},{_WITHIN}}}[%(window)s])"
+    ),
+}
+"""What spends it, for alerts to tell where: with `%q` for the job, a series for each pool and more."""
+
+QUOTA_USED: Final = "tidegate:quota_used:ratio_rate5m"
+QUEUE_DEPTH: Final = "tidegate:queue_depth:sum"
+QUEUE_WAIT_P95: Final = "tidegate:queue_wait_seconds:p95_5m"
+SPEND_PER_HOUR: Final = "tidegate:cost_usd:increase1h"
+
+_TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
+_WINDOWS: Final = sorted(
+    {seconds for burn in thresholds.BURN_WINDOWS for seconds in (burn.long_seconds, burn.short_seconds)}
+)
+
+
+def bad_share(objective: str, window_seconds: int) -> str:
+    """Name of the recorded share of bad calls of `availability` or `latency`."""
+    return f"tidegate:{objective}_bad:ratio_rate{duration(window_seconds)}"
+
+
+def _objective(name: str) -> Iterator[Recording]:
+    """Its share of bad calls over every window that alerts ask for, and what is left of the 30-day budget."""
+    bad, calls = OBJECTIVES[name]
+    for seconds in _WINDOWS:
+        over = {"f": "rate", "window": duration(seconds)}
+        yield Recording(bad_share(name, seconds), f"{bad % over}\n/\n{calls % over}")
+    # Sums of recorded rates: a rate over 30 days of every series would be read anew at each evaluation.
+    names = {kind: f"tidegate:{name}_{kind}:rate5m" for kind in ("bad", "calls")}
+    yield Recording(names["bad"], bad % {"f": "rate", "window": "5m"})
+    yield Recording(names["calls"], calls % {"f": "rate", "window": "5m"})
+    month = duration(thresholds.SLO_WINDOW_SECONDS)
+    yield Recording(
+        f"tidegate:{name}_budget:remaining{month}",
+        f"1 - sum_over_time({names['bad']}[{month}]) / sum_over_time({names['calls']}[{month}])"
+        f" / {1 - _TARGETS[name]:.4g}",
+    )
+
+
+RECORDINGS: Final = (
+    Group(
+        "tidegate-recording",
+        (
+            Recording(
+                QUOTA_USED,
+                f"sum by (job, pool, dimension) (rate({catalogue.QUOTA_CHARGED.name}[5m]))\n"
+                f"/\nmax by (job, pool, dimension) (rate({catalogue.QUOTA_GRANTED.name}[5m]))",
+            ),
+            Recording(QUEUE_DEPTH, f"sum by (job, pool, class) ({catalogue.QUEUE_DEPTH.name})"),
+            Recording(
+                QUEUE_WAIT_P95,
+                f"histogram_quantile(\n  0.95,\n  sum by (job, pool, class, le) "
+                f"(rate({catalogue.QUEUE_WAIT.name}_bucket[{duration(thresholds.QUEUE_WAIT_WINDOW_SECONDS)}]))\n)",
+            ),
+            Recording(
+                SPEND_PER_HOUR,
+                f"sum by (job) (increase({catalogue.COST_USD.name}[{duration(thresholds.SPEND_WINDOW_SECONDS)}]))",
+            ),
+        ),
+    ),
+    *(Group(f"tidegate-{name}", tuple(_objective(name))) for name in OBJECTIVES),
+)
+"""All recording rules. `ratio_rate5m` and the like in a name say which window is shipped."""
