@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tidegate.simulator.faults import FaultKind
-from tidegate.simulator.prompt import split_tokens, text_of, user_texts
+from tidegate.simulator.prompt import split_tokens, text_of, user_texts, words_of
 from tidegate.simulator.prompt_words import request_text
 from tidegate.simulator.schema_answers import instance_of
 from tidegate.simulator.validation import MessagesRequest
@@ -95,8 +95,9 @@ def _tool_answer(request: MessagesRequest) -> Answer | None:
         case "any":
             name = next(iter(tools), None)
         case "auto":
-            last = request.body["messages"][-1]["content"]
-            name = next((name for name in tools if name in text_of(last)), None)
+            last = next(message for message in reversed(request.body["messages"]) if message["role"] != "system")
+            said = words_of(last)
+            name = next((name for name in tools if name in said), None)
         case _:
             name = None
     if name is None:

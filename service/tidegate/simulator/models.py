@@ -34,6 +34,7 @@ class Model:
     accepts_sampling: bool = False
     accepts_prefill: bool = False
     accepts_forced_tools: bool = True
+    accepts_system_messages: bool = True
     retires_on: str | None = None
     has_fast_mode: bool = False
     fast_mode_beta: bool = False
@@ -75,6 +76,7 @@ def _older(model_id: str, family: str, *, min_cache_prefix_tokens: int, **change
         tool_prompt_tokens=497 if model_id.endswith("-4-6") else 496,
         forced_tool_prompt_tokens=589 if model_id.endswith("-4-6") else 588,
         accepts_sampling=True,
+        accepts_system_messages=False,
         **changes,
     )
 
@@ -122,6 +124,7 @@ MODELS: Final[dict[str, Model]] = {
             family="claude-opus-4",
             min_cache_prefix_tokens=2048,
             accepts_sampling=True,
+            accepts_system_messages=False,
             tool_prompt_tokens=675,
             forced_tool_prompt_tokens=804,
         ),

@@ -16,6 +16,7 @@ from tidegate.simulator.models import Model
 
 MESSAGE_OVERHEAD_TOKENS: Final = 4
 
+_NOTE: Final = re.compile(r"<system-reminder>.*?</system-reminder>\s*", re.DOTALL)
 _PIECE: Final = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
 
 
@@ -60,9 +61,14 @@ def text_of(content: object) -> str:
 
 
 def user_texts(body: Mapping[str, Any]) -> list[str]:
-    """The text of each user message, in order; messages without text (tool results) are left out."""
-    texts = [text_of(message["content"]) for message in body["messages"] if message["role"] == "user"]
+    """What the user says in each message, in order; messages without text (tool results) are left out."""
+    texts = [words_of(message) for message in body["messages"] if message["role"] == "user"]
     return [text for text in texts if text.strip()]
+
+
+def words_of(message: Mapping[str, Any]) -> str:
+    """The text of a message, without the notes to the model that Claude Code puts beside the user's words."""
+    return _NOTE.sub("", text_of(message["content"]))
 
 
 def _raw_blocks(body: Mapping[str, Any], model: Model) -> Iterator[tuple[str, int, Mapping[str, Any]]]:

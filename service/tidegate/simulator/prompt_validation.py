@@ -14,30 +14,51 @@ MAX_CACHE_BREAKPOINTS: Final = 4
 
 
 def check_conversation(body: dict[str, Any], model: Model) -> None:
-    """Check `messages`: roles, content, the first and the last turn."""
+    """Check `messages`: roles, content, the first and the last turn, and where system messages are.
+
+    Source for the latter: Claude Platform Docs "Mid-conversation system messages". Opus 4.8 and later models take them.
+    """
     if "messages" not in body:
         raise invalid_request("messages: Field required")
     messages = body["messages"]
     if not isinstance(messages, list) or not messages:
         raise invalid_request("messages: a list of at least one message is required")
     for index, message in enumerate(messages):
-        _check_message(f"messages.{index}", message, optional_content=index == len(messages) - 1)
+        is_last = index == len(messages) - 1
+        _check_message(f"messages.{index}", message, optional_content=is_last, model=model)
     if messages[0]["role"] != "user":
         raise invalid_request("messages: first message must use the 'user' role")
+    for index in range(1, len(messages)):
+        _check_order(f"messages.{index}", messages[index - 1], messages[index])
     if messages[-1]["role"] == "assistant" and not model.accepts_prefill:
         raise invalid_request(f"messages: the last message must use the 'user' role; {model.id} takes no prefill")
 
 
-def _check_message(path: str, message: object, *, optional_content: bool) -> None:
+def _check_order(path: str, before: dict[str, Any], message: dict[str, Any]) -> None:
+    if before["role"] == "system" and message["role"] == "user":
+        raise invalid_request(f"{path}: an 'assistant' message must follow a 'system' message")
+    if message["role"] == "system" and before["role"] != "user" and not _ends_with_server_tool(before):
+        raise invalid_request(f"{path}: a 'system' message must follow a 'user' message or a server tool's use")
+
+
+def _ends_with_server_tool(message: dict[str, Any]) -> bool:
+    content = message["content"]
+    return isinstance(content, list) and bool(content) and content[-1]["type"] == "server_tool_use"
+
+
+def _check_message(path: str, message: object, *, optional_content: bool, model: Model) -> None:
     if not isinstance(message, dict):
         raise invalid_request(f"{path}: an object with role and content is allowed")
     role = message.get("role")
-    if role not in ("user", "assistant"):
+    if role not in ("user", "assistant") and not (role == "system" and model.accepts_system_messages):
         raise invalid_request(f"{path}.role: {role!r} was given; 'user' or 'assistant' is allowed")
     content = message.get("content")
     if isinstance(content, list):
         for index, block in enumerate(content):
             _check_block(f"{path}.content.{index}", block)
+            if role == "system" and block["type"] != "text":
+                given = f"{path}.content.{index}.type: {block['type']!r} was given"
+                raise invalid_request(f"{given}; 'text' is allowed in a 'system' message")
     elif not isinstance(content, str):
         raise invalid_request(f"{path}.content: a string or a list of blocks is required")
     if not content and not (optional_content and role == "assistant"):

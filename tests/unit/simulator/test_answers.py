@@ -135,6 +135,20 @@ def test_a_tool_is_called_when_the_last_message_names_it() -> None:
     assert ask("web_search", tools=[server_tool], tool_choice=forced).stop_reason == "end_turn"
 
 
+def test_notes_to_the_model_are_not_what_the_user_says() -> None:
+    """Claude Code puts notes that name its tools beside the user's words, and into a system message behind them."""
+    note = {"type": "text", "text": "<system-reminder>\nUse get_weather\nsometimes.\n</system-reminder>\n\n"}
+    system = {"role": "system", "content": "get_weather is a tool"}
+
+    def turns(words: str) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": [note, {"type": "text", "text": words}]}, system]
+
+    answer = ask("", messages=turns("Hello"), model="claude-opus-4-8", tools=[WEATHER])
+    assert text(answer).endswith("You said: Hello")
+    answer = ask("", messages=turns("get_weather Oslo"), model="claude-opus-4-8", tools=[WEATHER])
+    assert json.loads(answer.blocks[0].text) == {"city": "get_weather Oslo"}
+
+
 def test_a_tool_result_is_answered_with_text() -> None:
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "sunny"}]}
     turns = [{"role": "user", "content": "get_weather"}, {"role": "assistant", "content": "x"}, result]

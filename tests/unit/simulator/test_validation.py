@@ -175,6 +175,53 @@ def test_the_new_version_refuses_documents_from_the_assistant_and_citations_from
         assert message_of({**GOOD, "messages": messages}) == message
 
 
+NOTE = {"role": "system", "content": "Agents: none"}
+REPLY = {"role": "assistant", "content": "Hi"}
+SERVED = {"role": "assistant", "content": [{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search"}]}
+
+
+@pytest.mark.parametrize("version", [OLD_VERSION, NEW_VERSION])
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-sonnet-5", "claude-sonnet-5-5", "claude-haiku-5-5"])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [*HELLO, NOTE],
+        [*HELLO, NOTE, REPLY, *HELLO, NOTE],
+        [*HELLO, SERVED, NOTE],
+        [*HELLO, {"role": "system", "content": [{"type": "text", "text": "x", "cache_control": MARK}]}],
+    ],
+)
+def test_a_system_message_may_follow_the_users(messages: list[Any], model: str, version: str) -> None:
+    check_messages({**GOOD, "model": model, "messages": messages}, version=version, beta=False)
+
+
+@pytest.mark.parametrize(
+    ("messages", "message"),
+    [
+        ([NOTE, *HELLO], "messages: first message must use the 'user' role"),
+        ([*HELLO, REPLY, NOTE], "messages.2: a 'system' message must follow a 'user' message or a server tool's use"),
+        ([*HELLO, NOTE, NOTE], "messages.2: a 'system' message must follow a 'user' message or a server tool's use"),
+        ([*HELLO, NOTE, *HELLO], "messages.2: an 'assistant' message must follow a 'system' message"),
+        (
+            [*HELLO, {"role": "system", "content": [{"type": "image", "source": {}}]}],
+            "messages.1.content.0.type: 'image' was given; 'text' is allowed in a 'system' message",
+        ),
+        (
+            [*HELLO, {"role": "system", "content": ""}],
+            "messages.1: all messages must have non-empty content except for a final assistant message",
+        ),
+    ],
+)
+def test_a_system_message_has_its_place(messages: list[Any], message: str) -> None:
+    assert message_of({**GOOD, "model": "claude-opus-5-5", "messages": messages}) == message
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-7", "claude-haiku-4-5", "claude-sonnet-4-6"])
+def test_older_models_take_no_system_message(model: str) -> None:
+    expected = "messages.1.role: 'system' was given; 'user' or 'assistant' is allowed"
+    assert message_of({**GOOD, "model": model, "messages": [*HELLO, NOTE]}) == expected
+
+
 def test_beta_lets_unknown_fields_pass() -> None:
     assert check_messages({**GOOD, "betas_field": 1}, version=NEW_VERSION, beta=True).max_tokens == 100
 
