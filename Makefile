@@ -33,7 +33,7 @@ test: $(INSTALLED) $(NODE_INSTALLED) .tools/anthropic-0.121/.installed ## run al
 	$(BIN)/coverage report --fail-under=95
 
 .PHONY: test-clients
-test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
+test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed .tools/claude-code/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
 	@tests/install-tools.sh test-clients
 	$(BIN)/pytest -m clients -n 3 --dist worksteal
 
@@ -106,6 +106,14 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 .tools/%/.installed: tests/clients/requirements-%.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --require-hashes -r $<
+	touch $@
+
+# Its install script, which npm may be told not to run, puts the program of this platform in its place.
+.tools/claude-code/.installed: tests/clients/claude-code/package.json tests/clients/claude-code/package-lock.json | test-tools
+	mkdir -p $(@D)
+	cp $(filter %.json,$^) $(@D)
+	npm ci --silent --ignore-scripts --prefix $(@D)
+	cd $(@D)/node_modules/@anthropic-ai/claude-code && node install.cjs
 	touch $@
 
 $(NODE_INSTALLED): tests/node/package.json tests/node/package-lock.json | test-tools
