@@ -1,5 +1,6 @@
 import resource
 import sys
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,32 @@ from tidegate.generation.dsl.semantics.expressions import MAX_CHARACTERS, MAX_EX
         "${ [.items[] | select(.price > 10) | {name, total: (.price * .amount)}] }",
         "${ reduce .[] as $n (0; . + $n) }",
         "plain text with } and { and $",
-        "Hello ${ .name [ }",  # not one expression as a whole: a plain string in the DSL
+        '${ "Hello \\(.name)" }',
     ],
 )
 def test_is_accepted(expression: str) -> None:
     assert _messages(expression) == []
+
+
+@pytest.mark.parametrize("text", ["Hello ${ .name }", "${ .name", "${ .first } and", "see ${"])
+def test_an_expression_in_only_a_part_of_a_string_would_be_plain_text(text: str) -> None:
+    (message,) = _messages(text)
+
+    assert message.startswith("has ${ but is not one runtime expression as a whole")
+
+
+def test_shells_programs_and_descriptions_have_that_sign_in_their_own_sense() -> None:
+    header = {**HEADER, "summary": "costs ${ 5 }"}
+    tasks = [
+        {"run": {"shell": {"command": "echo ${HOME} is home", "environment": {"PATH": "${HOME}/bin"}}}},
+        {"run": {"container": {"image": "alpine", "command": "echo ${HOME} is home"}}},
+        {"run": {"script": {"language": "js", "code": "`${a} b`", "arguments": {"a": "${a} b"}}}},
+    ]
+    document: dict[str, Any] = {"document": header, "do": [{f"task{at}": task} for at, task in enumerate(tasks)]}
+    assert check_document(document)[1] == ()
+
+    document["do"].append({"after": {"set": {"x": "a ${ .b }"}}})
+    assert [finding.path for finding in check_document(document)[1]] == ["/do/3/after/set/x"]
 
 
 @pytest.mark.parametrize(

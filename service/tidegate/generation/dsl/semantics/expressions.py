@@ -9,6 +9,7 @@ import jq
 from tidegate.generation.dsl.findings import Finding, listed, shown
 from tidegate.generation.dsl.marks import Holds
 from tidegate.generation.dsl.semantics.walk import Place, walk
+from tidegate.generation.dsl.tasks.run import Container, ExternalScript, InlineScript, Shell
 from tidegate.generation.dsl.workflow import Workflow
 
 _DELIMITED = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
@@ -22,6 +23,11 @@ _MULTIPLICATION = re.compile(r"\*(?!=)")
 """jq multiplies constants while it compiles, and `"x" * 1e9` is a string of a gigabyte. A factor that is not constant
 (`.`) in between prevents it, and changes nothing about whether the expression parses."""
 
+_PARTLY = (
+    "has ${ but is not one runtime expression as a whole, so it would be plain text; "
+    r'put all of it inside, such as ${ "text \(.name)" }'
+)
+
 MAX_CHARACTERS = 8_000
 """The length of an expression. jq's parser gives up at a depth of ten thousand."""
 
@@ -32,6 +38,9 @@ MAX_EXPRESSIONS = 1_000
 def check_expressions(workflow: Workflow) -> Iterator[Finding]:
     """Yield a finding for each runtime expression that is no jq, or uses a variable or secret that does not exist.
 
+    A string with `${` that is not one expression as a whole is a finding too: a runtime takes it as plain text. What
+    shells and programs get, and the texts under `document`, may have `${` in their own sense.
+
     Expressions are the strings of the form `${ … }` anywhere, and all strings in places that hold expressions only,
     such as `if` and `when`. A workflow whose `evaluate.language` is not jq is not checked.
     """
@@ -40,9 +49,14 @@ def check_expressions(workflow: Workflow) -> Iterator[Finding]:
         return
     secrets = (workflow.use.secrets if workflow.use else None) or []
     count = 0
+    texts = "/document/"
     for place in walk(workflow):
+        if isinstance(place.value, Container | ExternalScript | InlineScript | Shell):
+            texts = f"{place.path}/"
         text = _expression_in(place)
         if text is None:
+            if isinstance(place.value, str) and "${" in place.value and not place.path.startswith(texts):
+                yield Finding(place.path, f"{_PARTLY}; given {shown(place.value)}")
             continue
         count += 1
         if count > MAX_EXPRESSIONS:
