@@ -1,13 +1,14 @@
 """What the simulated model says: decided by the request alone, so that the same request gets the same answer."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from tidegate.simulator.faults import FaultKind
 from tidegate.simulator.prompt import split_tokens, text_of, user_texts, words_of
-from tidegate.simulator.prompt_words import request_text
+from tidegate.simulator.prompt_words import request_text, schema_in
 from tidegate.simulator.schema_answers import instance_of
 from tidegate.simulator.validation import MessagesRequest
 from tidegate.simulator.workflow_answers import broken_workflow_document, workflow_document
@@ -97,13 +98,18 @@ def _tool_answer(request: MessagesRequest) -> Answer | None:
         case "auto":
             last = next(message for message in reversed(request.body["messages"]) if message["role"] != "system")
             said = words_of(last)
-            name = next((name for name in tools if name in said), None)
+            name = next((name for name in tools if _names(said, name)), None)
         case _:
             name = None
     if name is None:
         return None
     tool_input = instance_of(tools[name]["input_schema"], _echo(words))
     return Answer((_block("tool_use", json.dumps(tool_input), name),), stop_reason="tool_use")
+
+
+def _names(text: str, tool_name: str) -> bool:
+    """Whether a text has the name of a tool as a word of its own."""
+    return re.search(rf"(?<![\w-]){re.escape(tool_name)}(?![\w-])", text) is not None
 
 
 def _text_answer(request: MessagesRequest, *, broken: bool) -> Answer:
@@ -117,12 +123,19 @@ def _text(request: MessagesRequest, *, broken: bool) -> str:
     output_format = (request.body.get("output_config") or {}).get("format")
     if output_format is not None:
         schema = output_format["schema"]
-        if schema.get("properties", {}).keys() >= {"workflow", "notes"}:
-            notes = [f"simulated answer: composed from the words of the request, {_echo(request_text(first))!r}"]
-            return json.dumps({"workflow": json.dumps(document(first)), "notes": notes}, ensure_ascii=False)
-        if broken:
+        is_envelope = schema.get("properties", {}).keys() >= {"workflow", "notes"}
+        # What structured output cannot say of a schema is in the prompt only, where a model reads it too.
+        told_schema = schema_in(text_of(request.body.get("system")))
+        if is_envelope and told_schema is None:
+            value: Any = document(first)
+        elif broken:
             return "This simulated answer is not the JSON that was asked for."
-        return json.dumps(instance_of(schema, f"simulated: {_echo(_last_text(request))}"), ensure_ascii=False)
+        else:
+            value = instance_of(told_schema or schema, f"simulated: {_echo(_last_text(request))}")
+        if is_envelope:
+            notes = [f"simulated answer: composed from the words of the request, {_echo(request_text(first))!r}"]
+            value = {"workflow": json.dumps(value), "notes": notes}
+        return json.dumps(value, ensure_ascii=False)
     if "workflow" in text_of(request.body.get("system")).lower():
         return json.dumps(document(first), ensure_ascii=False)
     return f"This is a simulated answer, no model was asked. You said: {_echo(_last_text(request))}"

@@ -21,8 +21,9 @@ from tidegate.simulator.control import clear_faults, show_requests, show_state, 
 from tidegate.simulator.errors import ApiError, invalid_request
 from tidegate.simulator.files import delete_file, download_file, list_files, show_file, upload_file
 from tidegate.simulator.messages import answer_count_tokens, answer_messages, forced_reply
-from tidegate.simulator.models import find_model, list_models
+from tidegate.simulator.models import MODELS, find_model
 from tidegate.simulator.options import Clock, SimulatorOptions, SystemClock
+from tidegate.simulator.paging import page_of
 from tidegate.simulator.routing import MAX_FILE_BYTES, Handler, Routes, Visit
 from tidegate.simulator.seen import SeenRequest
 from tidegate.simulator.validation import API_VERSIONS
@@ -137,7 +138,7 @@ async def _count_tokens(visit: Visit) -> Reply:
 
 
 async def _models(visit: Visit) -> Reply:
-    return _json(list_models(limit=visit.page_limit(), after_id=visit.query.get("after_id")))
+    return _json(page_of(visit, [model.info() for model in MODELS.values()]))
 
 
 async def _model(visit: Visit) -> Reply:

@@ -15,7 +15,7 @@ from tidegate.simulator.answers import compose_answer
 from tidegate.simulator.cache import InputUse
 from tidegate.simulator.errors import ApiError, invalid_request
 from tidegate.simulator.headers import rfc3339
-from tidegate.simulator.prompt import prompt_blocks
+from tidegate.simulator.prompt import check_context, prompt_blocks
 from tidegate.simulator.sse import MessageShell, message_json
 from tidegate.simulator.validation import check_messages
 
@@ -89,10 +89,12 @@ class Batch:
         request_id = f"req_{self.id.removeprefix('msgbatch_')}_{number}"
         try:
             request = check_messages(params, version=self.version, beta=self.beta)
+            blocks = prompt_blocks(params, request.model)
+            check_context(blocks, request.model)
             answer = compose_answer(request, fault=None, output_tokens=None)
         except ApiError as error:
             return {"type": "errored", "error": json.loads(error.body(request_id))}
-        tokens = sum(block.tokens for block in prompt_blocks(params, request.model))
+        tokens = sum(block.tokens for block in blocks)
         shell = MessageShell(request_id.replace("req_", "msg_"), request.model.id, InputUse(uncached=tokens))
         message = message_json(shell, answer)
         message["usage"]["service_tier"] = "batch"
@@ -120,6 +122,10 @@ def check_batch(body: dict[str, Any]) -> list[dict[str, Any]]:
             raise invalid_request(f"{path}.params: Field required")
         if request["params"].get("stream"):
             raise invalid_request(f"{path}.params.stream: true was given; a batch does not stream")
+        if request["params"].get("max_tokens") == 0:
+            raise invalid_request(f"{path}.params.max_tokens: 0 was given; a whole number from 1 is allowed in a batch")
+        if request["params"].get("speed") is not None:
+            raise invalid_request(f"{path}.params.speed: Extra inputs are not permitted in a batch")
         seen.add(custom_id)
     return requests
 

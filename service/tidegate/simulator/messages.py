@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tidegate.core.header_names import API_VERSION, BETA
 from tidegate.simulator.answers import Answer, compose_answer
@@ -15,7 +15,8 @@ from tidegate.simulator.headers import no_fast_limit_headers
 from tidegate.simulator.latency import Latency
 from tidegate.simulator.novelties import novel_events, with_novelties
 from tidegate.simulator.pool import Charge, Pool
-from tidegate.simulator.prompt import prompt_blocks
+from tidegate.simulator.prompt import check_context, prompt_blocks
+from tidegate.simulator.prompt_validation import message_blocks
 from tidegate.simulator.scenario import HeadersAt
 from tidegate.simulator.sse import MessageShell, StreamEvent, encode_event, encode_json, message_events, message_json
 from tidegate.simulator.validation import MessagesRequest, check_count_tokens, check_messages, parse_json
@@ -74,6 +75,9 @@ async def answer_messages(
     fault = _fault(world, call)
     if fault is not None and fault.kind is FaultKind.BAD_GATEWAY:
         return _BAD_GATEWAY
+    _check_files(body, world)
+    blocks = prompt_blocks(body, request.model)
+    check_context(blocks, request.model)
     answer = compose_answer(
         request, fault=fault.kind if fault else None, output_tokens=_output_tokens(call, request.max_tokens)
     )
@@ -83,7 +87,7 @@ async def answer_messages(
     pool = world.pools[model.family]
     try:
         _raise_error_of(fault, request, world)
-        plan = world.cache.plan(request.model, prompt_blocks(body, request.model), world.now_seconds())
+        plan = world.cache.plan(request.model, blocks, world.now_seconds())
         estimate = input_tokens_estimate(plan.use.charged, request.model.characters_per_token)
         charge = world.admit(pool, estimate, model=request.model)
     except ApiError as error:
@@ -204,6 +208,16 @@ def _raise_error_of(fault: Fault | None, request: MessagesRequest, world: World)
     error = error_of(fault, unix_seconds=world.clock.wall_seconds())
     if error is not None:
         raise error
+
+
+def _check_files(body: dict[str, Any], world: World) -> None:
+    """Refuse what refers to a file that was never uploaded, or is deleted; raises `ApiError` 404."""
+    for _, block in message_blocks(body):
+        parts = block["content"] if isinstance(block.get("content"), list) else []
+        for part in (block, *parts):
+            holder = part["source"] if part["type"] in {"image", "document"} else part
+            if holder.get("type") in {"file", "container_upload"}:
+                world.files.find(str(holder.get("file_id")))
 
 
 def _fault(world: World, call: Call) -> Fault | None:

@@ -3,10 +3,12 @@
 Source: model ids of the Anthropic Python SDK 2.12.0 (`types/model.py`); families, context sizes, cache minimums and
 restrictions of Claude Platform Docs as read in October 2026; what tools cost of models since Opus 5.5 is not published,
 and taken to be as with Opus 4.8. Release dates are not modelled: `created_at` is the
-epoch, which the API documents as "unknown".
+epoch, which the API documents as "unknown". Dates of retirement are the SDK's (`DEPRECATED_MODELS`); a model that is
+past it stays deprecated, which the API calls overdue. `deprecated_at` is 60 days before: the least notice promised.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from tidegate.simulator.errors import ApiError
@@ -14,7 +16,7 @@ from tidegate.simulator.errors import ApiError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model. `family` names the pool of rate limits that it shares with its siblings.
+    """One model that can be called. `family` names the pool of rate limits that it shares with its siblings.
 
     `characters_per_token` stands in for the tokenizer: Opus 4.7 and later count about 30 % more tokens than the
     models before them. `has_fast_mode`: whether it takes `speed: "fast"`; `fast_mode_beta`: whether only with the beta
@@ -54,13 +56,17 @@ class Model:
             "display_name": f"Claude {line.title()} {version.replace('-', '.', 1)}".strip(),
             "created_at": "1970-01-01T00:00:00Z",
             "lifecycle": "active" if self.retires_on is None else "deprecated",
-            "deprecated_at": None,
+            "deprecated_at": None if self.retires_on is None else _days_before(self.retires_on, 60),
             "retires_at": self.retires_on,
             "line": line,
             "capabilities": None,
             "max_input_tokens": self.max_input_tokens,
             "max_tokens": self.max_output_tokens,
         }
+
+
+def _days_before(moment: str, days: int) -> str:
+    return f"{datetime.fromisoformat(moment) - timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _older(model_id: str, family: str, *, min_cache_prefix_tokens: int, **changes: Any) -> Model:
@@ -81,7 +87,9 @@ def _older(model_id: str, family: str, *, min_cache_prefix_tokens: int, **change
     )
 
 
+_MYTHOS_PREVIEW_RETIRES: Final = "2026-06-30T00:00:00Z"
 _SONNET_4_5_RETIRES: Final = "2026-11-30T00:00:00Z"
+_OPUS_4_5_RETIRES: Final = "2027-01-22T00:00:00Z"
 
 MODELS: Final[dict[str, Model]] = {
     model.id: model
@@ -128,25 +136,30 @@ MODELS: Final[dict[str, Model]] = {
             tool_prompt_tokens=675,
             forced_tool_prompt_tokens=804,
         ),
+        Model(id="claude-mythos-preview", family="claude-mythos-preview", retires_on=_MYTHOS_PREVIEW_RETIRES),
         _older("claude-opus-4-6", "claude-opus-4", min_cache_prefix_tokens=4096),
         _older("claude-sonnet-4-6", "claude-sonnet-4", min_cache_prefix_tokens=1024),
         _older("claude-haiku-4-5", "claude-haiku-4-5", min_cache_prefix_tokens=4096, accepts_prefill=True),
         _older("claude-haiku-4-5-20251001", "claude-haiku-4-5", min_cache_prefix_tokens=4096, accepts_prefill=True),
-        _older("claude-opus-4-5", "claude-opus-4", min_cache_prefix_tokens=4096, accepts_prefill=True),
-        _older("claude-opus-4-5-20251101", "claude-opus-4", min_cache_prefix_tokens=4096, accepts_prefill=True),
-        _older(
-            "claude-sonnet-4-5",
-            "claude-sonnet-4",
-            min_cache_prefix_tokens=1024,
-            accepts_prefill=True,
-            retires_on=_SONNET_4_5_RETIRES,
+        *(
+            _older(
+                model_id,
+                "claude-opus-4",
+                min_cache_prefix_tokens=4096,
+                accepts_prefill=True,
+                retires_on=_OPUS_4_5_RETIRES,
+            )
+            for model_id in ("claude-opus-4-5", "claude-opus-4-5-20251101")
         ),
-        _older(
-            "claude-sonnet-4-5-20250929",
-            "claude-sonnet-4",
-            min_cache_prefix_tokens=1024,
-            accepts_prefill=True,
-            retires_on=_SONNET_4_5_RETIRES,
+        *(
+            _older(
+                model_id,
+                "claude-sonnet-4",
+                min_cache_prefix_tokens=1024,
+                accepts_prefill=True,
+                retires_on=_SONNET_4_5_RETIRES,
+            )
+            for model_id in ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929")
         ),
     )
 }
@@ -166,16 +179,3 @@ def find_model(model_id: str) -> Model:
     if model is None:
         raise ApiError(404, "not_found_error", f"model: {model_id} (GET /v1/models lists what is served)")
     return model
-
-
-def list_models(*, limit: int, after_id: str | None) -> dict[str, Any]:
-    """One page of `GET /v1/models`: at most `limit` models after the one named `after_id`."""
-    ids = list(MODELS)
-    start = ids.index(find_model(after_id).id) + 1 if after_id is not None else 0
-    page = ids[start : start + limit]
-    return {
-        "data": [MODELS[model_id].info() for model_id in page],
-        "has_more": start + limit < len(ids),
-        "first_id": page[0] if page else None,
-        "last_id": page[-1] if page else None,
-    }

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tidegate.simulator.errors import invalid_request
 from tidegate.simulator.media import document_tokens, image_tokens
 from tidegate.simulator.models import Model
 
@@ -44,6 +45,17 @@ def prompt_blocks(body: Mapping[str, Any], model: Model) -> list[PromptBlock]:
         last = blocks[-1]
         blocks[-1] = PromptBlock(last.content, last.tokens, automatic)
     return blocks
+
+
+def check_context(blocks: list[PromptBlock], model: Model) -> None:
+    """Refuse a prompt that is longer than the model reads; the words are the API's.
+
+    Raises:
+        ApiError: 400.
+    """
+    tokens = sum(block.tokens for block in blocks)
+    if tokens > model.max_input_tokens:
+        raise invalid_request(f"prompt is too long: {tokens} tokens > {model.max_input_tokens} maximum")
 
 
 def split_tokens(text: str) -> list[str]:

@@ -6,6 +6,7 @@ caching". Every check raises `ApiError` 400, which names the path, what was give
 
 from typing import Any, Final
 
+from tidegate.simulator.conversation_rules import check_block_type, check_source, check_tool_calls, check_tool_names
 from tidegate.simulator.errors import invalid_request
 from tidegate.simulator.models import Model
 from tidegate.simulator.schema_limits import check_output_schema, check_schema
@@ -13,8 +14,8 @@ from tidegate.simulator.schema_limits import check_output_schema, check_schema
 MAX_CACHE_BREAKPOINTS: Final = 4
 
 
-def check_conversation(body: dict[str, Any], model: Model) -> None:
-    """Check `messages`: roles, content, the first and the last turn, and where system messages are.
+def check_conversation(body: dict[str, Any], model: Model, *, beta: bool) -> None:
+    """Check `messages`: roles, content, tool calls and their results, the first and the last turn, and system messages.
 
     Source for the latter: Claude Platform Docs "Mid-conversation system messages". Opus 4.8 and later models take them.
     """
@@ -25,13 +26,14 @@ def check_conversation(body: dict[str, Any], model: Model) -> None:
         raise invalid_request("messages: a list of at least one message is required")
     for index, message in enumerate(messages):
         is_last = index == len(messages) - 1
-        _check_message(f"messages.{index}", message, optional_content=is_last, model=model)
+        _check_message(f"messages.{index}", message, optional_content=is_last, model=model, beta=beta)
     if messages[0]["role"] != "user":
         raise invalid_request("messages: first message must use the 'user' role")
     for index in range(1, len(messages)):
         _check_order(f"messages.{index}", messages[index - 1], messages[index])
     if messages[-1]["role"] == "assistant" and not model.accepts_prefill:
         raise invalid_request(f"messages: the last message must use the 'user' role; {model.id} takes no prefill")
+    check_tool_calls(messages)
 
 
 def _check_order(path: str, before: dict[str, Any], message: dict[str, Any]) -> None:
@@ -46,7 +48,7 @@ def _ends_with_server_tool(message: dict[str, Any]) -> bool:
     return isinstance(content, list) and bool(content) and content[-1]["type"] == "server_tool_use"
 
 
-def _check_message(path: str, message: object, *, optional_content: bool, model: Model) -> None:
+def _check_message(path: str, message: object, *, optional_content: bool, model: Model, beta: bool) -> None:
     if not isinstance(message, dict):
         raise invalid_request(f"{path}: an object with role and content is allowed")
     role = message.get("role")
@@ -55,7 +57,7 @@ def _check_message(path: str, message: object, *, optional_content: bool, model:
     content = message.get("content")
     if isinstance(content, list):
         for index, block in enumerate(content):
-            _check_block(f"{path}.content.{index}", block)
+            _check_block(f"{path}.content.{index}", block, beta=beta)
             if role == "system" and block["type"] != "text":
                 given = f"{path}.content.{index}.type: {block['type']!r} was given"
                 raise invalid_request(f"{given}; 'text' is allowed in a 'system' message")
@@ -65,18 +67,21 @@ def _check_message(path: str, message: object, *, optional_content: bool, model:
         raise invalid_request(f"{path}: all messages must have non-empty content except for a final assistant message")
 
 
-def _check_block(path: str, block: object) -> None:
+def _check_block(path: str, block: object, *, beta: bool, in_result: bool = False) -> None:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
         raise invalid_request(f"{path}.type: Field required")
     kind = block["type"]
+    check_block_type(path, kind, in_result=in_result, beta=beta)
     if kind == "text" and not (isinstance(block.get("text"), str) and block["text"]):
         raise invalid_request(f"{path}.text: text content blocks must be non-empty")
-    if (kind in {"image", "document"} or "source" in block) and not isinstance(block.get("source"), dict):
-        raise invalid_request(f"{path}.source: an object is required")
+    if kind in {"image", "document"}:
+        if not isinstance(block.get("source"), dict):
+            raise invalid_request(f"{path}.source: an object is required")
+        check_source(path, kind, block["source"], beta=beta)
     if kind == "tool_result":
         content = block.get("content") or []
         for index, part in enumerate(content if isinstance(content, list) else ()):
-            _check_block(f"{path}.content.{index}", part)
+            _check_block(f"{path}.content.{index}", part, beta=beta, in_result=True)
         if not isinstance(content, list | str):
             raise invalid_request(f"{path}.content: a string or a list of blocks is allowed")
 
@@ -88,12 +93,12 @@ def check_system(system: object) -> None:
     if not isinstance(system, list):
         raise invalid_request("system: a string or a list of text blocks is allowed")
     for index, block in enumerate(system):
-        _check_block(f"system.{index}", block)
-        if block["type"] != "text":
+        if isinstance(block, dict) and block.get("type", "text") != "text":
             raise invalid_request(f"system.{index}.type: {block['type']!r} was given; 'text' is allowed")
+        _check_block(f"system.{index}", block, beta=False)
 
 
-def check_tools(body: dict[str, Any], model: Model) -> None:
+def check_tools(body: dict[str, Any], model: Model, *, beta: bool) -> None:
     """Check `tools` and `tool_choice`."""
     tools = body.get("tools") or []
     if not isinstance(tools, list):
@@ -106,6 +111,7 @@ def check_tools(body: dict[str, Any], model: Model) -> None:
         if isinstance(tool.get("input_schema"), dict):
             check = check_output_schema if tool.get("strict") else check_schema
             check(tool["input_schema"], f"tools.{index}.input_schema")
+    check_tool_names(tools, beta=beta)
     if body.get("tool_choice") is not None:
         _check_tool_choice(body["tool_choice"], [tool["name"] for tool in tools], model)
 

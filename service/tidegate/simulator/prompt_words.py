@@ -1,8 +1,9 @@
 """Takes a request in plain language apart: the request itself, its clauses, and names made of words."""
 
+import json
 import re
 import unicodedata
-from typing import Final
+from typing import Any, Final
 
 MAX_REQUEST_CHARACTERS: Final = 8_000
 """What stands after these is not read: it bounds the work that one request can cause."""
@@ -34,6 +35,18 @@ def request_text(message: str) -> str:
     start = message[:MAX_REQUEST_CHARACTERS].encode(errors="replace").decode()
     tagged = _TAGGED.findall(start)
     return str(tagged[-1][1] if tagged else start).strip()
+
+
+def schema_in(system: str) -> dict[str, Any] | None:
+    """The JSON Schema that a system prompt speaks of and ends with; None where there is none."""
+    rules, blank_line, rest = system.partition("\n\n{")
+    if not blank_line or "JSON Schema" not in rules:
+        return None
+    try:
+        schema = json.loads("{" + rest)
+    except ValueError:
+        return None
+    return schema if isinstance(schema, dict) else None
 
 
 def clauses(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tidegate.simulator.errors import invalid_request
+from tidegate.simulator.pattern_answers import text_matching
 from tidegate.simulator.schema_limits import resolve_reference
 
 _FORMATS: Final = {
@@ -20,6 +21,7 @@ _FORMATS: Final = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 _MAX_DEPTH: Final = 60
+_DEPTH_OF_REFERENCES: Final = 8
 _MAX_SIZE: Final = 1_000
 _MAX_VALUES: Final = 20_000
 
@@ -28,8 +30,8 @@ def instance_of(schema: Mapping[str, Any], words: str) -> Any:
     """A minimal value that is valid under `schema`: required properties only, the first alternative of a choice.
 
     Args:
-        schema: Types, enum, const, anyOf/oneOf/allOf, local `$ref`, formats, and the limits of numbers, strings and
-            lists are honoured; `pattern`, `not`, `if` and `multipleOf` are not.
+        schema: Types, enum, const, anyOf/oneOf/allOf, local `$ref`, formats, patterns, and the limits of numbers,
+            strings, lists and objects are honoured; `not`, `if`, and the names that an object must not have are not.
         words: What unconstrained strings say.
 
     Raises:
@@ -54,20 +56,22 @@ class _Composer:
             return schema["const"]
         if schema.get("enum"):
             return schema["enum"][0]
-        simpler = self._resolved(schema)
+        simpler = self._resolved(schema, depth)
         return self._typed(schema, depth) if simpler is None else self.value(simpler, depth + 1)
 
-    def _resolved(self, schema: Mapping[str, Any]) -> Any:
+    def _resolved(self, schema: Mapping[str, Any], depth: int) -> Any:
         """The schema one step simpler: a reference followed, an alternative chosen, a conjunction united; or None."""
         if "$ref" in schema:
             return resolve_reference(self._root, schema["$ref"], "schema")
         for choice in ("anyOf", "oneOf"):
             if schema.get(choice):
-                return _merged(_without(schema, choice), schema[choice][0])
+                return _merged(_without(schema, choice), _alternative(schema[choice], depth))
         if schema.get("allOf"):
             merged = _without(schema, "allOf")
             for part in schema["allOf"]:
-                merged = _merged(merged, self._resolved(part) if isinstance(part, Mapping) and "$ref" in part else part)
+                merged = _merged(
+                    merged, self._resolved(part, depth) if isinstance(part, Mapping) and "$ref" in part else part
+                )
             return merged
         return None
 
@@ -81,14 +85,35 @@ class _Composer:
         }
         kind = _type(schema)
         if kind == "object":
-            properties = schema.get("properties", {})
-            return {name: self.value(properties.get(name, True), depth + 1) for name in schema.get("required", ())}
+            return self._object(schema, depth)
         if kind == "array":
-            items = schema.get("prefixItems") or [schema.get("items", True)] * self._size(schema, "minItems")
-            return [self.value(item, depth + 1) for item in items]
+            return self._list(schema, depth)
         return simple[kind]() if kind in simple else self._words
 
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        properties = schema.get("properties", {})
+        names = dict.fromkeys(schema.get("required", ()))
+        least = self._size(schema, "minProperties")
+        further = (*properties, *(f"key{number}" for number in range(least)))
+        names |= dict.fromkeys([name for name in further if name not in names][: max(0, least - len(names))])
+        others = schema.get("additionalProperties", True)
+        return {name: self.value(properties.get(name, others), depth + 1) for name in names}
+
+    def _list(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        size = self._size(schema, "minItems")
+        item = schema.get("items", True)
+        items = schema.get("prefixItems") or [item] * size
+        if not schema.get("uniqueItems"):
+            return [self.value(each, depth + 1) for each in items]
+        if isinstance(item, Mapping) and "enum" in item:
+            return list(item["enum"][:size])
+        return [_numbered(self.value(each, depth + 1), number) for number, each in enumerate(items)]
+
     def _string(self, schema: Mapping[str, Any]) -> str:
+        if "pattern" in schema:
+            matching = text_matching(str(schema["pattern"]), self._size(schema, "minLength"))
+            if matching is not None:
+                return matching
         text = _FORMATS.get(schema.get("format", ""), self._words)
         longest = len(text) if "maxLength" not in schema else int(schema["maxLength"])
         return text[:longest].ljust(self._size(schema, "minLength"), ".")
@@ -98,6 +123,22 @@ class _Composer:
         if size > _MAX_SIZE:
             raise invalid_request(f"schema.{keyword}: {size} was given; at most {_MAX_SIZE} is supported")
         return size
+
+
+def _alternative(choices: list[Any], depth: int) -> Any:
+    """The first alternative; deep inside, the first that is no reference, so that what is recursive ends."""
+    if depth > _DEPTH_OF_REFERENCES:
+        return next((choice for choice in choices if "$ref" not in choice), choices[0])
+    return choices[0]
+
+
+def _numbered(value: Any, number: int) -> Any:
+    """The value in a variant of its own for each number."""
+    if isinstance(value, str):
+        return f"{value} {number}" if number else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value + number
+    return value
 
 
 def _without(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
@@ -134,5 +175,10 @@ def _number(schema: Mapping[str, Any], *, step: float) -> float:
     """Zero where it is allowed, else the allowed number nearest to it (for open limits: one step inside)."""
     lowest = schema.get("minimum", schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else None)
     highest = schema.get("maximum", schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else None)
-    value = 0 if lowest is None else max(0, lowest)
-    return value if highest is None else min(value, highest)
+    value: float = 0 if lowest is None else max(0, lowest)
+    value = value if highest is None else min(value, highest)
+    multiple = schema.get("multipleOf")
+    if not multiple:
+        return value
+    above: float = math.ceil(value / multiple) * multiple
+    return above if highest is None or above <= highest else above - multiple

@@ -45,6 +45,10 @@ class MessageShell:
     input_use: InputUse
     speed: str | None = None
 
+    def tool_id(self, index: int) -> str:
+        """The id of a tool call: no other message has it."""
+        return f"toolu_{self.message_id.removeprefix('msg_')[:22]}{index:02}"
+
 
 def message_json(shell: MessageShell, answer: Answer) -> dict[str, Any]:
     """The whole answer as one `Message`."""
@@ -53,7 +57,7 @@ def message_json(shell: MessageShell, answer: Answer) -> dict[str, Any]:
         "type": "message",
         "role": "assistant",
         "model": shell.model_id,
-        "content": [_content(index, block) for index, block in enumerate(answer.blocks)],
+        "content": [_content(shell.tool_id(index), block) for index, block in enumerate(answer.blocks)],
         **_stop(answer),
         "usage": _start_usage(shell) | _output_usage(answer),
     }
@@ -68,7 +72,9 @@ def message_events(shell: MessageShell, answer: Answer) -> Iterator[StreamEvent]
     message = message_json(shell, Answer(())) | {"stop_reason": None, "usage": _start_usage(shell)}
     yield StreamEvent({"type": "message_start", "message": message})
     for index, block in enumerate(answer.blocks):
-        yield StreamEvent({"type": "content_block_start", "index": index, "content_block": _empty(index, block)})
+        yield StreamEvent(
+            {"type": "content_block_start", "index": index, "content_block": _empty(shell.tool_id(index), block)}
+        )
         if index == 0:
             yield StreamEvent({"type": "ping"})
         for start in range(0, len(block.pieces), TOKENS_PER_DELTA):
@@ -101,17 +107,17 @@ def _text_delta(kind: str, text: str) -> dict[str, Any]:
             return {"type": "text_delta", "text": text}
 
 
-def _empty(index: int, block: AnswerBlock) -> dict[str, Any]:
+def _empty(tool_id: str, block: AnswerBlock) -> dict[str, Any]:
     match block.kind:
         case "thinking":
             return {"type": "thinking", "thinking": "", "signature": ""}
         case "tool_use":
-            return {"type": "tool_use", "id": f"toolu_simulated_{index}", "name": block.tool_name, "input": {}}
+            return {"type": "tool_use", "id": tool_id, "name": block.tool_name, "input": {}}
         case _:
             return {"type": "text", "text": ""}
 
 
-def _content(index: int, block: AnswerBlock) -> dict[str, Any]:
+def _content(tool_id: str, block: AnswerBlock) -> dict[str, Any]:
     match block.kind:
         case "thinking":
             filled: dict[str, Any] = {"thinking": block.text, "signature": _SIGNATURE}
@@ -119,7 +125,7 @@ def _content(index: int, block: AnswerBlock) -> dict[str, Any]:
             filled = {"input": json.loads(block.text)}
         case _:
             filled = {"text": block.text}
-    return _empty(index, block) | filled
+    return _empty(tool_id, block) | filled
 
 
 def _stop(answer: Answer) -> dict[str, Any]:

@@ -25,6 +25,8 @@ API_VERSIONS: Final = ("2023-06-01", "2026-10-21")
 
 FAST_MODE_BETA: Final = "fast-mode-2026-02-01"
 """Value of `anthropic-beta` without which older models have no fast mode ("Fast mode", November 2026)."""
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
+SERVICE_TIERS: Final = ("auto", "standard_only")
 
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 _COUNTED: Final = frozenset(
@@ -102,6 +104,11 @@ def check_messages(body: dict[str, Any], *, version: str, beta: bool, betas: str
     stops = body.get("stop_sequences") or []
     if not isinstance(stops, list) or not all(isinstance(stop, str) and stop.strip() for stop in stops):
         raise invalid_request("stop_sequences: a list of strings is allowed, each with a character that is not a space")
+    tier, metadata = body.get("service_tier", "auto"), body.get("metadata") or {}
+    if tier not in SERVICE_TIERS:
+        raise invalid_request(f"service_tier: {tier!r} was given; {' or '.join(SERVICE_TIERS)} is allowed")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("user_id", ""), str | None):
+        raise invalid_request(f"metadata: {metadata!r} was given; an object with a string user_id is allowed")
     return MessagesRequest(body, model, max_tokens, stream, speed)
 
 
@@ -116,7 +123,7 @@ def check_count_tokens(body: dict[str, Any], *, version: str, beta: bool) -> Mod
         if tool.get("type", "custom") != "custom":
             raise invalid_request(f"tools.{index}.type: {tool['type']!r} was given; token counting takes custom tools")
     for path, block in message_blocks(body):
-        kind = (block.get("source") or {}).get("type")
+        kind = block["source"].get("type") if block["type"] in {"image", "document"} else None
         if kind in ("url", "file"):
             raise invalid_request(f"{path}.source.type: {kind!r} was given; token counting takes base64 and text")
     return model
@@ -148,9 +155,9 @@ def _check_prompt(body: dict[str, Any], *, fields: frozenset[str], version: str,
     if not isinstance(body["model"], str) or not body["model"]:
         raise invalid_request(f"model: {body['model']!r} was given; the id of a model is allowed")
     model = find_model(body["model"])
-    check_conversation(body, model)
+    check_conversation(body, model, beta=beta)
     check_system(body.get("system"))
-    check_tools(body, model)
+    check_tools(body, model, beta=beta)
     check_breakpoints(body)
     if version == API_VERSIONS[1]:
         _check_2026_10_21(body)
@@ -158,6 +165,9 @@ def _check_prompt(body: dict[str, Any], *, fields: frozenset[str], version: str,
     if not isinstance(output_config, dict):
         raise invalid_request("output_config: an object is allowed")
     _check_format(output_config.get("format"))
+    effort = output_config.get("effort")
+    if effort is not None and effort not in EFFORTS:
+        raise invalid_request(f"output_config.effort: {effort!r} was given; one of {', '.join(EFFORTS)} is allowed")
     return model
 
 

@@ -91,7 +91,9 @@ def test_count_tokens_and_models() -> None:
     async def work(client: anthropic.AsyncAnthropic) -> None:
         assert (await client.messages.count_tokens(model=MODEL, messages=HELLO)).input_tokens == 6
         models = [model async for model in client.models.list(limit=5)]
-        assert len(models) == 21
+        assert len(models) == 22
+        newer = await client.models.list(limit=2, before_id=models[4].id)
+        assert [model.id for model in newer.data] == [model.id for model in models[2:4]]
         assert (await client.models.retrieve(MODEL)).max_tokens == 128_000
 
     with_client(work)

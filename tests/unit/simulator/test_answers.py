@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tidegate.generation.dsl.check import check_document
+from tidegate.generation.prompts import schema_rules
 from tidegate.simulator.answers import Answer, compose_answer
 from tidegate.simulator.cache import InputUse
 from tidegate.simulator.faults import FaultKind
@@ -151,13 +152,52 @@ def test_notes_to_the_model_are_not_what_the_user_says() -> None:
 
 def test_a_tool_result_is_answered_with_text() -> None:
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "sunny"}]}
-    turns = [{"role": "user", "content": "get_weather"}, {"role": "assistant", "content": "x"}, result]
+    call = {"type": "tool_use", "id": "t", "name": "get_weather", "input": {}}
+    turns = [{"role": "user", "content": "get_weather"}, {"role": "assistant", "content": [call]}, result]
 
     assert ask("", messages=turns, tools=[WEATHER]).stop_reason == "end_turn"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "called"),
+    [("get it", True), ("Please (get).", True), ("stay together", False), ("get-all", False), ("get_all", False)],
+)
+def test_a_tool_is_called_by_its_name_as_a_word(prompt: str, *, called: bool) -> None:
+    get = {"name": "get", "input_schema": {"type": "object"}}
+
+    assert (ask(prompt, tools=[get]).stop_reason == "tool_use") == called
+
+
+OWN = {
+    "$defs": {"step": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}},
+    "type": "object",
+    "properties": {
+        "steps": {"type": "array", "items": {"$ref": "#/$defs/step"}, "minItems": 3},
+        "count": {"type": "integer", "minimum": 7},
+        "code": {"type": "string", "pattern": "^[A-Z]{2}-[0-9]+$"},
+    },
+    "required": ["steps", "count", "code"],
+}
+
+
+def test_a_schema_in_the_system_prompt_is_answered_in_the_envelope_and_under_a_schema_that_says_less() -> None:
+    system = schema_rules(OWN)
+
+    answer = json.loads(text(ask("build", system=system, **structured(ENVELOPE))))
+    Draft202012Validator(OWN).validate(json.loads(answer["workflow"]))
+    Draft202012Validator(OWN).validate(json.loads(text(ask("build", system=system, **structured(wire_schema_of(OWN))))))
+    broken = ask("build", system=system, fault=FaultKind.INVALID_WORKFLOW, **structured(ENVELOPE))
+    assert "not the JSON" in text(broken)
+
+
+def wire_schema_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without what structured output does not take."""
+    properties = {"steps": {"type": "array", "items": PERSON}, "count": {"type": "integer"}, "code": {"type": "string"}}
+    return {"type": "object", "properties": properties, "required": schema["required"], "additionalProperties": False}
+
+
 def test_a_conversation_without_any_text_is_answered() -> None:
-    image = {"type": "image", "source": {"type": "base64", "data": "x"}}
+    image = {"type": "image", "source": {"type": "base64", "data": "eA=="}}
     turns = [{"role": "user", "content": [image]}]
 
     assert text(ask("", messages=turns)).endswith("You said: ")

@@ -341,3 +341,41 @@ def test_faults_of_the_options_befall_requests(make_client: MakeClient, clock: V
         assert json.loads((await client.ask()).body)["type"] == "message"
 
     run_virtual(main(), clock)
+
+
+def test_a_prompt_beyond_the_context_is_refused_whole_and_in_a_batch(
+    make_client: MakeClient, clock: VirtualClock
+) -> None:
+    async def main() -> None:
+        client = make_client(batch_seconds=0)
+        params = {
+            "model": "claude-haiku-4-5",
+            "max_tokens": 10,
+            "messages": [{"role": "user", "content": "x" * 800_000}],
+        }
+        refused = await client.send("POST", "/v1/messages", params)
+        assert refused.error() == (
+            400,
+            "invalid_request_error",
+            "prompt is too long: 200004 tokens > 200000 maximum",
+        )
+        body = {"requests": [{"custom_id": "a", "params": params}]}
+        batch = (await client.send("POST", "/v1/messages/batches", body)).json()
+        results = await client.send("GET", f"/v1/messages/batches/{batch['id']}/results")
+        assert "prompt is too long" in results.json()["result"]["error"]["error"]["message"]
+
+    run_virtual(main(), clock)
+
+
+def test_no_two_tool_calls_have_the_same_id(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        tool = {"name": "get", "input_schema": {"type": "object"}}
+        asked = {"messages": [{"role": "user", "content": "get"}], "tools": [tool]}
+        whole = [(await client.ask(**asked)).json()["content"][0]["id"] for _ in range(2)]
+        events = (await client.ask(**asked, stream=True)).events()
+        streamed = [data["content_block"]["id"] for name, data in events if name == "content_block_start"]
+        assert len({*whole, *streamed}) == 3
+        assert all(each.startswith("toolu_") for each in (*whole, *streamed))
+
+    run_virtual(main(), clock)

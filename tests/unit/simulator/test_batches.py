@@ -107,6 +107,8 @@ def test_lists_are_paged_newest_first(make_client: MakeClient, clock: VirtualClo
         ({"requests": [{"custom_id": "a b"}]}, "requests.0.custom_id: 'a b'"),
         ({"requests": [{"custom_id": "a"}]}, "requests.0.params: Field required"),
         ({"requests": [{"custom_id": "a", "params": {"stream": True}}]}, "requests.0.params.stream: true"),
+        ({"requests": [{"custom_id": "a", "params": {"max_tokens": 0}}]}, "requests.0.params.max_tokens: 0 was given"),
+        ({"requests": [{"custom_id": "a", "params": {"speed": "fast"}}]}, "requests.0.params.speed: Extra inputs"),
         ({"requests": [{"custom_id": "a", "params": {}}] * 2}, "requests.1.custom_id: 'a' was given twice"),
     ],
 )

@@ -113,3 +113,19 @@ def test_how_a_form_is_cut_does_not_matter(content: bytes, cuts: list[int]) -> N
         return b"".join([piece async for part, piece in read_form(chunks(), boundary) if part.name == "file"])
 
     assert asyncio.run(read()) == content
+
+
+def test_a_message_may_only_refer_to_files_that_are_kept(make_client: MakeClient, clock: VirtualClock) -> None:
+    def image(file_id: str) -> dict[str, Any]:
+        return {"type": "image", "source": {"type": "file", "file_id": file_id}}
+
+    async def steps() -> None:
+        client = make_client()
+        stored = (await upload(client, form(b"x"))).json()
+        known = [{"role": "user", "content": [image(stored["id"]), {"type": "text", "text": "see"}]}]
+        assert (await client.ask(messages=known)).status == 200
+        for block in (image("file_x"), {"type": "container_upload", "file_id": "file_x"}):
+            unknown = await client.ask(messages=[{"role": "user", "content": [block]}])
+            assert unknown.error() == (404, "not_found_error", "File not found: file_x")
+
+    run_virtual(steps(), clock)

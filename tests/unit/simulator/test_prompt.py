@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from anthropic.types import ModelInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.media import encoded, gif, jpeg, pdf, png, webp
-from tidegate.simulator.models import FAMILIES, MODELS, list_models
-from tidegate.simulator.prompt import prompt_blocks, split_tokens, text_of, user_texts
+from tidegate.simulator.errors import ApiError
+from tidegate.simulator.models import FAMILIES, MODELS
+from tidegate.simulator.prompt import PromptBlock, check_context, prompt_blocks, split_tokens, text_of, user_texts
 
 NEW, OLD = MODELS["claude-sonnet-5-5"], MODELS["claude-sonnet-4-5"]
 
@@ -126,6 +128,7 @@ def test_families_are_those_that_share_limits() -> None:
     assert set(FAMILIES) == {
         "claude-fable-5",
         "claude-mythos-5",
+        "claude-mythos-preview",
         "claude-opus-4",
         "claude-opus-5",
         "claude-opus-5-5",
@@ -138,13 +141,24 @@ def test_families_are_those_that_share_limits() -> None:
     assert MODELS["claude-opus-4-5"].family == MODELS["claude-opus-4-8"].family
 
 
-def test_models_are_listed_in_pages() -> None:
-    first = list_models(limit=20, after_id=None)
-    second = list_models(limit=20, after_id=first["last_id"])
+def test_a_prompt_is_no_longer_than_the_context_of_the_model() -> None:
+    model = MODELS["claude-haiku-4-5"]
 
-    assert (first["has_more"], second["has_more"]) == (True, False)
-    assert [model["id"] for page in (first, second) for model in page["data"]] == list(MODELS)
-    assert list_models(limit=5, after_id=second["last_id"])["data"] == []
+    def blocks(characters: int) -> list[PromptBlock]:
+        return prompt_blocks({"messages": [{"role": "user", "content": "x" * characters}]}, model)
+
+    check_context(blocks(799_984), model)
+    with pytest.raises(ApiError, match="prompt is too long: 200001 tokens > 200000 maximum") as caught:
+        check_context(blocks(799_988), model)
+    assert (caught.value.status, caught.value.error_type) == (400, "invalid_request_error")
+
+
+def test_a_deprecated_model_says_since_when_and_until_when() -> None:
+    deprecated, active = MODELS["claude-opus-4-5"].info(), MODELS["claude-opus-5"].info()
+    assert (deprecated["lifecycle"], deprecated["deprecated_at"]) == ("deprecated", "2026-11-23T00:00:00Z")
+    assert (active["lifecycle"], active["deprecated_at"], active["retires_at"]) == ("active", None, None)
+    for info in (deprecated, active):
+        ModelInfo.model_validate(info)
 
 
 @pytest.mark.parametrize(

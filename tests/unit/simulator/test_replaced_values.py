@@ -14,7 +14,7 @@ from tidegate.simulator.prompt import prompt_blocks
 from tidegate.simulator.validation import check_count_tokens, check_messages
 
 TEXT = {"type": "text", "text": "hi"}
-IMAGE = {"type": "image", "source": {"type": "base64", "data": "x"}}
+IMAGE = {"type": "image", "source": {"type": "base64", "data": "eA=="}}
 DOCUMENT = {"type": "document", "source": {"type": "text", "data": "x"}}
 STRICT = {
     "type": "object",

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tidegate.simulator.errors import ApiError
+from tidegate.simulator.pattern_answers import text_matching
 from tidegate.simulator.schema_answers import instance_of
 from tidegate.simulator.schema_limits import check_output_schema, check_schema
 
@@ -54,11 +55,61 @@ NAMED = {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}
         ({"type": "integer", "anyOf": [True]}, 0),
         ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "integer"}}}, 0),
         ({}, "words"),
+        ({"type": "string", "pattern": "^[A-Z]{2}[0-9]{6}$"}, "AA000000"),
+        ({"type": "string", "pattern": "^[a-z]+$", "minLength": 3}, "aaa"),
+        ({"type": "integer", "minimum": 7, "multipleOf": 5}, 10),
+        ({"type": "number", "minimum": 7, "maximum": 9, "multipleOf": 2}, 8),
+        ({"type": "array", "items": TEXT, "minItems": 3, "uniqueItems": True}, ["words", "words 1", "words 2"]),
+        ({"type": "array", "items": {"type": "integer"}, "minItems": 2, "uniqueItems": True}, [0, 1]),
+        ({"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 2, "uniqueItems": True}, ["a", "b"]),
+        ({"type": "array", "items": {"type": "null"}, "minItems": 1, "uniqueItems": True}, [None]),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
+            {"key0": 0, "key1": 0},
+        ),
     ],
 )
 def test_a_minimal_instance(schema: dict[str, Any], instance: Any) -> None:
     assert instance_of(schema, "words") == instance
     Draft202012Validator(schema).validate(instance)
+
+
+def test_what_refers_to_itself_ends_where_it_may() -> None:
+    schema = {"$ref": "#/$defs/N", "$defs": {"N": closed(next={"anyOf": [{"$ref": "#/$defs/N"}, {"type": "null"}]})}}
+    Draft202012Validator(schema).validate(instance_of(schema, "words"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("^(foo|bar)+$", "foo"),
+        (r"^\d{4}-\d{2}$", "0000-00"),
+        (r"^[^a-z\d]x?$", "A"),
+        (r"^[\w.%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}$", "a@a.aa"),
+        (r"^(?:x|y){2,3}?\u0041\x41\u{41}\n\.$", "xxAAA\n."),
+        (r"^(?<year>\d)[\s]\S\W\D.$", "0 a-aa"),
+        (r"^[a\-z\]]\b\p{Lu}\P{Lu}\p{N}$", "aAa0"),
+        (r"^(?!x)(?<!y)a$", "a"),
+        ("[^ -~]", None),
+        (r"(a)\1", None),
+        ("(?=a)a", None),
+        ("(a", None),
+        ("a)", None),
+        ("[a", None),
+        ("a{2000}", None),
+        ("((a{1000}){1000}){1000}", None),
+        ("a{x}", None),
+        (r"\p{L", None),
+        ("\\", None),
+    ],
+)
+def test_a_text_that_matches_a_pattern(pattern: str, text: str | None) -> None:
+    assert text_matching(pattern) == text
+
+
+def test_a_text_that_matches_is_as_long_as_asked_where_the_pattern_allows() -> None:
+    assert text_matching("^[ab]*c?$", 5) == "aaaac"
+    assert text_matching("^ab$", 3) is None
 
 
 LEAVES = st.sampled_from(

@@ -2,16 +2,23 @@
 
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
+from anthropic.resources.messages import DEPRECATED_MODELS
+from anthropic.types import ContentBlockParam, OutputConfigParam, ToolUnionParam
+from anthropic.types.message_create_params import MessageCreateParamsBase
+from anthropic.types.model import Model as SdkModel
+from anthropic.types.tool_result_block_param import Content as ToolResultContent
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.simulator.answers import compose_answer
+from tidegate.simulator.conversation_rules import BLOCK_TYPES, RESULT_BLOCK_TYPES, TOOL_TYPES
 from tidegate.simulator.errors import ApiError
+from tidegate.simulator.models import MODELS
 from tidegate.simulator.prompt import prompt_blocks
-from tidegate.simulator.validation import check_count_tokens, check_messages, parse_json
+from tidegate.simulator.validation import EFFORTS, SERVICE_TIERS, check_count_tokens, check_messages, parse_json
 
 OLD_VERSION, NEW_VERSION = "2023-06-01", "2026-10-21"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -146,6 +153,96 @@ def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
     assert message_of({**GOOD, **changes}) == message
 
 
+CALL = {"type": "tool_use", "id": "toolu_1", "name": "t", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
+
+
+def turns(*contents: Any) -> dict[str, Any]:
+    """Messages of user and assistant in turn."""
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[at % 2], "content": content} for at, content in enumerate(contents)]}
+
+
+UNEXPECTED = "unexpected `tool_use_id` found in `tool_result` blocks: toolu_"
+MISSING = "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_1."
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (turns("x", [CALL], "y"), MISSING),
+        (turns("x", [CALL, {**CALL, "id": "toolu_2"}], [{**RESULT, "tool_use_id": "toolu_2"}]), MISSING),
+        (turns("x", [CALL]), MISSING),
+        (turns([RESULT]), f"messages.0.content.0: {UNEXPECTED}1"),
+        (turns("x", [CALL], [RESULT], "y", [RESULT]), f"messages.4.content.0: {UNEXPECTED}1"),
+        (turns("x", [CALL], [RESULT, {**RESULT, "tool_use_id": "toolu_9"}]), f"messages.2.content.1: {UNEXPECTED}9"),
+        ({"tools": [TOOL, TOOL]}, "tools: Tool names must be unique."),
+        ({"tools": [{**TOOL, "name": "a b"}]}, "tools.0.custom.name: String should match pattern"),
+        ({"tools": [{**TOOL, "name": "x" * 129}]}, "tools.0.custom.name: String should match pattern"),
+        ({"tools": [{**TOOL, "type": "web_search"}]}, "tools.0.type: 'web_search' was given; one of "),
+        ({"tools": [{**TOOL, "type": ["custom"]}]}, "tools.0.type: ['custom'] was given; one of "),
+        (turns([{"type": "video"}]), "messages.0.content.0.type: 'video' was given; one of "),
+        (turns([{"type": "image", "source": {"type": "path"}}]), "messages.0.content.0.source.type: 'path' was given"),
+        (
+            turns([{"type": "image", "source": {"type": "base64", "data": "%%%"}}]),
+            "messages.0.content.0.source.base64.data: is not valid base64",
+        ),
+        ({"output_config": {"effort": "banana"}}, "output_config.effort: 'banana' was given; one of low, medium, high"),
+        ({"service_tier": "banana"}, "service_tier: 'banana' was given; auto or standard_only is allowed"),
+        ({"metadata": 5}, "metadata: 5 was given; an object with a string user_id is allowed"),
+        (
+            {"metadata": {"user_id": 5}},
+            "metadata: {'user_id': 5} was given; an object with a string user_id is allowed",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_or_no_list_has_is_named(changes: dict[str, Any], message: str) -> None:
+    body = {**GOOD, "model": "claude-haiku-4-5", "tools": [], **changes}
+
+    assert message_of(body).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        turns("x", [CALL], [RESULT]),
+        turns("x", [CALL, {**CALL, "id": "toolu_2"}], [{**RESULT, "tool_use_id": "toolu_2"}, RESULT], "y", "z"),
+        {"messages": [*turns("x", [CALL], [RESULT])["messages"], {"role": "user", "content": "and"}]},
+        {"messages": [*turns("x", [CALL])["messages"], *user({"type": "text", "text": "hm"}), *user(RESULT)]},
+        {"output_config": {"effort": "xhigh"}, "service_tier": "standard_only", "metadata": {"user_id": None}},
+        turns([{"type": "search_result", "source": "https://example.com", "title": "t", "content": []}]),
+        {"tools": [{"type": "bash_20250124", "name": "bash"}, TOOL]},
+    ],
+)
+def test_what_fits_together_passes(changes: dict[str, Any]) -> None:
+    check_messages({**GOOD, **changes}, version=NEW_VERSION, beta=False)
+
+
+def test_a_beta_may_bring_types_of_blocks_and_tools() -> None:
+    tools = [{**TOOL, "type": "computer_29991231"}]
+    body = {**GOOD, **turns([{"type": "video"}]), "tools": tools}
+    assert check_messages(body, version=NEW_VERSION, beta=True).body == body
+
+
+def test_the_lists_are_those_of_the_sdk() -> None:
+    assert kinds_of(ContentBlockParam) == BLOCK_TYPES
+    assert kinds_of(ToolResultContent) == RESULT_BLOCK_TYPES
+    assert kinds_of(ToolUnionParam) | {"custom"} == TOOL_TYPES
+    hints = get_type_hints(MessageCreateParamsBase)
+    assert set(get_args(hints["service_tier"])) == set(SERVICE_TIERS)
+    (effort,) = (each for each in get_args(get_type_hints(OutputConfigParam)["effort"]) if get_args(each))
+    assert get_args(effort) == EFFORTS
+    literal, _ = get_args(SdkModel)
+    assert set(get_args(literal)) == set(MODELS)
+    assert {name for name, model in MODELS.items() if model.retires_on} == DEPRECATED_MODELS.keys()
+
+
+def kinds_of(union: Any) -> set[str]:
+    """The values of `type` in a union of the SDK's parameters, as far as they are single words."""
+    kinds = (get_type_hints(member).get("type") for member in get_args(union) if isinstance(member, type))
+    return {str(word) for kind in kinds for word in get_args(kind) if isinstance(word, str)}
+
+
 @pytest.mark.parametrize("field", ["temperature", "top_p", "top_k"])
 def test_sampling_depends_on_version_and_model(field: str) -> None:
     body = {**GOOD, field: 0}
@@ -270,7 +367,7 @@ def test_a_message_repeats_no_more_than_helps() -> None:
 
 
 def test_count_tokens_takes_custom_tools_and_encoded_images() -> None:
-    image = {"type": "image", "source": {"type": "base64", "data": "x"}}
+    image = {"type": "image", "source": {"type": "base64", "data": "eA=="}}
     body = {"model": "claude-sonnet-4-5", "messages": user(image), "tools": [TOOL]}
 
     assert check_count_tokens(body, version=NEW_VERSION, beta=False).id == "claude-sonnet-4-5"
