@@ -18,7 +18,7 @@ from tidegate.settings import Settings, load_settings
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-__all__ = ["AIClient"]
+__all__ = ["AIClient", "GenerationRequest", "GenerationResult", "Tally"]
 
 MOST_PROMPT_CHARACTERS: Final = 100_000
 _CONNECT_TIMEOUT_SECONDS: Final = 10.0
