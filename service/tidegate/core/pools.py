@@ -36,7 +36,7 @@ _OTHER_MODELS: Final = "other-models"
 """The pool of models without a pool of their own."""
 
 MODEL_POOLS: Final = (
-    *("fable-5", "mythos-5", "opus-5-5", "opus-5", "opus-4", "sonnet-5-5", "sonnet-5", "sonnet-4"),
+    *("fable-5", "mythos-5", "mythos-preview", "opus-5-5", "opus-5", "opus-4", "sonnet-5-5", "sonnet-5", "sonnet-4"),
     *("haiku-5-5", "haiku-4-5"),
     *("fable-5-2-fast", "mythos-5-2-fast", "opus-5-5-fast", "opus-5-fast", "opus-4-8-fast"),
     _OTHER_MODELS,

@@ -57,10 +57,10 @@ def _check_message(path: str, message: object, *, optional_content: bool, model:
     content = message.get("content")
     if isinstance(content, list):
         for index, block in enumerate(content):
-            _check_block(f"{path}.content.{index}", block, beta=beta)
-            if role == "system" and block["type"] != "text":
+            if role == "system" and isinstance(block, dict) and block.get("type", "text") != "text":
                 given = f"{path}.content.{index}.type: {block['type']!r} was given"
                 raise invalid_request(f"{given}; 'text' is allowed in a 'system' message")
+            _check_block(f"{path}.content.{index}", block, beta=beta)
     elif not isinstance(content, str):
         raise invalid_request(f"{path}.content: a string or a list of blocks is required")
     if not content and not (optional_content and role == "assistant"):
