@@ -4,7 +4,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What running needs, and what tests and checks need besides.
+RUNNABLE := $(VENV)/.runnable
 INSTALLED := $(VENV)/.installed
+# What makes an editable install, of requirements-dev.txt, as in deploy/Dockerfile.
+BUILD_TOOLS := hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers
 # npm writes this file last: it is there when the install is complete.
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 # What test-clients drives beside the SDKs that `make test` does.
@@ -17,7 +21,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: $(INSTALLED) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
+run: $(RUNNABLE) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
 	@exec $(BIN)/tidegate serve $(if $(strip $(ANTHROPIC_API_KEY)),,--upstream simulator)
 
 .PHONY: stack
@@ -55,25 +59,25 @@ format: $(INSTALLED) ## format the code and mend what lint can mend
 
 .PHONY: bench
 bench: $(INSTALLED) ## measure acquire_token() beside aiolimiter
-	$(BIN)/python tests/benchmarks/bench_acquire.py
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_acquire $(ARGS)
 
 .PHONY: bench-goodput
 bench-goodput: $(INSTALLED) ## measure how much of the quota is used, and how often the upstream refuses
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.goodput
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.goodput $(ARGS)
 
 .PHONY: bench-limiter
 bench-limiter: $(INSTALLED) ## measure the limiter's CPU time and memory, and what cancelling does, beside four others
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.limiter
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.limiter $(ARGS)
 
 .PHONY: bench-gateway
 bench-gateway: $(INSTALLED) .tools/litellm/.installed ## measure the relay beside nginx, a bare relay and litellm's proxy
 	@tests/install-tools.sh bench-gateway
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway $(ARGS)
 
 .PHONY: profile
 profile: $(INSTALLED) ## see where the relay's CPU time goes under load
 	@tests/install-tools.sh bench-gateway
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway.profile
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway.profile $(ARGS)
 
 .PHONY: mutate
 mutate: $(INSTALLED) ## change the core in small ways, and list what no test notices: make mutate MODULES="bucket ramp"
@@ -91,15 +95,22 @@ clean: ## remove everything that these targets made
 	  .pytest_cache .ruff_cache dist
 	find service tests dashboards deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements-dev.txt pyproject.toml
+$(RUNNABLE): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo 'Tidegate needs Python 3.11 or newer as "$(PYTHON)"; name another with: make PYTHON=python3.12' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo 'Tidegate needs the venv module of "$(PYTHON)"; on Debian: apt-get install python3-venv' >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
-	touch $@
+	@echo 'Installing Tidegate in $(VENV): once, about a minute'
+	@$(PYTHON) -m venv $(VENV)
+	@awk '/^[a-z]/ { wanted = /^($(BUILD_TOOLS))==/ } wanted' requirements-dev.txt > $(VENV)/build-tools.txt
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.txt -r $(VENV)/build-tools.txt
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(INSTALLED): requirements-dev.txt $(RUNNABLE)
+	@echo 'Installing what tests and checks need in $(VENV)'
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
 
 # Environments of their own: what these programs ask for must not decide on our versions.
 .PRECIOUS: .tools/%/.installed

@@ -8,11 +8,12 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from aiolimiter import AsyncLimiter
 
+from benchmarks.command import Progress, bench_parser, exit_code
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 
 _CALLS: Final = 50_000
@@ -34,15 +35,17 @@ async def measure() -> list[tuple[float, float]]:
     """Microseconds per call of ours and of aiolimiter's, by round; a round that warms up is left out."""
     ours = RateLimiter(RateLimitConfig(requests_per_minute=_NEVER_EMPTY, burst_limit=_NEVER_EMPTY))
     peer = AsyncLimiter(_NEVER_EMPTY, time_period=60)
-    rounds = [
-        (await microseconds_per_call(ours.acquire_token), await microseconds_per_call(peer.acquire))
-        for _ in range(_ROUNDS + 1)
-    ]
+    rounds = []
+    progress = Progress(_ROUNDS + 1)
+    for number in range(_ROUNDS + 1):
+        progress.begin(f"round {number}" if number else "warming up")
+        rounds.append((await microseconds_per_call(ours.acquire_token), await microseconds_per_call(peer.acquire)))
     return rounds[1:]
 
 
-def main() -> int:
-    """Prints the table and the verdict; returns 1 if ours takes more than the times allowed, else 0."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table and the verdict; returns 1 if ours takes too long and `--strict` is given, else 0."""
+    options = bench_parser("bench", __doc__).parse_args(arguments)
     rounds = asyncio.run(measure())
     print(f"microseconds of CPU per uncontended acquire, {_CALLS:,} calls a round")
     print(f"{'':8}{'acquire_token()':>16}{'aiolimiter':>12}{'ratio':>8}")
@@ -53,7 +56,7 @@ def main() -> int:
     print(f"{'median':8}{ours:16.2f}{peer:12.2f}{ratio:8.2f}")
     met = ratio <= _MOST_TIMES_SLOWER
     print(f"{'met' if met else 'MISSED'}: at most {_MOST_TIMES_SLOWER:g} times aiolimiter's")
-    return 0 if met else 1
+    return exit_code(not met, strict=options.strict)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks.command import Progress, bench_parser, exit_code
 from benchmarks.gateway.contenders import BARE, CONTENDERS, OURS, upstream_running
 from benchmarks.gateway.parts import PARTS, Bench, Sizes
 from benchmarks.gateway.rows import Row
@@ -25,7 +26,7 @@ _SERVICE = Path(__file__).parents[3] / "service"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the tables; returns 1 if a target was missed, else 0."""
+    """Prints the tables; returns 1 if a target was missed and `--strict` is given, else 0."""
     options = _options(arguments)
     compileall.compile_dir(_SERVICE, quiet=2)  # as an installation does
     contenders = [one for one in CONTENDERS if one.name not in options.without]
@@ -36,21 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         relay_core, load_core = options.cores
         bench = Bench(Path(directory), port, relay_core, load_core, contenders, options.sizes)
         names = [one.name for one in contenders]
-        for part in options.part or PARTS:
+        parts = options.part or list(PARTS)
+        progress = Progress(len(parts))
+        for part in parts:
+            progress.begin(part)
             sys.stdout.write(f"\n{part}\n{Row.header(names)}\n")
             for row in uvloop.run(PARTS[part](bench)):
                 sys.stdout.write("".join(f"{line}\n" for line in row.lines(names)))
                 missed += sum(not bound.is_met for bound in row.bounds)
             sys.stdout.flush()
     sys.stdout.write(f"\n{time.monotonic() - started_seconds:.0f} s; missed: {missed}\n")
-    return 1 if missed else 0
+    return exit_code(missed, strict=options.strict)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     sizes = Sizes()
-    parser = argparse.ArgumentParser(
-        "bench-gateway", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = bench_parser("bench-gateway", __doc__)
     optional = sorted({one.name for one in CONTENDERS} - {OURS, BARE})
     parser.add_argument("--part", choices=PARTS, action="append", help="one part only; may be repeated")
     parser.add_argument("--without", choices=optional, action="append", default=[], help="leave this relay out")

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from benchmarks.command import Progress, bench_parser, exit_code
 from benchmarks.goodput.expectations import Expectations, judge, read_expectations
 from benchmarks.goodput.harness import CLIENTS, Situation, Watch, run
 from benchmarks.goodput.metrics import Figures, figures
@@ -32,7 +33,7 @@ _Task = tuple[Situation, str, int, bool]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the tables; returns 1 if a bound was missed, else 0."""
+    """Prints the tables; returns 1 if a bound was missed and `--strict` is given, else 0."""
     options = _options(arguments)
     expectations = read_expectations()
     started_seconds = time.monotonic()
@@ -42,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         in_one_process = options.trace or options.jobs == 1
         run_each = map if in_one_process else stack.enter_context(multiprocessing.Pool(options.jobs)).imap
         # All of them are begun at once, so that no process waits at the end of each for the longest.
-        for name, begun in [(name, _run_all(each, options, run_each)) for name, each in _rows(options)]:
+        rows = [(name, _run_all(each, options, run_each)) for name, each in _rows(options)]
+        progress = Progress(len(rows))
+        for name, begun in rows:
+            progress.begin(name)
             expected = expectations.get(name, Expectations())
             runs = _collect(begun, options)
             lines = scenario_lines(runs, expected, _OURS)
@@ -51,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not all(verdict.passed for verdict in judge(expected, runs.get(_OURS, ()))):
                 missed.append(name)
     sys.stdout.write(f"\n{time.monotonic() - started_seconds:.0f} s; missed: {', '.join(missed) or 'none'}\n")
-    return 1 if missed else 0
+    return exit_code(len(missed), strict=options.strict)
 
 
 def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[Situation]]]:
@@ -85,9 +89,7 @@ def _run_one(task: _Task) -> Figures:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "bench-goodput", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = bench_parser("bench-goodput", __doc__)
     parser.add_argument(
         "--scenario", type=_situation, action="append", default=[], help="name or TOML file; may be repeated"
     )

@@ -10,9 +10,10 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks.command import Progress, bench_parser, exit_code
 from benchmarks.limiter.conduct import cancelled_ratio, overshoot, timeouts_share
 from benchmarks.limiter.contenders import CONTENDERS, Open, open_admission
 from benchmarks.limiter.cost import (
@@ -70,27 +71,31 @@ class Row:
         return f"{self.label:<46}{cells}{bound:>9}  {'PASS' if self.is_met else 'MISS'}"
 
 
-def main(sizes: Sizes | None = None) -> int:
-    """Prints the table; returns 1 if a target was missed, else 0."""
+def main(arguments: Sequence[str] | None = None, sizes: Sizes | None = None) -> int:
+    """Prints the table; returns 1 if a target was missed and `--strict` is given, else 0."""
+    options = bench_parser("bench-limiter", __doc__).parse_args(arguments)
     sizes = sizes or Sizes()
     started_seconds = time.monotonic()
-    rows = [*asyncio.run(_costs(sizes)), *_conduct(sizes)]
+    progress = Progress(sizes.rounds + 4)
+    costs = asyncio.run(_costs(sizes, progress))
+    rows = [*costs, *_conduct(sizes, progress)]
     names = "".join(f"{one.name:>15}" for one in CONTENDERS)
     lines = [f"{'':<46}{names}{'target':>9}", *(row.line() for row in rows)]
     task = asyncio.run(task_kilobytes(sizes.waiters))
     missed = sum(not row.is_met for row in rows)
     took = f"{time.monotonic() - started_seconds:.0f} s; missed: {missed} of {len(rows)}"
     sys.stdout.write("\n".join([*lines, _NOTES, f"A task that waits for a bare future takes {task:.2f} KB.", took, ""]))
-    return 1 if missed else 0
+    return exit_code(missed, strict=options.strict)
 
 
-async def _costs(sizes: Sizes) -> list[Row]:
+async def _costs(sizes: Sizes, progress: Progress) -> list[Row]:
     """The rows whose figures depend on the machine."""
     uncontended: dict[str, list[float]] = {}
     settled: list[float] = []
     waiting: dict[str, list[float]] = {}
     waiting_in_three: list[float] = []
-    for _ in range(sizes.rounds):
+    for number in range(1, sizes.rounds + 1):
+        progress.begin(f"CPU time, round {number}")
         for one in CONTENDERS:
             figure = await uncontended_microseconds(one.open, sizes.calls)
             uncontended.setdefault(one.name, []).append(figure)
@@ -100,6 +105,7 @@ async def _costs(sizes: Sizes) -> list[Row]:
         settled.append(await settle_microseconds(sizes.calls))
         waiting_in_three.append(await wait_microseconds(open_admission, sizes.waiters))
     at_once = _medians(uncontended)
+    progress.begin("memory of those who wait")
     memory = {name: await memory_kilobytes(open_limiter, sizes.waiters) for name, open_limiter in _IN_LOOP.items()}
     memory_in_three = await memory_kilobytes(open_admission, sizes.waiters)
     return [
@@ -112,11 +118,14 @@ async def _costs(sizes: Sizes) -> list[Row]:
     ]
 
 
-def _conduct(sizes: Sizes) -> Iterable[Row]:
+def _conduct(sizes: Sizes, progress: Progress) -> Iterator[Row]:
     """The rows whose figures are the same on every machine."""
     seconds = sizes.virtual_seconds
+    progress.begin("half of those who wait are cancelled")
     cancelled = {name: cancelled_ratio(open_limiter, sizes.some_cancelled) for name, open_limiter in _IN_LOOP.items()}
+    progress.begin("short timeouts")
     impatient = {name: timeouts_share(open_limiter, seconds) for name, open_limiter in _IN_LOOP.items()}
+    progress.begin("requests above rate and burst")
     over = {one.name: overshoot(one.open, seconds) for one in CONTENDERS}
     yield Row(f"half of {sizes.some_cancelled:,} cancelled, time ÷ ideal", cancelled, at_most=1.0)
     yield Row("200 tasks, timeouts 0–20 ms, % of the rate", impatient, at_least=99)

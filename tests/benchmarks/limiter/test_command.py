@@ -8,7 +8,11 @@ SMALL = Sizes(calls=20, waiters=20, some_cancelled=100, virtual_seconds=0.5, rou
 
 
 def test_every_limiter_is_measured_and_the_verdict_is_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(SMALL)
+    assert main([], SMALL) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == SMALL.rounds + 4
+    assert said[-1].startswith(f"[{SMALL.rounds + 4}/{SMALL.rounds + 4}] ")
+    code = main(["--strict"], SMALL)
     printed = capsys.readouterr().out
     verdicts = [line.split()[-1] for line in printed.splitlines() if line.endswith(("PASS", "MISS"))]
     assert len(verdicts) == 9

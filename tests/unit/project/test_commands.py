@@ -13,7 +13,8 @@ from support.project import ROOT
 
 def _make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     # The environment counts as installed, whatever its date.
-    arguments = (*arguments, "--no-print-directory", "--assume-old=.venv/.installed")
+    installed = ("--assume-old=.venv/.installed", "--assume-old=.venv/.runnable")
+    arguments = (*arguments, "--no-print-directory", *installed)
     passed_on = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ANTHROPIC_"))}
     return subprocess.run(
         ["make", *arguments],
@@ -42,10 +43,25 @@ def test_run_with_a_key_serves_real_answers_and_does_not_show_it() -> None:
     assert _make("-n", "run", ANTHROPIC_API_KEY="sk-ant-fake").stdout.strip() == "exec .venv/bin/tidegate serve"
 
 
+def test_run_installs_only_what_running_needs() -> None:
+    for target, is_for_tests in ((".venv/.elsewhere/.runnable", False), (".venv/.elsewhere/.installed", True)):
+        planned = _make("-n", target, "VENV=.venv/.elsewhere").stdout
+        installs = re.findall(r"pip install --quiet --require-hashes (.+)", planned)
+        assert "-r requirements.txt " in installs[0]
+        assert ("-r requirements-dev.txt" in installs) is is_for_tests
+
+
+def test_the_build_tools_are_those_of_the_image() -> None:
+    pattern = r"hatchling\|[\w|-]+"
+    (in_makefile,) = re.findall(pattern, (ROOT / "Makefile").read_text())
+    (in_image,) = re.findall(pattern, (ROOT / "deploy/Dockerfile").read_text())
+    assert in_makefile == in_image
+
+
 @pytest.mark.parametrize("python", ["false", "no-such-python"])
 def test_an_unfit_python_is_told_in_one_sentence(python: str) -> None:
     made = _make(
-        "--assume-new=pyproject.toml", ".venv/.elsewhere/.installed", "VENV=.venv/.elsewhere", f"PYTHON={python}"
+        "--assume-new=pyproject.toml", ".venv/.elsewhere/.runnable", "VENV=.venv/.elsewhere", f"PYTHON={python}"
     )
     said = [line for line in made.stderr.splitlines() if line.startswith("Tidegate ")]
     assert made.returncode != 0
