@@ -6,6 +6,7 @@ time for a call than the whole limiter.
 
 import asyncio
 import json
+import random
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,6 +20,7 @@ from uvicorn.server import ServerState
 from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.exchange import Exchange, status_line
 from tidegate.core.events import Event, HeadRefused
+from tidegate.core.header_names import REQUEST_ID, TIDEGATE_REQUEST_ID
 from tidegate.gateway.outbox import LARGE_BYTES, Outbox
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _Refusal = tuple[int, str, str]
 """Status, error type and message."""
 _INVALID: Final = (400, "invalid_request_error", "Invalid HTTP request received.")
+_INVALID_URL: Final = (
+    400,
+    _INVALID[1],
+    "the URL has a character that is not allowed: percent-encode all but visible ASCII",
+)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -134,9 +141,9 @@ class ClientConnection(asyncio.Protocol):
             return
         try:
             self._parse(data)
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
             if not self._is_deaf:
-                self._refuse(self._reason)
+                self._refuse(_INVALID_URL if isinstance(error, httptools.HttpParserInvalidURLError) else self._reason)
             return
         self._after(len(data))
 
@@ -485,11 +492,16 @@ class ClientConnection(asyncio.Protocol):
                 return
             self._leave()
         status, error_type, message = refusal
+        request_id = f"tg_{random.getrandbits(128):032x}"
         if self._receiving is None and self._report is not None:  # no call that would be reported itself
-            self._report(HeadRefused(status, self._client[0] if self._client else ""))
-        body = json.dumps({"type": "error", "error": {"type": error_type, "message": message}}).encode()
-        fields = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close" % len(body)
-        self.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), fields, body))
+            self._report(HeadRefused(status, self._client[0] if self._client else "", request_id))
+        error = {"type": "error", "error": {"type": error_type, "message": message}, "request_id": request_id}
+        body = json.dumps(error).encode()
+        fields = (
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+            f"{REQUEST_ID}: {request_id}\r\n{TIDEGATE_REQUEST_ID}: {request_id}"
+        )
+        self.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), fields.encode(), body))
         self._write_out()
         self._transport.write_eof()
         self._await(self._transport.abort, _LINGER_SECONDS)

@@ -185,11 +185,12 @@ class BatchResultsRead(Struct, frozen=True, gc=False):
 class HeadRefused(Struct, frozen=True, gc=False):
     """What a client sent was refused before it was a call: 400 for no HTTP, 408 for a slow head, 431 for a long one.
 
-    `client` is the address that it came from, the only thing known of it.
+    `client` is the address that it came from, the only thing known of it. `request_id` is in the answer, too.
     """
 
     status: int
     client: str = ""
+    request_id: str = ""
 
 
 class RetryScheduled(Struct, frozen=True, gc=False):

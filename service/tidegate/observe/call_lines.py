@@ -47,12 +47,14 @@ class RefusedLine(Struct, gc=False):
     event: str
     status: int
     client: str
+    request_id: str
 
 
 def line_of(event: RequestFinished | HeadRefused, unix_ns: int) -> CallLine | RefusedLine:
     """What the log says of an event of that time."""
     if isinstance(event, HeadRefused):
-        return RefusedLine(time_text(unix_ns), "info", _LOGGER, "head refused", event.status, event.client)
+        told = event.status, event.client, event.request_id
+        return RefusedLine(time_text(unix_ns), "info", _LOGGER, "head refused", *told)
     line = CallLine(
         time_text(unix_ns),
         "info",

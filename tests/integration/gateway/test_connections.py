@@ -94,11 +94,20 @@ def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int
     return events
 
 
+def heads_refused(events: list[Event]) -> list[tuple[int, str]]:
+    """Status and client of each head that was reported as refused, and of nothing else."""
+    assert all(isinstance(event, HeadRefused) and event.request_id for event in events)
+    return [(event.status, event.client) for event in events if isinstance(event, HeadRefused)]
+
+
 def told(answer: bytes) -> tuple[int, str, str]:
     """Status, error type and message."""
     head, _, body = answer.partition(b"\r\n\r\n")
-    error = json.loads(body)["error"]
+    document = json.loads(body)
+    error, request_id = document["error"], document["request_id"].encode()
     assert b"connection: close" in head
+    assert b"\r\nrequest-id: " + request_id in head
+    assert b"\r\nx-tidegate-request-id: " + request_id in head
     return int(head.split()[1]), error["type"], error["message"]
 
 
@@ -109,7 +118,7 @@ def test_a_head_that_is_too_large_is_a_431(head: bytes) -> None:
             writer.write(head)
             assert told(await reader.read()) == (431, "invalid_request_error", "the head is above 2000 bytes")
 
-    assert run(steps) == [HeadRefused(431, "127.0.0.1")]
+    assert heads_refused(run(steps)) == [(431, "127.0.0.1")]
 
 
 def test_who_is_still_sending_gets_its_answer_all_the_same_and_is_cut_off_in_the_end() -> None:
@@ -255,7 +264,7 @@ def test_a_head_that_is_well_formed_but_unacceptable_is_refused(head: bytes, sta
             writer.write(head)
             assert told(await reader.read()) == (status, "invalid_request_error", message)
 
-    assert run(steps) == [HeadRefused(status, "127.0.0.1")]
+    assert heads_refused(run(steps)) == [(status, "127.0.0.1")]
 
 
 def test_http_1_0_needs_no_host_and_ends_its_connection() -> None:
@@ -357,7 +366,7 @@ def test_a_head_must_come_in_time_however_many_bytes_it_comes_in() -> None:
                     break
             assert told(await answer) == (408, "timeout_error", "the head did not come within 0.5 s")
 
-    assert run(steps) == [HeadRefused(408, "127.0.0.1")]
+    assert heads_refused(run(steps)) == [(408, "127.0.0.1")]
 
 
 def test_a_connection_that_says_nothing_is_closed() -> None:
@@ -434,13 +443,29 @@ def test_a_client_that_reads_slowly_holds_quota_for_a_bounded_time_only(
     run(steps)
 
 
+@pytest.mark.parametrize("target", ["/v1/mödels", "/v1/models?x=ä", "/v1/m\x00"])
+def test_a_target_that_is_not_ascii_is_a_400_in_words(target: str) -> None:
+    seen: list[bytes] = []
+
+    async def steps(_: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(GET.replace(b"/x", target.encode()))
+            seen.append(await reader.read())
+
+    (event,) = run(steps)
+    message = "the URL has a character that is not allowed: percent-encode all but visible ASCII"
+    assert told(seen[0]) == (400, "invalid_request_error", message)
+    assert isinstance(event, HeadRefused)
+    assert json.loads(seen[0].partition(b"\r\n\r\n")[2])["request_id"] == event.request_id
+
+
 def test_what_is_not_http_is_a_400_in_the_shape_of_the_api() -> None:
     async def steps(_: App, port: int) -> None:
         async with connected(port) as (reader, writer):
             writer.write(b"\x16\x03\x01 a TLS hello\r\n\r\n")
             assert told(await reader.read())[:2] == (400, "invalid_request_error")
 
-    assert run(steps) == [HeadRefused(400, "127.0.0.1")]
+    assert heads_refused(run(steps)) == [(400, "127.0.0.1")]
 
 
 def test_a_head_after_an_answer_has_its_own_time() -> None:

@@ -111,7 +111,7 @@ def test_what_never_became_a_call_is_a_line_too() -> None:
     stream, log = opened()
     assert log
 
-    log.hear_refused(HeadRefused(431, "192.0.2.7"))
+    log.hear_refused(HeadRefused(431, "192.0.2.7", "tg_1"))
 
     (line,) = lines(stream)
     assert line.pop("timestamp")
@@ -121,6 +121,7 @@ def test_what_never_became_a_call_is_a_line_too() -> None:
         ("event", "head refused"),
         ("status", 431),
         ("client", "192.0.2.7"),
+        ("request_id", "tg_1"),
     ]
 
 
