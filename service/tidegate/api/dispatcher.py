@@ -28,7 +28,8 @@ from tidegate.core.header_names import (
     TIDEGATE_UPSTREAM,
 )
 from tidegate.core.observer import ScopeKind, scope_of
-from tidegate.gateway.errors import invalid, refused
+from tidegate.gateway.errors import LocalAnswer, invalid, refused
+from tidegate.gateway.foreign_paths import no_such_path
 from tidegate.gateway.request import InvalidCall, route_of
 from tidegate.identity.access import Denial
 from tidegate.observe.labels import OTHER, ROUTES
@@ -39,6 +40,9 @@ __all__ = ["Dispatcher"]
 _CALLS: Final = ("/api/", "/v1/")
 """What counts as a call in metrics; probes, scrapes and documentation do not."""
 _PAGES: Final = frozenset({"/metrics", "/docs", "/openapi.json"})
+_OWN_PATHS: Final = _PAGES | {"/", "/healthz", "/readyz"}
+_OWN_FOLDERS: Final = ("/api/", "/docs/")
+"""Any other path outside of `/v1` is taken for one that an SDK has called: its error has the API's shape."""
 _CAUSE, _REQUEST_ID, _UPSTREAM, _QUEUE_MS, _ATTEMPTS = (
     name.encode()
     for name in (TIDEGATE_CAUSE, TIDEGATE_REQUEST_ID, TIDEGATE_UPSTREAM, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS)
@@ -85,6 +89,9 @@ class Dispatcher:
                 await services.gateway(scope, receive, send)
             except asyncio.CancelledError:
                 await self._drained(scope, receive, _Answer(services, path, state, send))
+        elif path not in _OWN_PATHS and not path.startswith(_OWN_FOLDERS):
+            response = _api_error(no_such_path(path), request_id)
+            await response(scope, receive, _Answer(services, path, state, send).send)
         elif (denial := self._page_denial(scope, path)) is not None:
             await self._deny(denial, scope, receive, _Answer(services, path, state, send))
         else:
@@ -281,9 +288,15 @@ def _denial_answer(denial: Denial, scope: Scope) -> Response:
     if not scope["path"].startswith("/v1/"):
         return problem_of(AccessDenied(denial)).response(request_id)
     if denial.cause is None:
-        answer = invalid(InvalidCall(denial.message, status=denial.status), request_id)
-    else:
-        answer = refused(Refusal(denial.cause, denial.message), request_id, dict(scope["headers"]))
+        return _api_error(InvalidCall(denial.message, status=denial.status), request_id)
+    return _sent(refused(Refusal(denial.cause, denial.message), request_id, dict(scope["headers"])))
+
+
+def _api_error(error: InvalidCall, request_id: str) -> Response:
+    return _sent(invalid(error, request_id))
+
+
+def _sent(answer: LocalAnswer) -> Response:
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

@@ -24,12 +24,13 @@ from tidegate.gateway.call import Call, names_timeout, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, is_lookup, read_errand
 from tidegate.gateway.errors import invalid, looked_at, no_stream, refused, unreachable
+from tidegate.gateway.foreign_paths import foreign_path
 from tidegate.gateway.headers import for_upstream, is_event_stream, listed, uncompressed
 from tidegate.gateway.limits import RelayLimits
 from tidegate.gateway.occupancy import Occupancy
 from tidegate.gateway.outlet import Outlet
 from tidegate.gateway.reply import Reply, Upstream
-from tidegate.gateway.request import InvalidCall, check_target, route_of
+from tidegate.gateway.request import OTHER_ROUTE, InvalidCall, check_target, route_of
 from tidegate.gateway.upstream.reachability import Reachability
 from tidegate.gateway.waiting import waiting_aloud
 from tidegate.identity.identify import Identifier
@@ -222,6 +223,8 @@ class Gateway:
         call.caller = self._identifier.identify(call.fields)
         self._occupancy.identified(call)
         check_target(scope["method"], scope.get("raw_path") or scope["path"].encode())
+        if call.route == OTHER_ROUTE and (mistaken := foreign_path(scope["path"])) is not None:
+            raise mistaken
         try:
             call.caller, call.session, call.agent = origin_of(call.caller, call.fields)
         except ConfigurationError as error:

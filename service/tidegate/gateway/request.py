@@ -21,6 +21,7 @@ __all__ = [
     "BATCHES_ROUTE",
     "COUNT_TOKENS_ROUTE",
     "MESSAGES_ROUTE",
+    "OTHER_ROUTE",
     "InvalidCall",
     "MessageRequest",
     "check_target",
@@ -32,6 +33,7 @@ __all__ = [
 MESSAGES_ROUTE: Final = "/v1/messages"
 COUNT_TOKENS_ROUTE: Final = "/v1/messages/count_tokens"
 BATCHES_ROUTE: Final = "/v1/messages/batches"
+OTHER_ROUTE: Final = "/v1/other"
 
 _MESSAGES_TARGET: Final = MESSAGES_ROUTE.encode()
 _AMBIGUOUS: Final = re.compile(rb"//|/\.{1,2}(?:/|$)|/$|\\|%2f|%5c|[^!-~]", re.IGNORECASE)
@@ -92,7 +94,7 @@ def route_of(path: str) -> str:
     """The route of a `/v1/…` path, from a closed set: fit for a metric label."""
     if path == MESSAGES_ROUTE:
         return MESSAGES_ROUTE
-    return next((route for route in _ROUTES if path == route or path.startswith(f"{route}/")), "/v1/other")
+    return next((route for route in _ROUTES if path == route or path.startswith(f"{route}/")), OTHER_ROUTE)
 
 
 def most_body_bytes(route: str) -> int:

@@ -76,7 +76,33 @@ def test_a_body_that_is_not_json_is_a_415_everywhere(path: str) -> None:
     assert "application/json" in answer.body.decode()
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("DELETE", "/healthz", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "says"),
+    [
+        ("POST", "/model/anthropic.claude-opus-4-8/invoke", "Amazon Bedrock"),
+        ("POST", "/model/anthropic.claude-opus-4-8/invoke-with-response-stream", "Amazon Bedrock"),
+        ("POST", "/projects/p/locations/l/publishers/anthropic/models/claude-opus-4-8:rawPredict", "Vertex AI"),
+        ("POST", "/messages", "no such path"),
+        ("GET", "/nowhere", "no such path"),
+        ("GET", "/v1", "no such path"),
+    ],
+)
+def test_a_path_that_nobody_serves_is_an_error_of_the_api_that_says_what_is_served(
+    method: str, path: str, says: str
+) -> None:
+    answer = ask(make_services(), method, path, body={} if method == "POST" else None)
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/json")
+    assert answer.headers["x-should-retry"] == "false"
+    body = answer.json()
+    assert (body["type"], body["error"]["type"], body["request_id"]) == ("error", "not_found_error", "req_1")
+    assert says in body["error"]["message"]
+    assert "/v1/messages" in body["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/nowhere", 404), ("DELETE", "/healthz", 405)],
+)
 def test_unknown_paths_and_methods_are_problems(method: str, path: str, status: int) -> None:
     answer = ask(make_services(), method, path)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")

@@ -141,6 +141,21 @@ def test_dots_and_escapes_without_another_reading_pass(path: str) -> None:
     assert (answer.status, transport.requests[0][0].target) == (200, path.encode())
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v1/v1/messages", "without /v1"),
+        ("/v1/projects/p/locations/l/publishers/anthropic/models/claude-opus-4-8:rawPredict", "Vertex AI"),
+        ("/v1/model/anthropic.claude-opus-4-8/invoke", "Amazon Bedrock"),
+    ],
+)
+def test_a_path_that_the_api_does_not_have_is_told_so_here(path: str, says: str) -> None:
+    answer, transport, _ = send("POST", path, body=MESSAGE)
+    assert (answer.status, answer.json()["error"]["type"]) == (404, "not_found_error")
+    assert says in answer.json()["error"]["message"]
+    assert not transport.requests
+
+
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
 def test_methods_that_echo_or_open_a_tunnel_are_refused(method: str) -> None:
     answer, transport, _ = send(method, "/v1/models")
