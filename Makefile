@@ -83,6 +83,10 @@ profile: $(INSTALLED) ## see where the relay's CPU time goes under load
 mutate: $(INSTALLED) ## change the core in small ways, and list what no test notices: make mutate MODULES="bucket ramp"
 	PYTHONPATH=tests $(BIN)/python -m mutation $(MODULES)
 
+.PHONY: fuzz-http
+fuzz-http: $(INSTALLED) ## send a million mutated byte streams through our HTTP and that of others: make fuzz-http COUNT=1000
+	PYTHONPATH=tests $(BIN)/python -m differential $(COUNT)
+
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt

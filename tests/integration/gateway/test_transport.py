@@ -120,13 +120,14 @@ def test_an_answer_that_still_comes_is_not_handed_out_whole() -> None:
     run(script, steps)
 
 
-def test_a_body_without_length_ends_with_its_connection() -> None:
+@pytest.mark.parametrize("framing", [b"", b"transfer-encoding: identity\r\n", b"transfer-encoding: chunked, gzip\r\n"])
+def test_a_body_without_length_ends_with_its_connection(framing: bytes) -> None:
     async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
         assert await whole(transport) == (200, b"until the end")
         assert await whole(transport) == (200, b"until the end")
         assert upstream.connections == 2
 
-    run(says(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"), steps)
+    run(says(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\nuntil the end"), steps)
 
 
 def test_an_answer_to_head_has_no_body_whatever_its_length_says() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from tidegate.core.errors import UpstreamUnreachable
-from tidegate.gateway.upstream.head_repair import repaired
+from tidegate.gateway.upstream.head_repair import is_repairable, repaired
 
 if TYPE_CHECKING:
     from tidegate.core.transport import Fields, Headers
@@ -19,7 +19,6 @@ _HIGH_WATER_BYTES: Final = 256 * 1024
 """When this much waits for its reader, no more is read from the socket until the reader has taken it."""
 _MOST_FRAMING_BYTES: Final = 256 * 1024
 """More than any sane head, informational ones included, and than any sane trailer section: neither may be endless."""
-_VERSION: Final = b"HTTP/1."
 _FRAMING_PER_CHUNK_BYTES: Final = 16
 _FRAMING_PER_BYTE: Final = 2
 """What may frame a body of many small chunks, so that none of it counts as excessive. Go's client allows as much."""
@@ -147,8 +146,8 @@ class Answer:
         if not self._is_odd:
             try:
                 self._parse(data)
-            except ValueError:
-                if self._has_head or not _VERSION.startswith(self._received_head[0][: len(_VERSION)]):
+            except ValueError as error:
+                if self._has_head or error.__cause__ is None or not is_repairable(error.__cause__):
                     raise
                 self._is_odd = True
         if self._is_odd and (answer := repaired(b"".join(self._received_head))) is not None:
@@ -160,7 +159,8 @@ class Answer:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise ValueError("not HTTP/1.1") from error
+            reason = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
+            raise ValueError(f"not HTTP/1.1: {reason}") from error
 
     def keeps_alive(self) -> bool:
         """Whether the answer leaves its connection fit for another exchange."""
@@ -179,7 +179,7 @@ class Answer:
         """Parser: the head is there. Informational ones (1xx) are skipped: the real one follows."""
         status = self._parser.get_status_code()
         if status < 100 or status == 101:
-            raise ValueError("no status of an answer")  # the parser reports it as an error of its own
+            raise ValueError("not the status of an answer")  # the parser reports it as an error of its own
         if status < 200:
             self._taken = []
         elif not self._has_head:
@@ -188,7 +188,8 @@ class Answer:
             self._received_head.clear()
             self._framing_bytes = 0
             fields = self.fields = dict(self.headers)
-            self._ends_with_connection = b"content-length" not in fields and b"transfer-encoding" not in fields
+            last_coding = fields.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
+            self._ends_with_connection = last_coding != b"chunked" and b"content-length" not in fields
             # Asked here, because the parser forgets the head's framing at the end of the message.
             self._keep_alive = self._parser.should_keep_alive()
             self.complete = self._bodiless

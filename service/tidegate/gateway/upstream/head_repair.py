@@ -3,11 +3,20 @@
 import re
 from typing import Final
 
-__all__ = ["repaired"]
+__all__ = ["is_repairable", "repaired"]
 
 _HEAD_END: Final = b"\r\n\r\n"
 _FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
 _LENGTH: Final = b"content-length"
+_REPAIRABLE: Final = frozenset(
+    {"Duplicate Content-Length", "Invalid character in Content-Length", "Unexpected whitespace after header value"}
+)
+"""Why llhttp refuses such heads, in its words."""
+
+
+def is_repairable(error: BaseException) -> bool:
+    """Whether an error of the parser means that the head may be put right."""
+    return str(error) in _REPAIRABLE
 
 
 def repaired(received: bytes) -> bytes | None:
@@ -33,13 +42,15 @@ def _is_informational(head: bytes) -> bool:
 
 
 def _repaired_head(head: bytes) -> bytes:
-    lines = _FOLD.sub(b" ", head).split(b"\r\n")
+    status_line, separator, fields = head.partition(b"\r\n")
+    lines = _FOLD.sub(b" ", fields).split(b"\r\n")
     lengths = [line for line in lines if _is_length(line)]
     values = {value.strip() for line in lengths for value in line.partition(b":")[2].split(b",")}
     if len(values) == 1 and (value := values.pop()).isdigit():
-        lines = [line for line in lines if not _is_length(line)]
-        lines.append(b"%b: %b" % (_LENGTH, value))
-    return b"\r\n".join(lines)
+        first = lines.index(lengths[0])
+        lines[first] = b"%b: %b" % (_LENGTH, value)
+        lines = [line for number, line in enumerate(lines) if number == first or not _is_length(line)]
+    return status_line + separator + b"\r\n".join(lines)
 
 
 def _is_length(line: bytes) -> bool:

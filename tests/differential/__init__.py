@@ -1,0 +1,1 @@
+"""Our HTTP beside that of others: equal bytes in, equal requests and answers out, or a listed difference."""

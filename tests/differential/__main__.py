@@ -1,0 +1,41 @@
+"""`python -m differential [COUNT [SEED]]`: compares on mutated recordings, a million by default."""
+
+import asyncio
+import sys
+import time
+from random import Random
+
+from differential.differences import Unexplained
+from differential.run import Comparison
+from differential.streams import mutated, recordings
+
+_DEFAULTS = (1_000_000, 1)
+_TELL_EVERY = 50_000
+
+
+async def main(count: int, seed: int) -> int:
+    """Sends half of the streams to the servers, half to the clients; returns how many made an unlisted difference."""
+    comparison, random, started = Comparison(), Random(seed), time.monotonic()
+    sides = [(recordings("requests"), comparison.serve), (recordings("answers"), comparison.read)]
+    unexplained = 0
+    for number in range(1, count + 1):
+        sources, compare = sides[number % 2]
+        stream = mutated(sources, random)
+        try:
+            await compare(stream)
+        except Unexplained as error:
+            unexplained += 1
+            print(f"{error}\n  {stream}")
+        if number % _TELL_EVERY == 0 or number == count:
+            print(
+                f"{number:,} of {count:,} streams, {time.monotonic() - started:,.0f} s, {unexplained} unexplained",
+                flush=True,
+            )
+    for (compared, difference), times in comparison.counts.most_common():
+        print(f"{times:>9,}  {compared}: {difference or 'the same'}")
+    return unexplained
+
+
+if __name__ == "__main__":
+    count, seed = (*map(int, sys.argv[1:]), *_DEFAULTS[len(sys.argv) - 1 :])
+    raise SystemExit(bool(asyncio.run(main(count, seed))))

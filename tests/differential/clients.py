@@ -1,0 +1,103 @@
+"""One byte stream through our upstream connection, and through aiohttp's."""
+
+import asyncio
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+
+from differential.memory_transport import MemoryTransport, feed, turns
+from differential.streams import Stream
+from tidegate.core.errors import UpstreamUnreachable
+from tidegate.core.transport import TransportRequest
+from tidegate.gateway.outbox import Outbox
+from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
+
+_TIMEOUTS = ConnectionTimeouts(60, 60, 60)
+_REQUEST = TransportRequest(b"GET", b"/", [])
+_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, RuntimeError)  # the last one: it ended while read
+
+
+@dataclass
+class Got:
+    """An answer as a client saw it.
+
+    Attributes:
+        status: 0 if there was none.
+        broken: it did not come to its end.
+        reason: why it was given up, in the client's words.
+        reusable: the connection may carry another exchange.
+    """
+
+    status: int = 0
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+    broken: bool = False
+    reason: str = ""
+    reusable: bool = False
+
+
+class Clients:
+    """Reads streams as answers to a GET, one after the other, in the running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    async def ours(self, stream: Stream) -> Got:
+        """What our connection makes of a stream that ends with its connection."""
+        reusable: list[bool] = []
+        connection = Connection(_TIMEOUTS, Outbox(), lambda _, fit: reusable.append(fit), lambda _: None)
+        transport = MemoryTransport(connection, self._loop)
+        connection.connection_made(transport)
+        answer = connection.begin(b"GET / HTTP/1.1\r\n\r\n", _REQUEST)
+        await feed(connection, transport, stream.pieces(), lambda: True)
+        fit = answer.keeps_alive() and connection.usable
+        _end(connection, transport)
+        await turns(lambda: True, 2)
+        got = Got()
+        try:
+            await answer.head(60)
+            answer.check()
+            got.status, got.headers, got.reusable = answer.status, tuple(answer.headers), fit
+            async for chunk in answer.chunks():
+                got.body += chunk
+        except UpstreamUnreachable as error:
+            got.broken, got.reason = True, str(error)
+        await answer.aclose()
+        return got
+
+    async def aiohttp(self, stream: Stream) -> Got:
+        """The same with aiohttp."""
+        handler = ResponseHandler(self._loop)
+        transport = MemoryTransport(handler, self._loop)
+        handler.connection_made(transport)
+        handler.set_response_params(
+            read_until_eof=True,
+            auto_decompress=False,
+            max_line_size=300_000,
+            max_field_size=300_000,
+            max_headers=100_000,
+        )
+        got = Got()
+        await feed(handler, transport, stream.pieces(), lambda: True)
+        fit = not transport.is_closing()
+        _end(handler, transport)
+        await turns(lambda: True, 2)
+        try:
+            head, payload = await handler.read()
+            while 100 <= head.code < 200 and head.code != 101:
+                head, payload = await handler.read()
+            got.status, got.reusable = head.code, fit and not head.should_close
+            got.headers = tuple((bytes(name).lower(), bytes(value)) for name, value in head.raw_headers)
+            while not payload.at_eof():
+                got.body += await payload.readany()
+        except _ERRORS as error:
+            got.broken, got.reason = True, repr(error)
+        handler.close()
+        return got
+
+
+def _end(protocol: asyncio.Protocol, transport: MemoryTransport) -> None:
+    if not transport.is_closing():
+        protocol.eof_received()
+        transport.close()

@@ -1,0 +1,184 @@
+"""One byte stream through our server's connection, and through stock uvicorn's with httptools and with h11."""
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import h11
+import httptools
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from differential.memory_transport import MemoryTransport, feed, hang_up, turns
+from differential.streams import Stream
+from tidegate.cli.connection_limits import ConnectionLimits
+from tidegate.cli.connections import ClientConnection
+from tidegate.gateway.outbox import Outbox
+
+SERVERS = ("tidegate", "httptools", "h11")
+_CONTINUE = re.compile(rb"HTTP/1\.1 100 [^\r]*\r\n\r\n")
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]*\r\n")
+_CONNECTION = re.compile(rb"connection: [^\r]*\r\n", re.IGNORECASE)
+
+logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+@dataclass
+class Seen:
+    """A request as the application saw it; `whole`: its body came to its end."""
+
+    method: str
+    target: tuple[str, bytes, bytes]
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+    whole: bool = False
+
+
+@dataclass
+class Served:
+    """What became of a stream.
+
+    Attributes:
+        requests: as the application saw them.
+        answers: the application's answers as they went out, without what may be said of the connection.
+        refused: the status of the server's own answer behind these; 0 if there is none.
+        reason: why its parser gave up, in its own words; empty if it did not.
+        closed: whether the server ended the connection.
+    """
+
+    requests: list[Seen] = field(default_factory=list)
+    answers: bytes = b""
+    refused: int = 0
+    reason: str = ""
+    closed: bool = False
+
+
+class _OurConnection(ClientConnection):
+    reason = ""
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            super()._parse(data)
+        except httptools.HttpParserError as error:
+            self.reason = str(error)
+            raise
+
+
+class _Httptools(HttpToolsProtocol):
+    reason = ""
+
+    def send_400_response(self, msg: str) -> None:
+        self.reason = msg
+        super().send_400_response(msg)
+
+
+class _Events:
+    """h11's connection, which keeps what it has raised."""
+
+    def __init__(self, connection: h11.Connection) -> None:
+        self._connection = connection
+        self.reason = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def next_event(self) -> Any:
+        try:
+            return self._connection.next_event()
+        except h11.RemoteProtocolError as error:
+            self.reason = str(error)
+            raise
+
+
+class _H11(H11Protocol):
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.conn = _Events(self.conn)  # type: ignore[assignment]
+
+    @property
+    def reason(self) -> str:
+        return str(self.conn.reason)  # type: ignore[attr-defined]
+
+
+class Application:
+    """Reads each request whole and says so; paths with an `x` in them are answered in chunks, where that is known."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        target = scope["path"], scope["raw_path"], scope["query_string"]
+        seen = Seen(scope["method"], target, scope["http_version"], list(scope["headers"]))
+        self.seen.append(seen)
+        while not seen.whole:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            seen.body += message.get("body", b"")
+            seen.whole = not message.get("more_body", False)
+        body = b"answer %d" % len(self.seen)
+        in_chunks = "x" in scope["path"] and seen.version == "1.1" and seen.method != "HEAD"
+        length = [] if in_chunks else [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"date", b"now"), *length]})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Servers:
+    """Serves streams, one after the other, in the running event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._note)
+        self.failures: list[dict[str, Any]] = []
+        ours = partial(_OurConnection, limits=ConnectionLimits(), outbox=Outbox())
+        self._made: dict[str, Any] = {"tidegate": ours, "httptools": _Httptools, "h11": _H11}
+
+    def _note(self, _loop: asyncio.AbstractEventLoop, failure: dict[str, Any]) -> None:
+        if not isinstance(failure.get("exception"), h11.LocalProtocolError):  # as below
+            self.failures.append(failure)
+
+    async def serve(self, name: str, stream: Stream) -> Served:
+        """What one of `SERVERS` makes of a stream."""
+        app, state = Application(), ServerState()
+        config = uvicorn.Config(
+            app,
+            http=self._made[name],
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            proxy_headers=False,
+            access_log=False,
+        )
+        config.load()
+        connection = self._made[name](config=config, server_state=state, app_state={}, _loop=self._loop)
+        transport = MemoryTransport(connection, self._loop)
+        connection.connection_made(transport)
+        try:
+            await feed(connection, transport, stream.pieces(), lambda: not state.tasks)
+        except h11.LocalProtocolError:
+            transport.close()  # uvicorn fails to refuse a request behind an answer that has begun
+        closed = transport.ended
+        await hang_up(connection, transport)
+        await turns(lambda: not state.tasks, 0)
+        assert not state.tasks, "an application goes on though its client has left"
+        served = _read(bytes(transport.written))
+        served.requests, served.closed, served.reason = app.seen, closed, connection.reason
+        return served
+
+
+def _read(written: bytes) -> Served:
+    """Takes the answers apart from the server's own at their end."""
+    served = Served()
+    answers = _CONTINUE.sub(b"", written)
+    last = max((found for found in _STATUS.finditer(answers)), key=lambda found: found.start(), default=None)
+    if last is not None and last[1] != b"200":
+        served.refused = int(last[1])
+        answers = answers[: last.start()]
+    served.answers = _CONNECTION.sub(b"", answers).replace(b"Transfer-Encoding", b"transfer-encoding")
+    return served
