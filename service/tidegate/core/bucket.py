@@ -17,7 +17,7 @@ class TokenBucket:
     The level may go below zero: a debt, which refills like anything else.
     """
 
-    __slots__ = ("_at_ns", "_carry", "_level", "capacity_micro", "rate_micro_per_minute")
+    __slots__ = ("_at_ns", "_carry", "_full_ns", "_level", "capacity_micro", "rate_micro_per_minute")
 
     def __init__(
         self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int, level_micro: int | None = None
@@ -26,7 +26,7 @@ class TokenBucket:
         self.capacity_micro = capacity_micro
         self._level = capacity_micro if level_micro is None else level_micro
         self._carry = 0
-        self._at_ns = now_ns
+        self._at_ns = self._full_ns = now_ns  # `_full_ns`: when it became full, the last time
 
     def level_micro(self, now_ns: int) -> int:
         """What is there now. A clock that went back adds nothing."""
@@ -37,8 +37,16 @@ class TokenBucket:
                 added, self._carry = divmod(elapsed * self.rate_micro_per_minute + self._carry, NS_PER_MINUTE)
                 self._level += added
                 if self._level >= self.capacity_micro:
-                    self._level, self._carry = self.capacity_micro, 0
+                    over = self._level - self.capacity_micro
+                    self._cap(now_ns - over * NS_PER_MINUTE // self.rate_micro_per_minute)
         return self._level
+
+    def unbounded_micro(self, now_ns: int) -> int:
+        """The level, and all that would have been added since the bucket became full: tells how surely it is full."""
+        level = self.level_micro(now_ns)
+        if level < self.capacity_micro:
+            return level
+        return level + (now_ns - self._full_ns) * self.rate_micro_per_minute // NS_PER_MINUTE
 
     def fits(self, micro: int, now_ns: int) -> bool:
         """Whether that much is there; more than the capacity fits when the bucket is full."""
@@ -51,14 +59,15 @@ class TokenBucket:
 
     def fill(self, now_ns: int) -> None:
         """Fills it to its capacity."""
-        self.level_micro(now_ns)
-        self._cap()
+        if self.level_micro(now_ns) < self.capacity_micro:
+            self._cap(now_ns)
 
     def correct(self, micro: int, now_ns: int) -> None:
         """Takes that much more after all; negative gives back, up to the capacity."""
-        self._level = self.level_micro(now_ns) - micro
+        before = self.level_micro(now_ns)
+        self._level = before - micro
         if self._level >= self.capacity_micro:
-            self._cap()
+            self._cap(now_ns if before < self.capacity_micro else self._full_ns)
 
     def wait_ns(self, micro: int, now_ns: int) -> int:
         """How long until that much fits, rounded up to a nanosecond; 0 if it fits now."""
@@ -86,13 +95,14 @@ class TokenBucket:
 
     def change(self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int) -> None:
         """Goes on with another rate and capacity. Refills nothing: a larger capacity only leaves more room."""
-        self.level_micro(now_ns)
+        was_full = self.level_micro(now_ns) >= self.capacity_micro
         self.rate_micro_per_minute = rate_micro_per_minute
         self.capacity_micro = capacity_micro
         if self._level >= self.capacity_micro:
-            self._cap()
+            self._cap(self._full_ns if was_full else now_ns)
 
-    def _cap(self) -> None:
+    def _cap(self, full_ns: int) -> None:
+        self._full_ns = full_ns
         self._level = self.capacity_micro
         self._carry = 0
 

@@ -79,7 +79,7 @@ class ChargeLog:
             block.before.append(self.total)
         self.total += units
 
-    def replay(self, remaining: int, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
+    def replay(self, remaining: float, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
         """What would remain now, had `remaining` been true at `since_ns`.
 
         In which order requests arrived that were sent about then, nobody knows.

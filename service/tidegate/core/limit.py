@@ -31,6 +31,7 @@ _COMPETITOR_SECONDS: Final = 2.0
 """What others take in this time is left to them: nobody knows of it before the next answers come."""
 _RESET_ROUNDING_NS: Final = NS_PER_SECOND // 2
 """`…-reset` is rounded up to a whole second: half of one, on average."""
+_ROUNDING_MICRO: Final = 2
 _SHALLOW_SECONDS: Final = 4
 _FULL_SECONDS: Final = 1
 """What a capacity may be wrong by, as it follows from times that are rounded to a second."""
@@ -58,6 +59,7 @@ class DimensionLimit:
         "_charges",
         "_competitor",
         "_configured",
+        "_doubt_micro",
         "_factor",
         "_kept_own",
         "_kept_upstream",
@@ -68,6 +70,7 @@ class DimensionLimit:
         "_reported",
         "_searched_per_second",
         "_searched_share",
+        "_unknown",
         "_upstream",
         "_upstream_per_minute",
         "_usual",
@@ -82,6 +85,8 @@ class DimensionLimit:
     def __init__(self, dimension: Dimension, window_votes: WindowVotes) -> None:
         self.dimension = dimension
         self.margin_micro = 0
+        self._doubt_micro = 0  # by how much the level may be wrong
+        self._unknown = 0.0  # what the figures in reports leave open, on average
         self._own: TokenBucket | None = None
         self._upstream: TokenBucket | None = None
         self._levels: tuple[TokenBucket, ...] = ()  # those of both that there are
@@ -131,7 +136,9 @@ class DimensionLimit:
             return True
         if self._votes.is_fixed and self._window.renewed(now_ns):
             upstream.fill(now_ns)
-        return upstream.fits(micro + self.margin_micro, now_ns) and (pace is None or pace.fits(micro, now_ns))
+        if not upstream.fits(micro + self.margin_micro, now_ns) or not (pace is None or pace.fits(micro, now_ns)):
+            return False
+        return not self._doubt_micro or upstream.unbounded_micro(now_ns) >= self._surely(upstream, micro)
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until that much fits."""
@@ -142,6 +149,9 @@ class DimensionLimit:
         if is_fixed and self._window.renewed(now_ns):
             upstream.fill(now_ns)
         upstream_ns = upstream.wait_ns(units * MICRO + self.margin_micro, now_ns)
+        if self._doubt_micro:
+            missing = self._surely(upstream, units * MICRO) - upstream.unbounded_micro(now_ns)
+            upstream_ns = max(upstream_ns, -(-missing * NS_PER_MINUTE // upstream.rate_micro_per_minute))
         if is_fixed and upstream_ns:
             upstream_ns = self._window.ends_ns - now_ns
         paced_ns = 0 if self._pace is None else self._pace.wait_ns(units * MICRO, now_ns)
@@ -151,12 +161,31 @@ class DimensionLimit:
         """How long until what the operator has configured allows that much."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
-    def untaken_ns(self, units: int) -> int:
-        """How long that much, but no more than all, takes to come back where nobody else takes any."""
+    def unshared_wait_ns(self, units: int, taken_ns: int, now_ns: int) -> int:
+        """How long until that much fits if nobody else has taken any since `taken_ns`, when we took the last.
+
+        The level then is higher by what was left to others. Of a searched rate no level is known: that much refills.
+        """
         upstream, per_minute = self._upstream, self._source()[0]
         if upstream is None:
             return 0
-        return round(min(units, upstream.capacity_micro / MICRO) * NS_PER_MINUTE / per_minute)
+        rate_micro, elapsed_ns = round(per_minute * MICRO), now_ns - taken_ns
+        if self._upstream_per_minute is None:
+            missing = min(units * MICRO, upstream.capacity_micro) - elapsed_ns * rate_micro // NS_PER_MINUTE
+        else:
+            needed = min(units * MICRO + self.margin_micro, upstream.capacity_micro)
+            needed = max(needed, self._surely(upstream, units * MICRO))
+            left_to_others = elapsed_ns * (rate_micro - upstream.rate_micro_per_minute) // NS_PER_MINUTE
+            missing = needed - upstream.unbounded_micro(now_ns) - left_to_others
+        # Both figures were rounded down: who has waited for as long as told is not told to wait again.
+        return -(-missing * NS_PER_MINUTE // max(1, rate_micro)) if missing > _ROUNDING_MICRO else 0
+
+    def _surely(self, upstream: TokenBucket, micro: int) -> int:
+        """The level that is needed for that much even if the level is too high by what it usually is wrong by.
+
+        It may be above the capacity: a request as large as the bucket waits a moment longer than until that is full.
+        """
+        return min(micro, upstream.capacity_micro) + self._doubt_micro
 
     def full_ns(self, units: int = 0) -> int:
         """How long a whole bucket takes to come back; or what is above that much, where that has just come to fit."""
@@ -212,7 +241,7 @@ class DimensionLimit:
         self._window.add(report, now_ns)
         self._apply_upstream(now_ns)
         if report.remaining is not None and self._upstream is not None:
-            self._learn_level(self._upstream, report.remaining, sent_ago_ns, outstanding, now_ns, first=news)
+            self._learn_level(self._upstream, report, report.remaining, sent_ago_ns, outstanding, now_ns, first=news)
             self._apply_upstream(now_ns)
         self._note_effect()
         return news
@@ -276,25 +305,63 @@ class DimensionLimit:
         refill = max(0, report.full_in_ns - _RESET_ROUNDING_NS) * report.per_minute / NS_PER_MINUTE
         told = min(report.remaining + refill, float(report.per_minute))
         known = self._capacity
-        self._capacity = told if known is None else max(known + _FORGET * (told - known), float(report.remaining))
+        rounded_to = _ROUNDED_TO[self.dimension]
+        if known is None:
+            self._capacity = told
+        elif report.remaining > rounded_to or not rounded_to:
+            self._capacity = max(known + _FORGET * (told - known), float(report.remaining - rounded_to))
+        else:
+            # A debt reads 0 as well: what is missing then is more than the bucket holds.
+            self._capacity = min(known, told + rounded_to)
 
     def _learn_level(
-        self, bucket: TokenBucket, remaining: int, sent_ago_ns: int, outstanding: int, now_ns: int, *, first: bool
+        self,
+        bucket: TokenBucket,
+        report: DimensionReport,
+        remaining: int,
+        sent_ago_ns: int,
+        outstanding: int,
+        now_ns: int,
+        *,
+        first: bool,
     ) -> None:
         sent_ns = now_ns - sent_ago_ns
         level, capacity = bucket.level_micro(now_ns) / MICRO, bucket.capacity_micro / MICRO
-        replay = self._charges.replay(remaining, sent_ns, bucket.rate_micro_per_minute / MICRO, capacity, now_ns)
+        low, high = self._remaining_range(report, remaining, capacity)
+        if low > -math.inf:
+            self._unknown += (high - low - self._unknown) * (1.0 if first else _FORGET)
+        middle = remaining if first or low == -math.inf else (low + high) / 2
+        replay = self._charges.replay(middle, sent_ns, bucket.rate_micro_per_minute / MICRO, capacity, now_ns)
         if first:
             off = level - max(min(remaining, replay.level) - outstanding, 0.0)
             self._accuracy.restart(capacity)
         else:
-            slack = _ROUNDED_TO[self.dimension]
-            at_answer = distance(level, remaining - slack - outstanding, remaining + slack)
-            at_admission = distance(level, replay.level - slack - outstanding - replay.near, replay.level + slack)
+            at_answer = distance(level, low - outstanding, high)
+            least = replay.level - (middle - low) - outstanding - replay.near
+            at_admission = distance(level, least, replay.level + high - middle)
             off = _GAIN * self._accuracy.judge(at_answer, at_admission, capacity)
         bucket.correct(round(off * MICRO), now_ns)
         if self.dimension is not Dimension.OUTPUT_TOKENS:
             self._learn_drift(remaining, capacity, sent_ns, replay, now_ns)
+
+    def _remaining_range(self, report: DimensionReport, remaining: int, capacity: float) -> tuple[float, float]:
+        """What really remained, at least and at most.
+
+        Tokens are rounded, and a debt reads 0: then only the time until all is back tells how deep it is. That time is
+        rounded up to a second. Where the two contradict each other, the capacity is not known well yet.
+        """
+        rounded_to = _ROUNDED_TO[self.dimension]
+        low, high = remaining - rounded_to, remaining + rounded_to
+        if not rounded_to:
+            return low, high
+        least = -math.inf if remaining <= rounded_to else float(low)
+        if report.full_in_ns is None or self._window.is_fixed:
+            return least, high
+        per_ns = report.per_minute / NS_PER_MINUTE
+        by_reset = capacity - report.full_in_ns * per_ns
+        least_by_both = max(least, by_reset)
+        most_by_both = min(high, capacity - max(0, report.full_in_ns - NS_PER_SECOND) * per_ns)
+        return (least_by_both, most_by_both) if least_by_both <= most_by_both else (least, high)
 
     def _learn_drift(self, remaining: int, capacity: float, sent_ns: int, replay: Replay, now_ns: int) -> None:
         """Learns what others take from how what remains goes up and down.
@@ -373,6 +440,9 @@ class DimensionLimit:
         self._upstream = self._kept_upstream = changed(self._kept_upstream, left, capacity, now_ns)
         kept_back = max(_COMPETITOR_SECONDS * self._competitor.per_second, self._usual)
         self.margin_micro = round(self._accuracy.margin(capacity, kept_back) * MICRO)
+        # Requests are one each, and counted exactly. A window does not fill before it ends.
+        is_exact = not _ROUNDED_TO[self.dimension] or self._window.is_fixed
+        self._doubt_micro = 0 if is_exact else round(self._accuracy.margin(capacity, self._unknown / 2) * MICRO)
         self._set_pace(self._upstream.rate_micro_per_minute, now_ns)
 
     def _set_pace(self, rate_micro: int, now_ns: int) -> None:

@@ -149,15 +149,18 @@ class Quota:
     def silent_ns(self, cost: Cost, now_ns: int) -> int | None:
         """How long until a request goes whatever was learned, if nothing is in flight: who is silent learns nothing.
 
-        Not before its cost has had the time to refill, and what an operator has configured is kept all the same. None
-        for a pool that does not learn.
+        What was learned of others may be out of date then, but not what we took: not before its cost fits as if nobody
+        else had taken any, a minute at most, for no bucket holds more. What an operator has configured is kept all the
+        same. None for a pool that does not learn.
         """
         if not self._learns:
             return None
         kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i])
-        silence_ns = max(_SILENCE_NS, *(limit.untaken_ns(cost[i]) for i, limit in enumerate(self._limits)))
+        fits_ns = (limit.unshared_wait_ns(cost[i], self._taken_ns, now_ns) for i, limit in self.limited if cost[i])
+        silent_ns = self._taken_ns - now_ns
+        silence_ns = max(silent_ns + _SILENCE_NS, min(max(fits_ns, default=0), silent_ns + NS_PER_MINUTE))
         ramp_ns = self._ramp.wait_ns(now_ns, cost.input_tokens)
-        waits = [self._taken_ns + silence_ns - now_ns, self.frozen_ns(now_ns), ramp_ns, *kept]
+        waits = [silence_ns, self.frozen_ns(now_ns), ramp_ns, *kept]
         return max(waits if self._search is None else [*waits, self._search.wait_ns(now_ns)])
 
     def size_ns(self, cost: Sequence[int]) -> int:

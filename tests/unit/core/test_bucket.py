@@ -4,6 +4,7 @@ import pytest
 
 from tidegate.core.bucket import TokenBucket
 from tidegate.core.clock import NS_PER_SECOND as S
+from tidegate.core.dimension import MICRO
 
 RATE = 20_000_000  # 20 requests a minute: one every 3 s
 CAPACITY = 5_000_000
@@ -114,3 +115,41 @@ def test_a_look_at_a_time_that_is_past_brings_nothing_back() -> None:
 @pytest.mark.parametrize(("micro", "refill_ns"), [(90, 0), (100, 10 * S), (101, 11 * S), (300, 210 * S)])
 def test_the_time_that_much_takes_to_come_is_not_bounded_by_the_capacity(micro: int, refill_ns: int) -> None:
     assert TokenBucket(60, 100, now_ns=0, level_micro=90).refill_ns(micro, 0) == refill_ns
+
+
+class TestUnbounded:
+    """The level as though the bucket held any amount from the moment at which it became full."""
+
+    def test_goes_on_rising_once_the_bucket_is_full(self) -> None:
+        bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0, level_micro=8 * MICRO)
+        at_s = [bucket.unbounded_micro(second * S) for second in (1, 2, 5)]
+        assert at_s == [9 * MICRO, 10 * MICRO, 13 * MICRO]
+        assert bucket.level_micro(5 * S) == 10 * MICRO
+
+    def test_goes_by_the_moment_of_becoming_full_however_late_it_is_looked_at(self) -> None:
+        bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0, level_micro=8 * MICRO)
+        assert bucket.unbounded_micro(5 * S) == 13 * MICRO
+
+    def test_begins_again_when_something_was_taken(self) -> None:
+        bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0)
+        bucket.take(MICRO)
+        assert bucket.unbounded_micro(3 * S) == 12 * MICRO
+
+    def test_is_kept_by_what_leaves_a_full_bucket_full(self) -> None:
+        bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0)
+        now_ns = 3 * S
+        bucket.fill(now_ns)
+        bucket.correct(-MICRO, now_ns)
+        bucket.change(60 * MICRO, 9 * MICRO, now_ns)
+        assert bucket.unbounded_micro(now_ns) == 12 * MICRO
+
+    @pytest.mark.parametrize("how", ["filled", "given back", "smaller"])
+    def test_begins_where_a_correction_fills_the_bucket(self, how: str) -> None:
+        bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0, level_micro=2 * MICRO)
+        if how == "filled":
+            bucket.fill(0)
+        elif how == "given back":
+            bucket.correct(-9 * MICRO, 0)
+        else:
+            bucket.change(60 * MICRO, MICRO, 0)
+        assert bucket.unbounded_micro(S) == bucket.capacity_micro + MICRO

@@ -90,15 +90,24 @@ def test_a_capacity_once_seen_is_not_forgotten_until_the_limit_changes() -> None
 def test_the_capacity_follows_later_resets_by_a_tenth() -> None:
     made = limit()
     learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
-    learn(made, DimensionReport(6_000, remaining=500, full_in_ns=15 * NS_PER_SECOND + NS_PER_SECOND // 2))
+    learn(made, DimensionReport(6_000, remaining=600, full_in_ns=14 * NS_PER_SECOND + NS_PER_SECOND // 2))
     assert made.snapshot(0).capacity == 1_100, "2,000 by this report"
+
+
+def test_a_debt_reads_zero_and_says_nothing_of_the_capacity_but_that_it_is_no_more() -> None:
+    made = limit()
+    learn(made, DimensionReport(6_000, remaining=3_000, full_in_ns=0))
+    learn(made, DimensionReport(6_000, remaining=0, full_in_ns=45 * NS_PER_SECOND))
+    assert made.snapshot(0).capacity == 3_000
+    learn(made, DimensionReport(6_000, remaining=0, full_in_ns=20 * NS_PER_SECOND + NS_PER_SECOND // 2))
+    assert made.snapshot(0).capacity == 2_500, "2,000 are missing, and up to 500 may be left"
 
 
 def test_the_capacity_is_never_less_than_what_remains() -> None:
     made = limit()
     learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
     learn(made, DimensionReport(6_000, remaining=3_000, full_in_ns=0))
-    assert made.snapshot(0).capacity == 3_000
+    assert made.snapshot(0).capacity == 2_500, "it is rounded to a thousand"
 
 
 def test_the_capacity_is_never_less_than_a_second_of_the_rate() -> None:
@@ -139,7 +148,7 @@ def test_a_configured_burst_is_kept_where_the_upstream_grants_less() -> None:
     made = limit(LimitSettings(6_000, 1_000))
     learn(made, DimensionReport(3_000, remaining=50))
     made.take(900, 0)
-    assert made.wait_ns(200, 0) == 18 * NS_PER_SECOND, "850 of the upstream's are owed, and it holds 50"
+    assert made.wait_ns(200, 0) == 18_080_000_000, "850 of the upstream's are owed, and it holds 50, give or take 4"
     learn(made, DimensionReport(60_000, remaining=1_000), NS_PER_SECOND)
     assert made.own_wait_ns(900, NS_PER_SECOND) == 7 * NS_PER_SECOND
     assert made.wait_ns(900, NS_PER_SECOND) == 7 * NS_PER_SECOND
@@ -210,9 +219,32 @@ def test_how_long_something_takes_to_come_back() -> None:
 def test_how_long_something_takes_to_come_back_where_nobody_else_takes_any() -> None:
     made = limit()
     learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
-    assert made.untaken_ns(300) == 3 * NS_PER_SECOND
-    assert made.untaken_ns(9_000) == 10 * NS_PER_SECOND, "no more than all"
-    assert limit().untaken_ns(300) == 0
+    made.take(1_000, 0)
+    at_ns = made.unshared_wait_ns(300, 0, 0)
+    assert at_ns == made.wait_ns(300, 0), "nobody does"
+    assert made.unshared_wait_ns(300, 0, at_ns - NS_PER_SECOND) == NS_PER_SECOND
+    assert made.unshared_wait_ns(9_000, 0, 0) == made.wait_ns(9_000, 0) < 15 * NS_PER_SECOND, "no more than all"
+    assert limit().unshared_wait_ns(300, 0, 0) == 0
+
+
+def test_a_searched_rate_refills_what_is_needed_after_the_last_request() -> None:
+    made = limit()
+    made.search(100.0, 0)
+    made.take(90, 0)
+    assert made.unshared_wait_ns(300, 0, 0) == NS_PER_SECOND // 4, "that is all that it holds"
+    assert made.unshared_wait_ns(10, 0, NS_PER_SECOND // 20) == NS_PER_SECOND // 20
+
+
+def test_a_request_as_large_as_the_bucket_waits_until_that_is_surely_full() -> None:
+    made = limit()
+    learn(made, DimensionReport(60_000, remaining=5_000, full_in_ns=0))
+    made.take(5_000, 0)
+    assert made.wait_ns(1_000, 0) == 1_400_000_000, "with the margin"
+    assert made.wait_ns(5_000, 0) == made.wait_ns(9_000, 0) == 5_000_000_000 + 400_000_000
+    assert not made.fits(9_000, 5_400_000_000 - 1)
+    assert made.fits(9_000, 5_400_000_000)
+    made.take(1, 5_400_000_000)
+    assert not made.fits(9_000, 5_400_000_000)
 
 
 def test_of_a_bucket_that_the_upstream_tells_the_margin_is_never_used() -> None:

@@ -9,7 +9,7 @@ from tidegate.core.dimension import MICRO, Dimension
 from tidegate.core.headers import DimensionReport
 from tidegate.core.limit import DimensionLimit
 from tidegate.core.window import WindowVotes
-from unit.core.told_bucket import CAPACITY, PER_MINUTE, begun, learn, level
+from unit.core.told_bucket import CAPACITY, PER_MINUTE, begun, learn, learn_figure, level
 
 
 class TestFirstReport:
@@ -91,18 +91,41 @@ class TestCorrection:
 
     def test_token_figures_are_rounded_to_thousands(self) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
-        learn(made, 3_500, 0)
-        learn(made, 2_500, 0)
+        learn_figure(made, 3_500, 0)
+        learn_figure(made, 2_500, 0)
         assert level(made, 0) == 3_000
-        learn(made, 2_400, 0)
+        learn_figure(made, 2_400, 0)
         assert level(made, 0) == pytest.approx(3_000 - 0.4 * 100)
+
+    @pytest.mark.parametrize(("full_in_s", "corrected"), [(30, 3_000), (31, 3_000), (33, 2_930), (28, 3_070)])
+    def test_but_when_all_is_back_tells_more_exactly_to_a_second(self, full_in_s: int, corrected: float) -> None:
+        made = begun(3_000, Dimension.INPUT_TOKENS)
+        made.learn(DimensionReport(PER_MINUTE, 3_000, full_in_s * S), sent_ago_ns=0, outstanding=0, now_ns=0)
+        assert level(made, 0) == pytest.approx(corrected, abs=25), "the capacity is learned from the same figures"
+
+    def test_where_both_contradict_each_other_what_remains_is_believed(self) -> None:
+        made = begun(3_000, Dimension.INPUT_TOKENS)
+        made.learn(DimensionReport(PER_MINUTE, 3_000, 10 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
+        assert level(made, 0) == 3_000
+
+    def test_a_debt_reads_zero_and_is_no_reason_to_raise_the_level(self) -> None:
+        made = begun(3_000, Dimension.INPUT_TOKENS)
+        made.take(5_000, 0)
+        learn_figure(made, 0, 0)
+        assert level(made, 0) == -2_000
+
+    def test_how_deep_a_debt_is_follows_from_when_all_is_back(self) -> None:
+        made = begun(3_000, Dimension.INPUT_TOKENS)
+        made.take(5_000, 0)
+        made.learn(DimensionReport(PER_MINUTE, 0, 90 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
+        assert level(made, 0) == -2_000 - 0.4 * 900
 
     @pytest.mark.parametrize(("remaining", "outstanding"), [(3_400, 0), (2_600, 0), (3_600, 500)])
     def test_so_they_are_where_only_the_answer_counts(self, remaining: int, outstanding: int) -> None:
         """Nearly as old as the first, and of the admission it would mean a full bucket: that is out of the question."""
         made = begun(1_000, Dimension.INPUT_TOKENS)
         made.take(2_000, 0)
-        learn(made, remaining, 40 * S, sent_ago_ns=39 * S, outstanding=outstanding)
+        learn_figure(made, remaining, 40 * S, sent_ago_ns=39 * S, outstanding=outstanding)
         assert level(made, 40 * S) == 3_000
 
     @pytest.mark.parametrize(("remaining", "outstanding"), [(5_400, 0), (4_700, 0), (5_900, 500)])
@@ -110,7 +133,7 @@ class TestCorrection:
         """2,800 were charged after it was sent, of which as of the answer it would show nothing."""
         made = begun(5_100, Dimension.INPUT_TOKENS)
         made.take(2_800, S)
-        learn(made, remaining, 2 * S, sent_ago_ns=2 * S, outstanding=outstanding)
+        learn_figure(made, remaining, 2 * S, sent_ago_ns=2 * S, outstanding=outstanding)
         assert level(made, 2 * S) == 2_500
 
     def test_corrections_of_charges_are_replayed_too(self) -> None:

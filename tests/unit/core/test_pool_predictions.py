@@ -109,7 +109,7 @@ def test_a_wait_before_the_limits_were_known_teaches_nothing() -> None:
     state = Pool("p", PoolSettings(), 0)
     state.reserve("probe", REQUEST, 0)
     assert state.reserve("a", PRICED, 0) == Wait(S // 4)
-    state.learn(LimitReport(input_tokens=DimensionReport(60_000, 1_000)), S // 10)
+    state.learn(LimitReport(requests=DimensionReport(60, 1)), S // 10)
     assert state.advance(S // 10) == ("a",)
     assert state.reserve("b", PRICED, S // 10) == Wait(S)
 

@@ -214,54 +214,65 @@ class TestOutage:
 
 
 class TestSilence:
-    """Who sends nothing hears nothing: after two seconds one request goes, whatever was learned."""
+    """Who sends nothing hears nothing: after a while one request goes, whatever was learned of others."""
 
     @pytest.fixture
     def silent(self) -> Pool:
-        """A pool that is in debt for 20 s, by what it has learned; two wait, nothing is in flight."""
+        """At 4 s: others seem to take nearly all of 1,000 tokens a second; two wait, nothing is in flight."""
         state = Pool("p", PoolSettings(), 0)
-        state.learn(TOKENS_KNOWN, 0)
-        state.reserve("a", ONE, 0)
-        state.end("a", Outcome.SETTLED, Cost(1, 30_000), 0)
+        for step in range(9):
+            missing = 1_000 * (step + 1)
+            told = DimensionReport(60_000, 10_000 - missing, full_in_ns=missing * S // 1_000 + S // 2)
+            state.learn(LimitReport(input_tokens=told), step * S // 2)
+        assert state.reserve("a", ONE, 4 * S) == GRANTED
+        state.end("a", Outcome.SETTLED, None, 4 * S)
         for number in range(2):
-            assert isinstance(state.reserve(f"w{number}", TOKENS, 0), Wait)
+            assert isinstance(state.reserve(f"w{number}", structs.replace(ONE, cost=Cost(1, 3_000)), 4 * S), Wait)
         return state
 
-    def test_is_broken_by_one_request_after_two_seconds(self, silent: Pool) -> None:
-        assert silent.next_in_ns(0) == 2 * S
-        assert silent.advance(2 * S - 1) == ()
-        assert silent.advance(2 * S) == ("w0",)
+    def test_is_broken_by_one_request_once_it_fits_if_nobody_else_has_taken_any(self, silent: Pool) -> None:
+        wait_ns = silent.next_in_ns(4 * S) or 0
+        assert 3 * S < wait_ns < 4 * S, "beside others it takes five times as long"
+        assert silent.advance(4 * S + wait_ns - S // 1_000) == ()
+        assert silent.advance(4 * S + wait_ns) == ("w0",)
 
-    def test_lasts_as_long_as_the_cost_needs_to_refill(self) -> None:
+    def test_lasts_two_seconds_at_least(self, silent: Pool) -> None:
+        silent.release("w0", None, 4 * S)
+        silent.release("w1", None, 4 * S)
+        silent.reserve("small", structs.replace(ONE, cost=Cost(1, 100)), 4 * S)
+        assert silent.next_in_ns(4 * S) == 2 * S
+
+    @pytest.mark.parametrize(("used", "seconds"), [(30_000, 22), (300_000, 60)])
+    def test_lasts_as_long_as_it_takes_to_pay_off_what_we_owe_but_no_longer_than_a_minute(
+        self, used: int, seconds: int
+    ) -> None:
         state = Pool("p", PoolSettings(), 0)
         state.learn(TOKENS_KNOWN, 0)
         state.reserve("a", ONE, 0)
-        state.end("a", Outcome.SETTLED, Cost(1, 30_000), 0)
-        state.reserve("w0", structs.replace(ONE, cost=Cost(1, 9_000)), 0)
-        assert state.advance(9 * S - 1) == ()
-        assert state.advance(9 * S) == ("w0",)
+        state.end("a", Outcome.SETTLED, Cost(1, used), 0)
+        state.reserve("w0", structs.replace(ONE, cost=Cost(1, 1)), 0)  # beside the margin, which is worth 2 s
+        assert seconds * S <= (state.next_in_ns(0) or 0) < (seconds + 1) * S
 
     def test_is_not_waited_for_where_the_level_suffices_sooner(self) -> None:
         state = Pool("p", PoolSettings(), 0)
-        state.learn(LimitReport(input_tokens=DimensionReport(60_000, 0)), 0)
+        state.learn(LimitReport(requests=DimensionReport(60, 0)), 0)
         state.reserve("w0", TOKENS, 0)
         assert state.next_in_ns(0) == S, "a second's worth is all that the bucket holds"
         assert state.advance(S) == ("w0",)
 
     def test_waits_for_the_answer_to_that_request(self, silent: Pool) -> None:
-        silent.advance(2 * S)
-        assert silent.advance(5 * S) == ()
-        assert (silent.next_in_ns(5 * S) or 0) > 10 * S, "something is in flight: the levels alone count"
-        silent.end("w0", Outcome.SETTLED, None, 5 * S)
-        assert silent.advance(5 * S) == ("w1",)
+        silent.advance(8 * S)
+        assert silent.advance(12 * S) == ()
+        assert (silent.next_in_ns(12 * S) or 0) > 10 * S, "something is in flight: the levels alone count"
+        silent.end("w0", Outcome.RELEASED, None, 12 * S)
+        assert silent.advance(12 * S) == ("w1",)
 
     def test_is_broken_at_once_by_the_next_when_nothing_was_sent_for_long(self, silent: Pool) -> None:
-        assert silent.next_in_ns(S) == S
-        assert silent.advance(9 * S) == ("w0",), "and no more than one"
+        assert silent.advance(11 * S) == ("w0",), "and no more than one"
 
     def test_is_kept_during_a_freeze(self, silent: Pool) -> None:
-        silent.freeze(10 * S, 0)
-        assert silent.next_in_ns(0) == 10 * S
+        silent.freeze(6 * S, 4 * S)
+        assert silent.next_in_ns(4 * S) == 6 * S
         assert silent.advance(9 * S) == ()
         assert silent.advance(10 * S) == ("w0",)
 
@@ -274,13 +285,13 @@ class TestSilence:
         assert state.advance(60 * S) == ("w0",)
 
     def test_another_dimension_that_is_configured_changes_nothing(self, silent: Pool) -> None:
-        silent.configure(PoolSettings({Dimension.OUTPUT_TOKENS: LimitSettings(1, 1)}), 0)
-        assert silent.advance(2 * S) == ("w0",)
+        silent.configure(PoolSettings({Dimension.OUTPUT_TOKENS: LimitSettings(1, 1)}), 4 * S)
+        assert silent.advance(8 * S) == ("w0",)
 
     def test_is_never_broken_in_a_pool_that_does_not_learn(self, silent: Pool) -> None:
-        silent.configure(PoolSettings(adaptive=AdaptiveSettings()), 0)
-        assert silent.advance(9 * S) == ()
-        assert (silent.next_in_ns(9 * S) or 0) > 10 * S
+        silent.configure(PoolSettings(adaptive=AdaptiveSettings()), 4 * S)
+        assert silent.advance(8 * S) == ()
+        assert (silent.next_in_ns(8 * S) or 0) > 5 * S
 
     def test_a_slope_is_kept(self) -> None:
         state = Pool("p", PoolSettings(), 0)

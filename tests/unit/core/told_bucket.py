@@ -26,5 +26,10 @@ def learn(made: DimensionLimit, remaining: int, now_ns: int, sent_ago_ns: int = 
     made.learn(report(remaining), sent_ago_ns, outstanding, now_ns)
 
 
+def learn_figure(made: DimensionLimit, remaining: int, now_ns: int, sent_ago_ns: int = 0, outstanding: int = 0) -> None:
+    """Of an answer that does not say when all is back."""
+    made.learn(DimensionReport(PER_MINUTE, remaining), sent_ago_ns, outstanding, now_ns)
+
+
 def level(made: DimensionLimit, now_ns: int) -> float:
     return made.snapshot(now_ns).available or 0.0
