@@ -20,7 +20,7 @@ from tidegate.core.transport import Transport
 from tidegate.engine.admission import Admission
 from tidegate.gateway.asgi import EXCHANGE, ClientGone, Inbound, Message, Receive, Send
 from tidegate.gateway.attempts import Attempts
-from tidegate.gateway.call import Call, names_timeout, timeout_seconds
+from tidegate.gateway.call import Call, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.charging import StreamCharge
 from tidegate.gateway.errand import Errand, is_lookup, read_errand
 from tidegate.gateway.errors import invalid, looked_at, no_stream, refused, unreachable
@@ -244,12 +244,24 @@ class Gateway:
         errand = await read_errand(
             scope, inbound, call, headers, patience_seconds=patience_seconds, hold=partial(self._occupancy.hold, call)
         )
+        self._heed_read_timeout(call, errand)
         call.pool = self._upstream.admission.store.pool_for(errand.pool)
         call.model, call.fields = errand.model, looked_at(call.fields)
         call.waited_ns += inbound.waited_ns
         if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
             errand.request = uncompressed(errand.request)
         return errand
+
+    def _heed_read_timeout(self, call: Call, errand: Errand) -> None:
+        """An SDK that bounds the silence of its connection waits from the end of its request to the first byte.
+
+        That is no time limit for a body that is still being sent, or a call whose client is sent comments meanwhile.
+        """
+        seconds = None if call.names_timeout else silence_seconds(call.fields)
+        comments = errand.streams and self._limits.comment_seconds
+        if seconds is not None and isinstance(errand.request.body, bytes) and not comments:
+            call.deadline_ns = min(call.deadline_ns, self._clock.monotonic_ns() + to_ns(seconds))
+            call.names_timeout = True
 
     async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet, inbound: Inbound) -> str:
         outcome, is_whole = _ABANDONED, False

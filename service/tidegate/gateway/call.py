@@ -11,14 +11,15 @@ from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
 from tidegate.core.events import RequestFinished
-from tidegate.core.header_names import STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
+from tidegate.core.header_names import STAINLESS_READ_TIMEOUT, STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
 from tidegate.core.transport import Fields
 from tidegate.core.usage import Usage
 from tidegate.gateway.request import InvalidCall
 
-__all__ = ["Call", "names_timeout", "timeout_seconds"]
+__all__ = ["Call", "names_timeout", "silence_seconds", "timeout_seconds"]
 
 _TIMEOUT_SECONDS, _STAINLESS_TIMEOUT = TIDEGATE_TIMEOUT_SECONDS.encode(), STAINLESS_TIMEOUT.encode()
+_READ_TIMEOUT = STAINLESS_READ_TIMEOUT.encode()
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
 _MOST_MARGIN_SECONDS: Final = 0.5
 _MARGIN_SHARE: Final = 0.05
@@ -139,13 +140,27 @@ def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool =
             raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {given!r}, allowed is {allowed}")
         return seconds
     named = _seconds(fields.get(_STAINLESS_TIMEOUT, b""))
-    seconds = default_seconds if named is None else named - min(_MOST_MARGIN_SECONDS, _MARGIN_SHARE * named)
+    seconds = default_seconds if named is None else _in_time(named)
     return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
 
 
 def names_timeout(fields: Fields) -> bool:
     """Whether a client says how long it waits."""
     return _TIMEOUT_SECONDS in fields or _seconds(fields.get(_STAINLESS_TIMEOUT, b"")) is not None
+
+
+def silence_seconds(fields: Fields) -> float | None:
+    """How long the client waits for the first byte of its answer once it has sent its request; None if it does not say.
+
+    A margin is kept, as of an SDK's timeout.
+    """
+    raw = fields.get(_READ_TIMEOUT)
+    named = None if raw is None else _seconds(raw)
+    return None if named is None else _in_time(named)
+
+
+def _in_time(seconds: float) -> float:
+    return seconds - min(_MOST_MARGIN_SECONDS, _MARGIN_SHARE * seconds)
 
 
 @lru_cache(maxsize=256)  # a program says the same in each of its calls

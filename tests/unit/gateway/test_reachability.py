@@ -167,6 +167,8 @@ def test_calls_succeed_a_second_after_the_upstream_comes_up() -> None:
     [
         ({}, 529, 60),
         ({"x_stainless_timeout": "12"}, 504, 11.5),
+        ({"x_stainless_timeout": "NOT_GIVEN", "x_stainless_read_timeout": "12"}, 504, 11.5),
+        ({"x_stainless_read_timeout": "soon"}, 529, 60),
         ({"x_tidegate_timeout_seconds": "12"}, 504, 12),
         ({"x_stainless_timeout": "600"}, 200, 200),
     ],

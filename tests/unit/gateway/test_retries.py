@@ -171,6 +171,43 @@ def test_an_upstream_that_is_too_slow_for_the_client_is_left() -> None:
     assert (rig.outcomes(), rig.in_flight()) == (["abandoned"], 0)
 
 
+class TestReadTimeout:
+    """Of an SDK that was made with a timeout: it waits so long for the next byte."""
+
+    HEADERS = {"x-stainless-timeout": "NOT_GIVEN", "x-stainless-read-timeout": "10"}  # noqa: RUF012
+
+    def test_it_counts_from_the_end_of_the_body(self) -> None:
+        clock = VirtualClock()
+        rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+
+        async def with_a_slow_body(scope: Any, receive: Any, send: Any) -> None:
+            seconds = iter([20.0])
+
+            async def receive_late() -> Any:
+                await asyncio.sleep(next(seconds, 0.0))
+                return await receive()
+
+            await rig.gateway(scope, receive_late, send)
+
+        answer = run_virtual(call(with_a_slow_body, "POST", "/v1/messages", body=MESSAGE, headers=self.HEADERS), clock)
+        assert (answer.status, clock.elapsed_s) == (504, 29.5)
+
+    def test_it_is_no_limit_of_an_upload(self) -> None:
+        clock = VirtualClock()
+        rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+        answer = run_virtual(call(rig.gateway, "POST", "/v1/files", body=b"file", headers=self.HEADERS), clock)
+        assert answer.status == 200
+
+    def test_it_is_no_limit_of_a_stream_whose_client_is_sent_comments(self) -> None:
+        clock = VirtualClock()
+        streams = FakeTransport([sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)], head_after_seconds=60)
+        rig = make_gateway(streams, clock, limits=RelayLimits(comment_seconds=5))
+        body = {**MESSAGE, "stream": True}
+        answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=body, headers=self.HEADERS), clock)
+        assert answer.status == 200
+        assert CONTENT in answer.body
+
+
 def test_short_deadlines_of_callers_are_no_outage_but_long_ones_may_be() -> None:
     for seconds, is_outage in (("10", False), ("61", True)):
         clock = VirtualClock()
