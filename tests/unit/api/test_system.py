@@ -71,6 +71,7 @@ def test_pools_with_traffic_come_first() -> None:
     demand = Demand("get_quiet", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
     for pool, calls in (("get_quiet", 1), ("get_used", 3)):
         for _ in range(calls):
+            cast("VirtualClock", services.clock).advance(60)
             assert store.take("", structs.replace(demand, pool=pool))
     assert store.take("in flight", structs.replace(demand, pool="get_busy", settle_at_once=False))
     status = ask(services, "GET", STATUS).json()
