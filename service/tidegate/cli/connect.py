@@ -23,6 +23,8 @@ _TEXTS: Final = {
     Client.CLAUDE_CODE: """\
 export ANTHROPIC_BASE_URL={url}
 export ANTHROPIC_AUTH_TOKEN={key}
+# Optional: lets calls that somebody waits for go before titles, summaries and subagents.
+export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1
 claude
 """,
     Client.PYTHON: """\

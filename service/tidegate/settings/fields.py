@@ -80,6 +80,7 @@ def _upstream_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
         raise ValueError("not a plain http or https URL")
     _ = parts.port  # raises ValueError outside 0 to 65535
+    parts.hostname.encode("idna")  # raises UnicodeError, a ValueError, where a label is empty or too long
     return value.rstrip("/")
 
 

@@ -244,6 +244,17 @@ UNTRUSTED.verify_message = "self-signed certificate"
 SEVERAL = OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 111] Connect call failed")
 
 
+def test_a_name_that_cannot_be_one_is_no_host() -> None:
+    reachability = Reachability(URL, VirtualClock())
+
+    async def main() -> None:
+        with pytest.raises(UpstreamUnreachable, match="no such host"):
+            await HttpTransport("http://upstream..example", reachability=reachability).check()
+
+    asyncio.run(main())
+    assert reachability.problem is not None
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

@@ -184,6 +184,7 @@ BAD_VARIABLES = [
     ("TIDEGATE_POOL_BURST_SECONDS", "automatic", "or auto"),
     ("TIDEGATE_UPSTREAM_URL", "api.anthropic.com", "http or https URL"),
     ("TIDEGATE_UPSTREAM_URL", "http://host:99999", "http or https URL"),
+    ("TIDEGATE_UPSTREAM_URL", "http://api..anthropic.com", "http or https URL"),
     ("TIDEGATE_STORE_URL", "redis://localhost", "memory://"),
     ("TIDEGATE_DEFAULT_TIMEOUT_SECONDS", "0", "above 0"),
     ("TIDEGATE_METRICS_HOST", "127.0.0.1", "beside TIDEGATE_METRICS_PORT"),

@@ -178,6 +178,8 @@ class HttpTransport:
             raise self._unconnected(reason, started_ns) from None
         except OSError as error:
             raise self._unconnected(self._reason(error), started_ns) from error
+        except UnicodeError:
+            raise self._unconnected("no such host (the name is not valid)", started_ns) from None
         # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.opened_in_ns = monotonic_ns() - started_ns
