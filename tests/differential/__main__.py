@@ -5,6 +5,8 @@ import sys
 import time
 from random import Random
 
+import uvloop
+
 from differential.differences import Unexplained
 from differential.run import Comparison
 from differential.streams import mutated, recordings
@@ -38,4 +40,5 @@ async def main(count: int, seed: int) -> int:
 
 if __name__ == "__main__":
     count, seed = (*map(int, sys.argv[1:]), *_DEFAULTS[len(sys.argv) - 1 :])
-    raise SystemExit(bool(asyncio.run(main(count, seed))))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        raise SystemExit(bool(runner.run(main(count, seed))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from differential.memory_transport import MemoryTransport, feed, turns
+from differential.memory_transport import MemoryTransport, feed, settle
 from differential.streams import Stream
 from tidegate.core.errors import UpstreamUnreachable
 from tidegate.core.transport import TransportRequest
@@ -50,10 +50,10 @@ class Clients:
         transport = MemoryTransport(connection, self._loop)
         connection.connection_made(transport)
         answer = connection.begin(b"GET / HTTP/1.1\r\n\r\n", _REQUEST)
-        await feed(connection, transport, stream.pieces(), lambda: True)
+        await feed(connection, transport, stream.pieces())
         fit = answer.keeps_alive() and connection.usable
         _end(connection, transport)
-        await turns(lambda: True, 2)
+        await settle(transport)
         got = Got()
         try:
             await answer.head(60)
@@ -79,10 +79,10 @@ class Clients:
             max_headers=100_000,
         )
         got = Got()
-        await feed(handler, transport, stream.pieces(), lambda: True)
+        await feed(handler, transport, stream.pieces())
         fit = not transport.is_closing()
         _end(handler, transport)
-        await turns(lambda: True, 2)
+        await settle(transport)
         try:
             head, payload = await handler.read()
             while 100 <= head.code < 200 and head.code != 101:

@@ -1,11 +1,10 @@
 """A transport without a socket: what is written is kept."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 _ADDRESSES = {"peername": ("127.0.0.1", 50_000), "sockname": ("127.0.0.1", 80)}
-_MOST_TURNS = 60
+_QUIET_TURNS = 4
 
 
 class MemoryTransport(asyncio.Transport):
@@ -58,24 +57,22 @@ class MemoryTransport(asyncio.Transport):
         """Nothing is ever buffered."""
 
 
-async def turns(until: Callable[[], bool], at_least: int = 3) -> None:
-    """Lets the event loop turn until a condition holds, at most so often that whatever is to happen has happened."""
-    for number in range(_MOST_TURNS):
+async def settle(transport: MemoryTransport) -> None:
+    """Lets the event loop turn until nothing has happened on a transport for a few turns."""
+    quiet, before = 0, None
+    while quiet < _QUIET_TURNS:
         await asyncio.sleep(0)
-        if number >= at_least and until():
-            return
+        now = len(transport.written), transport.is_paused, transport.is_closing()
+        quiet, before = (quiet + 1 if now == before else 0), now
 
 
-async def feed(
-    protocol: asyncio.Protocol, transport: MemoryTransport, pieces: list[bytes], idle: Callable[[], bool]
-) -> None:
+async def feed(protocol: asyncio.Protocol, transport: MemoryTransport, pieces: list[bytes]) -> None:
     """Hands the pieces to a protocol as an event loop does: not while reading is paused, and not once it is closing."""
     for piece in pieces:
-        await turns(lambda: not transport.is_paused or transport.is_closing(), 0)
         if transport.is_paused or transport.is_closing():
             return
         protocol.data_received(piece)
-        await turns(idle)
+        await settle(transport)
 
 
 async def hang_up(protocol: asyncio.Protocol, transport: MemoryTransport) -> None:
@@ -83,4 +80,4 @@ async def hang_up(protocol: asyncio.Protocol, transport: MemoryTransport) -> Non
     if not transport.is_closing():
         protocol.eof_received()
         transport.close()
-    await asyncio.sleep(0)
+    await settle(transport)

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from differential.memory_transport import MemoryTransport, feed, hang_up, turns
+from differential.memory_transport import MemoryTransport, feed, hang_up
 from differential.streams import Stream
 from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.connections import ClientConnection
@@ -160,12 +160,11 @@ class Servers:
         transport = MemoryTransport(connection, self._loop)
         connection.connection_made(transport)
         try:
-            await feed(connection, transport, stream.pieces(), lambda: not state.tasks)
+            await feed(connection, transport, stream.pieces())
         except h11.LocalProtocolError:
             transport.close()  # uvicorn fails to refuse a request behind an answer that has begun
         closed = transport.ended
         await hang_up(connection, transport)
-        await turns(lambda: not state.tasks, 0)
         assert not state.tasks, "an application goes on though its client has left"
         served = _read(bytes(transport.written))
         served.requests, served.closed, served.reason = app.seen, closed, connection.reason

@@ -193,16 +193,19 @@ class ClientConnection(asyncio.Protocol):
             self._waiting[-1].keep_alive = False
             self._stop_listening()
             raise ValueError("too many requests at once")  # the parser reports it as an error of its own
-        if (reason := self._unacceptable()) is not None:
+        version = parser.get_http_version()
+        headers = self._headers
+        fields = dict(headers)
+        is_usual = version == "1.1" and b"host" in fields and len(fields) == len(headers) <= self._limits.head_fields
+        is_short = self._framing_bytes <= self._limits.head_bytes
+        if not (is_usual and is_short) and (reason := self._unacceptable(version)) is not None:
             self._reason = reason
             raise ValueError("a head that is refused")  # as above
+        self._headers = []
         self._in_head = False
         self._framing_bytes = 0
         raw_path, query = _split(self._url)
         path = raw_path.decode("ascii")
-        version = parser.get_http_version()
-        headers, self._headers = self._headers, []
-        fields = dict(headers)
         scope = {
             "type": "http",
             "asgi": _ASGI,
@@ -233,8 +236,9 @@ class ClientConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Parser: a part of the body."""
         if self._receiving is not None:
-            allowed_bytes = (1 + _FRAMING_PER_BYTE) * len(body) + _FRAMING_PER_CHUNK_BYTES
-            self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
+            if self._framing_bytes:
+                allowed_bytes = (1 + _FRAMING_PER_BYTE) * len(body) + _FRAMING_PER_CHUNK_BYTES
+                self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
             self._receiving.take(body)
 
     def on_message_complete(self) -> None:
@@ -365,14 +369,13 @@ class ClientConnection(asyncio.Protocol):
         elif self._overdue is not None and self._overdue != self._transport.close:
             self._overdue = None
 
-    def _unacceptable(self) -> _Refusal | None:
+    def _unacceptable(self, version: str) -> _Refusal | None:
         """Why a head that is well formed is refused, if it is."""
         limits, headers = self._limits, self._headers
         if self._framing_bytes > limits.head_bytes and self._head_size() > limits.head_bytes:
             return self._too_large()
         if len(headers) > limits.head_fields:
             return 431, _INVALID[1], f"the head has more than {limits.head_fields} fields"
-        version = self._parser.get_http_version()
         if version not in _VERSIONS:
             return 505, _INVALID[1], f"HTTP/{version} is not spoken here; HTTP/1.1 is"
         hosts = [name for name, _ in headers if name == b"host"]

@@ -188,8 +188,9 @@ class Answer:
             self._received_head.clear()
             self._framing_bytes = 0
             fields = self.fields = dict(self.headers)
-            last_coding = fields.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
-            self._ends_with_connection = last_coding != b"chunked" and b"content-length" not in fields
+            if b"content-length" not in fields:
+                last_coding = fields.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
+                self._ends_with_connection = last_coding != b"chunked"
             # Asked here, because the parser forgets the head's framing at the end of the message.
             self._keep_alive = self._parser.should_keep_alive()
             self.complete = self._bodiless
@@ -202,8 +203,9 @@ class Answer:
             return
         self._chunks.append(data)
         size_bytes = len(data)
-        allowed_bytes = (1 + _FRAMING_PER_BYTE) * size_bytes + _FRAMING_PER_CHUNK_BYTES
-        self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
+        if self._framing_bytes:
+            allowed_bytes = (1 + _FRAMING_PER_BYTE) * size_bytes + _FRAMING_PER_CHUNK_BYTES
+            self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
         self._buffered_bytes += size_bytes
         if self._buffered_bytes > _HIGH_WATER_BYTES and not self._paused:
             self._paused = True

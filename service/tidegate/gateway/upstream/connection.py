@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.complete:
             self.close()  # nothing was asked: whatever this is, it must not become the answer to the next request
             return
-        if not answer.started and self._sent_at is not None:
+        if not answer.started and self._sent_at is not None and self.round_trip_seconds > _LEAST_ROUND_TRIP_SECONDS:
             self.round_trip_seconds = min(self.round_trip_seconds, self._loop.time() - self._sent_at)
         try:
             answer.feed(data)
