@@ -6,7 +6,6 @@ A validator follows a reference each time it meets one. Two references to a sche
 
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -28,19 +27,33 @@ __all__ = ["MOST_UNITS", "SchemaWork"]
 MOST_UNITS: Final = 20_000
 """Most work that the check of one document may take. A unit is one schema applied to one small value: at most 10 µs."""
 
-_MOST_SUBSCHEMAS: Final = 5_000
-_MOST_PATTERNS: Final = 500
+_MOST_SUBSCHEMAS: Final = 2_000
 _MOST_IN_PLACE: Final = 1_000
 """Most checks of one value by a schema and by all that it refers to."""
 
 _LONGEST_CHAIN: Final = 100
 
+_LONGEST_PATTERN: Final = 2_000
 _REGEX_BYTES: Final = (2_000, 10_000, 50_000, 100_000)
-"""Sizes of a compiled regular expression, the last one allowed. Matching takes up to 0.14 ns for each byte of it and
-character of the text, measured with `[01]*1[01]{1383}x`, whose automaton does not fit into any cache."""
+"""Sizes of a compiled regular expression, the last one allowed."""
+
+_MOST_REGEX_BYTES: Final = 1_000_000
+"""Size of all patterns of a schema together; compiling takes up to 8 ns a byte."""
+
+_UNITS_PER_BYTE_AND_CHARACTER: Final = 28e-6
+"""A match takes up to 0.14 ns for each byte of the pattern and character of the text, counted as units of 5 µs.
+
+Measured with `[01]*1[01]{1383}x`, whose automaton does not fit into any cache.
+"""
 
 _MOST_BACKTRACKS: Final = 1_000
 """Steps back in one match. Look-around and back-references need them, and cannot be matched in linear time."""
+
+_UNITS_PER_SQUARE_CHARACTER: Final = 1 / 5_000
+"""For a match with such steps; each may read the whole text again."""
+
+_Times = dict[int, int]
+"""How often each schema applies to a value, by the schema's identity."""
 
 _COUNTED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 
@@ -58,14 +71,14 @@ class SchemaWork:
 
     def __init__(self, schema: Mapping[str, Any], dialect: str) -> None:
         self._nodes: dict[int, _Node] = {}
-        self._regex_units: dict[str, float] = {}
-        self._is_fancy = False
+        self._regex_bytes: dict[str, int] = {}
+        self._fancy: set[str] = set()
         self._root = id(schema)
         self._read(schema, dialect)
-        checks: dict[int, int] = {}
+        self._checks: dict[int, int] = {}
         for node in self._nodes:
-            self._count_in_place(node, checks, 0)
-        self.regex_options = _engine(_REGEX_BYTES[-1], fancy=self._is_fancy)
+            self._count_in_place(node, 0)
+        self.regex_options = _engine(_REGEX_BYTES[-1], fancy=bool(self._fancy))
 
     def units(self, document: object) -> float:
         """The work of checking a document, in units; counting stops soon after `MOST_UNITS`.
@@ -75,59 +88,65 @@ class SchemaWork:
         sizes: dict[int, int] = {}
         _measure(document, sizes)
         total = 0.0
-        ahead: list[tuple[object, Counter[int]]] = [(document, Counter({self._root: 1}))]
+        ahead: list[tuple[object, _Times]] = [(document, {self._root: 1})]
         while ahead and total <= MOST_UNITS:
             value, direct = ahead.pop()
-            applied = self._applied(direct)
+            checks = sum(times * self._checks[key] for key, times in direct.items())
+            if total + checks > MOST_UNITS:
+                return total + checks
+            applied = direct if checks == sum(direct.values()) else self._applied(direct)
             size = sizes[id(value)] if isinstance(value, dict | list) else len(str(value))
-            for node, times in applied.items():
-                total += times * (self._nodes[node].units + size / 1_000 + self._regex_work(node, value))
-            ahead.extend(self._below(value, applied))
+            for key, times in applied.items():
+                node = self._nodes[key]
+                total += times * (node.units + size / 1_000)
+                if node.pattern or node.name_patterns:
+                    total += times * self._regex_work(node, value)
+            if isinstance(value, dict | list):
+                ahead.extend(self._below(value, applied))
         return total
 
-    def _applied(self, direct: Counter[int]) -> Counter[int]:
-        """All schemas that apply to a value to which some apply, and how often."""
-        applied: Counter[int] = Counter()
-        for node, times in direct.items():
-            ahead = [node]
-            while ahead:
-                each = ahead.pop()
-                applied[each] += times
-                ahead.extend(self._nodes[each].in_place)
+    def _applied(self, direct: _Times) -> _Times:
+        """All schemas that apply to a value to which some apply directly, and how often."""
+        applied: _Times = {}
+        ahead = list(direct.items())
+        while ahead:
+            node, times = ahead.pop()
+            applied[node] = applied.get(node, 0) + times
+            ahead.extend((inner, times) for inner in self._nodes[node].in_place)
         return applied
 
-    def _below(self, value: object, applied: Counter[int]) -> list[tuple[object, Counter[int]]]:
+    def _below(self, value: dict[str, Any] | list[Any], applied: _Times) -> list[tuple[object, _Times]]:
         """The parts of a value, each with the schemas that apply to it; no more of them than are worth counting."""
-        if not isinstance(value, dict | list):
-            return []
-        below: dict[str | int, Counter[int]] = {}
-        names: Counter[int] = Counter()
+        below: dict[str | int, _Times] = {}
+        names: _Times = {}
         added = 0
         for key, times in applied.items():
             node = self._nodes[key]
             parts = node.of_properties(value) if isinstance(value, dict) else node.of_items(len(value))
             for part, child in parts:
-                below.setdefault(part, Counter())[child] += times
+                part_times = below.setdefault(part, {})
+                part_times[child] = part_times.get(child, 0) + times
+            if isinstance(value, dict):
+                for child in node.name_schemas:
+                    names[child] = names.get(child, 0) + times
+                    added += len(value)
             added += len(parts)
-            if isinstance(value, dict) and node.name_schemas:
-                names.update(dict.fromkeys(node.name_schemas, times))
-                added += len(value)
             if added > MOST_UNITS:
                 break
         inside: Any = value
-        return [
-            *((inside[part], counter) for part, counter in below.items()),
-            *((name, names) for name in value if names),
-        ]
+        return [*((inside[part], found) for part, found in below.items()), *((name, names) for name in value if names)]
 
-    def _regex_work(self, key: int, value: object) -> float:
-        node = self._nodes[key]
-        if isinstance(value, str):
-            return len(value) * self._regex_units.get(node.pattern, 0.0)
+    def _regex_work(self, node: "_Node", value: object) -> float:
+        if isinstance(value, str) and node.pattern:
+            return self._match_units(node.pattern, len(value))
         if isinstance(value, dict) and node.name_patterns:
             # Once for the properties that the patterns name, once to find those that they leave over.
-            return 2 * sum(map(len, value)) * sum(self._regex_units[pattern] for pattern in node.name_patterns)
+            return 2 * sum(self._match_units(pattern, len(name)) for pattern in node.name_patterns for name in value)
         return 0.0
+
+    def _match_units(self, pattern: str, characters: int) -> float:
+        linear = self._regex_bytes[pattern] * characters * _UNITS_PER_BYTE_AND_CHARACTER
+        return linear + (characters**2 * _UNITS_PER_SQUARE_CHARACTER if pattern in self._fancy else 0)
 
     def _read(self, schema: Mapping[str, Any], dialect: str) -> None:
         """Reads all schemas that are inside or referred to."""
@@ -169,30 +188,40 @@ class SchemaWork:
                 node.in_place.extend(set(meant) - set(node.in_place))
 
     def _read_pattern(self, pattern: str) -> None:
-        if pattern in self._regex_units:
+        if pattern in self._regex_bytes:
             return
-        if len(self._regex_units) == _MOST_PATTERNS:
-            raise _too_much(f"more than {_MOST_PATTERNS} patterns", f"at most {_MOST_PATTERNS}")
-        for size in _REGEX_BYTES:
-            if _compiles(pattern, _engine(size)):
-                self._regex_units[pattern] = size * 0.14e-9 / 10e-6
-                return
-        if not _compiles(pattern, _engine(_REGEX_BYTES[-1], fancy=True)) or _repetitions(pattern) > _MOST_BACKTRACKS:
-            raise ConfigurationError("schema.pattern", pattern, "a regular expression that is short when written out")
-        self._is_fancy = True
-        self._regex_units[pattern] = 0.25  # measured: 2.5 µs a character with a thousand steps back
+        self._regex_bytes[pattern] = self._compiled_bytes(pattern)
+        if sum(self._regex_bytes.values()) > _MOST_REGEX_BYTES:
+            raise _too_much("patterns that are too large together", f"at most {_MOST_REGEX_BYTES:,} bytes, compiled")
 
-    def _count_in_place(self, node: int, checks: dict[int, int], depth: int) -> int:
+    def _compiled_bytes(self, pattern: str) -> int:
+        """How large the compiled pattern is at most; notes whether it needs steps back."""
+        if len(pattern) <= _LONGEST_PATTERN:
+            for size in _REGEX_BYTES:
+                if _compiles(pattern, _engine(size)):
+                    return size
+            if _repetitions(pattern) <= _MOST_BACKTRACKS and _compiles(pattern, _engine(_REGEX_BYTES[-1], fancy=True)):
+                self._fancy.add(pattern)
+                return _REGEX_BYTES[-1]
+        raise ConfigurationError(
+            "schema.pattern",
+            pattern,
+            f"a regular expression of at most {_LONGEST_PATTERN:,} characters, and short when its repetitions are "
+            "written out",
+        )
+
+    def _count_in_place(self, node: int, depth: int) -> int:
         """How many checks of one value a schema makes, itself included."""
-        if node in checks:
-            return checks[node]
+        known = self._checks.get(node)
+        if known is not None:
+            return known
         if depth > _LONGEST_CHAIN:
             given = f"references that come back at the same place, or over {_LONGEST_CHAIN} in a row"
             raise ConfigurationError("schema.$ref", given, "references that go on to a property or an item, or end")
-        made = 1 + sum(self._count_in_place(inner, checks, depth + 1) for inner in self._nodes[node].in_place)
+        made = 1 + sum(self._count_in_place(inner, depth + 1) for inner in self._nodes[node].in_place)
         if made > _MOST_IN_PLACE:
             raise _too_much(f"{made:,} checks of one value, references followed", f"at most {_MOST_IN_PLACE:,}")
-        checks[node] = made
+        self._checks[node] = made
         return made
 
 
