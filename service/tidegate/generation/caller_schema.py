@@ -5,11 +5,11 @@ Rust's `regex` engine, in time linear in pattern and text. References that multi
 validated (`schema_work`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import jsonschema_rs
-from jsonschema_rs import FancyRegexOptions, RegexOptions
 
 from tidegate.core.errors import ConfigurationError
 from tidegate.generation.dsl.findings import pointer
@@ -47,20 +47,13 @@ class CallerSchema:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         _check_depth(schema, 0)
         dialect = _dialect(schema)
-        try:
+        with _refused_schemas(schema):
             jsonschema_rs.meta.validate(dict(schema))
-        except jsonschema_rs.ValidationError as error:
-            raise _not_a_schema(error) from None
-        except ValueError as error:
-            raise ConfigurationError("schema", schema, f"a JSON Schema: {error}") from None
         self._work = SchemaWork(schema, dialect)
-        pattern_options: FancyRegexOptions | RegexOptions = self._work.regex_options
-        try:
+        with _refused_schemas(schema):  # for what the meta-schema leaves open, such as the form of a URI
             self._validator = _DIALECTS[dialect](
-                dict(schema), pattern_options=pattern_options, validate_formats=False, offline=True
+                dict(schema), pattern_options=self._work.regex_options, validate_formats=False, offline=True
             )
-        except ValueError as error:  # what the meta-schema leaves open, such as two parts with one `$id`
-            raise ConfigurationError("schema", schema, f"a JSON Schema: {error}") from None
 
     def findings(self, document: object) -> tuple[str, ...]:
         """What is wrong with a document, one finding a line, its JSON pointer first; empty if it is valid."""
@@ -70,11 +63,13 @@ class CallerSchema:
         units = self._work.units(document)
         if units > MOST_UNITS:
             return ("document: is too large to be checked against this schema; make it much smaller",)
-        if self._validator.is_valid(document):
-            return ()
-        if units > _MOST_UNITS_OF_ALL_ERRORS:
-            return _told(_first_error(self._validator, document))
-        return _told(self._validator.iter_errors(document))
+        if units <= _MOST_UNITS_OF_ALL_ERRORS:
+            return _told(self._validator.iter_errors(document))
+        try:
+            self._validator.validate(document)
+        except jsonschema_rs.ValidationError as error:
+            return _told([error])
+        return ()
 
 
 def _dialect(schema: Mapping[str, Any]) -> str:
@@ -85,17 +80,20 @@ def _dialect(schema: Mapping[str, Any]) -> str:
     return str(dialect)
 
 
+@contextmanager
+def _refused_schemas(schema: Mapping[str, Any]) -> Iterator[None]:
+    """Turns what the library says of a schema into a `ConfigurationError`."""
+    try:
+        yield
+    except jsonschema_rs.ValidationError as error:
+        raise _not_a_schema(error) from None
+    except ValueError as error:  # not even JSON
+        raise ConfigurationError("schema", schema, f"a JSON Schema: {error}") from None
+
+
 def _not_a_schema(error: jsonschema_rs.ValidationError) -> ConfigurationError:
     where = "schema" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
     return ConfigurationError(where, error.instance, f"a JSON Schema: {error.message}")
-
-
-def _first_error(validator: jsonschema_rs.Validator, document: object) -> list[jsonschema_rs.ValidationError]:
-    try:
-        validator.validate(document)
-    except jsonschema_rs.ValidationError as error:
-        return [error]
-    return []
 
 
 def _told(errors: Iterable[jsonschema_rs.ValidationError]) -> tuple[str, ...]:

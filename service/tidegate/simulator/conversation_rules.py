@@ -73,15 +73,15 @@ def check_tool_names(tools: list[dict[str, Any]], *, beta: bool) -> None:
 def check_tool_calls(messages: list[dict[str, Any]]) -> None:
     """Check that each tool call has its result in the messages that follow, and each result its call right before.
 
-    Messages that are not the assistant's count as one turn, as far as they follow each other.
+    Messages of the assistant that follow each other count as one turn, and so do all others. The first is a user's.
     """
     calls: dict[str, str] = {}
     results: set[str] = set()
     for number, message in enumerate(messages):
         blocks = message["content"] if isinstance(message["content"], list) else []
         if message["role"] == "assistant":
-            _check_answered(calls, results)
-            if number == 0 or messages[number - 1]["role"] != "assistant":
+            if messages[number - 1]["role"] != "assistant":
+                _check_answered(calls, results)
                 calls, results = {}, set()
             calls |= {str(block.get("id")): f"messages.{number}" for block in blocks if block["type"] == "tool_use"}
             continue

@@ -186,6 +186,8 @@ def test_a_schema_in_the_system_prompt_is_answered_in_the_envelope_and_under_a_s
     answer = json.loads(text(ask("build", system=system, **structured(ENVELOPE))))
     Draft202012Validator(OWN).validate(json.loads(answer["workflow"]))
     Draft202012Validator(OWN).validate(json.loads(text(ask("build", system=system, **structured(wire_schema_of(OWN))))))
+    cut = text(ask("build", system=system[:-1], **structured(ENVELOPE)))
+    assert "do" in json.loads(json.loads(cut)["workflow"])
     broken = ask("build", system=system, fault=FaultKind.INVALID_WORKFLOW, **structured(ENVELOPE))
     assert "not the JSON" in text(broken)
 

@@ -208,6 +208,7 @@ def test_what_does_not_fit_together_or_no_list_has_is_named(changes: dict[str, A
         turns("x", [CALL], [RESULT]),
         turns("x", [CALL, {**CALL, "id": "toolu_2"}], [{**RESULT, "tool_use_id": "toolu_2"}, RESULT], "y", "z"),
         {"messages": [*turns("x", [CALL], [RESULT])["messages"], {"role": "user", "content": "and"}]},
+        {"messages": [*turns("x", [CALL])["messages"], {"role": "assistant", "content": "y"}, *user(RESULT)]},
         {"messages": [*turns("x", [CALL])["messages"], *user({"type": "text", "text": "hm"}), *user(RESULT)]},
         {"output_config": {"effort": "xhigh"}, "service_tier": "standard_only", "metadata": {"user_id": None}},
         turns([{"type": "search_result", "source": "https://example.com", "title": "t", "content": []}]),
