@@ -16,6 +16,8 @@ __all__ = ["LocalAnswer", "error_body", "invalid", "looked_at", "no_stream", "re
 
 _LONGEST_OBEYED_SECONDS: Final = 60
 """Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
+_METHOD_NOT_ALLOWED: Final = 405
+_OTHER_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _SDK_VERSION, _USER_AGENT = _CLIENT = (b"x-stainless-package-version", b"user-agent")
 _OLD_SDK: Final = re.compile(rb"(?:Async)?Anthropic/\w+ [01]\.")
 
@@ -48,7 +50,8 @@ def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalAn
 
 def invalid(call: InvalidCall, request_id: str) -> LocalAnswer:
     """The answer to a call that cannot be sent on as it is."""
-    return _answer(call.status, call.error_type, str(call), request_id, should_retry=False, headers={})
+    headers = {"allow": _OTHER_METHODS} if call.status == _METHOD_NOT_ALLOWED else {}
+    return _answer(call.status, call.error_type, str(call), request_id, should_retry=False, headers=headers)
 
 
 def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: bool) -> LocalAnswer:

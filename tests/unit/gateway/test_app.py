@@ -160,6 +160,7 @@ def test_a_path_that_the_api_does_not_have_is_told_so_here(path: str, says: str)
 def test_methods_that_echo_or_open_a_tunnel_are_refused(method: str) -> None:
     answer, transport, _ = send(method, "/v1/models")
     assert (answer.status, answer.json()["error"]["type"]) == (405, "invalid_request_error")
+    assert method not in answer.headers["allow"]
     assert not transport.requests
 
 
