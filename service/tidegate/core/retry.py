@@ -1,7 +1,6 @@
 """Which failures of the upstream are worth another attempt, and after how long."""
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +8,7 @@ from tidegate.core.errors import ConfigurationError, UpstreamError, UpstreamUnre
 from tidegate.core.headers import has_no_fast_quota, header_text
 from tidegate.core.spend_cap import is_spend_cap
 
-__all__ = ["RetryPolicy", "retry_reason"]
+__all__ = ["RetryPolicy", "lacks_fast_mode", "retry_reason"]
 
 _REASONS: Final = {
     429: "rate_limited",
@@ -20,17 +19,18 @@ _REASONS: Final = {
     529: "overloaded",
 }
 
-_LIMIT_OF_0: Final = re.compile(r"rate limit of 0 fast mode")
-"""From the message of a 429 to an account without fast mode (alemtani/vorpal#76)."""
+_FAST_MODE, _LIMIT_OF_0 = "fast mode", "rate limit of 0 "
+"""From the message of a 429 to an account without fast mode: "rate limit of 0 fast mode input tokens per minute"
+(alemtani/vorpal#76)."""
 
 
 def retry_reason(error: UpstreamError) -> str | None:
     """Why a failure may be repeated: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
 
-    None for what stays as it is: other 4xx, a spend cap, and a 429 for a limit of 0, which is how the upstream refuses
-    fast mode to accounts without it. An error event inside a stream counts by its type.
+    None for what stays as it is: other 4xx, a spend cap, and fast mode for accounts without it. An error event inside a
+    stream counts by its type.
     """
-    if is_spend_cap(error) or (error.status == 429 and _has_no_quota(error)):
+    if is_spend_cap(error) or lacks_fast_mode(error):
         return None
     if isinstance(error, UpstreamUnreachable):
         return "timeout" if error.may_have_been_accepted else "connection"
@@ -41,8 +41,15 @@ def retry_reason(error: UpstreamError) -> str | None:
     return _REASONS.get(error.status)
 
 
-def _has_no_quota(error: UpstreamError) -> bool:
-    return has_no_fast_quota(header_text(error.headers)) or _LIMIT_OF_0.search(error.upstream_message) is not None
+def lacks_fast_mode(error: UpstreamError) -> bool:
+    """Whether a 429 says that the account has no fast mode: a limit of 0, for which no wait helps.
+
+    The header alone does not count: an answer at standard speed may have it as well.
+    """
+    message = error.upstream_message
+    if error.status != 429 or _FAST_MODE not in message:
+        return False
+    return _LIMIT_OF_0 in message or has_no_fast_quota(header_text(error.headers))
 
 
 @dataclass(frozen=True, slots=True)

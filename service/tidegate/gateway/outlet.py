@@ -12,6 +12,7 @@ from tidegate.core.header_names import (
     TIDEGATE_REQUEST_ID,
     TIDEGATE_UPSTREAM,
 )
+from tidegate.core.retry import lacks_fast_mode
 from tidegate.core.spend_cap import is_spend_cap
 from tidegate.core.transport import Fields, Headers
 from tidegate.gateway.asgi import Send, ServerExchange
@@ -110,7 +111,7 @@ class Outlet:
             await self._error_event(known or error_body("api_error", str(error), self._call.request_id))
             return
         headers: Headers = error.headers
-        if is_spend_cap(error):
+        if is_spend_cap(error) or lacks_fast_mode(error):
             should_retry = SHOULD_RETRY.encode()
             headers = [*(field for field in headers if field[0] != should_retry), (should_retry, b"false")]
         await self.start(error.status, headers, dict(headers))

@@ -34,14 +34,24 @@ def test_by_status(status: int, reason: str | None) -> None:
     assert retry_reason(UpstreamError("failed", status=status)) == reason
 
 
-def test_a_429_for_a_limit_of_0_is_final() -> None:
-    """No wait helps an account without fast mode."""
-    by_header = UpstreamError("limit", status=429, headers=((b"Anthropic-Fast-Input-Tokens-Limit", b"0"),))
-    message = "This request would exceed your rate limit of 0 fast mode input tokens per minute (model: claude-opus-5)."
-    assert retry_reason(by_header) is None
-    assert retry_reason(UpstreamError(message, status=429)) is None
-    assert retry_reason(UpstreamError(message.replace(" 0 ", " 10 "), status=429)) == "rate_limited"
-    assert retry_reason(UpstreamError(message, status=529)) == "overloaded"
+class TestAccountWithoutFastMode:
+    """No wait helps."""
+
+    MESSAGE = "This request would exceed your rate limit of 0 fast mode input tokens per minute (model: claude-opus-5)."
+    HEADERS = ((b"Anthropic-Fast-Input-Tokens-Limit", b"0"),)
+
+    def test_a_limit_of_0_is_final(self) -> None:
+        assert retry_reason(UpstreamError(self.MESSAGE, status=429)) is None
+        by_header = UpstreamError("no capacity for fast mode", status=429, headers=self.HEADERS)
+        assert retry_reason(by_header) is None
+
+    def test_any_other_limit_is_not(self) -> None:
+        assert retry_reason(UpstreamError(self.MESSAGE.replace(" 0 ", " 10 "), status=429)) == "rate_limited"
+        assert retry_reason(UpstreamError(self.MESSAGE, status=529)) == "overloaded"
+
+    def test_an_answer_at_standard_speed_may_tell_it_too(self) -> None:
+        message = "This request would exceed your rate limit of 50 requests per minute."
+        assert retry_reason(UpstreamError(message, status=429, headers=self.HEADERS)) == "rate_limited"
 
 
 @pytest.mark.parametrize(("accepted", "reason"), [(False, "connection"), (True, "timeout")])

@@ -116,9 +116,12 @@ class TestFastMode:
         run_virtual(main(), clock)
 
     def test_an_account_without_it_is_told_so_at_once(self) -> None:
-        refused = error(429, "rate_limit_error", anthropic_fast_input_tokens_limit="0")
+        message = "This request would exceed your rate limit of 0 fast mode input tokens per minute"
+        body = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "%b"}}' % message.encode()
+        refused = Told(429, ((b"content-type", b"application/json"), (b"x-should-retry", b"true")), (body,))
         answer, rig, transport, seconds = post([refused, Told()], body=FAST)
-        assert (answer.status, seconds, len(transport.requests)) == (429, 0.0, 1)
+        assert (answer.status, answer.body, seconds, len(transport.requests)) == (429, body, 0.0, 1)
+        assert answer.headers["x-should-retry"] == "false"
         assert rig.store.snapshot_now("opus-4-8-fast")[0].frozen_seconds == 0, "the next call may ask again"
 
     @pytest.mark.parametrize("streams", [True, False])
