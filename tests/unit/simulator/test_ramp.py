@@ -83,7 +83,10 @@ def test_the_wait_is_the_first_whole_second_at_which_a_count_from_scratch_allows
 
 
 def test_the_bound_of_a_ramp_by_hand() -> None:
-    """100 in the first minute, 200 in the second, then the limit of 240 a minute, less 12 that a competitor takes."""
+    """100 in the first minute, 200 in the second, then the limit of 240 a minute, less 12 that a competitor takes.
+
+    The bucket was full again before each of the first three minutes was over: it holds 240 when the third begins.
+    """
     limits = PoolLimits(requests_per_minute=240, input_tokens_per_minute=1_000, output_tokens_per_minute=1_000)
     pool = Pool(limits.per_minute(), now_seconds=0)
     bound = RampBound(pool, RampLimit(floor_per_minute=100, growth=2), 0)
@@ -96,7 +99,8 @@ def test_the_bound_of_a_ramp_by_hand() -> None:
         used.append(bound.used)
 
     assert (used[0], used[59], used[60], used[119]) == (100, 100, 300, 300)
-    assert used[299] == 240 + 299 * 4 - 12
+    assert used[120] == 300 + 240
+    assert used[299] == 540 + 179 * 4 - 12
 
 
 @pytest.mark.parametrize(
