@@ -94,6 +94,8 @@ class Quota:
             self._adaptive = AdaptiveFactor(settings.adaptive)
         else:
             self._adaptive.configure(settings.adaptive)
+        # What an operator has configured, and how much at once, is taken at its word.
+        self._ramp.starts_slowly = not (settings.limits or self._is_endpoint)
         for limit in self._limits:
             limit.configure(settings.limits.get(limit.dimension), now_ns)
         self._adapt(now_ns)
@@ -116,7 +118,7 @@ class Quota:
             return False
         if self._prober.active and self._prober.wait_ns(now_ns):
             return False
-        return not self._ramp.is_known or self._ramp.wait_ns(now_ns, cost[1]) == 0
+        return not self._ramp.wait_ns(now_ns, cost[1])
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until this much may be spent, at the latest."""
@@ -135,7 +137,7 @@ class Quota:
 
     def only_levels_bind(self, now_ns: int) -> bool:
         """Whether nothing but levels keeps anything from being spent: no freeze, and no single requests that probe."""
-        return not (self.frozen_ns(now_ns) or (self._learns and (self._prober.active or self._ramp.is_known)))
+        return not (self.frozen_ns(now_ns) or (self._learns and (self._prober.active or self._ramp.binds(now_ns))))
 
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""
@@ -338,7 +340,7 @@ class Quota:
             return self._frozen_until_ns - now_ns
         if self._prober.active and (probe_ns := self._prober.wait_ns(now_ns)):
             return probe_ns
-        if self._ramp.is_known and (slope_ns := self._ramp.wait_ns(now_ns, cost[1])):
+        if slope_ns := self._ramp.wait_ns(now_ns, cost[1]):
             return slope_ns
         return 0 if self._search is None else self._search.wait_ns(now_ns)
 

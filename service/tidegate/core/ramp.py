@@ -8,6 +8,7 @@ from typing import Final
 
 from tidegate.core.clock import NS_PER_SECOND
 from tidegate.core.slope import Room, Slope
+from tidegate.core.slow_start import SlowStart
 from tidegate.core.use_history import SLICE_NS
 
 __all__ = ["RampLimit"]
@@ -18,21 +19,24 @@ _CLEARLY: Final = 0.7
 
 
 class RampLimit:
-    """Counts what was sent; limits nothing until the upstream has refused for acceleration.
+    """Counts what was sent. Only a sharp rise is spread until the upstream has refused for acceleration.
 
     While neither quantity has proved to be the one, what only one allows goes gently, if that one allows it clearly:
     the next refusal tells.
 
     Attributes:
         is_known: whether the upstream has shown such a limit.
+        starts_slowly: whether a sharp rise is spread before that.
     """
 
-    __slots__ = ("_input", "_requests", "_untried_ns", "is_known")
+    __slots__ = ("_input", "_requests", "_slow_start", "_untried_ns", "is_known", "starts_slowly")
 
     def __init__(self) -> None:
         self.is_known = False
+        self.starts_slowly = True
         self._requests = Slope()
         self._input = Slope()
+        self._slow_start = SlowStart()
         self._untried_ns = 0  # before then nothing more goes of which nobody knows whether it may
 
     def sent(self, now_ns: int, input_tokens: int = 0) -> None:
@@ -43,6 +47,8 @@ class RampLimit:
         self._requests.add(now_ns, 1)
         if input_tokens:
             self._input.add(now_ns, input_tokens)
+        if self.starts_slowly and not self.is_known:
+            self._slow_start.sent(now_ns, self._requests)
 
     def corrected(self, at_ns: int, requests: int, input_tokens: int) -> None:
         """So much more was used then; negative: less, because it was refused, came to nothing or had been estimated."""
@@ -68,11 +74,15 @@ class RampLimit:
     def wait_ns(self, now_ns: int, input_tokens: int = 0) -> int:
         """How long until one more, with so much input, may be sent, or it is worth asking again."""
         if not self.is_known:
-            return 0
+            return max(0, self._slow_start.next_ns - now_ns)
         room = self._room(now_ns, input_tokens)
         if room is Room.NONE:
             return SLICE_NS - now_ns % SLICE_NS
         return max(0, self._untried_ns - now_ns) if room is Room.UNTRIED else 0
+
+    def binds(self, now_ns: int) -> bool:
+        """Whether use may not rise now as fast as anybody likes."""
+        return self.is_known or self._slow_start.next_ns > now_ns
 
     def _room(self, now_ns: int, input_tokens: int) -> Room:
         requests, tokens = self._requests, self._input

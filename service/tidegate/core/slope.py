@@ -79,10 +79,6 @@ class Slope(UseHistory):
         """What the bounds may be wrong by, as a share of them."""
         return max(self._doubt, self.contradicted)
 
-    def last_minute(self, now_ns: int) -> int:
-        """What was used in the last minute."""
-        return max(last for last, _ in self.minutes(now_ns))
-
     def answered(self, sent_ns: int) -> None:
         """What was sent until then was accepted, but for what has been taken back."""
         minutes = list(self.minutes(sent_ns))

@@ -50,6 +50,10 @@ class UseHistory:
             since = self._until(begin - 1)
             yield max(0, until - since), max(0, since - self._until(begin - 1 - _MINUTE))
 
+    def last_minute(self, at_ns: int) -> int:
+        """The use of the last minute at that moment, in the way in which it is counted as most."""
+        return max(last for last, _ in self.minutes(at_ns))
+
     def _until(self, index: int) -> int:
         """All that was used up to the end of a slice."""
         return self._totals[max(index, self._newest - _KEPT + 1) % _KEPT]

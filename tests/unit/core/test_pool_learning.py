@@ -86,9 +86,9 @@ class TestAdaptation:
         """A hundred thousand tokens were let in the minute before, and twice as many now were too much."""
         state = Pool("p", PoolSettings(), 0)
         state.learn(LimitReport(input_tokens=DimensionReport(10**7, 10**7)), 0)
-        for number in range(110):
-            thousand = structs.replace(ONE, cost=Cost(1, 1_000), settle_at_once=True)
-            assert state.reserve(f"{number}", thousand, 0 if number < 100 else 61 * S) == GRANTED
+        for number in range(44):
+            part = structs.replace(ONE, cost=Cost(1, 2_500), settle_at_once=True)
+            assert state.reserve(f"{number}", part, 0 if number < 40 else 61 * S) == GRANTED
         assert state.reserve("a", structs.replace(ONE, cost=Cost(1, 200_000)), 61 * S) == GRANTED
         state.learn(RateLimited(acceleration=True, sent_ago_ns=0, lease_id="a"), 61 * S)
         wait = state.reserve("b", structs.replace(ONE, cost=Cost(1, 190_000)), 61 * S)
