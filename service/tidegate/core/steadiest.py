@@ -17,6 +17,9 @@ _FIRST_SECONDS: Final = (0.2, 0.4, 0.4)
 _MOST_SECONDS: Final = 5.0
 _OTHER_LIMIT: Final = 0.3
 """A change by so much is one of the limit, or a competitor's, and tells nothing; unless there is one every time."""
+_ROUNDING_SECONDS: Final = 1.0
+"""`retry-after` is rounded up to a whole second. If the figures of all dimensions move together by more,
+the limit has changed, or what others leave of it. That favours no dimension over another."""
 _FORGET: Final = 0.3
 _CLEARLY: Final = 0.6
 """Another dimension is believed when its figures vary that much less: those of output also than those of input, because
@@ -45,7 +48,7 @@ class Steadiest:
         before, now = self._last[self.index], per_second[self.index]
         changed = bool(before and now) and abs(log(now / before)) > _OTHER_LIMIT
         skipped, self._changed = changed and not self._changed, changed
-        if skipped:
+        if skipped or self._moved_together(per_second, min(seconds, self._last_seconds)):
             self._last, self._last_seconds = per_second, seconds
             return
         self._compared = any(self._last)
@@ -68,6 +71,12 @@ class Steadiest:
         """Whether measurements have shown that it is this one: others than requests are believed for no less."""
         _, *others = self._variation
         return self.index != 0 or (self._compared and self._variation[0] < _CLEARLY * min(others))
+
+    def _moved_together(self, per_second: tuple[float, ...], seconds: float) -> bool:
+        changes = [log(now / before) for before, now in zip(self._last, per_second, strict=True) if before and now]
+        if len(changes) < 2 or min(changes) < 0 < max(changes):
+            return False
+        return min(map(abs, changes)) * seconds > _ROUNDING_SECONDS
 
     def _steadiest(self) -> int:
         requests, input_tokens, output_tokens = self._variation

@@ -69,6 +69,19 @@ def test_a_limit_that_halves_changes_nothing() -> None:
     assert limited.index == 0
 
 
+@pytest.mark.parametrize(("together", "index"), [(True, 0), (False, 2)])
+def test_figures_that_move_together_tell_that_the_limit_has_changed_and_not_in_which_dimension(
+    *, together: bool, index: int
+) -> None:
+    """By 12, 16 and 8 % of 10 seconds and more: a competitor comes bit by bit. Or output does not move with them."""
+    limited, figures = Steadiest(), (10.0, 9_000.0, 2_000.0)
+    for _ in range(5):
+        changes = (0.88, 0.84, 0.92 if together else 1.001)
+        figures = tuple(figure * change for figure, change in zip(figures, changes, strict=True))
+        limited.add(figures, 14)
+    assert limited.index == index
+
+
 def test_a_dimension_of_which_nothing_was_used_is_not_limited() -> None:
     limited = Steadiest()
     limited.add((0.0, 0.0, 900.0), 4)
