@@ -74,7 +74,8 @@ def test_figures_that_move_together_tell_that_the_limit_has_changed_and_not_in_w
     *, together: bool, index: int
 ) -> None:
     """By 12, 16 and 8 % of 10 seconds and more: a competitor comes bit by bit. Or output does not move with them."""
-    limited, figures = Steadiest(), (10.0, 9_000.0, 2_000.0)
+    limited = Steadiest()
+    figures: tuple[float, ...] = (10.0, 9_000.0, 2_000.0)
     for _ in range(5):
         changes = (0.88, 0.84, 0.92 if together else 1.001)
         figures = tuple(figure * change for figure, change in zip(figures, changes, strict=True))
