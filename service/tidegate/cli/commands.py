@@ -25,10 +25,6 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-commands.add_typer(keys)
-commands.add_typer(monitoring)
-commands.command()(connect)
-commands.command()(example)
 
 
 class Upstream(StrEnum):
@@ -173,6 +169,12 @@ def simulator(
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
+
+
+commands.command()(connect)
+commands.command()(example)
+commands.add_typer(keys)
+commands.add_typer(monitoring)
 
 
 def _print_warnings(loaded: LoadedSettings) -> None:

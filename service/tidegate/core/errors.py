@@ -44,8 +44,8 @@ class ConfigurationError(TidegateError, ValueError):
         self.field = field
         self.given = given
         self.allowed = allowed
-        got = " is not set" if given is None else f": got {_shortened(given)}"
-        super().__init__(f"{field}{got}, allowed is {allowed}")
+        got = " is not set; it must be" if given is None else f": got {_shortened(given)}, allowed is"
+        super().__init__(f"{field}{got} {allowed}")
 
 
 class ConfigurationErrors(ConfigurationError):

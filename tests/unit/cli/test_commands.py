@@ -56,7 +56,7 @@ def test_a_wrong_variable_is_one_sentence_and_exit_code_2(
 def test_no_key_and_no_simulator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "serve", ANTHROPIC_API_KYE="sk-secret") == 2
     sentence = capsys.readouterr().err
-    assert sentence.startswith("tidegate: ANTHROPIC_API_KEY is not set, allowed is a key of the Claude API")
+    assert sentence.startswith("tidegate: ANTHROPIC_API_KEY is not set; it must be a key of the Claude API")
     assert "--upstream simulator" in sentence
 
 

@@ -241,7 +241,7 @@ BAD_FILES = [
     ("requests_per_minute = nan", "requests_per_minute: got nan"),
     ("port =", "TOML"),
     ('callers = "none"', "callers: got 'none'"),
-    ("[[callers]]\nname = 'a'", "callers[0].key_sha256 is not set, allowed is 64"),
+    ("[[callers]]\nname = 'a'", "callers[0].key_sha256 is not set; it must be 64"),
     (f"[[callers]]\nname = 'a b'\nkey_sha256 = '{HASH}'", "callers[0].name: got 'a b'"),
     ("[[callers]]\nname = 'a'\nkey_sha256 = 'A'", "64 lower-case hex digits"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = 0", "callers[0].weight: got 0"),
@@ -272,7 +272,7 @@ BAD_FILES = [
     ("[[pools]]\nname = 'opus-4'\nmodel = 'claude-opus-5'", "pools[0].model: got 'claude-opus-5'"),
     ("[[pools]]\nmodel = 'Not A Model'", "pools[0].model: got 'Not A Model', allowed is the id of a model"),
     ("[[pools]]\nmodel = 5", "pools[0].model: got 5, allowed is a model's id"),
-    ("[[pools]]\nrequests_per_minute = 5", "pools[0].name is not set, allowed is a known pool's name"),
+    ("[[pools]]\nrequests_per_minute = 5", "pools[0].name is not set; it must be a known pool's name"),
     ("[[pools]]\nname = 'X Y'", "pools[0].name: got 'X Y'"),
 ]
 
