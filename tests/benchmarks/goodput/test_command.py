@@ -47,7 +47,7 @@ def test_situations_of_a_kind_are_run_one_a_seed(capsys: pytest.CaptureFixture[s
 
 def test_seeds_follow_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(SCENARIO)
+    path.write_text(SCENARIO.replace('"workers"\nworkers = 20', '"poisson"\nrequests_per_second = 3'))
 
     def figures_of(first: int, seeds: int) -> str:
         options = ["--first-seed", str(first), "--seeds", str(seeds), "--clients", "tidegate", "--jobs", "1"]
