@@ -80,7 +80,10 @@ class GenerateBody(_Body):
     timeout_seconds: Annotated[
         float | None,
         Field(
-            gt=0, le=MOST_SECONDS, allow_inf_nan=False, description="Time for everything, waiting for quota included."
+            gt=0,
+            le=MOST_SECONDS,
+            allow_inf_nan=False,
+            description="Time for everything, waiting included; with `fallback` the first request has 2/3 of it.",
         ),
     ] = None
 
