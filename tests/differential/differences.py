@@ -171,6 +171,7 @@ STRICTER_THAN_AIOHTTP: Final = {
     "Missing expected CR after chunk data": "chunks are framed by CR LF",
     "Missing expected LF after chunk size": "chunks are framed by CR LF",
     "Missing expected CR after chunk size": "chunks are framed by CR LF",
+    "a line end without CR": "lines end with CR LF only",
     "not the status of an answer": "no status below 100, and no change of protocol",
 }
 """Words of llhttp where we refuse what aiohttp takes, which makes its parser lenient."""

@@ -77,6 +77,7 @@ def test_a_body_that_stalls_is_an_error() -> None:
         b"HTTP/1.1 101 Switching\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 300_000,
         b"HTTP/1.1 100 Continue\r\n\r\n" * 12_000,
+        b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\n\r\n",
         b"HTTP/1.1 000 Nothing\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n x\r\n\r\na",

@@ -7,6 +7,7 @@ __all__ = ["is_repairable", "repaired"]
 
 _HEAD_END: Final = b"\r\n\r\n"
 _FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _LENGTH: Final = b"content-length"
 _REPAIRABLE: Final = frozenset(
     {"Duplicate Content-Length", "Invalid character in Content-Length", "Unexpected whitespace after header value"}
@@ -24,12 +25,17 @@ def repaired(received: bytes) -> bytes | None:
 
     A field value over several lines is put on one line (RFC 9112 section 5.2). A content length that is repeated with
     the same value is said once (RFC 9110 section 8.6). Everything else stays as it came, informational heads included.
+
+    Raises:
+        ValueError: a line of the head does not end with CR LF.
     """
     heads: list[bytes] = []
     rest = received
     while True:
         head, end, rest = rest.partition(_HEAD_END)
         if not end:
+            if _BARE_LF.search(head):  # its end may never come
+                raise ValueError("not HTTP/1.1: a line end without CR")
             return None
         heads.append(_repaired_head(head))
         if not _is_informational(head):
