@@ -185,7 +185,8 @@ class ClientConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Parser: a head is complete; its request begins, or waits for the one before it."""
         parser = self._parser
-        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+        changes_protocol = parser.should_upgrade()
+        if changes_protocol and parser.get_method() != b"CONNECT":
             self._upgrades = True  # the parser passes over the body then: `_parse` sees to it
             return
         if self._answering is not None and len(self._waiting) >= _MOST_WAITING:
@@ -225,7 +226,7 @@ class ClientConnection(asyncio.Protocol):
             scope,
             self,
             self._loop,
-            keep_alive=version == "1.1" and parser.should_keep_alive(),
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not changes_protocol,
             expects_continue=fields.get(b"expect", b"").lower() == b"100-continue",
         )
         if self._answering is None:

@@ -267,6 +267,30 @@ def test_a_head_that_is_well_formed_but_unacceptable_is_refused(head: bytes, sta
     assert heads_refused(run(steps)) == [(status, "127.0.0.1")]
 
 
+def test_connect_ends_its_connection_because_nothing_behind_it_would_be_http() -> None:
+    async def steps(app: App, port: int) -> None:
+        async with connected(port) as (reader, writer):
+            writer.write(GET.replace(b"GET", b"CONNECT") + b"\x16\x03\x01 a TLS hello")
+            assert b"connection: close" in await reader.read()
+        assert app.ended == ["/x sent"]
+
+    run(steps)
+
+
+def test_what_comes_behind_a_refused_request_is_not_read_for_long() -> None:
+    async def steps(app: App, port: int) -> None:
+        app.waits_seconds = 0.3
+        async with connected(port) as (reader, writer):
+            writer.write(GET + b"nonsense\r\n\r\n" + bytes(8_000_000))
+            await asyncio.sleep(0.1)
+            assert writer.transport.get_write_buffer_size() > 0
+            assert (await reader.readuntil(END_OF_EARLY)).startswith(b"HTTP/1.1 200 OK\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                assert told(await reader.read())[0] == 400
+
+    run(steps)
+
+
 def test_http_1_0_needs_no_host_and_ends_its_connection() -> None:
     async def steps(_app: App, port: int) -> None:
         async with connected(port) as (reader, writer):
