@@ -44,7 +44,7 @@ def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | No
 def test_a_class_that_waits_gets_its_share_less_one_request(
     arrivals: list[tuple[Caller, int]], others: list[tuple[Caller, int]], priority: Priority, weight: float
 ) -> None:
-    queue = FairQueue(size_ns, lambda _now_ns: 1)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 1)
     waiting = Caller(f"{priority}-{weight}", weight=weight, priority=priority)
     for number in range(len(arrivals)):
         queue.push(Waiter(f"own-{number}", Demand("p", waiting, Cost(1, MOST_TOKENS))))
@@ -67,7 +67,7 @@ def test_a_class_that_waits_gets_its_share_less_one_request(
 def test_nobody_waits_for_more_than_its_share_bounds(
     arrivals: list[tuple[Caller, int]], early: list[tuple[Caller, int]], caller: Caller
 ) -> None:
-    queue = FairQueue(size_ns, lambda _now_ns: 1)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 1)
     for number, (other, tokens) in enumerate(early):
         queue.push(Waiter(f"early-{number}", Demand("p", other, Cost(1, tokens))))
     mine = Waiter("mine", Demand("p", caller, Cost(1, MOST_TOKENS)))

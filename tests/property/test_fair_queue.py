@@ -51,7 +51,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.gate_ns = 0
-        self.queue = FairQueue(size_ns, lambda _now_ns: self.gate_ns)
+        self.queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: self.gate_ns)
         self.waiting: list[Waiter] = []
         self.made = 0
         self.held: Waiter | None = None
@@ -72,7 +72,7 @@ class QueueMachine(RuleBasedStateMachine):
     def limit_or_free(self, name: str) -> None:
         """A caller reaches its own limit, or may go again: then those that were passed over are readmitted."""
         self.over_limit ^= {name}
-        for one in self.queue.skipped:
+        for one in tuple(self.queue.skipped.values()):
             if one.demand.caller.name not in self.over_limit:
                 self.queue.readmit(one)
 
@@ -151,7 +151,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def counts_are_those_of_the_waiters(self) -> None:
         assert len(self.queue) == len(self.waiting)
-        assert self.queue.failed == sum(one.demand.retry for one in self.waiting)
+        assert len(self.queue.failed) == sum(one.demand.retry for one in self.waiting)
         new = [one for one in self.waiting if not one.comes_back]
         assert self.queue.tokens == sum(one.demand.cost.input_tokens for one in new)
         shown = self.queue.snapshot(0)
@@ -215,7 +215,7 @@ def test_backlogged_callers_share_by_weight(weights: list[float], sizes: list[in
     # Theorem 1 of Goyal, Vin and Cheng: normalised service of two backlogged flows differs by less than one largest
     # request of each.
     callers = [Caller(f"caller-{number}", weight=weight) for number, weight in enumerate(weights)]
-    queue = FairQueue(size_ns, lambda _now_ns: 1)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 1)
     for number, tokens in enumerate(sizes):
         for caller in callers:
             queue.push(waiter(f"{caller.name}-{number}", caller, tokens))
@@ -244,7 +244,7 @@ def test_backlogged_callers_share_by_weight(weights: list[float], sizes: list[in
 def test_a_newcomer_waits_for_at_most_one_request_of_each_other_caller(
     crowd: int, backlog: int, sizes: list[int], weights: list[float], served_before: int
 ) -> None:
-    queue = FairQueue(size_ns, lambda _now_ns: 1)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 1)
     tokens = iter(sizes * 10)
     others = [Caller(f"other-{number}", weight=weights[number]) for number in range(crowd)]
     names = iter(range(10**6))
@@ -281,7 +281,7 @@ WEIGHTS = {"a": 1.0, "b": 0.25, "c": 0.5}
 
 def backlogged(hierarchy: dict[str, dict[str, set[str]]], sizes: list[int]) -> FairQueue:
     """A queue in which every agent has as many requests."""
-    queue = FairQueue(size_ns, lambda _now_ns: 0)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 0)
     for number, tokens in enumerate(sizes):
         for name, sessions in sorted(hierarchy.items()):
             for session, agents in sorted(sessions.items()):
@@ -322,7 +322,10 @@ def test_at_every_level_siblings_that_wait_share_within_one_request_of_their_wei
 def test_invented_sessions_and_agents_gain_a_caller_nothing(
     hierarchy: dict[str, dict[str, set[str]]], requests: int, tokens: int
 ) -> None:
-    split, plain = backlogged(hierarchy, [tokens] * requests), FairQueue(size_ns, lambda _now_ns: 0)
+    split, plain = (
+        backlogged(hierarchy, [tokens] * requests),
+        FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 0),
+    )
     for one in split.waiting.values():
         plain.push(Waiter(one.lease_id, structs.replace(one.demand, session="", agent="")))
     for _ in range(len(plain)):
@@ -348,7 +351,7 @@ def test_everybody_is_served_and_each_agent_in_its_order(
 def test_a_main_turn_waits_for_at_most_one_request_of_its_subagents(
     crowd: int, agents: int, served_before: int
 ) -> None:
-    queue = FairQueue(size_ns, lambda _now_ns: 0)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 0)
     caller = Caller("a")
     for number in range(crowd):
         queue.push(waiter(f"sub-{number}", caller, 100, "s", f"agent-{number % agents}"))
@@ -360,7 +363,7 @@ def test_a_main_turn_waits_for_at_most_one_request_of_its_subagents(
 
 @given(sessions=st.lists(st.integers(0, 3_000), min_size=1, max_size=200))
 def test_sessions_that_are_over_are_forgotten(sessions: list[int]) -> None:
-    queue = FairQueue(size_ns, lambda _now_ns: 0)
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 0)
     queue.push(waiter("stays-0", Caller("a"), 10, "stays"))
     queue.push(waiter("stays-1", Caller("a"), 10, "stays"))
     for number, session in enumerate(sessions):

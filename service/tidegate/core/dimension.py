@@ -1,9 +1,10 @@
 """What a request costs: the three dimensions in which the Claude API limits, and costs in them."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-__all__ = ["DIMENSIONS", "MICRO", "ONE_REQUEST", "Cost", "Dimension"]
+__all__ = ["DIMENSIONS", "MICRO", "ONE_REQUEST", "Cost", "Dimension", "NsPerUnit", "size_ns"]
 
 MICRO: Final = 1_000_000
 """Micro-units in one request or token: levels and rates of buckets are integers in micro-units, so nothing drifts."""
@@ -44,6 +45,21 @@ class Cost(NamedTuple):
     def minus(self, other: Self) -> "Cost":
         """The difference per dimension; may be negative (what a settlement gives back)."""
         return self.plus(other, -1)
+
+
+NsPerUnit = tuple[float, float, float]
+"""How long a pool takes to refill a unit, in nanoseconds, in each dimension; 0 where nothing is limited."""
+
+
+def size_ns(cost: Sequence[int], ns_per_unit: NsPerUnit) -> int:
+    """How long a pool takes to refill a cost, in its tightest dimension."""
+    # No `max`: each waiter comes by, several times.
+    longest = cost[0] * ns_per_unit[0]
+    if (other := cost[1] * ns_per_unit[1]) > longest:
+        longest = other
+    if (other := cost[2] * ns_per_unit[2]) > longest:
+        longest = other
+    return round(longest)
 
 
 ONE_REQUEST: Final = Cost(requests=1)

@@ -15,11 +15,11 @@ A level exists only where it has more than one member: a caller without sessions
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Final
 
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Cost, NsPerUnit, size_ns
 from tidegate.core.store import Demand
 from tidegate.core.waiter import Waiter
 
@@ -144,14 +144,14 @@ class Flow:
                 return None
             flow = flow._first()
 
-    def serve(self, waiter: Waiter, size_ns: int) -> None:
-        """Takes out a waiter of this class. Its agent, session and caller pay for this size."""
+    def serve(self, waiter: Waiter, takes_ns: int) -> None:
+        """Takes out a waiter of this class. Its agent, session and caller pay the time that the pool takes for it."""
         node = waiter.flow
         if node is None:
             return
         _take_out(waiter, node)
         while (parent := node.parent) is not None:
-            parent._serve_child(node, size_ns)
+            parent._serve_child(node, takes_ns)
             node = parent
 
     def remove(self, waiter: Waiter) -> None:
@@ -196,32 +196,32 @@ class Flow:
         flow = self._caller(name)
         return (0, _NOTHING) if flow is None else (flow.waiting, flow.load)
 
-    def ahead_ns(self, demand: Demand, size_ns: Callable[[Sequence[int]], int], held: Waiter | None = None) -> int:
+    def ahead_ns(self, demand: Demand, rates: NsPerUnit, held: Waiter | None = None) -> int:
         """About how long the pool needs for all of this class that goes before a new demand.
 
         Of its own flow all. At each level above, of the rivals no more than fairness lets go meanwhile: their weighted
-        share of that, and one request each. `size_ns` says how long the pool needs for a cost. `held` goes in any case.
+        share of that, and one request each. `rates` say how long the pool takes for a unit. `held` goes in any case.
         """
         path = path_of(demand)
         parents: list[Flow] = []
         node, below, ahead_ns = self, None, 0
         while below is None:
             if node.children is None or (demand.session_front and node.depth == _SESSION):
-                below, ahead_ns = node, node._own_ahead_ns(demand, path, size_ns)
+                below, ahead_ns = node, node._own_ahead_ns(demand, path, rates)
                 break
             parents.append(node)
             child = node.children.get(path[node.depth])
             if child is None:
                 break
             node = child
-        held_ns = 0 if held is None else size_ns(held.demand.cost)
+        held_ns = 0 if held is None else size_ns(held.demand.cost, rates)
         first = None if held is None else held.flow
         for parent in reversed(parents):
             while first is not None and first.depth > parent.depth + 1:
                 first = first.parent
             weight = demand.caller.weight if parent.depth == 0 else 1.0
             least = (first, held_ns) if first is not None and first.parent is parent else None
-            ahead_ns = parent._ahead_of_child_ns(below, ahead_ns, weight, size_ns, least)
+            ahead_ns = parent._ahead_of_child_ns(below, ahead_ns, weight, rates, least)
             below = parent
         return ahead_ns
 
@@ -248,13 +248,13 @@ class Flow:
     def _caller(self, name: str) -> "Flow | None":
         return self.children.get(name) if self.children else None
 
-    def _own_ahead_ns(self, demand: Demand, path: Path, size_ns: Callable[[Sequence[int]], int]) -> int:
+    def _own_ahead_ns(self, demand: Demand, path: Path, rates: NsPerUnit) -> int:
         """What goes before a new demand of those that stand in the flow that the demand will join or share with."""
         if demand.session_front and self._path[:_SESSION] == path[:_SESSION]:
             return 0
         if self._path == path or not self.waiting:
-            return size_ns(self.load)
-        return size_ns(self.load) // self.waiting  # another session or agent: they take turns
+            return size_ns(self.load, rates)
+        return size_ns(self.load, rates) // self.waiting  # another session or agent: they take turns
 
     def _flow_for(self, demand: Demand) -> "Flow":
         """The flow in which the demand stands, made if need be; that of its session, if it goes to the front of it."""
@@ -314,10 +314,10 @@ class Flow:
         self._active_weight = self._active_weight - child.weight if self.active else 0.0
         child._entry = None
 
-    def _serve_child(self, child: "Flow", size_ns: int) -> None:
+    def _serve_child(self, child: "Flow", takes_ns: int) -> None:
         """A request of the child was served: the child pays, and whoever comes later starts no earlier than it did."""
         self._virtual_ns = virtual_ns = max(self._virtual_ns, child._start_ns)
-        child._finish_ns = child._start_ns + size_ns / child.weight
+        child._finish_ns = child._start_ns + takes_ns / child.weight
         if child._entry is not None:
             self._enter(child, child._finish_ns)
         else:
@@ -351,7 +351,7 @@ class Flow:
         child: "Flow | None",
         ahead_ns: int,
         weight: float,
-        size_ns: Callable[[Sequence[int]], int],
+        rates: NsPerUnit,
         least: "tuple[Flow, int] | None",
     ) -> int:
         """What goes before a new request of the child, if so much of the child's own goes before it.
@@ -361,34 +361,37 @@ class Flow:
         Of each rival what it may send before its tag passes the one of the new request. Where there are many rivals,
         about their weighted share of the child's own, and one request each.
         """
+        front_ns = (
+            sum(size_ns(each.demand.cost, rates) for each in self._waiters if each.flow is self) if self._own else 0
+        )
         is_rival = child is not None and child.waiting > 0 and child.attached
         if self.active - is_rival <= 0:
-            return ahead_ns
+            return front_ns + ahead_ns
         if self.active <= _MOST_COUNTED and self.children is not None:
             start_ns = self._virtual_ns
             if child is not None and child.parent is self:
                 start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
             tag_ns = start_ns + ahead_ns / weight
+            request_ns, input_ns, output_ns = rates
             for each in self.children.values():
-                if each.waiting and each.attached and each is not child:
-                    sent_ns = each._sent_before_ns(tag_ns, size_ns)
-                    ahead_ns += max(sent_ns, least[1]) if least is not None and each is least[0] else sent_ns
-            return ahead_ns
-        own, own_ns, own_weight = (
-            (child.waiting, size_ns(child.load), child.weight) if child is not None and is_rival else (0, 0, 0.0)
-        )
-        rivals, others, others_ns = self.active - is_rival, self.waiting - own, max(0, size_ns(self.load) - own_ns)
-        fair_ns = ahead_ns / weight * (self._active_weight - own_weight) + rivals * others_ns / max(1, others)
+                if each._entry is None or each is child:
+                    continue
+                sent_ns = least[1] if least is not None and each is least[0] else 0
+                if (lead_ns := tag_ns - each._start_ns) >= 0:
+                    # What it sends until its start tag passes the one of the new request, of what waits now.
+                    load = each.load
+                    load_ns = max(load[0] * request_ns, load[1] * input_ns, load[2] * output_ns)
+                    one_ns = load_ns / each.waiting
+                    turns = lead_ns * each.weight // one_ns + 1 if one_ns else 0
+                    sent_ns = max(sent_ns, int(turns * one_ns) if turns < each.waiting else int(load_ns))
+                ahead_ns += sent_ns
+            return front_ns + ahead_ns
+        rivals, others, others_ns, weights = self.active, self.waiting, size_ns(self.load, rates), self._active_weight
+        if child is not None and is_rival:
+            rivals, others, weights = rivals - 1, others - child.waiting, weights - child.weight
+            others_ns = max(0, others_ns - size_ns(child.load, rates))
+        fair_ns = ahead_ns / weight * weights + rivals * others_ns / max(1, others)
         return ahead_ns + min(others_ns, round(fair_ns))
-
-    def _sent_before_ns(self, tag_ns: float, size_ns: Callable[[Sequence[int]], int]) -> int:
-        """What this flow sends, of what waits now, until its start tag passes another's."""
-        lead_ns = (tag_ns - self._start_ns) * self.weight
-        if lead_ns < 0:
-            return 0
-        load_ns = size_ns(self.load)
-        one_ns = load_ns / self.waiting
-        return round(min(load_ns, (lead_ns // one_ns + 1) * one_ns)) if one_ns else 0
 
     def _enter(self, child: "Flow", start_ns: float) -> None:
         child._start_ns = start_ns

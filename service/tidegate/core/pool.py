@@ -80,7 +80,7 @@ class Pool:
         self._events = self._quota.events
         self._health = Health(name, self._events, now_ns)
         self._retries = RetryGate(self._health, now_ns)
-        self._queue = FairQueue(self._quota.size_ns, self._retries.wait_ns)
+        self._queue = FairQueue(lambda: self._quota.ns_per_unit, self._retries.wait_ns)
         self._forecast = Forecast(self._quota, self._queue, self._health)
         self._accounts = accounts or Accounts()
         self._refused: list[tuple[str, Refused]] = []
@@ -144,7 +144,7 @@ class Pool:
         return self._queue_up(lease_id, demand, now_ns)
 
     def _goes_at_once(self, demand: Demand, now_ns: int) -> bool:
-        if self._queue.waiting and (demand.caller.limits is not None or self._head(now_ns) is not None):
+        if self._queue.waiting and (demand.caller.limits is not None or self._queue.somebody_goes_first(now_ns)):
             return False
         if demand.caller.limits is not None and self._own_limit(demand, now_ns) is not None:
             return False
@@ -211,9 +211,9 @@ class Pool:
         head = self._head(now_ns)
         if head is not None:
             waits[head.lease_id] = self._fits_in_ns(head.demand.cost, now_ns)
-        if (retry := self._queue.first_failed()) is not None and (gate_ns := self._retries.wait_ns(now_ns)):
-            waits[retry.lease_id] = gate_ns
-        for waiter in self._queue.skipped:
+        if self._queue.failed and (gate_ns := self._retries.wait_ns(now_ns)):
+            waits[next(iter(self._queue.failed))] = gate_ns
+        for waiter in self._queue.skipped.values():
             own = self._own_limit(waiter.demand, now_ns)
             if own is not None and own.wait_ns is not None:
                 waits[waiter.lease_id] = own.wait_ns
@@ -318,7 +318,7 @@ class Pool:
             open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._health.open_circuits(now_ns)},
             unanswered=self._health.unanswered,
             concurrency_limit=self._health.concurrency_limit(now_ns),
-            retries_waiting=self._queue.failed,
+            retries_waiting=len(self._queue.failed),
             retries_left=self._health.budget.left(now_ns),
         )
 
@@ -345,9 +345,10 @@ class Pool:
     def _head(self, now_ns: int) -> Waiter | None:
         """The request that goes next; requests of callers over their own limits are passed over."""
         queue = self._queue
-        for skipped in queue.skipped:
-            if self._own_limit(skipped.demand, now_ns) is None:
-                queue.readmit(skipped)
+        if queue.skipped:
+            for skipped in tuple(queue.skipped.values()):
+                if self._own_limit(skipped.demand, now_ns) is None:
+                    queue.readmit(skipped)
         while (waiter := queue.head(now_ns)) is not None:
             if waiter.demand.caller.limits is None or self._own_limit(waiter.demand, now_ns) is None:
                 return waiter

@@ -15,6 +15,7 @@ from msgspec import structs
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import ClassShares
 from tidegate.core.clock import NS_PER_SECOND, to_seconds
+from tidegate.core.dimension import NsPerUnit, size_ns
 from tidegate.core.flow import Flow
 from tidegate.core.store import ClassSnapshot, Demand
 from tidegate.core.waiter import Waiter
@@ -78,25 +79,38 @@ class FairQueue:
     """Waiters in the order in which they will be admitted; O(log flows) to push and take, O(1) to remove.
 
     Args:
-        size_ns: how long the pool needs to refill a cost.
+        ns_per_unit: how long the pool takes to refill a unit of each dimension, now.
         retry_wait_ns: how long until a failed request may be repeated, at a moment.
 
     Attributes:
-        waiting: all waiters by lease id; to be read only.
+        waiting: all waiters by lease id; to be read only, as the next two.
+        failed: those of them that failed and wait to be repeated, in the order in which they came back.
+        skipped: those that their callers' own limits hold back: the first of each caller, and each that came back.
         tokens: what all new requests will probably cost in tokens.
     """
 
-    __slots__ = ("_classes", "_held", "_retry_wait_ns", "_shares", "_size_ns", "_skipped", "tokens", "waiting")
+    __slots__ = (
+        "_classes",
+        "_held",
+        "_ns_per_unit",
+        "_retry_wait_ns",
+        "_shares",
+        "failed",
+        "skipped",
+        "tokens",
+        "waiting",
+    )
 
-    def __init__(self, size_ns: Callable[[Sequence[int]], int], retry_wait_ns: Callable[[int], int]) -> None:
+    def __init__(self, ns_per_unit: Callable[[], NsPerUnit], retry_wait_ns: Callable[[int], int]) -> None:
         self.waiting: dict[str, Waiter] = {}
         self.tokens = 0
-        self._size_ns = size_ns
+        self._ns_per_unit = ns_per_unit
         self._retry_wait_ns = retry_wait_ns
         self._classes = tuple(_Class(rank) for rank in range(len(_CLASSES)))
         self._held: Waiter | None = None
         self._shares = ClassShares()
-        self._skipped: dict[str, Waiter] = {}  # by lease id; of a caller without returning requests, its first one
+        self.failed: dict[str, Waiter] = {}
+        self.skipped: dict[str, Waiter] = {}
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -107,7 +121,7 @@ class FairQueue:
         demand = waiter.demand
         home = self._classes[demand.caller.rank]
         if demand.retry:
-            home.failed[waiter.lease_id] = waiter
+            self.failed[waiter.lease_id] = home.failed[waiter.lease_id] = waiter
             _add(home.failed_load, demand.cost)
             return True
         if demand.front:
@@ -129,6 +143,8 @@ class FairQueue:
             return held
         highest = None
         for home in self._classes:
+            if not (home.flows.waiting or home.refused or home.failed):
+                continue
             first = self._first_of(home, may_retry=may_retry)
             if first is None:
                 continue
@@ -138,17 +154,11 @@ class FairQueue:
                 return first
         return highest
 
-    def first_failed(self) -> Waiter | None:
-        """The first request that waits for the retry budget; None if there is none."""
-        for home in self._classes:
-            for waiter in home.failed.values():
-                return waiter
-        return None
-
-    @property
-    def failed(self) -> int:
-        """How many failed requests wait to be repeated."""
-        return sum(len(home.failed) for home in self._classes)
+    def somebody_goes_first(self, now_ns: int) -> bool:
+        """Whether anybody waits that may go: as `head`, without looking for who that is."""
+        if self._held is not None:
+            return True
+        return any(home.flows.waiting for home in self._classes) or self.head(now_ns) is not None
 
     def refresh_price(self, waiter: Waiter, now_ns: int) -> None:
         """Has a waiter cost what it is estimated to cost now, if that was estimated long ago."""
@@ -175,7 +185,7 @@ class FairQueue:
 
     def skip(self, waiter: Waiter) -> None:
         """The caller's own limits hold the waiter back: passes over it, and over its caller's others behind it."""
-        self._skipped[waiter.lease_id] = waiter
+        self.skipped[waiter.lease_id] = waiter
         waiter.skipped = True
         if waiter is self._held:
             self._held = None
@@ -184,15 +194,10 @@ class FairQueue:
 
     def readmit(self, waiter: Waiter) -> None:
         """Passes over a skipped waiter, and over its caller's others, no longer."""
-        del self._skipped[waiter.lease_id]
+        del self.skipped[waiter.lease_id]
         waiter.skipped = False
         if not waiter.demand.front and not waiter.demand.retry:
             self._classes[waiter.demand.caller.rank].flows.attach(waiter.demand.caller.name)
-
-    @property
-    def skipped(self) -> tuple[Waiter, ...]:
-        """Those whose callers' own limits hold them back: the first of each caller, and each that came back."""
-        return tuple(self._skipped.values())
 
     def take(self, waiter: Waiter, now_ns: int) -> None:
         """Takes out a waiter that goes; class, caller, session and agent pay for its size as it is known now.
@@ -200,16 +205,17 @@ class FairQueue:
         Its caller has paid for a request that came back when it went first.
         """
         del self.waiting[waiter.lease_id]
-        home, size_ns = self._classes[waiter.demand.caller.rank], max(self._size_ns(waiter.demand.cost), _LEAST_SIZE_NS)
+        home, takes_ns = self._classes[waiter.demand.caller.rank], self._size_ns(waiter.demand.cost)
+        takes_ns = max(takes_ns, _LEAST_SIZE_NS)
         if self.waiting:
-            self._share_out(waiter, home, size_ns, now_ns)
+            self._share_out(waiter, home, takes_ns, now_ns)
         if waiter is self._held:
             self._held = None
         if waiter.flow is None:
             self._drop_returning(waiter, home)
         else:
             self.tokens -= waiter.demand.cost.tokens
-            home.flows.serve(waiter, size_ns)
+            home.flows.serve(waiter, takes_ns)
         self._tidy(home)
 
     def remove(self, lease_id: str) -> Waiter | None:
@@ -221,7 +227,7 @@ class FairQueue:
         if waiter is self._held:
             self._held = None
         if waiter.flow is None:
-            self._skipped.pop(lease_id, None)
+            self.skipped.pop(lease_id, None)
             self._drop_returning(waiter, home)
         else:
             self.tokens -= waiter.demand.cost.tokens
@@ -252,7 +258,7 @@ class FairQueue:
             ahead_ns = self._size_ns(back)
         else:
             held = self._held if self._held is not None and self._held.demand.caller.rank == home.rank else None
-            ahead_ns = home.flows.ahead_ns(demand, self._size_ns, held)
+            ahead_ns = home.flows.ahead_ns(demand, self._ns_per_unit(), held)
             ahead_ns += self._size_ns(back) if back is not _NOTHING else 0
         if home.flows.waiting == len(self.waiting):
             return ahead_ns
@@ -263,7 +269,7 @@ class FairQueue:
             return total_ns
         needed_ns = ahead_ns + max(self._size_ns(demand.cost), _LEAST_SIZE_NS)
         age_ns = self._age_ns(home, may_retry=may_retry, now_ns=now_ns)
-        return min(total_ns, round(self._shares.earned_after_ns(home.rank, needed_ns, age_ns)))
+        return max(ahead_ns, min(total_ns, round(self._shares.earned_after_ns(home.rank, needed_ns, age_ns))))
 
     def _owed_ns(self, rank: int, meanwhile_ns: int, *, may_retry: bool, now_ns: int) -> int:
         """What lower classes are owed while so much of higher ones is admitted, or the head that is held."""
@@ -304,8 +310,11 @@ class FairQueue:
             )
         return snapshots
 
+    def _size_ns(self, cost: Sequence[int]) -> int:
+        return size_ns(cost, self._ns_per_unit())
+
     def _may_retry(self, now_ns: int) -> bool:
-        return any(home.failed for home in self._classes) and self._retry_wait_ns(now_ns) == 0
+        return bool(self.failed) and self._retry_wait_ns(now_ns) == 0
 
     def _first_of(self, home: _Class, *, may_retry: bool) -> Waiter | None:
         if (home.refused or home.failed) and (back := home.returning(may_retry=may_retry)) is not None:
@@ -318,7 +327,7 @@ class FairQueue:
             return 0
         return self._size_ns([one + other for one, other in zip(home.flows.load, back, strict=True)])
 
-    def _share_out(self, waiter: Waiter, served: _Class, size_ns: int, now_ns: int) -> None:
+    def _share_out(self, waiter: Waiter, served: _Class, takes_ns: int, now_ns: int) -> None:
         """Lets the classes that wait earn their shares of what is admitted, and the one that is served spend."""
         if served.flows.waiting > len(self.waiting):
             return  # nobody of another class waits: there is nothing to share
@@ -326,12 +335,12 @@ class FairQueue:
         for home in self._classes[1:]:
             head = waiter if home is served else self._first_of(home, may_retry=may_retry)
             if head is not None:
-                self._shares.earn(home.rank, size_ns, now_ns - head.since_ns)
-        self._shares.spend(served.rank, size_ns)
+                self._shares.earn(home.rank, takes_ns, now_ns - head.since_ns)
+        self._shares.spend(served.rank, takes_ns)
 
     def _drop_returning(self, waiter: Waiter, home: _Class) -> None:
         if waiter.demand.retry:
-            del home.failed[waiter.lease_id]
+            del home.failed[waiter.lease_id], self.failed[waiter.lease_id]
             _add(home.failed_load, waiter.demand.cost, -1)
         else:
             del home.refused[waiter.lease_id]

@@ -1,12 +1,13 @@
 """What a pool may spend now: three limits, a freeze, a slope, and what answers teach about all of them."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from tidegate.core.adaptive import AdaptiveFactor
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost, Dimension
+from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost, Dimension, NsPerUnit, size_ns
 from tidegate.core.events import Anomaly, Event, Frozen, LimitLearned, Thawed
 from tidegate.core.headers import LimitReport
 from tidegate.core.limit import DimensionLimit
@@ -31,6 +32,7 @@ class Quota:
     """The limits of a pool. `events` collects what happened, until somebody takes it.
 
     `limited` are the limits that are known, by index: another tuple whenever one of them, or its rate, has changed.
+    `ns_per_unit` says how long a unit takes to come back, in each dimension; 0 where nothing is limited.
 
     A pool with adaptive settings follows them, as the older limiter is documented. Any other learns: it begins with one
     request, goes by what headers report, and searches the rate where there are none.
@@ -50,12 +52,12 @@ class Quota:
         "_open_output_tokens",
         "_prober",
         "_ramp",
-        "_rates",
         "_search",
         "_taken_ns",
         "_told",
         "events",
         "limited",
+        "ns_per_unit",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
@@ -68,7 +70,7 @@ class Quota:
         self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
         self._told = tuple(ToldLimit() for _ in DIMENSIONS)
         self.limited: tuple[tuple[int, DimensionLimit], ...] = ()
-        self._rates: tuple[tuple[int, float], ...] = ()  # of these, the effective ones
+        self.ns_per_unit: NsPerUnit = (0.0, 0.0, 0.0)
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
         self._answered = False
@@ -167,11 +169,7 @@ class Quota:
 
     def size_ns(self, cost: Sequence[int]) -> int:
         """How long it takes to refill this much, in the tightest dimension."""
-        longest = 0.0  # in minutes; no `max`, as in `level_wait_ns`
-        for index, per_minute in self._rates:
-            if (minutes := cost[index] / per_minute) > longest:
-                longest = minutes
-        return round(longest * NS_PER_MINUTE)
+        return size_ns(cost, self.ns_per_unit)
 
     def held_ns(self, cost: Cost, *, above: bool = False) -> int:
         """How long it takes to fill the smallest of the buckets that this cost draws on; `above`: once it fits."""
@@ -398,4 +396,5 @@ class Quota:
     def _find_limited(self) -> None:
         limits = self._limits
         self.limited = tuple((index, limit) for index, limit in enumerate(limits) if limit.is_limited)
-        self._rates = tuple((index, limit.per_minute) for index, limit in enumerate(limits) if limit.per_minute)
+        requests, input_tokens, output_tokens = (NS_PER_MINUTE / (limit.per_minute or math.inf) for limit in limits)
+        self.ns_per_unit = (requests, input_tokens, output_tokens)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from benchmarks.command import Progress, bench_parser, exit_code
 from benchmarks.limiter.conduct import cancelled_ratio, overshoot, timeouts_share
-from benchmarks.limiter.contenders import CONTENDERS, Open, open_admission
+from benchmarks.limiter.contenders import CONTENDERS, Open, open_admission, open_hierarchy
 from benchmarks.limiter.cost import (
     memory_kilobytes,
     settle_microseconds,
@@ -94,6 +94,7 @@ async def _costs(sizes: Sizes, progress: Progress) -> list[Row]:
     settled: list[float] = []
     waiting: dict[str, list[float]] = {}
     waiting_in_three: list[float] = []
+    waiting_in_sessions: list[float] = []
     for number in range(1, sizes.rounds + 1):
         progress.begin(f"CPU time, round {number}")
         for one in CONTENDERS:
@@ -104,6 +105,7 @@ async def _costs(sizes: Sizes, progress: Progress) -> list[Row]:
                 waiting.setdefault(one.name, []).append(figure)
         settled.append(await settle_microseconds(sizes.calls))
         waiting_in_three.append(await wait_microseconds(open_admission, sizes.waiters))
+        waiting_in_sessions.append(await wait_microseconds(open_hierarchy, sizes.waiters))
     at_once = _medians(uncontended)
     progress.begin("memory of those who wait")
     memory = {name: await memory_kilobytes(open_limiter, sizes.waiters) for name, open_limiter in _IN_LOOP.items()}
@@ -113,6 +115,7 @@ async def _costs(sizes: Sizes, progress: Progress) -> list[Row]:
         Row("admit + settle in 3 dimensions, µs CPU", {_OURS: statistics.median(settled)}, at_most=15),
         Row(f"{sizes.waiters:,} waiters, µs CPU each", _medians(waiting), at_most=30),
         Row("  the same in 3 dimensions", {_OURS: statistics.median(waiting_in_three)}, at_most=30),
+        Row("  of 10 callers with 100 sessions each", {_OURS: statistics.median(waiting_in_sessions)}, at_most=45),
         Row("memory per waiter, KB", memory, at_most=1.5),
         Row("  the same in 3 dimensions", {_OURS: memory_in_three}, at_most=1.5),
     ]

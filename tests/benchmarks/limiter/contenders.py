@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from types import SimpleNamespace
 from typing import Final, NamedTuple
 from unittest.mock import patch
@@ -15,18 +16,29 @@ from botocore.retries.bucket import TokenBucket
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from msgspec import structs
 from pyrate_limiter import InMemoryBucket, Limiter, Rate
 from pyrate_limiter.clocks import AbstractClock
 
-from tidegate.core.caller import DEFAULT_CALLER
+from tidegate.core.caller import DEFAULT_CALLER, Caller
 from tidegate.core.clock import Clock
 from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.store import Demand, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.store import Demand, LimitSettings, PoolSettings, QueueCaps, Succeeded
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.stores.memory import MemoryStore
 
-__all__ = ["CONTENDERS", "DEMAND", "Acquire", "Allowance", "Contender", "Open", "new_admission", "open_admission"]
+__all__ = [
+    "CONTENDERS",
+    "DEMAND",
+    "Acquire",
+    "Allowance",
+    "Contender",
+    "Open",
+    "new_admission",
+    "open_admission",
+    "open_hierarchy",
+]
 
 Acquire = Callable[[], Awaitable[object]]
 """Admits one request; returns False where a limiter that cannot wait has refused, anything else once it is admitted."""
@@ -79,8 +91,9 @@ def new_admission(allowance: Allowance, clock: Clock) -> Admission:
         dimension: LimitSettings(60 * allowance.per_second * amount, allowance.burst * amount)
         for dimension, amount in zip(Dimension, DEMAND.cost, strict=True)
     }
-    settings = PoolSettings(limits=limits, caps=QueueCaps(1_000_000))
-    return Admission(MemoryStore(clock, {DEMAND.pool: settings}), clock)
+    store = MemoryStore(clock, {DEMAND.pool: PoolSettings(limits=limits, caps=QueueCaps(1_000_000))})
+    store.learn_now(DEMAND.pool, Succeeded(sent_ago_ns=0))  # a pool that no answer came from sends one at a time
+    return Admission(store, clock)
 
 
 @asynccontextmanager
@@ -88,6 +101,20 @@ async def open_admission(allowance: Allowance, clock: Clock) -> AsyncIterator[Ac
     """Our limiter in three dimensions, as the gateway uses it."""
     admission = new_admission(allowance, clock)
     yield lambda: admission.acquire(DEMAND)
+
+
+@asynccontextmanager
+async def open_hierarchy(allowance: Allowance, clock: Clock) -> AsyncIterator[Acquire]:
+    """The same for ten callers with a hundred sessions each, in turn."""
+    admission, numbers = new_admission(allowance, clock), count()
+    callers = [Caller(f"caller-{number}") for number in range(10)]
+
+    def acquire() -> Awaitable[object]:
+        number = next(numbers)
+        session = f"session-{number // 10 % 100}"
+        return admission.acquire(structs.replace(DEMAND, caller=callers[number % 10], session=session))
+
+    yield acquire
 
 
 @asynccontextmanager

@@ -64,7 +64,7 @@ class Limited:
 def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: int) -> None:
     usual = Limit(60_000, 1.0)
     quota = Limited(usual)
-    forecast = Forecast(cast("Quota", quota), FairQueue(lambda _cost: 0, lambda _now_ns: 1), Health("p", [], 0))
+    forecast = Forecast(cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), Health("p", [], 0))
     waiter = Waiter("a", DEMAND, since_ns=0)
     assert forecast.expect(waiter, 0) == S
     quota.becomes(meanwhile)
@@ -76,13 +76,13 @@ def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: in
 def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
     quota = Limited(Limit(15_000, 0.25))
     quota.freeze_ns = 3 * S
-    forecast = Forecast(cast("Quota", quota), FairQueue(lambda _cost: 0, lambda _now_ns: 1), Health("p", [], 0))
+    forecast = Forecast(cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), Health("p", [], 0))
     assert forecast.predict_ns(DEMAND, 0, 0) == 4 * S
 
 
 def test_a_freeze_is_certain_and_experience_is_about_the_rest() -> None:
     quota = Limited(Limit(15_000, 0.25))
-    forecast = Forecast(cast("Quota", quota), FairQueue(lambda _cost: 0, lambda _now_ns: 1), Health("p", [], 0))
+    forecast = Forecast(cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), Health("p", [], 0))
     waiter = Waiter("a", DEMAND, since_ns=0)
     forecast.expect(waiter, 0)
     forecast.admitted(waiter, 4 * S)  # as the formula with others says, four times as long as that without

@@ -1,25 +1,25 @@
 """The fair queue by example: order, weights, front, removal, prediction."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from math import inf
 
 import pytest
 
 from tidegate.core.caller import Caller, Priority
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Cost, NsPerUnit
 from tidegate.core.queue import FairQueue
 from tidegate.core.store import ClassSnapshot, Demand
 from tidegate.core.waiter import Waiter
 
 ANN, BEN = Caller("ann"), Caller("ben")
 MS = 1_000_000
-COST = Cost(1, 88, 12)
+COST = Cost(1, 100)
 
 
-def size_ns(cost: Sequence[int]) -> int:
-    """The pool of these tests refills a token in a millisecond."""
-    return (cost[1] + cost[2]) * MS
+def rates() -> NsPerUnit:
+    """The pool of these tests refills an input token in a millisecond."""
+    return 0.0, MS, 0.0
 
 
 def never(_now_ns: int) -> int:
@@ -28,11 +28,11 @@ def never(_now_ns: int) -> int:
 
 
 def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: bool = False) -> Waiter:
-    return Waiter(lease_id, Demand("pool", caller, Cost(1, tokens - 12, 12), front=front))
+    return Waiter(lease_id, Demand("pool", caller, Cost(1, tokens), front=front))
 
 
 def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
-    queue = FairQueue(size_ns, never)
+    queue = FairQueue(rates, never)
     for one in waiters:
         queue.push(one)
     return queue
@@ -56,7 +56,7 @@ def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
 
 
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
-    queue = FairQueue(size_ns, never)
+    queue = FairQueue(rates, never)
     assert queue.head(0) is None
     assert queue.remove("nobody") is None
 
@@ -84,8 +84,8 @@ def test_callers_share_by_size_not_by_number() -> None:
 
 
 def test_the_size_counts_that_is_known_on_leaving() -> None:
-    sizes = iter([200 * MS, 100 * MS])
-    queue = FairQueue(lambda _cost: next(sizes, 100 * MS), never)
+    sizes = iter([2 * MS])
+    queue = FairQueue(lambda: (0.0, next(sizes, MS), 0.0), never)
     for one in [waiter(f"ann-{n}") for n in range(2)] + [waiter(f"ben-{n}", BEN) for n in range(3)]:
         queue.push(one)
     assert order(queue) == ["ann-0", "ben-0", "ben-1", "ann-1", "ben-2"]
@@ -93,7 +93,7 @@ def test_the_size_counts_that_is_known_on_leaving() -> None:
 
 def test_callers_share_by_weight_where_nothing_costs_anything() -> None:
     light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
-    queue = FairQueue(lambda _cost: 0, never)
+    queue = FairQueue(lambda: (0.0, 0.0, 0.0), never)
     for caller in (light, heavy):
         for n in range(40):
             queue.push(waiter(f"{caller.name}-{n}", caller))
@@ -110,7 +110,7 @@ def test_idling_saves_nothing_up() -> None:
 
 
 def test_who_comes_hears_whether_it_may_be_the_next() -> None:
-    queue = FairQueue(size_ns, never)
+    queue = FairQueue(rates, never)
     comers = [waiter("a"), waiter("behind-a"), waiter("b", BEN), waiter("back", front=True)]
     assert [queue.push(one) for one in comers] == [True, False, True, True]
 
@@ -224,17 +224,17 @@ def test_a_snapshot_shows_who_waits_by_class() -> None:
 def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
     queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
-    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, [2, 126, 24])
+    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, [2, 150, 0])
     assert queue.of_caller(Caller("nobody")) == (0, [0, 0, 0])
     assert queue.tokens == 250
     queue.remove("a")
-    assert queue.of_caller(ANN) == (1, [1, 38, 12])
+    assert queue.of_caller(ANN) == (1, [1, 50, 0])
     assert queue.tokens == 150
 
 
 class TestAhead:
     def test_nothing_in_an_empty_queue(self) -> None:
-        assert FairQueue(size_ns, never).ahead_ns(Demand("pool", ANN, COST), 0) == 0
+        assert FairQueue(rates, never).ahead_ns(Demand("pool", ANN, COST), 0) == 0
 
     def test_all_of_ones_own(self) -> None:
         assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(Demand("pool", ANN, COST), 0) == 700 * MS
@@ -270,11 +270,10 @@ class TestAhead:
 
     @pytest.mark.parametrize("index", range(3), ids=["requests", "input", "output"])
     def test_counts_what_the_pool_is_short_of(self, index: int) -> None:
-        cost = waiter("any").demand.cost
-        assert len(set(cost)) == 3
-        queue = FairQueue(lambda load: load[index] * MS, never)
+        cost = Cost(1, 88, 12)
+        queue = FairQueue(lambda: (MS * (index == 0), MS * (index == 1), MS * (index == 2)), never)
         for n in range(7):
-            queue.push(waiter(f"{n}"))
+            queue.push(Waiter(f"{n}", Demand("pool", ANN, cost)))
         for n in range(3):
             queue.remove(f"{n}")
         assert queue.ahead_ns(Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS

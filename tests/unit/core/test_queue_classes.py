@@ -2,14 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import pytest
 from msgspec import structs
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Cost
+from tidegate.core.dimension import Cost, NsPerUnit
 from tidegate.core.queue import FairQueue
 from tidegate.core.store import ClassSnapshot, Demand
 from tidegate.core.waiter import Waiter
@@ -21,8 +20,8 @@ ONE = Cost(1, 1_000)
 """A second of the pool's rate."""
 
 
-def size_ns(cost: Sequence[int]) -> int:
-    return cost[1] * (S // 1_000)
+def rates() -> NsPerUnit:
+    return 0.0, S / 1_000, 0.0
 
 
 def never(_now_ns: int) -> int:
@@ -31,7 +30,7 @@ def never(_now_ns: int) -> int:
 
 
 def queue_of(*callers: Caller, cost: Cost = ONE, may_retry: bool = False) -> FairQueue:
-    queue = FairQueue(size_ns, (lambda _now_ns: 0) if may_retry else never)
+    queue = FairQueue(rates, (lambda _now_ns: 0) if may_retry else never)
     for number, caller in enumerate(callers):
         queue.push(Waiter(f"{caller.name}-{number}", Demand("p", caller, cost)))
     return queue
@@ -78,7 +77,7 @@ def test_a_class_of_full_age_gets_twice_its_share() -> None:
 
 
 def test_a_class_ages_by_the_wait_of_its_own_next_request() -> None:
-    queue = FairQueue(size_ns, never)
+    queue = FairQueue(rates, never)
     queue.push(Waiter("night", Demand("p", NIGHT, ONE), since_ns=40 * S))
     for number in range(40):
         queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE), since_ns=100 * S))
@@ -86,7 +85,7 @@ def test_a_class_ages_by_the_wait_of_its_own_next_request() -> None:
 
 
 def test_a_class_that_comes_new_is_not_aged_whatever_the_clock_says() -> None:
-    queue = FairQueue(size_ns, never)
+    queue = FairQueue(rates, never)
     for number in range(40):
         queue.push(Waiter(f"people-{number}", Demand("p", PEOPLE, ONE), since_ns=0))
     queue.push(Waiter("night", Demand("p", NIGHT, ONE), since_ns=100 * S))
@@ -137,7 +136,7 @@ class TestThoseThatComeBack:
         queue.push(come_back("back", NIGHT, "retry"))
         assert go(queue) == "team"
         assert queue.head(0) is None
-        assert (len(queue), queue.failed) == (1, 1)
+        assert (len(queue), len(queue.failed)) == (1, 1)
 
     def test_are_counted_with_their_class(self) -> None:
         queue = queue_of(TEAM)
@@ -147,7 +146,7 @@ class TestThoseThatComeBack:
         assert queue.snapshot(5 * S)["standard"] == ClassSnapshot(1, 1_000, 5, {"team": 1})
 
     def test_pay_what_they_cost_now(self) -> None:
-        queue = FairQueue(size_ns, lambda _now_ns: 0)
+        queue = FairQueue(rates, lambda _now_ns: 0)
         prices = {"back": Cost(1, 3_000), "failed": Cost(1, 4_000)}
         for name, kind in (("back", "front"), ("failed", "retry")):
             waiter = come_back(name, TEAM, kind)
