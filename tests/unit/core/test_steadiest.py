@@ -93,7 +93,7 @@ def test_nothing_that_was_used_is_no_rate_to_go_by_however_much_others_vary() ->
     limited = Steadiest()
     for number in range(12):
         swing = 10.0 if number % 2 else 1.0
-        limited.add((10.0 * swing, 9_000.0 * swing, 0.0), 1)
+        limited.add((10.0 * swing, 9_000.0 / swing, 0.0), 1)
     assert limited.index == 0
 
 
