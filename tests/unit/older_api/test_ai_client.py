@@ -42,7 +42,7 @@ def test_the_key_comes_from_the_environment_too(limiter: RateLimiter, monkeypatc
 @pytest.mark.parametrize("prompt", ["", " \n", "x" * 100_001, 7, None])
 def test_prompts_that_cannot_be_sent(limiter: RateLimiter, prompt: str) -> None:
     client = AIClient("sk-fake", rate_limiter=limiter)
-    with pytest.raises(ConfigurationError, match=r"prompt(: got .*| is not set), allowed is a text that is not blank"):
+    with pytest.raises(ConfigurationError, match=r"^prompt.* a text that is not blank"):
         asyncio.run(client.generate_workflow(prompt))
     assert limiter.get_stats()["current_state"]["total_requests"] == 0
 
