@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     expected = {str(path.relative_to(ROOT / "service")) for path in project_files("service")} - {"README.md"}
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == expected
+
+
+def test_the_metadata_leads_to_source_documentation_and_changes(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(archive.read(name))
+    urls = dict(line.split(", ") for line in metadata.get_all("Project-URL", ()))
+    assert set(urls) == {"Documentation", "Source", "Changelog"}
+    assert all(url.startswith("https://") for url in urls.values())
 
 
 def test_the_wheel_writes_the_monitoring_of_an_installation(unpacked: Path, tmp_path: Path) -> None:
