@@ -7,7 +7,7 @@ from tidegate.core.bucket import TokenBucket, changed
 from tidegate.core.caller import Caller, CallerLimits
 from tidegate.core.dimension import MICRO, Cost
 
-__all__ = ["Account", "Accounts", "Exceeded"]
+__all__ = ["Account", "AccountWaits", "Accounts", "Exceeded"]
 
 _CAPACITY_SECONDS: Final = 10.0
 """A bucket holds what its rate brings in this time, as the buckets of a pool with a configured limit do."""
@@ -27,18 +27,39 @@ class Exceeded(NamedTuple):
     wait_ns: int | None
 
 
+class AccountWaits:
+    """The requests of one pool that wait for accounts.
+
+    Attributes:
+        until_ns: before this none of them may go, unless an account is freed. None: not by time alone.
+    """
+
+    __slots__ = ("pool", "until_ns")
+
+    def __init__(self, pool: str) -> None:
+        self.pool = pool
+        self.until_ns: int | None = None
+
+    def add(self, exceeded: Exceeded, now_ns: int) -> None:
+        """One more waits."""
+        if exceeded.wait_ns is not None:
+            until_ns = now_ns + exceeded.wait_ns
+            self.until_ns = until_ns if self.until_ns is None else min(self.until_ns, until_ns)
+
+
 class Account:
     """What one caller has used of its own limits.
 
     A request larger than a bucket goes when the bucket is full, and leaves it in debt.
     """
 
-    __slots__ = ("_accounts", "_buckets", "_limits", "_waits_in", "in_flight")
+    __slots__ = ("_accounts", "_buckets", "_heads_in", "_limits", "_waits_in", "in_flight")
 
     def __init__(self, accounts: "Accounts", limits: CallerLimits, now_ns: int) -> None:
         self.in_flight = 0
         self._accounts = accounts
-        self._waits_in: dict[str, None] = {}  # pools in which requests of the caller are skipped
+        self._waits_in: dict[str, AccountWaits] = {}  # by pool, where requests of the caller are skipped
+        self._heads_in: dict[str, None] = {}  # pools in which a request of the caller is the next
         self._buckets: tuple[TokenBucket | None, ...] = (None, None, None)
         self._limits = limits
         self._apply(limits, now_ns)
@@ -67,26 +88,34 @@ class Account:
 
     def correct(self, cost: Cost, now_ns: int) -> None:
         """So much more was used than was known; negative: less."""
-        gives_back = False
+        gives_back = takes = False
         for bucket, units in zip(self._buckets, cost, strict=True):
             if bucket is not None and units:
                 bucket.correct(units * MICRO, now_ns)
                 gives_back = gives_back or units < 0
+                takes = takes or units > 0
         if gives_back:
             self._free()
+        if takes:
+            self._use()
 
     def leased(self) -> None:
         """A call begins."""
         self.in_flight += 1
+        self._use()
 
     def ended(self) -> None:
         """A call ended."""
         self.in_flight -= 1
         self._free()
 
-    def waits_in(self, pool: str) -> None:
+    def waits_in(self, waits: AccountWaits) -> None:
         """Requests of the caller are skipped in this pool until the account allows them."""
-        self._waits_in[pool] = None
+        self._waits_in[waits.pool] = waits
+
+    def is_head_in(self, pool: str) -> None:
+        """A request of the caller is the next of this pool, as long as the account allows it."""
+        self._heads_in[pool] = None
 
     def _longest(self, wait: Callable[[TokenBucket, int, int], int], cost: Cost, now_ns: int) -> Exceeded | None:
         limit, longest_ns = "", 0
@@ -96,8 +125,16 @@ class Account:
         return Exceeded(limit, longest_ns) if longest_ns else None
 
     def _free(self) -> None:
-        self._accounts.freed.update(self._waits_in)
+        for pool, waits in self._waits_in.items():
+            waits.until_ns = 0
+            self._accounts.freed[pool] = None
         self._waits_in.clear()
+
+    def _use(self) -> None:
+        """Where a request of the caller is the next, the account may not allow it any more: then others may go."""
+        if self._heads_in:
+            self._accounts.freed.update(self._heads_in)
+            self._heads_in.clear()
 
     def _apply(self, limits: CallerLimits, now_ns: int) -> None:
         rates = (limits.requests_per_minute, limits.input_tokens_per_minute, limits.output_tokens_per_minute)
@@ -111,7 +148,8 @@ class Accounts:
     """The accounts of all callers that have limits of their own.
 
     Attributes:
-        freed: pools in which requests may go now that an account allows more, until somebody looks at them.
+        freed: pools in which requests may go now, because an account allows more, or holds back the one that was the
+            next; until somebody looks at them.
     """
 
     __slots__ = ("_by_name", "freed")
@@ -121,7 +159,10 @@ class Accounts:
         self._by_name: dict[str, Account] = {}
 
     def of(self, caller: Caller, now_ns: int) -> Account | None:
-        """The account of a caller under the limits that it has now; None if it has none."""
+        """The account of a caller who makes a new request, under the limits that it has now; None if it has none.
+
+        Requests that wait keep their account: they may have come under other limits.
+        """
         limits = caller.limits
         if limits is None:
             return None

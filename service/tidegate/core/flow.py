@@ -207,7 +207,7 @@ class Flow:
         node, below, ahead_ns = self, None, 0
         while below is None:
             if node.children is None or (demand.session_front and node.depth == _SESSION):
-                below, ahead_ns = node, node._own_ahead_ns(demand, path, rates)
+                below, ahead_ns = node, node._own_ahead_ns(demand, path, rates, held)
                 break
             parents.append(node)
             child = node.children.get(path[node.depth])
@@ -236,9 +236,11 @@ class Flow:
             node = node.parent
 
     def clear(self) -> None:
-        """Nobody waits: forgets all children. Old tags mean nothing any more."""
+        """Nobody waits: forgets all children. Old tags mean nothing any more, unless a detached child keeps its own."""
+        if self._detached:
+            return
         self._virtual_ns = 0.0
-        if self.children and not self._detached:
+        if self.children:
             self.children = {} if self.parent is None else None
             self._heap.clear()
             self._idle.clear()
@@ -248,13 +250,14 @@ class Flow:
     def _caller(self, name: str) -> "Flow | None":
         return self.children.get(name) if self.children else None
 
-    def _own_ahead_ns(self, demand: Demand, path: Path, rates: NsPerUnit) -> int:
+    def _own_ahead_ns(self, demand: Demand, path: Path, rates: NsPerUnit, held: Waiter | None) -> int:
         """What goes before a new demand of those that stand in the flow that the demand will join or share with."""
         if demand.session_front and self._path[:_SESSION] == path[:_SESSION]:
             return 0
         if self._path == path or not self.waiting:
             return size_ns(self.load, rates)
-        return size_ns(self.load, rates) // self.waiting  # another session or agent: they take turns
+        one_ns = size_ns(self.load, rates) // self.waiting  # another session or agent: they take turns
+        return max(one_ns, size_ns(held.demand.cost, rates)) if held is not None and held.flow is self else one_ns
 
     def _flow_for(self, demand: Demand) -> "Flow":
         """The flow in which the demand stands, made if need be; that of its session, if it goes to the front of it."""
@@ -272,9 +275,7 @@ class Flow:
                 if child.depth == _CALLER:
                     child.weight = demand.caller.weight
             elif child.children is None and child._path != path:
-                is_same_session = child._path[:_SESSION] == path[:_SESSION]
-                if not (demand.session_front and is_same_session):
-                    child = node._divide(child, key)
+                child = node._divide(child, key)
             node = child
         return node
 

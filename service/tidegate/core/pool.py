@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tidegate.core.accounts import Accounts, Exceeded
+from tidegate.core.accounts import Account, Accounts, AccountWaits, Exceeded
 from tidegate.core.anomaly import AnomalyKind
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND
@@ -52,6 +52,7 @@ class Pool:
     """
 
     __slots__ = (
+        "_account_waits",
         "_accounts",
         "_events",
         "_forecast",
@@ -83,6 +84,7 @@ class Pool:
         self._queue = FairQueue(lambda: self._quota.ns_per_unit, self._retries.wait_ns)
         self._forecast = Forecast(self._quota, self._queue, self._health)
         self._accounts = accounts or Accounts()
+        self._account_waits = AccountWaits(name)
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()
         self._use = RecentUse(self._quota.per_minute, now_ns)
@@ -121,40 +123,48 @@ class Pool:
 
     def take_at_once(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
         """Admits if nobody waits and everything fits; False, without effect, otherwise."""
-        if not self._goes_at_once(demand, now_ns):
+        account = self._account(demand, now_ns)
+        if not self._goes_at_once(demand, account, now_ns):
             return False
         if demand.retry or self._health.is_capped or not self.settings.allow_debt:
             return False
-        self._grant(lease_id, demand, now_ns)
+        self._grant(lease_id, demand, account, now_ns)
         return True
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
         """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
         if self._health.is_capped and (refused := self._health.refusal(now_ns)) is not None:
             return refused
+        account = self._account(demand, now_ns)
         if demand.retry:
-            return self._reserve_retry(lease_id, demand, now_ns)
+            return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
         if not self.settings.allow_debt:
             dimension = self._quota.never_fits(demand.cost)
             if dimension is not None:
                 return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
-        if self._goes_at_once(demand, now_ns):
-            self._grant(lease_id, demand, now_ns)
+        if self._goes_at_once(demand, account, now_ns):
+            self._grant(lease_id, demand, account, now_ns)
             return GRANTED
-        return self._queue_up(lease_id, demand, now_ns)
+        return self._queue_up(Waiter(lease_id, demand, now_ns, account), now_ns)
 
-    def _goes_at_once(self, demand: Demand, now_ns: int) -> bool:
-        if self._queue.waiting and (demand.caller.limits is not None or self._queue.somebody_goes_first(now_ns)):
+    def _account(self, demand: Demand, now_ns: int) -> Account | None:
+        return None if demand.caller.limits is None else self._accounts.of(demand.caller, now_ns)
+
+    def _goes_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
+        queue = self._queue
+        if queue.waiting and queue.somebody_goes_first(now_ns):
             return False
-        if demand.caller.limits is not None and self._own_limit(demand, now_ns) is not None:
-            return False
+        if account is not None:
+            if queue.waiting and queue.of_caller(demand.caller)[0]:
+                return False
+            if account.exceeded(demand.cost, now_ns) is not None:
+                return False
         return self._health.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
 
-    def _queue_up(self, lease_id: str, demand: Demand, now_ns: int) -> Wait | Refused:
-        queue, forecast = self._queue, self._forecast
-        waiter = Waiter(lease_id, demand, now_ns)
+    def _queue_up(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
+        queue, forecast, demand = self._queue, self._forecast, waiter.demand
         predicted_ns = forecast.expect(waiter, now_ns)
-        own = self._own_limit_behind_others(demand, now_ns)
+        own = self._own_limit_behind_others(waiter, now_ns)
         own_ns = 0 if own is None or own.wait_ns is None else own.wait_ns
         wait_ns = max(predicted_ns, own_ns)
         if not demand.front and (full := what_is_full(queue, self.settings.caps, demand)) is not None:
@@ -166,7 +176,7 @@ class Pool:
                 return Refused(self._health.late, retry_after_ns=wait_ns - demand.patience_ns)
         if queue.push(waiter):
             # Timers are set already for those who wait, unless this one goes before them.
-            self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
+            self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
         if own is not None and wait_ns == own_ns:
             return Wait(wait_ns, "caller_limit")
         return Wait(wait_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
@@ -175,7 +185,7 @@ class Pool:
         """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
         if (waiter := self._queue.remove(lease_id)) is None:
             return None
-        if (own := self._own_limit(waiter.demand, now_ns)) is not None:
+        if (own := self._own_limit(waiter, now_ns)) is not None:
             return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
         predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._health.wait_ns(now_ns))
         return Refused(self._health.late, predicted_ns)
@@ -203,23 +213,26 @@ class Pool:
                 break
             self._admit(waiter, now_ns)
             granted.append(waiter.lease_id)
+        self._accounts.freed.pop(self.name, None)
         return tuple(granted)
 
-    def next_in_ns(self, now_ns: int, if_it_is: str | None = None) -> int | None:
+    def next_in_ns(self, now_ns: int, if_it_is: Waiter | None = None) -> int | None:
         """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
-        waits: dict[str, int] = {}
-        head = self._head(now_ns)
-        if head is not None:
-            waits[head.lease_id] = self._fits_in_ns(head.demand.cost, now_ns)
+        head, gate_ns, retry = self._head(now_ns), 0, None
         if self._queue.failed and (gate_ns := self._retries.wait_ns(now_ns)):
-            waits[next(iter(self._queue.failed))] = gate_ns
-        for waiter in self._queue.skipped.values():
-            own = self._own_limit(waiter.demand, now_ns)
-            if own is not None and own.wait_ns is not None:
-                waits[waiter.lease_id] = own.wait_ns
-        if not waits or (if_it_is is not None and if_it_is not in waits):
+            retry = next(iter(self._queue.failed.values()))
+        if if_it_is is not None and not (if_it_is is head or if_it_is is retry or if_it_is.skipped):
             return None
-        wait_ns = min(waits.values())
+        waits: list[int] = []
+        if head is not None:
+            waits.append(self._fits_in_ns(head.demand.cost, now_ns))
+        if gate_ns:
+            waits.append(gate_ns)
+        if self._queue.skipped and (until_ns := self._account_waits.until_ns) is not None:
+            waits.append(until_ns - now_ns)
+        if not waits:
+            return None
+        wait_ns = min(waits)
         return wait_ns if head is None else self._forecast.together_ns(head, wait_ns)
 
     def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
@@ -322,12 +335,11 @@ class Pool:
             retries_left=self._health.budget.left(now_ns),
         )
 
-    def _grant(self, lease_id: str, demand: Demand, now_ns: int) -> None:
+    def _grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
         limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
         self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
         self._granted += 1
-        account = None
-        if demand.caller.limits is not None and (account := self._accounts.of(demand.caller, now_ns)) is not None:
+        if account is not None:
             account.take(demand.cost, now_ns)
         if not demand.settle_at_once:
             self._leases[lease_id] = Lease(demand, limits, now_ns, account)
@@ -339,33 +351,39 @@ class Pool:
         self._queue.take(waiter, now_ns)
         if waiter.demand.retry:
             self._retries.went(now_ns)
-        self._grant(waiter.lease_id, waiter.demand, now_ns)
+        self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
         self._forecast.admitted(waiter, now_ns)
 
     def _head(self, now_ns: int) -> Waiter | None:
         """The request that goes next; requests of callers over their own limits are passed over."""
-        queue = self._queue
-        if queue.skipped:
+        queue, waits = self._queue, self._account_waits
+        if waits.until_ns is not None and now_ns >= waits.until_ns:
+            waits.until_ns = None
             for skipped in tuple(queue.skipped.values()):
-                if self._own_limit(skipped.demand, now_ns) is None:
+                if not self._is_held_back(skipped, now_ns):
                     queue.readmit(skipped)
-        while (waiter := queue.head(now_ns)) is not None:
-            if waiter.demand.caller.limits is None or self._own_limit(waiter.demand, now_ns) is None:
-                return waiter
+        while (waiter := queue.head(now_ns)) is not None and self._is_held_back(waiter, now_ns):
             queue.skip(waiter)
-        return None
+        if waiter is not None and waiter.account is not None:
+            waiter.account.is_head_in(self.name)
+        return waiter
 
-    def _own_limit(self, demand: Demand, now_ns: int) -> Exceeded | None:
-        """The caller's own limit that holds this demand back; None if none does."""
-        account = self._accounts.of(demand.caller, now_ns)
-        exceeded = None if account is None else account.exceeded(demand.cost, now_ns)
-        if account is not None and exceeded is not None:
-            account.waits_in(self.name)
-        return exceeded
+    def _is_held_back(self, waiter: Waiter, now_ns: int) -> bool:
+        """Whether its caller's own limits hold a waiter back. If so, the account tells this pool when it is freed."""
+        account = waiter.account
+        if account is None or (exceeded := account.exceeded(waiter.demand.cost, now_ns)) is None:
+            return False
+        account.waits_in(self._account_waits)
+        self._account_waits.add(exceeded, now_ns)
+        return True
 
-    def _own_limit_behind_others(self, demand: Demand, now_ns: int) -> Exceeded | None:
-        """The caller's own limit that this demand waits for behind the caller's others; None if it waits for none."""
-        account = self._accounts.of(demand.caller, now_ns)
+    def _own_limit(self, waiter: Waiter, now_ns: int) -> Exceeded | None:
+        """The caller's own limit that holds this waiter back; None if none does."""
+        return None if waiter.account is None else waiter.account.exceeded(waiter.demand.cost, now_ns)
+
+    def _own_limit_behind_others(self, waiter: Waiter, now_ns: int) -> Exceeded | None:
+        """The caller's own limit that this waiter waits for behind the caller's others; None if it waits for none."""
+        demand, account = waiter.demand, waiter.account
         if account is None:
             return None
         _, load = self._queue.of_caller(demand.caller)
@@ -381,14 +399,14 @@ class Pool:
         silent_ns = None if self._leases else self._quota.silent_ns(cost, now_ns)
         return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._health.wait_ns(now_ns))
 
-    def _reserve_retry(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait:
+    def _reserve_retry(self, waiter: Waiter, now_ns: int) -> Granted | Wait:
         """A failed request comes back: it is never refused for the wait until it may be repeated."""
-        waiter = Waiter(lease_id, demand, now_ns)
+        demand = waiter.demand
         self._queue.push(waiter)
         if self._head(now_ns) is waiter and self._fits(demand.cost, now_ns):
             self._admit(waiter, now_ns)
             return GRANTED
-        self._next_in_ns = self.next_in_ns(now_ns, if_it_is=lease_id)
+        self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
         gate_ns = self._retries.wait_ns(now_ns)
         wait_ns = max(gate_ns, self._fits_in_ns(demand.cost, now_ns))
         return Wait(wait_ns, "retry_budget" if gate_ns else self._binding(demand.cost, now_ns))
@@ -398,11 +416,11 @@ class Pool:
         first = self._head(now_ns)
         if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._health.admits(now_ns):
             return
-        free = (each for each in self._queue.waiting.values() if self._own_limit(each.demand, now_ns) is None)
+        free = (each for each in self._queue.waiting.values() if self._own_limit(each, now_ns) is None)
         waiter = max(free, key=lambda each: each.left_ns(now_ns))
         if self._fits(waiter.demand.cost, now_ns):
             self._queue.remove(waiter.lease_id)
-            self._grant(waiter.lease_id, waiter.demand, now_ns)
+            self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
             granted.append(waiter.lease_id)
 
     def _binding(self, cost: Cost, now_ns: int) -> str:

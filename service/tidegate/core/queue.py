@@ -2,7 +2,7 @@
 
 The head is the request that goes next. While its cost does not fit, it is held: nobody who comes later takes its place,
 whatever its class, so that a large request is not starved by small ones. Only requests that come back, of its class or
-a higher one, still go before it.
+a higher one, still go before it, as long as they do not delay new requests of a class above their own.
 """
 
 from collections import Counter
@@ -85,7 +85,8 @@ class FairQueue:
     Attributes:
         waiting: all waiters by lease id; to be read only, as the next two.
         failed: those of them that failed and wait to be repeated, in the order in which they came back.
-        skipped: those that their callers' own limits hold back: the first of each caller, and each that came back.
+        skipped: those that their callers' own limits hold back: of each caller's new requests in a class the first, and
+            each request that came back.
         tokens: what all new requests will probably cost in tokens.
     """
 
@@ -135,12 +136,9 @@ class FairQueue:
         """The request that goes next; None if none waits that may go."""
         if not self.waiting:
             return None
-        may_retry, held = self._may_retry(now_ns), self._held
-        if held is not None:
-            for home in self._classes[: held.demand.caller.rank + 1]:
-                if (back := home.returning(may_retry=may_retry)) is not None:
-                    return back
-            return held
+        may_retry = self._may_retry(now_ns)
+        if self._held is not None:
+            return self._before_held(self._held, may_retry=may_retry) or self._held
         highest = None
         for home in self._classes:
             if not (home.flows.waiting or home.refused or home.failed):
@@ -295,17 +293,18 @@ class FairQueue:
     def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
         """Who waits, by class."""
         snapshots = {}
+        since_ns: dict[Priority, int] = {}
+        for waiter in self.waiting.values():  # in the order in which they came
+            since_ns.setdefault(waiter.demand.caller.priority, waiter.since_ns)
         for priority, home in zip(_CLASSES, self._classes, strict=True):
             back = list(home.came_back())
             flows = [(name, flow) for name, flow in home.flows.callers() if flow.waiting]
-            heads = [head for _, flow in flows if (head := flow.head()) is not None]
             callers = Counter({name: flow.waiting for name, flow in flows})
             callers.update(waiter.demand.caller.name for waiter in back)
-            since_ns = min((waiter.since_ns for waiter in (*back, *heads)), default=None)
             snapshots[str(priority)] = ClassSnapshot(
                 waiting=callers.total(),
                 tokens=sum(flow.load[1] + flow.load[2] for _, flow in flows) + sum(w.demand.cost.tokens for w in back),
-                oldest_seconds=None if since_ns is None else to_seconds(now_ns - since_ns),
+                oldest_seconds=to_seconds(now_ns - since_ns[priority]) if priority in since_ns else None,
                 by_caller=dict(callers),
             )
         return snapshots
@@ -315,6 +314,15 @@ class FairQueue:
 
     def _may_retry(self, now_ns: int) -> bool:
         return bool(self.failed) and self._retry_wait_ns(now_ns) == 0
+
+    def _before_held(self, held: Waiter, *, may_retry: bool) -> Waiter | None:
+        """The request that comes back and goes before the head that is held."""
+        for home in self._classes[: held.demand.caller.rank + 1]:
+            if (back := home.returning(may_retry=may_retry)) is not None:
+                return back
+            if home.flows.waiting:
+                break  # what comes back to a lower class must not delay these, too
+        return None
 
     def _first_of(self, home: _Class, *, may_retry: bool) -> Waiter | None:
         if (home.refused or home.failed) and (back := home.returning(may_retry=may_retry)) is not None:

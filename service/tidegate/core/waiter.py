@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from tidegate.core.store import Demand
 
 if TYPE_CHECKING:
+    from tidegate.core.accounts import Account
     from tidegate.core.flow import Flow
 
 __all__ = ["Waiter"]
@@ -21,17 +22,30 @@ class Waiter:
         since_ns: when it came.
         priced_ns: when its cost was estimated.
         flow: where it stands; None once it has left, and for a request that came back.
-        skipped: whether its caller's own limits hold it back.
+        account: that of a caller with limits of its own.
+        skipped: whether those limits hold it back.
     """
 
-    __slots__ = ("alone_ns", "basis", "demand", "flow", "formula_ns", "lease_id", "priced_ns", "since_ns", "skipped")
+    __slots__ = (
+        "account",
+        "alone_ns",
+        "basis",
+        "demand",
+        "flow",
+        "formula_ns",
+        "lease_id",
+        "priced_ns",
+        "since_ns",
+        "skipped",
+    )
 
-    def __init__(self, lease_id: str, demand: Demand, since_ns: int = 0) -> None:
+    def __init__(self, lease_id: str, demand: Demand, since_ns: int = 0, account: "Account | None" = None) -> None:
         self.lease_id = lease_id
         self.demand = demand
         self.formula_ns = self.alone_ns = self.basis = 0
         self.since_ns = self.priced_ns = since_ns
         self.flow: Flow | None = None
+        self.account = account
         self.skipped = False
 
     @property

@@ -112,12 +112,16 @@ class MemoryStore:
             self._begin_step()
             try:
                 pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-                result = pool.reserve(lease_id, demand, self._clock.monotonic_ns())
+                now_ns = self._clock.monotonic_ns()
+                result = pool.reserve(lease_id, demand, now_ns)
                 change = pool.what_happened()
+                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
             self._notify(change)
+        for other in others:
+            self._notify(other)
         return result
 
     def take(self, lease_id: str, demand: Demand) -> bool:
@@ -126,12 +130,16 @@ class MemoryStore:
             self._begin_step()
             try:
                 pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
-                taken = pool.take_at_once(lease_id, demand, self._clock.monotonic_ns())
+                now_ns = self._clock.monotonic_ns()
+                taken = pool.take_at_once(lease_id, demand, now_ns)
                 change = pool.what_happened() if taken else None
+                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
             self._notify(change)
+        for other in others:
+            self._notify(other)
         return taken
 
     def withdraw_now(self, pool: str, lease_id: str) -> Refused | None:
@@ -220,8 +228,9 @@ class MemoryStore:
                 chosen = tuple(self._pools.values()) if pool is None else tuple(filter(None, [self._pools.get(pool)]))
                 for state in chosen:
                     state.expire(now_ns)  # also where nothing else happens any more
+                freed = self._move_on_freed(now_ns)
                 snapshots = tuple(state.snapshot(now_ns) for state in chosen)
-                changes = [state.what_happened() for state in chosen]
+                changes = [*freed, *(state.what_happened() for state in chosen)]
             finally:
                 self._in_step = False
         for change in changes:

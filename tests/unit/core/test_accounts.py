@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidegate.core.accounts import Account, Accounts, Exceeded
+from tidegate.core.accounts import Account, Accounts, AccountWaits, Exceeded
 from tidegate.core.caller import Caller, CallerLimits
 from tidegate.core.clock import NS_PER_SECOND as S
 from tidegate.core.dimension import ONE_REQUEST, Cost
@@ -90,11 +90,15 @@ class TestFreed:
         account = accounts.of(Caller("a", limits=CallerLimits(max_concurrent=1)), 0)
         assert account is not None
         account.leased()
-        account.waits_in("p")
-        account.waits_in("q")
+        waits = [AccountWaits(pool) for pool in "pq"]
+        for each in waits:
+            each.add(Exceeded("requests_per_minute", 5 * S), S)
+            account.waits_in(each)
+        assert [each.until_ns for each in waits] == [6 * S, 6 * S]
         assert accounts.freed == {}
         account.ended()
         assert list(accounts.freed) == ["p", "q"]
+        assert [each.until_ns for each in waits] == [0, 0], "they are to be looked at now"
         accounts.freed = {}
         account.leased()
         account.ended()
@@ -105,7 +109,7 @@ class TestFreed:
         account = accounts.of(Caller("a", limits=LIMITS), 0)
         assert account is not None
         account.take(Cost(10, 1_000, 100), 0)
-        account.waits_in("p")
+        account.waits_in(AccountWaits("p"))
         account.correct(Cost(0, 5), 0)
         assert accounts.freed == {}
         account.correct(Cost(0, -5), 0)
@@ -115,8 +119,17 @@ class TestFreed:
         accounts = Accounts()
         account = accounts.of(Caller("a", limits=LIMITS), 0)
         assert account is not None
-        account.waits_in("p")
+        account.waits_in(AccountWaits("p"))
         accounts.of(Caller("a", limits=LIMITS), 0)
         assert accounts.freed == {}
         accounts.of(Caller("a", limits=CallerLimits()), 0)
         assert list(accounts.freed) == ["p"]
+
+
+def test_requests_that_wait_for_accounts_are_looked_at_when_the_first_may_go() -> None:
+    waits = AccountWaits("p")
+    waits.add(Exceeded("max_concurrent", None), S)
+    assert waits.until_ns is None
+    for wait_s in (5, 7, 3):
+        waits.add(Exceeded("requests_per_minute", wait_s * S), S)
+    assert waits.until_ns == 4 * S

@@ -1,8 +1,9 @@
 """Callers' own limits in a pool: such a caller waits, is passed over, and holds up nobody."""
 
+import pytest
 from msgspec import structs
 
-from tidegate.core.accounts import Accounts
+from tidegate.core.accounts import Account, Accounts
 from tidegate.core.caller import Caller, CallerLimits, Priority
 from tidegate.core.cause import Cause
 from tidegate.core.clock import NS_PER_SECOND as S
@@ -38,7 +39,7 @@ def test_a_caller_over_its_own_rate_waits_for_that() -> None:
     wait = state.reserve("b", ONE, 0)
     assert isinstance(wait, Wait)
     assert (wait.predicted_ns, wait.binding) == (10 * S, "caller_limit")
-    assert state.next_in_ns(0, if_it_is="b") == 10 * S
+    assert state.next_in_ns(0) == 10 * S
     assert state.advance(9 * S) == ()
     assert state.advance(10 * S) == ("b",)
 
@@ -65,6 +66,28 @@ def test_a_head_that_was_held_is_passed_over_once_its_callers_limit_is_reached()
     elsewhere.end("elsewhere", Outcome.SETTLED, None, 2 * S)
     assert list(accounts.freed) == ["p"]
     assert state.advance(2 * S) == ("single",)
+
+
+def test_others_may_go_at_once_when_the_next_uses_up_its_limit_elsewhere() -> None:
+    accounts = Accounts()
+    state, elsewhere = pool(60, accounts), Pool("q", PoolSettings(), 0, accounts)
+    state.reserve("all", structs.replace(OTHER, cost=Cost(5)), 0)
+    state.reserve("single", structs.replace(SINGLE, cost=Cost(8)), 0)
+    state.reserve("other", OTHER, 0)
+    assert state.advance(0) == ()
+    assert state.next_in_ns(0) == 3 * S
+    assert elsewhere.reserve("elsewhere", structs.replace(SINGLE, pool="q"), 0) == GRANTED
+    assert list(accounts.freed) == ["p"]
+    assert state.advance(0) == ("other",)
+    assert accounts.freed == {}
+
+
+def test_who_is_within_its_limit_goes_at_once_though_others_wait_for_theirs() -> None:
+    state = pool()
+    for name in "ab":
+        state.reserve(name, ONE, 0)
+    assert state.reserve("single", SINGLE, 0) == GRANTED
+    assert not state.take_at_once("second", SINGLE, 0), "it is over its limit itself"
 
 
 def test_it_is_refused_only_where_its_limit_outlasts_its_patience() -> None:
@@ -94,6 +117,33 @@ def test_what_came_back_is_passed_over_too() -> None:
     for ends, goes in (("single", "front"), ("front", "retry")):
         state.end(ends, Outcome.SETTLED, None, S)
         assert state.advance(S) == (goes,)
+
+
+def test_requests_that_wait_keep_the_limits_under_which_they_came() -> None:
+    state = pool()
+    for name in "ab":
+        state.reserve(name, ONE, 0)
+    faster = structs.replace(ONE, caller=Caller("slow", priority=Priority.BATCH, limits=CallerLimits(60)))
+    assert isinstance(state.reserve("c", faster, 0), Wait)
+    assert state.advance(0) == ()
+    assert state.next_in_ns(0) == S, "there is one account, and its rate is the newest"
+    assert state.advance(S) == ("b",)
+    assert state.advance(2 * S) == ("c",)
+
+
+def test_a_look_at_the_queue_does_not_look_at_each_caller_over_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = pool()
+    for number in range(100):
+        caller = Caller(f"caller-{number}", limits=CallerLimits(max_concurrent=1))
+        for turn in range(2):
+            state.reserve(f"{number}-{turn}", structs.replace(SINGLE, caller=caller), number * S)
+    now_ns = 100 * S
+    state.advance(now_ns)
+    assert len(state._queue.skipped) == 100
+    looks: list[Cost] = []
+    monkeypatch.setattr(Account, "exceeded", lambda _self, cost, _now_ns: looks.append(cost))
+    assert state.reserve("other", OTHER, now_ns) == GRANTED
+    assert looks == []
 
 
 def test_a_caller_whose_first_waiter_left_is_looked_at_again() -> None:

@@ -163,6 +163,34 @@ def test_callers_who_come_and_go_leave_no_entries_behind() -> None:
     assert order(queue) == ["stays"]
 
 
+def test_of_20000_callers_who_came_and_left_nothing_stays() -> None:
+    queue = queue_of(waiter(f"stays-{n}") for n in range(50))
+    for n in range(20_000):
+        queue.push(waiter(f"{n}", Caller(f"caller-{n}")))
+        if n % 2:
+            queue.remove(f"{n}")
+        elif n % 4:
+            queue.remove(f"{n - 2}")
+            queue.remove(f"{n}")
+    for n in range(0, 20_000, 4):
+        queue.remove(f"{n}")
+    flows = queue._classes[1].flows
+    assert list(flows.children or {}) == ["ann"]
+    assert (len(queue), flows.waiting, flows.active) == (50, 50, 1)
+    assert len(flows._heap) <= 2 + 64
+    assert len(flows._idle) <= 1
+
+
+def test_callers_who_were_served_and_left_are_forgotten_with_their_debt() -> None:
+    queue = queue_of([waiter("stays-0")])
+    for n in range(3_000):
+        queue.push(waiter(f"{n}", Caller(f"caller-{n}")))
+        queue.push(waiter(f"stays-{n + 1}"))
+        assert len(queue._classes[1].flows.children or {}) <= 4
+        pop(queue)
+        pop(queue)
+
+
 def test_an_empty_queue_remembers_nobody() -> None:
     queue = queue_of(waiter(f"{n}", Caller(f"caller-{n}"), front=n % 2 == 0) for n in range(100))
     order(queue)
@@ -219,6 +247,37 @@ def test_a_snapshot_shows_who_waits_by_class() -> None:
         queue.remove(lease_id)
     assert pop(queue) == "a"
     assert queue.snapshot(0)["standard"] == ClassSnapshot(0, 0, None, {})
+
+
+def test_the_oldest_of_a_class_need_not_be_the_next_of_its_caller() -> None:
+    queue = FairQueue(rates, never)
+    for n, (session, front) in enumerate([("s", False), ("s", False), ("t", False), ("s", True)]):
+        demand = Demand("pool", ANN, COST, session=session, session_front=front)
+        queue.push(Waiter(f"{n}", demand, since_ns=n * 1_000 * MS))
+    assert pop(queue) == "3"
+    assert queue.snapshot(5_000 * MS)["standard"].oldest_seconds == 5
+    assert pop(queue) == "2"
+    assert queue.snapshot(5_000 * MS)["standard"].oldest_seconds == 5
+    queue.remove("0")
+    assert queue.snapshot(5_000 * MS)["standard"].oldest_seconds == 4
+
+
+class TestDetached:
+    """Callers over their own limits."""
+
+    def test_a_caller_that_waited_out_of_the_queue_is_not_behind_those_who_came_later(self) -> None:
+        queue = queue_of(waiter(f"{caller.name}-{n}", caller) for n in range(20) for caller in (ANN, BEN))
+        for _ in range(20):
+            pop(queue)
+        queue.push(waiter("zoe-0", Caller("zoe")))
+        first = queue.waiting["ann-10"]
+        queue.skip(first)
+        for lease_id in [name for name in queue.waiting if not name.startswith("ann")]:
+            queue.remove(lease_id)
+        for n in range(20):
+            queue.push(waiter(f"new-{n}", Caller("new")))
+        queue.readmit(first)
+        assert "ann-10" in [pop(queue) for _ in range(2)]
 
 
 def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:

@@ -217,6 +217,17 @@ class TestHeld:
         queue.push(come_back("back", caller, "front"))
         assert [go(queue) for _ in range(2)] == order
 
+    @pytest.mark.parametrize("caller", [TEAM, NIGHT])
+    def test_what_comes_back_to_a_lower_class_does_not_delay_a_higher_one_besides(self, caller: Caller) -> None:
+        queue = queue_of(NIGHT)
+        head = queue.head(0)
+        assert head is not None
+        queue.hold(head)
+        queue.push(Waiter("p", Demand("p", PEOPLE, ONE)))
+        for number in range(5):
+            queue.push(come_back(f"back-{number}", caller, "front"))
+        assert [go(queue) for _ in range(3)] == ["night", "people", caller.name]
+
 
 class TestAhead:
     """What goes before a new waiter; everything here is in seconds of the pool's rate."""

@@ -425,6 +425,16 @@ class TestLeasesThatNobodyEnds:
         assert [type(event) for change in changes for event in change.events] == [Anomaly, LeaseEnded]
         assert store.snapshot_now("unknown") == ()
 
+    def test_that_lets_their_callers_next_go_in_other_pools(self, store: MemoryStore, clock: VirtualClock) -> None:
+        demand = Demand("p", Caller("a", limits=CallerLimits(max_concurrent=1)), ONE_REQUEST)
+        store.reserve_now("a", demand)
+        assert isinstance(store.reserve_now("b", structs.replace(demand, pool="q")), Wait)
+        changes = heard_by(store)
+        for _ in range(2):
+            clock.advance(self.HOUR_S / 2)
+            store.snapshot_now("p")
+        assert [(change.pool, change.granted) for change in changes if change.granted] == [("q", ("b",))]
+
     def test_so_does_whatever_else_happens(self, store: MemoryStore, clock: VirtualClock) -> None:
         store.reserve_now("a", ONE)
         self.pass_an_hour(store, clock)
@@ -454,3 +464,15 @@ def test_a_call_that_ends_in_one_pool_lets_its_callers_next_go_in_another(store:
     assert isinstance(store.reserve_now("third", demand), Wait)
     store.release("r", "second")
     assert [change.granted for change in changes if change.granted][-1] == ("third",)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_callers_next_go_when_a_request_comes_under_other_limits(store: MemoryStore, *, at_once: bool) -> None:
+    store.configure_now("q", PoolSettings(adaptive=AdaptiveSettings()))
+    demand = Demand("q", Caller("a", limits=CallerLimits(max_concurrent=1)), ONE_REQUEST)
+    for number in range(3):
+        store.reserve_now(f"{number}", demand)
+    changes = heard_by(store)
+    more = Demand("r", Caller("a", limits=CallerLimits(max_concurrent=3)), ONE_REQUEST)
+    assert store.take("more", more) if at_once else store.reserve_now("more", more) == GRANTED
+    assert [(change.pool, change.granted) for change in changes if change.granted] == [("q", ("1",))]
