@@ -17,9 +17,17 @@ _TELL_EVERY = 50_000
 
 async def main(count: int, seed: int) -> int:
     """Sends half of the streams to the servers, half to the clients; returns how many made an unlisted difference."""
-    comparison, random, started = Comparison(), Random(seed), time.monotonic()
+    comparison = Comparison()
+    try:
+        return await _compare(comparison, count, Random(seed))
+    finally:  # also of a run that is interrupted
+        for (compared, difference), times in comparison.counts.most_common():
+            print(f"{times:>9,}  {compared}: {difference or 'the same'}")
+
+
+async def _compare(comparison: Comparison, count: int, random: Random) -> int:
     sides = [(recordings("requests"), comparison.serve), (recordings("answers"), comparison.read)]
-    unexplained = 0
+    unexplained, started = 0, time.monotonic()
     for number in range(1, count + 1):
         sources, compare = sides[number % 2]
         stream = mutated(sources, random)
@@ -29,12 +37,8 @@ async def main(count: int, seed: int) -> int:
             unexplained += 1
             print(f"{error}\n  {stream}")
         if number % _TELL_EVERY == 0 or number == count:
-            print(
-                f"{number:,} of {count:,} streams, {time.monotonic() - started:,.0f} s, {unexplained} unexplained",
-                flush=True,
-            )
-    for (compared, difference), times in comparison.counts.most_common():
-        print(f"{times:>9,}  {compared}: {difference or 'the same'}")
+            seconds = time.monotonic() - started
+            print(f"{number:,} of {count:,} streams, {seconds:,.0f} s, {unexplained} unexplained", flush=True)
     return unexplained
 
 
