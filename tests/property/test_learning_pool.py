@@ -7,14 +7,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tidegate.core.caller import Caller
+from tidegate.core.caller import Caller, Priority
 from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.dimension import MICRO, Cost, Dimension
 from tidegate.core.headers import DimensionReport, LimitReport
 from tidegate.core.pool import Pool
 from tidegate.core.store import Demand, Failed, Feedback, Granted, LimitSettings, Outcome, PoolSettings, RateLimited
 
-CALLERS = st.sampled_from([Caller("a"), Caller("b", weight=2.0)])
+CALLERS = st.sampled_from([Caller("a"), Caller("b", weight=2.0), Caller("c", priority=Priority.BATCH)])
 COSTS = st.builds(Cost, st.integers(0, 2), st.sampled_from([0, 1, 500, 30_000]), st.sampled_from([0, 800]))
 STEPS_NS = st.integers(0, 20 * NS_PER_SECOND) | st.sampled_from([1, NS_PER_SECOND, 90 * NS_PER_SECOND])
 AGES_NS = st.integers(0, 3 * NS_PER_SECOND)
@@ -68,14 +68,14 @@ class LearningPoolMachine(RuleBasedStateMachine):
         assert (next_in_ns is None) == (not self.waiting)
         assert next_in_ns is None or next_in_ns > 0, "the head does not fit, but is looked at again at once"
 
-    @rule(caller=CALLERS, cost=COSTS, front=st.booleans())
-    def reserve(self, caller: Caller, cost: Cost, *, front: bool) -> None:
+    @rule(caller=CALLERS, cost=COSTS, front=st.booleans(), retry=st.booleans())
+    def reserve(self, caller: Caller, cost: Cost, *, front: bool, retry: bool) -> None:
         self.made += 1
         lease_id = f"lease-{self.made}"
         self.requests_of[lease_id] = cost.requests
-        result = self.pool.reserve(lease_id, Demand("p", caller, cost, front=front), self.now_ns)
+        result = self.pool.reserve(lease_id, Demand("p", caller, cost, front=front, retry=retry), self.now_ns)
         if isinstance(result, Granted):
-            assert not self.waiting, "overtook who waits"
+            assert retry or not self.waiting, "overtook who waits"
             self.granted(lease_id)
         else:
             self.waiting.append(lease_id)
@@ -113,6 +113,12 @@ class LearningPoolMachine(RuleBasedStateMachine):
     @rule(feedback=FEEDBACK)
     def learn(self, feedback: Feedback) -> None:
         self.pool.learn(feedback, self.now_ns)
+        self.settle()
+
+    @precondition(lambda self: not self.is_configured)
+    @rule(limits=st.sampled_from([{}, {Dimension.INPUT_TOKENS: LimitSettings(60_000, 10_000)}]))
+    def configure(self, limits: dict[Dimension, LimitSettings]) -> None:
+        self.pool.configure(PoolSettings(limits), self.now_ns)
         self.settle()
 
     @rule(step_ns=STEPS_NS)

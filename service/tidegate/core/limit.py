@@ -32,9 +32,14 @@ _COMPETITOR_SECONDS: Final = 2.0
 _RESET_ROUNDING_NS: Final = NS_PER_SECOND // 2
 """`…-reset` is rounded up to a whole second: half of one, on average."""
 _ROUNDING_MICRO: Final = 2
-_SHALLOW_SECONDS: Final = 4
+_FRESH_NS: Final = NS_PER_SECOND // 4
+"""A refusal comes within this time: nearly nothing has changed since its figures were true."""
+_SHALLOW_SECONDS: Final = 0.5
+"""Of so small a bucket every figure is about as old as what it holds."""
 _FULL_SECONDS: Final = 1
 """What a capacity may be wrong by, as it follows from times that are rounded to a second."""
+_FULL_SHARE: Final = 0.25
+"""Of a bucket of few seconds that would be most of it. The error is not, once some answers have told its capacity."""
 _WRONG_PRICES: Final = 0.35
 """Mean error of prices above which a line through what was charged says nothing about others."""
 _ROUNDED_TO: Final = {Dimension.REQUESTS: 0, Dimension.INPUT_TOKENS: 500, Dimension.OUTPUT_TOKENS: 500}
@@ -67,6 +72,7 @@ class DimensionLimit:
         "_own",
         "_pace",
         "_price_error",
+        "_refused_ns",
         "_reported",
         "_searched_per_second",
         "_searched_share",
@@ -86,6 +92,7 @@ class DimensionLimit:
         self.dimension = dimension
         self.margin_micro = 0
         self._doubt_micro = 0  # by how much the level may be wrong
+        self._refused_ns: int | None = None  # when the upstream refused although the level said that it would not
         self._unknown = 0.0  # what the figures in reports leave open, on average
         self._own: TokenBucket | None = None
         self._upstream: TokenBucket | None = None
@@ -280,6 +287,7 @@ class DimensionLimit:
         """The upstream refused although this level said that it would not: trust it less."""
         if self._upstream is not None and self._upstream_per_minute is not None:
             self._accuracy.distrust(self._upstream.capacity_micro / MICRO)
+            self._refused_ns = now_ns
             self._apply(now_ns)
 
     def snapshot(self, now_ns: int) -> DimensionSnapshot:
@@ -340,6 +348,11 @@ class DimensionLimit:
             least = replay.level - (middle - low) - outstanding - replay.near
             at_admission = distance(level, least, replay.level + high - middle)
             off = _GAIN * self._accuracy.judge(at_answer, at_admission, capacity)
+            refused_ns = self._refused_ns
+            if refused_ns is not None and (sent_ns >= refused_ns or sent_ago_ns < _FRESH_NS):
+                # The level was proven too high: it goes down all the way, by the lower reading.
+                off = max(off, at_answer, at_admission)
+                self._refused_ns = refused_ns if sent_ns < refused_ns else None
         bucket.correct(round(off * MICRO), now_ns)
         if self.dimension is not Dimension.OUTPUT_TOKENS:
             self._learn_drift(remaining, capacity, sent_ns, replay, now_ns)
@@ -373,7 +386,7 @@ class DimensionLimit:
         """
         per_minute = self._upstream_per_minute or 0.0
         rate = per_minute / 60
-        full = capacity - rate * _FULL_SECONDS
+        full = capacity - min(rate * _FULL_SECONDS, capacity * _FULL_SHARE)
         then, self._reported = self._reported or (remaining, now_ns), (remaining, now_ns)
         hidden = self._window.is_fixed or remaining >= full or capacity < _SHALLOW_SECONDS * rate
         if hidden or self._price_error > _WRONG_PRICES or self._charges.overflows(*then, per_minute, full, now_ns):

@@ -136,6 +136,29 @@ class TestCorrection:
         learn_figure(made, remaining, 2 * S, sent_ago_ns=2 * S, outstanding=outstanding)
         assert level(made, 2 * S) == 2_500
 
+    def test_after_a_refusal_the_level_goes_down_all_the_way_by_the_lower_reading(self) -> None:
+        made = begun(3_000)
+        made.overrun(S)
+        learn(made, 1_000, 3 * S, sent_ago_ns=3 * S)
+        assert level(made, 3 * S) == 3_300 - 0.4 * 2_000, "the request is older than the refusal"
+        learn(made, 1_500, 5 * S, sent_ago_ns=2 * S)
+        assert level(made, 5 * S) == 1_500
+        learn(made, 1_000, 5 * S, sent_ago_ns=2 * S)
+        assert level(made, 5 * S) == 1_500 - 0.4 * 300, "that was the last refusal's"
+
+    def test_the_figures_of_the_refusal_itself_are_believed_at_once(self) -> None:
+        made = begun(3_000)
+        made.overrun(S)
+        for remaining in (2_000, 1_000):
+            learn(made, remaining, S, sent_ago_ns=S // 20)
+            assert level(made, S) == remaining
+
+    def test_after_a_refusal_it_goes_up_as_ever(self) -> None:
+        made = begun(3_000)
+        made.overrun(S)
+        learn(made, 4_000, S, sent_ago_ns=0)
+        assert level(made, S) == 3_100 + 0.4 * 900
+
     def test_corrections_of_charges_are_replayed_too(self) -> None:
         made = begun(3_000)
         made.take(400, S)

@@ -124,12 +124,20 @@ class TestOthers:
         assert made.snapshot(20 * S).effective_per_minute == PER_MINUTE
 
     def test_a_shallow_bucket_hides_them(self) -> None:
+        """It holds 40; others take 60 a second."""
+        made = DimensionLimit(Dimension.REQUESTS, WindowVotes())
+        for quarter in range(60):
+            made.take(10, quarter * S // 4)
+            made.learn(DimensionReport(PER_MINUTE, 20, S * 7 // 10), 0, 0, quarter * S // 4)
+        assert made.snapshot(15 * S).effective_per_minute == PER_MINUTE
+
+    def test_one_of_two_seconds_shows_them(self) -> None:
         """It holds 250; others take 60 a second."""
         made = DimensionLimit(Dimension.REQUESTS, WindowVotes())
         for quarter in range(60):
             made.take(10, quarter * S // 4)
             made.learn(DimensionReport(PER_MINUTE, 100, 2 * S), 0, 0, quarter * S // 4)
-        assert made.snapshot(15 * S).effective_per_minute == PER_MINUTE
+        assert made.snapshot(15 * S).effective_per_minute == pytest.approx(2_400, rel=0.01)
 
     def test_keep_a_fifth_of_the_rate_for_us_however_much_they_take(self) -> None:
         assert self.shared(others=200).snapshot(15 * S).effective_per_minute == pytest.approx(1_200)
