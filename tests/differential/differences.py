@@ -35,6 +35,7 @@ STRICTER_THAN_H11: Final = {
     "Invalid header token": "no odd characters in names",
     "Request has invalid `Transfer-Encoding`": "no tab behind a coding",
     "Chunk size overflow": "chunks are smaller than 2^64 bytes",
+    "Missing expected CR after chunk size": "chunks are framed by CR LF",
     "Missing expected CR after chunk data": "chunks are framed by CR LF",
     "Expected LF after chunk size": "chunks are framed by CR LF",
     "Expected LF after chunk data": "chunks are framed by CR LF",
