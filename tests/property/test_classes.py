@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.class_shares import GUARANTEED
@@ -79,3 +80,52 @@ def test_nobody_waits_for_more_than_its_share_bounds(
     taken = run(queue, arrivals, until=mine)
     before = sum(waiter.demand.cost.input_tokens for waiter in taken if waiter is not mine)
     assert before <= bound
+
+
+LOWER = [caller for caller in CALLERS if caller.priority is not Priority.INTERACTIVE]
+SIZES = st.integers(MOST_TOKENS // 2, MOST_TOKENS)
+
+
+@given(
+    before=st.lists(st.tuples(st.sampled_from(LOWER), SIZES), min_size=1, max_size=20),
+    later=st.lists(
+        st.tuples(st.sampled_from(LOWER), SIZES, st.sampled_from(["new", "front", "retry"])), min_size=20, max_size=20
+    ),
+    share_served=st.floats(0.0, 0.9),
+    tokens=st.integers(1, MOST_TOKENS),
+)
+def test_what_comes_back_to_lower_classes_delays_a_higher_one_by_one_request_of_each_at_most(
+    before: list[tuple[Caller, int]],
+    later: list[tuple[Caller, int, str]],
+    share_served: float,
+    tokens: int,
+) -> None:
+    # One that is held, and what its class has earned, which is less than its largest request.
+    queue = FairQueue(lambda: (0.0, NS_PER_TOKEN, 0.0), lambda _now_ns: 0)
+
+    def push(lease_id: str, caller: Caller, tokens: int, way: str) -> None:
+        demand = Demand("p", caller, Cost(1, tokens))
+        queue.push(Waiter(lease_id, demand if way == "new" else structs.replace(demand, **{way: True})))
+
+    def go() -> Waiter:
+        head = queue.head(0)
+        assert head is not None
+        queue.take(head, 0)
+        return head
+
+    for number, step in enumerate(before):
+        push(f"before-{number}", *step, "new")
+    for _ in range(int(share_served * len(before))):
+        go()
+    head = queue.head(0)
+    assert head is not None
+    queue.hold(head)
+    push("person", CALLERS[0], tokens, "new")
+    delays = [0, 0, 0]
+    for number, step in enumerate(later):
+        push(f"later-{number}", *step)
+        went = go()
+        if went.lease_id == "person":
+            break
+        delays[went.demand.caller.rank] += went.demand.cost.input_tokens
+    assert max(delays) <= 2 * MOST_TOKENS

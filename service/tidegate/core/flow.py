@@ -332,7 +332,8 @@ class Flow:
     def _retire(self, child: "Flow") -> None:
         """The child has no requests any more: remembers it as long as it has had more than its share."""
         if not self.waiting and not self._detached:
-            return  # all children are forgotten
+            self.clear()
+            return
         if child._finish_ns > self._virtual_ns and child.attached:
             heapq.heappush(self._idle, (child._finish_ns, next(self._numbers), child))
         elif child.attached:

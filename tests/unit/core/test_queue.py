@@ -279,6 +279,13 @@ class TestDetached:
         queue.readmit(first)
         assert "ann-10" in [pop(queue) for _ in range(2)]
 
+    def test_nothing_stays_of_a_caller_that_leaves_as_the_last(self) -> None:
+        queue = queue_of([waiter("a")])
+        queue.skip(queue.waiting["a"])
+        assert queue.head(0) is None
+        queue.remove("a")
+        assert queue._classes[1].flows.children == {}
+
 
 def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
