@@ -113,8 +113,8 @@ def test_what_comes_back_to_lower_classes_delays_a_higher_one_by_one_request_of_
         queue.take(head, 0)
         return head
 
-    for number, step in enumerate(before):
-        push(f"before-{number}", *step, "new")
+    for number, (caller, size) in enumerate(before):
+        push(f"before-{number}", caller, size, "new")
     for _ in range(int(share_served * len(before))):
         go()
     head = queue.head(0)

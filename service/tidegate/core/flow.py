@@ -145,21 +145,17 @@ class Flow:
             flow = flow._first()
 
     def serve(self, waiter: Waiter, takes_ns: int) -> None:
-        """Takes out a waiter of this class. Its agent, session and caller pay the time that the pool takes for it."""
-        node = waiter.flow
-        if node is None:
-            return
-        _take_out(waiter, node)
+        """Takes out a waiter of this flow. Its agent, session and caller pay the time that the pool takes for it."""
+        _take_out(waiter, self)
+        node = self
         while (parent := node.parent) is not None:
             parent._serve_child(node, takes_ns)
             node = parent
 
     def remove(self, waiter: Waiter) -> None:
-        """Takes out a waiter of this class that leaves unserved. Nobody pays for it."""
-        node = waiter.flow
-        if node is None:
-            return
-        _take_out(waiter, node)
+        """Takes out a waiter of this flow that leaves unserved. Nobody pays for it."""
+        _take_out(waiter, self)
+        node = self
         while (parent := node.parent) is not None:
             if not node.waiting:
                 parent._retire(node)
@@ -205,7 +201,7 @@ class Flow:
         path = path_of(demand)
         parents: list[Flow] = []
         node, below, ahead_ns = self, None, 0
-        while below is None:
+        while True:
             if node.children is None or (demand.session_front and node.depth == _SESSION):
                 below, ahead_ns = node, node._own_ahead_ns(demand, path, rates, held)
                 break
@@ -275,19 +271,17 @@ class Flow:
                 if child.depth == _CALLER:
                     child.weight = demand.caller.weight
             elif child.children is None and child._path != path:
-                child = node._divide(child, key)
+                child = node.children[key] = node._divide(child)
             node = child
         return node
 
-    def _divide(self, child: "Flow", key: str) -> "Flow":
+    def _divide(self, child: "Flow") -> "Flow":
         """Puts a level between this flow and its child, which keeps its requests and its order."""
         level = Flow(self, child._path, child.weight)
         level.children = {child._path[level.depth]: child}
         level.waiting, level.load = child.waiting, list(child.load)
         level.attached, child.attached = child.attached, True
         level._start_ns, level._finish_ns = child._start_ns, child._finish_ns
-        if self.children is not None:
-            self.children[key] = level
         if child._entry is not None and level.attached:
             self._enter(level, level._start_ns)
         child.parent, child.depth, child.weight = level, level.depth + 1, 1.0

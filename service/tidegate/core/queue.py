@@ -213,7 +213,7 @@ class FairQueue:
             self._drop_returning(waiter, home)
         else:
             self.tokens -= waiter.demand.cost.tokens
-            home.flows.serve(waiter, takes_ns)
+            waiter.flow.serve(waiter, takes_ns)
         self._tidy(home)
 
     def remove(self, lease_id: str) -> Waiter | None:
@@ -229,7 +229,7 @@ class FairQueue:
             self._drop_returning(waiter, home)
         else:
             self.tokens -= waiter.demand.cost.tokens
-            home.flows.remove(waiter)
+            waiter.flow.remove(waiter)
             if waiter.skipped:
                 self.readmit(waiter)  # whether the caller's next is held back as well is looked at in its turn
         self._tidy(home)
@@ -317,12 +317,12 @@ class FairQueue:
 
     def _before_held(self, held: Waiter, *, may_retry: bool) -> Waiter | None:
         """The request that comes back and goes before the head that is held."""
-        for home in self._classes[: held.demand.caller.rank + 1]:
-            if (back := home.returning(may_retry=may_retry)) is not None:
-                return back
-            if home.flows.waiting:
-                break  # what comes back to a lower class must not delay these, too
-        return None
+        rank = held.demand.caller.rank
+        for home in self._classes[:rank]:
+            back = home.returning(may_retry=may_retry)
+            if back is not None or home.flows.waiting:
+                return back  # if new ones wait, what comes back to a lower class must not delay them, too
+        return self._classes[rank].returning(may_retry=may_retry)
 
     def _first_of(self, home: _Class, *, may_retry: bool) -> Waiter | None:
         if (home.refused or home.failed) and (back := home.returning(may_retry=may_retry)) is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from tidegate.core.caller import Caller, Priority
 from tidegate.core.dimension import Cost, NsPerUnit
+from tidegate.core.flow import Flow
 from tidegate.core.queue import FairQueue
 from tidegate.core.store import ClassSnapshot, Demand
 from tidegate.core.waiter import Waiter
@@ -58,6 +59,7 @@ def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
     queue = FairQueue(rates, never)
     assert queue.head(0) is None
+    assert Flow().head() is None
     assert queue.remove("nobody") is None
 
 
@@ -191,6 +193,18 @@ def test_callers_who_were_served_and_left_are_forgotten_with_their_debt() -> Non
         pop(queue)
 
 
+def test_who_came_twice_while_in_debt_is_forgotten_once() -> None:
+    queue = queue_of([waiter("ben", BEN), *(waiter(f"{n}") for n in range(4))])
+    assert pop(queue) == "ben"
+    for n in range(2):
+        queue.push(waiter(f"left-{n}", BEN))
+        queue.remove(f"left-{n}")
+    flows = queue._classes[1].flows
+    assert set(flows.children or {}) == {"ann", "ben"}
+    assert [pop(queue) for _ in range(3)] == ["0", "1", "2"]
+    assert (set(flows.children or {}), flows._idle) == ({"ann"}, [])
+
+
 def test_an_empty_queue_remembers_nobody() -> None:
     queue = queue_of(waiter(f"{n}", Caller(f"caller-{n}"), front=n % 2 == 0) for n in range(100))
     order(queue)
@@ -279,6 +293,23 @@ class TestDetached:
         queue.readmit(first)
         assert "ann-10" in [pop(queue) for _ in range(2)]
 
+    def test_twice_or_without_requests_it_makes_no_difference(self) -> None:
+        queue = queue_of(waiter(f"{caller.name}-{n}", caller) for n in range(2) for caller in (ANN, BEN))
+        flows = queue._classes[1].flows
+        for name in ("nobody", "ben"):
+            for _ in range(2):
+                flows.detach(name)
+        assert (flows.waiting, flows.active) == (2, 1)
+        for name in ("nobody", "ben"):
+            for _ in range(2):
+                flows.attach(name)
+        assert (flows.waiting, flows.active) == (4, 2)
+        assert [pop(queue) for _ in range(2)] == ["ann-0", "ben-0"]
+        queue.remove("ben-1")
+        flows.detach("ben")
+        flows.attach("ben")
+        assert (flows.waiting, flows.active, flows._detached) == (1, 1, 0)
+
     def test_nothing_stays_of_a_caller_that_leaves_as_the_last(self) -> None:
         queue = queue_of([waiter("a")])
         queue.skip(queue.waiting["a"])
@@ -318,6 +349,13 @@ class TestAhead:
         heavy = Caller("heavy", weight=2.0)
         queue = queue_of([*(waiter(f"heavy-{n}", heavy) for n in range(4)), *(waiter(f"{n}") for n in range(50))])
         assert queue.ahead_ns(Demand("pool", heavy, COST), 0) == (400 + 400 / 2 + 100) * MS
+
+    def test_of_many_others_about_their_share(self) -> None:
+        queue = queue_of(waiter(f"{n}-{turn}", Caller(f"caller-{n}")) for n in range(40) for turn in range(3))
+        newcomer, member = (Demand("pool", Caller(name), COST) for name in ("new", "caller-0"))
+        one_ns = 100 * MS
+        assert queue.ahead_ns(newcomer, 0) == 40 * one_ns
+        assert queue.ahead_ns(member, 0) == (3 + 39 * 3) * one_ns
 
     def test_those_who_have_left_are_no_rivals(self) -> None:
         heavy = Caller("heavy", weight=3.0)
