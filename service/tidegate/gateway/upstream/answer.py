@@ -192,7 +192,8 @@ class Answer:
                 last_coding = fields.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
                 self._ends_with_connection = last_coding != b"chunked"
             # Asked here, because the parser forgets the head's framing at the end of the message.
-            self._keep_alive = self._parser.should_keep_alive()
+            # Whoever sends a head that has to be put right may mean something else by its `connection`, too.
+            self._keep_alive = not self._is_odd and self._parser.should_keep_alive()
             self.complete = self._bodiless
             if self._waiter is not None:
                 self._wake(self._waiter)
