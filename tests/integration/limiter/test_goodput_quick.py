@@ -15,8 +15,8 @@ from tidegate.simulator.scenario_file import load_scenario
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEEDS = (1, 2)
 
-SLOW = {"huge_pool"}
-"""Hundreds of thousands of calls: for `make bench-goodput` alone."""
+SLOW = {"competitor_half", "competitor_half_hidden", "competitor_half_shallow", "huge_pool", "ramp_doubles"}
+"""Hundreds of thousands of calls, or half an hour of a busy pool: for `make bench-goodput` alone."""
 
 QUICK = tuple(sorted(read_expectations().keys() - SLOW))
 
