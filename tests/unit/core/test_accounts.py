@@ -115,6 +115,23 @@ class TestFreed:
         account.correct(Cost(0, -5), 0)
         assert list(accounts.freed) == ["p"]
 
+    def test_by_what_is_charged_where_a_request_of_the_caller_is_the_next(self) -> None:
+        accounts = Accounts()
+        account = accounts.of(Caller("a", limits=LIMITS), 0)
+        assert account is not None
+        for cost in (Cost(1), Cost(0, 0, 1)):
+            account.is_head_in("p")
+            assert accounts.freed == {}
+            account.correct(cost, 0)
+            assert list(accounts.freed) == ["p"]
+            accounts.freed = {}
+        account.is_head_in("p")
+        account.leased()
+        assert list(accounts.freed) == ["p"]
+        accounts.freed = {}
+        account.correct(Cost(1), 0)
+        assert accounts.freed == {}, "it is no longer the next"
+
     def test_by_other_limits(self) -> None:
         accounts = Accounts()
         account = accounts.of(Caller("a", limits=LIMITS), 0)
@@ -130,6 +147,6 @@ def test_requests_that_wait_for_accounts_are_looked_at_when_the_first_may_go() -
     waits = AccountWaits("p")
     waits.add(Exceeded("max_concurrent", None), S)
     assert waits.until_ns is None
-    for wait_s in (5, 7, 3):
+    for wait_s in (5, 3, 7):
         waits.add(Exceeded("requests_per_minute", wait_s * S), S)
     assert waits.until_ns == 4 * S
