@@ -386,3 +386,12 @@ class TestAhead:
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
         assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS
+
+    @pytest.mark.parametrize("agents", [("",), ("", "x")])
+    def test_of_its_session_nothing_goes_before_a_demand_that_continues_it(self, agents: tuple[str, ...]) -> None:
+        queue = FairQueue(rates, never)
+        for n in range(4):
+            demand = Demand("pool", ANN, COST, session="s", agent=agents[n % len(agents)])
+            queue.push(Waiter(f"{n}", demand))
+        assert queue.ahead_ns(Demand("pool", ANN, COST, session="s"), 0) > 0
+        assert queue.ahead_ns(Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0
