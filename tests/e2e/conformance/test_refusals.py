@@ -145,8 +145,8 @@ def test_a_service_whose_upstream_is_itself(tmp_path: Path) -> None:
             assert "has come back round: the upstream URL leads to this service itself" in seen.message
 
 
-def test_an_outage(tmp_path: Path) -> None:
-    """Others wait for it to end; who has no time to wait is told so, and when to come back."""
+def test_an_upstream_that_cannot_be_reached(tmp_path: Path) -> None:
+    """Calls are told so, with the cause, and when to come back."""
     upstream = f"http://127.0.0.1:{closed_port()}"
     with running(tmp_path, "serve", **{**QUICK, "ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": upstream}) as on:
         for _ in range(2):
@@ -161,7 +161,7 @@ def test_an_outage(tmp_path: Path) -> None:
                 assert min(waits) >= 1
                 assert seen.seconds >= sum(waits[:RETRIES])
                 assert {"InternalServerError", "OverloadedError"} & set(seen.raised)
-                assert "the upstream answers nothing" in seen.message
+                assert "the upstream cannot be reached: Connection refused" in seen.message
             assert {call.result().status_code for call in waiting} <= {502, 504, 529}
 
 
