@@ -368,20 +368,22 @@ class Flow:
             if child is not None and child.parent is self:
                 start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
             tag_ns = start_ns + ahead_ns / weight
-            request_ns, input_ns, output_ns = rates
+            # One dimension for all, the one in which all together cost most: this loop is most of a prediction.
+            costs_ns = [units * rate for units, rate in zip(self.load, rates, strict=True)]
+            index = costs_ns.index(max(costs_ns))
+            rate_ns, before_ns = rates[index], 0.0
             for each in self.children.values():
                 if each._entry is None or each is child:
                     continue
-                sent_ns = least[1] if least is not None and each is least[0] else 0
-                if (lead_ns := tag_ns - each._start_ns) >= 0:
+                sent_ns = 0.0
+                if (lead_ns := tag_ns - each._start_ns) >= 0 and (load_ns := each.load[index] * rate_ns):
                     # What it sends until its start tag passes the one of the new request, of what waits now.
-                    load = each.load
-                    load_ns = max(load[0] * request_ns, load[1] * input_ns, load[2] * output_ns)
-                    one_ns = load_ns / each.waiting
-                    turns = lead_ns * each.weight // one_ns + 1 if one_ns else 0
-                    sent_ns = max(sent_ns, int(turns * one_ns) if turns < each.waiting else int(load_ns))
-                ahead_ns += sent_ns
-            return front_ns + ahead_ns
+                    turns, waiting = lead_ns * each.weight * each.waiting // load_ns + 1, each.waiting
+                    sent_ns = load_ns if turns >= waiting else turns * load_ns / waiting
+                if least is not None and each is least[0] and sent_ns < least[1]:
+                    sent_ns = least[1]
+                before_ns += sent_ns
+            return front_ns + ahead_ns + int(before_ns)
         rivals, others, others_ns, weights = self.active, self.waiting, size_ns(self.load, rates), self._active_weight
         if child is not None and is_rival:
             rivals, others, weights = rivals - 1, others - child.waiting, weights - child.weight
