@@ -69,8 +69,9 @@ class ProbingMachine(RuleBasedStateMachine):
 
     def granted(self, lease_id: str) -> None:
         self.in_flight[lease_id] = self.now_ns
-        if not self.pool.snapshot(self.now_ns).probing:
-            return
+        snapshot = self.pool.snapshot(self.now_ns)
+        if not snapshot.probing or snapshot.open_circuits:
+            return  # an outage is probed by several, as long as they are not refused at once
         recent = {each for each in self.probes if self.in_flight[each] > self.now_ns - PATIENCE_NS}
         assert self.is_hidden or not recent, "a second probe while one is unanswered"
         self.probes.add(lease_id)
