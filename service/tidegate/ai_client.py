@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, overload
 from weakref import WeakKeyDictionary
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.generation.claude import ClaudeModel
 from tidegate.generation.generator import Generator
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally

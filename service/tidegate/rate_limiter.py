@@ -10,24 +10,17 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from tidegate.core.caller import DEFAULT_CALLER, Caller
-from tidegate.core.clock import to_ns, to_seconds
-from tidegate.core.dimension import ONE_REQUEST, Dimension
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.events import Frozen, RateChanged
-from tidegate.core.pools import DEFAULT_POOL
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import (
-    LEAST_UNITS,
-    AdaptiveSettings,
-    Change,
-    Demand,
-    LimitSettings,
-    PoolSettings,
-    QueueCaps,
-    RateLimited,
-    Succeeded,
-)
+from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.events import Frozen, RateChanged
+from tidegate.core.domain.feedback import RateLimited, Succeeded
+from tidegate.core.domain.nanoseconds import to_ns, to_seconds
+from tidegate.core.domain.pool_settings import LEAST_UNITS, AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.core.ports.store import Change
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.stores.memory import MemoryStore

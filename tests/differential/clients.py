@@ -8,10 +8,10 @@ from aiohttp.client_proto import ResponseHandler
 
 from differential.memory_transport import MemoryTransport, feed, settle
 from differential.streams import Stream
-from tidegate.core.errors import UpstreamUnreachable
-from tidegate.core.transport import TransportRequest
-from tidegate.gateway.outbox import Outbox
-from tidegate.gateway.upstream.connection import Connection, ConnectionTimeouts
+from tidegate.core.domain.errors import UpstreamUnreachable
+from tidegate.core.ports.transport import TransportRequest
+from tidegate.http.client.connection import Connection, ConnectionTimeouts
+from tidegate.http.write_batching import WriteBatcher
 
 _TIMEOUTS = ConnectionTimeouts(60, 60, 60)
 _REQUEST = TransportRequest(b"GET", b"/", [])
@@ -46,7 +46,7 @@ class Clients:
     async def ours(self, stream: Stream) -> Got:
         """What our connection makes of a stream that ends with its connection."""
         reusable: list[bool] = []
-        connection = Connection(_TIMEOUTS, Outbox(), lambda _, fit: reusable.append(fit), lambda _: None)
+        connection = Connection(_TIMEOUTS, WriteBatcher(), lambda _, fit: reusable.append(fit), lambda _: None)
         transport = MemoryTransport(connection, self._loop)
         connection.connection_made(transport)
         answer = connection.begin(b"GET / HTTP/1.1\r\n\r\n", _REQUEST)

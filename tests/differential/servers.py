@@ -16,9 +16,9 @@ from uvicorn.server import ServerState
 
 from differential.memory_transport import MemoryTransport, feed, hang_up
 from differential.streams import Stream
-from tidegate.cli.connection_limits import ConnectionLimits
-from tidegate.cli.connections import ClientConnection
-from tidegate.gateway.outbox import Outbox
+from tidegate.http.server.connection import ClientConnection
+from tidegate.http.server.connection_limits import ConnectionLimits
+from tidegate.http.write_batching import WriteBatcher
 
 SERVERS = ("tidegate", "httptools", "h11")
 _CONTINUE = re.compile(rb"HTTP/1\.1 100 [^\r]*\r\n\r\n")
@@ -136,7 +136,7 @@ class Servers:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._note)
         self.failures: list[dict[str, Any]] = []
-        ours = partial(_OurConnection, limits=ConnectionLimits(), outbox=Outbox())
+        ours = partial(_OurConnection, limits=ConnectionLimits(), outbox=WriteBatcher())
         self._made: dict[str, Any] = {"tidegate": ours, "httptools": _Httptools, "h11": _H11}
 
     def _note(self, _loop: asyncio.AbstractEventLoop, failure: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.service_process import ServiceProcess, running
-from tidegate.observe.catalogue import CATALOGUE
+from tidegate.observe.metrics.catalogue import CATALOGUE
 from tidegate.settings import settings_table
 
 README = Path(__file__).parents[2] / "README.md"

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import Caller
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.events import (
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.events import (
     Admitted,
     Anomaly,
     AttemptFinished,
@@ -29,13 +29,13 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.store import ClassSnapshot, DimensionSnapshot
-from tidegate.core.usage import Usage
-from tidegate.observe.collector import PoolCollector
-from tidegate.observe.exposition import new_registry
-from tidegate.observe.loop_lag import measured_loop_lag
-from tidegate.observe.metrics import MetricsObserver
-from tidegate.observe.quota import QuotaCollector
+from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
+from tidegate.core.domain.usage import Usage
+from tidegate.observe.metrics.exposition import new_registry
+from tidegate.observe.metrics.granted_quota import QuotaCollector
+from tidegate.observe.metrics.loop_lag import measured_loop_lag
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
+from tidegate.observe.metrics.pool_collector import PoolCollector
 
 UPDATE = "UPDATE_GOLDEN"
 """Set to 1, the tests write the expected files instead of comparing them: read the diff before committing it."""

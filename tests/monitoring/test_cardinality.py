@@ -12,10 +12,11 @@ from support.gateway import FakeTransport, error, make_gateway
 from support.snapshots import idle_pool
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import DIMENSIONS, Cost
-from tidegate.core.events import (
+from tidegate.core.claude.rate_limit_groups import model_pool
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import DIMENSIONS, Cost
+from tidegate.core.domain.events import (
     Admitted,
     Anomaly,
     AttemptFinished,
@@ -30,16 +31,15 @@ from tidegate.core.events import (
     UpstreamRateLimited,
     WorkflowFinished,
 )
-from tidegate.core.pools import model_pool
-from tidegate.core.store import DimensionSnapshot
-from tidegate.core.usage import Usage
-from tidegate.observe.collector import PoolCollector
-from tidegate.observe.exposition import new_registry
-from tidegate.observe.fan_out import FanOut
-from tidegate.observe.labels import ROUTES
-from tidegate.observe.metrics import MetricsObserver
-from tidegate.observe.prices import PriceList
-from tidegate.observe.quota import QuotaCollector
+from tidegate.core.domain.snapshots import DimensionSnapshot
+from tidegate.core.domain.usage import Usage
+from tidegate.observe.metrics.exposition import new_registry
+from tidegate.observe.metrics.granted_quota import QuotaCollector
+from tidegate.observe.metrics.labels import ROUTES
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
+from tidegate.observe.metrics.pool_collector import PoolCollector
+from tidegate.observe.metrics.prices import PriceList
+from tidegate.observe.observers import Observers
 
 METHODS = ("GET", "POST", "PUT", "BREW")
 HEADERS = (
@@ -103,7 +103,7 @@ def test_a_hundred_thousand_junk_events_add_at_most_two_hundred_series() -> None
 )
 def test_junk_requests_from_a_cold_start_add_at_most_two_hundred_series(requests: int) -> None:
     registry, metrics = observed_registry()
-    observer = FanOut(metrics.listeners)
+    observer = Observers(metrics.listeners)
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([error(404, "not_found_error")]), clock, listener=metrics.event)
     app = create_app(make_services(gateway=rig.gateway, observer=observer, clock=clock))

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric as Family
 
 from support.scrape import OPENMETRICS, scrape
-from tidegate.observe.catalogue import CATALOGUE, MetricType
+from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
 
 
 def test_the_catalogue_and_a_scrape_are_as_published(

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tidegate.observe
-from tidegate.observe.catalogue import CATALOGUE
+from tidegate.observe.metrics.catalogue import CATALOGUE
 
 START, END = "<!-- metrics: start -->\n", "<!-- metrics: end -->\n"
 

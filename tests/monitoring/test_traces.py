@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from claude_simulator import Fault, FaultKind
 from support.api_services import FakeGenerator, make_services
 from support.asgi_client import Answer, call
 from support.gateway import (
@@ -25,17 +26,16 @@ from support.simulated_claude import SimulatedClaude
 from support.traces import Traces
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import Refusal
-from tidegate.core.events import RefusedCall, RequestFinished
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import LimitSettings, PoolSettings
-from tidegate.gateway.limits import RelayLimits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.events import RefusedCall, RequestFinished
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.generation.generator import Generator
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally
 from tidegate.rate_limiter import RateLimitConfig
-from tidegate.simulator import Fault, FaultKind
 
 SLOW_STREAM = sse(MESSAGE_START, 0.5, CONTENT, 1.5, MESSAGE_DELTA)
 THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

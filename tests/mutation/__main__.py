@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from mutation.changes import CORE, Change, changes_of
+from mutation.changes import MODULES, Change, changes_of
 from mutation.survivors import Survivors
 from mutation.trial import Trials
 
@@ -29,7 +29,7 @@ def main() -> int:
     Returns 1 if a finished module is below 85 %, or has a survivor that is not listed, and if something is listed that
     is no change any more.
     """
-    names = sorted(path.stem for path in CORE.glob("*.py"))
+    names = sorted(MODULES)
     parser = argparse.ArgumentParser("mutate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="module", help="of the core; all, if none is named")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="at once (one per CPU)")

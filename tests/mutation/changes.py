@@ -23,6 +23,8 @@ from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
 CORE: Final = Path(__file__).parents[2] / "service" / "tidegate" / "core"
+MODULES: Final = {path.stem: path for path in sorted(CORE.rglob("*.py")) if path.stem != "__init__"}
+"""The modules of the core by name; no two folders have one of the same name."""
 KEPT: Final = Path(__file__).parents[2] / ".tools" / "mutation"
 _COMMENT: Final = re.compile(r"  # .*$")
 _COMPOUND: Final = (libcst.If, libcst.While, libcst.For, libcst.With, libcst.Match, libcst.Try, libcst.MatchCase)
@@ -52,7 +54,8 @@ class Change:
         Raises:
             Exception: whatever the changed definition raises when it is executed.
         """
-        module = importlib.import_module(f"tidegate.core.{self.module}")
+        folder = MODULES[self.module].parent.name
+        module = importlib.import_module(f"tidegate.core.{folder}.{self.module}")
         path = self.where.split(".")[1:]
         namespace = dict(vars(module))
         exec(compile("from __future__ import annotations\n" + self.source, self.where, "exec"), namespace)  # noqa: S102
@@ -65,7 +68,7 @@ def changes_of(module: str) -> list[Change]:
 
     They are kept in `.tools/` until the module changes: making them all takes half a minute.
     """
-    code = (CORE / f"{module}.py").read_text()
+    code = MODULES[module].read_text()
     digest = sha256(f"{version('mutmut')}\0{Path(__file__).read_text()}\0{code}".encode()).hexdigest()[:16]
     kept = KEPT / f"{module}.json"
     if kept.exists() and (content := json.loads(kept.read_text()))["digest"] == digest:

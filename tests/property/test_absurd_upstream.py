@@ -18,13 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from msgspec import structs
 
 from support.absurd import HEADERS, VALUES
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.clock import NS_PER_SECOND, to_ns
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.headers import read_limits, read_retry_after
-from tidegate.core.pool import Pool
-from tidegate.core.store import Demand, Failed, Granted, LimitSettings, Outcome, PoolSettings, RateLimited, Succeeded
-from tidegate.core.usage import Usage, settled_cost
+from tidegate.core.claude.rate_limit_headers import read_limits, read_retry_after
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand, Granted, Outcome
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.feedback import Failed, RateLimited, Succeeded
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_ns
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.domain.usage import Usage, settled_cost
+from tidegate.core.pool.pool import Pool
 
 PER_SECOND = 5.0
 CAPACITY = 60.0

@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidegate.core.usage import Usage
-from tidegate.gateway.about import About
-from tidegate.gateway.reading import reader_for
+from tidegate.core.domain.usage import Usage
+from tidegate.gateway.relay.response_metadata import ResponseMetadata
+from tidegate.gateway.relay.usage_reader import reader_for
 
 _FIELDS = {b"content-type": b"application/json"}
 _VALUES = st.one_of(
@@ -46,6 +46,6 @@ def test_figures_that_are_as_the_api_says_and_others_are_read_alike(message: dic
     reader = reader_for("/v1/messages", list(_FIELDS.items()), _FIELDS)
     reader.feed(json.dumps(message).encode())
     usage = message.get("usage")
-    assert reader.about == About.of(message)
+    assert reader.about == ResponseMetadata.of(message)
     assert reader.usage == (Usage.from_json(usage) if isinstance(usage, dict) else None)
     assert reader.usage_is_odd == (isinstance(usage, dict) and Usage.is_odd(usage))

@@ -6,8 +6,8 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.core.bucket import TokenBucket
-from tidegate.core.clock import NS_PER_MINUTE
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
+from tidegate.core.limits.token_bucket import TokenBucket
 
 RATES = st.integers(1, 10**12) | st.sampled_from([7, 20_000_000, 333_333_333])
 CAPACITIES = st.integers(1, 10**9) | st.just(5_000_000)

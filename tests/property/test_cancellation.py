@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.dimension import ONE_REQUEST, Dimension
-from tidegate.core.store import Demand, LimitSettings, PoolSettings, Succeeded
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
+from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 

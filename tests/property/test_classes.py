@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.class_shares import GUARANTEED
-from tidegate.core.dimension import Cost
-from tidegate.core.queue import FairQueue
-from tidegate.core.store import Demand
-from tidegate.core.waiter import Waiter
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.queue.class_shares import GUARANTEED
+from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.waiter import Waiter
 
 MOST_TOKENS = 50
 CALLERS = [
@@ -23,7 +23,7 @@ NS_PER_TOKEN = 10_000_000
 ARRIVALS = st.lists(st.tuples(st.sampled_from(CALLERS), st.integers(1, MOST_TOKENS)), min_size=150, max_size=400)
 
 
-def size_ns(cost: Sequence[int]) -> int:
+def service_time_ns(cost: Sequence[int]) -> int:
     return cost[1] * NS_PER_TOKEN
 
 

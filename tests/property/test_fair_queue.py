@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import structs
 
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.dimension import Cost
-from tidegate.core.flow import Flow, path_of
-from tidegate.core.queue import FairQueue
-from tidegate.core.store import Demand
-from tidegate.core.waiter import Waiter
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.flow import Flow, path_of
+from tidegate.core.queue.waiter import Waiter
 
 CALLERS = [
     Caller("a", priority=Priority.INTERACTIVE),
@@ -34,7 +34,7 @@ def waiter(name: str, caller: Caller, tokens: int, session: str = "", agent: str
     return Waiter(name, demand if way == "new" else structs.replace(demand, **{way: True}))
 
 
-def size_ns(cost: Sequence[int]) -> int:
+def service_time_ns(cost: Sequence[int]) -> int:
     return cost[1] * NS_PER_TOKEN
 
 
@@ -168,14 +168,14 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_ahead_is_at_least_ones_own_and_at_most_everything(self) -> None:
         self.head()
-        everything_ns = sum(size_ns(one.demand.cost) for one in self.waiting)
+        everything_ns = sum(service_time_ns(one.demand.cost) for one in self.waiting)
         for caller in CALLERS:
             for session, agent in (("", ""), ("s", ""), ("s", "x"), ("new", "y")):
                 if caller.name in self.over_limit:
                     continue
                 demand = Demand("pool", caller, Cost(1, 100), session=session, agent=agent)
                 own_ns = sum(
-                    size_ns(one.demand.cost)
+                    service_time_ns(one.demand.cost)
                     for one in self.waiting
                     if (one.demand.caller, one.demand.session, one.demand.agent) == (caller, session, agent)
                     and not one.comes_back

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.absurd import DATES, HEADERS, VALUES
-from tidegate.core.clock import NS_PER_MINUTE
-from tidegate.core.headers import read_limits, read_retry_after
+from tidegate.core.claude.rate_limit_headers import read_limits, read_retry_after
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 
 WALL_SECONDS = st.floats(0, 4e9)
 

@@ -4,12 +4,14 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import structs
 
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import ONE_REQUEST
-from tidegate.core.headers import DimensionReport, LimitReport
-from tidegate.core.pool import Pool
-from tidegate.core.store import Demand, Failed, Granted, Outcome, PoolSettings, RateLimited, Refused, SpendCapped
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused
+from tidegate.core.domain.dimension import ONE_REQUEST
+from tidegate.core.domain.feedback import Failed, RateLimited, SpendCapped
+from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.pool.pool import Pool
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 PLENTY = LimitReport(DimensionReport(10**9, 10**9))
@@ -44,7 +46,7 @@ class HealthMachine(RuleBasedStateMachine):
             self.retried.append(self.now_ns)
 
     def step(self) -> None:
-        told = self.pool.what_happened()
+        told = self.pool.take_changes()
         for lease_id, _ in told.refused if told else ():
             self.waiting.remove(lease_id)
         for lease_id in self.pool.advance(self.now_ns):

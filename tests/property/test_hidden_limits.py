@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from support.state_numbers import floats_in
-from tidegate.core.caller import Caller
-from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import Cost
-from tidegate.core.headers import LimitReport
-from tidegate.core.pool import Pool
-from tidegate.core.store import Demand, Failed, Granted, Outcome, PoolSettings, RateLimited, Succeeded
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.demand import Demand, Granted, Outcome
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.feedback import Failed, RateLimited, Succeeded
+from tidegate.core.domain.limit_report import LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.pool.pool import Pool
 
 CALLERS = st.sampled_from([Caller("a"), Caller("b", weight=2.0)])
 COSTS = st.builds(Cost, st.just(1), st.sampled_from([0, 1, 500, 30_000]), st.sampled_from([0, 800]))
@@ -94,7 +96,7 @@ class HiddenLimitsMachine(RuleBasedStateMachine):
     def check_numbers(self) -> None:
         for holder, number in floats_in(self.pool):
             assert not isnan(number), holder
-            assert isfinite(number) or holder == "Slope", "which has no bound before a refusal for acceleration"
+            assert isfinite(number) or holder == "GrowthBound", "which has no bound before a refusal for acceleration"
 
     @invariant()
     def rates_are_above_0(self) -> None:

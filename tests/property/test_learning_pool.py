@@ -7,12 +7,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
-from tidegate.core.dimension import MICRO, Cost, Dimension
-from tidegate.core.headers import DimensionReport, LimitReport
-from tidegate.core.pool import Pool
-from tidegate.core.store import Demand, Failed, Feedback, Granted, LimitSettings, Outcome, PoolSettings, RateLimited
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.demand import Demand, Granted, Outcome
+from tidegate.core.domain.dimension import MICRO, Cost, Dimension
+from tidegate.core.domain.feedback import Failed, Feedback, RateLimited
+from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.pool.pool import Pool
 
 CALLERS = st.sampled_from([Caller("a"), Caller("b", weight=2.0), Caller("c", priority=Priority.BATCH)])
 COSTS = st.builds(Cost, st.integers(0, 2), st.sampled_from([0, 1, 500, 30_000]), st.sampled_from([0, 800]))

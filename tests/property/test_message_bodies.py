@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tidegate.core.prompt_size import PromptSize, tool_prompt_tokens
-from tidegate.gateway.request import InvalidCall, MessageRequest, read_message
+from tidegate.core.pricing.prompt_size import PromptSize, tool_prompt_tokens
+from tidegate.gateway.receive.request import InvalidCall, MessageRequest, read_message
 
 MODEL = "claude-sonnet-5-5"
 MARKER = {"type": "ephemeral", "ttl": "5m"}

@@ -6,20 +6,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from msgspec import structs
 
 from support.virtual_time import VirtualClock
-from tidegate.core.caller import Caller, CallerLimits, Priority
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.store import (
-    AdaptiveSettings,
-    Change,
-    Demand,
-    Granted,
-    LimitSettings,
-    Outcome,
-    PoolSettings,
-    Succeeded,
-    Wait,
-)
+from tidegate.core.domain.caller import Caller, CallerLimits, Priority
+from tidegate.core.domain.demand import Demand, Granted, Outcome, Wait
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
 
 LIMITS = (

@@ -6,25 +6,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tidegate.core.caller import Caller, CallerLimits, Priority
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND
-from tidegate.core.dimension import MICRO, Cost, Dimension
-from tidegate.core.pool import Pool
-from tidegate.core.store import (
-    AdaptiveSettings,
-    Demand,
-    Failed,
-    Granted,
-    LimitSettings,
-    Outcome,
-    PoolSettings,
-    QueueCaps,
-    RateLimited,
-    Refused,
-    Succeeded,
-    Wait,
-)
+from tidegate.core.domain.caller import Caller, CallerLimits, Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import MICRO, Cost, Dimension
+from tidegate.core.domain.feedback import Failed, RateLimited, Succeeded
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.pool.pool import Pool
 
 CALLERS = st.sampled_from(
     [

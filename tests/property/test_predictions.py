@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.pool import Pool
-from tidegate.core.store import AdaptiveSettings, Demand, LimitSettings, PoolSettings, Refused, Wait
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Demand, Refused, Wait
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.pool.pool import Pool
 
 CALLERS = st.sampled_from(
     [

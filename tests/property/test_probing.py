@@ -10,21 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from support.state_numbers import floats_in
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.headers import DimensionReport, LimitReport
-from tidegate.core.pool import Pool
-from tidegate.core.store import (
-    AdaptiveSettings,
-    Demand,
-    Failed,
-    Granted,
-    LimitSettings,
-    Outcome,
-    PoolSettings,
-    RateLimited,
-)
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.demand import Demand, Granted, Outcome
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.feedback import Failed, RateLimited
+from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.pool.pool import Pool
 
 PATIENCE_NS = 2 * NS_PER_SECOND
 """After this time another probe may go: the first may be a long answer."""
@@ -143,8 +136,8 @@ class ProbingMachine(RuleBasedStateMachine):
         self.move_on()
 
     def teardown(self) -> None:
-        """What is not finite stays so: a look at the end finds it. The bounds of a `Slope` begin at infinity."""
-        assert not [each for each in floats_in(self.pool) if not isfinite(each[1]) and each[0] != "Slope"]
+        """What is not finite stays so: a look at the end finds it. The bounds of a `GrowthBound` begin at infinity."""
+        assert not [each for each in floats_in(self.pool) if not isfinite(each[1]) and each[0] != "GrowthBound"]
 
 
 TestProbingMachine = ProbingMachine.TestCase

@@ -7,9 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.dimension import DIMENSIONS, Cost
-from tidegate.core.search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
+from tidegate.core.domain.dimension import DIMENSIONS, Cost
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 
 COSTS = st.builds(Cost, st.just(1), st.sampled_from([0, 1, 700, 200_000]), st.just(0))
 STEPS_NS = (

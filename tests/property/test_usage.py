@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.core.dimension import Cost
-from tidegate.core.price import CostEstimator, MessageShape
-from tidegate.core.prompt_size import PromptSize
-from tidegate.core.usage import Usage, settled_cost
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.usage import Usage, settled_cost
+from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
+from tidegate.core.pricing.prompt_size import PromptSize
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 
 from support.virtual_time import VirtualClock
 from tidegate.api.services import Services
-from tidegate.core.usage import Usage
+from tidegate.core.domain.usage import Usage
 from tidegate.engine.admission import Admission
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally
 from tidegate.identity.access import AccessRules

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tidegate.core.transport import Fields
+from tidegate.core.ports.transport import Fields
 
 _FILE = Path(__file__).parents[1] / "data/claude_code/requests.json"
 _FROM_THE_CONNECTION = ("host", "connection")

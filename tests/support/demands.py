@@ -1,6 +1,6 @@
 """What a store is asked for."""
 
-from tidegate.core.store import Demand, Granted, Refused, Wait
+from tidegate.core.domain.demand import Demand, Granted, Refused, Wait
 from tidegate.stores.memory import MemoryStore
 
 

@@ -11,21 +11,24 @@ from msgspec import structs
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.clock import Clock, to_ns
-from tidegate.core.dimension import Cost
-from tidegate.core.errors import UpstreamUnreachable
-from tidegate.core.events import AttemptFinished, Event, LeaseEnded, RequestFinished
-from tidegate.core.headers import LimitReport
-from tidegate.core.observer import Observer
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import Feedback, Outcome, PoolSettings, RateLimited, Succeeded
-from tidegate.core.transport import Fields, Headers, Transport, TransportRequest
-from tidegate.core.usage import Usage
+from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.errors import UpstreamUnreachable
+from tidegate.core.domain.events import AttemptFinished, Event, LeaseEnded, RequestFinished
+from tidegate.core.domain.feedback import Feedback, RateLimited, Succeeded
+from tidegate.core.domain.limit_report import LimitReport
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.usage import Usage
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.observer import Observer
+from tidegate.core.ports.transport import Fields, Headers, Transport, TransportRequest
 from tidegate.engine.admission import Admission
 from tidegate.gateway.app import Gateway
 from tidegate.identity.identify import Identifier
-from tidegate.observe.fan_out import FanOut
-from tidegate.observe.tracing import Tracing
+from tidegate.observe.observers import Observers
+from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.stores.memory import MemoryStore
 
 MESSAGE = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
@@ -225,7 +228,7 @@ def _heard(recorder: RecordingObserver, tracing: Tracing | None, listener: Calla
     if tracing is None and listener is None:
         return recorder
     listeners = [[(kind, hear) for kind in get_args(Event)] for hear in (recorder.event, listener) if hear is not None]
-    return FanOut(*listeners, tracing=tracing)
+    return Observers(*listeners, tracing=tracing)
 
 
 def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:

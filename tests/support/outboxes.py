@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from tidegate.gateway.outbox import Outbox
+from tidegate.http.write_batching import WriteBatcher
 
 
 def _nothing() -> None:
@@ -12,9 +12,9 @@ def _nothing() -> None:
 
 
 @contextlib.asynccontextmanager
-async def outbox_in_use(*, busy: bool) -> AsyncIterator[Outbox]:
+async def outbox_in_use(*, busy: bool) -> AsyncIterator[WriteBatcher]:
     """An outbox; while it is busy, every turn of the event loop has other writes, and so gathers them."""
-    outbox = Outbox()
+    outbox = WriteBatcher()
 
     async def keep_busy() -> None:
         while True:

@@ -5,9 +5,9 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tidegate.core.events import Event
-from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
-from tidegate.core.transport import Fields
+from tidegate.core.domain.events import Event
+from tidegate.core.ports.observer import NULL_SCOPE, Scope, ScopeKind
+from tidegate.core.ports.transport import Fields
 
 E = TypeVar("E")
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from tidegate.observe.exposition import Exposition
+from tidegate.observe.metrics.exposition import Exposition
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 

@@ -5,12 +5,12 @@ import asyncio
 import anthropic
 import httpx2
 
+from claude_simulator import NO_LATENCY, Fault, SimulatorOptions, create_app
 from support.virtual_time import VirtualClock
-from tidegate.core.observer import Observer
+from tidegate.core.ports.observer import Observer
 from tidegate.engine.admission import Admission
 from tidegate.generation.claude import ClaudeModel
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
-from tidegate.simulator import NO_LATENCY, Fault, SimulatorOptions, create_app
 from tidegate.stores.memory import MemoryStore
 
 

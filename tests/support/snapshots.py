@@ -1,7 +1,7 @@
 """Pools as a store might show them."""
 
-from tidegate.core.caller import Priority
-from tidegate.core.store import ClassSnapshot, DimensionSnapshot, PoolSnapshot
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot, PoolSnapshot
 
 
 def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:

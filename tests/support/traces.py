@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanContext
 
 from support.virtual_time import VirtualClock
-from tidegate.core.clock import NS_PER_SECOND
-from tidegate.observe.fan_out import FanOut
-from tidegate.observe.span_provider import ScrubbingExporter
-from tidegate.observe.tracing import Tracing
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.observe.observers import Observers
+from tidegate.observe.tracing.span_observer import Tracing
+from tidegate.observe.tracing.span_provider import ScrubbingExporter
 
 _ESTIMATES = frozenset({"tidegate.cost.input_tokens", "tidegate.cost.output_tokens"})
 """What these say is learned, and not a matter of traces."""
@@ -47,7 +47,7 @@ class Traces:
         self.tracing = Tracing(
             self.provider, clock, upstream_host="api.example", upstream_port=443, send_upstream=send_upstream
         )
-        self.observer = FanOut(tracing=self.tracing)
+        self.observer = Observers(tracing=self.tracing)
 
     def spans(self) -> list[ReadableSpan]:
         """The spans that have ended, in the order in which they began."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from support.outboxes import outbox_in_use
 from support.raw_upstream import Exchange, RawUpstream, raw_upstream
-from tidegate.core.transport import TransportRequest
-from tidegate.gateway.upstream.transport import HttpTransport
+from tidegate.core.ports.transport import TransportRequest
+from tidegate.http.client.transport import HttpTransport
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 GET = TransportRequest(b"GET", b"/v1/models", [(b"accept", b"*/*")], replayable=True)

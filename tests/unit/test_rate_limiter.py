@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import Caller
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.errors import ConfigurationError, Refusal
-from tidegate.core.store import RateLimited
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import ConfigurationError, Refusal
+from tidegate.core.domain.feedback import RateLimited
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import AdaptiveSettings, LimitSettings
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings
+from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.rate_limiter import (
     RateLimitConfig,
     RateLimiter,

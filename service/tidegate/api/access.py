@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from tidegate.api.problems import AccessDenied
 from tidegate.api.services import Services
-from tidegate.core.transport import Fields
+from tidegate.core.ports.transport import Fields
 from tidegate.identity.access import AccessRequest, AccessRules
 from tidegate.identity.sessions import with_priority
 

@@ -52,7 +52,7 @@ def create_api(services: Services) -> FastAPI:
         telemetry=_NO_TELEMETRY,
     )
     if services.tracer_provider is not None:
-        from tidegate.observe.api_spans import instrument_api  # noqa: PLC0415 - only where something is traced
+        from tidegate.observe.tracing.api_spans import instrument_api  # noqa: PLC0415 - only where something is traced
 
         instrument_api(api, services.tracer_provider)
     handle_errors(api)

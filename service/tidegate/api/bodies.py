@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from tidegate.ai_client import MOST_PROMPT_CHARACTERS
 from tidegate.api.examples import ANSWER_EXAMPLE
-from tidegate.core.store import LEAST_UNITS
-from tidegate.core.usage import Usage
+from tidegate.core.domain.pool_settings import LEAST_UNITS
+from tidegate.core.domain.usage import Usage
 from tidegate.settings.fields import AUTO, MOST_BURST_SECONDS, MOST_SECONDS, MOST_UNITS
 
 __all__ = ["ConfigureBody", "GenerateAnswer", "GenerateBody", "ProblemDocument", "UsageAnswer", "usage_answer"]

@@ -13,12 +13,7 @@ from tidegate.api.access import access_request
 from tidegate.api.meter import CallMeter
 from tidegate.api.problems import CLIENT_CLOSED_REQUEST, AccessDenied, Problem, problem_of
 from tidegate.api.services import Services
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.cause import CAUSES, Cause
-from tidegate.core.conventions import STATUS, described_call
-from tidegate.core.errors import Refusal
-from tidegate.core.events import RefusedCall, RequestFinished
-from tidegate.core.header_names import (
+from tidegate.core.claude.header_names import (
     RETRY_AFTER,
     SHOULD_RETRY,
     TIDEGATE_ATTEMPTS,
@@ -27,13 +22,18 @@ from tidegate.core.header_names import (
     TIDEGATE_REQUEST_ID,
     TIDEGATE_UPSTREAM,
 )
-from tidegate.core.observer import ScopeKind, scope_of
-from tidegate.gateway.errors import LocalAnswer, invalid, refused
-from tidegate.gateway.foreign_paths import no_such_path
-from tidegate.gateway.request import InvalidCall, route_of
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.cause import CAUSES, Cause
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.events import RefusedCall, RequestFinished
+from tidegate.core.ports.observer import ScopeKind, scope_of
+from tidegate.core.ports.span_attributes import STATUS, described_call
+from tidegate.gateway.gateway_errors import LocalAnswer, invalid, refused
+from tidegate.gateway.receive.foreign_paths import no_such_path
+from tidegate.gateway.receive.request import InvalidCall, route_of
 from tidegate.identity.access import Denial
-from tidegate.observe.labels import OTHER, ROUTES
-from tidegate.observe.log_lines import REQUEST_ID
+from tidegate.observe.logging.log_format import REQUEST_ID
+from tidegate.observe.metrics.labels import OTHER, ROUTES
 
 __all__ = ["Dispatcher"]
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from tidegate.api.disconnect import ClientLeft, unless_client_leaves
 from tidegate.api.problems import problem_of
-from tidegate.core.errors import TidegateError
+from tidegate.core.domain.errors import TidegateError
 from tidegate.generation.request import AttemptStarted, OnProgress, Progress, TextReceived, Validated, WaitPredicted
 
 __all__ = ["EventStream", "ProgressFeed"]

@@ -15,9 +15,9 @@ from tidegate.api.events import EventStream
 from tidegate.api.examples import GENERATE_EXAMPLES
 from tidegate.api.meter import CallMeter
 from tidegate.api.services import Services
-from tidegate.core.model_access import check_model
-from tidegate.core.pools import model_pool
+from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally
+from tidegate.identity.model_access import check_model
 
 __all__ = ["GENERATE_PATH", "generation_router"]
 

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from tidegate import __version__
 from tidegate.api.access import access_request
 from tidegate.api.services import Exposition, Services
-from tidegate.core.errors import Refusal
+from tidegate.core.domain.errors import Refusal
 from tidegate.identity.access import AccessRules
 
 __all__ = ["health_router", "metrics_app"]

@@ -1,6 +1,7 @@
 """What a generation has waited and tried so far: its answer says so even when it fails."""
 
-from tidegate.core.clock import Clock, to_seconds
+from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.ports.clock import Clock
 from tidegate.generation.request import AttemptStarted, Progress, WaitPredicted
 
 __all__ = ["CallMeter"]

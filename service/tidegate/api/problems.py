@@ -13,20 +13,14 @@ from starlette.responses import Response
 
 from tidegate.api.bodies import usage_answer
 from tidegate.api.disconnect import ClientLeft
-from tidegate.core.cause import CAUSES, Cause
-from tidegate.core.errors import (
-    ConfigurationError,
-    GenerationError,
-    Refusal,
-    RetriesExhausted,
-    UpstreamError,
-)
-from tidegate.core.failure import attempt_status
-from tidegate.core.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
-from tidegate.core.retry import retry_reason
+from tidegate.core.claude.failures import attempt_status
+from tidegate.core.claude.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
+from tidegate.core.domain.cause import CAUSES, Cause
+from tidegate.core.domain.errors import ConfigurationError, GenerationError, Refusal, RetriesExhausted, UpstreamError
+from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.generation.request import Tally
 from tidegate.identity.access import Denial
-from tidegate.observe.tracing import note_on_span
+from tidegate.observe.tracing.span_observer import note_on_span
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessDenied", "Problem", "handle_errors", "problem_of"]
 

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
-from tidegate.core.clock import Clock
-from tidegate.core.observer import Observer
-from tidegate.core.store import PoolSettings, Store
-from tidegate.gateway.upstream.reachability import Reachability
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.observer import Observer
+from tidegate.core.ports.store import Store
+from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier

@@ -9,10 +9,11 @@ from tidegate.api.access import for_admins, for_callers_and_admins
 from tidegate.api.bodies import ConfigureBody
 from tidegate.api.examples import CLIENT_STATUS_EXAMPLE, CONFIGURE_EXAMPLES, OLDER_LIMITER, STATUS_EXAMPLE
 from tidegate.api.services import Services
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.pools import DEFAULT_POOL, model_pool
-from tidegate.core.store import PoolSettings, PoolSnapshot
+from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, model_pool
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.settings import AUTO, PoolLimits
 from tidegate.settings.fields import MOST_BURST_SECONDS
 from tidegate.settings.pool_names import check_pool_name, is_model_id

@@ -2,7 +2,7 @@
 
 import sys
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 
 __all__ = ["main"]
 

@@ -12,7 +12,7 @@ from tidegate.cli.connect import connect
 from tidegate.cli.example import example
 from tidegate.cli.keys import keys
 from tidegate.cli.monitoring import monitoring
-from tidegate.core.errors import ConfigurationError, ConfigurationErrors
+from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
 from tidegate.settings import LoadedSettings, load_settings
 
@@ -140,10 +140,10 @@ def simulator(
     ] = None,
 ) -> None:
     """Run the simulated Claude API alone."""
-    from tidegate.cli.servers import run_simulator  # noqa: PLC0415 - imports uvicorn
-    from tidegate.simulator import Latency, PoolLimits, SimulatorOptions, load_scenario  # noqa: PLC0415 - as above
-    from tidegate.simulator.control import fault_from_json  # noqa: PLC0415 - as above
-    from tidegate.simulator.options import StandingClock  # noqa: PLC0415 - as above
+    from claude_simulator import Latency, PoolLimits, SimulatorOptions, load_scenario  # noqa: PLC0415 - as above
+    from claude_simulator.http.control import fault_from_json  # noqa: PLC0415 - as above
+    from claude_simulator.options import StandingClock  # noqa: PLC0415 - as above
+    from tidegate.cli.simulator import run_simulator  # noqa: PLC0415 - imports uvicorn
 
     try:
         options = SimulatorOptions(

@@ -13,39 +13,39 @@ from urllib.parse import urlsplit
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
-from tidegate.core.clock import Clock
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.events import Anomaly, CircuitOpened, HeadRefused, RequestFinished
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.events import Anomaly, CircuitOpened, HeadRefused, RequestFinished
+from tidegate.core.ports.clock import Clock
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
 from tidegate.gateway.app import Gateway
-from tidegate.gateway.asgi import App, Message, Receive, Send
-from tidegate.gateway.batch_results import BatchBooks
-from tidegate.gateway.batch_urls import OwnBatchUrls
-from tidegate.gateway.limits import RelayLimits
-from tidegate.gateway.outbox import Outbox
-from tidegate.gateway.request import BATCHES_ROUTE
-from tidegate.gateway.upstream.proxy import proxy_for
-from tidegate.gateway.upstream.reachability import Reachability
-from tidegate.gateway.upstream.transport import HttpTransport
+from tidegate.gateway.attempt.reachability import Reachability
+from tidegate.gateway.batches.result_urls import BatchResultUrls
+from tidegate.gateway.batches.results import BatchUsage
+from tidegate.gateway.receive.request import BATCHES_ROUTE
+from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.http.asgi import App, Message, Receive, Send
+from tidegate.http.client.proxy import proxy_for
+from tidegate.http.client.transport import HttpTransport
+from tidegate.http.write_batching import WriteBatcher
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
-from tidegate.observe.anomaly_log import AnomalyLog
-from tidegate.observe.clock_watch import watched_clock
-from tidegate.observe.collector import PoolCollector
-from tidegate.observe.exposition import Exposition, new_registry
-from tidegate.observe.fan_out import FanOut
-from tidegate.observe.logs import RequestLog
-from tidegate.observe.loop_lag import measured_loop_lag
-from tidegate.observe.metrics import MetricsObserver
-from tidegate.observe.quota import QuotaCollector
-from tidegate.observe.tracing import Tracing
+from tidegate.observe.logging.anomaly_log import AnomalyLog
+from tidegate.observe.logging.request_log import RequestLog
+from tidegate.observe.metrics.clock_watch import watched_clock
+from tidegate.observe.metrics.exposition import Exposition, new_registry
+from tidegate.observe.metrics.granted_quota import QuotaCollector
+from tidegate.observe.metrics.loop_lag import measured_loop_lag
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
+from tidegate.observe.metrics.pool_collector import PoolCollector
+from tidegate.observe.observers import Observers
+from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from tidegate.observe.span_provider import DrawingProvider
+    from tidegate.observe.tracing.span_provider import DrawingProvider
 
 __all__ = ["UpstreamKind", "services"]
 
@@ -61,7 +61,7 @@ async def services(
     upstream: UpstreamKind,
     request_log: RequestLog | None = None,
     tracer_provider: "DrawingProvider | None" = None,
-    outbox: Outbox | None = None,
+    outbox: WriteBatcher | None = None,
 ) -> AsyncIterator[Services]:
     """The parts behind the routes, for the running event loop; closes connections in the end.
 
@@ -85,7 +85,7 @@ async def services(
     registry.register(PoolCollector(store.snapshot_now, metrics))
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
     reachability = Reachability(settings.upstream_url, clock)
-    observer = FanOut(
+    observer = Observers(
         metrics.listeners,
         [(CircuitOpened, lambda _event: reachability.doubt())],
         [(Anomaly, AnomalyLog(clock).hear)],
@@ -105,7 +105,7 @@ async def services(
         idle_timeout_seconds=settings.stream_idle_seconds,
         max_connections=settings.max_calls,
         outbox=outbox,
-        reachability=reachability,
+        watcher=reachability,
     )
     identifier = Identifier(settings.callers)
     access = AccessRules.of(settings)
@@ -139,7 +139,7 @@ async def services(
                 access=access,
                 gateway=_by_path(
                     gateway,
-                    OwnBatchUrls(BatchBooks(gateway, identifier.identify, observer.event), access.proxies.trusts),
+                    BatchResultUrls(BatchUsage(gateway, identifier.identify, observer.event), access.proxies.trusts),
                 ),
                 clock=clock,
                 new_request_id=_new_request_id,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 
 __all__ = ["monitoring"]
 

@@ -13,22 +13,16 @@ from tidegate.api.app import create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
-from tidegate.cli.connection_limits import ConnectionLimits
 from tidegate.cli.memory import keep_what_is_freed, keep_what_is_here
-from tidegate.cli.servers import (
-    HttpImplementation,
-    HttpServer,
-    allow_many_connections,
-    bind,
-    on_stop_signal,
-    run,
-    serving,
-    url_of,
-)
-from tidegate.gateway.outbox import Outbox
+from tidegate.cli.process import on_stop_signal, run
+from tidegate.gateway.gateway_errors import unread_request
+from tidegate.http.server.connection_limits import ConnectionLimits
+from tidegate.http.server.listener import allow_many_connections, bind, url_of
+from tidegate.http.server.server import HttpImplementation, HttpServer, serving
+from tidegate.http.write_batching import WriteBatcher
 from tidegate.identity.access import AccessRules
-from tidegate.observe.logs import RequestLog, open_logs
-from tidegate.observe.span_export import exporting
+from tidegate.observe.logging.request_log import RequestLog, open_logs
+from tidegate.observe.tracing.span_export import exporting
 from tidegate.settings import Settings
 
 __all__ = ["run_service"]
@@ -79,15 +73,15 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         upstream: UpstreamKind = "claude"
         if simulated:
-            from tidegate.simulator import SimulatorOptions  # noqa: PLC0415 - the relay does not need it
-            from tidegate.simulator import create_app as create_simulator  # noqa: PLC0415 - as above
+            from claude_simulator import SimulatorOptions  # noqa: PLC0415 - the relay does not need it
+            from claude_simulator import create_app as create_simulator  # noqa: PLC0415 - as above
 
             upstream = "simulator"
             upstream_socket = bind("127.0.0.1", 0, "the simulator's host", "the simulator's port")
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
             settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
-        outbox = Outbox()
+        outbox = WriteBatcher()
         parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider, outbox))
         if metrics_socket is not None and parts.exposition is not None:
             # First here, so that it ends last: what becomes of the calls that end with the service is seen by scrapes.
@@ -96,7 +90,14 @@ async def _serve(
             parts.exposition = None
         limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
         server = HttpServer(
-            create_app(parts), main_socket, lifespan=True, http=http, limits=limits, report=report, outbox=outbox
+            create_app(parts),
+            main_socket,
+            lifespan=True,
+            http=http,
+            limits=limits,
+            report=report,
+            outbox=outbox,
+            error_response=unread_request,
         )
         await stack.enter_async_context(serving(server))
 

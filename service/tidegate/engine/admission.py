@@ -12,14 +12,17 @@ from typing import Final, Self
 
 from msgspec import structs
 
-from tidegate.core.cause import Cause
-from tidegate.core.clock import Clock, to_seconds
-from tidegate.core.dimension import DIMENSIONS, Cost
-from tidegate.core.errors import Refusal
-from tidegate.core.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
-from tidegate.core.observer import Observer, Scope, ScopeKind
-from tidegate.core.price import CostEstimator
-from tidegate.core.store import GRANTED, Change, Demand, Feedback, Granted, Outcome, Refused, Store, Wait
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import DIMENSIONS, Cost
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
+from tidegate.core.domain.feedback import Feedback
+from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.observer import Observer, Scope, ScopeKind
+from tidegate.core.ports.store import Change, Store
+from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.engine.waiters import Answer, Waiters
 
 __all__ = ["Admission", "Lease"]

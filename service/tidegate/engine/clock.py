@@ -3,7 +3,7 @@
 import threading
 import time
 
-from tidegate.core.clock import Clock
+from tidegate.core.ports.clock import Clock
 
 __all__ = ["SteadyClock", "SystemClock"]
 

@@ -4,17 +4,17 @@ from typing import Final
 
 from msgspec import structs
 
-from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.clock import NS_PER_MINUTE, to_ns
-from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import Anomaly, SpendCapReached, UpstreamRateLimited
-from tidegate.core.failure import limited_dimension
-from tidegate.core.headers import header_text
-from tidegate.core.pools import is_fast_pool
-from tidegate.core.retry import retry_reason
-from tidegate.core.server_time import server_seconds
-from tidegate.core.spend_cap import is_spend_cap, spend_cap_ends_in_seconds
-from tidegate.core.store import Failed, RateLimited, SpendCapped
+from tidegate.core.claude.failures import limited_dimension
+from tidegate.core.claude.rate_limit_groups import is_fast_pool
+from tidegate.core.claude.rate_limit_headers import header_text
+from tidegate.core.claude.server_time import server_seconds
+from tidegate.core.claude.spend_cap import is_spend_cap, spend_cap_ends_in_seconds
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.events import Anomaly, SpendCapReached, UpstreamRateLimited
+from tidegate.core.domain.feedback import Failed, RateLimited, SpendCapped
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, to_ns
+from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.engine.admission import Admission, Lease
 
 __all__ = ["teach_failure"]

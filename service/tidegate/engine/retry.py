@@ -7,11 +7,12 @@ from typing import NoReturn, TypeVar
 from tenacity import AsyncRetrying, RetryCallState
 from tenacity.retry import retry_if_exception
 
-from tidegate.core.clock import Clock, to_ns, to_seconds
-from tidegate.core.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import RetryScheduled
-from tidegate.core.observer import Observer, ScopeKind, scope_of
-from tidegate.core.retry import RetryPolicy, retry_reason
+from tidegate.core.domain.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.events import RetryScheduled
+from tidegate.core.domain.nanoseconds import to_ns, to_seconds
+from tidegate.core.failures.retry_policy import RetryPolicy, retry_reason
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.observer import Observer, ScopeKind, scope_of
 
 __all__ = ["OnRetry", "with_retries"]
 

@@ -5,8 +5,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from tidegate.core.clock import to_seconds
-from tidegate.core.store import Change, Demand, Refused
+from tidegate.core.domain.demand import Demand, Refused
+from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.ports.store import Change
 
 __all__ = ["Answer", "Waiters"]
 

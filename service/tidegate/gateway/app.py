@@ -6,33 +6,34 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal
 
-from tidegate.core.cause import CAUSES, Cause
-from tidegate.core.clock import to_ns
-from tidegate.core.conventions import STATUS, described_call
-from tidegate.core.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import RefusedCall
-from tidegate.core.failure import attempt_status, credentials_refusal
-from tidegate.core.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
-from tidegate.core.observer import NULL_SCOPE, Scope, ScopeKind
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import Outcome
-from tidegate.core.transport import Transport
+from tidegate.core.claude.failures import attempt_status, credentials_refusal
+from tidegate.core.claude.header_names import TIDEGATE_HOP, TIDEGATE_UPSTREAM
+from tidegate.core.domain.cause import CAUSES, Cause
+from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.events import RefusedCall
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.core.ports.observer import NULL_SCOPE, Scope, ScopeKind
+from tidegate.core.ports.span_attributes import STATUS, described_call
+from tidegate.core.ports.transport import Transport
 from tidegate.engine.admission import Admission
-from tidegate.gateway.asgi import EXCHANGE, ClientGone, Inbound, Message, Receive, Send
-from tidegate.gateway.attempts import Attempts
+from tidegate.gateway.attempt.attempts import Attempts
+from tidegate.gateway.attempt.reachability import Reachability
+from tidegate.gateway.attempt.relay_context import RelayContext, Reply
+from tidegate.gateway.attempt.stream_charge import StreamCharge
 from tidegate.gateway.call import Call, names_timeout, silence_seconds, timeout_seconds
-from tidegate.gateway.charging import StreamCharge
-from tidegate.gateway.errand import Errand, is_lookup, read_errand
-from tidegate.gateway.errors import invalid, looked_at, no_stream, refused, unreachable
-from tidegate.gateway.foreign_paths import foreign_path
-from tidegate.gateway.headers import for_upstream, is_event_stream, listed, uncompressed
-from tidegate.gateway.limits import RelayLimits
-from tidegate.gateway.occupancy import Occupancy
-from tidegate.gateway.outlet import Outlet
-from tidegate.gateway.reply import Reply, Upstream
-from tidegate.gateway.request import OTHER_ROUTE, InvalidCall, check_target, route_of
-from tidegate.gateway.upstream.reachability import Reachability
-from tidegate.gateway.waiting import waiting_aloud
+from tidegate.gateway.forwarded_headers import for_upstream, is_event_stream, listed, uncompressed
+from tidegate.gateway.gateway_errors import invalid, looked_at, no_stream, refused, unreachable
+from tidegate.gateway.receive.admission_caps import AdmissionCaps
+from tidegate.gateway.receive.client_request import ClientGone, ClientRequest
+from tidegate.gateway.receive.foreign_paths import foreign_path
+from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
+from tidegate.gateway.receive.request import OTHER_ROUTE, InvalidCall, check_target, route_of
+from tidegate.gateway.relay.client_response import ClientResponse
+from tidegate.gateway.relay.keep_alive_comments import with_keep_alive_comments
+from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.http.asgi import EXCHANGE, Message, Receive, Send
 from tidegate.identity.identify import Identifier
 from tidegate.identity.sessions import origin_of
 
@@ -89,10 +90,10 @@ class Gateway:
     ) -> None:
         if upstream_key is None and upstream_kind == "claude":
             raise ConfigurationError("upstream_key", None, "the API key of the service")
-        self._upstream = Upstream(admission, transport, retry_policy, random, limits, reachability)
+        self._upstream = RelayContext(admission, transport, retry_policy, random, limits, reachability)
         self._limits = limits
         self._read_on = 0
-        self._occupancy = Occupancy(
+        self._occupancy = AdmissionCaps(
             limits.calls, limits.calls_per_caller, limits.body_bytes, limits.body_bytes_per_caller
         )
         self._clock = admission.clock
@@ -144,8 +145,8 @@ class Gateway:
         exchange = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
         outcome = "abandoned"
         try:
-            with Inbound(receive, self._clock.monotonic_ns, lingers_seconds, exchange) as inbound:
-                outcome = await self._answered(call, scope, inbound, Outlet(call, self._marks, send, exchange))
+            with ClientRequest(receive, self._clock.monotonic_ns, lingers_seconds, exchange) as inbound:
+                outcome = await self._answered(call, scope, inbound, ClientResponse(call, self._marks, send, exchange))
         except ClientGone:
             outcome = "abandoned"  # nobody is left to answer
         except asyncio.CancelledError:
@@ -169,7 +170,7 @@ class Gateway:
         self._read_on += 1
         return self._limits.read_on_seconds
 
-    async def _answered(self, call: Call, scope: Message, inbound: Inbound, outlet: Outlet) -> str:
+    async def _answered(self, call: Call, scope: Message, inbound: ClientRequest, outlet: ClientResponse) -> str:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
             errand = await self._prepare(call, scope, inbound)
@@ -177,7 +178,7 @@ class Gateway:
                 scope["headers"] = ()
             attempts = Attempts(self._upstream, call, errand, inbound.task)
             if errand.streams and self._limits.comment_seconds:
-                async with waiting_aloud(outlet, self._limits.comment_seconds):
+                async with with_keep_alive_comments(outlet, self._limits.comment_seconds):
                     reply = await attempts.reply()
             else:
                 reply = await attempts.reply()
@@ -197,7 +198,7 @@ class Gateway:
         call.fields = {}
         return await self._relay(call, attempts, reply, outlet, inbound)
 
-    async def _refused(self, call: Call, refusal: Refusal, outlet: Outlet, *, is_reported: bool = False) -> str:
+    async def _refused(self, call: Call, refusal: Refusal, outlet: ClientResponse, *, is_reported: bool = False) -> str:
         """Answers a call that is refused; returns its outcome."""
         if not is_reported and self._observer is not None:
             self._observer.event(RefusedCall(call.pool, call.caller, refusal.cause))
@@ -205,7 +206,7 @@ class Gateway:
         await outlet.answer(refused(refusal, call.request_id, call.fields))
         return "refused"
 
-    async def _failed(self, call: Call, error: UpstreamError, outlet: Outlet) -> str:
+    async def _failed(self, call: Call, error: UpstreamError, outlet: ClientResponse) -> str:
         """Answers a call that the upstream has answered with an error; returns its outcome."""
         refusal = credentials_refusal(error)
         if refusal is not None:
@@ -215,7 +216,7 @@ class Gateway:
             return "rate_limited"  # the upstream's quota, not its failure, is why it was not answered
         return "client_error" if 400 <= error.status < 500 else "upstream_error"
 
-    async def _prepare(self, call: Call, scope: Message, inbound: Inbound) -> Errand:
+    async def _prepare(self, call: Call, scope: Message, inbound: ClientRequest) -> PreparedCall:
         hops = listed(scope["headers"], _HOP) if _HOP in call.fields else []
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call has come back round: the upstream URL leads to this service itself")
@@ -241,7 +242,7 @@ class Gateway:
             hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
             passes_trace_context=self._passes_trace_context,
         )
-        errand = await read_errand(
+        errand = await prepare_call(
             scope, inbound, call, headers, patience_seconds=patience_seconds, hold=partial(self._occupancy.hold, call)
         )
         self._heed_read_timeout(call, errand)
@@ -252,7 +253,7 @@ class Gateway:
             errand.request = uncompressed(errand.request)
         return errand
 
-    def _heed_read_timeout(self, call: Call, errand: Errand) -> None:
+    def _heed_read_timeout(self, call: Call, errand: PreparedCall) -> None:
         """An SDK that bounds the silence of its connection waits from the end of its request to the first byte.
 
         That is no time limit for a body that is still being sent, or a call whose client is sent comments meanwhile.
@@ -263,7 +264,9 @@ class Gateway:
             call.deadline_ns = min(call.deadline_ns, self._clock.monotonic_ns() + to_ns(seconds))
             call.names_timeout = True
 
-    async def _relay(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet, inbound: Inbound) -> str:
+    async def _relay(
+        self, call: Call, attempts: Attempts, reply: Reply, outlet: ClientResponse, inbound: ClientRequest
+    ) -> str:
         outcome, is_whole = _ABANDONED, False
         answer, response = reply.answer, reply.answer.response
         try:
@@ -294,7 +297,7 @@ class Gateway:
                 await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
 
-    async def _relay_parts(self, call: Call, attempts: Attempts, reply: Reply, outlet: Outlet) -> bytes:
+    async def _relay_parts(self, call: Call, attempts: Attempts, reply: Reply, outlet: ClientResponse) -> bytes:
         """Hands on all parts of an answer but the last, which it returns; empty where the end came without one."""
         answer, now_ns, charge = (
             reply.answer,

@@ -7,14 +7,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from tidegate.core.caller import DEFAULT_CALLER, Caller
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_SECOND, to_seconds
-from tidegate.core.events import RequestFinished
-from tidegate.core.header_names import STAINLESS_READ_TIMEOUT, STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
-from tidegate.core.transport import Fields
-from tidegate.core.usage import Usage
-from tidegate.gateway.request import InvalidCall
+from tidegate.core.claude.header_names import STAINLESS_READ_TIMEOUT, STAINLESS_TIMEOUT, TIDEGATE_TIMEOUT_SECONDS
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.events import RequestFinished
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
+from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.transport import Fields
+from tidegate.gateway.receive.request import InvalidCall
 
 __all__ = ["Call", "names_timeout", "silence_seconds", "timeout_seconds"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import jsonschema_rs
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.generation.dsl.findings import pointer
 from tidegate.generation.dsl.json_values import find_non_json
 from tidegate.generation.schema_work import MOST_UNITS, SchemaWork

@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import structs
 
-from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.caller import Caller
-from tidegate.core.clock import to_seconds
-from tidegate.core.conventions import (
+from tidegate.core.claude.failures import attempt_status, lease_outcome, never_began
+from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, model_pool
+from tidegate.core.claude.rate_limit_headers import read_limits
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.events import Anomaly, AttemptFinished, Event
+from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.domain.usage import Usage, settled_cost, tells_output
+from tidegate.core.failures.retry_policy import RetryPolicy, retry_reason
+from tidegate.core.ports.observer import Scope, ScopeKind, scope_of
+from tidegate.core.ports.span_attributes import (
     FINISH_REASON,
     MAX_TOKENS,
     MODEL,
@@ -24,17 +34,8 @@ from tidegate.core.conventions import (
     set_error,
     set_usage,
 )
-from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.events import Anomaly, AttemptFinished, Event
-from tidegate.core.failure import attempt_status, lease_outcome, never_began
-from tidegate.core.headers import read_limits
-from tidegate.core.observer import Scope, ScopeKind, scope_of
-from tidegate.core.pools import DEFAULT_POOL, model_pool
-from tidegate.core.price import CostEstimator, MessageShape, Prefix
-from tidegate.core.prompt_size import PromptSize
-from tidegate.core.retry import RetryPolicy, retry_reason
-from tidegate.core.store import Demand, Outcome, Succeeded
-from tidegate.core.usage import Usage, settled_cost, tells_output
+from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape, Prefix
+from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries

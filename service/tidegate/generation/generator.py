@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from tidegate.core.cause import Cause
-from tidegate.core.clock import Clock, to_ns
-from tidegate.core.conventions import MODEL
-from tidegate.core.errors import (
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import (
     ConfigurationError,
     GenerationError,
     Refusal,
@@ -16,9 +14,12 @@ from tidegate.core.errors import (
     TidegateError,
     UpstreamError,
 )
-from tidegate.core.events import FallbackUsed, WorkflowFinished
-from tidegate.core.observer import Observer, Scope, ScopeKind, scope_of
-from tidegate.core.retry import retry_reason
+from tidegate.core.domain.events import FallbackUsed, WorkflowFinished
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.failures.retry_policy import retry_reason
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.observer import Observer, Scope, ScopeKind, scope_of
+from tidegate.core.ports.span_attributes import MODEL
 from tidegate.generation.model import LanguageModel, ModelAnswer, Question
 from tidegate.generation.prompts import repair_message, schema_rules, simple_system_prompt, system_prompt
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally, Validated

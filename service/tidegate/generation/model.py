@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tidegate.core.caller import Caller
-from tidegate.core.usage import Usage
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.usage import Usage
 from tidegate.generation.request import OnProgress, Tally
 
 __all__ = ["LanguageModel", "ModelAnswer", "Question"]

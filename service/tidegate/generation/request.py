@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.core.caller import DEFAULT_CALLER, Caller
-from tidegate.core.usage import Usage
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.usage import Usage
 
 __all__ = [
     "AttemptStarted",

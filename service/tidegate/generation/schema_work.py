@@ -16,7 +16,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.generation.schema_keywords import IN_PLACE, REFERENCES, subschemas
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any, Final
 import anthropic
 import httpx2
 
-from tidegate.core.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.headers import read_retry_after
+from tidegate.core.claude.rate_limit_headers import read_retry_after
+from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
 
 __all__ = ["SDK_ERRORS", "as_upstream_error"]
 

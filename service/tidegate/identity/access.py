@@ -10,10 +10,10 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from tidegate.core.cause import CAUSES, Cause
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.header_names import API_VERSION
-from tidegate.core.transport import Fields
+from tidegate.core.claude.header_names import API_VERSION
+from tidegate.core.domain.cause import CAUSES, Cause
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.ports.transport import Fields
 from tidegate.identity.identify import key_hash, presented_key
 from tidegate.identity.proxies import TrustedProxies
 from tidegate.settings import Settings

@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from tidegate.core.caller import DEFAULT_CALLER, Caller
-from tidegate.core.cause import Cause
-from tidegate.core.errors import Refusal
-from tidegate.core.header_names import API_KEY, AUTHORIZATION
-from tidegate.core.transport import Fields
+from tidegate.core.claude.header_names import API_KEY, AUTHORIZATION
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.ports.transport import Fields
 from tidegate.settings import CallerSettings
 
 __all__ = ["Identifier", "key_hash", "presented_key"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from tidegate.core.transport import Headers
+from tidegate.core.ports.transport import Headers
 
 __all__ = ["TrustedProxies"]
 

@@ -10,16 +10,16 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.header_names import (
+from tidegate.core.claude.header_names import (
     CLAUDE_CODE_AGENT_ID,
     CLAUDE_CODE_REQUEST_CLASS,
     CLAUDE_CODE_SESSION_ID,
     TIDEGATE_PRIORITY,
     TIDEGATE_SESSION,
 )
-from tidegate.core.transport import Fields
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.ports.transport import Fields
 
 __all__ = ["RequestOrigin", "origin_of", "with_priority"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
-from tidegate.observe import thresholds
+from tidegate.observe.metrics import thresholds
 
 __all__ = ["export", "set_thresholds"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings.documented import documented_fields
 from tidegate.settings.hints import did_you_mean
 from tidegate.settings.model import CallerSettings, PoolLimits, Settings

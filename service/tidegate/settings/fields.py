@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from tidegate.core.store import LEAST_UNITS
+from tidegate.core.domain.pool_settings import LEAST_UNITS
 
 __all__ = [
     "AUTO",

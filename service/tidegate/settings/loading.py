@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from tidegate.core.errors import ConfigurationError, ConfigurationErrors
+from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.settings.documented import documented_fields
 from tidegate.settings.faults import DEFAULT_ORIGIN, faults_of
 from tidegate.settings.fields import AUTO, Documented

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from tidegate.core.caller import Caller, CallerLimits, Priority
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.pools import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
-from tidegate.core.store import LEAST_UNITS, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
+from tidegate.core.domain.caller import Caller, CallerLimits, Priority
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.pool_settings import LEAST_UNITS, LimitSettings, PoolSettings, QueueCaps
 from tidegate.settings.fields import (
     AUTO,
     MOST_BURST_SECONDS,

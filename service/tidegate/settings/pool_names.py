@@ -3,8 +3,15 @@
 from collections.abc import Collection
 from typing import Final
 
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.pools import ENDPOINT_POOLS, MODEL_POOLS, is_endpoint_pool, is_known_pool, model_pool, overflow_pool
+from tidegate.core.claude.rate_limit_groups import (
+    ENDPOINT_POOLS,
+    MODEL_POOLS,
+    is_endpoint_pool,
+    is_known_pool,
+    model_pool,
+    overflow_pool,
+)
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings.hints import did_you_mean
 
 __all__ = ["check_pool_name", "is_model_id"]

@@ -4,22 +4,16 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
-from tidegate.core.accounts import Accounts
-from tidegate.core.clock import Clock
-from tidegate.core.dimension import Cost
-from tidegate.core.pool import Pool
-from tidegate.core.pools import OTHER_ENDPOINTS, is_endpoint_pool, overflow_pool
-from tidegate.core.store import (
-    Change,
-    Demand,
-    Feedback,
-    Granted,
-    Outcome,
-    PoolSettings,
-    PoolSnapshot,
-    Refused,
-    Wait,
-)
+from tidegate.core.accounts.accounts import Accounts
+from tidegate.core.claude.rate_limit_groups import OTHER_ENDPOINTS, is_endpoint_pool, overflow_pool
+from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.feedback import Feedback
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.core.pool.pool import Pool
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.store import Change
 
 __all__ = ["MemoryStore"]
 
@@ -114,7 +108,7 @@ class MemoryStore:
                 pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
                 now_ns = self._clock.monotonic_ns()
                 result = pool.reserve(lease_id, demand, now_ns)
-                change = pool.what_happened()
+                change = pool.take_changes()
                 others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
@@ -132,7 +126,7 @@ class MemoryStore:
                 pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
                 now_ns = self._clock.monotonic_ns()
                 taken = pool.take_at_once(lease_id, demand, now_ns)
-                change = pool.what_happened() if taken else None
+                change = pool.take_changes() if taken else None
                 others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
@@ -169,7 +163,7 @@ class MemoryStore:
                 now_ns = self._clock.monotonic_ns()
                 state.expire(now_ns)
                 has_ended = state.end(lease_id, outcome, used, now_ns, taught)
-                change = state.move_on(now_ns)
+                change = state.advance_and_collect(now_ns)
                 others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
@@ -230,7 +224,7 @@ class MemoryStore:
                     state.expire(now_ns)  # also where nothing else happens any more
                 freed = self._move_on_freed(now_ns)
                 snapshots = tuple(state.snapshot(now_ns) for state in chosen)
-                changes = [*freed, *(state.what_happened() for state in chosen)]
+                changes = [*freed, *(state.take_changes() for state in chosen)]
             finally:
                 self._in_step = False
         for change in changes:
@@ -274,7 +268,7 @@ class MemoryStore:
                 now_ns = self._clock.monotonic_ns()
                 pool.expire(now_ns)
                 result = operation(pool, now_ns)
-                change = pool.move_on(now_ns)
+                change = pool.advance_and_collect(now_ns)
                 others = self._move_on_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
@@ -289,7 +283,7 @@ class MemoryStore:
         changes = []
         while freed := self._accounts.freed:
             self._accounts.freed = {}
-            moved = (pool.move_on(now_ns) for name in freed if (pool := self._pools.get(name)) is not None)
+            moved = (pool.advance_and_collect(now_ns) for name in freed if (pool := self._pools.get(name)) is not None)
             changes += [change for change in moved if change is not None]
         return changes
 

@@ -28,7 +28,8 @@ _SPY: Final = Path(sys.executable).parent / "py-spy"
 _SERVICE: Final = Path(__file__).parents[3] / "service"
 _PER_SECOND: Final = 500
 _PARTS: Final = (
-    ("tidegate/gateway/upstream", "connection to the upstream (gateway/upstream, httptools)"),
+    ("tidegate/http/client", "connection to the upstream (http/client, httptools)"),
+    ("tidegate/http/server", "connection to the client (http/server, httptools)"),
     ("tidegate/gateway", "gateway: bodies, headers, attempts, relaying"),
     ("tidegate/observe", "metrics, log line, traces (observe)"),
     ("tidegate/core", "limiter (core, stores, engine)"),

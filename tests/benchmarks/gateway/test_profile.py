@@ -1,18 +1,18 @@
 from benchmarks.gateway.profile import parts, shares
 
-LOOP = "run (tidegate/cli/servers.py:1);Runner.run (asyncio/runners.py:118)"
+LOOP = "run (tidegate/cli/process.py:1);Runner.run (asyncio/runners.py:118)"
 
 
 def test_a_stack_belongs_to_its_innermost_part() -> None:
     frames = [
         "run_asgi (uvicorn/x.py",
         "_relay (tidegate/gateway/app.py",
-        "learn (tidegate/core/pool.py",
+        "learn (tidegate/core/pool/pool.py",
         "get (enum.py",
     ]
     assert parts(frames) == "limiter (core, stores, engine)"
     assert parts(frames[:2]) == "gateway: bodies, headers, attempts, relaying"
-    assert parts(["f (tidegate/gateway/upstream/answer.py"]).startswith("connection to the upstream")
+    assert parts(["f (tidegate/http/client/response.py"]).startswith("connection to the upstream")
     assert parts(["Runner.run (asyncio/runners.py"]) == "event loop, sockets, interpreter"
 
 

@@ -24,7 +24,7 @@ from benchmarks.goodput.questions import question_of
 from benchmarks.goodput.report import HEADER, scenario_lines
 from benchmarks.goodput.situations import KINDS, situation
 from benchmarks.goodput.trace import Trace
-from tidegate.simulator.scenario_file import load_scenario
+from claude_simulator.scenarios.scenario_file import load_scenario
 
 _SCENARIOS: Final = Path(__file__).parent / "scenarios"
 _OURS: Final = CLIENTS[0]

@@ -12,14 +12,14 @@ from benchmarks.goodput.oracle_client import OracleClient
 from benchmarks.goodput.records import Job, RunRecord
 from benchmarks.goodput.sdk_clients import Client, LimitedSdkClient, SdkClient
 from benchmarks.goodput.tidegate_client import TidegateClient
+from claude_simulator.scenarios.scenario import Scenario
+from claude_simulator.scenarios.workload import Workload, WorkloadKind
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import Caller
-from tidegate.core.dimension import DIMENSIONS
-from tidegate.core.observer import Observer
-from tidegate.core.pools import model_pool
-from tidegate.core.store import LimitSettings, PoolSettings
-from tidegate.simulator.scenario import Scenario
-from tidegate.simulator.workload import Workload, WorkloadKind
+from tidegate.core.claude.rate_limit_groups import model_pool
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.dimension import DIMENSIONS
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.ports.observer import Observer
 
 __all__ = ["CLIENTS", "Situation", "Watch", "run"]
 

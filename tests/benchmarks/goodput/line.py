@@ -6,11 +6,11 @@ from random import Random
 from typing import Final
 
 from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, Sample
+from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
+from claude_simulator.limits.dimension import Dimension
+from claude_simulator.scenarios.scenario import Scenario
 from support.virtual_time import VirtualClock
-from tidegate.core.clock import to_seconds
-from tidegate.simulator.dimension import Dimension
-from tidegate.simulator.scenario import Scenario
-from tidegate.simulator.upstream_model import Accepted, Rejected, SimulatedUpstream
+from tidegate.core.domain.nanoseconds import to_seconds
 
 __all__ = ["Line", "Rejection", "Stream"]
 

@@ -3,8 +3,8 @@
 from typing import Final
 
 from benchmarks.goodput.metrics import Question
-from tidegate.simulator.scenario import Scenario
-from tidegate.simulator.workload import WorkloadKind
+from claude_simulator.scenarios.scenario import Scenario
+from claude_simulator.scenarios.workload import WorkloadKind
 
 __all__ = ["question_of"]
 

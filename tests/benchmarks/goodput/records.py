@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tidegate.core.caller import Caller
-from tidegate.simulator.dimension import Dimension
-from tidegate.simulator.workload import RequestShape
+from claude_simulator.limits.dimension import Dimension
+from claude_simulator.scenarios.workload import RequestShape
+from tidegate.core.domain.caller import Caller
 
 __all__ = ["DIMENSIONS", "Amounts", "Job", "RunRecord", "Sample"]
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, NamedTuple
 
-from tidegate.simulator.dimension import Dimension
-from tidegate.simulator.distributions import Constant, LogNormal
-from tidegate.simulator.limits import PoolLimits
-from tidegate.simulator.scenario import Change, Competitor, HeaderOptions, Scenario
-from tidegate.simulator.workload import Lengths, Workload, WorkloadKind
+from claude_simulator.limits.dimension import Dimension
+from claude_simulator.limits.limits import PoolLimits
+from claude_simulator.scenarios.distributions import Constant, LogNormal
+from claude_simulator.scenarios.scenario import Change, Competitor, HeaderOptions, Scenario
+from claude_simulator.scenarios.workload import Lengths, Workload, WorkloadKind
 
 __all__ = ["KINDS", "situation"]
 

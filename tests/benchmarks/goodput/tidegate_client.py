@@ -6,23 +6,25 @@ from typing import Final
 
 from benchmarks.goodput.line import Line, Rejection, Stream
 from benchmarks.goodput.records import Job
-from tidegate.core.clock import Clock, to_ns
-from tidegate.core.errors import Refusal, UpstreamError
-from tidegate.core.observer import Observer
-from tidegate.core.pools import model_pool
-from tidegate.core.price import MessageShape, Prefix
-from tidegate.core.prompt_size import PromptSize
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import Outcome, PoolSettings
-from tidegate.core.transport import Fields, Headers, TransportRequest
+from tidegate.core.claude.rate_limit_groups import model_pool
+from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.errors import Refusal, UpstreamError
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.observer import Observer
+from tidegate.core.ports.transport import Fields, Headers, TransportRequest
+from tidegate.core.pricing.cost_estimator import MessageShape, Prefix
+from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission
-from tidegate.gateway.attempts import Attempts
+from tidegate.gateway.attempt.attempts import Attempts
+from tidegate.gateway.attempt.relay_context import RelayContext
+from tidegate.gateway.attempt.stream_charge import StreamCharge
 from tidegate.gateway.call import Call
-from tidegate.gateway.charging import StreamCharge
-from tidegate.gateway.errand import Errand
-from tidegate.gateway.limits import RelayLimits
-from tidegate.gateway.reply import Upstream
-from tidegate.gateway.request import MESSAGES_ROUTE
+from tidegate.gateway.receive.prepared_call import PreparedCall
+from tidegate.gateway.receive.request import MESSAGES_ROUTE
+from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.stores.memory import MemoryStore
 
 __all__ = ["TidegateClient"]
@@ -56,7 +58,7 @@ class TidegateClient:
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
         admission = Admission(self.store, clock, observer)
-        self._upstream = Upstream(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
+        self._upstream = RelayContext(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
 
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number
@@ -69,8 +71,8 @@ class TidegateClient:
         size = PromptSize(shape.characters)
         message = MessageShape(job.caller.name, shape.model, size, job.max_tokens, prefixes)
         request = TransportRequest(b"POST", target, (), replayable=True)
-        errand = Errand(request, self._pool, message, model=shape.model)
-        attempts = Attempts(self._upstream, call, errand)
+        prepared = PreparedCall(request, self._pool, message, model=shape.model)
+        attempts = Attempts(self._upstream, call, prepared)
         self._jobs[target] = job
         outcome = Outcome.ABANDONED
         try:

@@ -9,7 +9,7 @@ from benchmarks.goodput.records import Sample
 from benchmarks.goodput.sdk_clients import Client
 from benchmarks.goodput.tidegate_client import TidegateClient
 from support.recording_observer import RecordingObserver
-from tidegate.core.events import Admitted, AttemptFinished, Event, LeaseEnded, Queued
+from tidegate.core.domain.events import Admitted, AttemptFinished, Event, LeaseEnded, Queued
 
 __all__ = ["Trace"]
 

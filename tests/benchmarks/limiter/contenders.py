@@ -20,10 +20,12 @@ from msgspec import structs
 from pyrate_limiter import InMemoryBucket, Limiter, Rate
 from pyrate_limiter.clocks import AbstractClock
 
-from tidegate.core.caller import DEFAULT_CALLER, Caller
-from tidegate.core.clock import Clock
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.store import Demand, LimitSettings, PoolSettings, QueueCaps, Succeeded
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.ports.clock import Clock
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.stores.memory import MemoryStore

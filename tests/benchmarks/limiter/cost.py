@@ -6,8 +6,8 @@ import time
 import tracemalloc
 
 from benchmarks.limiter.contenders import DEMAND, Acquire, Allowance, Open, new_admission
-from tidegate.core.dimension import Cost
-from tidegate.core.store import Outcome
+from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.dimension import Cost
 from tidegate.engine.clock import SystemClock
 
 __all__ = ["memory_kilobytes", "settle_microseconds", "task_kilobytes", "uncontended_microseconds", "wait_microseconds"]

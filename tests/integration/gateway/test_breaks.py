@@ -10,9 +10,9 @@ import pytest
 from support.gateway import ANSWER, CONTENT, MESSAGE, MESSAGE_START, Rig, make_gateway, until
 from support.raw_upstream import Exchange, RawUpstream, raw_upstream
 from support.servers import serve
-from tidegate.core.retry import RetryPolicy
+from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.engine.clock import SystemClock
-from tidegate.gateway.upstream.transport import HttpTransport
+from tidegate.http.client.transport import HttpTransport
 
 Script = Callable[[Exchange], Awaitable[None]]
 Steps = Callable[[str, Rig, RawUpstream], Awaitable[None]]

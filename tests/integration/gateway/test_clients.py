@@ -12,15 +12,15 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
+from claude_simulator import Fault, FaultKind, SimulatorOptions, create_app
+from claude_simulator.scenarios.latency import NO_LATENCY
 from support.gateway import MESSAGE, Rig, make_gateway
 from support.servers import serve
-from tidegate.core.events import RequestFinished
-from tidegate.core.retry import RetryPolicy
+from tidegate.core.domain.events import RequestFinished
+from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.engine.clock import SystemClock
-from tidegate.gateway.limits import RelayLimits
-from tidegate.gateway.upstream.transport import HttpTransport
-from tidegate.simulator import Fault, FaultKind, SimulatorOptions, create_app
-from tidegate.simulator.latency import NO_LATENCY
+from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.http.client.transport import HttpTransport
 
 QUESTION: dict[str, Any] = MESSAGE
 PER_REQUEST = ("date", "request-id", "x-tidegate-", "anthropic-ratelimit-")

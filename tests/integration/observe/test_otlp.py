@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from support.otlp import Protocol, environment, receiving
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.errors import ConfigurationError
-from tidegate.observe.span_export import exporting
-from tidegate.observe.span_provider import ScrubbingExporter
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.observe.tracing.span_export import exporting
+from tidegate.observe.tracing.span_provider import ScrubbingExporter
 
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from support.project import ROOT
-from tidegate.core.cause import Cause
+from tidegate.core.domain.cause import Cause
 from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.all import BOARDS, as_text
 from tidegate.monitoring.dashboards.board import Board
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
-from tidegate.observe import thresholds
-from tidegate.observe.labels import RETRY_REASONS
+from tidegate.observe.metrics import thresholds
+from tidegate.observe.metrics.labels import RETRY_REASONS
 
 _FOLDER = ROOT / "dashboards/json"
 _EACH = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.link.uid)

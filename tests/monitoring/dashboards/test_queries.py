@@ -11,15 +11,15 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from support.prometheus import as_asked
-from tidegate.core.caller import Priority
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import DIMENSIONS
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.monitoring.dashboards.all import BOARDS
 from tidegate.monitoring.dashboards.queries import greatest, increase, named, rate, select, shared, total
 from tidegate.monitoring.rules.recording import RECORDINGS
-from tidegate.observe import catalogue
-from tidegate.observe.catalogue import CATALOGUE, MetricType
-from tidegate.observe.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, TOKEN_KINDS
+from tidegate.observe.metrics import catalogue
+from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
+from tidegate.observe.metrics.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, TOKEN_KINDS
 
 _SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*){([^}]*)}")
 _MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from support.project import ROOT
-from tidegate.core.caller import Priority
-from tidegate.core.cause import Cause
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.cause import Cause
 from tidegate.monitoring.dashboards.all import BOARDS
 from tidegate.monitoring.rules.files import rule_files, shortened
 from tidegate.monitoring.rules.recording import RECORDINGS
 from tidegate.monitoring.rules.rule import Places, duration
-from tidegate.observe.catalogue import CATALOGUE, MetricType
-from tidegate.observe.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES
+from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
+from tidegate.observe.metrics.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES
 
 FOLDER = ROOT / "deploy/prometheus"
 NAMES = sorted(rule_files(Places()))

@@ -14,13 +14,13 @@ import yaml
 from support.daemon import daemon
 from support.project import ROOT
 from support.service_process import running
-from tidegate.core.cause import Cause
+from tidegate.core.domain.cause import Cause
 from tidegate.identity.identify import key_hash
 from tidegate.monitoring import RUNBOOKS_FOLDER
 from tidegate.monitoring.rules.files import alert_groups
 from tidegate.monitoring.rules.rule import Alert, Places
-from tidegate.observe import thresholds
-from tidegate.observe.catalogue import CATALOGUE
+from tidegate.observe.metrics import thresholds
+from tidegate.observe.metrics.catalogue import CATALOGUE
 
 FOLDER = RUNBOOKS_FOLDER
 RULES = ROOT / "deploy/prometheus/rules"

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from support.project import ROOT
 from support.virtual_time import VirtualClock
-from tidegate.observe.exposition import new_registry
-from tidegate.observe.metrics import MetricsObserver
+from tidegate.observe.metrics.exposition import new_registry
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
 
 RULES = ROOT / "deploy/prometheus/rules"
 COUNTED = re.compile(r"(?:rate|increase)\((tidegate_\w+)(?:\{([^}]*)\})?\[")

@@ -12,11 +12,11 @@ from support.virtual_time import VirtualClock
 from tidegate.api.app import create_api, create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
-from tidegate.core.cause import Cause
-from tidegate.core.errors import Refusal
-from tidegate.core.events import RefusedCall, RequestFinished
-from tidegate.core.observer import ScopeKind
-from tidegate.gateway.upstream.reachability import Reachability
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.events import RefusedCall, RequestFinished
+from tidegate.core.ports.observer import ScopeKind
+from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings, Settings

@@ -13,18 +13,12 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
 from tidegate.api.events import ProgressFeed
 from tidegate.api.services import Services
-from tidegate.core.caller import Priority
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import (
-    GenerationError,
-    Refusal,
-    RetriesExhausted,
-    UpstreamError,
-    UpstreamUnreachable,
-)
-from tidegate.core.events import RefusedCall, RequestFinished
-from tidegate.core.usage import Usage
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import GenerationError, Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.events import RefusedCall, RequestFinished
+from tidegate.core.domain.usage import Usage
 from tidegate.generation.request import AttemptStarted, Progress, Tally, TextReceived, Validated, WaitPredicted
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings, Settings

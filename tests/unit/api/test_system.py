@@ -12,10 +12,11 @@ from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.dimension import ONE_REQUEST, Dimension
-from tidegate.core.events import RequestFinished
-from tidegate.core.store import Demand, LimitSettings
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
+from tidegate.core.domain.events import RequestFinished
+from tidegate.core.domain.pool_settings import LimitSettings
 from tidegate.identity.identify import key_hash
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.settings import CallerSettings, PoolLimits, Settings

@@ -40,7 +40,7 @@ def imported() -> set[str]:
         "opentelemetry.exporter",
         "opentelemetry.instrumentation.fastapi",
         "requests",
-        "tidegate.simulator",
+        "claude_simulator",
     ],
 )
 def test_a_start_does_not_import(module: str, imported: set[str]) -> None:

@@ -4,18 +4,18 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from msgspec import Struct
 
 from support.virtual_time import VirtualClock
-from tidegate.core import events
-from tidegate.core.caller import DEFAULT_CALLER, Caller, Priority
-from tidegate.core.cause import CAUSES, Cause
-from tidegate.core.clock import NS_PER_MINUTE, NS_PER_SECOND, Clock, to_ns, to_seconds
-from tidegate.core.dimension import DIMENSIONS, ONE_REQUEST, Cost
-from tidegate.core.errors import (
+from tidegate.core.domain import events
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, Priority
+from tidegate.core.domain.cause import CAUSES, Cause
+from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.dimension import DIMENSIONS, ONE_REQUEST, Cost
+from tidegate.core.domain.errors import (
     ConfigurationError,
     GenerationError,
     Refusal,
@@ -24,12 +24,16 @@ from tidegate.core.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from tidegate.core.events import Event
-from tidegate.core.store import Outcome, Store
-from tidegate.core.transport import Fields, Headers, Transport, TransportRequest, TransportResponse
+from tidegate.core.domain.events import Event
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND, to_ns, to_seconds
+from tidegate.core.ports.transport import Fields, Headers, Transport, TransportRequest, TransportResponse
 from tidegate.engine.clock import SystemClock
-from tidegate.observe.catalogue import CATALOGUE, MetricType
+from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
 from tidegate.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tidegate.core.ports.clock import Clock
+    from tidegate.core.ports.store import Store
 
 # The table of design section 4: cause, status, Anthropic error type, whether the same call may succeed.
 DESIGN_CAUSES = """

@@ -4,8 +4,9 @@ import pytest
 
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock
-from tidegate.core.dimension import Dimension
-from tidegate.core.store import LimitSettings, PoolSettings, Succeeded
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
 

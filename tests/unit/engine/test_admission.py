@@ -1,33 +1,37 @@
 """Waiting for admission, with exact times."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from msgspec import structs
 
 from support.recording_observer import RecordedScope, RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER, Caller, CallerLimits
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.errors import Refusal
-from tidegate.core.events import Admitted, Frozen, LeaseEnded, Queued, RateChanged, RefusedCall, Thawed, Withdrawn
-from tidegate.core.observer import ScopeKind
-from tidegate.core.store import (
-    AdaptiveSettings,
-    Change,
-    Demand,
-    LimitSettings,
-    Outcome,
-    PoolSettings,
-    QueueCaps,
-    RateLimited,
-    Refused,
-    SpendCapped,
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Demand, Outcome, Refused
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.events import (
+    Admitted,
+    Frozen,
+    LeaseEnded,
+    Queued,
+    RateChanged,
+    RefusedCall,
+    Thawed,
+    Withdrawn,
 )
+from tidegate.core.domain.feedback import RateLimited, SpendCapped
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.ports.observer import ScopeKind
 from tidegate.engine.admission import Admission
 from tidegate.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tidegate.core.ports.store import Change
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 AT_ONCE = structs.replace(ONE, settle_at_once=True)

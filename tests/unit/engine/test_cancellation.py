@@ -7,10 +7,10 @@ from msgspec import structs
 
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.dimension import ONE_REQUEST
-from tidegate.core.events import Admitted, Withdrawn
-from tidegate.core.store import Demand, Outcome
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.dimension import ONE_REQUEST
+from tidegate.core.domain.events import Admitted, Withdrawn
 from tidegate.engine.admission import Admission, Lease
 from tidegate.stores.memory import MemoryStore
 

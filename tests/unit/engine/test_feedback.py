@@ -4,12 +4,12 @@ import pytest
 
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import ONE_REQUEST
-from tidegate.core.errors import Refusal, UpstreamError
-from tidegate.core.events import SpendCapReached
-from tidegate.core.store import Demand
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import ONE_REQUEST
+from tidegate.core.domain.errors import Refusal, UpstreamError
+from tidegate.core.domain.events import SpendCapReached
 from tidegate.engine.admission import Admission
 from tidegate.engine.feedback import teach_failure
 from tidegate.stores.memory import MemoryStore

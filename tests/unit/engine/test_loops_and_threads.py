@@ -12,11 +12,13 @@ from msgspec import structs
 
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.clock import to_seconds
-from tidegate.core.dimension import ONE_REQUEST, Dimension
-from tidegate.core.events import Withdrawn
-from tidegate.core.store import Demand, LimitSettings, Outcome, PoolSettings, SpendCapped, Succeeded
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
+from tidegate.core.domain.events import Withdrawn
+from tidegate.core.domain.feedback import SpendCapped, Succeeded
+from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.clock import SystemClock
 from tidegate.stores.memory import MemoryStore

@@ -6,11 +6,12 @@ import threading
 import pytest
 
 from support.virtual_time import VirtualClock, VirtualTimeLoop, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import ONE_REQUEST
-from tidegate.core.store import Change, Demand, Refused
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Demand, Refused
+from tidegate.core.domain.dimension import ONE_REQUEST
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.ports.store import Change
 from tidegate.engine.waiters import Answer, Waiters
 
 IN_P = Demand("p", DEFAULT_CALLER, ONE_REQUEST)

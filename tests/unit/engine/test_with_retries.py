@@ -7,9 +7,9 @@ import pytest
 from tenacity import AsyncRetrying, RetryCallState
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.clock import to_ns
-from tidegate.core.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.retry import RetryPolicy
+from tidegate.core.domain.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.engine.retry import _failure, with_retries
 
 POLICY = RetryPolicy(max_attempts=5, base_delay_seconds=2.0, max_delay_seconds=30.0, jitter_factor=0.25)

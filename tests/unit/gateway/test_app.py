@@ -10,13 +10,13 @@ import pytest
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.events import RefusedCall, RequestFinished
-from tidegate.core.store import LimitSettings, PoolSettings
-from tidegate.core.usage import Usage
-from tidegate.gateway.asgi import Message
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.events import RefusedCall, RequestFinished
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.domain.usage import Usage
+from tidegate.http.asgi import Message
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 

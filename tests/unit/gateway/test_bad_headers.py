@@ -7,9 +7,9 @@ import pytest
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, post
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.clock import NS_PER_SECOND
-from tidegate.core.events import Anomaly, CircuitOpened, Frozen
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.events import Anomaly, CircuitOpened, Frozen
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
 JSON = (b"content-type", b"application/json")
 POOL = "sonnet-5-5"

@@ -20,11 +20,11 @@ from support.gateway import (
     sse,
 )
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.events import Anomaly, AttemptFinished, LeaseEnded
-from tidegate.core.store import LimitSettings, PoolSettings
-from tidegate.core.usage import Usage
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.events import Anomaly, AttemptFinished, LeaseEnded
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.domain.usage import Usage
 
 POOL = "sonnet-5-5"
 ODD = Anomaly(POOL, AnomalyKind.USAGE)

@@ -3,14 +3,14 @@ import json
 import pytest
 
 from support.gateway import unreachable as no_answer
-from tidegate.core.cause import CAUSES, Cause
-from tidegate.core.errors import Refusal
-from tidegate.core.transport import Fields
+from tidegate.core.domain.cause import CAUSES, Cause
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.ports.transport import Fields
 from tidegate.gateway.call import timeout_seconds
-from tidegate.gateway.error_answer import upstream_error
-from tidegate.gateway.errors import LocalAnswer, invalid, looked_at, refused, unreachable
-from tidegate.gateway.headers import for_client, for_upstream
-from tidegate.gateway.request import InvalidCall
+from tidegate.gateway.forwarded_headers import for_client, for_upstream
+from tidegate.gateway.gateway_errors import LocalAnswer, invalid, looked_at, refused, unreachable
+from tidegate.gateway.receive.request import InvalidCall
+from tidegate.gateway.relay.upstream_errors import upstream_error
 
 
 def fields(answer: LocalAnswer) -> dict[str, str]:

@@ -8,9 +8,9 @@ from typing import Any
 from support.asgi_client import call
 from support.gateway import ANSWER, CONTENT, MESSAGE, MESSAGE_START, FakeTransport, Told, error, make_gateway, sse
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.transport import EncodedHeaders, TransportRequest
-from tidegate.gateway.asgi import EXCHANGE
-from tidegate.gateway.limits import RelayLimits
+from tidegate.core.ports.transport import EncodedHeaders, TransportRequest
+from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.http.asgi import EXCHANGE
 
 WAITS_ALOUD = RelayLimits(comment_seconds=5)
 

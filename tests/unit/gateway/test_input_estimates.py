@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from claude_simulator.requests.models import MODELS
+from claude_simulator.requests.prompt import prompt_blocks
 from support.media import encoded, gif, jpeg, pdf, png, webp
-from tidegate.core.price import CostEstimator, MessageShape
-from tidegate.core.usage import Usage
-from tidegate.gateway.request import read_message
-from tidegate.simulator.models import MODELS
-from tidegate.simulator.prompt import prompt_blocks
+from tidegate.core.domain.usage import Usage
+from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
+from tidegate.gateway.receive.request import read_message
 
 TOOL = {"name": "look_up", "description": "Looks a word up. " * 20, "input_schema": {"type": "object"}}
 

@@ -21,12 +21,13 @@ from support.gateway import (
     what_it_hears,
 )
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.events import Admitted, LeaseEnded
-from tidegate.core.headers import DimensionReport, LimitReport
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import Failed, Feedback, LimitSettings, PoolSettings, RateLimited, Succeeded
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.events import Admitted, LeaseEnded
+from tidegate.core.domain.feedback import Failed, Feedback, RateLimited, Succeeded
+from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.failures.retry_policy import RetryPolicy
 
 LIMIT = ((b"anthropic-ratelimit-requests-limit", b"50"),)
 OVERLOADED = error(529, "overloaded_error")

@@ -13,9 +13,9 @@ from support.asgi_client import Answer, call
 from support.claude_code import WITH_HINTS, WITHOUT_HINTS, captured
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import Priority
-from tidegate.core.dimension import Dimension
-from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 

@@ -11,9 +11,8 @@ from support.asgi_client import call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, unreachable
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import Cost, Dimension
-from tidegate.core.events import (
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.events import (
     Admitted,
     Anomaly,
     AttemptFinished,
@@ -37,7 +36,8 @@ from tidegate.core.events import (
     Withdrawn,
     WorkflowFinished,
 )
-from tidegate.core.store import LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 
 ONE_A_MINUTE = PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})
 """Whoever comes second waits for a minute."""

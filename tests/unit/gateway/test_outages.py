@@ -10,9 +10,9 @@ import pytest
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, unreachable
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.cause import Cause
-from tidegate.core.events import CircuitClosed, CircuitOpened, RefusedCall
-from tidegate.core.transport import TransportRequest
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.events import CircuitClosed, CircuitOpened, RefusedCall
+from tidegate.core.ports.transport import TransportRequest
 
 DOWN = error(529, "overloaded_error")
 

@@ -9,11 +9,11 @@ import pytest
 from support.asgi_client import call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, sse
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import Caller
-from tidegate.core.dimension import Dimension
-from tidegate.core.events import RequestFinished
-from tidegate.core.store import LimitSettings, PoolSettings
-from tidegate.core.transport import Fields
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.events import RequestFinished
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.ports.transport import Fields
 from tidegate.identity.identify import Identifier
 
 MS_NS = 1_000_000

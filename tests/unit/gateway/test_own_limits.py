@@ -7,8 +7,8 @@ from typing import Any
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Told, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.cause import Cause
-from tidegate.core.events import RefusedCall
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.events import RefusedCall
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from claude_simulator import NO_LATENCY, FastLimits, SimulatorOptions, create_app
 from support.asgi_client import Answer, call
 from support.gateway import (
     ANSWER,
@@ -20,10 +21,9 @@ from support.gateway import (
     sse,
 )
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.dimension import Dimension
-from tidegate.core.events import AttemptFinished, LeaseEnded, UpstreamRateLimited
-from tidegate.core.transport import TransportRequest
-from tidegate.simulator import NO_LATENCY, FastLimits, SimulatorOptions, create_app
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.events import AttemptFinished, LeaseEnded, UpstreamRateLimited
+from tidegate.core.ports.transport import TransportRequest
 
 THROTTLED = error(429, "rate_limit_error", retry_after="5")
 FAST = {**MESSAGE, "model": "claude-opus-4-8", "speed": "fast"}

@@ -23,10 +23,10 @@ from support.gateway import (
     unreachable,
 )
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Dimension
-from tidegate.core.errors import Refusal, UpstreamUnreachable
-from tidegate.core.events import (
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import Refusal, UpstreamUnreachable
+from tidegate.core.domain.events import (
     AttemptFinished,
     LeaseEnded,
     RefusedCall,
@@ -35,10 +35,11 @@ from tidegate.core.events import (
     SpendCapReached,
     UpstreamRateLimited,
 )
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import Feedback, LimitSettings, PoolSettings
-from tidegate.core.usage import Usage
-from tidegate.gateway.limits import RelayLimits
+from tidegate.core.domain.feedback import Feedback
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.domain.usage import Usage
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.gateway.relay_limits import RelayLimits
 
 THROTTLED = error(429, "rate_limit_error", retry_after="20")
 

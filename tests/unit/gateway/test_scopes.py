@@ -21,10 +21,10 @@ from support.gateway import (
 )
 from support.recording_observer import RecordedScope
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.dimension import Dimension
-from tidegate.core.observer import ScopeKind
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.store import LimitSettings, PoolSettings
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.core.ports.observer import ScopeKind
 from tidegate.engine.admission import Admission
 from tidegate.gateway.app import Gateway
 from tidegate.identity.identify import Identifier

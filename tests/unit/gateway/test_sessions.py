@@ -9,8 +9,8 @@ from support.claude_code import COUNTING, WITH_HINTS, captured
 from support.demands import demands_of
 from support.gateway import MESSAGE, FakeTransport, Told, error, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import Priority
-from tidegate.core.store import Demand
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.demand import Demand
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 

@@ -8,8 +8,8 @@ import pytest
 from support.asgi_client import Answer, call
 from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.cause import Cause
-from tidegate.core.events import CircuitClosed, CircuitOpened, RefusedCall, SpendCapReached
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.events import CircuitClosed, CircuitOpened, RefusedCall, SpendCapReached
 
 WALL = datetime(2026, 11, 30, 23, tzinfo=UTC).timestamp()
 CAPPED = error(429, "rate_limit_error", "enforced_spend_limit_reached", x_should_retry="true")

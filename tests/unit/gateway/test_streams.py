@@ -22,12 +22,12 @@ from support.gateway import (
     unreachable,
 )
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.dimension import Cost
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.events import Anomaly, LeaseEnded, RequestFinished
-from tidegate.core.retry import RetryPolicy
-from tidegate.core.usage import Usage
-from tidegate.gateway.limits import RelayLimits
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.events import Anomaly, LeaseEnded, RequestFinished
+from tidegate.core.domain.usage import Usage
+from tidegate.core.failures.retry_policy import RetryPolicy
+from tidegate.gateway.relay_limits import RelayLimits
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 TEXT = (

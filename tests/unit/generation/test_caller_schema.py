@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.generation.caller_schema import CallerSchema
 from tidegate.generation.schema_work import MOST_UNITS, SchemaWork
 

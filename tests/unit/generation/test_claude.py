@@ -7,16 +7,17 @@ from typing import Any
 import httpx2
 import pytest
 
+from claude_simulator import Fault, FaultKind
 from support.demands import demands_of
 from support.recording_observer import RecordingObserver
 from support.simulated_claude import SimulatedClaude, raising_transport
 from support.virtual_time import run_virtual
-from tidegate.core.anomaly import AnomalyKind
-from tidegate.core.caller import DEFAULT_CALLER, Caller, CallerLimits
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Cost
-from tidegate.core.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
-from tidegate.core.events import (
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.events import (
     Anomaly,
     AttemptFinished,
     LeaseEnded,
@@ -24,13 +25,12 @@ from tidegate.core.events import (
     SpendCapReached,
     UpstreamRateLimited,
 )
-from tidegate.core.observer import ScopeKind
+from tidegate.core.ports.observer import ScopeKind
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.prompts import system_prompt
 from tidegate.generation.request import AttemptStarted, Progress, Tally, TextReceived, WaitPredicted
 from tidegate.generation.structured import ENVELOPE_SCHEMA
 from tidegate.rate_limiter import RateLimitConfig
-from tidegate.simulator import Fault, FaultKind
 
 
 def question(claude: SimulatedClaude, *, seconds: float = 600, **changes: Any) -> Question:

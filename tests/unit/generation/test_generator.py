@@ -6,8 +6,8 @@ import yaml
 
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.cause import Cause
-from tidegate.core.errors import (
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import (
     ConfigurationError,
     GenerationError,
     Refusal,
@@ -16,8 +16,8 @@ from tidegate.core.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from tidegate.core.events import FallbackUsed, WorkflowFinished
-from tidegate.core.usage import Usage
+from tidegate.core.domain.events import FallbackUsed, WorkflowFinished
+from tidegate.core.domain.usage import Usage
 from tidegate.generation.generator import Generator
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally, Validated

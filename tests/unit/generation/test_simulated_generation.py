@@ -6,12 +6,12 @@ import pydantic
 import pytest
 from jsonschema import Draft202012Validator
 
+from claude_simulator import Fault, FaultKind
 from support.simulated_claude import SimulatedClaude
 from support.virtual_time import run_virtual
-from tidegate.core.errors import RetriesExhausted
+from tidegate.core.domain.errors import RetriesExhausted
 from tidegate.generation.generator import Generator
 from tidegate.generation.request import GenerationRequest, GenerationResult, Tally
-from tidegate.simulator import Fault, FaultKind
 
 
 class Step(pydantic.BaseModel):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tidegate.core.cause import Cause
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.transport import Fields
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.ports.transport import Fields
 from tidegate.identity.access import AccessRequest, AccessRules, Denial, is_loopback
 from tidegate.identity.identify import key_hash
 from tidegate.settings import CallerSettings, Settings

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.claude_code import COMPACTION, COUNTING, WITH_HINTS, WITHOUT_HINTS, captured
-from tidegate.core.caller import Caller, Priority
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.transport import Fields
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.ports.transport import Fields
 from tidegate.identity.sessions import RequestOrigin, origin_of
 
 ANN = Caller("ann")

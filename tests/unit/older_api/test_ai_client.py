@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from claude_simulator import NO_LATENCY, SimulatorOptions, create_app
 from support.servers import serve
 from support.virtual_time import VirtualClock
 from tidegate.ai_client import AIClient
-from tidegate.core.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.settings import Settings
-from tidegate.simulator import NO_LATENCY, SimulatorOptions, create_app
 from tidegate.stores.memory import MemoryStore
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from claude_simulator import NO_LATENCY, Fault, FaultKind, SimulatorOptions, create_app
 from support.servers import serve
-from tidegate.simulator import NO_LATENCY, Fault, FaultKind, SimulatorOptions, create_app
 
 BASIC_USAGE = """
 from services.dsl_generator.ai_client import AIClient

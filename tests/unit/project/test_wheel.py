@@ -101,7 +101,7 @@ def test_type_checkers_find_the_types_of_both_packages(wheel: Path, tmp_path: Pa
     user = tmp_path / "user.py"
     user.write_text(
         "from services.dsl_generator.rate_limiter import RateLimitConfig\n"
-        "from tidegate.core.errors import Refusal\n"
+        "from tidegate.core.domain.errors import Refusal\n"
         "reveal_type(RateLimitConfig().burst_limit)\n"
         "reveal_type(Refusal.row)\n"
     )
@@ -111,7 +111,7 @@ def test_type_checkers_find_the_types_of_both_packages(wheel: Path, tmp_path: Pa
     )
     assert checked.returncode == 0, checked.stdout
     assert 'Revealed type is "int"' in checked.stdout
-    assert "tidegate.core.cause.CauseRow" in checked.stdout
+    assert "tidegate.core.domain.cause.CauseRow" in checked.stdout
 
 
 def test_the_source_distribution_has_no_stray_files(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.core.caller import Caller, CallerLimits, Priority
-from tidegate.core.errors import ConfigurationError, ConfigurationErrors
+from tidegate.core.domain.caller import Caller, CallerLimits, Priority
+from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.settings import LoadedSettings, Settings, load_settings
 
 HASH = "a" * 64

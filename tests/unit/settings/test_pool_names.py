@@ -2,11 +2,18 @@
 
 import pytest
 
-from tidegate.core.errors import ConfigurationError
-from tidegate.core.pools import ENDPOINT_POOLS, MODEL_POOLS, endpoint_pool, fast_model, is_known_pool, model_pool
-from tidegate.observe.prices import PriceList
+from claude_simulator.requests.models import MODELS
+from tidegate.core.claude.rate_limit_groups import (
+    ENDPOINT_POOLS,
+    MODEL_POOLS,
+    endpoint_pool,
+    fast_model,
+    is_known_pool,
+    model_pool,
+)
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.observe.metrics.prices import PriceList
 from tidegate.settings.pool_names import check_pool_name, is_model_id
-from tidegate.simulator.models import MODELS
 
 
 @pytest.mark.parametrize("name", [*MODEL_POOLS, *ENDPOINT_POOLS, "post_agents", "get_memory_stores_id_memories_id"])

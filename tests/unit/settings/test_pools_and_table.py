@@ -1,8 +1,8 @@
 """What the settings mean for pools, and the table that documents them."""
 
-from tidegate.core.dimension import Dimension
-from tidegate.core.pools import ENDPOINT_POOLS
-from tidegate.core.store import LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.claude.rate_limit_groups import ENDPOINT_POOLS
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 from tidegate.settings import PoolLimits, Settings, settings_table
 
 

@@ -9,27 +9,15 @@ import pytest
 from msgspec import structs
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.caller import DEFAULT_CALLER, Caller, CallerLimits
-from tidegate.core.cause import Cause
-from tidegate.core.clock import NS_PER_SECOND as S
-from tidegate.core.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.events import Anomaly, Frozen, LeaseEnded, RateChanged, Thawed
-from tidegate.core.store import (
-    GRANTED,
-    AdaptiveSettings,
-    Change,
-    Demand,
-    Granted,
-    LimitSettings,
-    Outcome,
-    PoolSettings,
-    QueueCaps,
-    RateLimited,
-    Refused,
-    SpendCapped,
-    Succeeded,
-    Wait,
-)
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.domain.events import Anomaly, Frozen, LeaseEnded, RateChanged, Thawed
+from tidegate.core.domain.feedback import RateLimited, SpendCapped, Succeeded
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
 
 SETTINGS = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capacity=1)}, AdaptiveSettings())

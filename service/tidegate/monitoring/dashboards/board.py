@@ -9,7 +9,7 @@ from tidegate.monitoring.dashboards.links import Link
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import select
 from tidegate.monitoring.dashboards.variables import DATASOURCE, FILTERS, datasource_variable, filter_variable
-from tidegate.observe import catalogue
+from tidegate.observe.metrics import catalogue
 
 __all__ = ["Board", "Row"]
 

@@ -19,8 +19,8 @@ from tidegate.monitoring.dashboards.queries import (
     select,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
-from tidegate.observe import catalogue, thresholds
-from tidegate.observe.catalogue import Metric
+from tidegate.observe.metrics import catalogue, thresholds
+from tidegate.observe.metrics.catalogue import Metric
 
 __all__ = ["BUSIEST_CALLER", "BUSIEST_CALLERS", "CALLERS_BOARD", "CALLER_COLUMNS", "COST_OF_CALLERS"]
 

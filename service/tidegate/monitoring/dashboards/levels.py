@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.panels import Step
-from tidegate.observe import thresholds
+from tidegate.observe.metrics import thresholds
 
 __all__ = ["LIMITED", "QUEUE_WAIT", "REFUSED", "rising"]
 

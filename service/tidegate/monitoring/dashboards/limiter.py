@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from tidegate.core.cause import Cause
-from tidegate.core.dimension import Dimension
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Dimension
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.kinds import bars, heatmap, stat, states, timeseries
@@ -21,7 +21,7 @@ from tidegate.monitoring.dashboards.queries import (
     total,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
-from tidegate.observe import catalogue, thresholds
+from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["LIMITER_BOARD"]
 

@@ -9,7 +9,7 @@ from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERV
 from tidegate.monitoring.dashboards.panels import Panel, Step
 from tidegate.monitoring.dashboards.queries import Query, histogram, increase, occurring, or_zero, quantile, rate, ratio
 from tidegate.monitoring.dashboards.tables import Column, table
-from tidegate.observe import catalogue, thresholds
+from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["MODELS_BOARD"]
 

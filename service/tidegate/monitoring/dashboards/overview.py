@@ -19,7 +19,7 @@ from tidegate.monitoring.dashboards.queries import (
     total,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
-from tidegate.observe import catalogue, thresholds
+from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["OVERVIEW_BOARD"]
 

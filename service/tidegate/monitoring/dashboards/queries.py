@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidegate.monitoring.dashboards.variables import FILTERS
-from tidegate.observe import catalogue
-from tidegate.observe.catalogue import Metric, MetricType
-from tidegate.observe.labels import SERVED_ROUTES
+from tidegate.observe.metrics import catalogue
+from tidegate.observe.metrics.catalogue import Metric, MetricType
+from tidegate.observe.metrics.labels import SERVED_ROUTES
 
 __all__ = [
     "Query",

@@ -19,7 +19,7 @@ from tidegate.monitoring.dashboards.queries import (
 )
 from tidegate.monitoring.rules.recording import QUOTA_USED, bad_share
 from tidegate.monitoring.rules.rule import duration
-from tidegate.observe import catalogue, thresholds
+from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["SLO_BOARD"]
 

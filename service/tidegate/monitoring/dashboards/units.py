@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from tidegate.core.caller import Priority
-from tidegate.core.cause import Cause
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.cause import Cause
 
 SECONDS: Final = "s"
 SHARE: Final = "percentunit"

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from tidegate.observe import catalogue
+from tidegate.observe.metrics import catalogue
 
 __all__ = ["DATASOURCE", "FILTERS", "datasource_variable", "filter_variable"]
 

@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER
 from tidegate.monitoring.rules.recording import QUEUE_DEPTH, QUEUE_WAIT_P95, QUOTA_USED
 from tidegate.monitoring.rules.rule import Alert, Group, Most, beyond, duration, share
-from tidegate.observe import catalogue, thresholds
+from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["LIMITS"]
 

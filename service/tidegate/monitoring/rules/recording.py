@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration
-from tidegate.observe import catalogue, thresholds
-from tidegate.observe.labels import SERVED_ROUTES
+from tidegate.observe.metrics import catalogue, thresholds
+from tidegate.observe.metrics.labels import SERVED_ROUTES
 
 __all__ = [
     "BAD_BY_POOL",

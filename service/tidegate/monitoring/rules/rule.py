@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from tidegate.monitoring.dashboards.links import Link
-from tidegate.observe.catalogue import Metric
+from tidegate.observe.metrics.catalogue import Metric
 
 __all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "beyond", "bucket", "duration", "share"]
 

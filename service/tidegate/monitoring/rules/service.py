@@ -4,8 +4,8 @@ from typing import Final
 
 from tidegate.monitoring.dashboards.links import LIMITER, OVERVIEW
 from tidegate.monitoring.rules.rule import Alert, Group, beyond, duration
-from tidegate.observe import catalogue, thresholds
-from tidegate.observe.catalogue import Metric
+from tidegate.observe.metrics import catalogue, thresholds
+from tidegate.observe.metrics.catalogue import Metric
 
 __all__ = ["service"]
 

@@ -5,8 +5,8 @@ from typing import Final
 from tidegate.monitoring.dashboards.links import SLO
 from tidegate.monitoring.rules.recording import BAD_BY_POOL, OBJECTIVES, bad_share
 from tidegate.monitoring.rules.rule import Alert, Group, Most, duration
-from tidegate.observe import thresholds
-from tidegate.observe.thresholds import BurnWindow
+from tidegate.observe.metrics import thresholds
+from tidegate.observe.metrics.thresholds import BurnWindow
 
 __all__ = ["SLOS"]
 

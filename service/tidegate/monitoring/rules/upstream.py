@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.monitoring.dashboards.links import CALLERS, MODELS
 from tidegate.monitoring.rules.recording import SPEND_PER_HOUR
 from tidegate.monitoring.rules.rule import Alert, Group, Most, beyond, duration, share
-from tidegate.observe import catalogue, thresholds
+from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["UPSTREAM"]
 

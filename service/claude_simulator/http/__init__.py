@@ -1,0 +1,1 @@
+"""The HTTP side of the simulated API: routes, headers and bodies."""

@@ -1,0 +1,95 @@
+"""Acceleration ("ramp") limits: how fast use may grow. Pure: time is an argument.
+
+The documentation says only that a sharp rise in use gives a 429. The rule here: the use of the last minute may not
+exceed `growth` times that of the minute before it, but may always reach `floor_per_minute`. Use is counted in whole
+seconds: the last minute is the current second and the 59 before it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from claude_simulator.checks import require_number
+from claude_simulator.limits.dimension import Dimension
+
+_MINUTE: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RampLimit:
+    """How fast one dimension's use may grow.
+
+    Raises:
+        ValueError: The dimension is not requests or input tokens, or a number is not above 0.
+    """
+
+    floor_per_minute: float
+    growth: float
+    dimension: Dimension = Dimension.REQUESTS
+
+    def __post_init__(self) -> None:
+        require_number(self, "floor_per_minute", above=0)
+        require_number(self, "growth", above=0)
+        if self.dimension is Dimension.OUTPUT_TOKENS:
+            raise ValueError("dimension: 'output-tokens' was given; 'requests' or 'input-tokens' is allowed")
+
+
+class RampMeter:
+    """The use of the last two minutes, by whole seconds, and what the ramp limit makes of it."""
+
+    def __init__(self, limit: RampLimit, now_seconds: float) -> None:
+        self.limit = limit
+        self._by_second = [0.0] * (2 * _MINUTE)
+        self._second = math.floor(now_seconds)
+        self._last_minute = 0.0
+        self._minute_before = 0.0
+
+    def record(self, amount: float, now_seconds: float) -> None:
+        """Count an amount that was used now; a negative one takes back."""
+        self._advance(math.floor(now_seconds))
+        self._by_second[self._second % (2 * _MINUTE)] += amount
+        self._last_minute += amount
+
+    def allowed_per_minute(self, now_seconds: float) -> float:
+        """What the use of the last minute may amount to at this moment."""
+        self._advance(math.floor(now_seconds))
+        return self._allowed(self._minute_before)
+
+    def room(self, now_seconds: float) -> float:
+        """How much may still be used at this moment; below 0 when more was."""
+        return self.allowed_per_minute(now_seconds) - self._last_minute
+
+    def seconds_until_fits(self, amount: float, now_seconds: float) -> float:
+        """How long until this amount may be used, if nothing else is: at most a minute; 0 if it may be now.
+
+        After a minute without use any amount may be, so that none has to wait for ever.
+        """
+        self._advance(math.floor(now_seconds))
+        last, before, second = self._last_minute, self._minute_before, self._second
+        while last > 0 and last + amount > self._allowed(before):
+            second += 1
+            moved = self._used_in(second - _MINUTE)
+            last, before = last - moved, before + moved - self._used_in(second - 2 * _MINUTE)
+            if second - self._second == _MINUTE:
+                break  # what is left of `last` is a rounding error
+        return max(0.0, second - now_seconds) if second > self._second else 0.0
+
+    def _allowed(self, minute_before: float) -> float:
+        return max(self.limit.floor_per_minute, self.limit.growth * minute_before)
+
+    def _used_in(self, second: int) -> float:
+        """The use of a second at most two minutes ago; none for one that has not come."""
+        return self._by_second[second % (2 * _MINUTE)] if second <= self._second else 0.0
+
+    def _advance(self, second: int) -> None:
+        if second - self._second >= 2 * _MINUTE:
+            self._by_second = [0.0] * (2 * _MINUTE)
+            self._last_minute = self._minute_before = 0.0
+            self._second = second
+        while self._second < second:
+            self._second += 1
+            cell = self._second % (2 * _MINUTE)
+            moved = self._by_second[(self._second - _MINUTE) % (2 * _MINUTE)]
+            self._minute_before += moved - self._by_second[cell]
+            self._last_minute -= moved
+            self._by_second[cell] = 0.0

@@ -1,0 +1,117 @@
+"""How a simulated API is set up."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from claude_simulator.checks import require_number
+from claude_simulator.limits.limits import FastLimits, PoolLimits
+from claude_simulator.scenarios.faults import Fault
+from claude_simulator.scenarios.latency import Latency
+from claude_simulator.scenarios.scenario import START_TIER, Scenario, require_family
+
+START_TIER_FABLE: Final = PoolLimits(
+    requests_per_minute=1_000, input_tokens_per_minute=500_000, output_tokens_per_minute=100_000
+)
+"""Limits of Fable 5.x in the Start tier (same source). Mythos 5.x has no published figures and gets the same."""
+
+
+class Clock(Protocol):
+    """Where the simulator takes its time from. A virtual-time event loop passes its own."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds on a clock that never steps back: drives refills."""
+
+    def wall_seconds(self) -> float:
+        """Seconds since 1970-01-01 UTC: dates headers."""
+
+
+class SystemClock:
+    """The clock of the machine."""
+
+    def monotonic_ns(self) -> int:
+        """As `time.monotonic_ns`."""
+        return time.monotonic_ns()
+
+    def wall_seconds(self) -> float:
+        """As `time.time`."""
+        return time.time()
+
+
+class StandingClock:
+    """A clock that stands still: limits do not refill, and the same calls get the same answers to the byte.
+
+    Args:
+        unix_seconds: The moment that it shows, seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, unix_seconds: float) -> None:
+        self._unix_seconds = unix_seconds
+
+    def monotonic_ns(self) -> int:
+        """Always 0."""
+        return 0
+
+    def wall_seconds(self) -> float:
+        """Always the moment that was given."""
+        return self._unix_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions:
+    """Everything that can be chosen about a simulated API.
+
+    Args:
+        limits: Limits of every family that `limits_by_family` does not name.
+        limits_by_family: Limits of single families, by a name of `models.FAMILIES`.
+        fast_limits: Limits of each model in fast mode.
+        count_tokens_requests_per_minute: The separate limit of `POST /v1/messages/count_tokens`.
+        latency: How long answers take.
+        scenario: Decides everything that limits requests, and how long answers take; it replaces `limits`,
+            `limits_by_family`, `fast_limits` and `latency`. Its workloads are for clients.
+        faults: Faults in force from the start.
+        seed: Makes ids and probabilistic faults repeat.
+        rejected_keys: Keys that get 401. Every other key is accepted, unless `accepted_keys` is given.
+        accepted_keys: The only keys that are accepted; None accepts any.
+        max_body_bytes: Bodies above this get 413.
+        batch_seconds: How long after it was made a batch ends.
+        compression: Whether JSON and event streams are compressed for clients that accept gzip.
+        cached_prefixes: How many prompt prefixes are remembered; the oldest are forgotten first.
+
+    Raises:
+        ValueError: A value is outside its range; the message names field, value and range. Keys are never shown.
+    """
+
+    limits: PoolLimits = START_TIER
+    limits_by_family: Mapping[str, PoolLimits] = field(
+        default_factory=lambda: {"claude-fable-5": START_TIER_FABLE, "claude-mythos-5": START_TIER_FABLE}
+    )
+    fast_limits: FastLimits = field(default=FastLimits())
+    count_tokens_requests_per_minute: int = 5_000
+    latency: Latency = field(default=Latency())
+    scenario: Scenario | None = None
+    faults: tuple[Fault, ...] = ()
+    seed: int = 0
+    rejected_keys: frozenset[str] = field(default=frozenset({"invalid-key"}), repr=False)
+    accepted_keys: frozenset[str] | None = field(default=None, repr=False)
+    max_body_bytes: int = 32 * 1024 * 1024
+    batch_seconds: float = 1.0
+    compression: bool = False
+    cached_prefixes: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("count_tokens_requests_per_minute", "max_body_bytes", "cached_prefixes"):
+            require_number(self, name, least=1, whole=True)
+        require_number(self, "batch_seconds", least=0)
+        for family in self.limits_by_family:
+            require_family("limits_by_family", family)
+
+    def effective_scenario(self) -> Scenario:
+        """The scenario, or one that never changes made of limits and latency."""
+        return self.scenario or Scenario(
+            limits=self.limits,
+            limits_by_family=self.limits_by_family,
+            fast_limits=self.fast_limits,
+            latency=self.latency,
+        )

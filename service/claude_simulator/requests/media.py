@@ -1,0 +1,103 @@
+"""What images and documents count as, by their bytes, which are decoded whole: a simulator has the time.
+
+Sources: Claude Platform Docs, "Images and vision" and "PDF support", as copied in 2026.
+"""
+
+import base64
+import binascii
+import math
+import re
+import struct
+import zlib
+from typing import Any, Final
+
+from claude_simulator.requests.models import Model
+
+_PATCH_PIXELS: Final = 28
+_PAGE_IMAGE_TOKENS: Final = 1_600
+"""A page of a PDF as an image, as it was measured with scanned ones (a table of October 2026)."""
+_UNSEEN_IMAGE_PIXELS: Final = (1_280, 960)
+"""An image behind a URL or a file id, which is not fetched: taken to be an ordinary one."""
+_UNSEEN_PAGES: Final = 4
+_UNSEEN_PAGE_CHARACTERS: Final = 2_000
+_MOST_INFLATED_BYTES: Final = 1_000_000
+_STREAM: Final = re.compile(rb"<<([^<>]*)>>\s*stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
+_SHOWN_TEXT: Final = re.compile(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj")
+_PAGE: Final = re.compile(rb"/Type\s*/Page(?![a-z])")
+
+
+def image_tokens(source: dict[str, Any], model: Model) -> int:
+    """What the image of an `image` block counts as: its patches of 28 pixels, after it was scaled down if need be."""
+    width, height = _UNSEEN_IMAGE_PIXELS
+    if source.get("type") == "base64":
+        width, height = _pixels(_decoded(source)) or _UNSEEN_IMAGE_PIXELS
+    scale = min(1.0, model.max_image_edge_pixels / max(width, height))
+    while (tokens := _patches(width * scale) * _patches(height * scale)) > model.max_image_tokens:
+        scale -= 1 / max(width, height)
+    return tokens
+
+
+def document_tokens(source: dict[str, Any], model: Model) -> int:
+    """What a document that is not given as text counts as: each page as an image, and all text in it."""
+    pages, characters = _UNSEEN_PAGES, _UNSEEN_PAGES * _UNSEEN_PAGE_CHARACTERS
+    if source.get("type") == "base64":
+        data = _decoded(source)
+        pages = max(1, len(_PAGE.findall(data)))
+        characters = sum(len(shown[1]) for stream in _streams(data) for shown in _SHOWN_TEXT.finditer(stream))
+    return pages * _PAGE_IMAGE_TOKENS + math.ceil(characters / model.characters_per_token)
+
+
+def _patches(pixels: float) -> int:
+    return math.ceil(max(1, round(pixels)) / _PATCH_PIXELS)
+
+
+def _decoded(source: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(str(source.get("data", "")))
+    except binascii.Error:
+        return b""
+
+
+def _streams(data: bytes) -> list[bytes]:
+    found: list[bytes] = []
+    for described, stream in _STREAM.findall(data):
+        if b"/FlateDecode" not in described:
+            found.append(stream)
+            continue
+        try:
+            found.append(zlib.decompressobj().decompress(stream, _MOST_INFLATED_BYTES))
+        except zlib.error:
+            continue
+    return found
+
+
+def _pixels(data: bytes) -> tuple[int, int] | None:
+    """Width and height of an image; None where this is none that the API takes."""
+    try:
+        if data[1:4] == b"PNG":
+            width, height = struct.unpack(">II", data[16:24])
+        elif data[:3] == b"GIF":
+            width, height = struct.unpack("<HH", data[6:10])
+        elif data[8:16] == b"WEBPVP8X":
+            width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        elif data[8:16] == b"WEBPVP8L":
+            packed = int.from_bytes(data[21:25], "little")
+            width, height = 1 + packed % 2**14, 1 + (packed >> 14) % 2**14
+        elif data[8:16] == b"WEBPVP8 ":
+            width, height = (side % 2**14 for side in struct.unpack("<HH", data[26:30]))
+        else:
+            width, height = _jpeg_pixels(data)
+    except (struct.error, IndexError):
+        return None
+    return (width, height) if width and height else None
+
+
+def _jpeg_pixels(data: bytes) -> tuple[int, int]:
+    """From the first frame header; all segments before it have a length."""
+    at = 2
+    while data[:2] == b"\xff\xd8" and data[at] == 0xFF:
+        if data[at + 1] in range(0xC0, 0xD0) and data[at + 1] not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return width, height
+        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return 0, 0

@@ -1,0 +1,214 @@
+"""Faults that the simulated API can be told to show. Pure: time and randomness are arguments."""
+
+import math
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from claude_simulator.errors import ApiError
+
+MAX_ACTIVE_FAULTS: Final = 100
+"""How many faults may be told at a time: memory stays bounded."""
+
+
+class FaultKind(StrEnum):
+    """What can go wrong with a call of `POST /v1/messages`."""
+
+    RATE_LIMITED = "rate_limited"  # 429 with `retry-after`
+    RATE_LIMITED_BARE = "rate_limited_bare"  # 429 without `retry-after`
+    RAMP_LIMITED = "ramp_limited"  # 429, `ramp_limit_exceeded`: usage grew too fast
+    SPEND_CAP = "spend_cap"  # 429, `enforced_spend_limit_reached`: the tier's cap, not to be retried
+    SPEND_LIMIT = "spend_limit"  # 400: the limit that the customer set
+    UNAUTHENTICATED = "unauthenticated"  # 401: the key has been revoked
+    FORBIDDEN = "forbidden"  # 403: the key may not do this
+    TOO_LARGE = "too_large"  # 413
+    OVERLOADED = "overloaded"  # 529
+    INTERNAL_ERROR = "internal_error"  # 500
+    BAD_GATEWAY = "bad_gateway"  # 502 with an HTML body, from a proxy before the API
+    GATEWAY_TIMEOUT = "gateway_timeout"  # 504
+    SLOW_START = "slow_start"  # waits before the head of the answer
+    SLOW_STREAM = "slow_stream"  # waits before each event
+    STREAM_ERROR = "stream_error"  # `overloaded_error` inside a stream; 529 when the request does not stream
+    CUT = "cut"  # the connection breaks in the middle of the answer
+    INVALID_WORKFLOW = "invalid_workflow"  # the document or instance breaks its schema
+    NOVELTIES = "novelties"  # fields, blocks and events that no client knows yet
+    REFUSAL = "refusal"  # `stop_reason: refusal`
+    MAX_TOKENS = "max_tokens"  # the answer is truncated half-way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One kind of fault, and which requests it befalls.
+
+    Args:
+        kind: What happens.
+        probability: Share of the requests that it befalls, 0 < p <= 1.
+        count: How often at most; None means without end.
+        skip: How many requests pass unharmed first.
+        start_seconds: When it begins, counted from when the fault was told.
+        end_seconds: When it ends, counted likewise; None means never.
+        delay_seconds: For slow_start (once) and slow_stream (before each event); at most 3,600.
+        retry_after_seconds: For rate_limited and ramp_limited.
+        after_events: For stream_error and cut: how many content deltas come before it.
+
+    Raises:
+        ValueError: A value is outside its range; the message names field, value and range.
+    """
+
+    kind: FaultKind
+    probability: float = 1.0
+    count: int | None = None
+    skip: int = 0
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    delay_seconds: float = 1.0
+    retry_after_seconds: int = 1
+    after_events: int = 3
+
+    def __post_init__(self) -> None:
+        _require(self, "probability", allowed="a number above 0, at most 1", valid=0 < self.probability <= 1)
+        _require(self, "count", allowed="null or a whole number from 1", valid=self.count is None or self.count >= 1)
+        _require(self, "skip", allowed="a whole number from 0", valid=self.skip >= 0)
+        _require(self, "start_seconds", allowed="a finite number from 0", valid=0 <= self.start_seconds < math.inf)
+        after_start = self.end_seconds is None or self.start_seconds < self.end_seconds < math.inf
+        _require(self, "end_seconds", allowed="null or a finite number above start_seconds", valid=after_start)
+        _require(self, "delay_seconds", allowed="a number from 0 to 3600", valid=0 <= self.delay_seconds <= 3600)
+        whole_month = 0 <= self.retry_after_seconds <= 31 * 86_400
+        _require(self, "retry_after_seconds", allowed="a whole number from 0 to 2678400", valid=whole_month)
+        _require(self, "after_events", allowed="a whole number from 0", valid=self.after_events >= 0)
+
+
+def _require(fault: Fault, field: str, *, allowed: str, valid: bool) -> None:
+    if not valid:
+        raise ValueError(f"{field}: {getattr(fault, field)!r} was given; {allowed} is allowed")
+
+
+def fault_kind(name: Any) -> FaultKind:
+    """The kind with this name.
+
+    Raises:
+        ValueError: There is none; the message lists all.
+    """
+    try:
+        return FaultKind(name)
+    except ValueError:
+        raise ValueError(f"kind: {name!r} was given; allowed are {', '.join(FaultKind)}") from None
+
+
+@dataclass(slots=True)
+class _Active:
+    fault: Fault
+    told_seconds: float
+    seen: int = 0
+    befallen: int = 0
+
+    def exhausted(self, now_seconds: float) -> bool:
+        fault = self.fault
+        used_up = fault.count is not None and self.befallen >= fault.count
+        return used_up or (fault.end_seconds is not None and now_seconds - self.told_seconds >= fault.end_seconds)
+
+    def befalls(self, now_seconds: float, rng: random.Random) -> bool:
+        if now_seconds - self.told_seconds < self.fault.start_seconds:
+            return False
+        self.seen += 1
+        if self.seen <= self.fault.skip or rng.random() >= self.fault.probability:
+            return False
+        self.befallen += 1
+        return True
+
+
+class FaultBoard:
+    """The faults in force. For each request the first one that befalls it is taken, in the order they were told."""
+
+    def __init__(self, faults: tuple[Fault, ...], rng: random.Random, *, now_seconds: float) -> None:
+        self._rng = rng
+        self._active: list[_Active] = []
+        for fault in faults:
+            self.tell(fault, now_seconds)
+
+    def tell(self, fault: Fault, now_seconds: float) -> None:
+        """Put one more fault in force.
+
+        Raises:
+            ValueError: `MAX_ACTIVE_FAULTS` are in force.
+        """
+        self._forget_exhausted(now_seconds)
+        if len(self._active) >= MAX_ACTIVE_FAULTS:
+            raise ValueError(f"faults: {MAX_ACTIVE_FAULTS} are in force; clear them before more are told")
+        self._active.append(_Active(fault, now_seconds))
+
+    def clear(self) -> None:
+        """Take every fault back."""
+        self._active.clear()
+
+    def decide(self, now_seconds: float) -> Fault | None:
+        """What befalls the request that arrives now."""
+        self._forget_exhausted(now_seconds)
+        return next((active.fault for active in self._active if active.befalls(now_seconds, self._rng)), None)
+
+    def listing(self, now_seconds: float) -> list[dict[str, Any]]:
+        """Every fault in force: kind, how many requests it has befallen, and how many it still may."""
+        self._forget_exhausted(now_seconds)
+        return [
+            {
+                "kind": active.fault.kind.value,
+                "probability": active.fault.probability,
+                "befallen": active.befallen,
+                "left": None if active.fault.count is None else active.fault.count - active.befallen,
+            }
+            for active in self._active
+        ]
+
+    def _forget_exhausted(self, now_seconds: float) -> None:
+        self._active = [active for active in self._active if not active.exhausted(now_seconds)]
+
+
+_RATE_LIMIT_MESSAGE: Final = "This request would exceed your organization's rate limit (simulated fault)"
+_RAMP_MESSAGE: Final = "Your usage grew faster than its ramp limit allows (simulated fault)"
+CAP_MESSAGE: Final = "Your organization has reached the monthly cap of its tier. "
+OWN_LIMIT_MESSAGE: Final = "You have reached your specified API usage limits. "
+"""What a spend limit says, the tier's and the customer's own, before the date at which it ends."""
+
+_ERRORS: Final = {
+    FaultKind.RATE_LIMITED: (429, "rate_limit_error", None, _RATE_LIMIT_MESSAGE),
+    FaultKind.RATE_LIMITED_BARE: (429, "rate_limit_error", None, _RATE_LIMIT_MESSAGE),
+    FaultKind.RAMP_LIMITED: (429, "rate_limit_error", "ramp_limit_exceeded", _RAMP_MESSAGE),
+    FaultKind.SPEND_CAP: (429, "rate_limit_error", "enforced_spend_limit_reached", CAP_MESSAGE),
+    FaultKind.SPEND_LIMIT: (400, "invalid_request_error", None, OWN_LIMIT_MESSAGE),
+    FaultKind.UNAUTHENTICATED: (401, "authentication_error", None, "invalid x-api-key (simulated fault)"),
+    FaultKind.FORBIDDEN: (403, "permission_error", None, "Your API key may not do this (simulated fault)"),
+    FaultKind.TOO_LARGE: (413, "request_too_large", None, "Request exceeds the maximum size (simulated fault)"),
+    FaultKind.OVERLOADED: (529, "overloaded_error", None, "Overloaded"),
+    FaultKind.STREAM_ERROR: (529, "overloaded_error", None, "Overloaded"),
+    FaultKind.INTERNAL_ERROR: (500, "api_error", None, "Internal server error"),
+    FaultKind.GATEWAY_TIMEOUT: (504, "timeout_error", None, "The request timed out"),
+}
+_WITH_RETRY_AFTER: Final = (FaultKind.RATE_LIMITED, FaultKind.RAMP_LIMITED)
+_SPENT: Final = (FaultKind.SPEND_CAP, FaultKind.SPEND_LIMIT)
+
+
+def error_of(fault: Fault, *, unix_seconds: float) -> ApiError | None:
+    """The error that a fault stands for, or None when the answer itself is faulty, slow or not JSON.
+
+    `unix_seconds` dates the spend limits: they end at 00:00 UTC on the first day of the next month.
+    """
+    if fault.kind not in _ERRORS:
+        return None
+    status, error_type, error_code, message = _ERRORS[fault.kind]
+    return ApiError(
+        status,
+        error_type,
+        message + (regain_access(unix_seconds) if fault.kind in _SPENT else ""),
+        error_code=error_code,
+        retry_after_seconds=fault.retry_after_seconds if fault.kind in _WITH_RETRY_AFTER else None,
+        should_retry=True if fault.kind in _WITH_RETRY_AFTER else None,
+    )
+
+
+def regain_access(unix_seconds: float) -> str:
+    """When a spend limit ends, in the words of the API: at 00:00 UTC on the first day of the next month."""
+    today = datetime.fromtimestamp(unix_seconds, UTC)
+    year, month = (today.year + 1, 1) if today.month == 12 else (today.year, today.month + 1)
+    return f"You will regain access on {year}-{month:02}-01 at 00:00 UTC."

@@ -1,0 +1,69 @@
+"""What was used of one quantity in the last minutes, in slices of a quarter of a second."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
+
+__all__ = ["SLICE_NS", "UseHistory"]
+
+SLICE_NS: Final = NS_PER_SECOND // 4
+_SECOND: Final = NS_PER_SECOND // SLICE_NS
+_MINUTE: Final = NS_PER_MINUTE // SLICE_NS
+_KEPT: Final = 3 * _MINUTE + 2
+"""Two minutes, as they were when a request was sent whose answer took up to a minute; and a slice at either end."""
+
+
+class UseHistory:
+    """Use by the time at which it was sent; `at_ns` is monotonic time, and may be up to a minute old.
+
+    Attributes:
+        is_used: whether there ever was any.
+    """
+
+    __slots__ = ("_newest", "_totals", "is_used")
+
+    def __init__(self) -> None:
+        self.is_used = False
+        self._newest = 0  # number of the newest slice
+        self._totals = [0] * _KEPT  # of all slices up to each, so that any stretch is one subtraction
+
+    def add(self, at_ns: int, units: int) -> None:
+        """So much was used then; negative: it was not, after all."""
+        if units > 0:
+            self.is_used = True
+        if at_ns // SLICE_NS == self._newest:  # as nearly always
+            self._totals[self._newest % _KEPT] += units
+            return
+        index = self._rolled_to(at_ns)
+        for later in range(max(index, self._newest - _KEPT + 1), self._newest + 1):
+            self._totals[later % _KEPT] += units
+
+    def minutes(self, at_ns: int) -> Iterator[tuple[int, int]]:
+        """The use of the last minute, and of the one before it, at that moment: each way in which they may be counted.
+
+        An upstream that counts whole seconds begins its minute up to a second later than we would.
+        """
+        index = self._rolled_to(at_ns)
+        until = self._until(index)
+        for begin in range(index - _MINUTE, index - _MINUTE + _SECOND + 1):
+            since = self._until(begin - 1)
+            yield max(0, until - since), max(0, since - self._until(begin - 1 - _MINUTE))
+
+    def last_minute(self, at_ns: int) -> int:
+        """The use of the last minute at that moment, in the way in which it is counted as most."""
+        return max(last for last, _ in self.minutes(at_ns))
+
+    def _until(self, index: int) -> int:
+        """All that was used up to the end of a slice."""
+        return self._totals[max(index, self._newest - _KEPT + 1) % _KEPT]
+
+    def _rolled_to(self, at_ns: int) -> int:
+        """The number of the slice of that moment; there are all up to it."""
+        index = at_ns // SLICE_NS
+        if index > self._newest:
+            total = self._totals[self._newest % _KEPT]
+            for later in range(max(self._newest + 1, index - _KEPT + 1), index + 1):
+                self._totals[later % _KEPT] = total
+            self._newest = index
+        return index

@@ -1,0 +1,1 @@
+"""The limits of single callers, across all pools."""

@@ -1,0 +1,174 @@
+"""Callers' own limits. They span all pools, and are reserved in the same step as the quota of the pool."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from tidegate.core.domain.caller import Caller, CallerLimits
+from tidegate.core.domain.dimension import MICRO, Cost
+from tidegate.core.limits.token_bucket import TokenBucket, changed
+
+__all__ = ["Account", "AccountWaits", "Accounts", "Exceeded"]
+
+_CAPACITY_SECONDS: Final = 10.0
+"""A bucket holds what its rate brings in this time, as the buckets of a pool with a configured limit do."""
+_RATES: Final = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
+_CONCURRENCY: Final = "max_concurrent"
+
+
+class Exceeded(NamedTuple):
+    """A limit that holds a caller back.
+
+    Attributes:
+        limit: the field of `CallerLimits`.
+        wait_ns: how long until the limit allows the request; None: until another call of the caller ends.
+    """
+
+    limit: str
+    wait_ns: int | None
+
+
+class AccountWaits:
+    """The requests of one pool that wait for accounts.
+
+    Attributes:
+        until_ns: before this none of them may go, unless an account is freed. None: not by time alone.
+    """
+
+    __slots__ = ("pool", "until_ns")
+
+    def __init__(self, pool: str) -> None:
+        self.pool = pool
+        self.until_ns: int | None = None
+
+    def add(self, exceeded: Exceeded, now_ns: int) -> None:
+        """One more waits."""
+        if exceeded.wait_ns is not None:
+            until_ns = now_ns + exceeded.wait_ns
+            self.until_ns = until_ns if self.until_ns is None else min(self.until_ns, until_ns)
+
+
+class Account:
+    """What one caller has used of its own limits.
+
+    A request larger than a bucket goes when the bucket is full, and leaves it in debt.
+    """
+
+    __slots__ = ("_accounts", "_buckets", "_heads_in", "_limits", "_waits_in", "in_flight")
+
+    def __init__(self, accounts: "Accounts", limits: CallerLimits, now_ns: int) -> None:
+        self.in_flight = 0
+        self._accounts = accounts
+        self._waits_in: dict[str, AccountWaits] = {}  # by pool, where requests of the caller are skipped
+        self._heads_in: dict[str, None] = {}  # pools in which a request of the caller is the next
+        self._buckets: tuple[TokenBucket | None, ...] = (None, None, None)
+        self._limits = limits
+        self._apply(limits, now_ns)
+
+    def configure(self, limits: CallerLimits, now_ns: int) -> None:
+        """Goes on under other limits. Levels stay as they are; a limit that is new begins with a full bucket."""
+        if limits != self._limits:
+            self._limits = limits
+            self._apply(limits, now_ns)
+            self._free()
+
+    def exceeded(self, cost: Cost, now_ns: int) -> Exceeded | None:
+        """The limit that holds a request of this cost back for longest; None if it may go."""
+        most = self._limits.max_concurrent
+        if most is not None and self.in_flight >= most:
+            return Exceeded(_CONCURRENCY, None)
+        return self._longest(TokenBucket.wait_ns, cost, now_ns)
+
+    def drained(self, cost: Cost, now_ns: int) -> Exceeded | None:
+        """The rate that takes longest to let all of this go, request by request; None if it may go now."""
+        return self._longest(TokenBucket.refill_ns, cost, now_ns)
+
+    def take(self, cost: Cost, now_ns: int) -> None:
+        """A request of the caller goes."""
+        self.correct(cost, now_ns)
+
+    def correct(self, cost: Cost, now_ns: int) -> None:
+        """So much more was used than was known; negative: less."""
+        gives_back = takes = False
+        for bucket, units in zip(self._buckets, cost, strict=True):
+            if bucket is not None and units:
+                bucket.correct(units * MICRO, now_ns)
+                gives_back = gives_back or units < 0
+                takes = takes or units > 0
+        if gives_back:
+            self._free()
+        if takes:
+            self._use()
+
+    def leased(self) -> None:
+        """A call begins."""
+        self.in_flight += 1
+        self._use()
+
+    def ended(self) -> None:
+        """A call ended."""
+        self.in_flight -= 1
+        self._free()
+
+    def waits_in(self, waits: AccountWaits) -> None:
+        """Requests of the caller are skipped in this pool until the account allows them."""
+        self._waits_in[waits.pool] = waits
+
+    def is_head_in(self, pool: str) -> None:
+        """A request of the caller is the next of this pool, as long as the account allows it."""
+        self._heads_in[pool] = None
+
+    def _longest(self, wait: Callable[[TokenBucket, int, int], int], cost: Cost, now_ns: int) -> Exceeded | None:
+        limit, longest_ns = "", 0
+        for name, bucket, units in zip(_RATES, self._buckets, cost, strict=True):
+            if bucket is not None and units and (wait_ns := wait(bucket, units * MICRO, now_ns)) > longest_ns:
+                limit, longest_ns = name, wait_ns
+        return Exceeded(limit, longest_ns) if longest_ns else None
+
+    def _free(self) -> None:
+        for pool, waits in self._waits_in.items():
+            waits.until_ns = 0
+            self._accounts.freed[pool] = None
+        self._waits_in.clear()
+
+    def _use(self) -> None:
+        """Where a request of the caller is the next, the account may not allow it any more: then others may go."""
+        if self._heads_in:
+            self._accounts.freed.update(self._heads_in)
+            self._heads_in.clear()
+
+    def _apply(self, limits: CallerLimits, now_ns: int) -> None:
+        rates = (limits.requests_per_minute, limits.input_tokens_per_minute, limits.output_tokens_per_minute)
+        self._buckets = tuple(
+            None if rate is None else changed(bucket, rate, max(1.0, rate * _CAPACITY_SECONDS / 60), now_ns)
+            for bucket, rate in zip(self._buckets, rates, strict=True)
+        )
+
+
+class Accounts:
+    """The accounts of all callers that have limits of their own.
+
+    Attributes:
+        freed: pools in which requests may go now, because an account allows more, or holds back the one that was the
+            next; until somebody looks at them.
+    """
+
+    __slots__ = ("_by_name", "freed")
+
+    def __init__(self) -> None:
+        self.freed: dict[str, None] = {}
+        self._by_name: dict[str, Account] = {}
+
+    def of(self, caller: Caller, now_ns: int) -> Account | None:
+        """The account of a caller who makes a new request, under the limits that it has now; None if it has none.
+
+        Requests that wait keep their account: they may have come under other limits.
+        """
+        limits = caller.limits
+        if limits is None:
+            return None
+        account = self._by_name.get(caller.name)
+        if account is None:
+            account = self._by_name[caller.name] = Account(self, limits, now_ns)
+        else:
+            account.configure(limits, now_ns)
+        return account

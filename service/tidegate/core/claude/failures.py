@@ -1,0 +1,87 @@
+"""What a failed attempt means: for its lease, and for the metrics."""
+
+from typing import Final
+
+from tidegate.core.claude.rate_limit_headers import header_text, read_limits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.dimension import DIMENSIONS, Cost
+from tidegate.core.domain.errors import Refusal, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.usage import Usage
+
+__all__ = ["attempt_status", "credentials_refusal", "lease_outcome", "limited_dimension", "never_began"]
+
+_UNAUTHORIZED: Final = 401
+_RAMP_CODE: Final = "ramp_limit_exceeded"
+"""`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
+
+_STATUS_OF_EVENTS: Final = {"overloaded_error": "529", "api_error": "500", "rate_limit_error": "429"}
+"""The status that an error has as an answer, by its type, for error events inside of a stream.
+
+Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24).
+"""
+
+
+def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outcome, Cost | None]:
+    """How the lease of a failed attempt ends, and what is charged (None: as the outcome says).
+
+    `used` is what the answer had used until it failed, if it said so. What is answered with an error status has cost
+    nothing; it is not documented, and where an upstream counts it all the same, the header fields of the next answer
+    correct the level.
+    """
+    cost = None if used is None else used.cost()
+    if isinstance(error, UpstreamUnreachable):
+        return (Outcome.ABANDONED, cost) if error.may_have_been_accepted else (Outcome.RELEASED, None)
+    if error.status == 429 or error.error_type == "rate_limit_error":
+        return Outcome.THROTTLED, None
+    if error.status == 200:
+        return Outcome.OVERLOADED, cost
+    return (Outcome.OVERLOADED, Cost()) if error.status >= 500 else (Outcome.RELEASED, None)
+
+
+def never_began(error: UpstreamError, *, stream_opened: bool) -> bool:
+    """Whether nothing of the answer to a request had begun that may have been accepted, as far as is known.
+
+    That is so where it was we who gave up, and where a stream opened (`stream_opened`) that did not begin.
+    """
+    return stream_opened or (isinstance(error, UpstreamUnreachable) and error.out_of_time)
+
+
+def credentials_refusal(error: UpstreamError) -> Refusal | None:
+    """The refusal that stands for an upstream's 401: the service's key is wrong, not the client's. None for others.
+
+    A 403 or a 404 may concern one model, so clients see it as it is.
+    """
+    if error.status != _UNAUTHORIZED:
+        return None
+    return Refusal(
+        Cause.UPSTREAM_CREDENTIALS,
+        "the upstream refuses this service's own API key, whoever calls: its operator has to set ANTHROPIC_API_KEY",
+    )
+
+
+def attempt_status(error: BaseException) -> str:
+    """How an attempt that failed is counted, as in `AttemptFinished.status`."""
+    if not isinstance(error, UpstreamError):
+        return "abandoned"
+    if isinstance(error, UpstreamUnreachable):
+        return "deadline" if error.out_of_time else "error"
+    if error.status == 200:
+        return _STATUS_OF_EVENTS.get(error.error_type or "", "error")
+    return str(error.status)
+
+
+def limited_dimension(error: UpstreamError, *, fast: bool = False) -> str:
+    """Which limit a 429 hit: `acceleration`, the dimension with the least left by the headers, or `unknown`.
+
+    `fast`: the call was in fast mode, which has limits of its own.
+    """
+    if error.error_code == _RAMP_CODE:
+        return "acceleration"
+    report = read_limits(header_text(error.headers), wall_seconds=0.0, fast=fast)
+    left = {
+        dimension: each.remaining / each.per_minute
+        for dimension, each in zip(DIMENSIONS, report.dimensions, strict=True)
+        if each is not None and each.remaining is not None
+    }
+    return min(left, key=lambda dimension: left[dimension]) if left else "unknown"

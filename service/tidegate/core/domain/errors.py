@@ -1,0 +1,185 @@
+"""The errors that Tidegate raises.
+
+TidegateError
+├── ConfigurationError     a setting or argument is outside what is allowed (also a ValueError)
+│   └── ConfigurationErrors    several of them
+├── Refusal                Tidegate refuses the call itself, with a `Cause`
+├── UpstreamError          the upstream answered with an error
+│   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
+├── RetriesExhausted       every attempt failed; carries how often and how long was tried, and the last error
+└── GenerationError        no valid document could be had, though the upstream answered
+"""
+
+from collections.abc import Sequence
+
+from tidegate.core.domain.cause import CAUSES, Cause, CauseRow
+from tidegate.core.domain.dimension import Dimension
+
+__all__ = [
+    "ConfigurationError",
+    "ConfigurationErrors",
+    "GenerationError",
+    "Refusal",
+    "RetriesExhausted",
+    "TidegateError",
+    "UpstreamError",
+    "UpstreamUnreachable",
+]
+
+
+class TidegateError(Exception):
+    """Base of all errors that Tidegate raises on purpose; its text is one sentence fit for a user, without secrets."""
+
+
+class ConfigurationError(TidegateError, ValueError):
+    """A value that was configured or passed is not allowed.
+
+    Attributes:
+        field: name of the setting, environment variable or argument.
+        given: what was given, shortened; never a secret; None where it is not set.
+        allowed: what would have been allowed, in words.
+    """
+
+    def __init__(self, field: str, given: object, allowed: str) -> None:
+        self.field = field
+        self.given = given
+        self.allowed = allowed
+        got = " is not set; it must be" if given is None else f": got {_shortened(given)}, allowed is"
+        super().__init__(f"{field}{got} {allowed}")
+
+
+class ConfigurationErrors(ConfigurationError):
+    """Several values are not allowed. The attributes are those of the first; the text has a line for each.
+
+    Attributes:
+        faults: all of them, at least one.
+    """
+
+    def __init__(self, faults: Sequence[ConfigurationError]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(faults[0].field, faults[0].given, faults[0].allowed)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.faults))
+
+
+class Refusal(TidegateError):
+    """Tidegate refuses a call; nothing was sent upstream and nothing was charged.
+
+    Attributes:
+        cause: the row of the cause table that applies.
+        retry_after_seconds: when the same call may succeed; None where waiting does not help or nobody can know.
+        dimension: the dimension that cannot be had, where one is to blame.
+    """
+
+    def __init__(
+        self,
+        cause: Cause,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        dimension: Dimension | None = None,
+    ) -> None:
+        self.cause = cause
+        self.retry_after_seconds = retry_after_seconds
+        self.dimension = dimension
+        super().__init__(message)
+
+    @property
+    def row(self) -> CauseRow:
+        """Status, error type and retryability of the cause."""
+        return CAUSES[self.cause]
+
+
+class UpstreamError(TidegateError):
+    """The upstream answered with an error status, or with an error event inside a stream.
+
+    Attributes:
+        status: HTTP status; 200 for an error event inside a stream; 0 when there was no answer.
+        error_type: `error.type` of the body, if the body was Anthropic-shaped.
+        error_code: `error.details.error_code`, if given.
+        upstream_message: the message as the upstream worded it.
+        retry_after_seconds: how long the upstream asked to wait, if it did; within reason, as `core.headers` reads it.
+        retry_after_is_odd: it asked for something else than that.
+        headers: the answer's header fields as they came, for passing on.
+        body: the body as it came, for passing on.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        error_type: str | None = None,
+        error_code: str | None = None,
+        upstream_message: str | None = None,
+        retry_after_seconds: float | None = None,
+        retry_after_is_odd: bool = False,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+    ) -> None:
+        self.status = status
+        self.error_type = error_type
+        self.error_code = error_code
+        self.upstream_message = message if upstream_message is None else upstream_message
+        self.retry_after_seconds = retry_after_seconds
+        self.retry_after_is_odd = retry_after_is_odd
+        self.headers = headers
+        self.body = body
+        super().__init__(message)
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No answer from the upstream.
+
+    Attributes:
+        may_have_been_accepted: the request was sent whole, so the upstream may have worked on it and billed it.
+        out_of_time: it was not waited for any longer, because the call's own time was over.
+    """
+
+    def __init__(self, message: str, *, may_have_been_accepted: bool, out_of_time: bool = False) -> None:
+        self.may_have_been_accepted = may_have_been_accepted
+        self.out_of_time = out_of_time
+        super().__init__(message, status=0)
+
+
+class RetriesExhausted(TidegateError):
+    """Every attempt failed.
+
+    Attributes:
+        attempts: how many attempts were made, the first one included.
+        elapsed_seconds: from the first attempt to giving up.
+        last: the error of the last attempt (also `__cause__`).
+    """
+
+    def __init__(self, attempts: int, elapsed_seconds: float, last: UpstreamError) -> None:
+        self.attempts = attempts
+        self.elapsed_seconds = elapsed_seconds
+        self.last = last
+        tried = f"{attempts} attempt{'' if attempts == 1 else 's'} in {elapsed_seconds:.1f} s"
+        verdict = "ran out of time after" if self.out_of_time else "gave up after"
+        super().__init__(f"{verdict} {tried}; the last failed with: {last}")
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the call's own deadline ended the last attempt."""
+        return isinstance(self.last, UpstreamUnreachable) and self.last.out_of_time
+
+
+class GenerationError(TidegateError):
+    """The model answered, but not with a document that can be used.
+
+    Attributes:
+        reason: `invalid`, `refused` or `truncated`.
+        findings: what the validator found, one line each, path first; empty when there was nothing to validate.
+    """
+
+    def __init__(self, reason: str, message: str, findings: Sequence[str] = ()) -> None:
+        self.reason = reason
+        self.findings = tuple(findings)
+        super().__init__(message)
+
+
+def _shortened(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

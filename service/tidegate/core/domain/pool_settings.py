@@ -1,0 +1,77 @@
+"""What an operator configures for a pool."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tidegate.core.domain.dimension import Dimension
+from tidegate.core.domain.errors import ConfigurationError
+
+__all__ = ["LEAST_UNITS", "AdaptiveSettings", "LimitSettings", "PoolSettings", "QueueCaps"]
+
+_MOST_UNITS: Final = 10**12
+"""More a minute than any upstream grants; keeps integers in micro-units small."""
+LEAST_UNITS: Final = 0.001
+"""Less a minute than anybody means: one request in 17 hours. Keeps waits within what can be computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """A limit in one dimension: refilled continuously at `per_minute`, holding at most `capacity` units.
+
+    Raises:
+        ConfigurationError: a value is below 0.001, or more than 10^12.
+    """
+
+    per_minute: float
+    capacity: float
+
+    def __post_init__(self) -> None:
+        for name in ("per_minute", "capacity"):
+            if not LEAST_UNITS <= getattr(self, name) <= _MOST_UNITS:
+                raise ConfigurationError(name, getattr(self, name), f"a number, {LEAST_UNITS} to {_MOST_UNITS:,}")
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveSettings:
+    """How a pool's rate follows the upstream's answers.
+
+    Attributes:
+        learning_rate: the share of the rate that a 429 cuts, 0 to below 1; 0 switches adaptation off.
+        recovery: the share of `learning_rate`, of the configured rate, that one success gives back; 0 to 1.
+        floor: the lowest share of the configured rate, above 0 up to 1.
+    """
+
+    learning_rate: float = 0.1
+    recovery: float = 0.1
+    floor: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCaps:
+    """Most that waits for a pool at a time; what exceeds it is refused as `queue_full`. None: no cap.
+
+    What comes back after a failure is let in beyond. Tokens are input and output, by estimate.
+    """
+
+    requests: int = 10_000
+    requests_per_caller: int | None = None
+    tokens: int | None = None
+    tokens_per_caller: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """What an operator says of a pool. A dimension that is absent is `auto`: what the upstream reports, if it does.
+
+    Attributes:
+        limits: configured limit per dimension.
+        adaptive: how the rate follows 429s and successes; None: the pool learns its limits from what answers show.
+        caps: most that waits at a time.
+        allow_debt: a request larger than the bucket is admitted when the bucket is full, and leaves it in debt;
+            otherwise it is refused as `cost_exceeds_capacity`.
+    """
+
+    limits: dict[Dimension, LimitSettings] = field(default_factory=dict)
+    adaptive: AdaptiveSettings | None = None
+    caps: QueueCaps = QueueCaps()
+    allow_debt: bool = True

@@ -1,0 +1,1 @@
+"""One limited dimension of a pool: its token bucket, and what corrects the level of that bucket."""

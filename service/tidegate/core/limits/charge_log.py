@@ -1,0 +1,148 @@
+"""What we were charged lately: tells what a figure that was true some seconds ago is worth now."""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import deque
+from typing import Final, NamedTuple
+
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
+
+__all__ = ["ChargeLog", "Replay"]
+
+_ABOUT_NS: Final = NS_PER_SECOND // 50
+"""Requests sent within this time may overtake each other on their way."""
+_SLOT_NS: Final = _ABOUT_NS // 4
+"""Charges within this time are kept as one: what a busy pool remembers must not grow with its rate."""
+_KEPT_NS: Final = 120 * NS_PER_SECOND
+"""Charges older than this are not replayed: no answer's head takes longer than that on a good day."""
+_BLOCK: Final = 128
+"""Slots that share a convex hull. A replay looks at each slot of two blocks, and once at each of the others."""
+_LOST: Final = 0.5
+"""Units that may be rounding errors."""
+
+
+class Replay(NamedTuple):
+    """What follows from a figure that belonged to some moment, in units.
+
+    Attributes:
+        level: what would remain now.
+        later: what was charged since that moment.
+        near: what was charged at about that moment, and may or may not be in the figure.
+    """
+
+    level: float
+    later: int
+    near: int
+
+
+class ChargeLog:
+    """The charges of one dimension, in units; negative ones gave back.
+
+    Bounded: one slot each 5 ms, for two minutes; those of the oldest and the newest block may be older.
+
+    A replay starts with a level of L at time s. For each later slot of charges c[j] at time t[j] it computes
+    level = min(capacity, level + rate × elapsed) - c[j]. With C[j], the sum of all charges before slot j, and C, the
+    sum of all, that is the smallest of
+
+        L + rate × (now - s) - (charges since s)           if the bucket was never full,
+        capacity - C + C[j] + rate × (now - t[j])          if it was last full just before slot j,
+        capacity                                           if it is full now.
+
+    A full block of slots needs only the j with the smallest C[j] - rate × t[j]. For any rate, that is a vertex of the
+    lower convex hull of the points (t[j], C[j]), found by bisection. The result is that of the steps one by one, but
+    for rounding errors of floats.
+
+    Attributes:
+        total: all that was ever charged.
+    """
+
+    __slots__ = ("_blocks", "total")
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._blocks = deque((_Block(),))  # only the last one has room
+
+    def __len__(self) -> int:
+        return sum(len(block.times) for block in self._blocks)
+
+    def add(self, units: int, now_ns: int) -> None:
+        """So much was charged; charges are added in the order of time."""
+        block = self._blocks[-1]
+        if not block.times or now_ns - block.times[-1] >= _SLOT_NS:
+            if len(block.times) == _BLOCK:
+                block.close()
+                while self._blocks and self._blocks[0].times[-1] < now_ns - _KEPT_NS:
+                    self._blocks.popleft()
+                block = _Block()
+                self._blocks.append(block)
+            block.times.append(now_ns)
+            block.before.append(self.total)
+        self.total += units
+
+    def replay(self, remaining: float, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
+        """What would remain now, had `remaining` been true at `since_ns`.
+
+        In which order requests arrived that were sent about then, nobody knows.
+        """
+        per_ns = per_minute / NS_PER_MINUTE
+        near_before, later_before, lowest = self.total, self.total, 0.0
+        for block in reversed(self._blocks):
+            times = block.times
+            later = 0 if times and times[0] > since_ns + _ABOUT_NS else bisect_right(times, since_ns + _ABOUT_NS)
+            if later < len(times):
+                later_before = near_before = block.before[later]
+                lowest = min(lowest, block.lowest(later, per_ns, now_ns) - self.total)
+            if not later:
+                continue
+            near = bisect_left(times, since_ns - _ABOUT_NS, 0, later)
+            if near < later:
+                near_before = block.before[near]
+            if near:
+                break
+        later_units = self.total - later_before
+        level = min(remaining + (now_ns - since_ns) * per_ns - later_units, capacity + lowest)
+        return Replay(level, later_units, later_before - near_before)
+
+    def overflows(self, remaining: int, since_ns: int, per_minute: float, full: float, now_ns: int) -> bool:
+        """Whether a bucket that nobody else uses has been full since `remaining` was true, and lost what came then."""
+        replay = self.replay(remaining, since_ns, per_minute, full, now_ns)
+        refill = (now_ns - since_ns) * per_minute / NS_PER_MINUTE
+        return replay.level + _LOST < remaining + refill - replay.later
+
+
+class _Block:
+    """Consecutive slots: when each began, and what had been charged before it."""
+
+    __slots__ = ("_slopes", "_vertices", "before", "times")
+
+    def __init__(self) -> None:
+        self.times = array("q")
+        self.before = array("q")
+        self._vertices: list[int] | None = None  # of the lower convex hull, by slot
+        self._slopes: list[float] = []  # from each vertex to the next one, in units per nanosecond; ascending
+
+    def close(self) -> None:
+        """Computes the hull (Andrew's monotone chain): no more slots come."""
+        vertices: list[int] = []
+        slopes: list[float] = []
+        for slot in range(len(self.times)):
+            while vertices:
+                last = vertices[-1]
+                slope = (self.before[slot] - self.before[last]) / (self.times[slot] - self.times[last])
+                if not slopes or slope > slopes[-1]:
+                    slopes.append(slope)
+                    break
+                slopes.pop()
+                vertices.pop()
+            vertices.append(slot)
+        self._vertices, self._slopes = vertices, slopes
+
+    def lowest(self, first: int, per_ns: float, now_ns: int) -> float:
+        """The least of what was charged before a slot and what was refilled since it began, from slot `first` on."""
+        if not first and self._vertices is not None:
+            slot = self._vertices[bisect_left(self._slopes, per_ns)]
+            return self.before[slot] + (now_ns - self.times[slot]) * per_ns
+        return min(
+            before + (now_ns - began_ns) * per_ns
+            for before, began_ns in zip(self.before[first:], self.times[first:], strict=True)
+        )

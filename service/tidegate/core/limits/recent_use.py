@@ -1,0 +1,83 @@
+"""How much of its quota a pool used lately: what the upstream has charged, by slices of five seconds."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from tidegate.core.domain.dimension import DIMENSIONS
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
+
+__all__ = ["SHARE_MINUTES", "RecentUse"]
+
+SHARE_MINUTES: Final = (1, 10)
+"""How far back the shares go."""
+_SLICE_NS: Final = 5 * NS_PER_SECOND
+_KEPT_NS: Final = max(SHARE_MINUTES) * NS_PER_MINUTE
+
+Rates = Sequence[float | None]
+"""The quota in each dimension, in units a minute; None: nobody knows it."""
+
+
+class _Slice(NamedTuple):
+    begun_ns: int
+    ended_ns: int
+    used: tuple[int, ...]
+    rates: tuple[float | None, ...]
+
+
+class RecentUse:
+    """What was used in each dimension, in at most 122 slices. `rates` tells the quota at a monotonic time."""
+
+    __slots__ = ("_begun_ns", "_ends_ns", "_past", "_rates", "_used")
+
+    def __init__(self, rates: Callable[[int], Rates], now_ns: int) -> None:
+        self._rates = rates
+        self._past: deque[_Slice] = deque()
+        self._begin(now_ns)
+
+    def add(self, requests: int, input_tokens: int, output_tokens: int, now_ns: int) -> None:
+        """So much was used; negative: it was not, after all."""
+        if now_ns >= self._ends_ns:
+            self._past.append(self._present(now_ns))
+            self._begin(now_ns)
+            while self._past and self._past[0].ended_ns <= now_ns - _KEPT_NS:
+                self._past.popleft()
+        used = self._used
+        used[0] += requests
+        used[1] += input_tokens
+        used[2] += output_tokens
+
+    def shares(self, now_ns: int) -> list[tuple[float | None, ...]]:
+        """For each dimension, use divided by quota over the last `SHARE_MINUTES`; None where no quota is known.
+
+        A full bucket that is emptied at once may show more than 1. A quota that changed counts as it was; where it was
+        not known, or there was no pool yet, as it is now. Of a slice that is not all within the time, a part counts.
+        """
+        present = self._present(now_ns)
+        slices = (*self._past, present)
+        return [
+            tuple(_share(slices, index, rate, now_ns, minutes) for minutes in SHARE_MINUTES)
+            for index, rate in enumerate(present.rates)
+        ]
+
+    def _begin(self, now_ns: int) -> None:
+        self._begun_ns = now_ns
+        self._ends_ns = now_ns + _SLICE_NS
+        self._used = [0] * len(DIMENSIONS)
+
+    def _present(self, now_ns: int) -> _Slice:
+        ended_ns = max(self._begun_ns + 1, min(now_ns, self._ends_ns))
+        return _Slice(self._begun_ns, ended_ns, tuple(self._used), tuple(self._rates(now_ns)))
+
+
+def _share(slices: Sequence[_Slice], index: int, rate: float | None, now_ns: int, minutes: int) -> float | None:
+    if rate is None:
+        return None
+    since_ns = now_ns - minutes * NS_PER_MINUTE
+    used, granted = 0.0, minutes * rate
+    for each in slices:
+        within_ns = each.ended_ns - max(each.begun_ns, since_ns)
+        if within_ns > 0:
+            used += each.used[index] * within_ns / (each.ended_ns - each.begun_ns)
+            granted += ((each.rates[index] or rate) - rate) * within_ns / NS_PER_MINUTE
+    return used / granted

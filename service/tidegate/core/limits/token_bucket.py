@@ -1,0 +1,116 @@
+"""A token bucket with continuous refill, in integers.
+
+Level and capacity are micro-units (a millionth of a request or token), the rate is micro-units per minute, time is
+nanoseconds. The division remainder of each refill is carried, so refilling in many small steps gives exactly what one
+large step gives: any window of length T admits at most capacity + rate × T, and the spacing after a burst is exact.
+"""
+
+from tidegate.core.domain.dimension import MICRO
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
+
+__all__ = ["TokenBucket", "changed"]
+
+
+class TokenBucket:
+    """Holds at most `capacity_micro`, refilled at `rate_micro_per_minute`; starts full unless `level_micro` is given.
+
+    The level may go below zero: a debt, which refills like anything else.
+    """
+
+    __slots__ = ("_at_ns", "_carry", "_full_ns", "_level", "capacity_micro", "rate_micro_per_minute")
+
+    def __init__(
+        self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int, level_micro: int | None = None
+    ) -> None:
+        self.rate_micro_per_minute = rate_micro_per_minute
+        self.capacity_micro = capacity_micro
+        self._level = capacity_micro if level_micro is None else level_micro
+        self._carry = 0
+        self._at_ns = self._full_ns = now_ns  # `_full_ns`: when it became full, the last time
+
+    def level_micro(self, now_ns: int) -> int:
+        """What is there now. A clock that went back adds nothing."""
+        elapsed = now_ns - self._at_ns
+        if elapsed > 0:
+            self._at_ns = now_ns
+            if self._level < self.capacity_micro:
+                added, self._carry = divmod(elapsed * self.rate_micro_per_minute + self._carry, NS_PER_MINUTE)
+                self._level += added
+                if self._level >= self.capacity_micro:
+                    over = self._level - self.capacity_micro
+                    self._cap(now_ns - over * NS_PER_MINUTE // self.rate_micro_per_minute)
+        return self._level
+
+    def unbounded_micro(self, now_ns: int) -> int:
+        """The level, and all that would have been added since the bucket became full: tells how surely it is full."""
+        level = self.level_micro(now_ns)
+        if level < self.capacity_micro:
+            return level
+        return level + (now_ns - self._full_ns) * self.rate_micro_per_minute // NS_PER_MINUTE
+
+    def fits(self, micro: int, now_ns: int) -> bool:
+        """Whether that much is there; more than the capacity fits when the bucket is full."""
+        level = self.level_micro(now_ns)
+        return level >= micro or level >= self.capacity_micro
+
+    def take(self, micro: int) -> None:
+        """Takes that much off the level as of the last look at it; below zero if need be."""
+        self._level -= micro
+
+    def fill(self, now_ns: int) -> None:
+        """Fills it to its capacity."""
+        if self.level_micro(now_ns) < self.capacity_micro:
+            self._cap(now_ns)
+
+    def correct(self, micro: int, now_ns: int) -> None:
+        """Takes that much more after all; negative gives back, up to the capacity."""
+        before = self.level_micro(now_ns)
+        self._level = before - micro
+        if self._level >= self.capacity_micro:
+            self._cap(now_ns if before < self.capacity_micro else self._full_ns)
+
+    def wait_ns(self, micro: int, now_ns: int) -> int:
+        """How long until that much fits, rounded up to a nanosecond; 0 if it fits now."""
+        missing = min(micro, self.capacity_micro) - self.level_micro(now_ns)
+        if missing <= 0:
+            return 0
+        return -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
+
+    def refill_ns(self, micro: int, now_ns: int) -> int:
+        """How long until that much has been there in all, if each part of it is taken as it comes; 0 if it is now."""
+        missing = micro - self.level_micro(now_ns)
+        return 0 if missing <= 0 else -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
+
+    def limit_level(self, micro: int, now_ns: int) -> None:
+        """Lowers the level to that much, if it is higher."""
+        if self.level_micro(now_ns) > micro:
+            self._level = micro
+            self._carry = 0
+
+    def full_in(self, wait_ns: int, now_ns: int) -> None:
+        """Sets the level so that it is full after that time."""
+        self._at_ns = max(self._at_ns, now_ns)
+        self._level = self.capacity_micro - self.rate_micro_per_minute * wait_ns // NS_PER_MINUTE
+        self._carry = 0
+
+    def change(self, rate_micro_per_minute: int, capacity_micro: int, now_ns: int) -> None:
+        """Goes on with another rate and capacity. Refills nothing: a larger capacity only leaves more room."""
+        was_full = self.level_micro(now_ns) >= self.capacity_micro
+        self.rate_micro_per_minute = rate_micro_per_minute
+        self.capacity_micro = capacity_micro
+        if self._level >= self.capacity_micro:
+            self._cap(self._full_ns if was_full else now_ns)
+
+    def _cap(self, full_ns: int) -> None:
+        self._full_ns = full_ns
+        self._level = self.capacity_micro
+        self._carry = 0
+
+
+def changed(bucket: TokenBucket | None, per_minute: float, capacity: float, now_ns: int) -> TokenBucket:
+    """The bucket under another rate and capacity, or a full one; it holds one unit at least."""
+    rate_micro, capacity_micro = max(1, round(per_minute * MICRO)), max(MICRO, round(capacity * MICRO))
+    if bucket is None:
+        return TokenBucket(rate_micro, capacity_micro, now_ns)
+    bucket.change(rate_micro, capacity_micro, now_ns)
+    return bucket

@@ -1,0 +1,1 @@
+"""A pool: the state machine that admits requests, built from limits, failures and the queue."""

@@ -1,0 +1,426 @@
+"""A pool: the quota that a family of models shares, as a state machine. One call is one atomic step."""
+
+from typing import Final
+
+from tidegate.core.accounts.accounts import Account, Accounts, AccountWaits, Exceeded
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost
+from tidegate.core.domain.events import Anomaly, Event, LeaseEnded
+from tidegate.core.domain.feedback import Feedback, RateLimited, SpendCapped, Succeeded
+from tidegate.core.domain.limit_report import LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
+from tidegate.core.failures.failure_state import FailureState
+from tidegate.core.failures.retry_gate import RetryGate
+from tidegate.core.limits.recent_use import RecentUse
+from tidegate.core.pool.lease import Lease, Leases
+from tidegate.core.pool.lease_charging import LeaseCharging
+from tidegate.core.pool.quota import Quota
+from tidegate.core.pool.wait_forecast import Forecast
+from tidegate.core.ports.store import Change
+from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.queue_caps import what_is_full
+from tidegate.core.queue.waiter import Waiter
+
+__all__ = ["Pool"]
+
+_ENOUGH_FOR_PROBE_NS: Final = 5 * NS_PER_SECOND
+
+
+class Pool:
+    """Quota, queue and leases of one pool. `now_ns` is the monotonic time of each step.
+
+    `drain_events` hands out what happened since it was last called; the caller reports it. `accounts` are shared by all
+    pools: they hold callers' own limits.
+
+    Attributes:
+        tells_leases: whether anybody wants to hear how each lease ended.
+    """
+
+    __slots__ = (
+        "_account_waits",
+        "_accounts",
+        "_events",
+        "_forecast",
+        "_granted",
+        "_health",
+        "_leases",
+        "_ledger",
+        "_next_in_ns",
+        "_queue",
+        "_quota",
+        "_rate_limited",
+        "_refused",
+        "_retries",
+        "_succeeded",
+        "_use",
+        "name",
+        "settings",
+        "tells_leases",
+    )
+
+    def __init__(self, name: str, settings: PoolSettings, now_ns: int, accounts: Accounts | None = None) -> None:
+        self.name = name
+        self.settings = settings
+        self.tells_leases = True
+        self._quota = Quota(name, settings, now_ns)
+        self._events = self._quota.events
+        self._health = FailureState(name, self._events, now_ns)
+        self._retries = RetryGate(self._health, now_ns)
+        self._queue = FairQueue(lambda: self._quota.ns_per_unit, self._retries.wait_ns)
+        self._forecast = Forecast(self._quota, self._queue, self._health)
+        self._accounts = accounts or Accounts()
+        self._account_waits = AccountWaits(name)
+        self._refused: list[tuple[str, Refused]] = []
+        self._leases = Leases()
+        self._use = RecentUse(self._quota.per_minute, now_ns)
+        self._ledger = LeaseCharging(self._quota, self._use)
+        self._next_in_ns: int | None = None  # what the next change is to tell
+        self._granted = 0
+        self._rate_limited = 0
+        self._succeeded = 0
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing would be lost with the pool: no answer ever came, nobody waits, nothing is in flight."""
+        return not (self._queue.waiting or self._leases or self._succeeded)
+
+    def advance_and_collect(self, now_ns: int) -> Change | None:
+        """Admits whom the last step lets in. Returns what has happened since this was last called, if anything."""
+        if not self._queue.waiting:
+            return self.take_changes()
+        granted = self.advance(now_ns)
+        self._next_in_ns = self.next_in_ns(now_ns)
+        return self.take_changes(granted)
+
+    def take_changes(self, granted: tuple[str, ...] = ()) -> Change | None:
+        """These grants, and all that nobody was told of yet; None for nothing."""
+        next_in_ns = self._next_in_ns
+        if not (granted or self._events or self._refused) and next_in_ns is None:
+            return None
+        refused, self._refused, self._next_in_ns = tuple(self._refused), [], None
+        return Change(self.name, granted, self.drain_events(), next_in_ns, refused)
+
+    def drain_events(self) -> tuple[Event, ...]:
+        """The facts since the last call."""
+        events = tuple(self._events)
+        self._events.clear()
+        return events
+
+    def take_at_once(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
+        """Admits if nobody waits and everything fits; False, without effect, otherwise."""
+        account = self._account(demand, now_ns)
+        if not self._goes_at_once(demand, account, now_ns):
+            return False
+        if demand.retry or self._health.is_capped or not self.settings.allow_debt:
+            return False
+        self._grant(lease_id, demand, account, now_ns)
+        return True
+
+    def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
+        """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
+        if self._health.is_capped and (refused := self._health.refusal(now_ns)) is not None:
+            return refused
+        account = self._account(demand, now_ns)
+        if demand.retry:
+            return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
+        if not self.settings.allow_debt:
+            dimension = self._quota.never_fits(demand.cost)
+            if dimension is not None:
+                return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
+        if self._goes_at_once(demand, account, now_ns):
+            self._grant(lease_id, demand, account, now_ns)
+            return GRANTED
+        return self._queue_up(Waiter(lease_id, demand, now_ns, account), now_ns)
+
+    def _account(self, demand: Demand, now_ns: int) -> Account | None:
+        return None if demand.caller.limits is None else self._accounts.of(demand.caller, now_ns)
+
+    def _goes_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
+        queue = self._queue
+        if queue.waiting and queue.somebody_goes_first(now_ns):
+            return False
+        if account is not None:
+            if queue.waiting and queue.of_caller(demand.caller)[0]:
+                return False
+            if account.exceeded(demand.cost, now_ns) is not None:
+                return False
+        return self._health.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
+
+    def _queue_up(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
+        queue, forecast, demand = self._queue, self._forecast, waiter.demand
+        predicted_ns = forecast.expect(waiter, now_ns)
+        own = self._own_limit_behind_others(waiter, now_ns)
+        own_ns = 0 if own is None or own.wait_ns is None else own.wait_ns
+        wait_ns = max(predicted_ns, own_ns)
+        if not demand.front and (full := what_is_full(queue, self.settings.caps, demand)) is not None:
+            return Refused(Cause.QUEUE_FULL, retry_after_ns=wait_ns, full=full)
+        if demand.patience_ns is not None and wait_ns > demand.patience_ns:
+            if own is not None and own_ns > demand.patience_ns:
+                return Refused(Cause.CALLER_LIMIT, wait_ns - demand.patience_ns, limit=own.limit)
+            if forecast.may_refuse(demand, now_ns):
+                return Refused(self._health.late, retry_after_ns=wait_ns - demand.patience_ns)
+        if queue.push(waiter):
+            # Timers are set already for those who wait, unless this one goes before them.
+            self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
+        if own is not None and wait_ns == own_ns:
+            return Wait(wait_ns, "caller_limit")
+        return Wait(wait_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
+
+    def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
+        """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
+        if (waiter := self._queue.remove(lease_id)) is None:
+            return None
+        if (own := self._own_limit(waiter, now_ns)) is not None:
+            return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
+        predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._health.wait_ns(now_ns))
+        return Refused(self._health.late, predicted_ns)
+
+    def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
+        """Takes a waiter out of the queue, or ends its lease as released.
+
+        `unleased` is the cost of a waiter without a lease (`settle_at_once`), given back if it has been granted.
+        """
+        if self._queue.remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
+            self._quota.give_back(unleased, now_ns)
+            self._use.add(-unleased[0], -unleased[1], 0, now_ns)
+
+    def advance(self, now_ns: int) -> tuple[str, ...]:
+        """Admits, in order, the waiters that fit now. Nobody overtakes a head that does not fit."""
+        self._quota.demand_seen(now_ns)
+        granted: list[str] = []
+        if self._health.is_out:
+            self._let_probe_with_time(granted, now_ns)
+        while (waiter := self._head(now_ns)) is not None:
+            self._queue.refresh_price(waiter, now_ns)
+            if not self._fits(waiter.demand.cost, now_ns):
+                if self._health.admits(now_ns) and self._quota.only_levels_bind(now_ns):
+                    self._queue.hold(waiter)
+                break
+            self._admit(waiter, now_ns)
+            granted.append(waiter.lease_id)
+        self._accounts.freed.pop(self.name, None)
+        return tuple(granted)
+
+    def next_in_ns(self, now_ns: int, if_it_is: Waiter | None = None) -> int | None:
+        """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
+        head, gate_ns, retry = self._head(now_ns), 0, None
+        if self._queue.failed and (gate_ns := self._retries.wait_ns(now_ns)):
+            retry = next(iter(self._queue.failed.values()))
+        if if_it_is is not None and not (if_it_is is head or if_it_is is retry or if_it_is.skipped):
+            return None
+        waits: list[int] = []
+        if head is not None:
+            waits.append(self._fits_in_ns(head.demand.cost, now_ns))
+        if gate_ns:
+            waits.append(gate_ns)
+        if self._queue.skipped and (until_ns := self._account_waits.until_ns) is not None:
+            waits.append(until_ns - now_ns)
+        if not waits:
+            return None
+        wait_ns = min(waits)
+        return wait_ns if head is None else self._forecast.together_ns(head, wait_ns)
+
+    def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
+        """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
+
+        An input of 0 is not known yet.
+        """
+        lease = self._leases.touch(lease_id, now_ns)
+        if lease is not None:
+            self._ledger.charge(lease, known, now_ns)
+
+    def end(
+        self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, taught: tuple[Feedback, ...] = ()
+    ) -> bool:
+        """Ends a lease and corrects the buckets, once it has learned; False if there is none of this id."""
+        for feedback in taught:
+            # What headers say counts the true input, so the level here has to count it as well.
+            if used is not None and isinstance(feedback, LimitReport) and any(feedback.dimensions):
+                self.charge(lease_id, used, now_ns)
+            self.learn(feedback, now_ns)
+        lease = self._leases.pop(lease_id, None)
+        if lease is None:
+            return False
+        self._quota.request_ended(lease.granted_ns)
+        self._health.ended(lease.granted_ns, answered=lease.answered)
+        if lease.account is not None:
+            lease.account.ended()
+        used = self._ledger.close(lease, outcome, used, now_ns)
+        if self.tells_leases:
+            demand = lease.demand
+            self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
+        return True
+
+    def heartbeat(self, lease_ids: tuple[str, ...], now_ns: int) -> None:
+        """Says that these leases are alive."""
+        for lease_id in lease_ids:
+            self._leases.touch(lease_id, now_ns)
+
+    def expire(self, now_ns: int) -> None:
+        """Ends, as abandoned, the leases that nobody has spoken of for too long."""
+        while now_ns >= self._leases.due_ns and (lease_id := self._leases.forgotten(now_ns)) is not None:
+            self._events.append(Anomaly(self.name, AnomalyKind.LEASE))
+            self.end(lease_id, Outcome.ABANDONED, None, now_ns)
+
+    def freeze(self, duration_ns: int, now_ns: int) -> None:
+        """Admits nobody for that long, or until an earlier freeze ends."""
+        self._quota.freeze(duration_ns, now_ns)
+
+    def learn(self, feedback: Feedback, now_ns: int) -> None:
+        """Takes in a success, a 429, or the limits that an answer reports."""
+        if isinstance(feedback, Succeeded):
+            self._succeeded += 1
+            if feedback.sent_ago_ns is not None:
+                self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
+                self._quota.answer_came(now_ns - feedback.sent_ago_ns)
+            self._quota.learn_success(now_ns)
+        elif isinstance(feedback, LimitReport):
+            if feedback.answered:
+                self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
+            self._quota.learn_limits(feedback, now_ns)
+        elif isinstance(feedback, RateLimited):
+            self._rate_limited += 1
+            lease = self._leases.get(feedback.lease_id)
+            self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
+            self._quota.learn_refusal(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
+        elif isinstance(feedback, SpendCapped):
+            self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
+        else:
+            self._health.failed(now_ns - feedback.sent_ago_ns, now_ns)
+
+    def configure(self, settings: PoolSettings, now_ns: int) -> None:
+        """Goes on under other settings: keeps levels, order, and what was learned.
+
+        It also ends a spend cap as far as is known here: an operator who raised one has a way to say so.
+        """
+        self.settings = settings
+        self._health.forget_cap(now_ns)
+        self._quota.configure(settings, now_ns)
+
+    def snapshot(self, now_ns: int) -> PoolSnapshot:
+        """The state now."""
+        dimensions, oldest_ns = self._quota.snapshot(now_ns), self._leases.oldest_ns()
+        return PoolSnapshot(
+            pool=self.name,
+            dimensions=tuple(map(DimensionSnapshot.with_shares, dimensions, self._use.shares(now_ns))),
+            adaptive_factor=self._quota.factor,
+            frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
+            probing=self._quota.is_probing or self._health.is_out,
+            waiting=len(self._queue),
+            classes=self._queue.snapshot(now_ns),
+            in_flight=len(self._leases),
+            oldest_lease_seconds=None if oldest_ns is None else (now_ns - oldest_ns) / NS_PER_SECOND,
+            granted=self._granted,
+            rate_limited=self._rate_limited,
+            succeeded=self._succeeded,
+            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._health.open_circuits(now_ns)},
+            unanswered=self._health.unanswered,
+            concurrency_limit=self._health.concurrency_limit(now_ns),
+            retries_waiting=len(self._queue.failed),
+            retries_left=self._health.budget.left(now_ns),
+        )
+
+    def _grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
+        limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
+        self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
+        self._granted += 1
+        if account is not None:
+            account.take(demand.cost, now_ns)
+        if not demand.settle_at_once:
+            self._leases[lease_id] = Lease(demand, limits, now_ns, account)
+            self._health.sent(now_ns)
+            if account is not None:
+                account.leased()
+
+    def _admit(self, waiter: Waiter, now_ns: int) -> None:
+        self._queue.take(waiter, now_ns)
+        if waiter.demand.retry:
+            self._retries.went(now_ns)
+        self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
+        self._forecast.admitted(waiter, now_ns)
+
+    def _head(self, now_ns: int) -> Waiter | None:
+        """The request that goes next; requests of callers over their own limits are passed over."""
+        queue, waits = self._queue, self._account_waits
+        if waits.until_ns is not None and now_ns >= waits.until_ns:
+            waits.until_ns = None
+            for skipped in tuple(queue.skipped.values()):
+                if not self._is_held_back(skipped, now_ns):
+                    queue.readmit(skipped)
+        while (waiter := queue.head(now_ns)) is not None and self._is_held_back(waiter, now_ns):
+            queue.skip(waiter)
+        if waiter is not None and waiter.account is not None:
+            waiter.account.is_head_in(self.name)
+        return waiter
+
+    def _is_held_back(self, waiter: Waiter, now_ns: int) -> bool:
+        """Whether its caller's own limits hold a waiter back. If so, the account tells this pool when it is freed."""
+        account = waiter.account
+        if account is None or (exceeded := account.exceeded(waiter.demand.cost, now_ns)) is None:
+            return False
+        account.waits_in(self._account_waits)
+        self._account_waits.add(exceeded, now_ns)
+        return True
+
+    def _own_limit(self, waiter: Waiter, now_ns: int) -> Exceeded | None:
+        """The caller's own limit that holds this waiter back; None if none does."""
+        return None if waiter.account is None else waiter.account.exceeded(waiter.demand.cost, now_ns)
+
+    def _own_limit_behind_others(self, waiter: Waiter, now_ns: int) -> Exceeded | None:
+        """The caller's own limit that this waiter waits for behind the caller's others; None if it waits for none."""
+        demand, account = waiter.demand, waiter.account
+        if account is None:
+            return None
+        _, load = self._queue.of_caller(demand.caller)
+        return account.drained(demand.cost.plus(Cost(*load)), now_ns) or account.exceeded(demand.cost, now_ns)
+
+    def _fits(self, cost: Cost, now_ns: int) -> bool:
+        if not self._health.admits(now_ns):
+            return False
+        return self._quota.fits(cost, now_ns) or (not self._leases and self._quota.silent_ns(cost, now_ns) == 0)
+
+    def _fits_in_ns(self, cost: Cost, now_ns: int) -> int:
+        wait_ns = self._quota.wait_ns(cost, now_ns)
+        silent_ns = None if self._leases else self._quota.silent_ns(cost, now_ns)
+        return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._health.wait_ns(now_ns))
+
+    def _reserve_retry(self, waiter: Waiter, now_ns: int) -> Granted | Wait:
+        """A failed request comes back: it is never refused for the wait until it may be repeated."""
+        demand = waiter.demand
+        self._queue.push(waiter)
+        if self._head(now_ns) is waiter and self._fits(demand.cost, now_ns):
+            self._admit(waiter, now_ns)
+            return GRANTED
+        self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
+        gate_ns = self._retries.wait_ns(now_ns)
+        wait_ns = max(gate_ns, self._fits_in_ns(demand.cost, now_ns))
+        return Wait(wait_ns, "retry_budget" if gate_ns else self._binding(demand.cost, now_ns))
+
+    def _let_probe_with_time(self, granted: list[str], now_ns: int) -> None:
+        """In an outage, where those in front are about to give up: who has the most time left finds out more."""
+        first = self._head(now_ns)
+        if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._health.admits(now_ns):
+            return
+        free = (each for each in self._queue.waiting.values() if self._own_limit(each, now_ns) is None)
+        waiter = max(free, key=lambda each: each.left_ns(now_ns))
+        if self._fits(waiter.demand.cost, now_ns):
+            self._queue.remove(waiter.lease_id)
+            self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
+            granted.append(waiter.lease_id)
+
+    def _binding(self, cost: Cost, now_ns: int) -> str:
+        return self._quota.binding(cost, now_ns) if self._health.admits(now_ns) else self._health.binding()
+
+    def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
+        self._health.answered(now_ns - sent_ago_ns, now_ns)
+        if self._leases.answered(lease_id):
+            self._health.unanswered -= 1
+
+    def _refuse_all(self, refused: Refused) -> None:
+        for lease_id in tuple(self._queue.waiting):
+            self._queue.remove(lease_id)
+            self._refused.append((lease_id, refused))

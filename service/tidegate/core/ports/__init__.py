@@ -1,0 +1,1 @@
+"""Protocols between the core and the edge: clock, store, observer and transport."""

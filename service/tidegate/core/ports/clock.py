@@ -1,0 +1,17 @@
+"""The one source of time."""
+
+from typing import Protocol
+
+__all__ = ["Clock"]
+
+
+class Clock(Protocol):
+    """Tells the time. Decisions use the monotonic clock; the wall clock only reads dates that the upstream sends."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since an arbitrary start; never goes back."""
+        ...
+
+    def wall_seconds(self) -> float:
+        """Seconds since 1970-01-01 UTC; may jump."""
+        ...

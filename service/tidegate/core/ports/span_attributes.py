@@ -1,0 +1,108 @@
+"""Names of what scopes say: those of OpenTelemetry where there is one, and what follows for answers and failures.
+
+Source: OpenTelemetry semantic conventions for generative AI v0.1.0 (spans, and the page on Anthropic; status
+Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells a name of these conventions.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tidegate.core.claude.header_names import TRACE_PARENT, TRACE_STATE
+from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.observer import Scope
+from tidegate.core.ports.transport import Fields
+
+__all__ = [
+    "ERROR_TYPE",
+    "FINISH_REASON",
+    "MAX_TOKENS",
+    "METHOD",
+    "MODEL",
+    "OPERATION",
+    "PROVIDER",
+    "RESEND_COUNT",
+    "RESPONSE_ID",
+    "RESPONSE_MODEL",
+    "ROUTE",
+    "SCHEME",
+    "SERVER_ADDRESS",
+    "SERVER_PORT",
+    "STATUS",
+    "STREAMED",
+    "TIME_TO_FIRST_CHUNK",
+    "URL_PATH",
+    "described_call",
+    "set_error",
+    "set_usage",
+]
+
+MODEL: Final = "gen_ai.request.model"
+MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+STREAMED: Final = "gen_ai.request.stream"
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+RESPONSE_ID: Final = "gen_ai.response.id"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+FINISH_REASON: Final = "gen_ai.response.finish_reasons"
+TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+_INPUT: Final = "gen_ai.usage.input_tokens"
+_OUTPUT: Final = "gen_ai.usage.output_tokens"
+_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
+_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
+
+METHOD: Final = "http.request.method"
+RESEND_COUNT: Final = "http.request.resend_count"
+ROUTE: Final = "http.route"
+STATUS: Final = "http.response.status_code"
+SCHEME: Final = "url.scheme"
+URL_PATH: Final = "url.path"
+SERVER_ADDRESS: Final = "server.address"
+SERVER_PORT: Final = "server.port"
+ERROR_TYPE: Final = "error.type"
+_TRACE_CONTEXT: Final = tuple((name, name.encode()) for name in (TRACE_PARENT, TRACE_STATE))
+
+
+def described_call(request: Mapping[str, Any], route: str, fields: Fields, request_id: str) -> dict[str, str | float]:
+    """What the scope of a call begins with; the client's trace context names its parent.
+
+    Args:
+        request: the ASGI scope.
+        route: one of a closed set.
+        fields: the client's header fields.
+        request_id: our name for the call.
+    """
+    attributes: dict[str, str | float] = {
+        METHOD: request["method"],
+        ROUTE: route,
+        URL_PATH: request["path"],
+        SCHEME: request.get("scheme", "http"),
+        "tidegate.request_id": request_id,
+    }
+    attributes.update((name, fields[key].decode("latin-1")) for name, key in _TRACE_CONTEXT if key in fields)
+    return attributes
+
+
+def set_usage(scope: Scope, usage: Usage) -> None:
+    """Notes what an answer used; all input counts as input, also what came from the cache."""
+    scope.set(_INPUT, usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens)
+    scope.set(_OUTPUT, usage.output_tokens)
+    scope.set(_CACHE_READ, usage.cache_read_tokens)
+    scope.set(_CACHE_WRITE, usage.cache_creation_tokens)
+
+
+def set_error(scope: Scope, error: BaseException) -> None:
+    """Notes the status of an answer, if there was one, and the kind of a failure: from a closed set, never its text."""
+    if isinstance(error, RetriesExhausted):
+        scope.set("tidegate.attempts", error.attempts)
+        error = error.last
+    if isinstance(error, UpstreamUnreachable):
+        may_run = "timeout" if error.may_have_been_accepted else "connection"
+        scope.set(ERROR_TYPE, "deadline" if error.out_of_time else may_run)
+    elif isinstance(error, UpstreamError):
+        scope.set(STATUS, error.status)
+        scope.set(ERROR_TYPE, str(error.status))
+    elif isinstance(error, Refusal):
+        scope.set(ERROR_TYPE, error.cause)
+    else:
+        scope.set(ERROR_TYPE, type(error).__name__)

@@ -1,0 +1,1 @@
+"""Estimates what a call will cost, in tokens, before it is sent."""

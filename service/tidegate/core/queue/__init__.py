@@ -1,0 +1,1 @@
+"""Decides who of those that wait goes next: fair queueing, priority classes and caps."""

@@ -1,0 +1,75 @@
+"""Which priority class goes next: the highest that waits, unless a lower one is owed its guaranteed share.
+
+While a lower class waits, it earns its share of all that is admitted; once that makes up the size of its next request,
+this goes, whoever else waits. So each class gets, over any time in which it waits, at least its share of what the pool
+admits, less one request; the highest gets what the others are not owed. What a class earns grows with the time that its
+next request has waited, up to twice its share: classes age, but an old backlog never outranks those above it. Going in
+its turn, when no higher class waits, takes from what a class has earned, but never below nothing: nobody pays for
+having used what was free.
+"""
+
+import math
+from typing import Final
+
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+
+__all__ = ["AGED_NS", "GUARANTEED", "ClassShares"]
+
+_PER_CENT: Final = (50, 20, 5)
+GUARANTEED: Final = tuple(share / 100 for share in _PER_CENT)
+"""The least share of a pool that each class gets while it waits, by rank; a class of full age gets twice as much, and
+the highest what that leaves."""
+
+AGED_NS: Final = 60 * NS_PER_SECOND
+"""A request that has waited this long is of full age."""
+
+
+class ClassShares:
+    """What the classes have earned of the pool's time; by rank, 0 being the highest class."""
+
+    __slots__ = ("_earned",)
+
+    def __init__(self) -> None:
+        self._earned = [0] * len(_PER_CENT)  # in hundredths of nanoseconds
+
+    def is_owed(self, rank: int, service_time_ns: int) -> bool:
+        """Whether a class has earned a request of this size."""
+        return self._earned[rank] >= 100 * service_time_ns
+
+    def earned_ns(self, rank: int, after_ns: int = 0, age_ns: int = 0) -> float:
+        """What a class will have earned after so much is admitted, if its next request has waited for `age_ns` now.
+
+        The integral of share × (1 + age ÷ full age), where the age grows by what is admitted.
+        """
+        left_ns = self._left_ns(age_ns)
+        grows_ns = min(after_ns, left_ns)
+        aged_ns = grows_ns * (2 - left_ns / AGED_NS) + grows_ns**2 / (2 * AGED_NS)
+        return self._earned[rank] / 100 + GUARANTEED[rank] * (aged_ns + 2 * (after_ns - grows_ns))
+
+    def earned_after_ns(self, rank: int, needed_ns: int, age_ns: int) -> float:
+        """How much is admitted until a class has earned so much: the inverse of `earned_ns`."""
+        missing_ns = max(0.0, needed_ns - self._earned[rank] / 100)
+        left_ns = self._left_ns(age_ns)
+        until_aged_ns = self.earned_ns(rank, left_ns, age_ns) - self._earned[rank] / 100
+        if missing_ns >= until_aged_ns:
+            return left_ns + (missing_ns - until_aged_ns) / (2 * GUARANTEED[rank])
+        base = 2 - left_ns / AGED_NS
+        return AGED_NS * (math.sqrt(base**2 + 2 * missing_ns / GUARANTEED[rank] / AGED_NS) - base)
+
+    @staticmethod
+    def _left_ns(age_ns: int) -> int:
+        """How long until a request that has waited for so long is of full age."""
+        return AGED_NS - min(max(age_ns, 0), AGED_NS)
+
+    def earn(self, rank: int, service_time_ns: int, waited_ns: int) -> None:
+        """A request of this size was admitted, while the next of the class had waited for `waited_ns`."""
+        age_ns = min(max(waited_ns, 0), AGED_NS)
+        self._earned[rank] += service_time_ns * _PER_CENT[rank] * (AGED_NS + age_ns) // AGED_NS
+
+    def spend(self, rank: int, service_time_ns: int) -> None:
+        """A request of the class itself was admitted."""
+        self._earned[rank] = max(0, self._earned[rank] - 100 * service_time_ns)
+
+    def forget(self, rank: int) -> None:
+        """Nobody of the class waits any more: only who waits earns."""
+        self._earned[rank] = 0

@@ -1,0 +1,59 @@
+"""A request that waits in the queue of a pool."""
+
+import math
+from typing import TYPE_CHECKING
+
+from tidegate.core.domain.demand import Demand
+
+if TYPE_CHECKING:
+    from tidegate.core.accounts.accounts import Account
+    from tidegate.core.queue.flow import Flow
+
+__all__ = ["Waiter"]
+
+
+class Waiter:
+    """A request in the queue.
+
+    Attributes:
+        formula_ns: the wait that the formula predicted, uncorrected by experience; 0 if nothing was known.
+        alone_ns: the same, if others on the key took nothing.
+        basis: a number for the rates that both predictions relied on.
+        since_ns: when it came.
+        priced_ns: when its cost was estimated.
+        flow: where it stands; None once it has left, and for a request that came back.
+        account: that of a caller with limits of its own.
+        skipped: whether those limits hold it back.
+    """
+
+    __slots__ = (
+        "account",
+        "alone_ns",
+        "basis",
+        "demand",
+        "flow",
+        "formula_ns",
+        "lease_id",
+        "priced_ns",
+        "since_ns",
+        "skipped",
+    )
+
+    def __init__(self, lease_id: str, demand: Demand, since_ns: int = 0, account: "Account | None" = None) -> None:
+        self.lease_id = lease_id
+        self.demand = demand
+        self.formula_ns = self.alone_ns = self.basis = 0
+        self.since_ns = self.priced_ns = since_ns
+        self.flow: Flow | None = None
+        self.account = account
+        self.skipped = False
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the upstream had refused it, or had failed to answer it."""
+        return self.demand.front or self.demand.retry
+
+    def left_ns(self, now_ns: int) -> float:
+        """How much longer it waits."""
+        patience_ns = self.demand.patience_ns
+        return math.inf if patience_ns is None else self.since_ns + patience_ns - now_ns

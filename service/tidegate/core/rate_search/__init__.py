@@ -1,0 +1,1 @@
+"""Searches for a limit that the upstream does not report."""

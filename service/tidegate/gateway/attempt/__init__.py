@@ -1,0 +1,1 @@
+"""Sends a call upstream: reserve, send, judge, settle, and again where that helps."""

@@ -1,0 +1,102 @@
+"""Answers of our own under `/v1`: errors in the shape of the Claude API."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tidegate.core.claude.header_names import REQUEST_ID, RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE, TIDEGATE_REQUEST_ID
+from tidegate.core.domain.errors import Refusal, UpstreamUnreachable
+from tidegate.core.ports.transport import Fields, Headers
+from tidegate.gateway.receive.request import InvalidCall
+
+__all__ = ["LocalAnswer", "error_body", "invalid", "looked_at", "no_stream", "refused", "unreachable", "unread_request"]
+
+_LONGEST_OBEYED_SECONDS: Final = 60
+"""Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
+_METHOD_NOT_ALLOWED: Final = 405
+_OTHER_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_SDK_VERSION, _USER_AGENT = _CLIENT = (b"x-stainless-package-version", b"user-agent")
+_OLD_SDK: Final = re.compile(rb"(?:Async)?Anthropic/\w+ [01]\.")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAnswer:
+    """An answer that no upstream gave, complete but for the headers that every answer gets."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def looked_at(client_fields: Fields) -> Fields:
+    """Of a client's fields those that `refused` looks at."""
+    return {name: client_fields[name] for name in _CLIENT if name in client_fields}
+
+
+def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalAnswer:
+    """The answer to a call that Tidegate refuses, with its cause, and when the same call may succeed."""
+    row = refusal.row
+    headers = {TIDEGATE_CAUSE: refusal.cause.value}
+    wait_seconds = None if refusal.retry_after_seconds is None else max(1, math.ceil(refusal.retry_after_seconds))
+    if wait_seconds is not None:
+        headers[RETRY_AFTER] = str(wait_seconds)
+    comes_back_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_fields)
+    should_retry = row.retryable and not comes_back_too_early
+    return _answer(row.status, row.error_type, str(refusal), request_id, should_retry=should_retry, headers=headers)
+
+
+def invalid(call: InvalidCall, request_id: str) -> LocalAnswer:
+    """The answer to a call that cannot be sent on as it is."""
+    headers = {"allow": _OTHER_METHODS} if call.status == _METHOD_NOT_ALLOWED else {}
+    return _answer(call.status, call.error_type, str(call), request_id, should_retry=False, headers=headers)
+
+
+def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: bool) -> LocalAnswer:
+    """The answer when the upstream gave none: 504 when the caller's time is over, else 502.
+
+    A client should not repeat what may have been accepted: it may have been billed, and was repeated here already.
+    """
+    status, error_type = (504, "timeout_error") if out_of_time else (502, "api_error")
+    should_retry = not error.may_have_been_accepted
+    return _answer(status, error_type, str(error), request_id, should_retry=should_retry, headers={})
+
+
+def no_stream(request_id: str) -> LocalAnswer:
+    """The answer to a client whose stream was begun when the upstream gave something else."""
+    message = "the upstream did not answer with an event stream"
+    return _answer(502, "api_error", message, request_id, should_retry=True, headers={})
+
+
+def error_body(error_type: str, message: str, request_id: str) -> bytes:
+    """An error in the API's shape, on one line."""
+    fields = {"type": "error", "error": {"type": error_type, "message": message}, "request_id": request_id}
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def unread_request(error_type: str, message: str, request_id: str) -> tuple[Headers, bytes]:
+    """Header fields and body for a request that the HTTP server refuses by itself."""
+    fields = {"content-type": "application/json", REQUEST_ID: request_id, TIDEGATE_REQUEST_ID: request_id}
+    headers = tuple((name.encode(), value.encode()) for name, value in fields.items())
+    return headers, error_body(error_type, message, request_id)
+
+
+def _answer(
+    status: int, error_type: str, message: str, request_id: str, *, should_retry: bool, headers: Mapping[str, str]
+) -> LocalAnswer:
+    body = error_body(error_type, message, request_id)
+    fields = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        REQUEST_ID: request_id,
+        SHOULD_RETRY: "true" if should_retry else "false",
+        **headers,
+    }
+    return LocalAnswer(status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body)
+
+
+def _is_old_sdk(client_fields: Fields) -> bool:
+    version = client_fields.get(_SDK_VERSION, b"")
+    return version.startswith((b"0.", b"1.")) or bool(_OLD_SDK.match(client_fields.get(_USER_AGENT, b"")))

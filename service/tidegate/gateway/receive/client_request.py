@@ -1,0 +1,188 @@
+"""Reads a request's body, and notices when the client closes its connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from tidegate.gateway.receive.request import InvalidCall
+from tidegate.http.asgi import Message, Receive, ServerExchange
+
+__all__ = ["ClientGone", "ClientRequest", "too_large"]
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it had its answer."""
+
+
+class ClientRequest:
+    """Reads a request's body, and from `watch` on cancels the block it guards as soon as the client leaves.
+
+    Used as `with ClientRequest(receive, now_ns) as request:`. When the client leaves, the block ends with `ClientGone`.
+    The body must be read before `watch`, because both listen to the same events.
+
+    Args:
+        receive: as in ASGI.
+        now_ns: a monotonic clock.
+        lingers_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
+        exchange: the server's extension `EXCHANGE`, if it has it.
+
+    Attributes:
+        waited_ns: how long `read` has waited for the client.
+    """
+
+    __slots__ = (
+        "_cancelled",
+        "_end",
+        "_exchange",
+        "_gone",
+        "_guarded",
+        "_lingers_seconds",
+        "_now_ns",
+        "_receive",
+        "_watcher",
+        "_watches",
+        "waited_ns",
+    )
+
+    def __init__(
+        self,
+        receive: Receive,
+        now_ns: Callable[[], int],
+        lingers_seconds: Callable[[], float] | None = None,
+        exchange: ServerExchange | None = None,
+    ) -> None:
+        self.waited_ns = 0
+        self._receive = receive
+        self._now_ns = now_ns
+        self._lingers_seconds = lingers_seconds
+        self._exchange = exchange
+        self._guarded: asyncio.Task[Any] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._end: asyncio.TimerHandle | None = None
+        self._watches = False
+        self._gone = False
+        self._cancelled = False
+
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task of the block that is guarded."""
+        return self._guarded
+
+    async def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it comes; watches when it is complete.
+
+        Raises:
+            InvalidCall: 413, the body is longer than `most_bytes`.
+            ClientGone: the client left before the end.
+        """
+        left_bytes = most_bytes
+        more = True
+        while more:
+            chunk, more = _part(await self._receive())
+            left_bytes -= len(chunk)
+            if left_bytes < 0:
+                raise too_large(most_bytes)
+            if chunk:
+                yield chunk
+        self.watch()
+
+    def whole(self, most_bytes: int, hold: Callable[[int], None]) -> bytes | None:
+        """The whole body, if it has come already; raises as `read`."""
+        body = None if self._exchange is None else self._exchange.whole_body()
+        if body is not None:
+            if len(body) > most_bytes:
+                raise too_large(most_bytes)
+            hold(len(body))
+            self.watch()
+        return body
+
+    async def read(self, most_bytes: int, hold: Callable[[int], None]) -> bytes:
+        """The whole body; raises as `chunks`, and as `hold`, which hears of each piece's length."""
+        body, more = b"", True
+        chunks = []
+        left_bytes = most_bytes
+        while more:
+            asked_ns = self._now_ns()
+            message = await self._receive()
+            self.waited_ns += self._now_ns() - asked_ns
+            body, more = _part(message)
+            left_bytes -= len(body)
+            if left_bytes < 0:
+                raise too_large(most_bytes)
+            hold(len(body))
+            chunks.append(body)
+        self.watch()
+        return body if len(chunks) == 1 else b"".join(chunks)
+
+    def watch(self) -> None:
+        """Listens for the client's leaving."""
+        self._watches = True
+        if self._exchange is None:
+            self._watcher = asyncio.create_task(self._wait_until_gone())
+        else:
+            self._exchange.on_leave(self._leave)
+
+    def unwatch(self) -> None:
+        """The client has its answer: from now on it may leave."""
+        self._watches = False
+        if self._exchange is not None:
+            self._exchange.on_leave(None)
+        elif self._watcher is not None:
+            self._watcher.cancel()
+
+    def __enter__(self) -> Self:
+        task = None if self._exchange is None else self._exchange.task
+        self._guarded = task or asyncio.current_task()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._watches:
+            self.unwatch()
+        if not self._gone:
+            return
+        if self._end is not None:
+            self._end.cancel()
+        if not self._cancelled:
+            if kind is None:
+                raise ClientGone
+            return
+        # The same bookkeeping as in `asyncio.timeout`: only our own cancellation becomes another exception.
+        if self._guarded is not None and self._guarded.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientGone from error
+
+    async def _wait_until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        self._gone = True
+        seconds = 0.0 if self._lingers_seconds is None else self._lingers_seconds()
+        if seconds > 0:
+            self._end = asyncio.get_running_loop().call_later(seconds, self._cancel)
+        else:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._guarded is not None:
+            self._guarded.cancel()
+
+
+def too_large(most_bytes: int) -> InvalidCall:
+    """The error for a body above the limit."""
+    return InvalidCall(
+        f"the body is longer than the {most_bytes} bytes that are allowed here",
+        status=413,
+        error_type="request_too_large",
+    )
+
+
+def _part(message: Message) -> tuple[bytes, bool]:
+    """A part of the body, and whether more will come."""
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    return message.get("body", b""), message.get("more_body", False)

@@ -1,0 +1,159 @@
+"""From a client's request to what is sent upstream, and at which price."""
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate.core.claude.rate_limit_groups import endpoint_pool, fast_model, model_pool
+from tidegate.core.ports.transport import Fields, Headers, TransportRequest
+from tidegate.core.pricing.cost_estimator import MessageShape
+from tidegate.gateway.call import Call
+from tidegate.gateway.deadlines import Patience
+from tidegate.gateway.receive.client_request import ClientRequest, too_large
+from tidegate.gateway.receive.named_models import named_models, reads_models
+from tidegate.gateway.receive.request import (
+    COUNT_TOKENS_ROUTE,
+    MESSAGES_ROUTE,
+    InvalidCall,
+    most_body_bytes,
+    read_message,
+)
+from tidegate.http.asgi import Message
+from tidegate.identity.model_access import check_model
+
+__all__ = ["PreparedCall", "is_lookup", "prepare_call"]
+
+_READ_WHOLE: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
+_SAFE: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing (RFC 9110 section 9.2.1)."""
+_DROPPED: Final = TransportRequest(b"", b"", ())
+
+
+class PreparedCall(Struct):
+    """What a call wants from the upstream.
+
+    Attributes:
+        request: ready to send, until it is dropped.
+        pool: the pool that it draws on.
+        shape: what its price depends on; None where only the request counts.
+        streams: the answer is to come as an event stream.
+        model: the model that it names; empty for calls without one.
+    """
+
+    request: TransportRequest
+    pool: str
+    shape: MessageShape | None = None
+    streams: bool = False
+    model: str = ""
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the request may be sent again after a failure."""
+        return self.request.replayable
+
+    def drop_request(self) -> None:
+        """It will not be sent again: a stream that goes on for minutes need not keep the prompt in memory."""
+        self.request = _DROPPED
+
+
+def is_lookup(route: str, method: str) -> bool:
+    """Whether a call only looks something up, or counts: nothing is changed, and no model is asked."""
+    return method in _SAFE or (route == COUNT_TOKENS_ROUTE and method == "POST")
+
+
+async def prepare_call(
+    scope: Message,
+    inbound: ClientRequest,
+    call: Call,
+    upstream_headers: Headers,
+    *,
+    patience_seconds: float,
+    hold: Callable[[int], None],
+) -> PreparedCall:
+    """Reads a request; what asks a model a question whole, so that it can be sent again, any other as it is sent on.
+
+    `hold` hears how many bytes more are held in memory, of a body that is read whole. If the caller may use only some
+    models, every body that may name one is read whole.
+
+    Raises:
+        Refusal: raised by `hold`; or FORBIDDEN, the caller may not use the model.
+        InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
+        ClientGone: the client left before the end of a body that is read whole.
+    """
+    method = scope["method"].encode()
+    target = scope.get("raw_path") or scope["path"].encode()
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    most_bytes = most_body_bytes(call.route)
+    length = _content_length(call.fields)
+    if length is not None and length > most_bytes:
+        raise too_large(most_bytes)
+
+    if call.route in _READ_WHOLE and method == b"POST":
+        _check_coding(call.fields)
+        body = await _read_whole(inbound, most_bytes, hold, patience_seconds)
+        request = TransportRequest(method, target, upstream_headers, body, replayable=True)
+        if call.route != MESSAGES_ROUTE:
+            _check_models(call, body)
+            return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
+        message = await read_message(body)
+        check_model(call.caller, message.model)
+        model = fast_model(message.model) if message.is_fast else message.model
+        return PreparedCall(
+            request,
+            model_pool(model),
+            MessageShape(call.caller.name, model, message.size, message.max_tokens, message.prefixes),
+            streams=message.stream,
+            model=message.model,
+        )
+    if not length and b"transfer-encoding" not in call.fields:
+        inbound.watch()
+        replayable = is_lookup(call.route, scope["method"])
+        request = TransportRequest(method, target, upstream_headers, replayable=replayable)
+        return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
+    if call.caller.models and reads_models(call.route, call.fields):
+        body = await _read_whole(inbound, most_body_bytes(MESSAGES_ROUTE), hold, patience_seconds)
+        _check_models(call, body)
+        return PreparedCall(
+            TransportRequest(method, target, upstream_headers, body), endpoint_pool(scope["method"], scope["path"])
+        )
+    return PreparedCall(
+        TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
+        endpoint_pool(scope["method"], scope["path"]),
+    )
+
+
+async def _read_whole(
+    inbound: ClientRequest, most_bytes: int, hold: Callable[[int], None], patience_seconds: float
+) -> bytes:
+    body = inbound.whole(most_bytes, hold)
+    if body is not None:
+        return body
+    try:
+        with Patience(patience_seconds):
+            return await inbound.read(most_bytes, hold)
+    except TimeoutError:
+        text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
+        raise InvalidCall(text, status=408, error_type="timeout_error") from None
+
+
+def _check_models(call: Call, body: bytes) -> None:
+    """Raises `Refusal` if the body names a model that the caller may not use."""
+    if call.caller.models:
+        for model in named_models(call.route, body):
+            check_model(call.caller, model)
+
+
+def _check_coding(fields: Fields) -> None:
+    """Raises `InvalidCall` for a compressed body: what cannot be priced is not sent."""
+    coding = fields.get(b"content-encoding", b"identity")
+    if coding.strip().lower() not in (b"", b"identity"):
+        given = coding[:80].decode("latin-1")
+        raise InvalidCall(f"content-encoding: got {given!r}, allowed is none: send the body uncompressed", status=415)
+
+
+def _content_length(fields: Fields) -> int | None:
+    """The body's length as the server has checked it; None when it comes in chunks, or not at all."""
+    length = fields.get(b"content-length")
+    return None if length is None else int(length)

@@ -1,0 +1,1 @@
+"""Relays the response to the client, and reads its usage on the way."""

@@ -1,0 +1,137 @@
+"""What goes to the client of one call: an answer relayed or of our own, or a stream that is begun while it waits."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from tidegate.core.claude.header_names import (
+    SHOULD_RETRY,
+    TIDEGATE_ATTEMPTS,
+    TIDEGATE_QUEUE_MS,
+    TIDEGATE_REQUEST_ID,
+    TIDEGATE_UPSTREAM,
+)
+from tidegate.core.claude.spend_cap import is_spend_cap
+from tidegate.core.domain.errors import UpstreamError
+from tidegate.core.failures.retry_policy import lacks_fast_mode
+from tidegate.core.ports.transport import Fields, Headers
+from tidegate.gateway.call import Call
+from tidegate.gateway.forwarded_headers import for_client
+from tidegate.gateway.gateway_errors import LocalAnswer, error_body
+from tidegate.gateway.relay.decompression import decoded
+from tidegate.gateway.relay.json_reading import json_object
+from tidegate.gateway.relay.response_start import StreamError
+from tidegate.http.asgi import Send, ServerExchange
+
+__all__ = ["ClientResponse"]
+
+_REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
+    name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
+)
+_OWN: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
+"""Fields that the upstream has as well where it is another Tidegate."""
+_MARKED: Final = _OWN | {_UPSTREAM}
+_EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
+_COMMENT: Final = b": waiting\n\n"
+"""Clients of event streams pass over lines that begin with a colon (HTML standard, "Server-sent events")."""
+_MOST_ERROR_BYTES: Final = 1024 * 1024
+
+
+class ClientResponse:
+    """Sends to one client, and adds our own header fields.
+
+    Attributes:
+        waits_aloud: the stream was begun before there was an answer: its status is 200 whatever comes.
+    """
+
+    __slots__ = ("_call", "_exchange", "_marks", "_send", "waits_aloud")
+
+    def __init__(
+        self,
+        call: Call,
+        marks: Sequence[tuple[bytes, bytes]],
+        send: Send,
+        exchange: ServerExchange | None = None,
+    ) -> None:
+        self.waits_aloud = False
+        self._call = call
+        self._marks = marks
+        self._send = send
+        # Only if what is sent goes to the server as it is: somebody may have put a `send` of theirs between.
+        self._exchange = exchange if exchange is not None and send == exchange.send else None
+
+    @property
+    def goes_straight(self) -> bool:
+        """Whether nothing is between here and the server."""
+        return self._exchange is not None
+
+    async def comment(self) -> None:
+        """Shows a client that waits for its stream a sign of life."""
+        if not self.waits_aloud:
+            await self._start(200, _EVENT_STREAM)
+            self.waits_aloud = True
+        await self.part(_COMMENT)
+
+    async def start(self, status: int, headers: Headers, fields: Fields) -> None:
+        """Begins with the upstream's status and header fields."""
+        if not self.waits_aloud:
+            await self._start(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
+
+    async def whole(self, status: int, headers: Headers, fields: Fields, data: bytes) -> None:
+        """Sends an answer of the upstream that is here whole, unless a stream was begun: then its last part."""
+        if not self.waits_aloud:
+            sent = self._fields(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
+            if self._exchange is not None and self._exchange.answer(status, sent, data):
+                return
+            await self._send({"type": "http.response.start", "status": status, "headers": sent})
+        await self.end(data)
+
+    async def part(self, data: bytes) -> None:
+        """Sends a part of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes) -> None:
+        """Sends the last part of the body, which may be empty."""
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def answer(self, answer: LocalAnswer) -> None:
+        """Sends an answer of our own."""
+        if self.waits_aloud:
+            await self._error_event(answer.body)
+            return
+        await self._start(answer.status, answer.headers)
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+    async def error(self, error: UpstreamError) -> None:
+        """Relays an error of the upstream as it came, or as an event where the stream has begun."""
+        is_stream = isinstance(error, StreamError)
+        if self.waits_aloud and not is_stream:
+            fields = json_object(decoded(error.headers, error.body, _MOST_ERROR_BYTES))
+            known = json.dumps(fields, ensure_ascii=False).encode() if isinstance(fields.get("error"), dict) else None
+            await self._error_event(known or error_body("api_error", str(error), self._call.request_id))
+            return
+        headers: Headers = error.headers
+        if is_spend_cap(error) or lacks_fast_mode(error):
+            should_retry = SHOULD_RETRY.encode()
+            headers = [*(field for field in headers if field[0] != should_retry), (should_retry, b"false")]
+        await self.start(error.status, headers, dict(headers))
+        broken = isinstance(error, StreamError) and error.broken
+        await self._send({"type": "http.response.body", "body": error.body, "more_body": broken})
+
+    async def _error_event(self, body: bytes) -> None:
+        await self._send({"type": "http.response.body", "body": b"event: error\ndata: %b\n\n" % body})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        fields = self._fields(status, headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": fields})
+
+    def _fields(self, status: int, headers: Headers) -> list[tuple[bytes, bytes]]:
+        call = self._call
+        call.status = status
+        return [
+            *headers,
+            (_REQUEST_ID, call.request_id.encode()),
+            (_QUEUE_MS, b"%d" % call.queued_ms),
+            (_ATTEMPTS, b"%d" % call.attempts),
+            *self._marks,
+        ]

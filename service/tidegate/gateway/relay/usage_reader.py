@@ -1,0 +1,285 @@
+"""Readers that follow an answer's bytes as they pass, to learn its usage."""
+
+from typing import Annotated, Any, Final, Protocol, TypedDict
+
+import msgspec
+
+from tidegate.core.domain.errors import UpstreamError
+from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.transport import Fields, Headers
+from tidegate.gateway.forwarded_headers import is_event_stream
+from tidegate.gateway.receive.request import MESSAGES_ROUTE
+from tidegate.gateway.relay.decompression import Decoder, content_codings
+from tidegate.gateway.relay.event_stream import StreamReader
+from tidegate.gateway.relay.json_reading import json_object
+from tidegate.gateway.relay.response_metadata import ResponseMetadata
+
+__all__ = ["AnswerReader", "reader_for"]
+
+_NOTHING_SAID: Final = ResponseMetadata()
+_MOST_BODY_BYTES: Final = 16 * 1024 * 1024
+"""A Messages answer is below 1 MB (128,000 tokens); of a longer one no copy is kept, and its usage stays unknown."""
+
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0)] | None
+
+
+class _Created(msgspec.Struct, gc=False):
+    ephemeral_1h_input_tokens: _Tokens = None
+
+
+class _Usage(msgspec.Struct, gc=False):
+    """The figures, each as it should be."""
+
+    input_tokens: _Tokens = None
+    output_tokens: _Tokens = None
+    cache_read_input_tokens: _Tokens = None
+    cache_creation_input_tokens: _Tokens = None
+    cache_creation: _Created | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+
+
+class _Message(msgspec.Struct, gc=False):
+    """What is read of a Messages answer that is as it should be; its content is passed over."""
+
+    id: str
+    model: str
+    usage: _Usage
+    stop_reason: str | None = None
+
+
+class _AnyMessage(TypedDict, total=False):
+    """The same of any other."""
+
+    id: Any
+    model: Any
+    stop_reason: Any
+    usage: Any
+
+
+_MESSAGE: Final = msgspec.json.Decoder(_Message).decode
+_ANY_MESSAGE: Final = msgspec.json.Decoder(_AnyMessage).decode
+
+
+class AnswerReader(Protocol):
+    """What a relay wants to know of a body that passes; attributes as in `StreamReader`."""
+
+    @property
+    def reads_events(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def usage(self) -> Usage | None: ...  # noqa: D102 - see the class
+
+    @property
+    def usage_is_odd(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def started(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def has_content(self) -> bool: ...  # noqa: D102 - see the class
+
+    @property
+    def error(self) -> UpstreamError | None: ...  # noqa: D102 - see the class
+
+    @property
+    def about(self) -> ResponseMetadata: ...  # noqa: D102 - see the class
+
+    @property
+    def progress(self) -> int: ...  # noqa: D102 - see the class
+
+    @property
+    def text_bytes(self) -> int: ...  # noqa: D102 - see the class
+
+    @property
+    def unreported_bytes(self) -> int: ...  # noqa: D102 - see the class
+
+    def feed(self, chunk: bytes) -> None:
+        """Reads the next bytes of the body."""
+        ...
+
+
+class _PlainReader:
+    """For a body that says nothing about usage: its first byte is content."""
+
+    reads_events = False
+    usage: Usage | None = None
+    usage_is_odd = False
+    started = False
+    error: UpstreamError | None = None
+    about = ResponseMetadata()
+    text_bytes = unreported_bytes = 0
+
+    def __init__(self) -> None:
+        self.progress = 0
+
+    @property
+    def has_content(self) -> bool:
+        return self.progress > 0
+
+    def feed(self, chunk: bytes) -> None:
+        self.progress += len(chunk)
+
+
+class _EventReader(_PlainReader):
+    """For an event stream of another route: its head is content, because nobody can know when the first event comes."""
+
+    @property
+    def has_content(self) -> bool:
+        return True
+
+
+class _MessageReader:
+    """For a Messages answer as one JSON document."""
+
+    __slots__ = ("_about", "_chunks", "_read_at", "_usage", "_usage_is_odd", "progress")
+
+    reads_events = False
+    started = False
+    error: UpstreamError | None = None
+    text_bytes = unreported_bytes = 0
+
+    def __init__(self) -> None:
+        self.progress = 0
+        self._chunks: list[bytes] = []
+        self._usage: Usage | None = None
+        self._usage_is_odd = False
+        self._about = _NOTHING_SAID
+        self._read_at = 0
+
+    @property
+    def has_content(self) -> bool:
+        return self.progress > 0
+
+    @property
+    def usage(self) -> Usage | None:
+        if self._read_at != self.progress:
+            self._read()
+        return self._usage
+
+    @property
+    def usage_is_odd(self) -> bool:
+        if self._read_at != self.progress:
+            self._read()
+        return self._usage_is_odd
+
+    @property
+    def about(self) -> ResponseMetadata:
+        if self._read_at != self.progress:
+            self._read()
+        return self._about
+
+    def feed(self, chunk: bytes) -> None:
+        self.progress += len(chunk)
+        if self.progress <= _MOST_BODY_BYTES:
+            self._chunks.append(chunk)
+
+    def _read(self) -> None:
+        """Reads what has come: once, though it is asked for more than once, because a document may be long."""
+        self._read_at = self.progress
+        document = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        try:
+            message = _MESSAGE(document)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            self._read_leniently(document)
+            return
+        told, created = message.usage, message.usage.cache_creation
+        self._about = ResponseMetadata(message.id, message.model, message.stop_reason or "")
+        self._usage = Usage(
+            told.input_tokens or 0,
+            told.output_tokens or 0,
+            told.cache_read_input_tokens or 0,
+            told.cache_creation_input_tokens or 0,
+            0 if created is None else created.ephemeral_1h_input_tokens or 0,
+            told.service_tier == "batch",
+            told.speed == "fast",
+        )
+
+    def _read_leniently(self, document: bytes) -> None:
+        """Takes of a document what it has, whatever the rest is."""
+        message = json_object(document, _ANY_MESSAGE)
+        self._about = ResponseMetadata.of(message)
+        usage = message.get("usage")
+        if isinstance(usage, dict):
+            self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
+
+
+class _DecodingReader:
+    """Reads a compressed body through the reader for what it stands for."""
+
+    def __init__(self, reader: AnswerReader, decoder: Decoder) -> None:
+        self._reader = reader
+        self._decoder: Decoder | None = decoder
+        self._unread_bytes = 0
+
+    @property
+    def reads_events(self) -> bool:
+        return self._reader.reads_events
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._reader.usage
+
+    @property
+    def usage_is_odd(self) -> bool:
+        return self._reader.usage_is_odd
+
+    @property
+    def started(self) -> bool:
+        return self._reader.started
+
+    @property
+    def has_content(self) -> bool:
+        return self._reader.has_content or self._decoder is None
+
+    @property
+    def error(self) -> UpstreamError | None:
+        return self._reader.error
+
+    @property
+    def about(self) -> ResponseMetadata:
+        return self._reader.about
+
+    @property
+    def progress(self) -> int:
+        return self._reader.progress + self._unread_bytes
+
+    @property
+    def text_bytes(self) -> int:
+        return self._reader.text_bytes
+
+    @property
+    def unreported_bytes(self) -> int:
+        return self._reader.unreported_bytes
+
+    def feed(self, chunk: bytes) -> None:
+        if self._decoder is None:
+            self._unread_bytes += len(chunk)
+            return
+        try:
+            for piece in self._decoder.feed(chunk):
+                self._reader.feed(piece)
+        except ValueError:
+            self._decoder = None  # nothing more can be learned: what it is, the client may find out
+
+
+def reader_for(route: str, headers: Headers, fields: Fields) -> AnswerReader:
+    """The reader that fits an answer's route, content type and content coding."""
+    if route != MESSAGES_ROUTE:
+        return _EventReader() if is_event_stream(fields) else _PlainReader()
+    content_type = fields.get(b"content-type", b"").lower()
+    reader: AnswerReader
+    if content_type.startswith(b"application/json"):
+        reader = _MessageReader()
+    elif content_type.startswith(b"text/event-stream"):
+        reader = StreamReader()
+    else:
+        return _PlainReader()
+    codings = content_codings(headers) if b"content-encoding" in fields else []
+    if not codings:
+        return reader
+    try:
+        return _DecodingReader(reader, Decoder(codings))
+    except ValueError:
+        return _PlainReader()

@@ -1,0 +1,50 @@
+"""Listening sockets, with errors that name the setting to change."""
+
+import contextlib
+import socket
+from typing import Final
+
+from tidegate.core.domain.errors import ConfigurationError
+
+__all__ = ["allow_many_connections", "bind", "url_of"]
+
+_LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+"""Addresses that mean all of a machine's, and the one of them that is always there."""
+
+
+def bind(host: str, port: int, host_setting: str, port_setting: str) -> socket.socket:
+    """A socket bound to an address; the settings are those to blame when it cannot be had.
+
+    Raises:
+        ConfigurationError: the port is in use or may not be used, or the host is none of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError(host_setting, host, f"a host name or address ({error.strerror})") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        allowed = f"a port that is free on {host} ({error.strerror})"
+        raise ConfigurationError(port_setting, port, allowed) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The base URL under which this machine reaches a socket."""
+    host, port = listener.getsockname()[:2]
+    host = _LOOPBACK_OF_ANY.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def allow_many_connections() -> None:
+    """Raises the limit of open files as far as the system lets a process: each connection is one."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows; not everywhere as far as it says
+        import resource  # noqa: PLC0415 - as above
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

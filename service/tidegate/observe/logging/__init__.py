@@ -1,0 +1,1 @@
+"""Log lines: one for each call, and those of the process."""

@@ -1,0 +1,1 @@
+"""Prometheus metrics: the catalogue, what counts, and the exposition."""

@@ -1,0 +1,70 @@
+"""How much the upstream's limits have granted: what use is measured against, to say what share of it was used."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
+from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.core.ports.clock import Clock
+from tidegate.observe.metrics import catalogue
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
+
+__all__ = ["QuotaCollector"]
+
+
+class QuotaCollector(Collector):
+    """Exports the integral over time of every limit that the upstream reports, brought up to date by each scrape.
+
+    A limit counts from the scrape that first sees it; one that changes between two scrapes counts as it is
+    at the second.
+
+    Args:
+        snapshots: reads the state of all pools; must not block.
+        clock: tells how long the limits have been in force.
+        observer: tells which pools have a label of their own.
+    """
+
+    def __init__(
+        self, snapshots: Callable[[], Iterable[PoolSnapshot]], clock: Clock, observer: MetricsObserver
+    ) -> None:
+        self._snapshots = snapshots
+        self._clock = clock
+        self._observer = observer
+        self._granted: dict[tuple[str, str], float] = {}
+        self._at_ns = clock.monotonic_ns()
+        self._lock = threading.Lock()  # scrapes are rendered in threads, several at a time
+
+    def describe(self) -> Iterator[CounterMetricFamily]:
+        """The family without samples, so that registration reads no pool."""
+        return iter([_family()])
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The family with what was granted up to now."""
+        family = _family()
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            minutes = (now_ns - self._at_ns) / NS_PER_MINUTE
+            self._at_ns = now_ns
+            for pool in self._snapshots():
+                if self._observer.has_own_label(pool.pool):
+                    self._grant(pool, minutes)
+            for labels, granted in self._granted.items():
+                family.add_metric(labels, granted)
+        yield family
+
+    def _grant(self, pool: PoolSnapshot, minutes: float) -> None:
+        for limit in pool.dimensions:
+            if limit.upstream_per_minute is not None:
+                key = pool.pool, str(limit.dimension)
+                # Not known before: the time since the last scrape is not this limit's.
+                self._granted[key] = (
+                    self._granted[key] + minutes * limit.upstream_per_minute if key in self._granted else 0.0
+                )
+
+
+def _family() -> CounterMetricFamily:
+    metric = catalogue.QUOTA_GRANTED
+    return CounterMetricFamily(metric.name, metric.help, labels=metric.labels)

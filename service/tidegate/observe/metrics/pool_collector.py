@@ -1,0 +1,94 @@
+"""Gauges of the pools, read when somebody scrapes: nothing is kept up to date in between."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from tidegate.core.domain.cause import CIRCUIT_CAUSES
+from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.observe.metrics import catalogue
+from tidegate.observe.metrics.catalogue import Metric
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
+
+__all__ = ["PoolCollector"]
+
+_GAUGES: Final = (
+    catalogue.LIMIT_PER_MINUTE,
+    catalogue.AVAILABLE,
+    catalogue.CAPACITY,
+    catalogue.CURRENT_RPM,
+    catalogue.ADAPTIVE_FACTOR,
+    catalogue.POOL_FROZEN,
+    catalogue.POOL_PROBING,
+    catalogue.CIRCUIT_OPEN,
+    catalogue.CONCURRENCY_LIMIT,
+    catalogue.IN_FLIGHT,
+    catalogue.OLDEST_LEASE,
+    catalogue.QUEUE_DEPTH,
+    catalogue.QUEUE_TOKENS,
+    catalogue.QUEUE_OLDEST,
+)
+
+
+class PoolCollector(Collector):
+    """Exports what a store knows of its pools, for those that the observer has a label for.
+
+    A value that is unknown or infinite is absent: 0 would be a lie, and `+Inf` breaks graphs.
+
+    Args:
+        snapshots: reads the state of all pools; must not block.
+        observer: tells which pools have a label of their own, and their `current_rpm`.
+    """
+
+    def __init__(self, snapshots: Callable[[], Iterable[PoolSnapshot]], observer: MetricsObserver) -> None:
+        self._snapshots = snapshots
+        self._observer = observer
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """The families without samples, so that registration reads no pool."""
+        return map(_family, _GAUGES)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The families with the values of now."""
+        families = {metric.name: _family(metric) for metric in _GAUGES}
+
+        def put(metric: Metric, labels: tuple[str, ...], value: float | None) -> None:
+            if value is not None and math.isfinite(value):
+                families[metric.name].add_metric(labels, value)
+
+        requests = self._observer.requests_last_minute()
+        for pool in self._snapshots():
+            if self._observer.has_own_label(pool.pool):
+                _put_pool(pool, put)
+                put(catalogue.CURRENT_RPM, (pool.pool,), requests.get(pool.pool, 0))
+        yield from families.values()
+
+
+def _family(metric: Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels, unit=metric.unit)
+
+
+def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float | None], None]) -> None:
+    name = pool.pool
+    for limited in pool.dimensions:
+        dimension = limited.dimension
+        put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "configured"), limited.configured_per_minute)
+        put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "upstream"), limited.upstream_per_minute)
+        put(catalogue.LIMIT_PER_MINUTE, (name, dimension, "effective"), limited.effective_per_minute)
+        put(catalogue.AVAILABLE, (name, dimension), limited.available)
+        put(catalogue.CAPACITY, (name, dimension), limited.capacity)
+    put(catalogue.ADAPTIVE_FACTOR, (name,), pool.adaptive_factor)
+    put(catalogue.POOL_FROZEN, (name,), float(pool.frozen_seconds > 0))
+    for cause in CIRCUIT_CAUSES:
+        put(catalogue.CIRCUIT_OPEN, (name, cause), float(cause in pool.open_circuits))
+    put(catalogue.POOL_PROBING, (name,), float(pool.probing))
+    put(catalogue.CONCURRENCY_LIMIT, (name,), pool.concurrency_limit)
+    put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
+    put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
+    for priority, waiters in pool.classes.items():
+        put(catalogue.QUEUE_DEPTH, (name, priority), waiters.waiting)
+        put(catalogue.QUEUE_TOKENS, (name, priority), waiters.tokens)
+        put(catalogue.QUEUE_OLDEST, (name, priority), waiters.oldest_seconds)

@@ -1,0 +1,88 @@
+"""What tokens cost: the price list in `prices.toml`."""
+
+import math
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from tidegate.core.claude.rate_limit_groups import fast_model, is_fast_pool, undated
+from tidegate.core.domain.usage import Usage
+
+__all__ = ["Price", "PriceList"]
+
+_TOKENS_PER_PRICE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens.
+
+    Attributes:
+        up_to_prompt_tokens: it is for prompts of at most so many tokens, cached ones included.
+        effective_from: the first day, in UTC, on which it holds; until one of a later day does.
+    """
+
+    input: float
+    output: float
+    cache_read: float
+    cache_creation_5m: float
+    cache_creation_1h: float
+    up_to_prompt_tokens: float = math.inf
+    effective_from: date = date.min
+
+    def cost_usd(self, usage: Usage) -> float:
+        """What one answer costs. Cache writes of unknown lifetime count as kept for 5 minutes, the default."""
+        input_tokens, output_tokens, read_tokens, created_tokens, kept_1h, _, _ = usage
+        dollars = input_tokens * self.input + output_tokens * self.output + read_tokens * self.cache_read
+        if created_tokens:
+            kept_1h = min(kept_1h, created_tokens)
+            dollars += (created_tokens - kept_1h) * self.cache_creation_5m
+            dollars += kept_1h * self.cache_creation_1h
+        return dollars / _TOKENS_PER_PRICE
+
+
+class PriceList:
+    """The prices of all models that are known, by undated id; each model's rows in rising order of prompt length.
+
+    Fast mode has rows of its own, under the id of `fast_model`. Where there are none, the price is not known.
+
+    `batch_share`: of these prices, what the same tokens cost in a batch; from 0 to 1.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], batch_share: float) -> None:
+        self._batch_share = batch_share
+        self._prices: dict[str, tuple[tuple[float, Price], ...]] = {}
+        for row in rows:
+            price = Price(**{name: value for name, value in row.items() if name != "models"})
+            since = datetime.combine(price.effective_from, time(), UTC).timestamp()
+            for model in row["models"]:
+                known = (*self._prices.get(model, ()), (since, price))
+                self._prices[model] = tuple(sorted(known, key=lambda each: -each[0]))  # stable: bands stay in order
+
+    @classmethod
+    @cache
+    def bundled(cls) -> "PriceList":
+        """The list that comes with Tidegate."""
+        listed = tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))
+        return cls(listed["prices"], listed["batch_share"])
+
+    @property
+    def models(self) -> Collection[str]:
+        """The models that have a price, by undated id."""
+        return [model for model in self._prices if not is_fast_pool(model)]
+
+    def cost_usd(self, model: str, usage: Usage, unix_seconds: float) -> float | None:
+        """What an answer of that moment costs; None if no price is known for the model, which is not the same as free.
+
+        The rows of the latest day that has come are those in force.
+        """
+        prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
+        for since, price in self._prices.get(fast_model(model) if usage.fast else undated(model), ()):
+            if since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:
+                cost_usd = price.cost_usd(usage)
+                return cost_usd * self._batch_share if usage.batch else cost_usd
+        return None

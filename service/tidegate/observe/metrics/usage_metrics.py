@@ -1,0 +1,71 @@
+"""Counts the tokens that answers used, and what they cost."""
+
+from collections.abc import Iterable
+
+from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.clock import Clock
+from tidegate.observe.metrics.instruments import Children, Counter
+from tidegate.observe.metrics.labels import TOKEN_KINDS, LabelSet, Rows
+from tidegate.observe.metrics.metric_rows import UsageRow
+from tidegate.observe.metrics.prices import PriceList
+
+__all__ = ["UsageMetrics"]
+
+
+class UsageMetrics:
+    """Tokens and US dollars; whoever calls it holds the instruments' lock.
+
+    Args:
+        clock: tells which prices are in force.
+        prices: what tokens cost.
+        tokens: counts them by pool, model, caller and kind.
+        cost_usd: by model and caller.
+        unpriced: tokens without a price, by model and kind.
+        labels: of pools, models and callers.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        prices: PriceList,
+        *,
+        tokens: Children[Counter],
+        cost_usd: Children[Counter],
+        unpriced: Children[Counter],
+        labels: tuple[LabelSet, LabelSet, LabelSet],
+    ) -> None:
+        self._clock = clock
+        self._prices = prices
+        self._tokens = tokens
+        self._cost_usd = cost_usd
+        self._unpriced = unpriced
+        self._rows = Rows(self._row, *labels)
+
+    def start(self, model: str, callers: Iterable[str]) -> None:
+        """What these callers spend on a model exists from now on, if it has a price."""
+        if self._prices.cost_usd(model, Usage(), self._clock.wall_seconds()) is not None:
+            for caller in callers:
+                self._cost_usd[model, caller].inc(0)
+
+    def add(self, pool: str, model: str, caller: str, usage: Usage) -> None:
+        """Counts what an answer of the model of this name used, and what it cost."""
+        row = self._rows[pool, model, caller]
+        input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, _, _, _ = usage
+        if input_tokens:
+            row.input.inc(input_tokens)
+        if output_tokens:
+            row.output.inc(output_tokens)
+        if cache_read_tokens:
+            row.cache_read.inc(cache_read_tokens)
+        if cache_creation_tokens:
+            row.cache_creation.inc(cache_creation_tokens)
+        cost_usd = self._prices.cost_usd(model, usage, self._clock.wall_seconds())
+        if cost_usd is not None:
+            cost = row.cost_usd = row.cost_usd or self._cost_usd[row.model, row.caller]
+            cost.inc(cost_usd)
+        else:
+            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the rest says more of these
+                self._unpriced[row.model, kind].inc(tokens)
+
+    def _row(self, pool: str, model: str, caller: str) -> UsageRow:
+        return UsageRow(model, caller, *(self._tokens[pool, model, caller, kind] for kind in TOKEN_KINDS))

@@ -1,0 +1,1 @@
+"""Spans of calls, and their export."""

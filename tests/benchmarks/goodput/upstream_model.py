@@ -1,0 +1,226 @@
+"""The simulated API without HTTP: what a harness on virtual time talks to. Pure: time and randomness are arguments.
+
+    upstream = SimulatedUpstream(scenario, random.Random(1), start_seconds=0)
+    outcome = upstream.attempt(request, now_seconds=0)
+    if isinstance(outcome, Accepted):
+        ...  # the head comes at outcome.first_token_seconds with upstream.head_headers(outcome, that moment)
+        ...  # the whole answer is there at outcome.finish_seconds; upstream.leave(...) for a client that hangs up
+
+What follows from an accepted request (its input corrected at the first token, its output charged as it is produced)
+happens by itself when time passes. Calls must come in the order of their moments.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from benchmarks.goodput.ramp_bound import RampBound
+from claude_simulator.answers.cache import TTL_SECONDS, InputUse
+from claude_simulator.header_names import RETRY_AFTER
+from claude_simulator.limits.denials import CapReached, Denial, Failure, Refusal
+from claude_simulator.limits.dimension import Dimension
+from claude_simulator.limits.headers import rate_limit_headers
+from claude_simulator.limits.pool import Charge, Pool
+from claude_simulator.limits.quota import Quota, scenario_pools
+from claude_simulator.requests.models import MODELS
+from claude_simulator.scenarios.distributions import branch
+from claude_simulator.scenarios.scenario import HeadersAt, Scenario
+from claude_simulator.scenarios.workload import RequestShape, input_tokens_estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A request that was let in: when its answer comes (moments on the caller's clock), and its true `usage`."""
+
+    request: RequestShape
+    first_token_seconds: float
+    finish_seconds: float
+    input_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_input_tokens: int
+    charge: Charge = field(repr=False)
+    headers_of_admission: Mapping[str, str] | None = field(default=None, repr=False)
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the whole answer."""
+        return self.request.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A request that was not let in. `headers` are those of the answer, `retry-after` among them unless it is hidden.
+
+    `dimension` is the limit that it met: for judging, no client can see it.
+    """
+
+    status: int
+    retry_after_seconds: int | None
+    error_code: str | None
+    headers: Mapping[str, str]
+    dimension: Dimension | None
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionView:
+    """One dimension as only the simulator knows it: exact level (negative in debt), limit, capacity, outflow now."""
+
+    level: float
+    limit_per_minute: int
+    capacity: float
+    outflow_per_second: float
+
+
+class SimulatedUpstream:
+    """The API of a scenario that begins at `start_seconds`.
+
+    Args:
+        scenario: The situation.
+        rng: The same state gives the same run.
+        start_seconds: The beginning, on the clock of all `now_seconds`.
+        unix_offset_seconds: What to add to that clock for the time of day, which `reset` headers tell.
+    """
+
+    def __init__(
+        self, scenario: Scenario, rng: random.Random, start_seconds: float, *, unix_offset_seconds: float = 0.0
+    ) -> None:
+        self._scenario = scenario
+        self._unix_offset_seconds = unix_offset_seconds
+        self._latency_rng = branch(rng)
+        self._prefixes: dict[tuple[str, str], float] = {}
+        self._quota = Quota(scenario_pools(scenario, start_seconds), scenario, rng, start_seconds)
+        self._ramp_bounds: dict[str, RampBound] = {}
+        if scenario.ramp is not None:
+            for family, pool in self._quota.pools.items():
+                self._ramp_bounds[family] = RampBound(pool, scenario.ramp, start_seconds)
+        self._ramp_step_seconds = start_seconds
+        self._end_seconds = start_seconds + scenario.duration_seconds
+
+    def attempt(self, request: RequestShape, now_seconds: float) -> Accepted | Rejected:
+        """A request arrives."""
+        self._advance(now_seconds)
+        pool = self._pool(request.model)
+        use = self._input_use(request, now_seconds)
+        outcome = self._quota.admit(pool, input_tokens_estimate(use.charged, request.characters_per_token), now_seconds)
+        if not isinstance(outcome, Charge):
+            return self._rejected(outcome, pool, now_seconds)
+        at_admission = self._scenario.headers.at is HeadersAt.ADMISSION
+        headers = self._headers(pool, now_seconds) if at_admission else None
+        first_seconds, finish_seconds = self._quota.answer(
+            pool,
+            outcome,
+            input_tokens=use.charged,
+            output_tokens=request.output_tokens,
+            latency=self._scenario.latency.draw(self._latency_rng),
+            now_seconds=now_seconds,
+        )
+        if use.uncached == request.input_tokens and request.prefix_tokens:
+            self._quota.at(first_seconds, partial(self._store_prefix, (request.model, request.prefix)))
+        return Accepted(
+            request=request,
+            first_token_seconds=first_seconds,
+            finish_seconds=finish_seconds,
+            input_tokens=use.uncached,
+            cache_read_input_tokens=use.read,
+            cache_creation_input_tokens=use.written_5m,
+            charge=outcome,
+            headers_of_admission=headers,
+        )
+
+    def head_headers(self, accepted: Accepted, now_seconds: float) -> dict[str, str]:
+        """The rate-limit headers of an answer whose head is sent now; none when they are hidden."""
+        self._advance(now_seconds)
+        if accepted.headers_of_admission is not None:
+            return dict(accepted.headers_of_admission)
+        return self._headers(self._pool(accepted.request.model), now_seconds)
+
+    def leave(self, accepted: Accepted, now_seconds: float) -> None:
+        """The client hangs up: what was produced until now stays charged, and no more is. Twice is the same as once."""
+        self._advance(now_seconds)
+        self._pool(accepted.request.model).finish(accepted.charge, now_seconds)
+
+    def view(self, model: str, now_seconds: float) -> dict[Dimension, DimensionView]:
+        """The true state of the limits that a model is under."""
+        self._advance(now_seconds)
+        return {
+            dimension: DimensionView(
+                bucket.level(now_seconds), bucket.limit_per_minute, bucket.capacity, bucket.outflow_per_second
+            )
+            for dimension, bucket in self._pool(model).buckets.items()
+        }
+
+    def seconds_until_fits(self, request: RequestShape, now_seconds: float) -> float:
+        """For a client that knows everything: how long until a request would be let in.
+
+        0 means now. A wait ends at the latest when something happens that may change it (an answer begins or ends, a
+        competitor's request, a change): ask again then. Infinite means that nothing known will ever let it in.
+        """
+        self._advance(now_seconds)
+        estimate = input_tokens_estimate(self._input_use(request, now_seconds).charged, request.characters_per_token)
+        return self._quota.seconds_until_fits(self._pool(request.model), estimate, now_seconds)
+
+    def attainable(self, model: str, now_seconds: float) -> dict[Dimension, float]:
+        """How much could have been charged since the beginning, at best.
+
+        That is what the limits granted, less what competitors took, and less what refilled above the capacity while an
+        outage kept all out. Under a ramp limit it is what a client gets that always uses all it may, nothing in an
+        outage (exact at whole minutes, and up to the scenario's duration).
+        """
+        self._advance(now_seconds)
+        pool = self._pool(model)
+        attainable = pool.attainable(now_seconds)
+        ramp_bound = self._ramp_bounds.get(MODELS[model].family)
+        if ramp_bound is not None:
+            attainable[ramp_bound.dimension] = ramp_bound.used
+        return attainable
+
+    def charged(self, model: str, now_seconds: float) -> dict[Dimension, float]:
+        """How much was charged since the beginning, without competitors."""
+        self._advance(now_seconds)
+        return self._pool(model).own.charged(now_seconds)
+
+    def _advance(self, now_seconds: float) -> None:
+        """Let everything happen that is due, the seconds of the ramp bounds among it."""
+        while self._ramp_bounds and self._ramp_step_seconds <= min(now_seconds, self._end_seconds):
+            self._quota.advance(self._ramp_step_seconds)
+            is_shut_out = self._quota.closed_for_seconds(self._ramp_step_seconds) > 0
+            for ramp_bound in self._ramp_bounds.values():
+                ramp_bound.step(self._ramp_step_seconds, is_shut_out=is_shut_out)
+            self._ramp_step_seconds += 1
+        self._quota.advance(now_seconds)
+
+    def _pool(self, model: str) -> Pool:
+        return self._quota.pools[MODELS[model].family]
+
+    def _input_use(self, request: RequestShape, now_seconds: float) -> InputUse:
+        if request.prefix_tokens < MODELS[request.model].min_cache_prefix_tokens:
+            return InputUse(uncached=request.input_tokens + request.prefix_tokens)
+        if self._prefixes.get((request.model, request.prefix), now_seconds) > now_seconds:
+            return InputUse(uncached=request.input_tokens, read=request.prefix_tokens)
+        return InputUse(uncached=request.input_tokens, written_5m=request.prefix_tokens)
+
+    def _store_prefix(self, key: tuple[str, str], now_seconds: float) -> None:
+        self._prefixes[key] = now_seconds + TTL_SECONDS["5m"]
+
+    def _rejected(self, denial: Denial, pool: Pool, now_seconds: float) -> Rejected:
+        headers = self._headers(pool, now_seconds)
+        match denial:
+            case Failure(status):
+                return Rejected(status, None, None, headers, None)
+            case CapReached():
+                return Rejected(denial.status, None, denial.error_code, headers, None)
+            case Refusal(dimension):
+                seconds = denial.retry_after_seconds if self._scenario.headers.retry_after_visible else None
+                if seconds is not None:
+                    headers[RETRY_AFTER] = str(seconds)
+                return Rejected(429, seconds, denial.error_code, headers, dimension)
+
+    def _headers(self, pool: Pool, now_seconds: float) -> dict[str, str]:
+        if not self._scenario.headers.visible:
+            return {}
+        return rate_limit_headers(
+            pool.state(now_seconds),
+            unix_seconds=now_seconds + self._unix_offset_seconds,
+            token_rounding=self._scenario.headers.token_rounding,
+        )

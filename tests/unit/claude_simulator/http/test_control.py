@@ -1,0 +1,218 @@
+"""The control routes, and each kind of fault as a client sees it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from claude_simulator.scenarios.faults import FaultKind
+from support.virtual_time import VirtualClock, run_virtual
+
+MakeClient = Callable[..., Any]
+FAULTS = "/simulator/faults"
+
+
+def test_a_fault_is_told_shown_and_taken_back(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        told = await client.send("POST", FAULTS, {"kind": "overloaded", "count": 3})
+        assert told.json() == {"faults": [{"kind": "overloaded", "probability": 1.0, "befallen": 0, "left": 3}]}
+
+        assert (await client.ask()).status == 529
+        assert (await client.state())["faults"][0]["left"] == 2
+        assert (await client.send("DELETE", FAULTS)).json() == {"faults": []}
+        assert (await client.ask()).status == 200
+
+    run_virtual(main(), clock)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({}, "kind: Field required"),
+        ({"kind": ["x"]}, "kind: ['x'] was given; allowed are "),
+        ({"kind": "overload"}, "kind: 'overload' was given; allowed are "),
+        ({"kind": "cut", "times": 3}, "times: no such field; allowed are kind, probability, "),
+        ({"kind": "cut", "count": 1.5}, "count: 1.5 was given; a whole number is allowed"),
+        ({"kind": "cut", "count": 0}, "count: 0 was given; null or a whole number from 1 is allowed"),
+        ({"kind": "cut", "probability": "1"}, "probability: '1' was given; a number is allowed"),
+        ({"kind": "cut", "skip": None}, "skip: None was given; a whole number is allowed"),
+        ({"kind": "cut", "delay_seconds": True}, "delay_seconds: True was given; a number is allowed"),
+        ([], "body: list was given; a JSON object is allowed"),
+        (b"x", "The request body is not valid JSON: "),
+    ],
+)
+def test_a_bad_fault_changes_nothing(make_client: MakeClient, clock: VirtualClock, body: Any, message: str) -> None:
+    async def main() -> None:
+        client = make_client()
+        status, error_type, text = (await client.send("POST", FAULTS, body)).error()
+
+        assert (status, error_type) == (400, "invalid_request_error")
+        assert text.startswith(message)
+        assert (await client.state())["faults"] == []
+
+    run_virtual(main(), clock)
+
+
+def test_null_stands_for_without_end(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        told = await make_client().send("POST", FAULTS, {"kind": "cut", "count": None, "end_seconds": None})
+
+        assert told.json()["faults"][0]["left"] is None
+
+    run_virtual(main(), clock)
+
+
+def test_the_board_is_full_at_a_hundred(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        for _ in range(100):
+            assert (await client.send("POST", FAULTS, {"kind": "cut"})).status == 200
+
+        assert (await client.send("POST", FAULTS, {"kind": "cut"})).status == 400
+
+    run_virtual(main(), clock)
+
+
+def test_state_shows_what_was_charged(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        usage = (await client.ask()).json()["usage"]
+        await client.ask(stream=True, headers={"x-simulator-fault": "rate_limited"})
+
+        state = await client.state()
+        assert state["pools"] == {
+            "claude-sonnet-4": {
+                "requests": 1,
+                "input_tokens": usage["input_tokens"],
+                "output_tokens": usage["output_tokens"],
+                "rate_limited": 0,
+                "in_flight": 0,
+                "remaining": {
+                    "requests": 999.0,
+                    "input-tokens": 2_000_000 - usage["input_tokens"],
+                    "output-tokens": 400_000 - usage["output_tokens"],
+                },
+            }
+        }
+        assert state["answers_by_status"] == {"200": 1, "429": 1}
+
+    run_virtual(main(), clock)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "retry_after"),
+    [
+        ("rate_limited", 429, "1"),
+        ("rate_limited_bare", 429, None),
+        ("ramp_limited", 429, "1"),
+        ("spend_cap", 429, None),
+        ("spend_limit", 400, None),
+        ("overloaded", 529, None),
+        ("internal_error", 500, None),
+        ("gateway_timeout", 504, None),
+    ],
+)
+def test_forced_errors(
+    make_client: MakeClient, clock: VirtualClock, kind: str, status: int, retry_after: str | None
+) -> None:
+    async def main() -> None:
+        answer = await make_client().ask(headers={"x-simulator-fault": kind})
+
+        assert (answer.status, answer.headers.get("retry-after")) == (status, retry_after)
+        assert answer.headers["anthropic-ratelimit-requests-remaining"] == "1000"
+
+    run_virtual(main(), clock)
+
+
+def test_a_forced_fault_must_exist(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        status, _, message = (await make_client().ask(headers={"x-simulator-fault": "nothing"})).error()
+
+        assert status == 400
+        assert message.startswith("x-simulator-fault: kind: 'nothing' was given; allowed are rate_limited, ")
+
+    run_virtual(main(), clock)
+
+
+def test_a_bad_gateway_answers_html(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        answer = await make_client().ask(headers={"x-simulator-fault": "bad_gateway"})
+
+        assert (answer.status, answer.headers["content-type"]) == (502, "text/html")
+        assert answer.body.startswith(b"<html>")
+
+    run_virtual(main(), clock)
+
+
+def test_an_error_inside_a_stream(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        await client.send("POST", FAULTS, {"kind": "stream_error", "after_events": 2})
+        answer = await client.ask(stream=True)
+
+        assert answer.status == 200
+        assert answer.event_names() == [
+            "message_start",
+            "content_block_start",
+            "ping",
+            "content_block_delta",
+            "content_block_delta",
+            "error",
+        ]
+        assert b'"overloaded_error"' in answer.body
+        assert answer.complete
+        assert (await client.state())["pools"]["claude-sonnet-4"]["output_tokens"] == 8
+        assert (await client.ask()).status == 529
+
+    run_virtual(main(), clock)
+
+
+def test_a_short_stream_breaks_before_its_end_all_the_same(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        await client.send("POST", FAULTS, {"kind": "stream_error", "after_events": 1_000})
+        answer = await client.ask(stream=True)
+
+        assert answer.event_names()[-2:] == ["content_block_stop", "error"]
+
+    run_virtual(main(), clock)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_cut_answer_has_no_end(make_client: MakeClient, clock: VirtualClock, *, stream: bool) -> None:
+    async def main() -> None:
+        answer = await make_client().ask(stream=stream, headers={"x-simulator-fault": "cut"})
+
+        assert answer.status == 200
+        assert not answer.complete
+        if not stream:
+            assert 0 < len(answer.body) < int(answer.headers["content-length"])
+
+    run_virtual(main(), clock)
+
+
+def test_slow_answers(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        await client.send("POST", FAULTS, {"kind": "slow_start", "delay_seconds": 30, "count": 1})
+        await client.ask()
+        assert clock.elapsed_s == 30
+
+        await client.send("POST", FAULTS, {"kind": "slow_stream", "delay_seconds": 2, "count": 1})
+        await client.ask(stream=True, max_tokens=4)
+        assert [at for at, part in client.sent if part] == [32, 34, 36, 38, 40, 42, 44]
+
+    run_virtual(main(), clock)
+
+
+def test_every_kind_of_fault_can_be_forced(make_client: MakeClient, clock: VirtualClock) -> None:
+    async def main() -> None:
+        client = make_client()
+        for kind in FaultKind:
+            for stream in (True, False):
+                answer = await client.ask(stream=stream, headers={"x-simulator-fault": kind.value})
+                assert answer.headers["x-simulated"] == "true"
+        assert (await client.state())["in_flight"] == 0
+
+    run_virtual(main(), clock)

@@ -1,0 +1,168 @@
+"""Callers' own limits in a pool: such a caller waits, is passed over, and holds up nobody."""
+
+import pytest
+from msgspec import structs
+
+from tidegate.core.accounts.accounts import Account, Accounts
+from tidegate.core.domain.caller import Caller, CallerLimits, Priority
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.domain.feedback import Failed
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.pool.pool import Pool
+
+SLOW = Caller("slow", priority=Priority.INTERACTIVE, limits=CallerLimits(requests_per_minute=6))
+ONE_AT_A_TIME = Caller("one", limits=CallerLimits(max_concurrent=1))
+ONE = Demand("p", SLOW, ONE_REQUEST)
+OTHER = Demand("p", Caller("other"), ONE_REQUEST)
+SINGLE = Demand("p", ONE_AT_A_TIME, ONE_REQUEST)
+
+
+def pool(per_minute: float = 600, accounts: Accounts | None = None) -> Pool:
+    limits = {Dimension.REQUESTS: LimitSettings(per_minute, 10)}
+    return Pool("p", PoolSettings(limits, AdaptiveSettings()), 0, accounts)
+
+
+def test_a_caller_over_its_own_rate_waits_for_that() -> None:
+    state = pool()
+    assert state.reserve("a", ONE, 0) == GRANTED
+    wait = state.reserve("b", ONE, 0)
+    assert isinstance(wait, Wait)
+    assert (wait.predicted_ns, wait.binding) == (10 * S, "caller_limit")
+    assert state.next_in_ns(0) == 10 * S
+    assert state.advance(9 * S) == ()
+    assert state.advance(10 * S) == ("b",)
+
+
+def test_who_waits_for_its_own_limit_holds_up_nobody() -> None:
+    state = pool()
+    for name in "abc":
+        state.reserve(name, ONE, 0)
+    assert state.reserve("other", OTHER, 0) == GRANTED
+    assert not state.take_at_once("d", ONE, 10 * S), "its own elder waits"
+    assert state.advance(10 * S) == ("b",)
+
+
+def test_a_head_that_was_held_is_passed_over_once_its_callers_limit_is_reached() -> None:
+    accounts = Accounts()
+    state, elsewhere = pool(60, accounts), Pool("q", PoolSettings(), 0, accounts)
+    state.reserve("all", structs.replace(OTHER, cost=Cost(10)), 0)
+    state.reserve("single", SINGLE, 0)
+    state.reserve("other", OTHER, 0)
+    assert state.advance(S // 2) == ()
+    assert elsewhere.reserve("elsewhere", structs.replace(SINGLE, pool="q"), S // 2) == GRANTED
+    assert state.advance(S) == ("other",)
+    assert state.next_in_ns(S) is None, "its own call has to end before"
+    elsewhere.end("elsewhere", Outcome.SETTLED, None, 2 * S)
+    assert list(accounts.freed) == ["p"]
+    assert state.advance(2 * S) == ("single",)
+
+
+def test_others_may_go_at_once_when_the_next_uses_up_its_limit_elsewhere() -> None:
+    accounts = Accounts()
+    state, elsewhere = pool(60, accounts), Pool("q", PoolSettings(), 0, accounts)
+    state.reserve("all", structs.replace(OTHER, cost=Cost(5)), 0)
+    state.reserve("single", structs.replace(SINGLE, cost=Cost(8)), 0)
+    state.reserve("other", OTHER, 0)
+    assert state.advance(0) == ()
+    assert state.next_in_ns(0) == 3 * S
+    assert elsewhere.reserve("elsewhere", structs.replace(SINGLE, pool="q"), 0) == GRANTED
+    assert list(accounts.freed) == ["p"]
+    assert state.advance(0) == ("other",)
+    assert accounts.freed == {}
+
+
+def test_who_is_within_its_limit_goes_at_once_though_others_wait_for_theirs() -> None:
+    state = pool()
+    for name in "ab":
+        state.reserve(name, ONE, 0)
+    assert state.reserve("single", SINGLE, 0) == GRANTED
+    assert not state.take_at_once("second", SINGLE, 0), "it is over its limit itself"
+
+
+def test_it_is_refused_only_where_its_limit_outlasts_its_patience() -> None:
+    state = pool()
+    for name in "ab":
+        state.reserve(name, ONE, 0)
+    late = structs.replace(ONE, patience_ns=15 * S)
+    assert state.reserve("c", late, 0) == Refused(Cause.CALLER_LIMIT, 5 * S, limit="requests_per_minute")
+    assert isinstance(state.reserve("d", structs.replace(late, patience_ns=20 * S), 0), Wait)
+
+
+def test_who_gave_up_hears_of_the_limit() -> None:
+    state = pool()
+    for name in ("single", "waits"):
+        state.reserve(name, SINGLE, 0)
+    assert state.withdraw("waits", 9 * S) == Refused(Cause.CALLER_LIMIT, None, limit="max_concurrent")
+    assert state.reserve("other", OTHER, 9 * S) == GRANTED
+
+
+def test_what_came_back_is_passed_over_too() -> None:
+    state = pool()
+    state.reserve("single", SINGLE, 0)
+    state.reserve("retry", structs.replace(SINGLE, retry=True), 0)
+    state.reserve("front", structs.replace(SINGLE, front=True), 0)
+    assert state.reserve("other", OTHER, 0) == GRANTED
+    assert state.advance(0) == ()
+    for ends, goes in (("single", "front"), ("front", "retry")):
+        state.end(ends, Outcome.SETTLED, None, S)
+        assert state.advance(S) == (goes,)
+
+
+def test_requests_that_wait_keep_the_limits_under_which_they_came() -> None:
+    state = pool()
+    for name in "ab":
+        state.reserve(name, ONE, 0)
+    faster = structs.replace(ONE, caller=Caller("slow", priority=Priority.BATCH, limits=CallerLimits(60)))
+    assert isinstance(state.reserve("c", faster, 0), Wait)
+    assert state.advance(0) == ()
+    assert state.next_in_ns(0) == S, "there is one account, and its rate is the newest"
+    assert state.advance(S) == ("b",)
+    assert state.advance(2 * S) == ("c",)
+
+
+def test_a_look_at_the_queue_does_not_look_at_each_caller_over_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = pool()
+    for number in range(100):
+        caller = Caller(f"caller-{number}", limits=CallerLimits(max_concurrent=1))
+        for turn in range(2):
+            state.reserve(f"{number}-{turn}", structs.replace(SINGLE, caller=caller), number * S)
+    now_ns = 100 * S
+    state.advance(now_ns)
+    assert len(state._queue.skipped) == 100
+    looks: list[Cost] = []
+    monkeypatch.setattr(Account, "exceeded", lambda _self, cost, _now_ns: looks.append(cost))
+    assert state.reserve("other", OTHER, now_ns) == GRANTED
+    assert looks == []
+
+
+def test_a_caller_whose_first_waiter_left_is_looked_at_again() -> None:
+    state = pool()
+    for name in "abc":
+        state.reserve(name, ONE, 0)
+    state.withdraw("b", 0)
+    assert state.next_in_ns(0) == 10 * S
+    assert state.advance(10 * S) == ("c",)
+
+
+def test_what_a_call_has_used_is_settled_in_the_account() -> None:
+    caller = Caller("a", limits=CallerLimits(input_tokens_per_minute=600))
+    state = pool()
+    demand = Demand("p", caller, Cost(1, 100))
+    state.reserve("a", demand, 0)
+    assert isinstance(state.reserve("b", demand, 0), Wait)
+    state.end("a", Outcome.SETTLED, Cost(1, 20), 2 * S)
+    assert state.advance(2 * S) == ("b",), "20 of 100 were used, and have come back"
+
+
+def test_an_outage_is_not_probed_by_a_caller_over_its_own_limit() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    state.reserve("single", SINGLE, 0)
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    state.reserve("over", structs.replace(SINGLE, patience_ns=600 * S), S)
+    state.reserve("front", structs.replace(OTHER, patience_ns=4 * S), S)
+    state.reserve("second", structs.replace(OTHER, patience_ns=60 * S), S)
+    assert state.advance(3 * S) == ("second",)

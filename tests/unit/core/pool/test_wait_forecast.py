@@ -1,0 +1,97 @@
+"""Which waits teach something about predictions."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.failures.failure_state import FailureState
+from tidegate.core.pool.wait_forecast import Forecast
+from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.waiter import Waiter
+
+if TYPE_CHECKING:
+    from tidegate.core.pool.quota import Quota
+
+DEMAND = Demand("p", DEFAULT_CALLER, Cost(1, 1_000))
+
+
+@dataclass
+class Limit:
+    """So much a minute is left to us; it is this share of the whole."""
+
+    per_minute: float
+    share: float
+
+
+class Limited:
+    """A quota of input tokens whose bucket is empty."""
+
+    is_known = True
+    freeze_ns = 0
+
+    def __init__(self, limit: Limit) -> None:
+        self.becomes(limit)
+
+    def becomes(self, limit: Limit) -> None:
+        self.limit, self.limited = limit, ((1, limit),)
+
+    def frozen_ns(self, _now_ns: int) -> int:
+        return self.freeze_ns
+
+    def wait_ns(self, cost: Cost, _now_ns: int) -> int:
+        return self.service_time_ns(cost)
+
+    def level_wait_ns(self, cost: Cost, _now_ns: int) -> int:
+        return self.service_time_ns(cost)
+
+    def service_time_ns(self, cost: Cost) -> int:
+        return round(cost.input_tokens / self.limit.per_minute * 60 * S)
+
+    def held_ns(self, _cost: Cost) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then_ns"),
+    [(Limit(60_000, 1.0), 5 * S // 4), (Limit(15_000, 0.25), 5 * S // 4), (Limit(15_000, 1.0), S)],
+    ids=["nothing changed", "somebody took three quarters", "the limit was another"],
+)
+def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: int) -> None:
+    usual = Limit(60_000, 1.0)
+    quota = Limited(usual)
+    forecast = Forecast(
+        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureState("p", [], 0)
+    )
+    waiter = Waiter("a", DEMAND, since_ns=0)
+    assert forecast.expect(waiter, 0) == S
+    quota.becomes(meanwhile)
+    forecast.admitted(waiter, 5 * S // 4)
+    quota.becomes(usual)
+    assert forecast.predict_ns(DEMAND, 2 * S, 0) == then_ns
+
+
+def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
+    quota = Limited(Limit(15_000, 0.25))
+    quota.freeze_ns = 3 * S
+    forecast = Forecast(
+        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureState("p", [], 0)
+    )
+    assert forecast.predict_ns(DEMAND, 0, 0) == 4 * S
+
+
+def test_a_freeze_is_certain_and_experience_is_about_the_rest() -> None:
+    quota = Limited(Limit(15_000, 0.25))
+    forecast = Forecast(
+        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureState("p", [], 0)
+    )
+    waiter = Waiter("a", DEMAND, since_ns=0)
+    forecast.expect(waiter, 0)
+    forecast.admitted(waiter, 4 * S)  # as the formula with others says, four times as long as that without
+    quota.becomes(Limit(60_000, 1.0))
+    quota.freeze_ns = 3 * S
+    assert forecast.predict_ns(DEMAND, 4 * S, 0) == 4 * S

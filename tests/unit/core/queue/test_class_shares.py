@@ -1,0 +1,68 @@
+"""What a class earns by waiting, and spends by going."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.core.domain.caller import Priority
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.queue.class_shares import AGED_NS, GUARANTEED, ClassShares
+
+STANDARD, BATCH = 1, 2
+
+
+def test_each_class_has_a_share_and_at_full_age_the_highest_keeps_its_own() -> None:
+    assert len(GUARANTEED) == len(Priority)
+    assert all(share > 0 for share in GUARANTEED)
+    assert 1 - 2 * sum(GUARANTEED[1:]) >= GUARANTEED[0]
+
+
+@pytest.mark.parametrize(
+    ("waited_ns", "requests"),
+    [(-S, 20), (0, 20), (AGED_NS // 2, 14), (AGED_NS, 10), (100 * AGED_NS, 10)],
+    ids=["clock went back", "new", "half aged", "aged", "old"],
+)
+def test_a_class_is_owed_a_request_once_it_has_earned_its_size(waited_ns: int, requests: int) -> None:
+    shares = ClassShares()
+    for _ in range(requests - 1):
+        shares.earn(BATCH, S, waited_ns)
+        assert not shares.is_owed(BATCH, S)
+    shares.earn(BATCH, S, waited_ns)
+    assert shares.is_owed(BATCH, S - 1)
+    assert not shares.is_owed(BATCH, 2 * S)
+    assert not shares.is_owed(STANDARD, S - 1)
+
+
+@given(st.lists(st.integers(1, 10**17), min_size=1, max_size=50))
+def test_a_share_is_exact_to_the_nanosecond_also_over_years(sizes: list[int]) -> None:
+    shares = ClassShares()
+    for service_time_ns in sizes:
+        shares.earn(BATCH, service_time_ns, 0)
+    assert shares.is_owed(BATCH, sum(sizes) // 20)
+    assert not shares.is_owed(BATCH, sum(sizes) // 20 + 1)
+
+
+def test_going_spends_what_was_earned() -> None:
+    shares = ClassShares()
+    for _ in range(41):
+        shares.earn(BATCH, S, 0)
+    shares.spend(BATCH, S)
+    assert shares.is_owed(BATCH, S)
+    shares.spend(BATCH, S)
+    assert not shares.is_owed(BATCH, S)
+
+
+def test_going_in_turn_leaves_no_debt() -> None:
+    shares = ClassShares()
+    shares.spend(BATCH, 1_000 * S)
+    for _ in range(21):
+        shares.earn(BATCH, S, 0)
+    assert shares.is_owed(BATCH, S)
+
+
+def test_who_does_not_wait_keeps_nothing() -> None:
+    shares = ClassShares()
+    for _ in range(100):
+        shares.earn(BATCH, S, 0)
+    shares.forget(BATCH)
+    assert not shares.is_owed(BATCH, 1)

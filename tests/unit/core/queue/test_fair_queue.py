@@ -1,0 +1,398 @@
+"""The fair queue by example: order, weights, front, removal, prediction."""
+
+from collections import Counter
+from collections.abc import Iterable
+from math import inf
+
+import pytest
+
+from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost, NsPerUnit
+from tidegate.core.domain.snapshots import ClassSnapshot
+from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.flow import Flow
+from tidegate.core.queue.waiter import Waiter
+
+ANN, BEN = Caller("ann"), Caller("ben")
+MS = 1_000_000
+COST = Cost(1, 100)
+
+
+def rates() -> NsPerUnit:
+    """The pool of these tests refills an input token in a millisecond."""
+    return 0.0, MS, 0.0
+
+
+def never(_now_ns: int) -> int:
+    """The retry budget of these tests: used up."""
+    return MS
+
+
+def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: bool = False) -> Waiter:
+    return Waiter(lease_id, Demand("pool", caller, Cost(1, tokens), front=front))
+
+
+def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
+    queue = FairQueue(rates, never)
+    for one in waiters:
+        queue.push(one)
+    return queue
+
+
+def pop(queue: FairQueue, now_ns: int = 0) -> str:
+    head = queue.head(0)
+    assert head is not None
+    queue.take(head, now_ns)
+    return head.lease_id
+
+
+def order(queue: FairQueue) -> list[str]:
+    return [pop(queue) for _ in range(len(queue))]
+
+
+def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
+    patient = Waiter("a", Demand("pool", ANN, COST, patience_ns=5 * MS), since_ns=2 * MS)
+    assert [patient.left_ns(now_ns) for now_ns in (2 * MS, 6 * MS, 8 * MS)] == [5 * MS, MS, -MS]
+    assert waiter("b").left_ns(6 * MS) == inf
+
+
+def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
+    queue = FairQueue(rates, never)
+    assert queue.head(0) is None
+    assert Flow().head() is None
+    assert queue.remove("nobody") is None
+
+
+def test_a_lone_caller_is_served_in_order() -> None:
+    assert order(queue_of(waiter(f"{n}", tokens=100 - n) for n in range(9))) == list("012345678")
+
+
+def test_many_requests_of_one_caller_do_not_delay_another() -> None:
+    queue = queue_of([waiter(f"ann-{n}") for n in range(5)] + [waiter(f"ben-{n}", BEN) for n in range(2)])
+    assert order(queue) == ["ann-0", "ben-0", "ann-1", "ben-1", "ann-2", "ann-3", "ann-4"]
+
+
+def test_callers_share_by_weight() -> None:
+    light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
+    queue = queue_of(waiter(f"{caller.name}-{n}", caller) for caller in (light, heavy) for n in range(400))
+    assert Counter(name.partition("-")[0] for name in order(queue)[:400]) == {"light": 100, "heavy": 300}
+
+
+def test_callers_share_by_size_not_by_number() -> None:
+    queue = queue_of(
+        [waiter(f"big-{n}", ANN, 400) for n in range(10)] + [waiter(f"small-{n}", BEN, 100) for n in range(40)]
+    )
+    assert Counter(name.partition("-")[0] for name in order(queue)[:25]) == {"big": 5, "small": 20}
+
+
+def test_the_size_counts_that_is_known_on_leaving() -> None:
+    sizes = iter([2 * MS])
+    queue = FairQueue(lambda: (0.0, next(sizes, MS), 0.0), never)
+    for one in [waiter(f"ann-{n}") for n in range(2)] + [waiter(f"ben-{n}", BEN) for n in range(3)]:
+        queue.push(one)
+    assert order(queue) == ["ann-0", "ben-0", "ben-1", "ann-1", "ben-2"]
+
+
+def test_callers_share_by_weight_where_nothing_costs_anything() -> None:
+    light, heavy = Caller("light", weight=1.0), Caller("heavy", weight=3.0)
+    queue = FairQueue(lambda: (0.0, 0.0, 0.0), never)
+    for caller in (light, heavy):
+        for n in range(40):
+            queue.push(waiter(f"{caller.name}-{n}", caller))
+    assert Counter(name.partition("-")[0] for name in order(queue)[:40]) == {"light": 10, "heavy": 30}
+
+
+def test_idling_saves_nothing_up() -> None:
+    queue = queue_of(waiter(f"ann-{n}") for n in range(10))
+    for _ in range(5):
+        pop(queue)
+    for n in range(5):
+        queue.push(waiter(f"ben-{n}", BEN))
+    assert Counter(name.partition("-")[0] for name in order(queue)[:4]) == {"ann": 2, "ben": 2}
+
+
+def test_who_comes_hears_whether_it_may_be_the_next() -> None:
+    queue = FairQueue(rates, never)
+    comers = [waiter("a"), waiter("behind-a"), waiter("b", BEN), waiter("back", front=True)]
+    assert [queue.push(one) for one in comers] == [True, False, True, True]
+
+
+def test_the_front_goes_first_in_the_order_of_coming_back() -> None:
+    queue = queue_of([waiter("a"), waiter("f1", BEN, front=True), waiter("b", BEN), waiter("f2", front=True)])
+    assert order(queue) == ["f1", "f2", "a", "b"]
+
+
+def test_coming_back_to_the_front_costs_no_share() -> None:
+    queue = queue_of([waiter("back", front=True, tokens=10_000), waiter("a"), waiter("b", BEN)])
+    assert order(queue) == ["back", "a", "b"]
+
+
+def test_who_leaves_is_skipped_wherever_it_stands() -> None:
+    queue = queue_of(waiter(f"{n}") for n in range(6))
+    for lease_id in ("0", "3", "5"):
+        left = queue.remove(lease_id)
+        assert left is not None
+        assert left.lease_id == lease_id
+    assert queue.snapshot(0)["standard"].by_caller == {"ann": 3}
+    assert order(queue) == ["1", "2", "4"]
+
+
+def test_a_mass_leaving_frees_the_memory() -> None:
+    queue = queue_of(waiter(f"{n}") for n in range(10_000))
+    for n in range(9_999):
+        queue.remove(f"{n}")
+        (flow,) = (flow for _, flow in queue._classes[1].flows.callers())
+        assert len(flow._waiters) <= 2 * len(queue) + 64
+    assert order(queue) == ["9999"]
+
+
+def test_a_mass_leaving_from_the_end_frees_the_memory() -> None:
+    queue = queue_of(waiter(f"{n}") for n in range(10_000))
+    for n in range(9_999, 0, -1):
+        queue.remove(f"{n}")
+        (flow,) = (flow for _, flow in queue._classes[1].flows.callers())
+        assert len(flow._waiters) <= 2 * len(queue) + 64
+    assert order(queue) == ["0"]
+
+
+def test_callers_who_come_and_go_leave_no_entries_behind() -> None:
+    queue = queue_of([waiter("stays")])
+    for n in range(10_000):
+        queue.push(waiter(f"{n}", BEN))
+        assert len(queue._classes[1].flows._heap) <= 2 * 2 + 64
+        assert len(queue._classes[1].flows.children or {}) <= 2
+        queue.remove(f"{n}")
+    assert order(queue) == ["stays"]
+
+
+def test_of_20000_callers_who_came_and_left_nothing_stays() -> None:
+    queue = queue_of(waiter(f"stays-{n}") for n in range(50))
+    for n in range(20_000):
+        queue.push(waiter(f"{n}", Caller(f"caller-{n}")))
+        if n % 2:
+            queue.remove(f"{n}")
+        elif n % 4:
+            queue.remove(f"{n - 2}")
+            queue.remove(f"{n}")
+    for n in range(0, 20_000, 4):
+        queue.remove(f"{n}")
+    flows = queue._classes[1].flows
+    assert list(flows.children or {}) == ["ann"]
+    assert (len(queue), flows.waiting, flows.active) == (50, 50, 1)
+    assert len(flows._heap) <= 2 + 64
+    assert len(flows._idle) <= 1
+
+
+def test_callers_who_were_served_and_left_are_forgotten_with_their_debt() -> None:
+    queue = queue_of([waiter("stays-0")])
+    for n in range(3_000):
+        queue.push(waiter(f"{n}", Caller(f"caller-{n}")))
+        queue.push(waiter(f"stays-{n + 1}"))
+        assert len(queue._classes[1].flows.children or {}) <= 4
+        pop(queue)
+        pop(queue)
+
+
+def test_who_came_twice_while_in_debt_is_forgotten_once() -> None:
+    queue = queue_of([waiter("ben", BEN), *(waiter(f"{n}") for n in range(4))])
+    assert pop(queue) == "ben"
+    for n in range(2):
+        queue.push(waiter(f"left-{n}", BEN))
+        queue.remove(f"left-{n}")
+    flows = queue._classes[1].flows
+    assert set(flows.children or {}) == {"ann", "ben"}
+    assert [pop(queue) for _ in range(3)] == ["0", "1", "2"]
+    assert (set(flows.children or {}), flows._idle) == ({"ann"}, [])
+
+
+def test_an_empty_queue_remembers_nobody() -> None:
+    queue = queue_of(waiter(f"{n}", Caller(f"caller-{n}"), front=n % 2 == 0) for n in range(100))
+    order(queue)
+    queue.push(waiter("last"))
+    queue.push(waiter("back", front=True))
+    queue.remove("back")
+    queue.remove("last")
+    assert (queue.waiting, queue._held, queue.tokens) == ({}, None, 0)
+    for home in queue._classes:
+        flows = home.flows
+        assert (flows.children, flows._heap, flows._idle, home.refused, home.failed) == ({}, [], [], {}, {})
+
+
+def test_a_wait_that_was_left_costs_no_share() -> None:
+    queue = queue_of([waiter(f"ben-{n}", BEN) for n in range(5)] + [waiter(f"left-{n}") for n in range(4)])
+    for n in range(4):
+        queue.remove(f"left-{n}")
+    queue.push(waiter("ann"))
+    assert order(queue)[:2] == ["ben-0", "ann"]
+
+
+def test_who_stays_moves_up_when_an_earlier_one_of_its_caller_leaves() -> None:
+    queue = queue_of([waiter(f"ben-{n}", BEN) for n in range(5)] + [waiter(f"ann-{n}") for n in range(4)])
+    for n in range(3):
+        queue.remove(f"ann-{n}")
+    assert order(queue)[:2] == ["ben-0", "ann-3"]
+
+
+def test_a_line_that_emptied_and_filled_again_is_served_once_per_turn() -> None:
+    queue = queue_of([waiter("left"), *(waiter(f"ben-{n}", BEN) for n in range(3))])
+    queue.remove("left")
+    for n in range(3):
+        queue.push(waiter(f"ann-{n}"))
+    assert order(queue) == ["ben-0", "ann-0", "ben-1", "ann-1", "ben-2", "ann-2"]
+
+
+def test_one_who_left_the_front_is_skipped() -> None:
+    queue = queue_of([waiter("f1", front=True), waiter("f2", front=True), waiter("a")])
+    queue.remove("f1")
+    assert order(queue) == ["f2", "a"]
+
+
+def test_a_snapshot_shows_who_waits_by_class() -> None:
+    batch = Caller("night", priority=Priority.BATCH)
+    queue = queue_of([waiter("a"), waiter("b"), waiter("c", batch), waiter("d", BEN, front=True)])
+    assert queue.snapshot(5_000 * MS) == {
+        "interactive": ClassSnapshot(0, 0, None, {}),
+        "standard": ClassSnapshot(3, 300, 5, {"ann": 2, "ben": 1}),
+        "batch": ClassSnapshot(1, 100, 5, {"night": 1}),
+    }
+    queue.push(Waiter("e", Demand("pool", Caller("late", priority=Priority.INTERACTIVE), COST), since_ns=3_000 * MS))
+    assert queue.snapshot(5_000 * MS)["interactive"].oldest_seconds == 2
+    for lease_id in ("b", "d", "e"):
+        queue.remove(lease_id)
+    assert pop(queue) == "a"
+    assert queue.snapshot(0)["standard"] == ClassSnapshot(0, 0, None, {})
+
+
+def test_the_oldest_of_a_class_need_not_be_the_next_of_its_caller() -> None:
+    queue = FairQueue(rates, never)
+    for n, (session, front) in enumerate([("s", False), ("s", False), ("t", False), ("s", True)]):
+        demand = Demand("pool", ANN, COST, session=session, session_front=front)
+        queue.push(Waiter(f"{n}", demand, since_ns=n * 1_000 * MS))
+    assert pop(queue) == "3"
+    assert queue.snapshot(5_000 * MS)["standard"].oldest_seconds == 5
+    assert pop(queue) == "2"
+    assert queue.snapshot(5_000 * MS)["standard"].oldest_seconds == 5
+    queue.remove("0")
+    assert queue.snapshot(5_000 * MS)["standard"].oldest_seconds == 4
+
+
+class TestDetached:
+    """Callers over their own limits."""
+
+    def test_a_caller_that_waited_out_of_the_queue_is_not_behind_those_who_came_later(self) -> None:
+        queue = queue_of(waiter(f"{caller.name}-{n}", caller) for n in range(20) for caller in (ANN, BEN))
+        for _ in range(20):
+            pop(queue)
+        queue.push(waiter("zoe-0", Caller("zoe")))
+        first = queue.waiting["ann-10"]
+        queue.skip(first)
+        for lease_id in [name for name in queue.waiting if not name.startswith("ann")]:
+            queue.remove(lease_id)
+        for n in range(20):
+            queue.push(waiter(f"new-{n}", Caller("new")))
+        queue.readmit(first)
+        assert "ann-10" in [pop(queue) for _ in range(2)]
+
+    def test_twice_or_without_requests_it_makes_no_difference(self) -> None:
+        queue = queue_of(waiter(f"{caller.name}-{n}", caller) for n in range(2) for caller in (ANN, BEN))
+        flows = queue._classes[1].flows
+        for name in ("nobody", "ben"):
+            for _ in range(2):
+                flows.detach(name)
+        assert (flows.waiting, flows.active) == (2, 1)
+        for name in ("nobody", "ben"):
+            for _ in range(2):
+                flows.attach(name)
+        assert (flows.waiting, flows.active) == (4, 2)
+        assert [pop(queue) for _ in range(2)] == ["ann-0", "ben-0"]
+        queue.remove("ben-1")
+        flows.detach("ben")
+        flows.attach("ben")
+        assert (flows.waiting, flows.active, flows._detached) == (1, 1, 0)
+
+    def test_nothing_stays_of_a_caller_that_leaves_as_the_last(self) -> None:
+        queue = queue_of([waiter("a")])
+        queue.skip(queue.waiting["a"])
+        assert queue.head(0) is None
+        queue.remove("a")
+        assert queue._classes[1].flows.children == {}
+
+
+def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
+    nightly = Caller("ann", priority=Priority.BATCH)
+    queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
+    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, [2, 150, 0])
+    assert queue.of_caller(Caller("nobody")) == (0, [0, 0, 0])
+    assert queue.tokens == 250
+    queue.remove("a")
+    assert queue.of_caller(ANN) == (1, [1, 50, 0])
+    assert queue.tokens == 150
+
+
+class TestAhead:
+    def test_nothing_in_an_empty_queue(self) -> None:
+        assert FairQueue(rates, never).ahead_ns(Demand("pool", ANN, COST), 0) == 0
+
+    def test_all_of_ones_own(self) -> None:
+        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(Demand("pool", ANN, COST), 0) == 700 * MS
+
+    def test_of_others_one_request_each_when_one_has_none(self) -> None:
+        queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
+        assert queue.ahead_ns(Demand("pool", Caller("new"), COST), 0) == 200 * MS
+
+    def test_of_others_their_weighted_share_meanwhile(self) -> None:
+        heavy = Caller("heavy", weight=3.0)
+        queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 3 * 200 + 100) * MS
+
+    def test_a_callers_own_weight_lets_fewer_of_others_go_meanwhile(self) -> None:
+        heavy = Caller("heavy", weight=2.0)
+        queue = queue_of([*(waiter(f"heavy-{n}", heavy) for n in range(4)), *(waiter(f"{n}") for n in range(50))])
+        assert queue.ahead_ns(Demand("pool", heavy, COST), 0) == (400 + 400 / 2 + 100) * MS
+
+    def test_of_many_others_about_their_share(self) -> None:
+        queue = queue_of(waiter(f"{n}-{turn}", Caller(f"caller-{n}")) for n in range(40) for turn in range(3))
+        newcomer, member = (Demand("pool", Caller(name), COST) for name in ("new", "caller-0"))
+        one_ns = 100 * MS
+        assert queue.ahead_ns(newcomer, 0) == 40 * one_ns
+        assert queue.ahead_ns(member, 0) == (3 + 39 * 3) * one_ns
+
+    def test_those_who_have_left_are_no_rivals(self) -> None:
+        heavy = Caller("heavy", weight=3.0)
+        queue = queue_of([waiter("a"), waiter("b"), waiter("heavy", heavy)])
+        queue.remove("heavy")
+        for n in range(50):
+            queue.push(waiter(f"ben-{n}", BEN))
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 200 + 100) * MS
+
+    def test_nor_are_those_from_before_the_queue_was_empty(self) -> None:
+        queue = queue_of([waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(5))])
+        order(queue)
+        for one in [waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(50))]:
+            queue.push(one)
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (100 + 100 + 100) * MS
+
+    @pytest.mark.parametrize("index", range(3), ids=["requests", "input", "output"])
+    def test_counts_what_the_pool_is_short_of(self, index: int) -> None:
+        cost = Cost(1, 88, 12)
+        queue = FairQueue(lambda: (MS * (index == 0), MS * (index == 1), MS * (index == 2)), never)
+        for n in range(7):
+            queue.push(Waiter(f"{n}", Demand("pool", ANN, cost)))
+        for n in range(3):
+            queue.remove(f"{n}")
+        assert queue.ahead_ns(Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS
+        assert queue.ahead_ns(Demand("pool", Caller("new"), cost), 0) == cost[index] * MS
+
+    def test_of_others_never_more_than_they_have(self) -> None:
+        queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
+        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS
+
+    @pytest.mark.parametrize("agents", [("",), ("", "x")])
+    def test_of_its_session_nothing_goes_before_a_demand_that_continues_it(self, agents: tuple[str, ...]) -> None:
+        queue = FairQueue(rates, never)
+        for n in range(4):
+            demand = Demand("pool", ANN, COST, session="s", agent=agents[n % len(agents)])
+            queue.push(Waiter(f"{n}", demand))
+        assert queue.ahead_ns(Demand("pool", ANN, COST, session="s"), 0) > 0
+        assert queue.ahead_ns(Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0

@@ -1,0 +1,94 @@
+"""As `asyncio.timeout`: time that is up is told apart from a cancellation."""
+
+import asyncio
+
+import pytest
+
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.gateway.deadlines import Deadlines, Patience
+
+
+def test_what_is_quick_enough_is_left_alone() -> None:
+    async def quick() -> None:
+        with Patience(2.0):
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(5.0)
+
+    run_virtual(quick(), VirtualClock())
+
+
+def test_time_that_is_up_is_a_timeout_at_that_time() -> None:
+    clock = VirtualClock()
+
+    async def slow() -> None:
+        with pytest.raises(TimeoutError), Patience(2.0):
+            await asyncio.sleep(5.0)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    run_virtual(slow(), clock)
+    assert clock.elapsed_s == pytest.approx(2.0)
+
+
+def test_a_cancellation_stays_one_also_when_time_is_up() -> None:
+    async def slow() -> None:
+        with Patience(2.0):
+            await asyncio.sleep(5.0)
+
+    async def cancel() -> None:
+        for after_seconds in (1.0, 2.0):
+            task = asyncio.create_task(slow())
+            await asyncio.sleep(after_seconds)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run_virtual(cancel(), VirtualClock())
+
+
+def test_an_error_of_the_block_passes() -> None:
+    async def fails() -> None:
+        with Patience(2.0):
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011 - nothing else is said
+        run_virtual(fails(), VirtualClock())
+
+
+def test_of_deadlines_that_are_far_off_each_comes_at_its_time() -> None:
+    clock = VirtualClock()
+    late: list[tuple[float, float]] = []
+    deadlines = Deadlines()
+
+    async def slow(seconds: float) -> None:
+        with pytest.raises(TimeoutError), Patience(seconds, asyncio.current_task(), deadlines):
+            await asyncio.sleep(1_000.0)
+        late.append((seconds, round(clock.elapsed_s, 6)))
+
+    async def quick() -> None:
+        with Patience(60.0, asyncio.current_task(), deadlines):
+            await asyncio.sleep(1.0)
+        await asyncio.sleep(100.0)  # nothing happens at its deadline
+
+    async def all_of_them() -> None:
+        await asyncio.gather(quick(), *map(slow, (0.5, 1.999, 2.0, 2.25, 2.75, 60.0, 60.5)))
+
+    run_virtual(all_of_them(), clock)
+    assert late == [(seconds, seconds) for seconds, _ in late]
+    assert len(late) == 7
+    assert not deadlines._by_second
+
+
+def test_a_call_that_ends_within_the_second_of_its_deadline_is_left_alone() -> None:
+    async def just_in_time() -> None:
+        with Patience(2.9, asyncio.current_task(), Deadlines()):
+            await asyncio.sleep(2.8)
+        await asyncio.sleep(5.0)
+
+    run_virtual(just_in_time(), VirtualClock())
+
+
+def test_there_is_no_patience_outside_of_a_task() -> None:
+    with pytest.raises(RuntimeError), Patience(1.0):
+        pass

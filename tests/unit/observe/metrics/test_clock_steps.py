@@ -1,0 +1,95 @@
+"""Clocks that step: noticed, and what a pool makes of them."""
+
+import pytest
+
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.events import Frozen
+from tidegate.core.domain.feedback import RateLimited
+from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.pool.pool import Pool
+from tidegate.observe.metrics.clock_steps import ClockSteps
+
+HOUR = 3_600 * S
+ONE = Demand("p", DEFAULT_CALLER, Cost(1))
+
+
+class TestNoticing:
+    @pytest.mark.parametrize(
+        ("passed_s", "wall_s", "stepped"),
+        [
+            (1, 1, False),
+            (1, 2.9, False),
+            (1, 3, False),
+            (1, -0.9, False),
+            (1, 3.1, True),
+            (1, -1.1, True),
+            (3_600, 3_600, False),
+        ],
+    )
+    def test_the_wall_clock(self, passed_s: int, wall_s: float, *, stepped: bool) -> None:
+        steps = ClockSteps(5 * S, 1_000.0)
+        assert steps.stepped((5 + passed_s) * S, 1_000.0 + wall_s) is stepped
+        assert not steps.stepped((6 + passed_s) * S, 1_001.0 + wall_s), "once"
+
+    @pytest.mark.parametrize("passed_ns", [-HOUR, 0, 3 * HOUR])
+    def test_the_monotonic_clock_or_a_suspension(self, passed_ns: int) -> None:
+        steps = ClockSteps(5 * HOUR, 1_000.0)
+        assert steps.stepped(5 * HOUR + passed_ns, 1_060.0)
+
+
+def admitted(state: Pool, now_ns: int, tries: int = 1_000) -> int:
+    """How many of so many are admitted at once; the rest leave again."""
+    count = 0
+    for number in range(tries):
+        lease_id = f"{now_ns}-{number}"
+        if isinstance(state.reserve(lease_id, ONE, now_ns), Granted):
+            count += 1
+            state.end(lease_id, Outcome.SETTLED, Cost(1), now_ns)
+        else:
+            assert state.withdraw(lease_id, now_ns) is not None
+            break
+    return count
+
+
+@pytest.fixture(params=["configured", "reported"])
+def state(request: pytest.FixtureRequest) -> Pool:
+    """60 a minute, a bucket of 20, nearly empty at first."""
+    if request.param == "configured":
+        state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(60, 20)}), 0)
+    else:
+        state = Pool("p", PoolSettings(), 0)
+        state.reserve("first", ONE, 0)
+        state.learn(LimitReport(DimensionReport(60, 19, S)), 0)
+        state.end("first", Outcome.SETTLED, Cost(1), 0)
+    admitted(state, 0)
+    return state
+
+
+def test_after_a_jump_by_hours_a_bucket_is_full_and_no_more(state: Pool) -> None:
+    assert admitted(state, 0) == 0
+    assert 1 <= admitted(state, 5 * HOUR) <= 20
+    assert admitted(state, 5 * HOUR) == 0
+    assert admitted(state, 5 * HOUR + 3 * S) == 3
+
+
+def test_a_freeze_is_over_after_a_jump_and_one_request_probes(state: Pool) -> None:
+    state.learn(RateLimited(20 * S, 0), 0)
+    assert state.reserve("frozen", ONE, 0) != GRANTED
+    assert [type(event) for event in state.drain_events()].count(Frozen) == 1
+    assert state.advance(HOUR) == ("frozen",)
+    if not state.settings.limits:
+        assert admitted(state, HOUR) == 0, "the others wait for the probe"
+
+
+def test_who_waits_is_admitted_after_a_jump_with_a_wait_that_was_so_long(state: Pool) -> None:
+    for number in range(50):
+        state.reserve(f"waits-{number}", ONE, 0)
+    assert len(state.advance(HOUR)) <= 20
+    told = state.withdraw("waits-49", HOUR)
+    assert told is not None
+    assert told.retry_after_ns is not None
+    assert 0 <= told.retry_after_ns <= 300 * S, "one jump does not make the next predictions absurd"
