@@ -1,26 +1,19 @@
-"""The workflow documents under `tests/data/workflows`, and the SDK's opinion on documents."""
+"""The workflow documents under `tests/data/workflows`."""
 
-import json
-import shutil
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-_TESTS = Path(__file__).parents[1]
-_DATA = _TESTS / "data" / "workflows"
-_NODE = _TESTS / "node"
+_DATA = Path(__file__).parents[1] / "data" / "workflows"
 
 HEADER = {"dsl": "1.0.0", "namespace": "tests", "name": "sample", "version": "0.1.0"}
 
 
 @dataclass(frozen=True, slots=True)
 class FaultyDocument:
-    """A document of a data file with what is to be found in it, each as «path: message»."""
+    """A document of a data file with its expected findings, each as "path: message"."""
 
     name: str
     document: dict[str, Any]
@@ -52,21 +45,19 @@ def faulty_documents(file_name: str) -> list[FaultyDocument]:
     ]
 
 
-def sdk_complaints(documents: Sequence[object]) -> list[str | None]:
-    """Return `None` for each document that the Serverless Workflow SDK accepts, else its message; by one process."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.fail("node is missing; install Node.js 20 or newer (Debian: apt-get install nodejs npm)")
-    if not (_NODE / "node_modules" / "@serverlessworkflow" / "sdk").is_dir():
-        pytest.fail("tests/node/node_modules is missing; run: npm ci --prefix tests/node")
-    finished = subprocess.run(
-        [node, "check-workflows.mjs"],
-        cwd=_NODE,
-        input=json.dumps(documents),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    complaints: list[str | None] = json.loads(finished.stdout)
-    return complaints
+def published_examples(version: str) -> dict[str, dict[str, Any]]:
+    """Return the examples that the specification publishes for a version of the DSL, by file name."""
+    return {
+        file.stem: yaml.load(file.read_text(encoding="utf-8"), _Yaml12Loader)  # noqa: S506  # a safe loader
+        for file in sorted((_DATA / "specification" / version).glob("*.yaml"))
+    }
+
+
+class _Yaml12Loader(yaml.SafeLoader):
+    """Reads only `true` and `false` as booleans, as YAML 1.2 does, and not the key `on`."""
+
+
+_Yaml12Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if letter in "tTfF" or tag != "tag:yaml.org,2002:bool"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}

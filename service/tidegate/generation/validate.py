@@ -27,7 +27,7 @@ def check_answer(text: str) -> Checked:
         document, notes = open_envelope(text)
     except ValueError as error:
         return Checked(None, (str(error),))
-    _, findings = check_document(document)
+    findings = check_document(document)
     return Checked(document, tuple(map(str, findings)), notes)
 
 

@@ -1,7 +1,6 @@
-"""Serverless Workflow DSL 1.0.0: models of the whole language, and checks beyond its schema."""
+"""Checks documents of the Serverless Workflow DSL, version 1.0, by the specification's JSON Schema and for meaning."""
 
 from tidegate.generation.dsl.check import check_document
 from tidegate.generation.dsl.findings import Finding
-from tidegate.generation.dsl.workflow import Workflow
 
-__all__ = ["Finding", "Workflow", "check_document"]
+__all__ = ["Finding", "check_document"]

@@ -71,7 +71,7 @@ def test_the_envelope_holds_a_valid_workflow_and_a_note() -> None:
     envelope = json.loads(text(ask("check stock, then charge the card", **structured(ENVELOPE))))
 
     assert list(envelope) == ["workflow", "notes"]
-    assert check_document(json.loads(envelope["workflow"]))[1] == ()
+    assert check_document(json.loads(envelope["workflow"])) == ()
     assert envelope["notes"][0].startswith("simulated answer: ")
 
 
@@ -100,7 +100,7 @@ def test_the_fault_invalid_workflow_breaks_the_document(changes: dict[str, Any])
     answered = json.loads(text(ask("check stock", fault=FaultKind.INVALID_WORKFLOW, **changes)))
     document = json.loads(answered["workflow"]) if "workflow" in answered else answered
 
-    assert check_document(document)[1] != ()
+    assert check_document(document) != ()
 
 
 def test_the_fault_invalid_workflow_breaks_an_instance() -> None:

@@ -10,25 +10,18 @@ _FAULTS = faulty_documents("semantic-faults.yaml")
 
 
 @pytest.mark.parametrize("sample", _BREAKS, ids=lambda sample: sample.name)
-def test_a_document_that_breaks_the_schema_is_no_workflow_and_the_findings_say_why(sample: FaultyDocument) -> None:
-    workflow, findings = check_document(sample.document)
-
-    assert workflow is None
-    assert tuple(map(str, findings)) == sample.findings
+def test_the_findings_say_why_a_document_does_not_fit_the_schema(sample: FaultyDocument) -> None:
+    assert tuple(map(str, check_document(sample.document))) == sample.findings
 
 
 @pytest.mark.parametrize("sample", _FAULTS, ids=lambda sample: sample.name)
-def test_a_document_that_means_something_impossible_has_findings_that_say_what(sample: FaultyDocument) -> None:
-    workflow, findings = check_document(sample.document)
-
-    assert workflow is not None
-    assert workflow.to_document() == sample.document
-    assert tuple(map(str, findings)) == sample.findings
+def test_the_findings_say_what_is_impossible_about_a_document(sample: FaultyDocument) -> None:
+    assert tuple(map(str, check_document(sample.document))) == sample.findings
 
 
 def test_there_are_enough_of_both() -> None:
-    assert len({sample.name for sample in _BREAKS}) >= 60
-    assert len({sample.name for sample in _FAULTS}) >= 25
+    assert len({sample.name for sample in _BREAKS}) >= 180
+    assert len({sample.name for sample in _FAULTS}) >= 45
 
 
 def test_an_error_inside_a_call_is_about_this_call_and_about_no_other_kind_of_task() -> None:
@@ -43,18 +36,18 @@ def test_all_errors_of_a_document_are_found_at_once() -> None:
     task = {"call": "grpc", "with": {"proto": {"endpoint": 1}, "method": None, "hots": "x"}, "thn": "end"}
 
     assert [finding.path for finding in _findings_of(task)] == [
-        "/do/0/a/thn",
-        "/do/0/a/with/hots",
-        "/do/0/a/with/proto/endpoint",
         "/do/0/a/with/service",
+        "/do/0/a/with/proto/endpoint",
         "/do/0/a/with/method",
+        "/do/0/a/with/hots",
+        "/do/0/a/thn",
     ]
 
 
 def test_paths_are_json_pointers_with_escapes() -> None:
     document = {"document": HEADER, "do": [{"a/b~c": {"wait": 5}}]}
 
-    assert [finding.path for finding in check_document(document)[1]] == ["/do/0/a~1b~0c/wait"]
+    assert [finding.path for finding in check_document(document)] == ["/do/0/a~1b~0c/wait"]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +72,7 @@ def test_a_finding_never_shows_a_credential(authentication: object) -> None:
     ]
 
     for document in documents:
-        _, findings = check_document({"document": HEADER, **document})
+        findings = check_document({"document": HEADER, **document})
         assert findings
         assert not [finding for finding in findings if "hunter2" in str(finding)]
 
@@ -90,26 +83,21 @@ def test_a_finding_hides_credentials_in_a_uri() -> None:
     assert finding.message.endswith('not "https://…@a b"')
 
 
-def test_unknown_properties_of_a_declared_policy_are_refused_although_the_schema_forgets_to() -> None:
-    policy = {"bearer": {"token": "x"}, "realm": "y"}
-    _, findings = check_document({"document": HEADER, "do": [], "use": {"authentications": {"mine": policy}}})
-
-    assert findings == (Finding("/use/authentications/mine/realm", "is not a property here; allowed: bearer"),)
-
-
 def test_a_message_about_half_a_character_can_be_sent() -> None:
-    findings = (*_findings_of({"wait": "\ud83d"}), *_findings_of({"set": {"x": "${ \ud83d }"}}))
+    findings = (*_findings_of({"wait": "\ud83d"}), *_findings_of({"set": {"\ud83d": 1}}))
 
-    assert len(findings) == 2
-    assert all(r"\ud83d" in finding.message.encode().decode() for finding in findings)
+    assert [str(finding).encode().decode() for finding in findings] == [
+        "/do/0/a/wait: holds a lone surrogate, which is no character",
+        r"/do/0/a/set: has the key '\ud83d', which holds a lone surrogate; that is no character",
+    ]
 
 
 def test_a_finding_names_at_most_twenty_alternatives() -> None:
     tasks = [{f"t{i}": {"wait": "PT1S"}} for i in range(30)] + [{"last": {"wait": "PT1S", "then": "t30"}}]
-    (finding,) = check_document({"document": HEADER, "do": tasks})[1]
+    (finding,) = check_document({"document": HEADER, "do": tasks})
 
     assert finding.message.endswith("tasks: " + ", ".join(f"t{i}" for i in range(20)) + ", … (31 in all)")
 
 
 def _findings_of(task: dict[str, Any]) -> tuple[Finding, ...]:
-    return check_document({"document": HEADER, "do": [{"a": task}]})[1]
+    return check_document({"document": HEADER, "do": [{"a": task}]})

@@ -1,1 +1,1 @@
-"""Checks of what the schema cannot say: where the flow goes, what names refer to, and whether expressions parse."""
+"""Checks of what the schema cannot express: flow, references, expressions and times of a document that fits it."""

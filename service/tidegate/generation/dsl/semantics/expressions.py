@@ -1,91 +1,84 @@
-"""Whether runtime expressions parse as jq, and use only variables and secrets that exist."""
+"""Checks that runtime expressions are valid jq and use only variables and secrets that exist."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Final
 
 import jq
 
 from tidegate.generation.dsl.findings import Finding, listed, shown
-from tidegate.generation.dsl.marks import Holds
-from tidegate.generation.dsl.semantics.walk import Place, walk
-from tidegate.generation.dsl.tasks.run import Container, ExternalScript, InlineScript, Shell
-from tidegate.generation.dsl.workflow import Workflow
+from tidegate.generation.dsl.parts import Part
+from tidegate.generation.dsl.semantics.texts import texts
 
-_DELIMITED = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
-_ARGUMENTS = frozenset({"context", "input", "output", "secrets", "authorization", "task", "workflow", "runtime"})
-"""The arguments that runtimes provide (DSL 1.0.0, «Runtime expression arguments»), here in every expression."""
+__all__ = ["MAX_CHARACTERS", "MAX_EXPRESSIONS", "check_expressions"]
 
-_MODULES = re.compile(r"\s*(#[^\n]*\n\s*)*(import|include|module)\b")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r'\$secrets\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\.?\[\s*"([^"\\]*)"\s*\])')
-_MULTIPLICATION = re.compile(r"\*(?!=)")
-"""jq multiplies constants while it compiles, and `"x" * 1e9` is a string of a gigabyte. A factor that is not constant
-(`.`) in between prevents it, and changes nothing about whether the expression parses."""
+_DELIMITED: Final = re.compile(r"\s*\$\{(.*)\}\s*", re.DOTALL)
+_ARGUMENTS: Final = frozenset({"context", "input", "output", "secrets", "authorization", "task", "workflow", "runtime"})
+"""The arguments of runtime expressions (DSL reference, "Runtime expression arguments"), here in every expression."""
 
-_PARTLY = (
+_MODULES: Final = re.compile(r"\s*(#[^\n]*\n\s*)*(import|include|module)\b")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET: Final = re.compile(r'\$secrets\s*(?:\.\s*([A-Za-z_][A-Za-z0-9_]*)|\.?\[\s*"([^"\\]*)"\s*\])')
+_MULTIPLICATION: Final = re.compile(r"\*(?!=)")
+"""jq multiplies constants while it compiles, and `"x" * 1e9` is a string of a gigabyte. The factor `.`, which is not
+constant, prevents that. It does not change whether the expression is valid."""
+
+_PARTLY: Final = (
     "has ${ but is not one runtime expression as a whole, so it would be plain text; "
     r'put all of it inside, such as ${ "text \(.name)" }'
 )
 
-MAX_CHARACTERS = 8_000
-"""The length of an expression. jq's parser gives up at a depth of ten thousand."""
+MAX_CHARACTERS: Final = 8_000
+"""The allowed length of an expression. The parser of jq gives up at a depth of ten thousand."""
 
-MAX_EXPRESSIONS = 1_000
-"""Expressions in one document; each takes about a millisecond to compile."""
+MAX_EXPRESSIONS: Final = 1_000
+"""The allowed number of expressions in a document. Each takes about a millisecond to compile."""
 
 
-def check_expressions(workflow: Workflow) -> Iterator[Finding]:
-    """Yield a finding for each runtime expression that is no jq, or uses a variable or secret that does not exist.
+def check_expressions(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Yield a finding for each expression that is not valid jq, or that uses an undeclared variable or secret.
 
-    A string with `${` that is not one expression as a whole is a finding too: a runtime takes it as plain text. What
-    shells and programs get, and the texts under `document`, may have `${` in their own sense.
-
-    Expressions are the strings of the form `${ … }` anywhere, and all strings in places that hold expressions only,
-    such as `if` and `when`. A workflow whose `evaluate.language` is not jq is not checked.
+    Expressions are the strings of the form `${ … }` anywhere, and all strings in places that hold only expressions,
+    such as `if` and `when`. A string that contains `${` but is not one expression as a whole is also a finding, because
+    a runtime takes it as plain text. A document whose `evaluate.language` is not jq is not checked.
     """
-    evaluate = (workflow.model_extra or {}).get("evaluate")
+    document = parts[0].value
+    evaluate = document.get("evaluate")
     if isinstance(evaluate, dict) and evaluate.get("language", "jq") != "jq":
         return
-    secrets = (workflow.use.secrets if workflow.use else None) or []
+    secrets = document.get("use", {}).get("secrets", ())
     count = 0
-    texts = "/document/"
-    for place in walk(workflow):
-        if isinstance(place.value, Container | ExternalScript | InlineScript | Shell):
-            texts = f"{place.path}/"
-        text = _expression_in(place)
-        if text is None:
-            if isinstance(place.value, str) and "${" in place.value and not place.path.startswith(texts):
-                yield Finding(place.path, f"{_PARTLY}; given {shown(place.value)}")
+    for text in texts(parts):
+        delimited = _DELIMITED.fullmatch(text.text)
+        has_sign = "${" in text.text and delimited is None
+        if delimited is None and not text.is_expression:
+            if has_sign and not text.is_for_a_program:
+                yield Finding(text.path, f"{_PARTLY}; given {shown(text.text)}")
             continue
+        expression = (delimited[1] if delimited else text.text).strip()
         count += 1
         if count > MAX_EXPRESSIONS:
-            yield Finding(place.path, f"is one expression too many; a document may have {MAX_EXPRESSIONS}")
+            yield Finding(text.path, f"is one expression too many; a document may have {MAX_EXPRESSIONS}")
             return
-        problem = _problem(text, place.variables)
+        problem = _problem(expression, text.variables)
         if problem is not None:
-            yield Finding(place.path, f"is not a jq expression: {problem}; given {shown(text)}")
-        for dotted, quoted in _SECRET.findall(text):
-            name = dotted or quoted
-            if name not in secrets:
-                yield Finding(
-                    place.path,
-                    f"uses the secret {shown(name)}, which use.secrets does not declare; declared: {listed(secrets)}",
-                )
+            described = _PARTLY if has_sign else f"is not a jq expression: {problem}"
+            yield Finding(text.path, f"{described}; given {shown(expression)}")
+        yield from _check_secrets(expression, text.path, secrets)
 
 
-def _expression_in(place: Place) -> str | None:
-    if not isinstance(place.value, str):
-        return None
-    delimited = _DELIMITED.fullmatch(place.value)
-    if delimited is not None:
-        return delimited[1].strip()
-    return place.value.strip() if Holds.EXPRESSION in place.marks else None
+def _check_secrets(expression: str, path: str, secrets: Sequence[str]) -> Iterator[Finding]:
+    for dotted, quoted in _SECRET.findall(expression):
+        name = dotted or quoted
+        if name not in secrets:
+            problem = f"uses the secret {shown(name)}, which use.secrets does not declare; declared: {listed(secrets)}"
+            yield Finding(path, problem)
 
 
 @lru_cache(maxsize=1024)
 def _problem(text: str, variables: frozenset[str]) -> str | None:
-    """Return what jq says against an expression, in one line, or `None`; a compilation takes about a millisecond."""
+    """Return what is wrong with an expression, in one line, or None."""
     if len(text) > MAX_CHARACTERS:
         return f"it has {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
     if "\0" in text:
@@ -101,7 +94,7 @@ def _problem(text: str, variables: frozenset[str]) -> str | None:
 
 
 def _in_one_line(message: str, names: frozenset[str]) -> str:
-    """Return jq's first complaint without its place; an unknown variable is answered with those that exist."""
+    """Return the first error of jq without its place. If it is an unknown variable, add those that exist."""
     first = message.splitlines()[0].removeprefix("jq: error: ").partition(" at <top-level>")[0]
     if re.match(r"\$\S+ is not defined", first):
         first += f" (available: {', '.join('$' + name for name in sorted(names))})"

@@ -1,90 +1,47 @@
-"""Where the flow goes: targets of `then`, tasks that nothing reaches, and names that are used twice."""
+"""Checks the flow of tasks: targets of `then`, tasks that cannot be reached, and names that are used twice."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any, Final
 
-from tidegate.generation.dsl.base import OpenDslModel
 from tidegate.generation.dsl.findings import Finding, listed, pointer, shown
-from tidegate.generation.dsl.semantics.walk import walk
-from tidegate.generation.dsl.tasks import DoTask, RaiseTask, SwitchTask, TaskBase, TaskList, TryTask
-from tidegate.generation.dsl.tasks.control import Fork
-from tidegate.generation.dsl.workflow import Workflow
+from tidegate.generation.dsl.parts import Part, TaskEntry, entries
 
-_DIRECTIVES = ("continue", "exit", "end")
-"""To the next task; out of this list; to the end of the workflow. Anything else names a task of the same list."""
+__all__ = ["check_flow"]
 
+_DIRECTIVES: Final = ("continue", "exit", "end")
+"""To the next task, out of this list, to the end of the workflow. Anything else names a task of the same list."""
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """Tasks that can go to each other: one task list.
-
-    Attributes:
-        path: Where the list is.
-        names: The tasks' names in order.
-        tasks: The tasks in order.
-        in_sequence: Whether they run one after the other; the branches of a fork all start.
-    """
-
-    path: str
-    names: tuple[str, ...]
-    tasks: tuple[TaskBase, ...]
-    in_sequence: bool
-
-    def path_of(self, at: int) -> str:
-        return pointer([at, self.names[at]], self.path)
+_Task = Mapping[str, Any]
 
 
-def check_flow(workflow: Workflow) -> Iterator[Finding]:
+def check_flow(parts: Sequence[Part]) -> Iterator[Finding]:
     """Yield a finding for each wrong `then`, unreachable task, name used twice, and second default case of a switch.
 
-    A `then` may only name a task of the same list (DSL 1.0.0, «Task Flow»). A task is reachable if it is the first of
-    its list, or a reachable one falls through or jumps to it. A task with `if` may always fall through.
+    A `then` may only name a task of the same list (reference of the DSL, "Flow Directive"). The first task of a list
+    is reachable, and so are those that a reachable task continues with or jumps to. A task with `if` may be skipped.
     """
-    for scope in _scopes(workflow):
-        first = _first_positions(scope.names)
-        yield from _check_names(scope, first)
-        for at, task in enumerate(scope.tasks):
-            yield from _check_targets(task, scope.path_of(at), first)
-        if scope.in_sequence:
-            reached = _reached(scope.names, scope.tasks)
-            for at in range(len(scope.tasks)):
-                if at not in reached:
-                    problem = "can never run: no task before it goes on to it, and no then leads to it"
-                    yield Finding(scope.path_of(at), problem)
-    for name, function in ((workflow.use and workflow.use.functions) or {}).items():
-        yield from _check_targets(function, pointer(["use", "functions", name]), {})  # there are no tasks beside it
+    reach = _Reach()
+    for part in parts:
+        for tasks in part.task_lists():
+            first = _first_positions(tasks)
+            reached = range(len(tasks)) if part.keyword == "fork" else reach.of(tasks)  # all branches of a fork start
+            for position, (path, name, task) in enumerate(tasks):
+                if first[name] != position:
+                    yield Finding(
+                        path, f"is a second task named {shown(name)} in this list; each name must be unique there"
+                    )
+                yield from _check_targets(task, path, first)
+                if position not in reached:
+                    yield Finding(path, "can never run: no task before it continues with it, and no then leads to it")
+    for name, function in parts[0].value.get("use", {}).get("functions", {}).items():
+        yield from _check_targets(function, pointer(["use", "functions", name]), {})  # it is not in a list
 
 
-def _scopes(workflow: Workflow) -> Iterator[_Scope]:
-    yield from _scopes_in(workflow, "")
-    for place in walk(workflow):
-        if isinstance(place.value, OpenDslModel):
-            yield from _scopes_in(place.value, place.path)
-
-
-def _scopes_in(model: OpenDslModel, path: str) -> Iterator[_Scope]:
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        if isinstance(value, list):
-            entries = [entry for item in value if isinstance(item, dict) for entry in item.items()]
-            tasks = tuple(task for _, task in entries if isinstance(task, TaskBase))
-            if tasks:
-                names = tuple(name for name, _ in entries)
-                yield _Scope(pointer([field.alias or name], path), names, tasks, not isinstance(model, Fork))
-
-
-def _check_names(scope: _Scope, first: Mapping[str, int]) -> Iterator[Finding]:
-    for at, name in enumerate(scope.names):
-        if first[name] != at:
-            problem = f"is a second task named {shown(name)} in this list; each name must be unique there"
-            yield Finding(scope.path_of(at), problem)
-
-
-def _check_targets(task: TaskBase, path: str, names: Mapping[str, int]) -> Iterator[Finding]:
-    if task.then is not None:
-        yield from _check_target(task.then, f"{path}/then", names)
-    if isinstance(task, SwitchTask):
-        yield from _check_switch(task, f"{path}/switch", names)
+def _check_targets(task: _Task, path: str, names: Mapping[str, int]) -> Iterator[Finding]:
+    if "then" in task:
+        yield from _check_target(task["then"], f"{path}/then", names)
+    if "switch" in task:
+        yield from _check_switch(task["switch"], f"{path}/switch", names)
 
 
 def _check_target(then: str, path: str, names: Mapping[str, int]) -> Iterator[Finding]:
@@ -93,73 +50,79 @@ def _check_target(then: str, path: str, names: Mapping[str, int]) -> Iterator[Fi
         yield Finding(path, f"is {shown(then)}, which is no task of the same list; allowed: {allowed}")
 
 
-def _check_switch(task: SwitchTask, path: str, names: Mapping[str, int]) -> Iterator[Finding]:
+def _check_switch(switch: Sequence[Mapping[str, Any]], path: str, names: Mapping[str, int]) -> Iterator[Finding]:
     seen: set[str] = set()
     has_default = False
-    for at, item in enumerate(task.switch):
+    for position, item in enumerate(switch):
         for name, case in item.items():
-            yield from _check_target(case.then, pointer([at, name, "then"], path), names)
+            yield from _check_target(case["then"], pointer([position, name, "then"], path), names)
             if name in seen:
                 problem = f"is a second case named {shown(name)} in this switch; each name must be unique there"
-                yield Finding(pointer([at, name], path), problem)
-            if case.when is None and has_default:
+                yield Finding(pointer([position, name], path), problem)
+            if "when" not in case and has_default:
                 problem = "is a second case without when; only one case may be the default"
-                yield Finding(pointer([at, name], path), problem)
+                yield Finding(pointer([position, name], path), problem)
             seen.add(name)
-            has_default = has_default or case.when is None
+            has_default = has_default or "when" not in case
 
 
-def _reached(names: Sequence[str], tasks: Sequence[TaskBase]) -> set[int]:
-    """Return the positions of the tasks that can run; the position after the last one is there if the list can end."""
-    first = _first_positions(names)
-    reached: set[int] = set()
-    ahead = [0]
-    while ahead:
-        at = ahead.pop()
-        if at not in reached:
-            reached.add(at)
-            if at < len(tasks):
-                ahead += [to for then in _ways_on(tasks[at]) for to in _positions(then, at, first, len(names))]
-    return reached
+class _Reach:
+    """Computes which tasks can run, once for each list of tasks."""
+
+    def __init__(self) -> None:
+        self._can_end: dict[int, bool] = {}
+
+    def of(self, tasks: Sequence[TaskEntry]) -> set[int]:
+        """Return the positions of the tasks that can run, and the position after the last one if the list can end."""
+        first = _first_positions(tasks)
+        reached: set[int] = set()
+        ahead = [0]
+        while ahead:
+            position = ahead.pop()
+            if position not in reached:
+                reached.add(position)
+                if position < len(tasks):
+                    exits = self._exits(tasks[position].task)
+                    ahead += [to for then in exits for to in _positions(then, position, first, len(tasks))]
+        return reached
+
+    def _exits(self, task: _Task) -> list[str]:
+        """Return every `then` that a task can follow when it is done; none if it never completes."""
+        exits = ["continue"] if "if" in task else []
+        own = task.get("then", "continue")
+        if "switch" in task:
+            cases = [case for item in task["switch"] for case in item.values()]
+            exits += [case["then"] for case in cases]
+            return exits if any("when" not in case for case in cases) else [*exits, own]
+        return [*exits, own] if self._can_complete(task) else exits
+
+    def _can_complete(self, task: _Task) -> bool:
+        if "raise" in task:
+            return False
+        if "try" in task:
+            return self._ends(task["try"]) or self._ends(task["catch"].get("do", []))
+        if "do" in task and "for" not in task:  # a loop may have nothing to iterate over
+            return self._ends(task["do"])
+        return True
+
+    def _ends(self, items: Sequence[_Task]) -> bool:
+        if id(items) not in self._can_end:
+            tasks = tuple(entries(items, ""))
+            self._can_end[id(items)] = len(tasks) in self.of(tasks)
+        return self._can_end[id(items)]
 
 
-def _positions(then: str, at: int, first: Mapping[str, int], end_of_list: int) -> list[int]:
+def _positions(then: str, position: int, first: Mapping[str, int], end_of_list: int) -> list[int]:
     if then == "end":
         return []
     if then == "exit":
         return [end_of_list]
-    # A target that does not exist has a finding of its own; going on here keeps the rest from getting one too.
-    return [at + 1 if then == "continue" else first.get(then, at + 1)]
+    # A target that does not exist has a finding. Continuing here keeps the tasks after it from getting one too.
+    return [position + 1 if then == "continue" else first.get(then, position + 1)]
 
 
-def _first_positions(names: Sequence[str]) -> dict[str, int]:
+def _first_positions(tasks: Sequence[TaskEntry]) -> dict[str, int]:
     first: dict[str, int] = {}
-    for at, name in enumerate(names):
-        first.setdefault(name, at)
+    for position, entry in enumerate(tasks):
+        first.setdefault(entry.name, position)
     return first
-
-
-def _ways_on(task: TaskBase) -> list[str]:
-    """Return every `then` that a task can follow when it is done; none if it never completes."""
-    ways = ["continue"] if task.if_ is not None else []
-    own = task.then or "continue"
-    if isinstance(task, SwitchTask):
-        cases = [case for item in task.switch for case in item.values()]
-        ways += [case.then for case in cases]
-        return ways if any(case.when is None for case in cases) else [*ways, own]
-    return [*ways, own] if _can_complete(task) else ways
-
-
-def _can_complete(task: TaskBase) -> bool:
-    if isinstance(task, RaiseTask):
-        return False
-    if isinstance(task, DoTask):
-        return _can_end(task.do)
-    if isinstance(task, TryTask):
-        return _can_end(task.try_) or _can_end(task.catch.do or [])
-    return True
-
-
-def _can_end(items: TaskList) -> bool:
-    entries = [entry for item in items for entry in item.items()]
-    return len(entries) in _reached([name for name, _ in entries], [task for _, task in entries])

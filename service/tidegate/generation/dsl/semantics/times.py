@@ -1,47 +1,55 @@
-"""Whether durations and schedules make sense."""
+"""Checks that durations and schedules make sense."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from tidegate.generation.dsl.durations import InlineDuration
 from tidegate.generation.dsl.findings import Finding, shown
-from tidegate.generation.dsl.marks import Holds
-from tidegate.generation.dsl.semantics.walk import walk
-from tidegate.generation.dsl.workflow import Workflow
+from tidegate.generation.dsl.parts import Part
 
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_CRON_FIELDS = (
+__all__ = ["check_times"]
+
+_DURATIONS: Final = frozenset({"DurationInline", "DurationExpression", "DurationLiteral"})
+"""Titles of durations in the schema. Up to DSL 1.0.0, `DurationExpression` is the ISO 8601 form."""
+
+_MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS: Final = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+_CRON_FIELDS: Final = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
     ("day of month", 1, 31, ()),
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 7, _DAYS),
 )
-"""Name, lowest and highest number, and names for numbers from the lowest on: the five fields of crontab(5)."""
+"""The five fields of crontab(5): name, lowest and highest number, and names for the numbers from the lowest on."""
 
 
-def check_times(workflow: Workflow) -> Iterator[Finding]:
-    """Yield a finding for each negative or non-standard duration and each schedule that never starts anything."""
-    for place in walk(workflow):
-        if isinstance(place.value, InlineDuration):
-            for name in place.value.model_fields_set:
-                number = getattr(place.value, name)
-                if number < 0:
-                    yield Finding(f"{place.path}/{name}", f"must be at least 0, not {number}")
-        elif isinstance(place.value, str) and Holds.DURATION in place.marks:
-            yield from _check_iso_8601(place.value, place.path)
-    schedule = workflow.schedule
+def check_times(parts: Sequence[Part]) -> Iterator[Finding]:
+    """Yield a finding for each negative or non-standard duration, and for a schedule that never starts the workflow."""
+    for part in parts:
+        for path, title, value in part.places:
+            if title in _DURATIONS:
+                yield from _check_duration(value, path)
+    schedule = parts[0].value.get("schedule")
     if schedule is None:
         return
-    if not schedule.model_fields_set:
+    if not schedule:
         yield Finding("/schedule", "must have at least one of: every, cron, after, on")
-    if schedule.cron is not None:
-        yield from _check_cron(schedule.cron)
+    if "cron" in schedule:
+        yield from _check_cron(schedule["cron"])
+
+
+def _check_duration(duration: str | dict[str, int], path: str) -> Iterator[Finding]:
+    if isinstance(duration, dict):
+        for name, number in duration.items():
+            if number < 0:
+                yield Finding(f"{path}/{name}", f"must be at least 0, not {number}")
+    elif duration.startswith("P"):
+        yield from _check_iso_8601(duration, path)
 
 
 def _check_iso_8601(text: str, path: str) -> Iterator[Finding]:
-    """Check what the schema's pattern lets pass: ISO 8601 has weeks alone, and a fraction in the last part only."""
+    """Check what the schema's pattern does not: weeks stand alone, and only the last part has a fraction."""
     parts = re.findall(r"([0-9.]+)([YMWDHS])", text)
     if len(parts) > 1 and any(unit == "W" for _, unit in parts):
         yield Finding(path, f"must be an ISO 8601 duration, which has weeks (W) alone, not {shown(text)}")
