@@ -90,7 +90,8 @@ fuzz-http: $(INSTALLED) ## send a million mutated byte streams through our HTTP 
 .PHONY: requirements
 requirements: $(INSTALLED) ## pin and hash every dependency again, at its newest version
 	$(COMPILE) pyproject.toml -o requirements.txt
-	$(COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) pyproject.toml --all-extras -c requirements.txt -o requirements-extras.txt
+	$(COMPILE) pyproject.toml --all-extras --group dev -c requirements-extras.txt -o requirements-dev.txt
 	for each in tests/clients/requirements-*.in; do $(COMPILE) $$each -o $${each%.in}.txt || exit; done
 
 .PHONY: clean

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Sequence
 
 import pytest
@@ -12,12 +13,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from support.otlp import Protocol, environment, receiving
+from support.project import ROOT
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError, MissingExtra
 from tidegate.observe.tracing.span_export import exporting
 from tidegate.observe.tracing.span_provider import ScrubbingExporter
 
 PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
+_EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +186,19 @@ def test_a_value_that_is_not_known_is_refused_by_name(variables: dict[str, str],
     with pytest.raises(ConfigurationError) as refused:
         asyncio.run(end_a_span(variables))
     assert (refused.value.field, refused.value.allowed) == (field, allowed)
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+def test_grpc_without_its_extra_is_refused_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setattr("tidegate.observe.tracing.span_export.find_spec", lambda name: None if "grpc" in name else name)
+    with pytest.raises(MissingExtra) as refused:
+        asyncio.run(end_a_span({"OTEL_TRACES_EXPORTER": "otlp", variable: "grpc"}))
+    assert str(refused.value) == (
+        f"{variable}: got 'grpc', allowed is http/protobuf; to use grpc, run: pip install 'tidegate[otlp-grpc]'"
+    )
+    assert refused.value.extra in _EXTRAS
 
 
 def test_a_value_that_the_sdk_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,10 @@ def _with_what_it_needs(name: str) -> set[str]:
     return {name}.union(*map(_with_what_it_needs, here))
 
 
+def test_the_image_has_every_extra() -> None:
+    assert "/opt/tidegate/bin/pip install --require-hashes -r requirements-extras.txt" in DOCKERFILE
+
+
 def test_it_does_not_run_as_root_and_tells_its_health() -> None:
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     assert "\nUSER 10001\n" in final

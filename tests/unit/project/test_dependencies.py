@@ -24,11 +24,15 @@ def _pins(name: str) -> dict[str, str]:
 
 def _declared(kind: str) -> list[str]:
     project = tomllib.loads(_PYPROJECT)
-    found: list[str] = project["project"]["dependencies"] if kind == "run" else project["dependency-groups"][kind]
-    return found
+    found: dict[str, list[str]] = {
+        "run": project["project"]["dependencies"],
+        "extras": [each for extra in project["project"]["optional-dependencies"].values() for each in extra],
+        "dev": project["dependency-groups"]["dev"],
+    }
+    return found[kind]
 
 
-@pytest.mark.parametrize("kind", ["run", "dev"])
+@pytest.mark.parametrize("kind", ["run", "extras", "dev"])
 def test_each_dependency_has_its_reason_beside_it(kind: str) -> None:
     unexplained = [
         requirement
@@ -38,7 +42,10 @@ def test_each_dependency_has_its_reason_beside_it(kind: str) -> None:
     assert unexplained == []
 
 
-@pytest.mark.parametrize(("kind", "name"), [("run", "requirements.txt"), ("dev", "requirements-dev.txt")])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("run", "requirements.txt"), ("extras", "requirements-extras.txt"), ("dev", "requirements-dev.txt")],
+)
 def test_each_dependency_is_pinned(kind: str, name: str) -> None:
     assert {_name(requirement) for requirement in _declared(kind)} - set(_pins(name)) == set()
 
@@ -54,10 +61,17 @@ def test_each_pin_has_its_hashes(path: Path) -> None:
     assert [line for line in requirements if not re.match(r"\S+==\S+ .*--hash=sha256:[0-9a-f]{64}", line)] == []
 
 
-def test_development_runs_on_what_production_runs_on() -> None:
-    production = _pins("requirements.txt")
-    development = _pins("requirements-dev.txt")
-    assert {name: development.get(name) for name in production} == production
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [("requirements.txt", "requirements-extras.txt"), ("requirements-extras.txt", "requirements-dev.txt")],
+)
+def test_a_larger_set_of_requirements_has_every_pin_of_the_smaller(smaller: str, larger: str) -> None:
+    pins = _pins(larger)
+    assert {name: pins.get(name) for name in _pins(smaller)} == _pins(smaller)
+
+
+def test_the_base_install_has_none_of_the_packages_of_an_extra() -> None:
+    assert set(map(_name, _declared("extras"))) & set(_pins("requirements.txt")) == set()
 
 
 @pytest.mark.parametrize("lock", project_files(".", "package-lock.json"), ids=lambda path: path.parent.name)

@@ -2,7 +2,8 @@
 
 TidegateError
 ├── ConfigurationError     a setting or argument is outside what is allowed (also a ValueError)
-│   └── ConfigurationErrors    several of them
+│   ├── ConfigurationErrors    several of them
+│   └── MissingExtra           a feature that was asked for needs an extra that is not installed
 ├── Refusal                Tidegate refuses the call itself, with a `Cause`
 ├── UpstreamError          the upstream answered with an error
 │   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
@@ -19,6 +20,7 @@ __all__ = [
     "ConfigurationError",
     "ConfigurationErrors",
     "GenerationError",
+    "MissingExtra",
     "Refusal",
     "RetriesExhausted",
     "TidegateError",
@@ -61,6 +63,18 @@ class ConfigurationErrors(ConfigurationError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.faults))
+
+
+class MissingExtra(ConfigurationError):
+    """A setting asks for a feature whose packages are an optional extra, and the extra is not installed.
+
+    Attributes:
+        extra: name of the extra in `project.optional-dependencies` of pyproject.toml.
+    """
+
+    def __init__(self, field: str, given: object, allowed: str, *, extra: str) -> None:
+        self.extra = extra
+        super().__init__(field, given, f"{allowed}; to use {given}, run: pip install 'tidegate[{extra}]'")
 
 
 class Refusal(TidegateError):

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
     from tidegate.observe.tracing.span_provider import DrawingProvider
@@ -20,6 +21,7 @@ orchestrators wait before they kill."""
 _EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_GRPC_EXPORTER: Final = "opentelemetry.exporter.otlp.proto.grpc"
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +33,8 @@ async def exporting(environ: Mapping[str, str]) -> AsyncIterator["DrawingProvide
     given 3 s.
 
     Raises:
-        ConfigurationError: a variable has a value that is not known.
+        ConfigurationError: a variable has an unknown value.
+        MissingExtra: OTLP over gRPC is asked for, and the extra `otlp-grpc` is not installed.
     """
     exporters = _exporters(environ)
     if not exporters:
@@ -66,6 +69,8 @@ def _protocol(environ: Mapping[str, str]) -> str:
     protocol = "http/protobuf" if variable is None else environ[variable].strip()
     if protocol not in {"grpc", "http/protobuf"}:
         raise ConfigurationError(variable or _PROTOCOLS[1], protocol, "grpc or http/protobuf")
+    if protocol == "grpc" and find_spec(_GRPC_EXPORTER) is None:
+        raise MissingExtra(variable or _PROTOCOLS[1], protocol, "http/protobuf", extra="otlp-grpc")
     return protocol
 
 
