@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Runs the command line. Each fault of the configuration is one sentence on stderr; the exit code is 2."""
-    from tidegate.cli.commands import commands  # noqa: PLC0415 - typer is for the command line only
+    from tidegate.cli.commands import commands  # noqa: PLC0415 - click is for the command line only
 
     try:
         commands(prog_name="tidegate")

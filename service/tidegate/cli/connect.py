@@ -1,33 +1,23 @@
 """`tidegate connect`: what to set in a client so that it calls the service."""
 
-from enum import StrEnum
-from typing import Annotated, Final
+from typing import Final
 
-import typer
+import click
 
 from tidegate.settings import Settings, load_settings
 
 __all__ = ["connect"]
 
 
-class Client(StrEnum):
-    """The clients that are known."""
-
-    CLAUDE_CODE = "claude-code"
-    PYTHON = "python"
-    TYPESCRIPT = "typescript"
-    CURL = "curl"
-
-
 _TEXTS: Final = {
-    Client.CLAUDE_CODE: """\
+    "claude-code": """\
 export ANTHROPIC_BASE_URL={url}
 export ANTHROPIC_AUTH_TOKEN={key}
 # Optional: lets calls that somebody waits for go before titles, summaries and subagents.
 export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1
 claude
 """,
-    Client.PYTHON: """\
+    "python": """\
 # pip install anthropic
 # The SDK reads ANTHROPIC_BASE_URL={url} and ANTHROPIC_API_KEY={key} as well.
 import anthropic
@@ -38,7 +28,7 @@ message = client.messages.create(
 )
 print(message.content[0].text)
 """,
-    Client.TYPESCRIPT: """\
+    "typescript": """\
 // npm install @anthropic-ai/sdk
 // The SDK reads ANTHROPIC_BASE_URL={url} and ANTHROPIC_API_KEY={key} as well.
 import Anthropic from "@anthropic-ai/sdk";
@@ -49,7 +39,7 @@ const message = await client.messages.create({{
 }});
 console.log(message.content);
 """,
-    Client.CURL: """\
+    "curl": """\
 curl -s {url}/v1/messages -H 'content-type: application/json' -H 'anthropic-version: 2023-06-01' \\
   -H 'x-api-key: {key}' \\
   -d '{{"model": "{model}", "max_tokens": 100, "messages": [{{"role": "user", "content": "Hello"}}]}}'
@@ -58,19 +48,17 @@ curl -s {url}/v1/messages -H 'content-type: application/json' -H 'anthropic-vers
 _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
 
 
-def connect(
-    client: Annotated[Client, typer.Argument(help="The client to set up.")],
-    url: Annotated[
-        str | None, typer.Option(help="URL at which clients reach the service; default: as configured here.")
-    ] = None,
-) -> None:
+@click.command()
+@click.argument("client", type=click.Choice(list(_TEXTS)))
+@click.option("--url", help="URL at which clients reach the service; default: as configured here.")
+def connect(client: str, url: str | None) -> None:
     """Print what to set in a client: the base URL, and where the key goes."""
     settings = load_settings().settings
     key = "YOUR_KEY" if settings.callers else "any-key"
     text = _TEXTS[client].format(url=(url or _url_of(settings)).rstrip("/"), key=key, model=settings.model)
-    typer.echo(text, nl=False)
+    click.echo(text, nl=False)
     if settings.callers:
-        typer.echo("tidegate: YOUR_KEY is the key of a caller: `tidegate keys create` makes one", err=True)
+        click.echo("tidegate: YOUR_KEY is the key of a caller: `tidegate keys create` makes one", err=True)
 
 
 def _url_of(settings: Settings) -> str:

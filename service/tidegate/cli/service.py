@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 
-import typer
+import click
 
 from tidegate import __version__
 from tidegate.api.app import create_app
@@ -109,7 +109,7 @@ async def _serve(
 
         stopped = on_stop_signal(drain, server.stop_now)
         keep_what_is_here()
-        typer.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
+        click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
         await stopped.wait()
 
 

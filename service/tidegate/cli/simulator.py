@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from tidegate.cli.process import on_stop_signal, run
 from tidegate.http.server.listener import bind, url_of
@@ -29,7 +29,7 @@ def run_simulator(options: "SimulatorOptions", host: str, port: int, *, clock: "
         server = HttpServer(create_app(options, clock=clock), listener)
         async with serving(server):
             stopped = on_stop_signal(lambda: None, server.stop_now)
-            typer.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
+            click.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
             await stopped.wait()
 
     open_logs("warning", "auto")

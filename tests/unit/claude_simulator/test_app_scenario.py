@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from claude_simulator import Latency, PoolLimits, Scenario, SimulatorOptions
 from claude_simulator.limits.ramp import RampLimit

@@ -198,10 +198,15 @@ def test_help(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsy
     assert "Usage" in printed[0]
 
 
-def test_completion_is_offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "--show-completion", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1") in {0, 2}
-    assert run(monkeypatch, "--help") == 0
-    assert "--install-completion" in capsys.readouterr().out
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_completes_commands_in_a_shell(
+    shell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "completion", shell) == 0
+    asks = {"COMP_WORDS": "tidegate sim", "COMP_CWORD": "1" if shell != "fish" else "sim"}
+    assert f"_TIDEGATE_COMPLETE={shell}_complete" in capsys.readouterr().out
+    assert run(monkeypatch, _TIDEGATE_COMPLETE=f"{shell}_complete", **asks) == 0
+    assert "simulator" in capsys.readouterr().out
 
 
 def test_the_example_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
