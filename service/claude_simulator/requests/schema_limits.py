@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema_rs import Draft202012Validator
 
 from claude_simulator.errors import invalid_request
 
@@ -34,6 +33,12 @@ _UNSUPPORTED: Final = (
     "if",
     "patternProperties",
 )
+_META_SCHEMA: Final = Draft202012Validator(
+    {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+    validate_formats=True,  # of "pattern": a regular expression
+    formats={"uri": lambda _: True, "uri-reference": lambda _: True},
+)
+"""Validates schemas. It has the meta-schema built in, and accepts any text as a URI."""
 
 
 def resolve_reference(root: Mapping[str, Any], reference: object, path: str) -> Any:
@@ -67,12 +72,10 @@ def check_schema(schema: Mapping[str, Any], path: str) -> None:
         raise invalid_request(f"{path}{finding}")
 
 
-@lru_cache(maxsize=256)  # the same few schemas come with every request, and the check takes milliseconds
+@lru_cache(maxsize=256)  # the same few schemas come with every request
 def _first_finding(schema_json: str) -> str | None:
-    try:
-        Draft202012Validator.check_schema(json.loads(schema_json))
-    except SchemaError as error:
-        place = "".join(f".{part}" for part in error.absolute_path)
+    for error in _META_SCHEMA.iter_errors(json.loads(schema_json)):
+        place = "".join(f".{part}" for part in error.instance_path)
         return f"{place}: {error.message}"
     return None
 

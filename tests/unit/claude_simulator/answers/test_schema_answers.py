@@ -201,7 +201,8 @@ DOUBLED = {
         ),
         (DOUBLED, "s: more than 5000 parts; schema is too complex"),
         ({"description": "x" * 50_000}, "s: more than 50000 characters; schema is too complex"),
-        ({"type": "thing"}, "s.type: 'thing' is not valid under any of the given schemas"),
+        ({"pattern": "("}, 's.pattern: "(" is not a "regex"'),
+        ({"type": "thing"}, "s.type: \"thing\" is not valid under any of the schemas listed in the 'anyOf' keyword"),
     ],
 )
 def test_schemas_that_the_api_does_not_compile(schema: dict[str, Any], message: str) -> None:
@@ -213,6 +214,10 @@ def test_schemas_that_the_api_does_not_compile(schema: dict[str, Any], message: 
 
 def test_references_and_lists_are_followed() -> None:
     check_output_schema({**closed(a={"type": "array", "items": {"$ref": "#/$defs/A"}}), "$defs": {"A": TEXT}}, "s")
+
+
+def test_a_reference_may_be_any_text() -> None:
+    check_schema({"$id": "::", "properties": {"a": {"$ref": "%%"}}}, "s")
 
 
 def test_tools_that_are_not_strict_may_have_any_valid_schema() -> None:

@@ -241,12 +241,13 @@ def test_a_body_over_the_limit_is_refused(make_client: MakeClient, clock: Virtua
 
 def test_a_body_nested_beyond_measure_is_refused(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
-        nested: dict[str, Any] = {}
-        for _ in range(900):
-            nested = {"items": nested}
-        tool = {"name": "t", "input_schema": nested}
+        # As text: encoding it here would recurse as deeply.
+        schema = '{"items":' * 1_000 + "{}" + "}" * 1_000
+        rest = '{"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]'
+        body = f'{rest}, "tools": [{{"name": "t", "input_schema": {schema}}}]}}'.encode()
+        answer = await make_client().send("POST", "/v1/messages", body)
 
-        assert (await make_client().ask(tools=[tool])).error()[:2] == (400, "invalid_request_error")
+        assert answer.error() == (400, "invalid_request_error", "The request is nested too deeply")
 
     run_virtual(main(), clock)
 

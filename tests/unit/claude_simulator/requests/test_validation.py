@@ -97,7 +97,7 @@ def test_required_fields(missing: str) -> None:
         ({"tools": [{"name": "t"}]}, "tools.0.input_schema: Field required"),
         (
             {"tools": [{"name": "t", "input_schema": {"required": 5}}]},
-            "tools.0.input_schema.required: 5 is not of type 'array'",
+            'tools.0.input_schema.required: 5 is not of type "array"',
         ),
         (
             {"tool_choice": {"type": "some"}},
