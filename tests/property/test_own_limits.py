@@ -9,7 +9,7 @@ from support.virtual_time import VirtualClock
 from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Wait
 from tidegate.core.domain.dimension import Cost, Dimension
-from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
 from tidegate.core.ports.store import Change
@@ -110,7 +110,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(pool=POOLS)
     def freeze(self, pool: str) -> None:
-        self.store.freeze_now(pool, 2 * S)
+        self.store.learn_now(pool, RateLimited(2 * S))
 
     @rule(name=NAMES, limits=st.sampled_from(LIMITS))
     def give_other_limits(self, name: str, limits: CallerLimits | None) -> None:

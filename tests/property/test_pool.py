@@ -146,12 +146,10 @@ class PoolMachine(RuleBasedStateMachine):
         assert not self.pool.end(data.draw(st.sampled_from(self.ended)), outcome, Cost(9, 9), self.now_ns)
         assert self.levels() == before
 
-    @rule(duration_ns=STEPS_NS)
-    def freeze(self, duration_ns: int) -> None:
-        self.pool.freeze(duration_ns, self.now_ns)
-        self.frozen_until_ns = max(self.frozen_until_ns, self.now_ns + duration_ns)
-
-    @rule(feedback=st.sampled_from([Succeeded(), Succeeded(0), RateLimited(), RateLimited(NS_PER_SECOND), Failed(0)]))
+    @rule(
+        feedback=st.sampled_from([Succeeded(), Succeeded(0), RateLimited(), Failed(0)])
+        | st.builds(RateLimited, STEPS_NS)
+    )
     def learn(self, feedback: Succeeded | RateLimited | Failed) -> None:
         before = self.levels()
         self.pool.learn(feedback, self.now_ns)

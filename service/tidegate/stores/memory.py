@@ -80,10 +80,6 @@ class MemoryStore:
         """As `Store.end`."""
         return self.end_now(pool, lease_id, outcome, used, taught)
 
-    async def freeze(self, pool: str, duration_ns: int) -> None:
-        """As `Store.freeze`."""
-        self.freeze_now(pool, duration_ns)
-
     async def learn(self, pool: str, feedback: Feedback) -> None:
         """As `Store.learn`."""
         self.learn_now(pool, feedback)
@@ -91,10 +87,6 @@ class MemoryStore:
     async def configure(self, pool: str, settings: PoolSettings) -> None:
         """As `Store.configure`."""
         self.configure_now(pool, settings)
-
-    async def heartbeat(self, pool: str, lease_ids: tuple[str, ...]) -> None:
-        """As `Store.heartbeat`."""
-        self._step(pool, lambda state, now_ns: state.heartbeat(lease_ids, now_ns))
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """As `Store.snapshot`."""
@@ -176,10 +168,6 @@ class MemoryStore:
     def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
         """As `Store.release`."""
         self._step(pool, lambda state, now_ns: state.release(lease_id, unleased, now_ns))
-
-    def freeze_now(self, pool: str, duration_ns: int) -> None:
-        """`freeze`, synchronously."""
-        self._step(pool, lambda state, now_ns: state.freeze(duration_ns, now_ns))
 
     def learn_now(self, pool: str, feedback: Feedback) -> None:
         """`learn`, synchronously."""

@@ -158,7 +158,7 @@ class TestPatience:
     ) -> None:
         async def main() -> None:
             await times_of(admission, clock, [ONE] * 5)
-            asyncio.get_running_loop().call_later(1, store.freeze_now, "p", 60 * S)
+            asyncio.get_running_loop().call_later(1, store.learn_now, "p", RateLimited(60 * S))
             with pytest.raises(Refusal) as refused:
                 await admission.acquire(structs.replace(ONE, patience_ns=4 * S))
             assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.DEADLINE, 57.0)
@@ -182,7 +182,7 @@ class TestPatience:
         async def main() -> int:
             await times_of(admission, clock, [ONE] * 5)
             loop = asyncio.get_running_loop()
-            loop.call_later(1, store.freeze_now, "p", 3 * S)
+            loop.call_later(1, store.learn_now, "p", RateLimited(3 * S))
             loop.call_later(3.2, clock.advance, 4)  # the deadline at 3.5 s and the grant at 4 s are both due then
             return (await admission.acquire(structs.replace(ONE, patience_ns=7 * S // 2))).waited_ns
 
@@ -362,7 +362,7 @@ def test_nobody_needs_to_listen(store: MemoryStore, clock: VirtualClock) -> None
 
     async def main() -> None:
         await times_of(admission, clock, [ONE] * 6)
-        store.freeze_now("p", 10 * S)
+        store.learn_now("p", RateLimited(10 * S))
         with pytest.raises(Refusal):
             await admission.acquire(structs.replace(ONE, patience_ns=0))
         waiting = asyncio.ensure_future(admission.acquire(ONE))
@@ -406,7 +406,7 @@ class TestSpendCap:
             for _ in range(5):
                 await admission.acquire(ONE)
             now_s = asyncio.get_running_loop().time()
-            asyncio.get_running_loop().call_at(now_s + 1, store.freeze_now, "p", 10 * S)
+            asyncio.get_running_loop().call_at(now_s + 1, store.learn_now, "p", RateLimited(10 * S))
             asyncio.get_running_loop().call_at(now_s + 4, store.learn_now, "p", self.CAP)
             with pytest.raises(Refusal) as caught:
                 await admission.acquire(structs.replace(ONE, patience_ns=4 * S))

@@ -16,7 +16,7 @@ from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
 from tidegate.core.domain.events import Withdrawn
-from tidegate.core.domain.feedback import SpendCapped, Succeeded
+from tidegate.core.domain.feedback import RateLimited, SpendCapped, Succeeded
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.engine.admission import Admission, Lease
@@ -143,7 +143,7 @@ class TestClosedLoop:
     def test_hinders_no_other_loop(
         self, admission: Admission, store: MemoryStore, left_behind: asyncio.Task[list[Lease]]
     ) -> None:
-        store.freeze_now("p", 1)
+        store.learn_now("p", RateLimited(1))
         assert admission._waiters._loops == {}, "forgotten as soon as it is found closed"
         assert not left_behind.done()
 
@@ -156,7 +156,7 @@ class TestClosedLoop:
         tasks = [loop.create_task(admission.acquire(demand)) for _ in range(10)]
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
-        store.freeze_now("p", 1)
+        store.learn_now("p", RateLimited(1))
         assert waiting_in(store) == 0
         before = store.snapshot_now("p")[0].dimensions[0].available
         del tasks, loop
@@ -214,7 +214,7 @@ class TestCollected:
             for _ in range(5):
                 await admission.acquire(ONE)
             self.wait(admission, ONE).close()
-            store.freeze_now("p", 1)
+            store.learn_now("p", RateLimited(1))
 
         run_virtual(main(), clock)
         assert waiting_in(store) == 0

@@ -14,6 +14,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import RefusedCall, RequestFinished
+from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.domain.usage import Usage
 from tidegate.http.asgi import Message
@@ -235,7 +236,7 @@ def test_a_wait_in_vain_is_told_too() -> None:
         headers = {"x-tidegate-timeout-seconds": "70"}
         waiting = asyncio.create_task(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers))
         await asyncio.sleep(1)
-        await rig.store.freeze("sonnet-5-5", 3_600_000_000_000)
+        await rig.store.learn("sonnet-5-5", RateLimited(3_600_000_000_000))
         return await waiting
 
     answer = run_virtual(main(), clock)

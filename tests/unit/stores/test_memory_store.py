@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from support.virtual_time import VirtualClock, run_virtual
+from support.virtual_time import VirtualClock
 from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
@@ -103,11 +103,12 @@ class TestTakingAtOnce:
 
     def test_a_freeze_counts_and_its_end_is_told(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
-        store.freeze_now("p", S)
+        store.learn_now("p", RateLimited(S))
         assert not store.take("", ONE)
         clock.advance(1)
         assert store.take("", ONE)
-        assert changes == [Change("p", events=(Frozen("p", S),)), Change("p", events=(Thawed("p"),))]
+        assert changes[0].events[0] == Frozen("p", S)
+        assert changes[1:] == [Change("p", events=(Thawed("p"),))]
 
     @pytest.mark.parametrize("is_capped", [True, False])
     def test_a_spend_cap_counts(self, store: MemoryStore, is_capped: bool) -> None:  # noqa: FBT001
@@ -169,14 +170,6 @@ def test_withdrawing_tells_when_the_next_may_fit(store: MemoryStore) -> None:
     assert changes == [Change("p", next_in_ns=3 * S)] * 2
 
 
-def test_a_freeze_and_its_end_are_told(store: MemoryStore, clock: VirtualClock) -> None:
-    changes = heard_by(store)
-    store.freeze_now("p", S)
-    clock.advance(1)
-    store.reserve_now("a", ONE)
-    assert changes == [Change("p", events=(Frozen("p", S),)), Change("p", events=(Thawed("p"),))]
-
-
 def test_a_429_is_told(store: MemoryStore) -> None:
     changes = heard_by(store)
     store.learn_now("p", RateLimited())
@@ -211,7 +204,7 @@ def test_who_stops_watching_hears_no_more(store: MemoryStore) -> None:
     second = heard_by(store)
     stop()
     stop()
-    store.freeze_now("p", S)
+    store.learn_now("p", RateLimited(S))
     assert first == []
     assert len(second) == 1
 
@@ -242,7 +235,7 @@ class TestPools:
 
     def test_a_snapshot_of_all(self, store: MemoryStore) -> None:
         store.advance("p")
-        store.freeze_now("q", S)
+        store.learn_now("q", RateLimited(S))
         assert [snapshot.pool for snapshot in store.snapshot_now()] == ["p", "q"]
 
     def test_names_beyond_the_bound_share_a_pool_while_all_are_in_use(self, clock: VirtualClock) -> None:
@@ -266,7 +259,7 @@ class TestPools:
         store.advance("configured")
         store.learn_now("real", Succeeded())
         for n in range(250):
-            store.freeze_now(store.pool_for(f"invented-{n}"), S)
+            store.learn_now(store.pool_for(f"invented-{n}"), RateLimited(S))
         names = [snapshot.pool for snapshot in store.snapshot_now()]
         assert len(names) == 200
         assert names[:2] == ["configured", "real"]
@@ -288,10 +281,8 @@ def test_the_asynchronous_methods_do_the_same(store: MemoryStore, clock: Virtual
         assert await store.reserve("b", ONE) == Wait(3 * S)
         assert await store.withdraw("p", "b") == Refused(Cause.DEADLINE, 3 * S)
         await store.charge("p", "a", Cost(2))
-        await store.heartbeat("p", ("a",))
         assert await store.end("p", "a", Outcome.SETTLED, Cost(4))
         assert not await store.end("p", "a", Outcome.SETTLED)
-        await store.freeze("p", S)
         await store.learn("p", RateLimited(2 * S))
         await store.configure("p", PoolSettings(SETTINGS.limits, SETTINGS.adaptive, caps=QueueCaps(3)))
 
@@ -427,16 +418,6 @@ class TestLeasesThatNobodyEnds:
         store.reserve_now("a", ONE)
         self.pass_an_hour(store, clock)
         assert not store.end_now("p", "a", Outcome.SETTLED)
-
-    def test_a_heartbeat_keeps_them(self, store: MemoryStore, clock: VirtualClock) -> None:
-        async def beat() -> None:
-            await store.heartbeat("p", ("a",))
-
-        store.reserve_now("a", ONE)
-        clock.advance(self.HOUR_S - 1)
-        run_virtual(beat(), clock)
-        clock.advance(self.HOUR_S - 1)
-        assert store.end_now("p", "a", Outcome.SETTLED)
 
 
 def test_a_call_that_ends_in_one_pool_lets_its_callers_next_go_in_another(store: MemoryStore) -> None:

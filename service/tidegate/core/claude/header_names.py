@@ -18,12 +18,10 @@ API_KEY: Final = "x-api-key"
 AUTHORIZATION: Final = "authorization"
 
 RATE_LIMIT_PREFIX: Final = "anthropic-ratelimit-"
-"""Followed by one of `RATE_LIMIT_FAMILIES`, a dash and one of `limit`, `remaining`, `reset`."""
+"""Followed by `requests`, `tokens`, `input-tokens` or `output-tokens`, and `-limit`, `-remaining` or `-reset`."""
 
 FAST_PREFIX: Final = "anthropic-fast-"
 """Followed by `input-tokens` or `output-tokens`, and the same ends: the limits of fast mode (Docs, "Fast mode")."""
-
-RATE_LIMIT_FAMILIES: Final = ("requests", "tokens", "input-tokens", "output-tokens")
 
 TIDEGATE_CAUSE: Final = "x-tidegate-cause"
 TIDEGATE_REQUEST_ID: Final = "x-tidegate-request-id"

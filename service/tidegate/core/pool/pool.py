@@ -255,20 +255,11 @@ class Pool:
             self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
 
-    def heartbeat(self, lease_ids: tuple[str, ...], now_ns: int) -> None:
-        """Says that these leases are alive."""
-        for lease_id in lease_ids:
-            self._leases.touch(lease_id, now_ns)
-
     def expire(self, now_ns: int) -> None:
         """Ends, as abandoned, the leases that nobody has spoken of for too long."""
         while now_ns >= self._leases.due_ns and (lease_id := self._leases.forgotten(now_ns)) is not None:
             self._events.append(Anomaly(self.name, AnomalyKind.LEASE))
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
-
-    def freeze(self, duration_ns: int, now_ns: int) -> None:
-        """Admits nobody for that long, or until an earlier freeze ends."""
-        self._quota.freeze(duration_ns, now_ns)
 
     def learn(self, feedback: Feedback, now_ns: int) -> None:
         """Takes in a success, a 429, or the limits that an answer reports."""

@@ -73,20 +73,12 @@ class Store(Protocol):
         """
         ...
 
-    async def freeze(self, pool: str, duration_ns: int) -> None:
-        """Admits nobody for the duration, or until an earlier freeze ends, whichever is later."""
-        ...
-
     async def learn(self, pool: str, feedback: Feedback) -> None:
         """Takes in what an answer taught."""
         ...
 
     async def configure(self, pool: str, settings: PoolSettings) -> None:
         """Replaces a pool's settings: on waiters too, in their order; refills nothing; ends a spend cap."""
-        ...
-
-    async def heartbeat(self, pool: str, lease_ids: tuple[str, ...]) -> None:
-        """Says that these leases are alive; one that stays silent too long is ended as abandoned."""
         ...
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:

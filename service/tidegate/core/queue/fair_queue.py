@@ -195,7 +195,7 @@ class FairQueue:
         """Passes over a skipped waiter, and over its caller's others, no longer."""
         del self.skipped[waiter.lease_id]
         waiter.skipped = False
-        if not waiter.demand.front and not waiter.demand.retry:
+        if not waiter.comes_back:
             self._classes[waiter.demand.caller.rank].flows.attach(waiter.demand.caller.name)
 
     def take(self, waiter: Waiter, now_ns: int) -> None:

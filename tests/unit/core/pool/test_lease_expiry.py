@@ -45,8 +45,7 @@ def test_after_an_hour_of_silence_it_is_over(state: Pool) -> None:
 
 
 def test_a_sign_of_life_keeps_it(state: Pool) -> None:
-    state.charge("forgotten", Cost(1, 1_000, 300), HOUR // 2)
-    state.heartbeat(("forgotten", "another's"), HOUR)
+    state.charge("forgotten", Cost(1, 1_000, 300), HOUR)
     look(state, HOUR, 2 * HOUR - 1)
     assert state.snapshot(2 * HOUR).in_flight == 1
     state.expire(2 * HOUR)

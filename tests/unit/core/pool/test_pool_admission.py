@@ -7,7 +7,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.domain.events import Frozen, Thawed
-from tidegate.core.domain.feedback import Succeeded
+from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.domain.snapshots import ClassSnapshot
@@ -25,6 +25,11 @@ def pool(*, max_waiting: int = 10, allow_debt: bool = True) -> Pool:
     state = Pool("p", PoolSettings(LIMITS, caps=QueueCaps(max_waiting), allow_debt=allow_debt), now_ns=0)
     state.learn(Succeeded(sent_ago_ns=0), 0)
     return state
+
+
+def fixed_pool() -> Pool:
+    """A pool whose rate never changes."""
+    return Pool("p", PoolSettings(LIMITS, AdaptiveSettings(learning_rate=0)), 0)
 
 
 def demand(cost: Cost = ONE_REQUEST, patience_ns: int | None = None, *, front: bool = False) -> Demand:
@@ -159,9 +164,11 @@ def test_with_debt_an_oversized_demand_waits_for_a_full_bucket() -> None:
 
 
 class TestFreeze:
+    """A 429 freezes a pool whose rate does not adapt, and does nothing else."""
+
     def test_admits_nobody_until_it_ends(self) -> None:
-        state = pool()
-        state.freeze(7 * S, 0)
+        state = fixed_pool()
+        state.learn(RateLimited(7 * S), 0)
         assert state.drain_events() == (Frozen("p", 7 * S),)
         assert state.reserve("a", demand(), 0) == Wait(7 * S)
         assert state.next_in_ns(0) == 7 * S
@@ -171,33 +178,24 @@ class TestFreeze:
         assert state.drain_events() == (Thawed("p"),)
         assert state.snapshot(7 * S).frozen_seconds == 0
 
-    def test_refilling_goes_on_meanwhile(self, drained: Pool) -> None:
-        drained.freeze(4 * S, 0)
-        assert drained.reserve("a", demand(patience_ns=4 * S), 0) == Wait(4 * S)
-        assert drained.reserve("b", demand(), 0) == Wait(6 * S)
-        assert drained.advance(4 * S) == ("a",)
-        assert drained.advance(6 * S) == ("b",)
+    def test_refilling_goes_on_meanwhile(self) -> None:
+        state = fixed_pool()
+        state.reserve("burst", demand(Cost(5)), 0)
+        state.learn(RateLimited(4 * S), 0)
+        assert state.reserve("a", demand(patience_ns=4 * S), 0) == Wait(4 * S)
+        assert state.reserve("b", demand(), 0) == Wait(6 * S)
+        assert state.advance(4 * S) == ("a",)
+        assert state.advance(6 * S) == ("b",)
 
     def test_no_more_is_refilled_than_the_bucket_holds(self) -> None:
-        state = Pool("p", PoolSettings({Dimension.REQUESTS: LIMITS[Dimension.REQUESTS]}), now_ns=0)
-        state.freeze(600 * S, 0)
+        state = fixed_pool()
+        state.learn(RateLimited(600 * S), 0)
         waits = [state.reserve(f"{number}", demand(), 0) for number in range(7)]
         assert waits == [Wait(600 * S)] * 5 + [Wait(603 * S), Wait(606 * S)]
 
-    def test_a_longer_freeze_wins_a_shorter_changes_nothing(self) -> None:
-        state = pool()
-        state.freeze(5 * S, 0)
-        state.freeze(2 * S, S)
-        state.freeze(-S, S)
-        assert state.drain_events() == (Frozen("p", 5 * S),)
-        state.freeze(5 * S, S)
-        assert state.drain_events() == (Frozen("p", 5 * S),)
-        assert state.next_in_ns(S) is None
-        assert state.snapshot(S).frozen_seconds == 5
-
     def test_a_direct_demand_thaws_too(self) -> None:
-        state = pool()
-        state.freeze(S, 0)
+        state = fixed_pool()
+        state.learn(RateLimited(S), 0)
         assert state.reserve("a", demand(), S) == GRANTED
         assert state.drain_events() == (Frozen("p", S), Thawed("p"))
 

@@ -7,7 +7,7 @@ from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Demand, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.domain.feedback import Failed, Succeeded
+from tidegate.core.domain.feedback import Failed, RateLimited, Succeeded
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
@@ -47,9 +47,9 @@ def test_predictions_follow_what_waiting_really_took() -> None:
 
 
 def test_a_freeze_is_certain_and_is_not_corrected() -> None:
-    state = pool()
+    state = pool(AdaptiveSettings(learning_rate=0))
     now_ns = wait_longer(state, 1)
-    state.freeze(10 * S, now_ns)
+    state.learn(RateLimited(10 * S), now_ns)
     assert state.reserve("a", PRICED, now_ns) == Wait(10 * S)
     assert state.reserve("b", PRICED, now_ns) == Wait(10 * S + LONGER), "a second after the thaw, longer by experience"
 
@@ -133,7 +133,7 @@ class TestRefusal:
 
     def test_a_freeze_beyond_the_patience_counts_at_once(self) -> None:
         state = pool()
-        state.freeze(10 * S, 0)
+        state.learn(RateLimited(10 * S), 0)
         refused = state.reserve("a", structs.replace(PRICED, patience_ns=10 * S - 1), 0)
         assert refused == Refused(Cause.DEADLINE, retry_after_ns=1)
         assert state.reserve("b", structs.replace(PRICED, patience_ns=10 * S), 0) == Wait(10 * S)

@@ -260,7 +260,7 @@ class TestSilence:
         assert silent.advance(11 * S) == ("w0",), "and no more than one"
 
     def test_is_kept_during_a_freeze(self, silent: Pool) -> None:
-        silent.freeze(6 * S, 4 * S)
+        silent.learn(RateLimited(6 * S), 4 * S)
         assert silent.next_in_ns(4 * S) == 6 * S
         assert silent.advance(9 * S) == ()
         assert silent.advance(10 * S) == ("w0",)
