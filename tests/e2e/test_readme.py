@@ -1,6 +1,7 @@
-"""The README is true: its commands are run, and what they print is what it shows.
+"""The READMEs are true: their commands are run, and the outputs are compared with what they show.
 
-`UPDATE_README=1 pytest tests/e2e/test_readme.py` writes the settings table and the outputs anew.
+`UPDATE_README=1 pytest tests/e2e/test_readme.py` writes the settings table and the outputs again. "…" in an output
+stands for anything; an output with "…" is compared and never written.
 """
 
 import os
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from support.project import ROOT, project_files
 from support.service_process import ServiceProcess, running
 from tidegate.observe.metrics.catalogue import CATALOGUE
 from tidegate.settings import settings_table
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
+SETTINGS = ROOT / "service/tidegate/settings/README.md"
+PAGES_WITH_EXAMPLES = (README, ROOT / "service/tidegate/api/README.md")
 UPDATE = os.environ.get("UPDATE_README") == "1"
 
 EXAMPLE = re.compile(r"<!-- example: (?P<name>[\w-]+) -->\n```console\n\$ (?P<command>[^\n]+)\n```\n")
@@ -32,19 +36,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 def block(name: str) -> re.Pattern[str]:
-    """The place of an output; group 1 is what stands there."""
+    """The place of an output; group 1 is the output that is there."""
     return re.compile(rf"<!-- output: {name} -->\n(?:```\n(.*?)\n```\n)?<!-- /output -->", re.DOTALL)
 
 
-def compare_or_update(name: str, printed: str) -> None:
-    readme = README.read_text(encoding="utf-8")
-    place = block(name).search(readme)
-    assert place is not None, f"the README has no output {name!r}"
-    if UPDATE:
-        text = f"<!-- output: {name} -->\n```\n{printed.strip()}\n```\n<!-- /output -->"
-        README.write_text(readme[: place.start()] + text + readme[place.end() :], encoding="utf-8")
+def matches(shown: str, printed: str) -> bool:
+    """Whether an output is as shown, figures aside; "…" stands for anything."""
+    parts = (re.escape(VOLATILE.sub("0", part)) for part in shown.split("…"))
+    return re.fullmatch(".*".join(parts), VOLATILE.sub("0", printed.strip()), re.DOTALL) is not None
+
+
+def compare_or_update(page: Path, name: str, printed: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    place = block(name).search(text)
+    assert place is not None, f"{page.relative_to(ROOT)} has no output {name!r}"
+    shown = place[1] or ""
+    if UPDATE and "…" not in shown:
+        output = f"<!-- output: {name} -->\n```\n{printed.strip()}\n```\n<!-- /output -->"
+        page.write_text(text[: place.start()] + output + text[place.end() :], encoding="utf-8")
     else:
-        assert VOLATILE.sub("0", place[1] or "") == VOLATILE.sub("0", printed.strip())
+        assert matches(shown, printed), printed
 
 
 def run_sdk_example(service: ServiceProcess) -> None:
@@ -54,45 +65,59 @@ def run_sdk_example(service: ServiceProcess) -> None:
     # A process of its own: as a program does, it leaves closing connections to its end.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    compare_or_update("sdk", done.stdout)
+    compare_or_update(README, "sdk", done.stdout)
 
 
-def test_examples_print_what_the_readme_shows(service: ServiceProcess) -> None:
-    # One test: what the status shows depends on what was called before.
+def test_examples_print_what_the_readmes_show(service: ServiceProcess) -> None:
+    # One test: the status depends on the calls before.
     run_sdk_example(service)
-    examples = list(EXAMPLE.finditer(README.read_text(encoding="utf-8")))
+    examples = [
+        (page, example) for page in PAGES_WITH_EXAMPLES for example in EXAMPLE.finditer(page.read_text("utf-8"))
+    ]
     assert len(examples) >= 6
-    for example in examples:
+    for page, example in examples:
         command = example["command"].replace("localhost:8080", service.url.removeprefix("http://"))
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, (command, done.stderr)
-        compare_or_update(example["name"], done.stdout)
+        compare_or_update(page, example["name"], done.stdout)
 
 
-def test_the_configuration_table_is_generated_from_the_settings() -> None:
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition("<!-- settings -->\n")
+def test_the_settings_table_is_generated_from_the_settings() -> None:
+    page = SETTINGS.read_text(encoding="utf-8")
+    before, _, rest = page.partition("<!-- settings -->\n")
     table, _, after = rest.partition("<!-- /settings -->")
     if UPDATE:
-        README.write_text(f"{before}<!-- settings -->\n{settings_table()}\n<!-- /settings -->{after}", encoding="utf-8")
+        SETTINGS.write_text(
+            f"{before}<!-- settings -->\n{settings_table()}\n<!-- /settings -->{after}", encoding="utf-8"
+        )
     else:
         assert table.strip() == settings_table().strip()
 
 
-def test_metrics_that_the_readme_names_exist() -> None:
-    named = set(re.findall(r"`(tidegate_\w+)`", README.read_text(encoding="utf-8")))
+MARKDOWN = project_files(".", ".md")
+
+
+def test_metrics_that_the_documentation_names_exist() -> None:
+    names = {metric.name for metric in CATALOGUE}
+    exported = names | {f"{name}_{suffix}" for name in names for suffix in ("bucket", "sum", "count", "total")}
+    named = {name for path in MARKDOWN for name in re.findall(r"`(tidegate_\w+)`", path.read_text("utf-8"))}
     assert len(named) >= 5
-    assert named <= {metric.name for metric in CATALOGUE}
+    assert sorted(named - exported) == []
 
 
-def test_variables_that_the_readme_names_exist() -> None:
-    readme = README.read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:TIDEGATE|CLAUDE|MAX_RATE)_\w+)`", readme.replace(settings_table(), "")))
+def test_variables_that_the_documentation_names_exist() -> None:
+    table = settings_table()
+    text = "\n".join(path.read_text("utf-8") for path in MARKDOWN).replace(table.strip(), "")
+    named = set(re.findall(r"`((?:TIDEGATE|CLAUDE|MAX_RATE)_[A-Z_]+)`", text))
     assert named
-    assert [name for name in named if f"| `{name}` |" not in settings_table()] == []
+    assert [name for name in sorted(named) if f"| `{name}` |" not in table] == []
 
 
-def test_files_that_the_readme_links_exist() -> None:
-    linked = re.findall(r"\]\(([^)#:]+)\)", README.read_text(encoding="utf-8"))
-    assert linked
-    assert [path for path in linked if not (README.parent / path).exists()] == []
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_page_links_exist(page: Path) -> None:
+    linked = re.findall(r"\]\(([^)#:\s]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8"))
+    assert [path for path in linked if not (page.parent / path).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 150
