@@ -136,7 +136,7 @@ class Servers:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._note)
         self.failures: list[dict[str, Any]] = []
-        ours = partial(_OurConnection, limits=ConnectionLimits(), outbox=WriteBatcher())
+        ours = partial(_OurConnection, limits=ConnectionLimits(), write_batcher=WriteBatcher())
         self._made: dict[str, Any] = {"tidegate": ours, "httptools": _Httptools, "h11": _H11}
 
     def _note(self, _loop: asyncio.AbstractEventLoop, failure: dict[str, Any]) -> None:

@@ -46,6 +46,6 @@ def test_figures_that_are_as_the_api_says_and_others_are_read_alike(message: dic
     reader = reader_for("/v1/messages", list(_FIELDS.items()), _FIELDS)
     reader.feed(json.dumps(message).encode())
     usage = message.get("usage")
-    assert reader.about == ResponseMetadata.of(message)
+    assert reader.metadata == ResponseMetadata.of(message)
     assert reader.usage == (Usage.from_json(usage) if isinstance(usage, dict) else None)
     assert reader.usage_is_odd == (isinstance(usage, dict) and Usage.is_odd(usage))

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from support.outboxes import outbox_in_use
 from support.raw_upstream import Exchange, RawUpstream, raw_upstream
+from support.write_batchers import write_batcher_in_use
 from tidegate.core.ports.transport import TransportRequest
 from tidegate.http.client.transport import HttpTransport
 
@@ -26,9 +26,9 @@ def run_in_loop(main: Coroutine[Any, Any, None]) -> None:
 
 def run(script: Callable[[Exchange], Awaitable[None]], steps: Steps, **options: float) -> None:
     async def main() -> None:
-        in_use = outbox_in_use(busy=LOOP["busy"])
-        async with raw_upstream(script) as upstream, in_use as outbox, asyncio.timeout(10):
-            transport = HttpTransport(upstream.url, outbox=outbox, **options)  # type: ignore[arg-type]
+        in_use = write_batcher_in_use(busy=LOOP["busy"])
+        async with raw_upstream(script) as upstream, in_use as write_batcher, asyncio.timeout(10):
+            transport = HttpTransport(upstream.url, write_batcher=write_batcher, **options)  # type: ignore[arg-type]
             try:
                 await steps(transport, upstream)
             finally:

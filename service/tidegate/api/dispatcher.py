@@ -28,7 +28,7 @@ from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import RefusedCall, RequestFinished
 from tidegate.core.ports.observer import ScopeKind, scope_of
 from tidegate.core.ports.span_attributes import STATUS, described_call
-from tidegate.gateway.gateway_errors import LocalAnswer, invalid, refused
+from tidegate.gateway.gateway_errors import LocalResponse, invalid, refused
 from tidegate.gateway.receive.foreign_paths import no_such_path
 from tidegate.gateway.receive.request import InvalidCall, route_of
 from tidegate.identity.access import Denial
@@ -296,7 +296,7 @@ def _api_error(error: InvalidCall, request_id: str) -> Response:
     return _sent(invalid(error, request_id))
 
 
-def _sent(answer: LocalAnswer) -> Response:
+def _sent(answer: LocalResponse) -> Response:
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

@@ -61,12 +61,12 @@ async def services(
     upstream: UpstreamKind,
     request_log: RequestLog | None = None,
     tracer_provider: "DrawingProvider | None" = None,
-    outbox: WriteBatcher | None = None,
+    write_batcher: WriteBatcher | None = None,
 ) -> AsyncIterator[Services]:
     """The parts behind the routes, for the running event loop; closes connections in the end.
 
     The limiter becomes the process's global one. `request_log` writes a line for each call, `tracer_provider` is where
-    spans go, if there are any; `outbox` is the server's, which says when to write.
+    spans go, if there are any; `write_batcher` is the server's, which says when to write.
     """
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
@@ -104,7 +104,7 @@ async def services(
         proxy=proxy_for(settings.upstream_url, os.environ),
         idle_timeout_seconds=settings.stream_idle_seconds,
         max_connections=settings.max_calls,
-        outbox=outbox,
+        write_batcher=write_batcher,
         watcher=reachability,
     )
     identifier = Identifier(settings.callers)

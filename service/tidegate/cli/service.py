@@ -81,8 +81,10 @@ async def _serve(
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
             settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
-        outbox = WriteBatcher()
-        parts = await stack.enter_async_context(services(settings, upstream, request_log, tracer_provider, outbox))
+        write_batcher = WriteBatcher()
+        parts = await stack.enter_async_context(
+            services(settings, upstream, request_log, tracer_provider, write_batcher)
+        )
         if metrics_socket is not None and parts.exposition is not None:
             # First here, so that it ends last: what becomes of the calls that end with the service is seen by scrapes.
             metrics = metrics_app(parts.exposition, AccessRules.for_metrics(settings))
@@ -96,7 +98,7 @@ async def _serve(
             http=http,
             limits=limits,
             report=report,
-            outbox=outbox,
+            write_batcher=write_batcher,
             error_response=unread_request,
         )
         await stack.enter_async_context(serving(server))

@@ -24,9 +24,9 @@ from tidegate.gateway.attempt.relay_context import RelayContext, Reply
 from tidegate.gateway.attempt.stream_charge import StreamCharge
 from tidegate.gateway.call import Call, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, is_event_stream, listed, uncompressed
-from tidegate.gateway.gateway_errors import invalid, looked_at, no_stream, refused, unreachable
+from tidegate.gateway.gateway_errors import client_version_fields, invalid, no_stream, refused, unreachable
 from tidegate.gateway.receive.admission_caps import AdmissionCaps
-from tidegate.gateway.receive.client_request import ClientGone, ClientRequest
+from tidegate.gateway.receive.client_request import ClientDisconnected, ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
 from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
 from tidegate.gateway.receive.request import OTHER_ROUTE, InvalidCall, check_target, route_of
@@ -93,7 +93,7 @@ class Gateway:
         self._upstream = RelayContext(admission, transport, retry_policy, random, limits, reachability)
         self._limits = limits
         self._read_on = 0
-        self._occupancy = AdmissionCaps(
+        self._admission_caps = AdmissionCaps(
             limits.calls, limits.calls_per_caller, limits.body_bytes, limits.body_bytes_per_caller
         )
         self._clock = admission.clock
@@ -141,13 +141,15 @@ class Gateway:
 
     async def _serve(self, call: Call, scope: Message, receive: Receive, send: Send, span: Scope) -> None:
         """Answers a call, if its client stays, and tells how it went."""
-        lingers_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
+        grace_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         exchange = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
         outcome = "abandoned"
         try:
-            with ClientRequest(receive, self._clock.monotonic_ns, lingers_seconds, exchange) as inbound:
-                outcome = await self._answered(call, scope, inbound, ClientResponse(call, self._marks, send, exchange))
-        except ClientGone:
+            with ClientRequest(receive, self._clock.monotonic_ns, grace_seconds, exchange) as client_request:
+                outcome = await self._answered(
+                    call, scope, client_request, ClientResponse(call, self._marks, send, exchange)
+                )
+        except ClientDisconnected:
             outcome = "abandoned"  # nobody is left to answer
         except asyncio.CancelledError:
             state = scope.get("state", {})
@@ -156,7 +158,7 @@ class Gateway:
             raise
         finally:
             self._read_on -= call.is_read_on
-            self._occupancy.leave(call)
+            self._admission_caps.leave(call)
             if self._observer is not None:
                 self._observer.event(call.finished(outcome, self._clock.monotonic_ns(), span.exemplar()))
             if call.traced:
@@ -170,59 +172,65 @@ class Gateway:
         self._read_on += 1
         return self._limits.read_on_seconds
 
-    async def _answered(self, call: Call, scope: Message, inbound: ClientRequest, outlet: ClientResponse) -> str:
+    async def _answered(
+        self, call: Call, scope: Message, client_request: ClientRequest, client_response: ClientResponse
+    ) -> str:
         """Answers a call; returns its outcome, as in `RequestFinished`."""
         try:
-            errand = await self._prepare(call, scope, inbound)
-            if errand.shape is not None and outlet.goes_straight:  # nobody between here and the server needs them again
+            prepared = await self._prepare(call, scope, client_request)
+            if (
+                prepared.shape is not None and client_response.is_direct
+            ):  # nobody between here and the server needs them again
                 scope["headers"] = ()
-            attempts = Attempts(self._upstream, call, errand, inbound.task)
-            if errand.streams and self._limits.comment_seconds:
-                async with with_keep_alive_comments(outlet, self._limits.comment_seconds):
+            attempts = Attempts(self._upstream, call, prepared, client_request.task)
+            if prepared.streams and self._limits.comment_seconds:
+                async with with_keep_alive_comments(client_response, self._limits.comment_seconds):
                     reply = await attempts.reply()
             else:
                 reply = await attempts.reply()
         except Refusal as refusal:
-            return await self._refused(call, refusal, outlet, is_reported=bool(call.pool))  # by the admission
+            return await self._refused(call, refusal, client_response, is_reported=bool(call.pool))  # by the admission
         except InvalidCall as error:
-            await outlet.answer(invalid(error, call.request_id))
+            await client_response.answer(invalid(error, call.request_id))
             return "client_error"
         except UpstreamUnreachable as error:
             out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
-            await outlet.answer(unreachable(error, call.request_id, out_of_time=out_of_time))
+            await client_response.answer(unreachable(error, call.request_id, out_of_time=out_of_time))
             return "upstream_error"
         except UpstreamError as error:
-            return await self._failed(call, error, outlet)
-        errand.drop_request()
-        self._occupancy.drop_body(call)
+            return await self._failed(call, error, client_response)
+        prepared.drop_request()
+        self._admission_caps.drop_body(call)
         call.fields = {}
-        return await self._relay(call, attempts, reply, outlet, inbound)
+        return await self._relay(call, attempts, reply, client_response, client_request)
 
-    async def _refused(self, call: Call, refusal: Refusal, outlet: ClientResponse, *, is_reported: bool = False) -> str:
+    async def _refused(
+        self, call: Call, refusal: Refusal, client_response: ClientResponse, *, is_reported: bool = False
+    ) -> str:
         """Answers a call that is refused; returns its outcome."""
         if not is_reported and self._observer is not None:
             self._observer.event(RefusedCall(call.pool, call.caller, refusal.cause))
         call.refused = refusal.cause
-        await outlet.answer(refused(refusal, call.request_id, call.fields))
+        await client_response.answer(refused(refusal, call.request_id, call.fields))
         return "refused"
 
-    async def _failed(self, call: Call, error: UpstreamError, outlet: ClientResponse) -> str:
+    async def _failed(self, call: Call, error: UpstreamError, client_response: ClientResponse) -> str:
         """Answers a call that the upstream has answered with an error; returns its outcome."""
         refusal = credentials_refusal(error)
         if refusal is not None:
-            return await self._refused(call, refusal, outlet)
-        await outlet.error(error)
+            return await self._refused(call, refusal, client_response)
+        await client_response.error(error)
         if attempt_status(error) == "429":
             return "rate_limited"  # the upstream's quota, not its failure, is why it was not answered
         return "client_error" if 400 <= error.status < 500 else "upstream_error"
 
-    async def _prepare(self, call: Call, scope: Message, inbound: ClientRequest) -> PreparedCall:
+    async def _prepare(self, call: Call, scope: Message, client_request: ClientRequest) -> PreparedCall:
         hops = listed(scope["headers"], _HOP) if _HOP in call.fields else []
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call has come back round: the upstream URL leads to this service itself")
-        self._occupancy.enter(call)
+        self._admission_caps.enter(call)
         call.caller = self._identifier.identify(call.fields)
-        self._occupancy.identified(call)
+        self._admission_caps.identified(call)
         check_target(scope["method"], scope.get("raw_path") or scope["path"].encode())
         if call.route == OTHER_ROUTE and (mistaken := foreign_path(scope["path"])) is not None:
             raise mistaken
@@ -230,10 +238,10 @@ class Gateway:
             call.caller, call.session, call.agent = origin_of(call.caller, call.fields)
         except ConfigurationError as error:
             raise InvalidCall(str(error)) from None
-        patience_seconds = timeout_seconds(
+        left_seconds = timeout_seconds(
             call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
         )
-        call.deadline_ns = call.started_ns + to_ns(patience_seconds)
+        call.deadline_ns = call.started_ns + to_ns(left_seconds)
         call.names_timeout = names_timeout(call.fields)
         headers = for_upstream(
             scope["headers"],
@@ -242,51 +250,61 @@ class Gateway:
             hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
             passes_trace_context=self._passes_trace_context,
         )
-        errand = await prepare_call(
-            scope, inbound, call, headers, patience_seconds=patience_seconds, hold=partial(self._occupancy.hold, call)
+        prepared = await prepare_call(
+            scope,
+            client_request,
+            call,
+            headers,
+            timeout_seconds=left_seconds,
+            hold=partial(self._admission_caps.hold, call),
         )
-        self._heed_read_timeout(call, errand)
-        call.pool = self._upstream.admission.store.pool_for(errand.pool)
-        call.model, call.fields = errand.model, looked_at(call.fields)
-        call.waited_ns += inbound.waited_ns
-        if errand.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
-            errand.request = uncompressed(errand.request)
-        return errand
+        self._apply_read_timeout(call, prepared)
+        call.pool = self._upstream.admission.store.pool_for(prepared.pool)
+        call.model, call.fields = prepared.model, client_version_fields(call.fields)
+        call.waited_ns += client_request.waited_ns
+        if prepared.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
+            prepared.request = uncompressed(prepared.request)
+        return prepared
 
-    def _heed_read_timeout(self, call: Call, errand: PreparedCall) -> None:
+    def _apply_read_timeout(self, call: Call, prepared: PreparedCall) -> None:
         """An SDK that bounds the silence of its connection waits from the end of its request to the first byte.
 
         That is no time limit for a body that is still being sent, or a call whose client is sent comments meanwhile.
         """
         seconds = None if call.names_timeout else silence_seconds(call.fields)
-        comments = errand.streams and self._limits.comment_seconds
-        if seconds is not None and isinstance(errand.request.body, bytes) and not comments:
+        comments = prepared.streams and self._limits.comment_seconds
+        if seconds is not None and isinstance(prepared.request.body, bytes) and not comments:
             call.deadline_ns = min(call.deadline_ns, self._clock.monotonic_ns() + to_ns(seconds))
             call.names_timeout = True
 
     async def _relay(
-        self, call: Call, attempts: Attempts, reply: Reply, outlet: ClientResponse, inbound: ClientRequest
+        self,
+        call: Call,
+        attempts: Attempts,
+        reply: Reply,
+        client_response: ClientResponse,
+        client_request: ClientRequest,
     ) -> str:
         outcome, is_whole = _ABANDONED, False
         answer, response = reply.answer, reply.answer.response
         try:
-            if outlet.waits_aloud and not is_event_stream(response.fields):
+            if client_response.began_with_comment and not is_event_stream(response.fields):
                 outcome = _SETTLED
-                await outlet.answer(no_stream(call.request_id))
+                await client_response.answer(no_stream(call.request_id))
                 return "upstream_error"
             last: bytes | None = None
             if not answer.is_over:
-                await outlet.start(response.status, response.headers, response.fields)
-                last = await self._relay_parts(call, attempts, reply, outlet)
+                await client_response.start(response.status, response.headers, response.fields)
+                last = await self._relay_parts(call, attempts, reply, client_response)
             outcome = _ABANDONED if call.is_read_on else _SETTLED
             is_whole = True
             call.waited_ns += response.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
             if last is None:
-                await outlet.whole(response.status, response.headers, response.fields, answer.whole())
+                await client_response.whole(response.status, response.headers, response.fields, answer.whole())
             else:
-                await outlet.end(last)
-            inbound.unwatch()  # it has gone out: no client waits for what is left to do
+                await client_response.end(last)
+            client_request.unwatch()  # it has gone out: no client waits for what is left to do
         except TidegateError:
             outcome = _SETTLED  # broken upstream: returning without an end makes the server break off as well
         finally:
@@ -297,7 +315,9 @@ class Gateway:
                 await attempts.settle(reply, outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
 
-    async def _relay_parts(self, call: Call, attempts: Attempts, reply: Reply, outlet: ClientResponse) -> bytes:
+    async def _relay_parts(
+        self, call: Call, attempts: Attempts, reply: Reply, client_response: ClientResponse
+    ) -> bytes:
         """Hands on all parts of an answer but the last, which it returns; empty where the end came without one."""
         answer, now_ns, charge = (
             reply.answer,
@@ -307,7 +327,7 @@ class Gateway:
         chunk = await answer.next_chunk()
         while chunk is not None and not answer.at_end:
             handed_ns = now_ns()
-            await outlet.part(chunk)
+            await client_response.part(chunk)
             taken_ns = now_ns()
             call.waited_ns += taken_ns - handed_ns
             if not reply.learned:  # the client has its part already

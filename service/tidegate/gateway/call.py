@@ -21,7 +21,7 @@ __all__ = ["Call", "names_timeout", "silence_seconds", "timeout_seconds"]
 _TIMEOUT_SECONDS, _STAINLESS_TIMEOUT = TIDEGATE_TIMEOUT_SECONDS.encode(), STAINLESS_TIMEOUT.encode()
 _READ_TIMEOUT = STAINLESS_READ_TIMEOUT.encode()
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
-_MOST_MARGIN_SECONDS: Final = 0.5
+_MAX_MARGIN_SECONDS: Final = 0.5
 _MARGIN_SHARE: Final = 0.05
 """An SDK that times out does not see an answer that comes at the same moment: it is sent earlier by this share of the
 time, or by half a second if that is less."""
@@ -160,7 +160,7 @@ def silence_seconds(fields: Fields) -> float | None:
 
 
 def _in_time(seconds: float) -> float:
-    return seconds - min(_MOST_MARGIN_SECONDS, _MARGIN_SHARE * seconds)
+    return seconds - min(_MAX_MARGIN_SECONDS, _MARGIN_SHARE * seconds)
 
 
 @lru_cache(maxsize=256)  # a program says the same in each of its calls

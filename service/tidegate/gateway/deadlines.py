@@ -4,21 +4,21 @@ import asyncio
 from types import TracebackType
 from typing import Any, Final, Self
 
-__all__ = ["Deadlines", "Patience"]
+__all__ = ["Deadline", "DeadlineTimers"]
 
 _SOON_SECONDS: Final = 2.0
 
 
-class Deadlines:
+class DeadlineTimers:
     """Those of one event loop that are far off: all of a second share a timer until it begins.
 
     Most calls end long before their deadline: to set a timer for each and take it back costs as much as the rest.
     """
 
     def __init__(self) -> None:
-        self._by_second: dict[int, set[Patience]] = {}
+        self._by_second: dict[int, set[Deadline]] = {}
 
-    def of_second(self, loop: asyncio.AbstractEventLoop, second: int) -> "set[Patience]":
+    def of_second(self, loop: asyncio.AbstractEventLoop, second: int) -> "set[Deadline]":
         """Those that are due in this second of the loop's time; who joins them is armed when it begins."""
         due = self._by_second.get(second)
         if due is None:
@@ -27,11 +27,11 @@ class Deadlines:
         return due
 
     def _begins(self, second: int) -> None:
-        for patience in self._by_second.pop(second):
-            patience.arm()
+        for deadline in self._by_second.pop(second):
+            deadline.arm()
 
 
-class Patience:
+class Deadline:
     """Cancels its block after so many seconds, and leaves it with `TimeoutError`.
 
     As `asyncio.timeout`, at a fifth of its cost: every call passes through one. `task` is the running one, where it is
@@ -41,19 +41,19 @@ class Patience:
     __slots__ = ("_cancelling", "_deadlines", "_due", "_expired", "_known", "_others", "_seconds", "_task", "_timer")
 
     def __init__(
-        self, seconds: float, task: asyncio.Task[Any] | None = None, deadlines: Deadlines | None = None
+        self, seconds: float, task: asyncio.Task[Any] | None = None, deadlines: DeadlineTimers | None = None
     ) -> None:
         self._seconds = seconds
         self._known = task
         self._deadlines = deadlines
         self._expired = False
-        self._others: set[Patience] | None = None
+        self._others: set[Deadline] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         task = self._known or asyncio.current_task()
         if task is None:
-            raise RuntimeError("patience is a task's")
+            raise RuntimeError("a Deadline must be entered inside a task")
         self._task: asyncio.Task[Any] = task
         self._cancelling = task.cancelling()
         loop = task.get_loop()

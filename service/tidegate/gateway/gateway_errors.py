@@ -12,7 +12,16 @@ from tidegate.core.domain.errors import Refusal, UpstreamUnreachable
 from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.receive.request import InvalidCall
 
-__all__ = ["LocalAnswer", "error_body", "invalid", "looked_at", "no_stream", "refused", "unreachable", "unread_request"]
+__all__ = [
+    "LocalResponse",
+    "client_version_fields",
+    "error_body",
+    "invalid",
+    "no_stream",
+    "refused",
+    "unreachable",
+    "unread_request",
+]
 
 _LONGEST_OBEYED_SECONDS: Final = 60
 """Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
@@ -23,7 +32,7 @@ _OLD_SDK: Final = re.compile(rb"(?:Async)?Anthropic/\w+ [01]\.")
 
 
 @dataclass(frozen=True, slots=True)
-class LocalAnswer:
+class LocalResponse:
     """An answer that no upstream gave, complete but for the headers that every answer gets."""
 
     status: int
@@ -31,12 +40,12 @@ class LocalAnswer:
     body: bytes
 
 
-def looked_at(client_fields: Fields) -> Fields:
+def client_version_fields(client_fields: Fields) -> Fields:
     """Of a client's fields those that `refused` looks at."""
     return {name: client_fields[name] for name in _CLIENT if name in client_fields}
 
 
-def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalAnswer:
+def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalResponse:
     """The answer to a call that Tidegate refuses, with its cause, and when the same call may succeed."""
     row = refusal.row
     headers = {TIDEGATE_CAUSE: refusal.cause.value}
@@ -48,13 +57,13 @@ def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalAn
     return _answer(row.status, row.error_type, str(refusal), request_id, should_retry=should_retry, headers=headers)
 
 
-def invalid(call: InvalidCall, request_id: str) -> LocalAnswer:
+def invalid(call: InvalidCall, request_id: str) -> LocalResponse:
     """The answer to a call that cannot be sent on as it is."""
     headers = {"allow": _OTHER_METHODS} if call.status == _METHOD_NOT_ALLOWED else {}
     return _answer(call.status, call.error_type, str(call), request_id, should_retry=False, headers=headers)
 
 
-def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: bool) -> LocalAnswer:
+def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: bool) -> LocalResponse:
     """The answer when the upstream gave none: 504 when the caller's time is over, else 502.
 
     A client should not repeat what may have been accepted: it may have been billed, and was repeated here already.
@@ -64,7 +73,7 @@ def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: boo
     return _answer(status, error_type, str(error), request_id, should_retry=should_retry, headers={})
 
 
-def no_stream(request_id: str) -> LocalAnswer:
+def no_stream(request_id: str) -> LocalResponse:
     """The answer to a client whose stream was begun when the upstream gave something else."""
     message = "the upstream did not answer with an event stream"
     return _answer(502, "api_error", message, request_id, should_retry=True, headers={})
@@ -85,7 +94,7 @@ def unread_request(error_type: str, message: str, request_id: str) -> tuple[Head
 
 def _answer(
     status: int, error_type: str, message: str, request_id: str, *, should_retry: bool, headers: Mapping[str, str]
-) -> LocalAnswer:
+) -> LocalResponse:
     body = error_body(error_type, message, request_id)
     fields = {
         "content-type": "application/json",
@@ -94,7 +103,7 @@ def _answer(
         SHOULD_RETRY: "true" if should_retry else "false",
         **headers,
     }
-    return LocalAnswer(status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body)
+    return LocalResponse(status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body)
 
 
 def _is_old_sdk(client_fields: Fields) -> bool:

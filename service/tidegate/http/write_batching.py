@@ -8,7 +8,7 @@ __all__ = ["LARGE_BYTES", "WriteBatcher"]
 
 LARGE_BYTES: Final = 512 * 1024
 """What is larger is written at once."""
-_MOST_WRITES: Final = 16
+_MAX_WRITES: Final = 16
 _FEW_WRITES: Final = 2
 """In a turn: two calls that happen to come at once should not wait for each other."""
 
@@ -38,7 +38,7 @@ class WriteBatcher:
             write()
             return
         self._later.append(write)
-        if len(self._later) == _MOST_WRITES:
+        if len(self._later) == _MAX_WRITES:
             self._write_out()
 
     def _end_turn(self) -> None:

@@ -11,7 +11,7 @@ from benchmarks.gateway.contenders import Started
 __all__ = ["FirstAnswer", "first_answer"]
 
 _POLL_SECONDS: Final = 0.01
-_MOST_SECONDS: Final = 60.0
+_MAX_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ async def first_answer(target: Started, since: float) -> FirstAnswer:
     while not await _answers(target):
         if target.process is not None:
             target.process.check()
-        if time.perf_counter() - since > _MOST_SECONDS:
+        if time.perf_counter() - since > _MAX_SECONDS:
             raise RuntimeError(f"{target.name} did not answer")
         await asyncio.sleep(_POLL_SECONDS)
     seconds = time.perf_counter() - since

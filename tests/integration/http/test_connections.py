@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from support.outboxes import outbox_in_use
 from support.transport import LOOP
+from support.write_batchers import write_batcher_in_use
 from tidegate.core.domain.events import Event, HeadRefused
 from tidegate.gateway.gateway_errors import unread_request
 from tidegate.http.server.connection_limits import ConnectionLimits
@@ -86,9 +86,14 @@ def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int
     async def main() -> None:
         app = App()
         listener = bind("127.0.0.1", 0, "host", "port")
-        async with asyncio.timeout(20), outbox_in_use(busy=LOOP["busy"]) as outbox:
+        async with asyncio.timeout(20), write_batcher_in_use(busy=LOOP["busy"]) as write_batcher:
             server = HttpServer(
-                app, listener, limits=LIMITS, report=events.append, outbox=outbox, error_response=unread_request
+                app,
+                listener,
+                limits=LIMITS,
+                report=events.append,
+                write_batcher=write_batcher,
+                error_response=unread_request,
             )
             server.config.timeout_keep_alive = keep_alive_seconds
             async with serving(server):

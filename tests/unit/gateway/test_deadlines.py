@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.gateway.deadlines import Deadlines, Patience
+from tidegate.gateway.deadlines import Deadline, DeadlineTimers
 
 
 def test_what_is_quick_enough_is_left_alone() -> None:
     async def quick() -> None:
-        with Patience(2.0):
+        with Deadline(2.0):
             await asyncio.sleep(1.0)
         await asyncio.sleep(5.0)
 
@@ -21,7 +21,7 @@ def test_time_that_is_up_is_a_timeout_at_that_time() -> None:
     clock = VirtualClock()
 
     async def slow() -> None:
-        with pytest.raises(TimeoutError), Patience(2.0):
+        with pytest.raises(TimeoutError), Deadline(2.0):
             await asyncio.sleep(5.0)
         task = asyncio.current_task()
         assert task is not None
@@ -33,7 +33,7 @@ def test_time_that_is_up_is_a_timeout_at_that_time() -> None:
 
 def test_a_cancellation_stays_one_also_when_time_is_up() -> None:
     async def slow() -> None:
-        with Patience(2.0):
+        with Deadline(2.0):
             await asyncio.sleep(5.0)
 
     async def cancel() -> None:
@@ -49,7 +49,7 @@ def test_a_cancellation_stays_one_also_when_time_is_up() -> None:
 
 def test_an_error_of_the_block_passes() -> None:
     async def fails() -> None:
-        with Patience(2.0):
+        with Deadline(2.0):
             raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011 - nothing else is said
@@ -59,15 +59,15 @@ def test_an_error_of_the_block_passes() -> None:
 def test_of_deadlines_that_are_far_off_each_comes_at_its_time() -> None:
     clock = VirtualClock()
     late: list[tuple[float, float]] = []
-    deadlines = Deadlines()
+    deadlines = DeadlineTimers()
 
     async def slow(seconds: float) -> None:
-        with pytest.raises(TimeoutError), Patience(seconds, asyncio.current_task(), deadlines):
+        with pytest.raises(TimeoutError), Deadline(seconds, asyncio.current_task(), deadlines):
             await asyncio.sleep(1_000.0)
         late.append((seconds, round(clock.elapsed_s, 6)))
 
     async def quick() -> None:
-        with Patience(60.0, asyncio.current_task(), deadlines):
+        with Deadline(60.0, asyncio.current_task(), deadlines):
             await asyncio.sleep(1.0)
         await asyncio.sleep(100.0)  # nothing happens at its deadline
 
@@ -82,7 +82,7 @@ def test_of_deadlines_that_are_far_off_each_comes_at_its_time() -> None:
 
 def test_a_call_that_ends_within_the_second_of_its_deadline_is_left_alone() -> None:
     async def just_in_time() -> None:
-        with Patience(2.9, asyncio.current_task(), Deadlines()):
+        with Deadline(2.9, asyncio.current_task(), DeadlineTimers()):
             await asyncio.sleep(2.8)
         await asyncio.sleep(5.0)
 
@@ -90,5 +90,5 @@ def test_a_call_that_ends_within_the_second_of_its_deadline_is_left_alone() -> N
 
 
 def test_there_is_no_patience_outside_of_a_task() -> None:
-    with pytest.raises(RuntimeError), Patience(1.0):
+    with pytest.raises(RuntimeError), Deadline(1.0):
         pass

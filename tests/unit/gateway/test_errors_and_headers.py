@@ -8,12 +8,12 @@ from tidegate.core.domain.errors import Refusal
 from tidegate.core.ports.transport import Fields
 from tidegate.gateway.call import timeout_seconds
 from tidegate.gateway.forwarded_headers import for_client, for_upstream
-from tidegate.gateway.gateway_errors import LocalAnswer, invalid, looked_at, refused, unreachable
+from tidegate.gateway.gateway_errors import LocalResponse, client_version_fields, invalid, refused, unreachable
 from tidegate.gateway.receive.request import InvalidCall
 from tidegate.gateway.relay.upstream_errors import upstream_error
 
 
-def fields(answer: LocalAnswer) -> dict[str, str]:
+def fields(answer: LocalResponse) -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in answer.headers}
 
 
@@ -84,8 +84,8 @@ def test_an_unreachable_upstream_is_502_or_504_and_final_if_it_may_have_been_bil
 )
 def test_of_a_clients_fields_all_are_kept_that_a_refusal_looks_at(fields: dict[bytes, bytes]) -> None:
     refusal = Refusal(Cause.DEADLINE, "later", retry_after_seconds=90.0)
-    assert refused(refusal, "tg_1", looked_at(fields)) == refused(refusal, "tg_1", fields)
-    assert b"accept" not in looked_at(fields)
+    assert refused(refusal, "tg_1", client_version_fields(fields)) == refused(refusal, "tg_1", fields)
+    assert b"accept" not in client_version_fields(fields)
 
 
 def test_only_credentials_and_what_belongs_to_the_connection_change_upstream() -> None:

@@ -1,4 +1,4 @@
-"""When is written what is put into an outbox."""
+"""When is written what is put into an write_batcher."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,16 +15,16 @@ BUSY = "1", "2", "3"
 
 
 class Turns:
-    """An outbox, and what was written at which time."""
+    """An write_batcher, and what was written at which time."""
 
     def __init__(self) -> None:
-        self.outbox = WriteBatcher()
+        self.write_batcher = WriteBatcher()
         self.written: list[str] = []
 
     def put(self, *names: str, size_bytes: int = SMALL) -> list[str]:
         """Puts writes of these names; returns what has been written by now."""
         for name in names:
-            self.outbox.put(partial(self.written.append, name), size_bytes)
+            self.write_batcher.put(partial(self.written.append, name), size_bytes)
         return self.written.copy()
 
     async def end(self) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_write_that_fails_keeps_no_other_from_being_done() -> None:
         turns.put(*BUSY)
         await turns.end()
         turns.put("c")
-        turns.outbox.put(fails, SMALL)
+        turns.write_batcher.put(fails, SMALL)
         turns.put("d")
         assert await turns.end() == [*BUSY, "c", "d"]
 

@@ -27,9 +27,9 @@ from tidegate.gateway.attempt.reachability import LONGEST_WAIT_SECONDS, OutOfRea
 from tidegate.gateway.attempt.relay_context import NO_SCOPES, RelayContext, Reply
 from tidegate.gateway.attempt.settlement import broken_status, settlement
 from tidegate.gateway.call import Call
-from tidegate.gateway.deadlines import Patience
+from tidegate.gateway.deadlines import Deadline
 from tidegate.gateway.forwarded_headers import with_headers
-from tidegate.gateway.receive.client_request import ClientGone
+from tidegate.gateway.receive.client_request import ClientDisconnected
 from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.receive.request import InvalidCall
 from tidegate.gateway.relay.response_attributes import describe_answer
@@ -42,7 +42,7 @@ _SUCCEEDED: Final = Succeeded()
 _LEAST_PAUSE_SECONDS: Final = 0.1
 """A pool pauses at least this long after a 429, whatever the upstream and the policy say: never a busy loop."""
 
-_MOST_THROTTLED_IN_FRONT: Final = 3
+_MAX_THROTTLED_IN_FRONT: Final = 3
 """A call that is refused again and again, because of its own size perhaps, must not keep all others waiting."""
 
 
@@ -61,8 +61,8 @@ class Attempts:
         "_call",
         "_chat",
         "_clock",
-        "_errand",
         "_last",
+        "_prepared",
         "_scopes",
         "_task",
         "_throttled",
@@ -71,14 +71,14 @@ class Attempts:
     )
 
     def __init__(
-        self, upstream: RelayContext, call: Call, errand: PreparedCall, task: asyncio.Task[object] | None = None
+        self, upstream: RelayContext, call: Call, prepared: PreparedCall, task: asyncio.Task[object] | None = None
     ) -> None:
         self._upstream = upstream
         self._task = task
         self._admission = upstream.admission
         self._clock = upstream.admission.clock
         self._call = call
-        self._errand = errand
+        self._prepared = prepared
         self._throttled = 0
         self._last: UpstreamError | None = None
         self._answer: ResponseStart | None = None
@@ -100,8 +100,8 @@ class Attempts:
     async def _traced_reply(self) -> Reply:
         self._asked_ns = self._clock.monotonic_ns()
         with ExitStack() as scopes:
-            if self._errand.shape is not None:
-                most_tokens = self._errand.shape.max_tokens
+            if self._prepared.shape is not None:
+                most_tokens = self._prepared.shape.max_tokens
                 attributes = {} if most_tokens is None else {MAX_TOKENS: most_tokens}
                 self._chat = scopes.enter_context(self._scope(ScopeKind.CHAT, attributes))
             try:
@@ -122,7 +122,7 @@ class Attempts:
             try:
                 return await self._attempt(1)
             except UpstreamError as error:
-                if not self._errand.replayable:
+                if not self._prepared.replayable:
                     raise
                 first = error
             with self._reachable():
@@ -152,8 +152,8 @@ class Attempts:
         reachability = self._upstream.reachability
         if reachability is None:
             return NO_SCOPES
-        most_seconds = None if self._call.names_timeout else LONGEST_WAIT_SECONDS
-        return reachability.waiting(self._task, most_seconds, self._is_sent, self._call.started_ns)
+        max_seconds = None if self._call.names_timeout else LONGEST_WAIT_SECONDS
+        return reachability.waiting(self._task, max_seconds, self._is_sent, self._call.started_ns)
 
     def _is_sent(self) -> bool:
         return self._call.in_flight and self._begun
@@ -207,7 +207,7 @@ class Attempts:
                 asked_ns=self._asked_ns,
                 failure=None if succeeded else told,
             )
-        shape, reader, estimator = self._errand.shape, reply.answer.reader, self._admission.estimator
+        shape, reader, estimator = self._prepared.shape, reply.answer.reader, self._admission.estimator
         is_odd = False
         if succeeded and shape is not None:
             cost, is_odd = settlement(reader, usage, shape, reply.lease.demand.cost, estimator)
@@ -223,7 +223,7 @@ class Attempts:
         if is_odd:
             self._report(Anomaly(self._call.pool, AnomalyKind.USAGE))
         elif usage is not None and shape is not None and succeeded:
-            written_ns = 0 if self._errand.streams else now_ns - reply.started_ns
+            written_ns = 0 if self._prepared.streams else now_ns - reply.started_ns
             estimator.learn(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
         is_broken = not succeeded and outcome is Outcome.SETTLED
         self._report_attempt(
@@ -237,7 +237,7 @@ class Attempts:
         """One attempt, in which 429s and outages are waited out; after a failure it goes ahead of the queue."""
         while True:
             if self._call.is_read_on:  # for the sake of its usage, not of another attempt
-                raise ClientGone
+                raise ClientDisconnected
             demand = self._demand()
             lease = (None if self._traces else self._admission.lease_at_once(demand)) or await self._acquire(demand)
             self._call.attempts += 1
@@ -245,10 +245,10 @@ class Attempts:
                 return await (self._traced_send(lease) if self._traces else self._send(lease, NULL_SCOPE))
             except UpstreamError as error:
                 before, self._last = self._last, error.with_traceback(None)  # which would hold the whole answer
-                if before is not None and _says_nothing(error):
+                if before is not None and _expired_unsent(error):
                     self._last = before
                     raise before from error
-                if not self._errand.replayable or not await self._waits_its_turn(error):
+                if not self._prepared.replayable or not await self._waits_its_turn(error):
                     raise
 
     async def _waits_its_turn(self, error: UpstreamError) -> bool:
@@ -261,7 +261,7 @@ class Attempts:
         return retry_reason(error) is not None and any(Cause.UPSTREAM_OUTAGE in pool.open_circuits for pool in pools)
 
     def _demand(self) -> Demand:
-        call, shape, asked_ns = self._call, self._errand.shape, self._clock.monotonic_ns()
+        call, shape, asked_ns = self._call, self._prepared.shape, self._clock.monotonic_ns()
         throttled = self._last is not None and retry_reason(self._last) == "rate_limited"
         cost, overdraw_tokens, price = ONE_REQUEST, 0, None
         if shape is not None:
@@ -273,7 +273,7 @@ class Attempts:
             call.caller,
             cost,
             max(0, call.deadline_ns - asked_ns),
-            front=throttled and self._throttled <= _MOST_THROTTLED_IN_FRONT,
+            front=throttled and self._throttled <= _MAX_THROTTLED_IN_FRONT,
             retry=self._last is not None and not throttled,
             overdraw_tokens=overdraw_tokens,
             session=call.session,
@@ -309,8 +309,8 @@ class Attempts:
         call.in_flight = True
         self._answer, self._begun = None, False
         try:
-            with Patience(left_seconds, self._task, upstream.deadlines):
-                request = self._errand.request
+            with Deadline(left_seconds, self._task, upstream.deadlines):
+                request = self._prepared.request
                 if scope is not NULL_SCOPE:
                     request = with_headers(request, scope.headers())
                 response = await upstream.transport.send(request, self._note_begin)
@@ -332,7 +332,7 @@ class Attempts:
         except BaseException as error:
             used = self.used()
             # The source of a body failed: the request was never sent whole, so it cannot have been accepted.
-            was_cut = isinstance(error, ClientGone | InvalidCall)
+            was_cut = isinstance(error, ClientDisconnected | InvalidCall)
             outcome = Outcome.ABANDONED if self._begun and not was_cut else Outcome.RELEASED
             after_ns = self._clock.monotonic_ns() - started_ns
             await lease.end(outcome, self._given_up(lease, after_ns) if used is None else used.cost())
@@ -347,7 +347,7 @@ class Attempts:
         used = self.used()
         sent_ago_ns = self._clock.monotonic_ns() - started_ns
         outcome, cost = lease_outcome(error, used)
-        opened, self._answer = self._errand.streams and self._answer is not None, None
+        opened, self._answer = self._prepared.streams and self._answer is not None, None
         if cost is None and outcome is Outcome.ABANDONED and never_began(error, stream_opened=opened):
             cost = self._given_up(lease, sent_ago_ns)
         try:
@@ -366,7 +366,7 @@ class Attempts:
         """What the latest answer had used so far, as far as that can be; None where it says nothing."""
         if self._answer is None or (usage := (reader := self._answer.reader).usage) is None:
             return None
-        shape = self._errand.shape
+        shape = self._prepared.shape
         possible = usage.possible(None if shape is None else shape.max_tokens)
         if not reader.unreported_bytes:
             return possible
@@ -376,10 +376,10 @@ class Attempts:
 
     def _given_up(self, lease: Lease, after_ns: int) -> Cost:
         """What a request has cost, if it was accepted, whose answer was not waited for to begin."""
-        errand, reserved = self._errand, lease.demand.cost
-        if errand.shape is None:
+        prepared, reserved = self._prepared, lease.demand.cost
+        if prepared.shape is None:
             return reserved
-        return self._admission.estimator.given_up(errand.shape.model, reserved, after_ns, streams=errand.streams)
+        return self._admission.estimator.given_up(prepared.shape.model, reserved, after_ns, streams=prepared.streams)
 
     async def _learn_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """A 429 freezes the pool for as long as the upstream asks; where it does not say, for longer each time."""
@@ -388,7 +388,7 @@ class Attempts:
             own_seconds = self._upstream.retry_policy().wait_seconds(self._throttled, self._upstream.random())
             pause_ns = to_ns(max(error.retry_after_seconds or own_seconds, _LEAST_PAUSE_SECONDS))
             self._throttled += 1
-            if self._errand.replayable:
+            if self._prepared.replayable:
                 self._report_retry("rate_limited", pause_ns)
         await teach_failure(self._admission, lease, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
 
@@ -398,7 +398,7 @@ class Attempts:
         known = {
             "tidegate.pool": self._call.pool,
             "tidegate.caller": self._call.caller.label,
-            MODEL: self._errand.model,
+            MODEL: self._prepared.model,
         }
         return self._admission.observer.scope(kind, {**known, **attributes})
 
@@ -415,10 +415,12 @@ class Attempts:
         if self._admission.observer is not None:
             call = self._call
             self._admission.observer.event(
-                AttemptFinished(call.pool, self._errand.model, call.caller, status, duration_ns, first_token_ns, usage)
+                AttemptFinished(
+                    call.pool, self._prepared.model, call.caller, status, duration_ns, first_token_ns, usage
+                )
             )
 
 
-def _says_nothing(error: UpstreamError) -> bool:
+def _expired_unsent(error: UpstreamError) -> bool:
     """Whether time ran out before anything was sent: what an earlier attempt met tells more."""
     return isinstance(error, UpstreamUnreachable) and error.out_of_time and not error.may_have_been_accepted

@@ -17,7 +17,7 @@ __all__ = ["LimitUpdates"]
 _EVERY_NS: Final = 20_000_000
 """A level is off by what is refilled in this time, at most, and requests overtake each other by as much on their way.
 Reading headers, and learning from them, costs as much as half of all else that a call takes here."""
-_MOST_POOLS: Final = 1_000
+_MAX_POOLS: Final = 1_000
 
 
 class LimitUpdates:
@@ -49,6 +49,6 @@ class LimitUpdates:
 
     def learned(self, pool: str, now_ns: int) -> None:
         """The pool has learned limits from an answer."""
-        if len(self._learned_ns) >= _MOST_POOLS:
+        if len(self._learned_ns) >= _MAX_POOLS:
             self._learned_ns.clear()
         self._learned_ns[pool] = now_ns

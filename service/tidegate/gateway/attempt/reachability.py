@@ -107,7 +107,7 @@ class Reachability:
     def waiting(
         self,
         task: "asyncio.Task[Any] | None" = None,
-        most_seconds: float | None = None,
+        max_seconds: float | None = None,
         is_sent: Callable[[], bool] = bool,
         since_ns: int | None = None,
     ) -> "_Wait":
@@ -115,11 +115,11 @@ class Reachability:
 
         The call has waited since `since_ns` (None: since now).
 
-        It is left with `OutOfReach` when the call should not wait any longer: `most_seconds` is how long it waits for
+        It is left with `OutOfReach` when the call should not wait any longer: `max_seconds` is how long it waits for
         an upstream that was reached before (None: without limit). It goes on while `is_sent()`: an answer may come.
         """
         started_ns = self._clock.monotonic_ns() if since_ns is None else since_ns
-        return _Wait(self, task, started_ns, None if most_seconds is None else to_ns(most_seconds), is_sent)
+        return _Wait(self, task, started_ns, None if max_seconds is None else to_ns(max_seconds), is_sent)
 
     async def watch(self, connect: Callable[[], Awaitable[None]]) -> None:
         """Opens a connection at the start, and one a second while connections fail. Runs until it is cancelled.
@@ -166,21 +166,21 @@ class Reachability:
             )
             self._logged_ns, self._failures = now_ns, 0
         for wait in tuple(self._waits):
-            if self.refuses(wait.started_ns, wait.most_ns):
+            if self.refuses(wait.started_ns, wait.max_ns):
                 wait.end()
 
-    def refuses(self, started_ns: int, most_ns: int | None) -> bool:
+    def refuses(self, started_ns: int, max_ns: int | None) -> bool:
         """Whether a call that has waited since then, and may wait for so long, should be refused now."""
         if self.is_hopeless:
             return True
         since_ns = self._failing_since_ns
-        if since_ns is None or most_ns is None:
+        if since_ns is None or max_ns is None:
             return False
-        return self._clock.monotonic_ns() - max(started_ns, since_ns) >= most_ns
+        return self._clock.monotonic_ns() - max(started_ns, since_ns) >= max_ns
 
     def enter(self, wait: "_Wait") -> None:
         """A wait begins; raises `OutOfReach` if it should not."""
-        if self.refuses(wait.started_ns, wait.most_ns):
+        if self.refuses(wait.started_ns, wait.max_ns):
             raise self.refusal()
         self._waits.add(wait)
 
@@ -192,14 +192,14 @@ class Reachability:
 class _Wait:
     """A block that `Reachability` may end. It works as `asyncio.timeout` does, without a timer."""
 
-    __slots__ = ("_cancelling", "_ended", "_is_sent", "_reachability", "_task", "most_ns", "started_ns")
+    __slots__ = ("_cancelling", "_ended", "_is_sent", "_reachability", "_task", "max_ns", "started_ns")
 
     def __init__(
         self,
         reachability: Reachability,
         task: "asyncio.Task[Any] | None",
         started_ns: int,
-        most_ns: int | None,
+        max_ns: int | None,
         is_sent: Callable[[], bool],
     ) -> None:
         self._reachability = reachability
@@ -207,7 +207,7 @@ class _Wait:
         self._is_sent = is_sent
         self._ended = False
         self.started_ns = started_ns
-        self.most_ns = most_ns
+        self.max_ns = max_ns
 
     def __enter__(self) -> Self:
         self._task = self._task or asyncio.current_task()

@@ -13,7 +13,7 @@ from tidegate.core.ports.transport import Transport
 from tidegate.engine.admission import Admission, Lease
 from tidegate.gateway.attempt.limit_updates import LimitUpdates
 from tidegate.gateway.attempt.reachability import Reachability
-from tidegate.gateway.deadlines import Deadlines
+from tidegate.gateway.deadlines import DeadlineTimers
 from tidegate.gateway.relay.response_start import ResponseStart
 from tidegate.gateway.relay_limits import RelayLimits
 
@@ -43,7 +43,7 @@ class RelayContext:
     limits: RelayLimits
     reachability: Reachability | None = None
     lessons: LimitUpdates = field(default_factory=LimitUpdates)
-    deadlines: Deadlines = field(default_factory=Deadlines)
+    deadlines: DeadlineTimers = field(default_factory=DeadlineTimers)
 
 
 class Reply(Struct):

@@ -5,13 +5,13 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.usage import Usage, settled_cost
 from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
 from tidegate.gateway.relay.response_start import ResponseStart
-from tidegate.gateway.relay.usage_reader import AnswerReader
+from tidegate.gateway.relay.usage_reader import ResponseReader
 
 __all__ = ["broken_status", "settlement"]
 
 
 def settlement(
-    reader: AnswerReader, usage: Usage | None, shape: MessageShape, estimate: Cost, estimator: CostEstimator
+    reader: ResponseReader, usage: Usage | None, shape: MessageShape, estimate: Cost, estimator: CostEstimator
 ) -> tuple[Cost | None, bool]:
     """What to charge for an answer that came whole (None: the estimate), and whether its usage is missing or odd.
 

@@ -15,7 +15,7 @@ from tidegate.http.asgi import App, Message, Receive, Send
 __all__ = ["BatchResultUrls"]
 
 _RESULTS_URL: Final = re.compile(rb'("results_url"\s*:\s*")https?://[^"/]+[^"]*?(/v1/messages/batches/[\w-]+/results")')
-_MOST_BYTES: Final = 4 * 1024 * 1024
+_MAX_BYTES: Final = 4 * 1024 * 1024
 """A page of 1,000 batches is below 1 MB; what is longer passes as it came."""
 _FORWARDED_SCHEME: Final = b"x-forwarded-proto"
 
@@ -68,7 +68,7 @@ class _Answer:
             await self._send(message)
         else:
             self._body += message.get("body", b"")
-            if len(self._body) > _MOST_BYTES:
+            if len(self._body) > _MAX_BYTES:
                 await self.flush()
             elif not message.get("more_body", False):
                 await self._finish(self._start)

@@ -20,9 +20,9 @@ from tidegate.http.asgi import App, Message, Receive, Send
 __all__ = ["BatchUsage", "Lines"]
 
 _RESULTS: Final = re.compile(r"/v1/messages/batches/([\w-]{1,200})/results")
-_MOST_LINE_BYTES: Final = 4 * 1024 * 1024
+_MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 """A Messages answer is below 1 MB; a longer line is passed over, and its usage stays unknown."""
-_MOST_BATCHES: Final = 10_000
+_MAX_BATCHES: Final = 10_000
 """Batches that are remembered. Results are kept for 29 days upstream; who has more of them in that time than this, and
 downloads the first again, is told their cost twice."""
 _SLICE_BYTES: Final = 64 * 1024
@@ -65,11 +65,11 @@ class Lines:
     def rest(self) -> bytes:
         """What has come since the last line ended."""
         line, self._line = self._line, bytearray()
-        return bytes(line) if len(line) <= _MOST_LINE_BYTES else b""
+        return bytes(line) if len(line) <= _MAX_LINE_BYTES else b""
 
     def _add(self, part: bytes) -> None:
-        if len(self._line) <= _MOST_LINE_BYTES:  # one byte too many is enough to know
-            self._line += part[: _MOST_LINE_BYTES + 1 - len(self._line)]
+        if len(self._line) <= _MAX_LINE_BYTES:  # one byte too many is enough to know
+            self._line += part[: _MAX_LINE_BYTES + 1 - len(self._line)]
 
 
 class BatchUsage:
@@ -115,7 +115,7 @@ class BatchUsage:
             return False
         self._lines_read[batch] = line + 1
         self._lines_read.move_to_end(batch)
-        if len(self._lines_read) > _MOST_BATCHES:
+        if len(self._lines_read) > _MAX_BATCHES:
             self._lines_read.popitem(last=False)
         return True
 

@@ -15,18 +15,18 @@ class AdmissionCaps:
 
     Args:
         most: calls at a time.
-        most_per_caller: calls of one caller at a time; 0: as many as in all.
-        most_bytes: bytes of bodies that are held at a time, to be sent or sent again; 0: no bound.
-        most_bytes_per_caller: the same of one caller; 0: as many as in all.
+        max_per_caller: calls of one caller at a time; 0: as many as in all.
+        max_bytes: bytes of bodies that are held at a time, to be sent or sent again; 0: no bound.
+        max_bytes_per_caller: the same of one caller; 0: as many as in all.
     """
 
-    def __init__(self, most: int, most_per_caller: int, most_bytes: int = 0, most_bytes_per_caller: int = 0) -> None:
-        self._most_bytes = most_bytes
-        self._most_bytes_per_caller = most_bytes_per_caller
+    def __init__(self, most: int, max_per_caller: int, max_bytes: int = 0, max_bytes_per_caller: int = 0) -> None:
+        self._max_bytes = max_bytes
+        self._max_bytes_per_caller = max_bytes_per_caller
         self._bytes = 0
         self._bytes_by_caller: dict[str, int] = {}
         self._most = most
-        self._most_per_caller = most_per_caller
+        self._max_per_caller = max_per_caller
         self._total = 0
         self._by_caller: dict[str, int] = {}
 
@@ -47,13 +47,13 @@ class AdmissionCaps:
         Raises:
             Refusal: CALLER_LIMIT, the caller has too many.
         """
-        if not self._most_per_caller:
+        if not self._max_per_caller:
             return
         name = call.caller.name
         number = self._by_caller.get(name, 0)
-        if number >= self._most_per_caller:
+        if number >= self._max_per_caller:
             message = (
-                f"{number} calls of this caller are under way already; max_calls_per_caller is {self._most_per_caller}"
+                f"{number} calls of this caller are under way already; max_calls_per_caller is {self._max_per_caller}"
             )
             raise _refusal(Cause.CALLER_LIMIT, message)
         self._by_caller[name] = number + 1
@@ -69,16 +69,16 @@ class AdmissionCaps:
             return
         name = call.caller.name
         of_caller = self._bytes_by_caller.get(name, 0)
-        if 0 < self._most_bytes < self._bytes + body_bytes:
+        if 0 < self._max_bytes < self._bytes + body_bytes:
             raise _refusal(
                 Cause.QUEUE_FULL,
-                f"bodies of calls hold {self._bytes:,} bytes already, of {self._most_bytes:,} that may",
+                f"bodies of calls hold {self._bytes:,} bytes already, of {self._max_bytes:,} that may",
             )
-        if 0 < self._most_bytes_per_caller < of_caller + body_bytes:
+        if 0 < self._max_bytes_per_caller < of_caller + body_bytes:
             raise _refusal(
                 Cause.CALLER_LIMIT,
                 f"bodies of this caller's calls hold {of_caller:,} bytes already; "
-                f"max_held_body_bytes_per_caller is {self._most_bytes_per_caller:,}",
+                f"max_held_body_bytes_per_caller is {self._max_bytes_per_caller:,}",
             )
         self._bytes += body_bytes
         self._bytes_by_caller[name] = of_caller + body_bytes

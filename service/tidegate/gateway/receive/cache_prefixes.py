@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 
 from tidegate.core.pricing.cost_estimator import Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
-from tidegate.gateway.receive.media import Medium
+from tidegate.gateway.receive.media import MediaItem
 from tidegate.gateway.receive.message_body import ABSENT, Block, MessageBody
 
 __all__ = ["prefixes_of"]
@@ -22,10 +22,10 @@ _AFTER_NAME: Final = re.compile(rb"[ \t\n\r]*+:[ \t\n\r]*+")
 _COMMA: Final = re.compile(rb"[ \t\n\r]*+,[ \t\n\r]*+")
 _LAST: Final = re.compile(rb"[ \t\n\r]*+\}")
 _SPACE: Final = b" \t\n\r"
-_MOST_SPACE_BYTES: Final = 1_000
-_MOST_TRIES: Final = 8
+_MAX_SPACE_BYTES: Final = 1_000
+_MAX_TRIES: Final = 8
 """A prompt has four marks at most (Claude Platform Docs, "Prompt caching", read 2026-11-24)."""
-_MOST_BLOCKS: Final = 10_000
+_MAX_BLOCKS: Final = 10_000
 """Blocks of a longer prompt are not looked at beyond these: a megabyte can hold half a million of them."""
 _BLOCKS_PER_SLICE: Final = 500
 _HASHED_BYTES: Final = 256 * 1024
@@ -68,7 +68,7 @@ _BLOCKS: Final = Decoder(list[Raw]).decode
 
 
 async def prefixes_of(
-    model: str, text: bytes, body: MessageBody, media: Mapping[int, list[Medium]], tool_prompt_tokens: int
+    model: str, text: bytes, body: MessageBody, media: Mapping[int, list[MediaItem]], tool_prompt_tokens: int
 ) -> tuple[Prefix, ...]:
     """The beginnings of a body at each of its blocks, up to the last one that is marked by `cache_control`.
 
@@ -131,9 +131,9 @@ def _blocks(text: bytes, body: MessageBody) -> Iterable[tuple[Block, Raw]]:
             texts = texts or _TEXT_BODY(text).messages or []
             raws.append(texts[number].content)
             blocks.append(_TEXT)
-        if len(raws) >= _MOST_BLOCKS:
+        if len(raws) >= _MAX_BLOCKS:
             break
-    return islice(zip(blocks, raws, strict=True), _MOST_BLOCKS)
+    return islice(zip(blocks, raws, strict=True), _MAX_BLOCKS)
 
 
 def _unmarked(block: Raw, marker: Raw) -> bytearray:
@@ -143,7 +143,7 @@ def _unmarked(block: Raw, marker: Raw) -> bytearray:
     """
     piece, value = bytearray(block), bytes(marker)
     start = len(piece)
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_TRIES):
         start = piece.rfind(_MARKER, 0, start)
         if start < 0:
             break
@@ -158,7 +158,7 @@ def _unmarked(block: Raw, marker: Raw) -> bytearray:
                 del piece[start : comma.end()]
                 break
         elif _LAST.fullmatch(piece, end):
-            near = max(0, start - _MOST_SPACE_BYTES)
+            near = max(0, start - _MAX_SPACE_BYTES)
             before = piece[near:start].rstrip(_SPACE)
             if before.endswith(b","):
                 start = near + len(before[:-1].rstrip(_SPACE))

@@ -8,23 +8,24 @@ from typing import Any, Self
 from tidegate.gateway.receive.request import InvalidCall
 from tidegate.http.asgi import Message, Receive, ServerExchange
 
-__all__ = ["ClientGone", "ClientRequest", "too_large"]
+__all__ = ["ClientDisconnected", "ClientRequest", "too_large"]
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """The client closed its connection before it had its answer."""
 
 
 class ClientRequest:
     """Reads a request's body, and from `watch` on cancels the block it guards as soon as the client leaves.
 
-    Used as `with ClientRequest(receive, now_ns) as request:`. When the client leaves, the block ends with `ClientGone`.
+    Used as `with ClientRequest(receive, now_ns) as request:`. When the client disconnects, the block raises
+    `ClientDisconnected`.
     The body must be read before `watch`, because both listen to the same events.
 
     Args:
         receive: as in ASGI.
         now_ns: a monotonic clock.
-        lingers_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
+        grace_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
         exchange: the server's extension `EXCHANGE`, if it has it.
 
     Attributes:
@@ -36,8 +37,8 @@ class ClientRequest:
         "_end",
         "_exchange",
         "_gone",
+        "_grace_seconds",
         "_guarded",
-        "_lingers_seconds",
         "_now_ns",
         "_receive",
         "_watcher",
@@ -49,13 +50,13 @@ class ClientRequest:
         self,
         receive: Receive,
         now_ns: Callable[[], int],
-        lingers_seconds: Callable[[], float] | None = None,
+        grace_seconds: Callable[[], float] | None = None,
         exchange: ServerExchange | None = None,
     ) -> None:
         self.waited_ns = 0
         self._receive = receive
         self._now_ns = now_ns
-        self._lingers_seconds = lingers_seconds
+        self._grace_seconds = grace_seconds
         self._exchange = exchange
         self._guarded: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -69,39 +70,39 @@ class ClientRequest:
         """The task of the block that is guarded."""
         return self._guarded
 
-    async def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
+    async def chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
         """The body as it comes; watches when it is complete.
 
         Raises:
-            InvalidCall: 413, the body is longer than `most_bytes`.
-            ClientGone: the client left before the end.
+            InvalidCall: 413, the body is longer than `max_bytes`.
+            ClientDisconnected: the client left before the end.
         """
-        left_bytes = most_bytes
+        left_bytes = max_bytes
         more = True
         while more:
             chunk, more = _part(await self._receive())
             left_bytes -= len(chunk)
             if left_bytes < 0:
-                raise too_large(most_bytes)
+                raise too_large(max_bytes)
             if chunk:
                 yield chunk
         self.watch()
 
-    def whole(self, most_bytes: int, hold: Callable[[int], None]) -> bytes | None:
+    def whole(self, max_bytes: int, hold: Callable[[int], None]) -> bytes | None:
         """The whole body, if it has come already; raises as `read`."""
         body = None if self._exchange is None else self._exchange.whole_body()
         if body is not None:
-            if len(body) > most_bytes:
-                raise too_large(most_bytes)
+            if len(body) > max_bytes:
+                raise too_large(max_bytes)
             hold(len(body))
             self.watch()
         return body
 
-    async def read(self, most_bytes: int, hold: Callable[[int], None]) -> bytes:
+    async def read(self, max_bytes: int, hold: Callable[[int], None]) -> bytes:
         """The whole body; raises as `chunks`, and as `hold`, which hears of each piece's length."""
         body, more = b"", True
         chunks = []
-        left_bytes = most_bytes
+        left_bytes = max_bytes
         while more:
             asked_ns = self._now_ns()
             message = await self._receive()
@@ -109,7 +110,7 @@ class ClientRequest:
             body, more = _part(message)
             left_bytes -= len(body)
             if left_bytes < 0:
-                raise too_large(most_bytes)
+                raise too_large(max_bytes)
             hold(len(body))
             chunks.append(body)
         self.watch()
@@ -147,11 +148,11 @@ class ClientRequest:
             self._end.cancel()
         if not self._cancelled:
             if kind is None:
-                raise ClientGone
+                raise ClientDisconnected
             return
         # The same bookkeeping as in `asyncio.timeout`: only our own cancellation becomes another exception.
         if self._guarded is not None and self._guarded.uncancel() == 0 and kind is asyncio.CancelledError:
-            raise ClientGone from error
+            raise ClientDisconnected from error
 
     async def _wait_until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -160,7 +161,7 @@ class ClientRequest:
 
     def _leave(self) -> None:
         self._gone = True
-        seconds = 0.0 if self._lingers_seconds is None else self._lingers_seconds()
+        seconds = 0.0 if self._grace_seconds is None else self._grace_seconds()
         if seconds > 0:
             self._end = asyncio.get_running_loop().call_later(seconds, self._cancel)
         else:
@@ -172,10 +173,10 @@ class ClientRequest:
             self._guarded.cancel()
 
 
-def too_large(most_bytes: int) -> InvalidCall:
+def too_large(max_bytes: int) -> InvalidCall:
     """The error for a body above the limit."""
     return InvalidCall(
-        f"the body is longer than the {most_bytes} bytes that are allowed here",
+        f"the body is longer than the {max_bytes} bytes that are allowed here",
         status=413,
         error_type="request_too_large",
     )
@@ -184,5 +185,5 @@ def too_large(most_bytes: int) -> InvalidCall:
 def _part(message: Message) -> tuple[bytes, bool]:
     """A part of the body, and whether more will come."""
     if message["type"] == "http.disconnect":
-        raise ClientGone
+        raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)

@@ -12,12 +12,12 @@ from tidegate.core.pricing.prompt_size import PromptSize, image_size
 from tidegate.gateway.receive.media_size import image_pixels, pdf_pages
 from tidegate.gateway.receive.message_body import ABSENT, Block, part
 
-__all__ = ["Medium", "media_in", "size_of"]
+__all__ = ["MediaItem", "media_in", "size_of"]
 
 _QUOTE, _OPEN, _OPEN_ARRAY = b'"{['
-_MOST_MEDIA: Final = 1_000
+_MAX_MEDIA: Final = 1_000
 """The upstream takes 600 images; what is beyond counts as text."""
-_MOST_DEPTH: Final = 8
+_MAX_DEPTH: Final = 8
 _STEPS_PER_SLICE: Final = 500
 """Less than a millisecond."""
 _HEAD_CHARACTERS: Final = 1_024
@@ -25,11 +25,11 @@ _LONG_HEAD_CHARACTERS: Final = 256 * 1024
 """Colour profiles and previews are in front of the size of a JPEG; the pages of a PDF may be described anywhere."""
 _PAGE_BYTES: Final = 60_000
 """Of a PDF that does not say how many pages it has."""
-_MOST_PAGES: Final = 600
+_MAX_PAGES: Final = 600
 """Of all PDFs in a call (Claude Platform Docs, "PDF support", as copied in 2026)."""
 
 
-class Medium(NamedTuple):
+class MediaItem(NamedTuple):
     """An image or a document. `encoded_bytes`: how much of the body is it and no text; `pages` 0: it is an image."""
 
     encoded_bytes: int = 0
@@ -52,18 +52,18 @@ class _Encoded:
     def __init__(self, text: memoryview) -> None:
         self._text = text
 
-    def medium(self) -> Medium:
+    def medium(self) -> MediaItem:
         """What is encoded; an image of unknown size if it is nothing known."""
         head = self._head(_HEAD_CHARACTERS)
         if head.startswith(b"%PDF-"):
             pages = pdf_pages(self._head(_LONG_HEAD_CHARACTERS), self._tail(_LONG_HEAD_CHARACTERS))
             if pages is None:
                 pages = len(self._text) * 3 // 4 // _PAGE_BYTES + 1
-            return Medium(len(self._text), pages=min(max(1, pages), _MOST_PAGES), is_document=True)
+            return MediaItem(len(self._text), pages=min(max(1, pages), _MAX_PAGES), is_document=True)
         pixels = image_pixels(head)
         if pixels is None and head.startswith(b"\xff\xd8"):
             pixels = image_pixels(self._head(_LONG_HEAD_CHARACTERS))
-        return Medium(len(self._text), pixels)
+        return MediaItem(len(self._text), pixels)
 
     def _head(self, characters: int) -> bytes:
         text = _unescaped(bytes(self._text[:characters]))
@@ -87,9 +87,9 @@ _SOURCE: Final = Decoder(_Source).decode
 _BLOCKS: Final = Decoder(list[Block]).decode
 
 
-async def media_in(blocks: Iterable[Block]) -> dict[int, list[Medium]]:
+async def media_in(blocks: Iterable[Block]) -> dict[int, list[MediaItem]]:
     """The media in these blocks, and in what they contain, by the `id` of the block."""
-    found: dict[int, list[Medium]] = {}
+    found: dict[int, list[MediaItem]] = {}
     count = steps = 0
     for block in blocks:
         if block.source is ABSENT and not _is_array(block.content):
@@ -99,14 +99,14 @@ async def media_in(blocks: Iterable[Block]) -> dict[int, list[Medium]]:
             if medium is not None:
                 found.setdefault(id(block), []).append(medium)
                 count += 1
-                if count == _MOST_MEDIA:
+                if count == _MAX_MEDIA:
                     return found
             if medium is not None or steps % _STEPS_PER_SLICE == 0:
                 await asyncio.sleep(0)
     return found
 
 
-def size_of(model: str, part_bytes: int, media: Iterable[Medium]) -> PromptSize:
+def size_of(model: str, part_bytes: int, media: Iterable[MediaItem]) -> PromptSize:
     """The size of a body, or a part of it, that has these media in it."""
     text_bytes, size = part_bytes, PromptSize()
     for medium in media:
@@ -115,7 +115,7 @@ def size_of(model: str, part_bytes: int, media: Iterable[Medium]) -> PromptSize:
     return size._replace(text_bytes=text_bytes)
 
 
-def _media_of(block: Block, depth: int = 0) -> Iterator[Medium | None]:
+def _media_of(block: Block, depth: int = 0) -> Iterator[MediaItem | None]:
     """None: something else was looked at, which takes its time too."""
     yield None
     yield from _media_inside(block.content, depth + 1)
@@ -130,11 +130,11 @@ def _media_of(block: Block, depth: int = 0) -> Iterator[Medium | None]:
         if encoded[0] == _QUOTE:
             yield _Encoded(encoded[1:-1]).medium()
     elif source.type in ("url", "file") and block.type in ("image", "document"):
-        yield Medium(is_document=block.type == "document")
+        yield MediaItem(is_document=block.type == "document")
 
 
-def _media_inside(content: Raw, depth: int) -> Iterator[Medium | None]:
-    if depth < _MOST_DEPTH and _is_array(content):
+def _media_inside(content: Raw, depth: int) -> Iterator[MediaItem | None]:
+    if depth < _MAX_DEPTH and _is_array(content):
         for block in part(_BLOCKS, content) or ():
             if block.source is not ABSENT or block.content is not ABSENT:
                 yield from _media_of(block, depth)

@@ -18,11 +18,11 @@ __all__ = ["ABSENT", "Block", "MessageBody", "part", "read_body"]
 
 ABSENT: Final = Raw(b"")
 """Where a part is missing."""
-_MOST_LENIENT_BYTES: Final = 256 * 1024
+_MAX_LENIENT_BYTES: Final = 256 * 1024
 """So much is read by `json`, and written again, in two milliseconds; in twenty if it is brackets alone."""
-_MOST_FAULTY_BYTES: Final = 1024 * 1024
+_MAX_FAULTY_BYTES: Final = 1024 * 1024
 """In so much, the place of a fault is found in a few milliseconds."""
-_MOST_VALUE_BYTES: Final = 1_000
+_MAX_VALUE_BYTES: Final = 1_000
 """Names and numbers are shorter; what is longer, the upstream will refuse."""
 _LONG_TEXT_BYTES: Final = 8 * 1024
 """To make a string of so much takes longer than to look at a message twice."""
@@ -206,12 +206,12 @@ def _content(raw: Raw) -> str | list[Block] | None:
 
 
 def _scalar(raw: Raw) -> _Scalar:
-    return part(_SCALAR, raw) if 0 < len(memoryview(raw)) <= _MOST_VALUE_BYTES else None
+    return part(_SCALAR, raw) if 0 < len(memoryview(raw)) <= _MAX_VALUE_BYTES else None
 
 
 def _strict(text: bytes, fault: Exception) -> bytes:
     """As JSON what Python writes and takes as such: no numbers that are none, and no halves of characters."""
-    if len(text) <= _MOST_LENIENT_BYTES:
+    if len(text) <= _MAX_LENIENT_BYTES:
         with suppress(ValueError):
             value: Any = json.loads(text, parse_constant=_finite, parse_float=_finite)
             return json.dumps(value, ensure_ascii=False).encode(errors="replace")
@@ -228,7 +228,7 @@ def _fault(text: bytes) -> str:
 
     Source: answers that are quoted in anthropics/claude-code issues 8272, 9586 and 77525.
     """
-    if len(text) <= _MOST_FAULTY_BYTES:
+    if len(text) <= _MAX_FAULTY_BYTES:
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as error:

@@ -9,14 +9,14 @@ from tidegate.core.claude.rate_limit_groups import endpoint_pool, fast_model, mo
 from tidegate.core.ports.transport import Fields, Headers, TransportRequest
 from tidegate.core.pricing.cost_estimator import MessageShape
 from tidegate.gateway.call import Call
-from tidegate.gateway.deadlines import Patience
+from tidegate.gateway.deadlines import Deadline
 from tidegate.gateway.receive.client_request import ClientRequest, too_large
 from tidegate.gateway.receive.named_models import named_models, reads_models
 from tidegate.gateway.receive.request import (
     COUNT_TOKENS_ROUTE,
     MESSAGES_ROUTE,
     InvalidCall,
-    most_body_bytes,
+    max_body_bytes,
     read_message,
 )
 from tidegate.http.asgi import Message
@@ -64,11 +64,11 @@ def is_lookup(route: str, method: str) -> bool:
 
 async def prepare_call(
     scope: Message,
-    inbound: ClientRequest,
+    client_request: ClientRequest,
     call: Call,
     upstream_headers: Headers,
     *,
-    patience_seconds: float,
+    timeout_seconds: float,
     hold: Callable[[int], None],
 ) -> PreparedCall:
     """Reads a request; what asks a model a question whole, so that it can be sent again, any other as it is sent on.
@@ -79,20 +79,20 @@ async def prepare_call(
     Raises:
         Refusal: raised by `hold`; or FORBIDDEN, the caller may not use the model.
         InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
-        ClientGone: the client left before the end of a body that is read whole.
+        ClientDisconnected: the client left before the end of a body that is read whole.
     """
     method = scope["method"].encode()
     target = scope.get("raw_path") or scope["path"].encode()
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
-    most_bytes = most_body_bytes(call.route)
+    max_bytes = max_body_bytes(call.route)
     length = _content_length(call.fields)
-    if length is not None and length > most_bytes:
-        raise too_large(most_bytes)
+    if length is not None and length > max_bytes:
+        raise too_large(max_bytes)
 
     if call.route in _READ_WHOLE and method == b"POST":
         _check_coding(call.fields)
-        body = await _read_whole(inbound, most_bytes, hold, patience_seconds)
+        body = await _read_whole(client_request, max_bytes, hold, timeout_seconds)
         request = TransportRequest(method, target, upstream_headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
             _check_models(call, body)
@@ -108,33 +108,33 @@ async def prepare_call(
             model=message.model,
         )
     if not length and b"transfer-encoding" not in call.fields:
-        inbound.watch()
+        client_request.watch()
         replayable = is_lookup(call.route, scope["method"])
         request = TransportRequest(method, target, upstream_headers, replayable=replayable)
         return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
     if call.caller.models and reads_models(call.route, call.fields):
-        body = await _read_whole(inbound, most_body_bytes(MESSAGES_ROUTE), hold, patience_seconds)
+        body = await _read_whole(client_request, max_body_bytes(MESSAGES_ROUTE), hold, timeout_seconds)
         _check_models(call, body)
         return PreparedCall(
             TransportRequest(method, target, upstream_headers, body), endpoint_pool(scope["method"], scope["path"])
         )
     return PreparedCall(
-        TransportRequest(method, target, upstream_headers, inbound.chunks(most_bytes), length),
+        TransportRequest(method, target, upstream_headers, client_request.chunks(max_bytes), length),
         endpoint_pool(scope["method"], scope["path"]),
     )
 
 
 async def _read_whole(
-    inbound: ClientRequest, most_bytes: int, hold: Callable[[int], None], patience_seconds: float
+    client_request: ClientRequest, max_bytes: int, hold: Callable[[int], None], timeout_seconds: float
 ) -> bytes:
-    body = inbound.whole(most_bytes, hold)
+    body = client_request.whole(max_bytes, hold)
     if body is not None:
         return body
     try:
-        with Patience(patience_seconds):
-            return await inbound.read(most_bytes, hold)
+        with Deadline(timeout_seconds):
+            return await client_request.read(max_bytes, hold)
     except TimeoutError:
-        text = f"the body did not come whole within the {patience_seconds:g} s that the call may take"
+        text = f"the body did not come whole within the {timeout_seconds:g} s that the call may take"
         raise InvalidCall(text, status=408, error_type="timeout_error") from None
 
 

@@ -25,7 +25,7 @@ __all__ = [
     "InvalidCall",
     "MessageRequest",
     "check_target",
-    "most_body_bytes",
+    "max_body_bytes",
     "read_message",
     "route_of",
 ]
@@ -43,14 +43,14 @@ _ROUTES: Final = (COUNT_TOKENS_ROUTE, BATCHES_ROUTE, "/v1/models", "/v1/files")
 _LONG_BYTES: Final = 1024 * 1024
 """What is longer is looked over first; that takes a third of a millisecond for so much."""
 _SLICE_BYTES: Final = 256 * 1024
-_MOST_VALUES: Final = 2_000_000
+_MAX_VALUES: Final = 2_000_000
 """Commas, brackets and texts of a body. Decoding passes over so many in 60 ms at worst. Prompts are no longer than a
 million tokens, so only a prompt of a quarter of a million blocks has more."""
 _REST_OF_TEXT: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 """A text from within, up to its closing quote, or to where the search ends; there, half of an escape is left out."""
 _TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
 """The same from its opening quote on, with its closing quote, if it has one, as a group."""
-_MOST_OBJECTS: Final = 100_000
+_MAX_OBJECTS: Final = 100_000
 """So many are decoded in twenty milliseconds."""
 _OBJECT: Final = re.compile(rb'\{[ \t\n\r]*+["}]')
 """The beginning of an object; inside of a string, the quote would follow a backslash."""
@@ -97,7 +97,7 @@ def route_of(path: str) -> str:
     return next((route for route in _ROUTES if path == route or path.startswith(f"{route}/")), OTHER_ROUTE)
 
 
-def most_body_bytes(route: str) -> int:
+def max_body_bytes(route: str) -> int:
     """The upstream's limit for request bodies. Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24)."""
     return 32 * _MB if route in {MESSAGES_ROUTE, COUNT_TOKENS_ROUTE} else 500 * _MB
 
@@ -135,10 +135,10 @@ async def read_message(body: bytes) -> MessageRequest:
     """
     is_crowded = False
     if len(body) > _LONG_BYTES:
-        if await _count(partial(_marks, body), len(body), _MOST_VALUES) > _MOST_VALUES:
+        if await _count(partial(_marks, body), len(body), _MAX_VALUES) > _MAX_VALUES:
             await _check_values(body)
-        if await _count(partial(body.count, b","), len(body), _MOST_OBJECTS) > _MOST_OBJECTS:
-            is_crowded = await _count(partial(_objects, body), len(body), _MOST_OBJECTS) > _MOST_OBJECTS
+        if await _count(partial(body.count, b","), len(body), _MAX_OBJECTS) > _MAX_OBJECTS:
+            is_crowded = await _count(partial(_objects, body), len(body), _MAX_OBJECTS) > _MAX_OBJECTS
     try:
         text, fields = read_body(body, only_outline=is_crowded)
         return await _message(body, text, fields)
@@ -216,9 +216,9 @@ async def _check_values(body: bytes) -> None:
             is_within = len(parts) > 1 and not parts[-2]
             values += _marks(outside, 0, len(outside)) + len(parts) // 2
             start = end - (is_within and parts[-1] == b"\\")  # half of an escape
-        if values > _MOST_VALUES:
+        if values > _MAX_VALUES:
             raise InvalidCall(
-                f"the body has more than {_MOST_VALUES:,} JSON values, which no prompt has",
+                f"the body has more than {_MAX_VALUES:,} JSON values, which no prompt has",
                 status=413,
                 error_type="request_too_large",
             )

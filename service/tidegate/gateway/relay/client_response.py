@@ -17,7 +17,7 @@ from tidegate.core.failures.retry_policy import lacks_fast_mode
 from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.call import Call
 from tidegate.gateway.forwarded_headers import for_client
-from tidegate.gateway.gateway_errors import LocalAnswer, error_body
+from tidegate.gateway.gateway_errors import LocalResponse, error_body
 from tidegate.gateway.relay.decompression import decoded
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.gateway.relay.response_start import StreamError
@@ -34,17 +34,17 @@ _MARKED: Final = _OWN | {_UPSTREAM}
 _EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _COMMENT: Final = b": waiting\n\n"
 """Clients of event streams pass over lines that begin with a colon (HTML standard, "Server-sent events")."""
-_MOST_ERROR_BYTES: Final = 1024 * 1024
+_MAX_ERROR_BYTES: Final = 1024 * 1024
 
 
 class ClientResponse:
     """Sends to one client, and adds our own header fields.
 
     Attributes:
-        waits_aloud: the stream was begun before there was an answer: its status is 200 whatever comes.
+        began_with_comment: the stream was begun before there was an answer: its status is 200 whatever comes.
     """
 
-    __slots__ = ("_call", "_exchange", "_marks", "_send", "waits_aloud")
+    __slots__ = ("_call", "_exchange", "_marks", "_send", "began_with_comment")
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ClientResponse:
         send: Send,
         exchange: ServerExchange | None = None,
     ) -> None:
-        self.waits_aloud = False
+        self.began_with_comment = False
         self._call = call
         self._marks = marks
         self._send = send
@@ -61,25 +61,25 @@ class ClientResponse:
         self._exchange = exchange if exchange is not None and send == exchange.send else None
 
     @property
-    def goes_straight(self) -> bool:
+    def is_direct(self) -> bool:
         """Whether nothing is between here and the server."""
         return self._exchange is not None
 
     async def comment(self) -> None:
         """Shows a client that waits for its stream a sign of life."""
-        if not self.waits_aloud:
+        if not self.began_with_comment:
             await self._start(200, _EVENT_STREAM)
-            self.waits_aloud = True
+            self.began_with_comment = True
         await self.part(_COMMENT)
 
     async def start(self, status: int, headers: Headers, fields: Fields) -> None:
         """Begins with the upstream's status and header fields."""
-        if not self.waits_aloud:
+        if not self.began_with_comment:
             await self._start(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
 
     async def whole(self, status: int, headers: Headers, fields: Fields, data: bytes) -> None:
         """Sends an answer of the upstream that is here whole, unless a stream was begun: then its last part."""
-        if not self.waits_aloud:
+        if not self.began_with_comment:
             sent = self._fields(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
             if self._exchange is not None and self._exchange.answer(status, sent, data):
                 return
@@ -94,9 +94,9 @@ class ClientResponse:
         """Sends the last part of the body, which may be empty."""
         await self._send({"type": "http.response.body", "body": data})
 
-    async def answer(self, answer: LocalAnswer) -> None:
+    async def answer(self, answer: LocalResponse) -> None:
         """Sends an answer of our own."""
-        if self.waits_aloud:
+        if self.began_with_comment:
             await self._error_event(answer.body)
             return
         await self._start(answer.status, answer.headers)
@@ -105,8 +105,8 @@ class ClientResponse:
     async def error(self, error: UpstreamError) -> None:
         """Relays an error of the upstream as it came, or as an event where the stream has begun."""
         is_stream = isinstance(error, StreamError)
-        if self.waits_aloud and not is_stream:
-            fields = json_object(decoded(error.headers, error.body, _MOST_ERROR_BYTES))
+        if self.began_with_comment and not is_stream:
+            fields = json_object(decoded(error.headers, error.body, _MAX_ERROR_BYTES))
             known = json.dumps(fields, ensure_ascii=False).encode() if isinstance(fields.get("error"), dict) else None
             await self._error_event(known or error_body("api_error", str(error), self._call.request_id))
             return

@@ -13,11 +13,11 @@ READABLE_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate", "identity"})
 """Content codings that can be read here (RFC 9110 section 8.4.1): those of the standard library."""
 
 _GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
-_MOST_PIECE_BYTES: Final = 256 * 1024
+_MAX_PIECE_BYTES: Final = 256 * 1024
 """A few bytes can stand for gigabytes: a copy is made in pieces of at most this size."""
-_MOST_CODINGS: Final = 4
+_MAX_CODINGS: Final = 4
 _FREE_BYTES: Final = 1024 * 1024
-_MOST_RATIO: Final = 64
+_MAX_RATIO: Final = 64
 """Bounds of one step, in which nobody else has a turn. Event streams are compressed to a fortieth at best."""
 _MEMBER_BYTES: Final = 4 * 1024
 """Beginning another gzip member takes about as long as decompressing this much."""
@@ -38,8 +38,8 @@ class Decoder:
     def __init__(self, codings: list[str]) -> None:
         if any(coding not in READABLE_CODINGS for coding in codings):
             raise ValueError(f"content-encoding: got {', '.join(codings)[:80]!r}, which cannot be read")
-        if len(codings) > _MOST_CODINGS:
-            raise ValueError(f"content-encoding: got {len(codings)} codings, at most {_MOST_CODINGS} are read")
+        if len(codings) > _MAX_CODINGS:
+            raise ValueError(f"content-encoding: got {len(codings)} codings, at most {_MAX_CODINGS} are read")
         self._inflaters = [_Inflater(coding) for coding in reversed(codings) if coding != "identity"]
         self._left_bytes = 0
 
@@ -49,7 +49,7 @@ class Decoder:
         Raises:
             ValueError: they are not what the codings say, or stand for too much.
         """
-        self._left_bytes = _FREE_BYTES + _MOST_RATIO * len(data)
+        self._left_bytes = _FREE_BYTES + _MAX_RATIO * len(data)
         return self._through(0, data)
 
     def _through(self, number: int, data: bytes) -> Iterator[bytes]:
@@ -59,7 +59,7 @@ class Decoder:
         for piece in self._inflaters[number].feed(data):
             self._left_bytes -= len(piece) or _MEMBER_BYTES
             if self._left_bytes < 0:
-                raise ValueError(f"its content-encoding makes more than {_MOST_RATIO} times as many bytes of it")
+                raise ValueError(f"its content-encoding makes more than {_MAX_RATIO} times as many bytes of it")
             if piece:
                 yield from self._through(number + 1, piece)
 
@@ -83,7 +83,7 @@ class _Inflater:
             data = self._first
         while data:
             try:
-                piece = self._state.decompress(data, _MOST_PIECE_BYTES)
+                piece = self._state.decompress(data, _MAX_PIECE_BYTES)
             except zlib.error as error:
                 raise ValueError(f"not what its content-encoding says ({error})") from None
             if piece:
@@ -105,8 +105,8 @@ def content_codings(headers: Headers) -> list[str]:
     return _members(value for name, value in headers if name == b"content-encoding")
 
 
-def decoded(headers: Headers, body: bytes, most_bytes: int) -> bytes:
-    """A whole body without its codings; as it is where they cannot be read, and at most `most_bytes` of it."""
+def decoded(headers: Headers, body: bytes, max_bytes: int) -> bytes:
+    """A whole body without its codings; as it is where they cannot be read, and at most `max_bytes` of it."""
     codings = content_codings(headers)
     if not codings:
         return body
@@ -114,11 +114,11 @@ def decoded(headers: Headers, body: bytes, most_bytes: int) -> bytes:
     try:
         for piece in Decoder(codings).feed(body):
             copy += piece
-            if len(copy) > most_bytes:
+            if len(copy) > max_bytes:
                 break
     except ValueError:
         return body
-    return copy[:most_bytes]
+    return copy[:max_bytes]
 
 
 @lru_cache(maxsize=256)  # a program sends the same with each of its calls

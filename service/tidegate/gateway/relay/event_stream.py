@@ -9,7 +9,7 @@ from tidegate.gateway.relay.response_metadata import ResponseMetadata
 
 __all__ = ["StreamReader"]
 
-_MOST_LINE_BYTES: Final = 1024 * 1024
+_MAX_LINE_BYTES: Final = 1024 * 1024
 """A line longer than this is skipped, so that a stream without line ends cannot fill the memory."""
 _READ_EVENTS: Final = frozenset({"message_start", "message_delta", "error"})
 """Events whose data matter here; the others, among them every delta of the text, are never parsed as JSON."""
@@ -43,9 +43,9 @@ class StreamReader:
         "_event",
         "_rest",
         "_skipping",
-        "about",
         "error",
         "has_content",
+        "metadata",
         "progress",
         "started",
         "text_bytes",
@@ -62,7 +62,7 @@ class StreamReader:
         self.started = False
         self.has_content = False
         self.error: UpstreamError | None = None
-        self.about = ResponseMetadata()
+        self.metadata = ResponseMetadata()
         self.progress = 0
         self.text_bytes = 0
         self.unreported_bytes = 0
@@ -83,10 +83,10 @@ class StreamReader:
                 break
             if self._skipping:
                 self._skipping = False
-            elif end - start <= _MOST_LINE_BYTES:
+            elif end - start <= _MAX_LINE_BYTES:
                 self._read_line(text[start:end].removesuffix(b"\r"))
             start = end + 1
-        if len(text) - start > _MOST_LINE_BYTES:
+        if len(text) - start > _MAX_LINE_BYTES:
             self._skipping = True
         self._rest = b"" if self._skipping else text[start:]
 
@@ -94,7 +94,7 @@ class StreamReader:
         """Reads deltas as the API sends them, at a third of the cost; where something else begins."""
         while text.startswith(_DELTA, start):
             data = start + len(_DELTA)
-            end = text.find(b"\n", data, data + _MOST_LINE_BYTES)
+            end = text.find(b"\n", data, data + _MAX_LINE_BYTES)
             if end < 0 or not text.startswith(b"\n", end + 1):
                 break
             self._count_text(text.rfind(b'"', data, end) - data)
@@ -134,9 +134,9 @@ class StreamReader:
             self.started = True
             message = fields.get("message")
             fields = message if isinstance(message, dict) else {}
-            self.about = ResponseMetadata.of(fields)
+            self.metadata = ResponseMetadata.of(fields)
         elif event == "message_delta":
-            self.about = self.about.stopped(fields.get("delta"))
+            self.metadata = self.metadata.stopped(fields.get("delta"))
         if event == "error":
             self._read_error(fields.get("error"))
         elif isinstance(usage := fields.get("usage"), dict):

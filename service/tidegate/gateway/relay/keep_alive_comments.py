@@ -10,7 +10,7 @@ __all__ = ["with_keep_alive_comments"]
 
 
 @contextlib.asynccontextmanager
-async def with_keep_alive_comments(outlet: ClientResponse, every_seconds: float) -> AsyncIterator[None]:
+async def with_keep_alive_comments(client_response: ClientResponse, every_seconds: float) -> AsyncIterator[None]:
     """While the block runs, sends a comment whenever that much time has passed; none is under way when it is left."""
     over = asyncio.Event()
 
@@ -21,7 +21,7 @@ async def with_keep_alive_comments(outlet: ClientResponse, every_seconds: float)
                     await over.wait()
                     return
             except TimeoutError:
-                await outlet.comment()
+                await client_response.comment()
 
     commenting = asyncio.create_task(comment())
     try:

@@ -36,7 +36,7 @@ def describe_answer(
         chat.set(TIME_TO_FIRST_CHUNK, to_seconds(answer.first_token_ns - asked_ns))
     if usage is not None:
         set_usage(chat, usage)
-    for name, value in zip((RESPONSE_ID, RESPONSE_MODEL, FINISH_REASON), answer.reader.about, strict=True):
+    for name, value in zip((RESPONSE_ID, RESPONSE_MODEL, FINISH_REASON), answer.reader.metadata, strict=True):
         if value:
             chat.set(name, value)
     attempt.set(STATUS, answer.response.status)

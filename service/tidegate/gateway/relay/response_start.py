@@ -9,7 +9,7 @@ from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.transport import TransportResponse
 from tidegate.gateway.relay.upstream_errors import upstream_error
-from tidegate.gateway.relay.usage_reader import AnswerReader
+from tidegate.gateway.relay.usage_reader import ResponseReader
 from tidegate.gateway.relay_limits import RelayLimits
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ResponseStart", "StreamError"]
 
-_MOST_ERROR_BYTES: Final = 1024 * 1024
+_MAX_ERROR_BYTES: Final = 1024 * 1024
 """Error bodies are a few hundred bytes; a longer one is treated as no answer."""
-_MOST_REST_BYTES: Final = 64 * 1024
+_MAX_REST_BYTES: Final = 64 * 1024
 _REST_SECONDS: Final = 1.0
 """An error event ends a stream. What comes after it all the same is kept within these bounds."""
 _PIECE_BYTES: Final = 1_024
@@ -64,7 +64,7 @@ class ResponseStart:
         "response",
     )
 
-    def __init__(self, response: TransportResponse, reader: AnswerReader, limits: RelayLimits, clock: Clock) -> None:
+    def __init__(self, response: TransportResponse, reader: ResponseReader, limits: RelayLimits, clock: Clock) -> None:
         self.response = response
         self.first_token_ns: int | None = None
         self.is_over = False
@@ -80,7 +80,7 @@ class ResponseStart:
         self._progress = 0
 
     @property
-    def reader(self) -> AnswerReader:
+    def reader(self) -> ResponseReader:
         """What has been learned from the bytes so far."""
         if self._unread:
             unread, self._unread = self._unread, []
@@ -148,7 +148,7 @@ class ResponseStart:
         kept_bytes = 0
         try:
             async with asyncio.timeout(_REST_SECONDS):
-                while kept_bytes < _MOST_REST_BYTES and (chunk := await self._next()) is not None:
+                while kept_bytes < _MAX_REST_BYTES and (chunk := await self._next()) is not None:
                     self._held.append(chunk)
                     kept_bytes += len(chunk)
         except TimeoutError:
@@ -250,9 +250,9 @@ async def _error_body(response: TransportResponse) -> bytes:
     body = b""
     async for chunk in response.chunks():
         body += chunk
-        if len(body) > _MOST_ERROR_BYTES:
+        if len(body) > _MAX_ERROR_BYTES:
             raise UpstreamUnreachable(
-                f"no usable answer from the upstream: an error above {_MOST_ERROR_BYTES} bytes",
+                f"no usable answer from the upstream: an error above {_MAX_ERROR_BYTES} bytes",
                 may_have_been_accepted=False,
             )
     return body

@@ -11,13 +11,13 @@ from tidegate.gateway.relay.json_reading import json_object
 
 __all__ = ["upstream_error"]
 
-_MOST_BYTES: Final = 1024 * 1024
+_MAX_BYTES: Final = 1024 * 1024
 """Error bodies are a few hundred bytes; of one that says more when decompressed, the rest is not looked at."""
 
 
 def upstream_error(status: int, headers: Headers, body: bytes, wall_seconds: float) -> UpstreamError:
     """The error that an answer with an error status stands for; its body may be anything, for example HTML."""
-    error = json_object(decoded(headers, body, _MOST_BYTES)).get("error")
+    error = json_object(decoded(headers, body, _MAX_BYTES)).get("error")
     fields: dict[str, Any] = error if isinstance(error, dict) else {}
     details = fields.get("details")
     retry_after = read_retry_after(limit_headers(headers), wall_seconds)

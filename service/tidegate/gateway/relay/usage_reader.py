@@ -14,10 +14,10 @@ from tidegate.gateway.relay.event_stream import StreamReader
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.gateway.relay.response_metadata import ResponseMetadata
 
-__all__ = ["AnswerReader", "reader_for"]
+__all__ = ["ResponseReader", "reader_for"]
 
 _NOTHING_SAID: Final = ResponseMetadata()
-_MOST_BODY_BYTES: Final = 16 * 1024 * 1024
+_MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """A Messages answer is below 1 MB (128,000 tokens); of a longer one no copy is kept, and its usage stays unknown."""
 
 
@@ -62,7 +62,7 @@ _MESSAGE: Final = msgspec.json.Decoder(_Message).decode
 _ANY_MESSAGE: Final = msgspec.json.Decoder(_AnyMessage).decode
 
 
-class AnswerReader(Protocol):
+class ResponseReader(Protocol):
     """What a relay wants to know of a body that passes; attributes as in `StreamReader`."""
 
     @property
@@ -84,7 +84,7 @@ class AnswerReader(Protocol):
     def error(self) -> UpstreamError | None: ...  # noqa: D102 - see the class
 
     @property
-    def about(self) -> ResponseMetadata: ...  # noqa: D102 - see the class
+    def metadata(self) -> ResponseMetadata: ...  # noqa: D102 - see the class
 
     @property
     def progress(self) -> int: ...  # noqa: D102 - see the class
@@ -108,7 +108,7 @@ class _PlainReader:
     usage_is_odd = False
     started = False
     error: UpstreamError | None = None
-    about = ResponseMetadata()
+    metadata = ResponseMetadata()
     text_bytes = unreported_bytes = 0
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class _EventReader(_PlainReader):
 class _MessageReader:
     """For a Messages answer as one JSON document."""
 
-    __slots__ = ("_about", "_chunks", "_read_at", "_usage", "_usage_is_odd", "progress")
+    __slots__ = ("_chunks", "_metadata", "_read_at", "_usage", "_usage_is_odd", "progress")
 
     reads_events = False
     started = False
@@ -145,7 +145,7 @@ class _MessageReader:
         self._chunks: list[bytes] = []
         self._usage: Usage | None = None
         self._usage_is_odd = False
-        self._about = _NOTHING_SAID
+        self._metadata = _NOTHING_SAID
         self._read_at = 0
 
     @property
@@ -165,14 +165,14 @@ class _MessageReader:
         return self._usage_is_odd
 
     @property
-    def about(self) -> ResponseMetadata:
+    def metadata(self) -> ResponseMetadata:
         if self._read_at != self.progress:
             self._read()
-        return self._about
+        return self._metadata
 
     def feed(self, chunk: bytes) -> None:
         self.progress += len(chunk)
-        if self.progress <= _MOST_BODY_BYTES:
+        if self.progress <= _MAX_BODY_BYTES:
             self._chunks.append(chunk)
 
     def _read(self) -> None:
@@ -185,7 +185,7 @@ class _MessageReader:
             self._read_leniently(document)
             return
         told, created = message.usage, message.usage.cache_creation
-        self._about = ResponseMetadata(message.id, message.model, message.stop_reason or "")
+        self._metadata = ResponseMetadata(message.id, message.model, message.stop_reason or "")
         self._usage = Usage(
             told.input_tokens or 0,
             told.output_tokens or 0,
@@ -199,7 +199,7 @@ class _MessageReader:
     def _read_leniently(self, document: bytes) -> None:
         """Takes of a document what it has, whatever the rest is."""
         message = json_object(document, _ANY_MESSAGE)
-        self._about = ResponseMetadata.of(message)
+        self._metadata = ResponseMetadata.of(message)
         usage = message.get("usage")
         if isinstance(usage, dict):
             self._usage, self._usage_is_odd = Usage.from_json(usage), Usage.is_odd(usage)
@@ -208,7 +208,7 @@ class _MessageReader:
 class _DecodingReader:
     """Reads a compressed body through the reader for what it stands for."""
 
-    def __init__(self, reader: AnswerReader, decoder: Decoder) -> None:
+    def __init__(self, reader: ResponseReader, decoder: Decoder) -> None:
         self._reader = reader
         self._decoder: Decoder | None = decoder
         self._unread_bytes = 0
@@ -238,8 +238,8 @@ class _DecodingReader:
         return self._reader.error
 
     @property
-    def about(self) -> ResponseMetadata:
-        return self._reader.about
+    def metadata(self) -> ResponseMetadata:
+        return self._reader.metadata
 
     @property
     def progress(self) -> int:
@@ -264,12 +264,12 @@ class _DecodingReader:
             self._decoder = None  # nothing more can be learned: what it is, the client may find out
 
 
-def reader_for(route: str, headers: Headers, fields: Fields) -> AnswerReader:
+def reader_for(route: str, headers: Headers, fields: Fields) -> ResponseReader:
     """The reader that fits an answer's route, content type and content coding."""
     if route != MESSAGES_ROUTE:
         return _EventReader() if is_event_stream(fields) else _PlainReader()
     content_type = fields.get(b"content-type", b"").lower()
-    reader: AnswerReader
+    reader: ResponseReader
     if content_type.startswith(b"application/json"):
         reader = _MessageReader()
     elif content_type.startswith(b"text/event-stream"):

@@ -13,7 +13,7 @@ __all__ = ["Connection", "ConnectionTimeouts"]
 
 _LEAST_ROUND_TRIP_SECONDS: Final = 0.005
 """A busy event loop notices a close this much later than it came."""
-_MOST_ROUND_TRIP_SECONDS: Final = 0.25
+_MAX_ROUND_TRIP_SECONDS: Final = 0.25
 """Opening a connection and answering a request take at least a round trip, but may take much longer than one."""
 
 
@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         timeouts: how long to wait for what.
-        outbox: when to write.
+        write_batcher: when to write.
         on_over: called after each exchange, with whether the connection can carry another one.
         on_lost: called once when the connection is gone.
     """
@@ -42,7 +42,6 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_on_lost",
         "_on_over",
-        "_outbox",
         "_sender",
         "_sent_at",
         "_socket",
@@ -50,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_timer",
         "_unsent",
         "_writable",
+        "_write_batcher",
         "_written",
         "idle_since_seconds",
         "opened_in_ns",
@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self,
         timeouts: ConnectionTimeouts,
-        outbox: WriteBatcher,
+        write_batcher: WriteBatcher,
         on_over: Callable[["Connection", bool], None],
         on_lost: Callable[["Connection"], None],
     ) -> None:
@@ -68,12 +68,12 @@ class Connection(asyncio.Protocol):
         """How long it took to open, until the first exchange has taken note of it."""
         self.idle_since_seconds = 0.0
         """When the last exchange ended, by `time.monotonic`; 0 before the first one."""
-        self.round_trip_seconds = _MOST_ROUND_TRIP_SECONDS
+        self.round_trip_seconds = _MAX_ROUND_TRIP_SECONDS
         """An upper bound of the time to the upstream and back: the shortest time in which anything came back so far."""
         self.went_stale = False
         """Whether the upstream had closed it, while it was idle, before the latest request could reach it."""
         self._timeouts = timeouts
-        self._outbox = outbox
+        self._write_batcher = write_batcher
         self._on_over = on_over
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         self._written = False
         if isinstance(request.body, bytes):
             self._unsent = head, request.body
-            self._outbox.put(self._send_whole, len(request.body))
+            self._write_batcher.put(self._send_whole, len(request.body))
         else:
             self._socket.write(head)
             self._sent_at = self._loop.time()

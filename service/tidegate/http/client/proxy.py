@@ -13,7 +13,7 @@ from tidegate.core.domain.errors import ConfigurationError
 
 __all__ = ["Proxy", "ProxyError", "proxy_for"]
 
-_MOST_HEAD_BYTES: Final = 16 * 1024
+_MAX_HEAD_BYTES: Final = 16 * 1024
 _ALLOWED: Final = "the http:// URL of a proxy such as http://proxy.example:3128, or nothing"
 
 
@@ -57,7 +57,7 @@ class Proxy:
         while b"\r\n\r\n" not in head:
             data = await loop.sock_recv(connected, 4096)
             head += data
-            if not data or len(head) > _MOST_HEAD_BYTES:
+            if not data or len(head) > _MAX_HEAD_BYTES:
                 raise ProxyError("the proxy gave no valid answer")
         status = head.split(b"\r\n", 1)[0].split(b" ", 2)
         if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or not status[1].isdigit():

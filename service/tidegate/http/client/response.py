@@ -17,7 +17,7 @@ __all__ = ["Answer", "lost"]
 
 _HIGH_WATER_BYTES: Final = 256 * 1024
 """When this much waits for its reader, no more is read from the socket until the reader has taken it."""
-_MOST_FRAMING_BYTES: Final = 256 * 1024
+_MAX_FRAMING_BYTES: Final = 256 * 1024
 """More than any sane head, informational ones included, and than any sane trailer section: neither may be endless."""
 _FRAMING_PER_CHUNK_BYTES: Final = 16
 _FRAMING_PER_BYTE: Final = 2
@@ -136,12 +136,12 @@ class Answer:
             self._parse(data)
         else:
             self._feed_head(data)
-        if self._framing_bytes > _MOST_FRAMING_BYTES:
-            raise ValueError(f"more than {_MOST_FRAMING_BYTES} bytes of trailers or chunk extensions")
+        if self._framing_bytes > _MAX_FRAMING_BYTES:
+            raise ValueError(f"more than {_MAX_FRAMING_BYTES} bytes of trailers or chunk extensions")
 
     def _feed_head(self, data: bytes) -> None:
-        if self._framing_bytes > _MOST_FRAMING_BYTES:
-            raise ValueError(f"a head above {_MOST_FRAMING_BYTES} bytes")
+        if self._framing_bytes > _MAX_FRAMING_BYTES:
+            raise ValueError(f"a head above {_MAX_FRAMING_BYTES} bytes")
         self._received_head.append(data)
         if not self._is_odd:
             try:

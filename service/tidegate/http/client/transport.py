@@ -59,7 +59,7 @@ class HttpTransport:
         idle_timeout_seconds: between two pieces of a body.
         max_connections: exchanges at a time; one more waits for another to end.
         keep_alive_seconds: connections that are idle for longer are closed.
-        outbox: when to write; one of its own unless given.
+        write_batcher: when to write; one of its own unless given.
         watcher: is told of every connection that was opened or could not be opened.
 
     Raises:
@@ -77,7 +77,7 @@ class HttpTransport:
         idle_timeout_seconds: float = 300.0,
         max_connections: int = 1_000,
         keep_alive_seconds: float = 55.0,
-        outbox: WriteBatcher | None = None,
+        write_batcher: WriteBatcher | None = None,
         watcher: ConnectionWatcher | None = None,
     ) -> None:
         for name, value in (
@@ -94,7 +94,7 @@ class HttpTransport:
         self._ssl = (ssl_context or ssl.create_default_context()) if scheme == "https" else None
         self._host_line = b"host: " + self._authority
         self._timeouts = ConnectionTimeouts(connect_timeout_seconds, head_timeout_seconds, idle_timeout_seconds)
-        self._outbox = outbox or WriteBatcher()
+        self._write_batcher = write_batcher or WriteBatcher()
         self._watcher = watcher
         self._keep_alive_seconds = keep_alive_seconds
         self._slots = max_connections
@@ -233,7 +233,7 @@ class HttpTransport:
             raise
 
     def _new_connection(self) -> Connection:
-        return Connection(self._timeouts, self._outbox, self._exchange_over, self._forget)
+        return Connection(self._timeouts, self._write_batcher, self._exchange_over, self._forget)
 
     def _take_idle(self) -> Connection | None:
         now_seconds = monotonic()

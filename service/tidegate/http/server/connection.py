@@ -30,11 +30,11 @@ __all__ = ["ClientConnection", "ErrorResponse", "plain_error"]
 
 _MESSAGES: Final = "/v1/messages"
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
-_MOST_WAITING: Final = 16
+_MAX_WAITING: Final = 16
 """Requests that may wait behind the one that is being answered."""
-_MOST_WAITING_BYTES: Final = 64 * 1024
+_MAX_WAITING_BYTES: Final = 64 * 1024
 """While they have fewer bytes than this, reading goes on: so it is noticed that their client leaves."""
-_MOST_IGNORED_BYTES: Final = 256 * 1024
+_MAX_IGNORED_BYTES: Final = 256 * 1024
 _FRAMING_PER_CHUNK_BYTES: Final = 16
 _FRAMING_PER_BYTE: Final = 2
 """What may frame a body of many small chunks, so that none of it counts as excessive. Go's server allows as much."""
@@ -63,7 +63,7 @@ def plain_error(_error_type: str, message: str, _request_id: str) -> tuple[Heade
 
 
 class ClientConnection(asyncio.Protocol):
-    """One connection of a client: the `Peer` of its exchanges. The `outbox` says when to write.
+    """One connection of a client: the `Peer` of its exchanges. The `write_batcher` says when to write.
 
     One timer runs for whatever is due to come next. It is not set again each time: it fires too early, looks, and goes
     on for the rest.
@@ -77,7 +77,7 @@ class ClientConnection(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: ConnectionLimits,
-        outbox: WriteBatcher,
+        write_batcher: WriteBatcher,
         report: Callable[[Event], None] | None = None,
         error_response: ErrorResponse = plain_error,
     ) -> None:
@@ -88,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = server_state
         self._keep_alive_seconds = config.timeout_keep_alive
         self._limits = limits
-        self._outbox = outbox
+        self._write_batcher = write_batcher
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._report = report
@@ -147,7 +147,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._framing_bytes += len(data)
         if self._is_deaf:
-            if self._framing_bytes > _MOST_IGNORED_BYTES:
+            if self._framing_bytes > _MAX_IGNORED_BYTES:
                 self.hold_back()
             return
         try:
@@ -200,7 +200,7 @@ class ClientConnection(asyncio.Protocol):
         if changes_protocol and parser.get_method() != b"CONNECT":
             self._upgrades = True  # the parser passes over the body then: `_parse` sees to it
             return
-        if self._answering is not None and len(self._waiting) >= _MOST_WAITING:
+        if self._answering is not None and len(self._waiting) >= _MAX_WAITING:
             # Whoever sends more is told by the end of the connection to send the rest again (RFC 9112 section 9.3.2).
             self._waiting[-1].keep_alive = False
             self._stop_listening()
@@ -267,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
         self._unsent.append(data)
         self._unsent_bytes += len(data)
         if len(self._unsent) == 1:
-            self._outbox.put(self._write_out, len(data))
+            self._write_batcher.put(self._write_out, len(data))
         elif self._unsent_bytes > LARGE_BYTES:  # by what is written alone is it known that the client does not read
             self._write_out()
 
@@ -367,12 +367,12 @@ class ClientConnection(asyncio.Protocol):
             self._head_goes_on()
             return
         if self._framing_bytes > self._limits.head_bytes and self._receiving is not None:
-            most_bytes = self._limits.head_bytes
-            self._refuse((400, _INVALID[1], f"more than {most_bytes} bytes of trailers or chunk extensions"))
+            max_bytes = self._limits.head_bytes
+            self._refuse((400, _INVALID[1], f"more than {max_bytes} bytes of trailers or chunk extensions"))
             return
         if self._waiting:
             self._waiting_bytes += size_bytes
-            if self._waiting_bytes > _MOST_WAITING_BYTES:
+            if self._waiting_bytes > _MAX_WAITING_BYTES:
                 self.hold_back()
         if self._receiving is not None and not self._receiving.complete:
             self._received_at = self._loop.time()

@@ -40,7 +40,7 @@ class HttpServer(uvicorn.Server):
         http: who speaks HTTP; with `uvicorn`, the arguments below have no effect.
         limits: bounds on what a client may do.
         report: hears of each `HeadRefused`.
-        outbox: when to write; one of its own unless given.
+        write_batcher: when to write; one of its own unless given.
         error_response: makes the answer to a request that the server refuses before the application sees it.
     """
 
@@ -53,14 +53,14 @@ class HttpServer(uvicorn.Server):
         http: HttpImplementation = "tidegate",
         limits: ConnectionLimits = _CONNECTION_LIMITS,
         report: Callable[[Event], None] | None = None,
-        outbox: WriteBatcher | None = None,
+        write_batcher: WriteBatcher | None = None,
         error_response: ErrorResponse = plain_error,
     ) -> None:
         self._listener = listener
         own = partial(
             ClientConnection,
             limits=limits,
-            outbox=outbox or WriteBatcher(),
+            write_batcher=write_batcher or WriteBatcher(),
             report=report,
             error_response=error_response,
         )

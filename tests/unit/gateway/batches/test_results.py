@@ -113,7 +113,7 @@ def test_a_download_that_broke_off_is_gone_on_with() -> None:
 
 
 def test_the_batch_that_was_read_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch_results, "_MOST_BATCHES", 2)
+    monkeypatch.setattr(batch_results, "_MAX_BATCHES", 2)
     downloads = Downloads()
     for batch in ("a", "b", "a", "c", "b", "c"):
         downloads.get(result(1), path=f"/v1/messages/batches/{batch}/results")

@@ -53,8 +53,8 @@ def test_a_caller_with_too_many_calls_is_refused_and_others_are_not() -> None:
     message = "1 calls of this caller are under way already; max_calls_per_caller is 1"
     assert answers[1].json()["error"]["message"] == message
     assert rig.observer.of(RefusedCall)[0].caller.name == "team-a"
-    assert rig.gateway._occupancy._by_caller == {}
-    assert rig.gateway._occupancy._total == 0
+    assert rig.gateway._admission_caps._by_caller == {}
+    assert rig.gateway._admission_caps._total == 0
 
 
 def test_bodies_that_wait_hold_so_many_bytes_at_most_in_all_and_all_are_given_back() -> None:
@@ -63,7 +63,7 @@ def test_bodies_that_wait_hold_so_many_bytes_at_most_in_all_and_all_are_given_ba
     message = f"bodies of calls hold {2 * SIZE:,} bytes already, of {2 * SIZE:,} that may"
     assert answers[2].json()["error"]["message"] == message
     assert (answers[2].status, answers[2].headers["retry-after"]) == (429, "1")
-    assert (rig.gateway._occupancy._bytes, rig.gateway._occupancy._bytes_by_caller) == (0, {})
+    assert (rig.gateway._admission_caps._bytes, rig.gateway._admission_caps._bytes_by_caller) == (0, {})
 
 
 def test_one_callers_bodies_hold_so_many_bytes_at_most() -> None:
@@ -72,4 +72,4 @@ def test_one_callers_bodies_hold_so_many_bytes_at_most() -> None:
     assert told(answers) == ["200", "caller_limit", "200", "200", "200"]
     message = f"bodies of this caller's calls hold {SIZE:,} bytes already; max_held_body_bytes_per_caller is {SIZE:,}"
     assert answers[1].json()["error"]["message"] == message
-    assert (rig.gateway._occupancy._bytes, rig.gateway._occupancy._bytes_by_caller) == (0, {})
+    assert (rig.gateway._admission_caps._bytes, rig.gateway._admission_caps._bytes_by_caller) == (0, {})

@@ -12,7 +12,7 @@ from claude_simulator.errors import ApiError
 from claude_simulator.requests.validation import parse_json
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.gateway.receive import request
-from tidegate.gateway.receive.request import InvalidCall, MessageRequest, most_body_bytes, route_of
+from tidegate.gateway.receive.request import InvalidCall, MessageRequest, max_body_bytes, route_of
 
 
 def read_message(body: bytes) -> MessageRequest:
@@ -304,9 +304,9 @@ def test_values_are_counted_alike_wherever_a_body_is_cut(value: Any, slice_bytes
     body = json.dumps(value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(request, "_SLICE_BYTES", slice_bytes)
-        patch.setattr(request, "_MOST_VALUES", values_in(body))
+        patch.setattr(request, "_MAX_VALUES", values_in(body))
         asyncio.run(request._check_values(body.encode()))
-        patch.setattr(request, "_MOST_VALUES", values_in(body) - 1)
+        patch.setattr(request, "_MAX_VALUES", values_in(body) - 1)
         if values_in(body):
             with pytest.raises(InvalidCall):
                 asyncio.run(request._check_values(body.encode()))
@@ -398,5 +398,5 @@ def test_routes_are_a_closed_set(path: str, route: str) -> None:
 
 
 def test_the_upstreams_limits_for_bodies() -> None:
-    assert most_body_bytes("/v1/messages") == most_body_bytes("/v1/messages/count_tokens") == 33_554_432
-    assert most_body_bytes("/v1/files") == 524_288_000
+    assert max_body_bytes("/v1/messages") == max_body_bytes("/v1/messages/count_tokens") == 33_554_432
+    assert max_body_bytes("/v1/files") == 524_288_000

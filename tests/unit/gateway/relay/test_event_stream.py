@@ -85,7 +85,7 @@ def test_data_that_is_not_json_is_passed_over() -> None:
 
 def test_a_line_without_end_does_not_fill_the_memory() -> None:
     reader = read(b"data: ", *[b"x" * 65_536] * 40)
-    assert len(reader._rest) <= sse._MOST_LINE_BYTES
+    assert len(reader._rest) <= sse._MAX_LINE_BYTES
     reader.feed(b"\n\n" + MESSAGE_START)
     assert reader.usage == Usage(7, 1)
 

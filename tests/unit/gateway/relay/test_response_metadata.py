@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from tidegate.gateway.relay.response_metadata import ResponseMetadata
-from tidegate.gateway.relay.usage_reader import AnswerReader, reader_for
+from tidegate.gateway.relay.usage_reader import ResponseReader, reader_for
 
 MESSAGE: dict[str, Any] = {"id": "msg_1", "model": "claude-sonnet-5-5", "stop_reason": "end_turn"}
 NONSENSE: dict[str, Any] = {"id": 7, "model": None, "stop_reason": ["end_turn"]}
 
 
-def reader(content_type: bytes, *headers: tuple[bytes, bytes], route: str = "/v1/messages") -> AnswerReader:
+def reader(content_type: bytes, *headers: tuple[bytes, bytes], route: str = "/v1/messages") -> ResponseReader:
     fields = [(b"content-type", content_type), *headers]
     return reader_for(route, fields, dict(fields))
 
@@ -27,7 +27,7 @@ def test_of_a_document(message: dict[str, Any], about: ResponseMetadata) -> None
     plain.feed(json.dumps(message).encode())
     packed = reader(b"application/json", (b"content-encoding", b"gzip"))
     packed.feed(gzip.compress(json.dumps(message).encode()))
-    assert plain.about == packed.about == about
+    assert plain.metadata == packed.metadata == about
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_of_a_stream(started: dict[str, Any], delta: object, about: ResponseMeta
     stream = reader(b"text/event-stream")
     for name, data in (("message_start", {"message": started}), ("message_delta", {"delta": delta})):
         stream.feed(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
-    assert stream.about == about
+    assert stream.metadata == about
 
 
 def test_of_what_is_no_message() -> None:
     file = reader(b"application/json", route="/v1/files")
     file.feed(json.dumps(MESSAGE).encode())
-    assert file.about == ResponseMetadata()
+    assert file.metadata == ResponseMetadata()

@@ -11,7 +11,7 @@ from support.transport import POST
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.gateway.relay.event_stream import StreamReader
 from tidegate.gateway.relay.response_start import ResponseStart
-from tidegate.gateway.relay.usage_reader import AnswerReader
+from tidegate.gateway.relay.usage_reader import ResponseReader
 from tidegate.gateway.relay_limits import RelayLimits
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -30,9 +30,9 @@ class NotingReader(StreamReader):
         super().feed(chunk)
 
 
-def learned(reader: AnswerReader) -> tuple[object, ...]:
+def learned(reader: ResponseReader) -> tuple[object, ...]:
     return (
-        *(reader.usage, reader.about, reader.started, reader.has_content, str(reader.error)),
+        *(reader.usage, reader.metadata, reader.started, reader.has_content, str(reader.error)),
         *(reader.progress, reader.text_bytes, reader.unreported_bytes),
     )
 

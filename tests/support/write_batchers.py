@@ -1,4 +1,4 @@
-"""An outbox as it is when much is written."""
+"""An write_batcher as it is when much is written."""
 
 import asyncio
 import contextlib
@@ -7,24 +7,24 @@ from collections.abc import AsyncIterator
 from tidegate.http.write_batching import WriteBatcher
 
 
-def _nothing() -> None:
+def _no_write() -> None:
     pass
 
 
 @contextlib.asynccontextmanager
-async def outbox_in_use(*, busy: bool) -> AsyncIterator[WriteBatcher]:
-    """An outbox; while it is busy, every turn of the event loop has other writes, and so gathers them."""
-    outbox = WriteBatcher()
+async def write_batcher_in_use(*, busy: bool) -> AsyncIterator[WriteBatcher]:
+    """An write_batcher; while it is busy, every turn of the event loop has other writes, and so gathers them."""
+    write_batcher = WriteBatcher()
 
     async def keep_busy() -> None:
         while True:
             for _ in range(3):
-                outbox.put(_nothing, 0)
+                write_batcher.put(_no_write, 0)
             await asyncio.sleep(0)
 
     others = asyncio.create_task(keep_busy()) if busy else None
     try:
-        yield outbox
+        yield write_batcher
     finally:
         if others is not None:
             others.cancel()
