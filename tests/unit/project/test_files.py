@@ -67,6 +67,14 @@ def test_services_is_a_namespace_package() -> None:
     assert not (ROOT / "service/services/__init__.py").exists()
 
 
+def test_unit_tests_drive_no_program_that_npm_or_debian_installs() -> None:
+    drivers = re.compile(r"^from support\.(?:client_environment|daemon|sdks) import", re.MULTILINE)
+    found = [
+        str(path.relative_to(ROOT)) for path in project_files("tests/unit", ".py") if drivers.search(path.read_text())
+    ]
+    assert found == [], "they belong in tests/integration, tests/e2e or tests/monitoring"
+
+
 # No address of a registry, and no path of one machine, may get into a file that others use on theirs.
 @pytest.mark.parametrize(
     "pattern",
