@@ -49,11 +49,11 @@ _Scopes = list[tuple[str, frozenset[str]]]
 def texts(parts: Sequence[Part]) -> Iterator[Text]:
     """Yield the strings of a document that a runtime may evaluate, those of each part before those inside it."""
     scopes: dict[str, _Scopes] = {}
-    inner = {part.path for part in parts} | {"/document"}
+    excluded = {part.path for part in parts} | {"/document"}
     for part in parts:
         inherited = _variables_at(scopes[part.parent.path], part.path) if part.parent else frozenset()
         scopes[part.path] = [(part.path, inherited), *(scope for place in part.places for scope in _scopes_of(place))]
-        excluded = inner | {place.path for place in part.places if place.title in _NOT_EVALUATED}
+        excluded.update(place.path for place in part.places if place.title in _NOT_EVALUATED)
         expressions = {place.path for place in part.places if place.title in _EXPRESSIONS}
         programs = tuple(f"{place.path}/" for place in part.places if place.title in _PROGRAMS)
         for path, text in _strings(part.value, part.path, excluded):
