@@ -1,1 +1,4 @@
-"""From a prompt to a validated workflow document."""
+"""Turns a prompt into a validated document: asks Claude, checks the answer, and has it repaired once.
+
+`AIClient` and `POST /api/workflows/generate` use it. The checks of workflow documents are in `dsl`.
+"""

@@ -1,8 +1,8 @@
-"""A JSON Schema that a caller passes in place of the workflow DSL.
+"""Validates answers against a JSON Schema that the caller passes instead of the workflow DSL.
 
-Schema and prompt come from the caller, so validation must not take long, whatever both say. Regular expressions run in
-Rust's `regex` engine, in time linear in pattern and text. References that multiply are counted before anything is
-validated (`schema_work`).
+Schema and prompt come from the caller, so the time of a validation must be bounded for any input. Regular expressions
+run in Rust's `regex` engine, in time linear in pattern and text. The work that references cause is counted before
+anything is validated (`schema_work`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,21 +27,21 @@ _DIALECTS: Final = {
 }
 _DEFAULT_DIALECT: Final = next(iter(_DIALECTS))
 _DEEPEST: Final = 50
-"""Levels of nesting: far more than a model would follow, far less than what exhausts the stack."""
+"""The allowed depth: far more than a model would follow, far less than what exhausts the stack."""
 
 _MOST_UNITS_OF_ALL_ERRORS: Final = 2_000
-"""An error costs a thousand times what a passed check costs. Above this only the first error is looked for."""
+"""An error costs a thousand times as much as a check that passes. Above this, only the first error is reported."""
 
 _MOST_FINDINGS: Final = 50
 _LONGEST_MESSAGE: Final = 300
 
 
 class CallerSchema:
-    """A compiled schema. It never looks anything up outside of the schema.
+    """A compiled schema. It never fetches anything from outside the schema.
 
     Raises:
-        ConfigurationError: not a JSON Schema (draft 2020-12 unless `$schema` names an older one), nested over 50 deep,
-            with a reference to something that is not inside it, or too costly to check.
+        ConfigurationError: It is not a JSON Schema (draft 2020-12 unless `$schema` names an older one), is nested more
+            than 50 levels deep, has a reference to something outside itself, or is too costly to check.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -50,13 +50,13 @@ class CallerSchema:
         with _refused_schemas(schema):
             jsonschema_rs.meta.validate(dict(schema))
         self._work = SchemaWork(schema, dialect)
-        with _refused_schemas(schema):  # for what the meta-schema leaves open, such as the form of a URI
+        with _refused_schemas(schema):  # the meta-schema does not check everything, such as the form of a URI
             self._validator = _DIALECTS[dialect](
                 dict(schema), pattern_options=self._work.regex_options, validate_formats=False, offline=True
             )
 
     def findings(self, document: object) -> tuple[str, ...]:
-        """What is wrong with a document, one finding a line, its JSON pointer first; empty if it is valid."""
+        """Return the faults of a document as "JSON pointer: message". There are none if it is valid."""
         not_json = find_non_json(document)
         if not_json is not None:
             return (str(not_json),)
@@ -64,11 +64,11 @@ class CallerSchema:
         if units > MOST_UNITS:
             return ("document: is too large to be checked against this schema; make it much smaller",)
         if units <= _MOST_UNITS_OF_ALL_ERRORS:
-            return _told(self._validator.iter_errors(document))
+            return _messages(self._validator.iter_errors(document))
         try:
             self._validator.validate(document)
         except jsonschema_rs.ValidationError as error:
-            return _told([error])
+            return _messages([error])
         return ()
 
 
@@ -82,7 +82,7 @@ def _dialect(schema: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _refused_schemas(schema: Mapping[str, Any]) -> Iterator[None]:
-    """Turns what the library says of a schema into a `ConfigurationError`."""
+    """Convert the library's errors about a schema to a `ConfigurationError`."""
     try:
         yield
     except jsonschema_rs.ValidationError as error:
@@ -96,13 +96,13 @@ def _not_a_schema(error: jsonschema_rs.ValidationError) -> ConfigurationError:
     return ConfigurationError(where, error.instance, f"a JSON Schema: {error.message}")
 
 
-def _told(errors: Iterable[jsonschema_rs.ValidationError]) -> tuple[str, ...]:
+def _messages(errors: Iterable[jsonschema_rs.ValidationError]) -> tuple[str, ...]:
     lines = dict.fromkeys(f"{pointer(error.instance_path) or 'document'}: {_short(error.message)}" for error in errors)
     return tuple(sorted(lines)[:_MOST_FINDINGS])
 
 
 def _short(message: str) -> str:
-    """A message starts with the value, which may be long, and ends with what is wrong with it."""
+    """Shorten a message. It starts with the value, which may be long, and ends with what is wrong with it."""
     half = _LONGEST_MESSAGE // 2
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:half]}…{message[-half:]}"
 

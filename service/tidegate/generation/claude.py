@@ -1,4 +1,4 @@
-"""Asks Claude through the SDK: under the limiter, with our own retries, streaming."""
+"""Asks Claude through the SDK: admitted by the limiter, retried by Tidegate, streamed."""
 
 import asyncio
 import logging
@@ -50,11 +50,10 @@ if TYPE_CHECKING:
 __all__ = ["ClaudeModel"]
 
 logger = logging.getLogger("services.dsl_generator.ai_client")
-"""The name that programs written for the older module configure."""
-
+"""Programs written for the older module configure this logger by its name."""
 
 _TEXT_EVERY_NS: Final = 250_000_000
-"""Each report holds the whole text so far: one for each of its tokens would be quadratic."""
+"""Interval of progress reports. Each holds the whole text so far, so a report per token would be quadratic."""
 
 
 class Gate(Protocol):
@@ -69,24 +68,24 @@ class Gate(Protocol):
         session: str,
         session_front: bool,
     ) -> Awaitable[float]:
-        """Returns how long that took, in seconds. `on_wait` hears the predicted wait in seconds, if there is one."""
+        """Return the time waited, in seconds. If there is a wait, `on_wait` is called with the predicted seconds."""
         ...
 
 
 class ClaudeModel:
     """Implements `LanguageModel` for Claude.
 
-    Each attempt passes the pool `default` first, then the model's own, and teaches both what came of it.
+    Each attempt is admitted by the pool `default` first, then by the pool of the model. Both learn from its outcome.
 
     Args:
-        sdk: gives the SDK's client for the running event loop, its own retries and traces off.
-        gate: waits for the pool `default`.
-        admission: the way to the models' pools.
-        retry_policy: gives the policy in effect.
-        random: random numbers, 0 to 1.
+        sdk: Returns the SDK's client for the running event loop, with its own retries and traces off.
+        gate: Waits for the pool `default`.
+        admission: Admits attempts to the pool of a model.
+        retry_policy: Returns the current policy.
+        random: Returns random numbers from 0 to 1.
 
     Attributes:
-        counts: attempts made, answers, retries and failures since the start, for the status.
+        counts: Attempts, answers, retries and failures since the start, for the status.
     """
 
     def __init__(
@@ -107,7 +106,7 @@ class ClaudeModel:
         self._random = random
 
     async def ask(self, question: Question, on_progress: OnProgress, tally: Tally) -> ModelAnswer:
-        """As `LanguageModel.ask`."""
+        """Implement `LanguageModel.ask`."""
         call = _Call(question, on_progress, tally, self._store.pool_for(model_pool(question.model)), _shape(question))
 
         async def attempt(number: int) -> ModelAnswer:
@@ -216,9 +215,9 @@ class ClaudeModel:
     async def _failed(
         self, call: "_Call", received: "_Received", lease: Lease, error: BaseException, started_ns: int
     ) -> None:
-        """Ends the lease of an attempt that failed or was given up, as the gateway does, and learns."""
+        """End the lease of a failed or cancelled attempt, as the gateway does, and updates the pools."""
         estimator, model = self._admission.estimator, call.question.model
-        after_ns, used = self._clock.monotonic_ns() - started_ns, received.used(model, estimator)
+        after_ns, used = self._clock.monotonic_ns() - started_ns, received.estimated_usage(model, estimator)
         if used is not None:
             call.tally.add_usage(used)
         if isinstance(error, UpstreamError):
@@ -237,10 +236,10 @@ class ClaudeModel:
         self._report(self._attempt_event(call, started_ns, attempt_status(error), received, used))
 
     async def _receive(self, call: "_Call", received: "_Received", scope: Scope, lease_id: str) -> None:
-        """One attempt on the wire, within the deadline.
+        """Send one attempt and receive its answer within the deadline.
 
         Raises:
-            UpstreamError: there is no whole answer.
+            UpstreamError: There is no complete answer.
         """
         try:
             await self._receive_in_time(call, received, scope.headers(), lease_id)
@@ -265,7 +264,7 @@ class ClaudeModel:
         except UpstreamError:
             raise
         except Exception as error:
-            # By now the SDK is imported, which takes long: not before it is used.
+            # The SDK takes long to import. At this point it is loaded already.
             from tidegate.generation.sdk_errors import SDK_ERRORS, as_upstream_error  # noqa: PLC0415
 
             if not isinstance(error, SDK_ERRORS):
@@ -285,14 +284,14 @@ class ClaudeModel:
             async for event in stream:
                 if event.type == "message_start":
                     received.model = event.message.model
-                    received.told(event.message.usage, call.question)
+                    received.update_usage(event.message.usage, call.question)
                 elif event.type == "content_block_delta" and event.delta.type == "text_delta":
                     if received.first_token_ns is None:
                         received.first_token_ns = self._clock.monotonic_ns() - started_ns
-                    received.add(event.delta.text)
+                    received.append_text(event.delta.text)
                     self._report_text(call, received.text)
                 elif event.type == "message_delta":
-                    received.told(event.usage, call.question, final=True)
+                    received.update_usage(event.usage, call.question, final=True)
                     received.stop_reason = event.delta.stop_reason
         if received.stop_reason is None:
             raise UpstreamUnreachable("the answer ended before it was complete", may_have_been_accepted=True)
@@ -335,36 +334,38 @@ class _Call:
 
 @dataclass(slots=True)
 class _Received:
-    """An answer as far as it has come."""
+    """The part of an answer that has arrived."""
 
     opened: bool = False
-    begun: bool = False
+    started: bool = False
     text: str = ""
-    unreported_bytes: int = 0  # text that no usage counts yet
+    unreported_bytes: int = 0  # text after the last usage report
     stop_reason: str | None = None
     model: str = ""
     usage: Usage = Usage()  # noqa: RUF009  # immutable
     usage_is_odd: bool = False
     first_token_ns: int | None = None
 
-    def told(self, usage: "MessageUsage | MessageDeltaUsage", question: Question, *, final: bool = False) -> None:
-        """Takes in figures of the answer, as far as they can be; without a final one its output is unknown."""
-        self.begun, self.unreported_bytes = True, 0
+    def update_usage(
+        self, usage: "MessageUsage | MessageDeltaUsage", question: Question, *, final: bool = False
+    ) -> None:
+        """Update the usage, with impossible figures corrected. Without a final report the output is unknown."""
+        self.started, self.unreported_bytes = True, 0
         fields = usage.model_dump()
-        told = Usage.from_json(fields, self.usage)
+        reported = Usage.from_json(fields, self.usage)
         if final and not tells_output(fields):
-            told = told._replace(output_tokens=0)
-        self.usage = told.possible(question.max_tokens)
-        self.usage_is_odd |= told != self.usage or Usage.is_odd(fields)
+            reported = reported._replace(output_tokens=0)
+        self.usage = reported.possible(question.max_tokens)
+        self.usage_is_odd |= reported != self.usage or Usage.is_odd(fields)
 
-    def add(self, text: str) -> None:
-        """Takes in a piece of text."""
+    def append_text(self, text: str) -> None:
+        """Append a piece of text."""
         self.text += text
         self.unreported_bytes += len(text.encode())
 
-    def used(self, model: str, estimator: CostEstimator) -> Usage | None:
-        """What an answer that broke off had used by now, as far as that can be told; None if it had not begun."""
-        return estimator.produced(model, self.usage, self.unreported_bytes) if self.begun else None
+    def estimated_usage(self, model: str, estimator: CostEstimator) -> Usage | None:
+        """Return the estimated usage of an answer that broke off, or None if it had not started."""
+        return estimator.produced(model, self.usage, self.unreported_bytes) if self.started else None
 
 
 def _attributes(call: _Call) -> dict[str, str | float]:

@@ -1,4 +1,4 @@
-"""The flow from a prompt to a valid document: full request, one repair, then the simpler request."""
+"""Generates a valid document: a full request, one repair, then the simpler request."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from tidegate.generation.model import LanguageModel, ModelAnswer, Question
 from tidegate.generation.prompts import repair_message, schema_rules, simple_system_prompt, system_prompt
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally, Validated
 from tidegate.generation.structured import ENVELOPE_SCHEMA, wire_schema
-from tidegate.generation.validate import Checked, check_answer, check_own_schema_answer
+from tidegate.generation.validate import Checked, check_answer, check_caller_schema_answer
 
 __all__ = ["Generator"]
 
@@ -36,17 +36,17 @@ _STOPPED: Final = {
     "model_context_window_exceeded": ("truncated", "the prompt and its answer are longer than the model's context"),
 }
 _OVERLOADED: Final = frozenset({"overloaded", "rate_limited", "server_error"})
-"""Reasons of `retry_reason` for which another model is worth a try."""
+"""Reasons of `retry_reason` after which another model may succeed."""
 
 _FIRST_SHARE: Final = 2 / 3
-"""Share of the time that the full request may take where a fallback may follow."""
+"""The share of the time for the full request if a fallback may follow."""
 
 
 @dataclass(slots=True)
 class _Run:
-    """One generation: what is asked, how answers are checked, and what all of them took together.
+    """The state of one generation.
 
-    It is a session of its own in the queue. Its repair and its fallback go to the front of that session.
+    A generation is a session of its own in the queue. Its repair and its fallback go to the front of that session.
     """
 
     request: GenerationRequest
@@ -59,7 +59,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """A valid document and the answer that it comes from."""
+    """A valid document and the answer that contained it."""
 
     checked: Checked
     answer: ModelAnswer
@@ -70,12 +70,12 @@ class Generator:
     """Generates documents.
 
     Args:
-        language_model: who is asked.
-        clock: time for deadlines.
-        model: id of the model for full requests, unless a request names one.
-        fallback_model: id of the model for simpler requests.
-        timeout_seconds: time for a generation that names none.
-        observer: who hears how generations end.
+        language_model: Answers the questions.
+        clock: The time for deadlines.
+        model: The id of the model for full requests, unless a request names one.
+        fallback_model: The id of the model for simpler requests.
+        timeout_seconds: The time for a generation that names none.
+        observer: Receives the outcome of each generation.
     """
 
     def __init__(
@@ -98,17 +98,17 @@ class Generator:
     async def generate(
         self, request: GenerationRequest, on_progress: OnProgress, tally: Tally | None = None
     ) -> GenerationResult:
-        """Generates a valid document.
+        """Generate a valid document.
 
-        `tally` counts what was spent, also when the generation fails or is cancelled.
+        The tally counts the cost, also if the generation fails or is cancelled.
 
         Raises:
-            ConfigurationError: the caller's schema cannot be used (nothing was sent), or the upstream does not know the
+            ConfigurationError: The caller's schema cannot be used (nothing was sent), or the upstream does not know the
                 model that the request names.
             Refusal: Tidegate did not admit the call.
-            UpstreamError: the upstream refused for good.
-            RetriesExhausted: every attempt failed, or the time ran out.
-            GenerationError: there were answers, but no usable one; with the validator's findings.
+            UpstreamError: The upstream refused, and a retry would not help.
+            RetriesExhausted: All attempts failed, or the time ran out.
+            GenerationError: No answer could be used. The error has the findings about the last one.
         """
         timeout_seconds = request.timeout_seconds or self._timeout_seconds
         started_ns = self._clock.monotonic_ns()
@@ -128,7 +128,7 @@ class Generator:
 
     async def _generate(self, full: Question, run: _Run) -> GenerationResult:
         try:
-            return _result(await self._answered(full, run), run.tally)
+            return _result(await self._ask_and_repair(full, run), run.tally)
         except TidegateError as error:
             reason = _fallback_reason(error)
             if reason is None or not run.request.fallback:
@@ -137,14 +137,14 @@ class Generator:
         if self._observer is not None:
             self._observer.event(FallbackUsed(reason))
         try:
-            answered = await self._answered(self._simple_question(full, run), run)
+            answered = await self._ask_and_repair(self._simple_question(full, run), run)
         except TidegateError as error:
             raise error from first
         return _result(answered, run.tally, fallback_reason=reason, fallback_message=str(first))
 
-    async def _answered(self, question: Question, run: _Run) -> _Answered:
-        """The document that answers a question, after one repair at most."""
-        answer, checked = await self._asked(question, run)
+    async def _ask_and_repair(self, question: Question, run: _Run) -> _Answered:
+        """Return the document that answers a question, after at most one repair."""
+        answer, checked = await self._ask(question, run)
         repaired = bool(checked.findings)
         if repaired:
             conversation = (
@@ -153,7 +153,7 @@ class Generator:
                 {"role": "user", "content": repair_message(checked.findings)},
             )
             repair = replace(question, messages=conversation, session_front=True)
-            answer, checked = await self._asked(repair, run)
+            answer, checked = await self._ask(repair, run)
         if checked.findings:
             raise GenerationError(
                 "invalid",
@@ -162,7 +162,7 @@ class Generator:
             )
         return _Answered(checked, answer, repaired)
 
-    async def _asked(self, question: Question, run: _Run) -> tuple[ModelAnswer, Checked]:
+    async def _ask(self, question: Question, run: _Run) -> tuple[ModelAnswer, Checked]:
         answer = await self._language_model.ask(question, run.on_progress, run.tally)
         if answer.stop_reason in _STOPPED:
             raise GenerationError(*_STOPPED[answer.stop_reason])
@@ -216,17 +216,17 @@ def _result(
 
 
 def _check_of(schema: Mapping[str, Any] | None) -> Callable[[str, bool], Checked]:
-    """How answers are checked, as a function of their text and whether that is an envelope."""
+    """Return the check of answers, a function of their text and of whether it is an envelope."""
     if schema is None:
         return lambda text, _enveloped: check_answer(text)
     from tidegate.generation.caller_schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
 
     compiled = CallerSchema(schema)
-    return lambda text, enveloped: check_own_schema_answer(text, compiled, enveloped=enveloped)
+    return lambda text, enveloped: check_caller_schema_answer(text, compiled, enveloped=enveloped)
 
 
 def _fallback_reason(error: TidegateError) -> str | None:
-    """Why a simpler request is worth a try; None if it would fail in the same way."""
+    """Return why a simpler request may succeed, or None if it would fail in the same way."""
     if isinstance(error, GenerationError):
         return error.reason
     if isinstance(error, Refusal) and error.cause is Cause.DEADLINE:
@@ -241,7 +241,7 @@ def _fallback_reason(error: TidegateError) -> str | None:
 
 
 def _as_bad_model(error: TidegateError, request: GenerationRequest) -> TidegateError:
-    """Returns the error, or what it says about the model that the request names."""
+    """Return the error, or a `ConfigurationError` if the upstream does not know the model that the request names."""
     if isinstance(error, UpstreamError) and error.status == 404 and request.model is not None:
         return ConfigurationError("model", request.model, f"a model that the upstream has; it answered {error}")
     return error

@@ -1,4 +1,4 @@
-"""The seam between the generator and whatever asks a model."""
+"""The interface between the generator and a language model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ __all__ = ["LanguageModel", "ModelAnswer", "Question"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to ask a model.
+    """A request to a model.
 
     Attributes:
-        model: id of the model.
-        system: system prompt; cached upstream.
-        messages: the conversation, alternating, ending with the user.
-        schema: structured output that the answer has to follow; None: free text.
-        max_tokens: upper bound of the answer.
-        caller: on whose account.
-        deadline_ns: when it must be done, on the monotonic clock.
-        session: the caller's session that the question belongs to.
-        session_front: goes ahead of other requests of that session, because it continues its work.
+        model: The id of the model.
+        system: The system prompt, which the upstream caches.
+        messages: The conversation, with alternating roles; the last message is the user's.
+        schema: The schema of the structured output, or None for free text.
+        max_tokens: The upper bound of the answer.
+        caller: The caller who is charged.
+        deadline_ns: The deadline on the monotonic clock.
+        session: The caller's session that the question belongs to.
+        session_front: Whether it goes ahead of other requests of that session, because it continues its work.
     """
 
     model: str
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What came back, and what this answer took by itself."""
+    """An answer, with the usage and the attempts of this answer alone."""
 
     text: str
     stop_reason: str | None
@@ -50,14 +50,14 @@ class ModelAnswer:
 
 
 class LanguageModel(Protocol):
-    """Asks a model, under the limiter and with retries."""
+    """Asks a model, with admission control and retries."""
 
     async def ask(self, question: Question, on_progress: OnProgress, tally: Tally) -> ModelAnswer:
-        """Asks until there is an answer. Adds to the tally what each attempt takes, also if it fails.
+        """Ask until there is an answer. Add the cost of each attempt to the tally, also if the attempt fails.
 
         Raises:
             Refusal: Tidegate did not admit the call.
-            UpstreamError: the upstream refused for good.
-            RetriesExhausted: every attempt failed, or the time ran out.
+            UpstreamError: The upstream refused, and a retry would not help.
+            RetriesExhausted: All attempts failed, or the time ran out.
         """
         ...

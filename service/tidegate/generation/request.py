@@ -1,4 +1,4 @@
-"""What a caller asks of the generator, and what it answers."""
+"""The requests, results and progress events of the generator."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,12 +25,12 @@ class GenerationRequest:
     """One document to generate.
 
     Attributes:
-        prompt: what the workflow should do.
-        caller: on whose account.
-        model: instead of the configured one.
-        fallback: whether the simpler request may be tried when the full one fails.
-        schema: a JSON Schema of the caller's that the document must meet, instead of the workflow DSL.
-        timeout_seconds: time for everything, waiting included.
+        prompt: What the workflow should do.
+        caller: The caller who is charged.
+        model: The id of a model to use instead of the configured one.
+        fallback: Whether the simpler request may follow when the full one fails.
+        schema: The caller's JSON Schema for the document, instead of the workflow DSL.
+        timeout_seconds: The time for the whole generation, including waits.
     """
 
     prompt: str
@@ -43,12 +43,12 @@ class GenerationRequest:
 
 @dataclass(slots=True)
 class Tally:
-    """What a generation has taken so far, repairs, repetitions and the fallback included.
+    """The cost of a generation so far, including repairs, retries and the fallback.
 
     Attributes:
-        attempts: attempts at the upstream.
-        queue_seconds: time spent waiting for quota.
-        usage: tokens of all answers together, as far as answers that broke off said.
+        attempts: Attempts sent to the upstream.
+        queue_seconds: Time spent waiting for quota.
+        usage: Tokens of all answers together. For answers that broke off, what they had reported.
     """
 
     attempts: int = 0
@@ -56,25 +56,25 @@ class Tally:
     usage: Usage = field(default_factory=Usage)
 
     def add_usage(self, usage: Usage) -> None:
-        """Adds the tokens of one answer."""
+        """Add the tokens of one answer."""
         self.usage = Usage._make(map(sum, zip(self.usage, usage, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """A valid document, and how it came about.
+    """A valid document, with how it was generated.
 
     Attributes:
-        document: a plain JSON value: a dict, unless the caller's schema allows something else.
-        model: id of the model that answered.
-        usage: tokens of all answers together.
-        attempts: attempts at the upstream, repairs and repetitions included.
-        queue_seconds: time spent waiting for quota.
-        repaired: the first answer was invalid, and one more turn mended it.
-        fallback_reason: why the simpler request was needed: `invalid`, `refused`, `truncated`, `deadline`, `overloaded`
-            or `too_long`; None when the full request was answered.
-        fallback_message: the same in a sentence.
-        notes: remarks of the model.
+        document: A plain JSON value: a dict, unless the caller's schema allows something else.
+        model: The id of the model that answered.
+        usage: Tokens of all answers together.
+        attempts: Attempts sent to the upstream, including repairs and retries.
+        queue_seconds: Time spent waiting for quota.
+        repaired: Whether the first answer was invalid and a second turn repaired it.
+        fallback_reason: Why the simpler request was needed: `invalid`, `refused`, `truncated`, `deadline`, `overloaded`
+            or `too_long`; None if the full request was answered.
+        fallback_message: The same reason as a sentence.
+        notes: The model's remarks.
     """
 
     document: Any
@@ -89,13 +89,13 @@ class GenerationResult:
 
     @property
     def fallback_used(self) -> bool:
-        """Whether the document answers the simpler request."""
+        """Whether the document comes from the simpler request."""
         return self.fallback_reason is not None
 
 
 @dataclass(frozen=True, slots=True)
 class WaitPredicted:
-    """The request waits for quota, probably this long."""
+    """The request waits for quota, for about this long."""
 
     pool: str
     predicted_seconds: float
@@ -103,7 +103,7 @@ class WaitPredicted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """An attempt goes out; the first one is 1."""
+    """An attempt starts. The first one has number 1."""
 
     attempt: int
     model: str
@@ -111,21 +111,21 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class TextReceived:
-    """The answer's text so far."""
+    """The text of the answer so far."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """An answer was checked; findings are empty when it is valid."""
+    """An answer was checked. There are no findings if it is valid."""
 
     valid: bool
     findings: tuple[str, ...]
 
 
 Progress = WaitPredicted | AttemptStarted | TextReceived | Validated
-"""What happens on the way to the document."""
+"""An event during a generation."""
 
 OnProgress = Callable[[Progress], None]
-"""Hears of progress; must not block."""
+"""Receives progress events. It must not block."""

@@ -1,4 +1,4 @@
-"""Where JSON Schema keywords hold further schemas, for drafts 4 to 2020-12."""
+"""Lists the JSON Schema keywords that contain further schemas, for drafts 4 to 2020-12."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 __all__ = ["CHILD", "DEFINITION", "IN_PLACE", "REFERENCES", "Subschema", "subschemas"]
 
 REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
-"""Keywords that apply another schema in place, by reference."""
+"""Keywords that apply the schema they refer to, to the same value."""
 
 IN_PLACE: Final = frozenset(
     {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"}
@@ -20,14 +20,14 @@ CHILD: Final = frozenset(
 """Keywords whose schemas apply to properties, their names, or items."""
 
 DEFINITION: Final = frozenset({"$defs", "definitions"})
-"""Keywords whose schemas apply only where something refers to them."""
+"""Keywords whose schemas apply only through references."""
 
 _MAPS: Final = frozenset({"properties", "patternProperties", "dependentSchemas", "dependencies"}) | DEFINITION
 _ALL: Final = IN_PLACE | CHILD | DEFINITION
 
 
 class Subschema(NamedTuple):
-    """A schema directly inside another: under which keyword, and for a map or list under which key or index."""
+    """A schema directly inside another, with its keyword, and its key or index in a map or list."""
 
     keyword: str
     key: str | int | None
@@ -35,7 +35,7 @@ class Subschema(NamedTuple):
 
 
 def subschemas(schema: Mapping[str, Any]) -> Iterator[Subschema]:
-    """The schemas directly inside a schema, in the order in which they are written; boolean ones are left out."""
+    """Yield the schemas directly inside a schema in order, without boolean ones."""
     for keyword, value in schema.items():
         if keyword not in _ALL:
             continue

@@ -1,7 +1,8 @@
-"""The work that a caller's schema makes, counted before a validator does it.
+"""Counts the work of a caller's schema before a validator does it.
 
-A validator follows a reference each time it meets one. Two references to a schema with two references, and so on, are
-2ⁿ checks of one value in n lines. This module counts how often each schema applies to each value instead.
+A validator follows each reference every time it reaches it. Two references to a schema with two references, and so on,
+cause 2ⁿ checks of one value in n lines. This module counts how often each schema applies to each value, without
+following references twice.
 """
 
 import json
@@ -25,48 +26,48 @@ if TYPE_CHECKING:
 __all__ = ["MOST_UNITS", "SchemaWork"]
 
 MOST_UNITS: Final = 20_000
-"""Most work that the check of one document may take. A unit is one schema applied to one small value: at most 10 µs."""
+"""The allowed work of the check of one document. A unit is one schema applied to one small value: at most 10 µs."""
 
 _MOST_SUBSCHEMAS: Final = 2_000
 _MOST_IN_PLACE: Final = 1_000
-"""Most checks of one value by a schema and by all that it refers to."""
+"""The allowed checks of one value by a schema and by all schemas that it refers to."""
 
 _LONGEST_CHAIN: Final = 100
 
 _LONGEST_PATTERN: Final = 2_000
 _REGEX_BYTES: Final = (2_000, 10_000, 50_000, 100_000)
-"""Sizes of a compiled regular expression, the last one allowed."""
+"""Classes of size of a compiled regular expression. The last one is the allowed size."""
 
 _MOST_REGEX_BYTES: Final = 1_000_000
-"""Size of all patterns of a schema together; compiling takes up to 8 ns a byte."""
+"""The allowed size of all patterns of a schema together. Compiling takes up to 8 ns per byte."""
 
 _UNITS_PER_BYTE_AND_CHARACTER: Final = 28e-6
-"""A match takes up to 0.14 ns for each byte of the pattern and character of the text, counted as units of 5 µs.
+"""A match takes up to 0.14 ns per byte of the pattern and character of the text, counted in units of 5 µs.
 
 Measured with `[01]*1[01]{1383}x`, whose automaton does not fit into any cache.
 """
 
 _MOST_BACKTRACKS: Final = 1_000
-"""Steps back in one match. Look-around and back-references need them, and cannot be matched in linear time."""
+"""The allowed backtracking steps of one match. Look-around and back-references need them; other patterns do not."""
 
 _UNITS_PER_SQUARE_CHARACTER: Final = 1 / 5_000
-"""For a match with such steps; each may read the whole text again."""
+"""For a match with backtracking, of which each step may read the whole text again."""
 
 _Times = dict[int, int]
-"""How often each schema applies to a value, by the schema's identity."""
+"""How often each schema applies to a value, by the identity of the schema."""
 
 _COUNTED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 
 
 class SchemaWork:
-    """Counts the checks that a schema makes. Boolean schemas cost nothing.
+    """Counts the checks of a schema. Boolean schemas count as nothing.
 
     Attributes:
-        regex_options: the engine that takes all patterns of the schema.
+        regex_options: The regex engine that supports all patterns of the schema.
 
     Raises:
-        ConfigurationError: a reference leads to nothing inside the schema, or back to where it stands; a regular
-            expression is not supported; or there is too much of something. The message says what is allowed.
+        ConfigurationError: A reference leads to nothing inside the schema or back to its own place, a regular
+            expression is not supported, or a limit is exceeded. The message says what is allowed.
     """
 
     def __init__(self, schema: Mapping[str, Any], dialect: str) -> None:
@@ -81,9 +82,9 @@ class SchemaWork:
         self.regex_options = _engine(_REGEX_BYTES[-1], fancy=bool(self._fancy))
 
     def units(self, document: object) -> float:
-        """The work of checking a document, in units; counting stops soon after `MOST_UNITS`.
+        """Return the work of checking a document, in units. Counting stops soon after `MOST_UNITS`.
 
-        The document is a JSON value, nested at most 100 levels deep.
+        The document must be a JSON value, nested at most 100 levels deep.
         """
         sizes: dict[int, int] = {}
         _measure(document, sizes)
@@ -106,7 +107,7 @@ class SchemaWork:
         return total
 
     def _applied(self, direct: _Times) -> _Times:
-        """All schemas that apply to a value to which some apply directly, and how often."""
+        """Return how often each schema applies to a value, including those that others apply in place."""
         applied: _Times = {}
         ahead = list(direct.items())
         while ahead:
@@ -116,7 +117,7 @@ class SchemaWork:
         return applied
 
     def _below(self, value: dict[str, Any] | list[Any], applied: _Times) -> list[tuple[object, _Times]]:
-        """The parts of a value, each with the schemas that apply to it; no more of them than are worth counting."""
+        """Return the parts of a value with the schemas that apply to each, but no more than may be checked."""
         below: dict[str | int, _Times] = {}
         names: _Times = {}
         added = 0
@@ -140,7 +141,7 @@ class SchemaWork:
         if isinstance(value, str) and node.pattern:
             return self._match_units(node.pattern, len(value))
         if isinstance(value, dict) and node.name_patterns:
-            # Once for the properties that the patterns name, once to find those that they leave over.
+            # Once for the properties that match a pattern, once to find those that match none.
             return 2 * sum(self._match_units(pattern, len(name)) for pattern in node.name_patterns for name in value)
         return 0.0
 
@@ -149,7 +150,7 @@ class SchemaWork:
         return linear + (characters**2 * _UNITS_PER_SQUARE_CHARACTER if pattern in self._fancy else 0)
 
     def _read(self, schema: Mapping[str, Any], dialect: str) -> None:
-        """Reads all schemas that are inside or referred to."""
+        """Read all schemas inside the schema and all that it refers to."""
         specification = specification_with(dialect)
         resource = specification.create_resource(schema)
         registry: Registry[Any] = Registry().with_resource(resource.id() or "", resource).crawl()
@@ -175,7 +176,7 @@ class SchemaWork:
         self._link_dynamic_references()
 
     def _link_dynamic_references(self) -> None:
-        """Adds all that a `$dynamicRef` may mean: which of them it is shows only while a value is checked."""
+        """Add all possible targets of each `$dynamicRef`. Which one applies depends on the value."""
         anchored: dict[str, list[int]] = {}
         for key, node in self._nodes.items():
             anchor = node.schema.get("$dynamicAnchor")
@@ -195,7 +196,7 @@ class SchemaWork:
             raise _too_much("patterns that are too large together", f"at most {_MOST_REGEX_BYTES:,} bytes, compiled")
 
     def _compiled_bytes(self, pattern: str) -> int:
-        """How large the compiled pattern is at most; notes whether it needs steps back."""
+        """Return the size class of a compiled pattern, and remember the pattern if it needs backtracking."""
         if len(pattern) <= _LONGEST_PATTERN:
             for size in _REGEX_BYTES:
                 if _compiles(pattern, _engine(size)):
@@ -211,7 +212,7 @@ class SchemaWork:
         )
 
     def _count_in_place(self, node: int, depth: int) -> int:
-        """How many checks of one value a schema makes, itself included."""
+        """Return how many checks of one value a schema causes, including itself."""
         known = self._checks.get(node)
         if known is not None:
             return known
@@ -226,7 +227,7 @@ class SchemaWork:
 
 
 class _Node:
-    """One schema: what it checks itself, and where further ones apply."""
+    """One schema: the cost of its own checks, and the places where other schemas apply."""
 
     __slots__ = (
         "by_position",
@@ -243,7 +244,7 @@ class _Node:
     )
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.schema = schema  # kept alive: it is known by its identity
+        self.schema = schema  # kept alive, because its identity is a key
         self.in_place: list[int] = []
         self.properties: dict[str, int] = {}
         self.other_properties: list[int] = []
@@ -260,7 +261,7 @@ class _Node:
         self.units = 1 + len(json.dumps(compared)) / 1_000
 
     def add(self, keyword: str, key: str | int | None, inner: Mapping[str, Any]) -> None:
-        """Notes a schema directly inside this one."""
+        """Add a schema directly inside this one."""
         child = id(inner)
         if keyword in IN_PLACE:
             self.in_place.append(child)
@@ -278,7 +279,7 @@ class _Node:
             self.every_item.append(child)
 
     def of_properties(self, value: Mapping[str, Any]) -> list[tuple[str | int, int]]:
-        """The schemas that may apply to properties of an object, each with the property's name."""
+        """Return the schemas that may apply to properties of an object, with the name of the property."""
         found: list[tuple[str | int, int]] = []
         if self.properties:
             found += [(name, self.properties[name]) for name in value if name in self.properties]
@@ -289,7 +290,7 @@ class _Node:
         return found
 
     def of_items(self, length: int) -> list[tuple[str | int, int]]:
-        """The schemas that may apply to items of a list, each with the item's position."""
+        """Return the schemas that may apply to items of a list, with the position of the item."""
         found: list[tuple[str | int, int]] = [(at, child) for at, child in self.by_position if at < length]
         for child in self.every_item:
             found += [(at, child) for at in range(length)]
@@ -324,7 +325,7 @@ def _compiles(pattern: str, engine: RegexOptions | FancyRegexOptions) -> bool:
 
 
 def _repetitions(pattern: str) -> int:
-    """How much longer a pattern is, at most, when its counted repetitions are written out."""
+    """Return an upper bound of how much longer a pattern is when its counted repetitions are written out."""
     product = 1
     for least, most in _COUNTED.findall(pattern):
         product *= max(int(least), int(most or 0), 1)
@@ -332,7 +333,7 @@ def _repetitions(pattern: str) -> int:
 
 
 def _measure(value: object, sizes: dict[int, int]) -> int:
-    """Notes about how many characters each object and list has, and returns it for the value."""
+    """Store the approximate number of characters of each object and list, and return that of the value."""
     if isinstance(value, dict):
         size = 2 + sum(len(key) + 4 + _measure(item, sizes) for key, item in value.items())
     elif isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What the SDK raises, in our terms."""
+"""Converts the exceptions of the SDK to Tidegate's."""
 
 import json
 from typing import Any, Final
@@ -12,14 +12,14 @@ from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
 __all__ = ["SDK_ERRORS", "as_upstream_error"]
 
 SDK_ERRORS: Final = (anthropic.APIError, httpx2.TransportError)
-"""What the SDK raises when there is no whole answer."""
+"""The exceptions of the SDK for an answer that is missing or incomplete."""
 
 _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-"""The request did not leave: it cannot have been accepted."""
+"""The request was not sent, so the upstream cannot have accepted it."""
 
 
 def as_upstream_error(error: anthropic.APIError | httpx2.TransportError, wall_seconds: float) -> UpstreamError:
-    """The same failure as an `UpstreamError`; the SDK wraps failures before the answer's head, not those after it."""
+    """Return the failure as an `UpstreamError`. The SDK wraps only failures before the response headers."""
     if isinstance(error, anthropic.APIStatusError):
         headers = error.response.headers
         retry_after = read_retry_after(dict(headers), wall_seconds)

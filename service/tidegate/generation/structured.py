@@ -1,8 +1,8 @@
-"""What the answer looks like on the wire: the flat envelope, or a schema of the caller's as structured output.
+"""Chooses the structured output to ask for: a flat envelope, or the caller's schema.
 
 The workflow DSL is recursive and far over the limits of structured outputs (24 optional parameters, 16 unions, no
-recursion; Claude Platform Docs, "Structured outputs", read 2026-11-24), so a workflow travels as JSON text in a flat
-envelope, and is validated here.
+recursion; Claude Platform Docs, "Structured outputs", read 2026-11-24). Therefore a workflow is sent as JSON text in a
+flat envelope, and Tidegate validates it.
 """
 
 import json
@@ -28,11 +28,11 @@ _MOST_UNIONS: Final = 16
 
 
 def wire_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Returns the structured output to ask for: the caller's schema in the form that the API takes.
+    """Return the schema of the structured output: the caller's, in the form that the API accepts, or the envelope.
 
-    Returns the envelope for workflows (None), and for a schema that is beyond the limits of structured outputs or that
-    would allow less in that form. What the API cannot check (numeric ranges, lengths, …) moves into descriptions; the
-    answer is validated against the original.
+    The envelope is for workflows (None), for schemas beyond the limits of structured outputs, and for schemas that
+    would allow less in the API's form. Constraints that the API cannot check, such as lengths, move into descriptions.
+    The answer is validated against the original schema.
     """
     if schema is None or schema.get("type") != "object":
         return ENVELOPE_SCHEMA
@@ -48,14 +48,14 @@ def wire_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def open_envelope(text: str) -> tuple[Any, tuple[str, ...]]:
-    """The document and the notes of an answer in the envelope.
+    """Return the document and the notes of an answer in the envelope.
 
     Raises:
-        ValueError: the answer, or the text inside it, is not JSON, or not an envelope; the message says where.
+        ValueError: The answer is not an envelope, or it or the text inside it is not JSON. The message says which.
     """
     envelope = parse_json(text, "the answer")
     if not isinstance(envelope, dict) or not isinstance(envelope.get("workflow"), str):
-        raise ValueError(  # noqa: TRY004  # what an answer holds is a value, not a type
+        raise ValueError(  # noqa: TRY004  # the content of an answer is a value, not a type
             'the answer: must be an object with "workflow", a string, and "notes", a list'
         )
     notes = envelope.get("notes")
@@ -63,10 +63,10 @@ def open_envelope(text: str) -> tuple[Any, tuple[str, ...]]:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parses JSON.
+    """Parse JSON.
 
     Raises:
-        ValueError: it is not JSON, nested too deeply, or holds half of a surrogate pair; the message starts with where.
+        ValueError: It is not JSON, nested too deeply, or holds a lone surrogate. The message starts with `where`.
     """
     try:
         value = json.loads(text)
@@ -81,20 +81,20 @@ def parse_json(text: str, where: str) -> Any:
 
 
 _NARROWED: Final = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "allOf"})
-"""References may be recursive, which is not allowed. In `allOf` each part is closed, so no object would meet two."""
+"""References may be recursive, which is not allowed. The API closes each part of `allOf`, so no object fits two."""
 
 _NARROWED_OBJECTS: Final = frozenset(
     {"anyOf", "oneOf", "if", "patternProperties", "unevaluatedProperties"}
     | {"dependentSchemas", "dependentRequired", "dependencies"}
 )
-"""Keywords by which an object may, or must, have properties that are not listed in `properties`."""
+"""Keywords that allow or require properties which are not listed in `properties`."""
 
 
 def _would_be_narrowed(schema: Mapping[str, Any]) -> bool:
-    """Whether the form that the API takes would refuse what the schema allows on purpose.
+    """Whether the form that the API accepts would refuse documents that the schema allows on purpose.
 
-    In that form an object has no properties but those listed. Where a schema lists some and does not say whether there
-    may be more, that is taken to be meant.
+    In that form, an object has only the listed properties. A schema that lists some, and does not say whether there may
+    be more, is assumed to mean the same.
     """
     if not _NARROWED.isdisjoint(schema):
         return True

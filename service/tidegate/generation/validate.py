@@ -1,4 +1,4 @@
-"""From the text of an answer to a document that is valid, or to findings."""
+"""Checks the answers of a model: parses the document and finds its faults."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,12 +9,12 @@ from tidegate.generation.structured import open_envelope, parse_json
 if TYPE_CHECKING:
     from tidegate.generation.caller_schema import CallerSchema
 
-__all__ = ["Checked", "check_answer", "check_own_schema_answer"]
+__all__ = ["Checked", "check_answer", "check_caller_schema_answer"]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A checked answer: the document, and what is wrong with it, one finding a line, its JSON pointer first."""
+    """A checked answer: the document, its faults as "JSON pointer: message", and the model's remarks."""
 
     document: Any
     findings: tuple[str, ...]
@@ -22,17 +22,16 @@ class Checked:
 
 
 def check_answer(text: str) -> Checked:
-    """Checks an answer that should be a workflow document in the envelope."""
+    """Check an answer that should be a workflow document in the envelope."""
     try:
         document, notes = open_envelope(text)
     except ValueError as error:
         return Checked(None, (str(error),))
-    findings = check_document(document)
-    return Checked(document, tuple(map(str, findings)), notes)
+    return Checked(document, tuple(map(str, check_document(document))), notes)
 
 
-def check_own_schema_answer(text: str, schema: "CallerSchema", *, enveloped: bool) -> Checked:
-    """Checks an answer that should be valid under a schema of the caller's."""
+def check_caller_schema_answer(text: str, schema: "CallerSchema", *, enveloped: bool) -> Checked:
+    """Check an answer that should fit the caller's schema."""
     notes: tuple[str, ...] = ()
     try:
         if enveloped:

@@ -237,7 +237,7 @@ RECURSIVE_SCHEMA = {
 }
 
 
-def test_own_schema_is_sent_as_structured_output_and_checked_whole() -> None:
+def test_a_caller_schema_is_sent_as_structured_output_and_checked_whole() -> None:
     model = ScriptedModel('{"count": 0}', '{"count": 2}')
     workflow = generate(model, GenerationRequest("count", schema=SMALL_SCHEMA))
     assert workflow.document == {"count": 2}
@@ -248,7 +248,7 @@ def test_own_schema_is_sent_as_structured_output_and_checked_whole() -> None:
     assert "/count: 0 is less than the minimum of 1" in model.questions[1].messages[2]["content"]
 
 
-def test_own_schema_beyond_structured_outputs_travels_in_the_envelope() -> None:
+def test_a_caller_schema_beyond_structured_outputs_travels_in_the_envelope() -> None:
     model = ScriptedModel(envelope({"name": "a", "child": {"name": "b"}}))
     workflow = generate(model, GenerationRequest("nest", schema=RECURSIVE_SCHEMA))
     assert workflow.document == {"name": "a", "child": {"name": "b"}}
@@ -256,18 +256,18 @@ def test_own_schema_beyond_structured_outputs_travels_in_the_envelope() -> None:
 
 
 @pytest.mark.parametrize("answer", ["nonsense", envelope({"a": 1}), "[" * 100_000, envelope("\ud800")])
-def test_own_schema_answers_that_are_no_documents(answer: str) -> None:
+def test_a_caller_schema_answers_that_are_no_documents(answer: str) -> None:
     with pytest.raises(GenerationError):
         generate(ScriptedModel(answer, answer), GenerationRequest("x", schema={"type": "array"}))
 
 
-def test_own_schema_may_be_of_another_type_than_object() -> None:
+def test_a_caller_schema_may_be_of_another_type_than_object() -> None:
     schema = {"anyOf": [{"type": "object"}, {"type": "array", "items": {"type": "integer"}}, {"type": "null"}]}
     assert generate(ScriptedModel(envelope([1])), GenerationRequest("x", schema=schema)).document == [1]
     assert generate(ScriptedModel(envelope(None)), GenerationRequest("x", schema=schema)).document is None
 
 
-def test_own_schema_that_is_none_is_named_before_anything_is_sent() -> None:
+def test_a_caller_schema_that_is_none_is_named_before_anything_is_sent() -> None:
     model = ScriptedModel()
     with pytest.raises(ConfigurationError, match=r"schema\.properties\.a\.type: got 'strin'") as caught:
         generate(model, GenerationRequest("x", schema={"type": "object", "properties": {"a": {"type": "strin"}}}))

@@ -1,4 +1,4 @@
-"""Whole generations before the simulator, as under `make run`: own schemas, deadlines, prompts that are too long."""
+"""Whole generations with the simulator: schemas of callers, deadlines, prompts that are too long."""
 
 from typing import Any
 
