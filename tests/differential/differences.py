@@ -165,6 +165,7 @@ STRICTER_THAN_AIOHTTP: Final = {
     "Missing expected LF after header value": "lines end with CR LF only",
     "Missing expected CR after header value": "lines end with CR LF only",
     "Missing expected CR after response line": "lines end with CR LF only",
+    "Invalid response status": "lines end with CR LF only",  # so llhttp reports an LF right after the status code
     "Invalid header field char": "lines end with CR LF only",
     "Expected LF after CR": "lines end with CR LF only",
     "Unexpected space after start line": "no spaces before the first field",

@@ -67,5 +67,6 @@ def test_generated_requests_make_listed_differences_only(stream: Stream) -> None
 @example(stream=Stream(b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nuntil the end"))
 @example(stream=Stream(b"HTTP/1.1 200 OK\r\nconnection: close\r\n x\r\ncontent-length: 0\r\n\r\n"))
 @example(stream=Stream(b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\n\r\n"))
+@example(stream=Stream(b"HTTP/1.1 200\ncontent-length: 0\r\n\r\n"))
 def test_generated_answers_make_listed_differences_only(stream: Stream) -> None:
     run(lambda comparison: comparison.read, [stream])
