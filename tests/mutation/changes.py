@@ -1,14 +1,14 @@
-"""The small changes that mutmut would make to a module of the core, each as one replaced function.
+"""The mutations that mutmut would make to a module of the core, each as one replaced function.
 
-mutmut starts pytest anew for each change. Here a change is put in place in a process that has everything loaded: the
-function's code object is exchanged, so that whoever holds the function has the changed one.
+mutmut starts pytest again for each mutation. Here a mutation is installed in a process that has everything loaded: the
+function's code object is replaced, so every reference to the function sees the change.
 """
 
 import importlib
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -23,8 +23,25 @@ from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
 CORE: Final = Path(__file__).parents[2] / "service" / "tidegate" / "core"
-MODULES: Final = {path.stem: path for path in sorted(CORE.rglob("*.py")) if path.stem != "__init__"}
-"""The modules of the core by name; no two folders have one of the same name."""
+
+
+def modules_by_name(paths: Iterable[Path]) -> dict[str, Path]:
+    """Maps names without folders, as `survivors.toml` and the command line use them, to files.
+
+    Raises:
+        ValueError: Two files have the same name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        if path.stem == "__init__":
+            continue
+        if path.stem in found:
+            raise ValueError(f"{path} and {found[path.stem]} have the same name; rename one of them")
+        found[path.stem] = path
+    return found
+
+
+MODULES: Final = modules_by_name(CORE.rglob("*.py"))
 KEPT: Final = Path(__file__).parents[2] / ".tools" / "mutation"
 _COMMENT: Final = re.compile(r"  # .*$")
 _COMPOUND: Final = (libcst.If, libcst.While, libcst.For, libcst.With, libcst.Match, libcst.Try, libcst.MatchCase)

@@ -1,0 +1,24 @@
+"""The names by which `make mutate` and `survivors.toml` refer to modules of the core."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mutation.changes import MODULES, modules_by_name
+
+
+def test_two_modules_of_one_name_are_refused() -> None:
+    paths = [Path("core/pool/quota.py"), Path("core/limits/quota.py")]
+    with pytest.raises(ValueError, match=r"core/pool/quota\.py and core/limits/quota\.py have the same name"):
+        modules_by_name(paths)
+
+
+def test_packages_are_not_modules() -> None:
+    assert modules_by_name([Path("core/pool/__init__.py"), Path("core/limits/__init__.py")]) == {}
+
+
+def test_survivors_toml_names_modules_that_exist() -> None:
+    content = tomllib.loads(Path(__file__).with_name("survivors.toml").read_text())
+    listed = {change["where"].partition(".")[0] for group in content["survivors"] for change in group["changes"]}
+    assert set(content["finished"]) | listed <= set(MODULES)
