@@ -1,39 +1,56 @@
-"""When failed requests may be repeated."""
+"""When failed requests may be retried."""
 
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
-from tidegate.core.failures.failure_state import FailureState
+from tidegate.core.failures.failure_tracker import FailureTracker
 
-__all__ = ["RetryGate"]
+__all__ = ["RetryGate", "RetryGateState"]
 
 _PROBE_EVERY_NS: Final = 5 * NS_PER_SECOND
 
 
-class RetryGate:
-    """Lets a failed request go when the retry budget or a probe allows it.
+class RetryGateState(Struct, frozen=True, array_like=True):
+    """The dump of a `RetryGate`: how long until a retry may go without budget; negative if it may already."""
 
-    In an outage a retry is the probe. Where the budget is used up, one request goes every five seconds all the same.
+    probe_in_ns: int
+
+
+class RetryGate:
+    """Admits a retry when the retry budget or a probe allows it.
+
+    In an outage each retry is a probe. Where the budget is used up, one retry goes every five seconds all the same.
     Neither costs any budget. `now_ns` is monotonic time.
     """
 
-    __slots__ = ("_health", "_probe_ns")
+    __slots__ = ("_failures", "_probe_ns")
 
-    def __init__(self, health: FailureState, now_ns: int) -> None:
-        self._health = health
+    def __init__(self, failures: FailureTracker, now_ns: int) -> None:
+        self._failures = failures
         self._probe_ns = now_ns
 
-    def wait_ns(self, now_ns: int) -> int:
-        """How long until one may go, even if nothing succeeds meanwhile."""
-        if self._health.is_out:
-            return 0
-        return min(self._health.budget.wait_ns(now_ns), max(0, self._probe_ns - now_ns))
+    def dump(self, now_ns: int) -> RetryGateState:
+        """The state, for `restore`."""
+        return RetryGateState(self._probe_ns - now_ns)
 
-    def went(self, now_ns: int) -> None:
-        """One goes."""
-        if self._health.is_out:
+    @classmethod
+    def restore(cls, state: RetryGateState, now_ns: int, failures: FailureTracker) -> Self:
+        """A gate that continues from `state`."""
+        return cls(failures, now_ns + state.probe_in_ns)
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long until a retry may go, even if nothing succeeds meanwhile."""
+        if self._failures.is_outage:
+            return 0
+        return min(self._failures.budget.wait_ns(now_ns), max(0, self._probe_ns - now_ns))
+
+    def sent(self, now_ns: int) -> None:
+        """A retry goes."""
+        if self._failures.is_outage:
             return
-        if self._health.budget.left(now_ns) >= 1:
-            self._health.budget.retried(now_ns)
+        if self._failures.budget.left(now_ns) >= 1:
+            self._failures.budget.retried(now_ns)
         else:
             self._probe_ns = now_ns + _PROBE_EVERY_NS

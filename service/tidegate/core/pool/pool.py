@@ -13,7 +13,7 @@ from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
-from tidegate.core.failures.failure_state import FailureState
+from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.failures.retry_gate import RetryGate
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease import Lease, Leases
@@ -44,9 +44,9 @@ class Pool:
         "_account_waits",
         "_accounts",
         "_events",
+        "_failures",
         "_forecast",
         "_granted",
-        "_health",
         "_leases",
         "_ledger",
         "_next_in_ns",
@@ -68,10 +68,10 @@ class Pool:
         self.tells_leases = True
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
-        self._health = FailureState(name, self._events, now_ns)
-        self._retries = RetryGate(self._health, now_ns)
+        self._failures = FailureTracker(name, self._events, now_ns)
+        self._retries = RetryGate(self._failures, now_ns)
         self._queue = FairQueue(lambda: self._quota.ns_per_unit, self._retries.wait_ns)
-        self._forecast = Forecast(self._quota, self._queue, self._health)
+        self._forecast = Forecast(self._quota, self._queue, self._failures)
         self._accounts = accounts or Accounts()
         self._account_waits = AccountWaits(name)
         self._refused: list[tuple[str, Refused]] = []
@@ -115,14 +115,14 @@ class Pool:
         account = self._account(demand, now_ns)
         if not self._goes_at_once(demand, account, now_ns):
             return False
-        if demand.retry or self._health.is_capped or not self.settings.allow_debt:
+        if demand.retry or self._failures.is_spend_capped or not self.settings.allow_debt:
             return False
         self._grant(lease_id, demand, account, now_ns)
         return True
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
         """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
-        if self._health.is_capped and (refused := self._health.refusal(now_ns)) is not None:
+        if self._failures.is_spend_capped and (refused := self._failures.refusal(now_ns)) is not None:
             return refused
         account = self._account(demand, now_ns)
         if demand.retry:
@@ -148,7 +148,7 @@ class Pool:
                 return False
             if account.exceeded(demand.cost, now_ns) is not None:
                 return False
-        return self._health.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
+        return self._failures.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
 
     def _queue_up(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
         queue, forecast, demand = self._queue, self._forecast, waiter.demand
@@ -162,7 +162,7 @@ class Pool:
             if own is not None and own_ns > demand.patience_ns:
                 return Refused(Cause.CALLER_LIMIT, wait_ns - demand.patience_ns, limit=own.limit)
             if forecast.may_refuse(demand, now_ns):
-                return Refused(self._health.late, retry_after_ns=wait_ns - demand.patience_ns)
+                return Refused(self._failures.late_cause, retry_after_ns=wait_ns - demand.patience_ns)
         if queue.push(waiter):
             # Timers are set already for those who wait, unless this one goes before them.
             self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
@@ -176,8 +176,8 @@ class Pool:
             return None
         if (own := self._own_limit(waiter, now_ns)) is not None:
             return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
-        predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._health.wait_ns(now_ns))
-        return Refused(self._health.late, predicted_ns)
+        predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._failures.wait_ns(now_ns))
+        return Refused(self._failures.late_cause, predicted_ns)
 
     def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
         """Takes a waiter out of the queue, or ends its lease as released.
@@ -192,12 +192,12 @@ class Pool:
         """Admits, in order, the waiters that fit now. Nobody overtakes a head that does not fit."""
         self._quota.demand_seen(now_ns)
         granted: list[str] = []
-        if self._health.is_out:
+        if self._failures.is_outage:
             self._let_probe_with_time(granted, now_ns)
         while (waiter := self._head(now_ns)) is not None:
             self._queue.refresh_price(waiter, now_ns)
             if not self._fits(waiter.demand.cost, now_ns):
-                if self._health.admits(now_ns) and self._quota.only_levels_bind(now_ns):
+                if self._failures.admits(now_ns) and self._quota.only_levels_bind(now_ns):
                     self._queue.hold(waiter)
                 break
             self._admit(waiter, now_ns)
@@ -246,7 +246,7 @@ class Pool:
         if lease is None:
             return False
         self._quota.request_ended(lease.granted_ns)
-        self._health.ended(lease.granted_ns, answered=lease.answered)
+        self._failures.ended(lease.granted_ns, answered=lease.answered)
         if lease.account is not None:
             lease.account.ended()
         used = self._ledger.close(lease, outcome, used, now_ns)
@@ -279,9 +279,9 @@ class Pool:
             self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
             self._quota.learn_refusal(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
         elif isinstance(feedback, SpendCapped):
-            self._refuse_all(self._health.capped(feedback.ends_in_ns, now_ns))
+            self._refuse_all(self._failures.spend_cap_reached(feedback.ends_in_ns, now_ns))
         else:
-            self._health.failed(now_ns - feedback.sent_ago_ns, now_ns)
+            self._failures.failed(now_ns - feedback.sent_ago_ns, now_ns)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
         """Goes on under other settings: keeps levels, order, and what was learned.
@@ -289,7 +289,7 @@ class Pool:
         It also ends a spend cap as far as is known here: an operator who raised one has a way to say so.
         """
         self.settings = settings
-        self._health.forget_cap(now_ns)
+        self._failures.clear_spend_cap(now_ns)
         self._quota.configure(settings, now_ns)
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
@@ -300,7 +300,7 @@ class Pool:
             dimensions=tuple(map(DimensionSnapshot.with_shares, dimensions, self._use.shares(now_ns))),
             adaptive_factor=self._quota.factor,
             frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
-            probing=self._quota.is_probing or self._health.is_out,
+            probing=self._quota.is_probing or self._failures.is_outage,
             waiting=len(self._queue),
             classes=self._queue.snapshot(now_ns),
             in_flight=len(self._leases),
@@ -308,11 +308,11 @@ class Pool:
             granted=self._granted,
             rate_limited=self._rate_limited,
             succeeded=self._succeeded,
-            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._health.open_circuits(now_ns)},
-            unanswered=self._health.unanswered,
-            concurrency_limit=self._health.concurrency_limit(now_ns),
+            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._failures.open_circuits(now_ns)},
+            unanswered=self._failures.unanswered,
+            concurrency_limit=self._failures.concurrency_limit(now_ns),
             retries_waiting=len(self._queue.failed),
-            retries_left=self._health.budget.left(now_ns),
+            retries_left=self._failures.budget.left(now_ns),
         )
 
     def _grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
@@ -323,14 +323,14 @@ class Pool:
             account.take(demand.cost, now_ns)
         if not demand.settle_at_once:
             self._leases[lease_id] = Lease(demand, limits, now_ns, account)
-            self._health.sent(now_ns)
+            self._failures.sent(now_ns)
             if account is not None:
                 account.leased()
 
     def _admit(self, waiter: Waiter, now_ns: int) -> None:
         self._queue.take(waiter, now_ns)
         if waiter.demand.retry:
-            self._retries.went(now_ns)
+            self._retries.sent(now_ns)
         self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
         self._forecast.admitted(waiter, now_ns)
 
@@ -370,14 +370,14 @@ class Pool:
         return account.drained(demand.cost.plus(Cost(*load)), now_ns) or account.exceeded(demand.cost, now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
-        if not self._health.admits(now_ns):
+        if not self._failures.admits(now_ns):
             return False
         return self._quota.fits(cost, now_ns) or (not self._leases and self._quota.silent_ns(cost, now_ns) == 0)
 
     def _fits_in_ns(self, cost: Cost, now_ns: int) -> int:
         wait_ns = self._quota.wait_ns(cost, now_ns)
         silent_ns = None if self._leases else self._quota.silent_ns(cost, now_ns)
-        return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._health.wait_ns(now_ns))
+        return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._failures.wait_ns(now_ns))
 
     def _reserve_retry(self, waiter: Waiter, now_ns: int) -> Granted | Wait:
         """A failed request comes back: it is never refused for the wait until it may be repeated."""
@@ -394,7 +394,7 @@ class Pool:
     def _let_probe_with_time(self, granted: list[str], now_ns: int) -> None:
         """In an outage, where those in front are about to give up: who has the most time left finds out more."""
         first = self._head(now_ns)
-        if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._health.admits(now_ns):
+        if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._failures.admits(now_ns):
             return
         free = (each for each in self._queue.waiting.values() if self._own_limit(each, now_ns) is None)
         waiter = max(free, key=lambda each: each.left_ns(now_ns))
@@ -404,12 +404,12 @@ class Pool:
             granted.append(waiter.lease_id)
 
     def _binding(self, cost: Cost, now_ns: int) -> str:
-        return self._quota.binding(cost, now_ns) if self._health.admits(now_ns) else self._health.binding()
+        return self._quota.binding(cost, now_ns) if self._failures.admits(now_ns) else self._failures.binding()
 
     def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
-        self._health.answered(now_ns - sent_ago_ns, now_ns)
+        self._failures.answered(now_ns - sent_ago_ns, now_ns)
         if self._leases.answered(lease_id):
-            self._health.unanswered -= 1
+            self._failures.unanswered -= 1
 
     def _refuse_all(self, refused: Refused) -> None:
         for lease_id in tuple(self._queue.waiting):

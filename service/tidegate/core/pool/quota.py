@@ -52,7 +52,7 @@ class Quota:
         "_news",
         "_open_input_tokens",
         "_open_output_tokens",
-        "_prober",
+        "_probing",
         "_ramp",
         "_search",
         "_taken_ns",
@@ -76,7 +76,7 @@ class Quota:
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
         self._answered = False
-        self._prober = Probing(now_ns)
+        self._probing = Probing(now_ns)
         self._frozen_until_ns: int | None = None
         self._cut_ns = now_ns
         self._open_input_tokens = self._open_output_tokens = 0  # of what was taken, what is an estimate still
@@ -104,10 +104,10 @@ class Quota:
             limit.configure(settings.limits.get(limit.dimension), now_ns)
         self._adapt(now_ns)
         if not self._learns:
-            self._prober.stop()
+            self._probing.stop()
         elif not self._answered:
             # Also where limits are configured: they say nothing about what the upstream's bucket holds.
-            self._prober.start(now_ns)
+            self._probing.start(now_ns)
 
     def fits(self, cost: Cost, now_ns: int) -> bool:
         """Whether this much may be spent now, in all dimensions."""
@@ -120,7 +120,7 @@ class Quota:
             return True
         if self._search is not None and self._search.wait_ns(now_ns):
             return False
-        if self._prober.active and self._prober.wait_ns(now_ns):
+        if self._probing.active and self._probing.wait_ns(now_ns):
             return False
         return not self._ramp.wait_ns(now_ns, cost[1])
 
@@ -141,13 +141,13 @@ class Quota:
 
     def only_levels_bind(self, now_ns: int) -> bool:
         """Whether nothing but levels keeps anything from being spent: no freeze, and no single requests that probe."""
-        return not (self.frozen_ns(now_ns) or (self._learns and (self._prober.active or self._ramp.binds(now_ns))))
+        return not (self.frozen_ns(now_ns) or (self._learns and (self._probing.active or self._ramp.binds(now_ns))))
 
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What keeps this much from being spent now, as in `Wait`; where several do, what lasts longest."""
         waits: dict[str, int] = {"frozen": self.frozen_ns(now_ns)}
         waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limited}
-        waits["probe"] = self._prober.wait_ns(now_ns)
+        waits["probe"] = self._probing.wait_ns(now_ns)
         if self._learns:
             waits["acceleration"] = self._ramp.wait_ns(now_ns, cost.input_tokens)
         return max(waits, key=lambda name: waits[name])
@@ -195,8 +195,8 @@ class Quota:
             self._ramp.sent(now_ns, cost[1])
             if self._search is not None:
                 self._search.sent(cost, now_ns)
-            if self._prober.active:
-                self._prober.sent(now_ns, self.service_time_ns(cost))
+            if self._probing.active:
+                self._probing.sent(now_ns, self.service_time_ns(cost))
         return self.limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
@@ -222,8 +222,8 @@ class Quota:
 
     def request_ended(self, granted_ns: int) -> None:
         """A request that was granted then ended: if it was a probe, the next may go at once."""
-        if self._prober.active:
-            self._prober.ended(granted_ns)
+        if self._probing.active:
+            self._probing.ended(granted_ns)
         if self._search is not None:
             self._search.ended()
 
@@ -263,8 +263,8 @@ class Quota:
     def answer_came(self, sent_ns: int) -> None:
         """An answer to a request that was sent since the last refusal ends probing."""
         self._answered = True
-        if self._prober.active:
-            self._prober.answered(sent_ns)
+        if self._probing.active:
+            self._probing.answered(sent_ns)
         if self._ramp.is_known:
             self._ramp.answered(sent_ns)
 
@@ -284,7 +284,7 @@ class Quota:
         sent_ns = now_ns - (refusal.sent_ago_ns or 0)
         # An answer tells what is left of a limit, where that is told at all, but nothing of one to the slope.
         nothing_told = refusal.acceleration or not self._knows_upstream()
-        self._prober.begin(now_ns, sent_ns, waves=nothing_told, is_bounded=refusal.acceleration)
+        self._probing.refused(now_ns, sent_ns, waves=nothing_told, is_bounded=refusal.acceleration)
         if refusal.acceleration:
             self._ramp.refused(sent_ns, now_ns, needed.input_tokens)
         elif not is_new:
@@ -303,14 +303,14 @@ class Quota:
 
     def demand_seen(self, now_ns: int) -> None:
         """Somebody waits: a rate that is being searched may grow."""
-        if self._search is not None and not self._prober.active and self._is_thawed(now_ns):
+        if self._search is not None and not self._probing.active and self._is_thawed(now_ns):
             self._go_by_search(self._search, now_ns)
             self._news.tell("demand", 0.0 if self._search.is_measured else WORTH_TELLING)
 
     @property
     def is_probing(self) -> bool:
         """Whether single requests find out if the upstream answers."""
-        return self._prober.active
+        return self._probing.active
 
     @property
     def is_known(self) -> bool:
@@ -338,7 +338,7 @@ class Quota:
     def _wait_for_answers_ns(self, cost: Cost, now_ns: int) -> int:
         if self._frozen_until_ns is not None and not self._is_thawed(now_ns):
             return self._frozen_until_ns - now_ns
-        if self._prober.active and (probe_ns := self._prober.wait_ns(now_ns)):
+        if self._probing.active and (probe_ns := self._probing.wait_ns(now_ns)):
             return probe_ns
         if slope_ns := self._ramp.wait_ns(now_ns, cost[1]):
             return slope_ns

@@ -11,7 +11,7 @@ from typing import Final
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
-from tidegate.core.failures.failure_state import FailureState
+from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.limits.dimension_limit import DimensionLimit
 from tidegate.core.pool.quota import Quota
 from tidegate.core.pool.wait_calibration import WaitCalibration
@@ -32,12 +32,12 @@ _MOST_TAKEN: Final = 5.0
 class Forecast:
     """Predictions for one pool. Each class has its own experience: who comes later overtakes some, and not others."""
 
-    __slots__ = ("_alone", "_basis", "_drains", "_health", "_limited", "_queue", "_quota", "_rates")
+    __slots__ = ("_alone", "_basis", "_drains", "_failures", "_limited", "_queue", "_quota", "_rates")
 
-    def __init__(self, quota: Quota, queue: FairQueue, health: FailureState) -> None:
+    def __init__(self, quota: Quota, queue: FairQueue, failures: FailureTracker) -> None:
         self._quota = quota
         self._queue = queue
-        self._health = health
+        self._failures = failures
         self._drains = tuple(WaitCalibration() for _ in Priority)
         self._alone = tuple(WaitCalibration(_MOST_TAKEN) for _ in Priority)  # beside the formula without others
         self._rates: dict[int, float] = {}  # what predictions rely on, but for others, and how often that has changed
@@ -107,7 +107,7 @@ class Forecast:
             if _differ(self._rates, rates):
                 self._rates = rates
                 self._basis += 1
-        return self._basis + self._health.turns
+        return self._basis + self._failures.outage_changes
 
     def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
         """Refilling for this demand and all who go before it; a freeze lets no more refill than the buckets hold."""

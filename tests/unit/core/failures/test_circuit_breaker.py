@@ -83,7 +83,7 @@ class TestProber:
 
     def test_what_was_sent_before_it_began_tells_nothing(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S, waves=False)
+        prober.refused(S, S, waves=False)
         assert prober.predates(S - 1)
         assert not prober.answered(S - 1)
         assert prober.active
@@ -93,15 +93,15 @@ class TestProber:
 
     def test_beginning_again_lets_a_probe_go_at_once(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S, waves=False)
+        prober.refused(S, S, waves=False)
         prober.sent(S)
         assert prober.wait_ns(S) == 2 * S
-        prober.begin(2 * S, 2 * S, waves=False)
+        prober.refused(2 * S, 2 * S, waves=False)
         assert prober.wait_ns(2 * S) == 0
 
     def test_what_is_not_refused_in_twice_the_time_of_refusals_is_followed_by_twice_as_many(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S - S // 5, waves=True)
+        prober.refused(S, S - S // 5, waves=True)
         waits = []
         for number in range(7):
             waits.append(prober.wait_ns(S + number))
@@ -111,24 +111,24 @@ class TestProber:
 
     def test_a_refusal_begins_with_one_again(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S - S // 5, waves=True)
+        prober.refused(S, S - S // 5, waves=True)
         for _ in range(2):
             prober.sent(S)
-        prober.begin(2 * S, 2 * S, waves=True)
+        prober.refused(2 * S, 2 * S, waves=True)
         prober.sent(2 * S)
         assert prober.wait_ns(2 * S) == S // 5, "half of the time that refusals took before"
 
     def test_a_refusal_at_once_leaves_a_tenth_of_a_second_and_a_late_one_two_seconds(self) -> None:
         for took_ns, patience_ns in ((0, S // 10), (90 * S, 2 * S)):
             prober = Probing(0)
-            prober.begin(100 * S, 100 * S - took_ns, waves=True)
+            prober.refused(100 * S, 100 * S - took_ns, waves=True)
             prober.sent(100 * S)
             assert prober.wait_ns(100 * S) == patience_ns
 
     def test_where_an_answer_has_to_tell_one_goes_at_a_time(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S, waves=True)
-        prober.begin(S, S, waves=False)
+        prober.refused(S, S, waves=True)
+        prober.refused(S, S, waves=False)
         for second in (1, 3, 5):
             assert prober.wait_ns(second * S) == 0
             prober.sent(second * S)
@@ -136,7 +136,7 @@ class TestProber:
 
     def test_when_one_ends_another_may_go(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S, waves=False)
+        prober.refused(S, S, waves=False)
         prober.sent(S)
         prober.ended(S)
         prober.ended(S)
@@ -146,7 +146,7 @@ class TestProber:
 
     def test_the_first_of_each_wave_goes_alone_and_so_do_others_a_while_later(self) -> None:
         prober = Probing(0)
-        prober.begin(S, S, waves=True)
+        prober.refused(S, S, waves=True)
         now_ns, alone = S, []
         for _ in range(7):
             alone.append(prober.is_next_alone(now_ns))

@@ -23,29 +23,29 @@ def waves(prober: Probing, count: int, now_ns: int = S) -> list[int]:
 @pytest.mark.parametrize(("is_bounded", "sent"), [(False, [1, 2, 4, 8]), (True, [1, 4, 16, 64])])
 def test_more_go_each_time_that_none_is_refused(*, is_bounded: bool, sent: list[int]) -> None:
     prober = Probing(0)
-    prober.begin(S, S - REFUSALS_TAKE_NS, waves=True, is_bounded=is_bounded)
+    prober.refused(S, S - REFUSALS_TAKE_NS, waves=True, is_bounded=is_bounded)
     assert waves(prober, 4) == sent
 
 
 def test_one_goes_at_a_time_where_an_answer_has_to_tell() -> None:
     prober = Probing(0)
-    prober.begin(S, S, waves=False)
+    prober.refused(S, S, waves=False)
     assert waves(prober, 3) == [1, 1, 1]
 
 
 def test_it_begins_anew_with_one_and_forgets_what_was_bounded() -> None:
     prober = Probing(0)
-    prober.begin(S, S - REFUSALS_TAKE_NS, waves=True, is_bounded=True)
+    prober.refused(S, S - REFUSALS_TAKE_NS, waves=True, is_bounded=True)
     waves(prober, 2)
-    prober.begin(9 * S, 9 * S - REFUSALS_TAKE_NS, waves=True)
+    prober.refused(9 * S, 9 * S - REFUSALS_TAKE_NS, waves=True)
     assert waves(prober, 3, 9 * S) == [1, 2, 4]
 
 
 def test_a_refusal_of_an_older_request_changes_nothing() -> None:
     prober = Probing(0)
-    prober.begin(S, S - REFUSALS_TAKE_NS, waves=True)
+    prober.refused(S, S - REFUSALS_TAKE_NS, waves=True)
     prober.sent(S)
-    prober.begin(S + 1, S - REFUSALS_TAKE_NS, waves=True)
+    prober.refused(S + 1, S - REFUSALS_TAKE_NS, waves=True)
     assert prober.wait_ns(S + 1) == 2 * REFUSALS_TAKE_NS - 1
     assert prober.answered(S), "the probe was sent after the refusal that began the probing"
 
@@ -67,7 +67,7 @@ def test_at_the_start_nothing_goes_faster_than_a_configured_rate(refill_ns: int,
 
 def test_starting_while_it_probes_changes_nothing() -> None:
     prober = Probing(0)
-    prober.begin(S, S, waves=False)
+    prober.refused(S, S, waves=False)
     prober.sent(S)
     prober.start(2 * S)
     assert prober.wait_ns(2 * S) == S

@@ -99,7 +99,7 @@ class TestCircuit:
     def test_is_closed_until_the_cap_is_reached(self) -> None:
         circuit = SpendCapCircuit()
         assert not circuit.is_open(0)
-        assert not circuit.closes(0)
+        assert not circuit.close_if_due(0)
         assert not circuit.answered(0)
 
     def test_closes_at_the_date(self) -> None:
@@ -108,11 +108,11 @@ class TestCircuit:
         assert not circuit.reached(3_600 * S, 1), "no news"
         assert circuit.retry_after_ns(100 * S) == 3_500 * S + 1
         assert circuit.is_open(3_600 * S)
-        assert not circuit.closes(3_600 * S)
+        assert not circuit.close_if_due(3_600 * S)
         assert not circuit.is_open(3_600 * S + 1)
         assert circuit.retry_after_ns(3_600 * S + 1) == 0
-        assert circuit.closes(3_600 * S + 1)
-        assert not circuit.closes(3_600 * S + 1), "once"
+        assert circuit.close_if_due(3_600 * S + 1)
+        assert not circuit.close_if_due(3_600 * S + 1), "once"
         assert circuit.reached(None, 4_000 * S), "news again"
 
     def test_an_answer_closes_it_if_it_was_asked_for_after_the_refusal(self) -> None:
@@ -127,14 +127,14 @@ class TestCircuit:
         circuit = SpendCapCircuit()
         circuit.reached(None, 0)
         assert circuit.retry_after_ns(15 * S) == 45 * S
-        probes = [minute for minute in range(60) if circuit.lets_probe(minute * MINUTE)]
+        probes = [minute for minute in range(60) if circuit.try_probe(minute * MINUTE)]
         assert probes == [1, 3, 7, 15, 30, 45]
-        assert not circuit.lets_probe(45 * MINUTE)
+        assert not circuit.try_probe(45 * MINUTE)
 
     def test_with_a_date_too_because_a_cap_may_be_raised(self) -> None:
         circuit = SpendCapCircuit()
         circuit.reached(86_400 * S, 0)
-        assert [minute for minute in range(60) if circuit.lets_probe(minute * MINUTE)] == [15, 30, 45]
+        assert [minute for minute in range(60) if circuit.try_probe(minute * MINUTE)] == [15, 30, 45]
 
     def test_a_date_that_has_passed_ends_it_at_once(self) -> None:
         circuit = SpendCapCircuit()

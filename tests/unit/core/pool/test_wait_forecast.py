@@ -9,7 +9,7 @@ from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.failures.failure_state import FailureState
+from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.pool.wait_forecast import Forecast
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.waiter import Waiter
@@ -65,7 +65,7 @@ def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: in
     usual = Limit(60_000, 1.0)
     quota = Limited(usual)
     forecast = Forecast(
-        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureState("p", [], 0)
+        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
     )
     waiter = Waiter("a", DEMAND, since_ns=0)
     assert forecast.expect(waiter, 0) == S
@@ -79,7 +79,7 @@ def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
     quota = Limited(Limit(15_000, 0.25))
     quota.freeze_ns = 3 * S
     forecast = Forecast(
-        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureState("p", [], 0)
+        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
     )
     assert forecast.predict_ns(DEMAND, 0, 0) == 4 * S
 
@@ -87,7 +87,7 @@ def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
 def test_a_freeze_is_certain_and_experience_is_about_the_rest() -> None:
     quota = Limited(Limit(15_000, 0.25))
     forecast = Forecast(
-        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureState("p", [], 0)
+        cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
     )
     waiter = Waiter("a", DEMAND, since_ns=0)
     forecast.expect(waiter, 0)
