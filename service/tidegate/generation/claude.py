@@ -1,12 +1,11 @@
 """Asks Claude through the SDK: admitted by the limiter, retried by Tidegate, streamed."""
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import structs
 
@@ -16,11 +15,11 @@ from tidegate.core.claude.rate_limit_headers import read_limits
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.demand import Demand, Outcome
-from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.errors import UpstreamError
 from tidegate.core.domain.events import Anomaly, AttemptFinished, Event
 from tidegate.core.domain.feedback import Succeeded
 from tidegate.core.domain.nanoseconds import to_seconds
-from tidegate.core.domain.usage import Usage, settled_cost, tells_output
+from tidegate.core.domain.usage import Usage, settled_cost
 from tidegate.core.failures.retry_policy import RetryPolicy, retry_reason
 from tidegate.core.ports.observer import Scope, ScopeKind, scope_of
 from tidegate.core.ports.span_attributes import (
@@ -34,18 +33,17 @@ from tidegate.core.ports.span_attributes import (
     set_error,
     set_usage,
 )
-from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape, Prefix
+from tidegate.core.pricing.cost_estimator import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
 from tidegate.engine.retry import with_retries
+from tidegate.generation.claude_stream import ReceivedAnswer, receive_answer
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.request import AttemptStarted, OnProgress, Tally, TextReceived, WaitPredicted
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
-    from anthropic.types import MessageDeltaUsage
-    from anthropic.types import Usage as MessageUsage
 
 __all__ = ["ClaudeModel"]
 
@@ -169,7 +167,7 @@ class ClaudeModel:
             self.counts["attempts"] += 1
             call.tally.attempts += 1
             call.on_progress(AttemptStarted(number, question.model))
-            received, started_ns = _Received(), self._clock.monotonic_ns()
+            received, started_ns = ReceivedAnswer(), self._clock.monotonic_ns()
             try:
                 with self._attempt_scope(call, number) as scope:
                     await self._receive(call, received, scope, lease.id)
@@ -213,9 +211,9 @@ class ClaudeModel:
         return on_wait
 
     async def _failed(
-        self, call: "_Call", received: "_Received", lease: Lease, error: BaseException, started_ns: int
+        self, call: "_Call", received: ReceivedAnswer, lease: Lease, error: BaseException, started_ns: int
     ) -> None:
-        """End the lease of a failed or cancelled attempt, as the gateway does, and updates the pools."""
+        """End the lease of a failed or cancelled attempt, as the gateway does, and update the pools."""
         estimator, model = self._admission.estimator, call.question.model
         after_ns, used = self._clock.monotonic_ns() - started_ns, received.estimated_usage(model, estimator)
         if used is not None:
@@ -235,67 +233,39 @@ class ClaudeModel:
             await lease.end(outcome, charged)
         self._report(self._attempt_event(call, started_ns, attempt_status(error), received, used))
 
-    async def _receive(self, call: "_Call", received: "_Received", scope: Scope, lease_id: str) -> None:
+    async def _receive(self, call: "_Call", answer: ReceivedAnswer, scope: Scope, lease_id: str) -> None:
         """Send one attempt and receive its answer within the deadline.
 
         Raises:
             UpstreamError: There is no complete answer.
         """
+        started_ns = self._clock.monotonic_ns()
+
+        async def on_headers(headers: Mapping[str, str]) -> None:
+            report = read_limits(headers, self._clock.wall_seconds())
+            sent_ago_ns = self._clock.monotonic_ns() - started_ns
+            await self._store.learn(call.pool, structs.replace(report, sent_ago_ns=sent_ago_ns, lease_id=lease_id))
+
+        def on_text() -> None:
+            if answer.first_token_ns is None:
+                answer.first_token_ns = self._clock.monotonic_ns() - started_ns
+            self._report_text(call, answer.text)
+
         try:
-            await self._receive_in_time(call, received, scope.headers(), lease_id)
+            await receive_answer(
+                self._sdk(),
+                call.question,
+                answer,
+                timeout_seconds=to_seconds(self._left_ns(call)),
+                wall_seconds=self._clock.wall_seconds,
+                trace_headers=scope.headers(),
+                on_headers=on_headers,
+                on_text=on_text,
+            )
         except UpstreamError as error:
             set_error(scope, error)
             raise
         scope.set(STATUS, 200)
-
-    async def _receive_in_time(
-        self, call: "_Call", received: "_Received", trace_headers: Mapping[str, str], lease_id: str
-    ) -> None:
-        left_seconds = to_seconds(self._left_ns(call))
-        try:
-            async with asyncio.timeout(left_seconds):
-                await self._stream(call, received, trace_headers, lease_id)
-        except TimeoutError:
-            raise UpstreamUnreachable(
-                f"no complete answer within the {left_seconds:.1f} s that were left",
-                may_have_been_accepted=True,
-                out_of_time=True,
-            ) from None
-        except UpstreamError:
-            raise
-        except Exception as error:
-            # The SDK takes long to import. At this point it is loaded already.
-            from tidegate.generation.sdk_errors import SDK_ERRORS, as_upstream_error  # noqa: PLC0415
-
-            if not isinstance(error, SDK_ERRORS):
-                raise
-            raise as_upstream_error(error, self._clock.wall_seconds()) from error
-
-    async def _stream(
-        self, call: "_Call", received: "_Received", trace_headers: Mapping[str, str], lease_id: str
-    ) -> None:
-        started_ns = self._clock.monotonic_ns()
-        parameters = _parameters(call.question)
-        async with await self._sdk().messages.create(**parameters, stream=True, extra_headers=trace_headers) as stream:
-            received.opened = True
-            report = read_limits(dict(stream.response.headers), self._clock.wall_seconds())
-            sent_ago_ns = self._clock.monotonic_ns() - started_ns
-            await self._store.learn(call.pool, structs.replace(report, sent_ago_ns=sent_ago_ns, lease_id=lease_id))
-            async for event in stream:
-                if event.type == "message_start":
-                    received.model = event.message.model
-                    received.update_usage(event.message.usage, call.question)
-                elif event.type == "content_block_delta" and event.delta.type == "text_delta":
-                    if received.first_token_ns is None:
-                        received.first_token_ns = self._clock.monotonic_ns() - started_ns
-                    received.append_text(event.delta.text)
-                    self._report_text(call, received.text)
-                elif event.type == "message_delta":
-                    received.update_usage(event.usage, call.question, final=True)
-                    received.stop_reason = event.delta.stop_reason
-        if received.stop_reason is None:
-            raise UpstreamUnreachable("the answer ended before it was complete", may_have_been_accepted=True)
-        received.usage_is_odd |= not (received.usage.all_input_tokens and received.usage.output_tokens)
 
     def _report_text(self, call: "_Call", text: str) -> None:
         now_ns = self._clock.monotonic_ns()
@@ -304,7 +274,7 @@ class ClaudeModel:
             call.on_progress(TextReceived(text))
 
     def _attempt_event(
-        self, call: "_Call", started_ns: int, status: str, received: "_Received", usage: Usage | None
+        self, call: "_Call", started_ns: int, status: str, received: ReceivedAnswer, usage: Usage | None
     ) -> AttemptFinished:
         return AttemptFinished(
             pool=call.pool,
@@ -332,60 +302,12 @@ class _Call:
     text_reported_ns: int = -_TEXT_EVERY_NS
 
 
-@dataclass(slots=True)
-class _Received:
-    """The part of an answer that has arrived."""
-
-    opened: bool = False
-    started: bool = False
-    text: str = ""
-    unreported_bytes: int = 0  # text after the last usage report
-    stop_reason: str | None = None
-    model: str = ""
-    usage: Usage = Usage()  # noqa: RUF009  # immutable
-    usage_is_odd: bool = False
-    first_token_ns: int | None = None
-
-    def update_usage(
-        self, usage: "MessageUsage | MessageDeltaUsage", question: Question, *, final: bool = False
-    ) -> None:
-        """Update the usage, with impossible figures corrected. Without a final report the output is unknown."""
-        self.started, self.unreported_bytes = True, 0
-        fields = usage.model_dump()
-        reported = Usage.from_json(fields, self.usage)
-        if final and not tells_output(fields):
-            reported = reported._replace(output_tokens=0)
-        self.usage = reported.possible(question.max_tokens)
-        self.usage_is_odd |= reported != self.usage or Usage.is_odd(fields)
-
-    def append_text(self, text: str) -> None:
-        """Append a piece of text."""
-        self.text += text
-        self.unreported_bytes += len(text.encode())
-
-    def estimated_usage(self, model: str, estimator: CostEstimator) -> Usage | None:
-        """Return the estimated usage of an answer that broke off, or None if it had not started."""
-        return estimator.produced(model, self.usage, self.unreported_bytes) if self.started else None
-
-
 def _attributes(call: _Call) -> dict[str, str | float]:
     return {
         "tidegate.pool": call.pool,
         "tidegate.caller": call.question.caller.label,
         MODEL: call.question.model,
     }
-
-
-def _parameters(question: Question) -> dict[str, Any]:
-    parameters: dict[str, Any] = {
-        "model": question.model,
-        "max_tokens": question.max_tokens,
-        "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
-        "messages": list(question.messages),
-    }
-    if question.schema is not None:
-        parameters["output_config"] = {"format": {"type": "json_schema", "schema": question.schema}}
-    return parameters
 
 
 def _shape(question: Question) -> MessageShape:
