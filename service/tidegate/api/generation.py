@@ -62,7 +62,7 @@ def generation_router(services: Services) -> APIRouter:
         )
 
         if body.schema_ is not None:
-            from tidegate.generation.caller_schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
+            from tidegate.generation.caller_schema.schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
 
             CallerSchema(body.schema_)
         tally = request.state.tally = Tally()

@@ -219,7 +219,7 @@ def _check_of(schema: Mapping[str, Any] | None) -> Callable[[str, bool], Checked
     """Return the check of answers, a function of their text and of whether it is an envelope."""
     if schema is None:
         return lambda text, _enveloped: check_answer(text)
-    from tidegate.generation.caller_schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
+    from tidegate.generation.caller_schema.schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
 
     compiled = CallerSchema(schema)
     return lambda text, enveloped: check_caller_schema_answer(text, compiled, enveloped=enveloped)

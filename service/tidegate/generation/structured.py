@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from tidegate.generation.schema_keywords import subschemas
+from tidegate.generation.caller_schema.keywords import subschemas
 
 __all__ = ["ENVELOPE_SCHEMA", "open_envelope", "parse_json", "wire_schema"]
 

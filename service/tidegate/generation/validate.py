@@ -7,7 +7,7 @@ from tidegate.generation.dsl import check_document
 from tidegate.generation.structured import open_envelope, parse_json
 
 if TYPE_CHECKING:
-    from tidegate.generation.caller_schema import CallerSchema
+    from tidegate.generation.caller_schema.schema import CallerSchema
 
 __all__ = ["Checked", "check_answer", "check_caller_schema_answer"]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.generation.caller_schema import CallerSchema
-from tidegate.generation.schema_work import MOST_UNITS, SchemaWork
+from tidegate.generation.caller_schema.schema import CallerSchema
+from tidegate.generation.caller_schema.work import MOST_UNITS, SchemaWork
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 CATASTROPHIC = "^([a-z: ]+)+$"

@@ -2,7 +2,7 @@
 
 Schema and prompt come from the caller, so the time of a validation must be bounded for any input. Regular expressions
 run in Rust's `regex` engine, in time linear in pattern and text. The work that references cause is counted before
-anything is validated (`schema_work`).
+anything is validated (`work`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,9 +12,9 @@ from typing import Any, Final
 import jsonschema_rs
 
 from tidegate.core.domain.errors import ConfigurationError
+from tidegate.generation.caller_schema.work import MOST_UNITS, SchemaWork
 from tidegate.generation.dsl.findings import pointer
 from tidegate.generation.dsl.json_values import find_non_json
-from tidegate.generation.schema_work import MOST_UNITS, SchemaWork
 
 __all__ = ["CallerSchema"]
 

@@ -5,20 +5,17 @@ cause 2ⁿ checks of one value in n lines. This module counts how often each sch
 following references twice.
 """
 
-import json
-import re
 from collections.abc import Mapping
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-import jsonschema_rs
-from jsonschema_rs import FancyRegexOptions, RegexOptions
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import specification_with
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.generation.schema_keywords import IN_PLACE, REFERENCES, subschemas
+from tidegate.generation.caller_schema.keywords import REFERENCES, subschemas
+from tidegate.generation.caller_schema.node import SchemaNode
+from tidegate.generation.caller_schema.patterns import SchemaPatterns
 
 if TYPE_CHECKING:
     from referencing._core import Resolver
@@ -34,29 +31,8 @@ _MOST_IN_PLACE: Final = 1_000
 
 _LONGEST_CHAIN: Final = 100
 
-_LONGEST_PATTERN: Final = 2_000
-_REGEX_BYTES: Final = (2_000, 10_000, 50_000, 100_000)
-"""Classes of size of a compiled regular expression. The last one is the allowed size."""
-
-_MOST_REGEX_BYTES: Final = 1_000_000
-"""The allowed size of all patterns of a schema together. Compiling takes up to 8 ns per byte."""
-
-_UNITS_PER_BYTE_AND_CHARACTER: Final = 28e-6
-"""A match takes up to 0.14 ns per byte of the pattern and character of the text, counted in units of 5 µs.
-
-Measured with `[01]*1[01]{1383}x`, whose automaton does not fit into any cache.
-"""
-
-_MOST_BACKTRACKS: Final = 1_000
-"""The allowed backtracking steps of one match. Look-around and back-references need them; other patterns do not."""
-
-_UNITS_PER_SQUARE_CHARACTER: Final = 1 / 5_000
-"""For a match with backtracking, of which each step may read the whole text again."""
-
 _Times = dict[int, int]
 """How often each schema applies to a value, by the identity of the schema."""
-
-_COUNTED: Final = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
 
 
 class SchemaWork:
@@ -71,15 +47,14 @@ class SchemaWork:
     """
 
     def __init__(self, schema: Mapping[str, Any], dialect: str) -> None:
-        self._nodes: dict[int, _Node] = {}
-        self._regex_bytes: dict[str, int] = {}
-        self._fancy: set[str] = set()
+        self._nodes: dict[int, SchemaNode] = {}
+        self._patterns = SchemaPatterns()
         self._root = id(schema)
         self._read(schema, dialect)
         self._checks: dict[int, int] = {}
         for node in self._nodes:
             self._count_in_place(node, 0)
-        self.regex_options = _engine(_REGEX_BYTES[-1], fancy=bool(self._fancy))
+        self.regex_options = self._patterns.engine()
 
     def units(self, document: object) -> float:
         """Return the work of checking a document, in units. Counting stops soon after `MOST_UNITS`.
@@ -137,17 +112,15 @@ class SchemaWork:
         inside: Any = value
         return [*((inside[part], found) for part, found in below.items()), *((name, names) for name in value if names)]
 
-    def _regex_work(self, node: "_Node", value: object) -> float:
+    def _regex_work(self, node: SchemaNode, value: object) -> float:
         if isinstance(value, str) and node.pattern:
-            return self._match_units(node.pattern, len(value))
+            return self._patterns.match_units(node.pattern, len(value))
         if isinstance(value, dict) and node.name_patterns:
             # Once for the properties that match a pattern, once to find those that match none.
-            return 2 * sum(self._match_units(pattern, len(name)) for pattern in node.name_patterns for name in value)
+            return 2 * sum(
+                self._patterns.match_units(pattern, len(name)) for pattern in node.name_patterns for name in value
+            )
         return 0.0
-
-    def _match_units(self, pattern: str, characters: int) -> float:
-        linear = self._regex_bytes[pattern] * characters * _UNITS_PER_BYTE_AND_CHARACTER
-        return linear + (characters**2 * _UNITS_PER_SQUARE_CHARACTER if pattern in self._fancy else 0)
 
     def _read(self, schema: Mapping[str, Any], dialect: str) -> None:
         """Read all schemas inside the schema and all that it refers to."""
@@ -160,10 +133,12 @@ class SchemaWork:
             if id(part) in self._nodes:
                 continue
             if len(self._nodes) == _MOST_SUBSCHEMAS:
-                raise _too_much(f"more than {_MOST_SUBSCHEMAS:,} subschemas", f"at most {_MOST_SUBSCHEMAS:,}")
-            node = self._nodes[id(part)] = _Node(part)
+                raise ConfigurationError(
+                    "schema", f"more than {_MOST_SUBSCHEMAS:,} subschemas", f"at most {_MOST_SUBSCHEMAS:,}"
+                )
+            node = self._nodes[id(part)] = SchemaNode(part)
             for pattern in filter(None, (node.pattern, *node.name_patterns)):
-                self._read_pattern(pattern)
+                self._patterns.add(pattern)
             for keyword, key, inner in subschemas(part):
                 node.add(keyword, key, inner)
                 ahead.append((inner, resolver.in_subresource(specification.create_resource(inner))))
@@ -188,29 +163,6 @@ class SchemaWork:
                 meant = anchored.get(reference.rpartition("#")[2], [])
                 node.in_place.extend(set(meant) - set(node.in_place))
 
-    def _read_pattern(self, pattern: str) -> None:
-        if pattern in self._regex_bytes:
-            return
-        self._regex_bytes[pattern] = self._compiled_bytes(pattern)
-        if sum(self._regex_bytes.values()) > _MOST_REGEX_BYTES:
-            raise _too_much("patterns that are too large together", f"at most {_MOST_REGEX_BYTES:,} bytes, compiled")
-
-    def _compiled_bytes(self, pattern: str) -> int:
-        """Return the size class of a compiled pattern, and remember the pattern if it needs backtracking."""
-        if len(pattern) <= _LONGEST_PATTERN:
-            for size in _REGEX_BYTES:
-                if _compiles(pattern, _engine(size)):
-                    return size
-            if _repetitions(pattern) <= _MOST_BACKTRACKS and _compiles(pattern, _engine(_REGEX_BYTES[-1], fancy=True)):
-                self._fancy.add(pattern)
-                return _REGEX_BYTES[-1]
-        raise ConfigurationError(
-            "schema.pattern",
-            pattern,
-            f"a regular expression of at most {_LONGEST_PATTERN:,} characters, and short when its repetitions are "
-            "written out",
-        )
-
     def _count_in_place(self, node: int, depth: int) -> int:
         """Return how many checks of one value a schema causes, including itself."""
         known = self._checks.get(node)
@@ -221,80 +173,11 @@ class SchemaWork:
             raise ConfigurationError("schema.$ref", given, "references that go on to a property or an item, or end")
         made = 1 + sum(self._count_in_place(inner, depth + 1) for inner in self._nodes[node].in_place)
         if made > _MOST_IN_PLACE:
-            raise _too_much(f"{made:,} checks of one value, references followed", f"at most {_MOST_IN_PLACE:,}")
+            raise ConfigurationError(
+                "schema", f"{made:,} checks of one value, references followed", f"at most {_MOST_IN_PLACE:,}"
+            )
         self._checks[node] = made
         return made
-
-
-class _Node:
-    """One schema: the cost of its own checks, and the places where other schemas apply."""
-
-    __slots__ = (
-        "by_position",
-        "every_item",
-        "every_property",
-        "in_place",
-        "name_patterns",
-        "name_schemas",
-        "other_properties",
-        "pattern",
-        "properties",
-        "schema",
-        "units",
-    )
-
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.schema = schema  # kept alive, because its identity is a key
-        self.in_place: list[int] = []
-        self.properties: dict[str, int] = {}
-        self.other_properties: list[int] = []
-        self.every_property: list[int] = []
-        self.name_schemas: list[int] = []
-        self.by_position: list[tuple[int, int]] = []
-        self.every_item: list[int] = []
-        pattern, names = schema.get("pattern"), schema.get("patternProperties")
-        self.pattern = pattern if isinstance(pattern, str) else ""
-        self.name_patterns = tuple(names) if isinstance(names, Mapping) else ()
-        compared = [
-            schema[keyword] for keyword in ("enum", "const", "required", "dependentRequired") if keyword in schema
-        ]
-        self.units = 1 + len(json.dumps(compared)) / 1_000
-
-    def add(self, keyword: str, key: str | int | None, inner: Mapping[str, Any]) -> None:
-        """Add a schema directly inside this one."""
-        child = id(inner)
-        if keyword in IN_PLACE:
-            self.in_place.append(child)
-        elif keyword == "properties":
-            self.properties[str(key)] = child
-        elif keyword == "propertyNames":
-            self.name_schemas.append(child)
-        elif keyword == "additionalProperties":
-            self.other_properties.append(child)
-        elif keyword in {"patternProperties", "unevaluatedProperties"}:
-            self.every_property.append(child)
-        elif isinstance(key, int):
-            self.by_position.append((key, child))
-        elif keyword in {"items", "additionalItems", "unevaluatedItems", "contains"}:
-            self.every_item.append(child)
-
-    def of_properties(self, value: Mapping[str, Any]) -> list[tuple[str | int, int]]:
-        """Return the schemas that may apply to properties of an object, with the name of the property."""
-        found: list[tuple[str | int, int]] = []
-        if self.properties:
-            found += [(name, self.properties[name]) for name in value if name in self.properties]
-        for child in self.other_properties:
-            found += [(name, child) for name in value if name not in self.properties]
-        for child in self.every_property:
-            found += [(name, child) for name in value]
-        return found
-
-    def of_items(self, length: int) -> list[tuple[str | int, int]]:
-        """Return the schemas that may apply to items of a list, with the position of the item."""
-        found: list[tuple[str | int, int]] = [(at, child) for at, child in self.by_position if at < length]
-        for child in self.every_item:
-            found += [(at, child) for at in range(length)]
-        return found
 
 
 def _looked_up(resolver: "Resolver[Any]", keyword: str, reference: str) -> "tuple[Any, Resolver[Any]]":
@@ -303,33 +186,6 @@ def _looked_up(resolver: "Resolver[Any]", keyword: str, reference: str) -> "tupl
     except Unresolvable:
         raise ConfigurationError(f"schema.{keyword}", reference, "a reference to a part of the same schema") from None
     return resolved.contents, resolved.resolver
-
-
-def _too_much(given: str, allowed: str) -> ConfigurationError:
-    return ConfigurationError("schema", given, allowed)
-
-
-@cache
-def _engine(size: int, *, fancy: bool = False) -> RegexOptions | FancyRegexOptions:
-    if fancy:
-        return FancyRegexOptions(backtrack_limit=_MOST_BACKTRACKS, size_limit=size, dfa_size_limit=1_000_000)
-    return RegexOptions(size_limit=size, dfa_size_limit=1_000_000)
-
-
-def _compiles(pattern: str, engine: RegexOptions | FancyRegexOptions) -> bool:
-    try:
-        jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=engine, offline=True)
-    except ValueError:
-        return False
-    return True
-
-
-def _repetitions(pattern: str) -> int:
-    """Return an upper bound of how much longer a pattern is when its counted repetitions are written out."""
-    product = 1
-    for least, most in _COUNTED.findall(pattern):
-        product *= max(int(least), int(most or 0), 1)
-    return product
 
 
 def _measure(value: object, sizes: dict[int, int]) -> int:

@@ -1,0 +1,1 @@
+"""Validates documents against JSON Schemas of callers, whose work is bounded before anything is validated."""
