@@ -5,7 +5,7 @@ shown one unit of it to cost, less what is expected to be read from the prompt c
 tells only the sum: it corrects the kind that makes up most of the estimate.
 
 Output: the mean of the caller's answers of that model and `max_tokens` band, which begins with what the model's others
-in the band were like, or else all of the pool; and what it may be at worst, by their distribution. A pool that has no
+in the band were like, or else all of the pool; and what it may be at worst, by their spread. A pool that has no
 answers yet begins with long ones: if they are short, the first are here soon and say so, also to who waits already; if
 they are long and were taken to be short, a whole bucket of them is under way before any has ended. `max_tokens` is
 nowhere but in two places: an answer cannot be longer, and who sets it alike asks alike. It is no estimate: libraries
@@ -24,7 +24,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.prompt_size import PromptSize, most_image_tokens
-from tidegate.core.pricing.quantile_sketch import QuantileSketch
+from tidegate.core.pricing.running_mean import RunningMean
 
 __all__ = ["CostEstimator", "MessageShape", "Prefix"]
 
@@ -46,8 +46,6 @@ _FIRST_TOKENS: Final = {
 _KINDS: Final = PromptSize._fields[:-1]
 _PRIOR_TIMES: Final = 3
 """The shortest answers come first: they alone would make all look short."""
-_AT_WORST: Final = 0.95
-"""Quantile of an answer's length that is no surprise."""
 _MOST_TOKENS_PER_BYTE: Final = 1.0
 """Of text that came: what is produced and never shown, such as thinking, comes to light at the end."""
 _MOST_SURPRISE: Final = 8.0
@@ -103,25 +101,14 @@ class MessageShape(Struct, frozen=True, gc=False):
     prefixes: tuple[Prefix, ...] = ()
 
 
-class _Lengths(QuantileSketch):
+class _Lengths(RunningMean):
     """How long answers are, and until when one more has nothing to tell."""
 
-    __slots__ = ("_told", "_told_count", "_told_most", "rests_until_ns")
+    __slots__ = ("rests_until_ns",)
 
     def __init__(self, prior: float) -> None:
         super().__init__(prior, _PRIOR_TIMES)
         self.rests_until_ns: int | None = None
-        self._told = 0, 0
-        self._told_count = 0  # of values, when that was found out
-        self._told_most: int | None = None
-
-    def tokens(self, max_tokens: int | None) -> tuple[int, int]:
-        """How long one more will probably be, and how much longer it may well be: kept, for calls ask alike."""
-        if self.count != self._told_count or max_tokens != self._told_most:
-            self._told_count, self._told_most = self.count, max_tokens
-            usual = _capped(self.mean, max_tokens)
-            self._told = usual, max(0, _capped(self.quantile(_AT_WORST), max_tokens) - usual)
-        return self._told
 
 
 class _Rate:
@@ -171,7 +158,8 @@ class CostEstimator:
         lengths = self._lengths(shape)
         if lengths is None:
             return self.estimate(shape, now_ns), 0
-        output_tokens, overdraw_tokens = lengths.tokens(shape.max_tokens)
+        output_tokens, most_tokens = _capped(lengths.mean, shape.max_tokens), _capped(lengths.high, shape.max_tokens)
+        overdraw_tokens = most_tokens - output_tokens if most_tokens > output_tokens else 0
         return Cost(1, self._input_tokens(shape, now_ns), output_tokens), overdraw_tokens
 
     def produced(self, model: str, usage: Usage, unreported_bytes: int) -> Usage:
