@@ -65,7 +65,7 @@ class _Explanation:
                 for name in islice((name for name in names if name not in allowed), _MOST_UNKNOWN):
                     suggestion = did_you_mean([name], allowed)
                     yield (*keys, name), f"is not a property here{suggestion}; allowed: {', '.join(allowed)}"
-            case ValidationErrorKind.OneOfMultipleValid(context=contexts):
+            case ValidationErrorKind.OneOfMultipleValid(context=contexts) if isinstance(value, dict):
                 matching = [branch for branch, failed in zip(node["oneOf"], contexts, strict=True) if not failed]
                 yield keys, f"has {self._rivals(matching, value)}, but may have only one of them"
             case ValidationErrorKind.OneOfNotValid(context=contexts) | ValidationErrorKind.AnyOf(context=contexts):
@@ -126,13 +126,13 @@ class _Explanation:
     def _rivals(self, branches: Sequence[Mapping[str, Any]], value: Mapping[str, Any]) -> str:
         """Return the properties by which the matching alternatives differ."""
         matching = [
-            set(required)
+            required
             for branch in branches
             for required in requirements(self._schema, branch)
             if all(name in value for name in required)
         ]
-        shared = matching[0].intersection(*matching)
-        return " and ".join(name for name in value if name in matching[0].union(*matching) - shared)
+        names = [name for name in value if len({name in required for required in matching}) == 2]
+        return " and ".join(names) or "the properties of several alternatives"
 
 
 def _keys(error: ValidationError) -> _Keys:

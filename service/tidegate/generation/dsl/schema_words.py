@@ -50,8 +50,8 @@ def describe(schema: DslSchema, node: Mapping[str, Any]) -> str:
         needed = [_and(names) for names in requirements(schema, node) if names]
         described = _DESCRIPTIONS[merged["type"]]
         return f"{described} with {'one of: ' if len(needed) > 1 else ''}{', '.join(needed)}" if needed else described
-    branches = merged.get("oneOf") or merged.get("anyOf") or merged["allOf"][:1]
-    return ", or ".join(dict.fromkeys(describe(schema, branch) for branch in branches))
+    branches = merged.get("oneOf") or merged.get("anyOf") or merged.get("allOf", ())[:1]
+    return ", or ".join(dict.fromkeys(describe(schema, branch) for branch in branches)) or "something else"
 
 
 def properties(schema: DslSchema, node: Mapping[str, Any], value: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,11 @@ _VALUES: tuple[Any, ...] = (
     *({"use": "x"}, {"with": {}}, {"set": {"a": 1}}, [{"a": {"set": {"a": 1}}}]),
 )
 
+_MINIMAL: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$defs": {"task": {"oneOf": []}, "taskBase": {}},
+}
+
 _Path = tuple[str | int, ...]
 
 
@@ -87,12 +92,32 @@ def test_the_titles_that_give_a_place_its_meaning_are_in_the_schema(version: str
     )
 
 
-def test_an_error_that_nothing_explains_is_still_a_finding() -> None:
-    errors = [*jsonschema_rs.Draft202012Validator({"unevaluatedProperties": False}).iter_errors({"document": 1})]
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        (
+            {"oneOf": [{"properties": {"a": {}}, "required": ["a"], "minProperties": 2}, {}]}
+            | {"unevaluatedProperties": False},
+            {"a": 1},
+            "does not fit the schema of the DSL",
+        ),
+        ({"contains": {"const": 1}}, [2], "must be something else, not a list"),
+        ({"oneOf": [{"minLength": 1}, {"maxLength": 9}]}, "both", 'must be something else, not "both"'),
+        (
+            {"oneOf": [{"minProperties": 1}, {}]},
+            {"a": 1},
+            "has the properties of several alternatives, but may have only one of them",
+        ),
+    ],
+)
+def test_an_error_that_no_schema_has_so_far_is_still_a_finding(
+    schema: dict[str, Any], value: object, message: str
+) -> None:
+    errors = jsonschema_rs.Draft202012Validator(schema).iter_errors(value)
 
-    (finding,) = explain(errors, schema_for({}), "/do/0/a")
-
-    assert str(finding) == "/do/0/a: does not fit the schema of the DSL"
+    assert [str(finding) for finding in explain(errors, DslSchema({**_MINIMAL, **schema}), "/do/0/a")] == [
+        f"/do/0/a: {message}"
+    ]
 
 
 @pytest.mark.parametrize("task", [{"set": {"x": 1}}, {"set": {}}, {"wait": "soon", "x": 1}])
