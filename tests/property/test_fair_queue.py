@@ -85,7 +85,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def first_of(self, caller: Caller) -> list[Waiter]:
         """Whoever may be the next new request of a caller: the first of each agent, and those in front of a session."""
-        own = [one for one in self.waiting if one.demand.caller == caller and not one.comes_back]
+        own = [one for one in self.waiting if one.demand.caller == caller and not _has_returned(one)]
         by_agent: dict[tuple[str, str], Waiter] = {}
         for one in own:
             by_agent.setdefault((one.demand.session, one.demand.agent), one)
@@ -96,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
         head = self.head()
         if head is not None:
             self.queue.hold(head)
-            if self.held is None and not head.comes_back:
+            if self.held is None and not _has_returned(head):
                 self.held = head
 
     @rule()
@@ -128,7 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
         head = self.head()
         if self.held is not None and head is not self.held:
             assert head is not None
-            assert head.comes_back
+            assert _has_returned(head)
             assert head.demand.caller.rank <= self.held.demand.caller.rank
 
     @precondition(lambda self: self.waiting)
@@ -152,7 +152,7 @@ class QueueMachine(RuleBasedStateMachine):
     def counts_are_those_of_the_waiters(self) -> None:
         assert len(self.queue) == len(self.waiting)
         assert len(self.queue.failed) == sum(one.demand.retry for one in self.waiting)
-        new = [one for one in self.waiting if not one.comes_back]
+        new = [one for one in self.waiting if not _has_returned(one)]
         assert self.queue.tokens == sum(one.demand.cost.input_tokens for one in new)
         shown = self.queue.snapshot(0)
         for priority in Priority:
@@ -163,7 +163,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert shown[priority].by_caller == {name: names.count(name) for name in names}
         for caller in CALLERS:
             mine = [one.demand.cost.input_tokens for one in new if one.demand.caller == caller]
-            assert self.queue.of_caller(caller) == (len(mine), [len(mine), sum(mine), 0])
+            assert self.queue.load_of(caller) == (len(mine), [len(mine), sum(mine), 0])
 
     @invariant()
     def what_is_ahead_is_at_least_ones_own_and_at_most_everything(self) -> None:
@@ -178,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
                     service_time_ns(one.demand.cost)
                     for one in self.waiting
                     if (one.demand.caller, one.demand.session, one.demand.agent) == (caller, session, agent)
-                    and not one.comes_back
+                    and not _has_returned(one)
                 )
                 assert own_ns <= self.queue.ahead_ns(demand, 0) <= everything_ns
 
@@ -190,6 +190,10 @@ class QueueMachine(RuleBasedStateMachine):
                 assert len(flow._waiters) <= 2 * flow.waiting + 65
                 assert flow.waiting or flow.parent is None or flow.children is None
                 assert flow.active == sum(child.waiting > 0 and child.attached for child in children(flow))
+
+
+def _has_returned(waiter: Waiter) -> bool:
+    return waiter.demand.front or waiter.demand.retry
 
 
 def children(flow: Flow) -> Sequence[Flow]:

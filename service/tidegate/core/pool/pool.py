@@ -22,7 +22,7 @@ from tidegate.core.pool.quota import Quota
 from tidegate.core.pool.wait_forecast import Forecast
 from tidegate.core.ports.store import Change
 from tidegate.core.queue.fair_queue import FairQueue
-from tidegate.core.queue.queue_caps import what_is_full
+from tidegate.core.queue.queue_caps import exceeded_cap
 from tidegate.core.queue.waiter import Waiter
 
 __all__ = ["Pool"]
@@ -141,10 +141,10 @@ class Pool:
 
     def _goes_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
         queue = self._queue
-        if queue.waiting and queue.somebody_goes_first(now_ns):
+        if queue.waiting and queue.has_head(now_ns):
             return False
         if account is not None:
-            if queue.waiting and queue.of_caller(demand.caller)[0]:
+            if queue.waiting and queue.load_of(demand.caller)[0]:
                 return False
             if account.exceeded(demand.cost, now_ns) is not None:
                 return False
@@ -156,7 +156,7 @@ class Pool:
         own = self._own_limit_behind_others(waiter, now_ns)
         own_ns = 0 if own is None or own.wait_ns is None else own.wait_ns
         wait_ns = max(predicted_ns, own_ns)
-        if not demand.front and (full := what_is_full(queue, self.settings.caps, demand)) is not None:
+        if not demand.front and (full := exceeded_cap(queue, self.settings.caps, demand)) is not None:
             return Refused(Cause.QUEUE_FULL, retry_after_ns=wait_ns, full=full)
         if demand.patience_ns is not None and wait_ns > demand.patience_ns:
             if own is not None and own_ns > demand.patience_ns:
@@ -366,7 +366,7 @@ class Pool:
         demand, account = waiter.demand, waiter.account
         if account is None:
             return None
-        _, load = self._queue.of_caller(demand.caller)
+        _, load = self._queue.load_of(demand.caller)
         return account.drained(demand.cost.plus(Cost(*load)), now_ns) or account.exceeded(demand.cost, now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
@@ -394,10 +394,10 @@ class Pool:
     def _let_probe_with_time(self, granted: list[str], now_ns: int) -> None:
         """In an outage, where those in front are about to give up: who has the most time left finds out more."""
         first = self._head(now_ns)
-        if first is None or first.left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._failures.admits(now_ns):
+        if first is None or first.patience_left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._failures.admits(now_ns):
             return
         free = (each for each in self._queue.waiting.values() if self._own_limit(each, now_ns) is None)
-        waiter = max(free, key=lambda each: each.left_ns(now_ns))
+        waiter = max(free, key=lambda each: each.patience_left_ns(now_ns))
         if self._fits(waiter.demand.cost, now_ns):
             self._queue.remove(waiter.lease_id)
             self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)

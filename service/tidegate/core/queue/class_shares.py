@@ -1,43 +1,64 @@
 """Which priority class goes next: the highest that waits, unless a lower one is owed its guaranteed share.
 
-While a lower class waits, it earns its share of all that is admitted; once that makes up the size of its next request,
-this goes, whoever else waits. So each class gets, over any time in which it waits, at least its share of what the pool
-admits, less one request; the highest gets what the others are not owed. What a class earns grows with the time that its
-next request has waited, up to twice its share: classes age, but an old backlog never outranks those above it. Going in
-its turn, when no higher class waits, takes from what a class has earned, but never below nothing: nobody pays for
-having used what was free.
+While a lower class waits, it earns its share of all that is admitted. Once it has earned the size of its next request,
+that request goes before all others. So over any time in which it waits, each class gets at least its share of what the
+pool admits, less one request. The highest class gets the rest.
+
+A class earns more the longer its next request has waited, up to twice its share. So classes age, but an old backlog
+never outranks the classes above it. When no higher class waits, a class goes in its turn. That reduces what it has
+earned, but never below 0: free capacity costs nothing.
 """
 
 import math
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["AGED_NS", "GUARANTEED", "ClassShares"]
+__all__ = ["AGED_NS", "GUARANTEED", "ClassShares", "ClassSharesState"]
 
 _PER_CENT: Final = (50, 20, 5)
 GUARANTEED: Final = tuple(share / 100 for share in _PER_CENT)
-"""The least share of a pool that each class gets while it waits, by rank; a class of full age gets twice as much, and
-the highest what that leaves."""
+"""The least share of a pool that each class gets while it waits, by rank. A class of full age gets twice as much, and
+the highest class gets the rest."""
 
 AGED_NS: Final = 60 * NS_PER_SECOND
 """A request that has waited this long is of full age."""
 
 
+class ClassSharesState(Struct, frozen=True, array_like=True):
+    """The dump of a `ClassShares`: what each class has earned, in hundredths of nanoseconds."""
+
+    earned: tuple[int, int, int]
+
+
 class ClassShares:
-    """What the classes have earned of the pool's time; by rank, 0 being the highest class."""
+    """What the classes have earned of the pool's time, by rank. Rank 0 is the highest class."""
 
     __slots__ = ("_earned",)
 
     def __init__(self) -> None:
         self._earned = [0] * len(_PER_CENT)  # in hundredths of nanoseconds
 
+    def dump(self, _now_ns: int) -> ClassSharesState:
+        """The state, for `restore`."""
+        highest, middle, lowest = self._earned
+        return ClassSharesState((highest, middle, lowest))
+
+    @classmethod
+    def restore(cls, state: ClassSharesState, _now_ns: int) -> Self:
+        """Shares that continue from `state`."""
+        shares = cls()
+        shares._earned = list(state.earned)
+        return shares
+
     def is_owed(self, rank: int, service_time_ns: int) -> bool:
         """Whether a class has earned a request of this size."""
         return self._earned[rank] >= 100 * service_time_ns
 
     def earned_ns(self, rank: int, after_ns: int = 0, age_ns: int = 0) -> float:
-        """What a class will have earned after so much is admitted, if its next request has waited for `age_ns` now.
+        """What a class will have earned after `after_ns` of work is admitted, if its next request has age `age_ns` now.
 
         The integral of share × (1 + age ÷ full age), where the age grows by what is admitted.
         """
@@ -47,7 +68,7 @@ class ClassShares:
         return self._earned[rank] / 100 + GUARANTEED[rank] * (aged_ns + 2 * (after_ns - grows_ns))
 
     def earned_after_ns(self, rank: int, needed_ns: int, age_ns: int) -> float:
-        """How much is admitted until a class has earned so much: the inverse of `earned_ns`."""
+        """How much work is admitted until a class has earned `needed_ns`: the inverse of `earned_ns`."""
         missing_ns = max(0.0, needed_ns - self._earned[rank] / 100)
         left_ns = self._left_ns(age_ns)
         until_aged_ns = self.earned_ns(rank, left_ns, age_ns) - self._earned[rank] / 100
@@ -58,11 +79,11 @@ class ClassShares:
 
     @staticmethod
     def _left_ns(age_ns: int) -> int:
-        """How long until a request that has waited for so long is of full age."""
+        """How long until a request of this age is of full age."""
         return AGED_NS - min(max(age_ns, 0), AGED_NS)
 
     def earn(self, rank: int, service_time_ns: int, waited_ns: int) -> None:
-        """A request of this size was admitted, while the next of the class had waited for `waited_ns`."""
+        """A request of this size was admitted while the next request of the class had waited for `waited_ns`."""
         age_ns = min(max(waited_ns, 0), AGED_NS)
         self._earned[rank] += service_time_ns * _PER_CENT[rank] * (AGED_NS + age_ns) // AGED_NS
 
@@ -71,5 +92,5 @@ class ClassShares:
         self._earned[rank] = max(0, self._earned[rank] - 100 * service_time_ns)
 
     def forget(self, rank: int) -> None:
-        """Nobody of the class waits any more: only who waits earns."""
+        """No request of the class waits any more: only waiting classes earn."""
         self._earned[rank] = 0

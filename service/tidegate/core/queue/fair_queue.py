@@ -1,14 +1,13 @@
-"""The queue of a pool: priority classes, fair flows in each, requests that come back, and a held head.
+"""The queue of a pool: priority classes, fair flows in each, returned requests, and a held head.
 
-The head is the request that goes next. While its cost does not fit, it is held: nobody who comes later takes its place,
-whatever its class, so that a large request is not starved by small ones. Only requests that come back, of its class or
-a higher one, still go before it, as long as they do not delay new requests of a class above their own.
+The head is the request that goes next. While its cost does not fit, it is held: no later request takes its place,
+whatever its class, so that small requests do not starve a large one. Only returned requests of its class or a higher
+one still go before it, as long as they do not delay new requests of a class above their own.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Self
 
 from msgspec import structs
 
@@ -17,78 +16,33 @@ from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import NsPerUnit, service_time_ns
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.snapshots import ClassSnapshot
-from tidegate.core.queue.class_shares import ClassShares
-from tidegate.core.queue.flow import Flow
+from tidegate.core.queue.class_queue import NO_LOAD, ClassQueue
+from tidegate.core.queue.class_shares import ClassShares, ClassSharesState
 from tidegate.core.queue.waiter import Waiter
+from tidegate.core.queue.work_ahead import work_ahead_ns
 
 __all__ = ["FairQueue"]
 
 _LEAST_SIZE_NS: Final = 1_000_000
-"""Callers and classes take turns also where no limit is known, and nothing costs anything."""
+"""Callers and classes alternate even where no limit is known and all costs are 0."""
 _PRICE_KEPT_NS: Final = NS_PER_SECOND
-"""A price that is older is asked anew before admission: answers may have taught much meanwhile."""
+"""An older price is computed anew before admission, because the estimator may have learned much meanwhile."""
 _CLASSES: Final = tuple(Priority)
 
 
-class _Class:
-    """The requests of one priority class.
-
-    Attributes:
-        rank: 0 goes first.
-        flows: requests that are new, fairly shared among callers, sessions and agents.
-        refused: requests that the upstream refused with 429, in the order in which they came back.
-        failed: requests that failed otherwise, likewise. They go as the retry budget lets them.
-    """
-
-    __slots__ = ("failed", "failed_load", "flows", "rank", "refused", "refused_load")
-
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
-        self.flows = Flow()
-        self.refused: dict[str, Waiter] = {}
-        self.failed: dict[str, Waiter] = {}
-        self.refused_load = [0, 0, 0]
-        self.failed_load = [0, 0, 0]
-
-    def returning(self, *, may_retry: bool) -> Waiter | None:
-        """The first request that came back and may go."""
-        for waiter in self.refused.values():
-            if not waiter.skipped:
-                return waiter
-        if may_retry:
-            for waiter in self.failed.values():
-                if not waiter.skipped:
-                    return waiter
-        return None
-
-    def came_back(self) -> Iterator[Waiter]:
-        """All requests that came back."""
-        return chain(self.refused.values(), self.failed.values())
-
-    def ahead_load(self, *, may_retry: bool) -> list[int]:
-        """What requests that came back, and may go, will cost together."""
-        if not (self.refused or self.failed):
-            return _NOTHING
-        failed = self.failed_load if may_retry else _NOTHING
-        return [one + other for one, other in zip(self.refused_load, failed, strict=True)]
-
-
-_NOTHING: Final = [0, 0, 0]
-
-
 class FairQueue:
-    """Waiters in the order in which they will be admitted; O(log flows) to push and take, O(1) to remove.
+    """Waiters in the order of their admission; O(log flows) to push and take, O(1) to remove.
 
     Args:
-        ns_per_unit: how long the pool takes to refill a unit of each dimension, now.
-        retry_wait_ns: how long until a failed request may be repeated, at a moment.
+        ns_per_unit: returns how long the pool takes to refill a unit of each dimension now.
+        retry_wait_ns: returns how long, at a time, until a failed request may be retried.
 
     Attributes:
-        waiting: all waiters by lease id; to be read only, as the next two.
-        failed: those of them that failed and wait to be repeated, in the order in which they came back.
-        skipped: those that their callers' own limits hold back: of each caller's new requests in a class the first, and
-            each request that came back.
-        tokens: what all new requests will probably cost in tokens.
+        waiting: all waiters by lease id. Read only, as are the next two.
+        failed: waiters that failed and wait to be retried, in the order of their return.
+        skipped: waiters that their callers' own limits hold back: the first new request of each such caller in each
+            class, and each returned request.
+        tokens: the estimated cost of all new requests in tokens.
     """
 
     __slots__ = (
@@ -108,11 +62,28 @@ class FairQueue:
         self.tokens = 0
         self._ns_per_unit = ns_per_unit
         self._retry_wait_ns = retry_wait_ns
-        self._classes = tuple(_Class(rank) for rank in range(len(_CLASSES)))
+        self._classes = tuple(ClassQueue(rank) for rank in range(len(_CLASSES)))
         self._held: Waiter | None = None
         self._shares = ClassShares()
         self.failed: dict[str, Waiter] = {}
         self.skipped: dict[str, Waiter] = {}
+
+    def dump(self, now_ns: int) -> ClassSharesState:
+        """What the classes have earned. Waiters are not part of it: they belong to connections of this process."""
+        return self._shares.dump(now_ns)
+
+    @classmethod
+    def restore(
+        cls,
+        state: ClassSharesState,
+        now_ns: int,
+        ns_per_unit: Callable[[], NsPerUnit],
+        retry_wait_ns: Callable[[int], int],
+    ) -> Self:
+        """An empty queue in which each class keeps what it had earned, until the queue is empty again."""
+        queue = cls(ns_per_unit, retry_wait_ns)
+        queue._shares = ClassShares.restore(state, now_ns)
+        return queue
 
     def __len__(self) -> int:
         return len(self.waiting)
@@ -121,46 +92,46 @@ class FairQueue:
         """Adds a waiter. Returns whether it may be the next: not if an older one of its agent waits."""
         self.waiting[waiter.lease_id] = waiter
         demand = waiter.demand
-        home = self._classes[demand.caller.rank]
+        own = self._classes[demand.caller.rank]
         if demand.retry:
-            self.failed[waiter.lease_id] = home.failed[waiter.lease_id] = waiter
-            _add(home.failed_load, demand.cost)
+            self.failed[waiter.lease_id] = own.failed[waiter.lease_id] = waiter
+            _add(own.failed_load, demand.cost)
             return True
         if demand.front:
-            home.refused[waiter.lease_id] = waiter
-            _add(home.refused_load, demand.cost)
+            own.refused[waiter.lease_id] = waiter
+            _add(own.refused_load, demand.cost)
             return True
         self.tokens += demand.cost[1] + demand.cost[2]
-        return home.flows.push(waiter)
+        return own.flows.push(waiter)
 
     def head(self, now_ns: int) -> Waiter | None:
-        """The request that goes next; None if none waits that may go."""
+        """The request that goes next; None if no waiter may go."""
         if not self.waiting:
             return None
         may_retry = self._may_retry(now_ns)
         if self._held is not None:
             return self._before_held(self._held, may_retry=may_retry) or self._held
         highest = None
-        for home in self._classes:
-            if not (home.flows.waiting or home.refused or home.failed):
+        for each in self._classes:
+            if not (each.flows.waiting or each.refused or each.failed):
                 continue
-            first = self._first_of(home, may_retry=may_retry)
+            first = each.first(may_retry=may_retry)
             if first is None:
                 continue
             if highest is None:
                 highest = first
-            elif self._shares.is_owed(home.rank, max(self._size_ns(first.demand.cost), _LEAST_SIZE_NS)):
+            elif self._shares.is_owed(each.rank, max(self._service_time_ns(first.demand.cost), _LEAST_SIZE_NS)):
                 return first
         return highest
 
-    def somebody_goes_first(self, now_ns: int) -> bool:
-        """Whether anybody waits that may go: as `head`, without looking for who that is."""
+    def has_head(self, now_ns: int) -> bool:
+        """Whether any waiter may go: as `head`, mostly without finding out which."""
         if self._held is not None:
             return True
-        return any(home.flows.waiting for home in self._classes) or self.head(now_ns) is not None
+        return any(each.flows.waiting for each in self._classes) or self.head(now_ns) is not None
 
     def refresh_price(self, waiter: Waiter, now_ns: int) -> None:
-        """Has a waiter cost what it is estimated to cost now, if that was estimated long ago."""
+        """Estimates a waiter's cost anew, if that was done long ago."""
         demand = waiter.demand
         if demand.price is None or now_ns - waiter.priced_ns < _PRICE_KEPT_NS:
             return
@@ -168,22 +139,22 @@ class FairQueue:
         cost = demand.price(now_ns)
         if cost == demand.cost:
             return
-        home = self._classes[demand.caller.rank]
+        own = self._classes[demand.caller.rank]
         if waiter.flow is not None:
             waiter.flow.reprice(demand.cost, cost)
             self.tokens += cost.tokens - demand.cost.tokens
         else:
-            load = home.failed_load if demand.retry else home.refused_load
+            load = own.failed_load if demand.retry else own.refused_load
             _add(load, cost.minus(demand.cost))
         waiter.demand = structs.replace(demand, cost=cost)
 
     def hold(self, head: Waiter) -> None:
-        """Keeps the head where it is until it is taken, leaves, or is skipped."""
+        """Keeps the head in its place until it is taken, removed or skipped."""
         if self._held is None and head.flow is not None:
             self._held = head
 
     def skip(self, waiter: Waiter) -> None:
-        """The caller's own limits hold the waiter back: passes over it, and over its caller's others behind it."""
+        """Passes over the waiter, and over its caller's others behind it, because of the caller's own limits."""
         self.skipped[waiter.lease_id] = waiter
         waiter.skipped = True
         if waiter is self._held:
@@ -192,172 +163,165 @@ class FairQueue:
             self._classes[waiter.demand.caller.rank].flows.detach(waiter.demand.caller.name)
 
     def readmit(self, waiter: Waiter) -> None:
-        """Passes over a skipped waiter, and over its caller's others, no longer."""
+        """Ends the effect of `skip`."""
         del self.skipped[waiter.lease_id]
         waiter.skipped = False
-        if not waiter.comes_back:
+        if not waiter.demand.front and not waiter.demand.retry:
             self._classes[waiter.demand.caller.rank].flows.attach(waiter.demand.caller.name)
 
     def take(self, waiter: Waiter, now_ns: int) -> None:
-        """Takes out a waiter that goes; class, caller, session and agent pay for its size as it is known now.
+        """Takes out a waiter that is admitted. Its class, caller, session and agent pay for its present size.
 
-        Its caller has paid for a request that came back when it went first.
+        For a returned request the caller has paid when the request went first.
         """
         del self.waiting[waiter.lease_id]
-        home, takes_ns = self._classes[waiter.demand.caller.rank], self._size_ns(waiter.demand.cost)
-        takes_ns = max(takes_ns, _LEAST_SIZE_NS)
+        own = self._classes[waiter.demand.caller.rank]
+        takes_ns = max(self._service_time_ns(waiter.demand.cost), _LEAST_SIZE_NS)
         if self.waiting:
-            self._share_out(waiter, home, takes_ns, now_ns)
+            self._credit_classes(waiter, own, takes_ns, now_ns)
         if waiter is self._held:
             self._held = None
         if waiter.flow is None:
-            self._drop_returning(waiter, home)
+            self._remove_returned(waiter, own)
         else:
             self.tokens -= waiter.demand.cost.tokens
             waiter.flow.serve(waiter, takes_ns)
-        self._tidy(home)
+        self._forget_credit(own)
 
     def remove(self, lease_id: str) -> Waiter | None:
-        """Takes out a waiter wherever it stands; None if it does not wait."""
+        """Takes out a waiter that leaves; None if there is none of this id. Nobody pays for it."""
         waiter = self.waiting.pop(lease_id, None)
         if waiter is None:
             return None
-        home = self._classes[waiter.demand.caller.rank]
+        own = self._classes[waiter.demand.caller.rank]
         if waiter is self._held:
             self._held = None
         if waiter.flow is None:
             self.skipped.pop(lease_id, None)
-            self._drop_returning(waiter, home)
+            self._remove_returned(waiter, own)
         else:
             self.tokens -= waiter.demand.cost.tokens
             waiter.flow.remove(waiter)
             if waiter.skipped:
-                self.readmit(waiter)  # whether the caller's next is held back as well is looked at in its turn
-        self._tidy(home)
+                self.readmit(waiter)  # whether the caller's next is held back as well is decided when it is the head
+        self._forget_credit(own)
         return waiter
 
-    def of_caller(self, caller: Caller) -> tuple[int, list[int]]:
-        """How many new requests of a caller wait, of all classes, and what they will probably cost together."""
+    def load_of(self, caller: Caller) -> tuple[int, list[int]]:
+        """How many new requests of a caller wait in all classes, and their estimated cost."""
         waiting, load = 0, [0, 0, 0]
-        for home in self._classes:
-            own, own_load = home.flows.load_of(caller.name)
+        for each in self._classes:
+            own, own_load = each.flows.load_of(caller.name)
             waiting += own
             _add(load, own_load)
         return waiting, load
 
     def ahead_ns(self, demand: Demand, now_ns: int) -> int:
-        """About how long the pool needs for all that goes before a new waiter with this demand.
+        """About how long the pool needs for everything that goes before a new waiter with this demand.
 
-        Of its class what fairness lets go ahead; of higher classes all, but no more than the share of its own class
-        leaves them; of lower classes what they are owed meanwhile, or the head that is held.
+        Of its class, what fairness lets go ahead. Of higher classes everything, but no more than the share of its own
+        class leaves them. Of lower classes what they are owed meanwhile, or the held head.
         """
-        may_retry, home = self._may_retry(now_ns), self._classes[demand.caller.rank]
-        back = home.ahead_load(may_retry=may_retry)
+        may_retry, own = self._may_retry(now_ns), self._classes[demand.caller.rank]
+        returned = own.returned_load(may_retry=may_retry)
         if demand.front or demand.retry:
-            ahead_ns = self._size_ns(back)
+            ahead_ns = self._service_time_ns(returned)
         else:
-            held = self._held if self._held is not None and self._held.demand.caller.rank == home.rank else None
-            ahead_ns = home.flows.ahead_ns(demand, self._ns_per_unit(), held)
-            ahead_ns += self._size_ns(back) if back is not _NOTHING else 0
-        if home.flows.waiting == len(self.waiting):
+            held = self._held if self._held is not None and self._held.demand.caller.rank == own.rank else None
+            ahead_ns = work_ahead_ns(own.flows, demand, self._ns_per_unit(), held)
+            ahead_ns += self._service_time_ns(returned) if returned is not NO_LOAD else 0
+        if own.flows.waiting == len(self.waiting):
             return ahead_ns
-        higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: home.rank])
+        higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: own.rank])
         total_ns = ahead_ns + higher_ns
-        total_ns += self._owed_ns(home.rank, total_ns, may_retry=may_retry, now_ns=now_ns)
+        total_ns += self._owed_ns(own.rank, total_ns, may_retry=may_retry, now_ns=now_ns)
         if not higher_ns:
             return total_ns
-        needed_ns = ahead_ns + max(self._size_ns(demand.cost), _LEAST_SIZE_NS)
-        age_ns = self._age_ns(home, may_retry=may_retry, now_ns=now_ns)
-        return max(ahead_ns, min(total_ns, round(self._shares.earned_after_ns(home.rank, needed_ns, age_ns))))
+        needed_ns = ahead_ns + max(self._service_time_ns(demand.cost), _LEAST_SIZE_NS)
+        first = own.first(may_retry=may_retry)
+        age_ns = 0 if first is None else now_ns - first.since_ns
+        return max(ahead_ns, min(total_ns, round(self._shares.earned_after_ns(own.rank, needed_ns, age_ns))))
 
     def _owed_ns(self, rank: int, meanwhile_ns: int, *, may_retry: bool, now_ns: int) -> int:
-        """What lower classes are owed while so much of higher ones is admitted, or the head that is held."""
+        """What classes below `rank` are owed while `meanwhile_ns` of work is admitted, or the held head."""
         held, owed_ns = self._held, 0
-        for home in self._classes[rank + 1 :]:
-            if not (load_ns := self._load_ns(home, may_retry=may_retry)):
+        for each in self._classes[rank + 1 :]:
+            if not (load_ns := self._load_ns(each, may_retry=may_retry)):
                 continue
-            if (first := self._first_of(home, may_retry=may_retry)) is None:
+            if (first := each.first(may_retry=may_retry)) is None:
                 continue
-            held_ns = (
-                self._size_ns(held.demand.cost) if held is not None and held.demand.caller.rank == home.rank else 0
-            )
-            earned_ns = self._shares.earned_ns(home.rank, meanwhile_ns, now_ns - first.since_ns)
-            goes = earned_ns >= self._size_ns(first.demand.cost)
+            held_ns = 0
+            if held is not None and held.demand.caller.rank == each.rank:
+                held_ns = self._service_time_ns(held.demand.cost)
+            earned_ns = self._shares.earned_ns(each.rank, meanwhile_ns, now_ns - first.since_ns)
+            goes = earned_ns >= self._service_time_ns(first.demand.cost)
             owed_ns += max(held_ns, min(round(earned_ns), load_ns) if goes else 0)
         return owed_ns
 
-    def _age_ns(self, home: _Class, *, may_retry: bool, now_ns: int) -> int:
-        """How long the next request of a class has waited; 0 if nobody of it waits."""
-        first = self._first_of(home, may_retry=may_retry)
-        return 0 if first is None else now_ns - first.since_ns
-
     def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
-        """Who waits, by class."""
+        """The waiters by class."""
         snapshots = {}
         since_ns: dict[Priority, int] = {}
-        for waiter in self.waiting.values():  # in the order in which they came
+        for waiter in self.waiting.values():  # in the order in which they joined
             since_ns.setdefault(waiter.demand.caller.priority, waiter.since_ns)
-        for priority, home in zip(_CLASSES, self._classes, strict=True):
-            back = list(home.came_back())
-            flows = [(name, flow) for name, flow in home.flows.callers() if flow.waiting]
+        for priority, each in zip(_CLASSES, self._classes, strict=True):
+            returned = list(each.returned())
+            flows = [(name, flow) for name, flow in each.flows.callers() if flow.waiting]
             callers = Counter({name: flow.waiting for name, flow in flows})
-            callers.update(waiter.demand.caller.name for waiter in back)
+            callers.update(waiter.demand.caller.name for waiter in returned)
+            new_tokens = sum(flow.load[1] + flow.load[2] for _, flow in flows)
             snapshots[str(priority)] = ClassSnapshot(
                 waiting=callers.total(),
-                tokens=sum(flow.load[1] + flow.load[2] for _, flow in flows) + sum(w.demand.cost.tokens for w in back),
+                tokens=new_tokens + sum(waiter.demand.cost.tokens for waiter in returned),
                 oldest_seconds=to_seconds(now_ns - since_ns[priority]) if priority in since_ns else None,
                 by_caller=dict(callers),
             )
         return snapshots
 
-    def _size_ns(self, cost: Sequence[int]) -> int:
+    def _service_time_ns(self, cost: Sequence[int]) -> int:
         return service_time_ns(cost, self._ns_per_unit())
 
     def _may_retry(self, now_ns: int) -> bool:
         return bool(self.failed) and self._retry_wait_ns(now_ns) == 0
 
     def _before_held(self, held: Waiter, *, may_retry: bool) -> Waiter | None:
-        """The request that comes back and goes before the head that is held."""
+        """The returned request that goes before the held head."""
         rank = held.demand.caller.rank
-        for home in self._classes[:rank]:
-            back = home.returning(may_retry=may_retry)
-            if back is not None or home.flows.waiting:
-                return back  # if new ones wait, what comes back to a lower class must not delay them, too
-        return self._classes[rank].returning(may_retry=may_retry)
+        for each in self._classes[:rank]:
+            returned = each.first_returned(may_retry=may_retry)
+            if returned is not None or each.flows.waiting:
+                return returned  # new requests of this class must not wait for returned ones of a lower class
+        return self._classes[rank].first_returned(may_retry=may_retry)
 
-    def _first_of(self, home: _Class, *, may_retry: bool) -> Waiter | None:
-        if (home.refused or home.failed) and (back := home.returning(may_retry=may_retry)) is not None:
-            return back
-        return home.flows.head() if home.flows.waiting else None
-
-    def _load_ns(self, home: _Class, *, may_retry: bool) -> int:
-        back = home.ahead_load(may_retry=may_retry)
-        if not home.flows.waiting and back is _NOTHING:
+    def _load_ns(self, each: ClassQueue, *, may_retry: bool) -> int:
+        returned = each.returned_load(may_retry=may_retry)
+        if not each.flows.waiting and returned is NO_LOAD:
             return 0
-        return self._size_ns([one + other for one, other in zip(home.flows.load, back, strict=True)])
+        return self._service_time_ns([one + other for one, other in zip(each.flows.load, returned, strict=True)])
 
-    def _share_out(self, waiter: Waiter, served: _Class, takes_ns: int, now_ns: int) -> None:
-        """Lets the classes that wait earn their shares of what is admitted, and the one that is served spend."""
+    def _credit_classes(self, waiter: Waiter, served: ClassQueue, takes_ns: int, now_ns: int) -> None:
+        """Lets the waiting classes earn their shares of what is admitted, and the served one spend."""
         if served.flows.waiting > len(self.waiting):
-            return  # nobody of another class waits: there is nothing to share
+            return  # no other class waits, so there is nothing to share
         may_retry = self._may_retry(now_ns)
-        for home in self._classes[1:]:
-            head = waiter if home is served else self._first_of(home, may_retry=may_retry)
+        for each in self._classes[1:]:
+            head = waiter if each is served else each.first(may_retry=may_retry)
             if head is not None:
-                self._shares.earn(home.rank, takes_ns, now_ns - head.since_ns)
+                self._shares.earn(each.rank, takes_ns, now_ns - head.since_ns)
         self._shares.spend(served.rank, takes_ns)
 
-    def _drop_returning(self, waiter: Waiter, home: _Class) -> None:
+    def _remove_returned(self, waiter: Waiter, own: ClassQueue) -> None:
         if waiter.demand.retry:
-            del home.failed[waiter.lease_id], self.failed[waiter.lease_id]
-            _add(home.failed_load, waiter.demand.cost, -1)
+            del own.failed[waiter.lease_id], self.failed[waiter.lease_id]
+            _add(own.failed_load, waiter.demand.cost, -1)
         else:
-            del home.refused[waiter.lease_id]
-            _add(home.refused_load, waiter.demand.cost, -1)
+            del own.refused[waiter.lease_id]
+            _add(own.refused_load, waiter.demand.cost, -1)
 
-    def _tidy(self, home: _Class) -> None:
-        if not (home.flows.waiting or home.refused or home.failed):
-            self._shares.forget(home.rank)
+    def _forget_credit(self, own: ClassQueue) -> None:
+        """Only waiting classes keep what they have earned."""
+        if not (own.flows.waiting or own.refused or own.failed):
+            self._shares.forget(own.rank)
         if not self.waiting:
             self._shares = ClassShares()
 

@@ -1,16 +1,16 @@
-"""How much may wait for a pool: a queue is memory, and a promise that has to be kept."""
+"""How much may wait for a pool. A queue takes memory and delays every request that joins it."""
 
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.pool_settings import QueueCaps
 from tidegate.core.queue.fair_queue import FairQueue
 
-__all__ = ["what_is_full"]
+__all__ = ["exceeded_cap"]
 
 
-def what_is_full(queue: FairQueue, caps: QueueCaps, demand: Demand) -> str | None:
+def exceeded_cap(queue: FairQueue, caps: QueueCaps, demand: Demand) -> str | None:
     """The cap that the demand would exceed if it waited, such as `1,000 tokens of one caller`; None: it may wait.
 
-    Tokens are estimates. One request may always wait, whatever it costs: what nobody waits before is no queue.
+    Tokens are estimates. A request may always wait in an empty queue, whatever it costs.
     """
     if len(queue.waiting) >= caps.requests:
         return f"{caps.requests:,} requests"
@@ -18,7 +18,7 @@ def what_is_full(queue: FairQueue, caps: QueueCaps, demand: Demand) -> str | Non
         return f"{caps.tokens:,} tokens"
     if caps.requests_per_caller is None and caps.tokens_per_caller is None:
         return None
-    own_requests, own_load = queue.of_caller(demand.caller)
+    own_requests, own_load = queue.load_of(demand.caller)
     own_tokens = own_load[1] + own_load[2]
     if caps.requests_per_caller is not None and own_requests >= caps.requests_per_caller:
         return f"{caps.requests_per_caller:,} requests of one caller"

@@ -16,13 +16,13 @@ class Waiter:
     """A request in the queue.
 
     Attributes:
-        formula_ns: the wait that the formula predicted, uncorrected by experience; 0 if nothing was known.
-        alone_ns: the same, if others on the key took nothing.
-        basis: a number for the rates that both predictions relied on.
-        since_ns: when it came.
+        formula_ns: the wait that the formula predicted, before calibration; 0 if the limits were unknown.
+        alone_ns: the same, as if nobody else used the key.
+        basis: the number of the set of rates that both predictions relied on.
+        since_ns: when it joined the queue.
         priced_ns: when its cost was estimated.
-        flow: where it stands; None once it has left, and for a request that came back.
-        account: that of a caller with limits of its own.
+        flow: the flow that it waits in; None once it has left, and for a returned request.
+        account: the account of a caller with limits of its own.
         skipped: whether those limits hold it back.
     """
 
@@ -48,12 +48,7 @@ class Waiter:
         self.account = account
         self.skipped = False
 
-    @property
-    def comes_back(self) -> bool:
-        """Whether the upstream had refused it, or had failed to answer it."""
-        return self.demand.front or self.demand.retry
-
-    def left_ns(self, now_ns: int) -> float:
-        """How much longer it waits."""
+    def patience_left_ns(self, now_ns: int) -> float:
+        """How much longer its caller waits."""
         patience_ns = self.demand.patience_ns
         return math.inf if patience_ns is None else self.since_ns + patience_ns - now_ns

@@ -53,8 +53,8 @@ def order(queue: FairQueue) -> list[str]:
 
 def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
     patient = Waiter("a", Demand("pool", ANN, COST, patience_ns=5 * MS), since_ns=2 * MS)
-    assert [patient.left_ns(now_ns) for now_ns in (2 * MS, 6 * MS, 8 * MS)] == [5 * MS, MS, -MS]
-    assert waiter("b").left_ns(6 * MS) == inf
+    assert [patient.patience_left_ns(now_ns) for now_ns in (2 * MS, 6 * MS, 8 * MS)] == [5 * MS, MS, -MS]
+    assert waiter("b").patience_left_ns(6 * MS) == inf
 
 
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
@@ -322,11 +322,11 @@ class TestDetached:
 def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
     queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
-    assert queue.of_caller(ANN) == queue.of_caller(nightly) == (2, [2, 150, 0])
-    assert queue.of_caller(Caller("nobody")) == (0, [0, 0, 0])
+    assert queue.load_of(ANN) == queue.load_of(nightly) == (2, [2, 150, 0])
+    assert queue.load_of(Caller("nobody")) == (0, [0, 0, 0])
     assert queue.tokens == 250
     queue.remove("a")
-    assert queue.of_caller(ANN) == (1, [1, 50, 0])
+    assert queue.load_of(ANN) == (1, [1, 50, 0])
     assert queue.tokens == 150
 
 
