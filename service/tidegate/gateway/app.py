@@ -19,9 +19,9 @@ from tidegate.core.ports.span_attributes import STATUS, described_call
 from tidegate.core.ports.transport import Transport
 from tidegate.engine.admission import Admission
 from tidegate.gateway.attempt.attempts import Attempts
+from tidegate.gateway.attempt.leased_response import LeasedResponse
 from tidegate.gateway.attempt.reachability import Reachability
-from tidegate.gateway.attempt.relay_context import RelayContext, Reply
-from tidegate.gateway.attempt.stream_charge import StreamCharge
+from tidegate.gateway.attempt.relay_context import RelayContext
 from tidegate.gateway.call import Call, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, is_event_stream, listed, uncompressed
 from tidegate.gateway.gateway_errors import client_version_fields, invalid, no_stream, refused, unreachable
@@ -90,7 +90,7 @@ class Gateway:
     ) -> None:
         if upstream_key is None and upstream_kind == "claude":
             raise ConfigurationError("upstream_key", None, "the API key of the service")
-        self._upstream = RelayContext(admission, transport, retry_policy, random, limits, reachability)
+        self._context = RelayContext(admission, transport, retry_policy, random, limits, reachability)
         self._limits = limits
         self._read_on = 0
         self._admission_caps = AdmissionCaps(
@@ -182,12 +182,12 @@ class Gateway:
                 prepared.shape is not None and client_response.is_direct
             ):  # nobody between here and the server needs them again
                 scope["headers"] = ()
-            attempts = Attempts(self._upstream, call, prepared, client_request.task)
+            attempts = Attempts(self._context, call, prepared, client_request.task)
             if prepared.streams and self._limits.comment_seconds:
                 async with with_keep_alive_comments(client_response, self._limits.comment_seconds):
-                    reply = await attempts.reply()
+                    response = await attempts.response()
             else:
-                reply = await attempts.reply()
+                response = await attempts.response()
         except Refusal as refusal:
             return await self._refused(call, refusal, client_response, is_reported=bool(call.pool))  # by the admission
         except InvalidCall as error:
@@ -202,7 +202,7 @@ class Gateway:
         prepared.drop_request()
         self._admission_caps.drop_body(call)
         call.fields = {}
-        return await self._relay(call, attempts, reply, client_response, client_request)
+        return await self._relay(call, response, client_response, client_request)
 
     async def _refused(
         self, call: Call, refusal: Refusal, client_response: ClientResponse, *, is_reported: bool = False
@@ -259,7 +259,7 @@ class Gateway:
             hold=partial(self._admission_caps.hold, call),
         )
         self._apply_read_timeout(call, prepared)
-        call.pool = self._upstream.admission.store.pool_for(prepared.pool)
+        call.pool = self._context.admission.store.pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
         call.waited_ns += client_request.waited_ns
         if prepared.streams and self._limits.comment_seconds:  # its head may go out before that of the answer is known
@@ -278,63 +278,51 @@ class Gateway:
             call.names_timeout = True
 
     async def _relay(
-        self,
-        call: Call,
-        attempts: Attempts,
-        reply: Reply,
-        client_response: ClientResponse,
-        client_request: ClientRequest,
+        self, call: Call, response: LeasedResponse, client_response: ClientResponse, client_request: ClientRequest
     ) -> str:
-        outcome, is_whole = _ABANDONED, False
-        answer, response = reply.answer, reply.answer.response
+        """Relays a response and settles it; returns the outcome of the call."""
+        outcome, is_complete = _ABANDONED, False
+        start, head = response.start, response.start.response
         try:
-            if client_response.began_with_comment and not is_event_stream(response.fields):
+            if client_response.began_with_comment and not is_event_stream(head.fields):
                 outcome = _SETTLED
                 await client_response.answer(no_stream(call.request_id))
                 return "upstream_error"
             last: bytes | None = None
-            if not answer.is_over:
-                await client_response.start(response.status, response.headers, response.fields)
-                last = await self._relay_parts(call, attempts, reply, client_response)
+            if not start.is_over:
+                await client_response.start(head.status, head.headers, head.fields)
+                last = await self._relay_parts(call, response, client_response)
             outcome = _ABANDONED if call.is_read_on else _SETTLED
-            is_whole = True
-            call.waited_ns += response.waited_ns
+            is_complete = True
+            call.waited_ns += head.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
             if last is None:
-                await client_response.whole(response.status, response.headers, response.fields, answer.whole())
+                await client_response.whole(head.status, head.headers, head.fields, start.whole())
             else:
                 await client_response.end(last)
-            client_request.unwatch()  # it has gone out: no client waits for what is left to do
+            client_request.unwatch()  # the response has been sent: the client does not wait for the rest
         except TidegateError:
-            outcome = _SETTLED  # broken upstream: returning without an end makes the server break off as well
+            outcome = _SETTLED  # the upstream broke off; returning without an end makes the server break off as well
         finally:
             succeeded = False
             try:
-                succeeded = is_whole and answer.reader.error is None  # read now: the client need not wait for it
+                succeeded = is_complete and start.reader.error is None  # parses only now: the client has its bytes
             finally:
-                await attempts.settle(reply, outcome, succeeded=succeeded)
+                await response.settle(outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
 
-    async def _relay_parts(
-        self, call: Call, attempts: Attempts, reply: Reply, client_response: ClientResponse
-    ) -> bytes:
-        """Hands on all parts of an answer but the last, which it returns; empty where the end came without one."""
-        answer, now_ns, charge = (
-            reply.answer,
-            self._clock.monotonic_ns,
-            StreamCharge(reply, attempts.used, reply.started_ns),
-        )
-        chunk = await answer.next_chunk()
-        while chunk is not None and not answer.at_end:
+    async def _relay_parts(self, call: Call, response: LeasedResponse, client_response: ClientResponse) -> bytes:
+        """Relays all parts of a response but the last, which it returns; empty if the end came without one."""
+        start, now_ns = response.start, self._clock.monotonic_ns
+        chunk = await start.next_chunk()
+        while chunk is not None and not start.at_end:
             handed_ns = now_ns()
             await client_response.part(chunk)
             taken_ns = now_ns()
             call.waited_ns += taken_ns - handed_ns
-            if not reply.learned:  # the client has its part already
-                await attempts.learn(reply)
-            if charge.is_due(taken_ns):
-                await charge.charge(taken_ns)
-            chunk = await answer.next_chunk()
+            if response.accounting_is_due(taken_ns):
+                await response.account(taken_ns)
+            chunk = await start.next_chunk()
         return chunk or b""
 
 

@@ -20,7 +20,6 @@ from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission
 from tidegate.gateway.attempt.attempts import Attempts
 from tidegate.gateway.attempt.relay_context import RelayContext
-from tidegate.gateway.attempt.stream_charge import StreamCharge
 from tidegate.gateway.call import Call
 from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.receive.request import MESSAGES_ROUTE
@@ -58,7 +57,7 @@ class TidegateClient:
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
         admission = Admission(self.store, clock, observer)
-        self._upstream = RelayContext(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
+        self._context = RelayContext(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
 
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number
@@ -72,21 +71,19 @@ class TidegateClient:
         message = MessageShape(job.caller.name, shape.model, size, job.max_tokens, prefixes)
         request = TransportRequest(b"POST", target, (), replayable=True)
         prepared = PreparedCall(request, self._pool, message, model=shape.model)
-        attempts = Attempts(self._upstream, call, prepared)
+        attempts = Attempts(self._context, call, prepared)
         self._jobs[target] = job
         outcome = Outcome.ABANDONED
         try:
-            reply = await attempts.reply()
+            response = await attempts.response()
             try:
-                await attempts.learn(reply)
-                monotonic_ns = self._upstream.admission.clock.monotonic_ns
-                charge = StreamCharge(reply, attempts.used, monotonic_ns())
-                while await reply.answer.next_chunk() is not None:
-                    if charge.is_due(monotonic_ns()):
-                        await charge.charge(monotonic_ns())
+                monotonic_ns = self._context.admission.clock.monotonic_ns
+                while await response.start.next_chunk() is not None:
+                    if response.accounting_is_due(monotonic_ns()):
+                        await response.account(monotonic_ns())
                 outcome = Outcome.SETTLED
             finally:
-                await attempts.settle(reply, outcome, succeeded=outcome is Outcome.SETTLED)
+                await response.settle(outcome, succeeded=outcome is Outcome.SETTLED)
         except (Refusal, UpstreamError):
             return False
         finally:

@@ -1,39 +1,34 @@
-"""The way to the upstream that all calls share, and an answer that came along it."""
+"""What all calls share on their way to the upstream."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Final
 
-from msgspec import Struct
-
+from tidegate.core.domain.events import Event
 from tidegate.core.failures.retry_policy import RetryPolicy
-from tidegate.core.ports.observer import NULL_SCOPE, Scope
+from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.transport import Transport
-from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.admission import Admission
 from tidegate.gateway.attempt.limit_updates import LimitUpdates
 from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.gateway.deadlines import DeadlineTimers
-from tidegate.gateway.relay.response_start import ResponseStart
 from tidegate.gateway.relay_limits import RelayLimits
 
-__all__ = ["NO_SCOPES", "RelayContext", "Reply"]
-
-NO_SCOPES: Final = nullcontext()
-"""What is open of a call that nobody traces."""
+__all__ = ["RelayContext"]
 
 
 @dataclass(frozen=True, slots=True)
 class RelayContext:
-    """The way to the upstream that all calls share.
+    """What all calls share on their way to the upstream. Belongs to one event loop.
 
     Attributes:
-        admission: to the pools.
-        transport: sends requests; repeats nothing.
-        retry_policy: gives the policy in effect: how often and after how long failures other than 429 are repeated.
-        random: random numbers from 0 to 1.
+        admission: reserves quota in the pools.
+        transport: sends requests; retries nothing.
+        retry_policy: returns the policy in effect for failures other than 429.
+        random: returns random numbers from 0 to 1, for jitter.
         limits: bounds of the relay.
-        reachability: whether connections can be opened; None: nobody tracks it.
+        reachability: tracks whether connections can be opened; None if nothing does.
+        limit_updates: decides which responses update a pool's limits.
+        deadline_timers: the timers of deadlines.
     """
 
     admission: Admission
@@ -42,23 +37,15 @@ class RelayContext:
     random: Callable[[], float]
     limits: RelayLimits
     reachability: Reachability | None = None
-    lessons: LimitUpdates = field(default_factory=LimitUpdates)
-    deadlines: DeadlineTimers = field(default_factory=DeadlineTimers)
+    limit_updates: LimitUpdates = field(default_factory=LimitUpdates)
+    deadline_timers: DeadlineTimers = field(default_factory=DeadlineTimers)
 
+    @property
+    def clock(self) -> Clock:
+        """The clock of the admission."""
+        return self.admission.clock
 
-class Reply(Struct):
-    """An answer that will be relayed, with the lease it draws on; must be settled by `Attempts.settle`.
-
-    Attributes:
-        started_ns: when its request was sent.
-        scope: of the attempt that was answered.
-        scopes: what ends with it.
-        learned: whether the pool has heard of its head.
-    """
-
-    answer: ResponseStart
-    lease: Lease
-    started_ns: int
-    scope: Scope = NULL_SCOPE
-    scopes: AbstractContextManager[object] = NO_SCOPES
-    learned: bool = False
+    def report(self, event: Event) -> None:
+        """Sends an event to the observer, if there is one."""
+        if self.admission.observer is not None:
+            self.admission.observer.event(event)

@@ -21,19 +21,19 @@ LIMIT = Told(headers=((b"anthropic-ratelimit-requests-limit", b"600000"),))
 
 
 def test_a_pool_learns_again_after_20_ms_and_others_on_their_own() -> None:
-    lessons = LimitUpdates()
-    assert lessons.are_due("a", 0)
-    lessons.learned("a", 7 * MS_NS)
-    assert not lessons.are_due("a", 27 * MS_NS - 1)
-    assert lessons.are_due("a", 27 * MS_NS)
-    assert lessons.are_due("b", 7 * MS_NS)
+    updates = LimitUpdates()
+    assert updates.are_due("a", 0)
+    updates.note("a", 7 * MS_NS)
+    assert not updates.are_due("a", 27 * MS_NS - 1)
+    assert updates.are_due("a", 27 * MS_NS)
+    assert updates.are_due("b", 7 * MS_NS)
 
 
 def test_invented_pools_do_not_fill_the_memory() -> None:
-    lessons = LimitUpdates()
+    updates = LimitUpdates()
     for number in range(2_500):
-        lessons.learned(f"pool-{number}", 0)
-    assert len(lessons._learned_ns) <= 1_000
+        updates.note(f"pool-{number}", 0)
+    assert len(updates._updated_ns) <= 1_000
 
 
 def learned_limits(answers: list[Told], *, apart_seconds: float) -> list[Feedback]:

@@ -1,0 +1,72 @@
+"""Computes what an attempt costs: to reserve, while its response comes, at its end, and when it is abandoned."""
+
+from functools import partial
+
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost
+from tidegate.core.domain.usage import Usage, settled_cost
+from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
+from tidegate.gateway.call import Call
+from tidegate.gateway.receive.prepared_call import PreparedCall
+from tidegate.gateway.relay.usage_reader import ResponseReader
+
+__all__ = ["abandoned_cost", "complete_cost", "demand_of", "usage_so_far"]
+
+
+def demand_of(
+    call: Call, prepared: PreparedCall, estimator: CostEstimator, now_ns: int, *, front: bool, retry: bool
+) -> Demand:
+    """What an attempt asks of the pool, until the call's deadline. `front` and `retry` are those of `Demand`."""
+    cost, overdraw_tokens, price = ONE_REQUEST, 0, None
+    if prepared.shape is not None:
+        cost, overdraw_tokens = estimator.quote(prepared.shape, now_ns)
+        price = partial(estimator.estimate, prepared.shape)
+    return Demand(
+        call.pool,
+        call.caller,
+        cost,
+        max(0, call.deadline_ns - now_ns),
+        front=front,
+        retry=retry,
+        overdraw_tokens=overdraw_tokens,
+        session=call.session,
+        agent=call.agent,
+        price=price,
+    )
+
+
+def usage_so_far(reader: ResponseReader, shape: MessageShape | None, estimator: CostEstimator) -> Usage | None:
+    """The usage of a response as far as it has come; None if it has reported none.
+
+    It consists of the figures reported last, as far as they are possible, and an estimate for the text since then.
+    """
+    if (reported := reader.usage) is None:
+        return None
+    possible = reported.possible(None if shape is None else shape.max_tokens)
+    if not reader.unreported_bytes:
+        return possible
+    return estimator.produced("" if shape is None else shape.model, possible, reader.unreported_bytes)
+
+
+def complete_cost(
+    reader: ResponseReader, usage: Usage | None, shape: MessageShape, estimate: Cost, estimator: CostEstimator
+) -> tuple[Cost | None, bool]:
+    """What a complete Messages response is charged, and whether its usage is missing or implausible.
+
+    A cost of None means the estimate. `usage` is that of `usage_so_far`.
+    """
+    text_bytes = reader.text_bytes
+    text_tokens = estimator.text_tokens(shape.model, text_bytes) if text_bytes else 0
+    reported = reader.usage
+    if reported is None or usage is None:
+        return settled_cost(Usage(), estimate, text_tokens) if text_tokens else None, True
+    has_all_figures = reported.all_input_tokens > 0 and (reported.output_tokens > 0 or shape.max_tokens == 0)
+    is_odd = reader.usage_is_odd or reader.unreported_bytes > 0 or usage != reported
+    return settled_cost(usage, estimate, text_tokens), is_odd or not has_all_figures
+
+
+def abandoned_cost(prepared: PreparedCall, reserved: Cost, after_ns: int, estimator: CostEstimator) -> Cost:
+    """What a request is charged that may have been accepted, if its response had not begun after `after_ns`."""
+    if prepared.shape is None:
+        return reserved
+    return estimator.given_up(prepared.shape.model, reserved, after_ns, streams=prepared.streams)
