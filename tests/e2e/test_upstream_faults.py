@@ -238,7 +238,7 @@ def test_a_connection_that_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_without_an_address(tmp_path: Path) -> None:
-    unreachable(tmp_path, "http://no-such-host.invalid", "no answer from the upstream: ")
+    unreachable(tmp_path, "http://no-such-host.invalid", "no response from the upstream: ")
 
 
 async def speaks_at_once(exchange: Exchange) -> None:
@@ -252,13 +252,13 @@ async def says_nothing(exchange: Exchange) -> None:
 def test_an_upstream_that_speaks_no_tls(tmp_path: Path) -> None:
     with faulty_upstream() as plain:
         plain.fault = speaks_at_once
-        unreachable(tmp_path, plain.url.replace("http", "https"), "no answer from the upstream: ")
+        unreachable(tmp_path, plain.url.replace("http", "https"), "no response from the upstream: ")
 
 
 def test_a_tls_handshake_that_gets_no_answer(tmp_path: Path) -> None:
     with faulty_upstream() as mute:
         mute.fault = says_nothing
-        reason = "no answer from the upstream within"
+        reason = "no response from the upstream within"
         unreachable(tmp_path, mute.url.replace("http", "https"), reason, least_attempts=1)
 
 

@@ -61,7 +61,7 @@ def error(status: int, error_type: str, code: str | None = None, **headers: str)
 
 
 def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
-    return UpstreamUnreachable("no answer from the upstream: told", may_have_been_accepted=may_have_been_accepted)
+    return UpstreamUnreachable("no response from the upstream: told", may_have_been_accepted=may_have_been_accepted)
 
 
 class _Response:

@@ -55,6 +55,7 @@ class Call(Struct, gc=False):
         held_bytes: of its body, held in memory.
         status: HTTP status of the answer; None until it has begun.
         refused: why Tidegate refused it; None if it did not.
+        outcome: how it ended, as in `RequestFinished`; `abandoned` until there is another.
         model: the model that it names; empty where there is none.
         usage: what the answer says was used.
     """
@@ -80,6 +81,7 @@ class Call(Struct, gc=False):
     held_bytes: int = 0
     status: int | None = None
     refused: Cause | None = None
+    outcome: str = "abandoned"
     model: str = ""
     usage: Usage | None = None
     traced: bool = False
@@ -88,13 +90,13 @@ class Call(Struct, gc=False):
         """How much longer the client waits; never negative."""
         return to_seconds(max(0, self.deadline_ns - now_ns))
 
-    def finished(self, outcome: str, now_ns: int, exemplar: Mapping[str, str] | None) -> RequestFinished:
-        """The event that tells how it ended; `outcome` and `exemplar` as there."""
+    def finished(self, now_ns: int, exemplar: Mapping[str, str] | None) -> RequestFinished:
+        """The event for its end; `exemplar` as there."""
         return RequestFinished(
             self.route,
             self.pool,
             self.caller,
-            outcome,
+            self.outcome,
             duration_ns=now_ns - self.started_ns,
             overhead_ns=self.overhead_ns,
             request_id=self.request_id,

@@ -21,7 +21,7 @@ from tidegate.core.claude.header_names import (
 )
 from tidegate.core.claude.rate_limit_headers import header_text
 from tidegate.core.ports.transport import EncodedHeaders, Fields, Headers, TransportRequest
-from tidegate.gateway.relay.decompression import readable_codings
+from tidegate.http.content_coding import readable_codings
 
 __all__ = [
     "for_client",

@@ -110,7 +110,7 @@ def test_too_many_calls(tmp_path: Path) -> None:
             assert seen.waits == ["1"] * (1 + RETRIES)
             assert seen.seconds >= RETRIES * 1, "retry-after is obeyed"
             assert seen.raised[0] == "RateLimitError"
-            assert "calls are under way already" in seen.message
+            assert "calls are already under way" in seen.message
 
 
 def test_a_wait_that_is_too_long_is_one_that_an_sdk_may_take(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_service_whose_upstream_is_itself(tmp_path: Path) -> None:
         for sdk, seen in seen_by_all(service.url).items():
             assert (sdk, seen.statuses, seen.causes) == (sdk, [508], ["loop"])
             assert "InternalServerError" in seen.raised
-            assert "has come back round: the upstream URL leads to this service itself" in seen.message
+            assert "the call came back: the upstream URL leads to this service itself" in seen.message
 
 
 def test_an_upstream_that_cannot_be_reached(tmp_path: Path) -> None:

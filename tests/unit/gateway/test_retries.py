@@ -145,7 +145,7 @@ def test_a_spend_cap_is_final_for_the_client_too(code: str) -> None:
 def test_an_upstream_that_cannot_be_reached_is_said_to_be_so() -> None:
     answer, rig, transport, _ = post([unreachable()], policy=RetryPolicy(max_attempts=2, base_delay_seconds=1))
     assert (answer.status, len(transport.requests)) == (502, 2)
-    assert answer.json()["error"] == {"type": "api_error", "message": "no answer from the upstream: told"}
+    assert answer.json()["error"] == {"type": "api_error", "message": "no response from the upstream: told"}
     assert rig.outcomes() == ["released", "released"]
     assert [attempt.status for attempt in rig.observer.of(AttemptFinished)] == ["error", "error"]
 
@@ -153,7 +153,7 @@ def test_an_upstream_that_cannot_be_reached_is_said_to_be_so() -> None:
 def test_when_time_runs_out_before_a_further_attempt_is_sent_the_answer_tells_what_an_earlier_one_met() -> None:
     late = UpstreamUnreachable("no time was left", may_have_been_accepted=False, out_of_time=True)
     answer, *_ = post([unreachable(), late])
-    assert (answer.status, answer.json()["error"]["message"]) == (502, "no answer from the upstream: told")
+    assert (answer.status, answer.json()["error"]["message"]) == (502, "no response from the upstream: told")
 
 
 def test_what_may_have_been_accepted_is_repeated_once_and_charged_each_time() -> None:

@@ -98,7 +98,7 @@ class TestReadingOn:
         told = [sse(MESSAGE_START, TEXT, 10.0, MESSAGE_DELTA) for _ in range(4)]
         rig, _, _ = leave(3, *told, calls=3, limits=self.limits)
         assert sorted(used(rig)) == [Cost(1, 7, 30), Cost(1, 7, 101), Cost(1, 7, 101)]
-        assert rig.gateway._read_on == 0
+        assert rig.gateway._read_on_calls == 0
 
     def test_makes_no_further_attempt(self) -> None:
         broken = sse(5.0, unreachable())

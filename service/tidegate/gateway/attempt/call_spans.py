@@ -1,4 +1,4 @@
-"""Spans of one call: one for all its attempts together, and one for each attempt."""
+"""Spans of one call: of the request, of all its attempts together, and of each attempt."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -20,14 +20,16 @@ from tidegate.core.ports.span_attributes import (
     STATUS,
     STREAMED,
     TIME_TO_FIRST_CHUNK,
+    described_call,
     set_error,
     set_usage,
 )
 from tidegate.gateway.call import Call
 from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.relay.response_start import ResponseStart
+from tidegate.http.asgi import Message
 
-__all__ = ["CallSpans", "spans_of"]
+__all__ = ["CallSpans", "request_span", "spans_of"]
 
 _NO_SPAN: Final = nullcontext()
 _NO_HEADERS: Final[AbstractContextManager[Mapping[str, str]]] = nullcontext({})
@@ -165,3 +167,25 @@ _NO_SPANS: Final = CallSpans()
 def spans_of(call: Call, prepared: PreparedCall, observer: Observer | None, clock: Clock) -> CallSpans:
     """The spans of a call; they record nothing if the call is not traced."""
     return _RecordedSpans(observer, clock, call, prepared) if call.traced and observer is not None else _NO_SPANS
+
+
+@contextmanager
+def request_span(observer: Observer, call: Call, scope: Message) -> Iterator[Scope]:
+    """The span of a whole call with this ASGI scope. At its end it has the outcome of the call."""
+    with observer.scope(ScopeKind.REQUEST, described_call(scope, call.route, call.fields, call.request_id)) as span:
+        call.traced = span.traced
+        try:
+            yield span
+        finally:
+            if call.traced:
+                _describe_outcome(span, call)
+
+
+def _describe_outcome(span: Scope, call: Call) -> None:
+    span.set("tidegate.outcome", call.outcome)
+    span.set("tidegate.pool", call.pool)
+    span.set("tidegate.caller", call.caller.label)
+    if call.status is not None:
+        span.set(STATUS, call.status)
+    if call.refused is not None:
+        span.set("tidegate.cause", call.refused)

@@ -13,9 +13,9 @@ from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import BatchResultsRead, Event
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.transport import Fields
-from tidegate.gateway.relay.decompression import Decoder, content_codings
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.http.asgi import App, Message, Receive, Send
+from tidegate.http.content_coding import Decoder, content_codings
 
 __all__ = ["BatchUsage", "Lines"]
 

@@ -88,18 +88,18 @@ class ClientRequest:
                 yield chunk
         self.watch()
 
-    def whole(self, max_bytes: int, hold: Callable[[int], None]) -> bytes | None:
+    def whole(self, max_bytes: int, add_body_bytes: Callable[[int], None]) -> bytes | None:
         """The whole body, if it has come already; raises as `read`."""
         body = None if self._exchange is None else self._exchange.whole_body()
         if body is not None:
             if len(body) > max_bytes:
                 raise too_large(max_bytes)
-            hold(len(body))
+            add_body_bytes(len(body))
             self.watch()
         return body
 
-    async def read(self, max_bytes: int, hold: Callable[[int], None]) -> bytes:
-        """The whole body; raises as `chunks`, and as `hold`, which hears of each piece's length."""
+    async def read(self, max_bytes: int, add_body_bytes: Callable[[int], None]) -> bytes:
+        """The whole body; raises as `chunks`, and as `add_body_bytes`, which hears of each piece's length."""
         body, more = b"", True
         chunks = []
         left_bytes = max_bytes
@@ -111,7 +111,7 @@ class ClientRequest:
             left_bytes -= len(body)
             if left_bytes < 0:
                 raise too_large(max_bytes)
-            hold(len(body))
+            add_body_bytes(len(body))
             chunks.append(body)
         self.watch()
         return body if len(chunks) == 1 else b"".join(chunks)

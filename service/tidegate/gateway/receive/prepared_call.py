@@ -66,18 +66,26 @@ async def prepare_call(
     scope: Message,
     client_request: ClientRequest,
     call: Call,
-    upstream_headers: Headers,
+    headers: Headers,
     *,
     timeout_seconds: float,
-    hold: Callable[[int], None],
+    add_body_bytes: Callable[[int], None],
 ) -> PreparedCall:
-    """Reads a request; what asks a model a question whole, so that it can be sent again, any other as it is sent on.
+    """Reads a request, and prepares what is sent upstream and at which price.
 
-    `hold` hears how many bytes more are held in memory, of a body that is read whole. If the caller may use only some
-    models, every body that may name one is read whole.
+    Bodies of Messages calls and token counts are read whole, so that they can be sent again. So is every body that may
+    name a model, if the caller may use only some models. Other bodies are streamed.
+
+    Args:
+        scope: the ASGI scope.
+        client_request: the client's request.
+        call: the call.
+        headers: header fields for the upstream.
+        timeout_seconds: how long a body that is read whole may take to arrive.
+        add_body_bytes: called with the number of bytes of such a body as they are read into memory.
 
     Raises:
-        Refusal: raised by `hold`; or FORBIDDEN, the caller may not use the model.
+        Refusal: raised by `add_body_bytes`; or FORBIDDEN, the caller may not use the model.
         InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
         ClientDisconnected: the client left before the end of a body that is read whole.
     """
@@ -92,8 +100,8 @@ async def prepare_call(
 
     if call.route in _READ_WHOLE and method == b"POST":
         _check_coding(call.fields)
-        body = await _read_whole(client_request, max_bytes, hold, timeout_seconds)
-        request = TransportRequest(method, target, upstream_headers, body, replayable=True)
+        body = await _read_whole(client_request, max_bytes, add_body_bytes, timeout_seconds)
+        request = TransportRequest(method, target, headers, body, replayable=True)
         if call.route != MESSAGES_ROUTE:
             _check_models(call, body)
             return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
@@ -110,29 +118,29 @@ async def prepare_call(
     if not length and b"transfer-encoding" not in call.fields:
         client_request.watch()
         replayable = is_lookup(call.route, scope["method"])
-        request = TransportRequest(method, target, upstream_headers, replayable=replayable)
+        request = TransportRequest(method, target, headers, replayable=replayable)
         return PreparedCall(request, endpoint_pool(scope["method"], scope["path"]))
     if call.caller.models and reads_models(call.route, call.fields):
-        body = await _read_whole(client_request, max_body_bytes(MESSAGES_ROUTE), hold, timeout_seconds)
+        body = await _read_whole(client_request, max_body_bytes(MESSAGES_ROUTE), add_body_bytes, timeout_seconds)
         _check_models(call, body)
         return PreparedCall(
-            TransportRequest(method, target, upstream_headers, body), endpoint_pool(scope["method"], scope["path"])
+            TransportRequest(method, target, headers, body), endpoint_pool(scope["method"], scope["path"])
         )
     return PreparedCall(
-        TransportRequest(method, target, upstream_headers, client_request.chunks(max_bytes), length),
+        TransportRequest(method, target, headers, client_request.chunks(max_bytes), length),
         endpoint_pool(scope["method"], scope["path"]),
     )
 
 
 async def _read_whole(
-    client_request: ClientRequest, max_bytes: int, hold: Callable[[int], None], timeout_seconds: float
+    client_request: ClientRequest, max_bytes: int, add_body_bytes: Callable[[int], None], timeout_seconds: float
 ) -> bytes:
-    body = client_request.whole(max_bytes, hold)
+    body = client_request.whole(max_bytes, add_body_bytes)
     if body is not None:
         return body
     try:
         with Deadline(timeout_seconds):
-            return await client_request.read(max_bytes, hold)
+            return await client_request.read(max_bytes, add_body_bytes)
     except TimeoutError:
         text = f"the body did not come whole within the {timeout_seconds:g} s that the call may take"
         raise InvalidCall(text, status=408, error_type="timeout_error") from None

@@ -1,7 +1,9 @@
 """What goes to the client of one call: an answer relayed or of our own, or a stream that is begun while it waits."""
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from tidegate.core.claude.header_names import (
@@ -18,12 +20,12 @@ from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.call import Call
 from tidegate.gateway.forwarded_headers import for_client
 from tidegate.gateway.gateway_errors import LocalResponse, error_body
-from tidegate.gateway.relay.decompression import decoded
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.gateway.relay.response_start import StreamError
 from tidegate.http.asgi import Send, ServerExchange
+from tidegate.http.content_coding import decoded
 
-__all__ = ["ClientResponse"]
+__all__ = ["ClientResponse", "with_keep_alive_comments"]
 
 _REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
     name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
@@ -94,13 +96,13 @@ class ClientResponse:
         """Sends the last part of the body, which may be empty."""
         await self._send({"type": "http.response.body", "body": data})
 
-    async def answer(self, answer: LocalResponse) -> None:
+    async def local(self, response: LocalResponse) -> None:
         """Sends an answer of our own."""
         if self.began_with_comment:
-            await self._error_event(answer.body)
+            await self._error_event(response.body)
             return
-        await self._start(answer.status, answer.headers)
-        await self._send({"type": "http.response.body", "body": answer.body})
+        await self._start(response.status, response.headers)
+        await self._send({"type": "http.response.body", "body": response.body})
 
     async def error(self, error: UpstreamError) -> None:
         """Relays an error of the upstream as it came, or as an event where the stream has begun."""
@@ -135,3 +137,25 @@ class ClientResponse:
             (_ATTEMPTS, b"%d" % call.attempts),
             *self._marks,
         ]
+
+
+@contextlib.asynccontextmanager
+async def with_keep_alive_comments(client_response: ClientResponse, every_seconds: float) -> AsyncIterator[None]:
+    """While the block runs, sends a comment whenever that much time has passed; none is under way when it is left."""
+    over = asyncio.Event()
+
+    async def comment() -> None:
+        while True:
+            try:
+                async with asyncio.timeout(every_seconds):
+                    await over.wait()
+                    return
+            except TimeoutError:
+                await client_response.comment()
+
+    commenting = asyncio.create_task(comment())
+    try:
+        yield
+    finally:
+        over.set()
+        await commenting

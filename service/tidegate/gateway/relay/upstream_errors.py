@@ -6,8 +6,8 @@ from tidegate.core.claude.rate_limit_headers import read_retry_after
 from tidegate.core.domain.errors import UpstreamError
 from tidegate.core.ports.transport import Headers
 from tidegate.gateway.forwarded_headers import limit_headers
-from tidegate.gateway.relay.decompression import decoded
 from tidegate.gateway.relay.json_reading import json_object
+from tidegate.http.content_coding import decoded
 
 __all__ = ["upstream_error"]
 

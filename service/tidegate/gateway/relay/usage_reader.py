@@ -9,10 +9,10 @@ from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.forwarded_headers import is_event_stream
 from tidegate.gateway.receive.request import MESSAGES_ROUTE
-from tidegate.gateway.relay.decompression import Decoder, content_codings
 from tidegate.gateway.relay.event_stream import StreamReader
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.gateway.relay.response_metadata import ResponseMetadata
+from tidegate.http.content_coding import Decoder, content_codings
 
 __all__ = ["ResponseReader", "reader_for"]
 

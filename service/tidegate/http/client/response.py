@@ -26,7 +26,9 @@ _FRAMING_PER_BYTE: Final = 2
 
 def lost(reason: str, *, may_have_been_accepted: bool) -> UpstreamUnreachable:
     """The error for an exchange that broke."""
-    return UpstreamUnreachable(f"no answer from the upstream: {reason}", may_have_been_accepted=may_have_been_accepted)
+    return UpstreamUnreachable(
+        f"no response from the upstream: {reason}", may_have_been_accepted=may_have_been_accepted
+    )
 
 
 class Answer:

@@ -42,7 +42,7 @@ def test_one_call_more_than_may_be_under_way_is_refused_and_all_are_let_in_again
     assert told(answers) == ["200", "200", "queue_full", "queue_full", "unauthenticated", "200", "200"]
     refused = answers[2]
     assert (refused.status, refused.headers["retry-after"], refused.headers["x-should-retry"]) == (429, "1", "true")
-    assert refused.json()["error"]["message"] == "2 calls are under way already, more are not taken"
+    assert refused.json()["error"]["message"] == "2 calls are already under way, which is the maximum"
     assert rig.observer.of(RefusedCall)[0].cause is Cause.QUEUE_FULL
 
 
@@ -50,26 +50,27 @@ def test_a_caller_with_too_many_calls_is_refused_and_others_are_not() -> None:
     answers, rig = at_once(["team-a", "team-a", "team-b"], RelayLimits(calls_per_caller=1))
     assert told(answers) == ["200", "caller_limit", "200", "200", "200"]
     assert (answers[1].status, answers[1].headers["retry-after"]) == (429, "1")
-    message = "1 calls of this caller are under way already; max_calls_per_caller is 1"
+    message = "1 calls of this caller are already under way; max_calls_per_caller is 1"
     assert answers[1].json()["error"]["message"] == message
     assert rig.observer.of(RefusedCall)[0].caller.name == "team-a"
-    assert rig.gateway._admission_caps._by_caller == {}
-    assert rig.gateway._admission_caps._total == 0
+    assert rig.gateway._caps._by_caller == {}
+    assert rig.gateway._caps._total == 0
 
 
 def test_bodies_that_wait_hold_so_many_bytes_at_most_in_all_and_all_are_given_back() -> None:
     answers, rig = at_once(["team-a", "team-b", "team-a"], RelayLimits(body_bytes=2 * SIZE))
     assert told(answers) == ["200", "200", "queue_full", "200", "200"]
-    message = f"bodies of calls hold {2 * SIZE:,} bytes already, of {2 * SIZE:,} that may"
+    message = f"request bodies already take {2 * SIZE:,} bytes of memory; the maximum is {2 * SIZE:,}"
     assert answers[2].json()["error"]["message"] == message
     assert (answers[2].status, answers[2].headers["retry-after"]) == (429, "1")
-    assert (rig.gateway._admission_caps._bytes, rig.gateway._admission_caps._bytes_by_caller) == (0, {})
+    assert (rig.gateway._caps._bytes, rig.gateway._caps._bytes_by_caller) == (0, {})
 
 
 def test_one_callers_bodies_hold_so_many_bytes_at_most() -> None:
     limits = RelayLimits(body_bytes=0, body_bytes_per_caller=SIZE)
     answers, rig = at_once(["team-a", "team-a", "team-b"], limits)
     assert told(answers) == ["200", "caller_limit", "200", "200", "200"]
-    message = f"bodies of this caller's calls hold {SIZE:,} bytes already; max_held_body_bytes_per_caller is {SIZE:,}"
+    limit = f"max_held_body_bytes_per_caller is {SIZE:,}"
+    message = f"request bodies of this caller already take {SIZE:,} bytes of memory; {limit}"
     assert answers[1].json()["error"]["message"] == message
-    assert (rig.gateway._admission_caps._bytes, rig.gateway._admission_caps._bytes_by_caller) == (0, {})
+    assert (rig.gateway._caps._bytes, rig.gateway._caps._bytes_by_caller) == (0, {})

@@ -72,7 +72,7 @@ def test_nothing_is_sent_to_who_asks_for_no_stream_and_while_it_is_off(body: Any
     [
         (error(529, "overloaded_error"), "overloaded_error", "told"),
         (Told(502, (), (b"<html>",)), "api_error", "the upstream answered with status 502"),
-        (unreachable(), "api_error", "no answer from the upstream: told"),
+        (unreachable(), "api_error", "no response from the upstream: told"),
         (Told(200, ((b"content-type", b"text/html"),), (b"<html>",)), "api_error", "event stream"),
     ],
 )

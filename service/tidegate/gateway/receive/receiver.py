@@ -1,0 +1,133 @@
+"""Receives a call: admits it, identifies its caller, sets its deadline, and prepares the request for the upstream."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from tidegate.core.claude.header_names import TIDEGATE_HOP
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import ConfigurationError, Refusal
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.transport import Headers
+from tidegate.gateway.call import Call, names_timeout, silence_seconds, timeout_seconds
+from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
+from tidegate.gateway.gateway_errors import client_version_fields
+from tidegate.gateway.receive.admission_caps import AdmissionCaps
+from tidegate.gateway.receive.client_request import ClientRequest
+from tidegate.gateway.receive.foreign_paths import foreign_path
+from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
+from tidegate.gateway.receive.request import OTHER_ROUTE, InvalidCall, check_target
+from tidegate.http.asgi import Message
+from tidegate.identity.identify import Identifier
+from tidegate.identity.sessions import origin_of
+
+__all__ = ["Receiver"]
+
+_HOP: Final = TIDEGATE_HOP.encode()
+
+
+class Receiver:
+    """Receives calls. Every call that was passed to `receive` must be passed to `caps.leave` at its end.
+
+    Args:
+        identifier: identifies the caller of a request.
+        caps: bounds of the calls under way and of the memory of their bodies.
+        clock: the clock of the calls.
+        pool_for: returns the pool that a call uses, from the pool that its request names.
+        upstream_key: replaces the client's key.
+        hop_id: the id of this process in the header that shows loops; unique, without commas.
+        default_timeout_seconds: how long a call may take if its client does not say; > 0.
+        sends_comments: whether clients that wait for a stream are sent comments.
+        passes_trace_context: whether the client's trace context is sent upstream.
+    """
+
+    def __init__(
+        self,
+        identifier: Identifier,
+        caps: AdmissionCaps,
+        clock: Clock,
+        pool_for: Callable[[str], str],
+        *,
+        upstream_key: str,
+        hop_id: str,
+        default_timeout_seconds: float,
+        sends_comments: bool,
+        passes_trace_context: bool,
+    ) -> None:
+        self.caps = caps
+        self._identifier = identifier
+        self._clock = clock
+        self._pool_for = pool_for
+        self._key = upstream_key.encode()
+        self._hop_id = hop_id
+        self._default_timeout_seconds = default_timeout_seconds
+        self._sends_comments = sends_comments
+        self._passes_trace_context = passes_trace_context
+
+    async def receive(self, call: Call, scope: Message, client_request: ClientRequest) -> PreparedCall:
+        """Checks a request, prices it, and fills in what the call is about.
+
+        Raises:
+            Refusal: the call may not be made, or not now.
+            InvalidCall: the request cannot be sent on.
+            ClientDisconnected: the client left before the end of a body that is read whole.
+        """
+        hops = listed(scope["headers"], _HOP) if _HOP in call.fields else []
+        if self._hop_id in hops:
+            raise Refusal(Cause.LOOP, "the call came back: the upstream URL leads to this service itself")
+        self._admit(call, scope)
+        left_seconds = timeout_seconds(
+            call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
+        )
+        call.deadline_ns = call.started_ns + to_ns(left_seconds)
+        call.names_timeout = names_timeout(call.fields)
+        prepared = await prepare_call(
+            scope,
+            client_request,
+            call,
+            self._upstream_headers(call, scope, hops),
+            timeout_seconds=left_seconds,
+            add_body_bytes=partial(self.caps.add_body_bytes, call),
+        )
+        self._apply_read_timeout(call, prepared)
+        call.pool = self._pool_for(prepared.pool)
+        call.model, call.fields = prepared.model, client_version_fields(call.fields)
+        call.waited_ns += client_request.waited_ns
+        if prepared.streams and self._sends_comments:  # the head may be sent before that of the response is known
+            prepared.request = uncompressed(prepared.request)
+        return prepared
+
+    def _admit(self, call: Call, scope: Message) -> None:
+        """Counts the call, identifies its caller, and checks its path."""
+        self.caps.enter(call)
+        call.caller = self._identifier.identify(call.fields)
+        self.caps.enter_caller(call)
+        check_target(scope["method"], scope.get("raw_path") or scope["path"].encode())
+        if call.route == OTHER_ROUTE and (foreign := foreign_path(scope["path"])) is not None:
+            raise foreign
+        try:
+            call.caller, call.session, call.agent = origin_of(call.caller, call.fields)
+        except ConfigurationError as error:
+            raise InvalidCall(str(error)) from None
+
+    def _upstream_headers(self, call: Call, scope: Message, hops: list[str]) -> Headers:
+        return for_upstream(
+            scope["headers"],
+            call.fields,
+            api_key=self._key,
+            hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
+            passes_trace_context=self._passes_trace_context,
+        )
+
+    def _apply_read_timeout(self, call: Call, prepared: PreparedCall) -> None:
+        """Moves the deadline forward if the client's SDK limits the silence of its connection.
+
+        The SDK counts from the end of its request to the first byte of the response. This sets no deadline for a body
+        that is still being sent, nor for a call whose client is sent comments.
+        """
+        seconds = None if call.names_timeout else silence_seconds(call.fields)
+        gets_comments = prepared.streams and self._sends_comments
+        if seconds is not None and isinstance(prepared.request.body, bytes) and not gets_comments:
+            call.deadline_ns = min(call.deadline_ns, self._clock.monotonic_ns() + to_ns(seconds))
+            call.names_timeout = True
