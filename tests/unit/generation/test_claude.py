@@ -1,62 +1,27 @@
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx2
 import pytest
 
 from claude_simulator import Fault, FaultKind
+from support.claude_questions import SlowStream, ask, in_flight, question
 from support.demands import demands_of
 from support.recording_observer import RecordingObserver
 from support.simulated_claude import SimulatedClaude, raising_transport
 from support.virtual_time import run_virtual
-from tidegate.core.domain.anomaly import AnomalyKind
-from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
+from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.cause import Cause
-from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.events import (
-    Anomaly,
     AttemptFinished,
-    LeaseEnded,
     RetryScheduled,
     SpendCapReached,
     UpstreamRateLimited,
 )
 from tidegate.core.ports.observer import ScopeKind
-from tidegate.generation.model import ModelAnswer, Question
-from tidegate.generation.prompts import system_prompt
 from tidegate.generation.request import AttemptStarted, Progress, Tally, TextReceived, WaitPredicted
-from tidegate.generation.structured import ENVELOPE_SCHEMA
 from tidegate.rate_limiter import RateLimitConfig
-
-
-def question(claude: SimulatedClaude, *, seconds: float = 600, **changes: Any) -> Question:
-    fields: dict[str, Any] = {
-        "model": "claude-sonnet-5-5",
-        "system": system_prompt(),
-        "messages": ({"role": "user", "content": "Every hour, fetch the news"},),
-        "schema": ENVELOPE_SCHEMA,
-        "max_tokens": 4_000,
-        "caller": DEFAULT_CALLER,
-        "deadline_ns": claude.clock.monotonic_ns() + round(seconds * 1e9),
-        **changes,
-    }
-    return Question(**fields)
-
-
-def ask(
-    claude: SimulatedClaude, *, seen: list[Progress] | None = None, tally: Tally | None = None, **changes: Any
-) -> ModelAnswer:
-    heard: list[Progress] = [] if seen is None else seen
-    asked = claude.model.ask(question(claude, **changes), heard.append, Tally() if tally is None else tally)
-    return run_virtual(asked, claude.clock)
-
-
-def in_flight(claude: SimulatedClaude) -> list[int]:
-    return [pool.in_flight for pool in claude.store.snapshot_now()]
 
 
 def test_answer_with_usage_and_progress() -> None:
@@ -88,78 +53,6 @@ def test_both_pools_are_asked_on_behalf_of_the_session() -> None:
     ]
     own_limits = [demand.caller.limits for demand in demands]
     assert own_limits == [None, limits], "one request counts once"
-
-
-class SlowStream(httpx2.AsyncByteStream):
-    """A hundred deltas, one every 100 ms. (`ASGITransport` hands over a whole body only.)"""
-
-    def __init__(self, usage: dict[str, int] | None = None, *, begins_seconds: float = 0.0) -> None:
-        self.usage = usage or {}
-        self.begins_seconds = begins_seconds
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        await asyncio.sleep(self.begins_seconds)
-        usage = self.usage
-        message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": usage}
-        yield sse({"type": "message_start", "message": message})
-        yield sse({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
-        for _ in range(100):
-            await asyncio.sleep(0.1)
-            yield sse({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word "}})
-        yield sse({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 100}})
-        yield sse({"type": "message_stop"})
-
-
-def sse(event: dict[str, Any]) -> bytes:
-    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
-
-
-def test_text_so_far_is_told_at_most_four_times_a_second() -> None:
-    seen: list[Progress] = []
-    headers = {"content-type": "text/event-stream"}
-    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=SlowStream()))
-    answer = ask(SimulatedClaude(transport=transport), seen=seen)
-    texts = [event.text for event in seen if isinstance(event, TextReceived)]
-    assert answer.text == "word " * 100
-    assert texts == ["word " * count for count in range(1, 101, 3)]
-
-
-def answered_with(start: Any, delta: Any) -> RecordingObserver:
-    """After one answer with this usage at its beginning and end."""
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "usage": start}
-    events: list[dict[str, Any]] = [
-        {"type": "message_start", "message": message},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": delta},
-        {"type": "message_stop"},
-    ]
-    headers = {"content-type": "text/event-stream", "anthropic-ratelimit-requests-limit": "50"}
-    response = httpx2.Response(200, headers=headers, content=b"".join(map(sse, events)))
-    transport = httpx2.MockTransport(lambda _request: response)
-    ask(SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver())))
-    return recorder
-
-
-@pytest.mark.parametrize(
-    ("start", "delta"),
-    [
-        ({"input_tokens": -1, "output_tokens": 1}, {"output_tokens": 20}),
-        ({"input_tokens": 10**9, "output_tokens": 1}, {"output_tokens": 20}),
-        ({}, {"output_tokens": 20}),
-        ({"input_tokens": 10, "output_tokens": 1}, {"output_tokens": 4_001}),
-        ({"input_tokens": 10, "output_tokens": 1}, {"output_tokens": -4}),
-        ({"input_tokens": 10}, {"output_tokens": None}),
-    ],
-)
-def test_usage_that_cannot_be_is_counted_and_the_estimate_charged(start: Any, delta: Any) -> None:
-    recorder = answered_with(start, delta)
-    (*_, ended) = recorder.of(LeaseEnded)
-    assert recorder.of(Anomaly) == [Anomaly("sonnet-5-5", AnomalyKind.USAGE)]
-    assert ended.used.input_tokens in (10, ended.reserved.input_tokens)
-    assert ended.used.output_tokens in (20, ended.reserved.output_tokens)
-
-
-def test_usage_that_can_be_is_not() -> None:
-    assert answered_with({"input_tokens": 10}, {"output_tokens": 4_000}).of(Anomaly) == []
 
 
 def test_system_prompt_is_read_from_the_cache_the_second_time() -> None:
@@ -253,76 +146,6 @@ def test_a_request_that_may_have_been_accepted_is_repeated_once() -> None:
     with pytest.raises(RetriesExhausted) as caught:
         ask(claude)
     assert caught.value.attempts == 2
-
-
-def test_deadline_ends_a_slow_answer() -> None:
-    claude = SimulatedClaude(Fault(kind=FaultKind.SLOW_START, delay_seconds=100))
-    expected = r"ran out of time after 1 attempt in 5\.0 s; .* no complete answer within the 5\.0 s that were left"
-    with pytest.raises(RetriesExhausted, match=expected) as caught:
-        ask(claude, seconds=5)
-    assert caught.value.out_of_time
-    assert claude.clock.elapsed_s == 5
-    assert in_flight(claude) == [0, 0]
-
-
-def given_up(stream: SlowStream, *, by_deadline: bool) -> tuple[LeaseEnded, AttemptFinished]:
-    """After 5 seconds of this stream, because that was all its time, or because the caller has left."""
-    headers = {"content-type": "text/event-stream"}
-    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=stream))
-    claude = SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver()))
-
-    async def main() -> None:
-        asked = claude.model.ask(question(claude, seconds=5 if by_deadline else 600), lambda _progress: None, Tally())
-        async with asyncio.timeout(5.01):
-            await asked
-
-    with pytest.raises(RetriesExhausted if by_deadline else TimeoutError):
-        run_virtual(main(), claude.clock)
-    assert in_flight(claude) == [0, 0]
-    (*_, ended), (finished,) = recorder.of(LeaseEnded), recorder.of(AttemptFinished)
-    assert ended.outcome == "abandoned"
-    return ended, finished
-
-
-@pytest.mark.parametrize("by_deadline", [True, False], ids=["deadline", "left"])
-def test_an_answer_that_is_given_up_costs_what_was_written_until_then(*, by_deadline: bool) -> None:
-    ended, finished = given_up(SlowStream({"input_tokens": 900, "output_tokens": 1}), by_deadline=by_deadline)
-    words, tokens_per_byte = 49, 0.25
-    assert ended.used[:2] == (1, 900)
-    assert ended.used.output_tokens == pytest.approx(1 + words * len("word ") * tokens_per_byte, abs=2)
-    assert ended.used.output_tokens < ended.reserved.output_tokens / 3
-    assert finished.usage is not None
-    assert finished.usage.output_tokens == ended.used.output_tokens
-    assert finished.status == ("deadline" if by_deadline else "abandoned")
-
-
-@pytest.mark.parametrize("by_deadline", [True, False], ids=["deadline", "left"])
-def test_an_answer_that_is_given_up_before_it_began_costs_its_prompt(*, by_deadline: bool) -> None:
-    ended, finished = given_up(SlowStream(begins_seconds=60), by_deadline=by_deadline)
-    assert ended.used == ended.reserved._replace(output_tokens=0)
-    assert finished.usage is None
-
-
-def test_an_answer_that_breaks_off_costs_what_came_of_it() -> None:
-    class Breaks(SlowStream):
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            count = 0
-            async for chunk in super().__aiter__():
-                count += 1
-                if count > 22:
-                    raise httpx2.ReadError("cut")
-                yield chunk
-
-    headers = {"content-type": "text/event-stream"}
-    stream = Breaks({"input_tokens": 900, "output_tokens": 1})
-    transport = httpx2.MockTransport(lambda _request: httpx2.Response(200, headers=headers, stream=stream))
-    claude = SimulatedClaude(transport=transport, observer=(recorder := RecordingObserver()))
-    tally = Tally()
-    with pytest.raises(RetriesExhausted):
-        ask(claude, tally=tally)
-    assert (tally.attempts, tally.usage.input_tokens, tally.usage.output_tokens) == (2, 1800, 52)
-    ended = [event for event in recorder.of(LeaseEnded) if event.pool != "default"]
-    assert [(event.outcome, event.used) for event in ended] == [("abandoned", Cost(1, 900, 26))] * 2
 
 
 def test_no_time_to_wait_for_quota_is_refused() -> None:
