@@ -32,13 +32,15 @@ def valid_documents() -> dict[str, dict[str, Any]]:
     return named
 
 
-def faulty_documents(file_name: str) -> list[FaultyDocument]:
-    """Return the samples of `schema-breaks.yaml` or `semantic-faults.yaml`, with a header where it has none."""
+def faulty_documents(file_name: str, version: str = "1.0.0") -> list[FaultyDocument]:
+    """Return the samples of a file, with a header for a version of the DSL where they have none."""
     entries = yaml.safe_load((_DATA / file_name).read_text(encoding="utf-8"))
     return [
         FaultyDocument(
             entry["name"],
-            entry["workflow"] if entry["name"] == "no-document" else {"document": HEADER, **entry["workflow"]},
+            entry["workflow"]
+            if entry["name"] == "no-document"
+            else {"document": {**HEADER, "dsl": version}, **entry["workflow"]},
             tuple(entry["findings"]),
         )
         for entry in entries

@@ -44,6 +44,11 @@ def test_shells_programs_and_descriptions_have_that_sign_in_their_own_sense() ->
     document: dict[str, Any] = {"document": header, "do": [{f"task{at}": task} for at, task in enumerate(tasks)]}
     assert check_document(document) == ()
 
+    server = {"command": "serve", "environment": {"PATH": "${HOME}/bin"}}
+    call = {"call": "mcp", "with": {"method": "tools/list", "transport": {"stdio": server}}}
+    header = {**HEADER, "dsl": "1.0.3"}
+    assert check_document({"document": header, "do": [{"a": call}]}) == ()
+
     document["do"].append({"after": {"set": {"x": "a ${ .b }"}}})
     assert [finding.path for finding in check_document(document)] == ["/do/3/after/set/x"]
 

@@ -19,7 +19,7 @@ _EXPRESSIONS: Final = frozenset(
 _NOT_EVALUATED: Final = frozenset({"TaskMetadata", "InlineScriptCode", "SchemaInline"})
 """Titles of places that no runtime evaluates. The header of the document is another."""
 
-_PROGRAMS: Final = frozenset({"Container", "Script", "Shell"})
+_PROGRAMS: Final = frozenset({"Container", "Script", "Shell", "McpStdioTransport"})
 """Titles of programs, whose arguments and environment may contain `${` in the sense of a shell or a language."""
 
 
