@@ -1,6 +1,7 @@
 """A scrape with one of everything, and files of expected text that a variable of the environment updates."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,9 +34,10 @@ from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
 from tidegate.observe.metrics.exposition import new_registry
 from tidegate.observe.metrics.granted_quota import QuotaCollector
-from tidegate.observe.metrics.loop_lag import measured_loop_lag
+from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
+from tidegate.observe.observers import Observers
 
 UPDATE = "UPDATE_GOLDEN"
 """Set to 1, the tests write the expected files instead of comparing them: read the diff before committing it."""
@@ -91,8 +93,9 @@ def registry() -> CollectorRegistry:
     clock.advance(60)
 
     async def lag() -> None:
-        async with measured_loop_lag(registry, clock):
-            await asyncio.sleep(0.15)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.15):
+                await measure_loop_lag(registry, clock)
 
     run_virtual(lag(), clock)
     usage = Usage(100, 200, 300, 400, 100)
@@ -113,5 +116,5 @@ def registry() -> CollectorRegistry:
         WorkflowFinished("ok"),
         FallbackUsed("truncated"),
     ):
-        observer.event(event)
+        Observers(observer.handlers).event(event)
     return registry

@@ -56,11 +56,11 @@ def series(registry: CollectorRegistry) -> int:
     return sum(len(family.samples) for family in registry.collect())
 
 
-def observed_registry() -> tuple[CollectorRegistry, MetricsObserver]:
+def observed_registry() -> tuple[CollectorRegistry, Observers]:
     registry = new_registry("0.0.0", "unknown", "claude")
-    observer = MetricsObserver(registry, VirtualClock(), models=["claude-sonnet-5-5"], callers=["team-a"])
-    registry.register(PoolCollector(list, observer))
-    return registry, observer
+    metrics = MetricsObserver(registry, VirtualClock(), models=["claude-sonnet-5-5"], callers=["team-a"])
+    registry.register(PoolCollector(list, metrics))
+    return registry, Observers(metrics.handlers)
 
 
 def junk_event(generator: random.Random) -> Event:
@@ -102,10 +102,9 @@ def test_a_hundred_thousand_junk_events_add_at_most_two_hundred_series() -> None
     "requests", [3_000, pytest.param(100_000, marks=(pytest.mark.alerts, pytest.mark.timeout(400)))]
 )
 def test_junk_requests_from_a_cold_start_add_at_most_two_hundred_series(requests: int) -> None:
-    registry, metrics = observed_registry()
-    observer = Observers(metrics.listeners)
+    registry, observer = observed_registry()
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([error(404, "not_found_error")]), clock, listener=metrics.event)
+    rig = make_gateway(FakeTransport([error(404, "not_found_error")]), clock, listener=observer.event)
     app = create_app(make_services(gateway=rig.gateway, observer=observer, clock=clock))
     generator = random.Random(3)  # noqa: S311  # as above
 
@@ -137,11 +136,12 @@ def test_fifty_callers_on_ten_pools_are_at_most_six_thousand_series() -> None:
     callers = [f"team-{number}" for number in range(50)]
     clock = VirtualClock()
     registry = new_registry("0.0.0", "unknown", "claude")
-    observer = MetricsObserver(registry, clock, models=models, callers=callers, classes=Priority)
+    metrics = MetricsObserver(registry, clock, models=models, callers=callers, classes=Priority)
+    observer = Observers(metrics.handlers)
     limits = tuple(DimensionSnapshot(dimension, 60.0, 60.0, 60.0, 6.0, 6.0, "configured") for dimension in DIMENSIONS)
     snapshots = [idle_pool(model_pool(model), *limits) for model in models]
-    registry.register(PoolCollector(lambda: snapshots, observer))
-    registry.register(QuotaCollector(lambda: snapshots, clock, observer))
+    registry.register(PoolCollector(lambda: snapshots, metrics))
+    registry.register(QuotaCollector(lambda: snapshots, clock, metrics))
 
     for model, name in product(models, callers):
         pool = model_pool(model)

@@ -20,7 +20,7 @@ from tidegate.core.domain.errors import ConfigurationError, GenerationError, Ref
 from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.generation.request import Tally
 from tidegate.identity.access import Denial
-from tidegate.observe.tracing.span_observer import note_on_span
+from tidegate.observe.tracing.span_observer import set_span_attribute
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "AccessDenied", "Problem", "handle_errors", "problem_of"]
 
@@ -86,7 +86,7 @@ class Problem:
     def note_cause(self) -> None:
         """Tells the server span why Tidegate refused, if it did."""
         if TIDEGATE_CAUSE in self.headers:
-            note_on_span("tidegate.cause", self.headers[TIDEGATE_CAUSE])
+            set_span_attribute("tidegate.cause", self.headers[TIDEGATE_CAUSE])
 
     def response(self, request_id: str) -> Response:
         """The whole answer. Its JSON is ASCII, so that no input, however broken, makes it unsendable."""

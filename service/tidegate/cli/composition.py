@@ -1,4 +1,4 @@
-"""The composition root: makes the parts of the service and gives each what it works with."""
+"""The composition root: creates the parts of the service and connects them."""
 
 import asyncio
 import contextlib
@@ -32,10 +32,10 @@ from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.observe.logging.anomaly_log import AnomalyLog
 from tidegate.observe.logging.request_log import RequestLog
-from tidegate.observe.metrics.clock_watch import watched_clock
+from tidegate.observe.metrics.clock_watch import watch_clock
 from tidegate.observe.metrics.exposition import Exposition, new_registry
 from tidegate.observe.metrics.granted_quota import QuotaCollector
-from tidegate.observe.metrics.loop_lag import measured_loop_lag
+from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
@@ -45,14 +45,14 @@ from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from tidegate.observe.tracing.span_provider import DrawingProvider
+    from tidegate.observe.tracing.span_provider import PresamplingProvider
 
 __all__ = ["UpstreamKind", "services"]
 
 UpstreamKind = Literal["claude", "simulator"]
 
 _SIMULATOR_KEY = "simulator"
-"""Sent to the simulator, so that a real key never leaves for anything but the real API."""
+"""Sent to the simulator, so that a real key is only ever sent to the real API."""
 
 
 @contextlib.asynccontextmanager
@@ -60,13 +60,19 @@ async def services(
     settings: Settings,
     upstream: UpstreamKind,
     request_log: RequestLog | None = None,
-    tracer_provider: "DrawingProvider | None" = None,
+    tracer_provider: "PresamplingProvider | None" = None,
     write_batcher: WriteBatcher | None = None,
 ) -> AsyncIterator[Services]:
-    """The parts behind the routes, for the running event loop; closes connections in the end.
+    """Yields the services of the routes, for the running event loop. Closes connections on exit.
 
-    The limiter becomes the process's global one. `request_log` writes a line for each call, `tracer_provider` is where
-    spans go, if there are any; `write_batcher` is the server's, which says when to write.
+    The rate limiter becomes the global one of the process.
+
+    Args:
+        settings: the configuration.
+        upstream: the kind of upstream.
+        request_log: writes a line per call; None disables it.
+        tracer_provider: creates spans; None disables tracing.
+        write_batcher: batches the writes of the server and the upstream's connections.
     """
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
@@ -86,10 +92,10 @@ async def services(
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
-        metrics.listeners,
+        metrics.handlers,
         [(CircuitOpened, lambda _event: reachability.doubt())],
-        [(Anomaly, AnomalyLog(clock).hear)],
-        [(RequestFinished, request_log.hear), (HeadRefused, request_log.hear_refused)] if request_log else [],
+        [(Anomaly, AnomalyLog(clock).log)],
+        [(RequestFinished, request_log.log), (HeadRefused, request_log.log)] if request_log else [],
         tracing=tracing,
     )
     admission = Admission(store, clock, observer)
@@ -98,7 +104,7 @@ async def services(
     secret = settings.anthropic_api_key
     key = _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
-    _check_trust(os.environ)
+    _check_certificate_file(os.environ)
     transport = HttpTransport(
         settings.upstream_url,
         proxy=proxy_for(settings.upstream_url, os.environ),
@@ -125,10 +131,10 @@ async def services(
         reachability=reachability,
     )
     try:
-        async with (
-            measured_loop_lag(registry, clock),
-            watched_clock(system_clock, observer.event),
-            _running(reachability.watch(transport.check)),
+        async with _background(
+            measure_loop_lag(registry, clock),
+            watch_clock(system_clock, observer.event),
+            reachability.watch(transport.check),
         ):
             yield Services(
                 settings=settings,
@@ -155,19 +161,21 @@ async def services(
 
 
 @contextlib.asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs a task as long as the block does."""
-    task = asyncio.create_task(work)
+async def _background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs coroutines in tasks while the block runs, and cancels them at its end."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 def _by_path(gateway: App, batches: App) -> App:
-    """Calls about batches have wrappers, which all others need not pass."""
+    """Routes batch calls through their wrappers, and all other calls past them."""
 
     def serve(scope: Message, receive: Receive, send: Send) -> Awaitable[None]:
         return (batches if scope["path"].startswith(BATCHES_ROUTE) else gateway)(scope, receive, send)
@@ -184,11 +192,11 @@ def _limiter_config(settings: Settings) -> RateLimitConfig:
     )
 
 
-def _check_trust(environment: Mapping[str, str]) -> None:
-    """OpenSSL passes over a file that is not there, and then trusts nobody."""
+def _check_certificate_file(environment: Mapping[str, str]) -> None:
+    """Refuses a missing SSL_CERT_FILE: OpenSSL would ignore it and then trust no certificate at all."""
     file = environment.get("SSL_CERT_FILE")
     if file and not Path(file).is_file():
-        raise ConfigurationError("SSL_CERT_FILE", file, "a file of certificates in PEM form that exists")
+        raise ConfigurationError("SSL_CERT_FILE", file, "an existing PEM file of certificates")
 
 
 def _relay_limits(settings: Settings) -> RelayLimits:
@@ -205,7 +213,7 @@ def _relay_limits(settings: Settings) -> RelayLimits:
     )
 
 
-def _tracing(settings: Settings, provider: "DrawingProvider", clock: Clock) -> Tracing:
+def _tracing(settings: Settings, provider: "PresamplingProvider", clock: Clock) -> Tracing:
     url = urlsplit(settings.upstream_url)
     return Tracing(
         provider,
@@ -218,4 +226,4 @@ def _tracing(settings: Settings, provider: "DrawingProvider", clock: Clock) -> T
 
 
 def _new_request_id() -> str:
-    return f"tg_{random.getrandbits(128):032x}"  # a name, not a secret
+    return f"tg_{random.getrandbits(128):032x}"  # not a secret, so `random` is enough

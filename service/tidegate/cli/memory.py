@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["keep_what_is_freed", "keep_what_is_here"]
+__all__ = ["keep_freed_memory", "tune_garbage_collector"]
 
 _GC_THRESHOLDS: Final = (10_000, 20, 50)
 """Python's own (700, 10, 10) have it run in each turn of a busy event loop."""
@@ -17,7 +17,7 @@ _MOST_FREE_BYTES: Final = 64 * 1024 * 1024
 _MAPPED_BYTES: Final = 4 * 1024 * 1024
 
 
-def keep_what_is_here() -> None:
+def tune_garbage_collector() -> None:
     """Has the collector leave alone what has been made by now, and look at the rest less often.
 
     A server has nearly all that it will ever keep when it has started. To look through that takes milliseconds, in
@@ -28,7 +28,7 @@ def keep_what_is_here() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def keep_what_is_freed(environ: Mapping[str, str]) -> None:
+def keep_freed_memory(environ: Mapping[str, str]) -> None:
     """Has the process keep up to 64 MB that is free at the end of its heap, where its C library is glibc.
 
     Elsewhere, and where a variable tells glibc's allocator what to do, nothing.

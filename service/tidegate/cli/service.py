@@ -13,7 +13,7 @@ from tidegate.api.app import create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import UpstreamKind, services
-from tidegate.cli.memory import keep_what_is_freed, keep_what_is_here
+from tidegate.cli.memory import keep_freed_memory, tune_garbage_collector
 from tidegate.cli.process import on_stop_signal, run
 from tidegate.gateway.gateway_errors import unread_request
 from tidegate.http.server.connection_limits import ConnectionLimits
@@ -52,13 +52,13 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
                 bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
             )
         allow_many_connections()
-        keep_what_is_freed(os.environ)
+        keep_freed_memory(os.environ)
         request_log = open_logs(settings.log_level, settings.log_format)
         try:
             run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated, http=http))
         finally:
             if request_log is not None:
-                request_log.write()
+                request_log.flush()
 
 
 async def _serve(
@@ -110,7 +110,7 @@ async def _serve(
                 logger.warning("stopping: waiting for %d open %s; Ctrl-C again stops at once", calls, noun)
 
         stopped = on_stop_signal(drain, server.stop_now)
-        keep_what_is_here()
+        tune_garbage_collector()
         click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
         await stopped.wait()
 

@@ -1,1 +1,1 @@
-"""Turns events and scopes into Prometheus metrics; the table of all metrics."""
+"""Turns the events and scopes of the core into metrics, traces and log lines. Nothing here affects a call."""

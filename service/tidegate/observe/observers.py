@@ -1,5 +1,6 @@
-"""One observer for all who want to know."""
+"""Dispatches events and scopes to metrics, logs and traces."""
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ __all__ = ["Observers"]
 
 
 class Tracer(Protocol):
-    """Opens scopes; the methods are as in `Observer`."""
+    """The tracing half of `Observer`."""
 
     def traces_call(self, fields: Fields) -> bool: ...
 
@@ -19,11 +20,11 @@ class Tracer(Protocol):
 
 
 class Observers:
-    """An `Observer` that hands each event to those who listen for its kind, and scopes to the tracer, if there is one.
+    """An `Observer` that passes each event to the handlers of its type, and scopes to the tracer.
 
     Args:
-        listeners: which kind of event each hears of, in that order; they never raise and never block.
-        tracing: opens scopes; None where nothing is traced.
+        handlers: pairs of an event type and a handler. Handlers run in this order; they must not raise or block.
+        tracing: opens scopes; None disables tracing.
 
     Attributes:
         traces: whether there is a tracer.
@@ -31,24 +32,24 @@ class Observers:
 
     def __init__(
         self,
-        *listeners: Iterable[tuple[type[Event], Callable[[Any], None]]],
+        *handlers: Iterable[tuple[type[Event], Callable[[Any], None]]],
         tracing: Tracer | None = None,
     ) -> None:
-        self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
-        for kind, hear in (one for each in listeners for one in each):
-            self._listeners[kind] = (*self._listeners.get(kind, ()), hear)
+        self._handlers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        for event_type, handle in itertools.chain.from_iterable(handlers):
+            self._handlers[event_type] = (*self._handlers.get(event_type, ()), handle)
         self._tracing = tracing
         self.traces = tracing is not None
 
     def event(self, event: Event) -> None:
-        """Hands on a fact."""
-        for hear in self._listeners.get(type(event), ()):
-            hear(event)
+        """Calls the handlers of this type of event."""
+        for handle in self._handlers.get(type(event), ()):
+            handle(event)
 
     def traces_call(self, fields: Fields) -> bool:
         """Whether a call is traced."""
         return self._tracing is not None and self._tracing.traces_call(fields)
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
-        """A span, or a scope that records nothing."""
+        """Returns a scope that records a span, or one that records nothing."""
         return NULL_SCOPE if self._tracing is None else self._tracing.scope(kind, attributes)

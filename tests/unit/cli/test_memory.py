@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tidegate.cli.memory import keep_what_is_freed
+from tidegate.cli.memory import keep_freed_memory
 
 _BODIES = """
 import resource
-from tidegate.cli.memory import keep_what_is_freed
+from tidegate.cli.memory import keep_freed_memory
 {call}
 def faults():
     for _ in range(100):
@@ -33,12 +33,12 @@ def faults_of_many_bodies(call: str) -> int:
 
 
 def test_memory_of_large_bodies_is_used_again() -> None:
-    assert faults_of_many_bodies("keep_what_is_freed({})") < 1_000
+    assert faults_of_many_bodies("keep_freed_memory({})") < 1_000
 
 
 def test_it_would_not_be_by_itself() -> None:
     assert faults_of_many_bodies("") > 10_000
-    assert faults_of_many_bodies('keep_what_is_freed({"MALLOC_TRIM_THRESHOLD_": "131072"})') > 10_000
+    assert faults_of_many_bodies('keep_freed_memory({"MALLOC_TRIM_THRESHOLD_": "131072"})') > 10_000
 
 
 @pytest.mark.parametrize("missing", [OSError, AttributeError, TypeError])
@@ -47,4 +47,4 @@ def test_where_there_is_no_glibc_nothing_happens(missing: type[Exception], monke
         raise missing
 
     monkeypatch.setattr(ctypes, "CDLL", raises)
-    keep_what_is_freed({})
+    keep_freed_memory({})

@@ -1,1 +1,1 @@
-"""Log lines: one for each call, and those of the process."""
+"""Logging: one line per call, and the records of all loggers in the same format."""

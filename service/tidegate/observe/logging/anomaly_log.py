@@ -1,4 +1,4 @@
-"""Says in the log what cannot be, once in a while: the counter tells how often."""
+"""Rate-limited log lines for anomalies. `tidegate_anomalies_total` counts every one."""
 
 import logging
 from collections.abc import Mapping
@@ -13,41 +13,39 @@ __all__ = ["AnomalyLog"]
 
 logger = logging.getLogger("tidegate.anomalies")
 
-_EVERY_NS: Final = 10 * NS_PER_MINUTE
-_MOST_SUBJECTS: Final = 1_000
-"""Pools have the names of models, which clients choose."""
+_INTERVAL_NS: Final = 10 * NS_PER_MINUTE
+_MAX_ENTRIES: Final = 1_000
+"""Bounds memory: pools are named after models, and clients choose those names."""
 _TEXTS: Final[Mapping[str, str]] = {
-    AnomalyKind.LIMITS: "limit headers that cannot be were left out",
-    AnomalyKind.LIMITS_MISSING: "an answer had no limit headers: what is known stays, or the rate is searched",
-    AnomalyKind.RETRY_AFTER: "a retry-after that no rate limit asks for was not kept to the letter",
-    AnomalyKind.USAGE: "usage that was missing or cannot be was charged by the estimate",
-    AnomalyKind.CLOCK: "our clock stepped, or is not the upstream's: its dates are read by its own clock",
-    AnomalyKind.LEASE: "an answer that nobody ended for an hour was charged its estimate",
+    AnomalyKind.LIMITS: "implausible rate-limit headers ignored",
+    AnomalyKind.LIMITS_MISSING: "response without rate-limit headers: keeping known limits, or searching for the rate",
+    AnomalyKind.RETRY_AFTER: "implausible retry-after shortened",
+    AnomalyKind.USAGE: "usage missing or implausible: charged the estimate",
+    AnomalyKind.CLOCK: "clock stepped, or differs from the upstream's: reading upstream dates by the upstream's clock",
+    AnomalyKind.LEASE: "lease open for an hour: charged its estimate",
 }
-
-
-_OTHER: Final = "something that cannot be was left out"
+_OTHER_TEXT: Final = "implausible value ignored"
 
 
 class AnomalyLog:
-    """Listens to `Observers`: one line at WARNING for each kind and pool, at most every ten minutes.
+    """Logs one line at WARNING per kind and pool, at most every ten minutes.
 
-    Nothing of what was received is quoted: it may be anything.
+    The line never quotes the received value, which may be anything.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._said: dict[Anomaly, tuple[int, int]] = {}  # when, and how many have been passed over since
+        self._logged: dict[Anomaly, tuple[int, int]] = {}  # time of the last line, and how many were suppressed since
 
-    def hear(self, event: Anomaly) -> None:
-        """Writes a line, if it is time for one."""
+    def log(self, event: Anomaly) -> None:
+        """Writes the line, or counts the event as suppressed."""
         now_ns = self._clock.monotonic_ns()
-        said_ns, unsaid = self._said.get(event, (now_ns - _EVERY_NS, 0))
-        if now_ns - said_ns < _EVERY_NS:
-            self._said[event] = said_ns, unsaid + 1
+        logged_ns, suppressed = self._logged.get(event, (now_ns - _INTERVAL_NS, 0))
+        if now_ns - logged_ns < _INTERVAL_NS:
+            self._logged[event] = logged_ns, suppressed + 1
             return
-        if len(self._said) >= _MOST_SUBJECTS:
-            self._said.clear()
-        self._said[event] = now_ns, 0
-        text = _TEXTS.get(event.kind, _OTHER)
-        logger.warning("%s (pool %s; %d more since this was last said)", text, event.pool or "none", unsaid)
+        if len(self._logged) >= _MAX_ENTRIES:
+            self._logged.clear()
+        self._logged[event] = now_ns, 0
+        text = _TEXTS.get(event.kind, _OTHER_TEXT)
+        logger.warning("%s (pool %s; %d more suppressed)", text, event.pool or "none", suppressed)

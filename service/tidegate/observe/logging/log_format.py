@@ -1,4 +1,4 @@
-"""How a log line looks: as JSON for machines, or for a person at a console; every logger's alike."""
+"""Formats log records as JSON or for a console, the same for all loggers."""
 
 import datetime as dt
 import json
@@ -34,16 +34,16 @@ __all__ = [
 ]
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("tidegate_request_id", default="")
-"""The id of the request that is worked on: structlog's own variables take ten times as long to set."""
+"""Id of the current request. Setting structlog's own context variables takes ten times as long."""
 
 _FIRST: Final = ("timestamp", "level", "logger", "event")
-"""What a person looks for first stands first."""
+"""Fields that come first in each line."""
 _JSON: Final = json.JSONEncoder(default=repr)
 _encode: Final = Encoder().encode
 
 
 def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Adds the id of the request that is worked on, if there is one."""
+    """Adds the id of the current request, if there is one."""
     request_id = REQUEST_ID.get()
     if request_id:
         event["request_id"] = request_id
@@ -51,13 +51,13 @@ def add_request_id(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 def add_timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Adds the time of day: UTC, RFC 3339, microseconds."""
+    """Adds the current time as `time_text` formats it."""
     event["timestamp"] = time_text(time.time_ns())
     return event
 
 
 def time_text(unix_ns: int) -> str:
-    """A time of day as it stands in a line."""
+    """Formats a Unix time as UTC in RFC 3339, with microseconds."""
     seconds, ns = divmod(unix_ns, NS_PER_SECOND)
     return f"{_second_text(seconds)}.{ns // 1_000:06d}+00:00"
 
@@ -68,7 +68,7 @@ def _second_text(unix_seconds: int) -> str:
 
 
 def add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Adds level and logger of a line of the standard library's `logging`."""
+    """Adds level and logger name of a record of the standard library's `logging`."""
     record: logging.LogRecord = event["_record"]
     event["level"] = record.levelname.lower()
     event["logger"] = record.name
@@ -76,15 +76,15 @@ def add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 def add_span(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Adds the ids of the span around the caller, if there is one and it is sampled."""
+    """Adds the ids of the current span, if it is sampled."""
     event.update(current_exemplar() or {})
     return event
 
 
 def add_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Adds an error as its type and the places it came through; its message only where that is known to be harmless.
+    """Adds an error's type, its causes and its stack frames. Only messages of `OSError` are included.
 
-    The messages of other errors may quote what was being worked on: a prompt, an answer, a header with a key.
+    Messages of other errors may quote the data in hand: a prompt, a response, a header with a key.
     """
     exc_info = event.pop("exc_info", None)
     error = exc_info[1] if exc_info else None
@@ -97,27 +97,27 @@ def add_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 
 def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """One line of JSON, ASCII only: nothing inside a value can start a line of its own."""
+    """Renders one line of ASCII JSON, so that no value can start a new line."""
     if next(iter(event), "") != _FIRST[0]:
         event = {**{name: event.pop(name) for name in _FIRST if name in event}, **event}
     try:
         line = orjson.dumps(event, default=repr)
-    except TypeError:  # numbers beyond 64 bits, text that is no Unicode
+    except TypeError:  # numbers beyond 64 bits, lone surrogates
         return _JSON.encode(event)
     return line.decode() if line.isascii() else _JSON.encode(event)
 
 
 def struct_as_json(line: Struct) -> str:
-    """The same of a struct, fields in its order."""
+    """Renders a struct as `as_json` does, with the fields in their order."""
     try:
         text = _encode(line)
-    except UnicodeEncodeError:  # text that is no Unicode
+    except UnicodeEncodeError:  # lone surrogates
         return _JSON.encode(to_builtins(line))
     return text.decode() if text.isascii() else _JSON.encode(to_builtins(line))
 
 
 def as_console(*, colors: bool) -> structlog.typing.Processor:
-    """A line for a person; values with control characters are quoted, so that they cannot paint the terminal."""
+    """Returns a renderer for terminals. It quotes values with control characters, so that they have no effect there."""
     renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0, sort_keys=False)
 
     def render(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> str:
@@ -128,7 +128,7 @@ def as_console(*, colors: bool) -> structlog.typing.Processor:
 
 
 def _chain(error: BaseException) -> str:
-    """The error and what it came from, outermost first."""
+    """The error and its causes, outermost first."""
     parts: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(parts) < 5:

@@ -1,4 +1,4 @@
-"""Logging of the service: one line per call, and whatever the process's loggers say, all in one form."""
+"""Sets up logging: one line per call, and the records of all loggers in the same format."""
 
 import asyncio
 import logging
@@ -23,79 +23,72 @@ from tidegate.observe.logging.log_format import (
     as_json,
     struct_as_json,
 )
-from tidegate.observe.logging.request_lines import line_of
+from tidegate.observe.logging.request_lines import request_line
 
 __all__ = ["LogFormat", "RequestLog", "open_logs"]
 
 LogFormat = Literal["auto", "json", "console"]
 
 _OWN_LOGGERS: Final = ("tidegate", "services")
-"""Those that the configured level is for, the older module's names among them.
+"""Loggers that the configured level applies to; `services` is the older API.
 
-Others stay at WARNING: at DEBUG the SDK logs whole requests, prompts included.
+All others stay at WARNING: at DEBUG, the Anthropic SDK logs whole requests, prompts included.
 """
-_WRITE_SECONDS: Final = 0.02
-"""A line may wait so long for others, to be made and written with them: a write takes as long as making ten, and one
-that is made amid a call as long as three that are made together."""
-_MOST_WAITING: Final = 64
-"""So many are made in a tenth of a millisecond: no call waits longer for them."""
+_FLUSH_SECONDS: Final = 0.02
+"""How long a line waits to be written together with others. One write takes as long as rendering ten lines, and lines
+rendered together take a third of the time each."""
+_MAX_PENDING: Final = 64
+"""Rendering this many takes 0.1 ms, which bounds the delay of the call that triggers it."""
 
 
 class RequestLog:
-    """Writes one line for each call that ended, at INFO; listens to `Observers`.
+    """Writes one line at INFO for each call that ended.
 
     Args:
-        stream: where lines go; what cannot be written is dropped, because no call must fail for its log line.
-        render: makes the text of a line.
+        stream: where lines go. A line that cannot be written is dropped: no call fails because of its log line.
+        render: returns the text of a line.
     """
 
     def __init__(self, stream: TextIO, render: Callable[[Struct], str]) -> None:
         self._stream = stream
         self._render = render
-        self._waiting: list[tuple[int, RequestFinished | HeadRefused]] = []
+        self._pending: list[tuple[int, RequestFinished | HeadRefused]] = []
 
-    def hear(self, event: RequestFinished) -> None:
-        """Writes the line of a call that ended."""
-        self._add(event)
-
-    def hear_refused(self, event: HeadRefused) -> None:
-        """Writes the line of what would have become a call."""
-        self._add(event)
-
-    def _add(self, event: RequestFinished | HeadRefused) -> None:
-        self._waiting.append((time.time_ns(), event))
-        waiting = len(self._waiting)
-        if waiting >= _MOST_WAITING:
-            self.write()
-        elif waiting == 1:
+    def log(self, event: RequestFinished | HeadRefused) -> None:
+        """Writes the line of the event, within 20 ms."""
+        self._pending.append((time.time_ns(), event))
+        count = len(self._pending)
+        if count >= _MAX_PENDING:
+            self.flush()
+        elif count == 1:
             try:
-                asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.write)  # what else ends soon goes with it
-            except RuntimeError:  # no loop is running
-                self.write()
+                asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+            except RuntimeError:  # no running loop
+                self.flush()
 
-    def write(self) -> None:
-        """Makes and writes the lines that wait: at the end of the process, too."""
-        waiting, self._waiting = self._waiting, []
-        lines = [self._render(line_of(event, unix_ns)) for unix_ns, event in waiting]
+    def flush(self) -> None:
+        """Writes the pending lines. Must also be called when the process ends."""
+        pending, self._pending = self._pending, []
+        lines = [self._render(request_line(event, unix_ns)) for unix_ns, event in pending]
         try:
-            self._stream.write("\n".join((*lines, "")))  # one call: lines of several threads do not mix
+            self._stream.write("\n".join((*lines, "")))  # one write: lines of several threads do not interleave
             self._stream.flush()
-        except (OSError, ValueError):  # closed, or its reader has gone
+        except (OSError, ValueError):  # the stream or its reader is closed
             return
 
 
 def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog | None:
-    """Sends all log records of the process to a stream (default: stderr), in one form.
+    """Sends all log records of the process to a stream, in one format.
 
-    Records carry the request's id, what `structlog.contextvars` has bound, and the ids of the current span.
+    Records carry the request id, variables bound with `structlog.contextvars`, and the ids of the current span.
 
     Args:
-        level: the least level of our own loggers: `debug`, `info`, `warning` or `error`.
+        level: the lowest level of Tidegate's own loggers: `debug`, `info`, `warning` or `error`.
         form: `json`, `console`, or `auto`, which is `console` on a terminal.
-        stream: where lines go.
+        stream: where lines go; default: stderr.
 
     Returns:
-        what logs the calls; None when the level leaves them out.
+        the log of calls; None if the level excludes INFO.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()

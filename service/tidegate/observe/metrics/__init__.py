@@ -1,1 +1,1 @@
-"""Prometheus metrics: the catalogue, what counts, and the exposition."""
+"""Prometheus metrics: the catalogue, the counters fed by events, the collectors read at a scrape, the exposition."""

@@ -1,7 +1,7 @@
-"""Every metric that Tidegate exports, as data: names, types, labels, units and help are a public interface.
+"""Names, types, labels, units and help of all metrics. They are a public interface, guarded by a golden file.
 
-A golden file guards this table. `shared` in the help text says that all replicas show the same value: aggregate with
-`max by (…)`; the rest is what one replica did: aggregate with `sum`.
+`(shared)` in the help text means that all replicas export the same value: aggregate with `max by (…)`. All other
+metrics count what one replica did: aggregate with `sum`.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from typing import Final
 
 __all__ = ["CATALOGUE", "Metric", "MetricType"]
 
-# Each bucket is a series for every pool, class or reason: there are as many as somebody looks at.
+# Each bucket is a series for every pool, class or reason, so there are only as many as panels and alerts need.
 _SECONDS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 120, 600)
-"""Answers take up to ten minutes, the default deadline."""
+"""Up to the default deadline of a call, 600 s."""
 _WAIT: Final = (0.01, 0.5, 1, 2.5, 5, 10, 20, 60, 120, 300)
-"""The first one stands for "at once"."""
+"""The first bucket counts admissions without a wait."""
 _FIRST_TOKEN: Final = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60)
 _RETRY_WAIT: Final = (0.5, 1, 2.5, 5, 10, 30, 60)
 _OVERHEAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -54,124 +54,123 @@ def _seconds(name: str, labels: str, text: str, buckets: tuple[float, ...] = _SE
     return Metric(f"tidegate_{name}_seconds", MetricType.HISTOGRAM, tuple(labels.split()), text, "seconds", buckets)
 
 
-REQUESTS: Final = _counter("requests", "route pool caller outcome", "Calls of our routes, by outcome.")
+REQUESTS: Final = _counter("requests", "route pool caller outcome", "Calls, by route and outcome.")
 FAILED_CALLS: Final = _counter(
     "failed_calls",
     "pool",
-    "Calls that nobody answered through no fault of their caller: the upstream failed, or it or the store was out.",
+    "Failed calls (upstream or store error); excludes client errors and refusals.",
 )
 REQUEST_DURATION: Final = _seconds(
     "request_duration",
     "route pool",
-    "From a call's arrival to the end of its answer, unless it failed before its pool was known.",
+    "Duration of a call from arrival to end of response; excludes calls refused before their pool is known.",
 )
 UPSTREAM_ATTEMPTS: Final = _counter(
     "upstream_attempts",
     "pool model status",
-    "Attempts at the upstream, by HTTP status; without an answer error, deadline or abandoned by the client.",
+    "Requests to the upstream, by HTTP status; without a response: error, deadline or abandoned (by the client).",
 )
-UPSTREAM_DURATION: Final = _seconds("upstream_duration", "pool model", "Duration of one attempt at the upstream.")
+UPSTREAM_DURATION: Final = _seconds("upstream_duration", "pool model", "Duration of one request to the upstream.")
 TIME_TO_FIRST_TOKEN: Final = _seconds(
-    "time_to_first_token", "pool model", "From sending an attempt to the first content of its stream.", _FIRST_TOKEN
+    "time_to_first_token",
+    "pool model",
+    "Time from sending a request to the first content of its stream.",
+    _FIRST_TOKEN,
 )
-RATE_LIMITED: Final = _counter(
-    "rate_limited", "pool dimension", "429s of the upstream, by the dimension they show as empty."
-)
-REFUSED: Final = _counter("refused", "pool caller cause", "Calls that Tidegate refused itself, by cause.")
-RETRIES: Final = _counter("retries", "pool reason", "Attempts that were repeated, by the reason of the failure.")
-RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before an attempt was repeated.", _RETRY_WAIT)
+RATE_LIMITED: Final = _counter("rate_limited", "pool dimension", "429s of the upstream, by exhausted dimension.")
+REFUSED: Final = _counter("refused", "pool caller cause", "Calls refused by Tidegate, by cause.")
+RETRIES: Final = _counter("retries", "pool reason", "Retried attempts, by reason of the failure.")
+RETRY_WAIT: Final = _seconds("retry_wait", "pool reason", "Wait before a retry.", _RETRY_WAIT)
 TOKENS: Final = _counter(
     "tokens",
     "pool model caller kind",
-    "Tokens that answers reported, by kind; those of batches as their results are first read.",
+    "Tokens used, as reported by responses, by kind; tokens of a batch count when its results are first read.",
 )
-COST_USD: Final = _counter("cost_usd", "model caller", "US dollars that answers cost, by the list prices.")
+COST_USD: Final = _counter("cost_usd", "model caller", "Cost of responses in US dollars, at list prices.")
 UNPRICED_TOKENS: Final = _counter(
-    "unpriced_tokens", "model kind", "Tokens of models that no price is known for; they are in no cost."
+    "unpriced_tokens", "model kind", "Tokens of models without a known price; excluded from cost_usd."
 )
-SPEND_CAPPED: Final = _counter("spend_capped", "pool", "Answers of the upstream that a spend cap is reached.")
+SPEND_CAPPED: Final = _counter("spend_capped", "pool", "Upstream responses that report a reached spend cap.")
 ANOMALIES: Final = _counter(
     "anomalies",
     "kind",
-    "What upstream, clocks or callers told that cannot be; the effect is bounded, the log has the pool.",
+    "Implausible values from the upstream, clocks or callers; their effect is bounded, and the log names the pool.",
 )
 HEADS_REFUSED: Final = _counter(
     "heads_refused",
     "status",
-    "What clients sent that was refused before it was a call: no HTTP (400), a head too slow (408) or too long (431).",
+    "Requests refused while reading the head: malformed (400), too slow (408) or too long (431).",
 )
 LIMIT_PER_MINUTE: Final = _gauge(
     "limit_per_minute",
     "pool dimension source",
-    "Limit a minute, by where it comes from (shared); absent where unknown.",
+    "Limit per minute, by source (shared); absent if unknown.",
 )
-AVAILABLE: Final = _gauge("available", "pool dimension", "Level of the bucket, in requests or tokens (shared).")
+AVAILABLE: Final = _gauge("available", "pool dimension", "Level of the token bucket, in requests or tokens (shared).")
 CAPACITY: Final = _gauge(
     "capacity",
     "pool dimension",
-    "What the bucket holds when full, in requests or tokens (shared); absent where unknown.",
+    "Capacity of the token bucket, in requests or tokens (shared); absent if unknown.",
 )
 QUOTA_GRANTED: Final = _counter(
     "quota_granted",
     "pool dimension",
-    "What the upstream's limit granted since the start, in requests or tokens (shared).",
+    "Quota granted by the upstream's limit since the start, in requests or tokens (shared).",
 )
 QUOTA_CHARGED: Final = _counter(
-    "quota_charged", "pool dimension", "What ended leases were charged, in requests or tokens."
+    "quota_charged", "pool dimension", "Quota charged to ended leases, in requests or tokens."
 )
-CURRENT_RPM: Final = _gauge("current_rpm", "pool", "Requests that this replica let go upstream in the last 60 seconds.")
+CURRENT_RPM: Final = _gauge("current_rpm", "pool", "Requests that this replica admitted in the last 60 seconds.")
 ADAPTIVE_FACTOR: Final = _gauge(
-    "adaptive_factor", "pool", "Share of the full rate in use after what 429s and successes taught (shared)."
+    "adaptive_factor", "pool", "Share of the full rate in use: 429s lower it, successes raise it (shared)."
 )
-POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while a 429 keeps the pool closed (shared).")
+POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while the pool is closed after a 429 (shared).")
 CIRCUIT_OPEN: Final = _gauge(
-    "circuit_open", "pool cause", "1 while the pool sends nothing but probes, by what opened its circuit (shared)."
+    "circuit_open", "pool cause", "1 while the pool's circuit is open and only probes are sent, by cause (shared)."
 )
 POOL_PROBING: Final = _gauge(
-    "pool_probing", "pool", "1 while single requests find out whether the upstream answers again (shared)."
+    "pool_probing", "pool", "1 while single requests probe whether the upstream has recovered (shared)."
 )
 CONCURRENCY_LIMIT: Final = _gauge(
     "concurrency_limit",
     "pool",
-    "Requests that may be unanswered at a time (shared); absent unless failures have led to a limit.",
+    "Limit of concurrent requests (shared); absent unless failures have led to a limit.",
 )
-IN_FLIGHT: Final = _gauge("in_flight", "pool", "Leases that have not ended (shared).")
+IN_FLIGHT: Final = _gauge("in_flight", "pool", "Open leases (shared).")
 OLDEST_LEASE: Final = Metric(
     "tidegate_oldest_lease_seconds",
     MetricType.GAUGE,
     ("pool",),
-    "Age of the oldest lease that has not ended (shared); absent where there is none.",
+    "Age of the oldest open lease (shared); absent if there is none.",
     "seconds",
 )
-QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Requests that wait, by priority class.")
-QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool class", "Tokens that waiting requests will probably cost.")
+QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Waiting requests, by priority class.")
+QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool class", "Estimated tokens of waiting requests.")
 QUEUE_OLDEST: Final = Metric(
     "tidegate_queue_oldest_seconds",
     MetricType.GAUGE,
     ("pool", "class"),
-    "How long the oldest of a class has been waiting (shared); absent where nobody waits.",
+    "Wait so far of the oldest waiting request (shared); absent if none waits.",
     "seconds",
 )
-QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, zero included.", _WAIT)
+QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, including zero.", _WAIT)
 ESTIMATE_ERROR: Final = Metric(
     "tidegate_estimate_error_ratio",
     MetricType.HISTOGRAM,
     ("pool", "dimension"),
-    "Reserved over used, per settled lease: 1 is a perfect estimate.",
+    "Ratio of reserved to used quota, per settled lease: 1 is a perfect estimate.",
     "ratio",
     _RATIO,
 )
 OVERHEAD: Final = _seconds(
-    "overhead", "route", "Tidegate's own time in a call: never waiting for quota, upstream or client.", _OVERHEAD
+    "overhead", "route", "Tidegate's own time in a call; excludes waits for quota, upstream and client.", _OVERHEAD
 )
-EVENT_LOOP_LAG: Final = _seconds(
-    "event_loop_lag", "", "How much later than due the event loop runs what waits for it.", _LAG
-)
-EVENT_LOOP_TASKS: Final = _gauge("event_loop_tasks", "", "Tasks of the event loop that have not ended.")
+EVENT_LOOP_LAG: Final = _seconds("event_loop_lag", "", "Delay of timers in the event loop.", _LAG)
+EVENT_LOOP_TASKS: Final = _gauge("event_loop_tasks", "", "Unfinished tasks in the event loop.")
 WORKFLOWS: Final = _counter("workflows", "outcome", "Workflow generations, by outcome.")
-FALLBACKS: Final = _counter("fallbacks", "reason", "Generations that went on with the simpler request, by reason.")
+FALLBACKS: Final = _counter("fallbacks", "reason", "Generations that used the fallback request, by reason.")
 BUILD_INFO: Final = _gauge(
-    "build_info", "version revision upstream", "1; its labels say what runs, and against which upstream."
+    "build_info", "version revision upstream", "Always 1; labels give version, revision and kind of upstream."
 )
 
 CATALOGUE: Final = (
@@ -216,4 +215,4 @@ CATALOGUE: Final = (
     FALLBACKS,
     BUILD_INFO,
 )
-"""All of them. A metric that is not in this table does not exist."""
+"""All metrics, in the order of the documentation."""

@@ -1,31 +1,38 @@
-"""Tells when a clock of the machine steps, or the machine was suspended."""
+"""Detects clock steps and suspends."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Final, NoReturn
 
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.events import Anomaly, Event
+from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.ports.clock import Clock
-from tidegate.observe.beside import beside
-from tidegate.observe.metrics.clock_steps import ClockSteps
 
-__all__ = ["watched_clock"]
+__all__ = ["watch_clock"]
 
-_EVERY_SECONDS: Final = 1.0
+_INTERVAL_SECONDS: Final = 1.0
+_MAX_DRIFT_SECONDS: Final = 2.0
+"""Per interval. NTP slews a clock by at most half a millisecond per second, so slewing stays far below this."""
 
 
-@contextlib.asynccontextmanager
-async def watched_clock(clock: Clock, report: Callable[[Event], None]) -> AsyncIterator[None]:
-    """Watches a clock while the block runs: the machine's own, as it is, not one that steps have been taken out of."""
-    steps = ClockSteps(clock.monotonic_ns(), clock.wall_seconds())
+async def watch_clock(clock: Clock, report: Callable[[Event], None]) -> NoReturn:
+    """Reports an `Anomaly` each time the monotonic clock and the wall clock diverge. Runs until it is cancelled.
 
-    async def watch() -> NoReturn:
-        while True:
-            await asyncio.sleep(_EVERY_SECONDS)
-            if steps.stepped(clock.monotonic_ns(), clock.wall_seconds()):
-                report(Anomaly("", AnomalyKind.CLOCK))
+    The two readings do not show which clock stepped. A suspended machine looks the same, because its monotonic clock
+    may stop while it sleeps.
 
-    async with beside(watch()):
-        yield
+    Args:
+        clock: the machine's own clock, not one that hides steps.
+        report: receives the events.
+    """
+    offset_seconds = _offset_seconds(clock)
+    while True:
+        await asyncio.sleep(_INTERVAL_SECONDS)
+        previous_seconds, offset_seconds = offset_seconds, _offset_seconds(clock)
+        if abs(offset_seconds - previous_seconds) > _MAX_DRIFT_SECONDS:
+            report(Anomaly("", AnomalyKind.CLOCK))
+
+
+def _offset_seconds(clock: Clock) -> float:
+    return clock.wall_seconds() - to_seconds(clock.monotonic_ns())

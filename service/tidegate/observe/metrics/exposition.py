@@ -1,4 +1,4 @@
-"""What a scrape of `/metrics` gets."""
+"""The metrics registry, and its rendering for a scrape of `/metrics`."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,29 +12,29 @@ from prometheus_client.registry import Collector
 from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.catalogue import MetricType
 
-__all__ = ["MOST_SAMPLES", "Exposition", "new_registry"]
+__all__ = ["MAX_SAMPLES", "Exposition", "new_registry"]
 
-MOST_SAMPLES: Final = 250
+MAX_SAMPLES: Final = 250
 """Samples in one piece of a scrape: a few milliseconds of work."""
 
-_WATCHED_SECONDS: Final = 300.0
-"""Since the scrape before, or since the start: scrapes are seconds or a few minutes apart."""
-_OURS: Final = "tidegate_"
-"""Metrics of the process and the interpreter count no events that anybody would miss."""
+_MAX_GAP_SECONDS: Final = 300.0
+"""A longer gap between two scrapes counts as an outage of the scraper."""
+_PREFIX: Final = "tidegate_"
+"""Only counters with this prefix start at 0; metrics of the process and the interpreter need not."""
 
 
 class Exposition:
-    """Renders a registry in the format that the scraper asks for.
+    """Renders a registry in the format that the scraper accepts.
 
-    In OpenMetrics, which is what Prometheus asks for and people do not, a counter's series that is new since the scrape
-    before, or since the start, is shown at 0, and at its count from the next scrape on. Prometheus takes what a series
-    begins with for no increase, and would miss the first refusal of a caller or the first money that it spends on a
-    model. Of several scrapers one sees the 0. What has come about while nobody scraped is shown as it is: it would look
-    like a burst.
+    In OpenMetrics, which Prometheus asks for, a counter series that is new since the previous scrape is shown at 0 once
+    and at its count from the next scrape on. Prometheus does not count the first value of a series as an increase, so
+    without this it would miss the first refusal of a caller, or its first cost of a model. With several scrapers, only
+    one sees the 0. After a gap in scraping, new series show their count at once: starting them at 0 would look like a
+    burst.
 
     Args:
-        registry: what is rendered.
-        now_seconds: a clock that only goes forward.
+        registry: the metrics to render.
+        now_seconds: a monotonic clock.
     """
 
     def __init__(self, registry: CollectorRegistry, now_seconds: Callable[[], float] = time.monotonic) -> None:
@@ -44,55 +44,56 @@ class Exposition:
         self._shown: set[tuple[str, ...]] = set()
 
     def pieces(self, accept: str = "") -> tuple[str, Iterator[bytes]]:
-        """Content type and body for an `Accept` header: OpenMetrics if it asks for it, Prometheus text otherwise.
+        """Content type and body for an `Accept` header: OpenMetrics if it is accepted, Prometheus text otherwise.
 
-        Each piece is rendered when it is taken, so that an event loop can serve others in between: thousands of series
-        take tens of milliseconds, and in a thread they would hold the interpreter's lock as long.
+        Each piece is rendered when it is taken, so that the event loop can serve calls in between. Thousands of series
+        take tens of milliseconds, and a thread would hold the GIL for as long.
         """
         try:
             encode, content_type = choose_encoder(accept)
         except TypeError:
-            # prometheus_client 0.26 compares a version that is no number with numbers.
+            # prometheus_client 0.26 fails on a version parameter that is not a number.
             encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
         families = self._registry.collect()
         if not content_type.startswith("text/plain"):
             now_seconds = self._now_seconds()
-            is_watched = now_seconds - self._scraped_seconds <= _WATCHED_SECONDS
+            from_zero = now_seconds - self._scraped_seconds <= _MAX_GAP_SECONDS
             self._scraped_seconds = now_seconds
-            families = (self._begun_at_zero(family, is_watched=is_watched) for family in families)
+            families = (self._marked_shown(family, from_zero=from_zero) for family in families)
         return content_type, _rendered(families, encode)
 
-    def _begun_at_zero(self, family: Metric, *, is_watched: bool) -> Metric:
-        if family.type == MetricType.COUNTER and family.name.startswith(_OURS):
+    def _marked_shown(self, family: Metric, *, from_zero: bool) -> Metric:
+        """Marks the series of a counter as shown, and replaces the values of new ones by 0."""
+        if family.type == MetricType.COUNTER and family.name.startswith(_PREFIX):
             for index, sample in enumerate(family.samples):
                 series = (sample.name, *sample.labels.values())
                 if series not in self._shown:
                     self._shown.add(series)
-                    if is_watched:
+                    if from_zero:
                         family.samples[index] = Sample(sample.name, sample.labels, 0.0)
         return family
 
 
 def _rendered(families: Iterable[Metric], encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
-    end = encode(_Some())  # of OpenMetrics; nothing in the other format
+    end = encode(_Families())  # `# EOF` in OpenMetrics, nothing in Prometheus text
     for family in families:
-        for start in range(0, len(family.samples) or 1, MOST_SAMPLES):
-            some = Metric(family.name, family.documentation, family.type, family.unit)
-            some.samples = family.samples[start : start + MOST_SAMPLES]
-            text = encode(_Some(some)).removesuffix(end)
-            yield text if start == 0 else _without_head(text)
+        for start in range(0, len(family.samples) or 1, MAX_SAMPLES):
+            piece = Metric(family.name, family.documentation, family.type, family.unit)
+            piece.samples = family.samples[start : start + MAX_SAMPLES]
+            text = encode(_Families(piece)).removesuffix(end)
+            yield text if start == 0 else _without_comments(text)
     yield end
 
 
-def _without_head(text: bytes) -> bytes:
-    """The samples alone: name, type and help of a family stand before the first of its pieces."""
+def _without_comments(text: bytes) -> bytes:
+    """The samples without type and help, which only the first piece of a family has."""
     while text.startswith(b"#"):
         text = text.partition(b"\n")[2]
     return text
 
 
-class _Some(Collector):
-    """A family, or none, for the encoder."""
+class _Families(Collector):
+    """Passes families to an encoder, which takes a collector."""
 
     def __init__(self, *families: Metric) -> None:
         self._families = families
@@ -102,11 +103,11 @@ class _Some(Collector):
 
 
 def new_registry(version: str, revision: str, upstream: str) -> CollectorRegistry:
-    """A registry with `build_info` and the metrics of the process, its garbage collector and its interpreter.
+    """A registry with `build_info` and metrics of the process, the garbage collector and the interpreter.
 
     Args:
         version: version of Tidegate.
-        revision: commit that was built, or `unknown`.
+        revision: commit of the build, or `unknown`.
         upstream: `claude` or `simulator`.
     """
     registry = CollectorRegistry()
@@ -118,7 +119,7 @@ def new_registry(version: str, revision: str, upstream: str) -> CollectorRegistr
 
 
 class _BuildInfo(Collector):
-    """One sample that never changes."""
+    """Exports the constant `build_info`."""
 
     def __init__(self, *labels: str) -> None:
         metric = catalogue.BUILD_INFO

@@ -1,4 +1,4 @@
-"""How much the upstream's limits have granted: what use is measured against, to say what share of it was used."""
+"""`tidegate_quota_granted_total`: the quota granted by the upstream's limits, the base for the used share."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,15 +16,15 @@ __all__ = ["QuotaCollector"]
 
 
 class QuotaCollector(Collector):
-    """Exports the integral over time of every limit that the upstream reports, brought up to date by each scrape.
+    """Exports the integral over time of every limit that the upstream reports. Each scrape updates it.
 
-    A limit counts from the scrape that first sees it; one that changes between two scrapes counts as it is
-    at the second.
+    A limit counts from the scrape that first sees it. If it changed since the previous scrape, the new value counts
+    for the whole interval.
 
     Args:
-        snapshots: reads the state of all pools; must not block.
-        clock: tells how long the limits have been in force.
-        observer: tells which pools have a label of their own.
+        snapshots: returns the state of all pools; must not block.
+        clock: measures the time between scrapes.
+        observer: knows which pools have their own label.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class QuotaCollector(Collector):
         return iter([_family()])
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """The family with what was granted up to now."""
+        """The family with the quota granted up to now."""
         family = _family()
         with self._lock:
             now_ns = self._clock.monotonic_ns()
@@ -59,7 +59,7 @@ class QuotaCollector(Collector):
         for limit in pool.dimensions:
             if limit.upstream_per_minute is not None:
                 key = pool.pool, str(limit.dimension)
-                # Not known before: the time since the last scrape is not this limit's.
+                # A new limit starts at 0: it was not in force since the previous scrape.
                 self._granted[key] = (
                     self._granted[key] + minutes * limit.upstream_per_minute if key in self._granted else 0.0
                 )

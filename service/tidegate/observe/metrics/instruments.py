@@ -1,7 +1,7 @@
-"""Counters and histograms built from the catalogue: prometheus_client exports them, counting is ours.
+"""Fast counters and histograms that prometheus_client exports.
 
-Every call is counted in two dozen of them; prometheus_client's own take three times as long, and a lock for each would
-take as long as all else.
+Every call updates two dozen of them. Those of prometheus_client take three times as long, mostly because each has its
+own lock.
 """
 
 import threading
@@ -34,18 +34,18 @@ class Counter:
         self._exemplar: Exemplar | None = None
 
     def inc(self, amount: float = 1.0, exemplar: Mapping[str, str] | None = None) -> None:
-        """Adds an amount of at least 0; the exemplar, such as a trace's id, is kept until the next one."""
+        """Adds an amount of at least 0. The exemplar replaces the previous one."""
         self._value += amount
         if exemplar:
             self._exemplar = Exemplar(dict(exemplar), amount, time.time())
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
-        """Its line in the exposition."""
+        """Its sample in the exposition."""
         yield Sample(f"{name}_total", labels, self._value, None, self._exemplar)
 
 
 class Histogram:
-    """Counts values by the bucket they fall into: up to its upper bound, the bound included."""
+    """Counts values in buckets with inclusive upper bounds."""
 
     __slots__ = ("_bounds", "_counts", "_exemplars", "_sum")
 
@@ -56,7 +56,7 @@ class Histogram:
         self._sum = 0.0
 
     def observe(self, value: float, exemplar: Mapping[str, str] | None = None) -> None:
-        """Counts a value of at least 0; the bucket keeps the exemplar, such as a trace's id, until the next one."""
+        """Counts a value of at least 0. The exemplar replaces the previous one of the bucket."""
         index = bisect_left(self._bounds, value)
         self._counts[index] += 1
         self._sum += value
@@ -64,7 +64,7 @@ class Histogram:
             self._exemplars[index] = Exemplar(dict(exemplar), value, time.time())
 
     def samples(self, name: str, labels: dict[str, str]) -> Iterator[Sample]:
-        """Its lines in the exposition."""
+        """Its samples in the exposition."""
         seen = 0
         for index, (bound, count) in enumerate(zip((*self._bounds, float("inf")), self._counts, strict=True)):
             seen += count
@@ -78,9 +78,9 @@ Child = TypeVar("Child", bound=_Child)
 
 
 class Children(dict[tuple[str, ...], Child], Generic[Child]):
-    """The children of one metric by their label values, in the order of the catalogue; made when first looked up.
+    """The children of one metric by label values, in the catalogue's order of labels. A lookup creates missing ones.
 
-    Whoever looks up bounds the label values first: every new combination is kept, and exported, for ever.
+    Callers must bound the label values first: each combination is kept and exported until the process ends.
     """
 
     def __init__(self, make: Callable[[], Child]) -> None:
@@ -100,7 +100,7 @@ class _Family(Collector, Generic[Child]):
         self._children = children
         self._lock = lock
         if not metric.labels:
-            _ = children[()]  # exists at 0 before anything happens
+            _ = children[()]  # exported at 0 from the start
 
     def describe(self) -> Iterator[Metric]:
         """The family without samples."""
@@ -108,10 +108,10 @@ class _Family(Collector, Generic[Child]):
         yield Metric(metric.name.removesuffix("_total"), metric.help, metric.type, metric.unit)
 
     def collect(self) -> Iterator[Metric]:
-        """The family with the values of now."""
+        """The family with the current values."""
         for family in self.describe():
             for labels, child in self._children.copy().items():
-                with self._lock:  # of one child after the other: nobody who counts waits for long
+                with self._lock:  # taken per child, so that updates never wait for long
                     family.samples += child.samples(family.name, dict(zip(self._metric.labels, labels, strict=True)))
             yield family
 
@@ -120,7 +120,7 @@ class Instruments:
     """Registers counters and histograms of the catalogue.
 
     Attributes:
-        lock: held by whoever counts in them or looks them up: once for all that an event counts in. Scrapes take it.
+        lock: must be held to look up or update any of them. One event takes it once; scrapes take it, too.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -1,4 +1,4 @@
-"""Label values come from closed sets, so that no client can fill the memory of Prometheus with invented names."""
+"""The closed sets of label values. They bound the number of series, whatever names clients send."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -26,9 +26,9 @@ __all__ = [
 Row = TypeVar("Row")
 
 OTHER: Final = "other"
-"""Stands for every value outside of the closed set."""
+"""Label of every value outside of the set."""
 NONE: Final = "none"
-"""Stands for an empty value: a call that was refused before its pool was known, an endpoint without a model."""
+"""Label of an empty value: a call refused before its pool was known, an endpoint without a model."""
 
 ROUTES: Final = (
     "/v1/messages",
@@ -42,10 +42,10 @@ ROUTES: Final = (
     "/api/system/rate-limiting/configure",
     "/api/system/ai-client/status",
 )
-"""Routes as `RequestFinished.route` names them: one name for all that is below it."""
+"""Values of `RequestFinished.route`; a route includes all paths below it."""
 
 SERVED_ROUTES: Final = "/v1/.+|/api/workflows/generate"
-"""What callers come for, as a pattern; status and configuration say nothing about it."""
+"""Pattern of the routes that count for objectives; status and configuration do not."""
 
 REQUEST_OUTCOMES: Final = ("ok", "refused", "rate_limited", "upstream_error", "client_error", "abandoned")
 """Values of `RequestFinished.outcome`."""
@@ -54,13 +54,13 @@ ATTEMPT_STATUSES: Final = (
     *("200", "201", "202", "204", "400", "401", "402", "403", "404", "405", "408", "409", "410", "413", "415", "422"),
     *("429", "500", "501", "502", "503", "504", "529", "error", "deadline", "abandoned"),
 )
-"""Values of `AttemptFinished.status` with a label of their own: what the Claude API, and proxies before it, answer."""
+"""Values of `AttemptFinished.status`: the statuses of the Claude API and of proxies in front of it."""
 
 RATE_LIMITED_BY: Final = (*DIMENSIONS, "acceleration", "unknown")
 """Values of `UpstreamRateLimited.dimension`."""
 
 RETRY_REASONS: Final = ("rate_limited", "overloaded", "server_error", "timeout", "connection")
-"""Values of `RetryScheduled.reason`: what `core.retry.retry_reason` tells apart."""
+"""Values of `RetryScheduled.reason`, from `retry_reason` in `core/failures/retry_policy.py`."""
 
 TOKEN_KINDS: Final = ("input", "output", "cache_read", "cache_creation")
 """Kinds of tokens, in the order of the fields of `Usage`."""
@@ -76,46 +76,48 @@ HEAD_STATUSES: Final = ("400", "408", "431")
 
 
 class LabelSet:
-    """The values that one label may take: those known from the start, and up to `room` more that were earned.
+    """The values that one label may take: the known ones, and up to `max_added` more.
 
-    A value is earned by `admit`, which callers call only for what the upstream has confirmed to exist. Where `stand_in`
-    names one of those known from the start for a value, the value counts as that, and earns no label.
+    Args:
+        known: values in the set from the start.
+        max_added: how many values `add` may add.
+        group_of: maps a value to the known value that it counts as; None for values that are not grouped.
     """
 
     def __init__(
-        self, known: Iterable[str], room: int = 0, *, stand_in: Callable[[str], str | None] = lambda _value: None
+        self, known: Iterable[str], max_added: int = 0, *, group_of: Callable[[str], str | None] = lambda _value: None
     ) -> None:
-        self._names = {OTHER, NONE, *known}
-        self._stand_in = stand_in
-        self._most = len(self._names) + room
+        self._values = {OTHER, NONE, *known}
+        self._group_of = group_of
+        self._max_values = len(self._values) + max_added
         self._lock = threading.Lock()
 
     def label(self, value: str) -> str:
-        """The value itself if it is in the set, `none` if it is empty, `other` if it is anything else."""
-        if value in self._names:
+        """The label of a value: itself, its group, `none` for an empty value, or `other`."""
+        if value in self._values:
             return value
-        return (self._stand_in(value) or OTHER) if value else NONE
+        return (self._group_of(value) or OTHER) if value else NONE
 
-    def owns(self, value: str) -> bool:
-        """Whether a label of its own stands for the value."""
-        return value in self._names and value not in (OTHER, NONE)
+    def has_own_label(self, value: str) -> bool:
+        """Whether the value is its own label."""
+        return value in self._values and value not in (OTHER, NONE)
 
-    def admit(self, value: str) -> bool:
-        """Adds a value, while there is room; True if it was added by this call."""
-        if value in self._names or not value or self._stand_in(value) is not None:
+    def add(self, value: str) -> bool:
+        """Adds a value that the upstream has confirmed to exist. Returns True if this call added it."""
+        if value in self._values or not value or self._group_of(value) is not None:
             return False
         with self._lock:
-            if value in self._names or len(self._names) >= self._most:
+            if value in self._values or len(self._values) >= self._max_values:
                 return False
-            self._names.add(value)
+            self._values.add(value)
             return True
 
 
 class Rows(dict[tuple[str, ...], Row], Generic[Row]):
-    """What is kept for each row of labels, by the values that they stand for: `rows[pool, model]`.
+    """Caches one row per combination of labels, looked up by values: `rows[pool, model]`.
 
-    `make` is given the labels of a row that is looked up for the first time. Rows of values that stand for themselves
-    are kept, and only those: they are as many as there are labels.
+    `make` creates the row of a new combination from its labels. Only values that are their own labels are kept as keys,
+    so that the cache is bounded by the label sets.
     """
 
     def __init__(self, make: Callable[..., Row], *sets: LabelSet) -> None:
@@ -124,7 +126,7 @@ class Rows(dict[tuple[str, ...], Row], Generic[Row]):
         self._sets = sets
 
     def __missing__(self, values: tuple[str, ...]) -> Row:
-        labels = tuple(one.label(value) for one, value in zip(self._sets, values, strict=True))
+        labels = tuple(each.label(value) for each, value in zip(self._sets, values, strict=True))
         if labels != values:
             return self[labels]
         row = self[values] = self._make(*labels)

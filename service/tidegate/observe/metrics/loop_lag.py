@@ -1,8 +1,7 @@
-"""How late the event loop is, for every call in the process is late by as much; and how many tasks it has."""
+"""Event loop lag and task count. A late event loop delays every call in the process."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Final, NoReturn
 
 from prometheus_client import CollectorRegistry
@@ -11,50 +10,43 @@ from prometheus_client.registry import Collector
 
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.ports.clock import Clock
-from tidegate.observe.beside import beside
 from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.instruments import Instruments
 
-__all__ = ["measured_loop_lag"]
+__all__ = ["measure_loop_lag"]
 
-_EVERY_SECONDS: Final = 0.1
-"""Often enough to catch a stall of a tenth of a second; costs ten timers a second."""
+_INTERVAL_SECONDS: Final = 0.1
+"""Short enough to catch a stall of 100 ms; costs ten timers per second."""
 
 
-@contextlib.asynccontextmanager
-async def measured_loop_lag(registry: CollectorRegistry, clock: Clock) -> AsyncIterator[None]:
-    """Measures the running event loop's lag while the block runs: how much later than due a timer fires.
+async def measure_loop_lag(registry: CollectorRegistry, clock: Clock) -> NoReturn:
+    """Measures how late timers of the running event loop fire. Runs until it is cancelled.
 
-    Its tasks are counted at each scrape, also after the block.
+    The number of tasks is read at each scrape, also after the measurement was cancelled.
     """
     registry.register(_Tasks(asyncio.get_running_loop()))
     instruments = Instruments(registry)
     lag = instruments.histogram(catalogue.EVENT_LOOP_LAG)[()]
-
-    async def measure() -> NoReturn:
-        while True:
-            started_ns = clock.monotonic_ns()
-            await asyncio.sleep(_EVERY_SECONDS)
-            late_seconds = to_seconds(clock.monotonic_ns() - started_ns) - _EVERY_SECONDS
-            with instruments.lock:
-                lag.observe(max(0.0, late_seconds))
-
-    async with beside(measure()):
-        yield
+    while True:
+        started_ns = clock.monotonic_ns()
+        await asyncio.sleep(_INTERVAL_SECONDS)
+        late_seconds = to_seconds(clock.monotonic_ns() - started_ns) - _INTERVAL_SECONDS
+        with instruments.lock:
+            lag.observe(max(0.0, late_seconds))
 
 
 class _Tasks(Collector):
-    """Counts the tasks of an event loop when somebody asks."""
+    """Exports the number of tasks of an event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Its name alone: nobody need be asked for that."""
+        """The family without samples: registration does not count tasks."""
         yield self._family()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The number of tasks now."""
+        """The family with the current number of tasks."""
         family = self._family()
         family.add_metric([], len(asyncio.all_tasks(self._loop)))
         yield family

@@ -1,4 +1,4 @@
-"""The counters and histograms that an event of each kind counts in, found in one look: every call has a few."""
+"""The counters and histograms that one event updates, cached together so that an event needs one lookup."""
 
 from msgspec import Struct
 
@@ -17,13 +17,12 @@ class RequestRow(Struct):
     is_served: bool
     is_failure: bool
     duration: Histogram | None = None
-    """None before one was measured."""
+    """None until the first measurement, so that no empty series is exported. The same holds for all fields below."""
     overhead: Histogram | None = None
-    """Likewise."""
 
 
 class AttemptRow(Struct):
-    """Attempts in one pool, with one model, that ended the same way."""
+    """Attempts of one pool, model and status."""
 
     attempts: Counter
     duration: Histogram
@@ -32,7 +31,7 @@ class AttemptRow(Struct):
 
 
 class UsageRow(Struct):
-    """What answers used in one pool, of one model, for one caller."""
+    """Usage of one pool, model and caller."""
 
     model: str
     caller: str
@@ -41,23 +40,21 @@ class UsageRow(Struct):
     cache_read: Counter
     cache_creation: Counter
     cost_usd: Counter | None = None
-    """None before anything had a price."""
 
 
 class LeaseRow(Struct):
-    """What the leases of one pool were charged, and how well it had been estimated."""
+    """Charges and estimate errors of the leases of one pool."""
 
     pool: str
     requests: Counter
     input_tokens: Counter
     output_tokens: Counter
     input_error: Histogram | None = None
-    """Of estimates; None before anything was estimated."""
     output_error: Histogram | None = None
 
 
 class AdmittedRow(Struct):
-    """Admissions to one pool of one class."""
+    """Admissions of one pool and class."""
 
     wait: Histogram
     admissions: SlidingCount

@@ -1,4 +1,4 @@
-"""Events become metrics."""
+"""Counts events in the metrics of the catalogue."""
 
 import re
 from collections import defaultdict
@@ -62,52 +62,52 @@ from tidegate.observe.metrics.usage_metrics import UsageMetrics
 
 __all__ = ["MetricsObserver"]
 
-_ROOM: Final = 50
-"""Pools, and models, that may earn a label beyond the known ones: a 2xx of the upstream says that a model exists."""
+_MAX_LEARNED: Final = 50
+"""Pools, and models, that may get their own label although they are not configured, once the upstream answers 2xx."""
 
-_FAILURES: Final = ("429", "500", "529", "error")
-"""Attempt statuses that alerts watch: they exist at 0 before the first of them happens."""
+_ALERTED_STATUSES: Final = ("429", "500", "529", "error")
+"""Attempt statuses that alerts watch. Their series exist at 0 from the start."""
 
-_BEFORE_ANY_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
-"""Causes that no pool is ever told of."""
+_CAUSES_WITHOUT_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
+"""Causes of refusals that happen before the pool is known."""
 
-_UNDESERVED: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE})
-"""Refusals that no caller deserved. The others, for lack of quota or for a wrong call, are rightly given."""
+_SERVICE_FAULTS: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE})
+"""Refusals that count as failed calls. All others are caused by the caller or by a lack of quota."""
 
 _SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
 _ENDPOINTS: Final = tuple(pool for pool in ENDPOINT_POOLS if pool != "skills")
-"""Endpoints with a label of their own from the start: each costs a hundred series. Few teams use skills."""
-_BATCHES: Final = endpoint_pool("POST", "/v1/messages/batches")
-"""What batches use counts against no limit of the Messages pools."""
-_SETTLED: Final = Outcome.SETTLED  # looked up once: every call comes by here
+"""Endpoint pools with their own label from the start. Each costs 100 series, and few teams use skills."""
+_BATCH_POOL: Final = endpoint_pool("POST", "/v1/messages/batches")
+"""Usage of batches counts in this pool: it does not use the limits of the Messages pools."""
+_SETTLED: Final = Outcome.SETTLED  # every call reads these three: a global is faster than an attribute
 _INPUT: Final = Dimension.INPUT_TOKENS
 _OUTPUT: Final = Dimension.OUTPUT_TOKENS
 
 
-def _pool_stand_in(pool: str) -> str | None:
-    """Routes are as many as clients invent: those that are neither common nor configured share a label."""
+def _pool_group(pool: str) -> str | None:
+    """Groups unconfigured, uncommon endpoints under one label: clients can invent any number of routes."""
     return OTHER_ENDPOINTS if is_endpoint_pool(pool) else None
 
 
 class MetricsObserver:
-    """Counts events in the metrics of the catalogue.
+    """Counts events. Thread-safe.
 
-    Label values are bounded: a pool or model that is not among the known ones counts as `other` until its first 2xx, a
-    caller that is not configured counts as `default` or `other`, any other value outside its set as `other`. Counters
-    that alerts watch exist at 0 for every pool and model with a label, `other` included: Prometheus takes what a series
-    begins with for no increase. So does money, for every caller and model with a label, and for every model with a
-    price that callers without a label of their own may use.
+    Label values are bounded. An unknown pool or model counts as `other` until its first 2xx. A caller that is not
+    configured counts as `default` or `other`, and any other value outside its set as `other`.
+
+    Counters that alerts watch exist at 0 for every pool and model with a label, including `other`, because Prometheus
+    does not count the first value of a series as an increase. The same holds for the cost of every labelled caller and
+    model, and of every priced model for the caller `default`.
 
     Args:
         registry: where the metrics are registered; one observer per registry.
-        clock: tells when requests were admitted, for `current_rpm`.
-        models: models known from the configuration; their pools are known, too.
-        pools: further pools known from the configuration.
+        clock: time of admissions, for `current_rpm`.
+        models: configured models; their pools are known as well.
+        pools: further configured pools.
         callers: labels of the configured callers.
-        classes: priority classes that they have.
-        prices: what tokens cost; the list that comes with Tidegate unless given.
-        exemplar: gives the ids of the span around an event, for durations and for what went wrong; None where nothing
-            is traced.
+        classes: priority classes of the configured callers.
+        prices: price list; default: the bundled one.
+        exemplar: returns the ids of the current span; None disables exemplars.
     """
 
     def __init__(
@@ -129,8 +129,8 @@ class MetricsObserver:
         self._clock = clock
         self._exemplar = exemplar
         self._prices = prices or PriceList.bundled()
-        self._pools = LabelSet(known_pools, _ROOM, stand_in=_pool_stand_in)
-        self._models = LabelSet(models, _ROOM)
+        self._pools = LabelSet(known_pools, _MAX_LEARNED, group_of=_pool_group)
+        self._models = LabelSet(models, _MAX_LEARNED)
         self._callers = LabelSet(self._caller_labels)
         self._routes = LabelSet(ROUTES)
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
@@ -195,42 +195,36 @@ class MetricsObserver:
             FallbackUsed: self._fallback_used,
         }
 
-        self._start(known_pools, models)
+        self._create_series(known_pools, models)
 
     @property
-    def listeners(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
-        """What counts which kind of event, for `Observers`."""
+    def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
+        """Event types and their handlers, for `Observers`."""
         return self._handlers.items()
 
-    def event(self, event: Event) -> None:
-        """Counts an event; those that no metric tells of are ignored. Thread-safe."""
-        handler = self._handlers.get(type(event))
-        if handler is not None:
-            handler(event)
-
     def has_own_label(self, pool: str) -> bool:
-        """Whether a pool is told apart from `other`; only such pools have gauges."""
-        return self._pools.owns(pool)
+        """Whether a pool has its own label. Only such pools have gauges."""
+        return self._pools.has_own_label(pool)
 
     def requests_last_minute(self) -> dict[str, int]:
-        """Requests admitted in the last 60 seconds, by the label of the pool."""
+        """Requests admitted in the last 60 seconds, by pool label."""
         now_ns = self._clock.monotonic_ns()
         with self._lock:
             return {pool: admissions.total(now_ns) for pool, admissions in self._admissions.items()}
 
-    def _start(self, pools: Iterable[str], models: Iterable[str]) -> None:
+    def _create_series(self, pools: Iterable[str], models: Iterable[str]) -> None:
         for pool in (*pools, OTHER):
-            self._start_pool(pool)
+            self._create_pool_series(pool)
         for pool in (*_ENDPOINTS, OTHER):
-            self._start_attempts(pool, OTHER if pool == OTHER else NONE)
+            self._create_attempt_series(pool, OTHER if pool == OTHER else NONE)
         for model in models:
-            self._start_attempts(model_pool(model), model)
-            self._usage.start(model, self._caller_labels)
+            self._create_attempt_series(model_pool(model), model)
+            self._usage.create_cost_series(model, self._caller_labels)
         for model in self._prices.models:
-            self._usage.start(model, (DEFAULT_CALLER.label,))
-        self._start_without_pool()
+            self._usage.create_cost_series(model, (DEFAULT_CALLER.label,))
+        self._create_poolless_series()
 
-    def _start_without_pool(self) -> None:
+    def _create_poolless_series(self) -> None:
         self._failed_calls[NONE,].inc(0)
         for route in _SERVED:
             self._requests[route, NONE, DEFAULT_CALLER.label, "upstream_error"].inc(0)
@@ -245,12 +239,12 @@ class MetricsObserver:
         for head_status in HEAD_STATUSES:
             self._heads_refused[head_status,].inc(0)
 
-    def _start_pool(self, pool: str) -> None:
+    def _create_pool_series(self, pool: str) -> None:
         self._failed_calls[pool,].inc(0)
         for dimension in RATE_LIMITED_BY:
             self._rate_limited[pool, dimension].inc(0)
         for cause in Cause:
-            if cause not in _BEFORE_ANY_POOL:
+            if cause not in _CAUSES_WITHOUT_POOL:
                 self._refused[pool, DEFAULT_CALLER.label, cause].inc(0)
         for reason in RETRY_REASONS:
             self._retries[pool, reason].inc(0)
@@ -258,12 +252,12 @@ class MetricsObserver:
         for dimension in DIMENSIONS:
             self._charged[pool, dimension].inc(0)
         for priority in self._classes:
-            _ = self._queue_wait[pool, priority]  # exists from now on
+            _ = self._queue_wait[pool, priority]  # the lookup creates it
 
-    def _start_attempts(self, pool: str, model: str) -> None:
-        for status in _FAILURES:
+    def _create_attempt_series(self, pool: str, model: str) -> None:
+        for status in _ALERTED_STATUSES:
             self._attempts[pool, model, status].inc(0)
-        _ = self._attempt_duration[pool, model]  # exists from now on
+        _ = self._attempt_duration[pool, model]  # the lookup creates it
 
     def _request_row(self, route: str, pool: str, caller: str, outcome: str) -> RequestRow:
         is_failure = route in _SERVED and outcome == "upstream_error"
@@ -273,10 +267,10 @@ class MetricsObserver:
         with self._lock:
             row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
             row.requests.inc(1, event.exemplar)
-            if event.pool or event.outcome == "ok":  # what is turned away at the door took no time, and says nothing
+            if event.pool or event.outcome == "ok":  # early refusals take no time and would distort the durations
                 duration = row.duration = row.duration or self._request_duration[row.route, row.pool]
                 duration.observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
-            if row.is_failure or (event.cause in _UNDESERVED and row.is_served):
+            if row.is_failure or (event.cause in _SERVICE_FAULTS and row.is_served):
                 self._failed_calls[row.pool,].inc(1, event.exemplar)
             if event.overhead_ns is not None:
                 overhead = row.overhead = row.overhead or self._overhead[row.route,]
@@ -286,15 +280,15 @@ class MetricsObserver:
         return AttemptRow(self._attempts[pool, model, status], self._attempt_duration[pool, model], pool, model)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
-        names = event.pool, event.model, event.status
+        key = event.pool, event.model, event.status
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
-            if names not in self._attempt_rows and event.status.startswith("2"):
-                if self._pools.admit(event.pool):
-                    self._start_pool(event.pool)
-                self._admit_model(event.model)
-                self._start_attempts(self._pools.label(event.pool), self._models.label(event.model))
-            row = self._attempt_rows[names]
+            if key not in self._attempt_rows and event.status.startswith("2"):
+                if self._pools.add(event.pool):
+                    self._create_pool_series(event.pool)
+                self._add_model(event.model)
+                self._create_attempt_series(self._pools.label(event.pool), self._models.label(event.model))
+            row = self._attempt_rows[key]
             row.attempts.inc(1, exemplar)
             row.duration.observe(event.duration_ns / NS_PER_SECOND, exemplar)
             if event.first_token_ns is not None:
@@ -304,14 +298,13 @@ class MetricsObserver:
 
     def _batch_results_read(self, event: BatchResultsRead) -> None:
         with self._lock:
-            for name, usage in event.used:
-                self._admit_model(name)
-                self._usage.add(_BATCHES, name, event.caller.label, usage)
+            for model, usage in event.used:
+                self._add_model(model)
+                self._usage.add(_BATCH_POOL, model, event.caller.label, usage)
 
-    def _admit_model(self, model: str) -> None:
-        """The upstream has confirmed that there is such a model."""
-        if self._models.admit(model):
-            self._usage.start(model, self._caller_labels)
+    def _add_model(self, model: str) -> None:
+        if self._models.add(model):
+            self._usage.create_cost_series(model, self._caller_labels)
 
     def _upstream_rate_limited(self, event: UpstreamRateLimited) -> None:
         labels = self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)
@@ -370,7 +363,7 @@ class MetricsObserver:
                 row.output_tokens.inc(output_tokens)
             if event.outcome != _SETTLED:
                 return
-            # The number of requests is never an estimate.
+            # Requests have no estimate error: a lease is always one request.
             if input_tokens > 0:
                 error = row.input_error = row.input_error or self._estimate_error[row.pool, _INPUT]
                 error.observe(event.reserved.input_tokens / input_tokens)

@@ -1,4 +1,4 @@
-"""Gauges of the pools, read when somebody scrapes: nothing is kept up to date in between."""
+"""Gauges of the pools, read from a snapshot at each scrape."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -34,13 +34,13 @@ _GAUGES: Final = (
 
 
 class PoolCollector(Collector):
-    """Exports what a store knows of its pools, for those that the observer has a label for.
+    """Exports the state of all pools that have their own label.
 
-    A value that is unknown or infinite is absent: 0 would be a lie, and `+Inf` breaks graphs.
+    Unknown and infinite values are absent: 0 would be wrong, and `+Inf` breaks graphs.
 
     Args:
-        snapshots: reads the state of all pools; must not block.
-        observer: tells which pools have a label of their own, and their `current_rpm`.
+        snapshots: returns the state of all pools; must not block.
+        observer: knows which pools have their own label, and their `current_rpm`.
     """
 
     def __init__(self, snapshots: Callable[[], Iterable[PoolSnapshot]], observer: MetricsObserver) -> None:
@@ -52,7 +52,7 @@ class PoolCollector(Collector):
         return map(_family, _GAUGES)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The families with the values of now."""
+        """The families with the current values."""
         families = {metric.name: _family(metric) for metric in _GAUGES}
 
         def put(metric: Metric, labels: tuple[str, ...], value: float | None) -> None:

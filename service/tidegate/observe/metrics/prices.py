@@ -1,4 +1,4 @@
-"""What tokens cost: the price list in `prices.toml`."""
+"""The price list of `prices.toml`, and the cost of a response."""
 
 import math
 import tomllib
@@ -22,8 +22,8 @@ class Price:
     """US dollars per million tokens.
 
     Attributes:
-        up_to_prompt_tokens: it is for prompts of at most so many tokens, cached ones included.
-        effective_from: the first day, in UTC, on which it holds; until one of a later day does.
+        up_to_prompt_tokens: the longest prompt, including cached tokens, to which the price applies.
+        effective_from: the first day, in UTC, on which the price applies; a row with a later day replaces it.
     """
 
     input: float
@@ -35,7 +35,7 @@ class Price:
     effective_from: date = date.min
 
     def cost_usd(self, usage: Usage) -> float:
-        """What one answer costs. Cache writes of unknown lifetime count as kept for 5 minutes, the default."""
+        """The cost of one response. Cache writes of unknown lifetime count as 5 minutes, the default."""
         input_tokens, output_tokens, read_tokens, created_tokens, kept_1h, _, _ = usage
         dollars = input_tokens * self.input + output_tokens * self.output + read_tokens * self.cache_read
         if created_tokens:
@@ -46,11 +46,11 @@ class Price:
 
 
 class PriceList:
-    """The prices of all models that are known, by undated id; each model's rows in rising order of prompt length.
+    """The prices of all known models, by undated id. Fast mode has its own rows, under the id of `fast_model`.
 
-    Fast mode has rows of its own, under the id of `fast_model`. Where there are none, the price is not known.
-
-    `batch_share`: of these prices, what the same tokens cost in a batch; from 0 to 1.
+    Args:
+        rows: rows of `prices.toml`; the rows of a model are in rising order of prompt length.
+        batch_share: price of a batch relative to these prices, 0 to 1.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], batch_share: float) -> None:
@@ -61,25 +61,22 @@ class PriceList:
             since = datetime.combine(price.effective_from, time(), UTC).timestamp()
             for model in row["models"]:
                 known = (*self._prices.get(model, ()), (since, price))
-                self._prices[model] = tuple(sorted(known, key=lambda each: -each[0]))  # stable: bands stay in order
+                self._prices[model] = tuple(sorted(known, key=lambda each: -each[0]))  # stable, so bands stay in order
 
     @classmethod
     @cache
     def bundled(cls) -> "PriceList":
-        """The list that comes with Tidegate."""
+        """The list of `prices.toml`."""
         listed = tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))
         return cls(listed["prices"], listed["batch_share"])
 
     @property
     def models(self) -> Collection[str]:
-        """The models that have a price, by undated id."""
+        """Undated ids of the models with a price."""
         return [model for model in self._prices if not is_fast_pool(model)]
 
     def cost_usd(self, model: str, usage: Usage, unix_seconds: float) -> float | None:
-        """What an answer of that moment costs; None if no price is known for the model, which is not the same as free.
-
-        The rows of the latest day that has come are those in force.
-        """
+        """The cost of a response at this time; None if the model has no known price (which does not mean free)."""
         prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         for since, price in self._prices.get(fast_model(model) if usage.fast else undated(model), ()):
             if since <= unix_seconds and prompt_tokens <= price.up_to_prompt_tokens:

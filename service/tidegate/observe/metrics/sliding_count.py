@@ -1,4 +1,4 @@
-"""How many events the last minute saw."""
+"""A count of the events of the last minute."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ WINDOW_SECONDS: Final = 60
 
 
 class SlidingCount:
-    """Counts events in the last 60 seconds, to the second: a ring with one count per second."""
+    """Counts events in the last 60 seconds, with a ring of one count per second."""
 
     def __init__(self) -> None:
         self._per_second = [0] * WINDOW_SECONDS
@@ -24,7 +24,7 @@ class SlidingCount:
         self._per_second[self._latest_second % WINDOW_SECONDS] += 1
 
     def total(self, now_ns: int) -> int:
-        """Events of the current second and the 59 before it."""
+        """Events in the current second and the 59 before it."""
         self._move_to(now_ns // NS_PER_SECOND)
         return sum(self._per_second)
 

@@ -1,4 +1,4 @@
-"""Counts the tokens that answers used, and what they cost."""
+"""Counts tokens and cost of responses."""
 
 from collections.abc import Iterable
 
@@ -13,15 +13,15 @@ __all__ = ["UsageMetrics"]
 
 
 class UsageMetrics:
-    """Tokens and US dollars; whoever calls it holds the instruments' lock.
+    """Counts tokens and US dollars. Callers must hold the instruments' lock.
 
     Args:
-        clock: tells which prices are in force.
-        prices: what tokens cost.
-        tokens: counts them by pool, model, caller and kind.
-        cost_usd: by model and caller.
-        unpriced: tokens without a price, by model and kind.
-        labels: of pools, models and callers.
+        clock: selects the prices in force.
+        prices: the price list.
+        tokens: counters by pool, model, caller and kind.
+        cost_usd: counters by model and caller.
+        unpriced: counters of tokens without a price, by model and kind.
+        labels: label sets of pools, models and callers.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class UsageMetrics:
         self._unpriced = unpriced
         self._rows = Rows(self._row, *labels)
 
-    def start(self, model: str, callers: Iterable[str]) -> None:
-        """What these callers spend on a model exists from now on, if it has a price."""
+    def create_cost_series(self, model: str, callers: Iterable[str]) -> None:
+        """Exports the callers' cost of a model at 0, if the model has a price."""
         if self._prices.cost_usd(model, Usage(), self._clock.wall_seconds()) is not None:
             for caller in callers:
                 self._cost_usd[model, caller].inc(0)
 
     def add(self, pool: str, model: str, caller: str, usage: Usage) -> None:
-        """Counts what an answer of the model of this name used, and what it cost."""
+        """Counts the usage and the cost of a response."""
         row = self._rows[pool, model, caller]
         input_tokens, output_tokens, cache_read_tokens, cache_creation_tokens, _, _, _ = usage
         if input_tokens:
@@ -64,7 +64,7 @@ class UsageMetrics:
             cost = row.cost_usd = row.cost_usd or self._cost_usd[row.model, row.caller]
             cost.inc(cost_usd)
         else:
-            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the rest says more of these
+            for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the other fields of a usage are no counts
                 self._unpriced[row.model, kind].inc(tokens)
 
     def _row(self, pool: str, model: str, caller: str) -> UsageRow:

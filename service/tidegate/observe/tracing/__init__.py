@@ -1,1 +1,1 @@
-"""Spans of calls, and their export."""
+"""OpenTelemetry traces: spans of calls, sampling and export."""

@@ -1,4 +1,4 @@
-"""Server spans of the routes under `/api`, from OpenTelemetry's instrumentation of FastAPI."""
+"""Server spans of the routes under `/api`, by OpenTelemetry's instrumentation of FastAPI."""
 
 import os
 import string
@@ -20,30 +20,30 @@ _STABLE: Final = ("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
 
 
 def instrument_api(api: FastAPI, provider: TracerProvider) -> None:
-    """Gives each call under `/api` a server span, whose parent is what the client says in W3C headers.
+    """Gives each call under `/api` a server span whose parent comes from the client's W3C trace context headers.
 
-    The span's ids stand in `scope["state"]["exemplar"]` if it is sampled. The stable HTTP conventions are used unless
-    the environment says otherwise; metrics are ours.
+    If the span is sampled, its ids are in `scope["state"]["exemplar"]`. Attributes follow the stable HTTP semantic
+    conventions unless the environment says otherwise. The instrumentation's own metrics are off.
     """
     os.environ.setdefault(*_STABLE)
     FastAPIInstrumentor.instrument_app(
         api,
         tracer_provider=provider,
         meter_provider=NoOpMeterProvider(),
-        server_request_hook=_note_ids,
+        server_request_hook=_add_ids,
         excluded_urls=_ALL_BUT_API,
-        exclude_spans=["receive", "send"],  # one for each chunk of a stream
+        exclude_spans=["receive", "send"],  # one span per chunk of a stream
     )
     instrumented = api.build_middleware_stack
 
     def build_middleware_stack() -> ASGIApp:
-        return _with_plain_queries(instrumented())
+        return _with_ascii_queries(instrumented())
 
     api.build_middleware_stack = build_middleware_stack  # type: ignore[method-assign]  # as the instrumentation does it
 
 
-def _with_plain_queries(app: ASGIApp) -> ASGIApp:
-    """Escapes what a query may not hold: the instrumentation (0.66b2) fails on queries that are not UTF-8."""
+def _with_ascii_queries(app: ASGIApp) -> ASGIApp:
+    """Percent-encodes non-ASCII queries: the instrumentation (0.66b2) fails on queries that are not UTF-8."""
 
     async def escaped(scope: Scope, receive: Receive, send: Send) -> None:
         query: bytes = scope.get("query_string", b"")
@@ -54,7 +54,7 @@ def _with_plain_queries(app: ASGIApp) -> ASGIApp:
     return escaped
 
 
-def _note_ids(span: Span, scope: dict[str, Any]) -> None:
+def _add_ids(span: Span, scope: dict[str, Any]) -> None:
     state = scope.get("state", {})
     state["exemplar"] = exemplar_of(span)
     if span.is_recording():

@@ -1,4 +1,4 @@
-"""Whether spans are exported, by OpenTelemetry's standard variables; the SDK is imported only when one of them asks."""
+"""Sets up span export from OpenTelemetry's standard variables. Imports the SDK only if one of them enables it."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from tidegate.core.domain.errors import ConfigurationError, MissingExtra
 
 if TYPE_CHECKING:
-    from tidegate.observe.tracing.span_provider import DrawingProvider
+    from tidegate.observe.tracing.span_provider import PresamplingProvider
 
 __all__ = ["exporting"]
 
 _SHUTDOWN_SECONDS: Final = 3.0
-"""For spans that have not gone out when the service stops. A dead collector takes the exporter 8 s, of the 30 s that
-orchestrators wait before they kill."""
+"""Time to export the remaining spans when the service stops. With a dead collector the exporter would take 8 s of the
+30 s that orchestrators wait before they kill."""
 
 _EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -25,16 +25,16 @@ _GRPC_EXPORTER: Final = "opentelemetry.exporter.otlp.proto.grpc"
 
 
 @contextlib.asynccontextmanager
-async def exporting(environ: Mapping[str, str]) -> AsyncIterator["DrawingProvider | None"]:
-    """A provider whose spans are exported as the variables say; None when none of them asks for it.
+async def exporting(environ: Mapping[str, str]) -> AsyncIterator["PresamplingProvider | None"]:
+    """Yields a tracer provider whose spans are exported as the variables say; None if tracing is off.
 
-    `OTEL_TRACES_EXPORTER` may be `otlp`, `console` (stderr), both, or `none`; without it an OTLP endpoint asks.
-    Sampler, limits, batches, resource and exporters read their own variables. In the end, what has not gone out is
-    given 3 s.
+    `OTEL_TRACES_EXPORTER` is `otlp`, `console` (stderr), both, or `none`. If it is not set, an OTLP endpoint enables
+    `otlp`. Sampler, limits, batches, resource and exporters read their own variables. On exit, remaining spans have 3 s
+    to be exported.
 
     Raises:
         ConfigurationError: a variable has an unknown value.
-        MissingExtra: OTLP over gRPC is asked for, and the extra `otlp-grpc` is not installed.
+        MissingExtra: OTLP over gRPC is enabled, but the extra `otlp-grpc` is not installed.
     """
     exporters = _exporters(environ)
     if not exporters:
@@ -51,13 +51,13 @@ async def exporting(environ: Mapping[str, str]) -> AsyncIterator["DrawingProvide
 
 
 def _exporters(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the exporters that are asked for: `console`, `grpc`, `http/protobuf`."""
+    """The enabled exporters: `console`, `grpc` or `http/protobuf`."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return ()
-    asked = environ.get(_EXPORTERS, "").strip()
-    if not asked:
-        asked = "otlp" if any(environ.get(name, "").strip() for name in _ENDPOINTS) else "none"
-    names = tuple(name.strip() for name in asked.split(","))
+    value = environ.get(_EXPORTERS, "").strip()
+    if not value:
+        value = "otlp" if any(environ.get(name, "").strip() for name in _ENDPOINTS) else "none"
+    names = tuple(name.strip() for name in value.split(","))
     for name in names:
         if name not in {"otlp", "console", "none"}:
             raise ConfigurationError(_EXPORTERS, name, "otlp, console or none")
@@ -75,13 +75,13 @@ def _protocol(environ: Mapping[str, str]) -> str:
 
 
 async def _within(seconds: float, blocking: Callable[[], None]) -> None:
-    """Runs a blocking function in a thread that nobody waits for any longer than that, not even the interpreter."""
+    """Runs a blocking function in a daemon thread and waits at most `seconds` for it."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
     def run() -> None:
         blocking()
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
             loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=run, name="tidegate-span-shutdown", daemon=True).start()

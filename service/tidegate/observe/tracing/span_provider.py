@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK, put together: sampling, batching and exporting of spans."""
+"""The tracer provider: sampling, batching and export of spans with OpenTelemetry's SDK."""
 
 import math
 import random
@@ -17,75 +17,76 @@ from opentelemetry.trace import Status
 from tidegate import __version__
 from tidegate.core.domain.errors import ConfigurationError
 
-__all__ = ["DrawingProvider", "ScrubbingExporter", "new_provider"]
+__all__ = ["PresamplingProvider", "ScrubbingExporter", "new_provider"]
 
-_QUERIES: Final = frozenset({"url.query", "url.full", "http.url", "http.target"})
-"""Attributes that hold a query: whatever a client put there, a key perhaps."""
+_QUERY_ATTRIBUTES: Final = frozenset({"url.query", "url.full", "http.url", "http.target"})
+"""Attributes that contain a URL's query, in which a client may have put a key."""
 _NO_PARENT: Final = Context()
-_HALF_AN_ID: Final = 2**64 - 1
+_LOW_64_BITS: Final = 2**64 - 1
 
 
-class DrawingProvider(TracerProvider):
-    """Tells beforehand whether a new trace would be sampled: of those that are not, nothing need be put together.
+class PresamplingProvider(TracerProvider):
+    """Decides whether a trace is sampled before it starts, so that unsampled calls cost nothing.
 
-    OpenTelemetry asks its sampler when a span is started: that takes as long as the limiter.
+    Starting a span and asking the SDK's sampler takes as long as the whole limiter.
     """
 
     def __init__(self, resource: Resource) -> None:
-        self._ids = _DrawnIds()
-        # Not at exit: that would wait once more for a collector that is dead, and without a bound.
+        self._ids = _PresampledIds()
+        # A shutdown at exit would wait again, without a bound, for a collector that does not respond.
         super().__init__(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
         self._sampled_below = _sampled_below(self.sampler)
-        self._left_out = self._next_after()
+        self._skips_left = self._draw_skips()
 
     def samples_next(self) -> bool:
-        """Whether a trace is sampled that begins now, without a parent; to be started at once, in this thread, if so.
+        """Whether a root trace that starts now is sampled. If so, it must be started next in this thread.
 
-        Drawn is how many are left out until one is sampled, and that one's id: it is the same as drawing an id for each
-        and takes a third of the time. The sampler is asked once more when that one starts, and says the same.
+        The number of traces to skip is drawn from a geometric distribution, and then the id of the sampled one. This
+        is equivalent to drawing an id for every trace and takes a third of the time. When that trace starts, the
+        sampler is asked again and agrees.
         """
-        if self._left_out > 0:
-            self._left_out -= 1  # no lock: what two threads count as one is one call more that is left out
+        if self._skips_left > 0:
+            self._skips_left -= 1  # no lock: a lost decrement skips one more trace
             return False
-        self._left_out = self._next_after()
+        self._skips_left = self._draw_skips()
         self._ids.draw(self._sampled_below)
         return True
 
-    def _next_after(self) -> float:
-        share = self._sampled_below / (_HALF_AN_ID + 1)
+    def _draw_skips(self) -> float:
+        share = self._sampled_below / (_LOW_64_BITS + 1)
         if share in (0.0, 1.0):
             return 0.0 if share else math.inf
         return math.log(1.0 - random.random()) // math.log1p(-share)  # noqa: S311  # no secret
 
 
 def _sampled_below(sampler: sampling.Sampler) -> int:
-    """Traces are sampled if the lower half of their id is below this number.
+    """The bound below which the lower 64 bits of a trace id are sampled.
 
-    The SDK's own samplers go by such a bound, if by anything, and do not tell it: it is found by asking. Others may go
-    by a span's name or kind, or count how often they are asked: those are asked when a span starts, and not before.
+    The SDK's own samplers compare ids with such a bound but do not expose it, so a binary search finds it. Samplers
+    from elsewhere may depend on a span's name or kind, or count their calls: for these, every trace is started.
     """
-    most = _HALF_AN_ID + 1
+    high = _LOW_64_BITS + 1
     if type(sampler).__module__ != sampling.__name__:
-        return most
-    least = 0
-    while least < most:
-        middle = (least + most) // 2
+        return high
+    low = 0
+    while low < high:
+        middle = (low + high) // 2
         if sampler.should_sample(_NO_PARENT, middle, "").decision is sampling.Decision.DROP:
-            most = middle
+            high = middle
         else:
-            least = middle + 1
-    return least
+            low = middle + 1
+    return low
 
 
-class _DrawnIds(RandomIdGenerator):
-    """Gives a trace the id that was drawn for it last."""
+class _PresampledIds(RandomIdGenerator):
+    """Gives the next trace of a thread the id drawn for it; others get a random one."""
 
     def __init__(self) -> None:
         self._drawn = threading.local()
 
     def draw(self, below: int) -> None:
-        """Draws an id whose lower half is below this number."""
-        upper_half = super().generate_trace_id() & ~_HALF_AN_ID
+        """Draws an id whose lower 64 bits are below this number."""
+        upper_half = super().generate_trace_id() & ~_LOW_64_BITS
         self._drawn.trace_id = upper_half | random.randrange(below)  # noqa: S311  # as the SDK's own
 
     def generate_trace_id(self) -> int:
@@ -94,21 +95,21 @@ class _DrawnIds(RandomIdGenerator):
         return super().generate_trace_id() if trace_id is None else trace_id
 
 
-def new_provider(exporters: Iterable[str], service_name: str | None) -> DrawingProvider:
-    """A provider that sends spans in batches, from threads of its own; what does not fit its queue is dropped.
+def new_provider(exporters: Iterable[str], service_name: str | None) -> PresamplingProvider:
+    """A provider that exports spans in batches from its own threads and drops what exceeds its queue.
 
     Args:
         exporters: `console`, `grpc` or `http/protobuf`.
-        service_name: `service.name`; None where the environment names the service.
+        service_name: `service.name`; None if the environment names the service.
 
     Raises:
-        ConfigurationError: a variable of OpenTelemetry has a value that its SDK refuses.
+        ConfigurationError: the SDK refuses the value of an OpenTelemetry variable.
     """
     attributes = {"service.version": __version__}
     if service_name is not None:
         attributes["service.name"] = service_name
     try:
-        provider = DrawingProvider(Resource.create(attributes))
+        provider = PresamplingProvider(Resource.create(attributes))
         for exporter in exporters:
             provider.add_span_processor(BatchSpanProcessor(ScrubbingExporter(_exporter(exporter))))
     except ValueError as error:
@@ -117,36 +118,36 @@ def new_provider(exporters: Iterable[str], service_name: str | None) -> DrawingP
 
 
 class ScrubbingExporter(SpanExporter):
-    """Takes out of spans, whoever made them, what may quote a prompt or a key: errors' texts, and queries of URLs."""
+    """Removes error texts and URL queries from all spans, because they may quote a prompt or a key."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Hands on the spans, scrubbed."""
+        """Exports the scrubbed spans."""
         return self._exporter.export([_scrubbed(span) for span in spans])
 
     def shutdown(self) -> None:
-        """Ends the exporter."""
+        """Shuts down the wrapped exporter."""
         self._exporter.shutdown()
 
 
 def _scrubbed(span: ReadableSpan) -> ReadableSpan:
     attributes = span.attributes or {}
-    if not span.events and not span.status.description and _QUERIES.isdisjoint(attributes):
+    if not span.events and not span.status.description and _QUERY_ATTRIBUTES.isdisjoint(attributes):
         return span
     description = span.status.description
-    # Texts of errors begin with a type and a colon; the descriptions that we set are single words.
-    told = None if description is None else description.partition(":")[0]
+    # The SDK's descriptions are an error's type, a colon and its text; Tidegate's own are single words.
+    kept = None if description is None else description.partition(":")[0]
     return ReadableSpan(
         name=span.name,
         context=span.get_span_context(),
         parent=span.parent,
         resource=span.resource,
-        attributes={name: value for name, value in attributes.items() if name not in _QUERIES},
+        attributes={name: value for name, value in attributes.items() if name not in _QUERY_ATTRIBUTES},
         links=span.links,
         kind=span.kind,
-        status=Status(span.status.status_code, told),
+        status=Status(span.status.status_code, kept),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,

@@ -70,7 +70,7 @@ def test_a_call_is_one_line() -> None:
     stream, log = opened()
     assert log
 
-    log.hear(CALL)
+    log.log(CALL)
 
     (line,) = lines(stream)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00", line.pop("timestamp"))
@@ -101,7 +101,7 @@ def test_what_is_not_known_is_not_there() -> None:
     stream, log = opened()
     assert log
 
-    log.hear(RequestFinished("/v1/messages", "", Caller("a"), "refused", 0, status=429, cause=Cause.QUEUE_FULL))
+    log.log(RequestFinished("/v1/messages", "", Caller("a"), "refused", 0, status=429, cause=Cause.QUEUE_FULL))
 
     (line,) = lines(stream)
     assert line["cause"] == "queue_full"
@@ -112,7 +112,7 @@ def test_what_never_became_a_call_is_a_line_too() -> None:
     stream, log = opened()
     assert log
 
-    log.hear_refused(HeadRefused(431, "192.0.2.7", "tg_1"))
+    log.log(HeadRefused(431, "192.0.2.7", "tg_1"))
 
     (line,) = lines(stream)
     assert line.pop("timestamp")
@@ -130,7 +130,7 @@ def test_a_client_cannot_write_lines_or_fill_the_disk() -> None:
     stream, log = opened()
     assert log
 
-    log.hear(RequestFinished('/api/x\n{"forged": 1}', "p" * 1000, Caller("a"), "ok", 0, model="\x1b[31m" + "m" * 1000))
+    log.log(RequestFinished('/api/x\n{"forged": 1}', "p" * 1000, Caller("a"), "ok", 0, model="\x1b[31m" + "m" * 1000))
 
     (line,) = lines(stream)
     assert "forged" not in line
@@ -141,7 +141,7 @@ def test_a_console_shows_control_characters_quoted() -> None:
     stream, log = opened(form="console")
     assert log
 
-    log.hear(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, model="\x1b[31mred\nforged"))
+    log.log(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, model="\x1b[31mred\nforged"))
     logging.getLogger("tidegate.x").warning("told \x1b[31mred\nforged")
 
     assert len(stream.getvalue().splitlines()) == 2
@@ -162,7 +162,7 @@ def test_a_terminal_has_colors_unless_the_environment_forbids_them(
 def test_a_console_has_the_fields_of_a_call_in_the_order_of_its_line() -> None:
     stream, log = opened(form="console")
     assert log
-    log.hear(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, status=200))
+    log.log(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, status=200))
     shown = re.findall(r" (\w+)=", stream.getvalue())
     assert shown[:6] == ["route", "caller", "pool", "model", "status", "outcome"]
 
@@ -177,7 +177,7 @@ def test_what_cannot_be_written_is_dropped() -> None:
     assert log
     stream.close()
 
-    log.hear(CALL)
+    log.log(CALL)
 
 
 @pytest.mark.parametrize("name", ["services.dsl_generator.rate_limiter", "services.dsl_generator.ai_client"])
@@ -254,7 +254,7 @@ def test_auto_is_for_people_on_a_terminal_and_for_machines_elsewhere() -> None:
     for stream in (terminal, pipe):
         log = open_logs("info", "auto", stream)
         assert log
-        log.hear(CALL)
+        log.log(CALL)
 
     assert json.loads(pipe.getvalue())["event"] == "request"
     assert not terminal.getvalue().startswith("{")
@@ -266,13 +266,13 @@ def test_lines_wait_a_moment_to_be_written_together() -> None:
     assert log
 
     async def main() -> None:
-        log.hear(CALL)
-        log.hear(CALL)
+        log.log(CALL)
+        log.log(CALL)
         assert not stream.getvalue()
         await asyncio.sleep(0.05)
         assert len(lines(stream)) == 2
-        log.hear(CALL)
-        log.write()
+        log.log(CALL)
+        log.flush()
         assert len(lines(stream)) == 3
 
     asyncio.run(main())
@@ -288,9 +288,9 @@ def test_a_line_tells_when_its_call_ended_not_when_it_was_written(monkeypatch: p
                 "tidegate.observe.logging.request_log.time.time_ns",
                 lambda now=unix_seconds: now * 1_000_000_000 + 5_000,
             )
-            log.hear(CALL)
-        log.hear_refused(HeadRefused(400))
-        log.write()
+            log.log(CALL)
+        log.log(HeadRefused(400))
+        log.flush()
 
     asyncio.run(main())
     assert [line["timestamp"] for line in lines(stream)] == [
@@ -306,7 +306,7 @@ def test_not_many_lines_wait_together() -> None:
 
     async def main() -> None:
         for _ in range(200):
-            log.hear(CALL)
+            log.log(CALL)
         assert 100 <= len(lines(stream)) <= 200
 
     asyncio.run(main())
@@ -325,7 +325,7 @@ def test_a_record_has_the_id_of_the_request_that_is_worked_on() -> None:
 def test_what_only_python_can_say_is_said_as_well() -> None:
     stream, log = opened()
     assert log
-    log.hear(replace(CALL, model="modèle\u2028", duration_ns=10**30))
+    log.log(replace(CALL, model="modèle\u2028", duration_ns=10**30))
 
     (line,) = lines(stream)
     assert (line["model"], line["duration_ms"]) == ("modèle\u2028", 1e24)
@@ -337,7 +337,7 @@ def test_a_call_s_line_is_ascii_whatever_its_model_is_called(model: str) -> None
     stream, log = opened()
     assert log
 
-    log.hear(replace(CALL, model=model))
+    log.log(replace(CALL, model=model))
 
     assert stream.getvalue().isascii()
     (line,) = lines(stream)

@@ -13,8 +13,9 @@ from tidegate.api.app import create_app
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.events import AttemptFinished
 from tidegate.core.domain.usage import Usage
-from tidegate.observe.metrics.exposition import MOST_SAMPLES, Exposition, new_registry
+from tidegate.observe.metrics.exposition import MAX_SAMPLES, Exposition, new_registry
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
+from tidegate.observe.observers import Observers
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ def fill(registry: CollectorRegistry) -> None:
     metrics = MetricsObserver(registry, VirtualClock(), models=["claude-sonnet-5-5"], callers=callers)
     for name in callers:
         caller = Caller(name, label=name)
-        metrics.event(AttemptFinished("sonnet-5-5", "claude-sonnet-5-5", caller, "200", 1, 1, Usage(1, 2, 3, 4)))
+        Observers(metrics.handlers).event(
+            AttemptFinished("sonnet-5-5", "claude-sonnet-5-5", caller, "200", 1, 1, Usage(1, 2, 3, 4))
+        )
 
 
 def ours(text: bytes) -> list[bytes]:
@@ -93,7 +96,7 @@ class Watched:
     def spend(self, model: str) -> None:
         """A million tokens of input."""
         caller = Caller("a", label="team-a")
-        self._metrics.event(AttemptFinished("p", model, caller, "200", 1, 1, Usage(1_000_000)))
+        Observers(self._metrics.handlers).event(AttemptFinished("p", model, caller, "200", 1, 1, Usage(1_000_000)))
 
     def seen(self, accept: str = OPENMETRICS, after_seconds: float = 15) -> float:
         """What a scrape says was spent."""
@@ -157,7 +160,7 @@ def test_no_piece_is_long(registry: CollectorRegistry) -> None:
 
     _, pieces = Exposition(registry).pieces()
 
-    assert max(sum(not line.startswith(b"#") for line in piece.splitlines()) for piece in pieces) == MOST_SAMPLES
+    assert max(sum(not line.startswith(b"#") for line in piece.splitlines()) for piece in pieces) == MAX_SAMPLES
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])

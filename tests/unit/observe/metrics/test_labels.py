@@ -12,7 +12,7 @@ from tidegate.observe.metrics.labels import NONE, OTHER, RETRY_REASONS, ROUTES, 
 
 
 def test_known_values_keep_their_name_and_others_do_not() -> None:
-    pools = LabelSet(["default"], room=1)
+    pools = LabelSet(["default"], max_added=1)
 
     assert pools.label("default") == "default"
     assert pools.label("opus-4") == OTHER
@@ -20,37 +20,37 @@ def test_known_values_keep_their_name_and_others_do_not() -> None:
 
 
 def test_a_value_is_earned_once_and_while_there_is_room() -> None:
-    pools = LabelSet(["default"], room=1)
+    pools = LabelSet(["default"], max_added=1)
 
-    assert not pools.admit("default")
-    assert pools.admit("opus-4")
-    assert not pools.admit("opus-4")
-    assert not pools.admit("sonnet-4")
+    assert not pools.add("default")
+    assert pools.add("opus-4")
+    assert not pools.add("opus-4")
+    assert not pools.add("sonnet-4")
     assert pools.label("opus-4") == "opus-4"
     assert pools.label("sonnet-4") == OTHER
 
 
 def test_an_empty_value_cannot_be_earned() -> None:
-    pools = LabelSet([], room=1)
+    pools = LabelSet([], max_added=1)
 
-    assert not pools.admit("")
+    assert not pools.add("")
     assert pools.label("") == NONE
 
 
 def test_the_stand_ins_are_nobodys_own_label() -> None:
-    pools = LabelSet(["default", OTHER], room=9)
+    pools = LabelSet(["default", OTHER], max_added=9)
 
-    assert pools.owns("default")
-    assert not pools.owns(OTHER)
-    assert not pools.owns(NONE)
-    assert not pools.owns("opus-4")
+    assert pools.has_own_label("default")
+    assert not pools.has_own_label(OTHER)
+    assert not pools.has_own_label(NONE)
+    assert not pools.has_own_label("opus-4")
 
 
 def test_values_with_a_stand_in_count_as_that_and_earn_no_label() -> None:
-    pools = LabelSet(["rest", "get_own"], room=9, stand_in=lambda value: "rest" if "_" in value else None)
+    pools = LabelSet(["rest", "get_own"], max_added=9, group_of=lambda value: "rest" if "_" in value else None)
 
-    assert not pools.admit("get_other")
-    assert pools.admit("opus-5")
+    assert not pools.add("get_other")
+    assert pools.add("opus-5")
     assert [pools.label(value) for value in ("get_other", "get_own", "opus-5", "x", "")] == [
         "rest",
         "get_own",
@@ -65,17 +65,17 @@ def test_never_more_labels_than_known_ones_room_and_stand_ins(values: list[str],
     labels = LabelSet(["default"], room)
 
     for value in values:
-        labels.admit(value)
+        labels.add(value)
 
     assert len({labels.label(value) for value in values} - {"default", OTHER, NONE}) <= room
 
 
 def test_threads_cannot_admit_beyond_the_room_together() -> None:
-    labels = LabelSet([], room=10)
+    labels = LabelSet([], max_added=10)
     admitted = [0] * 4
 
     def admit_many(thread: int) -> None:
-        admitted[thread] = sum(labels.admit(f"{thread}-{number}") for number in range(200))
+        admitted[thread] = sum(labels.add(f"{thread}-{number}") for number in range(200))
 
     threads = [threading.Thread(target=admit_many, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -118,5 +118,5 @@ def test_rows_of_labels_are_looked_up_at_once_and_only_those_that_stand_for_them
     assert [rows[name, ""] for name in ("b", "c")] == [["other", "none"]] * 2
     assert list(rows) == [("a", "x"), ("other", "none")]
 
-    pools.admit("b")
+    pools.add("b")
     assert rows["b", "x"] == ["b", "x"]

@@ -28,6 +28,7 @@ from tidegate.core.domain.events import (
 )
 from tidegate.core.domain.usage import Usage
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
+from tidegate.observe.observers import Observers
 
 MODEL = "claude-sonnet-5-5"
 POOL = "sonnet-5-5"
@@ -45,7 +46,7 @@ class Bench:
 
     def hear(self, *events: Event) -> None:
         for event in events:
-            self.observer.event(event)
+            Observers(self.observer.handlers).event(event)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"tidegate_{name}", labels)
@@ -379,7 +380,7 @@ def test_durations_and_failures_carry_the_trace_that_they_are_an_example_of() ->
         AttemptFinished(POOL, MODEL, TEAM, "529", SECOND_NS, SECOND_NS, Usage(1, 1)),
         RequestFinished("/v1/messages", POOL, TEAM, "ok", SECOND_NS, exemplar=ids),
     ):
-        observer.event(event)
+        Observers(observer.handlers).event(event)
 
     exposed = scrape(registry, OPENMETRICS).decode()
 

@@ -12,6 +12,7 @@ from tidegate.core.domain.events import Admitted, AttemptFinished
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot, PoolSnapshot
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
+from tidegate.observe.observers import Observers
 
 TOKENS = DimensionSnapshot(Dimension.INPUT_TOKENS, 1000.0, 2000.0, 900.0, 123.5, 200.0, "adaptive")
 UNKNOWN = DimensionSnapshot(Dimension.OUTPUT_TOKENS, None, None, None, None, None, "none")
@@ -61,7 +62,7 @@ def test_the_state_of_a_busy_pool() -> None:
         concurrency_limit=12,
     )
     registry, observer = scrape([busy])
-    observer.event(Admitted("default", DEFAULT_CALLER, Cost(1), 0))
+    Observers(observer.handlers).event(Admitted("default", DEFAULT_CALLER, Cost(1), 0))
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(f"tidegate_{name}", {"pool": "default", **labels})
@@ -86,7 +87,7 @@ def test_a_pool_without_a_label_of_its_own_has_no_gauges() -> None:
         return registry.get_sample_value("tidegate_adaptive_factor", {"pool": pool})
 
     assert factor("opus-4") is None
-    observer.event(AttemptFinished("opus-4", "claude-opus-4-1", DEFAULT_CALLER, "200", 0))
+    Observers(observer.handlers).event(AttemptFinished("opus-4", "claude-opus-4-1", DEFAULT_CALLER, "200", 0))
     assert factor("opus-4") == 0.9
     assert factor("other") is None
 

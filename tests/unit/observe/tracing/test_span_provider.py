@@ -12,15 +12,15 @@ from opentelemetry.sdk.trace import sampling
 from support.virtual_time import VirtualClock
 from tidegate.core.ports.observer import ScopeKind
 from tidegate.observe.tracing.span_observer import Tracing
-from tidegate.observe.tracing.span_provider import DrawingProvider
+from tidegate.observe.tracing.span_provider import PresamplingProvider
 
 _CALLS: Final = 400
 
 
-def provider(monkeypatch: pytest.MonkeyPatch, sampler: str, argument: str = "") -> DrawingProvider:
+def provider(monkeypatch: pytest.MonkeyPatch, sampler: str, argument: str = "") -> PresamplingProvider:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", argument)
-    return DrawingProvider(Resource({}))
+    return PresamplingProvider(Resource({}))
 
 
 @pytest.mark.parametrize(

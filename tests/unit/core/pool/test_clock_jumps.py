@@ -1,4 +1,4 @@
-"""Clocks that step: noticed, and what a pool makes of them."""
+"""A pool survives a jump of the monotonic clock."""
 
 import pytest
 
@@ -11,34 +11,9 @@ from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.pool.pool import Pool
-from tidegate.observe.metrics.clock_steps import ClockSteps
 
 HOUR = 3_600 * S
 ONE = Demand("p", DEFAULT_CALLER, Cost(1))
-
-
-class TestNoticing:
-    @pytest.mark.parametrize(
-        ("passed_s", "wall_s", "stepped"),
-        [
-            (1, 1, False),
-            (1, 2.9, False),
-            (1, 3, False),
-            (1, -0.9, False),
-            (1, 3.1, True),
-            (1, -1.1, True),
-            (3_600, 3_600, False),
-        ],
-    )
-    def test_the_wall_clock(self, passed_s: int, wall_s: float, *, stepped: bool) -> None:
-        steps = ClockSteps(5 * S, 1_000.0)
-        assert steps.stepped((5 + passed_s) * S, 1_000.0 + wall_s) is stepped
-        assert not steps.stepped((6 + passed_s) * S, 1_001.0 + wall_s), "once"
-
-    @pytest.mark.parametrize("passed_ns", [-HOUR, 0, 3 * HOUR])
-    def test_the_monotonic_clock_or_a_suspension(self, passed_ns: int) -> None:
-        steps = ClockSteps(5 * HOUR, 1_000.0)
-        assert steps.stepped(5 * HOUR + passed_ns, 1_060.0)
 
 
 def admitted(state: Pool, now_ns: int, tries: int = 1_000) -> int:
