@@ -4,18 +4,29 @@ Whether requests or input tokens are meant is not told: the quantity is believed
 contradicted each other less.
 """
 
-from typing import Final
+from typing import Final, Self
 
-from tidegate.core.acceleration.growth_bound import GrowthBound, Room
-from tidegate.core.acceleration.slow_start import SlowStart
-from tidegate.core.acceleration.use_history import SLICE_NS
+from msgspec import Struct
+
+from tidegate.core.acceleration.growth_bound import GrowthBound, GrowthBoundState, Room
+from tidegate.core.acceleration.slow_start import SlowStart, SlowStartState
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["AccelerationLimit"]
+__all__ = ["AccelerationLimit", "AccelerationLimitState"]
 
 _GENTLY: Final = 0.05
 """What nobody knows to be allowed rises by no more than this share of the last minute's requests in a second."""
 _CLEARLY: Final = 0.7
+
+
+class AccelerationLimitState(Struct, frozen=True, array_like=True):
+    """A dumped `AccelerationLimit`, without `starts_slowly`, which is configuration."""
+
+    is_known: bool
+    requests: GrowthBoundState
+    input: GrowthBoundState
+    slow_start: SlowStartState
+    untried_in_ns: int
 
 
 class AccelerationLimit:
@@ -42,20 +53,20 @@ class AccelerationLimit:
     def sent(self, now_ns: int, input_tokens: int = 0) -> None:
         """One goes, with so much input."""
         if self.is_known and self._room(now_ns, input_tokens):
-            pause_ns = NS_PER_SECOND / max(1.0, _GENTLY * self._requests.last_minute(now_ns))
+            pause_ns = NS_PER_SECOND / max(1.0, _GENTLY * self._requests.history.last_minute(now_ns))
             self._untried_ns = now_ns + round(pause_ns)
-        self._requests.add(now_ns, 1)
+        self._requests.history.add(now_ns, 1)
         if input_tokens:
-            self._input.add(now_ns, input_tokens)
+            self._input.history.add(now_ns, input_tokens)
         if self.starts_slowly and not self.is_known:
-            self._slow_start.sent(now_ns, self._requests)
+            self._slow_start.sent(now_ns, self._requests.history)
 
     def corrected(self, at_ns: int, requests: int, input_tokens: int) -> None:
         """So much more was used then; negative: less, because it was refused, came to nothing or had been estimated."""
         if requests:
-            self._requests.add(at_ns, requests)
+            self._requests.history.add(at_ns, requests)
         if input_tokens:
-            self._input.add(at_ns, input_tokens)
+            self._input.history.add(at_ns, input_tokens)
 
     def answered(self, sent_ns: int) -> None:
         """The upstream has answered one that was sent then: what had been used by then was not too much."""
@@ -77,16 +88,37 @@ class AccelerationLimit:
             return max(0, self._slow_start.next_ns - now_ns)
         room = self._room(now_ns, input_tokens)
         if room is Room.NONE:
-            return SLICE_NS - now_ns % SLICE_NS
+            return self._requests.history.next_slice_ns(now_ns)
         return max(0, self._untried_ns - now_ns) if room is Room.UNTRIED else 0
 
     def binds(self, now_ns: int) -> bool:
         """Whether use may not rise now as fast as anybody likes."""
         return self.is_known or self._slow_start.next_ns > now_ns
 
+    def dump(self, now_ns: int) -> AccelerationLimitState:
+        """What was learned until `now_ns`."""
+        return AccelerationLimitState(
+            is_known=self.is_known,
+            requests=self._requests.dump(now_ns),
+            input=self._input.dump(now_ns),
+            slow_start=self._slow_start.dump(now_ns),
+            untried_in_ns=self._untried_ns - now_ns,
+        )
+
+    @classmethod
+    def restore(cls, state: AccelerationLimitState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        limit = cls()
+        limit.is_known = state.is_known
+        limit._requests = GrowthBound.restore(state.requests, now_ns)
+        limit._input = GrowthBound.restore(state.input, now_ns)
+        limit._slow_start = SlowStart.restore(state.slow_start, now_ns)
+        limit._untried_ns = now_ns + state.untried_in_ns
+        return limit
+
     def _room(self, now_ns: int, input_tokens: int) -> Room:
         requests, tokens = self._requests, self._input
-        if not tokens.is_used or requests.contradicted < _CLEARLY * tokens.contradicted:
+        if not tokens.history.is_used or requests.contradicted < _CLEARLY * tokens.contradicted:
             return requests.room(1, now_ns)
         if tokens.contradicted < _CLEARLY * requests.contradicted:
             return tokens.room(input_tokens, now_ns)

@@ -7,12 +7,14 @@ which second a minute begins is not known: where that matters a bound is what ho
 
 from enum import IntEnum
 from math import inf
-from typing import Final
+from typing import Final, Self
 
-from tidegate.core.acceleration.use_history import UseHistory
+from msgspec import Struct
+
+from tidegate.core.acceleration.use_history import UseHistory, UseHistoryState
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 
-__all__ = ["GrowthBound", "Room"]
+__all__ = ["GrowthBound", "GrowthBoundState", "Room"]
 
 _LEAST_FACTOR: Final = 1.05
 """Use that goes up and down by chance, and might only be repeated, would become less from minute to minute."""
@@ -38,18 +40,32 @@ class Room(IntEnum):
     """It was refused before."""
 
 
-class GrowthBound(UseHistory):
+class GrowthBoundState(Struct, frozen=True, array_like=True):
+    """A dumped `GrowthBound`."""
+
+    history: UseHistoryState
+    floor: float
+    accepted: float
+    refused: float
+    refused_ago_ns: int
+    doubt: float
+    contradicted: float
+    is_known: bool
+
+
+class GrowthBound:
     """What was used of one quantity, and how fast that may rise; limits nothing before the first refusal.
 
     Attributes:
+        history: what was used.
         contradicted: by what share answers and refusals have contradicted each other lately, or may have unseen.
         is_known: whether the upstream has refused.
     """
 
-    __slots__ = ("_accepted", "_doubt", "_floor", "_refused", "_refused_ns", "contradicted", "is_known")
+    __slots__ = ("_accepted", "_doubt", "_floor", "_refused", "_refused_ns", "contradicted", "history", "is_known")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.history = UseHistory()
         self._floor = inf
         self._accepted = _LEAST_FACTOR  # the factor is this at least
         self._refused = inf  # and less than this
@@ -65,7 +81,7 @@ class GrowthBound(UseHistory):
         half_way = (self._accepted + self._refused) / 2
         below = self._refused * (_OLD if is_old else 1 - self.error)
         most = max(self._accepted, min(below if is_old else half_way, below, _MOST_TRIED * self._accepted))
-        for last, before in self.minutes(now_ns):
+        for last, before in self.history.minutes(now_ns):
             needed = last * (1 + share) + units
             if not last or needed <= max(self._floor, self._accepted * before):
                 continue
@@ -81,7 +97,7 @@ class GrowthBound(UseHistory):
 
     def answered(self, sent_ns: int) -> None:
         """What was sent until then was accepted, but for what has been taken back."""
-        minutes = list(self.minutes(sent_ns))
+        minutes = list(self.history.minutes(sent_ns))
         if any(last <= max(self._floor, self._accepted * before) for last, before in minutes):
             return
         last = min(last for last, _ in minutes)
@@ -98,7 +114,7 @@ class GrowthBound(UseHistory):
 
     def refused(self, units: int, sent_ns: int, now_ns: int) -> None:
         """So much more was too much, when it was sent; what was refused before it has been taken back."""
-        minutes = list(self.minutes(sent_ns))
+        minutes = list(self.history.minutes(sent_ns))
         factor = max((last + units) / before if before else inf for last, before in minutes)
         known = inf if self._is_old(now_ns) else self._refused
         if factor < self._accepted:
@@ -112,6 +128,29 @@ class GrowthBound(UseHistory):
         self._floor = min(self._floor, max(last for last, _ in minutes))
         self._refused_ns = now_ns
         self.is_known = True
+
+    def dump(self, now_ns: int) -> GrowthBoundState:
+        """The state at `now_ns`."""
+        return GrowthBoundState(
+            history=self.history.dump(now_ns),
+            floor=self._floor,
+            accepted=self._accepted,
+            refused=self._refused,
+            refused_ago_ns=now_ns - self._refused_ns,
+            doubt=self._doubt,
+            contradicted=self.contradicted,
+            is_known=self.is_known,
+        )
+
+    @classmethod
+    def restore(cls, state: GrowthBoundState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        bound = cls()
+        bound.history = UseHistory.restore(state.history, now_ns)
+        bound._floor, bound._accepted, bound._refused = state.floor, state.accepted, state.refused
+        bound._refused_ns = now_ns - state.refused_ago_ns
+        bound._doubt, bound.contradicted, bound.is_known = state.doubt, state.contradicted, state.is_known
+        return bound
 
     def _is_old(self, now_ns: int) -> bool:
         """Whether the last refusal is long ago."""

@@ -1,11 +1,13 @@
 """A sharp rise in use is spread over a second or two, until the upstream has shown how fast use may rise."""
 
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.acceleration.use_history import UseHistory
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["SlowStart"]
+__all__ = ["SlowStart", "SlowStartState"]
 
 _AT_ONCE: Final = 50
 """The lowest published limit is 50 requests a minute ("Rate limits"). So many at once are no sharp rise."""
@@ -13,6 +15,17 @@ _MORE: Final = 0.25
 _STEP_NS: Final = NS_PER_SECOND // 10
 """A refusal comes after a round trip, an answer only once it has begun. In the time that a refusal takes, use rises by
 no more than this share: of what is too much, that is under way before it is known."""
+
+
+class SlowStartState(Struct, frozen=True, array_like=True):
+    """A dumped `SlowStart`."""
+
+    next_in_ns: int
+    left: float
+    age_ns: int
+    """Time since the last request."""
+    per_ns: float
+    rated_ago_ns: int
 
 
 class SlowStart:
@@ -43,6 +56,19 @@ class SlowStart:
         if self._left < 1:
             self._rate(now_ns, requests)
             self.next_ns = now_ns + round((1 - self._left) / self._per_ns)
+
+    def dump(self, now_ns: int) -> SlowStartState:
+        """The state at `now_ns`."""
+        next_in_ns, age_ns, rated_ago_ns = self.next_ns - now_ns, now_ns - self._at_ns, now_ns - self._rated_ns
+        return SlowStartState(next_in_ns, self._left, age_ns, self._per_ns, rated_ago_ns)
+
+    @classmethod
+    def restore(cls, state: SlowStartState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        start = cls()
+        start.next_ns, start._at_ns = now_ns + state.next_in_ns, now_ns - state.age_ns
+        start._left, start._per_ns, start._rated_ns = state.left, state.per_ns, now_ns - state.rated_ago_ns
+        return start
 
     def _rate(self, now_ns: int, requests: UseHistory) -> None:
         self._per_ns = _MORE * max(1, requests.last_minute(now_ns)) / _STEP_NS

@@ -1,17 +1,30 @@
 """What was used of one quantity in the last minutes, in slices of a quarter of a second."""
 
 from collections.abc import Iterator
-from typing import Final
+from itertools import accumulate, dropwhile
+from operator import not_
+from typing import Annotated, Final, Self
+
+from msgspec import Meta, Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 
-__all__ = ["SLICE_NS", "UseHistory"]
+__all__ = ["SLICE_NS", "UseHistory", "UseHistoryState"]
 
 SLICE_NS: Final = NS_PER_SECOND // 4
 _SECOND: Final = NS_PER_SECOND // SLICE_NS
 _MINUTE: Final = NS_PER_MINUTE // SLICE_NS
 _KEPT: Final = 3 * _MINUTE + 2
 """Two minutes, as they were when a request was sent whose answer took up to a minute; and a slice at either end."""
+
+
+class UseHistoryState(Struct, frozen=True, array_like=True):
+    """A dumped `UseHistory`: the use of each slice up to the newest, from the first that has any."""
+
+    is_used: bool
+    newest_ago_ns: int
+    """Time since the newest slice began."""
+    used: Annotated[tuple[int, ...], Meta(max_length=_KEPT - 1)]
 
 
 class UseHistory:
@@ -21,10 +34,11 @@ class UseHistory:
         is_used: whether there ever was any.
     """
 
-    __slots__ = ("_newest", "_totals", "is_used")
+    __slots__ = ("_newest", "_origin_ns", "_totals", "is_used")
 
     def __init__(self) -> None:
         self.is_used = False
+        self._origin_ns = 0  # when slice 0 begins
         self._newest = 0  # number of the newest slice
         self._totals = [0] * _KEPT  # of all slices up to each, so that any stretch is one subtraction
 
@@ -32,7 +46,7 @@ class UseHistory:
         """So much was used then; negative: it was not, after all."""
         if units > 0:
             self.is_used = True
-        if at_ns // SLICE_NS == self._newest:  # as nearly always
+        if (at_ns - self._origin_ns) // SLICE_NS == self._newest:  # as nearly always
             self._totals[self._newest % _KEPT] += units
             return
         index = self._rolled_to(at_ns)
@@ -54,13 +68,34 @@ class UseHistory:
         """The use of the last minute at that moment, in the way in which it is counted as most."""
         return max(last for last, _ in self.minutes(at_ns))
 
+    def next_slice_ns(self, now_ns: int) -> int:
+        """How long until another slice begins."""
+        return SLICE_NS - (now_ns - self._origin_ns) % SLICE_NS
+
+    def dump(self, now_ns: int) -> UseHistoryState:
+        """The state at `now_ns`."""
+        oldest = self._newest - _KEPT + 1
+        used = (self._until(index) - self._until(index - 1) for index in range(oldest + 1, self._newest + 1))
+        age_ns = now_ns - self._origin_ns - self._newest * SLICE_NS
+        return UseHistoryState(self.is_used, age_ns, tuple(dropwhile(not_, used)))
+
+    @classmethod
+    def restore(cls, state: UseHistoryState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        history = cls()
+        history.is_used = state.is_used
+        history._origin_ns = now_ns - state.newest_ago_ns
+        for index, total in zip(range(1 - len(state.used), 1), accumulate(state.used), strict=True):
+            history._totals[index % _KEPT] = total
+        return history
+
     def _until(self, index: int) -> int:
         """All that was used up to the end of a slice."""
         return self._totals[max(index, self._newest - _KEPT + 1) % _KEPT]
 
     def _rolled_to(self, at_ns: int) -> int:
         """The number of the slice of that moment; there are all up to it."""
-        index = at_ns // SLICE_NS
+        index = (at_ns - self._origin_ns) // SLICE_NS
         if index > self._newest:
             total = self._totals[self._newest % _KEPT]
             for later in range(max(self._newest + 1, index - _KEPT + 1), index + 1):

@@ -1,8 +1,18 @@
 """The adaptive factor: what share of its full rate a pool uses, learned from 429s and successes."""
 
+from typing import Self
+
+from msgspec import Struct
+
 from tidegate.core.domain.pool_settings import AdaptiveSettings
 
-__all__ = ["AdaptiveFactor"]
+__all__ = ["AdaptiveFactor", "AdaptiveFactorState"]
+
+
+class AdaptiveFactorState(Struct, frozen=True, array_like=True):
+    """A dumped `AdaptiveFactor`."""
+
+    value: float
 
 
 class AdaptiveFactor:
@@ -29,6 +39,18 @@ class AdaptiveFactor:
     def grow(self) -> bool:
         """An answer came. Returns whether the factor changed."""
         return self._move(min(1.0, self.value + self._settings.learning_rate * self._settings.recovery))
+
+    def dump(self) -> AdaptiveFactorState:
+        """The state now."""
+        return AdaptiveFactorState(self.value)
+
+    @classmethod
+    def restore(cls, state: AdaptiveFactorState, settings: AdaptiveSettings) -> Self:
+        """Continues from a dumped state, within the bounds of the settings."""
+        factor = cls(settings)
+        factor.value = min(1.0, state.value)
+        factor.configure(settings)
+        return factor
 
     def _move(self, value: float) -> bool:
         changed = value != self.value

@@ -3,11 +3,13 @@
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 
-__all__ = ["ChargeLog", "Replay"]
+__all__ = ["ChargeLog", "ChargeLogState", "Replay"]
 
 _ABOUT_NS: Final = NS_PER_SECOND // 50
 """Requests sent within this time may overtake each other on their way."""
@@ -17,8 +19,17 @@ _KEPT_NS: Final = 120 * NS_PER_SECOND
 """Charges older than this are not replayed: no answer's head takes longer than that on a good day."""
 _BLOCK: Final = 128
 """Slots that share a convex hull. A replay looks at each slot of two blocks, and once at each of the others."""
+_DUMPED_NS: Final = _KEPT_NS // (_BLOCK - 1)
+"""How far apart the slots of a dump are where there are more than one block holds."""
 _LOST: Final = 0.5
 """Units that may be rounding errors."""
+
+
+class ChargeLogState(Struct, frozen=True, array_like=True):
+    """A dumped `ChargeLog`: slots as (age, what had been charged before it), the oldest first; at most 128."""
+
+    total: int
+    slots: tuple[tuple[int, int], ...]
 
 
 class Replay(NamedTuple):
@@ -108,6 +119,34 @@ class ChargeLog:
         replay = self.replay(remaining, since_ns, per_minute, full, now_ns)
         refill = (now_ns - since_ns) * per_minute / NS_PER_MINUTE
         return replay.level + _LOST < remaining + refill - replay.later
+
+    def dump(self, now_ns: int) -> ChargeLogState:
+        """The state at `now_ns`. Of more than 128 slots, those of two minutes, merged where less than a second apart.
+
+        Merging dates a charge back by less than 0.95 s. So a replay finds a level that is higher by less than what is
+        refilled in that time, and the charges of that time may count as earlier ones.
+        """
+        slots = [
+            (now_ns - at_ns, before) for b in self._blocks for at_ns, before in zip(b.times, b.before, strict=True)
+        ]
+        if len(slots) > _BLOCK:
+            apart = [slot for slot in slots if slot[0] <= _KEPT_NS][:1]
+            for slot in slots:
+                if apart and slot[0] <= apart[-1][0] - _DUMPED_NS:
+                    apart.append(slot)
+            slots = apart
+        return ChargeLogState(self.total, tuple(slots))
+
+    @classmethod
+    def restore(cls, state: ChargeLogState, now_ns: int) -> Self:
+        """Continues from a dumped state: exactly, if that was a log of one block."""
+        log = cls()
+        log.total = state.total
+        (block,) = log._blocks
+        for age_ns, before in state.slots:
+            block.times.append(now_ns - age_ns)
+            block.before.append(before)
+        return log
 
 
 class _Block:

@@ -8,11 +8,13 @@ otherwise.
 
 from collections import deque
 from math import sqrt
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["CompetingTraffic", "Competitor"]
+__all__ = ["CompetingTraffic", "CompetingTrafficState", "Competitor", "CompetitorState"]
 
 _WINDOW_NS: Final = 8 * NS_PER_SECOND
 """Long enough for a line through a few answers, short enough to notice within ten seconds that a competitor came."""
@@ -28,6 +30,26 @@ _SMALLEST_SHARE: Final = 0.02
 """A competitor who takes less than this share of the rate is left to the margin."""
 _MOST_TAKEN: Final = 0.8
 """However much others take, a fifth of the rate is claimed: else whoever came first would keep it all."""
+_DUMPED_POINTS: Final = 64
+"""A line through so many points tells nearly as much as one through the 400 that a busy pool may keep."""
+
+
+class CompetingTrafficState(Struct, frozen=True, array_like=True):
+    """A dumped `CompetingTraffic`: points as (age, units), and the sums, counted from an origin."""
+
+    points: tuple[tuple[int, float], ...]
+    origin_ago_ns: int
+    origin_units: float
+    sums: tuple[float, float, float, float, float]
+
+
+class CompetitorState(Struct, frozen=True, array_like=True):
+    """A dumped `Competitor`."""
+
+    per_second: float
+    seen_ago_ns: int
+    at_answer: CompetingTrafficState
+    at_admission: CompetingTrafficState
 
 
 class CompetingTraffic:
@@ -37,6 +59,7 @@ class CompetingTraffic:
 
     def __init__(self) -> None:
         self._points: deque[tuple[int, float]] = deque()  # time, and what remained with all charges
+        self._start_from((0, 0.0))
 
     def clear(self) -> None:
         """Forgets everything: the line has a kink here, such as a full bucket or another limit."""
@@ -64,6 +87,30 @@ class CompetingTraffic:
         error = sqrt(residual / (count - 2) / spread_t)
         taken = rate_per_second - (slope + _STANDARD_ERRORS * error)
         return 0.0 if taken < _SMALLEST_SHARE * rate_per_second else min(taken, rate_per_second)
+
+    def dump(self, now_ns: int) -> CompetingTrafficState:
+        """The state at `now_ns`; of more than 64 points, an even selection with the newest one."""
+        points = list(self._points)
+        if len(points) > _DUMPED_POINTS:
+            selection = CompetingTraffic()
+            selection._points.extend(points[:: -(len(points) // _DUMPED_POINTS + 1)][::-1])
+            selection._start_from(selection._points[0])
+            return selection.dump(now_ns)
+        return CompetingTrafficState(
+            tuple((now_ns - at_ns, units) for at_ns, units in points),
+            now_ns - self._origin[0],
+            self._origin[1],
+            (self._sum_t, self._sum_y, self._sum_tt, self._sum_ty, self._sum_yy),
+        )
+
+    @classmethod
+    def restore(cls, state: CompetingTrafficState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state; after a selection, with a somewhat larger standard error."""
+        line = cls()
+        line._points.extend((now_ns - age_ns, units) for age_ns, units in state.points)
+        line._origin = now_ns - state.origin_ago_ns, state.origin_units
+        line._sum_t, line._sum_y, line._sum_tt, line._sum_ty, line._sum_yy = state.sums
+        return line
 
     def _start_from(self, origin: tuple[int, float]) -> None:
         """Sums up all points with times and units counted from this one."""
@@ -116,3 +163,17 @@ class Competitor:
         if seen < self.per_second:
             seen += (self.per_second - seen) * max(0.0, 1.0 - elapsed_ns / _RETURN_NS)
         self.per_second = 0.0 if seen < _SMALLEST_SHARE * rate else seen
+
+    def dump(self, now_ns: int) -> CompetitorState:
+        """The state at `now_ns`, with at most 64 reports."""
+        at_answer, at_admission = self._at_answer.dump(now_ns), self._at_admission.dump(now_ns)
+        return CompetitorState(self.per_second, now_ns - self._seen_ns, at_answer, at_admission)
+
+    @classmethod
+    def restore(cls, state: CompetitorState, now_ns: int) -> Self:
+        """Continues from a dumped state: exactly, unless that has only a selection of the reports."""
+        competitor = cls()
+        competitor.per_second, competitor._seen_ns = state.per_second, now_ns - state.seen_ago_ns
+        competitor._at_answer = CompetingTraffic.restore(state.at_answer, now_ns)
+        competitor._at_admission = CompetingTraffic.restore(state.at_admission, now_ns)
+        return competitor

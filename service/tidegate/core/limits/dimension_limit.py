@@ -9,20 +9,22 @@ a margin: the level only has to stay between empty and full, and draining it to 
 """
 
 import math
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.dimension import MICRO, Dimension
 from tidegate.core.domain.limit_report import DimensionReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.domain.pool_settings import LimitSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot
-from tidegate.core.limits.charge_log import ChargeLog, Replay
-from tidegate.core.limits.competing_traffic import Competitor
-from tidegate.core.limits.fixed_window import FixedWindow, FixedWindowVotes
-from tidegate.core.limits.level_error import LevelError, distance
-from tidegate.core.limits.token_bucket import TokenBucket, changed
+from tidegate.core.limits.charge_log import ChargeLog, ChargeLogState, Replay
+from tidegate.core.limits.competing_traffic import Competitor, CompetitorState
+from tidegate.core.limits.fixed_window import FixedWindow, FixedWindowState, FixedWindowVotes
+from tidegate.core.limits.level_error import LevelError, LevelErrorState, distance
+from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState, changed
 
-__all__ = ["DimensionLimit"]
+__all__ = ["DimensionLimit", "DimensionLimitState"]
 
 _GAIN: Final = 0.4
 """How far an answer moves the level towards what it says: it may be wrong by what is in flight."""
@@ -45,6 +47,31 @@ _WRONG_PRICES: Final = 0.35
 """Mean error of prices above which a line through what was charged says nothing about others."""
 _ROUNDED_TO: Final = {Dimension.REQUESTS: 0, Dimension.INPUT_TOKENS: 500, Dimension.OUTPUT_TOKENS: 500}
 """Token figures are rounded to the nearest thousand ("Rate limits", read 2026-10-08)."""
+
+
+class DimensionLimitState(Struct, frozen=True, array_like=True):
+    """A dumped `DimensionLimit`, without its configuration. Rates are in units, levels in the states of buckets."""
+
+    margin_micro: int
+    doubt_micro: int
+    refused_ago_ns: int | None
+    unknown: float
+    own: TokenBucketState | None
+    upstream: TokenBucketState | None
+    pace: TokenBucketState | None
+    factor: float
+    price_error: float
+    usual: float
+    searched_per_second: float | None
+    searched_share: float
+    upstream_per_minute: float | None
+    capacity: float | None
+    level_error: LevelErrorState
+    competitor: CompetitorState
+    reported: tuple[int, int] | None
+    """What remained at the last report, and its age."""
+    window: FixedWindowState
+    charges: ChargeLogState
 
 
 class DimensionLimit:
@@ -304,6 +331,59 @@ class DimensionLimit:
             binding=self._binding(),
         )
 
+    def dump(self, now_ns: int) -> DimensionLimitState:
+        """What was learned until `now_ns`, without the configuration."""
+        reported, refused_ns = self._reported, self._refused_ns
+        return DimensionLimitState(
+            margin_micro=self.margin_micro,
+            doubt_micro=self._doubt_micro,
+            refused_ago_ns=None if refused_ns is None else now_ns - refused_ns,
+            unknown=self._unknown,
+            own=_dumped(self._kept_own, now_ns),
+            upstream=_dumped(self._kept_upstream, now_ns),
+            pace=_dumped(self._pace, now_ns),
+            factor=self._factor,
+            price_error=self._price_error,
+            usual=self._usual,
+            searched_per_second=self._searched_per_second,
+            searched_share=self._searched_share,
+            upstream_per_minute=self._upstream_per_minute,
+            capacity=self._capacity,
+            level_error=self._accuracy.dump(),
+            competitor=self._competitor.dump(now_ns),
+            reported=reported and (reported[0], now_ns - reported[1]),
+            window=self._window.dump(now_ns),
+            charges=self._charges.dump(now_ns),
+        )
+
+    @classmethod
+    def restore(
+        cls, state: DimensionLimitState, now_ns: int, dimension: Dimension, window_votes: FixedWindowVotes
+    ) -> Self:
+        """Continues from a dumped state, once `configure` has been called as well.
+
+        Exactly, unless the log of charges or the reports were condensed (see there).
+        """
+        limit = cls(dimension, window_votes)
+        limit.margin_micro, limit._doubt_micro = state.margin_micro, state.doubt_micro
+        limit._refused_ns = None if state.refused_ago_ns is None else now_ns - state.refused_ago_ns
+        limit._unknown = state.unknown
+        limit._kept_own = _restored(state.own, now_ns)
+        limit._kept_upstream = _restored(state.upstream, now_ns)
+        limit._pace = _restored(state.pace, now_ns)
+        limit._factor, limit._price_error, limit._usual = state.factor, state.price_error, state.usual
+        limit._searched_per_second, limit._searched_share = state.searched_per_second, state.searched_share
+        limit._upstream_per_minute, limit._capacity = state.upstream_per_minute, state.capacity
+        limit._accuracy = LevelError.restore(state.level_error)
+        limit._competitor = Competitor.restore(state.competitor, now_ns)
+        limit._reported = state.reported and (state.reported[0], now_ns - state.reported[1])
+        limit._window = FixedWindow.restore(state.window, now_ns, window_votes)
+        limit._charges = ChargeLog.restore(state.charges, now_ns)
+        if limit._source()[0]:
+            limit._upstream = limit._kept_upstream
+        limit._note_effect()
+        return limit
+
     def _learn_capacity(self, report: DimensionReport) -> None:
         """The capacity is not told, but follows from what remains and the time until all is back."""
         if report.remaining is None or report.full_in_ns is None:
@@ -465,3 +545,11 @@ class DimensionLimit:
             self._pace = None
             return
         self._pace = changed(self._pace, rate_micro / MICRO, rate_micro / 120 / MICRO, now_ns)
+
+
+def _dumped(bucket: TokenBucket | None, now_ns: int) -> TokenBucketState | None:
+    return None if bucket is None else bucket.dump(now_ns)
+
+
+def _restored(state: TokenBucketState | None, now_ns: int) -> TokenBucket | None:
+    return None if state is None else TokenBucket.restore(state, now_ns)

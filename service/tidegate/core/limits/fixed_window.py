@@ -4,18 +4,35 @@ The moment at which all is back moves on with every request of a continuous buck
 until the window ends, however much is used.
 """
 
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.limit_report import DimensionReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 
-__all__ = ["FixedWindow", "FixedWindowVotes"]
+__all__ = ["FixedWindow", "FixedWindowState", "FixedWindowVotes", "FixedWindowVotesState"]
 
 _USED_SECONDS: Final = 3
 """A drop by this many seconds' worth of quota moves a continuous bucket's reset by as many seconds."""
 _STILL_NS: Final = NS_PER_SECOND + NS_PER_SECOND // 2
 """Rounding to whole seconds moves it by up to one by itself."""
 _ENOUGH_VOTES: Final = 2
+
+
+class FixedWindowVotesState(Struct, frozen=True, array_like=True):
+    """A dumped `FixedWindowVotes`."""
+
+    votes: int
+    is_fixed: bool
+
+
+class FixedWindowState(Struct, frozen=True, array_like=True):
+    """A dumped `FixedWindow`; times are relative to the dump, and negative where they are past."""
+
+    ends_in_ns: int
+    remaining: int | None
+    reset_in_ns: int
 
 
 class FixedWindowVotes:
@@ -36,6 +53,17 @@ class FixedWindowVotes:
         self._votes = max(-_ENOUGH_VOTES, min(_ENOUGH_VOTES, self._votes + (1 if fixed else -1)))
         if abs(self._votes) == _ENOUGH_VOTES:
             self.is_fixed = self._votes > 0
+
+    def dump(self) -> FixedWindowVotesState:
+        """The state now."""
+        return FixedWindowVotesState(self._votes, self.is_fixed)
+
+    @classmethod
+    def restore(cls, state: FixedWindowVotesState) -> Self:
+        """Continues exactly from a dumped state."""
+        votes = cls()
+        votes._votes, votes.is_fixed = state.votes, state.is_fixed
+        return votes
 
 
 class FixedWindow:
@@ -75,3 +103,15 @@ class FixedWindow:
             return False
         self.ends_ns += NS_PER_MINUTE * (1 + (now_ns - self.ends_ns) // NS_PER_MINUTE)
         return True
+
+    def dump(self, now_ns: int) -> FixedWindowState:
+        """The state at `now_ns`, without the votes, which all dimensions share."""
+        return FixedWindowState(self.ends_ns - now_ns, self._remaining, self._reset_ns - now_ns)
+
+    @classmethod
+    def restore(cls, state: FixedWindowState, now_ns: int, votes: FixedWindowVotes) -> Self:
+        """Continues exactly from a dumped state."""
+        window = cls(votes)
+        window.ends_ns, window._reset_ns = now_ns + state.ends_in_ns, now_ns + state.reset_in_ns
+        window._remaining = state.remaining
+        return window

@@ -4,9 +4,11 @@ It is not documented whether `remaining` belongs to the moment of admission or o
 fitted the level clearly better so far is believed.
 """
 
-from typing import Final
+from typing import Final, Self
 
-__all__ = ["LevelError", "distance"]
+from msgspec import Struct
+
+__all__ = ["LevelError", "LevelErrorState", "distance"]
 
 _FORGET: Final = 0.1
 """Weight of the newest figure in running means."""
@@ -18,6 +20,14 @@ _ERRORS: Final = 2.0
 """A margin of this many mean errors."""
 _CLEARLY: Final = 0.7
 """One reading of the figures is believed when the level fits it that much better than the other."""
+
+
+class LevelErrorState(Struct, frozen=True, array_like=True):
+    """A dumped `LevelError`, in units."""
+
+    answer_doubt: float
+    admission_doubt: float
+    error: float | None
 
 
 class LevelError:
@@ -56,6 +66,18 @@ class LevelError:
         if self._error is None:
             return 0.0
         return min(max(_LEAST_MARGIN * capacity, _ERRORS * self._error, at_least), _MOST_MARGIN * capacity)
+
+    def dump(self) -> LevelErrorState:
+        """The state now."""
+        return LevelErrorState(self._answer_doubt, self._admission_doubt, self._error)
+
+    @classmethod
+    def restore(cls, state: LevelErrorState) -> Self:
+        """Continues exactly from a dumped state."""
+        error = cls()
+        error._answer_doubt, error._admission_doubt = state.answer_doubt, state.admission_doubt
+        error._error = state.error
+        return error
 
     def _believed(self, at_answer: float, at_admission: float) -> float:
         """While neither reading has fitted better: nothing if the level lies between them, else the smaller step."""

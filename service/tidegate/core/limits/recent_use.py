@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 
-__all__ = ["SHARE_MINUTES", "RecentUse"]
+__all__ = ["SHARE_MINUTES", "RecentUse", "RecentUseState"]
 
 SHARE_MINUTES: Final = (1, 10)
 """How far back the shares go."""
@@ -23,6 +25,14 @@ class _Slice(NamedTuple):
     ended_ns: int
     used: tuple[int, ...]
     rates: tuple[float | None, ...]
+
+
+class RecentUseState(Struct, frozen=True, array_like=True):
+    """A dumped `RecentUse`: the present slice, and those before it as (begun, ended, use, quota); times are ages."""
+
+    begun_ago_ns: int
+    used: tuple[int, int, int]
+    past: tuple[tuple[int, int, tuple[int, ...], tuple[float | None, ...]], ...]
 
 
 class RecentUse:
@@ -59,6 +69,21 @@ class RecentUse:
             tuple(_share(slices, index, rate, now_ns, minutes) for minutes in SHARE_MINUTES)
             for index, rate in enumerate(present.rates)
         ]
+
+    def dump(self, now_ns: int) -> RecentUseState:
+        """The state at `now_ns`."""
+        past = tuple((now_ns - s.begun_ns, now_ns - s.ended_ns, s.used, s.rates) for s in self._past)
+        requests, input_tokens, output_tokens = self._used
+        return RecentUseState(now_ns - self._begun_ns, (requests, input_tokens, output_tokens), past)
+
+    @classmethod
+    def restore(cls, state: RecentUseState, now_ns: int, rates: Callable[[int], Rates]) -> Self:
+        """Continues exactly from a dumped state."""
+        use = cls(rates, now_ns - state.begun_ago_ns)
+        use._used = list(state.used)
+        for begun_ago_ns, ended_ago_ns, used, granted in state.past:
+            use._past.append(_Slice(now_ns - begun_ago_ns, now_ns - ended_ago_ns, used, granted))
+        return use
 
     def _begin(self, now_ns: int) -> None:
         self._begun_ns = now_ns

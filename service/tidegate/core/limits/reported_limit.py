@@ -1,15 +1,25 @@
 """Whether to believe what an answer says of a limit: one answer that is wrong must not let everybody go."""
 
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.limit_report import DimensionReport
 
-__all__ = ["ReportedLimit"]
+__all__ = ["ReportedLimit", "ReportedLimitState"]
 
 _JUMP: Final = 4.0
 """A limit so many times higher than any before is believed when a second answer says so: a moment later."""
 _ENOUGH_SILENT: Final = 3
 """A limit that so many answers in a row do not tell, though they tell others, is none any more."""
+
+
+class ReportedLimitState(Struct, frozen=True, array_like=True):
+    """A dumped `ReportedLimit`."""
+
+    doubted: int | None
+    highest: int
+    silent: int
 
 
 class ReportedLimit:
@@ -39,3 +49,14 @@ class ReportedLimit:
         """An answer tells of other dimensions only. Returns whether there is no such limit any more."""
         self._silent += 1
         return self._silent >= _ENOUGH_SILENT
+
+    def dump(self) -> ReportedLimitState:
+        """The state now."""
+        return ReportedLimitState(self._doubted, self._highest, self._silent)
+
+    @classmethod
+    def restore(cls, state: ReportedLimitState) -> Self:
+        """Continues exactly from a dumped state."""
+        limit = cls()
+        limit._doubted, limit._highest, limit._silent = state.doubted, state.highest, state.silent
+        return limit

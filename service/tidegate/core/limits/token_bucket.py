@@ -5,10 +5,24 @@ nanoseconds. The division remainder of each refill is carried, so refilling in m
 large step gives: any window of length T admits at most capacity + rate × T, and the spacing after a burst is exact.
 """
 
+from typing import Annotated, Self
+
+from msgspec import Meta, Struct
+
 from tidegate.core.domain.dimension import MICRO
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 
-__all__ = ["TokenBucket", "changed"]
+__all__ = ["TokenBucket", "TokenBucketState", "changed"]
+
+
+class TokenBucketState(Struct, frozen=True, array_like=True):
+    """A dumped `TokenBucket`. `full_ago_ns` is the time since it last became full."""
+
+    rate_micro_per_minute: Annotated[int, Meta(ge=1)]
+    capacity_micro: Annotated[int, Meta(ge=1)]
+    level_micro: int
+    carry: int
+    full_ago_ns: int
 
 
 class TokenBucket:
@@ -100,6 +114,20 @@ class TokenBucket:
         self.capacity_micro = capacity_micro
         if self._level >= self.capacity_micro:
             self._cap(self._full_ns if was_full else now_ns)
+
+    def dump(self, now_ns: int) -> TokenBucketState:
+        """The state at `now_ns`, which is not before the last use."""
+        level = self.level_micro(now_ns)
+        age_ns = now_ns - self._full_ns
+        return TokenBucketState(self.rate_micro_per_minute, self.capacity_micro, level, self._carry, age_ns)
+
+    @classmethod
+    def restore(cls, state: TokenBucketState, now_ns: int) -> Self:
+        """A bucket that continues at `now_ns` exactly where the dumped one was."""
+        bucket = cls(state.rate_micro_per_minute, state.capacity_micro, now_ns, state.level_micro)
+        bucket._carry = state.carry
+        bucket._full_ns = now_ns - state.full_ago_ns
+        return bucket
 
     def _cap(self, full_ns: int) -> None:
         self._full_ns = full_ns

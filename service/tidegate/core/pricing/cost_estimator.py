@@ -14,19 +14,20 @@ read 2026-10-08).
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import Annotated, Final, NamedTuple, Self, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Meta, Struct, msgpack
 
 from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.prompt_size import PromptSize, most_image_tokens
-from tidegate.core.pricing.running_mean import RunningMean
+from tidegate.core.pricing.running_mean import RunningMean, RunningMeanState
 
-__all__ = ["CostEstimator", "MessageShape", "Prefix"]
+__all__ = ["CostEstimator", "CostEstimatorState", "MessageShape", "Prefix"]
 
 _FIRST_TOKENS_PER_BYTE: Final = 0.25
 """English text inside JSON. Tokenizers differ by model (Opus 4.7 and later give about 30 % more tokens than before)."""
@@ -101,14 +102,49 @@ class MessageShape(Struct, frozen=True, gc=False):
     prefixes: tuple[Prefix, ...] = ()
 
 
-class _Lengths(RunningMean):
+class OutputLengthsState(Struct, frozen=True, array_like=True):
+    """The dumped output lengths of one key of the estimator."""
+
+    key: _Key
+    tokens: RunningMeanState
+    rests_for_ns: int | None
+
+
+class ModelRatesState(Struct, frozen=True, array_like=True):
+    """The dumped rates of one model, as (kind, count, units, value)."""
+
+    model: str
+    rates: tuple[tuple[str, Annotated[int, Meta(ge=1)], Annotated[float, Meta(gt=0)], float], ...]
+
+
+class CostEstimatorState(Struct, frozen=True, array_like=True):
+    """A dumped `CostEstimator`; what was used last comes last."""
+
+    version: int
+    models: tuple[ModelRatesState, ...]
+    outputs: tuple[OutputLengthsState, ...]
+
+
+class _Lengths:
     """How long answers are, and until when one more has nothing to tell."""
 
-    __slots__ = ("rests_until_ns",)
+    __slots__ = ("rests_until_ns", "tokens")
 
-    def __init__(self, prior: float) -> None:
-        super().__init__(prior, _PRIOR_TIMES)
+    def __init__(self, tokens: RunningMean) -> None:
+        self.tokens = tokens
         self.rests_until_ns: int | None = None
+
+    def dump(self, key: _Key, now_ns: int) -> OutputLengthsState:
+        """The state at `now_ns`."""
+        until_ns = self.rests_until_ns
+        return OutputLengthsState(key, self.tokens.dump(), None if until_ns is None else until_ns - now_ns)
+
+    @classmethod
+    def restore(cls, state: OutputLengthsState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        lengths = cls(RunningMean.restore(state.tokens))
+        lengths.rests_until_ns = None if state.rests_for_ns is None else now_ns + state.rests_for_ns
+        return lengths
 
 
 class _Rate:
@@ -120,10 +156,10 @@ class _Rate:
 
     __slots__ = ("count", "units", "value")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.units = 0.0  # of an answer, in the mean
-        self.value = 0.0
+    def __init__(self, count: int = 0, units: float = 0.0, value: float = 0.0) -> None:
+        self.count = count
+        self.units = units  # of an answer, in the mean
+        self.value = value
 
     def add(self, tokens: float, units: float) -> None:
         # No `max` and no `min`: each answer comes by here three times.
@@ -150,7 +186,7 @@ class CostEstimator:
     def estimate(self, shape: MessageShape, now_ns: int) -> Cost:
         """The cost to reserve: one request, and the tokens that are to be expected."""
         lengths = self._lengths(shape)
-        output_tokens = _FIRST_OUTPUT_TOKENS if lengths is None else lengths.mean
+        output_tokens = _FIRST_OUTPUT_TOKENS if lengths is None else lengths.tokens.mean
         return Cost(1, self._input_tokens(shape, now_ns), _capped(output_tokens, shape.max_tokens))
 
     def quote(self, shape: MessageShape, now_ns: int) -> tuple[Cost, int]:
@@ -158,7 +194,8 @@ class CostEstimator:
         lengths = self._lengths(shape)
         if lengths is None:
             return self.estimate(shape, now_ns), 0
-        output_tokens, most_tokens = _capped(lengths.mean, shape.max_tokens), _capped(lengths.high, shape.max_tokens)
+        tokens, most = lengths.tokens, shape.max_tokens
+        output_tokens, most_tokens = _capped(tokens.mean, most), _capped(tokens.high, most)
         overdraw_tokens = most_tokens - output_tokens if most_tokens > output_tokens else 0
         return Cost(1, self._input_tokens(shape, now_ns), output_tokens), overdraw_tokens
 
@@ -208,11 +245,35 @@ class CostEstimator:
             if written_ns:
                 _rate(rates, "pace").add(output_tokens, to_seconds(written_ns))
             lengths = self._add_output(keys, shape.max_tokens, output_tokens)
-            if lengths.count >= _MANY_ANSWERS:
+            if lengths.tokens.count >= _MANY_ANSWERS:
                 lengths.rests_until_ns = now_ns + _REST_NS
         total_input = usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens
         if total_input:
             _learn_input(rates, shape, total_input)
+
+    def dump(self, now_ns: int, max_bytes: int = 65_536) -> CostEstimatorState:
+        """What was learned until `now_ns`, in about so many bytes of MessagePack: what was used last has precedence.
+
+        A quarter is for the models' rates, the rest for lengths of outputs. Cached prefixes are left out: their digests
+        mean nothing to another process, and the upstream forgets them within minutes.
+        """
+        models = (
+            ModelRatesState(model, tuple((kind, rate.count, rate.units, rate.value) for kind, rate in rates.items()))
+            for model, rates in reversed(self._rates.items())
+        )
+        outputs = (lengths.dump(key, now_ns) for key, lengths in reversed(self._outputs.items()))
+        for_rates = max_bytes // 4
+        return CostEstimatorState(1, _newest(models, for_rates), _newest(outputs, max_bytes - for_rates))
+
+    @classmethod
+    def restore(cls, state: CostEstimatorState, now_ns: int) -> Self:
+        """Continues from a dumped state: exactly, if it holds everything and no prompt is cached."""
+        estimator = cls()
+        for model, rates in ((each.model, each.rates) for each in state.models):
+            estimator._rates[model] = {kind: _Rate(count, units, value) for kind, count, units, value in rates}
+        for each in state.outputs:
+            estimator._outputs[each.key] = _Lengths.restore(each, now_ns)
+        return estimator
 
     def _note_cached(self, prefixes: tuple[Prefix, ...], now_ns: int) -> None:
         for prefix in prefixes:
@@ -261,13 +322,27 @@ class CostEstimator:
         for key in reversed(keys):
             lengths = self._outputs.get(key)
             if lengths is None:
-                lengths = self._outputs[key] = _Lengths(_capped(prior, max_tokens))
+                lengths = self._outputs[key] = _Lengths(RunningMean(_capped(prior, max_tokens), _PRIOR_TIMES))
                 if len(self._outputs) > _MOST_SKETCHES:
                     self._outputs.popitem(last=False)
             self._outputs.move_to_end(key)
-            prior = lengths.mean
-            lengths.add(tokens)
+            prior = lengths.tokens.mean
+            lengths.tokens.add(tokens)
         return self._outputs[keys[0]]
+
+
+_State = TypeVar("_State", bound=Struct)
+
+
+def _newest(states: Iterable[_State], max_bytes: int) -> tuple[_State, ...]:
+    """Those first states that take no more than so many bytes together, in reverse."""
+    kept: list[_State] = []
+    for state in states:
+        max_bytes -= len(msgpack.encode(state))
+        if max_bytes < 0:
+            break
+        kept.append(state)
+    return tuple(reversed(kept))
 
 
 def _rate(rates: dict[str, _Rate], kind: str) -> _Rate:

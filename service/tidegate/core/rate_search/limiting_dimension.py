@@ -6,11 +6,13 @@ a second of rounding at most for the right one, however long the time was.
 """
 
 from math import log
-from typing import Final
+from typing import Annotated, Final, Self
+
+from msgspec import Meta, Struct
 
 from tidegate.core.domain.dimension import DIMENSIONS
 
-__all__ = ["LimitingDimension"]
+__all__ = ["LimitingDimension", "LimitingDimensionState"]
 
 _FIRST_SECONDS: Final = (0.2, 0.4, 0.4)
 """Requests are believed to be limited until the figures for tokens have proved steadier."""
@@ -24,6 +26,17 @@ _FORGET: Final = 0.3
 _CLEARLY: Final = 0.6
 """Another dimension is believed when its figures vary that much less: those of output also than those of input, because
 who waits for output that is not limited loses more than who is refused for taking no account of it."""
+
+
+class LimitingDimensionState(Struct, frozen=True, array_like=True):
+    """A dumped `LimitingDimension`."""
+
+    index: Annotated[int, Meta(ge=0, lt=len(DIMENSIONS))]
+    last: tuple[float, float, float]
+    last_seconds: float
+    changed: bool
+    compared: bool
+    variation: tuple[float, float, float]
 
 
 class LimitingDimension:
@@ -71,6 +84,27 @@ class LimitingDimension:
         """Whether measurements have shown that it is this one: others than requests are believed for no less."""
         _, *others = self._variation
         return self.index != 0 or (self._compared and self._variation[0] < _CLEARLY * min(others))
+
+    def dump(self) -> LimitingDimensionState:
+        """The state now."""
+        requests, input_tokens, output_tokens = self._last
+        return LimitingDimensionState(
+            index=self.index,
+            last=(requests, input_tokens, output_tokens),
+            last_seconds=self._last_seconds,
+            changed=self._changed,
+            compared=self._compared,
+            variation=(self._variation[0], self._variation[1], self._variation[2]),
+        )
+
+    @classmethod
+    def restore(cls, state: LimitingDimensionState) -> Self:
+        """Continues exactly from a dumped state."""
+        limiting = cls()
+        limiting.index, limiting._last, limiting._last_seconds = state.index, state.last, state.last_seconds
+        limiting._changed, limiting._compared = state.changed, state.compared
+        limiting._variation = list(state.variation)
+        return limiting
 
     def _moved_together(self, per_second: tuple[float, ...], seconds: float) -> bool:
         changes = [log(now / before) for before, now in zip(self._last, per_second, strict=True) if before and now]

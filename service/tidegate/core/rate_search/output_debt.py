@@ -1,14 +1,23 @@
 """Output that came after a 429: it is paid off before the next request, or that one would be refused as well."""
 
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["OutputDebt"]
+__all__ = ["OutputDebt", "OutputDebtState"]
 
 _MOST_SECONDS: Final = 60
 _PAID_OFF: Final = -1.0
 """One token is there: so much more than nothing is what a request needs."""
+
+
+class OutputDebtState(Struct, frozen=True, array_like=True):
+    """A dumped `OutputDebt`."""
+
+    tokens: float
+    age_ns: int
 
 
 class OutputDebt:
@@ -30,3 +39,14 @@ class OutputDebt:
             paid = (now_ns - self._at_ns) / NS_PER_SECOND * per_second
             self._tokens, self._at_ns = max(_PAID_OFF, self._tokens - paid), now_ns
         return round(min((self._tokens - _PAID_OFF) / per_second, _MOST_SECONDS) * NS_PER_SECOND)
+
+    def dump(self, now_ns: int) -> OutputDebtState:
+        """The state at `now_ns`."""
+        return OutputDebtState(self._tokens, now_ns - self._at_ns)
+
+    @classmethod
+    def restore(cls, state: OutputDebtState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        debt = cls()
+        debt.owe(state.tokens, now_ns - state.age_ns)
+        return debt

@@ -1,10 +1,23 @@
 """A rate that has stood the test: what was let in at it proves that the upstream grants as much."""
 
+from typing import Annotated, Self
+
+from msgspec import Meta, Struct
+
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.rate_search.rate_bounds import Use
 
-__all__ = ["ProvenRate"]
+__all__ = ["ProvenRate", "ProvenRateState"]
+
+
+class ProvenRateState(Struct, frozen=True, array_like=True):
+    """A dumped `ProvenRate`: requests as (age, what had been used by then)."""
+
+    per_second: Annotated[float, Meta(ge=0)]
+    last: tuple[int, Cost]
+    before: tuple[int, Cost]
+    first: tuple[int, Cost] | None
 
 
 class ProvenRate:
@@ -57,6 +70,24 @@ class ProvenRate:
     def forget(self) -> None:
         """What was proved does not hold any more."""
         self.per_second = 0.0
+
+    def dump(self, now_ns: int) -> ProvenRateState:
+        """The state at `now_ns`."""
+        last_ns, (before_ns, before_units) = self.last_ns, self._before
+        first = None if self._first is None else (now_ns - self._first[0], self._first[1])
+        return ProvenRateState(
+            self.per_second, (now_ns - last_ns, self.last_units), (now_ns - before_ns, before_units), first
+        )
+
+    @classmethod
+    def restore(cls, state: ProvenRateState, now_ns: int) -> Self:
+        """Continues exactly from a dumped state."""
+        (last_ago_ns, last_units), (before_ago_ns, before_units) = state.last, state.before
+        proven = cls(now_ns - last_ago_ns)
+        proven.per_second, proven.last_units = state.per_second, last_units
+        proven._before = now_ns - before_ago_ns, before_units
+        proven._first = None if state.first is None else (now_ns - state.first[0], state.first[1])
+        return proven
 
 
 def _recounted(point: tuple[int, Cost], units: Cost, sent_ns: int) -> tuple[int, Cost]:

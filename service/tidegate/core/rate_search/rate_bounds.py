@@ -4,15 +4,28 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["Mark", "Measurement", "Use", "bounds", "measure"]
+__all__ = ["Mark", "MarkState", "Measurement", "Use", "bounds", "measure"]
 
 _ROUNDING_SECONDS: Final = 1.0
 """`retry-after` is rounded up to a whole second."""
 _WELL_MEASURED: Final = 0.1
 """A measurement that is off by no more is complete; a worse one goes further back."""
+
+
+class MarkState(Struct, frozen=True, array_like=True):
+    """A dumped `Mark`; ages are negative where a moment is still to come."""
+
+    age_ns: int
+    units: Cost
+    told: bool
+    pause_ns: int
+    fastest: float
+    counted_ago_ns: int
 
 
 class Mark(NamedTuple):
@@ -33,6 +46,17 @@ class Mark(NamedTuple):
     def recounted(self, units: Cost, sent_ns: int) -> "Mark":
         """This refusal, after the use of a request that was sent at `sent_ns` turned out to be larger by `units`."""
         return self._replace(units=self.units.plus(units)) if sent_ns <= self.counted_ns else self
+
+    def dump(self, now_ns: int) -> MarkState:
+        """This refusal, with times relative to `now_ns`."""
+        at_ns, units, told, pause_ns, fastest, counted_ns = self
+        return MarkState(now_ns - at_ns, units, told, pause_ns, fastest, now_ns - counted_ns)
+
+    @classmethod
+    def restore(cls, state: MarkState, now_ns: int) -> "Mark":
+        """The refusal that was dumped."""
+        counted_ns = now_ns - state.counted_ago_ns
+        return cls(now_ns - state.age_ns, state.units, state.told, state.pause_ns, state.fastest, counted_ns)
 
 
 class Use(NamedTuple):

@@ -11,16 +11,18 @@ Output is another matter: it comes seconds later, and what is under way brings m
 
 from collections import deque
 from math import sqrt
-from typing import Final
+from typing import Annotated, Final, Self
+
+from msgspec import Meta, Struct
 
 from tidegate.core.domain.dimension import DIMENSIONS, ONE_REQUEST, Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
-from tidegate.core.rate_search.limiting_dimension import LimitingDimension
-from tidegate.core.rate_search.output_debt import OutputDebt
-from tidegate.core.rate_search.proven_rate import ProvenRate
-from tidegate.core.rate_search.rate_bounds import Mark, Measurement, Use, bounds, measure
+from tidegate.core.rate_search.limiting_dimension import LimitingDimension, LimitingDimensionState
+from tidegate.core.rate_search.output_debt import OutputDebt, OutputDebtState
+from tidegate.core.rate_search.proven_rate import ProvenRate, ProvenRateState
+from tidegate.core.rate_search.rate_bounds import Mark, MarkState, Measurement, Use, bounds, measure
 
-__all__ = ["ENDPOINT_PER_SECOND", "START_PER_SECOND", "RateSearch"]
+__all__ = ["ENDPOINT_PER_SECOND", "START_PER_SECOND", "RateSearch", "RateSearchState"]
 
 START_PER_SECOND: Final = 2.0
 """For a Messages pool, of which nothing is known."""
@@ -71,6 +73,35 @@ _PLAUSIBLE: Final = 0.25
 _SHALLOW_SECONDS: Final = 4
 _LARGEST_BUCKET_SECONDS: Final = 60
 _MARKS: Final = 12
+
+
+_Rate = Annotated[float, Meta(gt=0)]
+
+
+class RateSearchState(Struct, frozen=True, array_like=True):
+    """A dumped `RateSearch`, without the requests that are in flight."""
+
+    limiting: LimitingDimensionState
+    rate: _Rate
+    base: _Rate
+    doubt: float | None
+    high: float | None
+    most: float
+    used: Cost
+    counted_ago_ns: int
+    under_way: int
+    began_ago_ns: int
+    first: MarkState
+    depth_s: float | None
+    marks: Annotated[tuple[MarkState, ...], Meta(max_length=_MARKS)]
+    changed_ago_ns: int
+    trial_base: Cost
+    early: int
+    trials: int
+    vain: Annotated[int, Meta(ge=0, le=_MOST_VAIN)]
+    leaps: Annotated[int, Meta(ge=0, le=_MOST_LEAPS)]
+    proven: ProvenRateState
+    debt: OutputDebtState
 
 
 class RateSearch:
@@ -209,6 +240,47 @@ class RateSearch:
     def share(self) -> float:
         """What is measured now of what was, at most, of late: what was possible may well be so again."""
         return min(1.0, self._base / self._most) if self._most else 1.0
+
+    def dump(self, now_ns: int) -> RateSearchState:
+        """What was learned until `now_ns`, without the requests that are in flight: they end with the process."""
+        return RateSearchState(
+            limiting=self._limited.dump(),
+            rate=self._rate,
+            base=self._base,
+            doubt=self._doubt,
+            high=self._high,
+            most=self._most,
+            used=self._used,
+            counted_ago_ns=now_ns - self._counted_ns,
+            under_way=self._under_way,
+            began_ago_ns=now_ns - self._began_ns,
+            first=self._first.dump(now_ns),
+            depth_s=self._depth_s,
+            marks=tuple(mark.dump(now_ns) for mark in self._marks),
+            changed_ago_ns=now_ns - self._changed_ns,
+            trial_base=self._trial_base,
+            early=self._early,
+            trials=self._trials,
+            vain=self._vain,
+            leaps=self._leaps,
+            proven=self._stood.dump(now_ns),
+            debt=self._debt.dump(now_ns),
+        )
+
+    @classmethod
+    def restore(cls, state: RateSearchState, now_ns: int, in_flight: int = 0) -> Self:
+        """Continues exactly from a dumped state, with this many requests in flight, each of which is to end."""
+        search = cls(now_ns - state.began_ago_ns, state.rate, now_ns - state.counted_ago_ns)
+        search._limited = LimitingDimension.restore(state.limiting)
+        search._base, search._doubt, search._high, search._most = state.base, state.doubt, state.high, state.most
+        search._used, search._in_flight, search._under_way = state.used, in_flight, state.under_way
+        search._first, search._depth_s = Mark.restore(state.first, now_ns), state.depth_s
+        search._marks.extend(Mark.restore(mark, now_ns) for mark in state.marks)
+        search._changed_ns, search._trial_base = now_ns - state.changed_ago_ns, state.trial_base
+        search._early, search._trials, search._vain, search._leaps = state.early, state.trials, state.vain, state.leaps
+        search._stood = ProvenRate.restore(state.proven, now_ns)
+        search._debt = OutputDebt.restore(state.debt, now_ns)
+        return search
 
     def _guess(self, end: Mark, now_ns: int) -> None:
         """A bucket of requests is never short of more than one: who has to wait for long has a low rate.
