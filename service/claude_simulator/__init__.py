@@ -1,12 +1,9 @@
-"""A simulated Claude API. See README.md in this folder.
-
-`create_app(SimulatorOptions(...))` is an ASGI application.
-"""
+"""A simulated Claude API: `create_app(SimulatorOptions(...))` is an ASGI application. See README.md."""
 
 from claude_simulator.http.app import create_app
 from claude_simulator.limits.limits import FastLimits, PoolLimits
 from claude_simulator.options import Clock, SimulatorOptions
-from claude_simulator.scenarios.faults import Fault, FaultKind
+from claude_simulator.scenarios.faults import Fault, FaultKind, fault_from
 from claude_simulator.scenarios.latency import NO_LATENCY, Latency
 from claude_simulator.scenarios.scenario import Scenario
 from claude_simulator.scenarios.scenario_file import load_scenario
@@ -22,5 +19,6 @@ __all__ = [
     "Scenario",
     "SimulatorOptions",
     "create_app",
+    "fault_from",
     "load_scenario",
 ]

@@ -1,6 +1,11 @@
-"""Checks of numbers that a user chose, in one wording: the field, what was given, what is allowed."""
+"""Checks of values that a user chose. Every error names the field, the value and what is allowed."""
 
 import math
+import re
+from enum import StrEnum
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
 
 
 def require_number(
@@ -40,3 +45,41 @@ def require_number(
     ]
     allowed = f"{'a whole number' if whole else 'a finite number'} {' and '.join(bounds)}".rstrip()
     raise ValueError(f"{name}: {value!r} was given; {allowed} is allowed")
+
+
+def decode(value: object, kind: Any, path: str = "") -> Any:
+    """Convert parsed TOML or JSON to a type that msgspec supports.
+
+    Args:
+        value: The parsed value.
+        kind: The type.
+        path: Where the value was found; starts every error.
+
+    Raises:
+        ValueError: A field is unknown or missing, or has a wrong type or value.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        place = place.removesuffix("`")
+        names_field = re.match(r"\w+: ", message) is not None  # from `__post_init__`: the object is the place
+        where = (path + place).removeprefix(".")
+        separator = "." if where and names_field else ": " if where else ""
+        raise ValueError(f"{where}{separator}{message}{_allowed(kind, place, message)}") from None
+
+
+def _allowed(kind: Any, place: str, message: str) -> str:
+    """Fields of the table or values of the enumeration at a place in `kind`, as the end of an error."""
+    for key in re.findall(r"\w+", place):
+        if get_origin(kind) is tuple:
+            kind = get_args(kind)[0]
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            kind = get_type_hints(kind)[key]
+    if not isinstance(kind, type):
+        return ""
+    if issubclass(kind, StrEnum):
+        return f"; allowed are {', '.join(kind)}"
+    if issubclass(kind, msgspec.Struct) and "unknown field" in message:
+        return f"; allowed are {', '.join(kind.__struct_fields__)}"
+    return ""

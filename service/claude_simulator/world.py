@@ -17,7 +17,7 @@ from claude_simulator.limits.quota import Quota, fast_pools, scenario_pools
 from claude_simulator.options import Clock, SimulatorOptions
 from claude_simulator.requests.models import Model
 from claude_simulator.scenarios.distributions import branch
-from claude_simulator.scenarios.faults import FaultBoard
+from claude_simulator.scenarios.faults import ActiveFaults
 from claude_simulator.scenarios.latency import Latency
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class World:
         now = self.now_seconds()
         self.cache = PromptCache(options.cached_prefixes)
         fault_rng = random.Random(options.seed)  # noqa: S311  # of its own, so that ids do not shift the faults
-        self.faults = FaultBoard(options.faults, fault_rng, now_seconds=now)
+        self.faults = ActiveFaults(options.faults, fault_rng, now_seconds=now)
         self.batches = BatchStore()
         self.files = FileStore()
         self.seen: deque[SeenRequest] = deque(maxlen=_MOST_SEEN)

@@ -18,7 +18,7 @@ from claude_simulator.http.batch_routes import (
     show_batch,
 )
 from claude_simulator.http.compression import Compressed
-from claude_simulator.http.control import clear_faults, show_requests, show_state, tell_fault
+from claude_simulator.http.control import add_fault, clear_faults, show_requests, show_state
 from claude_simulator.http.files import delete_file, download_file, list_files, show_file, upload_file
 from claude_simulator.http.messages import answer_count_tokens, answer_messages, forced_reply
 from claude_simulator.http.paging import page_of
@@ -153,8 +153,8 @@ async def _requests(visit: Visit) -> Reply:
     return show_requests(visit.world)
 
 
-async def _tell_fault(visit: Visit) -> Reply:
-    return tell_fault(visit.world, (await visit.call()).body)
+async def _add_fault(visit: Visit) -> Reply:
+    return add_fault(visit.world, (await visit.call()).body)
 
 
 async def _clear_faults(visit: Visit) -> Reply:
@@ -177,7 +177,7 @@ _TABLE: Final[dict[str, dict[str, Handler]]] = {
     "/v1/files": {"POST": upload_file, "GET": list_files},
     "/v1/files/{}": {"GET": show_file, "DELETE": delete_file},
     "/v1/files/{}/content": {"GET": download_file},
-    "/simulator/faults": {"POST": _tell_fault, "DELETE": _clear_faults},
+    "/simulator/faults": {"POST": _add_fault, "DELETE": _clear_faults},
     "/simulator/requests": {"GET": _requests},
     "/simulator/state": {"GET": _state},
 }

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from claude_simulator.answers.answers import Answer, compose_answer
 from claude_simulator.answers.cache import CachePlan
-from claude_simulator.answers.novelties import novel_events, with_novelties
 from claude_simulator.answers.sse import (
     MessageShell,
     StreamEvent,
@@ -15,11 +14,13 @@ from claude_simulator.answers.sse import (
     message_events,
     message_json,
 )
+from claude_simulator.answers.unknown_content import add_unknown_content, add_unknown_events
 from claude_simulator.errors import ApiError, invalid_request
 from claude_simulator.header_names import API_VERSION, BETA
 from claude_simulator.http.asgi import Call, Reply, error_reply, send_head, until_disconnect
 from claude_simulator.limits.denial_errors import no_fast_mode_error
 from claude_simulator.limits.headers import no_fast_limit_headers
+from claude_simulator.limits.limits import input_tokens_estimate
 from claude_simulator.limits.pool import Charge, Pool
 from claude_simulator.requests.prompt import check_context, prompt_blocks
 from claude_simulator.requests.prompt_validation import message_blocks
@@ -27,7 +28,6 @@ from claude_simulator.requests.validation import MessagesRequest, check_count_to
 from claude_simulator.scenarios.faults import Fault, FaultKind, error_of, fault_kind
 from claude_simulator.scenarios.latency import Latency
 from claude_simulator.scenarios.scenario import HeadersAt
-from claude_simulator.scenarios.workload import input_tokens_estimate
 from claude_simulator.world import World
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class _Exchange:
         for event in message_events(self.shell, self.answer):
             await self._produce(event)
         message = message_json(self.shell, self.answer)
-        body = encode_json(with_novelties(message) if self._is(FaultKind.NOVELTIES) else message)
+        body = encode_json(add_unknown_content(message) if self._is(FaultKind.UNKNOWN_CONTENT) else message)
         cut = len(body) // 2 if self._is(FaultKind.CUT) else None
         return Reply(200, body, self._limit_headers(), cut_after_bytes=cut)
 
@@ -162,7 +162,7 @@ class _Exchange:
         await send_head(send, 200, "text/event-stream; charset=utf-8", headers)
         deltas = 0
         events = message_events(self.shell, self.answer)
-        for event in novel_events(events) if self._is(FaultKind.NOVELTIES) else events:
+        for event in add_unknown_events(events) if self._is(FaultKind.UNKNOWN_CONTENT) else events:
             if self._breaks_at(event, deltas):
                 await self._break_off(send, request_id)
                 return
@@ -228,7 +228,7 @@ def _check_files(body: dict[str, Any], world: World) -> None:
 
 
 def _fault(world: World, call: Call) -> Fault | None:
-    return _forced_fault(call.headers) or world.faults.decide(world.now_seconds())
+    return _forced_fault(call.headers) or world.faults.next_fault(world.now_seconds())
 
 
 def _forced_fault(headers: dict[str, str]) -> Fault | None:

@@ -1,37 +1,41 @@
-"""The limits of the simulated API, and the rules by which they are kept.
+"""The limits of the simulated API and the rules that enforce them.
 
 Model, after Claude Platform Docs "Rate limits" (October 2026): requests, input tokens and output tokens each have a
-bucket per model family. Input is estimated when a request starts and corrected while it runs; cache reads are not
-counted; output is charged as it is produced and `max_tokens` plays no part. A limit may be enforced over less than a
-minute, which makes the bucket smaller and leaves the rate as it is.
+bucket per model family. Input is estimated when a request starts and corrected at its first token. Cache reads are not
+counted. Output is charged as it is produced; `max_tokens` has no influence. A limit may be enforced over less than a
+minute, which makes the bucket smaller and leaves the rate unchanged.
 
-Where the documentation is silent, this is decided here: a refused request costs nothing; a request is let in while
-one output token is left, so output (and a corrected input) may push a bucket into debt, which refill pays off first;
-a request larger than its bucket is let in when the bucket is full.
-
-The simulator shares no code with `tidegate`, so that one can judge the other.
+Where the documentation is silent, these rules are ours: a refused request costs nothing. A request is admitted while
+one output token is left, so output (and a corrected input) may push a bucket into debt, which refill pays off first. A
+request larger than its bucket is admitted when the bucket is full.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
 
 from claude_simulator.checks import require_number
 from claude_simulator.limits.dimension import Dimension
 
+ESTIMATED_CHARACTERS_PER_TOKEN: Final = 4
+"""Used by the API to estimate an input before it is read; the real ratio depends on the model."""
+
 
 class Refill(StrEnum):
-    """How a limit comes back."""
+    """How a bucket refills."""
 
     CONTINUOUS = "continuous"
     FIXED_WINDOW = "fixed_window"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolLimits:
+class PoolLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one model family.
 
-    `enforcement_seconds` is the period that a full bucket is worth: at 60, a pool that was idle takes a whole
-    minute's quota at once; at 1, it takes one second's. With `refill` in fixed windows it is their length.
+    `enforcement_seconds` is how many seconds of refill a full bucket holds: at 60, an idle pool takes a minute's quota
+    at once; at 1, a second's. With fixed windows it is their length.
 
     Raises:
         ValueError: A limit is not a whole number above 0, or the period is outside 0 < s <= 60.
@@ -57,12 +61,11 @@ class PoolLimits:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FastLimits:
-    """Limits of each model in fast mode, apart from those of its family; both 0: the account has no fast mode.
+class FastLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of each model in fast mode, separate from those of its family. Both 0: the account has no fast mode.
 
-    Source: Claude Platform Docs, "Fast mode" (November 2026), which names no figures. These are a tenth of the Start
-    tier's.
+    Source: Claude Platform Docs, "Fast mode" (November 2026). It gives no figures; the defaults are a tenth of the
+    Start tier's limits.
 
     Raises:
         ValueError: A limit is not a whole number from 0, or only one is 0.
@@ -92,8 +95,16 @@ class FastLimits:
 
 @dataclass(frozen=True, slots=True)
 class DimensionState:
-    """One dimension at one moment: limit a minute, what is left (negative in debt), seconds to full replenishment."""
+    """One dimension at one time: the limit, the remaining amount (negative in debt), and seconds until it is full."""
 
     limit_per_minute: int
     remaining: float
     seconds_until_full: float
+
+
+def input_tokens_estimate(charged_tokens: int, characters_per_token: float) -> int:
+    """What the API charges for an input when a request starts. It knows the characters, and one ratio for all models.
+
+    The correction at the first token charges `charged_tokens` instead.
+    """
+    return math.ceil(charged_tokens * characters_per_token / ESTIMATED_CHARACTERS_PER_TOKEN)

@@ -1,13 +1,14 @@
-"""Acceleration ("ramp") limits: how fast use may grow. Pure: time is an argument.
+"""Acceleration ("ramp") limits: how fast usage may grow. Pure: time is an argument.
 
-The documentation says only that a sharp rise in use gives a 429. The rule here: the use of the last minute may not
-exceed `growth` times that of the minute before it, but may always reach `floor_per_minute`. Use is counted in whole
+The documentation says only that a sharp rise in usage gives a 429. The rule here: the usage of the last minute may not
+exceed `growth` times that of the minute before it, but may always reach `floor_per_minute`. Usage is counted in whole
 seconds: the last minute is the current second and the 59 before it.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from claude_simulator.checks import require_number
 from claude_simulator.limits.dimension import Dimension
@@ -15,9 +16,8 @@ from claude_simulator.limits.dimension import Dimension
 _MINUTE: Final = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RampLimit:
-    """How fast one dimension's use may grow.
+class RampLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How fast the usage of one dimension may grow.
 
     Raises:
         ValueError: The dimension is not requests or input tokens, or a number is not above 0.
@@ -35,7 +35,7 @@ class RampLimit:
 
 
 class RampMeter:
-    """The use of the last two minutes, by whole seconds, and what the ramp limit makes of it."""
+    """Counts the usage of the last two minutes by whole seconds, and applies the ramp limit to it."""
 
     def __init__(self, limit: RampLimit, now_seconds: float) -> None:
         self.limit = limit
@@ -45,24 +45,24 @@ class RampMeter:
         self._minute_before = 0.0
 
     def record(self, amount: float, now_seconds: float) -> None:
-        """Count an amount that was used now; a negative one takes back."""
+        """Count an amount used now; a negative amount is a refund."""
         self._advance(math.floor(now_seconds))
         self._by_second[self._second % (2 * _MINUTE)] += amount
         self._last_minute += amount
 
     def allowed_per_minute(self, now_seconds: float) -> float:
-        """What the use of the last minute may amount to at this moment."""
+        """The limit on the usage of the last minute, now."""
         self._advance(math.floor(now_seconds))
         return self._allowed(self._minute_before)
 
     def room(self, now_seconds: float) -> float:
-        """How much may still be used at this moment; below 0 when more was."""
+        """How much may still be used now; negative when the limit is exceeded."""
         return self.allowed_per_minute(now_seconds) - self._last_minute
 
     def seconds_until_fits(self, amount: float, now_seconds: float) -> float:
-        """How long until this amount may be used, if nothing else is: at most a minute; 0 if it may be now.
+        """How long until this amount may be used, if nothing else is: from 0 to a minute.
 
-        After a minute without use any amount may be, so that none has to wait for ever.
+        After a minute without usage any amount is allowed, so that no request waits forever.
         """
         self._advance(math.floor(now_seconds))
         last, before, second = self._last_minute, self._minute_before, self._second
@@ -78,7 +78,7 @@ class RampMeter:
         return max(self.limit.floor_per_minute, self.limit.growth * minute_before)
 
     def _used_in(self, second: int) -> float:
-        """The use of a second at most two minutes ago; none for one that has not come."""
+        """The usage of a second at most two minutes ago; 0 for a future second."""
         return self._by_second[second % (2 * _MINUTE)] if second <= self._second else 0.0
 
     def _advance(self, second: int) -> None:

@@ -1,1 +1,1 @@
-"""Scenarios: what the limits are, what happens to them, and who asks for what."""
+"""Scenarios: limits, latency, and the events that change them over time, such as outages, competitors and faults."""

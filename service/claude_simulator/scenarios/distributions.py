@@ -2,29 +2,20 @@
 
 import math
 import random
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
 
 from claude_simulator.checks import require_number
 
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """Always the same value, 0 or more."""
-
-    value: float
-
-    def __post_init__(self) -> None:
-        require_number(self, "value", least=0)
-
-    def sample(self, _rng: random.Random) -> float:
-        """The value."""
-        return self.value
+_MOST: Final = 1e12  # excludes infinity, which msgspec does not accept as a bound
+NonNegative = Annotated[float, Meta(ge=0, le=_MOST)]
+Positive = Annotated[float, Meta(gt=0, le=_MOST)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Uniform:
-    """Any value from `low` to `high`, all equally likely."""
+class Uniform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="distribution", tag="uniform"):
+    """Uniform from `low` to `high`."""
 
     low: float
     high: float
@@ -34,13 +25,14 @@ class Uniform:
         require_number(self, "high", least=self.low)
 
     def sample(self, rng: random.Random) -> float:
-        """One value."""
+        """Draw one value."""
         return rng.uniform(self.low, self.high)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exponential:
-    """Many small values and few large ones; a value above `max` counts as `max`."""
+class Exponential(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="distribution", tag="exponential"
+):
+    """Exponential; values above `max` are cut to `max`."""
 
     mean: float
     max: float | None = None
@@ -50,15 +42,16 @@ class Exponential:
         require_number(self, "max", above=0, optional=True)
 
     def sample(self, rng: random.Random) -> float:
-        """One value."""
+        """Draw one value."""
         return _clipped(rng.expovariate(1 / self.mean), 0, self.max)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogNormal:
-    """Heavy-tailed, as prompt sizes and latencies are. `sigma` is the deviation of the logarithm.
+class LogNormal(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="distribution", tag="lognormal"
+):
+    """Log-normal, heavy-tailed like real prompt sizes and latencies; `sigma` is the deviation of the logarithm.
 
-    A value below `min` or above `max` counts as that.
+    Values are cut to the range from `min` to `max`.
     """
 
     median: float
@@ -73,46 +66,45 @@ class LogNormal:
         require_number(self, "max", least=self.min, optional=True)
 
     def sample(self, rng: random.Random) -> float:
-        """One value."""
+        """Draw one value."""
         return _clipped(rng.lognormvariate(math.log(self.median), self.sigma), self.min, self.max)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One of some values, each as likely as its weight; without weights all equally."""
+class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="distribution", tag="choice"):
+    """One of `values`, in proportion to `weights`; without weights all are equally likely."""
 
-    values: tuple[float, ...]
-    weights: tuple[float, ...] = ()
+    values: tuple[NonNegative, ...]
+    weights: tuple[Positive, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("values: none were given; one or more are allowed")
         if self.weights and len(self.weights) != len(self.values):
             raise ValueError(f"weights: {len(self.weights)} were given; one for each of {len(self.values)} values")
-        for number in self.values:
-            Constant(number)
-        for number in self.weights:
-            if not 0 < number < math.inf:
-                raise ValueError(f"weights: {number!r} was given; a finite number above 0 is allowed")
 
     def sample(self, rng: random.Random) -> float:
-        """One value."""
+        """Draw one value."""
         cumulative = list(accumulate(self.weights)) if self.weights else None
         return rng.choices(self.values, cum_weights=cumulative)[0]
 
 
-Distribution = Constant | Uniform | Exponential | LogNormal | Choice
-"""How a time (seconds) or a size (tokens) varies from request to request."""
+Distribution = NonNegative | Uniform | Exponential | LogNormal | Choice
+"""How a time in seconds or a size in tokens varies from request to request. A number is a constant."""
 
 
 def branch(rng: random.Random) -> random.Random:
-    """Random numbers of one's own: how many are drawn from them shifts no others."""
+    """Create an independent generator: drawing from it does not change what others draw."""
     return random.Random(rng.getrandbits(64))  # noqa: S311 - a simulation, no secret
 
 
+def sample(distribution: Distribution, rng: random.Random) -> float:
+    """Draw one value."""
+    return distribution if isinstance(distribution, int | float) else distribution.sample(rng)
+
+
 def sample_tokens(distribution: Distribution, rng: random.Random) -> int:
-    """One size in whole tokens, at least 1."""
-    return max(1, round(distribution.sample(rng)))
+    """Draw one size in whole tokens, at least 1."""
+    return max(1, round(sample(distribution, rng)))
 
 
 def _clipped(value: float, least: float, most: float | None) -> float:

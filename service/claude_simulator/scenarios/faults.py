@@ -1,16 +1,20 @@
-"""Faults that the simulated API can be told to show. Pure: time and randomness are arguments."""
+"""Faults to inject into the simulated API. Pure: time and randomness are arguments."""
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from msgspec import Struct
+
+from claude_simulator.checks import decode
 from claude_simulator.errors import ApiError
 
 MAX_ACTIVE_FAULTS: Final = 100
-"""How many faults may be told at a time: memory stays bounded."""
+"""Bounds memory."""
 
 
 class FaultKind(StrEnum):
@@ -19,39 +23,38 @@ class FaultKind(StrEnum):
     RATE_LIMITED = "rate_limited"  # 429 with `retry-after`
     RATE_LIMITED_BARE = "rate_limited_bare"  # 429 without `retry-after`
     RAMP_LIMITED = "ramp_limited"  # 429, `ramp_limit_exceeded`: usage grew too fast
-    SPEND_CAP = "spend_cap"  # 429, `enforced_spend_limit_reached`: the tier's cap, not to be retried
+    SPEND_CAP = "spend_cap"  # 429, `enforced_spend_limit_reached`: the tier's cap; a retry is useless
     SPEND_LIMIT = "spend_limit"  # 400: the limit that the customer set
     UNAUTHENTICATED = "unauthenticated"  # 401: the key has been revoked
     FORBIDDEN = "forbidden"  # 403: the key may not do this
     TOO_LARGE = "too_large"  # 413
     OVERLOADED = "overloaded"  # 529
     INTERNAL_ERROR = "internal_error"  # 500
-    BAD_GATEWAY = "bad_gateway"  # 502 with an HTML body, from a proxy before the API
+    BAD_GATEWAY = "bad_gateway"  # 502 with an HTML body, as from a proxy before the API
     GATEWAY_TIMEOUT = "gateway_timeout"  # 504
-    SLOW_START = "slow_start"  # waits before the head of the answer
+    SLOW_START = "slow_start"  # waits before the response head
     SLOW_STREAM = "slow_stream"  # waits before each event
-    STREAM_ERROR = "stream_error"  # `overloaded_error` inside a stream; 529 when the request does not stream
-    CUT = "cut"  # the connection breaks in the middle of the answer
+    STREAM_ERROR = "stream_error"  # `overloaded_error` in the middle of a stream; 529 if the request does not stream
+    CUT = "cut"  # the connection breaks in the middle of the response
     INVALID_WORKFLOW = "invalid_workflow"  # the document or instance breaks its schema
-    NOVELTIES = "novelties"  # fields, blocks and events that no client knows yet
+    UNKNOWN_CONTENT = "unknown_content"  # fields, blocks and events that no client knows
     REFUSAL = "refusal"  # `stop_reason: refusal`
-    MAX_TOKENS = "max_tokens"  # the answer is truncated half-way
+    MAX_TOKENS = "max_tokens"  # the answer is truncated in the middle
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One kind of fault, and which requests it befalls.
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of fault, and which requests it affects.
 
     Args:
         kind: What happens.
-        probability: Share of the requests that it befalls, 0 < p <= 1.
-        count: How often at most; None means without end.
-        skip: How many requests pass unharmed first.
-        start_seconds: When it begins, counted from when the fault was told.
+        probability: Share of the requests that are affected, 0 < p <= 1.
+        count: How many requests are affected at most; None means no limit.
+        skip: How many requests pass unaffected first.
+        start_seconds: When it starts, counted from when the fault was added.
         end_seconds: When it ends, counted likewise; None means never.
         delay_seconds: For slow_start (once) and slow_stream (before each event); at most 3,600.
         retry_after_seconds: For rate_limited and ramp_limited.
-        after_events: For stream_error and cut: how many content deltas come before it.
+        after_events: For stream_error and cut: how many content deltas precede it.
 
     Raises:
         ValueError: A value is outside its range; the message names field, value and range.
@@ -86,7 +89,7 @@ def _require(fault: Fault, field: str, *, allowed: str, valid: bool) -> None:
 
 
 def fault_kind(name: Any) -> FaultKind:
-    """The kind with this name.
+    """Look up a kind by its name.
 
     Raises:
         ValueError: There is none; the message lists all.
@@ -97,71 +100,81 @@ def fault_kind(name: Any) -> FaultKind:
         raise ValueError(f"kind: {name!r} was given; allowed are {', '.join(FaultKind)}") from None
 
 
+def fault_from(fields: Mapping[str, Any]) -> Fault:
+    """Build a fault from parsed JSON: `kind` and any other field of `Fault`.
+
+    Raises:
+        ValueError: A field is unknown, or its value has a wrong type or is outside its range.
+    """
+    fault: Fault = decode(fields, Fault)
+    return fault
+
+
 @dataclass(slots=True)
 class _Active:
     fault: Fault
-    told_seconds: float
-    seen: int = 0
-    befallen: int = 0
+    added_seconds: float
+    considered: int = 0
+    affected: int = 0
 
     def exhausted(self, now_seconds: float) -> bool:
         fault = self.fault
-        used_up = fault.count is not None and self.befallen >= fault.count
-        return used_up or (fault.end_seconds is not None and now_seconds - self.told_seconds >= fault.end_seconds)
+        used_up = fault.count is not None and self.affected >= fault.count
+        return used_up or (fault.end_seconds is not None and now_seconds - self.added_seconds >= fault.end_seconds)
 
-    def befalls(self, now_seconds: float, rng: random.Random) -> bool:
-        if now_seconds - self.told_seconds < self.fault.start_seconds:
+    def affects_next(self, now_seconds: float, rng: random.Random) -> bool:
+        if now_seconds - self.added_seconds < self.fault.start_seconds:
             return False
-        self.seen += 1
-        if self.seen <= self.fault.skip or rng.random() >= self.fault.probability:
+        self.considered += 1
+        if self.considered <= self.fault.skip or rng.random() >= self.fault.probability:
             return False
-        self.befallen += 1
+        self.affected += 1
         return True
 
 
-class FaultBoard:
-    """The faults in force. For each request the first one that befalls it is taken, in the order they were told."""
+class ActiveFaults:
+    """The faults in force. A request gets the first fault that affects it, in the order in which they were added."""
 
     def __init__(self, faults: tuple[Fault, ...], rng: random.Random, *, now_seconds: float) -> None:
         self._rng = rng
         self._active: list[_Active] = []
         for fault in faults:
-            self.tell(fault, now_seconds)
+            self.add(fault, now_seconds)
 
-    def tell(self, fault: Fault, now_seconds: float) -> None:
-        """Put one more fault in force.
+    def add(self, fault: Fault, now_seconds: float) -> None:
+        """Add a fault.
 
         Raises:
             ValueError: `MAX_ACTIVE_FAULTS` are in force.
         """
-        self._forget_exhausted(now_seconds)
+        self._remove_exhausted(now_seconds)
         if len(self._active) >= MAX_ACTIVE_FAULTS:
-            raise ValueError(f"faults: {MAX_ACTIVE_FAULTS} are in force; clear them before more are told")
+            raise ValueError(f"faults: {MAX_ACTIVE_FAULTS} are in force; clear them before you add more")
         self._active.append(_Active(fault, now_seconds))
 
     def clear(self) -> None:
-        """Take every fault back."""
+        """Remove every fault."""
         self._active.clear()
 
-    def decide(self, now_seconds: float) -> Fault | None:
-        """What befalls the request that arrives now."""
-        self._forget_exhausted(now_seconds)
-        return next((active.fault for active in self._active if active.befalls(now_seconds, self._rng)), None)
+    def next_fault(self, now_seconds: float) -> Fault | None:
+        """Choose the fault of the request that arrives now, and count it."""
+        self._remove_exhausted(now_seconds)
+        return next((active.fault for active in self._active if active.affects_next(now_seconds, self._rng)), None)
 
     def listing(self, now_seconds: float) -> list[dict[str, Any]]:
-        """Every fault in force: kind, how many requests it has befallen, and how many it still may."""
-        self._forget_exhausted(now_seconds)
+        """List the faults in force: kind, how many requests were affected, and how many may still be."""
+        self._remove_exhausted(now_seconds)
         return [
             {
                 "kind": active.fault.kind.value,
                 "probability": active.fault.probability,
-                "befallen": active.befallen,
-                "left": None if active.fault.count is None else active.fault.count - active.befallen,
+                "affected": active.affected,
+                "left": None if active.fault.count is None else active.fault.count - active.affected,
             }
             for active in self._active
         ]
 
-    def _forget_exhausted(self, now_seconds: float) -> None:
+    def _remove_exhausted(self, now_seconds: float) -> None:
         self._active = [active for active in self._active if not active.exhausted(now_seconds)]
 
 
@@ -169,7 +182,7 @@ _RATE_LIMIT_MESSAGE: Final = "This request would exceed your organization's rate
 _RAMP_MESSAGE: Final = "Your usage grew faster than its ramp limit allows (simulated fault)"
 CAP_MESSAGE: Final = "Your organization has reached the monthly cap of its tier. "
 OWN_LIMIT_MESSAGE: Final = "You have reached your specified API usage limits. "
-"""What a spend limit says, the tier's and the customer's own, before the date at which it ends."""
+"""Start of the messages of spend limits, the tier's and the customer's own; the date of their end follows."""
 
 _ERRORS: Final = {
     FaultKind.RATE_LIMITED: (429, "rate_limit_error", None, _RATE_LIMIT_MESSAGE),
@@ -190,9 +203,9 @@ _SPENT: Final = (FaultKind.SPEND_CAP, FaultKind.SPEND_LIMIT)
 
 
 def error_of(fault: Fault, *, unix_seconds: float) -> ApiError | None:
-    """The error that a fault stands for, or None when the answer itself is faulty, slow or not JSON.
+    """Build the error response of a fault; None if the fault is in a successful response, or not JSON.
 
-    `unix_seconds` dates the spend limits: they end at 00:00 UTC on the first day of the next month.
+    `unix_seconds` is the current time. It dates spend limits: they end at 00:00 UTC on the first of the next month.
     """
     if fault.kind not in _ERRORS:
         return None
@@ -208,7 +221,7 @@ def error_of(fault: Fault, *, unix_seconds: float) -> ApiError | None:
 
 
 def regain_access(unix_seconds: float) -> str:
-    """When a spend limit ends, in the words of the API: at 00:00 UTC on the first day of the next month."""
+    """The API's sentence about the end of a spend limit: 00:00 UTC on the first day of the next month."""
     today = datetime.fromtimestamp(unix_seconds, UTC)
     year, month = (today.year + 1, 1) if today.month == 12 else (today.year, today.month + 1)
     return f"You will regain access on {year}-{month:02}-01 at 00:00 UTC."

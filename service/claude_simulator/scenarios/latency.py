@@ -1,16 +1,18 @@
-"""How long answers take."""
+"""Response times."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from claude_simulator.checks import require_number
-from claude_simulator.scenarios.distributions import Constant, Distribution
+from claude_simulator.scenarios.distributions import Distribution, sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """How long one answer takes. Zero never waits.
+    """Fixed response times. Zero never waits.
 
     Raises:
         ValueError: A value is negative or not finite.
@@ -24,24 +26,23 @@ class Latency:
             require_number(self, name, least=0)
 
     def draw(self, _rng: random.Random) -> "Latency":
-        """What one answer takes: always this."""
+        """Return the latency of one response: always this."""
         return self
 
 
 NO_LATENCY: Final = Latency(first_token_seconds=0, per_token_seconds=0)
-"""For tests: every answer comes at once."""
+"""For tests: responses arrive at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyDistribution:
-    """How long answers take, when that varies. A rate of 0 tokens a second stands for an answer all at once."""
+class LatencyDistribution(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Random response times. 0 tokens per second means that all output arrives at once."""
 
-    first_token_seconds: Distribution = field(default=Constant(0.8))
-    tokens_per_second: Distribution = field(default=Constant(80))
+    first_token_seconds: Distribution = 0.8
+    tokens_per_second: Distribution = 80
 
     def draw(self, rng: random.Random) -> Latency:
-        """What one answer takes."""
-        rate = self.tokens_per_second.sample(rng)
+        """Draw the latency of one response."""
+        rate = sample(self.tokens_per_second, rng)
         return Latency(
-            first_token_seconds=self.first_token_seconds.sample(rng), per_token_seconds=1 / rate if rate else 0.0
+            first_token_seconds=sample(self.first_token_seconds, rng), per_token_seconds=1 / rate if rate else 0.0
         )

@@ -1,6 +1,6 @@
-"""A situation to be simulated: the limits, what happens to them, and who asks for what.
+"""A scenario: the limits of a simulated API and the events that change them.
 
-All moments are seconds from the beginning of the scenario. `scenario_file.py` reads it from TOML.
+All times are seconds since the start of the scenario. `scenario_file.py` reads a scenario from TOML.
 """
 
 from collections.abc import Mapping
@@ -9,15 +9,16 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from msgspec import Struct
+
 from claude_simulator.checks import require_number
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.limits import FastLimits, PoolLimits
 from claude_simulator.limits.ramp import RampLimit
-from claude_simulator.requests.models import FAMILIES
+from claude_simulator.requests.models import FAMILIES, MODELS
 from claude_simulator.scenarios.arrivals import Pattern
-from claude_simulator.scenarios.distributions import Constant, Distribution
+from claude_simulator.scenarios.distributions import Distribution
 from claude_simulator.scenarios.latency import Latency, LatencyDistribution
-from claude_simulator.scenarios.workload import Lengths, Workload, require_model
 
 START_TIER: Final = PoolLimits(
     requests_per_minute=1_000, input_tokens_per_minute=2_000_000, output_tokens_per_minute=400_000
@@ -25,9 +26,8 @@ START_TIER: Final = PoolLimits(
 """Limits of each family in the Start tier. Source: Claude Platform Docs "Rate limits", read 2026-10-08."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """Other limits from a moment on, for every family or for one; what is None stays as it was."""
+class Change(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """New limits from a time on, for one family or for all. A limit that is None does not change."""
 
     at_seconds: float
     requests_per_minute: int | None = None
@@ -52,21 +52,20 @@ class Change:
         return {dimension: limit for dimension, limit in limits.items() if limit is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Competitor:
-    """Somebody else on the same key, whose requests do not depend on what the client under test does.
+class Competitor(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another client on the same key. Its requests do not depend on the client under test.
 
-    One that would fit within `patience_seconds` is charged at once, into debt if need be, as though it had stood first
-    in line: so that a greedy client cannot push a competitor aside. One that needs longer, or meets an outage, is gone.
-    `burst_requests` is how many come at once with the pattern `bursts`.
+    A request that would fit within `patience_seconds` is charged at once, into debt if necessary, as if it had been
+    first in the queue: a greedy client cannot displace a competitor. A request that needs longer, or arrives during an
+    outage, is dropped. With the pattern `bursts`, `burst_requests` arrive at once.
     """
 
     requests_per_minute: float
     pattern: Pattern = Pattern.POISSON
     burst_requests: int = 10
     patience_seconds: float = 2.0
-    input_tokens: Distribution = field(default=Constant(1_000))
-    output_tokens: Distribution = field(default=Constant(300))
+    input_tokens: Distribution = 1_000
+    output_tokens: Distribution = 300
     model: str = "claude-sonnet-5-5"
     start_seconds: float = 0.0
     stop_seconds: float | None = None
@@ -79,9 +78,8 @@ class Competitor:
         _require_period(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outage:
-    """A time in which requests, all or a share of them, get an error that is not about quota."""
+class Outage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A period in which a share of the requests gets an error that does not concern the quota."""
 
     start_seconds: float
     stop_seconds: float | None = None
@@ -96,18 +94,17 @@ class Outage:
 
 
 class SpendCapKind(StrEnum):
-    """Whose cap it is. Source: Claude Platform Docs "Claude API errors"."""
+    """Who set the cap. Source: Claude Platform Docs "Claude API errors"."""
 
     TIER = "tier"  # 429 `enforced_spend_limit_reached`
     CONTRACT = "contract"  # 429 `contract_spend_limit_reached`
     OWN = "own"  # 400: the limit that the customer set
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpendCap:
-    """What the organisation may spend over all models; after that every request is refused, until `stop_seconds`.
+class SpendCap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A limit on the organization's cost over all models. Once reached, requests are refused until `stop_seconds`.
 
-    What an answer costs is spent as it comes; a request that finds the cap reached is refused.
+    Cost counts as input is read and output is produced; only new requests are refused.
     """
 
     usd: float
@@ -124,15 +121,14 @@ class SpendCap:
 
 
 class HeadersAt(StrEnum):
-    """Which moment the rate-limit headers of an answer describe. The documentation does not say."""
+    """The time that the rate-limit headers of a response describe. The documentation does not say which."""
 
-    HEAD = "head"  # when the head of the answer is sent
-    ADMISSION = "admission"  # when the request was let in
+    HEAD = "head"  # when the response head is sent
+    ADMISSION = "admission"  # when the request was admitted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderOptions:
-    """What answers tell about limits. Tokens that remain are rounded to the nearest `token_rounding`."""
+class HeaderOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rate-limit headers responses carry. Remaining tokens are rounded to the nearest `token_rounding`."""
 
     visible: bool = True
     retry_after_visible: bool = True
@@ -145,23 +141,19 @@ class HeaderOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A situation to be simulated.
+    """The limits of a simulated API and the events that change them.
 
     Args:
         limits: Limits of every family that `limits_by_family` does not name.
-        limits_by_family: Limits of single families, by a name of `models.FAMILIES`.
+        limits_by_family: Limits of single families, by a name in `models.FAMILIES`.
         fast_limits: Limits of each model in fast mode.
-        changes: Limits that change.
-        competitors: Others on the same key.
-        outages: Times in which the API fails.
-        ramp: How fast the use of a family may grow; None: as fast as it likes.
-        spend_cap: What may be spent; None: any amount.
-        headers: What answers tell about limits.
-        latency: How long answers take.
-        lengths: Sizes of requests, where a workload does not say.
-        workloads: The callers.
-        duration_seconds: How long it lasts.
-        replicas: How many processes share the key.
+        changes: New limits from a time on.
+        competitors: Other clients on the same key.
+        outages: Periods in which the API fails; they must not overlap.
+        ramp: How fast the usage of a family may grow; None does not limit growth.
+        spend_cap: The limit on cost; None sets no limit.
+        headers: Which rate-limit headers responses carry.
+        latency: Response times.
 
     Raises:
         ValueError: A value is outside its range; the message names field, value and range.
@@ -175,23 +167,13 @@ class Scenario:
     outages: tuple[Outage, ...] = ()
     ramp: RampLimit | None = None
     spend_cap: SpendCap | None = None
-    headers: HeaderOptions = HeaderOptions()
+    headers: HeaderOptions = field(default=HeaderOptions())
     latency: Latency | LatencyDistribution = field(default=LatencyDistribution())
-    lengths: Lengths = field(default=Lengths())
-    workloads: tuple[Workload, ...] = ()
-    duration_seconds: float = 120.0
-    replicas: int = 1
 
     def __post_init__(self) -> None:
-        require_number(self, "duration_seconds", above=0)
-        require_number(self, "replicas", least=1, whole=True)
         for family in self.limits_by_family:
             require_family("limits_by_family", family)
         _require_apart(self.outages)
-        names = [workload.name for workload in self.workloads]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"workload: the name {name!r} was given twice; each caller has one of its own")
 
 
 def require_family(name: str, family: str) -> None:
@@ -202,6 +184,16 @@ def require_family(name: str, family: str) -> None:
     """
     if family not in FAMILIES:
         raise ValueError(f"{name}: {family!r} was given; allowed are {', '.join(FAMILIES)}")
+
+
+def require_model(model: str) -> None:
+    """Check that a model is simulated.
+
+    Raises:
+        ValueError: It is not; the message lists all that are.
+    """
+    if model not in MODELS:
+        raise ValueError(f"model: {model!r} was given; allowed are {', '.join(MODELS)}")
 
 
 def _require_period(owner: Competitor | Outage) -> None:

@@ -139,8 +139,7 @@ def simulator(
     scenario: Path | None,
 ) -> None:
     """Run the simulated Claude API alone."""
-    from claude_simulator import Latency, PoolLimits, SimulatorOptions, load_scenario  # noqa: PLC0415 - as above
-    from claude_simulator.http.control import fault_from_json  # noqa: PLC0415 - as above
+    from claude_simulator import Latency, PoolLimits, SimulatorOptions, fault_from, load_scenario  # noqa: PLC0415 - as above
     from claude_simulator.options import StandingClock  # noqa: PLC0415 - as above
     from tidegate.cli.simulator import run_simulator  # noqa: PLC0415 - imports uvicorn
 
@@ -153,7 +152,7 @@ def simulator(
             ),
             limits_by_family={},
             latency=Latency(first_token_seconds=first_token_seconds, per_token_seconds=per_token_seconds),
-            faults=tuple(fault_from_json(_fault_fields(text)) for text in faults),
+            faults=tuple(fault_from(_fault_fields(text)) for text in faults),
             seed=seed,
             batch_seconds=batch_seconds,
             compression=compression,

@@ -22,9 +22,9 @@ from benchmarks.goodput.harness import CLIENTS, Situation, Watch, run
 from benchmarks.goodput.metrics import Figures, figures
 from benchmarks.goodput.questions import question_of
 from benchmarks.goodput.report import HEADER, scenario_lines
+from benchmarks.goodput.scenario import load_scenario
 from benchmarks.goodput.situations import KINDS, situation
 from benchmarks.goodput.trace import Trace
-from claude_simulator.scenarios.scenario_file import load_scenario
 
 _SCENARIOS: Final = Path(__file__).parent / "scenarios"
 _OURS: Final = CLIENTS[0]

@@ -10,10 +10,11 @@ from typing import Final
 from benchmarks.goodput.line import Line
 from benchmarks.goodput.oracle_client import OracleClient
 from benchmarks.goodput.records import Job, RunRecord
+from benchmarks.goodput.scenario import LoadScenario
 from benchmarks.goodput.sdk_clients import Client, LimitedSdkClient, SdkClient
 from benchmarks.goodput.tidegate_client import TidegateClient
-from claude_simulator.scenarios.scenario import Scenario
-from claude_simulator.scenarios.workload import Workload, WorkloadKind
+from benchmarks.goodput.workload import Workload, WorkloadKind
+from claude_simulator.scenarios.distributions import sample
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.caller import Caller
@@ -49,7 +50,7 @@ class Situation:
     """
 
     name: str
-    scenario: Scenario
+    scenario: LoadScenario
     configured: bool = False
     configured_seconds: float | None = None
 
@@ -125,7 +126,7 @@ class _Run:
         stop_seconds = workload.stop_seconds or self._scenario.duration_seconds
         while self._line.now_seconds() < stop_seconds:
             answered = await self._do(self._job(workload, caller, rng), client)
-            think_seconds = workload.think_seconds.sample(rng) if answered else _AFTER_FAILURE_SECONDS
+            think_seconds = sample(workload.think_seconds, rng) if answered else _AFTER_FAILURE_SECONDS
             if think_seconds:
                 await asyncio.sleep(think_seconds)
 
@@ -160,7 +161,7 @@ class _Run:
 
     def _make_clients(self, situation: Situation, kind: str) -> list[Client]:
         replicas = range(situation.scenario.replicas)
-        line, limits = self._line, situation.scenario.limits
+        line, limits = self._line, situation.scenario.upstream.limits
         match kind:
             case "tidegate":
                 pools = {model_pool(line.model): _configured(situation)} if situation.configured else {}
@@ -189,7 +190,7 @@ def _rng(seed: int, purpose: str) -> Random:
 
 def _configured(situation: Situation) -> PoolSettings:
     """The settings of an operator who knows the limits a minute, and perhaps what the upstream's bucket holds."""
-    limits = situation.scenario.limits
+    limits = situation.scenario.upstream.limits
     seconds = situation.configured_seconds or limits.enforcement_seconds
     return PoolSettings(
         limits={

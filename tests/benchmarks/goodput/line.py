@@ -6,9 +6,9 @@ from random import Random
 from typing import Final
 
 from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, Sample
+from benchmarks.goodput.scenario import LoadScenario
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.scenarios.scenario import Scenario
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.nanoseconds import to_seconds
 
@@ -84,12 +84,18 @@ class Line:
         refusals: attempts that got a 429.
     """
 
-    def __init__(self, scenario: Scenario, rng: Random, clock: VirtualClock) -> None:
+    def __init__(self, scenario: LoadScenario, rng: Random, clock: VirtualClock) -> None:
         self._clock = clock
         self._start_ns = clock.monotonic_ns()
         self.model = scenario.workloads[0].model
-        self.limits = scenario.limits
-        self.upstream = SimulatedUpstream(scenario, rng, 0.0, unix_offset_seconds=clock.wall_seconds())
+        self.limits = scenario.upstream.limits
+        self.upstream = SimulatedUpstream(
+            scenario.upstream,
+            rng,
+            0.0,
+            duration_seconds=scenario.duration_seconds,
+            unix_offset_seconds=clock.wall_seconds(),
+        )
         self.answers = 0
         self.refusals = 0
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.scenarios.workload import RequestShape
 from tidegate.core.domain.caller import Caller
 
 __all__ = ["DIMENSIONS", "Amounts", "Job", "RunRecord", "Sample"]

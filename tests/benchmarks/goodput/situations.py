@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final, NamedTuple
 
+from benchmarks.goodput.scenario import LoadScenario
+from benchmarks.goodput.workload import Lengths, Workload, WorkloadKind
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.limits import PoolLimits
-from claude_simulator.scenarios.distributions import Constant, LogNormal
+from claude_simulator.scenarios.distributions import LogNormal
 from claude_simulator.scenarios.scenario import Change, Competitor, HeaderOptions, Scenario
-from claude_simulator.scenarios.workload import Lengths, Workload, WorkloadKind
 
 __all__ = ["KINDS", "situation"]
 
@@ -30,7 +31,7 @@ class _Pool(NamedTuple):
     output_tokens: float
 
 
-def situation(kind: str, number: int) -> Scenario:
+def situation(kind: str, number: int) -> LoadScenario:
     """One of a kind; the same number gives the same."""
     return KINDS[kind](Random(f"{kind} {number}"))  # noqa: S311 - a simulation
 
@@ -62,18 +63,16 @@ def _scenario(
     headers: HeaderOptions = _HIDDEN,
     changes: tuple[Change, ...] = (),
     competitors: tuple[Competitor, ...] = (),
-) -> Scenario:
+) -> LoadScenario:
     rate = pool.requests_per_minute
-    return Scenario(
-        limits=PoolLimits(
-            requests_per_minute=_per_minute(pool, Dimension.REQUESTS, rate),
-            input_tokens_per_minute=_per_minute(pool, Dimension.INPUT_TOKENS, rate),
-            output_tokens_per_minute=_per_minute(pool, Dimension.OUTPUT_TOKENS, rate),
-            enforcement_seconds=pool.enforcement_seconds,
-        ),
-        headers=headers,
-        changes=changes,
-        competitors=competitors,
+    limits = PoolLimits(
+        requests_per_minute=_per_minute(pool, Dimension.REQUESTS, rate),
+        input_tokens_per_minute=_per_minute(pool, Dimension.INPUT_TOKENS, rate),
+        output_tokens_per_minute=_per_minute(pool, Dimension.OUTPUT_TOKENS, rate),
+        enforcement_seconds=pool.enforcement_seconds,
+    )
+    return LoadScenario(
+        upstream=Scenario(limits=limits, headers=headers, changes=changes, competitors=competitors),
         lengths=Lengths(
             input_tokens=LogNormal(median=pool.input_tokens, sigma=0.6, max=20 * pool.input_tokens),
             output_tokens=LogNormal(median=pool.output_tokens, sigma=0.6, max=20 * pool.output_tokens),
@@ -90,20 +89,20 @@ def _scenario(
     )
 
 
-def _shallow(rng: Random) -> Scenario:
+def _shallow(rng: Random) -> LoadScenario:
     return _scenario(_draw(rng, least=40, most=900, shallow=True))
 
 
-def _deep(rng: Random) -> Scenario:
+def _deep(rng: Random) -> LoadScenario:
     return _scenario(_draw(rng, least=40, most=900, shallow=False))
 
 
-def _silent(rng: Random) -> Scenario:
+def _silent(rng: Random) -> LoadScenario:
     silent = HeaderOptions(visible=False, retry_after_visible=False)
     return _scenario(_draw(rng, least=60, most=900, shallow=rng.random() < 0.5), silent)
 
 
-def _changes(rng: Random) -> Scenario:
+def _changes(rng: Random) -> LoadScenario:
     pool = _draw(rng, least=100, most=600, shallow=rng.random() < 0.3)
     factor, moments = 1.0, (rng.uniform(60, 140), rng.uniform(160, 240))
     changes = []
@@ -124,20 +123,20 @@ def _change(at_seconds: float, binding: Dimension, limit: int) -> Change:
             return Change(at_seconds=at_seconds, output_tokens_per_minute=limit)
 
 
-def _competitors(rng: Random) -> Scenario:
+def _competitors(rng: Random) -> LoadScenario:
     pool = _draw(rng, least=100, most=600, shallow=rng.random() < 0.3)
     comes, goes = rng.uniform(50, 120), rng.uniform(150, 230)
     rival = Competitor(
         requests_per_minute=pool.requests_per_minute * rng.uniform(0.2, 0.6),
         start_seconds=comes,
         stop_seconds=goes,
-        input_tokens=Constant(round(pool.input_tokens * 1.2)),
-        output_tokens=Constant(round(pool.output_tokens * 1.2)),
+        input_tokens=round(pool.input_tokens * 1.2),
+        output_tokens=round(pool.output_tokens * 1.2),
     )
     return _scenario(pool, competitors=(rival,))
 
 
-KINDS: Final[Mapping[str, Callable[[Random], Scenario]]] = {
+KINDS: Final[Mapping[str, Callable[[Random], LoadScenario]]] = {
     "hidden_shallow": _shallow,
     "hidden_deep": _deep,
     "hidden_silent": _silent,

@@ -35,7 +35,7 @@ def test_a_scenario_from_anywhere_is_run_through_every_client(
 def test_situations_of_a_kind_differ_and_are_the_same_each_time(kind: str) -> None:
     assert situation(kind, 1) == situation(kind, 1)
     assert situation(kind, 1) != situation(kind, 2)
-    assert not situation(kind, 1).headers.visible
+    assert not situation(kind, 1).upstream.headers.visible
 
 
 def test_situations_of_a_kind_are_run_one_a_seed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from benchmarks.goodput.harness import CLIENTS
 from benchmarks.goodput.metrics import Figures, Question, figures, jain_index, percentile, seconds_to_settle
 from benchmarks.goodput.records import Job, RunRecord, Sample
 from benchmarks.goodput.report import scenario_lines
-from claude_simulator.scenarios.workload import RequestShape
+from benchmarks.goodput.workload import RequestShape
 from tidegate.core.domain.caller import Caller
 
 TEAM = Caller("team")

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
+from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.limits import PoolLimits, Refill
 from claude_simulator.limits.ramp import RampLimit
-from claude_simulator.scenarios.distributions import Constant
 from claude_simulator.scenarios.latency import Latency
 from claude_simulator.scenarios.scenario import (
     Change,
@@ -23,7 +24,6 @@ from claude_simulator.scenarios.scenario import (
     SpendCap,
     SpendCapKind,
 )
-from claude_simulator.scenarios.workload import RequestShape
 
 MODEL = "claude-sonnet-5-5"
 LIMITS = PoolLimits(requests_per_minute=60, input_tokens_per_minute=6_000, output_tokens_per_minute=1_200)
@@ -193,7 +193,7 @@ def test_a_prefix_below_the_minimum_is_plain_input() -> None:
 
 
 def test_models_of_a_family_share_a_pool_and_others_do_not() -> None:
-    upstream = make_upstream(limits_by_family={"claude-opus-5": replace(LIMITS, requests_per_minute=1)})
+    upstream = make_upstream(limits_by_family={"claude-opus-5": structs.replace(LIMITS, requests_per_minute=1)})
     for model in ("claude-sonnet-4-5", "claude-sonnet-4-6", "claude-opus-5"):
         accepted(upstream.attempt(replace(ASK, model=model), 0))
 
@@ -203,7 +203,7 @@ def test_models_of_a_family_share_a_pool_and_others_do_not() -> None:
 
 
 def test_fixed_windows_give_back_at_the_minute() -> None:
-    upstream = make_upstream(limits=replace(LIMITS, refill=Refill.FIXED_WINDOW))
+    upstream = make_upstream(limits=structs.replace(LIMITS, refill=Refill.FIXED_WINDOW))
     for _ in range(60):
         accepted(upstream.attempt(ASK, 10))
     refusal = rejected(upstream.attempt(ASK, 30.5))
@@ -237,12 +237,12 @@ def test_a_competitor_takes_from_the_same_buckets_while_it_is_there() -> None:
     competitor = Competitor(
         requests_per_minute=30,
         pattern="steady",  # type: ignore[arg-type]  # equal to the member
-        input_tokens=Constant(100),
-        output_tokens=Constant(10),
+        input_tokens=100,
+        output_tokens=10,
         start_seconds=10,
         stop_seconds=20,
     )
-    upstream = make_upstream(competitors=(competitor,), limits=replace(LIMITS, requests_per_minute=6))
+    upstream = make_upstream(competitors=(competitor,), limits=structs.replace(LIMITS, requests_per_minute=6))
 
     assert [levels(upstream, at)[0] for at in (9, 10, 12, 18)] == [6, 5, 4.2, 1.8]
     assert upstream.attainable(MODEL, 60)[Dimension.REQUESTS] == 6 + 6 - 5
@@ -269,9 +269,7 @@ def test_a_competitor_stands_first_in_line_as_far_as_its_patience_goes(patience_
 
 
 def test_competitors_come_at_the_same_moments_whatever_the_client_does() -> None:
-    competitor = Competitor(
-        requests_per_minute=30, input_tokens=Constant(9), output_tokens=Constant(1), patience_seconds=60
-    )
+    competitor = Competitor(requests_per_minute=30, input_tokens=9, output_tokens=1, patience_seconds=60)
 
     def left_for_us(seed: int, client_requests: int) -> list[float]:
         upstream, left = make_upstream(seed=seed, competitors=(competitor,)), []
@@ -300,7 +298,7 @@ def test_an_outage_refuses_everybody_and_costs_nothing() -> None:
 def test_what_refills_above_the_capacity_in_an_outage_was_not_attainable() -> None:
     """A bucket of one second's worth: of the 20 that refill in 20 s, one can be kept."""
     upstream = make_upstream(
-        outages=(Outage(start_seconds=5, stop_seconds=25),), limits=replace(LIMITS, enforcement_seconds=1)
+        outages=(Outage(start_seconds=5, stop_seconds=25),), limits=structs.replace(LIMITS, enforcement_seconds=1)
     )
 
     assert upstream.attainable(MODEL, 30)[Dimension.REQUESTS] == 1 + 5 + 1 + 5
@@ -403,7 +401,7 @@ def test_a_debt_is_paid_off_in_an_outage_before_anything_is_lost() -> None:
     """One second's worth is 20 tokens; 420 come at 4 s: 380 in debt at 5 s. Of 800 that refill, 400 are of use."""
     upstream = make_upstream(
         outages=(Outage(start_seconds=5, stop_seconds=45),),
-        limits=replace(LIMITS, enforcement_seconds=1),
+        limits=structs.replace(LIMITS, enforcement_seconds=1),
         latency=Latency(first_token_seconds=1, per_token_seconds=0),
     )
     accepted(upstream.attempt(replace(ASK, output_tokens=420), 3))

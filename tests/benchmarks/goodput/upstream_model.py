@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.goodput.ramp_bound import RampBound
+from benchmarks.goodput.workload import RequestShape
 from claude_simulator.answers.cache import TTL_SECONDS, InputUse
 from claude_simulator.header_names import RETRY_AFTER
 from claude_simulator.limits.denials import CapReached, Denial, Failure, Refusal
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.headers import rate_limit_headers
+from claude_simulator.limits.limits import input_tokens_estimate
 from claude_simulator.limits.pool import Charge, Pool
 from claude_simulator.limits.quota import Quota, scenario_pools
 from claude_simulator.requests.models import MODELS
 from claude_simulator.scenarios.distributions import branch
 from claude_simulator.scenarios.scenario import HeadersAt, Scenario
-from claude_simulator.scenarios.workload import RequestShape, input_tokens_estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +80,18 @@ class SimulatedUpstream:
         scenario: The situation.
         rng: The same state gives the same run.
         start_seconds: The beginning, on the clock of all `now_seconds`.
+        duration_seconds: Up to when `attainable` is exact under a ramp limit.
         unix_offset_seconds: What to add to that clock for the time of day, which `reset` headers tell.
     """
 
     def __init__(
-        self, scenario: Scenario, rng: random.Random, start_seconds: float, *, unix_offset_seconds: float = 0.0
+        self,
+        scenario: Scenario,
+        rng: random.Random,
+        start_seconds: float,
+        *,
+        duration_seconds: float = 120.0,
+        unix_offset_seconds: float = 0.0,
     ) -> None:
         self._scenario = scenario
         self._unix_offset_seconds = unix_offset_seconds
@@ -95,7 +103,7 @@ class SimulatedUpstream:
             for family, pool in self._quota.pools.items():
                 self._ramp_bounds[family] = RampBound(pool, scenario.ramp, start_seconds)
         self._ramp_step_seconds = start_seconds
-        self._end_seconds = start_seconds + scenario.duration_seconds
+        self._end_seconds = start_seconds + duration_seconds
 
     def attempt(self, request: RequestShape, now_seconds: float) -> Accepted | Rejected:
         """A request arrives."""
@@ -165,7 +173,7 @@ class SimulatedUpstream:
 
         That is what the limits granted, less what competitors took, and less what refilled above the capacity while an
         outage kept all out. Under a ramp limit it is what a client gets that always uses all it may, nothing in an
-        outage (exact at whole minutes, and up to the scenario's duration).
+        outage (exact at whole minutes, and up to `duration_seconds`).
         """
         self._advance(now_seconds)
         pool = self._pool(model)

@@ -82,7 +82,7 @@ IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png"
 DOCUMENT = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "A text. " * 50}}
 TOOLS: dict[str, Any] = {"model": OLDER, "tools": [WEATHER], "tool_choice": {"type": "tool", "name": "get_weather"}}
 THINKING: dict[str, Any] = {"thinking": {"type": "adaptive"}}
-NOVEL = {"x-simulator-fault": "novelties"}
+NOVEL = {"x-simulator-fault": "unknown_content"}
 LONG = {"x-simulator-output-tokens": "3000"}
 STRANGE_JSON = (
     b'{ "model":"%b",\r\n\t"max_tokens" : 3e2, "messages":[{"role":"user","content":"\\ud83c\\udf0a \\u00e4"}],'

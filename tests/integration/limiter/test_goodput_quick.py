@@ -10,7 +10,7 @@ from benchmarks.goodput.expectations import Expectations, read_expectations
 from benchmarks.goodput.harness import CLIENTS, Situation, run
 from benchmarks.goodput.metrics import Figures, figures
 from benchmarks.goodput.questions import question_of
-from claude_simulator.scenarios.scenario_file import load_scenario
+from benchmarks.goodput.scenario import load_scenario
 
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEED = 1

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from claude_simulator import Latency, PoolLimits, Scenario, SimulatorOptions
 from claude_simulator.limits.ramp import RampLimit
-from claude_simulator.scenarios.distributions import Constant
 from claude_simulator.scenarios.latency import NO_LATENCY, LatencyDistribution
 from claude_simulator.scenarios.scenario import (
     Change,
@@ -45,7 +44,7 @@ def left(answer: Any) -> str:
 def test_limits_change_and_competitors_take_their_part(client_of: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         competitor = Competitor(
-            requests_per_minute=120, input_tokens=Constant(1), start_seconds=5, stop_seconds=10, model="claude-opus-5"
+            requests_per_minute=120, input_tokens=1, start_seconds=5, stop_seconds=10, model="claude-opus-5"
         )
         client = client_of(changes=(Change(at_seconds=10, requests_per_minute=30),), competitors=(competitor,))
         assert left(await client.ask(model="claude-opus-5")) == "59"
@@ -62,7 +61,7 @@ def test_limits_change_and_competitors_take_their_part(client_of: MakeClient, cl
 
 def test_latency_is_drawn_from_the_scenario(client_of: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
-        latency = LatencyDistribution(first_token_seconds=Constant(3), tokens_per_second=Constant(0))
+        latency = LatencyDistribution(first_token_seconds=3, tokens_per_second=0)
         await client_of(latency=latency).ask()
         assert clock.elapsed_s == 3
 
@@ -152,13 +151,13 @@ def test_options_and_scenario_describe_the_same_limits() -> None:
     assert options.effective_scenario() == Scenario(limits=LIMITS, latency=NO_LATENCY)
 
 
-def test_the_command_names_the_mistake_in_a_scenario_file(tmp_path: Path) -> None:
+def test_the_command_reports_an_invalid_scenario_file(tmp_path: Path) -> None:
     path = tmp_path / "scenario.toml"
-    path.write_text("replicas = 0")
+    path.write_text("[headers]\ntoken_rounding = 0")
     runner = CliRunner(env={"COLUMNS": "1000"})  # a box of the usual width breaks a long path
     wrong = runner.invoke(commands, ["simulator", "--scenario", str(path)])
     missing = runner.invoke(commands, ["simulator", "--scenario", str(tmp_path / "none.toml")])
 
     assert (wrong.exit_code, missing.exit_code) == (2, 2)
-    assert "replicas: 0 was given; a whole number from 1 is allowed" in wrong.output
+    assert "headers.token_rounding: 0 was given; a whole number from 1 is allowed" in wrong.output
     assert "none.toml" in missing.output

@@ -53,7 +53,7 @@ def test_compressed_answers_are_the_same(make_client: MakeClient, clock: Virtual
 def test_novelties(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client()
-        novel = {"x-simulator-fault": "novelties"}
+        novel = {"x-simulator-fault": "unknown_content"}
         message = (await client.ask(headers=novel)).json()
         assert message["content"][-1]["type"] == "novel_block"
         assert message["usage"]["novel_field"] == message["novel_field"]

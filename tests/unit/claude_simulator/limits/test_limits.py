@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from claude_simulator.limits.buckets import TokenBucket
 from claude_simulator.limits.denials import Refusal
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import PoolLimits
+from claude_simulator.limits.limits import PoolLimits, input_tokens_estimate
 from claude_simulator.limits.pool import Charge, Pool
 
 LIMITS = PoolLimits(requests_per_minute=60, input_tokens_per_minute=6_000, output_tokens_per_minute=1_200)
@@ -203,3 +203,8 @@ def test_an_enforcement_period_is_at_most_a_minute(value: float) -> None:
         PoolLimits(
             requests_per_minute=1, input_tokens_per_minute=1, output_tokens_per_minute=1, enforcement_seconds=value
         )
+
+
+def test_an_input_is_estimated_at_four_characters_per_token() -> None:
+    assert input_tokens_estimate(1_000, 3.1) == 775
+    assert input_tokens_estimate(1, 3.1) == 1

@@ -1,30 +1,30 @@
-"""Which request a fault befalls, and what it answers."""
+"""Which requests a fault affects, and its error response."""
 
 import random
 from typing import Any
 
 import pytest
 
-from claude_simulator.scenarios.faults import MAX_ACTIVE_FAULTS, Fault, FaultBoard, FaultKind, error_of, fault_kind
+from claude_simulator.scenarios.faults import MAX_ACTIVE_FAULTS, ActiveFaults, Fault, FaultKind, error_of, fault_kind
 
 
-def make_board(*faults: Fault, seed: int = 1) -> FaultBoard:
-    return FaultBoard(faults, random.Random(seed), now_seconds=100)  # noqa: S311  # repeats, keeps no secret
+def make_faults(*faults: Fault, seed: int = 1) -> ActiveFaults:
+    return ActiveFaults(faults, random.Random(seed), now_seconds=100)  # noqa: S311  # repeats, keeps no secret
 
 
-def kinds(board: FaultBoard, *moments: float) -> list[str | None]:
-    return [fault.kind.value if (fault := board.decide(moment)) else None for moment in moments]
+def kinds(active: ActiveFaults, *moments: float) -> list[str | None]:
+    return [fault.kind.value if (fault := active.next_fault(moment)) else None for moment in moments]
 
 
-def test_a_count_ends() -> None:
-    board = make_board(Fault(kind=FaultKind.OVERLOADED, count=2))
+def test_a_fault_ends_after_its_count() -> None:
+    faults = make_faults(Fault(kind=FaultKind.OVERLOADED, count=2))
 
-    assert kinds(board, 100, 101, 102) == ["overloaded", "overloaded", None]
-    assert board.listing(102) == []
+    assert kinds(faults, 100, 101, 102) == ["overloaded", "overloaded", None]
+    assert faults.listing(102) == []
 
 
 def test_skip_lets_the_first_requests_pass() -> None:
-    assert kinds(make_board(Fault(kind=FaultKind.CUT, skip=2, count=1)), 100, 100, 100, 100) == [
+    assert kinds(make_faults(Fault(kind=FaultKind.CUT, skip=2, count=1)), 100, 100, 100, 100) == [
         None,
         None,
         "cut",
@@ -32,40 +32,40 @@ def test_skip_lets_the_first_requests_pass() -> None:
     ]
 
 
-def test_a_schedule_counts_from_when_the_fault_was_told() -> None:
-    board = make_board(Fault(kind=FaultKind.INTERNAL_ERROR, start_seconds=10, end_seconds=30))
+def test_start_and_end_count_from_when_the_fault_was_added() -> None:
+    faults = make_faults(Fault(kind=FaultKind.INTERNAL_ERROR, start_seconds=10, end_seconds=30))
 
-    assert kinds(board, 109, 110, 129.9, 130) == [None, "internal_error", "internal_error", None]
+    assert kinds(faults, 109, 110, 129.9, 130) == [None, "internal_error", "internal_error", None]
 
 
-def test_the_first_fault_told_wins_and_the_next_follows() -> None:
-    board = make_board(Fault(kind=FaultKind.OVERLOADED, count=1))
-    board.tell(Fault(kind=FaultKind.CUT, count=1), 100)
+def test_the_fault_added_first_applies_first() -> None:
+    faults = make_faults(Fault(kind=FaultKind.OVERLOADED, count=1))
+    faults.add(Fault(kind=FaultKind.CUT, count=1), 100)
 
-    assert kinds(board, 100, 100, 100) == ["overloaded", "cut", None]
+    assert kinds(faults, 100, 100, 100) == ["overloaded", "cut", None]
 
 
 def test_a_probability_is_a_share_and_repeats_with_the_seed() -> None:
-    runs = [kinds(make_board(Fault(kind=FaultKind.OVERLOADED, probability=0.3), seed=7), *[100] * 1_000) for _ in "ab"]
+    runs = [kinds(make_faults(Fault(kind=FaultKind.OVERLOADED, probability=0.3), seed=7), *[100] * 1_000) for _ in "ab"]
 
     assert runs[0] == runs[1]
     assert 250 < sum(kind is not None for kind in runs[0]) < 350
 
 
-def test_clear_takes_all_back() -> None:
-    board = make_board(Fault(kind=FaultKind.OVERLOADED))
-    board.clear()
+def test_clear_removes_every_fault() -> None:
+    faults = make_faults(Fault(kind=FaultKind.OVERLOADED))
+    faults.clear()
 
-    assert board.decide(100) is None
+    assert faults.next_fault(100) is None
 
 
-def test_the_board_is_bounded_but_forgets_what_is_over() -> None:
-    board = make_board(*[Fault(kind=FaultKind.OVERLOADED, end_seconds=5)] * MAX_ACTIVE_FAULTS)
-    with pytest.raises(ValueError, match=r"faults: 100 are in force; clear them"):
-        board.tell(Fault(kind=FaultKind.CUT), 101)
+def test_the_number_of_active_faults_is_bounded() -> None:
+    faults = make_faults(*[Fault(kind=FaultKind.OVERLOADED, end_seconds=5)] * MAX_ACTIVE_FAULTS)
+    with pytest.raises(ValueError, match=r"faults: 100 are in force; clear them before you add more"):
+        faults.add(Fault(kind=FaultKind.CUT), 101)
 
-    board.tell(Fault(kind=FaultKind.CUT), 106)
-    assert board.listing(106) == [{"kind": "cut", "probability": 1.0, "befallen": 0, "left": None}]
+    faults.add(Fault(kind=FaultKind.CUT), 106)
+    assert faults.listing(106) == [{"kind": "cut", "probability": 1.0, "affected": 0, "left": None}]
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,13 @@ def test_spend_limits_end_on_the_first_of_the_next_month() -> None:
     ]
 
 
-def test_faults_of_the_answer_are_no_errors() -> None:
-    in_the_answer = {"bad_gateway", "slow_start", "slow_stream", "cut", "invalid_workflow", "novelties", "refusal"}
-    in_the_answer.add("max_tokens")
+def test_faults_inside_a_successful_response_have_no_error() -> None:
+    without_error = {kind.value for kind in FaultKind if error_of(Fault(kind=kind), unix_seconds=0) is None}
 
-    assert {kind.value for kind in FaultKind if error_of(Fault(kind=kind), unix_seconds=0) is None} == in_the_answer
+    assert without_error == {
+        *("bad_gateway", "slow_start", "slow_stream", "cut"),
+        *("invalid_workflow", "unknown_content", "refusal", "max_tokens"),
+    }
 
 
 @pytest.mark.parametrize(

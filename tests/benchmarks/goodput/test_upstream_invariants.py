@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
+from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.limits import PoolLimits, Refill
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.scenarios.arrivals import Pattern
-from claude_simulator.scenarios.distributions import Constant
 from claude_simulator.scenarios.latency import Latency
 from claude_simulator.scenarios.scenario import Change, Competitor, Outage, Scenario
-from claude_simulator.scenarios.workload import RequestShape
 
 MODEL = "claude-sonnet-5-5"
 
@@ -32,8 +31,8 @@ competitors = st.builds(
     requests_per_minute=st.floats(1, 60),
     pattern=st.sampled_from(Pattern),
     burst_requests=st.integers(1, 5),
-    input_tokens=st.just(Constant(50)),
-    output_tokens=st.just(Constant(20)),
+    input_tokens=st.just(50),
+    output_tokens=st.just(20),
     start_seconds=st.floats(0, 60),
 )
 light_competitors = st.builds(
@@ -41,8 +40,8 @@ light_competitors = st.builds(
     requests_per_minute=st.floats(1, 12),
     pattern=st.sampled_from(Pattern),
     burst_requests=st.integers(1, 5),
-    input_tokens=st.just(Constant(50)),
-    output_tokens=st.just(Constant(20)),
+    input_tokens=st.just(50),
+    output_tokens=st.just(20),
     start_seconds=st.floats(0, 60),
 )
 scenarios = st.builds(

@@ -1,41 +1,38 @@
-"""What callers ask for: sizes of requests, and when they come. Pure: randomness is an argument."""
+"""The load of a benchmark: who sends requests, when, and of what size. Pure: randomness is an argument."""
 
-import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
 
 from claude_simulator.checks import require_number
-from claude_simulator.requests.models import MODELS
 from claude_simulator.scenarios.arrivals import Pattern, arrival_seconds
-from claude_simulator.scenarios.distributions import Constant, Distribution, sample_tokens
-
-ESTIMATED_CHARACTERS_PER_TOKEN: Final = 4
-"""In the API's estimate of an input; the true figure differs from model to model."""
+from claude_simulator.scenarios.distributions import Distribution, sample, sample_tokens
+from claude_simulator.scenarios.scenario import require_model
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """Sizes of requests. A client cannot count its tokens: it sees `characters_per_token` times as many characters."""
+class Lengths(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes of requests. A client cannot count tokens: it sees `characters_per_token` times as many characters."""
 
-    input_tokens: Distribution = field(default=Constant(1_000))
-    output_tokens: Distribution = field(default=Constant(300))
-    characters_per_token: Distribution = field(default=Constant(3.5))
+    input_tokens: Distribution = 1_000
+    output_tokens: Distribution = 300
+    characters_per_token: Distribution = 3.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestShape:
-    """One request, as far as limits see it. It keeps its shape when it is sent again.
+    """The properties of a request that matter to limits. A retry has the same shape.
 
     Args:
         model: An id of `models.MODELS`.
         input_tokens: Tokens after the cached prefix.
-        output_tokens: Tokens of the answer.
+        output_tokens: Tokens of the response.
         characters_per_token: Of the whole prompt.
         prefix: Names a prompt prefix under `cache_control`; "" is none.
-        prefix_tokens: How long the prefix is.
+        prefix_tokens: Length of the prefix.
     """
 
     model: str
@@ -52,10 +49,10 @@ class RequestShape:
 
 
 class WorkloadKind(StrEnum):
-    """How a caller's requests come."""
+    """How a caller's requests arrive."""
 
-    WORKERS = "workers"  # each of some workers asks again when it has its answer
-    POISSON = "poisson"  # at a mean rate, each independent of the others
+    WORKERS = "workers"  # each worker sends its next request after it has received a response
+    POISSON = "poisson"  # at a mean rate, independent of each other
     BURST = "burst"  # all at once
 
 
@@ -66,36 +63,35 @@ _NEEDED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The requests of one caller.
 
     Args:
         name: The caller.
-        kind: How they come; it needs `workers`, `requests_per_second` or `requests`, and takes none of the others.
+        kind: How they arrive; requires `workers`, `requests_per_second` or `requests`, and forbids the other two.
         weight: The caller's share, relative to the others'.
-        model: The model asked.
-        think_seconds: How long a worker waits between an answer and its next request.
-        deadline_seconds: How long a request may take before it is given up.
-        max_tokens: Cuts answers.
+        model: The model.
+        think_seconds: How long a worker waits between a response and its next request.
+        deadline_seconds: How long a request may take before the caller gives up.
+        max_tokens: Truncates responses.
         prefix_tokens: Tokens before the input that are the same in each request, under `cache_control`.
         input_tokens: Size of requests; None takes the scenario's.
-        output_tokens: Size of answers; None takes the scenario's.
-        start_seconds: When the first request comes, from the beginning of the scenario; the moment of a burst.
-        stop_seconds: When the last one has come; None means the end of the scenario.
+        output_tokens: Size of responses; None takes the scenario's.
+        start_seconds: Time of the first request, from the start of the scenario; time of a burst.
+        stop_seconds: Time after which no request is sent; None means the end of the scenario.
 
     Raises:
         ValueError: A value is outside its range; the message names field, value and range.
     """
 
-    name: str
+    name: Annotated[str, Meta(min_length=1)]
     kind: WorkloadKind
     workers: int | None = None
     requests_per_second: float | None = None
     requests: int | None = None
     weight: float = 1.0
     model: str = "claude-sonnet-5-5"
-    think_seconds: Distribution = field(default=Constant(0))
+    think_seconds: Distribution = 0
     deadline_seconds: float = 60.0
     max_tokens: int = 4_096
     prefix_tokens: int = 0
@@ -118,18 +114,20 @@ class Workload:
         require_model(self.model)
 
     def draw(self, lengths: Lengths, rng: random.Random) -> RequestShape:
-        """One request of this caller."""
+        """Draw one request of this caller."""
+        input_tokens = lengths.input_tokens if self.input_tokens is None else self.input_tokens
+        output_tokens = lengths.output_tokens if self.output_tokens is None else self.output_tokens
         return RequestShape(
             model=self.model,
-            input_tokens=sample_tokens(self.input_tokens or lengths.input_tokens, rng),
-            output_tokens=min(self.max_tokens, sample_tokens(self.output_tokens or lengths.output_tokens, rng)),
-            characters_per_token=lengths.characters_per_token.sample(rng),
+            input_tokens=sample_tokens(input_tokens, rng),
+            output_tokens=min(self.max_tokens, sample_tokens(output_tokens, rng)),
+            characters_per_token=sample(lengths.characters_per_token, rng),
             prefix=self.name if self.prefix_tokens else "",
             prefix_tokens=self.prefix_tokens,
         )
 
     def arrival_seconds(self, duration_seconds: float, rng: random.Random) -> Iterator[float]:
-        """When requests come that wait for no answer: of a burst or at a rate. Workers have no such moments."""
+        """Arrival times of requests that do not depend on responses: a burst, or a rate. Workers have none."""
         if self.requests is not None:
             yield from [self.start_seconds] * self.requests
         elif self.requests_per_second is not None:
@@ -141,21 +139,3 @@ class Workload:
                 start_seconds=self.start_seconds,
                 stop_seconds=stop_seconds,
             )
-
-
-def require_model(model: str) -> None:
-    """Check that a model is simulated.
-
-    Raises:
-        ValueError: It is not; the message lists all that are.
-    """
-    if model not in MODELS:
-        raise ValueError(f"model: {model!r} was given; allowed are {', '.join(MODELS)}")
-
-
-def input_tokens_estimate(charged_tokens: int, characters_per_token: float) -> int:
-    """What the API takes for the input when a request starts: it knows the characters, and one figure for all models.
-
-    The correction, at the first token, takes `charged_tokens`.
-    """
-    return math.ceil(charged_tokens * characters_per_token / ESTIMATED_CHARACTERS_PER_TOKEN)
