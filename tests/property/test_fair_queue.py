@@ -85,7 +85,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def first_of(self, caller: Caller) -> list[Waiter]:
         """Whoever may be the next new request of a caller: the first of each agent, and those in front of a session."""
-        own = [one for one in self.waiting if one.demand.caller == caller and not _has_returned(one)]
+        own = [one for one in self.waiting if one.demand.caller == caller and not one.is_returned]
         by_agent: dict[tuple[str, str], Waiter] = {}
         for one in own:
             by_agent.setdefault((one.demand.session, one.demand.agent), one)
@@ -96,7 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
         head = self.head()
         if head is not None:
             self.queue.hold(head)
-            if self.held is None and not _has_returned(head):
+            if self.held is None and not head.is_returned:
                 self.held = head
 
     @rule()
@@ -128,7 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
         head = self.head()
         if self.held is not None and head is not self.held:
             assert head is not None
-            assert _has_returned(head)
+            assert head.is_returned
             assert head.demand.caller.rank <= self.held.demand.caller.rank
 
     @precondition(lambda self: self.waiting)
@@ -152,7 +152,7 @@ class QueueMachine(RuleBasedStateMachine):
     def counts_are_those_of_the_waiters(self) -> None:
         assert len(self.queue) == len(self.waiting)
         assert len(self.queue.failed) == sum(one.demand.retry for one in self.waiting)
-        new = [one for one in self.waiting if not _has_returned(one)]
+        new = [one for one in self.waiting if not one.is_returned]
         assert self.queue.tokens == sum(one.demand.cost.input_tokens for one in new)
         shown = self.queue.snapshot(0)
         for priority in Priority:
@@ -178,7 +178,7 @@ class QueueMachine(RuleBasedStateMachine):
                     service_time_ns(one.demand.cost)
                     for one in self.waiting
                     if (one.demand.caller, one.demand.session, one.demand.agent) == (caller, session, agent)
-                    and not _has_returned(one)
+                    and not one.is_returned
                 )
                 assert own_ns <= self.queue.ahead_ns(demand, 0) <= everything_ns
 
@@ -190,10 +190,6 @@ class QueueMachine(RuleBasedStateMachine):
                 assert len(flow._waiters) <= 2 * flow.waiting + 65
                 assert flow.waiting or flow.parent is None or flow.children is None
                 assert flow.active == sum(child.waiting > 0 and child.attached for child in children(flow))
-
-
-def _has_returned(waiter: Waiter) -> bool:
-    return waiter.demand.front or waiter.demand.retry
 
 
 def children(flow: Flow) -> Sequence[Flow]:

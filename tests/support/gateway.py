@@ -160,11 +160,11 @@ def what_it_hears(store: MemoryStore) -> list[Feedback]:
         await learn(pool, feedback)
 
     async def end_and_note(
-        pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None, taught: tuple[Feedback, ...] = ()
+        pool: str, lease_id: str, outcome: Outcome, used: Cost | None = None, feedback: tuple[Feedback, ...] = ()
     ) -> bool:
-        for feedback in taught:
-            note(feedback)
-        return await end(pool, lease_id, outcome, used, taught)
+        for each in feedback:
+            note(each)
+        return await end(pool, lease_id, outcome, used, feedback)
 
     store.learn, store.end = learn_and_note, end_and_note  # type: ignore[method-assign]
     return heard

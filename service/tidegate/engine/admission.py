@@ -64,13 +64,13 @@ class Lease:
         return self._store.charge(self.demand.pool, self.id, known)
 
     def end(
-        self, outcome: Outcome, used: Cost | None = None, taught: tuple[Feedback, ...] = ()
+        self, outcome: Outcome, used: Cost | None = None, feedback: tuple[Feedback, ...] = ()
     ) -> Coroutine[None, None, bool]:
         """Ends the lease; False if it has ended. `used` None: the estimate is charged, if anything.
 
-        What its answer has `taught` the pool takes in first.
+        The pool takes in the `feedback` of its answer first.
         """
-        return self._store.end(self.demand.pool, self.id, outcome, used, taught)
+        return self._store.end(self.demand.pool, self.id, outcome, used, feedback)
 
     async def __aenter__(self) -> Self:
         return self

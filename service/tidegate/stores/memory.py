@@ -1,4 +1,4 @@
-"""Pools in the memory of one process, shared by all its threads and event loops."""
+"""The store that keeps pools in the memory of one process, shared by all its threads and event loops."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -20,23 +20,23 @@ __all__ = ["MemoryStore"]
 T = TypeVar("T")
 
 _MOST_POOLS: Final = 200
-"""Invented model names must not fill the memory: at the bound, a pool that no answer ever came from makes room; if
-there is none, further names share the overflow pool."""
+"""Invented model names must not fill the memory. At this bound a pool without any answer is dropped. If there is none,
+further names share the overflow pool."""
 
 _UNLIMITED: Final = PoolSettings()
 
 
 class MemoryStore:
-    """Implements `core.store.Store`. Each asynchronous method wraps the synchronous one whose name ends in `_now`.
+    """Implements `Store`. Each asynchronous method wraps the synchronous one whose name ends in `_now`.
 
-    A lock guards each step, for microseconds; nobody ever waits for quota while holding it.
+    A lock guards each step, for microseconds. No caller waits for quota while holding it.
 
-    The collector of garbage may run the `finally` of an abandoned coroutine in the middle of a step, in the thread that
-    holds the lock. What that ends, gives back, charges or teaches is then done right after the step.
+    The garbage collector may run the `finally` of an abandoned coroutine in the middle of a step, in the thread that
+    holds the lock. Its calls are then deferred until right after the step.
 
     Args:
-        clock: time of all pools.
-        configured: settings by name of pool; those of `other_endpoints` are also those of each further endpoint.
+        clock: the time of all pools.
+        configured: settings by name of pool. Those of `other_endpoints` also apply to each further endpoint.
         otherwise: settings of every other pool.
     """
 
@@ -51,8 +51,10 @@ class MemoryStore:
         self._lock = threading.RLock()  # re-entrant, because of finalizers
         self._in_step = False
         self._deferred: list[Callable[[], object]] = []
-        self._listeners: tuple[tuple[Callable[[Change], None], bool], ...] = ()  # each: whether it hears of leases
-        self._tells_leases = False
+        self._listeners: tuple[
+            tuple[Callable[[Change], None], bool], ...
+        ] = ()  # each with whether it wants ends of leases
+        self._reports_leases = False
         self._pools: dict[str, Pool] = {}
         self._accounts = Accounts()
         self._settings = dict(configured or {})
@@ -75,10 +77,10 @@ class MemoryStore:
         lease_id: str,
         outcome: Outcome,
         used: Cost | None = None,
-        taught: tuple[Feedback, ...] = (),
+        feedback: tuple[Feedback, ...] = (),
     ) -> bool:
         """As `Store.end`."""
-        return self.end_now(pool, lease_id, outcome, used, taught)
+        return self.end_now(pool, lease_id, outcome, used, feedback)
 
     async def learn(self, pool: str, feedback: Feedback) -> None:
         """As `Store.learn`."""
@@ -93,7 +95,7 @@ class MemoryStore:
         return self.snapshot_now(pool)
 
     def reserve_now(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
-        """`reserve`, synchronously. The way to an immediate grant is short: it is the hot path."""
+        """`reserve`, synchronously. Written out, and not by `_step`, because it is the hot path."""
         with self._lock:
             self._begin_step()
             try:
@@ -101,7 +103,7 @@ class MemoryStore:
                 now_ns = self._clock.monotonic_ns()
                 result = pool.reserve(lease_id, demand, now_ns)
                 change = pool.take_changes()
-                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
+                others = self._advance_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
@@ -117,9 +119,9 @@ class MemoryStore:
             try:
                 pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
                 now_ns = self._clock.monotonic_ns()
-                taken = pool.take_at_once(lease_id, demand, now_ns)
+                taken = pool.try_admit(lease_id, demand, now_ns)
                 change = pool.take_changes() if taken else None
-                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
+                others = self._advance_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
@@ -142,21 +144,21 @@ class MemoryStore:
         lease_id: str,
         outcome: Outcome,
         used: Cost | None = None,
-        taught: tuple[Feedback, ...] = (),
+        feedback: tuple[Feedback, ...] = (),
     ) -> bool:
         """`end`, synchronously. Written out for the same reason as `reserve_now`."""
         with self._lock:
             if self._in_step:
-                self._deferred.append(lambda: self.end_now(pool, lease_id, outcome, used, taught))
+                self._deferred.append(lambda: self.end_now(pool, lease_id, outcome, used, feedback))
                 return True
             self._in_step = True
             try:
                 state = self._pools.get(pool) or self._make_pool(pool)
                 now_ns = self._clock.monotonic_ns()
                 state.expire(now_ns)
-                has_ended = state.end(lease_id, outcome, used, now_ns, taught)
+                has_ended = state.end(lease_id, outcome, used, now_ns, feedback)
                 change = state.advance_and_collect(now_ns)
-                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
+                others = self._advance_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
@@ -209,8 +211,8 @@ class MemoryStore:
                 now_ns = self._clock.monotonic_ns()
                 chosen = tuple(self._pools.values()) if pool is None else tuple(filter(None, [self._pools.get(pool)]))
                 for state in chosen:
-                    state.expire(now_ns)  # also where nothing else happens any more
-                freed = self._move_on_freed(now_ns)
+                    state.expire(now_ns)  # a pool without further steps has no other occasion
+                freed = self._advance_freed(now_ns)
                 snapshots = tuple(state.snapshot(now_ns) for state in chosen)
                 changes = [*freed, *(state.take_changes() for state in chosen)]
             finally:
@@ -220,7 +222,7 @@ class MemoryStore:
         return snapshots
 
     def settings_now(self, pool: str) -> PoolSettings:
-        """The settings that a pool has, or would have."""
+        """The settings of a pool, whether it exists yet or not."""
         settings = self._settings.get(pool)
         if settings is not None:
             return settings
@@ -240,12 +242,12 @@ class MemoryStore:
 
     def _listen(self, listeners: tuple[tuple[Callable[[Change], None], bool], ...]) -> None:
         self._listeners = listeners
-        self._tells_leases = any(leases for _, leases in listeners)
+        self._reports_leases = any(leases for _, leases in listeners)
         for pool in tuple(self._pools.values()):
-            pool.tells_leases = self._tells_leases
+            pool.reports_leases = self._reports_leases
 
     def _step(self, name: str, operation: Callable[[Pool, int], T]) -> T | None:
-        """Does one thing to a pool, then admits whom it lets in, then tells. None if it is deferred."""
+        """Runs an operation on a pool, admits the waiters that fit then, and notifies. None if it is deferred."""
         with self._lock:
             if self._in_step:
                 self._deferred.append(lambda: self._step(name, operation))
@@ -257,7 +259,7 @@ class MemoryStore:
                 pool.expire(now_ns)
                 result = operation(pool, now_ns)
                 change = pool.advance_and_collect(now_ns)
-                others = self._move_on_freed(now_ns) if self._accounts.freed else ()
+                others = self._advance_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
         if change is not None or self._deferred:
@@ -266,8 +268,8 @@ class MemoryStore:
             self._notify(other)
         return result
 
-    def _move_on_freed(self, now_ns: int) -> list[Change]:
-        """Admits requests of callers whose own limits the last step has freed, in whatever pools they wait."""
+    def _advance_freed(self, now_ns: int) -> list[Change]:
+        """Admits requests in the pools where callers' own limits allow more, or less, since the last step."""
         changes = []
         while freed := self._accounts.freed:
             self._accounts.freed = {}
@@ -277,22 +279,22 @@ class MemoryStore:
 
     def _begin_step(self) -> None:
         if self._in_step:
-            raise RuntimeError("a finalizer that interrupts a step of the store may only end leases and teach")
+            raise RuntimeError("a finalizer that interrupts a step of the store may only end leases and pass feedback")
         self._in_step = True
 
     def _make_pool(self, name: str) -> Pool:
         settings = self.settings_now(name)
         pool = self._pools[name] = Pool(name, settings, self._clock.monotonic_ns(), self._accounts)
-        pool.tells_leases = self._tells_leases
+        pool.reports_leases = self._reports_leases
         return pool
 
     def _notify(self, change: Change | None) -> None:
-        """Tells of a change, if there is one, then does what finalizers have left to do."""
+        """Passes a change, if there is one, to the listeners. Then runs what finalizers have deferred."""
         if change is not None:
             for listener, _ in self._listeners:
                 listener(change)
         if self._deferred:
-            with self._lock:  # nothing is added meanwhile: that only happens within a step
+            with self._lock:  # nothing is added meanwhile: deferring only happens within a step
                 deferred, self._deferred = self._deferred, []
             for operation in deferred:
                 operation()

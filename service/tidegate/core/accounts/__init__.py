@@ -1,1 +1,4 @@
-"""The limits of single callers, across all pools."""
+"""Callers' own limits, across all pools.
+
+A pool reserves them in the same step as its quota.
+"""

@@ -1,4 +1,4 @@
-"""Callers' own limits. They span all pools, and are reserved in the same step as the quota of the pool."""
+"""Callers' own limits. They span all pools and are reserved in the same step as the quota of a pool."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -10,7 +10,7 @@ from tidegate.core.limits.token_bucket import TokenBucket, changed
 __all__ = ["Account", "AccountWaits", "Accounts", "Exceeded"]
 
 _CAPACITY_SECONDS: Final = 10.0
-"""A bucket holds what its rate brings in this time, as the buckets of a pool with a configured limit do."""
+"""A bucket holds what its rate refills in this time, as the buckets of a pool with a configured limit do."""
 _RATES: Final = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
 _CONCURRENCY: Final = "max_concurrent"
 
@@ -31,7 +31,7 @@ class AccountWaits:
     """The requests of one pool that wait for accounts.
 
     Attributes:
-        until_ns: before this none of them may go, unless an account is freed. None: not by time alone.
+        until_ns: none of them may go before this time, unless an account is freed. None: not by time alone.
     """
 
     __slots__ = ("pool", "until_ns")
@@ -41,35 +41,35 @@ class AccountWaits:
         self.until_ns: int | None = None
 
     def add(self, exceeded: Exceeded, now_ns: int) -> None:
-        """One more waits."""
+        """One more request waits for this limit."""
         if exceeded.wait_ns is not None:
             until_ns = now_ns + exceeded.wait_ns
             self.until_ns = until_ns if self.until_ns is None else min(self.until_ns, until_ns)
 
 
 class Account:
-    """What one caller has used of its own limits.
+    """The use of one caller's own limits.
 
     A request larger than a bucket goes when the bucket is full, and leaves it in debt.
     """
 
-    __slots__ = ("_accounts", "_buckets", "_heads_in", "_limits", "_waits_in", "in_flight")
+    __slots__ = ("_accounts", "_buckets", "_heads_in", "_limits", "_skipped_in", "in_flight")
 
     def __init__(self, accounts: "Accounts", limits: CallerLimits, now_ns: int) -> None:
         self.in_flight = 0
         self._accounts = accounts
-        self._waits_in: dict[str, AccountWaits] = {}  # by pool, where requests of the caller are skipped
+        self._skipped_in: dict[str, AccountWaits] = {}  # pools in which requests of the caller are skipped
         self._heads_in: dict[str, None] = {}  # pools in which a request of the caller is the next
         self._buckets: tuple[TokenBucket | None, ...] = (None, None, None)
         self._limits = limits
         self._apply(limits, now_ns)
 
     def configure(self, limits: CallerLimits, now_ns: int) -> None:
-        """Goes on under other limits. Levels stay as they are; a limit that is new begins with a full bucket."""
+        """Replaces the limits. Levels stay as they are. A new limit begins with a full bucket."""
         if limits != self._limits:
             self._limits = limits
             self._apply(limits, now_ns)
-            self._free()
+            self._note_freed()
 
     def exceeded(self, cost: Cost, now_ns: int) -> Exceeded | None:
         """The limit that holds a request of this cost back for longest; None if it may go."""
@@ -78,8 +78,8 @@ class Account:
             return Exceeded(_CONCURRENCY, None)
         return self._longest(TokenBucket.wait_ns, cost, now_ns)
 
-    def drained(self, cost: Cost, now_ns: int) -> Exceeded | None:
-        """The rate that takes longest to let all of this go, request by request; None if it may go now."""
+    def exceeded_by_all(self, cost: Cost, now_ns: int) -> Exceeded | None:
+        """The rate that takes longest to admit requests of this total cost; None if they may go now."""
         return self._longest(TokenBucket.refill_ns, cost, now_ns)
 
     def take(self, cost: Cost, now_ns: int) -> None:
@@ -87,7 +87,7 @@ class Account:
         self.correct(cost, now_ns)
 
     def correct(self, cost: Cost, now_ns: int) -> None:
-        """So much more was used than was known; negative: less."""
+        """Charges the difference between the known and the charged use. Negative units are given back."""
         gives_back = takes = False
         for bucket, units in zip(self._buckets, cost, strict=True):
             if bucket is not None and units:
@@ -95,25 +95,25 @@ class Account:
                 gives_back = gives_back or units < 0
                 takes = takes or units > 0
         if gives_back:
-            self._free()
+            self._note_freed()
         if takes:
-            self._use()
+            self._note_used()
 
-    def leased(self) -> None:
+    def call_began(self) -> None:
         """A call begins."""
         self.in_flight += 1
-        self._use()
+        self._note_used()
 
-    def ended(self) -> None:
+    def call_ended(self) -> None:
         """A call ended."""
         self.in_flight -= 1
-        self._free()
+        self._note_freed()
 
-    def waits_in(self, waits: AccountWaits) -> None:
+    def note_skipped(self, waits: AccountWaits) -> None:
         """Requests of the caller are skipped in this pool until the account allows them."""
-        self._waits_in[waits.pool] = waits
+        self._skipped_in[waits.pool] = waits
 
-    def is_head_in(self, pool: str) -> None:
+    def note_head(self, pool: str) -> None:
         """A request of the caller is the next of this pool, as long as the account allows it."""
         self._heads_in[pool] = None
 
@@ -124,14 +124,15 @@ class Account:
                 limit, longest_ns = name, wait_ns
         return Exceeded(limit, longest_ns) if longest_ns else None
 
-    def _free(self) -> None:
-        for pool, waits in self._waits_in.items():
+    def _note_freed(self) -> None:
+        """The account allows more: skipped requests may go."""
+        for pool, waits in self._skipped_in.items():
             waits.until_ns = 0
             self._accounts.freed[pool] = None
-        self._waits_in.clear()
+        self._skipped_in.clear()
 
-    def _use(self) -> None:
-        """Where a request of the caller is the next, the account may not allow it any more: then others may go."""
+    def _note_used(self) -> None:
+        """The account allows less: where a request of the caller is the next, others may go instead."""
         if self._heads_in:
             self._accounts.freed.update(self._heads_in)
             self._heads_in.clear()
@@ -148,8 +149,8 @@ class Accounts:
     """The accounts of all callers that have limits of their own.
 
     Attributes:
-        freed: pools in which requests may go now, because an account allows more, or holds back the one that was the
-            next; until somebody looks at them.
+        freed: pools in which requests may go now, because an account allows more, or holds back the next request. Until
+            the pools have been looked at.
     """
 
     __slots__ = ("_by_name", "freed")
@@ -158,10 +159,10 @@ class Accounts:
         self.freed: dict[str, None] = {}
         self._by_name: dict[str, Account] = {}
 
-    def of(self, caller: Caller, now_ns: int) -> Account | None:
-        """The account of a caller who makes a new request, under the limits that it has now; None if it has none.
+    def get(self, caller: Caller, now_ns: int) -> Account | None:
+        """The account of a caller that makes a new request, under its present limits; None if it has none.
 
-        Requests that wait keep their account: they may have come under other limits.
+        Waiting requests keep their account: they may have come under other limits.
         """
         limits = caller.limits
         if limits is None:

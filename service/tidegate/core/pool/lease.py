@@ -1,4 +1,4 @@
-"""What was granted, until it ends."""
+"""Granted quota until it is settled."""
 
 from typing import Final
 
@@ -11,25 +11,25 @@ from tidegate.core.limits.dimension_limit import DimensionLimit
 __all__ = ["Lease", "Leases"]
 
 _SILENCE_NS: Final = 60 * NS_PER_MINUTE
-"""Six times the default deadline of a call: who is silent for longer has forgotten that it holds a lease."""
-_LOOK_NS: Final = 30 * NS_PER_MINUTE
-"""No look at a lease counts for more silence than this: a clock that jumps by hours, or a machine that was suspended,
-leaves callers the time to say something."""
-_NOTHING: Final = Cost()
+"""Six times the default deadline of a call. A caller that is silent for longer has lost its lease."""
+_CHECK_NS: Final = 30 * NS_PER_MINUTE
+"""One check of a lease counts at most this much silence. So after a jump of the clock by hours, or a suspended machine,
+callers have time to report."""
+_NO_COST: Final = Cost()
 
 
 class Lease:
-    """The demand, what it is charged, what is known of it so far, and the limits that were charged.
+    """A granted demand: its charge, what is known of its real cost, and the limits that were charged.
 
-    A limit that is learned while the lease lives does not count it: what the upstream reported as remaining does.
+    A limit that is learned during the lease does not count it: the remainder that the upstream reports does.
 
     Attributes:
-        account: the account of a caller with limits of its own, which is charged the same.
-        alive_ns: when something was last heard of it.
-        silence_ns: for how long it may be silent: an hour, or as long as its caller was ready to wait.
-        left_ns: how much of that was left when it was looked at last.
+        account: the account of a caller with limits of its own, which gets the same charges.
+        alive_ns: when the holder last reported.
+        silence_ns: how long the holder may be silent: an hour, or the patience of the caller if that is longer.
+        left_ns: how much of that was left at the last check.
         answered: whether the head of an answer has come.
-        open_input_tokens, open_output_tokens: what of the charge is an estimate still.
+        open_input_tokens, open_output_tokens: the part of the charge that is still an estimate.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Lease:
         self.demand = demand
         self.answered = False
         self.charged = cost = demand.cost
-        self.known = _NOTHING
+        self.known = _NO_COST
         self.open_input_tokens = cost[1]
         self.open_output_tokens = cost[2]
         self.limits = limits
@@ -69,10 +69,10 @@ class Lease:
 
 
 class Leases(dict[str, Lease]):
-    """Leases by id, the one that has been silent for longest first.
+    """Leases by id, the one with the longest silence first.
 
     Attributes:
-        due_ns: before this none can have been silent for too long.
+        due_ns: no lease can have expired before this time.
     """
 
     __slots__ = ("due_ns",)
@@ -82,7 +82,7 @@ class Leases(dict[str, Lease]):
         self.due_ns = 0
 
     def touch(self, lease_id: str, now_ns: int) -> Lease | None:
-        """The lease, which is alive; None if there is none of this id."""
+        """The lease, whose holder reports now; None if there is none of this id."""
         lease = self.pop(lease_id, None)
         if lease is not None:
             lease.alive_ns = now_ns
@@ -90,29 +90,29 @@ class Leases(dict[str, Lease]):
             self[lease_id] = lease
         return lease
 
-    def answered(self, lease_id: str) -> bool:
-        """The head of an answer came; whether that is news of a lease."""
+    def mark_answered(self, lease_id: str) -> bool:
+        """Notes that the head of an answer came. Returns whether the lease exists and this was not known."""
         lease = self.get(lease_id)
         if lease is None or lease.answered:
             return False
         lease.answered = True
         return True
 
-    def forgotten(self, now_ns: int) -> str | None:
-        """The id of a lease that has been silent for too long; None if there is none. Asked once it is due."""
+    def next_expired(self, now_ns: int) -> str | None:
+        """The id of an expired lease; None if there is none. Called at `due_ns` or later."""
         while self:
             lease_id, lease = next(iter(self.items()))
-            if now_ns - lease.alive_ns < _LOOK_NS:
-                self.due_ns = lease.alive_ns + _LOOK_NS
+            if now_ns - lease.alive_ns < _CHECK_NS:
+                self.due_ns = lease.alive_ns + _CHECK_NS
                 return None
-            if lease.left_ns <= _LOOK_NS:
+            if lease.left_ns <= _CHECK_NS:
                 return lease_id
-            left_ns = lease.left_ns - _LOOK_NS
+            left_ns = lease.left_ns - _CHECK_NS
             self.touch(lease_id, now_ns)
             lease.left_ns = left_ns
-        self.due_ns = now_ns + _LOOK_NS
+        self.due_ns = now_ns + _CHECK_NS
         return None
 
     def oldest_ns(self) -> int | None:
-        """When the oldest was granted; None if there is none."""
+        """When the oldest lease was granted; None if there is none."""
         return min((lease.granted_ns for lease in self.values()), default=None)

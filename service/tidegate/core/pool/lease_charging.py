@@ -1,4 +1,4 @@
-"""What leases are charged: an estimate at first, then what is known of the answer, corrected both ways."""
+"""The charges of leases: an estimate at first, then corrected up or down by what is known of the answer."""
 
 from typing import Final
 
@@ -12,12 +12,12 @@ __all__ = ["LeaseCharging"]
 
 _INPUT: Final = DIMENSIONS.index(Dimension.INPUT_TOKENS)
 _OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
-_NOTHING: Final = Cost()
-_SETTLED: Final = Outcome.SETTLED  # looked up once: every call comes by here
+_NO_COST: Final = Cost()
+_SETTLED: Final = Outcome.SETTLED  # looked up once: every call passes here
 
 
 class LeaseCharging:
-    """Keeps the charges of leases, the quota that they draw on, and what was used of it, in step."""
+    """Keeps the charges of leases, the quota that they draw on, and the recent use of it consistent."""
 
     __slots__ = ("_quota", "_use")
 
@@ -38,23 +38,23 @@ class LeaseCharging:
         self._set_open(lease, 0 if known[1] else charged[1], charged[2] - known[2])
 
     def close(self, lease: Lease, outcome: Outcome, used: Cost | None, now_ns: int) -> Cost:
-        """Charges what a lease has used in the end; returns it. `used` None: as the outcome says."""
+        """Charges the final use of a lease and returns it. `used` None: the outcome determines it."""
         if outcome is _SETTLED and used is not None:
             estimate, input_known = lease.demand.cost, lease.known[_INPUT]
             for index, limit in lease.limits:
                 if index == _OUTPUT or (index == _INPUT and not input_known):
                     limit.priced(estimate[index], used[index])
         elif outcome is Outcome.RELEASED or outcome is Outcome.THROTTLED:
-            used = _NOTHING
+            used = _NO_COST
         elif used is None:
             overloaded = outcome is Outcome.OVERLOADED
             used = lease.charged._replace(output_tokens=lease.known.output_tokens) if overloaded else lease.charged
-        self._quota.forget(lease.open_input_tokens, lease.open_output_tokens)
+        self._quota.close_estimates(lease.open_input_tokens, lease.open_output_tokens)
         self._correct(lease, used, used, now_ns)
         return used
 
     def _correct(self, lease: Lease, cost: Cost, known: Cost, now_ns: int) -> None:
-        """Charges a lease this much instead, of which so much is known."""
+        """Replaces the charge of a lease by `cost`, of which `known` is certain."""
         before = lease.charged
         for index, limit in lease.limits:
             if cost[index] != before[index]:
@@ -62,13 +62,13 @@ class LeaseCharging:
         if lease.account is not None and cost != before:
             lease.account.correct(cost.minus(before), now_ns)
         requests, input_tokens = cost[0] - before[0], cost[1] - before[1]
-        output_tokens = known[2] - lease.known[2]  # the upstream counts output only as it comes
+        output_tokens = known[2] - lease.known[2]  # the upstream counts output only as it is produced
         self._use.add(requests, input_tokens, output_tokens, now_ns)
-        at_ns = lease.granted_ns if requests else now_ns  # what came to nothing was never used
+        at_ns = lease.granted_ns if requests else now_ns  # a request that was not counted was never used
         self._quota.correct_use(requests, input_tokens, output_tokens, at_ns)
         lease.charged, lease.known = cost, known
 
     def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:
-        """So much of what a lease is charged is an estimate still."""
-        self._quota.forget(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
+        """Sets the part of the charge that is still an estimate."""
+        self._quota.close_estimates(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
         lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens

@@ -1,8 +1,8 @@
-"""A pool: the quota that a family of models shares, as a state machine. One call is one atomic step."""
+"""A pool: the quota that a group of models shares, as a state machine. One method call is one atomic step."""
 
 from typing import Final
 
-from tidegate.core.accounts.accounts import Account, Accounts, AccountWaits, Exceeded
+from tidegate.core.accounts.accounts import Account, Accounts
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
@@ -18,8 +18,9 @@ from tidegate.core.failures.retry_gate import RetryGate
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease import Lease, Leases
 from tidegate.core.pool.lease_charging import LeaseCharging
+from tidegate.core.pool.own_limits import OwnLimits
 from tidegate.core.pool.quota import Quota
-from tidegate.core.pool.wait_forecast import Forecast
+from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.ports.store import Change
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.queue_caps import exceeded_cap
@@ -33,23 +34,27 @@ _ENOUGH_FOR_PROBE_NS: Final = 5 * NS_PER_SECOND
 class Pool:
     """Quota, queue and leases of one pool. `now_ns` is the monotonic time of each step.
 
-    `drain_events` hands out what happened since it was last called; the caller reports it. `accounts` are shared by all
-    pools: they hold callers' own limits.
+    Each step may cause events, grants and refusals of waiters. `take_changes` and `advance_and_collect` return them.
+
+    Args:
+        name: of the pool.
+        settings: what the operator has configured.
+        now_ns: the time of creation.
+        accounts: callers' own limits, shared by all pools.
 
     Attributes:
-        tells_leases: whether anybody wants to hear how each lease ended.
+        reports_leases: whether the end of each lease is an event.
     """
 
     __slots__ = (
-        "_account_waits",
-        "_accounts",
+        "_charging",
         "_events",
         "_failures",
         "_forecast",
         "_granted",
         "_leases",
-        "_ledger",
         "_next_in_ns",
+        "_own_limits",
         "_queue",
         "_quota",
         "_rate_limited",
@@ -58,38 +63,37 @@ class Pool:
         "_succeeded",
         "_use",
         "name",
+        "reports_leases",
         "settings",
-        "tells_leases",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int, accounts: Accounts | None = None) -> None:
         self.name = name
         self.settings = settings
-        self.tells_leases = True
+        self.reports_leases = True
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
         self._failures = FailureTracker(name, self._events, now_ns)
         self._retries = RetryGate(self._failures, now_ns)
         self._queue = FairQueue(lambda: self._quota.ns_per_unit, self._retries.wait_ns)
-        self._forecast = Forecast(self._quota, self._queue, self._failures)
-        self._accounts = accounts or Accounts()
-        self._account_waits = AccountWaits(name)
+        self._own_limits = OwnLimits(name, accounts or Accounts(), self._queue)
+        self._forecast = WaitForecast(self._quota, self._queue, self._failures)
         self._refused: list[tuple[str, Refused]] = []
         self._leases = Leases()
         self._use = RecentUse(self._quota.per_minute, now_ns)
-        self._ledger = LeaseCharging(self._quota, self._use)
-        self._next_in_ns: int | None = None  # what the next change is to tell
+        self._charging = LeaseCharging(self._quota, self._use)
+        self._next_in_ns: int | None = None  # for the next change
         self._granted = 0
         self._rate_limited = 0
         self._succeeded = 0
 
     @property
     def is_unused(self) -> bool:
-        """Whether nothing would be lost with the pool: no answer ever came, nobody waits, nothing is in flight."""
+        """Whether the pool can be dropped without loss: no answer ever came, nobody waits, nothing is in flight."""
         return not (self._queue.waiting or self._leases or self._succeeded)
 
     def advance_and_collect(self, now_ns: int) -> Change | None:
-        """Admits whom the last step lets in. Returns what has happened since this was last called, if anything."""
+        """Admits the waiters that fit after the last step. Returns everything that nobody was told of yet, if any."""
         if not self._queue.waiting:
             return self.take_changes()
         granted = self.advance(now_ns)
@@ -97,7 +101,7 @@ class Pool:
         return self.take_changes(granted)
 
     def take_changes(self, granted: tuple[str, ...] = ()) -> Change | None:
-        """These grants, and all that nobody was told of yet; None for nothing."""
+        """These grants, and everything that nobody was told of yet; None for nothing."""
         next_in_ns = self._next_in_ns
         if not (granted or self._events or self._refused) and next_in_ns is None:
             return None
@@ -105,15 +109,15 @@ class Pool:
         return Change(self.name, granted, self.drain_events(), next_in_ns, refused)
 
     def drain_events(self) -> tuple[Event, ...]:
-        """The facts since the last call."""
+        """The events since the last call."""
         events = tuple(self._events)
         self._events.clear()
         return events
 
-    def take_at_once(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
+    def try_admit(self, lease_id: str, demand: Demand, now_ns: int) -> bool:
         """Admits if nobody waits and everything fits; False, without effect, otherwise."""
-        account = self._account(demand, now_ns)
-        if not self._goes_at_once(demand, account, now_ns):
+        account = self._own_limits.account(demand, now_ns)
+        if not self._fits_at_once(demand, account, now_ns):
             return False
         if demand.retry or self._failures.is_spend_capped or not self.settings.allow_debt:
             return False
@@ -121,25 +125,22 @@ class Pool:
         return True
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
-        """Admits at once if nobody waits and everything fits; else queues, or refuses without side effect."""
+        """Admits at once if nobody waits and everything fits. Queues otherwise, or refuses without side effect."""
         if self._failures.is_spend_capped and (refused := self._failures.refusal(now_ns)) is not None:
             return refused
-        account = self._account(demand, now_ns)
+        account = self._own_limits.account(demand, now_ns)
         if demand.retry:
             return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
         if not self.settings.allow_debt:
             dimension = self._quota.never_fits(demand.cost)
             if dimension is not None:
                 return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
-        if self._goes_at_once(demand, account, now_ns):
+        if self._fits_at_once(demand, account, now_ns):
             self._grant(lease_id, demand, account, now_ns)
             return GRANTED
-        return self._queue_up(Waiter(lease_id, demand, now_ns, account), now_ns)
+        return self._enqueue(Waiter(lease_id, demand, now_ns, account), now_ns)
 
-    def _account(self, demand: Demand, now_ns: int) -> Account | None:
-        return None if demand.caller.limits is None else self._accounts.of(demand.caller, now_ns)
-
-    def _goes_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
+    def _fits_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
         queue = self._queue
         if queue.waiting and queue.has_head(now_ns):
             return False
@@ -150,10 +151,10 @@ class Pool:
                 return False
         return self._failures.admits(now_ns) and self._quota.fits(demand.cost, now_ns)
 
-    def _queue_up(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
+    def _enqueue(self, waiter: Waiter, now_ns: int) -> Wait | Refused:
         queue, forecast, demand = self._queue, self._forecast, waiter.demand
-        predicted_ns = forecast.expect(waiter, now_ns)
-        own = self._own_limit_behind_others(waiter, now_ns)
+        predicted_ns = forecast.predict_for(waiter, now_ns)
+        own = self._own_limits.exceeded_behind_others(waiter, now_ns)
         own_ns = 0 if own is None or own.wait_ns is None else own.wait_ns
         wait_ns = max(predicted_ns, own_ns)
         if not demand.front and (full := exceeded_cap(queue, self.settings.caps, demand)) is not None:
@@ -164,17 +165,17 @@ class Pool:
             if forecast.may_refuse(demand, now_ns):
                 return Refused(self._failures.late_cause, retry_after_ns=wait_ns - demand.patience_ns)
         if queue.push(waiter):
-            # Timers are set already for those who wait, unless this one goes before them.
-            self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
+            # Timers are set for the other waiters already, unless this one goes before them.
+            self._next_in_ns = self.next_in_ns(now_ns, only_for=waiter)
         if own is not None and wait_ns == own_ns:
             return Wait(wait_ns, "caller_limit")
         return Wait(wait_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
-        """Takes a waiter out of the queue; None if it does not wait, else why it had to, and for how long it would."""
+        """Takes a waiter out of the queue. Returns why it had to wait and how long it would; None if there is none."""
         if (waiter := self._queue.remove(lease_id)) is None:
             return None
-        if (own := self._own_limit(waiter, now_ns)) is not None:
+        if (own := self._own_limits.exceeded(waiter, now_ns)) is not None:
             return Refused(Cause.CALLER_LIMIT, own.wait_ns, limit=own.limit)
         predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._failures.wait_ns(now_ns))
         return Refused(self._failures.late_cause, predicted_ns)
@@ -189,12 +190,12 @@ class Pool:
             self._use.add(-unleased[0], -unleased[1], 0, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
-        """Admits, in order, the waiters that fit now. Nobody overtakes a head that does not fit."""
+        """Admits, in order, the waiters that fit now. No other waiter overtakes a head that does not fit."""
         self._quota.demand_seen(now_ns)
         granted: list[str] = []
         if self._failures.is_outage:
-            self._let_probe_with_time(granted, now_ns)
-        while (waiter := self._head(now_ns)) is not None:
+            self._probe_with_most_patient(granted, now_ns)
+        while (waiter := self._own_limits.head(now_ns)) is not None:
             self._queue.refresh_price(waiter, now_ns)
             if not self._fits(waiter.demand.cost, now_ns):
                 if self._failures.admits(now_ns) and self._quota.only_levels_bind(now_ns):
@@ -202,27 +203,27 @@ class Pool:
                 break
             self._admit(waiter, now_ns)
             granted.append(waiter.lease_id)
-        self._accounts.freed.pop(self.name, None)
+        self._own_limits.clear_freed()
         return tuple(granted)
 
-    def next_in_ns(self, now_ns: int, if_it_is: Waiter | None = None) -> int | None:
-        """How long until a waiter may fit; None if nobody waits, or none of those who may be next is `if_it_is`."""
-        head, gate_ns, retry = self._head(now_ns), 0, None
+    def next_in_ns(self, now_ns: int, only_for: Waiter | None = None) -> int | None:
+        """How long until a waiter may fit; None if nobody waits, or if `only_for` is none of those that may be next."""
+        head, gate_ns, retry = self._own_limits.head(now_ns), 0, None
         if self._queue.failed and (gate_ns := self._retries.wait_ns(now_ns)):
             retry = next(iter(self._queue.failed.values()))
-        if if_it_is is not None and not (if_it_is is head or if_it_is is retry or if_it_is.skipped):
+        if only_for is not None and not (only_for is head or only_for is retry or only_for.skipped):
             return None
         waits: list[int] = []
         if head is not None:
             waits.append(self._fits_in_ns(head.demand.cost, now_ns))
         if gate_ns:
             waits.append(gate_ns)
-        if self._queue.skipped and (until_ns := self._account_waits.until_ns) is not None:
-            waits.append(until_ns - now_ns)
+        if (skipped_ns := self._own_limits.skipped_wait_ns(now_ns)) is not None:
+            waits.append(skipped_ns)
         if not waits:
             return None
         wait_ns = min(waits)
-        return wait_ns if head is None else self._forecast.together_ns(head, wait_ns)
+        return wait_ns if head is None else self._forecast.batch_wait_ns(head, wait_ns)
 
     def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
         """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
@@ -231,38 +232,38 @@ class Pool:
         """
         lease = self._leases.touch(lease_id, now_ns)
         if lease is not None:
-            self._ledger.charge(lease, known, now_ns)
+            self._charging.charge(lease, known, now_ns)
 
     def end(
-        self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, taught: tuple[Feedback, ...] = ()
+        self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, feedback: tuple[Feedback, ...] = ()
     ) -> bool:
-        """Ends a lease and corrects the buckets, once it has learned; False if there is none of this id."""
-        for feedback in taught:
-            # What headers say counts the true input, so the level here has to count it as well.
-            if used is not None and isinstance(feedback, LimitReport) and any(feedback.dimensions):
+        """Takes in the feedback, then ends a lease and corrects the buckets; False if there is none of this id."""
+        for each in feedback:
+            # The reported remainder counts the true input, so the level here has to count it as well.
+            if used is not None and isinstance(each, LimitReport) and any(each.dimensions):
                 self.charge(lease_id, used, now_ns)
-            self.learn(feedback, now_ns)
+            self.learn(each, now_ns)
         lease = self._leases.pop(lease_id, None)
         if lease is None:
             return False
         self._quota.request_ended(lease.granted_ns)
         self._failures.ended(lease.granted_ns, answered=lease.answered)
         if lease.account is not None:
-            lease.account.ended()
-        used = self._ledger.close(lease, outcome, used, now_ns)
-        if self.tells_leases:
+            lease.account.call_ended()
+        used = self._charging.close(lease, outcome, used, now_ns)
+        if self.reports_leases:
             demand = lease.demand
             self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
         return True
 
     def expire(self, now_ns: int) -> None:
-        """Ends, as abandoned, the leases that nobody has spoken of for too long."""
-        while now_ns >= self._leases.due_ns and (lease_id := self._leases.forgotten(now_ns)) is not None:
+        """Ends, as abandoned, the leases whose holders were silent for too long."""
+        while now_ns >= self._leases.due_ns and (lease_id := self._leases.next_expired(now_ns)) is not None:
             self._events.append(Anomaly(self.name, AnomalyKind.LEASE))
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
 
     def learn(self, feedback: Feedback, now_ns: int) -> None:
-        """Takes in a success, a 429, or the limits that an answer reports."""
+        """Takes in a success, a refusal, a failure, or the limits that an answer reports."""
         if isinstance(feedback, Succeeded):
             self._succeeded += 1
             if feedback.sent_ago_ns is not None:
@@ -284,9 +285,9 @@ class Pool:
             self._failures.failed(now_ns - feedback.sent_ago_ns, now_ns)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
-        """Goes on under other settings: keeps levels, order, and what was learned.
+        """Replaces the settings. Keeps levels, the order of waiters, and what was learned.
 
-        It also ends a spend cap as far as is known here: an operator who raised one has a way to say so.
+        Also clears a spend cap: an operator who has raised it reports that in this way.
         """
         self.settings = settings
         self._failures.clear_spend_cap(now_ns)
@@ -325,78 +326,43 @@ class Pool:
             self._leases[lease_id] = Lease(demand, limits, now_ns, account)
             self._failures.sent(now_ns)
             if account is not None:
-                account.leased()
+                account.call_began()
 
     def _admit(self, waiter: Waiter, now_ns: int) -> None:
         self._queue.take(waiter, now_ns)
         if waiter.demand.retry:
             self._retries.sent(now_ns)
         self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
-        self._forecast.admitted(waiter, now_ns)
-
-    def _head(self, now_ns: int) -> Waiter | None:
-        """The request that goes next; requests of callers over their own limits are passed over."""
-        queue, waits = self._queue, self._account_waits
-        if waits.until_ns is not None and now_ns >= waits.until_ns:
-            waits.until_ns = None
-            for skipped in tuple(queue.skipped.values()):
-                if not self._is_held_back(skipped, now_ns):
-                    queue.readmit(skipped)
-        while (waiter := queue.head(now_ns)) is not None and self._is_held_back(waiter, now_ns):
-            queue.skip(waiter)
-        if waiter is not None and waiter.account is not None:
-            waiter.account.is_head_in(self.name)
-        return waiter
-
-    def _is_held_back(self, waiter: Waiter, now_ns: int) -> bool:
-        """Whether its caller's own limits hold a waiter back. If so, the account tells this pool when it is freed."""
-        account = waiter.account
-        if account is None or (exceeded := account.exceeded(waiter.demand.cost, now_ns)) is None:
-            return False
-        account.waits_in(self._account_waits)
-        self._account_waits.add(exceeded, now_ns)
-        return True
-
-    def _own_limit(self, waiter: Waiter, now_ns: int) -> Exceeded | None:
-        """The caller's own limit that holds this waiter back; None if none does."""
-        return None if waiter.account is None else waiter.account.exceeded(waiter.demand.cost, now_ns)
-
-    def _own_limit_behind_others(self, waiter: Waiter, now_ns: int) -> Exceeded | None:
-        """The caller's own limit that this waiter waits for behind the caller's others; None if it waits for none."""
-        demand, account = waiter.demand, waiter.account
-        if account is None:
-            return None
-        _, load = self._queue.load_of(demand.caller)
-        return account.drained(demand.cost.plus(Cost(*load)), now_ns) or account.exceeded(demand.cost, now_ns)
+        self._forecast.observe(waiter, now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
         if not self._failures.admits(now_ns):
             return False
-        return self._quota.fits(cost, now_ns) or (not self._leases and self._quota.silent_ns(cost, now_ns) == 0)
+        return self._quota.fits(cost, now_ns) or (not self._leases and self._quota.idle_wait_ns(cost, now_ns) == 0)
 
     def _fits_in_ns(self, cost: Cost, now_ns: int) -> int:
         wait_ns = self._quota.wait_ns(cost, now_ns)
-        silent_ns = None if self._leases else self._quota.silent_ns(cost, now_ns)
-        return max(wait_ns if silent_ns is None else min(wait_ns, silent_ns), self._failures.wait_ns(now_ns))
+        idle_ns = None if self._leases else self._quota.idle_wait_ns(cost, now_ns)
+        return max(wait_ns if idle_ns is None else min(wait_ns, idle_ns), self._failures.wait_ns(now_ns))
 
     def _reserve_retry(self, waiter: Waiter, now_ns: int) -> Granted | Wait:
-        """A failed request comes back: it is never refused for the wait until it may be repeated."""
+        """Admits or queues a failed request. It is never refused because of its wait."""
         demand = waiter.demand
         self._queue.push(waiter)
-        if self._head(now_ns) is waiter and self._fits(demand.cost, now_ns):
+        if self._own_limits.head(now_ns) is waiter and self._fits(demand.cost, now_ns):
             self._admit(waiter, now_ns)
             return GRANTED
-        self._next_in_ns = self.next_in_ns(now_ns, if_it_is=waiter)
+        self._next_in_ns = self.next_in_ns(now_ns, only_for=waiter)
         gate_ns = self._retries.wait_ns(now_ns)
         wait_ns = max(gate_ns, self._fits_in_ns(demand.cost, now_ns))
         return Wait(wait_ns, "retry_budget" if gate_ns else self._binding(demand.cost, now_ns))
 
-    def _let_probe_with_time(self, granted: list[str], now_ns: int) -> None:
-        """In an outage, where those in front are about to give up: who has the most time left finds out more."""
-        first = self._head(now_ns)
+    def _probe_with_most_patient(self, granted: list[str], now_ns: int) -> None:
+        """In an outage, if the head is about to give up: the waiter with the most time left learns more as a probe."""
+        first = self._own_limits.head(now_ns)
         if first is None or first.patience_left_ns(now_ns) >= _ENOUGH_FOR_PROBE_NS or not self._failures.admits(now_ns):
             return
-        free = (each for each in self._queue.waiting.values() if self._own_limit(each, now_ns) is None)
+        free = (each for each in self._queue.waiting.values() if self._own_limits.exceeded(each, now_ns) is None)
         waiter = max(free, key=lambda each: each.patience_left_ns(now_ns))
         if self._fits(waiter.demand.cost, now_ns):
             self._queue.remove(waiter.lease_id)
@@ -408,7 +374,7 @@ class Pool:
 
     def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
         self._failures.answered(now_ns - sent_ago_ns, now_ns)
-        if self._leases.answered(lease_id):
+        if self._leases.mark_answered(lease_id):
             self._failures.unanswered -= 1
 
     def _refuse_all(self, refused: Refused) -> None:

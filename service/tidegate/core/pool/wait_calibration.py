@@ -1,27 +1,37 @@
-"""How long waiting really takes, beside what was predicted.
+"""Corrects predicted waits by the ratio of real to predicted waits.
 
-A prediction is made from costs and rates that may both be off. What those who were admitted really waited corrects it:
-the ratio of both is learned, and predictions are multiplied by it.
+A prediction is computed from costs and rates that may both be wrong. The real waits of admitted requests show by how
+much.
 """
 
-from typing import Final
+from typing import Final, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
-__all__ = ["WaitCalibration"]
+__all__ = ["WaitCalibration", "WaitCalibrationState"]
 
-_FORGET: Final = 0.05
+_WEIGHT: Final = 0.05
+"""Weight of the newest ratio in the running mean."""
 _ENOUGH: Final = 10
-"""Nobody is refused on a prediction that was never put to the test."""
-_TELLING_NS: Final = NS_PER_SECOND // 2
-"""Shorter predictions tell nothing: rounding and timers weigh too much."""
+"""Nobody is refused on predictions that were compared with fewer real waits."""
+_LEAST_NS: Final = NS_PER_SECOND // 2
+"""Shorter predictions are not compared: rounding and timers weigh too much."""
 _MOST: Final = 1.4
-"""The formula knows the queue and the rates. Experience adds who comes later and wrong prices. It corrects the formula
+"""The formula knows the queue and the rates. Experience adds later requests and wrong prices. It corrects the formula
 by no more than this factor: a burst that has passed says nothing about a queue that nobody joins."""
 
 
+class WaitCalibrationState(Struct, frozen=True, array_like=True):
+    """The dump of a `WaitCalibration`."""
+
+    ratio: float
+    count: int
+
+
 class WaitCalibration:
-    """The mean of waited ÷ predicted, weighted towards the newest. `most` bounds it above."""
+    """The running mean of real ÷ predicted wait. `most` is its upper bound."""
 
     __slots__ = ("_count", "_most", "_ratio")
 
@@ -30,18 +40,30 @@ class WaitCalibration:
         self._ratio = 1.0
         self._count = 0
 
-    def add(self, predicted_ns: int, waited_ns: int) -> None:
-        """Somebody was admitted: what had been predicted (uncorrected), and what it was."""
-        if predicted_ns >= _TELLING_NS:
+    def dump(self, _now_ns: int) -> WaitCalibrationState:
+        """The state, for `restore`."""
+        return WaitCalibrationState(self._ratio, self._count)
+
+    @classmethod
+    def restore(cls, state: WaitCalibrationState, _now_ns: int, most: float = _MOST) -> Self:
+        """A calibration that continues from `state`."""
+        calibration = cls(most)
+        calibration._ratio = state.ratio
+        calibration._count = state.count
+        return calibration
+
+    def observe(self, predicted_ns: int, waited_ns: int) -> None:
+        """Takes in the real wait of an admitted request and the uncorrected prediction for it."""
+        if predicted_ns >= _LEAST_NS:
             self._count += 1
             ratio = min(max(waited_ns / predicted_ns, 1 / _MOST), self._most)
-            self._ratio += max(_FORGET, 1 / self._count) * (ratio - self._ratio)
+            self._ratio += max(_WEIGHT, 1 / self._count) * (ratio - self._ratio)
 
-    def correct(self, predicted_ns: int) -> int:
-        """The prediction as experience corrects it."""
+    def corrected_ns(self, predicted_ns: int) -> int:
+        """The corrected prediction."""
         return round(predicted_ns * self._ratio)
 
     @property
     def is_tested(self) -> bool:
-        """Whether enough have been admitted to rely on it."""
+        """Whether enough requests were observed to refuse others on a prediction."""
         return self._count >= _ENOUGH

@@ -1,6 +1,6 @@
-"""The protocol between the engine and the place where shared state lives.
+"""The protocol between the engine and the store that holds the pools.
 
-Durations cross it, never instants: the clocks of two replicas, and of a remote store, do not agree.
+It carries durations and no instants, because the clocks of two replicas, and of a remote store, differ.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,15 @@ __all__ = ["Change", "Store"]
 
 
 class Change(Struct, frozen=True, gc=False):
-    """What a step changed: leases that were granted, facts to report, and when the next waiter may fit.
+    """The effects of a step.
 
-    `refused` are waiters that will not be admitted after all, and why; they have left the queue.
-
-    `next_in_ns` is None when nobody waits; otherwise somebody calls `advance` after that time, at the latest.
+    Attributes:
+        pool: name of the pool.
+        granted: lease ids of waiters that were granted.
+        events: facts to report.
+        next_in_ns: how long until the next waiter may fit: `Store.advance` has to be called after that time at the
+            latest. None when nobody waits.
+        refused: lease ids of waiters that will not be admitted after all, and why. They have left the queue.
     """
 
     pool: str
@@ -34,23 +38,23 @@ class Change(Struct, frozen=True, gc=False):
 
 
 class Store(Protocol):
-    """Where pools live. Each method is one atomic step, and one round trip where the store is remote.
+    """Holds the pools. Each method is one atomic step, and one round trip where the store is remote.
 
-    An unknown pool comes to be at its first use. The asynchronous methods raise `Refusal(STORE_UNAVAILABLE)` when the
-    store cannot be reached; the others never fail.
+    A pool is created at its first use. The asynchronous methods raise `Refusal(STORE_UNAVAILABLE)` when the store
+    cannot be reached. The synchronous ones never fail.
     """
 
     async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
-        """Admits, queues or refuses a demand; `lease_id` is the caller's choice and unique.
+        """Admits, queues or refuses a demand. `lease_id` is the caller's choice and unique.
 
-        Who waits is granted or refused by a later `Change`.
+        A queued demand is granted or refused by a later `Change`.
         """
         ...
 
     async def withdraw(self, pool: str, lease_id: str) -> Refused | None:
         """Takes a waiter out of the queue, without side effect; None if it does not wait (any more).
 
-        Otherwise why it had to wait so long, and after what time the same demand would probably be admitted from now.
+        Otherwise returns why it had to wait so long, and how long from now the same demand would probably wait.
         """
         ...
 
@@ -64,21 +68,21 @@ class Store(Protocol):
         lease_id: str,
         outcome: Outcome,
         used: Cost | None = None,
-        taught: tuple[Feedback, ...] = (),
+        feedback: tuple[Feedback, ...] = (),
     ) -> bool:
         """Ends a lease and corrects the buckets by `used`; False if it had ended before.
 
-        `used` None with `SETTLED` or `ABANDONED` charges the estimate. What its answer has `taught` is taken in first,
+        `used` None with `SETTLED` or `ABANDONED` charges the estimate. The `feedback` of its answer is taken in first,
         as by `learn`, in any case.
         """
         ...
 
     async def learn(self, pool: str, feedback: Feedback) -> None:
-        """Takes in what an answer taught."""
+        """Takes in the feedback of an answer."""
         ...
 
     async def configure(self, pool: str, settings: PoolSettings) -> None:
-        """Replaces a pool's settings: on waiters too, in their order; refills nothing; ends a spend cap."""
+        """Replaces a pool's settings, also for waiters. Keeps levels and order. Clears a spend cap."""
         ...
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
@@ -93,26 +97,23 @@ class Store(Protocol):
         ...
 
     def take(self, lease_id: str, demand: Demand) -> bool:
-        """Admits a demand, if nobody has to wait for that, not even for a round trip; under a lease, as `reserve`.
-
-        False, without effect, otherwise: then it is to be reserved.
-        """
+        """Admits a demand as `reserve` does, if nothing has to be waited for; False, without effect, otherwise."""
         ...
 
     def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
-        """Withdraws a waiter, or ends its lease as released: for where nothing can be awaited.
+        """Withdraws a waiter, or ends its lease as released, without waiting for the store.
 
-        `unleased` is the cost of a waiter that gets no lease (`settle_at_once`): given back if it was granted.
+        `unleased` is the cost of a waiter that gets no lease (`settle_at_once`). It is given back if it was granted.
         """
         ...
 
     def advance(self, pool: str) -> None:
-        """Time has passed: admits the waiters that fit now. What came of it arrives through `watch`."""
+        """Admits the waiters that fit by now. The result arrives through `watch`."""
         ...
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
-        """Calls `listener` with every change, from any thread, outside of any lock; returns how to stop it.
+        """Calls `listener` with every change, from any thread, outside of any lock. Returns a function that stops it.
 
-        `leases`: whether it wants to hear how each lease ended. While nobody does, no such event is made.
+        `leases`: whether it wants an event for the end of each lease. While no listener does, none is made.
         """
         ...

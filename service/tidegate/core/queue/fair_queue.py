@@ -166,7 +166,7 @@ class FairQueue:
         """Ends the effect of `skip`."""
         del self.skipped[waiter.lease_id]
         waiter.skipped = False
-        if not waiter.demand.front and not waiter.demand.retry:
+        if not waiter.is_returned:
             self._classes[waiter.demand.caller.rank].flows.attach(waiter.demand.caller.name)
 
     def take(self, waiter: Waiter, now_ns: int) -> None:

@@ -48,6 +48,11 @@ class Waiter:
         self.account = account
         self.skipped = False
 
+    @property
+    def is_returned(self) -> bool:
+        """Whether the upstream had refused it or failed to answer it, so that it comes back."""
+        return self.demand.front or self.demand.retry
+
     def patience_left_ns(self, now_ns: int) -> float:
         """How much longer its caller waits."""
         patience_ns = self.demand.patience_ns

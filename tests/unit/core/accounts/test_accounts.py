@@ -12,19 +12,19 @@ LIMITS = CallerLimits(requests_per_minute=60, input_tokens_per_minute=6_000, out
 
 
 def account_of(limits: CallerLimits = LIMITS) -> Account:
-    account = Accounts().of(Caller("a", limits=limits), 0)
+    account = Accounts().get(Caller("a", limits=limits), 0)
     assert account is not None
     return account
 
 
 def test_a_caller_without_limits_has_no_account() -> None:
-    assert Accounts().of(Caller("a"), 0) is None
+    assert Accounts().get(Caller("a"), 0) is None
 
 
 def test_an_account_is_the_callers_whatever_the_class_of_a_request() -> None:
     accounts = Accounts()
-    assert accounts.of(Caller("a", limits=LIMITS), 0) is accounts.of(Caller("a", weight=2.0, limits=LIMITS), S)
-    assert accounts.of(Caller("b", limits=LIMITS), 0) is not accounts.of(Caller("a", limits=LIMITS), 0)
+    assert accounts.get(Caller("a", limits=LIMITS), 0) is accounts.get(Caller("a", weight=2.0, limits=LIMITS), S)
+    assert accounts.get(Caller("b", limits=LIMITS), 0) is not accounts.get(Caller("a", limits=LIMITS), 0)
 
 
 @pytest.mark.parametrize(
@@ -57,26 +57,26 @@ def test_a_request_larger_than_a_bucket_goes_when_it_is_full_and_leaves_a_debt()
 
 def test_what_others_of_the_caller_will_use_first_is_waited_for_too() -> None:
     account = account_of()
-    assert account.drained(Cost(5, 1_000, 100), 0) is None
-    assert account.drained(Cost(15, 3_000, 150), 0) == Exceeded("input_tokens_per_minute", 20 * S)
-    assert account_of(CallerLimits(max_concurrent=1)).drained(Cost(5, 5), 0) is None
+    assert account.exceeded_by_all(Cost(5, 1_000, 100), 0) is None
+    assert account.exceeded_by_all(Cost(15, 3_000, 150), 0) == Exceeded("input_tokens_per_minute", 20 * S)
+    assert account_of(CallerLimits(max_concurrent=1)).exceeded_by_all(Cost(5, 5), 0) is None
 
 
 def test_calls_at_a_time_are_bounded() -> None:
     account = account_of(CallerLimits(max_concurrent=2))
     for _ in range(2):
         assert account.exceeded(ONE_REQUEST, 0) is None
-        account.leased()
+        account.call_began()
     assert account.exceeded(ONE_REQUEST, 0) == Exceeded("max_concurrent", None)
-    account.ended()
+    account.call_ended()
     assert account.exceeded(ONE_REQUEST, 0) is None
 
 
 def test_other_limits_keep_the_levels() -> None:
     accounts = Accounts()
-    accounts.of(Caller("a", limits=LIMITS), 0).take(Cost(10), 0)  # type: ignore[union-attr]
+    accounts.get(Caller("a", limits=LIMITS), 0).take(Cost(10), 0)  # type: ignore[union-attr]
     faster = CallerLimits(requests_per_minute=120, max_concurrent=5)
-    account = accounts.of(Caller("a", limits=faster), 0)
+    account = accounts.get(Caller("a", limits=faster), 0)
     assert account is not None
     assert account.exceeded(ONE_REQUEST, 0) == Exceeded("requests_per_minute", S // 2)
     assert account.exceeded(Cost(0, 10**6), 0) is None
@@ -87,29 +87,29 @@ class TestFreed:
 
     def test_by_a_call_that_ends(self) -> None:
         accounts = Accounts()
-        account = accounts.of(Caller("a", limits=CallerLimits(max_concurrent=1)), 0)
+        account = accounts.get(Caller("a", limits=CallerLimits(max_concurrent=1)), 0)
         assert account is not None
-        account.leased()
+        account.call_began()
         waits = [AccountWaits(pool) for pool in "pq"]
         for each in waits:
             each.add(Exceeded("requests_per_minute", 5 * S), S)
-            account.waits_in(each)
+            account.note_skipped(each)
         assert [each.until_ns for each in waits] == [6 * S, 6 * S]
         assert accounts.freed == {}
-        account.ended()
+        account.call_ended()
         assert list(accounts.freed) == ["p", "q"]
         assert [each.until_ns for each in waits] == [0, 0], "they are to be looked at now"
         accounts.freed = {}
-        account.leased()
-        account.ended()
+        account.call_began()
+        account.call_ended()
         assert accounts.freed == {}, "nobody waits any more"
 
     def test_by_what_is_given_back_but_not_by_what_is_charged(self) -> None:
         accounts = Accounts()
-        account = accounts.of(Caller("a", limits=LIMITS), 0)
+        account = accounts.get(Caller("a", limits=LIMITS), 0)
         assert account is not None
         account.take(Cost(10, 1_000, 100), 0)
-        account.waits_in(AccountWaits("p"))
+        account.note_skipped(AccountWaits("p"))
         account.correct(Cost(0, 5), 0)
         assert accounts.freed == {}
         account.correct(Cost(0, -5), 0)
@@ -117,16 +117,16 @@ class TestFreed:
 
     def test_by_what_is_charged_where_a_request_of_the_caller_is_the_next(self) -> None:
         accounts = Accounts()
-        account = accounts.of(Caller("a", limits=LIMITS), 0)
+        account = accounts.get(Caller("a", limits=LIMITS), 0)
         assert account is not None
         for cost in (Cost(1), Cost(0, 0, 1)):
-            account.is_head_in("p")
+            account.note_head("p")
             assert accounts.freed == {}
             account.correct(cost, 0)
             assert list(accounts.freed) == ["p"]
             accounts.freed = {}
-        account.is_head_in("p")
-        account.leased()
+        account.note_head("p")
+        account.call_began()
         assert list(accounts.freed) == ["p"]
         accounts.freed = {}
         account.correct(Cost(1), 0)
@@ -134,12 +134,12 @@ class TestFreed:
 
     def test_by_other_limits(self) -> None:
         accounts = Accounts()
-        account = accounts.of(Caller("a", limits=LIMITS), 0)
+        account = accounts.get(Caller("a", limits=LIMITS), 0)
         assert account is not None
-        account.waits_in(AccountWaits("p"))
-        accounts.of(Caller("a", limits=LIMITS), 0)
+        account.note_skipped(AccountWaits("p"))
+        accounts.get(Caller("a", limits=LIMITS), 0)
         assert accounts.freed == {}
-        accounts.of(Caller("a", limits=CallerLimits()), 0)
+        accounts.get(Caller("a", limits=CallerLimits()), 0)
         assert list(accounts.freed) == ["p"]
 
 

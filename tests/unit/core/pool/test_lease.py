@@ -16,11 +16,11 @@ def test_all_of_the_cost_is_charged_and_nothing_is_known_yet() -> None:
 def test_that_it_is_answered_is_news_once() -> None:
     leases = Leases()
     leases["a"] = Lease(Demand("p", DEFAULT_CALLER, Cost(1)), (), granted_ns=0)
-    assert [leases.answered(lease_id) for lease_id in ("a", "a", "b")] == [True, False, False]
+    assert [leases.mark_answered(lease_id) for lease_id in ("a", "a", "b")] == [True, False, False]
     assert leases["a"].answered
 
 
 def test_where_there_are_none_none_is_forgotten_however_often_one_looks() -> None:
     leases = Leases()
-    assert [leases.forgotten(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3
+    assert [leases.next_expired(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3
     assert leases.due_ns > 10**15, "nor is there any to look at soon"

@@ -44,7 +44,7 @@ class HeardQuota(Quota):
     def correct_use(self, requests: int, input_tokens: int, output_tokens: int, at_ns: int) -> None:
         self.used.append((Cost(requests, input_tokens, output_tokens), at_ns))
 
-    def forget(self, input_tokens: int, output_tokens: int) -> None:
+    def close_estimates(self, input_tokens: int, output_tokens: int) -> None:
         self.open_tokens[0] -= input_tokens
         self.open_tokens[1] -= output_tokens
 

@@ -177,7 +177,7 @@ class TestReports:
             for _ in range(5):
                 state.learn(report, 0)
             assert state.snapshot(0).dimensions[2].available == 9_000
-            found.append(state.take_at_once("b", structs.replace(ONE, cost=Cost(1, 10, 7_000)), 0))
+            found.append(state.try_admit("b", structs.replace(ONE, cost=Cost(1, 10, 7_000)), 0))
         assert found == [True, False], "a tenth of what it may become"
 
     def test_a_report_is_no_success_and_no_429(self) -> None:

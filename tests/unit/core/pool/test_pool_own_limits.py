@@ -41,7 +41,7 @@ def test_who_waits_for_its_own_limit_holds_up_nobody() -> None:
     for name in "abc":
         state.reserve(name, ONE, 0)
     assert state.reserve("other", OTHER, 0) == GRANTED
-    assert not state.take_at_once("d", ONE, 10 * S), "its own elder waits"
+    assert not state.try_admit("d", ONE, 10 * S), "its own elder waits"
     assert state.advance(10 * S) == ("b",)
 
 
@@ -79,7 +79,7 @@ def test_who_is_within_its_limit_goes_at_once_though_others_wait_for_theirs() ->
     for name in "ab":
         state.reserve(name, ONE, 0)
     assert state.reserve("single", SINGLE, 0) == GRANTED
-    assert not state.take_at_once("second", SINGLE, 0), "it is over its limit itself"
+    assert not state.try_admit("second", SINGLE, 0), "it is over its limit itself"
 
 
 def test_it_is_refused_only_where_its_limit_outlasts_its_patience() -> None:

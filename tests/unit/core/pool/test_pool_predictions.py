@@ -73,7 +73,7 @@ def test_a_wait_that_was_predicted_at_another_rate_teaches_nothing(
     state.configure(PoolSettings(limits, AdaptiveSettings()), 0)
     assert state.advance(waited_ns) == ("a",)
     state.end("a", Outcome.SETTLED, None, waited_ns)
-    while state.take_at_once("b", PRICED, waited_ns):
+    while state.try_admit("b", PRICED, waited_ns):
         pass
     answer = state.reserve("c", PRICED, waited_ns)
     assert isinstance(answer, Wait)
@@ -197,7 +197,7 @@ class TestOthers:
         now_ns = self.wait_one_by_one(state, 4 * S)
         self.learn(state, 0, now_ns // S, now_ns // S + 10)
         now_ns += 10 * S
-        while state.take_at_once("burst", PRICED, now_ns):
+        while state.try_admit("burst", PRICED, now_ns):
             pass
         assert S // 2 < self.predicted_ns(state, now_ns) <= S
 

@@ -52,9 +52,9 @@ class TestSeveralLimits:
         assert quota().service_time_ns(Cost(1, 500)) == 0
 
     def test_the_smallest_bucket_sets_what_a_freeze_lets_refill(self) -> None:
-        assert quota(BOTH).held_ns(Cost(1, 500)) == 2 * S
-        assert quota(BOTH).held_ns(Cost(0, 500)) == 10 * S
-        assert quota(BOTH).held_ns(Cost()) == 0
+        assert quota(BOTH).full_in_ns(Cost(1, 500)) == 2 * S
+        assert quota(BOTH).full_in_ns(Cost(0, 500)) == 10 * S
+        assert quota(BOTH).full_in_ns(Cost()) == 0
 
     def test_what_never_fits_is_named(self) -> None:
         assert quota(BOTH).never_fits(Cost(1, 1_001)) is Dimension.INPUT_TOKENS
@@ -65,7 +65,7 @@ class TestSeveralLimits:
 class TestFreeze:
     def test_nobody_goes_until_it_ends(self) -> None:
         made = quota(ADAPTING)
-        made.freeze(2 * S, 0)
+        made._freeze.extend(2 * S, 0)
         assert not made.fits(ONE_REQUEST, 2 * S - 1)
         assert made.wait_ns(ONE_REQUEST, S) == S
         assert made.fits(ONE_REQUEST, 2 * S)
@@ -73,25 +73,25 @@ class TestFreeze:
 
     def test_the_later_end_counts(self) -> None:
         made = quota()
-        made.freeze(3 * S, 0)
-        made.freeze(S, 0)
+        made._freeze.extend(3 * S, 0)
+        made._freeze.extend(S, 0)
         assert made.frozen_ns(0) == 3 * S
         assert made.events == [Frozen("p", 3 * S)]
 
     def test_is_news_again_only_when_it_is_longer_by_more_than_moments(self) -> None:
         made = quota()
-        made.freeze(3 * S, 0)
-        made.freeze(3 * S, S // 4)
+        made._freeze.extend(3 * S, 0)
+        made._freeze.extend(3 * S, S // 4)
         assert made.events == [Frozen("p", 3 * S)]
-        made.freeze(3 * S, S)
+        made._freeze.extend(3 * S, S)
         assert made.events == [Frozen("p", 3 * S)] * 2
-        made.freeze(S, 10 * S)
+        made._freeze.extend(S, 10 * S)
         assert made.events[2:] == [Frozen("p", S)]
 
     @pytest.mark.parametrize("duration_ns", [0, -S])
     def test_of_no_time_is_none(self, duration_ns: int) -> None:
         made = quota()
-        made.freeze(duration_ns, 5 * S)
+        made._freeze.extend(duration_ns, 5 * S)
         assert (made.frozen_ns(5 * S), made.events) == (0, [])
 
 
@@ -107,7 +107,7 @@ class TestHiddenHeaders:
     def test_nothing_grows_without_demand_or_during_a_probe_or_a_freeze(self) -> None:
         made = answered(HEADERLESS)
         made.demand_seen(0)
-        made.freeze(S, 0)
+        made._freeze.extend(S, 0)
         made.demand_seen(S // 2)
         made.learn_refusal(RateLimited(), 2 * S)
         made.demand_seen(3 * S)
@@ -244,7 +244,7 @@ class TestOutputThatIsShort:
         made.learn_limits(HEADERLESS, 15 * S)
         assert made.wait_ns(ONE_REQUEST, 15 * S) > 3 * S, "ninety answers have not ended"
         assert not made.fits(ONE_REQUEST, 15 * S)
-        assert made.silent_ns(ONE_REQUEST, 15 * S) == made.wait_ns(ONE_REQUEST, 15 * S)
+        assert made.idle_wait_ns(ONE_REQUEST, 15 * S) == made.wait_ns(ONE_REQUEST, 15 * S)
 
     def test_a_pool_that_searches_nothing_is_sure(self) -> None:
         assert answered().is_sure
@@ -254,14 +254,14 @@ class TestOutstanding:
     def test_what_is_charged_here_but_not_there_yet_is_expected_to_go(self) -> None:
         made = quota()
         made.take(Cost(1, 4_000, 1_000), 0)
-        made.forget(1_000, 0)
+        made.close_estimates(1_000, 0)
         made.learn_limits(LimitReport(None, DimensionReport(60_000, 10_000), DimensionReport(60_000, 10_000)), 0)
         assert [one.available for one in made.snapshot(0)[1:]] == [7_000, 9_000]
 
     def test_what_exceeds_the_estimates_is_not_given_back(self) -> None:
         made = quota()
         made.take(Cost(1, 0, 1_000), 0)
-        made.forget(0, 3_000)
+        made.close_estimates(0, 3_000)
         made.learn_limits(LimitReport(output_tokens=DimensionReport(60_000, 10_000)), 0)
         assert made.snapshot(0)[2].available == 10_000
 
@@ -351,7 +351,7 @@ class TestBinding:
 
     def test_the_older_limiter_knows_no_probes(self) -> None:
         made = quota(ADAPTING)
-        made.freeze(S, 0)
+        made._freeze.extend(S, 0)
         assert made.binding(ONE_REQUEST, 0) == "frozen"
 
 

@@ -54,7 +54,7 @@ class TestInput:
         assert not by_input.fits(LARGE, NOW)
         assert by_input.wait_ns(LARGE, NOW) == S // 4
         assert by_input.binding(LARGE, NOW) == "acceleration"
-        assert by_input.silent_ns(LARGE, NOW) == S // 4
+        assert by_input.idle_wait_ns(LARGE, NOW) == S // 4
         assert by_input.fits(OUTPUT_ONLY, NOW)
         assert by_input.wait_ns(OUTPUT_ONLY, NOW) == 0
 
@@ -99,7 +99,7 @@ def test_only_levels_bind_where_nothing_else_does(by_requests: Quota) -> None:
     assert not probing.only_levels_bind(0)
     assert told.only_levels_bind(0)
     assert not by_requests.only_levels_bind(NOW)
-    told.freeze(S, 0)
+    told._freeze.extend(S, 0)
     assert not told.only_levels_bind(0)
 
 

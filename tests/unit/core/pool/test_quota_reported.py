@@ -48,7 +48,7 @@ class TestLevels:
             made.take(Cost(500, 500, 500), second * S, overdraw_tokens=1_000)
             made.request_ended(0)
             told = DimensionReport(60_000, 9_500, S)  # of a bucket that holds 10,000
-            made.forget(500, 500)
+            made.close_estimates(500, 500)
             made.learn_limits(LimitReport(told, told, told), second * S)
         margins = [limit.margin_micro / MICRO for _, limit in made.limited]
         assert margins == pytest.approx([500, 500, 1_500])
@@ -93,14 +93,14 @@ class TestWhatIsTold:
 
     def test_a_freeze_that_begins_as_the_last_one_ends_is_told(self) -> None:
         made = quota()
-        made.freeze(S, 0)
-        made.freeze(S // 8, S)
+        made._freeze.extend(S, 0)
+        made._freeze.extend(S // 8, S)
         assert len(made.events) == 2
 
     def test_whoever_asks_how_long_to_wait_hears_that_a_freeze_is_over(self) -> None:
         made = quota()
         made.learn_limits(requests(), 0)
-        made.freeze(S, 0)
+        made._freeze.extend(S, 0)
         made.events.clear()
         assert made.wait_ns(ONE_REQUEST, S - 1) == 1
         assert made.events == []

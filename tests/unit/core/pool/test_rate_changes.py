@@ -163,7 +163,7 @@ def test_others_are_told_when_they_take_or_leave_a_tenth() -> None:
     news = RateChanges("p", events, limits)
     for per_minute in (100.0, 95.0, 90.5, 90.0, 81.5, 99.0):
         limits[0].per_minute = per_minute
-        news.tell("others", 0.1)
+        news.report("others", 0.1)
     assert [(event.before_per_minute, event.after_per_minute) for event in changes(events)] == [
         (None, 100.0),
         (100.0, 90.0),

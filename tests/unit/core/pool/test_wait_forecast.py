@@ -10,7 +10,7 @@ from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.failures.failure_tracker import FailureTracker
-from tidegate.core.pool.wait_forecast import Forecast
+from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.waiter import Waiter
 
@@ -52,7 +52,7 @@ class Limited:
     def service_time_ns(self, cost: Cost) -> int:
         return round(cost.input_tokens / self.limit.per_minute * 60 * S)
 
-    def held_ns(self, _cost: Cost) -> int:
+    def full_in_ns(self, _cost: Cost) -> int:
         return 0
 
 
@@ -64,13 +64,13 @@ class Limited:
 def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: int) -> None:
     usual = Limit(60_000, 1.0)
     quota = Limited(usual)
-    forecast = Forecast(
+    forecast = WaitForecast(
         cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
     )
     waiter = Waiter("a", DEMAND, since_ns=0)
-    assert forecast.expect(waiter, 0) == S
+    assert forecast.predict_for(waiter, 0) == S
     quota.becomes(meanwhile)
-    forecast.admitted(waiter, 5 * S // 4)
+    forecast.observe(waiter, 5 * S // 4)
     quota.becomes(usual)
     assert forecast.predict_ns(DEMAND, 2 * S, 0) == then_ns
 
@@ -78,7 +78,7 @@ def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: in
 def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
     quota = Limited(Limit(15_000, 0.25))
     quota.freeze_ns = 3 * S
-    forecast = Forecast(
+    forecast = WaitForecast(
         cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
     )
     assert forecast.predict_ns(DEMAND, 0, 0) == 4 * S
@@ -86,12 +86,12 @@ def test_a_freeze_is_certain_and_others_are_left_out_of_the_rest() -> None:
 
 def test_a_freeze_is_certain_and_experience_is_about_the_rest() -> None:
     quota = Limited(Limit(15_000, 0.25))
-    forecast = Forecast(
+    forecast = WaitForecast(
         cast("Quota", quota), FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
     )
     waiter = Waiter("a", DEMAND, since_ns=0)
-    forecast.expect(waiter, 0)
-    forecast.admitted(waiter, 4 * S)  # as the formula with others says, four times as long as that without
+    forecast.predict_for(waiter, 0)
+    forecast.observe(waiter, 4 * S)  # as the formula with others says, four times as long as that without
     quota.becomes(Limit(60_000, 1.0))
     quota.freeze_ns = 3 * S
     assert forecast.predict_ns(DEMAND, 4 * S, 0) == 4 * S
