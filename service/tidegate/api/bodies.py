@@ -10,7 +10,7 @@ from tidegate.ai_client import MOST_PROMPT_CHARACTERS
 from tidegate.api.examples import ANSWER_EXAMPLE
 from tidegate.core.domain.pool_settings import LEAST_UNITS
 from tidegate.core.domain.usage import Usage
-from tidegate.settings.fields import AUTO, MOST_BURST_SECONDS, MOST_SECONDS, MOST_UNITS
+from tidegate.settings.field_types import AUTO, MAX_BURST_SECONDS, MAX_SECONDS, MAX_UNITS
 
 __all__ = ["ConfigureBody", "GenerateAnswer", "GenerateBody", "ProblemDocument", "UsageAnswer", "usage_answer"]
 
@@ -43,8 +43,8 @@ def _limit_schema(most: int) -> WithJsonSchema:
 
 
 # One validator instead of a union of types, so that a fault is told in one sentence.
-PerMinute = Annotated[Any, PlainValidator(partial(_limit, MOST_UNITS)), _limit_schema(MOST_UNITS)]
-BurstSeconds = Annotated[Any, PlainValidator(partial(_limit, MOST_BURST_SECONDS)), _limit_schema(MOST_BURST_SECONDS)]
+PerMinute = Annotated[Any, PlainValidator(partial(_limit, MAX_UNITS)), _limit_schema(MAX_UNITS)]
+BurstSeconds = Annotated[Any, PlainValidator(partial(_limit, MAX_BURST_SECONDS)), _limit_schema(MAX_BURST_SECONDS)]
 
 
 class _Body(BaseModel):
@@ -81,7 +81,7 @@ class GenerateBody(_Body):
         float | None,
         Field(
             gt=0,
-            le=MOST_SECONDS,
+            le=MAX_SECONDS,
             allow_inf_nan=False,
             description="Time for everything, waiting included; with `fallback` the first request has 2/3 of it.",
         ),

@@ -15,7 +15,7 @@ from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.settings import AUTO, PoolLimits
-from tidegate.settings.fields import MOST_BURST_SECONDS
+from tidegate.settings.field_types import MAX_BURST_SECONDS
 from tidegate.settings.pool_names import check_pool_name, is_model_id
 
 __all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "STATUS_PATH", "system_router"]
@@ -141,7 +141,7 @@ def _changed(current: PoolSettings, pool: str, changes: dict[str, Any]) -> PoolS
         f"{dimension}_per_minute": limit.per_minute for dimension, limit in current.limits.items()
     }
     sizes = [60 * limit.capacity / limit.per_minute for limit in current.limits.values()]
-    known["burst_seconds"] = min(max(sizes), MOST_BURST_SECONDS) if sizes else None
+    known["burst_seconds"] = min(max(sizes), MAX_BURST_SECONDS) if sizes else None
     given = {field: None if value == AUTO else value for field, value in changes.items()}
     limits = PoolLimits.model_validate({"name": pool, **known, **given}).limits()
     return replace(current, limits=limits)

@@ -1,4 +1,4 @@
-"""Typed configuration: environment variables, over a TOML file, over defaults; units in names."""
+"""Typed configuration from environment variables, a TOML file and defaults, in this order of precedence."""
 
 from tidegate.settings.loading import LoadedSettings, load_settings
 from tidegate.settings.model import AUTO, CallerSettings, PoolLimits, Settings

@@ -1,29 +1,27 @@
-"""Makes `tidegate.example.toml` from the settings: every key with its meaning, what is allowed, and its default."""
+"""Generates `tidegate.example.toml`: every key with its meaning, allowed values and default."""
 
 import json
 import textwrap
 from enum import Enum
 from typing import Final
 
-from pydantic import BaseModel
-
-from tidegate.settings.documented import documented_fields
-from tidegate.settings.fields import AUTO
+from tidegate.settings.field_docs import SettingsModel, field_docs
+from tidegate.settings.field_types import AUTO
 from tidegate.settings.model import CallerSettings, PoolLimits, Settings
 
 __all__ = ["example_file"]
 
 _HEAD: Final = """\
-# Configuration of Tidegate: every key, with its default or an example. Remove the `#` of a line to set it.
-# Save it as `tidegate.toml` in the working directory, or name it in TIDEGATE_CONFIG. `tidegate check` validates it.
-# Environment variables go before this file. Keep secrets in the environment.
+# Configuration of Tidegate: every key, with its default or an example. Uncomment a line to set it.
+# Save this file as `tidegate.toml` in the working directory, or set TIDEGATE_CONFIG to its path. `tidegate check`
+# validates it. Environment variables override it. Keep secrets in the environment.
 """
 _CALLERS: Final = """\
-# Callers: teams or programs with a key of their own. Without any, everybody on this machine may call, and nobody else.
-# `tidegate keys create NAME --toml` makes a key and prints these lines.
+# Callers: teams or programs with their own key. Without callers, the service is open, but only on loopback.
+# `tidegate keys create NAME --toml` creates a key and prints these lines.
 """
 _POOLS: Final = """\
-# Pools: limits of your own for one model or endpoint, below what the upstream grants.
+# Pools: your own limits for one model or endpoint, below those of the upstream.
 """
 _COLUMNS: Final = 118
 _EXAMPLES: Final[dict[str, object]] = {
@@ -42,21 +40,21 @@ _EXAMPLES: Final[dict[str, object]] = {
 }
 _NAMES: Final = {"callers": "web", "pools": "sonnet-5-5"}
 _NUMBER: Final = 100
-"""An example for whatever else is not set unless somebody does."""
+"""Example of any other setting without a default."""
 
 
 def example_file() -> str:
-    """The text of the file. It is valid as it is, and with every key uncommented."""
-    single = [name for name, field in documented_fields().items() if field.env]
+    """The text of the file. It is valid, also with every key uncommented."""
+    single = [name for name, field in field_docs(Settings).items() if field.env]
     parts = [_HEAD, *(_described(Settings, name, None) for name in single)]
     for table, model, head in (("callers", CallerSettings, _CALLERS), ("pools", PoolLimits, _POOLS)):
-        keys = "".join(_described(model, name, table) for name in documented_fields(model))
+        keys = "".join(_described(model, name, table) for name in field_docs(model))
         parts.append(f"{head}# [[{table}]]\n{keys.rstrip()}\n")
     return "\n".join(parts)
 
 
-def _described(model: type[BaseModel], name: str, table: str | None) -> str:
-    field = documented_fields(model)[name]
+def _described(model: type[SettingsModel], name: str, table: str | None) -> str:
+    field = field_docs(model)[name]
     end = "" if field.meaning.endswith(".") else "."
     variable = f" Variable: {field.env}." if field.env else ""
     text = f"{field.meaning[:1].upper()}{field.meaning[1:]}{end} Allowed: {field.allowed}.{variable}"
@@ -64,14 +62,14 @@ def _described(model: type[BaseModel], name: str, table: str | None) -> str:
     return f"{comment}# {name} = {_value(model, name, table)}\n"
 
 
-def _value(model: type[BaseModel], name: str, table: str | None) -> str:
+def _value(model: type[SettingsModel], name: str, table: str | None) -> str:
     default = model.model_fields[name].get_default()
     if name == "name" and table is not None:
         value: object = _NAMES[table]
-    elif default is None and AUTO in documented_fields(model)[name].allowed:
+    elif default is None and AUTO in field_docs(model)[name].allowed:
         value = AUTO
     elif default in (None, ()) or model.model_fields[name].is_required():
         value = _EXAMPLES.get(name, _NUMBER)
     else:
         value = default.value if isinstance(default, Enum) else default
-    return json.dumps(value, ensure_ascii=False)  # of text, numbers, booleans and lists TOML has the same form
+    return json.dumps(value, ensure_ascii=False)  # TOML writes text, numbers, booleans and lists like JSON

@@ -1,4 +1,4 @@
-"""Reads the configuration and says where each value came from; every fault is one sentence."""
+"""Loads the configuration and records the origin of each value. Reports each fault in one sentence."""
 
 import os
 import re
@@ -11,35 +11,35 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
-from tidegate.settings.documented import documented_fields
-from tidegate.settings.faults import DEFAULT_ORIGIN, faults_of
-from tidegate.settings.fields import AUTO, Documented
-from tidegate.settings.hints import did_you_mean
+from tidegate.settings.error_messages import DEFAULT_ORIGIN, configuration_errors
+from tidegate.settings.field_docs import FieldDoc, field_docs
+from tidegate.settings.field_types import AUTO
 from tidegate.settings.model import Settings
+from tidegate.settings.suggestions import did_you_mean
 
 __all__ = ["CONFIG_VARIABLE", "LoadedSettings", "load_settings"]
 
 CONFIG_VARIABLE: Final = "TIDEGATE_CONFIG"
-"""Names the file to read instead of `tidegate.toml` in the working directory."""
+"""Variable with the path of the file to read instead of `tidegate.toml` in the working directory."""
 
 _DEFAULT_FILE: Final = Path("tidegate.toml")
 _OWN_PREFIX: Final = "TIDEGATE_"
 _SERVICE_LINK: Final = re.compile(
     r"TIDEGATE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
 )
-"""Variables that Kubernetes sets in every pod for a Service named `tidegate`, or `tidegate-` and something."""
+"""Variables that Kubernetes sets in every pod for a Service named `tidegate` or `tidegate-…`."""
 _SERVICE_LINK_URL: Final = re.compile(r"(tcp|udp|sctp)://")
-"""How the value of a variable `…_PORT` begins if Kubernetes has set it."""
+"""Start of the value of a `…_PORT` variable set by Kubernetes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """Settings, with the origin of each by its name: an environment variable, a file, or `default`.
+    """Settings and their origins.
 
     Attributes:
         settings: the settings.
-        origins: where each came from.
-        warnings: sentences about what was ignored.
+        origins: the origin of each setting by its name: an environment variable, a file, or `default`.
+        warnings: sentences about ignored values.
     """
 
     settings: Settings
@@ -47,32 +47,32 @@ class LoadedSettings:
     warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The effective configuration for the terminal, one `name = value  (origin)` each; secrets are masked."""
+        """The effective configuration as lines of `name = value  (origin)`. Secrets are masked."""
         return [
-            f"{name} = {_shown(getattr(self.settings, name), documented)}  ({self.origins[name]})"
-            for name, documented in documented_fields().items()
+            f"{name} = {_as_text(getattr(self.settings, name), doc)}  ({self.origins[name]})"
+            for name, doc in field_docs(Settings).items()
         ]
 
     def as_json(self) -> dict[str, dict[str, Any]]:
-        """The effective configuration for programs: `value` and `origin` by name; secrets and hashes are masked."""
+        """The effective configuration as `value` and `origin` by name. Secrets and hashes are masked."""
         return {
-            name: {"value": _plain(getattr(self.settings, name)), "origin": self.origins[name]}
-            for name in documented_fields()
+            name: {"value": _as_json(getattr(self.settings, name)), "origin": self.origins[name]}
+            for name in field_docs(Settings)
         }
 
 
 def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> LoadedSettings:
-    """Reads environment variables, over a file, over defaults. An empty variable counts as not set.
+    """Loads environment variables, which override a file, which overrides defaults.
 
-    `file` goes before TIDEGATE_CONFIG; only the default file may be absent.
+    An empty variable counts as not set. `file` overrides TIDEGATE_CONFIG. Only the default file may be missing.
 
     Raises:
-        ConfigurationErrors: there are several faults; each as below.
-        ConfigurationError: the only fault: the variable or the file's key, what was given (never a secret), and what is
+        ConfigurationErrors: there are several faults.
+        ConfigurationError: there is one fault; names the variable or the key, the value (never a secret) and what is
             allowed.
     """
     environ, warnings = _without_service_links(environ)
-    faults = _unknown_variables(environ)
+    errors = _unknown_variables(environ)
     source = "FILE"
     if file is None and environ.get(CONFIG_VARIABLE):
         source, file = CONFIG_VARIABLE, Path(environ[CONFIG_VARIABLE])
@@ -80,49 +80,49 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
     try:
         from_file = _read_file(file, source)
     except ConfigurationError as error:
-        faults.append(error)
+        errors.append(error)
     from_environment = {
-        name: environ[field.env] for name, field in documented_fields().items() if field.env and environ.get(field.env)
+        name: environ[field.env] for name, field in field_docs(Settings).items() if field.env and environ.get(field.env)
     }
     origins = {
         **dict.fromkeys(Settings.model_fields, DEFAULT_ORIGIN),
         **dict.fromkeys(from_file, str(file or _DEFAULT_FILE)),
-        **{name: str(documented_fields()[name].env) for name in from_environment},
+        **{name: str(field_docs(Settings)[name].env) for name in from_environment},
     }
     try:
         settings = Settings.model_validate({**from_file, **from_environment})
     except ValidationError as error:
-        faults += faults_of(error, origins, str(file or _DEFAULT_FILE))
-        raise _together(faults) from None
-    if faults:
-        raise _together(faults)
+        errors += configuration_errors(error, origins, str(file or _DEFAULT_FILE))
+        raise _combined(errors) from None
+    if errors:
+        raise _combined(errors)
     return LoadedSettings(settings, origins, warnings)
 
 
-def _together(faults: list[ConfigurationError]) -> ConfigurationError:
-    distinct = list({str(fault): fault for fault in faults}.values())  # the types of a union fail one by one
+def _combined(errors: list[ConfigurationError]) -> ConfigurationError:
+    distinct = list({str(error): error for error in errors}.values())  # pydantic reports each type of a union
     return distinct[0] if len(distinct) == 1 else ConfigurationErrors(distinct)
 
 
 def _without_service_links(environ: Mapping[str, str]) -> tuple[Mapping[str, str], tuple[str, ...]]:
-    """The variables without those that Kubernetes sets, and a warning for each that has the name of a setting."""
+    """Removes the variables set by Kubernetes, and returns a warning for each that has the name of a setting."""
     links = {
         name
         for name, value in environ.items()
         if name.startswith(_OWN_PREFIX)
         and (_SERVICE_LINK.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_LINK_URL.match(value)))
     }
-    settings = {field.env for field in documented_fields().values()}
+    settings = {field.env for field in field_docs(Settings).values()}
     warnings = tuple(
         f"{name}={environ[name]} is ignored: Kubernetes sets it for a Service of that name; "
-        "`enableServiceLinks: false` in the pod prevents it"
+        "`enableServiceLinks: false` in the pod's specification avoids it"
         for name in sorted(links & settings)
     )
     return {name: value for name, value in environ.items() if name not in links}, warnings
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[ConfigurationError]:
-    known = {CONFIG_VARIABLE, *(field.env for field in documented_fields().values() if field.env)}
+    known = {CONFIG_VARIABLE, *(field.env for field in field_docs(Settings).values() if field.env)}
     return [
         ConfigurationError("environment", name, f"only the documented TIDEGATE_ variables{did_you_mean(name, known)}")
         for name in sorted(environ)
@@ -137,17 +137,17 @@ def _read_file(file: Path | None, source: str) -> dict[str, Any]:
     except FileNotFoundError:
         if file is None:
             return {}
-        raise ConfigurationError(source, str(path), "the path of a TOML file that exists") from None
+        raise ConfigurationError(source, str(path), "the path of an existing TOML file") from None
     except OSError as error:
-        raise ConfigurationError(source, str(path), f"a file that can be read ({error.strerror})") from None
+        raise ConfigurationError(source, str(path), f"a readable file ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(path), "no valid TOML", f"TOML in UTF-8 ({error})") from None
+        raise ConfigurationError(str(path), "invalid TOML", f"TOML in UTF-8 ({error})") from None
 
 
-def _shown(value: object, documented: Documented) -> str:
+def _as_text(value: object, doc: FieldDoc) -> str:
     match value:
         case None:
-            return AUTO if AUTO in documented.allowed else "not set"
+            return AUTO if AUTO in doc.allowed else "not set"
         case SecretStr():
             return "(set)"
         case ():
@@ -158,18 +158,18 @@ def _shown(value: object, documented: Documented) -> str:
             return repr(value) if isinstance(value, str) else str(value)
 
 
-def _plain(value: object) -> object:
-    """A value as JSON has it; None where it is not set, or left to the upstream."""
+def _as_json(value: object) -> object:
+    """The JSON form of a value; None if it is not set or `auto`."""
     match value:
         case None | bool() | int() | float() | str():
             return value
         case SecretStr():
             return "(set)"
         case tuple():
-            return [_plain(entry) for entry in value]
+            return [_as_json(entry) for entry in value]
         case BaseModel():
             return {
-                name: "(set)" if name == "key_sha256" else _plain(getattr(value, name))
+                name: "(set)" if name == "key_sha256" else _as_json(getattr(value, name))
                 for name in type(value).model_fields
             }
         case _:

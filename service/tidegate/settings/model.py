@@ -1,4 +1,4 @@
-"""All settings, each with its name, unit, range, default and meaning."""
+"""All settings, with their units, ranges, defaults and meanings."""
 
 from collections import Counter
 from typing import Annotated
@@ -10,17 +10,17 @@ from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LEAST_UNITS, LimitSettings, PoolSettings, QueueCaps
-from tidegate.settings.fields import (
+from tidegate.settings.field_docs import FieldDoc, SettingsModel
+from tidegate.settings.field_types import (
     AUTO,
-    MOST_BURST_SECONDS,
-    MOST_SECONDS,
-    MOST_UNITS,
+    MAX_BURST_SECONDS,
+    MAX_SECONDS,
+    MAX_UNITS,
     Amount,
     AutoAmount,
     AutoBurst,
     CallerName,
     Count,
-    Documented,
     Flag,
     KeyHash,
     LogFormat,
@@ -35,62 +35,59 @@ from tidegate.settings.fields import (
     UpstreamUrl,
 )
 from tidegate.settings.pool_names import check_pool_name, is_model_id
-from tidegate.settings.relay import RelaySettings
-from tidegate.settings.values import Values
+from tidegate.settings.relay_settings import RelaySettings
 
 __all__ = ["AUTO", "CallerSettings", "PoolLimits", "Settings"]
 
 _AUTO_BURST_SECONDS = 10.0
-"""Capacity of a bucket, in seconds of its rate, while nobody says: short enough for limits enforced per few seconds."""
+"""Default capacity of a bucket in seconds of its rate: short enough for limits that are enforced every few seconds."""
 
-_AMOUNT = f"a number, {LEAST_UNITS} to {MOST_UNITS:,}"
+_AMOUNT = f"a number, {LEAST_UNITS} to {MAX_UNITS:,}"
 _PER_MINUTE = f"{_AMOUNT}, per minute, or auto"
 _OWN_PER_MINUTE = f"{_AMOUNT}, per minute; absent: no limit"
-_BURST = f"a number of seconds, {LEAST_UNITS} to {MOST_BURST_SECONDS:,}, or auto"
-_WAIT = f"a number of seconds, 0 to {MOST_SECONDS:,}"
-_TIMEOUT = f"a number of seconds above 0, at most {MOST_SECONDS:,}"
-_POOL = "what the upstream grants is `auto`; a number caps each Messages pool, never other endpoints"
+_BURST = f"a number of seconds, {LEAST_UNITS} to {MAX_BURST_SECONDS:,}, or auto"
+_WAIT = f"a number of seconds, 0 to {MAX_SECONDS:,}"
+_TIMEOUT = f"a number of seconds above 0, at most {MAX_SECONDS:,}"
+_POOL = "`auto` follows the upstream; a number caps each Messages pool, but no other endpoint"
 
 
-class CallerSettings(Values):
-    """One `[[callers]]` entry: a party with a key of its own. The key itself is never stored, only its hash."""
+class CallerSettings(SettingsModel):
+    """One `[[callers]]` entry: a team or program with its own key, of which only the hash is stored."""
 
     name: Annotated[
-        CallerName, Documented(None, "letters, digits, dot, dash or underscore, at most 63, unique", "metric label")
+        CallerName, FieldDoc(None, "letters, digits, dot, dash or underscore, at most 63, unique", "metric label")
     ]
-    key_sha256: Annotated[
-        KeyHash, Documented(None, "64 lower-case hex digits, unique", "SHA-256 of the key that the caller presents")
-    ]
-    weight: Annotated[Amount, Documented(None, _AMOUNT, "share relative to other callers")] = 1.0
-    priority: Annotated[Priority, Documented(None, ", ".join(Priority), "class of the caller's requests")] = (
+    key_sha256: Annotated[KeyHash, FieldDoc(None, "64 lower-case hex digits, unique", "SHA-256 of the caller's key")]
+    weight: Annotated[Amount, FieldDoc(None, _AMOUNT, "share relative to other callers")] = 1.0
+    priority: Annotated[Priority, FieldDoc(None, ", ".join(Priority), "class of the caller's requests")] = (
         Priority.STANDARD
     )
-    admin: Annotated[Flag, Documented(None, "true or false", "whether the caller's key may make admin calls")] = False
+    admin: Annotated[Flag, FieldDoc(None, "true or false", "whether the caller's key may make admin calls")] = False
     models: Annotated[
         tuple[Text, ...] | None,
         Field(min_length=1),
-        Documented(
+        FieldDoc(
             None,
-            "a list of at least one model's id, each once; absent: every model",
+            "a list of at least one model id, each once; absent: every model",
             "the only models that the caller may use; an alias includes its dated ids",
         ),
     ] = None
     max_concurrent: Annotated[
         Count | None,
-        Documented(
+        FieldDoc(
             None,
-            f"a whole number, 1 to {MOST_UNITS:,}; absent: no limit",
-            "most calls of the caller that are at the upstream at a time",
+            f"a whole number, 1 to {MAX_UNITS:,}; absent: no limit",
+            "maximum concurrent upstream requests of the caller",
         ),
     ] = None
     requests_per_minute: Annotated[
-        Amount | None, Documented(None, _OWN_PER_MINUTE, "the caller's own limit of requests, across all pools")
+        Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of requests, across all pools")
     ] = None
     input_tokens_per_minute: Annotated[
-        Amount | None, Documented(None, _OWN_PER_MINUTE, "the caller's own limit of input tokens, across all pools")
+        Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of input tokens, across all pools")
     ] = None
     output_tokens_per_minute: Annotated[
-        Amount | None, Documented(None, _OWN_PER_MINUTE, "the caller's own limit of output tokens, across all pools")
+        Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of output tokens, across all pools")
     ] = None
 
     @field_validator("models")
@@ -118,25 +115,25 @@ class CallerSettings(Values):
         )
 
 
-class PoolLimits(Values):
-    """One `[[pools]]` entry: limits of one pool, in place of the TIDEGATE_POOL_ ones. None: `auto`."""
+class PoolLimits(SettingsModel):
+    """One `[[pools]]` entry: limits of one pool, instead of the TIDEGATE_POOL_… settings. None stands for `auto`."""
 
     name: Annotated[
         PoolName,
-        Documented(
+        FieldDoc(
             None,
-            "a known pool's name such as sonnet-5-5, count_tokens or post_agents, unique; not needed beside `model`",
-            "which pool it limits",
+            "a known pool's name, such as sonnet-5-5, count_tokens or post_agents, unique; optional with `model`",
+            "the limited pool",
         ),
     ]
     model: Annotated[
         Text | None,
-        Documented(None, "a model's id", "instead of `name`: the pool of this model, also of one newer than Tidegate"),
+        FieldDoc(None, "a model's id", "instead of `name`: the pool of this model, which may be newer than Tidegate"),
     ] = None
-    requests_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "requests")] = None
-    input_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "input tokens")] = None
-    output_tokens_per_minute: Annotated[AutoAmount, Documented(None, _PER_MINUTE, "output tokens")] = None
-    burst_seconds: Annotated[AutoBurst, Documented(None, _BURST, "how much of its rate a bucket holds")] = None
+    requests_per_minute: Annotated[AutoAmount, FieldDoc(None, _PER_MINUTE, "requests")] = None
+    input_tokens_per_minute: Annotated[AutoAmount, FieldDoc(None, _PER_MINUTE, "input tokens")] = None
+    output_tokens_per_minute: Annotated[AutoAmount, FieldDoc(None, _PER_MINUTE, "output tokens")] = None
+    burst_seconds: Annotated[AutoBurst, FieldDoc(None, _BURST, "capacity of a bucket, in seconds of its rate")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -146,7 +143,7 @@ class PoolLimits(Values):
         return entry
 
     def limits(self) -> dict[Dimension, LimitSettings]:
-        """The same for a `Store`. A bucket holds `burst_seconds` of its rate, at least one unit; `auto` is 10 s."""
+        """The limits for a `Store`. A bucket holds `burst_seconds` of its rate (`auto`: 10 s), at least one unit."""
         burst_seconds = self.burst_seconds or _AUTO_BURST_SECONDS
         rates = {
             Dimension.REQUESTS: self.requests_per_minute,
@@ -164,160 +161,160 @@ class Settings(RelaySettings):
     """The whole configuration.
 
     Raises:
-        pydantic.ValidationError: a value is not allowed; `load_settings` says so in one sentence instead.
+        pydantic.ValidationError: a value is not allowed; `load_settings` raises a `ConfigurationError` instead.
     """
 
     host: Annotated[
         Text,
-        Documented("TIDEGATE_HOST", "a host name or address", "Where the service listens; without callers: loopback."),
+        FieldDoc("TIDEGATE_HOST", "a host name or address", "Address to listen on; without callers: loopback only."),
     ] = "127.0.0.1"
     port: Annotated[
-        Port, Documented("TIDEGATE_PORT", "a whole number, 0 to 65535; 0 takes a free port", "TCP port of the service.")
+        Port, FieldDoc("TIDEGATE_PORT", "a whole number, 0 to 65535; 0 takes a free port", "TCP port to listen on.")
     ] = 8080
     metrics_host: Annotated[
         Text | None,
-        Documented("TIDEGATE_METRICS_HOST", "a host name or address", "Own address for `/metrics`; default: the host."),
+        FieldDoc("TIDEGATE_METRICS_HOST", "a host name or address", "Separate host for `/metrics`; default: the host."),
     ] = None
     metrics_port: Annotated[
         Port | None,
-        Documented(
+        FieldDoc(
             "TIDEGATE_METRICS_PORT",
             "a whole number, 0 to 65535; 0 takes a free port",
-            "Own port for `/metrics`, which the service's port then no longer has.",
+            "Moves `/metrics` to a separate port.",
         ),
     ] = None
     open_metrics_and_docs: Annotated[
         Flag,
-        Documented(
+        FieldDoc(
             "TIDEGATE_OPEN_METRICS_AND_DOCS",
             "true or false",
-            "Whether `/metrics`, `/docs` and `/openapi.json` need no key beyond loopback.",
+            "Whether `/metrics`, `/docs` and `/openapi.json` are open to other machines without a key.",
         ),
     ] = False
     anthropic_api_key: Annotated[
         SecretStr | None,
-        Documented("ANTHROPIC_API_KEY", "a key of the Claude API", "The service's own key for the upstream."),
+        FieldDoc("ANTHROPIC_API_KEY", "a key of the Claude API", "Key that the service uses for the upstream."),
     ] = None
     admin_key: Annotated[
         SecretStr | None,
-        Documented(
+        FieldDoc(
             "TIDEGATE_ADMIN_KEY",
             "any text",
-            "Key for admin calls. Without it an admin caller makes them; without callers, a client on this machine.",
+            "Key for admin calls. Without it, callers with `admin` may make them; without callers, local clients.",
         ),
     ] = None
     trusted_proxies: Annotated[
         Networks,
-        Documented(
+        FieldDoc(
             "TIDEGATE_TRUSTED_PROXIES",
             "IP addresses and networks, separated by commas",
-            "Proxies whose `x-forwarded-for` and `x-forwarded-proto` are believed.",
+            "Proxies whose `x-forwarded-for` and `x-forwarded-proto` are trusted.",
         ),
     ] = ()
     upstream_url: Annotated[
         UpstreamUrl,
-        Documented(
+        FieldDoc(
             "TIDEGATE_UPSTREAM_URL",
             "an http or https URL without credentials or query",
-            "Base URL of the Claude API; ANTHROPIC_BASE_URL is never read, because clients set it to this service.",
+            "Base URL of the Claude API. ANTHROPIC_BASE_URL is ignored, because clients set it to this service.",
         ),
     ] = "https://api.anthropic.com"
     model: Annotated[
-        Text, Documented("TIDEGATE_MODEL", "a model's id", "Model that generates workflows, unless a call names one.")
+        Text, FieldDoc("TIDEGATE_MODEL", "a model's id", "Model for workflow generations that do not name one.")
     ] = "claude-sonnet-5-5"
     fallback_model: Annotated[
-        Text, Documented("TIDEGATE_FALLBACK_MODEL", "a model's id", "Model of the simpler, second request.")
+        Text, FieldDoc("TIDEGATE_FALLBACK_MODEL", "a model's id", "Model for the fallback of a generation.")
     ] = "claude-haiku-5-5"
     default_timeout_seconds: Annotated[
         Timeout,
-        Documented(
+        FieldDoc(
             "TIDEGATE_DEFAULT_TIMEOUT_SECONDS",
             _TIMEOUT,
-            "Time for a call, waiting included, that names none itself.",
+            "Timeout of calls that do not set one, including the wait for quota.",
         ),
     ] = 600.0
     max_body_bytes: Annotated[
         Count,
-        Documented(
+        FieldDoc(
             "TIDEGATE_MAX_BODY_BYTES",
-            f"a whole number of bytes, 1 to {MOST_UNITS:,}",
-            "Largest request body under `/api`; all together hold at most 64 times as much.",
+            f"a whole number of bytes, 1 to {MAX_UNITS:,}",
+            "Maximum size of a request body under `/api`; all bodies together may use 64 times as much memory.",
         ),
     ] = 1_048_576
     store_url: Annotated[
         StoreUrl,
-        Documented("TIDEGATE_STORE_URL", "memory://", "Where limits and queues live: in this process."),
+        FieldDoc("TIDEGATE_STORE_URL", "memory://", "Store of limits and queues; `memory://` is this process."),
     ] = "memory://"
     rate_limit_base_delay_seconds: Annotated[
         Seconds,
-        Documented(
+        FieldDoc(
             "CLAUDE_RATE_LIMIT_DELAY",
             f"{_WAIT}, and at most MAX_RATE_LIMIT_DELAY",
-            "Wait before the first retry of a generation, doubled for each further one.",
+            "Wait before the first retry of a generation; doubles with each further retry.",
         ),
     ] = 2.0
     rate_limit_max_delay_seconds: Annotated[
         Seconds,
-        Documented("MAX_RATE_LIMIT_DELAY", _WAIT, "Longest wait of our own before a retry."),
+        FieldDoc("MAX_RATE_LIMIT_DELAY", _WAIT, "Longest wait before a retry, unless the upstream asks for more."),
     ] = 30.0
     requests_per_minute: Annotated[
         Amount,
-        Documented(
+        FieldDoc(
             "TIDEGATE_REQUESTS_PER_MINUTE",
             f"{_AMOUNT}, per minute",
-            "Rate of the older limiter `default`: generations and AIClient, never calls under `/v1`.",
+            "Rate of the older limiter `default`: generations and AIClient, but no calls under `/v1`.",
         ),
     ] = 20.0
     burst_limit: Annotated[
         Count,
-        Documented(
+        FieldDoc(
             "TIDEGATE_BURST_LIMIT",
-            f"a whole number of requests, 1 to {MOST_UNITS:,}",
+            f"a whole number of requests, 1 to {MAX_UNITS:,}",
             "Burst of the older limiter `default`.",
         ),
     ] = 5
     pool_requests_per_minute: Annotated[
-        AutoAmount, Documented("TIDEGATE_POOL_REQUESTS_PER_MINUTE", _PER_MINUTE, f"Request limit: {_POOL}.")
+        AutoAmount, FieldDoc("TIDEGATE_POOL_REQUESTS_PER_MINUTE", _PER_MINUTE, f"Request limit: {_POOL}.")
     ] = None
     pool_input_tokens_per_minute: Annotated[
-        AutoAmount, Documented("TIDEGATE_POOL_INPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Input token limit: {_POOL}.")
+        AutoAmount, FieldDoc("TIDEGATE_POOL_INPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Input token limit: {_POOL}.")
     ] = None
     pool_output_tokens_per_minute: Annotated[
-        AutoAmount, Documented("TIDEGATE_POOL_OUTPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Output token limit: {_POOL}.")
+        AutoAmount, FieldDoc("TIDEGATE_POOL_OUTPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Output token limit: {_POOL}.")
     ] = None
     pool_burst_seconds: Annotated[
         AutoBurst,
-        Documented("TIDEGATE_POOL_BURST_SECONDS", _BURST, "How much of its rate a bucket of a Messages pool holds."),
+        FieldDoc("TIDEGATE_POOL_BURST_SECONDS", _BURST, "Bucket capacity of Messages pools, in seconds of the rate."),
     ] = None
     log_level: Annotated[
         LogLevel,
-        Documented(
+        FieldDoc(
             "TIDEGATE_LOG_LEVEL",
             "debug, info, warning or error",
-            "What is logged, on stderr; `info` has one line per call, `debug` each attempt of a generation.",
+            "Level of the log on stderr; `info` logs one line per call, `debug` each attempt of a generation.",
         ),
     ] = "info"
     log_format: Annotated[
         LogFormat,
-        Documented("TIDEGATE_LOG_FORMAT", "auto, json or console", "`auto`: console on a terminal, JSON elsewhere."),
+        FieldDoc("TIDEGATE_LOG_FORMAT", "auto, json or console", "`auto`: JSON unless stderr is a terminal."),
     ] = "auto"
     trace_upstream: Annotated[
         Flag,
-        Documented(
+        FieldDoc(
             "TIDEGATE_TRACE_UPSTREAM",
             "true or false",
-            "Whether trace context (`traceparent`, `tracestate`, `baggage`) goes upstream.",
+            "Whether trace context (`traceparent`, `tracestate`, `baggage`) is sent to the upstream.",
         ),
     ] = False
     revision: Annotated[
-        Text, Documented("TIDEGATE_REVISION", "a commit id", "Commit that was built, for the metric `build_info`.")
+        Text, FieldDoc("TIDEGATE_REVISION", "a commit id", "Commit of the build, for the metric `build_info`.")
     ] = "unknown"
     pools: Annotated[
-        tuple[PoolLimits, ...], Documented(None, "entries with a name and limits", "Limits of single pools.")
+        tuple[PoolLimits, ...], FieldDoc(None, "entries with a name and limits", "Limits of individual pools.")
     ] = ()
     callers: Annotated[
         tuple[CallerSettings, ...],
-        Documented(None, "entries with a name and key_sha256", "Who may call; empty: everybody, from loopback only."),
+        FieldDoc(None, "entries with a name and key_sha256", "Callers and their keys; empty: open, on loopback only."),
     ] = ()
 
     @field_validator("callers")
@@ -350,18 +347,18 @@ class Settings(RelaySettings):
                 f"at most MAX_RATE_LIMIT_DELAY, which is {self.rate_limit_max_delay_seconds}",
             )
         if self.metrics_host is not None and self.metrics_port is None:
-            raise ConfigurationError("metrics_host", self.metrics_host, "only beside TIDEGATE_METRICS_PORT")
+            raise ConfigurationError("metrics_host", self.metrics_host, "only together with TIDEGATE_METRICS_PORT")
         return self
 
     def named_pool_settings(self) -> dict[str, PoolSettings]:
-        """What is configured for single pools, by name: `[[pools]]`, and endpoints other than Messages, left alone."""
+        """Settings of individual pools by name: `[[pools]]`, and endpoints other than Messages without limits."""
         return {
             **dict.fromkeys(ENDPOINT_POOLS, self._pool_settings({})),
             **{entry.name: self._pool_settings(entry.limits()) for entry in self.pools},
         }
 
     def messages_pool_settings(self) -> PoolSettings:
-        """What is configured for every Messages pool that has no entry of its own."""
+        """Settings of every Messages pool without its own `[[pools]]` entry."""
         limits = PoolLimits(
             name="messages",
             requests_per_minute=self.pool_requests_per_minute,

@@ -1,4 +1,4 @@
-"""Which names of pools an operator may configure: those that some call will draw on."""
+"""Validates configured pool names, so that a misspelt name is refused."""
 
 from collections.abc import Collection
 from typing import Final
@@ -12,7 +12,7 @@ from tidegate.core.claude.rate_limit_groups import (
     overflow_pool,
 )
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.settings.hints import did_you_mean
+from tidegate.settings.suggestions import did_you_mean
 
 __all__ = ["check_pool_name", "is_model_id"]
 
@@ -20,10 +20,10 @@ _KNOWN: Final = (*MODEL_POOLS, *ENDPOINT_POOLS)
 
 
 def check_pool_name(field: str, name: str, also: Collection[str] = ()) -> None:
-    """Refuses the name of a pool on which no call would ever draw; `also` are further names that are known.
+    """Refuses a name that no call would ever use. `also` are further known names.
 
     Raises:
-        ConfigurationError: the name is not known; with all known names, and the one that was probably meant.
+        ConfigurationError: the name is unknown; lists all known names, and suggests one.
     """
     if is_known_pool(name) or name in also:
         return
@@ -31,10 +31,10 @@ def check_pool_name(field: str, name: str, also: Collection[str] = ()) -> None:
     known = (*_KNOWN, *also)
     hint = f"; did you mean {pool}?" if pool in known and is_model_id(name) else did_you_mean(name, known)
     allowed = f"one of {', '.join(known)}, or a method and route such as post_agents"
-    raise ConfigurationError(field, name, f"{allowed}{hint}; a model that is newer than Tidegate is named by `model`")
+    raise ConfigurationError(field, name, f"{allowed}{hint}; use `model` for a model that is newer than Tidegate")
 
 
 def is_model_id(name: str) -> bool:
-    """Whether a text can be the id of a model with a pool of its own."""
+    """Whether a text can be the id of a model with its own pool."""
     pool = model_pool(name)
     return pool != overflow_pool(pool) and not is_endpoint_pool(pool)

@@ -1,9 +1,7 @@
-"""The table of all settings for the README, made from the settings themselves."""
+"""Generates the table of all settings in this folder's README.md."""
 
-from pydantic import BaseModel
-
-from tidegate.settings.documented import documented_fields
-from tidegate.settings.fields import AUTO
+from tidegate.settings.field_docs import SettingsModel, field_docs
+from tidegate.settings.field_types import AUTO
 from tidegate.settings.loading import CONFIG_VARIABLE
 from tidegate.settings.model import CallerSettings, PoolLimits, Settings
 
@@ -11,14 +9,14 @@ __all__ = ["settings_table"]
 
 
 def settings_table() -> str:
-    """All settings as Markdown tables: those of the environment and file, then what only the file can hold."""
+    """All settings as two Markdown tables: those with an environment variable, and those of the file only."""
     single = [
         "| environment variable | key in the file | default | allowed | meaning |",
         "| --- | --- | --- | --- | --- |",
         f"| `{CONFIG_VARIABLE}` | – | `tidegate.toml` | path of a TOML file | Which file is read. |",
         *(
             f"| `{field.env}` | `{name}` | {_default(Settings, name)} | {field.allowed} | {field.meaning} |"
-            for name, field in documented_fields().items()
+            for name, field in field_docs(Settings).items()
             if field.env
         ),
     ]
@@ -28,18 +26,18 @@ def settings_table() -> str:
         *(
             f"| `[[{table}]]` | `{name}` | {_default(model, name)} | {field.allowed} | {field.meaning} |"
             for table, model in (("callers", CallerSettings), ("pools", PoolLimits))
-            for name, field in documented_fields(model).items()
+            for name, field in field_docs(model).items()
         ),
     ]
     return "\n".join([*single, "", *entries, ""])
 
 
-def _default(model: type[BaseModel], name: str) -> str:
+def _default(model: type[SettingsModel], name: str) -> str:
     field = model.model_fields[name]
     if field.is_required():
         return "required"
     if field.default == ():
         return "none"
     if field.default is None:
-        return f"`{AUTO}`" if AUTO in documented_fields(model)[name].allowed else "not set"
+        return f"`{AUTO}`" if AUTO in field_docs(model)[name].allowed else "not set"
     return f"`{field.default}`"

@@ -97,7 +97,7 @@ def test_all_faults_are_told_at_once(file: Path) -> None:
 
 
 def test_a_wrong_variable_and_a_file_that_is_no_toml_are_both_told(file: Path) -> None:
-    with pytest.raises(ConfigurationErrors, match="no valid TOML"):
+    with pytest.raises(ConfigurationErrors, match="invalid TOML"):
         loaded(file, "port =", TIDEGATE_PORT="http")
 
 
@@ -187,9 +187,9 @@ BAD_VARIABLES = [
     ("TIDEGATE_UPSTREAM_URL", "http://api..anthropic.com", "http or https URL"),
     ("TIDEGATE_STORE_URL", "redis://localhost", "memory://"),
     ("TIDEGATE_DEFAULT_TIMEOUT_SECONDS", "0", "above 0"),
-    ("TIDEGATE_METRICS_HOST", "127.0.0.1", "beside TIDEGATE_METRICS_PORT"),
+    ("TIDEGATE_METRICS_HOST", "127.0.0.1", "together with TIDEGATE_METRICS_PORT"),
     ("TIDEGATE_MAX_BODY_BYTES", "0", "1 to 1,000,000,000"),
-    ("TIDEGATE_CONFIG", "/nowhere/tidegate.toml", "file that exists"),
+    ("TIDEGATE_CONFIG", "/nowhere/tidegate.toml", "existing TOML file"),
 ]
 
 
@@ -247,7 +247,7 @@ BAD_FILES = [
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = 0", "callers[0].weight: got 0"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\nweight = inf", "callers[0].weight: got inf"),
     (f"[[callers]]\nname = 'a'\nkey_sha256 = '{HASH}'\npriority = 'top'", "interactive, standard, batch"),
-    (f"{CALLER}\nmodels = []", "callers[0].models: got [], allowed is a list of at least one model's id"),
+    (f"{CALLER}\nmodels = []", "callers[0].models: got [], allowed is a list of at least one model id"),
     (f"{CALLER}\nmodels = ['m', 'm']", "callers[0].models: got ['m', 'm'], allowed is"),
     (f"{CALLER}\nmodels = 'm'", "callers[0].models: got 'm', allowed is a list"),
     (f"{CALLER}\nmodels = ['m', 5]", "callers[0].models[1]: got 5, allowed is a list"),
@@ -286,7 +286,7 @@ def test_a_fault_in_the_file_names_file_and_key(text: str, part: str, file: Path
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"^FILE: got .*can be read"):
+    with pytest.raises(ConfigurationError, match=r"^FILE: got .*a readable file"):
         load_settings({}, tmp_path)
 
 

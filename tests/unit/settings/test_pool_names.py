@@ -51,8 +51,8 @@ def test_so_is_that_of_every_route(route: str) -> None:
         ("sonnet_5_5", "did you mean sonnet-5-5?"),
         ("get_skills", "did you mean skills?"),
         ("count-tokens", "did you mean count_tokens?"),
-        ("messages", "a model that is newer than Tidegate is named by `model`"),
-        ("saga-1", "a model that is newer than Tidegate is named by `model`"),
+        ("messages", "use `model` for a model that is newer than Tidegate"),
+        ("saga-1", "use `model` for a model that is newer than Tidegate"),
     ],
 )
 def test_a_name_that_no_call_draws_on_is_refused_with_all_known_ones(name: str, hint: str) -> None:

@@ -1,9 +1,8 @@
-"""What a setting is besides its type: where it is read from, what it may be, what it means."""
+"""Types of settings, with their ranges and conversions."""
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -14,15 +13,14 @@ from tidegate.core.domain.pool_settings import LEAST_UNITS
 
 __all__ = [
     "AUTO",
-    "MOST_BURST_SECONDS",
-    "MOST_SECONDS",
-    "MOST_UNITS",
+    "MAX_BURST_SECONDS",
+    "MAX_SECONDS",
+    "MAX_UNITS",
     "Amount",
     "AutoAmount",
     "AutoBurst",
     "CallerName",
     "Count",
-    "Documented",
     "Flag",
     "KeyHash",
     "LogFormat",
@@ -38,33 +36,18 @@ __all__ = [
 ]
 
 AUTO: Final = "auto"
-"""The value of a limit that is left to what the upstream reports."""
+"""Value of a limit that follows the upstream's reports."""
 
-MOST_UNITS: Final = 10**9
-"""Largest rate per minute, count or number of bytes: far above any real one, far below what arithmetic loses."""
-MOST_SECONDS: Final = 40 * 86_400
-"""Longest time limit and wait: no limit of the upstream lasts longer than a month."""
-MOST_BURST_SECONDS: Final = 3_600
-"""Largest bucket, in seconds of its rate: upstream limits are per minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class Documented:
-    """Stands in the annotation of every setting; error messages, `check` and the README's table are made from it.
-
-    Attributes:
-        env: the environment variable that sets it; None for what only the file can hold.
-        allowed: what it may be, in words, unit included.
-        meaning: what it does, in one sentence.
-    """
-
-    env: str | None
-    allowed: str
-    meaning: str
+MAX_UNITS: Final = 10**9
+"""Largest rate per minute, count or number of bytes: far above any real one, and small enough for exact arithmetic."""
+MAX_SECONDS: Final = 40 * 86_400
+"""Longest timeout or wait: no limit of the upstream lasts longer than a month."""
+MAX_BURST_SECONDS: Final = 3_600
+"""Largest bucket, in seconds of its rate. Upstream limits are per minute."""
 
 
 def _number(value: object) -> object:
-    # pydantic takes True for 1 and 1e400 for infinity; neither is a number that somebody meant.
+    # pydantic accepts True as 1 and reads 1e400 as infinity; neither is intended.
     if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("not a number")
     return value
@@ -84,25 +67,25 @@ def _upstream_url(value: str) -> str:
     return value.rstrip("/")
 
 
-Amount = Annotated[float, Field(ge=LEAST_UNITS, le=MOST_UNITS), BeforeValidator(_number)]
-"""A rate per minute or another amount."""
+Amount = Annotated[float, Field(ge=LEAST_UNITS, le=MAX_UNITS), BeforeValidator(_number)]
+"""A rate per minute, or another amount."""
 
 AutoAmount = Annotated[Amount | None, BeforeValidator(_amount_or_auto)]
-"""An amount; None where `auto` was written."""
+"""An amount, or None for `auto`."""
 
 AutoBurst = Annotated[
-    Annotated[float, Field(ge=LEAST_UNITS, le=MOST_BURST_SECONDS), BeforeValidator(_number)] | None,
+    Annotated[float, Field(ge=LEAST_UNITS, le=MAX_BURST_SECONDS), BeforeValidator(_number)] | None,
     BeforeValidator(_amount_or_auto),
 ]
-"""How many seconds of its rate a bucket holds; None where `auto` was written."""
+"""Capacity of a bucket in seconds of its rate, or None for `auto`."""
 
-Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS), BeforeValidator(_number)]
-"""A wait."""
+Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS), BeforeValidator(_number)]
+"""A wait in seconds; 0 is allowed."""
 
-Timeout = Annotated[float, Field(gt=0, le=MOST_SECONDS), BeforeValidator(_number)]
-"""A time limit, in seconds."""
+Timeout = Annotated[float, Field(gt=0, le=MAX_SECONDS), BeforeValidator(_number)]
+"""A timeout in seconds, above 0."""
 
-Count = Annotated[int, Field(ge=1, le=MOST_UNITS), BeforeValidator(_number)]
+Count = Annotated[int, Field(ge=1, le=MAX_UNITS), BeforeValidator(_number)]
 """A whole number from 1."""
 
 Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_number)]
@@ -112,16 +95,16 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whit
 """A name or address."""
 
 PoolName = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9._-]{0,62}$"))]
-"""The name of a pool, as `core.pools` forms it."""
+"""The name of a pool, as in `core/claude/rate_limit_groups.py`."""
 
 CallerName = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"))]
-"""The name of a caller, fit for a metric label."""
+"""The name of a caller, valid as a metric label."""
 
 KeyHash = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-f]{64}$"))]
 """SHA-256 of a key, as lower-case hex."""
 
 UpstreamUrl = Annotated[str, BeforeValidator(_upstream_url)]
-"""An http or https URL without credentials, query and trailing slash."""
+"""An http or https URL without credentials, query or trailing slash."""
 
 
 def _lower(value: object) -> object:
@@ -134,11 +117,11 @@ def _flag(value: object) -> object:
 
 
 Flag = Annotated[bool, Field(strict=True), BeforeValidator(_flag)]
-"""Whether something is so; as text `true` or `false`."""
+"""A boolean; as text `true` or `false`."""
 
 
 def _networks(value: object) -> object:
-    """Text is a list of addresses and networks, separated by commas."""
+    """Parses a list, or text with commas, of addresses and networks."""
     entries = value.split(",") if isinstance(value, str) else value
     if not isinstance(entries, Sequence):
         raise ValueError("neither text nor a list")  # noqa: TRY004 - pydantic reports ValueError only
@@ -149,10 +132,10 @@ Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_net
 """IP networks; a single address is a network of one."""
 
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
-"""The least level that is logged."""
+"""The lowest level that is logged."""
 
 LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
-"""How a log line looks."""
+"""The format of log lines."""
 
 StoreUrl = Literal["memory://"]
-"""Where shared state lives."""
+"""Where the state of pools is kept."""
