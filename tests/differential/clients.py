@@ -49,9 +49,9 @@ class Clients:
         connection = Connection(_TIMEOUTS, WriteBatcher(), lambda _, fit: reusable.append(fit), lambda _: None)
         transport = MemoryTransport(connection, self._loop)
         connection.connection_made(transport)
-        answer = connection.begin(b"GET / HTTP/1.1\r\n\r\n", _REQUEST)
+        answer = connection.start_exchange(b"GET / HTTP/1.1\r\n\r\n", _REQUEST)
         await feed(connection, transport, stream.pieces())
-        fit = answer.keeps_alive() and connection.usable
+        fit = answer.keeps_alive() and connection.is_open
         _end(connection, transport)
         await settle(transport)
         got = Got()

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import h11
-import httptools
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -18,6 +17,7 @@ from differential.memory_transport import MemoryTransport, feed, hang_up
 from differential.streams import Stream
 from tidegate.http.server.connection import ClientConnection
 from tidegate.http.server.connection_limits import ConnectionLimits
+from tidegate.http.server.request_parser import RequestRefused
 from tidegate.http.write_batching import WriteBatcher
 
 SERVERS = ("tidegate", "httptools", "h11")
@@ -62,12 +62,18 @@ class Served:
 class _OurConnection(ClientConnection):
     reason = ""
 
-    def _parse(self, data: bytes) -> None:
-        try:
-            super()._parse(data)
-        except httptools.HttpParserError as error:
-            self.reason = str(error)
-            raise
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        feed = self._requests.feed
+
+        def noting(data: bytes) -> None:
+            try:
+                feed(data)
+            except RequestRefused as error:
+                self.reason = "" if error.__cause__ is None else str(error.__cause__)
+                raise
+
+        self._requests.feed = noting  # type: ignore[method-assign]
 
 
 class _Httptools(HttpToolsProtocol):

@@ -16,6 +16,7 @@ from tidegate.cli.composition import UpstreamKind, services
 from tidegate.cli.memory import keep_freed_memory, tune_garbage_collector
 from tidegate.cli.process import on_stop_signal, run
 from tidegate.gateway.gateway_errors import unread_request
+from tidegate.gateway.receive.request import MESSAGES_ROUTE
 from tidegate.http.server.connection_limits import ConnectionLimits
 from tidegate.http.server.listener import allow_many_connections, bind, url_of
 from tidegate.http.server.server import HttpImplementation, HttpServer, serving
@@ -121,6 +122,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
         head_seconds=settings.header_seconds,
         body_idle_seconds=settings.body_idle_seconds,
         unread_seconds=settings.slow_client_seconds,
+        total_unread_paths=frozenset({MESSAGES_ROUTE}),  # a Messages call holds quota all the while
     )
 
 

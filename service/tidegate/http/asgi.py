@@ -1,4 +1,4 @@
-"""Types of ASGI, and the extension that our own server offers."""
+"""Types of ASGI, and the extension that Tidegate's server offers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,28 +12,28 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 EXCHANGE: Final = "tidegate.exchange"
-"""Name of an extension in the scope: a `ServerExchange`. A server without it is asked by way of ASGI, which takes a
-task that waits for the client's leaving."""
+"""Name of an extension in the scope: a `ServerExchange`. With a server that lacks it, plain ASGI is used, which needs a
+task per call to notice that the client disconnects."""
 
 
 class ServerExchange(Protocol):
-    """What our own server tells of a request, beyond ASGI.
+    """What Tidegate's server offers for a request in addition to ASGI.
 
     Attributes:
-        task: the one that answers it.
+        task: the task that runs the application.
     """
 
     task: asyncio.Task[None] | None
 
     def whole_body(self) -> bytes | None:
-        """The body, if all of it has come and none has been received; it is handed out once."""
+        """The body, if all of it has arrived and none was received. It is returned once; None otherwise."""
         ...
 
-    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Sends a whole answer; False, without effect, if the client reads too slowly for that: then it is to be sent.
+    def respond(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Sends a whole response. Returns False, without effect, if the client reads too slowly: use `send` then.
 
         Raises:
-            RuntimeError: the answer has begun already, or cannot be sent as it is.
+            RuntimeError: the response has already begun, or is not valid.
         """
         ...
 
@@ -41,6 +41,6 @@ class ServerExchange(Protocol):
         """As in ASGI."""
         ...
 
-    def on_leave(self, leave: Callable[[], None] | None) -> None:
-        """What to call when the client closes its connection; None takes that back."""
+    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        """Sets what is called when the client disconnects, or has already; None calls nothing."""
         ...

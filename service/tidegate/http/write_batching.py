@@ -1,4 +1,4 @@
-"""Brings together what is written in one turn of the event loop."""
+"""Batches the writes of one turn of the event loop."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,34 +7,33 @@ from typing import Final
 __all__ = ["LARGE_BYTES", "WriteBatcher"]
 
 LARGE_BYTES: Final = 512 * 1024
-"""What is larger is written at once."""
+"""Larger writes are not delayed: by then their bytes would have left the processor's caches."""
 _MAX_WRITES: Final = 16
 _FEW_WRITES: Final = 2
-"""In a turn: two calls that happen to come at once should not wait for each other."""
+"""A turn with so few writes is not busy: two calls that arrive together should not wait for each other."""
 
 
 class WriteBatcher:
-    """Has what is written in one turn of the event loop written together. Belongs to one event loop.
+    """Delays writes to the end of the event loop's turn, while turns have many of them. Belongs to one event loop.
 
-    A write that wakes its reader up takes the kernel twice as long as one whose reader is at work already: of sixteen
-    in a row one or two do so, of sixteen that come one by one all. Netty calls it flush consolidation. What is very
-    large does not wait, because it would have left the processor's caches by then; and under little load, when turns
-    have one or two, nothing does.
+    A write that wakes up its reader takes the kernel twice as long as a write whose reader is running. Of sixteen
+    writes in a row one or two wake up their reader; of sixteen single ones, all do. Netty calls this flush
+    consolidation. Large writes are not delayed, and under little load none is.
     """
 
-    __slots__ = ("_gathers", "_later", "_written")
+    __slots__ = ("_batches", "_later", "_written")
 
     def __init__(self) -> None:
         self._later: list[Callable[[], None]] = []
         self._written = 0  # in this turn
-        self._gathers = False
+        self._batches = False
 
     def put(self, write: Callable[[], None], size_bytes: int) -> None:
-        """Calls `write` now or before the turn ends; what it raises then is the event loop's to report."""
+        """Calls `write` now or before the turn ends. If it raises then, the event loop's exception handler is called."""
         if not self._written:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._written += 1
-        if size_bytes > LARGE_BYTES or not self._gathers:
+        if size_bytes > LARGE_BYTES or not self._batches:
             write()
             return
         self._later.append(write)
@@ -42,7 +41,7 @@ class WriteBatcher:
             self._write_out()
 
     def _end_turn(self) -> None:
-        self._gathers = self._written > _FEW_WRITES  # the next turn is likely to be like this one
+        self._batches = self._written > _FEW_WRITES  # the next turn is probably like this one
         self._written = 0
         self._write_out()
 
@@ -51,6 +50,6 @@ class WriteBatcher:
         for write in later:
             try:
                 write()
-            except Exception as error:  # noqa: BLE001 - what others have to say must go out all the same
-                told = {"message": "a write failed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(told)
+            except Exception as error:  # noqa: BLE001 - the other writes must not fail with this one
+                context = {"message": "a write failed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)

@@ -17,7 +17,12 @@ from tidegate.http.server.listener import bind
 from tidegate.http.server.server import HttpServer, serving
 
 LIMITS = ConnectionLimits(
-    head_bytes=2_000, head_seconds=0.5, idle_seconds=0.6, body_idle_seconds=0.5, unread_seconds=0.6
+    head_bytes=2_000,
+    head_seconds=0.5,
+    idle_seconds=0.6,
+    body_idle_seconds=0.5,
+    unread_seconds=0.6,
+    total_unread_paths={"/v1/messages"},
 )
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
 POST = b"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n"
@@ -262,8 +267,8 @@ def test_a_request_that_asks_for_another_protocol_is_served_whole(piece_bytes: i
     [
         (b"GET / HTTP/1.1\r\nhost: a\r\nHost: a\r\n\r\n", 400, "the head has 2 Host fields; exactly one is allowed"),
         (b"GET / HTTP/1.1\r\n\r\n", 400, "the head has 0 Host fields; exactly one is allowed"),
-        (GET.replace(b"1.1", b"2.0"), 505, "HTTP/2.0 is not spoken here; HTTP/1.1 is"),
-        (GET.replace(b"1.1", b"0.9"), 505, "HTTP/0.9 is not spoken here; HTTP/1.1 is"),
+        (GET.replace(b"1.1", b"2.0"), 505, "HTTP/2.0 is not supported; use HTTP/1.1"),
+        (GET.replace(b"1.1", b"0.9"), 505, "HTTP/0.9 is not supported; use HTTP/1.1"),
         (GET[:-2] + b"x:\r\n" * 256 + b"\r\n", 431, "the head has more than 256 fields"),
     ],
 )
@@ -397,7 +402,7 @@ def test_a_head_must_come_in_time_however_many_bytes_it_comes_in() -> None:
                 await asyncio.wait({answer}, timeout=0.05)
                 if answer.done():
                     break
-            assert told(await answer) == (408, "timeout_error", "the head did not come within 0.5 s")
+            assert told(await answer) == (408, "timeout_error", "the head did not arrive within 0.5 s")
 
     assert heads_refused(run(steps)) == [(408, "127.0.0.1")]
 
@@ -414,7 +419,7 @@ def test_a_body_that_stalls_is_a_408_and_its_call_ends() -> None:
     async def steps(app: App, port: int) -> None:
         async with connected(port) as (reader, writer):
             writer.write(POST + b"1234")
-            assert told(await reader.read()) == (408, "timeout_error", "nothing of the body came for 0.5 s")
+            assert told(await reader.read()) == (408, "timeout_error", "nothing of the body arrived for 0.5 s")
         assert app.ended == ["left"]
 
     assert run(steps) == []  # the call reports itself

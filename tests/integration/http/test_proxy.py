@@ -79,10 +79,10 @@ async def says_nothing(exchange: Exchange) -> None:
     ("script", "reason"),
     [
         (says(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), "the proxy refused with status 407"),
-        (says(b"HTTP/1.1 200 OK\r\n\r\nand more"), "the proxy sent more than its answer"),
-        (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "the proxy gave no valid answer"),
-        (says(b"x" * 20_000), "the proxy gave no valid answer"),
-        (closes, "the proxy gave no valid answer"),
+        (says(b"HTTP/1.1 200 OK\r\n\r\nand more"), "the proxy sent bytes after its response"),
+        (says(b"SSH-2.0-OpenSSH\r\n\r\n"), "the proxy sent no valid response"),
+        (says(b"x" * 20_000), "the proxy sent no valid response"),
+        (closes, "the proxy sent no valid response"),
         (says_nothing, "no connection within 1 s"),
     ],
 )

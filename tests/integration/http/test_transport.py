@@ -237,7 +237,7 @@ def test_idle_connections_are_closed_though_another_one_is_in_use() -> None:
             await asyncio.sleep(0.05)
             await whole(transport)
         assert upstream.connections == 4
-        assert [connection.usable for connection in transport._idle] == [True]
+        assert [connection.is_open for connection in transport._idle] == [True]
         await asyncio.sleep(0.45)
         assert transport._idle == []
 

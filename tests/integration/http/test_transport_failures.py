@@ -39,7 +39,7 @@ def test_no_answer_at_all_may_have_been_accepted() -> None:
     fails(reset_before_the_head, accepted=True, reason="the connection was reset")
     fails(says(b""), accepted=True, reason="the connection was closed")
     fails(says(b"HTTP/1.1 200 OK\r\ncontent-le"), accepted=True, reason="the connection was closed")
-    fails(say_nothing, accepted=True, reason=r"nothing came for 0\.05 s", head_timeout_seconds=0.05)
+    fails(say_nothing, accepted=True, reason=r"nothing arrived for 0\.05 s", head_timeout_seconds=0.05)
 
 
 def test_a_request_that_was_not_sent_whole_was_not_accepted() -> None:
@@ -66,7 +66,7 @@ def test_a_body_that_stalls_is_an_error() -> None:
         await exchange.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart")
         await exchange.reader.read()
 
-    fails(stall, accepted=True, reason=r"nothing came for 0\.05 s", idle_timeout_seconds=0.05)
+    fails(stall, accepted=True, reason=r"nothing arrived for 0\.05 s", idle_timeout_seconds=0.05)
 
 
 @pytest.mark.parametrize(

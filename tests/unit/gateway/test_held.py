@@ -34,7 +34,7 @@ class OwnServer:
     async def send(self, message: Any) -> None:
         self.sent.append(message)
 
-    def on_leave(self, leave: Callable[[], None] | None) -> None:
+    def on_disconnect(self, leave: Callable[[], None] | None) -> None:
         pass
 
     def whole_body(self) -> bytes | None:

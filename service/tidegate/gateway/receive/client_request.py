@@ -122,13 +122,13 @@ class ClientRequest:
         if self._exchange is None:
             self._watcher = asyncio.create_task(self._wait_until_gone())
         else:
-            self._exchange.on_leave(self._leave)
+            self._exchange.on_disconnect(self._leave)
 
     def unwatch(self) -> None:
         """The client has its answer: from now on it may leave."""
         self._watches = False
         if self._exchange is not None:
-            self._exchange.on_leave(None)
+            self._exchange.on_disconnect(None)
         elif self._watcher is not None:
             self._watcher.cancel()
 

@@ -83,7 +83,7 @@ class ClientResponse:
         """Sends an answer of the upstream that is here whole, unless a stream was begun: then its last part."""
         if not self.began_with_comment:
             sent = self._fields(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
-            if self._exchange is not None and self._exchange.answer(status, sent, data):
+            if self._exchange is not None and self._exchange.respond(status, sent, data):
                 return
             await self._send({"type": "http.response.start", "status": status, "headers": sent})
         await self.end(data)

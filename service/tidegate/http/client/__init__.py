@@ -1,1 +1,4 @@
-"""The relay's own HTTP/1.1 client, over asyncio protocols and httptools: a client is what relaying costs most."""
+"""An HTTP/1.1 client for one upstream, over asyncio protocols and httptools.
+
+It is our own because a general client takes two thirds of the CPU time of a relayed call.
+"""

@@ -1,4 +1,4 @@
-"""One connection to the upstream: carries one exchange at a time."""
+"""One connection to the upstream. It carries one exchange at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from tidegate.core.ports.transport import TransportRequest
-from tidegate.http.client.response import Answer
+from tidegate.http.client.response import HttpResponse
 from tidegate.http.write_batching import WriteBatcher
 
 __all__ = ["Connection", "ConnectionTimeouts"]
 
 _LEAST_ROUND_TRIP_SECONDS: Final = 0.005
-"""A busy event loop notices a close this much later than it came."""
+"""A busy event loop may notice a close this much later."""
 _MAX_ROUND_TRIP_SECONDS: Final = 0.25
-"""Opening a connection and answering a request take at least a round trip, but may take much longer than one."""
+"""Upper bound of the estimate: opening a connection takes at least a round trip, but may take much longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTimeouts:
-    """How long to wait for a connection, for the head of an answer, and between two pieces of its body; all > 0."""
+    """How long to wait for a connection, for the head of a response, and between two pieces of its body; all > 0."""
 
     connect_seconds: float
     head_seconds: float
@@ -27,21 +27,21 @@ class ConnectionTimeouts:
 
 
 class Connection(asyncio.Protocol):
-    """Writes requests, parses answers, and passes back-pressure on in both directions.
+    """Writes requests, feeds responses, and applies back-pressure in both directions.
 
     Args:
-        timeouts: how long to wait for what.
-        write_batcher: when to write.
-        on_over: called after each exchange, with whether the connection can carry another one.
+        timeouts: how long to wait.
+        write_batcher: decides when to write.
+        on_exchange_end: called after each exchange, with whether the connection can carry another one.
         on_lost: called once when the connection is gone.
     """
 
     __slots__ = (
-        "_answer",
         "_fires_at",
         "_loop",
+        "_on_exchange_end",
         "_on_lost",
-        "_on_over",
+        "_response",
         "_sender",
         "_sent_at",
         "_socket",
@@ -61,44 +61,44 @@ class Connection(asyncio.Protocol):
         self,
         timeouts: ConnectionTimeouts,
         write_batcher: WriteBatcher,
-        on_over: Callable[["Connection", bool], None],
+        on_exchange_end: Callable[["Connection", bool], None],
         on_lost: Callable[["Connection"], None],
     ) -> None:
         self.opened_in_ns = 0
-        """How long it took to open, until the first exchange has taken note of it."""
+        """How long it took to open; 0 once the first exchange has counted it."""
         self.idle_since_seconds = 0.0
-        """When the last exchange ended, by `time.monotonic`; 0 before the first one."""
+        """When the last exchange ended, by `time.monotonic`; 0 before the first exchange."""
         self.round_trip_seconds = _MAX_ROUND_TRIP_SECONDS
-        """An upper bound of the time to the upstream and back: the shortest time in which anything came back so far."""
+        """Upper bound of the round trip to the upstream: the shortest time in which anything came back so far."""
         self.went_stale = False
-        """Whether the upstream had closed it, while it was idle, before the latest request could reach it."""
+        """Whether the upstream closed it while it was idle, before the latest request could arrive there."""
         self._timeouts = timeouts
         self._write_batcher = write_batcher
-        self._on_over = on_over
+        self._on_exchange_end = on_exchange_end
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._fires_at = 0.0
         self._socket: asyncio.Transport
-        self._answer: Answer | None = None
+        self._response: HttpResponse | None = None
         self._sender: asyncio.Task[None] | None = None
         self._unsent: tuple[bytes, bytes] | None = None
         self._written = False
         self._sent_at: float | None = None
-        self._writable: asyncio.Event | None = None  # while it is not
+        self._writable: asyncio.Event | None = None  # exists while writing is paused
 
-    def begin(self, head: bytes, request: TransportRequest) -> Answer:
-        """Starts an exchange: sends the request, whose head is already encoded, and returns its answer to wait for."""
-        answer = self._answer = Answer(
+    def start_exchange(self, head: bytes, request: TransportRequest) -> HttpResponse:
+        """Sends a request, whose head is already encoded; returns the response, whose head is to be awaited."""
+        response = self._response = HttpResponse(
             pause=self._pause_reading,
             resume=self._resume_reading,
-            release=self._over,
-            expect=self._expect,
+            release=self._end_exchange,
+            check_at=self._check_at,
             loop=self._loop,
-            bodiless=request.method == b"HEAD",
+            has_no_body=request.method == b"HEAD",
             idle_timeout_seconds=self._timeouts.idle_seconds,
         )
-        answer.waited_ns, self.opened_in_ns = self.opened_in_ns, 0
+        response.waited_ns, self.opened_in_ns = self.opened_in_ns, 0
         self._sender = self._sent_at = None
         self._written = False
         if isinstance(request.body, bytes):
@@ -107,49 +107,49 @@ class Connection(asyncio.Protocol):
         else:
             self._socket.write(head)
             self._sent_at = self._loop.time()
-            answer.sending = True
+            response.sending = True
             self._sender = self._loop.create_task(
-                self._send_chunks(answer, request.body, chunked=request.content_length is None)
+                self._send_chunks(response, request.body, chunked=request.content_length is None)
             )
-        return answer
+        return response
 
     @property
-    def usable(self) -> bool:
-        """Whether it is still open, as far as is known here."""
+    def is_open(self) -> bool:
+        """Whether it is still open, as far as this side knows."""
         return not self._socket.is_closing()
 
     def close(self) -> None:
-        """Closes at once; an exchange under way fails."""
+        """Closes at once. An exchange under way fails."""
         self._socket.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Event loop: connected."""
         self._socket = cast("asyncio.Transport", transport)
-        # With a limit of zero, "writable" means that the operating system has every byte: only then may a request that
-        # got no answer have been accepted.
+        # With a limit of zero, "writable" means that the operating system has every byte. Only then may a request
+        # without a response have been accepted.
         self._socket.set_write_buffer_limits(high=0)
 
     def data_received(self, data: bytes) -> None:
-        """Event loop: bytes came."""
-        answer = self._answer
-        if answer is None or answer.complete:
-            self.close()  # nothing was asked: whatever this is, it must not become the answer to the next request
+        """Event loop: bytes arrived."""
+        response = self._response
+        if response is None or response.complete:
+            self.close()  # unexpected bytes: they must not be taken for the response to the next request
             return
-        if not answer.started and self._sent_at is not None and self.round_trip_seconds > _LEAST_ROUND_TRIP_SECONDS:
+        if not response.started and self._sent_at is not None and self.round_trip_seconds > _LEAST_ROUND_TRIP_SECONDS:
             self.round_trip_seconds = min(self.round_trip_seconds, self._loop.time() - self._sent_at)
         try:
-            answer.feed(data)
+            response.feed(data)
         except ValueError as error:
-            self._answer_ended(f"its answer is not valid ({error})", cleanly=False)
+            self._response_ended(f"its response is not valid ({error})", cleanly=False)
             self.close()
 
     def eof_received(self) -> None:
-        """Event loop: the upstream will send no more. Returning nothing lets the loop close our half, too."""
-        self._answer_ended("the connection was closed", cleanly=True)
+        """Event loop: the upstream will send no more. Returning nothing closes this side, too."""
+        self._response_ended("the connection was closed", cleanly=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Event loop: the connection is gone."""
-        self._answer_ended("the connection was reset" if exc else "the connection was closed", cleanly=exc is None)
+        self._response_ended("the connection was reset" if exc else "the connection was closed", cleanly=exc is None)
         self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
@@ -157,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        """Event loop: bytes wait to be sent."""
+        """Event loop: the operating system takes no more bytes for now."""
         if self._writable is None:
             self._writable = asyncio.Event()
 
@@ -169,12 +169,12 @@ class Connection(asyncio.Protocol):
 
     def _send_whole(self) -> None:
         unsent, self._unsent = self._unsent, None
-        if unsent is not None and self.usable:
+        if unsent is not None and self.is_open:
             self._socket.writelines(unsent)
             self._sent_at = self._loop.time()
             self._written = True
 
-    async def _send_chunks(self, answer: Answer, chunks: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async def _send_chunks(self, response: HttpResponse, chunks: AsyncIterator[bytes], *, chunked: bool) -> None:
         try:
             async for chunk in chunks:
                 if chunk:
@@ -184,50 +184,50 @@ class Connection(asyncio.Protocol):
             if chunked:
                 self._socket.write(b"0\r\n\r\n")
             self._written = True
-        except Exception as error:  # noqa: BLE001 - whatever the source of the body raises is for who waits for the answer
-            answer.fail(error)
+        except Exception as error:  # noqa: BLE001 - the reader of the response gets any error of the body's source
+            response.fail(error)
         finally:
-            answer.sending = False
+            response.sending = False
 
-    def _expect(self, deadline: float) -> None:
-        # One timer serves all waits of a connection: most end long before it fires, and it is set again then.
+    def _check_at(self, deadline: float) -> None:
+        # One timer serves all waits: most end long before it fires, and it is then set again.
         if self._timer is None or deadline < self._fires_at:
             if self._timer is not None:
                 self._timer.cancel()
             self._fires_at = deadline
-            self._timer = self._loop.call_at(deadline, self._look)
+            self._timer = self._loop.call_at(deadline, self._check_deadline)
 
-    def _look(self) -> None:
+    def _check_deadline(self) -> None:
         self._timer = None
-        left_seconds = None if self._answer is None else self._answer.overdue_seconds()
+        left_seconds = None if self._response is None else self._response.check_deadline()
         if left_seconds is not None:
-            self._expect(self._loop.time() + left_seconds)
+            self._check_at(self._loop.time() + left_seconds)
 
     def _pause_reading(self) -> None:
-        if self.usable:
+        if self.is_open:
             self._socket.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self.usable:
+        if self.is_open:
             self._socket.resume_reading()
 
-    def _answer_ended(self, reason: str, *, cleanly: bool) -> None:
-        if self._answer is not None:
-            self.went_stale = self.idle_since_seconds > 0 and not self._answer.started and self._is_too_early()
+    def _response_ended(self, reason: str, *, cleanly: bool) -> None:
+        if self._response is not None:
+            self.went_stale = self.idle_since_seconds > 0 and not self._response.started and self._is_too_early()
             sent_whole = self._written and self._writable is None
-            self._answer.connection_ended(reason, may_have_been_accepted=sent_whole, cleanly=cleanly)
+            self._response.connection_ended(reason, may_have_been_accepted=sent_whole, cleanly=cleanly)
 
     def _is_too_early(self) -> bool:
-        """Whether the upstream cannot have seen the latest request before it closed: no round trip has passed since."""
+        """Whether less than a round trip has passed since the latest request: the upstream closed before it arrived."""
         if self._sent_at is None:
             return True
         return self._loop.time() - self._sent_at <= max(self.round_trip_seconds, _LEAST_ROUND_TRIP_SECONDS)
 
-    def _over(self) -> None:
-        answer, self._answer, self._unsent = self._answer, None, None
+    def _end_exchange(self) -> None:
+        response, self._response, self._unsent = self._response, None, None
         if self._sender is not None:
             self._sender.cancel()
-        reusable = answer is not None and answer.keeps_alive() and self._written and self.usable
+        reusable = response is not None and response.keeps_alive() and self._written and self.is_open
         if not reusable:
             self.close()
-        self._on_over(self, reusable)
+        self._on_exchange_end(self, reusable)

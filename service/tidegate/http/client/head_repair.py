@@ -1,9 +1,9 @@
-"""Heads of answers that the parser refuses although what they mean is certain."""
+"""Repairs response heads that the parser refuses although their meaning is certain."""
 
 import re
 from typing import Final
 
-__all__ = ["is_repairable", "repaired"]
+__all__ = ["is_repairable", "repaired_head"]
 
 _HEAD_END: Final = b"\r\n\r\n"
 _FOLD: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
@@ -12,19 +12,19 @@ _LENGTH: Final = b"content-length"
 _REPAIRABLE: Final = frozenset(
     {"Duplicate Content-Length", "Invalid character in Content-Length", "Unexpected whitespace after header value"}
 )
-"""Why llhttp refuses such heads, in its words."""
+"""llhttp's messages for such heads."""
 
 
 def is_repairable(error: BaseException) -> bool:
-    """Whether an error of the parser means that the head may be put right."""
+    """Whether an error of the parser may be due to a head that can be repaired."""
     return str(error) in _REPAIRABLE
 
 
-def repaired(received: bytes) -> bytes | None:
-    """The bytes of an answer with its head put right; None while the head is not complete.
+def repaired_head(received: bytes) -> bytes | None:
+    """The bytes of a response with its head repaired; None while the head is not complete.
 
-    A field value over several lines is put on one line (RFC 9112 section 5.2). A content length that is repeated with
-    the same value is said once (RFC 9110 section 8.6). Everything else stays as it came, informational heads included.
+    A field value over several lines is put on one line (RFC 9112 section 5.2). A repeated, equal content length is kept
+    once (RFC 9110 section 8.6). Everything else stays unchanged, informational heads included.
 
     Raises:
         ValueError: a line of the head does not end with CR LF.
@@ -34,7 +34,7 @@ def repaired(received: bytes) -> bytes | None:
     while True:
         head, end, rest = rest.partition(_HEAD_END)
         if not end:
-            if _BARE_LF.search(head):  # its end may never come
+            if _BARE_LF.search(head):  # the end of the head might never be found
                 raise ValueError("not HTTP/1.1: a line end without CR")
             return None
         heads.append(_repaired_head(head))
@@ -44,7 +44,7 @@ def repaired(received: bytes) -> bytes | None:
 
 def _is_informational(head: bytes) -> bool:
     status = head.partition(b" ")[2][:3]
-    return status[:1] == b"1" and status != b"101"  # after which no HTTP would follow
+    return status[:1] == b"1" and status != b"101"  # after a 101, another protocol follows
 
 
 def _repaired_head(head: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Ways out through a proxy, as `HTTPS_PROXY` and `NO_PROXY` say: CONNECT tunnels for what is encrypted."""
+"""Tunnels through the HTTP proxy that `HTTPS_PROXY` and `NO_PROXY` name, by CONNECT."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ _ALLOWED: Final = "the http:// URL of a proxy such as http://proxy.example:3128,
 
 
 class ProxyError(OSError):
-    """The proxy made no tunnel; `strerror` says why."""
+    """The proxy opened no tunnel; `strerror` says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(None, reason)
@@ -33,7 +33,7 @@ class Proxy:
     authorization: bytes = field(default=b"", repr=False)
 
     async def tunnel(self, host: str, port: int) -> socket.socket:
-        """A connected, non-blocking socket behind which the target is.
+        """Opens a tunnel to a host; returns a connected, non-blocking socket.
 
         Raises:
             OSError: the proxy cannot be reached, or refuses (`ProxyError`).
@@ -58,28 +58,28 @@ class Proxy:
             data = await loop.sock_recv(connected, 4096)
             head += data
             if not data or len(head) > _MAX_HEAD_BYTES:
-                raise ProxyError("the proxy gave no valid answer")
+                raise ProxyError("the proxy sent no valid response")
         status = head.split(b"\r\n", 1)[0].split(b" ", 2)
         if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or not status[1].isdigit():
-            raise ProxyError("the proxy gave no valid answer")
+            raise ProxyError("the proxy sent no valid response")
         if not status[1].startswith(b"2"):
             raise ProxyError(f"the proxy refused with status {status[1].decode()}")
         if not head.endswith(b"\r\n\r\n"):
-            raise ProxyError("the proxy sent more than its answer")
+            raise ProxyError("the proxy sent bytes after its response")
 
 
 def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy through which an upstream is reached: for https URLs that of `HTTPS_PROXY`, unless `NO_PROXY` names it.
+    """The proxy for an upstream: that of `HTTPS_PROXY`, if the URL is https and `NO_PROXY` does not name its host.
 
-    Names in lower case go before those in upper case, as curl and Python have it.
+    Lower-case names of the variables take precedence, as in curl and Python.
 
     Raises:
         ConfigurationError: HTTPS_PROXY is not the URL of an http proxy.
     """
     parts = urlsplit(url)
     value = environment.get("https_proxy") or environment.get("HTTPS_PROXY") or ""
-    excepted = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    if parts.scheme != "https" or not value or _is_excepted(parts.hostname or "", parts.port or 443, excepted):
+    exempt = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    if parts.scheme != "https" or not value or _is_exempt(parts.hostname or "", parts.port or 443, exempt):
         return None
     try:
         proxy = urlsplit(value if "://" in value else f"http://{value}")
@@ -95,9 +95,9 @@ def proxy_for(url: str, environment: Mapping[str, str]) -> Proxy | None:
     return Proxy(host, port, authorization)
 
 
-def _is_excepted(host: str, port: int, excepted: str) -> bool:
-    """Whether `NO_PROXY` names a host: by its name, a domain that it is in, its address, a network, or `*`."""
-    for entry in filter(None, (part.strip().lower() for part in excepted.split(","))):
+def _is_exempt(host: str, port: int, exempt: str) -> bool:
+    """Whether `NO_PROXY` names a host: by name, domain, address, network, or `*`."""
+    for entry in filter(None, (part.strip().lower() for part in exempt.split(","))):
         if entry == "*":
             return True
         name, _, only_port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")

@@ -1,4 +1,4 @@
-"""One answer of the upstream, from its first byte to its last."""
+"""One response of the upstream, from its first byte to its last."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,65 +8,71 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from tidegate.core.domain.errors import UpstreamUnreachable
-from tidegate.http.client.head_repair import is_repairable, repaired
+from tidegate.http.client.head_repair import is_repairable, repaired_head
 
 if TYPE_CHECKING:
     from tidegate.core.ports.transport import Fields, Headers
 
-__all__ = ["Answer", "lost"]
+__all__ = ["HttpResponse", "unreachable"]
 
 _HIGH_WATER_BYTES: Final = 256 * 1024
-"""When this much waits for its reader, no more is read from the socket until the reader has taken it."""
+"""When this much of a body waits for its reader, reading from the socket stops until the reader has taken it."""
 _MAX_FRAMING_BYTES: Final = 256 * 1024
-"""More than any sane head, informational ones included, and than any sane trailer section: neither may be endless."""
+"""Limit of a head, informational ones included, and of trailers and chunk extensions. Real ones are much smaller."""
 _FRAMING_PER_CHUNK_BYTES: Final = 16
 _FRAMING_PER_BYTE: Final = 2
-"""What may frame a body of many small chunks, so that none of it counts as excessive. Go's client allows as much."""
+"""Framing that a body of many small chunks may have without counting as excessive. Go's client allows as much."""
 
 
-def lost(reason: str, *, may_have_been_accepted: bool) -> UpstreamUnreachable:
-    """The error for an exchange that broke."""
+def unreachable(reason: str, *, may_have_been_accepted: bool) -> UpstreamUnreachable:
+    """The error for an exchange that failed."""
     return UpstreamUnreachable(
         f"no response from the upstream: {reason}", may_have_been_accepted=may_have_been_accepted
     )
 
 
-class Answer:
-    """Parses what the connection feeds it on one side, and is read as a `TransportResponse` on the other.
+class HttpResponse:
+    """Parses the bytes that its connection feeds it; its reader uses it as a `TransportResponse`.
 
     Args:
         pause: stops reading from the socket.
-        resume: goes on reading.
-        release: called once when the exchange is over.
-        expect: has `overdue_seconds` asked for at that time of the event loop, or earlier.
-        bodiless: the answer has no body whatever its head says (`HEAD`).
+        resume: reads from the socket again.
+        release: called once at the end of the exchange.
+        check_at: makes the connection call `check_deadline` at a time of the event loop, or earlier.
+        loop: the event loop.
+        has_no_body: the response has no body whatever its head says (`HEAD`).
         idle_timeout_seconds: how long a reader waits for further bytes of the body.
+
+    Attributes:
+        started: whether any byte has arrived.
+        complete: whether all of it has arrived.
+        sending: whether the request is still being sent: no response is due before that.
     """
 
     __slots__ = (
         "_asked_ns",
-        "_bodiless",
         "_buffered_bytes",
+        "_check_at",
         "_chunks",
         "_closed",
-        "_continue",
         "_deadline",
         "_ends_with_connection",
         "_error",
-        "_expect",
         "_framing_bytes",
         "_has_head",
+        "_has_no_body",
+        "_has_surplus",
+        "_head_is_malformed",
         "_idle_timeout_seconds",
-        "_is_odd",
         "_keep_alive",
         "_loop",
+        "_parsed_headers",
         "_parser",
-        "_pause",
+        "_pause_reading",
         "_paused",
         "_received_head",
         "_release",
-        "_surplus",
-        "_taken",
+        "_resume_reading",
         "_timeout_seconds",
         "_waiter",
         "complete",
@@ -84,9 +90,9 @@ class Answer:
         pause: Callable[[], None],
         resume: Callable[[], None],
         release: Callable[[], None],
-        expect: Callable[[float], None],
+        check_at: Callable[[float], None],
         loop: asyncio.AbstractEventLoop,
-        bodiless: bool,
+        has_no_body: bool,
         idle_timeout_seconds: float,
     ) -> None:
         self.status = 0
@@ -94,21 +100,19 @@ class Answer:
         self.headers: Headers = ()
         self.fields: Fields = {}
         self.started = False
-        """Whether any byte has come."""
         self.complete = False
         self.sending = False
-        """Whether the request is still being sent: no answer is due before that."""
         self._parser = httptools.HttpResponseParser(self)
-        self._pause = pause
-        self._continue = resume
+        self._pause_reading = pause
+        self._resume_reading = resume
         self._release = release
-        self._expect = expect
+        self._check_at = check_at
         self._loop = loop
-        self._bodiless = bodiless
+        self._has_no_body = has_no_body
         self._idle_timeout_seconds = idle_timeout_seconds
-        self._taken: list[tuple[bytes, bytes]] = []
+        self._parsed_headers: list[tuple[bytes, bytes]] = []
         self._received_head: list[bytes] = []
-        self._is_odd = False  # the parser has refused the head
+        self._head_is_malformed = False
         self._framing_bytes = 0
         self._has_head = False
         self._ends_with_connection = False
@@ -121,16 +125,16 @@ class Answer:
         self._deadline = 0.0
         self._timeout_seconds = 0.0
         self._keep_alive = False
-        self._surplus = False
+        self._has_surplus = False
         self._closed = False
 
-    # The connection's side.
+    # Called by the connection.
 
     def feed(self, data: bytes) -> None:
         """Takes bytes from the socket.
 
         Raises:
-            ValueError: they are not an answer to one request.
+            ValueError: they are not one response in HTTP/1.1.
         """
         self.started = True
         self._framing_bytes += len(data)
@@ -145,17 +149,17 @@ class Answer:
         if self._framing_bytes > _MAX_FRAMING_BYTES:
             raise ValueError(f"a head above {_MAX_FRAMING_BYTES} bytes")
         self._received_head.append(data)
-        if not self._is_odd:
+        if not self._head_is_malformed:
             try:
                 self._parse(data)
             except ValueError as error:
                 if self._has_head or error.__cause__ is None or not is_repairable(error.__cause__):
                     raise
-                self._is_odd = True
-        if self._is_odd and (answer := repaired(b"".join(self._received_head))) is not None:
+                self._head_is_malformed = True
+        if self._head_is_malformed and (repaired := repaired_head(b"".join(self._received_head))) is not None:
             self._parser = httptools.HttpResponseParser(self)
-            self._taken = []
-            self._parse(answer)
+            self._parsed_headers = []
+            self._parse(repaired)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -165,43 +169,43 @@ class Answer:
             raise ValueError(f"not HTTP/1.1: {reason}") from error
 
     def keeps_alive(self) -> bool:
-        """Whether the answer leaves its connection fit for another exchange."""
-        return self.complete and not self._surplus and self._keep_alive
+        """Whether the connection can carry another exchange after this response."""
+        return self.complete and not self._has_surplus and self._keep_alive
 
     def on_message_begin(self) -> None:
-        """Parser: an answer begins; one more after the complete one belongs to nobody."""
-        self._surplus = self.complete
+        """Parser: a response begins. Another one after this is unexpected."""
+        self._has_surplus = self.complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Parser: a header field, or a trailer field, which is dropped (clients of HTTP/1.1 expect none)."""
+        """Parser: a header field. Trailer fields are dropped."""
         if not self._has_head:
-            self._taken.append((name.lower(), value))
+            self._parsed_headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Parser: the head is there. Informational ones (1xx) are skipped: the real one follows."""
+        """Parser: the end of a head. Informational heads (1xx) are skipped: the final one follows."""
         status = self._parser.get_status_code()
         if status < 100 or status == 101:
-            raise ValueError("not the status of an answer")  # the parser reports it as an error of its own
+            raise ValueError("not the status of a response")  # makes `feed_data` fail
         if status < 200:
-            self._taken = []
+            self._parsed_headers = []
         elif not self._has_head:
             self.status, self._has_head = status, True
-            self.headers, self._taken = self._taken, []
+            self.headers, self._parsed_headers = self._parsed_headers, []
             self._received_head.clear()
             self._framing_bytes = 0
             fields = self.fields = dict(self.headers)
             if b"content-length" not in fields:
                 last_coding = fields.get(b"transfer-encoding", b"").lower().rpartition(b",")[2].strip()
                 self._ends_with_connection = last_coding != b"chunked"
-            # Asked here, because the parser forgets the head's framing at the end of the message.
-            # Whoever sends a head that has to be put right may mean something else by its `connection`, too.
-            self._keep_alive = not self._is_odd and self._parser.should_keep_alive()
-            self.complete = self._bodiless
+            # Read here, because the parser resets it at the end of the message. The `connection` field of a malformed
+            # head is not trusted.
+            self._keep_alive = not self._head_is_malformed and self._parser.should_keep_alive()
+            self.complete = self._has_no_body
             if self._waiter is not None:
                 self._wake(self._waiter)
 
     def on_body(self, data: bytes) -> None:
-        """Parser: some bytes of the body."""
+        """Parser: a part of the body."""
         if self.complete:
             return
         self._chunks.append(data)
@@ -212,47 +216,47 @@ class Answer:
         self._buffered_bytes += size_bytes
         if self._buffered_bytes > _HIGH_WATER_BYTES and not self._paused:
             self._paused = True
-            self._pause()
+            self._pause_reading()
         if self._waiter is not None:
             self._wake(self._waiter)
 
     def on_message_complete(self) -> None:
-        """Parser: the end of an answer, as its framing says."""
+        """Parser: the end of the response, by its framing."""
         if self._has_head:
             self.complete = True
             if self._waiter is not None:
                 self._wake(self._waiter)
 
     def connection_ended(self, reason: str, *, may_have_been_accepted: bool, cleanly: bool) -> None:
-        """No more bytes will come. A clean end completes a body that nothing else delimits; any other is an error."""
+        """No more bytes will come: completes a body that ends with a clean end of the connection; else fails."""
         if cleanly and self._has_head and self._ends_with_connection:
             self.on_message_complete()
         else:
-            self.fail(lost(reason, may_have_been_accepted=may_have_been_accepted))
+            self.fail(unreachable(reason, may_have_been_accepted=may_have_been_accepted))
 
     def fail(self, error: Exception) -> None:
-        """Breaks the exchange, unless it is complete or broken: the reader gets what has come, then this error."""
+        """Fails the exchange unless it has ended: the reader gets the bytes that have arrived, then this error."""
         if not self.complete and self._error is None:
             self._error = error
             if self._waiter is not None:
                 self._wake(self._waiter)
 
-    # The reader's side.
+    # Called by the reader.
 
     def head(self, timeout_seconds: float) -> asyncio.Future[None]:
-        """Is done when status and headers are there, or the exchange is broken: see `check`."""
+        """A future that is done when the head has arrived, or the exchange has failed: then call `check`."""
         waiter = self._wait(timeout_seconds)
         if self._has_head or self._error is not None:
             self._wake(waiter)
         return waiter
 
     def check(self) -> None:
-        """Raises what broke the exchange before its head was there."""
+        """Raises the error of an exchange that failed before its head arrived."""
         if not self._has_head and self._error is not None:
             raise self._error
 
     def whole(self) -> bytes | None:
-        """The body of an answer that is complete; see `TransportResponse`."""
+        """The body of a complete response; see `TransportResponse`."""
         if not self.complete or self._error is not None or self._closed:
             return None
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
@@ -266,14 +270,14 @@ class Answer:
         return self.complete and not self._chunks and self._error is None
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; see `TransportResponse`."""
+        """The body as it arrives; see `TransportResponse`."""
         return self
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        # No async generator: one that is dropped half-read has to be closed by a task of its own.
+        # Not an async generator: closing one that is not read to its end takes a task.
         while not self._chunks:
             if self._error is not None:
                 raise self._error
@@ -301,21 +305,24 @@ class Answer:
         if self._paused:
             self._resume()
         self._release()
-        # Parser and answer hold each other: left to the collector, thousands of them make it stop the event loop.
+        # Breaks a reference cycle with the parser: thousands of them make the garbage collector stop the event loop.
         del self._parser
 
     def _resume(self) -> None:
         self._paused = False
-        self._continue()
+        self._resume_reading()
 
-    def overdue_seconds(self) -> float | None:
-        """How much longer the reader may wait; None where nobody does. Too long a wait breaks the exchange."""
+    def check_deadline(self) -> float | None:
+        """Fails the exchange if its reader has waited too long.
+
+        Returns how much longer it may wait; None if it does not wait, or the exchange has failed.
+        """
         if self._waiter is None:
             return None
         left_seconds = self._timeout_seconds if self.sending else self._deadline - self._loop.time()
         if left_seconds > 0:
             return left_seconds
-        self.fail(lost(f"nothing came for {self._timeout_seconds:g} s", may_have_been_accepted=True))
+        self.fail(unreachable(f"nothing arrived for {self._timeout_seconds:g} s", may_have_been_accepted=True))
         return None
 
     def _wait(self, timeout_seconds: float) -> asyncio.Future[None]:
@@ -323,7 +330,7 @@ class Answer:
         self._asked_ns = monotonic_ns()
         self._timeout_seconds = timeout_seconds
         self._deadline = self._loop.time() + timeout_seconds
-        self._expect(self._deadline)
+        self._check_at(self._deadline)
         return waiter
 
     def _wake(self, waiter: asyncio.Future[None]) -> None:

@@ -16,7 +16,7 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.ports.transport import EncodedHeaders, TransportRequest, TransportResponse
 from tidegate.http.client.connection import Connection, ConnectionTimeouts
 from tidegate.http.client.proxy import Proxy, ProxyError
-from tidegate.http.client.response import lost
+from tidegate.http.client.response import unreachable
 from tidegate.http.write_batching import WriteBatcher
 
 __all__ = ["ConnectionWatcher", "HttpTransport"]
@@ -27,7 +27,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class ConnectionWatcher(Protocol):
-    """Learns whether connections to the upstream can be opened."""
+    """Is told whether connections to the upstream can be opened."""
 
     @property
     def is_failing(self) -> bool:
@@ -35,31 +35,31 @@ class ConnectionWatcher(Protocol):
         ...
 
     def reached(self) -> None:
-        """A connection was opened, or one that was open has carried an answer."""
+        """A connection was opened, or an open one has carried a response."""
         ...
 
     def failed(self, reason: str, took_ns: int) -> None:
-        """A connection could not be opened; that took `took_ns`."""
+        """A connection could not be opened; the attempt took `took_ns`."""
         ...
 
 
 class HttpTransport:
     """Implements `core.transport.Transport` over kept-alive HTTP/1.1 connections. Belongs to one event loop.
 
-    It retries nothing, with one exception: a replayable request is sent again, on a new connection, if the upstream had
-    closed the kept-alive one before the request could reach it, that is, within one round trip of the write.
+    It retries nothing, with one exception. If the upstream closed a kept-alive connection before the request could
+    arrive there, that is, within one round trip of the write, a replayable request is sent again on a new connection.
 
     Args:
-        base_url: `http://` or `https://` URL of the upstream; a path in it goes before every target.
-        ssl_context: how to check the upstream's certificate; None: as OpenSSL does, which heeds `SSL_CERT_FILE`.
-        proxy: through which an https upstream is reached; None: directly.
+        base_url: `http://` or `https://` URL of the upstream; its path is put before every target.
+        ssl_context: how to check the upstream's certificate; None: OpenSSL's default, which honours `SSL_CERT_FILE`.
+        proxy: the proxy for an https upstream; None: none.
         connect_timeout_seconds: for DNS, TCP and TLS together.
-        head_timeout_seconds: from the end of sending to the head of the answer; an answer that is not streamed is
-            computed in this time.
+        head_timeout_seconds: from the end of sending to the head of the response; without streaming, the upstream
+            computes the whole response in this time.
         idle_timeout_seconds: between two pieces of a body.
-        max_connections: exchanges at a time; one more waits for another to end.
+        max_connections: exchanges at a time; further ones wait.
         keep_alive_seconds: connections that are idle for longer are closed.
-        write_batcher: when to write; one of its own unless given.
+        write_batcher: decides when to write; None: a new one.
         watcher: is told of every connection that was opened or could not be opened.
 
     Raises:
@@ -99,33 +99,33 @@ class HttpTransport:
         self._keep_alive_seconds = keep_alive_seconds
         self._slots = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._idle: list[Connection] = []  # the one that is idle for longest comes first, the next to be used last
+        self._idle: list[Connection] = []  # in the order in which they became idle; the last one is used next
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
-        """Sends a request and waits for the head of the answer; see `Transport`."""
+        """Sends a request and waits for the head of the response; see `Transport`."""
         connection = self._idle_connection() or await self._connection(fresh=False)
         if on_begin is not None:
             on_begin()
         head = self._head(request)
         while True:
-            answer = connection.begin(head, request)
+            response = connection.start_exchange(head, request)
             try:
-                await answer.head(self._timeouts.head_seconds)
-                answer.check()
+                await response.head(self._timeouts.head_seconds)
+                response.check()
             except BaseException as error:
-                await answer.aclose()
+                await response.aclose()
                 if not (request.replayable and connection.went_stale and isinstance(error, UpstreamUnreachable)):
                     raise
             else:
                 if self._watcher is not None and self._watcher.is_failing:
-                    self._watcher.reached()  # over a connection that was open before
-                return answer
+                    self._watcher.reached()
+                return response
             connection = await self._connection(fresh=True)
 
     async def check(self) -> None:
-        """Opens a connection and closes it, to find out whether the upstream can be reached.
+        """Opens a connection and closes it, to check whether the upstream can be reached.
 
         Raises:
             UpstreamUnreachable: it cannot.
@@ -143,7 +143,7 @@ class HttpTransport:
             self._reaper = None
 
     def _idle_connection(self) -> Connection | None:
-        """A connection that is open and free, with a slot, if both are there."""
+        """An idle connection with a slot; None if either is missing."""
         if not self._slots:
             return None
         connection = self._take_idle()
@@ -151,7 +151,7 @@ class HttpTransport:
         return connection
 
     async def _connection(self, *, fresh: bool) -> Connection:
-        """A connection, with a slot that `_exchange_over` gives back."""
+        """A connection with a slot, which `_on_exchange_end` releases."""
         if self._slots:
             self._slots -= 1
         else:
@@ -159,22 +159,22 @@ class HttpTransport:
         try:
             return (None if fresh else self._take_idle()) or await self._connect()
         except BaseException:
-            self._give_slot()
+            self._release_slot()
             raise
 
     async def _wait_for_slot(self) -> None:
-        """As a semaphore's `acquire`, for which asyncio takes as long as all the rest here."""
+        """Like a semaphore's `acquire`. That of asyncio takes as long as everything else here."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it had been given one
-                self._give_slot()
+            if not turn.cancelled():  # it already has a slot
+                self._release_slot()
             raise
 
-    def _give_slot(self) -> None:
-        """Gives a slot to who has been waiting for longest."""
+    def _release_slot(self) -> None:
+        """Gives the slot to the request that has waited longest."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -184,7 +184,7 @@ class HttpTransport:
 
     async def _connect(self) -> Connection:
         if self._closed:
-            raise lost("the relay is shutting down", may_have_been_accepted=False)
+            raise unreachable("the relay is shutting down", may_have_been_accepted=False)
         started_ns = monotonic_ns()
         try:
             async with asyncio.timeout(self._timeouts.connect_seconds):
@@ -196,7 +196,7 @@ class HttpTransport:
             raise self._unconnected(self._reason(error), started_ns) from error
         except UnicodeError:
             raise self._unconnected("no such host (the name is not valid)", started_ns) from None
-        # Answers may be silent for minutes, in which a middlebox forgets a connection that shows no life.
+        # Responses may be silent for minutes. Middleboxes drop connections that are silent for so long.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.opened_in_ns = monotonic_ns() - started_ns
         connection.round_trip_seconds = min(connection.round_trip_seconds, connection.opened_in_ns / NS_PER_SECOND)
@@ -207,10 +207,10 @@ class HttpTransport:
     def _unconnected(self, reason: str, started_ns: int) -> UpstreamUnreachable:
         if self._watcher is not None:
             self._watcher.failed(reason, monotonic_ns() - started_ns)
-        return lost(reason, may_have_been_accepted=False)
+        return unreachable(reason, may_have_been_accepted=False)
 
     def _reason(self, error: OSError) -> str:
-        """Why no connection could be opened, without addresses: an error of asyncio lists each that it tried."""
+        """Why no connection could be opened, without the addresses that asyncio's errors list."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is not accepted ({error.verify_message})"
         if isinstance(error, ssl.SSLError):
@@ -233,19 +233,19 @@ class HttpTransport:
             raise
 
     def _new_connection(self) -> Connection:
-        return Connection(self._timeouts, self._write_batcher, self._exchange_over, self._forget)
+        return Connection(self._timeouts, self._write_batcher, self._on_exchange_end, self._forget)
 
     def _take_idle(self) -> Connection | None:
         now_seconds = monotonic()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and now_seconds - connection.idle_since_seconds <= self._keep_alive_seconds:
+            if connection.is_open and now_seconds - connection.idle_since_seconds <= self._keep_alive_seconds:
                 return connection
             connection.close()
         return None
 
-    def _exchange_over(self, connection: Connection, reusable: bool) -> None:  # noqa: FBT001 - a callback of Connection
-        self._give_slot()
+    def _on_exchange_end(self, connection: Connection, reusable: bool) -> None:  # noqa: FBT001 - a callback of Connection
+        self._release_slot()
         if reusable and self._closed:
             connection.close()
         elif reusable:
@@ -259,7 +259,7 @@ class HttpTransport:
             self._reaper = asyncio.get_running_loop().call_later(max(0.0, due_seconds - monotonic()), self._reap)
 
     def _reap(self) -> None:
-        """Closes what has been idle for too long: the last ones are taken first, so others may never be used again."""
+        """Closes connections that were idle for too long: the most recent ones are used first, others maybe never."""
         self._reaper = None
         idle_since_seconds = monotonic() - self._keep_alive_seconds
         while self._idle and self._idle[0].idle_since_seconds <= idle_since_seconds:
@@ -311,6 +311,6 @@ def _dns_reason(error: socket.gaierror) -> str:
 def _socket_reason(error: OSError) -> str:
     if error.errno:
         return os.strerror(error.errno)
-    # Where a name has several addresses, asyncio joins the errors of all of them into one text.
+    # If a name has several addresses, asyncio joins their errors into one text.
     numbers = {int(number) for number in _ERRNO.findall(str(error))}
     return ", ".join(map(os.strerror, sorted(numbers))) or type(error).__name__

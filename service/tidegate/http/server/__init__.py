@@ -1,1 +1,1 @@
-"""The HTTP/1.1 server: runs an ASGI application, with bounds on what a client may do to a connection."""
+"""The HTTP/1.1 server: runs an ASGI application, with limits on what a client may do to a connection."""

@@ -1,4 +1,4 @@
-"""One request of a client and its answer, as an ASGI application sees them."""
+"""One request of a client and its response, as an ASGI application sees them."""
 
 import asyncio
 import logging
@@ -11,20 +11,20 @@ from typing import Any, Final, Protocol
 
 from tidegate.http.asgi import EXCHANGE, App, Message
 
-__all__ = ["HIGH_WATER_BYTES", "Exchange", "Peer", "status_line"]
+__all__ = ["HIGH_WATER_BYTES", "Exchange", "ExchangeConnection", "ExchangeWriter", "status_line"]
 
 HIGH_WATER_BYTES: Final = 256 * 1024
-"""When this much of a body waits for the application, no more is read from the socket: as much as one read brings."""
-_PART_BYTES: Final = 64
-"""What a part of a body takes beside its bytes: a body may come in parts of one byte."""
+"""When this much of a body waits for the application, reading stops. One read yields at most as much."""
+_PART_OVERHEAD_BYTES: Final = 64
+"""Memory that a part takes in addition to its bytes. A body may arrive in parts of one byte."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODILESS: Final = frozenset({204, 304})
-_NO_ANSWER: Final = b"Internal Server Error"
+_NO_BODY_STATUSES: Final = frozenset({204, 304})
+_NO_RESPONSE: Final = b"Internal Server Error"
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 def status_line(status: int) -> bytes:
-    """The first line of an answer, without its end."""
+    """The first line of a response, without its end."""
     line = _STATUS_LINES.get(status)
     return b"HTTP/1.1 %d " % status if line is None else line
 
@@ -37,72 +37,80 @@ def _date_line(unix_seconds: int) -> bytes:
     return b"date: " + formatdate(unix_seconds, usegmt=True).encode()
 
 
-class Peer(Protocol):
-    """The connection that an exchange goes over."""
+class ExchangeConnection(Protocol):
+    """The connection of an exchange, as the exchange controls it."""
 
-    write_paused: bool
-    """Whether the client reads so slowly that nothing more should be written."""
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes."""
-        ...
-
-    async def drain(self) -> None:
-        """Returns when the client has caught up, or is gone."""
-        ...
-
-    def take_more(self) -> None:
+    def resume_reading(self) -> None:
         """The application is ready for more of the body."""
         ...
 
-    def hold_back(self) -> None:
-        """More of the body waits than should."""
+    def pause_reading(self) -> None:
+        """Too much of the body waits for the application."""
         ...
 
-    def over(self, exchange: "Exchange") -> None:
-        """The answer is complete."""
+    def response_completed(self, exchange: "Exchange") -> None:
+        """The whole response was written."""
         ...
 
-    def left(self, exchange: "Exchange") -> None:
-        """The application has returned."""
+    def response_aborted(self) -> None:
+        """The response will not be completed."""
         ...
 
-    def break_off(self) -> None:
-        """The answer will never be complete: the connection ends once what was written has gone out."""
+    def application_returned(self, exchange: "Exchange") -> None:
+        """The application's task is about to end."""
         ...
+
+
+class ExchangeWriter(Protocol):
+    """Writes the response of an exchange; see `ResponseWriter`."""
+
+    write_paused: bool
+
+    def write(self, data: bytes) -> None: ...  # noqa: D102 - see the class
+
+    async def drain(self) -> None: ...  # noqa: D102 - see the class
 
 
 class Exchange:
     """Takes a request's body from the connection, and gives the application `receive` and `send`.
 
-    The head of an answer goes out together with the first part of its body, or at the end of the event loop's turn.
+    The head of a response is written together with the first part of its body, or at the end of the event loop's turn.
+
+    Args:
+        scope: the ASGI scope; the extension `EXCHANGE` is added.
+        connection: the connection.
+        writer: writes to the client.
+        loop: the event loop.
+        keep_alive: whether the connection may be used again.
+        expects_continue: whether the client waits for a 100 before it sends the body.
 
     Attributes:
-        scope: as in ASGI, with the extension `EXCHANGE`.
-        keep_alive: whether the connection may go on after this exchange.
-        receives: whether more of the body is to come.
-        started: the answer has begun.
-        complete: it has ended.
-        gone: the client has left, or will not be listened to any more.
+        keep_alive: whether the connection may be used again after this exchange.
+        more_body: whether more of the body is to come.
+        started: whether the response has begun.
+        complete: whether the response has ended.
+        disconnected: whether the client is gone, or its input is ignored.
+        task: the task of the application.
     """
 
     __slots__ = (
-        "_bodiless",
+        "_body_taken",
         "_chunked",
+        "_connection",
         "_expects_continue",
-        "_handed_out",
+        "_has_no_body",
         "_head",
         "_held_bytes",
         "_left_bytes",
         "_loop",
-        "_on_leave",
+        "_on_disconnect",
         "_parts",
-        "_peer",
         "_waiters",
+        "_writer",
         "complete",
-        "gone",
+        "disconnected",
         "keep_alive",
-        "receives",
+        "more_body",
         "scope",
         "started",
         "task",
@@ -111,7 +119,8 @@ class Exchange:
     def __init__(
         self,
         scope: dict[str, Any],
-        peer: Peer,
+        connection: ExchangeConnection,
+        writer: ExchangeWriter,
         loop: asyncio.AbstractEventLoop,
         *,
         keep_alive: bool,
@@ -120,101 +129,102 @@ class Exchange:
         scope["extensions"] = {EXCHANGE: self}
         self.scope = scope
         self.keep_alive = keep_alive
-        self.receives = True
-        self.started = self.complete = self.gone = False
+        self.more_body = True
+        self.started = self.complete = self.disconnected = False
         self.task: asyncio.Task[None] | None = None
-        self._peer = peer
+        self._connection = connection
+        self._writer = writer
         self._loop = loop
         self._expects_continue = expects_continue
-        self._on_leave: Callable[[], None] | None = None
+        self._on_disconnect: Callable[[], None] | None = None
         self._parts: list[bytes] = []
         self._held_bytes = 0
-        self._handed_out = False  # the end of the body, too
+        self._body_taken = False  # to its end
         self._waiters: list[asyncio.Future[None]] = []
         self._head: bytes | None = None
-        self._bodiless = self._chunked = False
+        self._has_no_body = self._chunked = False
         self._left_bytes: int | None = None
 
-    # The connection's side.
+    # Called by the connection.
 
-    def take(self, part: bytes) -> None:
-        """A part of the body has come."""
-        if self.complete or self._handed_out:
+    def feed_body(self, part: bytes) -> None:
+        """A part of the body has arrived."""
+        if self.complete or self._body_taken:
             return
-        self._held_bytes += len(part) + (_PART_BYTES if self._parts else 0)
+        self._held_bytes += len(part) + (_PART_OVERHEAD_BYTES if self._parts else 0)
         self._parts.append(part)
         if self._held_bytes > HIGH_WATER_BYTES:
-            self._peer.hold_back()
+            self._connection.pause_reading()
         if self._waiters:
             self._wake()
 
     def end_body(self) -> None:
         """The body is complete."""
-        self.receives = False
+        self.more_body = False
         if self._waiters:
             self._wake()
 
-    def leave(self) -> None:
-        """The client is gone."""
-        self.gone = True
+    def disconnect(self) -> None:
+        """The client is gone. Nothing more is sent, and the application is told."""
+        self.disconnected = True
         self._wake()
-        if self._on_leave is not None:
-            self._on_leave()
+        if self._on_disconnect is not None:
+            self._on_disconnect()
 
     async def run(self, app: App) -> None:
-        """Has the application answer; what it leaves unanswered is a 500, or breaks off."""
+        """Runs the application. If it does not complete the response, the client gets a 500 or a broken response."""
         try:
             await app(self.scope, self.receive, self.send)
-        except BaseException:  # whatever an application raises ends here
+        except BaseException:  # any error of the application, cancellation included, ends here
             _LOGGER.exception("an application failed")
-        self._on_leave = None
-        self._peer.left(self)
-        del self.scope["extensions"]  # the two hold each other, and would be left to the collector
-        if self.complete or self.gone:
+        self._on_disconnect = None
+        self._connection.application_returned(self)
+        del self.scope["extensions"]  # breaks a reference cycle, which the garbage collector need not find then
+        if self.complete or self.disconnected:
             return
         if self.started:
             self._send_head()
-            self._peer.break_off()
+            self._connection.response_aborted()
             return
-        length = b"%d" % len(_NO_ANSWER)
+        length = b"%d" % len(_NO_RESPONSE)
         headers = [(b"content-type", b"text/plain"), (b"content-length", length), (b"connection", b"close")]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": _NO_ANSWER})
+        await self.send({"type": "http.response.body", "body": _NO_RESPONSE})
 
-    # The application's side.
+    # Called by the application.
 
     def whole_body(self) -> bytes | None:
         """As `ServerExchange.whole_body`."""
-        if self.receives or self.gone or self._handed_out:
+        if self.more_body or self.disconnected or self._body_taken:
             return None
-        self._handed_out = True
+        self._body_taken = True
         return self._take_parts()
 
-    def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """As `ServerExchange.answer`."""
-        if self._peer.write_paused and not self.gone:
+    def respond(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """As `ServerExchange.respond`."""
+        if self._writer.write_paused and not self.disconnected:
             return False
-        if not self.gone:
+        if not self.disconnected:
             self._start(status, headers)
             self._send_part(body, is_last=True)
         return True
 
-    def on_leave(self, leave: Callable[[], None] | None) -> None:
-        """As `ServerExchange.on_leave`."""
-        self._on_leave = leave
-        if leave is not None and self.gone:  # it left before anybody asked
-            leave()
+    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        """As `ServerExchange.on_disconnect`."""
+        self._on_disconnect = callback
+        if callback is not None and self.disconnected:
+            callback()
 
     async def receive(self) -> Message:
         """As in ASGI."""
-        if self._expects_continue and not self.started and not self.gone:
+        if self._expects_continue and not self.started and not self.disconnected:
             self._expects_continue = False
-            self._peer.write(_CONTINUE)
-        while not (self.gone or self.complete):
-            if self._parts or not (self.receives or self._handed_out):
-                self._handed_out = not self.receives
-                return {"type": "http.request", "body": self._take_parts(), "more_body": self.receives}
-            self._peer.take_more()
+            self._writer.write(_CONTINUE)
+        while not (self.disconnected or self.complete):
+            if self._parts or not (self.more_body or self._body_taken):
+                self._body_taken = not self.more_body
+                return {"type": "http.request", "body": self._take_parts(), "more_body": self.more_body}
+            self._connection.resume_reading()
             waiter = self._loop.create_future()
             self._waiters.append(waiter)
             await waiter
@@ -222,12 +232,12 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """As in ASGI."""
-        if self._peer.write_paused and not self.gone:
-            await self._peer.drain()
-        if self.gone:
+        if self._writer.write_paused and not self.disconnected:
+            await self._writer.drain()
+        if self.disconnected:
             return
         if self.complete:
-            raise RuntimeError("the answer is complete already")
+            raise RuntimeError("the response is already complete")
         if message["type"] == "http.response.start":
             self._start(message["status"], message["headers"])
             self._loop.call_soon(self._send_head)
@@ -235,18 +245,18 @@ class Exchange:
             self._send_part(message.get("body", b""), is_last=not message.get("more_body", False))
 
     def _take_parts(self) -> bytes:
-        """What has come of the body since this was called last."""
+        """The part of the body that has arrived since the last call."""
         parts, self._parts, self._held_bytes = self._parts, [], 0
-        self._peer.take_more()
-        return parts[0] if len(parts) == 1 else b"".join(parts)  # most bodies come in one piece: not copied
+        self._connection.resume_reading()
+        return parts[0] if len(parts) == 1 else b"".join(parts)  # most bodies arrive in one piece: avoids a copy
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self.started:
-            raise RuntimeError("the answer has begun already")
+            raise RuntimeError("the response has already begun")
         self.started = True
         fields = dict(headers)
         lines = [status_line(status), *map(b": ".join, headers)]
-        if b"date" not in fields:  # relayed answers have the upstream's
+        if b"date" not in fields:  # relayed responses have the upstream's
             lines.append(_date_line(int(time.time())))
         self._frame(status, fields, lines)
         if b"connection" in fields:
@@ -262,29 +272,29 @@ class Exchange:
         self._head = head
 
     def _frame(self, status: int, fields: dict[bytes, bytes], lines: list[bytes]) -> None:
-        """Decides how the client will know where the body ends."""
+        """Decides how the end of the body is shown to the client."""
         length = fields.get(b"content-length")
-        if status in _BODILESS or self.scope["method"] == "HEAD":
-            self._bodiless = True
+        if status in _NO_BODY_STATUSES or self.scope["method"] == "HEAD":
+            self._has_no_body = True
         elif length is not None:
             self._left_bytes = int(length)
         elif self.scope["http_version"] == "1.1":
             self._chunked = True
             if b"transfer-encoding" not in fields:
                 lines.append(b"transfer-encoding: chunked")
-        else:  # by the end of the connection
+        else:  # the connection's end is the body's
             self.keep_alive = False
 
     def _send_head(self) -> None:
-        if self._head is not None and not self.gone:
+        if self._head is not None and not self.disconnected:
             head, self._head = self._head, None
-            self._peer.write(head)
+            self._writer.write(head)
 
     def _send_part(self, body: bytes, *, is_last: bool) -> None:
         if not self.started:
-            raise RuntimeError("the answer has not begun")
+            raise RuntimeError("the response has not begun")
         data = body
-        if self._bodiless:
+        if self._has_no_body:
             data = b""
         elif self._chunked:
             data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
@@ -297,11 +307,11 @@ class Exchange:
         if self._head is not None:
             data, self._head = self._head + data, None
         if data:
-            self._peer.write(data)
+            self._writer.write(data)
         if is_last:
             self.complete = True
             self._wake()
-            self._peer.over(self)
+            self._connection.response_completed(self)
 
     def _wake(self) -> None:
         if self._waiters:

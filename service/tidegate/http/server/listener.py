@@ -1,4 +1,4 @@
-"""Listening sockets, with errors that name the setting to change."""
+"""Opens listening sockets, with errors that name the setting to change."""
 
 import contextlib
 import socket
@@ -9,14 +9,14 @@ from tidegate.core.domain.errors import ConfigurationError
 __all__ = ["allow_many_connections", "bind", "url_of"]
 
 _LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
-"""Addresses that mean all of a machine's, and the one of them that is always there."""
+"""Addresses that mean all interfaces of a machine, and the loopback address for each."""
 
 
 def bind(host: str, port: int, host_setting: str, port_setting: str) -> socket.socket:
-    """A socket bound to an address; the settings are those to blame when it cannot be had.
+    """A socket bound to an address. The names of the two settings are for error messages.
 
     Raises:
-        ConfigurationError: the port is in use or may not be used, or the host is none of this machine's.
+        ConfigurationError: the port is in use or not permitted, or the host is not an address of this machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -35,16 +35,18 @@ def bind(host: str, port: int, host_setting: str, port_setting: str) -> socket.s
 
 
 def url_of(listener: socket.socket) -> str:
-    """The base URL under which this machine reaches a socket."""
+    """The base URL of a listening socket, as seen from this machine."""
     host, port = listener.getsockname()[:2]
     host = _LOOPBACK_OF_ANY.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def allow_many_connections() -> None:
-    """Raises the limit of open files as far as the system lets a process: each connection is one."""
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows; not everywhere as far as it says
+    """Raises the limit of open files as far as the system permits: each connection takes one."""
+    with contextlib.suppress(
+        ImportError, ValueError, OSError
+    ):  # there is none on Windows, and some systems permit less than they report
         import resource  # noqa: PLC0415 - as above
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

@@ -1,4 +1,4 @@
-"""One request and its answer: how bodies come in, and how answers are framed."""
+"""One request and its response: how bodies arrive, and how responses are framed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ DATE = (b"date", b"now")
 
 
 class Client:
-    """A peer that keeps what it is given."""
+    """A connection and its writer, which record what they are told."""
 
     def __init__(self) -> None:
         self.write_paused = False
@@ -27,19 +27,19 @@ class Client:
     async def drain(self) -> None:
         self.told.append("drain")
 
-    def take_more(self) -> None:
-        """Counted by nobody."""
+    def resume_reading(self) -> None:
+        """Not recorded."""
 
-    def hold_back(self) -> None:
-        self.told.append("hold back")
+    def pause_reading(self) -> None:
+        self.told.append("pause reading")
 
-    def over(self, exchange: Exchange) -> None:
+    def response_completed(self, exchange: Exchange) -> None:
         self.told.append("over, goes on" if exchange.keep_alive else "over")
 
-    def left(self, _exchange: Exchange) -> None:
+    def application_returned(self, _exchange: Exchange) -> None:
         self.told.append("left")
 
-    def break_off(self) -> None:
+    def response_aborted(self) -> None:
         self.told.append("break off")
 
 
@@ -70,7 +70,7 @@ async def run(
 ) -> Client:
     client = Client()
     scope: dict[str, Any] = {"method": method, "http_version": version}
-    exchange = Exchange(scope, client, asyncio.get_running_loop(), keep_alive=True, expects_continue=False)
+    exchange = Exchange(scope, client, client, asyncio.get_running_loop(), keep_alive=True, expects_continue=False)
     before(exchange)
     await exchange.run(app)
     await asyncio.sleep(0)
@@ -109,7 +109,7 @@ def directly(*answers: bytes, before: Callable[[Exchange], None] = lambda _: Non
     done: list[bool] = []
 
     async def app(scope: Message, _receive: Receive, _send: Send) -> None:
-        answer = scope["extensions"][EXCHANGE].answer
+        answer = scope["extensions"][EXCHANGE].respond
         done.extend(answer(200, [DATE, length(len(body))], body) for body in answers)
 
     return asyncio.run(run(app, before=before)), done
@@ -124,7 +124,7 @@ def test_a_whole_answer_may_be_sent_in_one_step() -> None:
 
 def test_not_to_a_client_that_reads_too_slowly() -> None:
     def pause(exchange: Exchange) -> None:
-        exchange._peer.write_paused = True
+        exchange._writer.write_paused = True
 
     client, done = directly(b"ok", before=pause)
     assert done == [False]
@@ -132,7 +132,7 @@ def test_not_to_a_client_that_reads_too_slowly() -> None:
 
 
 def test_to_a_client_that_has_left_nothing_is_sent() -> None:
-    client, done = directly(b"ok", before=Exchange.leave)
+    client, done = directly(b"ok", before=Exchange.disconnect)
     assert (client.written, done) == ([], [True])
 
 
@@ -209,7 +209,7 @@ def test_an_application_that_returns_early_breaks_off_behind_the_head() -> None:
 
 
 def test_nothing_is_sent_to_who_has_left() -> None:
-    assert answering(start(length(2)), part(b"ok"), before=Exchange.leave).written == []
+    assert answering(start(length(2)), part(b"ok"), before=Exchange.disconnect).written == []
 
 
 def test_a_slow_reader_is_waited_for() -> None:
@@ -221,7 +221,7 @@ def test_a_slow_reader_is_waited_for() -> None:
         client = Client()
         client.write_paused = True
         scope: dict[str, Any] = {"method": "GET", "http_version": "1.1"}
-        exchange = Exchange(scope, client, asyncio.get_running_loop(), keep_alive=True, expects_continue=False)
+        exchange = Exchange(scope, client, client, asyncio.get_running_loop(), keep_alive=True, expects_continue=False)
         await exchange.run(app)
         return client
 
@@ -230,8 +230,8 @@ def test_a_slow_reader_is_waited_for() -> None:
 
 def test_a_body_is_handed_out_once_either_way() -> None:
     def fill(exchange: Exchange) -> None:
-        exchange.take(b"ab")
-        exchange.take(b"cd")
+        exchange.feed_body(b"ab")
+        exchange.feed_body(b"cd")
         exchange.end_body()
 
     seen: list[Any] = []
@@ -239,7 +239,7 @@ def test_a_body_is_handed_out_once_either_way() -> None:
     async def whole(scope: Message, receive: Receive, _send: Send) -> None:
         exchange = scope["extensions"][EXCHANGE]
         seen.extend([exchange.whole_body(), exchange.whole_body()])
-        exchange.leave()
+        exchange.disconnect()
         seen.append((await receive())["type"])
 
     async def received(scope: Message, receive: Receive, _send: Send) -> None:
@@ -259,13 +259,13 @@ def test_a_body_that_is_still_coming_is_not_whole() -> None:
     async def app(scope: Message, _receive: Receive, _send: Send) -> None:
         seen.append(scope["extensions"][EXCHANGE].whole_body())
 
-    asyncio.run(run(app, before=lambda exchange: exchange.take(b"ab")))
+    asyncio.run(run(app, before=lambda exchange: exchange.feed_body(b"ab")))
     assert seen == [None]
 
 
 def test_more_than_enough_of_a_body_holds_the_client_back() -> None:
-    client = answering(before=lambda exchange: exchange.take(bytes(HIGH_WATER_BYTES + 1)))
-    assert client.told[0] == "hold back"
+    client = answering(before=lambda exchange: exchange.feed_body(bytes(HIGH_WATER_BYTES + 1)))
+    assert client.told[0] == "pause reading"
 
 
 def test_who_asks_too_late_learns_of_the_leaving_at_once() -> None:
@@ -273,9 +273,9 @@ def test_who_asks_too_late_learns_of_the_leaving_at_once() -> None:
 
     async def app(scope: Message, _receive: Receive, _send: Send) -> None:
         exchange = scope["extensions"][EXCHANGE]
-        exchange.on_leave(lambda: left.append("in time"))
-        exchange.leave()
-        exchange.on_leave(lambda: left.append("too late"))
+        exchange.on_disconnect(lambda: left.append("in time"))
+        exchange.disconnect()
+        exchange.on_disconnect(lambda: left.append("too late"))
 
     asyncio.run(run(app))
     assert left == ["in time", "too late"]

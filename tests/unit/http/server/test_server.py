@@ -53,10 +53,10 @@ async def _leave(*, before_anybody_asks: bool) -> None:
         if before_anybody_asks:
             while (await receive())["type"] != "http.disconnect":
                 pass
-        on_leave = scope["extensions"][EXCHANGE].on_leave
-        on_leave(left.set)
+        on_disconnect = scope["extensions"][EXCHANGE].on_disconnect
+        on_disconnect(left.set)
         await left.wait()
-        on_leave(None)
+        on_disconnect(None)
         told.set()
 
     with bind("127.0.0.1", 0, "--host", "--port") as listener:
