@@ -29,7 +29,7 @@ class WriteBatcher:
         self._batches = False
 
     def put(self, write: Callable[[], None], size_bytes: int) -> None:
-        """Calls `write` now or before the turn ends. If it raises then, the event loop's exception handler is called."""
+        """Calls `write` now, or before the turn ends: its errors then go to the event loop's exception handler."""
         if not self._written:
             asyncio.get_running_loop().call_soon(self._end_turn)
         self._written += 1

@@ -1,4 +1,4 @@
-"""An HTTP server on a bound socket: runs while a block runs, and stops gracefully."""
+"""Runs an HTTP server on a bound socket, and stops it gracefully."""
 
 import asyncio
 import contextlib
@@ -18,30 +18,30 @@ from tidegate.http.write_batching import WriteBatcher
 __all__ = ["HttpImplementation", "HttpServer", "serving"]
 
 HttpImplementation = Literal["tidegate", "uvicorn"]
-"""Who speaks HTTP with clients: `ClientConnection`, or uvicorn's own connections, which have none of its bounds."""
+"""Which connections serve clients: `ClientConnection`, or uvicorn's own, which have none of its limits."""
 _KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than load balancers keep idle connections (60 s is common): else they use one that is just being closed."""
+"""Longer than load balancers keep idle connections (60 s is common). Otherwise they use one that is just closing."""
 _GRACE_SECONDS: Final = 10
-"""For answers under way when the service stops; below the 30 s that orchestrators wait before they kill."""
+"""For calls under way when the service stops. Below the 30 s that orchestrators wait before they kill."""
 _CONNECTION_LIMITS: Final = ConnectionLimits()
-_LAST_WORDS_SECONDS: Final = 0.5
-"""For clients to take in why their calls have ended, when the service is stopped at once."""
+_LAST_WRITES_SECONDS: Final = 0.5
+"""For clients to read the error of their calls, if the service is stopped at once."""
 _STARTING_POLL_SECONDS: Final = 0.01
-"""uvicorn has no event for having started."""
+"""uvicorn has no event for this."""
 
 
 class HttpServer(uvicorn.Server):
-    """A server on a bound socket that leaves signals to whoever runs it.
+    """A server on a bound socket. It handles no signals.
 
     Args:
-        app: what answers.
+        app: the ASGI application.
         listener: a bound socket.
-        lifespan: whether the application wants to hear of start and stop.
-        http: who speaks HTTP; with `uvicorn`, the arguments below have no effect.
-        limits: bounds on what a client may do.
-        report: hears of each `HeadRefused`.
-        write_batcher: when to write; one of its own unless given.
-        error_response: makes the answer to a request that the server refuses before the application sees it.
+        lifespan: whether the application takes part in the ASGI lifespan.
+        http: which connections serve clients; with `uvicorn`, the arguments below have no effect.
+        limits: limits on what a client may do.
+        report: receives a `HeadRefused` for each request that the server refuses.
+        write_batcher: decides when to write; None: a new one.
+        error_response: makes the response to a request that the server refuses before the application sees it.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class HttpServer(uvicorn.Server):
                 lifespan="on" if lifespan else "off",
                 log_config=None,
                 access_log=False,
-                proxy_headers=False,  # the dispatcher heeds them, where it matters who calls
+                proxy_headers=False,  # the access rules read them
                 server_header=False,
-                date_header=False,  # relayed answers have the upstream's
+                date_header=False,  # relayed responses have the upstream's
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
@@ -82,37 +82,37 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Captures none: uvicorn would raise them again at the end, and the process would not end with 0."""
+        """Captures no signals: uvicorn would raise them again at the end, and the exit status would not be 0."""
         yield
 
     @property
     def open_calls(self) -> int:
-        """How many calls are being answered."""
+        """The number of calls under way."""
         return len(self.server_state.tasks)
 
     def stop_now(self) -> None:
-        """Ends the calls that a stopping server waits for: they are told so, unless their answer has begun."""
+        """Ends the calls that a stopping server waits for. Clients get an error, unless their response has begun."""
         for task in tuple(self.server_state.tasks):
             task.cancel()
-        asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, self._abort_connections)
+        asyncio.get_running_loop().call_later(_LAST_WRITES_SECONDS, self._abort_connections)
 
     def _abort_connections(self) -> None:
         for connection in cast("set[ClientConnection]", set(self.server_state.connections)):
-            connection.transport.abort()  # what a client has not read is dropped
+            connection.transport.abort()  # drops what the client has not read
 
     async def serve_bound(self) -> None:
-        """Serves until `should_exit` is set, and then until answers under way have gone out, or for 10 s."""
+        """Serves until `should_exit` is set and the calls under way have ended; for those it waits 10 s at most."""
         await self.serve([self._listener])
 
 
 @contextlib.asynccontextmanager
 async def serving(server: HttpServer) -> AsyncIterator[None]:
-    """Runs a server while the block does; it is reachable when that begins, and has ended when that is left."""
+    """Runs a server for the duration of a block. It is reachable at its beginning, and has stopped at its end."""
     task = asyncio.create_task(server.serve_bound())
     try:
         while not server.started:
             if task.done():
-                task.result()  # raises why it did not start
+                task.result()  # raises the reason
             await asyncio.sleep(_STARTING_POLL_SECONDS)
         yield
     finally:
