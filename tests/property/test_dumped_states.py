@@ -17,7 +17,7 @@ from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings
 from tidegate.core.domain.usage import Usage
 from tidegate.core.limits.adaptive_factor import AdaptiveFactor
 from tidegate.core.limits.charge_log import ChargeLog
-from tidegate.core.limits.competing_traffic import Competitor
+from tidegate.core.limits.competing_traffic import CompetingTraffic
 from tidegate.core.limits.dimension_limit import DimensionLimit, DimensionLimitState
 from tidegate.core.limits.fixed_window import FixedWindowVotes
 from tidegate.core.limits.recent_use import RecentUse, RecentUseState
@@ -119,7 +119,7 @@ class DrivenLimit(Driven[DimensionLimitState]):
         verb, values = step
         if verb == "configure":
             (self.configured,) = values
-        shown = getattr(self.limit, verb)(*values, **({} if verb == "priced" else {"now_ns": now_ns}))
+        shown = getattr(self.limit, verb)(*values, **({} if verb == "observe_price" else {"now_ns": now_ns}))
         limit = self.limit
         waits = [limit.wait_ns(units, now_ns) for units in (1, 4_000)]
         unshared_ns = limit.unshared_wait_ns(500, now_ns - S, now_ns)
@@ -145,11 +145,11 @@ REPORTS = st.builds(
 LIMIT_STEPS = st.one_of(
     st.tuples(st.just("take"), st.tuples(st.integers(0, 300))),
     st.tuples(st.just("correct"), st.tuples(st.integers(-300, 300))),
-    st.tuples(st.just("priced"), st.tuples(st.integers(0, 300), st.integers(0, 300))),
-    st.tuples(st.just("learn"), st.tuples(REPORTS, AGES_NS, st.integers(0, 500))),
-    st.tuples(st.just("learn"), st.tuples(REPORTS, AGES_NS, st.integers(0, 500))),
+    st.tuples(st.just("observe_price"), st.tuples(st.integers(0, 300), st.integers(0, 300))),
+    st.tuples(st.just("observe"), st.tuples(REPORTS, AGES_NS, st.integers(0, 500))),
+    st.tuples(st.just("observe"), st.tuples(REPORTS, AGES_NS, st.integers(0, 500))),
     st.tuples(st.just("search"), st.tuples(st.none() | st.floats(0.5, 300))),
-    st.tuples(st.just("forget_told"), st.just(())),
+    st.tuples(st.just("forget_report"), st.just(())),
     st.tuples(st.just("empty"), st.tuples(AGES_NS)),
     st.tuples(st.just("overrun"), st.just(())),
     st.tuples(st.just("adapt"), st.tuples(st.floats(0.1, 1))),
@@ -167,7 +167,7 @@ def test_dimension_limit(history: History, dimension: Dimension) -> None:
 def test_dimension_limit_beside_a_competitor(reports: list[tuple[int, int]], shift_ns: int) -> None:
     """Reports each 150 ms of a bucket that somebody else draws on: lines are fitted, and the share is ours."""
     steps = [
-        (150_000_000 + wait, ("learn", (DimensionReport(6_000, 4_000 - 10 * n + noise), 0, 0)))
+        (150_000_000 + wait, ("observe", (DimensionReport(6_000, 4_000 - 10 * n + noise), 0, 0)))
         for n, (wait, noise) in enumerate(reports)
     ]
     votes, half = FixedWindowVotes(), len(steps) // 2
@@ -326,13 +326,13 @@ def test_cost_estimator(history: History) -> None:
 def test_reported_limit(before: list[int], after: list[int | None]) -> None:
     original = ReportedLimit()
     for per_minute in before:
-        original.checked(DimensionReport(per_minute))
+        original.observe(DimensionReport(per_minute))
     copy = ReportedLimit.restore(round_trip(original.dump()))
     for said in after:
         if said is None:
-            assert copy.is_silent() == original.is_silent()
+            assert copy.observe_missing() == original.observe_missing()
         else:
-            assert copy.checked(DimensionReport(said)) == original.checked(DimensionReport(said))
+            assert copy.observe(DimensionReport(said)) == original.observe(DimensionReport(said))
     assert copy.dump() == original.dump()
 
 
@@ -384,18 +384,18 @@ def test_a_long_log_of_charges_is_condensed_within_bounds(count: int, apart_ms: 
 
 @given(st.integers(65, 500), st.integers(0, 90), SHIFTS_NS)
 def test_a_selection_of_reports_shows_the_same_competitor(count: int, taken: int, shift_ns: int) -> None:
-    competitor, now_ns = Competitor(), START_NS
+    competitor, now_ns = CompetingTraffic(), START_NS
     for n in range(count):
         now_ns += 7 * S // count
         at_s = 7 * n / count
-        competitor.add(round(1e6 + (100 - taken) * at_s), 0, now_ns, charged_then=0.0, sent_ns=now_ns, rate=100.0)
+        competitor.observe(round(1e6 + (100 - taken) * at_s), 0, now_ns, charged_then=0.0, sent_ns=now_ns, rate=100.0)
     state = competitor.dump(now_ns)
-    assert len(state.at_answer.points) <= 64
-    copy = Competitor.restore(round_trip(state), now_ns + shift_ns)
+    assert len(state.at_response.points) <= 64
+    copy = CompetingTraffic.restore(round_trip(state), now_ns + shift_ns)
     assert copy.per_second == competitor.per_second
     for each, clock_ns in ((competitor, now_ns), (copy, now_ns + shift_ns)):
         remaining = round(1e6 + (100 - taken) * 7)
-        each.add(remaining, 0, clock_ns + S // 100, charged_then=0.0, sent_ns=clock_ns + S // 100, rate=100.0)
+        each.observe(remaining, 0, clock_ns + S // 100, charged_then=0.0, sent_ns=clock_ns + S // 100, rate=100.0)
     assert abs(copy.per_second - competitor.per_second) <= 2
     assert abs(copy.per_second - taken) <= 2 or taken < 4
 
@@ -411,7 +411,7 @@ def test_what_a_pool_learns_takes_at_most_32_kilobytes_whatever_the_traffic() ->
         tokens = rng.randint(10**6, 10**9)
         for limit in limits:
             limit.take(tokens, now_ns)
-            limit.learn(DimensionReport(10**9, rng.randint(10**8, 5 * 10**8)), S, 0, now_ns)
+            limit.observe(DimensionReport(10**9, rng.randint(10**8, 5 * 10**8)), S, 0, now_ns)
         acceleration.sent(now_ns, tokens)
         use.add(-tokens, tokens, tokens, now_ns)
         search.sent(Cost(1, tokens), now_ns)

@@ -1,4 +1,4 @@
-"""The adaptive factor: what share of its full rate a pool uses, learned from 429s and successes."""
+"""The adaptive factor: the share of its full rate that a pool uses, learned from 429s and successes."""
 
 from typing import Self
 
@@ -10,15 +10,16 @@ __all__ = ["AdaptiveFactor", "AdaptiveFactorState"]
 
 
 class AdaptiveFactorState(Struct, frozen=True, array_like=True):
-    """A dumped `AdaptiveFactor`."""
+    """The dump of an `AdaptiveFactor`."""
 
     value: float
 
 
 class AdaptiveFactor:
-    """Multiplicative decrease, additive increase: a 429 cuts the factor by the learning rate, a success returns a step.
+    """Multiplicative decrease, additive increase.
 
-    The factor is between the floor and 1; it starts at 1.
+    A 429 sets `value × (1 - learning_rate)`, a success `value + learning_rate × recovery`. The value starts at 1 and
+    stays between the floor and 1. `AdaptiveSettings` documents the parameters.
     """
 
     __slots__ = ("_settings", "value")
@@ -27,30 +28,30 @@ class AdaptiveFactor:
         self._settings = settings
         self.value = 1.0
 
-    def configure(self, settings: AdaptiveSettings) -> None:
-        """Goes on from the present factor under other settings; without adaptation, at the full rate."""
-        self._settings = settings
-        self.value = max(self.value, settings.floor) if settings.learning_rate else 1.0
-
-    def cut(self) -> bool:
-        """A 429 came. Returns whether the factor changed."""
-        return self._move(max(self._settings.floor, self.value * (1 - self._settings.learning_rate)))
-
-    def grow(self) -> bool:
-        """An answer came. Returns whether the factor changed."""
-        return self._move(min(1.0, self.value + self._settings.learning_rate * self._settings.recovery))
-
     def dump(self) -> AdaptiveFactorState:
-        """The state now."""
+        """The state, for `restore`."""
         return AdaptiveFactorState(self.value)
 
     @classmethod
     def restore(cls, state: AdaptiveFactorState, settings: AdaptiveSettings) -> Self:
-        """Continues from a dumped state, within the bounds of the settings."""
-        factor = cls(settings)
-        factor.value = min(1.0, state.value)
-        factor.configure(settings)
-        return factor
+        """Continues from `state`, within the bounds of `settings`."""
+        restored = cls(settings)
+        restored.value = min(1.0, state.value)
+        restored.configure(settings)
+        return restored
+
+    def configure(self, settings: AdaptiveSettings) -> None:
+        """Follows other settings and keeps the value. A learning rate of 0 sets it to 1."""
+        self._settings = settings
+        self.value = max(self.value, settings.floor) if settings.learning_rate else 1.0
+
+    def cut(self) -> bool:
+        """Lowers the factor after a 429. Returns whether it changed."""
+        return self._move(max(self._settings.floor, self.value * (1 - self._settings.learning_rate)))
+
+    def grow(self) -> bool:
+        """Raises the factor after a success. Returns whether it changed."""
+        return self._move(min(1.0, self.value + self._settings.learning_rate * self._settings.recovery))
 
     def _move(self, value: float) -> bool:
         changed = value != self.value

@@ -1,4 +1,4 @@
-"""What we were charged lately: tells what a figure that was true some seconds ago is worth now."""
+"""A log of recent charges. It converts a level that was true some seconds ago into the level now."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -12,33 +12,33 @@ from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 __all__ = ["ChargeLog", "ChargeLogState", "Replay"]
 
 _ABOUT_NS: Final = NS_PER_SECOND // 50
-"""Requests sent within this time may overtake each other on their way."""
+"""Requests that are sent within this time may overtake each other on their way."""
 _SLOT_NS: Final = _ABOUT_NS // 4
-"""Charges within this time are kept as one: what a busy pool remembers must not grow with its rate."""
+"""Charges within this time are kept as one, so that the size of the log does not grow with the rate."""
 _KEPT_NS: Final = 120 * NS_PER_SECOND
-"""Charges older than this are not replayed: no answer's head takes longer than that on a good day."""
+"""Charges older than this are not replayed: the head of a response rarely takes longer."""
 _BLOCK: Final = 128
-"""Slots that share a convex hull. A replay looks at each slot of two blocks, and once at each of the others."""
+"""Slots that share a convex hull. A replay looks at each slot of two blocks, and at one slot of each other block."""
 _DUMPED_NS: Final = _KEPT_NS // (_BLOCK - 1)
-"""How far apart the slots of a dump are where there are more than one block holds."""
+"""Least distance of slots in the dump of a log that has more than one block."""
 _LOST: Final = 0.5
-"""Units that may be rounding errors."""
+"""Differences up to this many units may be rounding errors."""
 
 
 class ChargeLogState(Struct, frozen=True, array_like=True):
-    """A dumped `ChargeLog`: slots as (age, what had been charged before it), the oldest first; at most 128."""
+    """The dump of a `ChargeLog`: at most 128 slots as (age, sum of the charges before it), the oldest first."""
 
     total: int
     slots: tuple[tuple[int, int], ...]
 
 
 class Replay(NamedTuple):
-    """What follows from a figure that belonged to some moment, in units.
+    """The result of `ChargeLog.replay`, in units.
 
     Attributes:
-        level: what would remain now.
-        later: what was charged since that moment.
-        near: what was charged at about that moment, and may or may not be in the figure.
+        level: the level now.
+        later: charges since the moment of the report.
+        near: charges at about that moment, which the report may or may not include.
     """
 
     level: float
@@ -47,24 +47,24 @@ class Replay(NamedTuple):
 
 
 class ChargeLog:
-    """The charges of one dimension, in units; negative ones gave back.
+    """The charges of one dimension, in units. Negative charges give back.
 
-    Bounded: one slot each 5 ms, for two minutes; those of the oldest and the newest block may be older.
+    The log is bounded: it has one slot per 5 ms for two minutes. The oldest and the newest block may be older.
 
-    A replay starts with a level of L at time s. For each later slot of charges c[j] at time t[j] it computes
-    level = min(capacity, level + rate × elapsed) - c[j]. With C[j], the sum of all charges before slot j, and C, the
-    sum of all, that is the smallest of
+    A replay starts with the level L at time s. For each later slot, with charges c[j] at time t[j], it computes
+    level = min(capacity, level + rate × elapsed) - c[j]. Let C[j] be the sum of all charges before slot j, and C the
+    sum of all charges. Then the result is the smallest of
 
         L + rate × (now - s) - (charges since s)           if the bucket was never full,
         capacity - C + C[j] + rate × (now - t[j])          if it was last full just before slot j,
         capacity                                           if it is full now.
 
     A full block of slots needs only the j with the smallest C[j] - rate × t[j]. For any rate, that is a vertex of the
-    lower convex hull of the points (t[j], C[j]), found by bisection. The result is that of the steps one by one, but
-    for rounding errors of floats.
+    lower convex hull of the points (t[j], C[j]), found by bisection. The result equals that of single steps, except for
+    floating-point rounding.
 
     Attributes:
-        total: all that was ever charged.
+        total: the sum of all charges.
     """
 
     __slots__ = ("_blocks", "total")
@@ -73,11 +73,39 @@ class ChargeLog:
         self.total = 0
         self._blocks = deque((_Block(),))  # only the last one has room
 
+    def dump(self, now_ns: int) -> ChargeLogState:
+        """The state, for `restore`. If there are more than 128 slots, slots less than 0.95 s apart are merged.
+
+        Merging dates charges back by less than 0.95 s. So a replay returns a level that is too high by less than the
+        refill of that time, and charges of that time may count as earlier ones.
+        """
+        slots = [
+            (now_ns - at_ns, before) for b in self._blocks for at_ns, before in zip(b.times, b.before, strict=True)
+        ]
+        if len(slots) > _BLOCK:
+            apart = [slot for slot in slots if slot[0] <= _KEPT_NS][:1]
+            for slot in slots:
+                if apart and slot[0] <= apart[-1][0] - _DUMPED_NS:
+                    apart.append(slot)
+            slots = apart
+        return ChargeLogState(self.total, tuple(slots))
+
+    @classmethod
+    def restore(cls, state: ChargeLogState, now_ns: int) -> Self:
+        """Continues from `state`: exactly, if there were at most 128 slots."""
+        restored = cls()
+        restored.total = state.total
+        (block,) = restored._blocks
+        for ago_ns, before in state.slots:
+            block.times.append(now_ns - ago_ns)
+            block.before.append(before)
+        return restored
+
     def __len__(self) -> int:
         return sum(len(block.times) for block in self._blocks)
 
     def add(self, units: int, now_ns: int) -> None:
-        """So much was charged; charges are added in the order of time."""
+        """Adds a charge. Charges are added in the order of time."""
         block = self._blocks[-1]
         if not block.times or now_ns - block.times[-1] >= _SLOT_NS:
             if len(block.times) == _BLOCK:
@@ -91,9 +119,9 @@ class ChargeLog:
         self.total += units
 
     def replay(self, remaining: float, since_ns: int, per_minute: float, capacity: float, now_ns: int) -> Replay:
-        """What would remain now, had `remaining` been true at `since_ns`.
+        """The level now if `remaining` was true at `since_ns`.
 
-        In which order requests arrived that were sent about then, nobody knows.
+        The order in which requests arrived that were sent at about that time is unknown.
         """
         per_ns = per_minute / NS_PER_MINUTE
         near_before, later_before, lowest = self.total, self.total, 0.0
@@ -115,42 +143,14 @@ class ChargeLog:
         return Replay(level, later_units, later_before - near_before)
 
     def overflows(self, remaining: int, since_ns: int, per_minute: float, full: float, now_ns: int) -> bool:
-        """Whether a bucket that nobody else uses has been full since `remaining` was true, and lost what came then."""
+        """Whether a bucket without other traffic was full since `remaining` was true, and so lost refill."""
         replay = self.replay(remaining, since_ns, per_minute, full, now_ns)
         refill = (now_ns - since_ns) * per_minute / NS_PER_MINUTE
         return replay.level + _LOST < remaining + refill - replay.later
 
-    def dump(self, now_ns: int) -> ChargeLogState:
-        """The state at `now_ns`. Of more than 128 slots, those of two minutes, merged where less than a second apart.
-
-        Merging dates a charge back by less than 0.95 s. So a replay finds a level that is higher by less than what is
-        refilled in that time, and the charges of that time may count as earlier ones.
-        """
-        slots = [
-            (now_ns - at_ns, before) for b in self._blocks for at_ns, before in zip(b.times, b.before, strict=True)
-        ]
-        if len(slots) > _BLOCK:
-            apart = [slot for slot in slots if slot[0] <= _KEPT_NS][:1]
-            for slot in slots:
-                if apart and slot[0] <= apart[-1][0] - _DUMPED_NS:
-                    apart.append(slot)
-            slots = apart
-        return ChargeLogState(self.total, tuple(slots))
-
-    @classmethod
-    def restore(cls, state: ChargeLogState, now_ns: int) -> Self:
-        """Continues from a dumped state: exactly, if that was a log of one block."""
-        log = cls()
-        log.total = state.total
-        (block,) = log._blocks
-        for age_ns, before in state.slots:
-            block.times.append(now_ns - age_ns)
-            block.before.append(before)
-        return log
-
 
 class _Block:
-    """Consecutive slots: when each began, and what had been charged before it."""
+    """Consecutive slots: when each began, and the sum of the charges before it."""
 
     __slots__ = ("_slopes", "_vertices", "before", "times")
 
@@ -161,7 +161,7 @@ class _Block:
         self._slopes: list[float] = []  # from each vertex to the next one, in units per nanosecond; ascending
 
     def close(self) -> None:
-        """Computes the hull (Andrew's monotone chain): no more slots come."""
+        """Computes the hull (Andrew's monotone chain) once the block is full."""
         vertices: list[int] = []
         slopes: list[float] = []
         for slot in range(len(self.times)):
@@ -177,7 +177,7 @@ class _Block:
         self._vertices, self._slopes = vertices, slopes
 
     def lowest(self, first: int, per_ns: float, now_ns: int) -> float:
-        """The least of what was charged before a slot and what was refilled since it began, from slot `first` on."""
+        """The smallest sum, from slot `first` on, of the charges before a slot and the refill since it began."""
         if not first and self._vertices is not None:
             slot = self._vertices[bisect_left(self._slopes, per_ns)]
             return self.before[slot] + (now_ns - self.times[slot]) * per_ns

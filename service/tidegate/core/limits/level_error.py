@@ -1,95 +1,119 @@
-"""How exact a level is, judged by what answers said: how far to move it, and what margin to keep.
+"""The error of a bucket's level, judged by reports: how far to correct the level, and which margin to keep."""
 
-It is not documented whether `remaining` belongs to the moment of admission or of the answer. Whichever reading has
-fitted the level clearly better so far is believed.
-"""
-
+from dataclasses import dataclass
 from typing import Final, Self
 
 from msgspec import Struct
 
-__all__ = ["LevelError", "LevelErrorState", "distance"]
+__all__ = ["LevelError", "LevelErrorSettings", "LevelErrorState", "distance"]
 
-_FORGET: Final = 0.1
-"""Weight of the newest figure in running means."""
-_FIRST_ERROR: Final = 0.04
-"""Error as a share of the capacity until answers have shown how exact the level is."""
-_LEAST_MARGIN: Final = 0.01
-_MOST_MARGIN: Final = 0.5
-_ERRORS: Final = 2.0
-"""A margin of this many mean errors."""
-_CLEARLY: Final = 0.7
-"""One reading of the figures is believed when the level fits it that much better than the other."""
+
+@dataclass(frozen=True, slots=True)
+class LevelErrorSettings:
+    """Parameters of `LevelError`.
+
+    Attributes:
+        newest_weight: weight of the newest report in the means: they cover about ten reports, some seconds of traffic.
+        first_error: assumed error, as a share of the capacity, until reports have shown the real one.
+        errors: the margin in mean errors; the level is rarely further off than twice its mean error.
+        least_margin: smallest margin, as a share of the capacity.
+        most_margin: largest margin, as a share of the capacity: half of the bucket stays usable at any error.
+        clearly_better: a reading is believed when its mean error is below this share of the other reading's.
+    """
+
+    newest_weight: float = 0.1
+    first_error: float = 0.04
+    errors: float = 2.0
+    least_margin: float = 0.01
+    most_margin: float = 0.5
+    clearly_better: float = 0.7
+
+
+_DEFAULTS: Final = LevelErrorSettings()
 
 
 class LevelErrorState(Struct, frozen=True, array_like=True):
-    """A dumped `LevelError`, in units."""
+    """The dump of a `LevelError`, in units."""
 
-    answer_doubt: float
-    admission_doubt: float
+    response_error: float
+    admission_error: float
     error: float | None
 
 
 class LevelError:
-    """The mean error of a level, in units; there is no margin before the first report of what remains."""
+    """The mean error of a level, in units.
 
-    __slots__ = ("_admission_doubt", "_answer_doubt", "_error")
+    The documentation does not say whether `remaining` is the level at admission or at the response. So there are two
+    readings of each report, each with an exponentially weighted mean of |level - reading|:
 
-    def __init__(self) -> None:
-        self._answer_doubt = 0.0  # how far off the level was if figures are of the answer
-        self._admission_doubt = 0.0  # and if they are of the admission
+        error += newest_weight × (|level - believed reading| - error)
+        margin = errors × error, between `least_margin` and `most_margin` of the capacity
+
+    The reading with the clearly smaller mean is believed. While neither has one, the level is corrected by the smaller
+    of both distances, or not at all if it lies between the readings. Before the first report there is no margin.
+    """
+
+    __slots__ = ("_admission_error", "_error", "_response_error", "_settings")
+
+    def __init__(self, settings: LevelErrorSettings = _DEFAULTS) -> None:
+        self._settings = settings
+        self._response_error = 0.0
+        self._admission_error = 0.0
         self._error: float | None = None
 
+    def dump(self) -> LevelErrorState:
+        """The state, for `restore`."""
+        return LevelErrorState(self._response_error, self._admission_error, self._error)
+
+    @classmethod
+    def restore(cls, state: LevelErrorState, settings: LevelErrorSettings = _DEFAULTS) -> Self:
+        """Continues exactly from `state`."""
+        restored = cls(settings)
+        restored._response_error, restored._admission_error = state.response_error, state.admission_error
+        restored._error = state.error
+        return restored
+
     def clear(self) -> None:
-        """Another limit: nothing is known of its level."""
+        """Forgets the error: the limit is another one."""
         self._error = None
 
     def restart(self, capacity: float) -> None:
-        """The level was set by a first report: how exact it is will show."""
-        self._error = _FIRST_ERROR * capacity
+        """Assumes the first error: a first report has set the level."""
+        self._error = self._settings.first_error * capacity
 
     def distrust(self, capacity: float) -> None:
-        """The upstream refused although the level said that it would not."""
-        self._error = max(self._error or 0.0, _FIRST_ERROR * capacity)
+        """Assumes at least the first error: the upstream refused a request for which the level sufficed."""
+        self._error = max(self._error or 0.0, self._settings.first_error * capacity)
 
-    def judge(self, at_answer: float, at_admission: float, capacity: float) -> float:
-        """Takes in how far the level lies above (positive) or below both readings. Returns how far it is off."""
-        self._answer_doubt += _FORGET * (abs(at_answer) - self._answer_doubt)
-        self._admission_doubt += _FORGET * (abs(at_admission) - self._admission_doubt)
-        off = self._believed(at_answer, at_admission)
-        known = _FIRST_ERROR * capacity if self._error is None else self._error
-        self._error = known + _FORGET * (abs(off) - known)
-        return off
-
-    def margin(self, capacity: float, at_least: float) -> float:
-        """What to leave in the bucket: some mean errors, and at least so much, but never more than half of it."""
-        if self._error is None:
-            return 0.0
-        return min(max(_LEAST_MARGIN * capacity, _ERRORS * self._error, at_least), _MOST_MARGIN * capacity)
-
-    def dump(self) -> LevelErrorState:
-        """The state now."""
-        return LevelErrorState(self._answer_doubt, self._admission_doubt, self._error)
-
-    @classmethod
-    def restore(cls, state: LevelErrorState) -> Self:
-        """Continues exactly from a dumped state."""
-        error = cls()
-        error._answer_doubt, error._admission_doubt = state.answer_doubt, state.admission_doubt
-        error._error = state.error
+    def observe(self, at_response: float, at_admission: float, capacity: float) -> float:
+        """Takes in how far the level is above (positive) or below both readings. Returns the error to correct."""
+        weight = self._settings.newest_weight
+        self._response_error += weight * (abs(at_response) - self._response_error)
+        self._admission_error += weight * (abs(at_admission) - self._admission_error)
+        error = self._believed(at_response, at_admission)
+        known = self._settings.first_error * capacity if self._error is None else self._error
+        self._error = known + weight * (abs(error) - known)
         return error
 
-    def _believed(self, at_answer: float, at_admission: float) -> float:
-        """While neither reading has fitted better: nothing if the level lies between them, else the smaller step."""
-        if self._answer_doubt < _CLEARLY * self._admission_doubt:
-            return at_answer
-        if self._admission_doubt < _CLEARLY * self._answer_doubt:
-            return at_admission
-        if at_answer * at_admission <= 0:
+    def margin(self, capacity: float, at_least: float) -> float:
+        """How much to leave in the bucket: some mean errors, and at least `at_least`, but no more than half of it."""
+        if self._error is None:
             return 0.0
-        return min(at_answer, at_admission, key=abs)
+        settings = self._settings
+        margin = max(settings.least_margin * capacity, settings.errors * self._error, at_least)
+        return min(margin, settings.most_margin * capacity)
+
+    def _believed(self, at_response: float, at_admission: float) -> float:
+        clearly = self._settings.clearly_better
+        if self._response_error < clearly * self._admission_error:
+            return at_response
+        if self._admission_error < clearly * self._response_error:
+            return at_admission
+        if at_response * at_admission <= 0:
+            return 0.0
+        return min(at_response, at_admission, key=abs)
 
 
 def distance(level: float, low: float, high: float) -> float:
-    """How far a level lies above (positive) or below (negative) a range."""
+    """How far a level is above (positive) or below (negative) a range; 0 inside."""
     return level - high if level > high else level - low if level < low else 0.0

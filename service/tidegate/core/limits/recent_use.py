@@ -1,4 +1,4 @@
-"""How much of its quota a pool used lately: what the upstream has charged, by slices of five seconds."""
+"""The share of its quota that a pool used recently."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 __all__ = ["SHARE_MINUTES", "RecentUse", "RecentUseState"]
 
 SHARE_MINUTES: Final = (1, 10)
-"""How far back the shares go."""
+"""The periods of the shares."""
 _SLICE_NS: Final = 5 * NS_PER_SECOND
 _KEPT_NS: Final = max(SHARE_MINUTES) * NS_PER_MINUTE
 
 Rates = Sequence[float | None]
-"""The quota in each dimension, in units a minute; None: nobody knows it."""
+"""The quota in each dimension, in units per minute; None where it is unknown."""
 
 
 class _Slice(NamedTuple):
@@ -28,7 +28,7 @@ class _Slice(NamedTuple):
 
 
 class RecentUseState(Struct, frozen=True, array_like=True):
-    """A dumped `RecentUse`: the present slice, and those before it as (begun, ended, use, quota); times are ages."""
+    """The dump of a `RecentUse`: the present slice, and earlier ones as (begun ago, ended ago, use, quota)."""
 
     begun_ago_ns: int
     used: tuple[int, int, int]
@@ -36,7 +36,7 @@ class RecentUseState(Struct, frozen=True, array_like=True):
 
 
 class RecentUse:
-    """What was used in each dimension, in at most 122 slices. `rates` tells the quota at a monotonic time."""
+    """Use in each dimension, in at most 122 slices of five seconds. `rates` returns the quota at a monotonic time."""
 
     __slots__ = ("_begun_ns", "_ends_ns", "_past", "_rates", "_used")
 
@@ -45,8 +45,23 @@ class RecentUse:
         self._past: deque[_Slice] = deque()
         self._begin(now_ns)
 
+    def dump(self, now_ns: int) -> RecentUseState:
+        """The state, for `restore`."""
+        past = tuple((now_ns - s.begun_ns, now_ns - s.ended_ns, s.used, s.rates) for s in self._past)
+        requests, input_tokens, output_tokens = self._used
+        return RecentUseState(now_ns - self._begun_ns, (requests, input_tokens, output_tokens), past)
+
+    @classmethod
+    def restore(cls, state: RecentUseState, now_ns: int, rates: Callable[[int], Rates]) -> Self:
+        """Continues exactly from `state`."""
+        restored = cls(rates, now_ns - state.begun_ago_ns)
+        restored._used = list(state.used)
+        for begun_ago_ns, ended_ago_ns, used, granted in state.past:
+            restored._past.append(_Slice(now_ns - begun_ago_ns, now_ns - ended_ago_ns, used, granted))
+        return restored
+
     def add(self, requests: int, input_tokens: int, output_tokens: int, now_ns: int) -> None:
-        """So much was used; negative: it was not, after all."""
+        """Counts use. Negative figures take back what was counted before."""
         if now_ns >= self._ends_ns:
             self._past.append(self._present(now_ns))
             self._begin(now_ns)
@@ -60,8 +75,9 @@ class RecentUse:
     def shares(self, now_ns: int) -> list[tuple[float | None, ...]]:
         """For each dimension, use divided by quota over the last `SHARE_MINUTES`; None where no quota is known.
 
-        A full bucket that is emptied at once may show more than 1. A quota that changed counts as it was; where it was
-        not known, or there was no pool yet, as it is now. Of a slice that is not all within the time, a part counts.
+        A full bucket that is emptied at once can give more than 1. A quota that changed counts as it was at the time.
+        Where it was unknown, or the pool did not exist yet, the present quota counts. A slice that is partly within the
+        period counts in part.
         """
         present = self._present(now_ns)
         slices = (*self._past, present)
@@ -69,21 +85,6 @@ class RecentUse:
             tuple(_share(slices, index, rate, now_ns, minutes) for minutes in SHARE_MINUTES)
             for index, rate in enumerate(present.rates)
         ]
-
-    def dump(self, now_ns: int) -> RecentUseState:
-        """The state at `now_ns`."""
-        past = tuple((now_ns - s.begun_ns, now_ns - s.ended_ns, s.used, s.rates) for s in self._past)
-        requests, input_tokens, output_tokens = self._used
-        return RecentUseState(now_ns - self._begun_ns, (requests, input_tokens, output_tokens), past)
-
-    @classmethod
-    def restore(cls, state: RecentUseState, now_ns: int, rates: Callable[[int], Rates]) -> Self:
-        """Continues exactly from a dumped state."""
-        use = cls(rates, now_ns - state.begun_ago_ns)
-        use._used = list(state.used)
-        for begun_ago_ns, ended_ago_ns, used, granted in state.past:
-            use._past.append(_Slice(now_ns - begun_ago_ns, now_ns - ended_ago_ns, used, granted))
-        return use
 
     def _begin(self, now_ns: int) -> None:
         self._begun_ns = now_ns

@@ -30,7 +30,7 @@ class LeaseCharging:
         if known.input_tokens and not lease.known.input_tokens:
             for index, limit in lease.limits:
                 if index == _INPUT:
-                    limit.priced(lease.demand.cost.input_tokens, known.input_tokens)
+                    limit.observe_price(lease.demand.cost.input_tokens, known.input_tokens)
         before, charged = lease.known, lease.charged
         known = Cost(max(before[0], known[0]), max(before[1], known[1]), max(before[2], known[2]))
         charged = Cost(max(charged[0], known[0]), known[1] or charged[1], max(charged[2], known[2]))
@@ -43,7 +43,7 @@ class LeaseCharging:
             estimate, input_known = lease.demand.cost, lease.known[_INPUT]
             for index, limit in lease.limits:
                 if index == _OUTPUT or (index == _INPUT and not input_known):
-                    limit.priced(estimate[index], used[index])
+                    limit.observe_price(estimate[index], used[index])
         elif outcome is Outcome.RELEASED or outcome is Outcome.THROTTLED:
             used = _NO_COST
         elif used is None:

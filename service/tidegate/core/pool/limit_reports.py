@@ -29,7 +29,7 @@ class LimitReports:
     @property
     def has_limit(self) -> bool:
         """Whether a limit is known from reports."""
-        return any(limit.told_per_minute is not None for limit in self._limits)
+        return any(limit.reported_per_minute is not None for limit in self._limits)
 
     def observe(self, report: LimitReport, now_ns: int) -> bool:
         """Takes in a report that is not empty. Returns whether a limit itself has changed."""
@@ -38,14 +38,14 @@ class LimitReports:
         for limit, reported, given, outstanding in zip(
             self._limits, self._reported, report.dimensions, estimated, strict=True
         ):
-            believed, was_wrong = reported.checked(given)
+            believed, was_wrong = reported.observe(given)
             if was_wrong:
                 self._events.append(Anomaly(self._pool, AnomalyKind.LIMITS))
-            if believed is not None and limit.learn(believed, report.sent_ago_ns, outstanding, now_ns):
+            if believed is not None and limit.observe(believed, report.sent_ago_ns, outstanding, now_ns):
                 has_changed = True
                 self._events.append(LimitLearned(self._pool, limit.dimension, float(believed.per_minute)))
             is_readable = AnomalyKind.LIMITS not in report.faults
-            if given is None and is_readable and limit.told_per_minute is not None and reported.is_silent():
+            if given is None and is_readable and limit.reported_per_minute is not None and reported.observe_missing():
                 has_changed = True
-                limit.forget_told(now_ns)
+                limit.forget_report(now_ns)
         return has_changed

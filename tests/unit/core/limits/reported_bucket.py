@@ -18,17 +18,17 @@ def report(remaining: int) -> DimensionReport:
 def begun(remaining: int, dimension: Dimension = Dimension.REQUESTS) -> DimensionLimit:
     """A limit with a first report at 0 s."""
     made = DimensionLimit(dimension, FixedWindowVotes())
-    made.learn(report(remaining), sent_ago_ns=0, outstanding=0, now_ns=0)
+    made.observe(report(remaining), sent_ago_ns=0, outstanding=0, now_ns=0)
     return made
 
 
 def learn(made: DimensionLimit, remaining: int, now_ns: int, sent_ago_ns: int = 0, outstanding: int = 0) -> None:
-    made.learn(report(remaining), sent_ago_ns, outstanding, now_ns)
+    made.observe(report(remaining), sent_ago_ns, outstanding, now_ns)
 
 
 def learn_figure(made: DimensionLimit, remaining: int, now_ns: int, sent_ago_ns: int = 0, outstanding: int = 0) -> None:
     """Of an answer that does not say when all is back."""
-    made.learn(DimensionReport(PER_MINUTE, remaining), sent_ago_ns, outstanding, now_ns)
+    made.observe(DimensionReport(PER_MINUTE, remaining), sent_ago_ns, outstanding, now_ns)
 
 
 def level(made: DimensionLimit, now_ns: int) -> float:

@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.limits.competing_traffic import CompetingTraffic, Competitor
+from tidegate.core.limits.competing_traffic import CompetingTraffic
+from tidegate.core.limits.refill_line import RefillLine
 
 RATE = 100.0
 
 
-def line(slope: float, seconds: int = 8, start_ns: int = 0, *, every_ns: int = S // 2) -> CompetingTraffic:
+def line(slope: float, seconds: int = 8, start_ns: int = 0, *, every_ns: int = S // 2) -> RefillLine:
     """An estimator that saw what remains change by so much a second, with no charges of ours."""
-    drift = CompetingTraffic()
+    drift = RefillLine()
     for at_ns in range(0, seconds * S + 1, every_ns):
-        drift.add(start_ns + at_ns, 5_000 + slope * at_ns / S, 0)
+        drift.observe(start_ns + at_ns, 5_000 + slope * at_ns / S, 0)
     return drift
 
 
@@ -40,15 +41,15 @@ class TestEstimator:
     def test_hours_between_two_reports_leave_no_trace(self, hours: int) -> None:
         drift = line(RATE, every_ns=S // 7)
         for at_ns in range(0, 8 * S, S // 7):
-            drift.add(hours * 3_600 * S + at_ns, 5_000 + 0.7 * RATE * at_ns / S, 0)
+            drift.observe(hours * 3_600 * S + at_ns, 5_000 + 0.7 * RATE * at_ns / S, 0)
             assert 0 <= drift.taken_per_second(RATE) <= RATE
         assert drift.taken_per_second(RATE) == pytest.approx(0.3 * RATE, rel=1e-6)
 
     def test_our_own_charges_are_not_somebody_elses(self) -> None:
-        drift, charged = CompetingTraffic(), 0
+        drift, charged = RefillLine(), 0
         for second in range(8):
             charged += 80
-            drift.add(second * S, 5_000 + RATE * second - charged, charged)
+            drift.observe(second * S, 5_000 + RATE * second - charged, charged)
         assert drift.taken_per_second(RATE) == 0
 
     def test_four_reports_are_too_few_and_so_is_less_than_two_seconds(self) -> None:
@@ -63,20 +64,20 @@ class TestEstimator:
 
     @pytest.mark.parametrize("noise", [400, -400])
     def test_only_what_exceeds_chance_counts(self, noise: float) -> None:
-        drift = CompetingTraffic()
+        drift = RefillLine()
         for second in range(8):
-            drift.add(second * S, 5_000 + RATE * second + (noise if second % 2 else -noise), 0)
+            drift.observe(second * S, 5_000 + RATE * second + (noise if second % 2 else -noise), 0)
         assert drift.taken_per_second(RATE) == 0
 
     @pytest.mark.parametrize("before", [0, 30], ids=["at first", "after others have left the window"])
     def test_the_slope_counts_with_one_and_a_half_standard_errors(self, before: int) -> None:
         seconds = [0.0, 1.0, 2.5, 3.0, 4.5, 6.0, 7.0]
         figures = [5_000.0, 5_030.0, 5_020.0, 5_060.0, 5_075.0, 5_050.0, 5_090.0]
-        drift = CompetingTraffic()
+        drift = RefillLine()
         for second in range(before):
-            drift.add(second * S, 777.0 * (second % 3), 0)
+            drift.observe(second * S, 777.0 * (second % 3), 0)
         for at_s, figure in zip(seconds, figures, strict=True):
-            drift.add(round((2 * before + at_s) * S), figure, 0)
+            drift.observe(round((2 * before + at_s) * S), figure, 0)
         slope, intercept = statistics.linear_regression(seconds, figures)
         residual = sum((y - intercept - slope * t) ** 2 for t, y in zip(seconds, figures, strict=True))
         spread = sum((t - statistics.mean(seconds)) ** 2 for t in seconds)
@@ -84,23 +85,23 @@ class TestEstimator:
         assert drift.taken_per_second(RATE) == pytest.approx(RATE - slope - 1.5 * error)
 
     def test_a_competitor_is_seen_within_ten_seconds_and_forgotten_in_as_many(self) -> None:
-        drift, remaining = CompetingTraffic(), 5_000.0
+        drift, remaining = RefillLine(), 5_000.0
         seen = []
         for tenth in range(400):
             taken = 50 if 100 <= tenth < 250 else 0
             remaining += (RATE - taken) / 10
-            drift.add(tenth * S // 10, remaining, 0)
+            drift.observe(tenth * S // 10, remaining, 0)
             seen.append(drift.taken_per_second(RATE))
         assert seen[99] == 0
         assert seen[200] == pytest.approx(50)
         assert seen[350] == 0
 
     def test_a_month_under_load_costs_no_accuracy(self) -> None:
-        drift, month = CompetingTraffic(), 30 * 86_400
-        drift.add(0, 0, 0)
+        drift, month = RefillLine(), 30 * 86_400
+        drift.observe(0, 0, 0)
         for tenth in range(1_000):
             at_s = month + tenth / 10
-            drift.add(month * S + tenth * S // 10, 0, 0.7 * 33_333 * at_s)
+            drift.observe(month * S + tenth * S // 10, 0, 0.7 * 33_333 * at_s)
         assert drift.taken_per_second(33_333) == pytest.approx(0.3 * 33_333, rel=1e-6)
 
     def test_clearing_forgets_everything(self) -> None:
@@ -108,13 +109,13 @@ class TestEstimator:
         drift.clear()
         assert drift.taken_per_second(RATE) == 0
         for second in range(8):
-            drift.add(second * S, 100 + RATE * second, 0)
+            drift.observe(second * S, 100 + RATE * second, 0)
         assert drift.taken_per_second(RATE) == 0
 
     def test_reports_out_of_order_that_end_where_they_began_tell_nothing(self) -> None:
-        drift = CompetingTraffic()
+        drift = RefillLine()
         for at_ns in (2 * S, 4 * S, 3 * S, S, 2 * S):
-            drift.add(at_ns, 5_000, 0)
+            drift.observe(at_ns, 5_000, 0)
         assert drift.taken_per_second(RATE) == 0
 
     @given(st.integers(0, 10**15), st.floats(0, 100))
@@ -124,45 +125,45 @@ class TestEstimator:
 
     @given(st.lists(st.tuples(st.integers(0, S), st.integers(0, 10**6), st.integers(0, 10**6)), max_size=60))
     def test_is_between_0_and_the_rate_whatever_is_reported(self, reports: list[tuple[int, int, int]]) -> None:
-        drift, now_ns, charged = CompetingTraffic(), 0, 0
+        drift, now_ns, charged = RefillLine(), 0, 0
         for pause_ns, remaining, units in reports:
             now_ns, charged = now_ns + pause_ns, charged + units
-            drift.add(now_ns, remaining, charged)
+            drift.observe(now_ns, remaining, charged)
             assert 0 <= drift.taken_per_second(RATE) <= RATE
 
     def test_heavy_tailed_requests_of_ours_are_rarely_taken_for_a_competitor(self) -> None:
         dice = random.Random(1)  # noqa: S311 - the same at every run
-        drift, charged, alarms = CompetingTraffic(), 0, 0
+        drift, charged, alarms = RefillLine(), 0, 0
         for step in range(2_000):
             at_ns = step * S // 5
             charged += int(dice.paretovariate(1.5) * 8)
             unseen = dice.uniform(0, 20)  # requests that were charged here but not there yet
-            drift.add(at_ns, 50_000 + RATE * at_ns / S - charged + unseen, charged)
+            drift.observe(at_ns, 50_000 + RATE * at_ns / S - charged + unseen, charged)
             alarms += drift.taken_per_second(RATE) > 0.1 * RATE
         assert alarms < 20
 
 
 class TestCompetitor:
     @staticmethod
-    def watch(competitor: Competitor, *, of_the_answer: bool, taken: float, latency_ns: int = 3 * S) -> None:
+    def watch(competitor: CompetingTraffic, *, of_the_answer: bool, taken: float, latency_ns: int = 3 * S) -> None:
         """Ten requests of 80 units, one a second, answered late; figures belong to the answer or to the admission."""
         for number in range(10):
             sent_ns, now_ns = number * S, number * S + latency_ns
             then, now = 80 * (number + 1), 80 * (number + 1 + latency_ns // S)
             figure_ns, charged = (now_ns, now) if of_the_answer else (sent_ns, then)
             remaining = round(5_000 + (RATE - taken) * figure_ns / S - charged)
-            competitor.add(remaining, now, now_ns, charged_then=then, sent_ns=sent_ns, rate=RATE)
+            competitor.observe(remaining, now, now_ns, charged_then=then, sent_ns=sent_ns, rate=RATE)
 
     @pytest.mark.parametrize("of_the_answer", [True, False])
     def test_is_not_seen_where_there_is_none(self, *, of_the_answer: bool) -> None:
-        competitor = Competitor()
+        competitor = CompetingTraffic()
         assert competitor.per_second == 0
         self.watch(competitor, of_the_answer=of_the_answer, taken=0)
         assert competitor.per_second == 0
 
     @pytest.mark.parametrize("of_the_answer", [True, False])
     def test_is_seen_where_there_is_one(self, *, of_the_answer: bool) -> None:
-        competitor = Competitor()
+        competitor = CompetingTraffic()
         self.watch(competitor, of_the_answer=of_the_answer, taken=40)
         assert competitor.per_second == pytest.approx(40)
         assert competitor.left(60 * RATE) == pytest.approx(60 * (RATE - 40))
@@ -170,46 +171,48 @@ class TestCompetitor:
 
     def test_a_rising_load_of_ours_is_none(self) -> None:
         """Read as figures of the answer, a growing number of requests in flight looks like somebody else."""
-        competitor, charged = Competitor(), [0]
+        competitor, charged = CompetingTraffic(), [0]
         for second in range(20):
             charged.append(charged[-1] + 10 * second)
         for sent in range(10):
             now = sent + 5
             remaining = round(20_000 + RATE * sent - charged[sent])
-            competitor.add(remaining, charged[now], now * S, charged_then=charged[sent], sent_ns=sent * S, rate=RATE)
+            competitor.observe(
+                remaining, charged[now], now * S, charged_then=charged[sent], sent_ns=sent * S, rate=RATE
+            )
         assert competitor.per_second == 0
 
     @pytest.mark.parametrize(("after_ns", "left"), [(0, 40), (S // 2, 30), (S, 20), (2 * S, 0), (5 * S, 0)])
     def test_who_leaves_is_believed_to_bit_by_bit(self, after_ns: int, left: float) -> None:
-        competitor = Competitor()
+        competitor = CompetingTraffic()
         self.watch(competitor, of_the_answer=True, taken=40)
         last_ns = 12 * S + after_ns  # the last answer came at 12 s; this one tells far more than the line up to then
-        competitor.add(9_000, 1_000, last_ns, charged_then=1_000, sent_ns=last_ns, rate=RATE)
+        competitor.observe(9_000, 1_000, last_ns, charged_then=1_000, sent_ns=last_ns, rate=RATE)
         assert competitor.per_second == pytest.approx(left)
 
     def test_and_then_as_nobody_once_hardly_anything_is_left(self) -> None:
-        competitor = Competitor()
+        competitor = CompetingTraffic()
         self.watch(competitor, of_the_answer=True, taken=40)
         for tenth in range(1, 90):
             now_ns = 12 * S + tenth * S // 10
-            competitor.add(9_000 + 10 * tenth, 1_000, now_ns, charged_then=1_000, sent_ns=now_ns, rate=RATE)
+            competitor.observe(9_000 + 10 * tenth, 1_000, now_ns, charged_then=1_000, sent_ns=now_ns, rate=RATE)
             assert competitor.per_second == 0 or competitor.per_second >= 2
         assert competitor.per_second == 0
 
     def test_who_takes_less_from_now_on_is_never_believed_to_take_less_than_that(self) -> None:
-        competitor, remaining, seen = Competitor(), 0, []
+        competitor, remaining, seen = CompetingTraffic(), 0, []
         for second in range(50):
             remaining += 60 if second < 20 else 80
-            competitor.add(remaining, 0, second * S, charged_then=0, sent_ns=second * S, rate=RATE)
+            competitor.observe(remaining, 0, second * S, charged_then=0, sent_ns=second * S, rate=RATE)
             seen.append(competitor.per_second)
         assert seen[19] == pytest.approx(40)
         assert all(20 - 1e-6 <= each <= 40 + 1e-6 for each in seen[20:])
         assert seen[49] == pytest.approx(20)
 
     def test_is_forgotten_where_nothing_can_be_seen(self) -> None:
-        competitor = Competitor()
+        competitor = CompetingTraffic()
         self.watch(competitor, of_the_answer=True, taken=40)
         competitor.clear()
         assert competitor.per_second == 0
-        competitor.add(0, 0, 20 * S, charged_then=0, sent_ns=20 * S, rate=RATE)
+        competitor.observe(0, 0, 20 * S, charged_then=0, sent_ns=20 * S, rate=RATE)
         assert competitor.per_second == 0, "one report is no line"

@@ -18,7 +18,7 @@ def limit(configured: LimitSettings | None = None) -> DimensionLimit:
 
 
 def learn(made: DimensionLimit, report: DimensionReport, now_ns: int = 0) -> bool:
-    return made.learn(report, sent_ago_ns=0, outstanding=0, now_ns=now_ns)
+    return made.observe(report, sent_ago_ns=0, outstanding=0, now_ns=now_ns)
 
 
 def levels(made: DimensionLimit, now_ns: int = 0) -> tuple[float | None, float | None, float | None, str]:
@@ -291,7 +291,7 @@ class TestSearching:
         made.search(2.0, 0)
         learn(made, DimensionReport(6_000, remaining=900))
         assert levels(made)[3] == "upstream"
-        made.forget_told(0)
+        made.forget_report(0)
         assert levels(made) == (120, 1, 1, "adaptive"), "as long as it lasts"
 
     def test_a_429_leaves_no_margin_in_what_nobody_tells(self) -> None:
@@ -319,7 +319,7 @@ class TestFixedWindows:
         made.configure(configured, 0)
         for second, remaining in ((0, 6_000), (10, 5_000), (20, 4_000), (30, 3_000)):
             report = DimensionReport(6_000, remaining, (60 - second) * NS_PER_SECOND)
-            made.learn(report, sent_ago_ns=0, outstanding=0, now_ns=second * NS_PER_SECOND)
+            made.observe(report, sent_ago_ns=0, outstanding=0, now_ns=second * NS_PER_SECOND)
         return made
 
     def test_nothing_comes_back_before_the_window_ends(self) -> None:

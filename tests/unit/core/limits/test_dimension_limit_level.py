@@ -26,12 +26,12 @@ class TestFirstReport:
     def test_of_another_limit_goes_by_the_lower_reading(self) -> None:
         made = begun(3_000)
         made.take(1_000, S)
-        made.learn(DimensionReport(9_000, 3_000, 40 * S + S // 2), sent_ago_ns=2 * S, outstanding=0, now_ns=2 * S)
+        made.observe(DimensionReport(9_000, 3_000, 40 * S + S // 2), sent_ago_ns=2 * S, outstanding=0, now_ns=2 * S)
         assert level(made, 2 * S) == 2_300, "of the admission: two seconds at 150, and a charge of 1,000"
 
     def test_without_what_remains_leaves_the_level_to_the_next(self) -> None:
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
-        assert made.learn(DimensionReport(PER_MINUTE), 0, 0, 0)
+        assert made.observe(DimensionReport(PER_MINUTE), 0, 0, 0)
         assert level(made, 0) == 100, "a second's worth"
         learn(made, 100, 0)
         assert level(made, 0) == 100
@@ -100,12 +100,12 @@ class TestCorrection:
     @pytest.mark.parametrize(("full_in_s", "corrected"), [(30, 3_000), (31, 3_000), (33, 2_930), (28, 3_070)])
     def test_but_when_all_is_back_tells_more_exactly_to_a_second(self, full_in_s: int, corrected: float) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
-        made.learn(DimensionReport(PER_MINUTE, 3_000, full_in_s * S), sent_ago_ns=0, outstanding=0, now_ns=0)
+        made.observe(DimensionReport(PER_MINUTE, 3_000, full_in_s * S), sent_ago_ns=0, outstanding=0, now_ns=0)
         assert level(made, 0) == pytest.approx(corrected, abs=25), "the capacity is learned from the same figures"
 
     def test_where_both_contradict_each_other_what_remains_is_believed(self) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
-        made.learn(DimensionReport(PER_MINUTE, 3_000, 10 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
+        made.observe(DimensionReport(PER_MINUTE, 3_000, 10 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
         assert level(made, 0) == 3_000
 
     def test_a_debt_reads_zero_and_is_no_reason_to_raise_the_level(self) -> None:
@@ -117,7 +117,7 @@ class TestCorrection:
     def test_how_deep_a_debt_is_follows_from_when_all_is_back(self) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
         made.take(5_000, 0)
-        made.learn(DimensionReport(PER_MINUTE, 0, 90 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
+        made.observe(DimensionReport(PER_MINUTE, 0, 90 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
         assert level(made, 0) == -2_000 - 0.4 * 900
 
     @pytest.mark.parametrize(("remaining", "outstanding"), [(3_400, 0), (2_600, 0), (3_600, 500)])
@@ -203,7 +203,7 @@ class TestMargin:
 
     def test_of_a_small_limit_is_less_than_one_request_before_any_is_sent(self) -> None:
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
-        made.learn(DimensionReport(6, 6, 0), 0, 0, 0)
+        made.observe(DimensionReport(6, 6, 0), 0, 0, 0)
         assert made.margin_micro == 480_000
 
     def test_more_than_fits_beside_it_goes_when_the_bucket_is_full(self) -> None:

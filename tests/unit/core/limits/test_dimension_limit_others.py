@@ -23,7 +23,7 @@ class TestOthers:
         for second in range(1, 15):
             true += 100 - others - 50
             made.take(50, second * S)
-            made.priced(50, 50 + price_error)
+            made.observe_price(50, 50 + price_error)
             learn(made, true, second * S + S // 2, sent_ago_ns=S // 2)
         return made
 
@@ -65,7 +65,7 @@ class TestOthers:
     def test_nor_after_nine_prices_that_were_quite_wrong(self, truth: int, count: int, share: float) -> None:
         made = self.shared()
         for _ in range(count):
-            made.priced(50, truth)
+            made.observe_price(50, truth)
         made.take(50, 15 * S)
         learn(made, 4_150, 15 * S + S // 2, sent_ago_ns=S // 2)
         assert made.share == pytest.approx(share, rel=0.02)
@@ -128,7 +128,7 @@ class TestOthers:
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
         for quarter in range(60):
             made.take(10, quarter * S // 4)
-            made.learn(DimensionReport(PER_MINUTE, 20, S * 7 // 10), 0, 0, quarter * S // 4)
+            made.observe(DimensionReport(PER_MINUTE, 20, S * 7 // 10), 0, 0, quarter * S // 4)
         assert made.snapshot(15 * S).effective_per_minute == PER_MINUTE
 
     def test_one_of_two_seconds_shows_them(self) -> None:
@@ -136,7 +136,7 @@ class TestOthers:
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
         for quarter in range(60):
             made.take(10, quarter * S // 4)
-            made.learn(DimensionReport(PER_MINUTE, 100, 2 * S), 0, 0, quarter * S // 4)
+            made.observe(DimensionReport(PER_MINUTE, 100, 2 * S), 0, 0, quarter * S // 4)
         assert made.snapshot(15 * S).effective_per_minute == pytest.approx(2_400, rel=0.01)
 
     def test_keep_a_fifth_of_the_rate_for_us_however_much_they_take(self) -> None:
@@ -161,11 +161,11 @@ class TestOthers:
 
     def test_are_forgotten_with_another_limit(self) -> None:
         made = self.shared()
-        made.learn(DimensionReport(9_000, 3_000), 0, 0, 15 * S)
+        made.observe(DimensionReport(9_000, 3_000), 0, 0, 15 * S)
         assert made.snapshot(15 * S).effective_per_minute == 9_000
 
     def test_are_forgotten_with_a_limit_that_is_told_no_more(self) -> None:
         made = self.shared()
-        made.forget_told(15 * S)
+        made.forget_report(15 * S)
         made.search(2.0, 15 * S)
         assert (made.snapshot(15 * S).effective_per_minute, made.share) == (120, 1)

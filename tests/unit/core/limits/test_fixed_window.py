@@ -23,33 +23,33 @@ def fixed(votes: FixedWindowVotes) -> FixedWindow:
     """A window that is known to be fixed, and to end at 60 s."""
     window = FixedWindow(votes)
     for second, remaining in ((10, 5_000), (20, 4_000), (30, 3_000)):
-        window.add(report(remaining, (60 - second) * S), second * S)
+        window.observe(report(remaining, (60 - second) * S), second * S)
     return window
 
 
 class TestVotes:
     def test_two_in_agreement_decide(self, votes: FixedWindowVotes) -> None:
-        votes.cast(fixed=True)
+        votes.observe(fixed=True)
         assert not votes.is_fixed
-        votes.cast(fixed=True)
+        votes.observe(fixed=True)
         assert votes.is_fixed
 
     def test_one_that_contradicts_changes_nothing_two_do_after_they_made_up_for_it(
         self, votes: FixedWindowVotes
     ) -> None:
         for _ in range(10):
-            votes.cast(fixed=True)
+            votes.observe(fixed=True)
         for _ in range(3):
-            votes.cast(fixed=False)
+            votes.observe(fixed=False)
             assert votes.is_fixed
-        votes.cast(fixed=False)
+        votes.observe(fixed=False)
         assert not votes.is_fixed
 
     def test_are_those_of_all_dimensions(self, votes: FixedWindowVotes) -> None:
         windows = FixedWindow(votes), FixedWindow(votes)
         for window in windows:
-            window.add(report(5_000, 50 * S), 10 * S)
-            window.add(report(4_000, 40 * S), 20 * S)
+            window.observe(report(5_000, 50 * S), 10 * S)
+            window.observe(report(4_000, 40 * S), 20 * S)
         assert [window.is_fixed for window in windows] == [True, True]
 
 
@@ -61,7 +61,7 @@ class TestTelling:
     def test_one_that_moves_on_with_what_is_used_is_not(self, votes: FixedWindowVotes) -> None:
         window = FixedWindow(votes)
         for second, remaining in ((10, 5_000), (20, 4_000), (30, 3_000), (40, 2_000)):
-            window.add(report(remaining, (PER_MINUTE - remaining) // 100 * S), second * S)
+            window.observe(report(remaining, (PER_MINUTE - remaining) // 100 * S), second * S)
         assert not window.is_fixed
 
     @pytest.mark.parametrize(("moved_ns", "is_fixed"), [(S, True), (S + S // 2, False)])
@@ -70,7 +70,7 @@ class TestTelling:
     ) -> None:
         window = FixedWindow(votes)
         for number in range(3):
-            window.add(report(5_000 - 1_000 * number, 30 * S + moved_ns * number), 0)
+            window.observe(report(5_000 - 1_000 * number, 30 * S + moved_ns * number), 0)
         assert window.is_fixed is is_fixed
 
     @pytest.mark.parametrize(("used", "is_fixed"), [(299, False), (300, True)])
@@ -78,35 +78,35 @@ class TestTelling:
         self, votes: FixedWindowVotes, used: int, *, is_fixed: bool
     ) -> None:
         window = FixedWindow(votes)
-        window.add(report(5_000, 30 * S), 0)
-        window.add(report(5_000 - used, 30 * S), 0)
-        window.add(report(5_000 - 2 * used, 30 * S), 0)
+        window.observe(report(5_000, 30 * S), 0)
+        window.observe(report(5_000 - used, 30 * S), 0)
+        window.observe(report(5_000 - 2 * used, 30 * S), 0)
         assert window.is_fixed is is_fixed
 
     def test_small_uses_add_up(self, votes: FixedWindowVotes) -> None:
         window = FixedWindow(votes)
         for number in range(13):
-            window.add(report(5_000 - 50 * number, 30 * S), 0)
+            window.observe(report(5_000 - 50 * number, 30 * S), 0)
         assert window.is_fixed
 
     def test_a_stretch_goes_on_where_as_much_came_back_as_was_used(self, votes: FixedWindowVotes) -> None:
         window = FixedWindow(votes)
         for number in range(3):
-            window.add(report(5_000 - 400 * number, 30 * S + 4 * S * number), 0)
-            window.add(report(5_000 - 400 * number, 34 * S + 4 * S * number), 0)
+            window.observe(report(5_000 - 400 * number, 30 * S + 4 * S * number), 0)
+            window.observe(report(5_000 - 400 * number, 34 * S + 4 * S * number), 0)
         assert not window.is_fixed
 
     def test_where_more_is_left_than_before_a_new_stretch_begins(self, votes: FixedWindowVotes) -> None:
         window = FixedWindow(votes)
         for remaining in (5_000, 5_600, 5_000, 5_600, 5_301):
-            window.add(report(remaining, 30 * S), 0)
+            window.observe(report(remaining, 30 * S), 0)
         assert not window.is_fixed, "only one of them used enough"
 
     @pytest.mark.parametrize("useless", [report(None, 30 * S), report(1_000, None)])
     def test_half_a_report_is_none(self, votes: FixedWindowVotes, useless: DimensionReport) -> None:
         window = FixedWindow(votes)
         for _ in range(5):
-            window.add(useless, 0)
+            window.observe(useless, 0)
         assert (window.is_fixed, window.ends_ns) == (False, 0)
 
 

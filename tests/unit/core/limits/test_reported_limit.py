@@ -18,7 +18,7 @@ FULL = DimensionReport(300, 60, 0)
 
 def told(*per_minute: int) -> list[tuple[int | None, bool]]:
     limit = ReportedLimit()
-    checked = (limit.checked(DimensionReport(each)) for each in per_minute)
+    checked = (limit.observe(DimensionReport(each)) for each in per_minute)
     return [(None if said is None else said.per_minute, was_wrong) for said, was_wrong in checked]
 
 
@@ -35,17 +35,17 @@ class TestJumps:
 
     def test_an_answer_that_says_nothing_proves_nothing(self) -> None:
         limit = ReportedLimit()
-        limit.checked(FULL)
-        limit.checked(DimensionReport(10**7))
-        assert limit.checked(None) == (None, False)
-        assert limit.checked(FULL) == (FULL, True)
+        limit.observe(FULL)
+        limit.observe(DimensionReport(10**7))
+        assert limit.observe(None) == (None, False)
+        assert limit.observe(FULL) == (FULL, True)
 
 
 def test_limits_that_are_not_told_any_more() -> None:
     limit = ReportedLimit()
-    assert [limit.is_silent() for _ in range(2)] == [False, False]
-    limit.checked(FULL)
-    assert [limit.is_silent() for _ in range(3)] == [False, False, True]
+    assert [limit.observe_missing() for _ in range(2)] == [False, False]
+    limit.observe(FULL)
+    assert [limit.observe_missing() for _ in range(3)] == [False, False, True]
 
 
 class TestPool:

@@ -25,7 +25,7 @@ class HeardLimit(DimensionLimit):
         self.prices: list[tuple[int, int]] = []
         self.corrections: list[int] = []
 
-    def priced(self, estimate: int, truth: int) -> None:
+    def observe_price(self, estimate: int, truth: int) -> None:
         self.prices.append((estimate, truth))
 
     def correct(self, units: int, now_ns: int) -> None:
