@@ -1,1 +1,1 @@
-"""The FastAPI application under `/api`, and the outer dispatcher."""
+"""The HTTP routes under `/api`, health, metrics and documentation (FastAPI), and the dispatcher in front of them."""

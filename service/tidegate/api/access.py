@@ -1,4 +1,4 @@
-"""Access and identity of the `/api` routes, checked before a request's body is read."""
+"""Checks access and identifies callers of the `/api` routes, before a request's body is read."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -24,7 +24,7 @@ def access_request(rules: AccessRules, scope: Scope) -> AccessRequest:
 
 
 def for_callers(services: Services) -> type[APIRoute]:
-    """Routes for callers. The caller, in the class that the request asks for, is in `request.state.caller`."""
+    """A route class for callers. It puts the caller, with the request's priority, into `request.state.caller`."""
 
     def check(request: Request) -> None:
         fields = _fields(request)
@@ -35,7 +35,7 @@ def for_callers(services: Services) -> type[APIRoute]:
 
 
 def for_admins(services: Services) -> type[APIRoute]:
-    """Routes for admins."""
+    """A route class for admins."""
 
     def check(request: Request) -> None:
         denial = services.access.check_admin(access_request(services.access, request.scope))
@@ -46,7 +46,7 @@ def for_admins(services: Services) -> type[APIRoute]:
 
 
 def for_callers_and_admins(services: Services) -> type[APIRoute]:
-    """Routes for callers and for admins. Of a caller, `request.state.caller` tells which."""
+    """A route class for callers and admins. It puts a caller into `request.state.caller`."""
 
     def check(request: Request) -> None:
         if services.access.check_admin(access_request(services.access, request.scope)) is not None:
@@ -56,7 +56,7 @@ def for_callers_and_admins(services: Services) -> type[APIRoute]:
 
 
 def _checked(check: Callable[[Request], None]) -> type[APIRoute]:
-    """Routes that run a check first. FastAPI resolves dependencies only after it has read the body."""
+    """A route class that runs a check first. FastAPI resolves dependencies only after it has read the body."""
 
     class CheckedRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -20,7 +20,7 @@ from tidegate.api.system import system_router
 __all__ = ["create_api", "create_app"]
 
 _NO_TELEMETRY: Final[TelemetryConfig] = {
-    # FastAPI's own records what it validates: prompts. Ours are in `observe`.
+    # FastAPI's telemetry would record the validated bodies, which contain prompts. See `observe` for ours.
     "tracing": False,
     "metrics": False,
     "logs": False,
@@ -41,11 +41,11 @@ def create_app(services: Services) -> ASGIApp:
 
 
 def create_api(services: Services) -> FastAPI:
-    """The FastAPI application; it expects what the dispatcher puts into the scope."""
+    """The FastAPI application. It expects the state that the dispatcher puts into the scope."""
     api = FastAPI(
         title="Tidegate",
         version=__version__,
-        description="Workflow generation, limits and their state. The Claude API itself is relayed under `/v1`.",
+        description="Workflow generation, limits and their state. `/v1` relays the Claude API.",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

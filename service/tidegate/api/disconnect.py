@@ -1,4 +1,4 @@
-"""Stops work for a client that has left: frameworks only do so for some kinds of answers."""
+"""Cancels the work for a client that disconnects. Starlette does so for streamed responses only."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,35 +6,35 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive
 
-__all__ = ["ClientLeft", "unless_client_leaves"]
+__all__ = ["ClientDisconnected", "cancel_on_disconnect"]
 
 T = TypeVar("T")
 
 
-class ClientLeft(Exception):
-    """The client closed its connection before it had its answer; nobody hears what is sent now."""
+class ClientDisconnected(Exception):
+    """The client closed its connection before it received the response."""
 
 
-async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Does the work, and cancels it at once when the client leaves. The request's body must have been read.
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits `work`, and cancels it if the client disconnects first. The request's body must have been read.
 
     Raises:
-        ClientLeft: the client left first; the work has been cancelled and has ended.
+        ClientDisconnected: the client disconnected; the work has been cancelled and has ended.
     """
     task = asyncio.ensure_future(work)
-    departure = asyncio.ensure_future(_departure(receive))
+    disconnect = asyncio.ensure_future(_disconnect(receive))
     try:
-        await asyncio.wait({task, departure}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        departure.cancel()
+        disconnect.cancel()
         if not task.done():
             task.cancel()
-        await asyncio.gather(task, departure, return_exceptions=True)
+        await asyncio.gather(task, disconnect, return_exceptions=True)
     if task.cancelled():
-        raise ClientLeft
+        raise ClientDisconnected
     return task.result()
 
 
-async def _departure(receive: Receive) -> None:
+async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

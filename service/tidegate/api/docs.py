@@ -1,4 +1,4 @@
-"""`/docs`, complete without a network: the page's script, style and icon come from here, not from a CDN."""
+"""`/docs` without a CDN: the page's script, style and icon are served from the package fastapi-offline."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,25 +11,22 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 __all__ = ["add_docs"]
 
 _FILES: Final = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css", "favicon.png": "image/png"}
-"""Files of the package fastapi-offline that the page needs, and their content types."""
+"""Files of the page, and their content types."""
 _ONE_DAY: Final = {"cache-control": "public, max-age=86400"}
 
 
 def add_docs(api: FastAPI) -> None:
-    """Adds the page, under `/docs`, and its files, under `/docs/…`, to an application made with `docs_url=None`.
-
-    Whoever opens the service's bare address in a browser is sent there.
-    """
+    """Adds `/docs` and its files to an application with `docs_url=None`. `/` redirects there."""
     directory = _static_directory()
 
     @api.get("/", include_in_schema=False)
     async def root() -> RedirectResponse:
-        """To the page; relative, so that it also works below a proxy's prefix."""
+        """Redirects to the page. The path is relative, so that it works behind a proxy that adds a prefix."""
         return RedirectResponse("docs")
 
     @api.head("/", include_in_schema=False)
-    async def here() -> Response:
-        """Claude Code asks so whether the service is here, and follows no redirect."""
+    async def root_head() -> Response:
+        """Answers Claude Code, which checks the base URL with HEAD and does not follow redirects."""
         return Response()
 
     @api.get("/docs", include_in_schema=False)
@@ -52,8 +49,8 @@ def add_docs(api: FastAPI) -> None:
 
 
 def _static_directory() -> Path:
-    """Where fastapi-offline keeps its files; found without importing it, which nothing else needs."""
+    """The folder of fastapi-offline's files, found without importing the package."""
     spec = find_spec("fastapi_offline")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("fastapi_offline, which has the files of /docs, is not installed")
+        raise ModuleNotFoundError("fastapi_offline, which provides the files of /docs, is not installed")
     return Path(spec.origin).parent / "static"

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tidegate.api.disconnect import ClientLeft, unless_client_leaves
+from tidegate.api.disconnect import ClientDisconnected, cancel_on_disconnect
 from tidegate.api.problems import problem_of
 from tidegate.core.domain.errors import TidegateError
 from tidegate.generation.request import AttemptStarted, OnProgress, Progress, TextReceived, Validated, WaitPredicted
@@ -28,12 +28,12 @@ _EVENT_NAMES: Final = {
     Validated: "validated",
 }
 _KEEP_ALIVE_SECONDS: Final = 15.0
-"""Proxies cut connections that stay silent, often after 30 to 60 s; waiting for quota can take longer."""
+"""Proxies often close connections after 30 to 60 s of silence, and a wait for quota can take longer."""
 _KEEP_ALIVE: Final = b": still at work\n\n"
 
 
 class ProgressFeed:
-    """Progress on its way to one client. A slow client gets the latest text only: memory stays bounded."""
+    """Queues progress for one client. Consecutive texts are merged, so that a slow client takes bounded memory."""
 
     def __init__(self) -> None:
         self._pending: deque[Progress] = deque()
@@ -41,19 +41,19 @@ class ProgressFeed:
         self._closed = False
 
     def push(self, progress: Progress) -> None:
-        """Takes in progress; never blocks."""
+        """Adds progress without blocking."""
         if isinstance(progress, TextReceived) and self._pending and isinstance(self._pending[-1], TextReceived):
             self._pending.pop()
         self._pending.append(progress)
         self._changed.set()
 
     def close(self) -> None:
-        """No more will come."""
+        """Ends the feed."""
         self._closed = True
         self._changed.set()
 
     async def next(self) -> Progress | None:
-        """The oldest progress that was not yet taken; None once the feed is closed and empty."""
+        """Removes and returns the oldest progress; None once the feed is closed and empty."""
         while not self._pending and not self._closed:
             self._changed.clear()
             await self._changed.wait()
@@ -61,16 +61,16 @@ class ProgressFeed:
 
 
 class EventStream(Response):
-    """Answers with progress events, then `done` with the whole answer, or `error` with a problem document.
+    """A response of progress events, then `done` with the result or `error` with a problem document.
 
-    The work is cancelled when the client leaves. A failure is also noted in `scope["state"]["late_problem"]`, because
-    the status that went out before cannot tell of it.
+    The work is cancelled when the client disconnects. A failure is also put into `scope["state"]["late_problem"]`,
+    because the status was sent before.
     """
 
     media_type = "text/event-stream"
 
     def __init__(self, work: Callable[[OnProgress], Awaitable[dict[str, Any]]], request_id: str) -> None:
-        # no-store, no buffering by proxies: an event is of use when it happens.
+        # Neither caches nor buffering proxies may delay events.
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._work = work
@@ -79,8 +79,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the stream."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        with contextlib.suppress(ClientLeft):
-            await unless_client_leaves(receive, self._send_events(scope, send))
+        with contextlib.suppress(ClientDisconnected):
+            await cancel_on_disconnect(receive, self._send_events(scope, send))
 
     async def _send_events(self, scope: Scope, send: Send) -> None:
         async def send_chunk(chunk: bytes, *, more: bool = True) -> None:
@@ -105,14 +105,14 @@ class EventStream(Response):
             if not isinstance(error, TidegateError):
                 logger.exception("generation failed, request %s", self._request_id)
             problem = scope["state"]["late_problem"] = problem_of(error, scope["state"].get("tally"))
-            problem.note_cause()
+            problem.set_span_cause()
             return _event("error", problem.document(self._request_id))
 
 
 async def _encoded(feed: ProgressFeed) -> AsyncGenerator[bytes, None]:
     while True:
         try:
-            # Only around the wait, never around the yield: see asyncio.timeout in generators.
+            # The timeout must not enclose the yield: it would cancel the consumer's task.
             async with asyncio.timeout(_KEEP_ALIVE_SECONDS):
                 progress = await feed.next()
         except TimeoutError:

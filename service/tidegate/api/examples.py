@@ -1,4 +1,4 @@
-"""Examples that `/docs` shows; tests check that every route under `/api` has them."""
+"""Examples in `/docs`. Every route under `/api` has some."""
 
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ GENERATE_EXAMPLES: Final[dict[str, Any]] = {
         "value": {"prompt": "When an order arrives, check stock, charge the card, then notify the warehouse"},
     },
     "yaml with a deadline": {
-        "summary": "YAML, within a minute, by a simpler request if need be",
+        "summary": "YAML within a minute, with a fallback",
         "value": {
             "prompt": "Every night, back up the database",
             "format": "yaml",
@@ -63,7 +63,7 @@ GENERATE_EXAMPLES: Final[dict[str, Any]] = {
         },
     },
     "own schema": {
-        "summary": "A document that meets a schema of one's own",
+        "summary": "A document for your own schema",
         "value": {
             "prompt": "Three milestones of a house",
             "schema": {
@@ -89,10 +89,10 @@ CONFIGURE_EXAMPLES: Final[dict[str, Any]] = {
 }
 
 OLDER_LIMITER: Final = (
-    "current_state, configuration and adaptive_metrics are those of pool `default`: it limits workflow generations and "
-    "AIClient, never calls under /v1"
+    "current_state, configuration and adaptive_metrics are those of pool `default`, which limits workflow generations "
+    "and AIClient, but no calls under /v1"
 )
-"""What the status says beside the fields of the older API."""
+"""Explains the older API's fields in the status."""
 
 STATUS_EXAMPLE: Final[dict[str, Any]] = {
     "pools": {

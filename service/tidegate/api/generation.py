@@ -7,13 +7,13 @@ import yaml
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 
-from tidegate.api.accept import prefers
 from tidegate.api.access import for_callers
-from tidegate.api.bodies import GenerateAnswer, GenerateBody, usage_answer
-from tidegate.api.disconnect import unless_client_leaves
+from tidegate.api.bodies import GenerateAnswer, GenerateBody, usage_body
+from tidegate.api.content_negotiation import prefers
+from tidegate.api.disconnect import cancel_on_disconnect
 from tidegate.api.events import EventStream
 from tidegate.api.examples import GENERATE_EXAMPLES
-from tidegate.api.meter import CallMeter
+from tidegate.api.generation_meter import GenerationMeter
 from tidegate.api.services import Services
 from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Progress, Tally
@@ -26,7 +26,7 @@ _YAML: Final = "application/yaml"
 
 
 def generation_router(services: Services) -> APIRouter:
-    """The route that generates workflows."""
+    """The router of workflow generation."""
     router = APIRouter(tags=["workflows"], route_class=for_callers(services))
 
     @router.post(
@@ -39,11 +39,11 @@ def generation_router(services: Services) -> APIRouter:
         request: Request,
         body: Annotated[GenerateBody, Body(openapi_examples=GENERATE_EXAMPLES)],
     ) -> Response:
-        """Turns a prompt into a validated document of the Serverless Workflow DSL 1.0.0.
+        """Generates a validated document of the Serverless Workflow DSL from a prompt.
 
-        With `stream` the answer is a stream of events: `queued`, `attempt`, `text`, `validated`, then `done` with the
-        answer, or `error` with a problem document. When the client leaves, the work stops. A schema that cannot be used
-        is a 422 before anything is sent, also with `stream`.
+        With `stream`, the response is a stream of events: `queued`, `attempt`, `text`, `validated`, and finally `done`
+        with the result or `error` with a problem document. The generation is cancelled if the client disconnects. An
+        unusable schema is a 422, also with `stream`.
         """
         request_id: str = request.state.request_id
         request.state.model = body.model or services.settings.model
@@ -51,7 +51,7 @@ def generation_router(services: Services) -> APIRouter:
         if body.fallback:
             check_model(request.state.caller, services.settings.fallback_model)
         request.state.pool = model_pool(request.state.model)
-        meter = request.state.meter = CallMeter(services.clock)
+        meter = request.state.meter = GenerationMeter(services.clock)
         wanted = GenerationRequest(
             prompt=body.prompt,
             caller=request.state.caller,
@@ -68,7 +68,7 @@ def generation_router(services: Services) -> APIRouter:
         tally = request.state.tally = Tally()
 
         async def generated(on_progress: OnProgress) -> GenerationResult:
-            # The generator has a client of its own; only an upstream that was never reached ends its wait early.
+            # The generator has its own client. Its wait ends early only if the upstream was never reachable.
             with nullcontext() if services.reachability is None else services.reachability.waiting():
                 try:
                     return await services.ai_client.generate(wanted, on_progress, tally)
@@ -79,27 +79,27 @@ def generation_router(services: Services) -> APIRouter:
         if body.stream:
 
             async def work(on_progress: OnProgress) -> dict[str, Any]:
-                def note(progress: Progress) -> None:
-                    meter.note(progress)
+                def observe(progress: Progress) -> None:
+                    meter.observe(progress)
                     on_progress(progress)
 
-                return _answer(await generated(note), body.format, request_id)
+                return _response_body(await generated(observe), body.format, request_id)
 
             return EventStream(work, request_id)
-        result = await unless_client_leaves(request.receive, generated(meter.note))
+        result = await cancel_on_disconnect(request.receive, generated(meter.observe))
         if prefers(request.headers.get("accept", ""), _YAML, "application/json"):
             return Response(_as_yaml(result.document), media_type=_YAML)
-        return JSONResponse(_answer(result, body.format, request_id))
+        return JSONResponse(_response_body(result, body.format, request_id))
 
     return router
 
 
-def _answer(result: GenerationResult, format_: str, request_id: str) -> dict[str, Any]:
+def _response_body(result: GenerationResult, format_: str, request_id: str) -> dict[str, Any]:
     return {
         "workflow": _as_yaml(result.document) if format_ == "yaml" else result.document,
         "valid": True,
         "model": result.model,
-        "usage": usage_answer(result.usage),
+        "usage": usage_body(result.usage),
         "attempts": result.attempts,
         "repaired": result.repaired,
         "fallback_used": result.fallback_used,
@@ -112,5 +112,5 @@ def _answer(result: GenerationResult, format_: str, request_id: str) -> dict[str
 
 
 def _as_yaml(document: object) -> str:
-    # Keys keep the order in which people read a workflow.
+    # Unsorted: the order of keys is the reading order of a workflow.
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)

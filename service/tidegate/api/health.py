@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can admit, and its metrics."""
+"""Liveness, readiness and metrics."""
 
 import asyncio
 from typing import Any
@@ -19,20 +19,20 @@ __all__ = ["health_router", "metrics_app"]
 
 
 def health_router(services: Services) -> APIRouter:
-    """The routes for probes and scrapers."""
+    """The router of probes and metrics."""
     router = APIRouter(tags=["operation"])
 
     @router.head("/healthz", include_in_schema=False)
-    @router.get("/healthz", summary="Alive")
+    @router.get("/healthz", summary="Liveness")
     async def healthz() -> dict[str, Any]:
-        """The process answers."""
+        """Liveness: the process responds."""
         return {"status": "alive", "version": __version__, "upstream": services.upstream_kind}
 
     @router.head("/readyz", include_in_schema=False)
-    @router.get("/readyz", summary="Able to admit", responses={503: {"description": "Not ready; `reasons` says why."}})
+    @router.get("/readyz", summary="Readiness", responses={503: {"description": "Not ready; `reasons` says why."}})
     async def readyz() -> Response:
-        """Whether requests can be admitted; 503 with the reasons if not."""
-        reasons = await _reasons_against(services)
+        """Readiness: whether requests can be admitted; 503 with the reasons if not."""
+        reasons = await _reasons_not_ready(services)
         return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     if services.exposition is not None:
@@ -40,14 +40,14 @@ def health_router(services: Services) -> APIRouter:
 
         @router.get("/metrics", summary="Metrics", response_class=Response)
         async def metrics(request: Request) -> Response:
-            """OpenMetrics if the scraper asks for it, Prometheus text otherwise."""
+            """OpenMetrics if the scraper accepts it, Prometheus text otherwise."""
             return await _metrics_response(exposition, request)
 
     return router
 
 
 def metrics_app(exposition: Exposition, access: AccessRules) -> ASGIApp:
-    """An application for an address of its own that has `/metrics` and nothing else."""
+    """An application that serves only `/metrics`, for a separate address."""
 
     async def metrics(request: Request) -> Response:
         denial = access.check_page(access_request(access, request.scope))
@@ -59,7 +59,7 @@ def metrics_app(exposition: Exposition, access: AccessRules) -> ASGIApp:
 
 
 async def _metrics_response(exposition: Exposition, request: Request) -> Response:
-    """What a scrape gets. Others are served between its pieces."""
+    """Renders the metrics. The event loop serves calls between the pieces."""
     content_type, pieces = exposition.pieces(request.headers.get("accept", ""))
     body = []
     for piece in pieces:
@@ -68,8 +68,8 @@ async def _metrics_response(exposition: Exposition, request: Request) -> Respons
     return Response(b"".join(body), headers={"content-type": content_type})
 
 
-async def _reasons_against(services: Services) -> list[str]:
-    reasons = ["the service is about to stop"] if services.draining else []
+async def _reasons_not_ready(services: Services) -> list[str]:
+    reasons = ["the service is shutting down"] if services.draining else []
     if services.reachability is not None and (problem := services.reachability.problem) is not None:
         reasons.append(problem)
     try:

@@ -1,4 +1,4 @@
-"""Error answers of `/api`: RFC 9457 problem documents. One function per kind of error, and where each applies."""
+"""Error responses of `/api` as problem documents (RFC 9457)."""
 
 import json
 import math
@@ -11,8 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from tidegate.api.bodies import usage_answer
-from tidegate.api.disconnect import ClientLeft
+from tidegate.api.bodies import usage_body
+from tidegate.api.disconnect import ClientDisconnected
 from tidegate.core.claude.failures import attempt_status
 from tidegate.core.claude.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
 from tidegate.core.domain.cause import CAUSES, Cause
@@ -26,14 +26,14 @@ __all__ = ["CLIENT_CLOSED_REQUEST", "AccessDenied", "Problem", "handle_errors", 
 
 _MEDIA_TYPE: Final = "application/problem+json"
 CLIENT_CLOSED_REQUEST: Final = 499
-"""Status for a client that has left: nobody receives it, but logs and metrics see it."""
+"""Status of a call whose client disconnected. Only logs and metrics show it."""
 _TITLES: Final = {529: "Overloaded", CLIENT_CLOSED_REQUEST: "Client Closed Request"}
 _GIVEN_LIMIT: Final = 200
 _REQUIRED: Final = "a value: the field is required"
 
 
 class AccessDenied(Exception):
-    """An access rule denies a call that had come as far as its route."""
+    """An access rule denies a call to a route."""
 
     def __init__(self, denial: Denial) -> None:
         self.denial = denial
@@ -41,11 +41,16 @@ class AccessDenied(Exception):
 
 
 class Problem:
-    """One error answer.
+    """One error response.
 
     Args:
-        kind: the last part of the document's `type`, stable for programs to go by.
-        rate_limited: the upstream's 429s are why there is nothing better.
+        status: the HTTP status.
+        kind: the last part of the document's `type`. Programs may rely on it.
+        detail: the error in one sentence.
+        headers: further header fields.
+        errors: the refused values.
+        rate_limited: whether 429s of the upstream caused the error.
+        members: further members of the document.
     """
 
     def __init__(
@@ -75,21 +80,21 @@ class Problem:
         """The problem document."""
         return {**self._members, "request_id": request_id}
 
-    def tell_taken(self, tally: Tally) -> None:
-        """Adds what a generation took although it failed."""
+    def add_usage(self, tally: Tally) -> None:
+        """Adds attempts, waits and tokens of a failed generation."""
         self._members |= {
             "attempts": tally.attempts,
             "queue_seconds": tally.queue_seconds,
-            "usage": usage_answer(tally.usage),
+            "usage": usage_body(tally.usage),
         }
 
-    def note_cause(self) -> None:
-        """Tells the server span why Tidegate refused, if it did."""
+    def set_span_cause(self) -> None:
+        """Sets the cause of a refusal on the server span."""
         if TIDEGATE_CAUSE in self.headers:
             set_span_attribute("tidegate.cause", self.headers[TIDEGATE_CAUSE])
 
     def response(self, request_id: str) -> Response:
-        """The whole answer. Its JSON is ASCII, so that no input, however broken, makes it unsendable."""
+        """The HTTP response. Its JSON is ASCII, so that it can be encoded whatever the input was."""
         body = json.dumps(self.document(request_id))
         return Response(body, self.status, self.headers, media_type=_MEDIA_TYPE)
 
@@ -97,7 +102,7 @@ class Problem:
 def _validation(error: RequestValidationError) -> Problem:
     faults = error.errors()
     if faults[0]["type"] == "json_invalid":
-        # FastAPI puts the position of the fault in the place of the field's name.
+        # FastAPI puts the position of the fault where a field's name usually is.
         position, reason = faults[0]["loc"][-1], faults[0]["ctx"]["error"]
         return Problem(400, "json", f"the body is not valid JSON: {reason} at character {position}")
     return _unprocessable([_field_error(fault) for fault in faults])
@@ -123,7 +128,7 @@ def _unprocessable(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def _given(value: object) -> object:
-    """The value as JSON can show it: short, and without NaN."""
+    """The value for a JSON document: shortened, and without NaN."""
     if isinstance(value, bool | int | None) or (isinstance(value, float) and math.isfinite(value)):
         return value
     text = value if isinstance(value, str) else repr(value)
@@ -155,10 +160,10 @@ def _refusal(refusal: Refusal) -> Problem:
 
 
 def _upstream(error: UpstreamError) -> Problem:
-    """The upstream's own status where it is about the call; 502 where it is about the service, or there is no answer.
+    """Passes on the upstream's status if it concerns the call. Otherwise, or without a response, the status is 502.
 
-    The service has a key of its own, and it chooses the model that a call does not name. A 401 or 404 for these would
-    say to the client that its key or its URL were wrong.
+    The service uses its own key and a default model. A 401 or 404 about these would mislead the client about its own
+    key or URL.
     """
     if error.status == HTTPStatus.UNAUTHORIZED:
         cause = Cause.UPSTREAM_CREDENTIALS
@@ -205,11 +210,11 @@ def _http(error: HTTPException) -> Problem:
 
 
 def _internal(_: Exception) -> Problem:
-    return Problem(500, "internal", "an internal error, which the service's log describes")
+    return Problem(500, "internal", "an internal error; the service's log describes it")
 
 
-def _client_left(_: ClientLeft) -> Problem:
-    return Problem(CLIENT_CLOSED_REQUEST, "client-left", "the client left before the answer")
+def _client_disconnected(_: ClientDisconnected) -> Problem:
+    return Problem(CLIENT_CLOSED_REQUEST, "client-left", "the client disconnected before the response")
 
 
 _PROBLEMS: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] = (
@@ -221,33 +226,35 @@ _PROBLEMS: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] =
     (UpstreamError, _upstream),
     (GenerationError, _not_generated),
     (HTTPException, _http),
-    (ClientLeft, _client_left),
+    (ClientDisconnected, _client_disconnected),
 )
 
 
 def problem_of(error: Exception, tally: Tally | None = None) -> Problem:
-    """Returns the problem that an error is to a client, with what a failed generation took; an unforeseen one is a 500.
+    """The problem document of an error. An unexpected error is a 500 that does not reveal its cause.
 
-    The 500 tells nothing of its cause.
+    Args:
+        error: the error.
+        tally: attempts, waits and tokens of a failed generation.
     """
     make = next((make for kind, make in _PROBLEMS if isinstance(error, kind)), _internal)
     problem = make(error)
     if tally is not None and tally.attempts:
-        problem.tell_taken(tally)
+        problem.add_usage(tally)
     return problem
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Makes every error of the app's routes a problem document, which is noted in `scope["state"]["problem"]`."""
+    """Turns every error of the app's routes into a problem document, also kept in `scope["state"]["problem"]`."""
 
-    async def answer(request: Request, error: Exception) -> Response:
+    async def respond(request: Request, error: Exception) -> Response:
         problem = request.state.problem = problem_of(error, getattr(request.state, "tally", None))
-        problem.note_cause()
+        problem.set_span_cause()
         return problem.response(request.state.request_id)
 
     kinds: list[type[Exception]] = [Exception, *(kind for kind, _ in _PROBLEMS)]
     for kind in kinds:
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, respond)
 
 
 def _upstream_facts(error: UpstreamError) -> dict[str, Any]:

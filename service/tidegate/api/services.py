@@ -1,4 +1,4 @@
-"""What the routes work with: made once by the composition root, or of fakes by tests."""
+"""The services behind the routes. The composition root creates them; tests use fakes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ __all__ = ["Exposition", "Generator", "Limiter", "PoolStore", "Services"]
 
 
 class Generator(Protocol):
-    """What the routes need of `AIClient`."""
+    """The part of `AIClient` that the routes use."""
 
     async def generate(
         self, request: GenerationRequest, on_progress: OnProgress | None = None, tally: Tally | None = None
@@ -31,20 +31,20 @@ class Generator(Protocol):
         ...
 
     def status(self) -> dict[str, Any]:
-        """Model, configured or not, retry policy, counters."""
+        """Model, whether a key is configured, retry policy, counters."""
         ...
 
 
 class Limiter(Protocol):
-    """What the routes need of `RateLimiter`."""
+    """The part of `RateLimiter` that the routes use."""
 
     @property
     def config(self) -> RateLimitConfig:
-        """The settings in force."""
+        """The current settings."""
         ...
 
     def update_config(self, config: RateLimitConfig) -> None:
-        """Puts other settings in force."""
+        """Replaces the settings."""
         ...
 
     def get_stats(self) -> dict[str, Any]:
@@ -53,10 +53,10 @@ class Limiter(Protocol):
 
 
 class PoolStore(Store, Protocol):
-    """A store that also tells the settings it holds."""
+    """A store that returns the settings of its pools."""
 
     def settings_now(self, pool: str) -> PoolSettings:
-        """The settings that a pool has, or would have."""
+        """The settings of a pool, or those that it would be created with."""
         ...
 
 
@@ -64,22 +64,22 @@ class Exposition(Protocol):
     """Renders metrics."""
 
     def pieces(self, accept: str) -> tuple[str, Iterator[bytes]]:
-        """Content type and body that an `Accept` header asks for; each piece is rendered when it is taken."""
+        """Content type and body for an `Accept` header. Each piece is rendered when it is taken."""
         ...
 
 
 @dataclass(slots=True)
 class Services:
-    """The parts behind the routes.
+    """The services behind the routes.
 
     Attributes:
         gateway: serves `/v1/…`.
-        exposition: serves `/metrics`; None when it has an address of its own.
-        tracer_provider: where server spans go; None where nothing is traced.
-        upstream_kind: `claude` or `simulator`; every answer says so when it is not the real one.
-        new_request_id: makes the value of `x-tidegate-request-id`.
-        reachability: whether the upstream can be reached; None: nobody tracks it.
-        draining: set when the service is about to stop; readiness fails from then on.
+        exposition: serves `/metrics`; None if metrics have a separate address.
+        tracer_provider: creates server spans; None disables tracing.
+        upstream_kind: `claude` or `simulator`; a header of every response names the simulator.
+        new_request_id: returns a value for `x-tidegate-request-id`.
+        reachability: whether the upstream is reachable; None disables the check.
+        draining: set when shutdown starts; the service is not ready from then on.
     """
 
     settings: Settings

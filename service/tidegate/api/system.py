@@ -1,4 +1,4 @@
-"""`/api/system/…`: what the limiter and the client do now, and how to change it."""
+"""`/api/system/…`: state and configuration of the limiter, and state of the generation client."""
 
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
@@ -24,9 +24,9 @@ STATUS_PATH: Final = "/api/system/rate-limiting/status"
 CONFIGURE_PATH: Final = "/api/system/rate-limiting/configure"
 AI_CLIENT_PATH: Final = "/api/system/ai-client/status"
 
-_OF_POOLS: Final = frozenset(PoolLimits.model_fields) - {"name", "model"}
+_POOL_FIELDS: Final = frozenset(PoolLimits.model_fields) - {"name", "model"}
 """Fields of `ConfigureBody` that limit a pool."""
-_OF_DEFAULT: Final = frozenset(ConfigureBody.model_fields) - {
+_DEFAULT_FIELDS: Final = frozenset(ConfigureBody.model_fields) - {
     "pool",
     "model",
     "input_tokens_per_minute",
@@ -37,7 +37,7 @@ _OF_DEFAULT: Final = frozenset(ConfigureBody.model_fields) - {
 
 
 def system_router(services: Services) -> APIRouter:
-    """The routes that tell and change the state of the system."""
+    """The router of `/api/system`."""
     router = APIRouter(tags=["system"], route_class=for_callers_and_admins(services))
     admin_router = APIRouter(tags=["system"], route_class=for_admins(services))
 
@@ -55,12 +55,13 @@ def system_router(services: Services) -> APIRouter:
         responses={200: {"content": {"application/json": {"example": STATUS_EXAMPLE}}}},
     )
     async def rate_limiting_status() -> dict[str, Any]:
-        """Each pool under `pools`, those with traffic first; the rest is the older limiter as `get_stats()` tells it.
+        """Returns all pools under `pools`, those with traffic first. The other fields are `get_stats()` of `default`.
 
-        The older limiter is the pool `default`: it limits workflow generations and `AIClient`, never calls under `/v1`.
+        Pool `default` is the limiter of the older API. It limits workflow generations and `AIClient`, but no calls
+        under `/v1`.
 
-        For every dimension the limit by source and which binds, the level, and the share of the quota that was used
-        over 1 and 10 minutes; for every class who waits, and for how long the oldest has been waiting.
+        Each dimension has its limit by source, the binding source, the level, and the share of the quota used in the
+        last 1 and 10 minutes. Each class has its waiting requests and the wait of the oldest.
         """
         return await status()
 
@@ -72,9 +73,10 @@ def system_router(services: Services) -> APIRouter:
         },
     )
     async def configure(body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]) -> dict[str, Any]:
-        """Changes what is given and keeps the rest; answers as the status does, with the name of the changed pool.
+        """Changes the given settings of a pool, and returns the status with the name of the changed pool.
 
-        In effect at once, on waiters too, who keep their order; no bucket is refilled. A fault changes nothing.
+        Changes apply at once, also to waiting requests, which keep their order. No bucket is refilled. An invalid value
+        changes nothing.
         """
         changes = body.model_dump(exclude_unset=True)
         pool = await _named_pool(services, changes.pop("pool", None), changes.pop("model", None))
@@ -99,14 +101,14 @@ def system_router(services: Services) -> APIRouter:
 
 
 async def _named_pool(services: Services, pool: str | None, model: str | None) -> str:
-    """The pool that a configuration names, by itself or by a model.
+    """The pool that a configuration names, directly or by a model.
 
     Raises:
-        ConfigurationError: no call draws on a pool of that name.
+        ConfigurationError: the pool is unknown.
     """
     if model is not None:
         if pool is not None or not is_model_id(model):
-            raise ConfigurationError("model", model, "the id of a model, without `pool`")
+            raise ConfigurationError("model", model, "a model's id, without `pool`")
         return model_pool(model)
     if pool is None or pool == DEFAULT_POOL:
         return DEFAULT_POOL
@@ -116,18 +118,18 @@ async def _named_pool(services: Services, pool: str | None, model: str | None) -
 
 
 def _traffic(pool: PoolSnapshot) -> tuple[bool, int, int]:
-    """Sorts pools with calls now before others, then those with more calls so far."""
+    """Sort key: pools with current calls first, then by the number of calls so far."""
     busy = pool.waiting + pool.in_flight
     return busy == 0, -busy, -pool.granted
 
 
 def _configure_default(services: Services, changes: dict[str, Any]) -> None:
-    _refuse_fields(changes, _OF_DEFAULT, "only together with `pool`")
+    _refuse_fields(changes, _DEFAULT_FIELDS, "only together with `pool`")
     try:
         config = replace(services.rate_limiter.config, **changes)
     except ConfigurationError as error:
         if error.field == "max_delay" and "max_delay" not in changes:
-            # The fault is in what was given: a base delay above the maximum in force.
+            # Names the given value as the fault: the base delay exceeds the current maximum.
             allowed = f"0 to max_delay, which is {services.rate_limiter.config.max_delay}"
             raise ConfigurationError("base_delay", changes["base_delay"], allowed) from None
         raise
@@ -135,8 +137,8 @@ def _configure_default(services: Services, changes: dict[str, Any]) -> None:
 
 
 def _changed(current: PoolSettings, pool: str, changes: dict[str, Any]) -> PoolSettings:
-    """The pool's settings with other limits; a bucket keeps its size in seconds unless `burst_seconds` is given."""
-    _refuse_fields(changes, _OF_POOLS, "only for `default`, without `pool`")
+    """The pool's settings with changed limits. Buckets keep their size in seconds unless `burst_seconds` is given."""
+    _refuse_fields(changes, _POOL_FIELDS, "only for `default`, without `pool`")
     known: dict[str, float | None] = {
         f"{dimension}_per_minute": limit.per_minute for dimension, limit in current.limits.items()
     }

@@ -1,17 +1,17 @@
-"""What a generation has waited and tried so far: its answer says so even when it fails."""
+"""Measures waits and attempts of a generation, which are reported even if it fails."""
 
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.ports.clock import Clock
 from tidegate.generation.request import AttemptStarted, Progress, WaitPredicted
 
-__all__ = ["CallMeter"]
+__all__ = ["GenerationMeter"]
 
 
-class CallMeter:
-    """Measures one call by its progress.
+class GenerationMeter:
+    """Measures one generation from its progress.
 
     Attributes:
-        attempts: attempts at the upstream.
+        attempts: requests to the upstream.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -22,16 +22,16 @@ class CallMeter:
 
     @property
     def queued_ns(self) -> int:
-        """Time spent waiting for quota, a wait that goes on included."""
+        """Time spent waiting for quota, including a wait in progress."""
         return self._queued_ns + self._wait_ns()
 
     @property
     def queued_ms(self) -> int:
-        """The same in whole milliseconds."""
+        """`queued_ns` in milliseconds."""
         return round(to_seconds(self.queued_ns) * 1000)
 
-    def note(self, progress: Progress) -> None:
-        """Takes in progress."""
+    def observe(self, progress: Progress) -> None:
+        """Updates the measurements."""
         if isinstance(progress, WaitPredicted) and self._waiting_since_ns is None:
             self._waiting_since_ns = self._clock.monotonic_ns()
         elif isinstance(progress, AttemptStarted):
