@@ -1,4 +1,4 @@
-"""`tidegate completion`: completes the command's options in a shell."""
+"""`tidegate completion`: shell completion of commands and options."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -10,11 +10,11 @@ __all__ = ["completion"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script for a shell that completes commands and options.
+    """Print a completion script for a shell.
 
     For bash, add to ~/.bashrc: eval "$(tidegate completion bash)"
     """
     kind = get_completion_class(shell)
-    assert kind, "click completes each of the shells that are allowed"  # noqa: S101
+    assert kind, "click supports all allowed shells"  # noqa: S101
     root = context.find_root()
     click.echo(kind(root.command, {}, "tidegate", "_TIDEGATE_COMPLETE").source())

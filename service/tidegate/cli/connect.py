@@ -1,4 +1,4 @@
-"""`tidegate connect`: what to set in a client so that it calls the service."""
+"""`tidegate connect`: prints how to configure a client for the service."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ _TEXTS: Final = {
     "claude-code": """\
 export ANTHROPIC_BASE_URL={url}
 export ANTHROPIC_AUTH_TOKEN={key}
-# Optional: lets calls that somebody waits for go before titles, summaries and subagents.
+# Optional: gives the main conversation priority over titles, summaries and subagents.
 export CLAUDE_CODE_GATEWAY_HINT_HEADERS=1
 claude
 """,
@@ -50,15 +50,15 @@ _LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothi
 
 @click.command()
 @click.argument("client", type=click.Choice(list(_TEXTS)))
-@click.option("--url", help="URL at which clients reach the service; default: as configured here.")
+@click.option("--url", help="URL of the service for clients; default: from the configuration.")
 def connect(client: str, url: str | None) -> None:
-    """Print what to set in a client: the base URL, and where the key goes."""
+    """Print how to configure a client: base URL and key."""
     settings = load_settings().settings
     key = "YOUR_KEY" if settings.callers else "any-key"
     text = _TEXTS[client].format(url=(url or _url_of(settings)).rstrip("/"), key=key, model=settings.model)
     click.echo(text, nl=False)
     if settings.callers:
-        click.echo("tidegate: YOUR_KEY is the key of a caller: `tidegate keys create` makes one", err=True)
+        click.echo("tidegate: YOUR_KEY is the key of a caller; `tidegate keys create` creates one", err=True)
 
 
 def _url_of(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""How a server's process keeps its memory."""
+"""Tunes garbage collection and memory allocation of a server process."""
 
 import ctypes
 import gc
@@ -9,19 +9,19 @@ from typing import Final
 __all__ = ["keep_freed_memory", "tune_garbage_collector"]
 
 _GC_THRESHOLDS: Final = (10_000, 20, 50)
-"""Python's own (700, 10, 10) have it run in each turn of a busy event loop."""
+"""With Python's defaults, (700, 10, 10), the collector runs in every turn of a busy event loop."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """As in glibc's `malloc.h`."""
 _TUNED: Final = frozenset({"GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"})
-_MOST_FREE_BYTES: Final = 64 * 1024 * 1024
+_MAX_FREE_BYTES: Final = 64 * 1024 * 1024
 _MAPPED_BYTES: Final = 4 * 1024 * 1024
 
 
 def tune_garbage_collector() -> None:
-    """Has the collector leave alone what has been made by now, and look at the rest less often.
+    """Excludes all existing objects from garbage collection, and runs it less often.
 
-    A server has nearly all that it will ever keep when it has started. To look through that takes milliseconds, in
-    which no call goes on.
+    After the start, a server has nearly all objects that it keeps. Scanning them takes milliseconds, which would delay
+    all calls.
     """
     gc.collect()
     gc.freeze()
@@ -29,17 +29,17 @@ def tune_garbage_collector() -> None:
 
 
 def keep_freed_memory(environ: Mapping[str, str]) -> None:
-    """Has the process keep up to 64 MB that is free at the end of its heap, where its C library is glibc.
+    """Lets glibc's allocator keep up to 64 MB of free memory at the end of the heap.
 
-    Elsewhere, and where a variable tells glibc's allocator what to do, nothing.
+    Does nothing with other C libraries, or if a variable of `environ` tunes the allocator.
 
-    By itself, glibc gives back to the system what is free at the end of the heap as soon as it is twice as much as the
-    largest block that was ever freed, or 128 KB: the memory of each body of some hundred kilobytes, only to have the
-    kernel clear it anew for the next one (mallopt(3), "M_TRIM_THRESHOLD" and "M_MMAP_THRESHOLD").
+    By default, glibc returns free memory at the end of the heap once it exceeds twice the largest freed block, or
+    128 KB. It would return the memory of each body of some 100 KB, and the kernel would clear it again for the next
+    body (mallopt(3), "M_TRIM_THRESHOLD" and "M_MMAP_THRESHOLD").
     """
     if _TUNED.intersection(environ):
         return
-    with suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no library of the process itself
+    with suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows CDLL(None) is not possible
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_TRIM_THRESHOLD, _MOST_FREE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _MAX_FREE_BYTES)
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)

@@ -1,4 +1,4 @@
-"""What a server process does around its servers: event loop and stop signals."""
+"""Event loop and stop signals of a server process."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def on_stop_signal(action: Callable[[], None], again: Callable[[], None]) -> asyncio.Event:
-    """An event that is set, after `action`, by the first SIGINT or SIGTERM; each further one calls `again`."""
+    """Calls `action` on the first SIGINT or SIGTERM and then sets the event. Further signals call `again`."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -29,7 +29,7 @@ def on_stop_signal(action: Callable[[], None], again: Callable[[], None]) -> asy
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs the process's main coroutine on the fastest event loop there is."""
+    """Runs the main coroutine, on uvloop if it is installed."""
     new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
         from uvloop import new_event_loop as new_loop  # noqa: PLC0415 - not available on every platform

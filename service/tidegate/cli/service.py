@@ -1,4 +1,4 @@
-"""`tidegate serve`: the service, with its simulated upstream and its own address for metrics where asked for."""
+"""`tidegate serve`: runs the service, and optionally a simulated upstream and a separate metrics server."""
 
 import contextlib
 import json
@@ -32,18 +32,23 @@ logger = logging.getLogger("tidegate.service")
 
 _EXAMPLE = "When an order arrives, check stock, charge the card, retry twice, then notify the warehouse"
 _SIMULATED = """\
-*** SIMULATED UPSTREAM: every answer is invented by the built-in simulator, none comes from Claude.
-*** Set ANTHROPIC_API_KEY and start without `--upstream simulator` for real ones."""
+*** SIMULATED UPSTREAM: the built-in simulator invents every response, none comes from Claude.
+*** Set ANTHROPIC_API_KEY and start without `--upstream simulator` for real responses."""
 
 
 def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation = "tidegate") -> None:
-    """Runs the service until SIGINT or SIGTERM; `http` speaks with clients of its main address.
+    """Runs the service until SIGINT or SIGTERM.
+
+    Args:
+        settings: the configuration.
+        simulated: whether the upstream is the built-in simulator.
+        http: the HTTP server of the main address.
 
     Raises:
-        ConfigurationError: an address cannot be had, or the service would be open to other machines.
+        ConfigurationError: an address is not available, or the service would be open to other machines.
     """
     AccessRules.of(settings).check_bind(settings.host)
-    AccessRules.for_metrics(settings)  # checks where metrics will be served
+    AccessRules.for_metrics(settings)  # checks the metrics address
     with contextlib.ExitStack() as sockets:
         main_socket = sockets.enter_context(bind(settings.host, settings.port, "TIDEGATE_HOST", "TIDEGATE_PORT"))
         metrics_socket = None
@@ -87,7 +92,7 @@ async def _serve(
             services(settings, upstream, request_log, tracer_provider, write_batcher)
         )
         if metrics_socket is not None and parts.exposition is not None:
-            # First here, so that it ends last: what becomes of the calls that end with the service is seen by scrapes.
+            # Started first, so that it stops last: a final scrape includes the calls that end with the service.
             metrics = metrics_app(parts.exposition, AccessRules.for_metrics(settings))
             await stack.enter_async_context(serving(HttpServer(metrics, metrics_socket)))
             parts.exposition = None
@@ -127,7 +132,7 @@ def _connection_limits(settings: Settings) -> ConnectionLimits:
 
 
 def _greeting(parts: Services, url: str, metrics_url: str) -> str:
-    """Where things are, and one line to try."""
+    """The URLs of the service, and a command to try."""
     simulated = parts.upstream_kind == "simulator"
     key = ' -H "x-api-key: $YOUR_KEY"' if parts.settings.callers else ""
     body = json.dumps({"prompt": _EXAMPLE})

@@ -1,1 +1,1 @@
-"""Who calls: callers, their keys, and who may do what; one `identify` for every route."""
+"""Identifies callers by their keys, and decides what they may do. All routes share these rules."""

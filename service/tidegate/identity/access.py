@@ -1,7 +1,8 @@
-"""Who may call at all, and who may administer. Pure: a request is its method, path, headers and peer.
+"""Access rules of the service and of its administration.
 
-Without configured callers anybody who reaches the service spends the team's money, and a web page in a browser reaches
-whatever listens on loopback. So an open service is for loopback only, and takes no call that a foreign page can cause.
+Without configured callers, anyone who can reach the service spends the team's money, and any web page in a browser can
+reach a service on loopback. An open service therefore listens on loopback only, and refuses all requests that a foreign
+web page can cause.
 """
 
 from collections.abc import Iterable
@@ -23,7 +24,7 @@ __all__ = ["AccessRequest", "AccessRules", "Denial", "is_loopback"]
 _UNSUPPORTED_MEDIA_TYPE: Final = 415
 _FETCH_SITE: Final = b"sec-fetch-site"
 _OTHER_SITES: Final = (b"cross-site", b"same-site")
-"""Browsers say so of requests that another page causes, also of those without an `Origin` (W3C Fetch Metadata)."""
+"""Values that browsers send for requests caused by other sites, even without an `Origin` (W3C Fetch Metadata)."""
 _JSON_ONLY: Final = "/v1/messages"
 _API_VERSION: Final = API_VERSION.encode()
 
@@ -32,7 +33,9 @@ class AccessRequest(NamedTuple):
     """The parts of a request that the rules for administration read.
 
     Attributes:
-        peer: the client's address as `TrustedProxies` finds it; None if it is unknown.
+        path: the path.
+        fields: the header fields.
+        peer: the client's address, as found by `TrustedProxies`; None if it is unknown.
     """
 
     path: str
@@ -41,7 +44,7 @@ class AccessRequest(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """Why a request is not let in: an HTTP status, a sentence, and the row of the cause table where one applies."""
+    """Why a request is denied: an HTTP status, a sentence, and a cause if one applies."""
 
     status: int
     message: str
@@ -57,17 +60,17 @@ def is_loopback(host: str) -> bool:
 
 
 class AccessRules:
-    """The access rules of design section 4.
+    """Decides which requests are allowed.
 
     Args:
-        open_service: no callers are configured.
+        open_service: whether no callers are configured.
         admin_key: a key for admin calls.
-        admin_hashes: hashes of the keys of admin callers. An open service without any admin key takes admin calls
-            from clients on this machine, and only from them.
+        admin_hashes: hashes of the keys of admin callers. An open service without any admin key accepts admin calls
+            from local clients only.
         caller_hashes: hashes of the keys of all callers.
-        on_loopback: the service listens on loopback only.
-        open_pages: metrics and documentation need no key anywhere.
-        proxies: the proxies whose forwarded headers are believed.
+        on_loopback: whether the service listens on loopback only.
+        open_pages: whether metrics and documentation never need a key.
+        proxies: the proxies whose forwarded headers are trusted.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class AccessRules:
 
     @classmethod
     def of(cls, settings: Settings, host: str | None = None) -> "AccessRules":
-        """The rules that the settings imply, for the service or for another `host` that it listens on."""
+        """The rules for the settings. `host` overrides the address that the service listens on."""
         key = settings.admin_key
         return cls(
             open_service=not settings.callers,
@@ -104,10 +107,10 @@ class AccessRules:
 
     @classmethod
     def for_metrics(cls, settings: Settings) -> "AccessRules":
-        """The rules for the address that metrics have of their own.
+        """The rules for the separate address of metrics.
 
         Raises:
-            ConfigurationError: it is not loopback, there is no key to ask for, and no setting opens metrics.
+            ConfigurationError: the address is not loopback, no keys are configured, and metrics are not opened.
         """
         host = settings.metrics_host or settings.host
         rules = cls.of(settings, host)
@@ -117,45 +120,45 @@ class AccessRules:
         return rules
 
     def check_bind(self, host: str, variable: str = "TIDEGATE_HOST") -> None:
-        """Checks where the service is about to listen.
+        """Checks the address that the service will listen on.
 
         Raises:
             ConfigurationError: the service is open and `host` is not loopback.
         """
         if self._open_service and not is_loopback(host):
             raise ConfigurationError(
-                variable, host, "127.0.0.1, ::1 or localhost while no [[callers]] are configured, who have keys"
+                variable, host, "127.0.0.1, ::1 or localhost, unless [[callers]] with keys are configured"
             )
 
     def check(self, path: str, fields: Fields) -> Denial | None:
-        """Whether a request may come in at all; identifying its caller is another matter. None lets it in."""
+        """Denies a request that a foreign web page could have caused. None allows it."""
         return _denied_on_loopback(path, fields) if self._open_service else None
 
     def check_admin(self, request: AccessRequest) -> Denial | None:
-        """Whether a request may change settings. The key counts as `x-api-key` or `Authorization: Bearer`."""
+        """Denies a request that may not change settings. The key is in `x-api-key` or `Authorization: Bearer`."""
         if not self._admin_hashes:
             if not self._open_service:
                 return _forbidden("admin calls need TIDEGATE_ADMIN_KEY or a caller with `admin = true`: none is set")
             if request.peer is None or not is_loopback(request.peer):
-                return _forbidden("admin calls come from this machine, or with the key of TIDEGATE_ADMIN_KEY once set")
+                return _forbidden("admin calls need a local client, or TIDEGATE_ADMIN_KEY to be set and its key")
             return _denied_on_loopback(request.path, request.fields)
         key = presented_key(request.fields)
         if key is None:
             message = "the admin key is missing: send it as x-api-key or Authorization: Bearer"
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
-        if key_hash(key) not in self._admin_hashes:  # hashes are compared, so the time taken tells nothing about a key
+        if key_hash(key) not in self._admin_hashes:  # comparing hashes avoids timing attacks on the key
             return _forbidden("the key is not an admin key")
         return None
 
     def check_page(self, request: AccessRequest) -> Denial | None:
-        """Whether a request may read metrics and documentation."""
+        """Denies a request that may not read metrics or documentation."""
         is_local = self._on_loopback and request.peer is not None and is_loopback(request.peer)
         if self._open_pages or is_local:
             return None
         key = presented_key(request.fields)
         if key is None:
             message = (
-                f"beyond loopback, {request.path} needs the key of a caller or an admin, as x-api-key or "
+                f"from other machines, {request.path} needs the key of a caller or an admin, as x-api-key or "
                 "Authorization: Bearer; TIDEGATE_OPEN_METRICS_AND_DOCS=true opens it"
             )
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
@@ -165,7 +168,7 @@ class AccessRules:
 def _denied_on_loopback(path: str, fields: Fields) -> Denial | None:
     host = fields.get(b"host", b"")
     if not _names_loopback(host):
-        # A name that resolves to loopback is how DNS rebinding lets a web page in.
+        # A foreign name that resolves to loopback is a DNS rebinding attack by a web page.
         return _forbidden(f"Host: got {_shown(host)}, allowed is 127.0.0.1, localhost or [::1], with any port")
     origin = fields.get(b"origin")
     if origin is not None and _authority(origin) != host.lower():
@@ -179,7 +182,7 @@ def _denied_on_loopback(path: str, fields: Fields) -> Denial | None:
     return None
 
 
-@lru_cache(maxsize=256)  # every call comes by here, most with the same value
+@lru_cache(maxsize=256)  # checked for every call, mostly with the same value
 def _names_loopback(host: bytes) -> bool:
     try:
         return is_loopback(urlsplit(f"//{host.decode('latin-1')}").hostname or "")
@@ -188,7 +191,7 @@ def _names_loopback(host: bytes) -> bool:
 
 
 def _authority(origin: bytes) -> bytes:
-    """Host and port of an origin; empty if it is none."""
+    """Host and port of an origin; empty if it is invalid."""
     try:
         return urlsplit(origin.decode("latin-1")).netloc.lower().encode("latin-1")
     except ValueError:
@@ -200,10 +203,10 @@ def _has_body(fields: Fields) -> bool:
 
 
 def _is_safe_body(path: str, media_type: bytes, fields: Fields) -> bool:
-    """Whether a browser would ask first (preflight, which nobody answers) before it sends such a body elsewhere."""
+    """Whether a browser would send a CORS preflight, which fails, before it sends such a body to another site."""
     if media_type.partition(b";")[0].strip().lower() == b"application/json":
         return True
-    # Uploads are multipart; the version header, which every SDK sends, causes the preflight instead.
+    # Uploads are multipart, which needs no preflight. The version header, which every SDK sends, does.
     return path.startswith("/v1/") and not path.startswith(_JSON_ONLY) and _API_VERSION in fields
 
 

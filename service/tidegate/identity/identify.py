@@ -1,4 +1,4 @@
-"""From the key that a request presents to the caller it names: one way for every route."""
+"""Identifies the caller of a request by its key."""
 
 import hashlib
 from collections import OrderedDict
@@ -14,23 +14,21 @@ from tidegate.settings import CallerSettings
 
 __all__ = ["Identifier", "key_hash", "presented_key"]
 
-_MOST_ANONYMOUS_CALLERS: Final = 1_000
-"""So many keys are remembered; the one that was seen least recently makes room for a new one. Its name depends on the
-key alone, so a caller that comes back has the same name as before."""
+_MAX_ANONYMOUS_CALLERS: Final = 1_000
+"""Size of the LRU cache of keys. A name depends only on the key, so an evicted caller gets the same name again."""
 
 _API_KEY, _AUTHORIZATION = API_KEY.encode(), AUTHORIZATION.encode()
 
 
 def key_hash(key: str) -> str:
-    """SHA-256 of a key as 64 hex digits: what the configuration holds instead of the key."""
+    """SHA-256 of a key as 64 hex digits. The configuration holds it instead of the key."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 def presented_key(fields: Fields) -> str | None:
-    """The key in `x-api-key` or `Authorization: Bearer`; None when neither is there.
+    """The key in `x-api-key` or `Authorization: Bearer`; None if both are missing.
 
-    HTTP does not say how other characters than ASCII are encoded. Clients send UTF-8 or Latin-1: what is not valid
-    UTF-8 is read as Latin-1.
+    HTTP does not define the encoding of non-ASCII characters. Bytes that are not valid UTF-8 are read as Latin-1.
     """
     key = fields.get(_API_KEY, b"").strip()
     if not key and _AUTHORIZATION in fields:
@@ -43,10 +41,10 @@ def presented_key(fields: Fields) -> str | None:
 
 
 class Identifier:
-    """Names the caller of a request.
+    """Identifies the caller of a request.
 
-    With configured callers a key must be one of theirs. Without, every key is a caller of its own with weight 1, and no
-    key is the default caller.
+    With configured callers, the key must belong to one of them. Without, every key is a separate caller with weight 1,
+    and a request without a key belongs to the default caller.
     """
 
     def __init__(self, callers: Sequence[CallerSettings] = ()) -> None:
@@ -74,7 +72,7 @@ class Identifier:
     def _anonymous_caller(self, key: str) -> Caller:
         caller = self._anonymous.get(key)
         if caller is None:
-            if len(self._anonymous) >= _MOST_ANONYMOUS_CALLERS:
+            if len(self._anonymous) >= _MAX_ANONYMOUS_CALLERS:
                 self._anonymous.popitem(last=False)
             caller = self._anonymous[key] = Caller(f"key-{key_hash(key)[:12]}")
         self._anonymous.move_to_end(key)

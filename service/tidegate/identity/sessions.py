@@ -1,8 +1,8 @@
-"""The session, the agent and the priority class of a request, as its header fields name them.
+"""Reads the session, the agent and the priority class of a request from its header fields.
 
-A caller's key is often shared by a team. Its requests are divided into sessions, and those of a session into agents, so
-that one agent's many requests do not hold up all others of the same key. A session belongs to its caller: the same
-id under another key is another session.
+A team often shares one key. Its requests are divided into sessions, and those of a session into agents, so that the
+many requests of one agent do not delay all others of the key. A session belongs to its caller: the same id under
+another key is another session.
 """
 
 import hashlib
@@ -28,25 +28,25 @@ _CLAUDE_SESSION, _CLAUDE_AGENT = CLAUDE_CODE_SESSION_ID.encode(), CLAUDE_CODE_AG
 _CLAUDE_CLASS: Final = CLAUDE_CODE_REQUEST_CLASS.encode()
 
 _PLAIN_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-"""Ids of this form are kept; it includes UUIDs and the ids that Claude Code makes."""
+"""Ids of this form are used as they are. It includes UUIDs and the ids of Claude Code."""
 _HASH_DIGITS: Final = 32
 
 _PRIORITIES: Final = {priority.value.encode(): priority for priority in Priority}
-_BESIDE_THE_MAIN_TURN: Final = frozenset({b"subagent", b"workflow", b"auxiliary"})
-"""Request classes of Claude Code that are `standard` at most.
+_SIDE_CLASSES: Final = frozenset({b"subagent", b"workflow", b"auxiliary"})
+"""Request classes of Claude Code that get at most priority `standard`.
 
-`main` keeps the caller's class, and so does `compaction`, because the conversation cannot go on before it. `auxiliary`
-is not `batch`: it includes the classifier that decides whether a tool may run, and the main turn waits for that.
+`main` keeps the caller's priority, and so does `compaction`, because the conversation waits for it. `auxiliary` is not
+lowered to `batch`: it includes the classifier that decides whether a tool may run, and the main turn waits for that.
 """
 
 
 class RequestOrigin(NamedTuple):
-    """Where a request comes from, for the queue.
+    """The origin of a request, by which the queue is fair.
 
     Attributes:
-        caller: the caller, in the class of this request.
-        session: the caller's session; empty for requests that name none, which are one session together.
-        agent: the agent of that session; empty for the main one.
+        caller: the caller, with the priority of this request.
+        session: the caller's session; empty for requests without one, which form one session together.
+        agent: the agent of that session; empty for the main agent.
     """
 
     caller: Caller
@@ -57,11 +57,11 @@ class RequestOrigin(NamedTuple):
 def origin_of(caller: Caller, fields: Fields) -> RequestOrigin:
     """The origin of a caller's request with these header fields.
 
-    Our own fields go before those of Claude Code. A field can lower the class of a request; it cannot raise it above
-    the caller's.
+    Tidegate's own fields override those of Claude Code. A field can lower the priority of a request, but not raise it
+    above the caller's.
 
     Raises:
-        ConfigurationError: `x-tidegate-priority` is none of the classes.
+        ConfigurationError: `x-tidegate-priority` is not a priority class.
     """
     session = fields.get(_SESSION) or fields.get(_CLAUDE_SESSION, b"")
     agent = fields.get(_CLAUDE_AGENT, b"")
@@ -73,10 +73,10 @@ def origin_of(caller: Caller, fields: Fields) -> RequestOrigin:
 
 
 def with_priority(caller: Caller, fields: Fields) -> Caller:
-    """The caller, in the class that `x-tidegate-priority` asks for where that is lower than its own.
+    """The caller with the priority of `x-tidegate-priority`, if that is lower than its own.
 
     Raises:
-        ConfigurationError: `x-tidegate-priority` is none of the classes.
+        ConfigurationError: `x-tidegate-priority` is not a priority class.
     """
     given = fields.get(_PRIORITY)
     if given is None:
@@ -88,18 +88,18 @@ def with_priority(caller: Caller, fields: Fields) -> Caller:
 
 
 def _with_claude_class(caller: Caller, given: bytes, *, of_subagent: bool) -> Caller:
-    """An unknown class changes nothing: the protocol is not ours, and may grow."""
-    is_beside = given in _BESIDE_THE_MAIN_TURN or (of_subagent and given == b"compaction")
-    return _lowered(caller, Priority.STANDARD) if is_beside else caller
+    """Ignores unknown classes: Claude Code may add some."""
+    is_side = given in _SIDE_CLASSES or (of_subagent and given == b"compaction")
+    return _lowered(caller, Priority.STANDARD) if is_side else caller
 
 
-@lru_cache(maxsize=1_024)  # a caller's requests ask for the same again and again
+@lru_cache(maxsize=1_024)  # most requests of a caller ask for the same priority
 def _lowered(caller: Caller, priority: Priority) -> Caller:
     return caller.lowered(priority)
 
 
 def _bounded(name: bytes) -> str:
-    """An id as text of at most 64 plain characters; a hash stands for any other."""
+    """The id as text of at most 64 plain characters. Any other id is replaced by a hash."""
     if not name:
         return ""
     if _PLAIN_ID.fullmatch(name):

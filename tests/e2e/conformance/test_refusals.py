@@ -191,5 +191,5 @@ def test_a_service_that_stops(tmp_path: Path, max_retries: int) -> None:
             assert (sdk, seen.statuses, seen.causes) == (sdk, [503], ["draining"])
             raised = "InternalServerError" if max_retries == 0 else "APIConnectionError"
             assert raised in seen.raised
-            assert "about to stop" in seen.message or max_retries
+            assert "shutting down" in seen.message or max_retries
         assert on.service.process.wait(timeout=20) == 0

@@ -102,6 +102,4 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     done = install(tmp_path / "taken")
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        f"tidegate: --into: got '{tmp_path}/taken', allowed is a folder that can be written to"
-    )
+    assert done.stderr.startswith(f"tidegate: --into: got '{tmp_path}/taken', allowed is a writable folder")

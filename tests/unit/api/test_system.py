@@ -151,7 +151,7 @@ FAULTS: list[tuple[dict[str, Any], str, Any, str]] = [
     ({"pool": "sonnet-5-5", "burst_seconds": 3_601}, "burst_seconds", 3_601, "0.001 to 3,600"),
     ({"pool": "claude-haiku-4-5", "requests_per_minute": 5}, "pool", "claude-haiku-4-5", "did you mean haiku-4-5?"),
     ({"pool": "sonet-5-5", "requests_per_minute": 5}, "pool", "sonet-5-5", "did you mean sonnet-5-5?"),
-    ({"model": "not a model", "requests_per_minute": 5}, "model", "not a model", "the id of a model"),
+    ({"model": "not a model", "requests_per_minute": 5}, "model", "not a model", "a model's id"),
     ({"model": "claude-opus-5", "pool": "opus-5"}, "model", "claude-opus-5", "without `pool`"),
     ({"pool": "Not A Pool", "requests_per_minute": 5}, "pool", "Not A Pool", "match"),
     (

@@ -78,10 +78,7 @@ def test_another_model_is_refused_with_the_list(path: str, body: Any) -> None:
 def test_a_model_that_cannot_be_read_is_refused(path: str, body: Any) -> None:
     answer, transport, _ = send(path, body)
     assert answer.status == 403
-    assert (
-        "model: the request names none that can be read, allowed for caller 'interns'"
-        in answer.json()["error"]["message"]
-    )
+    assert "model: the request has no readable model, allowed for caller 'interns'" in answer.json()["error"]["message"]
     assert not transport.requests
 
 
