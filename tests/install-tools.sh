@@ -13,8 +13,8 @@ need() { # program, Debian package, what for
 case $target in
 test)
   need curl curl "tries the README's commands"
-  need node nodejs "runs the Serverless Workflow SDK beside our models"
-  need npm npm "installs the Serverless Workflow SDK"
+  need node nodejs "runs the TypeScript SDK as a client"
+  need npm npm "installs the TypeScript SDK"
   need openssl openssl "makes a certificate for the upstream connection's TLS test"
   need promtool prometheus "checks and tests metrics and rules"
   need prometheus prometheus "reads the metrics of a real service, for rules, runbooks and dashboards"

@@ -4,9 +4,9 @@ import pytest
 
 from support.conformance import Twins, twins
 
-ALWAYS_ON_BOTH_SERVERS = {"test_http", "test_curl", "test_own_errors"}
-"""Modules that `make test` runs once more with uvicorn's own connections (`tidegate serve --http uvicorn`). All others
-that use the pair run so in `make test-clients`."""
+ALWAYS_ON_BOTH_SERVERS = {"test_http"}
+"""Modules that `make test` also runs with uvicorn's own connections (`tidegate serve --http uvicorn`). `make
+test-clients` runs all others with them."""
 NEVER_ON_UVICORN = {"test_http_stacks"}
 """Stock uvicorn drops the body of a request with `Upgrade`, as Java sends it, and takes trailers for header fields."""
 

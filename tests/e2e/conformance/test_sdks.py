@@ -22,9 +22,9 @@ def answered(exchange: dict[str, Any]) -> Answered:
     ("command", "mode", "version"),
     [
         pytest.param(newest_python, "sync", "2.", id="python-2-sync"),
-        pytest.param(newest_python, "async", "2.", id="python-2-async"),
-        pytest.param(older_python, "sync", "0.121.0", id="python-0.121-sync"),
-        pytest.param(older_python, "async", "0.121.0", id="python-0.121-async"),
+        pytest.param(newest_python, "async", "2.", id="python-2-async", marks=pytest.mark.clients),
+        pytest.param(older_python, "sync", "0.121.0", id="python-0.121-sync", marks=pytest.mark.clients),
+        pytest.param(older_python, "async", "0.121.0", id="python-0.121-async", marks=pytest.mark.clients),
         pytest.param(typescript, "async", "1.", id="typescript-1"),
     ],
 )

@@ -19,11 +19,9 @@ def name_of(rule: Alert) -> str:
     return " ".join(filter(None, (rule.name, rule.severity, rule.labels.get("window"))))
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(fault, id=fault.name, marks=() if fault.quick else pytest.mark.alerts) for fault in FAULTS],
-)
+@pytest.mark.alerts
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_fires_and_resolves(fault: Fault, tmp_path: Path) -> None:
     with stack(tmp_path, **fault.world) as running:
         fault.provoke(running)
@@ -33,10 +31,3 @@ def test_a_fault_fires_and_resolves(fault: Fault, tmp_path: Path) -> None:
 def test_every_alert_is_proved() -> None:
     proved = {ALWAYS}.union(*(fault.proves for fault in FAULTS))
     assert proved == {name_of(rule) for group in GROUPS for rule in group.rules if isinstance(rule, Alert)}
-
-
-def test_the_quick_faults_cover_every_group() -> None:
-    quick = set[str]().union(*(fault.proves for fault in FAULTS if fault.quick))
-    for group in GROUPS:
-        assert quick & {name_of(rule) for rule in group.rules if isinstance(rule, Alert)}, group.name
-    assert sum(fault.quick for fault in FAULTS) == 6

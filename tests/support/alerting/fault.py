@@ -18,25 +18,21 @@ class Fault:
         name: what happens.
         provoke: makes it happen and end, and looks at the alerts.
         proves: alerts that it must see fire and resolve: name, severity and, for burn rates, window.
-        quick: `make test` provokes it, too.
         world: what it happens in: arguments of `stack`.
     """
 
     name: str
     provoke: Callable[[Stack], None]
     proves: frozenset[str]
-    quick: bool
     world: Mapping[str, Any]
 
 
-def fault(
-    *proves: str, quick: bool = False, **world: Any
-) -> Callable[[Callable[[Stack], None]], Callable[[Stack], None]]:
+def fault(*proves: str, **world: Any) -> Callable[[Callable[[Stack], None]], Callable[[Stack], None]]:
     """Adds what it decorates to the faults; see `Fault`."""
 
     def add(provoke: Callable[[Stack], None]) -> Callable[[Stack], None]:
         proved = frozenset(proves)
-        FAULTS.append(Fault(name=provoke.__name__, provoke=provoke, proves=proved, quick=quick, world=world))
+        FAULTS.append(Fault(name=provoke.__name__, provoke=provoke, proves=proved, world=world))
         return provoke
 
     return add

@@ -8,7 +8,7 @@ from support.alerting.stack import CALLERS, POOL, Stack
 _MANY_TOKENS = ("--per-token-seconds", "0.0005", "--output-tokens-per-minute", "9000000")
 
 
-@fault("TidegateRateLimitSpike warning", "TidegateRateLimitSpike critical", quick=True)
+@fault("TidegateRateLimitSpike warning", "TidegateRateLimitSpike critical")
 def spike_of_429s(stack: Stack) -> None:
     stack.call()
     with stack.load({"timeout_seconds": 5}, workers=8):

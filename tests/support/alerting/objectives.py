@@ -22,7 +22,7 @@ def one_broken_answer_in_20(stack: Stack) -> None:
     _break(stack, "critical", "6h", 20)
 
 
-@fault("TidegateAvailabilityBurn critical 1h", quick=True)
+@fault("TidegateAvailabilityBurn critical 1h")
 def one_broken_answer_in_2(stack: Stack) -> None:
     _break(stack, "critical", "1h", 2)
     stack.resolves("TidegateAvailabilityBurn", "warning")

@@ -6,7 +6,7 @@ from support.alerting.fault import fault
 from support.alerting.stack import POOL, Stack
 
 
-@fault("TidegateDown warning", "TidegateDown critical", quick=True)
+@fault("TidegateDown warning", "TidegateDown critical")
 def replicas_that_die(stack: Stack) -> None:
     stack.serve("b")
     stack.scrape(*stack.addresses)

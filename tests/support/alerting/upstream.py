@@ -7,7 +7,7 @@ _DEAR = "claude-fable-5-1"
 """50 US dollars per million output tokens."""
 
 
-@fault("TidegateUpstreamOverloaded warning", "TidegateUpstreamOverloaded critical", quick=True)
+@fault("TidegateUpstreamOverloaded warning", "TidegateUpstreamOverloaded critical")
 def overloaded(stack: Stack) -> None:
     _failing(stack, "TidegateUpstreamOverloaded", some=("overloaded", 0.25), every="overloaded")
 
@@ -42,7 +42,7 @@ def slow_to_first_token(stack: Stack) -> None:
         stack.resolves("TidegateUpstreamSlow")
 
 
-@fault("TidegateSpendCapReached critical", quick=True)
+@fault("TidegateSpendCapReached critical")
 def spend_cap(stack: Stack) -> None:
     stack.call()
     stack.fault("spend_cap", count=1)
@@ -70,7 +70,7 @@ def unpriced_model(stack: Stack) -> None:
     stack.resolves("TidegateUnpricedModel")
 
 
-@fault("TidegateUpstreamIsSimulator warning", quick=True, simulated=True)
+@fault("TidegateUpstreamIsSimulator warning", simulated=True)
 def simulator_instead_of_claude(stack: Stack) -> None:
     stack.fires("TidegateUpstreamIsSimulator")
     # Money and unknown models of a simulator are no news.

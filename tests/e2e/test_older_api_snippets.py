@@ -7,8 +7,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 from claude_simulator import NO_LATENCY, Fault, FaultKind, SimulatorOptions, create_app
 from support.servers import serve
 
@@ -68,27 +66,21 @@ def run_program(snippets: str, workdir: Path, *faults: Fault) -> "subprocess.Com
     return asyncio.run(run())
 
 
-def test_basic_usage(tmp_path: Path) -> None:
-    done = run_program(BASIC_USAGE, tmp_path)
-    assert done.stdout.startswith("Generated workflow: {'document': {'dsl': '1.0.0'"), done.stderr
+def test_generation_with_and_without_fallback(tmp_path: Path) -> None:
+    report = "import yaml; print(type(workflow), yaml.safe_load(yaml.safe_dump(workflow)) == workflow)"
+    refused_once = Fault(kind=FaultKind.REFUSAL, skip=1, count=1)
+    done = run_program(BASIC_USAGE + FALLBACK_GENERATION + report, tmp_path, refused_once)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("Generated workflow: {'document': {'dsl': '1.0.0'"), done.stderr
+    assert lines[-1] == "<class 'dict'> True", done.stderr
     assert done.returncode == 0
 
 
-def test_fallback_generation(tmp_path: Path) -> None:
-    report = "import yaml; print(type(workflow), yaml.safe_load(yaml.safe_dump(workflow)) == workflow)"
-    done = run_program(
-        BASIC_USAGE + FALLBACK_GENERATION + report, tmp_path, Fault(kind=FaultKind.REFUSAL, skip=1, count=1)
-    )
-    assert done.stdout.splitlines()[-1] == "<class 'dict'> True", done.stderr
-
-
-@pytest.mark.parametrize("fallback", [False, True])
-def test_failures_are_printed_as_the_snippets_do(tmp_path: Path, fallback: bool) -> None:  # noqa: FBT001
-    snippet = BASIC_USAGE.partition("# Generate")[0] + FALLBACK_GENERATION if fallback else BASIC_USAGE
-    done = run_program(snippet, tmp_path, Fault(kind=FaultKind.OVERLOADED))
-    expected = "Both attempts failed: " if fallback else "Generation failed: "
-    assert done.stdout.startswith(f"{expected}gave up after 5 attempts in "), done.stderr
-    assert "529 overloaded_error" in done.stdout
+def test_failures_are_printed_as_the_snippets_do(tmp_path: Path) -> None:
+    done = run_program(BASIC_USAGE + FALLBACK_GENERATION, tmp_path, Fault(kind=FaultKind.OVERLOADED))
+    for printed, line in zip(("Generation failed", "Both attempts failed"), done.stdout.splitlines(), strict=True):
+        assert line.startswith(f"{printed}: gave up after 5 attempts in "), done.stderr
+        assert "529 overloaded_error" in line
 
 
 def test_debug_mode_shows_what_happens(tmp_path: Path) -> None:
