@@ -13,11 +13,11 @@ BUILD_TOOLS := hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 # What test-clients drives beside the SDKs that `make test` does.
 CLIENTS := langchain pydantic-ai litellm
-# What `make test` leaves to the other targets, or runs one by one.
-QUICK := not serial and not alerts and not clients
+# Other targets run the rest, apart from `quiet`: those run last, when the machine is not busy.
+QUICK := not quiet and not alerts and not clients
 # Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
-MEASURED := tests/unit tests/integration tests/mutation
-UNMEASURED := tests/property tests/e2e tests/monitoring tests/benchmarks tests/differential
+MEASURED := tests/unit tests/integration tests/monitoring tests/mutation
+UNMEASURED := tests/property tests/e2e tests/benchmarks tests/differential
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -40,7 +40,7 @@ test: $(INSTALLED) $(NODE_INSTALLED) ## run the tests, and require 100 % coverag
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/pytest -m "$(QUICK)" -n 4 --dist worksteal $(UNMEASURED)
-	$(BIN)/pytest -m serial tests/e2e tests/monitoring
+	$(BIN)/pytest -m quiet -n 2 --dist loadfile tests/e2e tests/monitoring
 
 .PHONY: test-clients
 test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed .tools/claude-code/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents

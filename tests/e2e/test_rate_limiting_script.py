@@ -4,12 +4,9 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from support.project import ROOT
 
 
-@pytest.mark.serial
 def test_the_script_finds_everything_as_expected() -> None:
     started = time.monotonic()
     done = subprocess.run(

@@ -26,7 +26,7 @@ CALL = {
 TOKENS = 40
 TOKENS_AN_EVENT = 4
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.quiet
 
 
 async def streams_while_it_stops(on: Stage) -> list[str]:

@@ -43,7 +43,7 @@ _EMPTY: dict[tuple[str, str], str] = {
 }
 """Queries, by panel and legend, that find nothing though all is well, and why."""
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.quiet, pytest.mark.timeout(120)]
 
 
 def _rare_calls(service: str) -> None:

@@ -128,7 +128,9 @@ def test_a_long_name_and_a_long_value_are_passed_over() -> None:
 
 
 SCALARS: st.SearchStrategy[Any] = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.text('"\\{}[]'))
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.text('"\\{}[]'), max_leaves=20
+)
 
 
 @given(
