@@ -16,8 +16,8 @@ CLIENTS := langchain pydantic-ai litellm
 # Other targets run the rest, apart from `quiet`: those run last, when the machine is not busy.
 QUICK := not quiet and not alerts and not clients
 # Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
-MEASURED := tests/unit tests/integration tests/monitoring tests/mutation
-UNMEASURED := tests/property tests/e2e tests/benchmarks tests/differential
+MEASURED := tests/unit tests/property tests/integration tests/monitoring tests/mutation
+UNMEASURED := tests/e2e tests/benchmarks tests/differential
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +64,21 @@ def promtool_test(
     }
 
 
-def rules_for(alert: str) -> dict[str, Any]:
-    """The alert's rules out of the built files, with the recordings that they use: promtool evaluates all it gets."""
-    built = [
+@cache
+def built_rules() -> list[dict[str, Any]]:
+    return [
         rule
         for name in ("tidegate-recording.yml", "tidegate-alerts.yml")
         for group in yaml.safe_load((RULES / name).read_text())["groups"]
         for rule in group["rules"]
     ]
-    chosen = [rule for rule in built if rule.get("alert") == alert]
+
+
+def rules_for(alert: str) -> dict[str, Any]:
+    """The alert's rules out of the built files, with the recordings that they use: promtool evaluates all it gets."""
+    chosen = [rule for rule in built_rules() if rule.get("alert") == alert]
     used = "\n".join(rule["expr"] for rule in chosen)
-    recorded = [rule for rule in built if "record" in rule and re.search(rf"{rule['record']}\b", used)]
+    recorded = [rule for rule in built_rules() if "record" in rule and re.search(rf"{rule['record']}\b", used)]
     return {"groups": [{"name": alert, "rules": [*recorded, *chosen]}]}
 
 
