@@ -1,7 +1,7 @@
 """A simulated Claude API: `create_app(SimulatorOptions(...))` is an ASGI application. See README.md."""
 
 from claude_simulator.http.app import create_app
-from claude_simulator.limits.limits import FastLimits, PoolLimits
+from claude_simulator.limits.pool_limits import FastLimits, PoolLimits
 from claude_simulator.options import Clock, SimulatorOptions
 from claude_simulator.scenarios.faults import Fault, FaultKind, fault_from
 from claude_simulator.scenarios.latency import NO_LATENCY, Latency

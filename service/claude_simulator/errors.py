@@ -1,4 +1,4 @@
-"""The one error type of the simulator, and how it looks on the wire."""
+"""The error type of the simulator and its wire format."""
 
 import json
 from typing import Any, Final
@@ -9,13 +9,13 @@ MAX_MESSAGE_CHARACTERS: Final = 1_000
 
 
 class ApiError(Exception):
-    """An answer that is an error in the shape of the Claude API.
+    """An error response of the Claude API.
 
     Args:
         status: HTTP status.
         error_type: `error.type` of the body, e.g. `rate_limit_error`.
-        message: One sentence that names the field, what was given and what is allowed.
-        error_code: `error.details.error_code`, for the errors that have one.
+        message: One sentence that names the field, the value and what is allowed.
+        error_code: `error.details.error_code`, if the error has one.
         retry_after_seconds: Value of `retry-after`; None sends no such header.
         should_retry: Value of `x-should-retry`; None sends no such header.
 
@@ -48,7 +48,7 @@ class ApiError(Exception):
         return json.dumps({"type": "error", "error": error, "request_id": request_id}).encode()
 
     def headers(self) -> dict[str, str]:
-        """The headers that this error adds to those of every answer."""
+        """Headers of this error, in addition to those of every response."""
         headers: dict[str, str] = {}
         if self.retry_after_seconds is not None:
             headers[RETRY_AFTER] = str(self.retry_after_seconds)
@@ -58,9 +58,9 @@ class ApiError(Exception):
 
 
 def invalid_request(message: str) -> ApiError:
-    """A 400: the request breaks a rule of the API and must not be sent again unchanged.
+    """Create a 400: the request breaks a rule of the API, and a retry is useless.
 
-    A message that repeats more of what was given than helps is shortened to `MAX_MESSAGE_CHARACTERS`.
+    A message that quotes a long value is cut to `MAX_MESSAGE_CHARACTERS`.
     """
     shortened = message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:MAX_MESSAGE_CHARACTERS]} …"
     return ApiError(400, "invalid_request_error", shortened)

@@ -1,7 +1,7 @@
 """Names of the HTTP headers of the Claude API.
 
-Written here once more on purpose: the simulator shares no code with `tidegate`, so that it can judge it. Source: Claude
-Platform Docs, "Rate limits" (read 2026-10-08), and the Anthropic Python SDK 2.12.0.
+`tidegate` has the same list. The simulator shares no code with it, so that it can test it. Source: Claude Platform
+Docs, "Rate limits" (read 2026-10-08), and the Anthropic Python SDK 2.12.0.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""How a simulated API is set up."""
+"""Options of a simulated API."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from claude_simulator.checks import require_number
-from claude_simulator.limits.limits import FastLimits, PoolLimits
+from claude_simulator.limits.pool_limits import FastLimits, PoolLimits
 from claude_simulator.scenarios.faults import Fault
 from claude_simulator.scenarios.latency import Latency
 from claude_simulator.scenarios.scenario import START_TIER, Scenario, require_family
@@ -18,17 +18,17 @@ START_TIER_FABLE: Final = PoolLimits(
 
 
 class Clock(Protocol):
-    """Where the simulator takes its time from. A virtual-time event loop passes its own."""
+    """The simulator's source of time. An event loop with virtual time passes its own."""
 
     def monotonic_ns(self) -> int:
         """Nanoseconds on a clock that never steps back: drives refills."""
 
     def wall_seconds(self) -> float:
-        """Seconds since 1970-01-01 UTC: dates headers."""
+        """Seconds since 1970-01-01 UTC: used in headers."""
 
 
 class SystemClock:
-    """The clock of the machine."""
+    """The system clock."""
 
     def monotonic_ns(self) -> int:
         """As `time.monotonic_ns`."""
@@ -39,11 +39,11 @@ class SystemClock:
         return time.time()
 
 
-class StandingClock:
-    """A clock that stands still: limits do not refill, and the same calls get the same answers to the byte.
+class FixedClock:
+    """A clock that never advances: limits do not refill, and equal calls get equal bytes.
 
     Args:
-        unix_seconds: The moment that it shows, seconds since 1970-01-01 UTC.
+        unix_seconds: The time that it shows, in seconds since 1970-01-01 UTC.
     """
 
     def __init__(self, unix_seconds: float) -> None:
@@ -54,30 +54,29 @@ class StandingClock:
         return 0
 
     def wall_seconds(self) -> float:
-        """Always the moment that was given."""
+        """Always the given time."""
         return self._unix_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
-    """Everything that can be chosen about a simulated API.
+    """All options of a simulated API.
 
     Args:
         limits: Limits of every family that `limits_by_family` does not name.
         limits_by_family: Limits of single families, by a name of `models.FAMILIES`.
         fast_limits: Limits of each model in fast mode.
         count_tokens_requests_per_minute: The separate limit of `POST /v1/messages/count_tokens`.
-        latency: How long answers take.
-        scenario: Decides everything that limits requests, and how long answers take; it replaces `limits`,
-            `limits_by_family`, `fast_limits` and `latency`. Its workloads are for clients.
+        latency: Response times.
+        scenario: Limits, events and response times; replaces `limits`, `limits_by_family`, `fast_limits` and `latency`.
         faults: Faults in force from the start.
-        seed: Makes ids and probabilistic faults repeat.
+        seed: Determines ids and random faults.
         rejected_keys: Keys that get 401. Every other key is accepted, unless `accepted_keys` is given.
         accepted_keys: The only keys that are accepted; None accepts any.
         max_body_bytes: Bodies above this get 413.
-        batch_seconds: How long after it was made a batch ends.
+        batch_seconds: How long after its creation a batch ends.
         compression: Whether JSON and event streams are compressed for clients that accept gzip.
-        cached_prefixes: How many prompt prefixes are remembered; the oldest are forgotten first.
+        cached_prefixes: Size of the prompt cache; the oldest entries are evicted first.
 
     Raises:
         ValueError: A value is outside its range; the message names field, value and range. Keys are never shown.
@@ -108,7 +107,7 @@ class SimulatorOptions:
             require_family("limits_by_family", family)
 
     def effective_scenario(self) -> Scenario:
-        """The scenario, or one that never changes made of limits and latency."""
+        """Return the scenario, or build one from limits and latency, without events."""
         return self.scenario or Scenario(
             limits=self.limits,
             limits_by_family=self.limits_by_family,

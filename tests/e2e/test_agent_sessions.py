@@ -32,7 +32,7 @@ def test_agents_leave_nothing_behind_though_the_upstream_fails_now_and_then(tmp_
         outcomes = work(on, 80, seed=1)
         nothing_is_left(on, outcomes)
         assert min(outcomes.ended.values()) > 20
-        assert on.state()["answers_by_status"]["429"] == 2
+        assert on.state()["responses_by_status"]["429"] == 2
 
 
 def test_the_books_are_the_upstreams(tmp_path: Path) -> None:

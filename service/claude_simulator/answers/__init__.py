@@ -1,1 +1,1 @@
-"""What the simulated model answers."""
+"""Composes the answers of the simulated model, and formats them as JSON and events. Holds prompt cache and batches."""

@@ -1,4 +1,4 @@
-"""What the simulated model says: decided by the request alone, so that the same request gets the same answer."""
+"""Composes an answer from the request alone: equal requests get equal answers."""
 
 import json
 import re
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from claude_simulator.answers.prompt_words import request_text, schema_in
+from claude_simulator.answers.clauses import request_text, schema_in
 from claude_simulator.answers.schema_answers import instance_of
 from claude_simulator.answers.workflow_answers import broken_workflow_document, workflow_document
-from claude_simulator.requests.prompt import split_tokens, text_of, user_texts, words_of
+from claude_simulator.requests.prompt import split_tokens, text_of, text_without_notes, user_texts
 from claude_simulator.requests.validation import MessagesRequest
 from claude_simulator.scenarios.faults import FaultKind
 
-MAX_CHARACTERS_ECHOED: Final = 400
+MAX_ECHOED_CHARACTERS: Final = 400
 
 _FILLER: Final = " and so the simulated answer goes on"
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerBlock:
-    """One content block. `pieces` joined are its text, or for `tool_use` the JSON of its input; one piece a token."""
+    """One content block. Its text, or for `tool_use` the JSON of its input, is cut into pieces of one token each."""
 
     kind: Literal["thinking", "text", "tool_use"]
     pieces: tuple[str, ...]
@@ -34,7 +34,7 @@ class AnswerBlock:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer, and why it ended."""
+    """A complete answer with its stop reason."""
 
     blocks: tuple[AnswerBlock, ...]
     stop_reason: str = "end_turn"
@@ -43,29 +43,29 @@ class Answer:
 
     @property
     def output_tokens(self) -> int:
-        """How many tokens it is."""
+        """The number of tokens."""
         return sum(len(block.pieces) for block in self.blocks)
 
     @property
     def thinking_tokens(self) -> int:
-        """How many of them are thinking."""
+        """The number of tokens in thinking blocks."""
         return sum(len(block.pieces) for block in self.blocks if block.kind == "thinking")
 
 
 def compose_answer(request: MessagesRequest, *, fault: FaultKind | None, output_tokens: int | None) -> Answer:
-    """The answer to a request.
+    """Compose the answer to a request.
 
-    In this order: a refusal (fault); a tool call, when `tool_choice` forces one or the last message names a tool; an
-    instance of the schema that structured output asks for; a workflow document, when the system prompt speaks of
-    workflows; or else words of the last message. `max_tokens` and stop sequences end it early.
+    The first that applies: a refusal (fault); a tool call, if `tool_choice` forces one or the last message names a
+    tool; an instance of the output schema; a workflow document, if the system prompt mentions workflows; a sentence
+    that repeats the last message. `max_tokens` and stop sequences truncate it.
 
     Args:
         request: The request.
-        fault: A fault in the answer, if any.
-        output_tokens: How long a plain text answer should be; None leaves it to the rule.
+        fault: A fault of the answer, if any.
+        output_tokens: The length of a text answer; None leaves it as composed.
 
     Raises:
-        ApiError: 400, for a tool's schema of which no instance can be made.
+        ApiError: 400, no instance of a tool's schema can be composed.
     """
     if fault is FaultKind.REFUSAL:
         details = {"type": "refusal", "category": "general_harms", "explanation": "A simulated refusal."}
@@ -97,7 +97,7 @@ def _tool_answer(request: MessagesRequest) -> Answer | None:
             name = next(iter(tools), None)
         case "auto":
             last = next(message for message in reversed(request.body["messages"]) if message["role"] != "system")
-            said = words_of(last)
+            said = text_without_notes(last)
             name = next((name for name in tools if _names(said, name)), None)
         case _:
             name = None
@@ -108,7 +108,7 @@ def _tool_answer(request: MessagesRequest) -> Answer | None:
 
 
 def _names(text: str, tool_name: str) -> bool:
-    """Whether a text has the name of a tool as a word of its own."""
+    """Whether a text contains the name of a tool as a word."""
     return re.search(rf"(?<![\w-]){re.escape(tool_name)}(?![\w-])", text) is not None
 
 
@@ -124,14 +124,14 @@ def _text(request: MessagesRequest, *, broken: bool) -> str:
     if output_format is not None:
         schema = output_format["schema"]
         is_envelope = schema.get("properties", {}).keys() >= {"workflow", "notes"}
-        # What structured output cannot say of a schema is in the prompt only, where a model reads it too.
-        told_schema = schema_in(text_of(request.body.get("system")))
-        if is_envelope and told_schema is None:
+        # The prompt has constraints that structured output does not support, and a model would follow them.
+        prompt_schema = schema_in(text_of(request.body.get("system")))
+        if is_envelope and prompt_schema is None:
             value: Any = document(first)
         elif broken:
             return "This simulated answer is not the JSON that was asked for."
         else:
-            value = instance_of(told_schema or schema, f"simulated: {_echo(_last_text(request))}")
+            value = instance_of(prompt_schema or schema, f"simulated: {_echo(_last_text(request))}")
         if is_envelope:
             notes = [f"simulated answer: composed from the words of the request, {_echo(request_text(first))!r}"]
             value = {"workflow": json.dumps(value), "notes": notes}
@@ -147,7 +147,7 @@ def _last_text(request: MessagesRequest) -> str:
 
 
 def _echo(text: str) -> str:
-    return " ".join(text[:MAX_CHARACTERS_ECHOED].split())
+    return " ".join(text[:MAX_ECHOED_CHARACTERS].split())
 
 
 def _block(kind: Literal["thinking", "text", "tool_use"], text: str, tool_name: str = "") -> AnswerBlock:
@@ -164,7 +164,7 @@ def _with_length(answer: Answer, output_tokens: int) -> Answer:
 
 
 def _stopped(answer: Answer, stop_sequences: list[str]) -> Answer:
-    """The answer up to the first stop sequence in its text."""
+    """Truncate the text at the first stop sequence."""
     last = answer.blocks[-1]
     if last.kind != "text":
         return answer
@@ -177,7 +177,7 @@ def _stopped(answer: Answer, stop_sequences: list[str]) -> Answer:
 
 
 def _truncated(answer: Answer, max_tokens: int) -> Answer:
-    """The answer with at most `max_tokens`; a tool call that does not fit is left out, for its JSON would be broken."""
+    """Truncate to `max_tokens`. A tool call that does not fit is dropped: its JSON would be invalid."""
     if answer.output_tokens <= max_tokens:
         return answer
     left = max_tokens

@@ -1,8 +1,8 @@
-"""What becomes of a Message Batch. Pure: time is an argument.
+"""Message Batches. Pure: time is an argument.
 
 Source: the Anthropic Python SDK 2.12.0 (`types/messages/message_batch.py` and its neighbours), Claude Platform Docs
-"Batch processing". A batch ends a fixed time after it was made, all of it at once; a cancelled one at its next look.
-Batches have no limits here but their sizes, and no prompt cache.
+"Batch processing". A batch ends a fixed time after its creation, all requests at once; a cancelled one when it is next
+read. Only the size of batches is limited, and they use no prompt cache.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from claude_simulator.answers.answers import compose_answer
 from claude_simulator.answers.cache import InputUse
-from claude_simulator.answers.sse import MessageShell, message_json
+from claude_simulator.answers.message_format import MessageMetadata, message_json
 from claude_simulator.errors import ApiError, invalid_request
 from claude_simulator.limits.headers import rfc3339
 from claude_simulator.requests.prompt import check_context, prompt_blocks
@@ -27,7 +27,7 @@ _CUSTOM_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 @dataclass(slots=True)
 class Batch:
-    """One batch; moments in Unix seconds."""
+    """One batch; times in Unix seconds."""
 
     id: str
     requests: list[dict[str, Any]]
@@ -39,8 +39,8 @@ class Batch:
     ended_seconds: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
 
-    def look(self, now_seconds: float) -> None:
-        """Let it end, if its time has come."""
+    def refresh(self, now_seconds: float) -> None:
+        """End the batch if it is due."""
         if self.ended_seconds is not None:
             return
         if self.cancelled_seconds is not None or now_seconds >= self.ends_seconds:
@@ -50,10 +50,10 @@ class Batch:
                 self.counts[result["result"]["type"]] += 1
 
     def cancel(self, now_seconds: float) -> None:
-        """Ask for its end.
+        """Cancel the batch.
 
         Raises:
-            ApiError: 400, it has ended already.
+            ApiError: 400, it has already ended.
         """
         if self.ended_seconds is not None:
             raise invalid_request(f"Batch {self.id} has ended and cannot be canceled")
@@ -61,25 +61,25 @@ class Batch:
             self.cancelled_seconds = now_seconds
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """What became of each request, in order: the same whenever it is asked."""
+        """Compute the result of each request, in order; always the same."""
         for number, request in enumerate(self.requests):
             yield {"custom_id": request["custom_id"], "result": self._result(number, request["params"])}
 
     def info(self, url: str) -> dict[str, Any]:
-        """The batch as the API shows it, with `url` before the path of its results."""
+        """The batch as JSON; `url` is the base of `results_url`."""
         ended = self.ended_seconds is not None
         status = "ended" if ended else "in_progress" if self.cancelled_seconds is None else "canceling"
-        none = {"succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+        zero = {"succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
         return {
             "id": self.id,
             "type": "message_batch",
             "processing_status": status,
-            "request_counts": {"processing": 0 if ended else len(self.requests), **none, **self.counts},
-            "ended_at": _moment(self.ended_seconds),
+            "request_counts": {"processing": 0 if ended else len(self.requests), **zero, **self.counts},
+            "ended_at": _rfc3339_or_none(self.ended_seconds),
             "created_at": rfc3339(self.created_seconds),
             "expires_at": rfc3339(self.created_seconds + _LIFE_SECONDS),
             "archived_at": None,
-            "cancel_initiated_at": _moment(self.cancelled_seconds),
+            "cancel_initiated_at": _rfc3339_or_none(self.cancelled_seconds),
             "results_url": f"{url}/v1/messages/batches/{self.id}/results" if ended else None,
         }
 
@@ -95,28 +95,28 @@ class Batch:
         except ApiError as error:
             return {"type": "errored", "error": json.loads(error.body(request_id))}
         tokens = sum(block.tokens for block in blocks)
-        shell = MessageShell(request_id.replace("req_", "msg_"), request.model.id, InputUse(uncached=tokens))
+        shell = MessageMetadata(request_id.replace("req_", "msg_"), request.model.id, InputUse(uncached=tokens))
         message = message_json(shell, answer)
         message["usage"]["service_tier"] = "batch"
         return {"type": "succeeded", "message": message}
 
 
 def check_batch(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The requests of a body that makes a batch. What their `params` say is judged when the batch is processed.
+    """Validate a body that creates a batch, and return its requests. Their `params` are validated when it is processed.
 
     Raises:
-        ApiError: 400; the message names the path, what was given and what is allowed.
+        ApiError: 400; the message names the path, the value and what is allowed.
     """
     requests = body.get("requests")
     if not isinstance(requests, list) or not 1 <= len(requests) <= MAX_REQUESTS:
         raise invalid_request(f"requests: a list of 1 to {MAX_REQUESTS} requests is required")
-    seen: set[str] = set()
+    custom_ids: set[str] = set()
     for number, request in enumerate(requests):
         path = f"requests.{number}"
         custom_id = request.get("custom_id") if isinstance(request, dict) else None
         if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
             raise invalid_request(f"{path}.custom_id: {custom_id!r} was given; 1 to 64 of a-z, A-Z, 0-9, _ and - are")
-        if custom_id in seen:
+        if custom_id in custom_ids:
             raise invalid_request(f"{path}.custom_id: {custom_id!r} was given twice")
         if not isinstance(request.get("params"), dict):
             raise invalid_request(f"{path}.params: Field required")
@@ -126,36 +126,36 @@ def check_batch(body: dict[str, Any]) -> list[dict[str, Any]]:
             raise invalid_request(f"{path}.params.max_tokens: 0 was given; a whole number from 1 is allowed in a batch")
         if request["params"].get("speed") is not None:
             raise invalid_request(f"{path}.params.speed: Extra inputs are not permitted in a batch")
-        seen.add(custom_id)
+        custom_ids.add(custom_id)
     return requests
 
 
 class BatchStore:
-    """The batches of one simulated API; the oldest is forgotten when there are too many."""
+    """The batches of one simulated API. Above `MAX_STORED_BATCHES` the oldest is dropped."""
 
     def __init__(self) -> None:
         self._batches: dict[str, Batch] = {}
 
     def add(self, batch: Batch) -> None:
-        """Keep a batch."""
+        """Store a batch."""
         if len(self._batches) >= MAX_STORED_BATCHES:
             del self._batches[next(iter(self._batches))]
         self._batches[batch.id] = batch
 
     def find(self, batch_id: str, now_seconds: float) -> Batch:
-        """The batch with this id, as it is at this moment.
+        """Look up a batch by its id, and refresh it.
 
         Raises:
-            ApiError: 404, there is none.
+            ApiError: 404, it does not exist.
         """
         batch = self._batches.get(batch_id)
         if batch is None:
             raise ApiError(404, "not_found_error", f"Batch not found: {batch_id[:80]}")
-        batch.look(now_seconds)
+        batch.refresh(now_seconds)
         return batch
 
     def remove(self, batch: Batch) -> None:
-        """Forget a batch.
+        """Delete a batch.
 
         Raises:
             ApiError: 400, it has not ended.
@@ -165,11 +165,11 @@ class BatchStore:
         del self._batches[batch.id]
 
     def all(self, now_seconds: float) -> list[Batch]:
-        """Every batch as it is at this moment, newest first."""
+        """All batches, refreshed, newest first."""
         for batch in self._batches.values():
-            batch.look(now_seconds)
+            batch.refresh(now_seconds)
         return list(reversed(self._batches.values()))
 
 
-def _moment(unix_seconds: float | None) -> str | None:
+def _rfc3339_or_none(unix_seconds: float | None) -> str | None:
     return None if unix_seconds is None else rfc3339(unix_seconds)

@@ -11,15 +11,15 @@ from claude_simulator.requests.models import Model
 from claude_simulator.requests.prompt import PromptBlock
 
 LOOKBACK_BLOCKS: Final = 20
-"""How many blocks before a breakpoint are tried for an entry that an earlier request wrote."""
+"""How many blocks before a breakpoint are searched for an entry of an earlier request."""
 
 TTL_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
-"""How long an entry lives after it was last read, by its `ttl`."""
+"""Lifetime of an entry after its last use, by `ttl`."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputUse:
-    """How the input of one request is counted. `uncached` is what comes after the last breakpoint."""
+    """The input tokens of one request. `uncached` tokens follow the last breakpoint."""
 
     uncached: int
     read: int = 0
@@ -28,20 +28,20 @@ class InputUse:
 
     @property
     def charged(self) -> int:
-        """What counts against the input-token limit: everything but cache reads."""
+        """Tokens that count against the input limit: all except cache reads."""
         return self.uncached + self.written_5m + self.written_1h
 
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
-    """What a request finds in the cache, and the entries (key, ttl) that it leaves there once it is answered."""
+    """What a request reads from the cache, and the entries (key, ttl) that it writes when its response starts."""
 
     use: InputUse
     entries: tuple[tuple[bytes, str], ...] = ()
 
 
 class PromptCache:
-    """Remembers which prompt prefixes were read within their time to live, at most `max_entries` of them."""
+    """Prompt prefixes that were used within their time to live, at most `max_entries`."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
@@ -51,7 +51,7 @@ class PromptCache:
         return len(self._expires_seconds)
 
     def plan(self, model: Model, blocks: Sequence[PromptBlock], now_seconds: float) -> CachePlan:
-        """Look a request up. A prefix shorter than the model's minimum is silently not cached."""
+        """Look up a request. A prefix shorter than the model's minimum is not cached."""
         sums = _running_sums(blocks)
         total = sums[-1] if sums else 0
         breakpoints = [
@@ -74,7 +74,7 @@ class PromptCache:
         )
 
     def store(self, plan: CachePlan, now_seconds: float) -> None:
-        """Write a request's entries, or start their time to live anew."""
+        """Write the entries of a request, or renew their time to live."""
         for key, ttl in plan.entries:
             self._expires_seconds[key] = now_seconds + TTL_SECONDS[ttl]
             self._expires_seconds.move_to_end(key)
@@ -82,8 +82,8 @@ class PromptCache:
             self._expires_seconds.popitem(last=False)
 
     def _found(self, keys: Sequence[bytes], breakpoints: Sequence[int], now_seconds: float) -> list[int]:
-        tried = {index for last in breakpoints for index in range(max(0, last - LOOKBACK_BLOCKS), last + 1)}
-        return [index for index in tried if self._expires_seconds.get(keys[index], now_seconds) > now_seconds]
+        searched = {index for last in breakpoints for index in range(max(0, last - LOOKBACK_BLOCKS), last + 1)}
+        return [index for index in searched if self._expires_seconds.get(keys[index], now_seconds) > now_seconds]
 
 
 def _running_sums(blocks: Sequence[PromptBlock]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Composes a short text that matches a regular expression (ECMA-262), by its parts; nothing is searched or matched."""
+"""Composes a short text that matches a regular expression (ECMA-262), part by part and without search."""
 
 import string
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["text_matching"]
 
 _Piece = Callable[[int], str]
-"""Gives a text; the argument says how many times more than it must each repetition is made."""
+"""Composes a text. The argument is how many times each repetition is made beyond its minimum."""
 
 _MOST_REPETITIONS: Final = 1_000
 _MOST_CHARACTERS: Final = 10_000
@@ -22,9 +22,9 @@ _HEX_DIGITS: Final = {"x": 2, "u": 4}
 
 
 def text_matching(pattern: str, least: int = 0) -> str | None:
-    """A text of at least so many characters that matches; None where the pattern is more than this can compose.
+    """Compose a matching text of at least `least` characters; None if the pattern is not supported.
 
-    Back-references and positive look-around are; negative look-around is not looked at.
+    Back-references and positive look-around are not supported. Negative look-around is ignored.
     """
     try:
         piece = _Parser(pattern).whole()
@@ -38,7 +38,7 @@ def text_matching(pattern: str, least: int = 0) -> str | None:
 
 
 class _UnsupportedError(Exception):
-    """The pattern has a part that cannot be composed."""
+    """The pattern has an unsupported part."""
 
 
 class _Parser:
@@ -138,7 +138,7 @@ class _Parser:
         return self._literal_escape()
 
     def _category(self) -> Callable[[str], bool] | None:
-        """The category that stands right after a backslash, such as the one of digits, if there is one."""
+        """The character class after a backslash, such as `d`; None if there is none."""
         character = self._pattern[self._at]
         accepts = _CATEGORIES.get(character.lower())
         if accepts is not None:
@@ -165,7 +165,7 @@ class _Parser:
                 self._at += len(digits)
             return chr(int(digits, 16))
         if character.isalnum():
-            raise _UnsupportedError  # back-references, and names of what is rare
+            raise _UnsupportedError  # back-references, and rare escapes
         return character
 
     def _one_of_class(self) -> str:

@@ -27,15 +27,15 @@ _MAX_VALUES: Final = 20_000
 
 
 def instance_of(schema: Mapping[str, Any], words: str) -> Any:
-    """A minimal value that is valid under `schema`: required properties only, the first alternative of a choice.
+    """Compose a minimal valid value: required properties only, and the first alternative of each choice.
 
     Args:
-        schema: Types, enum, const, anyOf/oneOf/allOf, local `$ref`, formats, patterns, and the limits of numbers,
-            strings, lists and objects are honoured; `not`, `if`, and the names that an object must not have are not.
-        words: What unconstrained strings say.
+        schema: Types, enum, const, anyOf/oneOf/allOf, local `$ref`, formats, patterns, and limits of numbers, strings,
+            arrays and objects are respected. `not`, `if` and restrictions on property names are ignored.
+        words: The text of unconstrained strings.
 
     Raises:
-        ApiError: 400, when a `$ref` leads nowhere, or the schema is too deep, too large or refers to itself.
+        ApiError: 400, a `$ref` does not resolve, or the schema is too deep, too large or recursive.
     """
     return _Composer(schema, words).value(schema, 0)
 
@@ -60,7 +60,7 @@ class _Composer:
         return self._typed(schema, depth) if simpler is None else self.value(simpler, depth + 1)
 
     def _resolved(self, schema: Mapping[str, Any], depth: int) -> Any:
-        """The schema one step simpler: a reference followed, an alternative chosen, a conjunction united; or None."""
+        """Simplify by one step: follow a reference, choose an alternative or merge a conjunction. None: is simple."""
         if "$ref" in schema:
             return resolve_reference(self._root, schema["$ref"], "schema")
         for choice in ("anyOf", "oneOf"):
@@ -126,14 +126,14 @@ class _Composer:
 
 
 def _alternative(choices: list[Any], depth: int) -> Any:
-    """The first alternative; deep inside, the first that is no reference, so that what is recursive ends."""
+    """The first alternative; at depth the first that is not a reference, so that recursive schemas end."""
     if depth > _DEPTH_OF_REFERENCES:
         return next((choice for choice in choices if "$ref" not in choice), choices[0])
     return choices[0]
 
 
 def _numbered(value: Any, number: int) -> Any:
-    """The value in a variant of its own for each number."""
+    """Make the value distinct for each number."""
     if isinstance(value, str):
         return f"{value} {number}" if number else value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -146,7 +146,7 @@ def _without(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
-    """Both schemas in one; properties and required names are united, everything else is the part's."""
+    """Merge two schemas: unite properties and required names; otherwise `part` takes precedence."""
     if not isinstance(part, Mapping):
         return base
     united = {**base, **part}
@@ -167,12 +167,12 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _whole(number: float) -> int:
-    """The whole number next to this one on the side away from zero, where limits leave more room."""
+    """Round away from zero."""
     return math.ceil(number) if number > 0 else math.floor(number)
 
 
 def _number(schema: Mapping[str, Any], *, step: float) -> float:
-    """Zero where it is allowed, else the allowed number nearest to it (for open limits: one step inside)."""
+    """The allowed number nearest to zero; exclusive limits count as one step further inside."""
     lowest = schema.get("minimum", schema["exclusiveMinimum"] + step if "exclusiveMinimum" in schema else None)
     highest = schema.get("maximum", schema["exclusiveMaximum"] - step if "exclusiveMaximum" in schema else None)
     value: float = 0 if lowest is None else max(0, lowest)

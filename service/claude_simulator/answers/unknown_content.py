@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from claude_simulator.answers.sse import StreamEvent
+from claude_simulator.answers.message_format import StreamEvent
 
 _FIELD: Final = {"novel_field": {"nested": [1, None, "ü 🌊 \u2028", 1e-7, 12345678901234567890]}}
 _EVENT: Final = StreamEvent({"type": "novel_event", "index": 0, **_FIELD})

@@ -1,13 +1,13 @@
 """Composes a workflow document (CNCF Serverless Workflow DSL 1.0.0) from the words of a request.
 
-Simple rules, no language model: each clause becomes one task, and a few turns of phrase become the DSL's constructs.
-Two requests that differ give documents that differ. The README of this folder lists the phrases.
+Simple rules, no language model: each clause becomes one task, and certain phrases become other constructs of the DSL.
+Different requests give different documents. README.md of this package lists the phrases.
 """
 
 import re
 from typing import Any, Final
 
-from claude_simulator.answers.prompt_words import camel_case, clauses, label, request_text
+from claude_simulator.answers.clauses import camel_case, clauses, label, request_text
 
 Task = dict[str, Any]
 
@@ -37,7 +37,7 @@ _READS: Final = re.compile(r"^(?:check|fetch|find|get|load|look|query|read|valid
 
 
 def workflow_document(message: str) -> dict[str, Any]:
-    """A document that is valid under the DSL, for a request in any language; never empty."""
+    """Compose a valid document for a request in any language. It always has a task."""
     text = request_text(message)
     steps = _Steps()
     for clause in clauses(text) or ["do nothing"]:
@@ -58,7 +58,7 @@ def workflow_document(message: str) -> dict[str, Any]:
 
 
 def broken_workflow_document(message: str) -> dict[str, Any]:
-    """The same document with three faults: a name that is no label, a call without arguments, a target nowhere."""
+    """Compose a document with three errors: an invalid name, a call without arguments, an unknown `then`."""
     document = workflow_document(message)
     document["document"]["name"] = "Not A Label!"
     document["do"] = [{"broken": {"call": "http", "then": "nowhere"}}, *document["do"]]
@@ -66,7 +66,7 @@ def broken_workflow_document(message: str) -> dict[str, Any]:
 
 
 class _Steps:
-    """The tasks so far, and what the clause before means for the next one."""
+    """The tasks so far, and the pending condition or loop for the next one."""
 
     def __init__(self) -> None:
         self.schedule: dict[str, Any] = {}
@@ -77,13 +77,13 @@ class _Steps:
         self._each = ""
 
     def tasks(self) -> list[dict[str, Task]]:
-        """The task list; a request that names only an event or a condition still does something."""
+        """The task list. If there is no task, as for a request with only an event, one is added."""
         if not self._tasks:
             self._append("finish", {"set": {"finished": True}})
         return [{name: task} for name, task in self._tasks]
 
     def add(self, clause: str) -> None:
-        """Turn one clause into a task, or into what it means for the schedule or the tasks around it."""
+        """Turn a clause into a task, or into a schedule, condition, loop or retry for another task."""
         rules = (
             (_RETRY, self._retry),
             (_OTHERWISE, self._otherwise),
@@ -136,7 +136,7 @@ class _Steps:
 
     def _for_each(self, match: re.Match[str]) -> None:
         each = camel_case(match.group(1), fallback="item")
-        self._each = each if each.isascii() and each.isidentifier() else "item"  # it names a jq variable
+        self._each = each if each.isascii() and each.isidentifier() else "item"  # it becomes a jq variable
         if match.group(2):
             self._append_task(match.group(2))
 
@@ -149,7 +149,7 @@ class _Steps:
             task = {"for": {"each": self._each, "in": f'${{ ."{self._each}s" }}'}, "do": [{name: task}]}
             name, self._each = f"{name}ForEach", ""
         if self._condition:
-            # An expression over names that start with a digit would not parse, so they are quoted.
+            # Quoted, because a name that starts with a digit would not parse.
             field, _, negation = self._condition.partition(" | ")
             task = {"if": f'${{ ."{field}"{" | not" if negation else ""} }}', **task}
             self._condition = ""
@@ -162,7 +162,7 @@ class _Steps:
             if match:
                 return name, compose(match)
         failure = _RAISE.match(text)
-        if failure and self._condition:  # without a condition, what follows would be unreachable
+        if failure and self._condition:  # without a condition, later tasks would be unreachable
             title = failure.group(1).strip() or text
             return name, {"raise": {"error": {"type": f"{_ERRORS}/runtime", "status": 500, "title": title}}}
         return name, _call(text)
@@ -212,7 +212,7 @@ _TASKS: Final = (
     (_EMIT, _emit),
     (_SET, _set),
 )
-"""Phrases that become a task of a certain type; the first that matches decides, and anything else is a call."""
+"""Phrases and the tasks they become; the first match wins, and anything else becomes a call."""
 
 
 def _event_type(subject: str, verb: str) -> str:

@@ -1,1 +1,1 @@
-"""The HTTP side of the simulated API: routes, headers and bodies."""
+"""The HTTP side of the simulated API: the ASGI application, its routes, headers and bodies."""

@@ -1,7 +1,8 @@
-"""The little of HTTP over ASGI that the simulator needs."""
+"""Requests and responses over ASGI."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import json
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,14 +16,14 @@ T = TypeVar("T")
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection before it had sent its whole request."""
+    """The client disconnected before it had sent the whole request."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer: status, body and the headers that are its own.
+class Response:
+    """A complete response. `headers` are in addition to those of every response.
 
-    `cut_after_bytes` breaks the connection after that many bytes of the body; None sends all of it.
+    `cut_after_bytes` breaks the connection after that many bytes of the body; None sends the whole body.
     """
 
     status: int
@@ -33,44 +34,49 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request that has been read: its headers by lower-case name, its body, and the id that its answer carries."""
+class ReceivedRequest:
+    """A request with its whole body. Header names are in lower case; `request_id` is sent with the response."""
 
     headers: dict[str, str]
     body: bytes
     request_id: str
 
 
-def error_reply(error: ApiError, request_id: str, headers: dict[str, str] | None = None) -> Reply:
-    """An error as an answer, with `headers` beside its own."""
-    return Reply(error.status, error.body(request_id), {**(headers or {}), **error.headers()})
+def json_response(value: Mapping[str, Any]) -> Response:
+    """Create a 200 with a JSON body."""
+    return Response(200, json.dumps(value).encode())
+
+
+def error_response(error: ApiError, request_id: str, headers: dict[str, str] | None = None) -> Response:
+    """Create the response of an error, with further headers."""
+    return Response(error.status, error.body(request_id), {**(headers or {}), **error.headers()})
 
 
 def request_headers(scope: "Scope") -> dict[str, str]:
-    """The request's headers by lower-case name. Of a repeated header the last one counts."""
+    """Headers by lower-case name. The last of several equal names counts."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 async def body_chunks(receive: "Receive", headers: dict[str, str], *, limit_bytes: int) -> AsyncIterator[bytes]:
-    """The request's body, piece by piece.
+    """Iterate over the chunks of a request body.
 
     Raises:
-        ApiError: 413, as soon as the announced or the received size is above `limit_bytes`.
-        ClientGoneError: The client left first.
+        ApiError: 413, as soon as the declared or the received size exceeds `limit_bytes`.
+        ClientGoneError: The client disconnected.
     """
     too_large = ApiError(413, "request_too_large", f"Request exceeds the maximum size of {limit_bytes} bytes")
-    announced = headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced) > limit_bytes:
+    declared = headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > limit_bytes:
         raise too_large
-    seen_bytes = 0
+    received_bytes = 0
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
         chunk = message.get("body", b"")
-        seen_bytes += len(chunk)
-        if seen_bytes > limit_bytes:
+        received_bytes += len(chunk)
+        if received_bytes > limit_bytes:
             raise too_large
         more = message.get("more_body", False)
         if chunk:
@@ -89,26 +95,26 @@ async def send_head(send: "Send", status: int, content_type: str, headers: dict[
     )
 
 
-async def send_reply(send: "Send", reply: Reply, headers: dict[str, str]) -> None:
-    """Send a whole answer with `headers` before its own ones."""
-    length = {"content-length": str(len(reply.body))}
-    await send_head(send, reply.status, reply.content_type, {**headers, **reply.headers, **length})
-    cut = reply.cut_after_bytes is not None
-    await send({"type": "http.response.body", "body": reply.body[: reply.cut_after_bytes], "more_body": cut})
+async def send_response(send: "Send", response: Response, headers: dict[str, str]) -> None:
+    """Send a complete response; `headers` precede its own."""
+    length = {"content-length": str(len(response.body))}
+    await send_head(send, response.status, response.content_type, {**headers, **response.headers, **length})
+    cut = response.cut_after_bytes is not None
+    await send({"type": "http.response.body", "body": response.body[: response.cut_after_bytes], "more_body": cut})
 
 
 async def until_disconnect(receive: "Receive", work: Coroutine[Any, Any, T]) -> T | None:
-    """Do some work and return its result; cancel it at once when the client leaves, and return None."""
+    """Await a coroutine and return its result. If the client disconnects first, cancel it and return None."""
 
     async def wait_for_disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(wait_for_disconnect())
+    task, watcher = asyncio.ensure_future(work), asyncio.ensure_future(wait_for_disconnect())
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        watching.cancel()
-        working.cancel()
-        await asyncio.wait((working, watching))
-    return None if working.cancelled() else working.result()
+        watcher.cancel()
+        task.cancel()
+        await asyncio.wait((task, watcher))
+    return None if task.cancelled() else task.result()

@@ -1,37 +1,37 @@
 """The control routes: `POST` and `DELETE /simulator/faults`, `GET /simulator/state`, `GET /simulator/requests`."""
 
-import json
-from typing import Any
-
 from claude_simulator.errors import invalid_request
-from claude_simulator.http.asgi import Reply
+from claude_simulator.http.asgi import Response, json_response
+from claude_simulator.http.routing import Exchange
+from claude_simulator.http.state import SimulatorState
 from claude_simulator.requests.validation import parse_json
 from claude_simulator.scenarios.faults import fault_from
-from claude_simulator.world import World
 
 
-def add_fault(world: World, raw: bytes) -> Reply:
+async def add_fault(exchange: Exchange) -> Response:
     """Add the fault that a JSON body describes, and list all faults in force.
 
     Raises:
         ApiError: 400; the message names the field, the value and what is allowed. Nothing is changed then.
     """
+    received = await exchange.read()
     try:
-        world.faults.add(fault_from(parse_json(raw)), world.now_seconds())
+        exchange.state.faults.add(fault_from(parse_json(received.body)), exchange.state.now_seconds())
     except ValueError as error:
         raise invalid_request(str(error)) from None
-    return _faults(world)
+    return _faults(exchange.state)
 
 
-def clear_faults(world: World) -> Reply:
+async def clear_faults(exchange: Exchange) -> Response:
     """Remove every fault."""
-    world.faults.clear()
-    return _faults(world)
+    exchange.state.faults.clear()
+    return _faults(exchange.state)
 
 
-def show_state(world: World) -> Reply:
+async def show_state(exchange: Exchange) -> Response:
     """Show what each pool was charged, what remains, and what is in flight. Unused pools are left out."""
-    now_seconds = world.advance()
+    state = exchange.state
+    now_seconds = state.advance()
     pools = {
         name: {
             "requests": pool.own.requests,
@@ -40,31 +40,28 @@ def show_state(world: World) -> Reply:
             "rate_limited": pool.own.rate_limited,
             "in_flight": pool.own.in_flight,
             "remaining": {
-                dimension.value: round(state.remaining, 3) for dimension, state in pool.state(now_seconds).items()
+                dimension.value: round(dimension_state.remaining, 3)
+                for dimension, dimension_state in pool.state(now_seconds).items()
             },
         }
-        for name, pool in world.pools.items()
+        for name, pool in state.pools.items()
         if pool.own.requests or pool.own.rate_limited
     }
-    return _reply(
+    return json_response(
         {
             "pools": pools,
-            "answers_by_status": {str(status): count for status, count in sorted(world.answers_by_status.items())},
-            "in_flight": sum(pool.own.in_flight for pool in world.pools.values()),
-            "cached_prefixes": len(world.cache),
-            "faults": world.faults.listing(now_seconds),
+            "responses_by_status": {str(status): count for status, count in sorted(state.responses_by_status.items())},
+            "in_flight": sum(pool.own.in_flight for pool in state.pools.values()),
+            "cached_prefixes": len(state.cache),
+            "faults": state.faults.listing(now_seconds),
         }
     )
 
 
-def show_requests(world: World) -> Reply:
+async def show_requests(exchange: Exchange) -> Response:
     """Show the latest requests as received, oldest first; keys are left out."""
-    return _reply({"requests": [seen.shown() for seen in world.seen]})
+    return json_response({"requests": [record.to_json() for record in exchange.state.recent_requests]})
 
 
-def _faults(world: World) -> Reply:
-    return _reply({"faults": world.faults.listing(world.now_seconds())})
-
-
-def _reply(value: dict[str, Any]) -> Reply:
-    return Reply(200, json.dumps(value).encode())
+def _faults(state: SimulatorState) -> Response:
+    return json_response({"faults": state.faults.listing(state.now_seconds())})

@@ -1,4 +1,4 @@
-"""The files that one simulated API keeps."""
+"""Stores uploaded files."""
 
 import tempfile
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ MAX_STORED_BYTES: Final = 2 * 1024 * 1024 * 1024
 
 
 class Content(tempfile.SpooledTemporaryFile[bytes]):
-    """What is in a file: small ones are kept in memory, others on disk. Closes itself when nobody uses it any more."""
+    """The content of a file: in memory if it is small, else on disk. Closed when it is no longer referenced."""
 
     def __init__(self) -> None:
         super().__init__(_MEMORY_BYTES)
 
     def __del__(self) -> None:
-        self.close()  # without the warning: a simulator that is dropped drops its files
+        self.close()  # avoids the warning about an unclosed file when a simulator is discarded
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file and its content."""
+    """The metadata and content of a file."""
 
     info: dict[str, Any]
     content: IO[bytes]
 
 
 class FileStore:
-    """The files of one simulated API, newest first in lists; bounded in number and size."""
+    """The files of one simulated API; bounded in number and size."""
 
     def __init__(self) -> None:
         self._files: dict[str, StoredFile] = {}
 
     def add(self, info: dict[str, Any], content: IO[bytes]) -> None:
-        """Keep a file.
+        """Store a file.
 
         Raises:
             ApiError: 403, the storage is full.
@@ -48,20 +48,20 @@ class FileStore:
         self._files[info["id"]] = StoredFile(info, content)
 
     def find(self, file_id: str) -> StoredFile:
-        """The file with this id.
+        """Look up a file by its id.
 
         Raises:
-            ApiError: 404, there is none.
+            ApiError: 404, it does not exist.
         """
         if file_id not in self._files:
             raise ApiError(404, "not_found_error", f"File not found: {file_id[:80]}")
         return self._files[file_id]
 
     def remove(self, file_id: str) -> None:
-        """Forget a file; raises as `find`."""
+        """Delete a file; raises as `find`."""
         self.find(file_id).content.close()
         del self._files[file_id]
 
     def listing(self) -> list[dict[str, Any]]:
-        """What is known of each file, newest first."""
+        """Metadata of all files, newest first."""
         return [file.info for file in reversed(self._files.values())]

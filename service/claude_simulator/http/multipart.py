@@ -1,4 +1,4 @@
-"""Reads `multipart/form-data` as it comes, so that no upload has to fit into memory. Format: RFC 7578, RFC 2046."""
+"""Streaming parser of `multipart/form-data` (RFC 7578, RFC 2046): an upload need not fit into memory."""
 
 from collections.abc import AsyncIterator, Iterator
 from email.message import Message
@@ -6,11 +6,11 @@ from typing import Final
 
 from claude_simulator.errors import invalid_request
 
-_MOST_HEAD_BYTES: Final = 16 * 1024
+_MAX_HEAD_BYTES: Final = 16 * 1024
 
 
 class Part:
-    """One field of a form: its name, and for a file what its client calls it."""
+    """One form field: its name, and for a file its filename and content type."""
 
     def __init__(self, head: bytes) -> None:
         fields = Message()
@@ -24,10 +24,10 @@ class Part:
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary that a `content-type` names.
+    """The boundary in a `content-type`.
 
     Raises:
-        ApiError: 400, it is no form with one.
+        ApiError: 400, it is not `multipart/form-data` with a boundary.
     """
     header = Message()
     header["content-type"] = content_type
@@ -38,15 +38,15 @@ def boundary_of(content_type: str) -> bytes:
 
 
 async def read_form(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[tuple[Part, bytes]]:
-    """Each part with its content, in as many pieces as it comes; the last piece of a part may be empty.
+    """Iterate over the parts, each with one or more chunks of its content; a chunk may be empty.
 
     Raises:
-        ApiError: 400, the body is no form with this boundary, or it ends early.
+        ApiError: 400, the body is not a form with this boundary, or is incomplete.
     """
     reader = _Reader(boundary)
     async for chunk in chunks:
-        for piece in reader.feed(chunk):
-            yield piece
+        for part in reader.feed(chunk):
+            yield part
     if not reader.complete:
         raise invalid_request("The request body is not a valid form: it has no end")
 
@@ -55,30 +55,30 @@ class _Reader:
     def __init__(self, boundary: bytes) -> None:
         self.complete = False
         self._delimiter = b"\r\n--" + boundary
-        self._held = b"\r\n"  # the first delimiter has no line before it
+        self._buffer = b"\r\n"  # no line precedes the first delimiter
         self._part: Part | None = None
 
     def feed(self, chunk: bytes) -> Iterator[tuple[Part, bytes]]:
         if self.complete:
-            return  # nothing that follows belongs to the form
-        self._held += chunk
-        while (position := self._held.find(self._delimiter)) >= 0:
-            yield from self._settle(position)
-            after = self._held[len(self._delimiter) :]
+            return  # ignore what follows the form
+        self._buffer += chunk
+        while (position := self._buffer.find(self._delimiter)) >= 0:
+            yield from self._emit(position)
+            after = self._buffer[len(self._delimiter) :]
             if after.startswith(b"--"):
                 self.complete = True
                 return
             head, end, content = after.partition(b"\r\n\r\n")
-            if len(head) > _MOST_HEAD_BYTES:
+            if len(head) > _MAX_HEAD_BYTES:
                 raise invalid_request("The request body is not a valid form: a part's head has no end")
             if not end:
                 return
-            self._part, self._held = Part(head), content
-            yield self._part, b""  # a file may have no content at all
-        # The end of what is held may be the beginning of a delimiter.
-        yield from self._settle(max(0, len(self._held) - len(self._delimiter) + 1))
+            self._part, self._buffer = Part(head), content
+            yield self._part, b""  # a file may be empty
+        # The end of the buffer may be the start of a delimiter.
+        yield from self._emit(max(0, len(self._buffer) - len(self._delimiter) + 1))
 
-    def _settle(self, size: int) -> Iterator[tuple[Part, bytes]]:
+    def _emit(self, size: int) -> Iterator[tuple[Part, bytes]]:
         if self._part is not None and size:
-            yield self._part, self._held[:size]
-        self._held = self._held[size:]
+            yield self._part, self._buffer[:size]
+        self._buffer = self._buffer[size:]

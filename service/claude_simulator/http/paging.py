@@ -1,25 +1,25 @@
-"""Pages of a list that is newest first: `limit`, `after_id`, `before_id`, and the newer `page`."""
+"""Paging of lists: `limit`, `after_id`, `before_id`, and the newer `page`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claude_simulator.errors import invalid_request
-from claude_simulator.http.routing import Visit
+from claude_simulator.http.routing import Exchange
 
 
-def page_of(visit: Visit, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The page that a request asks for, of items that have an `id`.
+def page_of(exchange: Exchange, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Select the requested page of items that have an `id`.
 
-    `next_page` is what the next request's `page` should be: here, the last id.
+    `next_page` is the `page` of the next request: here, the last id.
 
     Raises:
-        ApiError: 400, `limit` is out of range or an id is none of the list's.
+        ApiError: 400, `limit` is outside its range, or an id is not in the list.
     """
-    limit = visit.page_limit()
+    limit = exchange.page_limit()
     ids = [item["id"] for item in items]
-    before = _position(visit, "before_id", ids)
-    after = _position(visit, "after_id", ids)
-    page = _position(visit, "page", ids) if after is None else after
+    before = _position(exchange, "before_id", ids)
+    after = _position(exchange, "after_id", ids)
+    page = _position(exchange, "page", ids) if after is None else after
     if before is not None:
         start, end = max(0, before - limit), before
     else:
@@ -36,8 +36,8 @@ def page_of(visit: Visit, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _position(visit: Visit, name: str, ids: Sequence[str]) -> int | None:
-    wanted = visit.query.get(name)
+def _position(exchange: Exchange, name: str, ids: Sequence[str]) -> int | None:
+    wanted = exchange.query.get(name)
     if wanted is None:
         return None
     if wanted not in ids:

@@ -1,4 +1,4 @@
-"""Which routes there are, and what a route is given of a request."""
+"""Matches requests to handlers."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from claude_simulator.errors import ApiError, invalid_request
-from claude_simulator.http.asgi import Call, Reply, body_chunks
-from claude_simulator.world import World
+from claude_simulator.http.asgi import ReceivedRequest, Response, body_chunks
+from claude_simulator.http.state import SimulatorState
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
@@ -19,19 +19,19 @@ MAX_BATCH_BYTES: Final = 256 * 1024 * 1024
 MAX_PAGE: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One request and its means of response.
 
     Attributes:
-        headers: the request's, by lower-case name.
-        query: the query's parameters; of a repeated one the last value.
-        ids: what stands in the path where the route has `{}`.
-        common: the headers of every answer.
-        url: the base URL that the client used.
+        headers: Request headers by lower-case name.
+        query: Query parameters; the last of several equal names counts.
+        ids: The segments of the path at `{}` in the route.
+        common: Headers of every response.
+        url: The base URL that the client used.
     """
 
-    world: World
+    state: SimulatorState
     path: str
     headers: dict[str, str]
     query: Mapping[str, str]
@@ -42,20 +42,20 @@ class Visit:
     receive: "Receive"
     send: "Send"
 
-    async def call(self, *, most_bytes: int | None = None) -> Call:
-        """The request with its whole body; raises as `body_chunks`."""
-        body = b"".join([chunk async for chunk in self.chunks(most_bytes or self.world.options.max_body_bytes)])
-        return Call(self.headers, body, self.request_id)
+    async def read(self, *, most_bytes: int | None = None) -> ReceivedRequest:
+        """Read the whole body; raises as `body_chunks`."""
+        body = b"".join([chunk async for chunk in self.chunks(most_bytes or self.state.options.max_body_bytes)])
+        return ReceivedRequest(self.headers, body, self.request_id)
 
     def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
-        """The body as it comes; raises as `body_chunks`."""
+        """Iterate over the chunks of the body; raises as `body_chunks`."""
         return body_chunks(self.receive, self.headers, limit_bytes=most_bytes)
 
     def page_limit(self) -> int:
-        """The parameter `limit` of a list.
+        """The query parameter `limit`.
 
         Raises:
-            ApiError: 400, it is no whole number from 1 to 1,000.
+            ApiError: 400, it is not a whole number from 1 to 1,000.
         """
         limit = self.query.get("limit", "20")
         if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MAX_PAGE):
@@ -63,12 +63,12 @@ class Visit:
         return int(limit)
 
 
-Handler = Callable[[Visit], Awaitable[Reply | None]]
-"""Answers a visit; None when it has sent its answer itself, or the client has left."""
+Handler = Callable[[Exchange], Awaitable[Response | None]]
+"""Handles an exchange. Returns None if it has sent the response itself, or the client has disconnected."""
 
 
 class Routes:
-    """Handlers by path and method. A path may contain `{}` for one segment that is an id."""
+    """Handlers by path and method. `{}` in a path matches one segment, an id."""
 
     def __init__(self, table: Mapping[str, Mapping[str, Handler]]) -> None:
         self._fixed = {path: handlers for path, handlers in table.items() if "{}" not in path}
@@ -79,10 +79,10 @@ class Routes:
         ]
 
     def find(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
-        """The handler, and the ids in the path.
+        """Find the handler, and the ids in the path.
 
         Raises:
-            ApiError: 404 for a path that there is not, 405 for a method that it does not take.
+            ApiError: 404 for an unknown path, 405 for a method that the path does not support.
         """
         handlers, ids = self._at(path)
         if method not in handlers:

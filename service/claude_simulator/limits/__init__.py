@@ -1,1 +1,1 @@
-"""The rate limits of the simulated API, and what a denied request is told."""
+"""Rate limits: buckets, pools, the quota under a scenario, rate-limit headers, and the errors of rejected requests."""

@@ -1,4 +1,4 @@
-"""Response headers that tell a client its rate limits."""
+"""Rate-limit response headers."""
 
 import math
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from functools import lru_cache
 
 from claude_simulator.header_names import FAST_PREFIX, RATE_LIMIT_PREFIX
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import DimensionState
+from claude_simulator.limits.pool_limits import DimensionState
 
 
 def rfc3339(unix_seconds: float) -> str:
-    """A moment as the API writes it, rounded up to a whole second: `2026-11-24T05:31:10Z`."""
+    """Format a time like the API, rounded up to a whole second: `2026-11-24T05:31:10Z`."""
     return _rfc3339_of_second(math.ceil(unix_seconds))
 
 
@@ -20,8 +20,8 @@ def rate_limit_headers(
 ) -> dict[str, str]:
     """The `anthropic-ratelimit-*` headers: three for each dimension, and three for input and output together.
 
-    Tokens that remain are rounded to the nearest `token_rounding`; debts read 0; `reset` is when the bucket is full
-    again. Without a workspace limit, `tokens` is the sum of input and output.
+    Remaining tokens are rounded to the nearest `token_rounding`, and a debt is shown as 0. `reset` is the time at which
+    the bucket will be full. Without a workspace limit, `tokens` is the sum of input and output.
     Source: Claude Platform Docs "Rate limits".
     """
     headers: dict[str, str] = {}
@@ -54,7 +54,7 @@ def fast_limit_headers(
 
 
 def no_fast_limit_headers() -> dict[str, str]:
-    """What the headers of fast mode tell an account without it."""
+    """The `anthropic-fast-*` headers for an account without fast mode."""
     return {
         f"{FAST_PREFIX}{dimension}-{end}": "0"
         for dimension in (Dimension.INPUT_TOKENS, Dimension.OUTPUT_TOKENS)
@@ -70,8 +70,8 @@ def _rfc3339_of_second(unix_seconds: int) -> str:
 def _family(
     name: str, state: DimensionState, unix_seconds: float, unit: int, family_prefix: str = RATE_LIMIT_PREFIX
 ) -> dict[str, str]:
-    left = max(0.0, state.remaining)
-    remaining = math.floor(left) if unit == 1 else math.floor(left / unit + 0.5) * unit
+    exact = max(0.0, state.remaining)
+    remaining = math.floor(exact) if unit == 1 else math.floor(exact / unit + 0.5) * unit
     prefix = f"{family_prefix}{name}-"
     return {
         f"{prefix}limit": str(state.limit_per_minute),

@@ -1,18 +1,21 @@
-"""One model family's buckets, and who was charged what. Pure: time is an argument. The rules are in `limits.py`."""
+"""The buckets of one model family, and the usage charged to them. Pure: time is an argument.
+
+`pool_limits.py` states the rules.
+"""
 
 from dataclasses import dataclass
 
 from claude_simulator.limits.buckets import Bucket, TokenBucket, WindowBucket
-from claude_simulator.limits.denials import Refusal
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import DimensionState, Refill
+from claude_simulator.limits.pool_limits import DimensionState, Refill
 from claude_simulator.limits.ramp import RampLimit, RampMeter
+from claude_simulator.limits.rejections import RateLimited
 
 
 class Tally:
-    """What one party has been charged in a pool, and what became of its requests.
+    """The usage of one party in a pool, and the counts of its requests.
 
-    `outflow_per_second` is the output that it is being charged continuously, for as many answers as there are `flows`.
+    `outflow_per_second` is the total output rate of its `flows`: the responses whose output is charged continuously.
     """
 
     __slots__ = (
@@ -37,17 +40,17 @@ class Tally:
         self._updated_seconds = now_seconds
 
     def output_tokens(self, now_seconds: float) -> float:
-        """The output tokens produced up to this moment."""
+        """The output tokens produced up to now."""
         self._output_tokens += max(0.0, now_seconds - self._updated_seconds) * self.outflow_per_second
         self._updated_seconds = max(now_seconds, self._updated_seconds)
         return self._output_tokens
 
     def add_output(self, tokens: float, now_seconds: float) -> None:
-        """Count output that came all at once."""
+        """Count output that was produced at once."""
         self._output_tokens = self.output_tokens(now_seconds) + tokens
 
     def charged(self, now_seconds: float) -> dict[Dimension, float]:
-        """Everything charged up to this moment, by dimension."""
+        """Total usage up to now, by dimension."""
         return {
             Dimension.REQUESTS: self.requests,
             Dimension.INPUT_TOKENS: self.input_tokens,
@@ -57,7 +60,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Charge:
-    """One admitted request: who pays, its input as charged so far, and the rate at which it produces output now."""
+    """One admitted request: the party charged, the input charged so far, and the present output rate."""
 
     tally: Tally
     input_tokens: int
@@ -68,7 +71,7 @@ class Charge:
 class Pool:
     """The buckets of one model family, or of one endpoint that limits requests alone.
 
-    `own` counts the requests under test, `others` those of competitors on the same key.
+    `own` counts the usage of the clients under test, `others` that of competitors on the same key.
     """
 
     def __init__(
@@ -86,16 +89,16 @@ class Pool:
         self.own = Tally(now_seconds)
         self.others = Tally(now_seconds)
 
-    def admit(self, input_tokens_estimate: int, now_seconds: float) -> Charge | Refusal:
-        """Let a request under test in and charge what is known of it, or refuse it and charge nothing."""
-        refusal = self.refusal(input_tokens_estimate, now_seconds)
+    def admit(self, input_tokens_estimate: int, now_seconds: float) -> Charge | RateLimited:
+        """Admit a request under test and charge its estimate, or refuse it and charge nothing."""
+        refusal = self.rate_limit(input_tokens_estimate, now_seconds)
         if refusal is not None:
             self.own.rate_limited += 1
             return refusal
         return self.charge(self.own, input_tokens_estimate, now_seconds)
 
     def charge(self, tally: Tally, input_tokens_estimate: int, now_seconds: float) -> Charge:
-        """Charge somebody one request and its estimated input, whether it fits or not."""
+        """Charge one request and its estimated input to a party, whether it fits or not."""
         self._take(Dimension.REQUESTS, 1, now_seconds)
         self._take(Dimension.INPUT_TOKENS, input_tokens_estimate, now_seconds)
         tally.requests += 1
@@ -103,57 +106,54 @@ class Pool:
         tally.in_flight += 1
         return Charge(tally, input_tokens_estimate)
 
-    def refusal(self, input_tokens_estimate: int, now_seconds: float) -> Refusal | None:
-        """Why a request would be refused at this moment; None if it would be let in. Changes nothing."""
-        longest: Refusal | None = None
+    def rate_limit(self, input_tokens_estimate: int, now_seconds: float) -> RateLimited | None:
+        """The limit that would refuse a request now; None if it would be admitted."""
+        longest: RateLimited | None = None
         for dimension, bucket in self.buckets.items():
-            wait_seconds = bucket.seconds_until(_need(dimension, bucket, input_tokens_estimate), now_seconds)
+            wait_seconds = bucket.seconds_until(needed_level(dimension, bucket, input_tokens_estimate), now_seconds)
             if wait_seconds > (0 if longest is None else longest.wait_seconds):
-                longest = Refusal(dimension, bucket.limit_per_minute, wait_seconds)
+                longest = RateLimited(dimension, bucket.limit_per_minute, wait_seconds)
         if longest is not None or self.ramp is None:
             return longest
-        wait_seconds = self._ramp_wait_seconds(self.ramp, input_tokens_estimate, now_seconds)
+        wait_seconds = self.ramp_wait_seconds(input_tokens_estimate, now_seconds)
         if wait_seconds == 0:
             return None
         allowed = int(self.ramp.allowed_per_minute(now_seconds))
-        return Refusal(self.ramp.limit.dimension, allowed, wait_seconds, ramp=True)
+        return RateLimited(self.ramp.limit.dimension, allowed, wait_seconds, ramp=True)
 
-    def seconds_until_fits(self, input_tokens_estimate: int, now_seconds: float) -> float:
-        """How long until a request would be let in while answers under way go on as they do; infinite for never."""
-        waits = [
-            bucket.reached_in_seconds(_need(dimension, bucket, input_tokens_estimate), now_seconds)
-            for dimension, bucket in self.buckets.items()
-        ]
-        if self.ramp is not None:
-            waits.append(self._ramp_wait_seconds(self.ramp, input_tokens_estimate, now_seconds))
-        return max(waits)
+    def ramp_wait_seconds(self, input_tokens_estimate: int, now_seconds: float) -> float:
+        """How long the ramp limit delays a request; 0 without one."""
+        if self.ramp is None:
+            return 0.0
+        amount = 1 if self.ramp.limit.dimension is Dimension.REQUESTS else input_tokens_estimate
+        return self.ramp.seconds_until_fits(amount, now_seconds)
 
     def correct_input(self, charge: Charge, input_tokens: int, now_seconds: float) -> None:
-        """Replace the estimate by what was really read: input and cache writes, without cache reads."""
+        """Replace the estimate by the true input: input and cache writes, without cache reads."""
         difference = input_tokens - charge.input_tokens
         self._take(Dimension.INPUT_TOKENS, difference, now_seconds)
         charge.tally.input_tokens += difference
         charge.input_tokens = input_tokens
 
     def produce(self, charge: Charge, output_tokens: float, now_seconds: float) -> None:
-        """Charge output tokens at the moment at which they come to be."""
+        """Charge output tokens when they are produced."""
         self._take(Dimension.OUTPUT_TOKENS, output_tokens, now_seconds)
         charge.tally.add_output(output_tokens, now_seconds)
 
     def set_output_rate(self, charge: Charge, tokens_per_second: float, now_seconds: float) -> None:
-        """From now on, charge a request's output continuously at this rate; 0 ends that."""
+        """Charge a request's output continuously at this rate from now on; 0 stops it."""
         bucket, tally = self.buckets[Dimension.OUTPUT_TOKENS], charge.tally
         bucket.level(now_seconds)
         tally.output_tokens(now_seconds)
         tally.flows += (tokens_per_second > 0) - (charge.tokens_per_second > 0)
         change = tokens_per_second - charge.tokens_per_second
-        # When the last flow ends nothing is left of it: no rounding error goes on for ever.
+        # Without flows the rate is exactly 0, so that rounding errors do not accumulate.
         tally.outflow_per_second = tally.outflow_per_second + change if tally.flows else 0.0
         bucket.outflow_per_second = self.own.outflow_per_second + self.others.outflow_per_second
         charge.tokens_per_second = tokens_per_second
 
     def finish(self, charge: Charge, now_seconds: float) -> None:
-        """The request is over. Finishing twice is the same as once."""
+        """End a request. Idempotent."""
         if charge.finished:
             return
         charge.finished = True
@@ -162,20 +162,12 @@ class Pool:
             self.set_output_rate(charge, 0, now_seconds)
 
     def set_limits(self, per_minute: dict[Dimension, int], now_seconds: float) -> None:
-        """Put other limits in force for the dimensions named."""
+        """Change the limits of these dimensions."""
         for dimension, limit in per_minute.items():
             self.buckets[dimension].set_limit(limit, self._capacity(limit), now_seconds)
 
-    def attainable(self, now_seconds: float) -> dict[Dimension, float]:
-        """What the buckets granted up to this moment, by dimension, less what competitors were charged."""
-        taken = self.others.charged(now_seconds)
-        return {
-            dimension: bucket.granted_until(now_seconds) - taken[dimension]
-            for dimension, bucket in self.buckets.items()
-        }
-
     def state(self, now_seconds: float) -> dict[Dimension, DimensionState]:
-        """Every dimension as it is at this moment."""
+        """The present state of every dimension."""
         return {
             dimension: DimensionState(
                 bucket.limit_per_minute, bucket.level(now_seconds), bucket.seconds_until_full(now_seconds)
@@ -183,13 +175,8 @@ class Pool:
             for dimension, bucket in self.buckets.items()
         }
 
-    @staticmethod
-    def _ramp_wait_seconds(ramp: RampMeter, input_tokens_estimate: int, now_seconds: float) -> float:
-        amount = 1 if ramp.limit.dimension is Dimension.REQUESTS else input_tokens_estimate
-        return ramp.seconds_until_fits(amount, now_seconds)
-
     def _capacity(self, limit_per_minute: int) -> float:
-        return max(1.0, limit_per_minute * self._enforcement_seconds / 60)
+        return capacity_of(limit_per_minute, self._enforcement_seconds)
 
     def _bucket(self, limit: int, refill: Refill, now_seconds: float) -> Bucket:
         if refill is Refill.CONTINUOUS:
@@ -209,6 +196,11 @@ class Pool:
             self.ramp.record(amount, now_seconds)
 
 
-def _need(dimension: Dimension, bucket: Bucket, input_tokens_estimate: int) -> float:
-    """What must be left for a request to be let in."""
+def capacity_of(limit_per_minute: int, enforcement_seconds: float) -> float:
+    """The capacity of a bucket."""
+    return max(1.0, limit_per_minute * enforcement_seconds / 60)
+
+
+def needed_level(dimension: Dimension, bucket: Bucket, input_tokens_estimate: int) -> float:
+    """The level at which a request is admitted."""
     return min(input_tokens_estimate if dimension is Dimension.INPUT_TOKENS else 1, bucket.capacity)

@@ -1,7 +1,7 @@
-"""The whole quota of a key, and everything that happens to it while time passes. Pure: time is an argument.
+"""The quota of a key under a scenario, as a discrete-event simulation. Pure: time is an argument.
 
-Nothing happens by itself: `advance` makes up for what was due since the last call, each thing at its own moment and in
-order, so that how often it is called changes nothing.
+`advance` runs the events that are due since the last call, in order and each at its own time. How often it is called
+makes no difference.
 """
 
 import heapq
@@ -12,8 +12,8 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from claude_simulator.limits.denials import CapReached, Denial, Failure
 from claude_simulator.limits.pool import Charge, Pool
+from claude_simulator.limits.rejections import OutageFailure, Rejection, SpendCapReached
 from claude_simulator.requests.models import FAMILIES, MODELS
 from claude_simulator.scenarios.arrivals import arrival_seconds
 from claude_simulator.scenarios.distributions import branch, sample_tokens
@@ -21,14 +21,14 @@ from claude_simulator.scenarios.latency import Latency
 from claude_simulator.scenarios.scenario import Change, Competitor, Outage, Scenario
 
 _AT_ONCE_SECONDS: Final = 1e-3
-"""An answer that takes no longer is charged all at once: as a flow it would have no sensible rate."""
+"""Output that is produced in a shorter time is charged at once: its rate would be meaningless."""
 
 
 class Quota:
-    """Pools by name, under a scenario whose beginning is `start_seconds`.
+    """Pools by name, under a scenario that starts at `start_seconds`.
 
-    Competitors, latencies and outages have random numbers of their own, all from `rng`: what one of them draws does
-    not shift the others, and competitors come at the same moments whatever the client under test does.
+    Competitors, latencies and outages each have a generator of their own, derived from `rng`: drawing from one does not
+    change the others, and competitors arrive at the same times whatever the client under test does.
     """
 
     def __init__(self, pools: Mapping[str, Pool], scenario: Scenario, rng: random.Random, start_seconds: float) -> None:
@@ -36,43 +36,34 @@ class Quota:
         self._scenario = scenario
         self._start_seconds = start_seconds
         self._now_seconds = start_seconds
-        self._due: list[tuple[float, int, Callable[[float], None]]] = []
+        self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._order = count()
         self._outage_rng = branch(rng)
         for change in scenario.changes:
-            self.at(start_seconds + change.at_seconds, partial(self._change, change))
+            self.schedule(start_seconds + change.at_seconds, partial(self._change, change))
         for competitor in scenario.competitors:
             self._begin(competitor, branch(rng))
-        for outage in scenario.outages:
-            self._forfeit_during(outage)
 
-    def at(self, moment_seconds: float, action: Callable[[float], None]) -> None:
-        """Do something when a moment has come; it is told the moment."""
-        heapq.heappush(self._due, (moment_seconds, next(self._order), action))
+    def schedule(self, moment_seconds: float, action: Callable[[float], None]) -> None:
+        """Run an action at a time. It receives that time."""
+        heapq.heappush(self._events, (moment_seconds, next(self._order), action))
 
     def advance(self, now_seconds: float) -> None:
-        """Let everything happen that is due up to this moment."""
-        while self._due and self._due[0][0] <= now_seconds:
-            moment_seconds, _, action = heapq.heappop(self._due)
+        """Run the events that are due up to now."""
+        while self._events and self._events[0][0] <= now_seconds:
+            moment_seconds, _, action = heapq.heappop(self._events)
             self._now_seconds = max(self._now_seconds, moment_seconds)
             action(self._now_seconds)
         self._now_seconds = max(self._now_seconds, now_seconds)
 
-    def admit(self, pool: Pool, input_tokens_estimate: int, now_seconds: float) -> Charge | Denial:
-        """Let a request in and charge what is known of it, or say why not and charge nothing."""
+    def admit(self, pool: Pool, input_tokens_estimate: int, now_seconds: float) -> Charge | Rejection:
+        """Admit a request and charge its estimate, or return the reason for its rejection and charge nothing."""
         self.advance(now_seconds)
-        return self._outside(now_seconds) or pool.admit(input_tokens_estimate, now_seconds)
+        return self._unavailable(now_seconds) or pool.admit(input_tokens_estimate, now_seconds)
 
-    def seconds_until_fits(self, pool: Pool, input_tokens_estimate: int, now_seconds: float) -> float:
-        """How long until a request would be let in, or until something happens that may change that.
-
-        0 means now, infinite never. An outage that befalls a share of requests does not count.
-        """
-        self.advance(now_seconds)
-        outside_seconds = self.closed_for_seconds(now_seconds)
-        wait_seconds = max(outside_seconds, pool.seconds_until_fits(input_tokens_estimate, now_seconds))
-        next_seconds = self._due[0][0] - now_seconds if self._due else math.inf
-        return min(wait_seconds, next_seconds)
+    def seconds_until_next_event(self, now_seconds: float) -> float:
+        """How long until the next event that is known now; infinite if there is none."""
+        return self._events[0][0] - now_seconds if self._events else math.inf
 
     def answer(
         self,
@@ -84,9 +75,9 @@ class Quota:
         latency: Latency,
         now_seconds: float,
     ) -> tuple[float, float]:
-        """Let an admitted request be answered: its input is corrected at the first token, then output comes evenly.
+        """Schedule the response to an admitted request: the input is corrected at the first token, then output is even.
 
-        Returns the moments of the first token and of the end.
+        Returns the times of the first token and of the end.
         """
         first_seconds = now_seconds + latency.first_token_seconds
         end_seconds = first_seconds + output_tokens * latency.per_token_seconds
@@ -100,19 +91,19 @@ class Quota:
             else:
                 pool.produce(charge, output_tokens, moment_seconds)
 
-        self.at(first_seconds, begin)
-        self.at(end_seconds, partial(pool.finish, charge))
+        self.schedule(first_seconds, begin)
+        self.schedule(end_seconds, partial(pool.finish, charge))
         return first_seconds, end_seconds
 
-    def _outside(self, now_seconds: float) -> Failure | CapReached | None:
+    def _unavailable(self, now_seconds: float) -> OutageFailure | SpendCapReached | None:
         for outage in self._scenario.outages:
             if self._in_force(outage, now_seconds) and self._outage_rng.random() < outage.share:
-                return Failure(outage.status)
+                return OutageFailure(outage.status)
         cap = self._scenario.spend_cap
-        return CapReached(cap.kind) if cap is not None and self._cap_reached(now_seconds) else None
+        return SpendCapReached(cap.kind) if cap is not None and self._cap_reached(now_seconds) else None
 
-    def closed_for_seconds(self, now_seconds: float) -> float:
-        """How long outages and the spend cap keep everything out: 0 when they do not, infinite without an end."""
+    def blocked_seconds(self, now_seconds: float) -> float:
+        """How long outages and the spend cap reject all requests: 0 if they do not, infinite without an end."""
         stops = [
             outage.stop_seconds
             for outage in self._scenario.outages
@@ -141,14 +132,14 @@ class Quota:
 
     def _change(self, change: Change, now_seconds: float) -> None:
         for name, pool in self.pools.items():
-            if change.family in (None, name) and name in FAMILIES:  # other endpoints have limits of their own
+            if change.family in (None, name) and name in FAMILIES:  # `count_tokens` has its own limit
                 pool.set_limits(change.per_minute(), now_seconds)
 
     def _begin(self, competitor: Competitor, rng: random.Random) -> None:
         arrivals = arrival_seconds(
             competitor.pattern,
             competitor.requests_per_minute / 60,
-            branch(rng),  # refusals do not shift the arrivals
+            branch(rng),  # refusals do not change the arrivals
             start_seconds=competitor.start_seconds,
             stop_seconds=competitor.stop_seconds,
             burst_requests=competitor.burst_requests,
@@ -158,7 +149,7 @@ class Quota:
     def _await_arrival(self, competitor: Competitor, arrivals: Iterator[float], rng: random.Random) -> None:
         moment_seconds = next(arrivals, None)
         if moment_seconds is not None:
-            self.at(self._start_seconds + moment_seconds, partial(self._arrive, competitor, arrivals, rng))
+            self.schedule(self._start_seconds + moment_seconds, partial(self._arrive, competitor, arrivals, rng))
 
     def _arrive(
         self, competitor: Competitor, arrivals: Iterator[float], rng: random.Random, now_seconds: float
@@ -168,10 +159,10 @@ class Quota:
         input_tokens = sample_tokens(competitor.input_tokens, rng)
         output_tokens = sample_tokens(competitor.output_tokens, rng)
         latency = self._scenario.latency.draw(rng)
-        if self._outside(now_seconds) is not None:
+        if self._unavailable(now_seconds) is not None:
             return
-        refusal = pool.refusal(input_tokens, now_seconds)
-        if refusal is not None and refusal.wait_seconds > competitor.patience_seconds:
+        rate_limit = pool.rate_limit(input_tokens, now_seconds)
+        if rate_limit is not None and rate_limit.wait_seconds > competitor.patience_seconds:
             pool.others.rate_limited += 1
             return
         charge = pool.charge(pool.others, input_tokens, now_seconds)
@@ -184,29 +175,9 @@ class Quota:
             now_seconds=now_seconds,
         )
 
-    def _forfeit_during(self, outage: Outage) -> None:
-        """What refills in a full outage above a debt and one capacity is out of anybody's reach: it was not granted."""
-        if outage.share < 1 or outage.stop_seconds is None:
-            return
-        buckets = [bucket for pool in self.pools.values() for bucket in pool.buckets.values()]
-        debts: list[float] = []
-        granted_before: list[float] = []
-
-        def begin(now_seconds: float) -> None:
-            debts.extend(max(0.0, -bucket.level(now_seconds)) for bucket in buckets)
-            granted_before.extend(bucket.granted_until(now_seconds) for bucket in buckets)
-
-        def end(now_seconds: float) -> None:
-            for bucket, debt, before in zip(buckets, debts, granted_before, strict=True):
-                refilled = bucket.granted_until(now_seconds) - before
-                bucket.forfeit(max(0.0, refilled - debt - bucket.capacity))
-
-        self.at(self._start_seconds + outage.start_seconds, begin)
-        self.at(self._start_seconds + outage.stop_seconds, end)
-
 
 def fast_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
-    """A full pool for each model in fast mode; none for an account without it."""
+    """Create a full pool for each model in fast mode; none for an account without it."""
     if not scenario.fast_limits.granted:
         return {}
     families = [model.in_fast_mode().family for model in MODELS.values() if model.has_fast_mode]
@@ -214,7 +185,7 @@ def fast_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
 
 
 def scenario_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
-    """A full pool for each model family, under the limits of a scenario."""
+    """Create a full pool for each model family, with the limits of a scenario."""
     return {
         family: Pool(
             limits.per_minute(),

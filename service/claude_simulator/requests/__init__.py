@@ -1,1 +1,1 @@
-"""Reads and validates Messages requests."""
+"""Validates Messages requests, and measures the size of their prompts. Knows the models."""

@@ -1,7 +1,8 @@
-"""Checks of types that come from fixed lists, of sources, and of tool calls with their results.
+"""Checks of block and tool types, sources, and tool calls with their results.
 
-The lists are those of the Anthropic Python SDK 2.13.0 (`types/`). The words about tool calls are the API's, as quoted
-in public issues of its clients. Every check raises `ApiError` 400: the path, what was given, what is allowed.
+The lists of types are those of the Anthropic Python SDK 2.13.0 (`types/`). The errors about tool calls quote the API,
+as cited in public issues of its clients. Every check raises `ApiError` 400 with the path, the value and what is
+allowed.
 """
 
 import base64
@@ -18,7 +19,7 @@ BLOCK_TYPES: Final = frozenset(
     | {"container_upload"}
 )
 RESULT_BLOCK_TYPES: Final = frozenset({"text", "image", "search_result", "document", "tool_reference", "browser_state"})
-"""What a tool result may hold."""
+"""Block types allowed in a tool result."""
 
 TOOL_TYPES: Final = frozenset(
     {"custom", "bash_20250124", "memory_20250818", "browser_toolset_20260801", "computer_toolset_20260801"}
@@ -37,14 +38,14 @@ _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 def check_block_type(path: str, kind: str, *, in_result: bool, beta: bool) -> None:
-    """Refuse a type of block that is unknown; a beta may bring further ones."""
+    """Refuse an unknown type of block; a beta may add types."""
     allowed = RESULT_BLOCK_TYPES if in_result else BLOCK_TYPES
     if kind not in allowed and not beta:
         raise invalid_request(f"{path}.type: {kind!r} was given; one of {_listed(allowed)} is allowed")
 
 
 def check_source(path: str, kind: str, source: dict[str, Any], *, beta: bool) -> None:
-    """Refuse a source whose type does not fit its block, or whose data is not base64 where it says so."""
+    """Refuse a source whose type its block does not support, or whose base64 data is invalid."""
     source_type = source.get("type")
     allowed = _SOURCE_TYPES[kind]
     if not isinstance(source_type, str) or (source_type not in allowed and not beta):
@@ -57,7 +58,7 @@ def check_source(path: str, kind: str, source: dict[str, Any], *, beta: bool) ->
 
 
 def check_tool_names(tools: list[dict[str, Any]], *, beta: bool) -> None:
-    """Refuse unknown types of tools, names of custom tools that are not allowed, and names given twice."""
+    """Refuse unknown types of tools, invalid names of custom tools, and duplicate names."""
     names: set[str] = set()
     for index, tool in enumerate(tools):
         kind = tool.get("type") or "custom"
@@ -71,9 +72,9 @@ def check_tool_names(tools: list[dict[str, Any]], *, beta: bool) -> None:
 
 
 def check_tool_calls(messages: list[dict[str, Any]]) -> None:
-    """Check that each tool call has its result in the messages that follow, and each result its call right before.
+    """Check that each tool call has a result in the next turn, and each result a call in the previous turn.
 
-    Messages of the assistant that follow each other count as one turn, and so do all others. The first is a user's.
+    Consecutive messages of the assistant are one turn, and so are consecutive other messages. The first is a user's.
     """
     calls: dict[str, str] = {}
     results: set[str] = set()

@@ -1,4 +1,4 @@
-"""What images and documents count as, by their bytes, which are decoded whole: a simulator has the time.
+"""Sizes of images and documents in tokens, from their decoded content.
 
 Sources: Claude Platform Docs, "Images and vision" and "PDF support", as copied in 2026.
 """
@@ -15,22 +15,22 @@ from claude_simulator.requests.models import Model
 
 _PATCH_PIXELS: Final = 28
 _PAGE_IMAGE_TOKENS: Final = 1_600
-"""A page of a PDF as an image, as it was measured with scanned ones (a table of October 2026)."""
-_UNSEEN_IMAGE_PIXELS: Final = (1_280, 960)
-"""An image behind a URL or a file id, which is not fetched: taken to be an ordinary one."""
-_UNSEEN_PAGES: Final = 4
-_UNSEEN_PAGE_CHARACTERS: Final = 2_000
+"""A page of a PDF as an image, as measured with scanned pages (a table of October 2026)."""
+_ASSUMED_IMAGE_PIXELS: Final = (1_280, 960)
+"""Assumed for an image behind a URL or a file id, which is not fetched."""
+_ASSUMED_PAGES: Final = 4
+_ASSUMED_PAGE_CHARACTERS: Final = 2_000
 _MOST_INFLATED_BYTES: Final = 1_000_000
 _STREAM: Final = re.compile(rb"<<([^<>]*)>>\s*stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
-_SHOWN_TEXT: Final = re.compile(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj")
+_PDF_TEXT: Final = re.compile(rb"\(((?:[^()\\]|\\.)*)\)\s*Tj")
 _PAGE: Final = re.compile(rb"/Type\s*/Page(?![a-z])")
 
 
 def image_tokens(source: dict[str, Any], model: Model) -> int:
-    """What the image of an `image` block counts as: its patches of 28 pixels, after it was scaled down if need be."""
-    width, height = _UNSEEN_IMAGE_PIXELS
+    """The tokens of an image: its patches of 28 pixels, scaled down to the model's limits if necessary."""
+    width, height = _ASSUMED_IMAGE_PIXELS
     if source.get("type") == "base64":
-        width, height = _pixels(_decoded(source)) or _UNSEEN_IMAGE_PIXELS
+        width, height = _pixels(_decoded(source)) or _ASSUMED_IMAGE_PIXELS
     scale = min(1.0, model.max_image_edge_pixels / max(width, height))
     while (tokens := _patches(width * scale) * _patches(height * scale)) > model.max_image_tokens:
         scale -= 1 / max(width, height)
@@ -38,12 +38,12 @@ def image_tokens(source: dict[str, Any], model: Model) -> int:
 
 
 def document_tokens(source: dict[str, Any], model: Model) -> int:
-    """What a document that is not given as text counts as: each page as an image, and all text in it."""
-    pages, characters = _UNSEEN_PAGES, _UNSEEN_PAGES * _UNSEEN_PAGE_CHARACTERS
+    """The tokens of a document that is not text: each page as an image, and its text."""
+    pages, characters = _ASSUMED_PAGES, _ASSUMED_PAGES * _ASSUMED_PAGE_CHARACTERS
     if source.get("type") == "base64":
         data = _decoded(source)
         pages = max(1, len(_PAGE.findall(data)))
-        characters = sum(len(shown[1]) for stream in _streams(data) for shown in _SHOWN_TEXT.finditer(stream))
+        characters = sum(len(text[1]) for stream in _streams(data) for text in _PDF_TEXT.finditer(stream))
     return pages * _PAGE_IMAGE_TOKENS + math.ceil(characters / model.characters_per_token)
 
 
@@ -60,8 +60,8 @@ def _decoded(source: dict[str, Any]) -> bytes:
 
 def _streams(data: bytes) -> list[bytes]:
     found: list[bytes] = []
-    for described, stream in _STREAM.findall(data):
-        if b"/FlateDecode" not in described:
+    for dictionary, stream in _STREAM.findall(data):
+        if b"/FlateDecode" not in dictionary:
             found.append(stream)
             continue
         try:
@@ -72,7 +72,7 @@ def _streams(data: bytes) -> list[bytes]:
 
 
 def _pixels(data: bytes) -> tuple[int, int] | None:
-    """Width and height of an image; None where this is none that the API takes."""
+    """Width and height of an image; None if its format is unknown."""
     try:
         if data[1:4] == b"PNG":
             width, height = struct.unpack(">II", data[16:24])
@@ -93,7 +93,7 @@ def _pixels(data: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_pixels(data: bytes) -> tuple[int, int]:
-    """From the first frame header; all segments before it have a length."""
+    """From the first frame header; skips the segments before it by their length."""
     at = 2
     while data[:2] == b"\xff\xd8" and data[at] == 0xFF:
         if data[at + 1] in range(0xC0, 0xD0) and data[at + 1] not in (0xC4, 0xC8, 0xCC):

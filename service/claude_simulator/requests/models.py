@@ -1,10 +1,10 @@
-"""The models that the simulated API serves, and what differs between them.
+"""The simulated models and their properties.
 
-Source: model ids of the Anthropic Python SDK 2.12.0 (`types/model.py`); families, context sizes, cache minimums and
-restrictions of Claude Platform Docs as read in October 2026; what tools cost of models since Opus 5.5 is not published,
-and taken to be as with Opus 4.8. Release dates are not modelled: `created_at` is the
-epoch, which the API documents as "unknown". Dates of retirement are the SDK's (`DEPRECATED_MODELS`); a model that is
-past it stays deprecated, which the API calls overdue. `deprecated_at` is 60 days before: the least notice promised.
+Sources: model ids from the Anthropic Python SDK 2.12.0 (`types/model.py`); families, context sizes, cache minimums and
+restrictions from Claude Platform Docs, read in October 2026. Token costs of tools are not published for models since
+Opus 5.5; those of Opus 4.8 are assumed. Release dates are not modelled: `created_at` is the epoch, which the API
+documents as "unknown". Retirement dates are the SDK's (`DEPRECATED_MODELS`); later the model stays deprecated.
+`deprecated_at` is 60 days earlier, the minimum notice that the API promises.
 """
 
 from dataclasses import dataclass, replace
@@ -16,11 +16,11 @@ from claude_simulator.errors import ApiError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model that can be called. `family` names the pool of rate limits that it shares with its siblings.
+    """One model. Models of a `family` share a pool of rate limits.
 
-    `characters_per_token` stands in for the tokenizer: Opus 4.7 and later count about 30 % more tokens than the
-    models before them. `has_fast_mode`: whether it takes `speed: "fast"`; `fast_mode_beta`: whether only with the beta
-    header. `is_fast`: this is the model in fast mode, a pool of its own.
+    `characters_per_token` replaces a tokenizer: Opus 4.7 and later count about 30 % more tokens than earlier models.
+    `has_fast_mode`: `speed: "fast"` is allowed; `fast_mode_beta`: only with the beta header. `is_fast`: this is the
+    model in fast mode, with a pool of its own.
     """
 
     id: str
@@ -163,17 +163,17 @@ MODELS: Final[dict[str, Model]] = {
         ),
     )
 }
-"""Every model that can be called, newest first, by id."""
+"""All models by id, newest first."""
 
 FAMILIES: Final = tuple(dict.fromkeys(model.family for model in MODELS.values()))
-"""Names of the Messages pools: models of one family share one set of rate limits."""
+"""Names of the pools: models of one family share one set of rate limits."""
 
 
 def find_model(model_id: str) -> Model:
-    """The model with this id.
+    """Look up a model by its id.
 
     Raises:
-        ApiError: 404 `not_found_error`, when there is none. The API names only the model; we add where the list is.
+        ApiError: 404 `not_found_error`, it does not exist. The API names only the model; we add where the list is.
     """
     model = MODELS.get(model_id)
     if model is None:

@@ -1,7 +1,7 @@
-"""What the simulated model reads: the blocks of a request in their order, and how many tokens each one is.
+"""The prompt of a request: its blocks in reading order, and their sizes in tokens.
 
-The tokenizer is a stand-in (characters divided by a figure per model); real counts differ. Its output side cuts text
-into pieces that join to the text again, one piece a token, so that an answer can be truncated and streamed exactly.
+There is no real tokenizer: input tokens are characters divided by a ratio of the model, and real counts differ. Output
+is cut into pieces of one token each, so that an answer can be truncated and streamed exactly.
 """
 
 import json
@@ -23,7 +23,7 @@ _PIECE: Final = re.compile(r"\s*(?:\w{1,6}|[^\w\s])|\s+")
 
 @dataclass(frozen=True, slots=True)
 class PromptBlock:
-    """One block in reading order: tools, then system, then messages. `ttl` is set where a cache breakpoint is."""
+    """One block. The reading order is tools, system, messages. `ttl` is set at a cache breakpoint."""
 
     content: Mapping[str, Any]
     tokens: int
@@ -31,7 +31,7 @@ class PromptBlock:
 
 
 def prompt_blocks(body: Mapping[str, Any], model: Model) -> list[PromptBlock]:
-    """The blocks of a validated request. A `cache_control` at top level marks the last one."""
+    """The blocks of a validated request. A top-level `cache_control` is a breakpoint at the last one."""
     blocks = [
         PromptBlock(
             content={**{key: value for key, value in raw.items() if key != "cache_control"}, "in": place},
@@ -48,7 +48,7 @@ def prompt_blocks(body: Mapping[str, Any], model: Model) -> list[PromptBlock]:
 
 
 def check_context(blocks: list[PromptBlock], model: Model) -> None:
-    """Refuse a prompt that is longer than the model reads; the words are the API's.
+    """Refuse a prompt longer than the model's context; the message is the API's.
 
     Raises:
         ApiError: 400.
@@ -59,12 +59,12 @@ def check_context(blocks: list[PromptBlock], model: Model) -> None:
 
 
 def split_tokens(text: str) -> list[str]:
-    """The text in pieces of one token each; joined, they are the text."""
+    """Cut a text into pieces of one token each."""
     return _PIECE.findall(text)
 
 
 def text_of(content: object) -> str:
-    """The text in a `content` or `system` value: a string, or the text blocks of a list on lines of their own."""
+    """The text of a `content` or `system` value: a string, or the text blocks of a list, joined by newlines."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -73,13 +73,13 @@ def text_of(content: object) -> str:
 
 
 def user_texts(body: Mapping[str, Any]) -> list[str]:
-    """What the user says in each message, in order; messages without text (tool results) are left out."""
-    texts = [words_of(message) for message in body["messages"] if message["role"] == "user"]
+    """The user's text of each message, in order; messages without text (tool results) are left out."""
+    texts = [text_without_notes(message) for message in body["messages"] if message["role"] == "user"]
     return [text for text in texts if text.strip()]
 
 
-def words_of(message: Mapping[str, Any]) -> str:
-    """The text of a message, without the notes to the model that Claude Code puts beside the user's words."""
+def text_without_notes(message: Mapping[str, Any]) -> str:
+    """The text of a message without the `<system-reminder>` notes that Claude Code adds."""
     return _NOTE.sub("", text_of(message["content"]))
 
 

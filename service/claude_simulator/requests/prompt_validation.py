@@ -1,7 +1,7 @@
-"""Checks of what a Messages request holds for the model: messages, system prompt, tools and cache breakpoints.
+"""Checks of messages, system prompt, tools and cache breakpoints.
 
-Blocks are checked for what the simulator reads, no further. Source: Claude Platform Docs "Messages" and "Prompt
-caching". Every check raises `ApiError` 400, which names the path, what was given and what is allowed.
+Only the fields of a block that the simulator reads are checked. Source: Claude Platform Docs "Messages" and "Prompt
+caching". Every check raises `ApiError` 400 with the path, the value and what is allowed.
 """
 
 from typing import Any, Final
@@ -20,9 +20,9 @@ MAX_CACHE_BREAKPOINTS: Final = 4
 
 
 def check_conversation(body: dict[str, Any], model: Model, *, beta: bool) -> None:
-    """Check `messages`: roles, content, tool calls and their results, the first and the last turn, and system messages.
+    """Check `messages`: roles, content, tool calls and their results, first and last turn, and system messages.
 
-    Source for the latter: Claude Platform Docs "Mid-conversation system messages". Opus 4.8 and later models take them.
+    Source for system messages: Claude Platform Docs "Mid-conversation system messages"; since Opus 4.8.
     """
     if "messages" not in body:
         raise invalid_request("messages: Field required")
@@ -134,7 +134,7 @@ def _check_tool_choice(choice: Any, tool_names: list[str], model: Model) -> None
 
 
 def check_breakpoints(body: dict[str, Any]) -> None:
-    """Check every `cache_control`, and that there are no more of them than the API takes."""
+    """Check every `cache_control`, and their number."""
     system = body.get("system")
     system_blocks = enumerate(system) if isinstance(system, list) else ()
     holders = [
@@ -156,7 +156,7 @@ def check_breakpoints(body: dict[str, Any]) -> None:
 
 
 def message_blocks(body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The blocks of checked messages with their paths, such as `messages.0.content.1`."""
+    """The blocks of validated messages with their paths, such as `messages.0.content.1`."""
     return [
         (f"messages.{number}.content.{index}", block)
         for number, message in enumerate(body["messages"])

@@ -1,4 +1,4 @@
-"""Which JSON Schemas the API takes for structured output and strict tools.
+"""Checks of the JSON Schemas for structured output and strict tools.
 
 Source: Claude Platform Docs "Structured outputs": no recursion, no numeric or length limits, `minItems` 0 or 1, every
 object closed, at most 24 optional and 16 union-typed properties.
@@ -38,14 +38,14 @@ _META_SCHEMA: Final = Draft202012Validator(
     validate_formats=True,  # of "pattern": a regular expression
     formats={"uri": lambda _: True, "uri-reference": lambda _: True},
 )
-"""Validates schemas. It has the meta-schema built in, and accepts any text as a URI."""
+"""Validates schemas against the built-in meta-schema. Any text is accepted as a URI."""
 
 
 def resolve_reference(root: Mapping[str, Any], reference: object, path: str) -> Any:
-    """What a local `$ref` such as `#/$defs/Address` points at.
+    """Resolve a local `$ref` such as `#/$defs/Address`.
 
     Raises:
-        ApiError: 400, when it is not local or points at nothing.
+        ApiError: 400, it is not local, or does not resolve.
     """
     target: Any = root
     if not isinstance(reference, str) or not reference.startswith("#"):
@@ -59,21 +59,21 @@ def resolve_reference(root: Mapping[str, Any], reference: object, path: str) -> 
 
 
 def check_schema(schema: Mapping[str, Any], path: str) -> None:
-    """Refuse what is no JSON Schema (2020-12).
+    """Refuse an invalid JSON Schema (2020-12).
 
     Raises:
-        ApiError: 400; the message names the place and what is wrong there.
+        ApiError: 400; the message names the place and the problem.
     """
     schema_json = json.dumps(schema)
     if len(schema_json) > _MAX_CHARACTERS:
         raise invalid_request(f"{path}: more than {_MAX_CHARACTERS} characters; schema is too complex")
-    finding = _first_finding(schema_json)
-    if finding is not None:
-        raise invalid_request(f"{path}{finding}")
+    message = _first_error(schema_json)
+    if message is not None:
+        raise invalid_request(f"{path}{message}")
 
 
 @lru_cache(maxsize=256)  # the same few schemas come with every request
-def _first_finding(schema_json: str) -> str | None:
+def _first_error(schema_json: str) -> str | None:
     for error in _META_SCHEMA.iter_errors(json.loads(schema_json)):
         place = "".join(f".{part}" for part in error.instance_path)
         return f"{place}: {error.message}"
@@ -81,7 +81,7 @@ def _first_finding(schema_json: str) -> str | None:
 
 
 def check_output_schema(schema: Mapping[str, Any], path: str) -> None:
-    """Refuse a schema that the API would not compile.
+    """Refuse a schema that structured output does not support.
 
     Raises:
         ApiError: 400; the message starts with the path of the offending part.
@@ -114,8 +114,8 @@ def _is_union(schema: object) -> bool:
 def _parts(
     root: Mapping[str, Any], schema: object, path: str, references: tuple[str, ...]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The schema and all that it contains, depth first, references followed."""
-    if not isinstance(schema, Mapping):  # true and false are schemas too, but not for the API
+    """The schema and its subschemas, depth first; references are followed."""
+    if not isinstance(schema, Mapping):  # true and false are valid schemas, but not supported
         raise invalid_request(f"{path}: an object (a JSON Schema) is allowed")
     reference = schema.get("$ref")
     if reference is not None:

@@ -1,4 +1,4 @@
-"""Checks of a Messages request, with errors worded like the API's: path, what was given, what is allowed.
+"""Checks of Messages requests. Errors are worded like the API's: the path, the value, what is allowed.
 
 Sources: Claude Platform Docs "Messages", "Claude API errors" and "Migrating to API version 2026-10-21"; parameters of
 `messages.create` in the Anthropic Python SDK 2.12.0.
@@ -47,7 +47,7 @@ _CREATED: Final = _COUNTED | {
 
 @dataclass(frozen=True, slots=True)
 class MessagesRequest:
-    """A request that passed every check. `body` is as it was sent."""
+    """A validated request. `body` is unchanged."""
 
     body: Mapping[str, Any]
     model: Model
@@ -57,11 +57,11 @@ class MessagesRequest:
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
-    """The body as a JSON object.
+    """Parse a body as a JSON object.
 
     Raises:
-        ApiError: 400, when it is none. What is JSON, and the words about what is not, are orjson's, as in the API's
-            answers: quoted in anthropics/claude-code issues 8272, 9586 and 77525.
+        ApiError: 400, it is not one. The message is orjson's, as in the real API: see anthropics/claude-code issues
+            8272, 9586 and 77525.
     """
     try:
         body = orjson.loads(raw)
@@ -76,13 +76,13 @@ def check_messages(body: dict[str, Any], *, version: str, beta: bool, betas: str
     """Check the body of `POST /v1/messages`.
 
     Args:
-        body: The JSON object that was sent.
-        version: The request's `anthropic-version`.
-        beta: Whether `anthropic-beta` was sent: then fields that are not known here pass.
-        betas: What it holds.
+        body: The parsed body.
+        version: `anthropic-version`.
+        beta: Whether `anthropic-beta` was sent: then unknown fields pass.
+        betas: Value of `anthropic-beta`.
 
     Raises:
-        ApiError: 400, or 404 for a model that is not served.
+        ApiError: 400, or 404 for an unknown model.
     """
     model = _check_prompt(body, fields=_CREATED, version=version, beta=beta)
     speed = body.get("speed")
@@ -113,10 +113,10 @@ def check_messages(body: dict[str, Any], *, version: str, beta: bool, betas: str
 
 
 def check_count_tokens(body: dict[str, Any], *, version: str, beta: bool) -> Model:
-    """Check the body of `POST /v1/messages/count_tokens`, which takes no server tools and no remote sources.
+    """Check the body of `POST /v1/messages/count_tokens`, which supports no server tools and no remote sources.
 
     Raises:
-        ApiError: 400, or 404 for a model that is not served.
+        ApiError: 400, or 404 for an unknown model.
     """
     model = _check_prompt(body, fields=_COUNTED, version=version, beta=beta)
     for index, tool in enumerate(body.get("tools") or ()):
@@ -130,7 +130,7 @@ def check_count_tokens(body: dict[str, Any], *, version: str, beta: bool) -> Mod
 
 
 def _is_fast(speed: object, model: Model, betas: str) -> bool:
-    """Whether a model answers in fast mode. Opus 4.6 answers at standard speed instead of refusing."""
+    """Whether a request is for fast mode. Opus 4.6 accepts it and runs at standard speed."""
     if speed not in (None, "standard", "fast"):
         raise invalid_request(f"speed: {speed!r} was given; 'standard' or 'fast' is allowed")
     if speed != "fast" or model.id == "claude-opus-4-6":
@@ -185,7 +185,7 @@ def _check_2026_10_21(body: dict[str, Any]) -> None:
 
 def _check_sampling(body: dict[str, Any], model: Model, version: str) -> None:
     if version == API_VERSIONS[1]:
-        return  # refused already, whatever the value
+        return  # already refused
     for field in _SAMPLING:
         value = body.get(field)
         if value is None:

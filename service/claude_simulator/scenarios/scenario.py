@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from claude_simulator.checks import require_number
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import FastLimits, PoolLimits
+from claude_simulator.limits.pool_limits import FastLimits, PoolLimits
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.requests.models import FAMILIES, MODELS
 from claude_simulator.scenarios.arrivals import Pattern

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_simulator.checks import decode
-from claude_simulator.limits.limits import FastLimits, PoolLimits
+from claude_simulator.limits.pool_limits import FastLimits, PoolLimits
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.requests.models import FAMILIES
 from claude_simulator.scenarios.latency import LatencyDistribution

@@ -60,7 +60,7 @@ def simulator(
 ) -> None:
     """Run only the simulated Claude API."""
     from claude_simulator import Latency, PoolLimits, SimulatorOptions, fault_from, load_scenario  # noqa: PLC0415
-    from claude_simulator.options import StandingClock  # noqa: PLC0415
+    from claude_simulator.options import FixedClock  # noqa: PLC0415
 
     try:
         options = SimulatorOptions(
@@ -79,7 +79,7 @@ def simulator(
         )
     except (ValueError, OSError) as error:
         raise click.BadParameter(str(error)) from None
-    _run(options, host, port, clock=None if clock_stands_at is None else StandingClock(clock_stands_at))
+    _run(options, host, port, clock=None if clock_stands_at is None else FixedClock(clock_stands_at))
 
 
 def _run(options: "SimulatorOptions", host: str, port: int, *, clock: "Clock | None") -> None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from benchmarks.goodput.scenario import LoadScenario
 from benchmarks.goodput.workload import Lengths, Workload, WorkloadKind
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import PoolLimits
+from claude_simulator.limits.pool_limits import PoolLimits
 from claude_simulator.scenarios.distributions import LogNormal
 from claude_simulator.scenarios.scenario import Change, Competitor, HeaderOptions, Scenario
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
 from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import PoolLimits, Refill
+from claude_simulator.limits.pool_limits import PoolLimits, Refill
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.scenarios.arrivals import Pattern
 from claude_simulator.scenarios.latency import Latency

@@ -11,7 +11,7 @@ from msgspec import structs
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
 from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import PoolLimits, Refill
+from claude_simulator.limits.pool_limits import PoolLimits, Refill
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.scenarios.latency import Latency
 from claude_simulator.scenarios.scenario import (

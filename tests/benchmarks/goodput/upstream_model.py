@@ -15,16 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from benchmarks.goodput.attainable import AttainableUsage
+from benchmarks.goodput.oracle_wait import seconds_until_fits
 from benchmarks.goodput.ramp_bound import RampBound
 from benchmarks.goodput.workload import RequestShape
 from claude_simulator.answers.cache import TTL_SECONDS, InputUse
 from claude_simulator.header_names import RETRY_AFTER
-from claude_simulator.limits.denials import CapReached, Denial, Failure, Refusal
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.headers import rate_limit_headers
-from claude_simulator.limits.limits import input_tokens_estimate
 from claude_simulator.limits.pool import Charge, Pool
+from claude_simulator.limits.pool_limits import input_tokens_estimate
 from claude_simulator.limits.quota import Quota, scenario_pools
+from claude_simulator.limits.rejections import OutageFailure, RateLimited, Rejection, SpendCapReached
 from claude_simulator.requests.models import MODELS
 from claude_simulator.scenarios.distributions import branch
 from claude_simulator.scenarios.scenario import HeadersAt, Scenario
@@ -98,6 +100,7 @@ class SimulatedUpstream:
         self._latency_rng = branch(rng)
         self._prefixes: dict[tuple[str, str], float] = {}
         self._quota = Quota(scenario_pools(scenario, start_seconds), scenario, rng, start_seconds)
+        self._attainable = AttainableUsage(self._quota, scenario, start_seconds)
         self._ramp_bounds: dict[str, RampBound] = {}
         if scenario.ramp is not None:
             for family, pool in self._quota.pools.items():
@@ -124,7 +127,7 @@ class SimulatedUpstream:
             now_seconds=now_seconds,
         )
         if use.uncached == request.input_tokens and request.prefix_tokens:
-            self._quota.at(first_seconds, partial(self._store_prefix, (request.model, request.prefix)))
+            self._quota.schedule(first_seconds, partial(self._store_prefix, (request.model, request.prefix)))
         return Accepted(
             request=request,
             first_token_seconds=first_seconds,
@@ -166,7 +169,7 @@ class SimulatedUpstream:
         """
         self._advance(now_seconds)
         estimate = input_tokens_estimate(self._input_use(request, now_seconds).charged, request.characters_per_token)
-        return self._quota.seconds_until_fits(self._pool(request.model), estimate, now_seconds)
+        return seconds_until_fits(self._quota, self._pool(request.model), estimate, now_seconds)
 
     def attainable(self, model: str, now_seconds: float) -> dict[Dimension, float]:
         """How much could have been charged since the beginning, at best.
@@ -176,9 +179,9 @@ class SimulatedUpstream:
         outage (exact at whole minutes, and up to `duration_seconds`).
         """
         self._advance(now_seconds)
-        pool = self._pool(model)
-        attainable = pool.attainable(now_seconds)
-        ramp_bound = self._ramp_bounds.get(MODELS[model].family)
+        family = MODELS[model].family
+        attainable = self._attainable.until(family, now_seconds)
+        ramp_bound = self._ramp_bounds.get(family)
         if ramp_bound is not None:
             attainable[ramp_bound.dimension] = ramp_bound.used
         return attainable
@@ -192,9 +195,10 @@ class SimulatedUpstream:
         """Let everything happen that is due, the seconds of the ramp bounds among it."""
         while self._ramp_bounds and self._ramp_step_seconds <= min(now_seconds, self._end_seconds):
             self._quota.advance(self._ramp_step_seconds)
-            is_shut_out = self._quota.closed_for_seconds(self._ramp_step_seconds) > 0
-            for ramp_bound in self._ramp_bounds.values():
-                ramp_bound.step(self._ramp_step_seconds, is_shut_out=is_shut_out)
+            is_shut_out = self._quota.blocked_seconds(self._ramp_step_seconds) > 0
+            for family, ramp_bound in self._ramp_bounds.items():
+                attainable = self._attainable.until(family, self._ramp_step_seconds)[ramp_bound.dimension]
+                ramp_bound.step(self._ramp_step_seconds, attainable, is_shut_out=is_shut_out)
             self._ramp_step_seconds += 1
         self._quota.advance(now_seconds)
 
@@ -211,14 +215,14 @@ class SimulatedUpstream:
     def _store_prefix(self, key: tuple[str, str], now_seconds: float) -> None:
         self._prefixes[key] = now_seconds + TTL_SECONDS["5m"]
 
-    def _rejected(self, denial: Denial, pool: Pool, now_seconds: float) -> Rejected:
+    def _rejected(self, denial: Rejection, pool: Pool, now_seconds: float) -> Rejected:
         headers = self._headers(pool, now_seconds)
         match denial:
-            case Failure(status):
+            case OutageFailure(status):
                 return Rejected(status, None, None, headers, None)
-            case CapReached():
+            case SpendCapReached():
                 return Rejected(denial.status, None, denial.error_code, headers, None)
-            case Refusal(dimension):
+            case RateLimited(dimension):
                 seconds = denial.retry_after_seconds if self._scenario.headers.retry_after_visible else None
                 if seconds is not None:
                     headers[RETRY_AFTER] = str(seconds)

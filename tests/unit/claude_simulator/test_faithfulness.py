@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from claude_simulator import NO_LATENCY, SimulatorOptions, create_app
-from claude_simulator.options import StandingClock
+from claude_simulator.options import FixedClock
 from support.virtual_time import VirtualClock, run_virtual
 from unit.claude_simulator.conftest import MakeClient, SimulatorAnswer, SimulatorClient
 
@@ -17,7 +17,7 @@ from unit.claude_simulator.conftest import MakeClient, SimulatorAnswer, Simulato
 def test_equal_calls_get_equal_answers_while_the_clock_stands() -> None:
     async def answers() -> list[tuple[Any, ...]]:
         client = SimulatorClient(SimulatorOptions(latency=NO_LATENCY), VirtualClock())
-        client._app = create_app(SimulatorOptions(latency=NO_LATENCY), clock=StandingClock(1_795_600_000))
+        client._app = create_app(SimulatorOptions(latency=NO_LATENCY), clock=FixedClock(1_795_600_000))
         found = [await client.ask(), await client.ask(stream=True), await client.send("GET", "/v1/nothing")]
         return [(answer.status, answer.headers, answer.body) for answer in found]
 

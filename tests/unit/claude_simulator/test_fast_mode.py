@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from claude_simulator import Latency, PoolLimits
-from claude_simulator.limits.limits import FastLimits
+from claude_simulator.limits.pool_limits import FastLimits
 from claude_simulator.scenarios.scenario import HeaderOptions, HeadersAt, Scenario
 from support.virtual_time import VirtualClock, run_virtual
 

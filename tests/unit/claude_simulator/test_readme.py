@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from claude_simulator import Fault, FaultKind, Latency, SimulatorOptions
-from claude_simulator.limits.limits import FastLimits, PoolLimits
+from claude_simulator.limits.pool_limits import FastLimits, PoolLimits
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.scenarios.scenario import Change, Competitor, HeaderOptions, Outage, SpendCap
 from claude_simulator.scenarios.scenario_file import scenario_from

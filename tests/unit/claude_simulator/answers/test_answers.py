@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from claude_simulator.answers.answers import Answer, compose_answer
 from claude_simulator.answers.cache import InputUse
-from claude_simulator.answers.sse import MessageShell, encode_event, message_events, message_json
+from claude_simulator.answers.message_format import MessageMetadata, encode_event, message_events, message_json
 from claude_simulator.requests.validation import check_messages
 from claude_simulator.scenarios.faults import FaultKind
 from tidegate.generation.dsl.check import check_document
@@ -32,7 +32,7 @@ WEATHER = {"name": "get_weather", "input_schema": {"type": "object", "required":
 CHANGES = st.sampled_from(
     [{}, {"thinking": {"type": "adaptive"}}, {"tools": [WEATHER], "tool_choice": {"type": "any"}}]
 )
-SHELL = MessageShell("msg_1", "claude-sonnet-4-5", InputUse(uncached=10, read=20, written_5m=3, written_1h=4))
+SHELL = MessageMetadata("msg_1", "claude-sonnet-4-5", InputUse(uncached=10, read=20, written_5m=3, written_1h=4))
 
 
 def ask(prompt: str, *, fault: FaultKind | None = None, length: int | None = None, **changes: Any) -> Answer:

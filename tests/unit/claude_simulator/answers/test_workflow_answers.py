@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_simulator.answers.prompt_words import camel_case, clauses, label, request_text
+from claude_simulator.answers.clauses import camel_case, clauses, label, request_text
 from claude_simulator.answers.workflow_answers import broken_workflow_document, workflow_document
 from tidegate.generation.dsl.check import check_document
 

@@ -95,7 +95,7 @@ def test_state_shows_what_was_charged(make_client: MakeClient, clock: VirtualClo
                 },
             }
         }
-        assert state["answers_by_status"] == {"200": 1, "429": 1}
+        assert state["responses_by_status"] == {"200": 1, "429": 1}
 
     run_virtual(main(), clock)
 

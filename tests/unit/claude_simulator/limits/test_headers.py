@@ -2,7 +2,7 @@
 
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.headers import rate_limit_headers, rfc3339
-from claude_simulator.limits.limits import DimensionState
+from claude_simulator.limits.pool_limits import DimensionState
 
 AT = 1_795_498_270.0  # 2026-11-24T05:31:10Z
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_simulator.limits.buckets import TokenBucket
-from claude_simulator.limits.denials import Refusal
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import PoolLimits, input_tokens_estimate
 from claude_simulator.limits.pool import Charge, Pool
+from claude_simulator.limits.pool_limits import PoolLimits, input_tokens_estimate
+from claude_simulator.limits.rejections import RateLimited
 
 LIMITS = PoolLimits(requests_per_minute=60, input_tokens_per_minute=6_000, output_tokens_per_minute=1_200)
 
@@ -21,7 +21,7 @@ def remaining(pool: Pool, now_seconds: float) -> dict[Dimension, float]:
     return {dimension: state.remaining for dimension, state in pool.state(now_seconds).items()}
 
 
-def admitted(outcome: Charge | Refusal) -> Charge:
+def admitted(outcome: Charge | RateLimited) -> Charge:
     assert isinstance(outcome, Charge)
     return outcome
 
@@ -56,10 +56,10 @@ def test_requests_bind_by_hand() -> None:
     outcomes = [pool.admit(1, 0) for _ in range(61)]
 
     assert all(isinstance(outcome, Charge) for outcome in outcomes[:60])
-    assert outcomes[60] == Refusal(Dimension.REQUESTS, 60, 1.0)
-    assert pool.admit(1, 0.75) == Refusal(Dimension.REQUESTS, 60, 0.25)
+    assert outcomes[60] == RateLimited(Dimension.REQUESTS, 60, 1.0)
+    assert pool.admit(1, 0.75) == RateLimited(Dimension.REQUESTS, 60, 0.25)
     assert isinstance(pool.admit(1, 1), Charge)
-    assert isinstance(pool.admit(1, 1), Refusal)
+    assert isinstance(pool.admit(1, 1), RateLimited)
 
 
 def test_input_is_estimated_then_corrected_by_hand() -> None:
@@ -70,7 +70,7 @@ def test_input_is_estimated_then_corrected_by_hand() -> None:
 
     pool.correct_input(charge, 3_000, 0)
     assert remaining(pool, 0)[Dimension.INPUT_TOKENS] == 3_000
-    assert pool.admit(3_200, 1) == Refusal(Dimension.INPUT_TOKENS, 6_000, 1.0)
+    assert pool.admit(3_200, 1) == RateLimited(Dimension.INPUT_TOKENS, 6_000, 1.0)
     assert isinstance(pool.admit(3_200, 2), Charge)
     assert pool.own.input_tokens == 6_200
 
@@ -81,7 +81,7 @@ def test_an_input_that_was_estimated_too_low_pushes_into_debt() -> None:
     pool.correct_input(charge, 8_000, 0)
 
     assert remaining(pool, 0)[Dimension.INPUT_TOKENS] == -2_000
-    assert pool.admit(100, 0) == Refusal(Dimension.INPUT_TOKENS, 6_000, 21.0)
+    assert pool.admit(100, 0) == RateLimited(Dimension.INPUT_TOKENS, 6_000, 21.0)
 
 
 def test_output_is_charged_as_it_is_produced_by_hand() -> None:
@@ -92,7 +92,7 @@ def test_output_is_charged_as_it_is_produced_by_hand() -> None:
     pool.produce(charge, 500, 1)
 
     assert remaining(pool, 1)[Dimension.OUTPUT_TOKENS] == -280
-    assert pool.admit(1, 1) == Refusal(Dimension.OUTPUT_TOKENS, 1_200, 14.05)
+    assert pool.admit(1, 1) == RateLimited(Dimension.OUTPUT_TOKENS, 1_200, 14.05)
     assert isinstance(pool.admit(1, 15.1), Charge)
     assert pool.own.output_tokens(15.1) == 1_500
 
@@ -103,7 +103,7 @@ def test_the_dimension_that_needs_longest_is_named() -> None:
     pool.produce(charge, 1_220, 0)
 
     # 600 input tokens need 6 s, one output token needs 21 / 20 s
-    assert pool.admit(600, 0) == Refusal(Dimension.INPUT_TOKENS, 6_000, 6.0)
+    assert pool.admit(600, 0) == RateLimited(Dimension.INPUT_TOKENS, 6_000, 6.0)
 
 
 def test_a_request_larger_than_its_bucket_is_let_in_when_the_bucket_is_full() -> None:
@@ -111,7 +111,7 @@ def test_a_request_larger_than_its_bucket_is_let_in_when_the_bucket_is_full() ->
     admitted(pool.admit(9_000, 0))
 
     assert remaining(pool, 0)[Dimension.INPUT_TOKENS] == -3_000
-    assert pool.admit(9_000, 0) == Refusal(Dimension.INPUT_TOKENS, 6_000, 90.0)
+    assert pool.admit(9_000, 0) == RateLimited(Dimension.INPUT_TOKENS, 6_000, 90.0)
 
 
 def test_one_second_enforcement_keeps_the_rate_and_shrinks_the_burst() -> None:
@@ -142,7 +142,7 @@ def test_a_refusal_costs_nothing_but_is_counted() -> None:
     admitted(pool.admit(6_000, 0))
     before = remaining(pool, 0)
 
-    assert isinstance(pool.admit(6_000, 0), Refusal)
+    assert isinstance(pool.admit(6_000, 0), RateLimited)
     assert remaining(pool, 0) == before
     assert (pool.own.requests, pool.own.rate_limited) == (1, 1)
 
@@ -184,8 +184,8 @@ def test_a_refused_request_fits_after_exactly_the_time_named(wait: float, tokens
     admitted(pool.admit(5_500, 0))
     outcome = pool.admit(tokens, wait)
 
-    if isinstance(outcome, Refusal):
-        assert isinstance(pool.admit(tokens, wait + outcome.wait_seconds - 1e-3), Refusal)
+    if isinstance(outcome, RateLimited):
+        assert isinstance(pool.admit(tokens, wait + outcome.wait_seconds - 1e-3), RateLimited)
         assert isinstance(pool.admit(tokens, wait + outcome.wait_seconds + 1e-6), Charge)
 
 

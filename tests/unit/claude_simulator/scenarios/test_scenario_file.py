@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from claude_simulator.limits.dimension import Dimension
-from claude_simulator.limits.limits import FastLimits, PoolLimits, Refill
+from claude_simulator.limits.pool_limits import FastLimits, PoolLimits, Refill
 from claude_simulator.limits.ramp import RampLimit
 from claude_simulator.scenarios.arrivals import Pattern
 from claude_simulator.scenarios.distributions import Exponential, LogNormal, Uniform

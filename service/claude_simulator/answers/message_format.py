@@ -1,4 +1,4 @@
-"""An answer as the API sends it: one JSON message, or the sequence of server-sent events. Pure."""
+"""Formats an answer as a JSON message, or as a sequence of server-sent events. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,36 +9,36 @@ from claude_simulator.answers.answers import Answer, AnswerBlock
 from claude_simulator.answers.cache import InputUse
 
 TOKENS_PER_DELTA: Final = 4
-"""How many output tokens one `content_block_delta` carries."""
+"""Output tokens per `content_block_delta`."""
 
 _SIGNATURE: Final = "c2ltdWxhdGVk"  # base64 of "simulated": real signatures are opaque base64
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """One server-sent event, and how many output tokens were produced for it."""
+    """One server-sent event, and the output tokens that were produced for it."""
 
     data: Mapping[str, Any]
     output_tokens: int = 0
 
     def encode(self) -> bytes:
-        """The event on the wire."""
+        """The event as bytes."""
         return encode_event(self.data["type"], encode_json(self.data, separators=(",", ":")))
 
 
 def encode_json(value: Mapping[str, Any], *, separators: tuple[str, str] | None = None) -> bytes:
-    """JSON in UTF-8, as the API writes it; half a surrogate pair, which UTF-8 cannot hold, stays an escape."""
+    """JSON in UTF-8, like the API. A lone surrogate, which UTF-8 cannot represent, stays an escape."""
     return json.dumps(value, ensure_ascii=False, separators=separators).encode(errors="backslashreplace")
 
 
 def encode_event(name: str, data: bytes) -> bytes:
-    """An event of this name with this JSON on the wire."""
+    """Encode an event with a name and JSON data."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class MessageShell:
-    """What a message says beside its content."""
+class MessageMetadata:
+    """The fields of a message other than its content."""
 
     message_id: str
     model_id: str
@@ -46,34 +46,34 @@ class MessageShell:
     speed: str | None = None
 
     def tool_id(self, index: int) -> str:
-        """The id of a tool call: no other message has it."""
+        """The id of a tool call, unique across messages."""
         return f"toolu_{self.message_id.removeprefix('msg_')[:22]}{index:02}"
 
 
-def message_json(shell: MessageShell, answer: Answer) -> dict[str, Any]:
-    """The whole answer as one `Message`."""
+def message_json(metadata: MessageMetadata, answer: Answer) -> dict[str, Any]:
+    """The answer as a `Message`."""
     return {
-        "id": shell.message_id,
+        "id": metadata.message_id,
         "type": "message",
         "role": "assistant",
-        "model": shell.model_id,
-        "content": [_content(shell.tool_id(index), block) for index, block in enumerate(answer.blocks)],
+        "model": metadata.model_id,
+        "content": [_content(metadata.tool_id(index), block) for index, block in enumerate(answer.blocks)],
         **_stop(answer),
-        "usage": _start_usage(shell) | _output_usage(answer),
+        "usage": _start_usage(metadata) | _output_usage(answer),
     }
 
 
-def message_events(shell: MessageShell, answer: Answer) -> Iterator[StreamEvent]:
-    """The answer as events: start, per block its start, deltas and stop, then the delta with the usage, and stop.
+def message_events(metadata: MessageMetadata, answer: Answer) -> Iterator[StreamEvent]:
+    """The answer as events: message start; start, deltas and stop of blocks; message delta with usage; message stop.
 
-    `usage.output_tokens` of the first event is not the truth, as in the real API; a `ping` follows the first block's
-    start.
+    Like the real API, `usage.output_tokens` of the first event is a placeholder, and a `ping` follows the start of the
+    first block.
     """
-    message = message_json(shell, Answer(())) | {"stop_reason": None, "usage": _start_usage(shell)}
+    message = message_json(metadata, Answer(())) | {"stop_reason": None, "usage": _start_usage(metadata)}
     yield StreamEvent({"type": "message_start", "message": message})
     for index, block in enumerate(answer.blocks):
         yield StreamEvent(
-            {"type": "content_block_start", "index": index, "content_block": _empty(shell.tool_id(index), block)}
+            {"type": "content_block_start", "index": index, "content_block": _empty(metadata.tool_id(index), block)}
         )
         if index == 0:
             yield StreamEvent({"type": "ping"})
@@ -83,7 +83,7 @@ def message_events(shell: MessageShell, answer: Answer) -> Iterator[StreamEvent]
         if block.kind == "thinking":
             yield _delta(index, {"type": "signature_delta", "signature": _SIGNATURE}, 0)
         yield StreamEvent({"type": "content_block_stop", "index": index})
-    use = shell.input_use
+    use = metadata.input_use
     usage = {
         "input_tokens": use.uncached,
         "cache_creation_input_tokens": use.written_5m + use.written_1h,
@@ -136,8 +136,8 @@ def _stop(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _start_usage(shell: MessageShell) -> dict[str, Any]:
-    use = shell.input_use
+def _start_usage(metadata: MessageMetadata) -> dict[str, Any]:
+    use = metadata.input_use
     return {
         "input_tokens": use.uncached,
         "cache_creation_input_tokens": use.written_5m + use.written_1h,
@@ -148,7 +148,7 @@ def _start_usage(shell: MessageShell) -> dict[str, Any]:
         },
         "output_tokens": 1,
         "service_tier": "standard",
-        **({} if shell.speed is None else {"speed": shell.speed}),
+        **({} if metadata.speed is None else {"speed": metadata.speed}),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a request looked like when it came, for tests of what stands in between."""
+"""Records requests as received, for tests of proxies in front of the simulator."""
 
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 _SECRET: Final = (API_KEY, AUTHORIZATION)
 
 
-class SeenRequest:
-    """Follows one request; its body is read through `receive` and not kept."""
+class RequestRecord:
+    """Records one request. It hashes the body, and does not keep it."""
 
     def __init__(self, scope: "Scope", receive: "Receive") -> None:
         query = scope["query_string"]
@@ -25,15 +25,15 @@ class SeenRequest:
         self._body_bytes = 0
 
     async def receive(self) -> "Message":
-        """The next message from the client."""
+        """The ASGI `receive`, which also hashes the body."""
         message = await self._receive()
         body = message.get("body", b"")
         self._digest.update(body)
         self._body_bytes += len(body)
         return message
 
-    def shown(self) -> dict[str, Any]:
-        """The request in JSON: headers in their order without the values of keys, and a digest of the body so far."""
+    def to_json(self) -> dict[str, Any]:
+        """The request as JSON: headers in order, without the values of keys, and a digest of the body so far."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers]
         return {
             "method": self._method,

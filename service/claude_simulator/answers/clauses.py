@@ -1,4 +1,4 @@
-"""Takes a request in plain language apart: the request itself, its clauses, and names made of words."""
+"""Splits a request in natural language into clauses, and derives names from its words."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any, Final
 
 MAX_REQUEST_CHARACTERS: Final = 8_000
-"""What stands after these is not read: it bounds the work that one request can cause."""
+"""The rest is ignored, to bound the work for one request."""
 
 MAX_CLAUSES: Final = 40
 
@@ -28,9 +28,9 @@ _WORD: Final = re.compile(r"[^\W_]+")
 
 
 def request_text(message: str) -> str:
-    """The part of a message that is the request: what stands in the last XML-like tag, or else the whole.
+    """Extract the request from a message: the content of the last XML-like tag, or else the whole message.
 
-    Half a character (a lone surrogate, which JSON can hold) becomes a question mark.
+    A lone surrogate, which JSON can contain, becomes a question mark.
     """
     start = message[:MAX_REQUEST_CHARACTERS].encode(errors="replace").decode()
     tagged = _TAGGED.findall(start)
@@ -38,7 +38,7 @@ def request_text(message: str) -> str:
 
 
 def schema_in(system: str) -> dict[str, Any] | None:
-    """The JSON Schema that a system prompt speaks of and ends with; None where there is none."""
+    """The JSON Schema at the end of a system prompt that mentions one; None without one."""
     rules, blank_line, rest = system.partition("\n\n{")
     if not blank_line or "JSON Schema" not in rules:
         return None
@@ -50,13 +50,13 @@ def schema_in(system: str) -> dict[str, Any] | None:
 
 
 def clauses(text: str) -> list[str]:
-    """The request in steps, in order, at most `MAX_CLAUSES`.
+    """Split a request into clauses, at most `MAX_CLAUSES`.
 
-    Cuts at punctuation, "then", and an "and" before a verb, which stays where a clause says "in parallel".
+    Splits at punctuation, at "then", and at an "and" before a verb unless the clause says "in parallel".
     """
     found: list[str] = []
     for line in text.splitlines():
-        tidy = " ".join(line.split())  # runs of spaces would cost the patterns quadratic time
+        tidy = " ".join(line.split())  # with runs of spaces the patterns would take quadratic time
         for part in _SEPARATORS.split(_LIST_MARK.sub("", tidy)):
             steps = [part] if "parallel" in part.lower() else _VERB_PAIR.split(part)
             found += [step.strip() for step in steps if _WORD.search(step)]
@@ -64,19 +64,19 @@ def clauses(text: str) -> list[str]:
 
 
 def camel_case(text: str, *, fallback: str) -> str:
-    """The first four telling words as a name of at most 60 letters: "check the stock" becomes `checkStock`."""
-    words = _telling_words(text)[:4]
+    """The first four words without fillers as a name, at most 60 characters: "check the stock" → `checkStock`."""
+    words = _content_words(text)[:4]
     if not words:
         return fallback
     return (words[0].lower() + "".join(word.capitalize() for word in words[1:]))[:60]
 
 
 def label(text: str, *, fallback: str) -> str:
-    """The first six telling words as an RFC 1123 label: lower-case letters, digits and dashes, at most 63."""
+    """The first six words without fillers as an RFC 1123 label: lower-case letters, digits and dashes, at most 63."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return "-".join(_telling_words(plain)[:6]).lower()[:63].strip("-") or fallback
+    return "-".join(_content_words(plain)[:6]).lower()[:63].strip("-") or fallback
 
 
-def _telling_words(text: str) -> list[str]:
+def _content_words(text: str) -> list[str]:
     words = _WORD.findall(text)
     return [word for word in words if word.lower() not in _FILLERS] or words

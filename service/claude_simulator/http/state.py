@@ -1,4 +1,4 @@
-"""The state of one simulated API: its pools, cache, faults and ids."""
+"""The state of one simulated API."""
 
 import asyncio
 import random
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from claude_simulator.answers.batches import BatchStore
 from claude_simulator.answers.cache import PromptCache
 from claude_simulator.http.file_store import FileStore
-from claude_simulator.limits.denial_errors import denial_error
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.headers import fast_limit_headers, rate_limit_headers
 from claude_simulator.limits.pool import Charge, Pool
 from claude_simulator.limits.quota import Quota, fast_pools, scenario_pools
+from claude_simulator.limits.rejections import rejection_error
 from claude_simulator.options import Clock, SimulatorOptions
 from claude_simulator.requests.models import Model
 from claude_simulator.scenarios.distributions import branch
@@ -21,17 +21,17 @@ from claude_simulator.scenarios.faults import ActiveFaults
 from claude_simulator.scenarios.latency import Latency
 
 if TYPE_CHECKING:
-    from claude_simulator.http.seen import SeenRequest
+    from claude_simulator.http.request_record import RequestRecord
 
 ORGANIZATION: Final = "5f0c0000-0000-4000-8000-0000000051d0"
-"""Value of `anthropic-organization-id` on every answer."""
+"""Value of `anthropic-organization-id` on every response."""
 
-_MOST_SEEN: Final = 100
+_MAX_RECENT_REQUESTS: Final = 100
 _ID_LETTERS: Final = string.ascii_letters + string.digits
 
 
-class World:
-    """Everything that the routes share. Its size is bounded: pools are fixed, cache and faults are capped."""
+class SimulatorState:
+    """Pools, prompt cache, faults, batches and files, shared by all routes. Its size is bounded."""
 
     def __init__(self, options: SimulatorOptions, clock: Clock) -> None:
         self.options = options
@@ -39,12 +39,12 @@ class World:
         self._ids = random.Random(options.seed)  # noqa: S311  # ids that repeat, not secrets
         now = self.now_seconds()
         self.cache = PromptCache(options.cached_prefixes)
-        fault_rng = random.Random(options.seed)  # noqa: S311  # of its own, so that ids do not shift the faults
+        fault_rng = random.Random(options.seed)  # noqa: S311  # separate, so that faults do not depend on ids
         self.faults = ActiveFaults(options.faults, fault_rng, now_seconds=now)
         self.batches = BatchStore()
         self.files = FileStore()
-        self.seen: deque[SeenRequest] = deque(maxlen=_MOST_SEEN)
-        self.answers_by_status: Counter[int] = Counter()
+        self.recent_requests: deque[RequestRecord] = deque(maxlen=_MAX_RECENT_REQUESTS)
+        self.responses_by_status: Counter[int] = Counter()
         self.scenario = options.effective_scenario()
         self.pools = {
             **scenario_pools(self.scenario, now),
@@ -56,34 +56,33 @@ class World:
         self.quota = Quota(self.pools, self.scenario, quota_rng, now)
 
     def now_seconds(self) -> float:
-        """This moment on the monotonic clock."""
+        """The time on the monotonic clock."""
         return self.clock.monotonic_ns() / 1e9
 
     def advance(self) -> float:
-        """Let everything happen to the quota that is due, and return this moment."""
+        """Run the quota events that are due, and return the time."""
         now_seconds = self.now_seconds()
         self.quota.advance(now_seconds)
         return now_seconds
 
     def draw_latency(self) -> Latency:
-        """How long the next answer takes."""
+        """Draw the latency of the next response."""
         return self.scenario.latency.draw(self._latency_rng)
 
     def new_id(self, prefix: str) -> str:
-        """An id such as `msg_Wn3…`; the same seed gives the same ids."""
+        """Create an id such as `msg_Wn3…`; the same seed gives the same ids."""
         return f"{prefix}_{''.join(self._ids.choices(_ID_LETTERS, k=24))}"
 
     def admit(self, pool: Pool, input_tokens_estimate: int, *, model: Model) -> Charge:
-        """Let a request into a pool.
+        """Admit a request to a pool.
 
         Raises:
-            ApiError: 429 with the seconds until the request would fit, rounded up; or what an outage or a spend cap of
-                the scenario answers.
+            ApiError: The request is rate-limited, or rejected by an outage or a spend cap of the scenario.
         """
         outcome = self.quota.admit(pool, input_tokens_estimate, self.now_seconds())
         if isinstance(outcome, Charge):
             return outcome
-        raise denial_error(
+        raise rejection_error(
             outcome,
             model,
             unix_seconds=self.clock.wall_seconds(),
@@ -91,7 +90,7 @@ class World:
         )
 
     def limit_headers(self, pool: Pool, *, fast: bool = False) -> dict[str, str]:
-        """The rate-limit headers of a pool (`fast`: in fast mode) at this moment; none when the scenario hides them."""
+        """The present rate-limit headers of a pool (`fast`: in fast mode); none if the scenario hides them."""
         if not self.scenario.headers.visible:
             return {}
         write = fast_limit_headers if fast else rate_limit_headers
@@ -102,6 +101,6 @@ class World:
         )
 
     async def wait(self, seconds: float) -> None:
-        """The only place in which the simulator waits. Zero does not yield."""
+        """Sleep; the simulator waits nowhere else. Zero does not yield to the event loop."""
         if seconds > 0:
             await asyncio.sleep(seconds)
