@@ -15,8 +15,8 @@ _BEYOND_CHANCE: Final = 2.0
 """If the means differ by this many standard errors of the fast mean, the values have changed."""
 _CHANCE: Final = _BEYOND_CHANCE**2 * _FORGET / (2 - _FORGET)
 """The square of that difference, divided by the variance of one value."""
-_HIGH: Final = 2.0
-"""Standard deviations above the mean. Of lognormal values 96 % are lower for a sigma of 0.4 to 1, and 98 % for 1.4."""
+_HIGH: Final = 1.5
+"""Standard deviations above the mean. Of lognormal values with a sigma of 0.4 to 1.4, 92 to 97 % are lower."""
 
 
 class RunningMeanState(Struct, frozen=True, array_like=True):
@@ -42,7 +42,7 @@ class RunningMean:
     Attributes:
         count: number of values so far, including the prior ones.
         mean: the slow mean, or the fast one if the values have changed.
-        high: a value that few exceed, two standard deviations above the fast mean; the prior before the first value.
+        high: a value that few exceed, 1.5 standard deviations above the fast mean; the prior before the first value.
     """
 
     __slots__ = ("_fast", "_fast_variance", "_seen", "_slow", "_slow_variance", "count", "high", "mean")

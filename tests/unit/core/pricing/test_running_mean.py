@@ -20,26 +20,26 @@ def test_starts_with_the_prior() -> None:
     assert (running.mean, running.high) == (700, 700)
     running.add(300.0)
     assert running.mean == 600, "three times 700, and 300"
-    assert running.high == pytest.approx(600 + 2 * 30_000**0.5), "their variance is 30,000"
+    assert running.high == pytest.approx(600 + 1.5 * 30_000**0.5), "their variance is 30,000"
 
 
 @pytest.mark.parametrize("sigma", [0.4, 0.6, 1.0, 1.4])
-def test_about_95_percent_of_lognormal_values_are_below_the_high_one(sigma: float) -> None:
+def test_nine_of_ten_lognormal_values_are_below_the_high_one(sigma: float) -> None:
     rng = Random(5)  # noqa: S311 - a test
     running, below, count = RunningMean(100.0, 3), 0, 4_000
     for _ in range(count):
         value = rng.lognormvariate(5.0, sigma)
         below += value <= running.high
         running.add(value)
-    assert 0.93 * count < below < 0.98 * count
+    assert 0.91 * count < below < 0.98 * count
 
 
-def test_the_high_value_is_two_standard_deviations_above_the_mean() -> None:
-    assert mean_of([100.0, 200.0]).high == 250
+def test_the_high_value_is_one_and_a_half_standard_deviations_above_the_mean() -> None:
+    assert mean_of([100.0, 200.0]).high == 225
 
 
 def test_of_many_values_each_weighs_a_fiftieth_in_it() -> None:
-    assert mean_of([100.0] * 60 + [200.0]).high == pytest.approx(102 + 2 * 14), "a variance of 0.02 × 100 × 98"
+    assert mean_of([100.0] * 60 + [200.0]).high == pytest.approx(102 + 1.5 * 14), "a variance of 0.02 × 100 × 98"
 
 
 def test_values_that_are_all_alike_leave_nothing_above_the_mean() -> None:
