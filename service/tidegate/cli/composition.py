@@ -93,7 +93,7 @@ async def services(
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
         metrics.handlers,
-        [(CircuitOpened, lambda _event: reachability.doubt())],
+        [(CircuitOpened, lambda _event: reachability.probe_soon())],
         [(Anomaly, AnomalyLog(clock).log)],
         [(RequestFinished, request_log.log), (HeadRefused, request_log.log)] if request_log else [],
         tracing=tracing,

@@ -1,4 +1,4 @@
-"""One call of a client, from its arrival to the end of its answer."""
+"""The state of one call, from its arrival to the end of its response, and how long its client waits."""
 
 import math
 from collections.abc import Mapping
@@ -23,41 +23,42 @@ _READ_TIMEOUT = STAINLESS_READ_TIMEOUT.encode()
 _LONGEST_TIMEOUT_SECONDS: Final = 86_400.0
 _MAX_MARGIN_SECONDS: Final = 0.5
 _MARGIN_SHARE: Final = 0.05
-"""An SDK that times out does not see an answer that comes at the same moment: it is sent earlier by this share of the
-time, or by half a second if that is less."""
+"""A response must arrive before the SDK times out. So it is sent earlier by this share of the time, at most half a
+second."""
 _LONGEST_LOOKUP_SECONDS: Final = 60.0
-"""Until its answer begins: of a list of models or a file's data somebody would rather hear that there is an outage."""
+"""How long a lookup waits for the beginning of its response. SDKs say 10 minutes for every call, but an outage should
+show sooner where no model has to be asked."""
 
 
 class Call(Struct, gc=False):
-    """What is known of a call so far; instants are on the monotonic clock.
+    """What is known about a call so far. Instants are on the monotonic clock.
 
     Attributes:
-        request_id: our name for it.
+        request_id: Tidegate's id of the call.
         route: one of a closed set; see `route_of`.
-        fields: the client's header fields; once they have been read, those that a refusal looks at.
+        fields: the client's header fields; after they are read, only those that a refusal depends on.
         started_ns: when it arrived.
-        traced: whether scopes inside of its own tell anybody anything.
-        deadline_ns: when the client stops waiting, as far as we know.
-        caller: who calls; the default caller until it is identified.
-        session: the caller's session that it belongs to; empty for the one of calls that name none.
-        agent: the agent of that session; empty for the main one.
-        pool: the pool it draws on; empty until it is priced.
+        deadline_ns: when the client stops waiting, as far as known.
+        caller: the caller; the default caller until it is identified.
+        session: the caller's session; empty if the client names none.
+        agent: the agent in that session; empty for the main agent.
+        pool: the pool that the call uses; empty until it is known.
         attempts: attempts at the upstream so far.
         queued_ns: time spent waiting for quota so far.
-        waited_ns: time spent waiting for whatever is not ours: the client's body, quota, the upstream, a slow reader.
-        handed_ns: when the last part of the answer was handed on; None before.
-        in_flight: an attempt has been sent, or its answer is being relayed.
-        names_timeout: its client said how long it waits.
-        is_read_on: its client has left, and its answer is read on to learn its usage.
-        is_counted: it counts among the calls under way.
-        is_counted_for: the caller among whose calls it counts; None: none.
-        held_bytes: of its body, held in memory.
-        status: HTTP status of the answer; None until it has begun.
+        waited_ns: time spent waiting for others: the client's body, quota, the upstream, a slow reader.
+        handed_ns: when the last part of the response was passed to the server; None before.
+        in_flight: whether a request has been sent, or its response is being relayed.
+        names_timeout: whether the client says how long it waits.
+        is_read_on: whether the client has disconnected and the response is read on for its usage.
+        is_counted: whether it is counted among the calls under way.
+        is_counted_for: the caller among whose calls it is counted; None: no caller.
+        held_bytes: bytes of its body in memory.
+        status: HTTP status of the response; None until it has begun.
         refused: why Tidegate refused it; None if it did not.
-        outcome: how it ended, as in `RequestFinished`; `abandoned` until there is another.
-        model: the model that it names; empty where there is none.
-        usage: what the answer says was used.
+        outcome: how it ended, as in `RequestFinished`; `abandoned` until another outcome is known.
+        model: the model that the request names; empty if it names none.
+        usage: the usage that the response reports.
+        traced: whether spans of the call are recorded.
     """
 
     request_id: str
@@ -111,7 +112,7 @@ class Call(Struct, gc=False):
 
     @property
     def overhead_ns(self) -> int | None:
-        """Our own time in a call that was answered in whole, at the first attempt; None for any other."""
+        """The time that Tidegate itself took, for a call that got a whole response at the first attempt; else None."""
         if self.handed_ns is None or self.attempts != 1:
             return None
         return max(0, self.handed_ns - self.started_ns - self.waited_ns)
@@ -123,15 +124,12 @@ class Call(Struct, gc=False):
 
 
 def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool = False) -> float:
-    """How long the client waits: by our header, else by what an Anthropic SDK says of itself, else the default.
+    """How long the client waits: by Tidegate's header, else by its SDK's less a margin, else the default.
 
-    Of an SDK's own timeout a margin is kept, so that the answer comes before the SDK stops waiting.
-
-    For a look-up, which no model has to answer, a minute at most unless our header says more: SDKs say of every call
-    that they wait for ten.
+    A lookup waits a minute at most, unless Tidegate's header says more.
 
     Raises:
-        InvalidCall: our header holds something else than a number of seconds above 0.
+        InvalidCall: Tidegate's header is not a number of seconds above 0.
     """
     own = fields.get(_TIMEOUT_SECONDS)
     if own is not None:
@@ -142,30 +140,30 @@ def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool =
             raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {given!r}, allowed is {allowed}")
         return seconds
     named = _seconds(fields.get(_STAINLESS_TIMEOUT, b""))
-    seconds = default_seconds if named is None else _in_time(named)
+    seconds = default_seconds if named is None else _less_margin(named)
     return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
 
 
 def names_timeout(fields: Fields) -> bool:
-    """Whether a client says how long it waits."""
+    """Whether the client says how long it waits."""
     return _TIMEOUT_SECONDS in fields or _seconds(fields.get(_STAINLESS_TIMEOUT, b"")) is not None
 
 
 def silence_seconds(fields: Fields) -> float | None:
-    """How long the client waits for the first byte of its answer once it has sent its request; None if it does not say.
+    """How long the client waits for the first byte of its response, after it has sent its request.
 
-    A margin is kept, as of an SDK's timeout.
+    The result has the same margin as an SDK's timeout. It is None if the client does not say.
     """
     raw = fields.get(_READ_TIMEOUT)
     named = None if raw is None else _seconds(raw)
-    return None if named is None else _in_time(named)
+    return None if named is None else _less_margin(named)
 
 
-def _in_time(seconds: float) -> float:
+def _less_margin(seconds: float) -> float:
     return seconds - min(_MAX_MARGIN_SECONDS, _MARGIN_SHARE * seconds)
 
 
-@lru_cache(maxsize=256)  # a program says the same in each of its calls
+@lru_cache(maxsize=256)  # a client program sends the same value with each of its calls
 def _seconds(raw: bytes) -> float | None:
     try:
         seconds = float(raw)

@@ -1,4 +1,4 @@
-"""Which header fields pass: all but credentials and what belongs to one connection only."""
+"""Decides which header fields are forwarded: all but credentials and those of one connection."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -35,7 +35,7 @@ __all__ = [
 
 _ACCEPT_ENCODING: Final = b"accept-encoding"
 _CLOUD_KEY: Final = b"api-key"
-"""Where AnthropicFoundry sends its key (Python SDK 2.12.0)."""
+"""The field in which AnthropicFoundry sends its key (Python SDK 2.12.0)."""
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -50,7 +50,7 @@ _HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110 section 7.6.1, with the names that it and its predecessors list."""
+"""Fields that belong to one connection (RFC 9110 section 7.6.1 and its predecessors)."""
 _OWN: Final = (TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS, TIDEGATE_SESSION, TIDEGATE_PRIORITY)
 _REPLACED: Final = frozenset(
     {b"host", b"content-length", b"expect", _ACCEPT_ENCODING, _CLOUD_KEY}
@@ -58,38 +58,38 @@ _REPLACED: Final = frozenset(
 )
 _TRACE_CONTEXT: Final = frozenset({b"traceparent", b"tracestate", b"baggage"})
 """W3C Trace Context, and W3C Baggage."""
-_STAY_HERE: Final = _HOP_BY_HOP | _REPLACED
-_STAY_HERE_WITH_TRACES: Final = _STAY_HERE | _TRACE_CONTEXT
+_NOT_FORWARDED: Final = _HOP_BY_HOP | _REPLACED
+_NOT_FORWARDED_NOR_TRACED: Final = _NOT_FORWARDED | _TRACE_CONTEXT
 _API_KEY, _HOP = API_KEY.encode(), TIDEGATE_HOP.encode()
 _LIMIT_PREFIXES: Final = (RATE_LIMIT_PREFIX.encode(), FAST_PREFIX.encode())
 _LIMIT_NAMES: Final = frozenset({RETRY_AFTER.encode(), RETRY_AFTER_MS.encode(), DATE.encode()})
 
 
 def listed(headers: Headers, name: bytes) -> list[str]:
-    """The members of a comma-separated list, which may be spread over several fields of that name."""
+    """The members of a comma-separated list, which may be in several fields of that name."""
     fields = (value.decode("latin-1") for each, value in headers if each == name)
     return [member.strip() for field in fields for member in field.split(",") if member.strip()]
 
 
 def is_event_stream(fields: Fields) -> bool:
-    """Whether an answer says that it is an event stream."""
+    """Whether a response with these fields is an event stream."""
     return fields.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
 
 def limit_headers(headers: Headers) -> dict[str, str]:
-    """Only the fields that say something about limits, and the time: few, where an answer has dozens."""
+    """The fields about limits and the time."""
     return header_text([field for field in headers if field[0] in _LIMIT_NAMES or field[0].startswith(_LIMIT_PREFIXES)])
 
 
 def for_upstream(
     headers: Headers, fields: Fields, *, api_key: bytes, hops: bytes, passes_trace_context: bool
 ) -> EncodedHeaders:
-    """A client's fields for the upstream: its key gives way to the service's, everything else passes unchanged.
+    """A client's header fields for the upstream.
 
-    Of the compressions that the client accepts, those are struck from which usage could not be read. The ids of a
-    trace are a matter of this house, and stay in it unless they are meant to pass.
+    The client's key is replaced by the service's. Content codings that cannot be read here are not accepted, because
+    the usage could not be read. Trace context is removed unless `passes_trace_context`. Other fields stay unchanged.
     """
-    dropped = _STAY_HERE if passes_trace_context else _STAY_HERE_WITH_TRACES
+    dropped = _NOT_FORWARDED if passes_trace_context else _NOT_FORWARDED_NOR_TRACED
     accepted: tuple[bytes, ...] = (fields[_ACCEPT_ENCODING],) if _ACCEPT_ENCODING in fields else ()
     if not _is_plain(headers, fields):
         dropped |= _named_by_connection(headers)
@@ -100,39 +100,39 @@ def for_upstream(
 
 
 def uncompressed(request: TransportRequest) -> TransportRequest:
-    """The request, asking for an answer that is not compressed."""
+    """The request, with a header that asks for an uncompressed response."""
     headers = [field for field in request.headers if field[0] != _ACCEPT_ENCODING]
     return replace(request, headers=EncodedHeaders([*headers, (_ACCEPT_ENCODING, b"identity")]))
 
 
 def for_client(headers: Headers, fields: Fields, replaced: frozenset[bytes] = frozenset()) -> list[tuple[bytes, bytes]]:
-    """An answer's fields for the client, without those that will be `replaced` by others."""
-    dropped = _not_passed(replaced)
+    """The header fields of a response for the client, without those that will be `replaced`."""
+    dropped = _dropped_for_client(replaced)
     if not _is_plain(headers, fields):
         dropped |= _named_by_connection(headers)
     return [field for field in headers if field[0] not in dropped]
 
 
 @cache
-def _not_passed(replaced: frozenset[bytes]) -> frozenset[bytes]:
+def _dropped_for_client(replaced: frozenset[bytes]) -> frozenset[bytes]:
     return _HOP_BY_HOP | replaced
 
 
 def _is_plain(headers: Headers, fields: Fields) -> bool:
-    """Whether no name is repeated and none belongs to one connection only, as in most."""
+    """Whether no name is repeated and `connection` names no further fields, as usual."""
     return fields.get(b"connection", b"keep-alive") == b"keep-alive" and len(fields) == len(headers)
 
 
 def _named_by_connection(headers: Headers) -> frozenset[bytes]:
-    """Fields that belong to one connection only, because `connection` says so."""
+    """The fields that `connection` names: they belong to one connection."""
     return frozenset(name.lower().encode("latin-1") for name in listed(headers, b"connection"))
 
 
 def with_headers(request: TransportRequest, headers: Mapping[str, str]) -> TransportRequest:
-    """The request with these fields instead of its own of the same names."""
+    """The request with these header fields, in place of its own with the same names."""
     if not headers:
         return request
-    ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    names = {name for name, _ in ours}
+    added = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    names = {name for name, _ in added}
     passed = [field for field in request.headers if field[0] not in names]
-    return replace(request, headers=EncodedHeaders([*passed, *ours]))
+    return replace(request, headers=EncodedHeaders([*passed, *added]))

@@ -1,4 +1,4 @@
-"""Answers of our own under `/v1`: errors in the shape of the Claude API."""
+"""Makes Tidegate's own responses under `/v1`: errors in the shape of the Claude API."""
 
 import json
 import math
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 _LONGEST_OBEYED_SECONDS: Final = 60
-"""Anthropic SDKs before 2.x ignore a `retry-after` above this and come back after seconds (Python SDK 0.121.0)."""
+"""Anthropic SDKs before 2.x ignore a `retry-after` above this and retry after seconds (Python SDK 0.121.0)."""
 _METHOD_NOT_ALLOWED: Final = 405
 _OTHER_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _SDK_VERSION, _USER_AGENT = _CLIENT = (b"x-stainless-package-version", b"user-agent")
@@ -33,7 +33,7 @@ _OLD_SDK: Final = re.compile(rb"(?:Async)?Anthropic/\w+ [01]\.")
 
 @dataclass(frozen=True, slots=True)
 class LocalResponse:
-    """An answer that no upstream gave, complete but for the headers that every answer gets."""
+    """A response made here, without the header fields that every response gets."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -41,42 +41,42 @@ class LocalResponse:
 
 
 def client_version_fields(client_fields: Fields) -> Fields:
-    """Of a client's fields those that `refused` looks at."""
+    """The header fields of a client that `refused` depends on: they show the version of its SDK."""
     return {name: client_fields[name] for name in _CLIENT if name in client_fields}
 
 
 def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalResponse:
-    """The answer to a call that Tidegate refuses, with its cause, and when the same call may succeed."""
+    """The response to a call that Tidegate refuses. It says why, and when the same call may succeed."""
     row = refusal.row
     headers = {TIDEGATE_CAUSE: refusal.cause.value}
     wait_seconds = None if refusal.retry_after_seconds is None else max(1, math.ceil(refusal.retry_after_seconds))
     if wait_seconds is not None:
         headers[RETRY_AFTER] = str(wait_seconds)
-    comes_back_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_fields)
-    should_retry = row.retryable and not comes_back_too_early
-    return _answer(row.status, row.error_type, str(refusal), request_id, should_retry=should_retry, headers=headers)
+    retries_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_fields)
+    should_retry = row.retryable and not retries_too_early
+    return _response(row.status, row.error_type, str(refusal), request_id, should_retry=should_retry, headers=headers)
 
 
 def invalid(call: InvalidCall, request_id: str) -> LocalResponse:
-    """The answer to a call that cannot be sent on as it is."""
+    """The response to a call that cannot be sent on."""
     headers = {"allow": _OTHER_METHODS} if call.status == _METHOD_NOT_ALLOWED else {}
-    return _answer(call.status, call.error_type, str(call), request_id, should_retry=False, headers=headers)
+    return _response(call.status, call.error_type, str(call), request_id, should_retry=False, headers=headers)
 
 
 def unreachable(error: UpstreamUnreachable, request_id: str, *, out_of_time: bool) -> LocalResponse:
-    """The answer when the upstream gave none: 504 when the caller's time is over, else 502.
+    """The response if the upstream gave none: 504 if the client's time is over, else 502.
 
-    A client should not repeat what may have been accepted: it may have been billed, and was repeated here already.
+    A client should not retry a request that may have been accepted. It may have been billed, and was retried here.
     """
     status, error_type = (504, "timeout_error") if out_of_time else (502, "api_error")
     should_retry = not error.may_have_been_accepted
-    return _answer(status, error_type, str(error), request_id, should_retry=should_retry, headers={})
+    return _response(status, error_type, str(error), request_id, should_retry=should_retry, headers={})
 
 
 def no_stream(request_id: str) -> LocalResponse:
-    """The answer to a client whose stream was begun when the upstream gave something else."""
-    message = "the upstream did not answer with an event stream"
-    return _answer(502, "api_error", message, request_id, should_retry=True, headers={})
+    """The response to a client whose stream was begun with comments, if the upstream sends something else."""
+    message = "the upstream's response is not an event stream"
+    return _response(502, "api_error", message, request_id, should_retry=True, headers={})
 
 
 def error_body(error_type: str, message: str, request_id: str) -> bytes:
@@ -86,13 +86,13 @@ def error_body(error_type: str, message: str, request_id: str) -> bytes:
 
 
 def unread_request(error_type: str, message: str, request_id: str) -> tuple[Headers, bytes]:
-    """Header fields and body for a request that the HTTP server refuses by itself."""
+    """Header fields and body of the response to a request that the HTTP server itself refuses."""
     fields = {"content-type": "application/json", REQUEST_ID: request_id, TIDEGATE_REQUEST_ID: request_id}
     headers = tuple((name.encode(), value.encode()) for name, value in fields.items())
     return headers, error_body(error_type, message, request_id)
 
 
-def _answer(
+def _response(
     status: int, error_type: str, message: str, request_id: str, *, should_retry: bool, headers: Mapping[str, str]
 ) -> LocalResponse:
     body = error_body(error_type, message, request_id)

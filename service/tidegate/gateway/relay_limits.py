@@ -1,4 +1,4 @@
-"""How long and how much the relay takes part in: one value object for all bounds that an operator may set."""
+"""The limits of the relay that an operator may set."""
 
 from dataclasses import dataclass, fields
 
@@ -9,20 +9,21 @@ __all__ = ["RelayLimits"]
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """Bounds of the relay; 0 switches off what says so.
+    """Limits of the relay.
 
     Attributes:
-        hold_seconds: how long the head of a stream is held after `message_start`, so that an error can be hidden.
-        content_idle_seconds: longest wait for the next piece of content; pings do not count.
-        read_on_seconds: how long an answer is read on after its client has left, to learn its exact usage; 0: the
-            upstream call is cancelled at once, and what came is charged.
-        read_on_calls: most calls that are read on at a time; one more is cancelled.
-        comment_seconds: a client that waits for its stream this long is sent a comment, and again each time; its status
-            is 200 then, whatever comes; 0: none is sent.
-        calls: most calls at a time.
-        calls_per_caller: most calls of one caller at a time; 0: as many as in all.
-        body_bytes: most bytes of bodies that are held at a time: what waits, or may have to be sent again; 0: no bound.
-        body_bytes_per_caller: the same of one caller; 0: as many as in all.
+        hold_seconds: how long the head of a stream is delayed after `message_start`, so that an early error can be
+            retried.
+        content_idle_seconds: longest wait for the next piece of content; pings are not content.
+        read_on_seconds: how long a response is read on for its exact usage, after its client has disconnected; 0: the
+            upstream request is canceled at once, and the bytes so far are charged.
+        read_on_calls: calls that are read on at a time; further ones are canceled.
+        comment_seconds: a client that waits for a stream is sent a comment each time so long has passed. After the
+            first comment its status is 200 in any case; 0: no comments.
+        calls: calls at a time.
+        calls_per_caller: calls of one caller at a time; 0: no separate limit.
+        body_bytes: bytes of request bodies in memory, of calls that wait or may be sent again; 0: no limit.
+        body_bytes_per_caller: the same per caller; 0: no separate limit.
     """
 
     hold_seconds: float = 0.25

@@ -145,7 +145,7 @@ def test_dots_and_escapes_without_another_reading_pass(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("/v1/v1/messages", "without /v1"),
+        ("/v1/v1/messages", "must not end in /v1"),
         ("/v1/projects/p/locations/l/publishers/anthropic/models/claude-opus-4-8:rawPredict", "Vertex AI"),
         ("/v1/model/anthropic.claude-opus-4-8/invoke", "Amazon Bedrock"),
     ],

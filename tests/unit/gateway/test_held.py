@@ -25,7 +25,7 @@ class NotingTransport(FakeTransport):
 
 
 class OwnServer:
-    """What the gateway knows a server of ours by: the call goes straight to it."""
+    """The extension of Tidegate's server, without middleware in front of it."""
 
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
@@ -40,8 +40,8 @@ class OwnServer:
     def whole_body(self) -> bytes | None:
         return b'{"model": "claude-haiku-5-5", "max_tokens": 100, "messages": []}'
 
-    def answer(self, *answer: Any) -> bool:
-        self.sent.append(answer)
+    def respond(self, *response: Any) -> bool:
+        self.sent.append(response)
         return True
 
 

@@ -1,1 +1,1 @@
-"""Sends a call upstream: reserve, send, judge, settle, and again where that helps."""
+"""Sends a call upstream: reserve, send, judge, settle, and retry where that helps."""

@@ -1,4 +1,4 @@
-"""Whether the upstream can be reached at all: reported in the log and in `/readyz`, and to the calls that wait."""
+"""Tracks whether the upstream can be reached: for the log, for `/readyz`, and for the calls that wait."""
 
 import asyncio
 import logging
@@ -19,24 +19,24 @@ LONGEST_WAIT_SECONDS: Final = 60.0
 """How long a call waits for an upstream that was reached before, if its client names no time limit."""
 
 _REPORT_AFTER_NS: Final = 3 * NS_PER_SECOND
-"""One failed connection is no news. The log, `/readyz` and waiting calls report the failure within 5 s."""
+"""One failed connection is not reported. The log, `/readyz` and waiting calls report an outage within 5 s."""
 _PROBE_EVERY_SECONDS: Final = 1.0
 _PROBE_SECONDS: Final = 4.0
-"""Time limit of a probe: a firewall that drops packets is reported in time, too."""
+"""Time limit of a probe, so that a firewall that drops packets is also reported in time."""
 _SUMMARIZE_EVERY_NS: Final = 60 * NS_PER_SECOND
 _COME_BACK_SECONDS: Final = 5.0
-"""Sent as `retry-after`. Nobody knows when an operator mends the configuration; probes notice it within a second."""
+"""Sent as `retry-after`. It is unknown when the configuration will be repaired; probes notice it within a second."""
 
 
 class OutOfReach(Refusal):
-    """No connection to the upstream can be opened, so the call is not kept waiting."""
+    """No connection to the upstream can be opened, and the call should not wait."""
 
 
 class Reachability:
     """Tracks whether connections to the upstream can be opened. Belongs to one event loop.
 
     States: *unknown* until the first connection; *reachable*; *failing* since the first failed connection;
-    *unreachable* once connections have failed for 3 s. Any connection, and any answer, leads back to *reachable*.
+    *unreachable* once connections have failed for 3 s. Any connection, and any response, leads back to *reachable*.
 
     A call waits for an unreachable upstream as for any outage, with two exceptions. If the upstream was never reached,
     its URL or the network is probably wrong: calls are refused at once. If the client names no time limit, its call is
@@ -44,7 +44,7 @@ class Reachability:
 
     Args:
         url: the upstream's URL, for messages to the operator.
-        clock: the time that is measured with.
+        clock: measures time.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -53,9 +53,9 @@ class Reachability:
         self._was_reached = False
         self._failing_since_ns: int | None = None
         self._reason = ""
-        self._failures = 0  # since the last line in the log
+        self._failures = 0  # since the last log line
         self._logged_ns: int | None = None
-        self._doubted = asyncio.Event()
+        self._probe_soon = asyncio.Event()
         self._waits: set[_Wait] = set()
 
     @property
@@ -70,18 +70,18 @@ class Reachability:
 
     @property
     def problem(self) -> str | None:
-        """Why the service is not ready, for the operator; None if it is, as far as is known."""
+        """Why the service is not ready, for the operator; None if it is ready, as far as known."""
         if self.is_failing and (self._is_unreachable or not self._was_reached):
             return f"the upstream {self._url} cannot be reached: {self._reason}"
         return None
 
     def refusal(self) -> OutOfReach:
-        """The answer to a call that is not kept waiting. It does not name the upstream's host: clients see it."""
+        """The refusal of a call that should not wait. It does not name the upstream's host, because clients see it."""
         message = f"the upstream cannot be reached: {self._reason}"
         return OutOfReach(Cause.UPSTREAM_OUTAGE, message, retry_after_seconds=_COME_BACK_SECONDS)
 
     def reached(self) -> None:
-        """A connection was opened, or the upstream has answered."""
+        """A connection was opened, or the upstream has responded."""
         self._was_reached = True
         if self._failing_since_ns is None:
             return
@@ -92,17 +92,17 @@ class Reachability:
         self._failures = 0
 
     def failed(self, reason: str, after_ns: int = 0) -> None:
-        """A connection could not be opened, for this reason; it was tried `after_ns` ago."""
+        """A connection could not be opened, for this reason; the attempt began `after_ns` ago."""
         if self._failing_since_ns is None:
             self._failing_since_ns = self._clock.monotonic_ns() - after_ns
         self._reason = reason
         self._failures += 1
-        self._doubted.set()
+        self._probe_soon.set()
         self._review()
 
-    def doubt(self) -> None:
-        """Something went wrong that may be due to the connection: the next probe goes at once."""
-        self._doubted.set()
+    def probe_soon(self) -> None:
+        """Makes the next probe start at once: something failed, maybe the connection."""
+        self._probe_soon.set()
 
     def waiting(
         self,
@@ -111,23 +111,24 @@ class Reachability:
         is_sent: Callable[[], bool] = bool,
         since_ns: int | None = None,
     ) -> "_Wait":
-        """A block in which a call waits for the upstream, run by `task` (None: the current one).
+        """A block in which a call waits for the upstream. It raises `OutOfReach` when the call should not wait longer.
 
-        The call has waited since `since_ns` (None: since now).
-
-        It is left with `OutOfReach` when the call should not wait any longer: `max_seconds` is how long it waits for
-        an upstream that was reached before (None: without limit). It goes on while `is_sent()`: an answer may come.
+        Args:
+            task: the task that runs the block; None: the current one.
+            max_seconds: how long the call waits for an upstream that was reached before; None: without limit.
+            is_sent: whether a request is under way: then the block goes on, because a response may come.
+            since_ns: when the call began to wait; None: now.
         """
         started_ns = self._clock.monotonic_ns() if since_ns is None else since_ns
         return _Wait(self, task, started_ns, None if max_seconds is None else to_ns(max_seconds), is_sent)
 
     async def watch(self, connect: Callable[[], Awaitable[None]]) -> None:
-        """Opens a connection at the start, and one a second while connections fail. Runs until it is cancelled.
+        """Probes the connection: once at the start, and every second while connections fail. Runs until it is canceled.
 
-        `connect` opens and closes one; it calls `reached` or `failed`, and raises `UpstreamUnreachable`.
+        `connect` opens and closes a connection. It calls `reached` or `failed`, and may raise `UpstreamUnreachable`.
         """
         while True:
-            self._doubted.clear()
+            self._probe_soon.clear()
             started_ns = self._clock.monotonic_ns()
             try:
                 async with asyncio.timeout(_PROBE_SECONDS):
@@ -140,7 +141,7 @@ class Reachability:
                 await asyncio.sleep(_PROBE_EVERY_SECONDS)
                 self._review()
             else:
-                await self._doubted.wait()
+                await self._probe_soon.wait()
 
     @property
     def _is_unreachable(self) -> bool:
@@ -148,7 +149,7 @@ class Reachability:
         return since_ns is not None and self._clock.monotonic_ns() - since_ns >= _REPORT_AFTER_NS
 
     def _review(self) -> None:
-        """Writes to the log if it is time to, and ends the waits that are too long."""
+        """Logs if it is time to, and ends the waits that have become too long."""
         if not self._is_unreachable:
             return
         now_ns = self._clock.monotonic_ns()
@@ -170,7 +171,7 @@ class Reachability:
                 wait.end()
 
     def refuses(self, started_ns: int, max_ns: int | None) -> bool:
-        """Whether a call that has waited since then, and may wait for so long, should be refused now."""
+        """Whether a call that has waited since `started_ns`, and may wait `max_ns`, should be refused now."""
         if self.is_hopeless:
             return True
         since_ns = self._failing_since_ns
@@ -179,18 +180,18 @@ class Reachability:
         return self._clock.monotonic_ns() - max(started_ns, since_ns) >= max_ns
 
     def enter(self, wait: "_Wait") -> None:
-        """A wait begins; raises `OutOfReach` if it should not."""
+        """Adds a wait; raises `OutOfReach` if it should not begin."""
         if self.refuses(wait.started_ns, wait.max_ns):
             raise self.refusal()
         self._waits.add(wait)
 
     def leave(self, wait: "_Wait") -> None:
-        """A wait is over."""
+        """Removes a wait."""
         self._waits.discard(wait)
 
 
 class _Wait:
-    """A block that `Reachability` may end. It works as `asyncio.timeout` does, without a timer."""
+    """A block that `Reachability` may end. It works like `asyncio.timeout`, without a timer."""
 
     __slots__ = ("_cancelling", "_ended", "_is_sent", "_reachability", "_task", "max_ns", "started_ns")
 
@@ -216,7 +217,7 @@ class _Wait:
         return self
 
     def end(self) -> None:
-        """Ends the block, unless an answer may be coming."""
+        """Ends the block, unless a request is under way."""
         if not self._ended and self._task is not None and not self._is_sent():
             self._ended = True
             self._task.cancel()
@@ -227,6 +228,6 @@ class _Wait:
         self._reachability.leave(self)
         if not self._ended or self._task is None:
             return
-        # As in `asyncio.timeout`: a cancellation from elsewhere at the same time stays one.
+        # As in `asyncio.timeout`: a cancellation from elsewhere at the same time remains a cancellation.
         if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._reachability.refusal() from error

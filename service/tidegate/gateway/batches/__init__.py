@@ -1,1 +1,1 @@
-"""Message Batches: reads the usage in their results, and makes their result URLs lead here."""
+"""Message Batches: reads the usage in their results, and rewrites their result URLs."""

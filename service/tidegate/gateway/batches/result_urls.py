@@ -1,7 +1,7 @@
-"""The one value in a body that is changed on its way: where a batch's results are.
+"""Rewrites the URL of a batch's results: the only value in a body that the gateway changes.
 
-The API says it as a whole URL, and SDKs call that URL as it stands (Python SDK 2.12.0, TypeScript SDK 1.14.0:
-`messages.batches.results`). Left as it is, it would lead clients past the gateway, with a key that the API does not
+The API sends an absolute URL, and SDKs call it unchanged (Python SDK 2.12.0, TypeScript SDK 1.14.0:
+`messages.batches.results`). Without the change, clients would bypass the gateway, with a key that the API does not
 know.
 """
 
@@ -16,15 +16,15 @@ __all__ = ["BatchResultUrls"]
 
 _RESULTS_URL: Final = re.compile(rb'("results_url"\s*:\s*")https?://[^"/]+[^"]*?(/v1/messages/batches/[\w-]+/results")')
 _MAX_BYTES: Final = 4 * 1024 * 1024
-"""A page of 1,000 batches is below 1 MB; what is longer passes as it came."""
+"""A page of 1,000 batches is below 1 MB. Longer bodies are relayed unchanged."""
 _FORWARDED_SCHEME: Final = b"x-forwarded-proto"
 
 
 class BatchResultUrls:
-    """Wraps the gateway: in answers about batches, `results_url` begins with the URL that the client has called.
+    """Wraps the gateway. In responses about batches, `results_url` begins with the URL that the client has called.
 
-    Its host is the request's `host`, its scheme the connection's, or what a trusted proxy before us says in
-    `x-forwarded-proto`. Such answers are asked for uncompressed. All else passes untouched.
+    The host is the request's `host`. The scheme is that of the connection, or `x-forwarded-proto` from a trusted proxy.
+    Such responses are requested uncompressed. Everything else is relayed unchanged.
 
     Args:
         gateway: the wrapped application.
@@ -47,13 +47,13 @@ class BatchResultUrls:
             await self._gateway(scope, receive, send)
             return
         headers = [field for field in scope["headers"] if field[0] != b"accept-encoding"]
-        answer = _Answer(send, url)
-        await self._gateway({**scope, "headers": headers}, receive, answer.send)
-        await answer.flush()
+        response = _BufferedResponse(send, url)
+        await self._gateway({**scope, "headers": headers}, receive, response.send)
+        await response.flush()
 
 
-class _Answer:
-    """Holds an answer back until its body is whole, or too long to be held."""
+class _BufferedResponse:
+    """Buffers a response until its body is whole, or too long."""
 
     def __init__(self, send: Send, url: bytes) -> None:
         self._send = send
@@ -74,7 +74,7 @@ class _Answer:
                 await self._finish(self._start)
 
     async def flush(self) -> None:
-        """Hands on what is held as it came: of an answer that broke off, all that there will be."""
+        """Sends what was buffered unchanged. If the response broke off, nothing more will follow."""
         if self._start is not None:
             start, self._start = self._start, None
             await self._send(start)
@@ -96,7 +96,7 @@ def _is_plain_json(start: Message) -> bool:
 
 
 def _own_url(scope: Message, *, is_proxied: bool) -> bytes | None:
-    """Scheme and host under which the client has called; None when it does not name a host fit for a URL."""
+    """Scheme and host that the client has called; None if its `host` is not valid in a URL."""
     fields: dict[bytes, bytes] = dict(scope["headers"])
     host = fields.get(b"host", b"")
     if not re.fullmatch(rb"[\w.:\[\]-]+", host):

@@ -1,4 +1,4 @@
-"""Reads along in the results of a batch, which alone say what it has used."""
+"""Reads the usage in the results of a batch, which no other response reports."""
 
 import asyncio
 import re
@@ -21,16 +21,16 @@ __all__ = ["BatchUsage", "Lines"]
 
 _RESULTS: Final = re.compile(r"/v1/messages/batches/([\w-]{1,200})/results")
 _MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-"""A Messages answer is below 1 MB; a longer line is passed over, and its usage stays unknown."""
+"""A Messages response is below 1 MB. A longer line is skipped, and its usage stays unknown."""
 _MAX_BATCHES: Final = 10_000
-"""Batches that are remembered. Results are kept for 29 days upstream; who has more of them in that time than this, and
-downloads the first again, is told their cost twice."""
+"""Batches whose progress is kept. The upstream keeps results for 29 days. If there are more batches in that time and an
+early one is downloaded again, it is counted twice."""
 _SLICE_BYTES: Final = 64 * 1024
-"""So much is read in about a millisecond; then others get their turn."""
+"""Takes about a millisecond to read. Then other tasks run."""
 
 
 class _Message(TypedDict, total=False):
-    """What is read of an answer; its content is passed over."""
+    """The members of a response that are read. Its content is skipped."""
 
     model: Any
     usage: Any
@@ -48,13 +48,13 @@ _LINE: Final = msgspec.json.Decoder(_Line).decode
 
 
 class Lines:
-    """Cuts a body into lines as it comes; holds one line at most."""
+    """Cuts a body into lines, incrementally. It buffers one line at most."""
 
     def __init__(self) -> None:
         self._line = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that end in these bytes; one that is too long is empty."""
+        """The lines that end in these bytes. A line that is too long is returned empty."""
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             self._add(data[start:end])
@@ -63,25 +63,25 @@ class Lines:
         self._add(data[start:])
 
     def rest(self) -> bytes:
-        """What has come since the last line ended."""
+        """The bytes since the end of the last line."""
         line, self._line = self._line, bytearray()
         return bytes(line) if len(line) <= _MAX_LINE_BYTES else b""
 
     def _add(self, part: bytes) -> None:
-        if len(self._line) <= _MAX_LINE_BYTES:  # one byte too many is enough to know
+        if len(self._line) <= _MAX_LINE_BYTES:  # one byte too many shows that it is too long
             self._line += part[: _MAX_LINE_BYTES + 1 - len(self._line)]
 
 
 class BatchUsage:
-    """Wraps the gateway: what the results of batches say that they used is reported while they pass, unchanged.
+    """Wraps the gateway. Reports the usage of batch results while they are relayed unchanged.
 
-    Each result is reported once, however often it is downloaded: of a batch that has been read to its tenth line, a
-    further download counts from the eleventh on. That is known for as long as the process lives.
+    Each result is reported once, however often it is downloaded, as long as the process lives. If a batch was read up
+    to its tenth line, the next download is reported from the eleventh on.
 
     Args:
-        gateway: answers the calls.
-        identify: names the caller of a request with these header fields; may raise `Refusal`.
-        report: hears a `BatchResultsRead` for the results that came in one piece.
+        gateway: the wrapped application.
+        identify: identifies the caller of a request with these header fields; may raise `Refusal`.
+        report: receives a `BatchResultsRead` for the results in each piece of a body.
     """
 
     def __init__(self, gateway: App, identify: Callable[[Fields], Caller], report: Callable[[Event], None]) -> None:
@@ -98,18 +98,18 @@ class BatchUsage:
             return
         reading: _Reading | None = None
 
-        async def read_along(message: Message) -> None:
+        async def send_and_read(message: Message) -> None:
             nonlocal reading
-            await send(message)  # first: nobody waits for the books
+            await send(message)  # first: the client should not wait for the accounting
             if message["type"] == "http.response.start":
                 reading = self._reading(found[1], scope, message)
             elif reading is not None:
                 await reading.read(message.get("body", b""), is_last=not message.get("more_body", False))
 
-        await self._gateway(scope, receive, read_along)
+        await self._gateway(scope, receive, send_and_read)
 
     def is_new(self, batch: str, line: int) -> bool:
-        """Whether a line, from 0, of a batch's results is read for the first time; from then on it is not."""
+        """Whether a line of a batch's results, counted from 0, is read for the first time. Records that it was read."""
         lines = self._lines_read.get(batch, 0)
         if line < lines:
             return False
@@ -125,7 +125,7 @@ class BatchUsage:
         try:
             caller = self._identify(dict(scope["headers"]))
             decoder = Decoder(content_codings(start["headers"]))
-        except (Refusal, ValueError):  # in a coding that cannot be read here, which the client has not asked for
+        except (Refusal, ValueError):  # for example a coding that was not requested
             return None
         return _Reading(self, batch, caller, decoder, self._report)
 
@@ -134,9 +134,9 @@ class _Reading:
     """One download of a batch's results."""
 
     def __init__(
-        self, books: BatchUsage, batch: str, caller: Caller, decoder: Decoder, report: Callable[[Event], None]
+        self, batch_usage: BatchUsage, batch: str, caller: Caller, decoder: Decoder, report: Callable[[Event], None]
     ) -> None:
-        self._books = books
+        self._batch_usage = batch_usage
         self._batch = batch
         self._caller = caller
         self._decoder: Decoder | None = decoder
@@ -153,7 +153,7 @@ class _Reading:
                 for start in range(0, len(piece), _SLICE_BYTES):
                     self._read_lines(self._lines.feed(piece[start : start + _SLICE_BYTES]))
                     await asyncio.sleep(0)
-        except ValueError:  # not in the coding that it says
+        except ValueError:  # the body does not match its content-encoding
             self._decoder = None
             return
         if is_last:
@@ -165,9 +165,9 @@ class _Reading:
             self._report(BatchResultsRead(self._caller, tuple(used)))
 
     def _used(self, line: bytes) -> tuple[str, Usage] | None:
-        """Model and usage of a result, unless it was read before or says none: only what succeeded is billed."""
+        """Model and usage of a result; None if it was read before, or failed and has none."""
         number, self._number = self._number, self._number + 1
-        if not self._books.is_new(self._batch, number):
+        if not self._batch_usage.is_new(self._batch, number):
             return None
         result = json_object(line, _LINE).get("result")
         message = result.get("message") if isinstance(result, dict) else None

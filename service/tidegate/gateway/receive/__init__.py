@@ -1,1 +1,1 @@
-"""Reads a client's request: its route, its body, and what it will probably cost."""
+"""Receives a client's request: its route, its caller, its body, and its probable size."""

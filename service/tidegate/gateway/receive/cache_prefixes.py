@@ -1,4 +1,4 @@
-"""Which beginnings of a prompt may be in the upstream's cache."""
+"""Finds the prefixes of a prompt that may be in the upstream's cache."""
 
 import asyncio
 import re
@@ -24,19 +24,19 @@ _LAST: Final = re.compile(rb"[ \t\n\r]*+\}")
 _SPACE: Final = b" \t\n\r"
 _MAX_SPACE_BYTES: Final = 1_000
 _MAX_TRIES: Final = 8
-"""A prompt has four marks at most (Claude Platform Docs, "Prompt caching", read 2026-11-24)."""
+"""A prompt has at most four markers (Claude Platform Docs, "Prompt caching", read 2026-11-24)."""
 _MAX_BLOCKS: Final = 10_000
-"""Blocks of a longer prompt are not looked at beyond these: a megabyte can hold half a million of them."""
+"""Further blocks are ignored: a megabyte can contain half a million."""
 _BLOCKS_PER_SLICE: Final = 500
 _HASHED_BYTES: Final = 256 * 1024
-"""At most so much is hashed, and so many blocks are looked at, before others have a turn: less than a millisecond."""
+"""After so many bytes or blocks, other tasks run. Hashing them takes less than a millisecond."""
 _LONG_BYTES: Final = 1024 * 1024
-"""Others have a turn before what is longer is gone through again."""
+"""Before a longer text is decoded again, other tasks run."""
 _TEXT: Final = Block()
 
 
 class _Object(Struct, gc=False):
-    """Any object: nothing of it is wanted."""
+    """Any object. No member is decoded."""
 
 
 class _Message(Struct, gc=False):
@@ -48,7 +48,7 @@ class _TextMessage(Struct, gc=False):
 
 
 class _Body(Struct, gc=False):
-    """Where the blocks of a body are."""
+    """The blocks of a body, as slices of its text."""
 
     tools: list[Raw] | None = None
     system: Raw = ABSENT
@@ -56,7 +56,7 @@ class _Body(Struct, gc=False):
 
 
 class _TextBody(Struct, gc=False):
-    """Where the texts of messages are that are no lists of blocks."""
+    """The contents of messages that are strings, as slices of the text."""
 
     messages: list[_TextMessage] | None = None
 
@@ -70,19 +70,19 @@ _BLOCKS: Final = Decoder(list[Raw]).decode
 async def prefixes_of(
     model: str, text: bytes, body: MessageBody, media: Mapping[int, list[MediaItem]], tool_prompt_tokens: int
 ) -> tuple[Prefix, ...]:
-    """The beginnings of a body at each of its blocks, up to the last one that is marked by `cache_control`.
+    """The prefixes of a prompt that end with each of its blocks, up to the last block with a `cache_control` marker.
 
-    A marker at the top of the body stands for the last block. Earlier blocks count too: the upstream looks back for a
-    shorter beginning that an earlier request has marked. Where the prompt is marked changes no beginning.
+    A marker at the top level of the body counts for the last block. Prefixes without a marker are included, because
+    the upstream also looks for shorter prefixes that an earlier request has marked. Markers do not change a prefix.
 
     Args:
-        model: whose cache it is.
-        text: of the body.
-        body: what was read of it.
-        media: in its messages, by the `id` of the block.
-        tool_prompt_tokens: what tools bring along, in front of all.
+        model: the model, which has a cache of its own.
+        text: the text of the body.
+        body: the decoded body.
+        media: the images and documents in its messages, by the `id` of the block.
+        tool_prompt_tokens: the tokens that the API adds for tools, in front of the prompt.
     """
-    digest, text_bytes, beside = hash(model), 0, PromptSize(fixed_tokens=tool_prompt_tokens)
+    digest, text_bytes, other_size = hash(model), 0, PromptSize(fixed_tokens=tool_prompt_tokens)
     prefixes: list[Prefix] = []
     longest = number = 0
     if len(text) > _LONG_BYTES:
@@ -97,10 +97,10 @@ async def prefixes_of(
                 digest = hash((digest, bytes(piece[start : start + _HASHED_BYTES])))
                 await asyncio.sleep(0)
         text_bytes += len(piece)
-        for medium in media.get(id(block), ()) if media else ():
-            text_bytes -= medium.encoded_bytes
-            beside = beside.plus(medium.size(model))
-        prefixes.append(Prefix(digest, text_bytes, beside, is_marked))
+        for item in media.get(id(block), ()) if media else ():
+            text_bytes -= item.encoded_bytes
+            other_size = other_size.plus(item.size(model))
+        prefixes.append(Prefix(digest, text_bytes, other_size, is_marked))
         number += 1
         if is_marked:
             longest = number
@@ -113,7 +113,7 @@ async def prefixes_of(
 
 
 def _blocks(text: bytes, body: MessageBody) -> Iterable[tuple[Block, Raw]]:
-    """The blocks of a prompt in the order in which the upstream puts them, and what they are in the text."""
+    """The blocks of a prompt in the upstream's order, each with its slice of the text."""
     found = _BODY(text)
     blocks, raws = list(body.tools or ()), found.tools or []
     if isinstance(body.system, list):
@@ -137,9 +137,9 @@ def _blocks(text: bytes, body: MessageBody) -> Iterable[tuple[Block, Raw]]:
 
 
 def _unmarked(block: Raw, marker: Raw) -> bytearray:
-    """A block without the marker that it has, and the comma that belongs to it; as it is, if they cannot be told apart.
+    """A block without its marker and the comma that belongs to it; unchanged if the marker is not found.
 
-    There may be others inside of the block: behind the one at its top are nothing but other members of it.
+    Blocks inside the block may have markers, too. Only other members of the block follow the marker of the block.
     """
     piece, value = bytearray(block), bytes(marker)
     start = len(piece)

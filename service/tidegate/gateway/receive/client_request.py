@@ -1,4 +1,4 @@
-"""Reads a request's body, and notices when the client closes its connection."""
+"""Reads a request's body, and notices when the client disconnects."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,20 +12,19 @@ __all__ = ["ClientDisconnected", "ClientRequest", "too_large"]
 
 
 class ClientDisconnected(Exception):
-    """The client closed its connection before it had its answer."""
+    """The client closed its connection before it had its response."""
 
 
 class ClientRequest:
-    """Reads a request's body, and from `watch` on cancels the block it guards as soon as the client leaves.
+    """Reads a request's body. From `watch` on, it cancels its block as soon as the client disconnects.
 
-    Used as `with ClientRequest(receive, now_ns) as request:`. When the client disconnects, the block raises
-    `ClientDisconnected`.
-    The body must be read before `watch`, because both listen to the same events.
+    Used as `with ClientRequest(receive, now_ns) as request:`. If the client disconnects, the block raises
+    `ClientDisconnected`. The body must be read before `watch`, because both wait for the same events.
 
     Args:
         receive: as in ASGI.
         now_ns: a monotonic clock.
-        grace_seconds: asked when the client has left: for how long the block may go on before it is cancelled.
+        grace_seconds: returns for how long the block may go on after the client has disconnected.
         exchange: the server's extension `EXCHANGE`, if it has it.
 
     Attributes:
@@ -34,15 +33,15 @@ class ClientRequest:
 
     __slots__ = (
         "_cancelled",
-        "_end",
+        "_disconnected",
         "_exchange",
-        "_gone",
         "_grace_seconds",
-        "_guarded",
+        "_grace_timer",
+        "_is_watching",
         "_now_ns",
         "_receive",
+        "_task",
         "_watcher",
-        "_watches",
         "waited_ns",
     )
 
@@ -58,24 +57,24 @@ class ClientRequest:
         self._now_ns = now_ns
         self._grace_seconds = grace_seconds
         self._exchange = exchange
-        self._guarded: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._end: asyncio.TimerHandle | None = None
-        self._watches = False
-        self._gone = False
+        self._grace_timer: asyncio.TimerHandle | None = None
+        self._is_watching = False
+        self._disconnected = False
         self._cancelled = False
 
     @property
     def task(self) -> asyncio.Task[Any] | None:
-        """The task of the block that is guarded."""
-        return self._guarded
+        """The task that runs the block."""
+        return self._task
 
     async def chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """The body as it comes; watches when it is complete.
+        """The body as it arrives. At its end, `watch` is called.
 
         Raises:
             InvalidCall: 413, the body is longer than `max_bytes`.
-            ClientDisconnected: the client left before the end.
+            ClientDisconnected: the client disconnected before the end.
         """
         left_bytes = max_bytes
         more = True
@@ -89,7 +88,7 @@ class ClientRequest:
         self.watch()
 
     def whole(self, max_bytes: int, add_body_bytes: Callable[[int], None]) -> bytes | None:
-        """The whole body, if it has come already; raises as `read`."""
+        """The whole body, if all of it has arrived, else None; raises as `read`."""
         body = None if self._exchange is None else self._exchange.whole_body()
         if body is not None:
             if len(body) > max_bytes:
@@ -99,7 +98,7 @@ class ClientRequest:
         return body
 
     async def read(self, max_bytes: int, add_body_bytes: Callable[[int], None]) -> bytes:
-        """The whole body; raises as `chunks`, and as `add_body_bytes`, which hears of each piece's length."""
+        """The whole body; raises as `chunks`, and as `add_body_bytes`, which gets the length of each piece."""
         body, more = b"", True
         chunks = []
         left_bytes = max_bytes
@@ -117,16 +116,16 @@ class ClientRequest:
         return body if len(chunks) == 1 else b"".join(chunks)
 
     def watch(self) -> None:
-        """Listens for the client's leaving."""
-        self._watches = True
+        """Begins to wait for the client to disconnect."""
+        self._is_watching = True
         if self._exchange is None:
-            self._watcher = asyncio.create_task(self._wait_until_gone())
+            self._watcher = asyncio.create_task(self._wait_for_disconnect())
         else:
-            self._exchange.on_disconnect(self._leave)
+            self._exchange.on_disconnect(self._on_disconnect)
 
     def unwatch(self) -> None:
-        """The client has its answer: from now on it may leave."""
-        self._watches = False
+        """Ends `watch`: the client has its response, and may disconnect."""
+        self._is_watching = False
         if self._exchange is not None:
             self._exchange.on_disconnect(None)
         elif self._watcher is not None:
@@ -134,43 +133,43 @@ class ClientRequest:
 
     def __enter__(self) -> Self:
         task = None if self._exchange is None else self._exchange.task
-        self._guarded = task or asyncio.current_task()
+        self._task = task or asyncio.current_task()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._watches:
+        if self._is_watching:
             self.unwatch()
-        if not self._gone:
+        if not self._disconnected:
             return
-        if self._end is not None:
-            self._end.cancel()
+        if self._grace_timer is not None:
+            self._grace_timer.cancel()
         if not self._cancelled:
             if kind is None:
                 raise ClientDisconnected
             return
-        # The same bookkeeping as in `asyncio.timeout`: only our own cancellation becomes another exception.
-        if self._guarded is not None and self._guarded.uncancel() == 0 and kind is asyncio.CancelledError:
+        # As in `asyncio.timeout`: only the cancellation made here becomes another exception.
+        if self._task is not None and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise ClientDisconnected from error
 
-    async def _wait_until_gone(self) -> None:
+    async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._leave()
+        self._on_disconnect()
 
-    def _leave(self) -> None:
-        self._gone = True
+    def _on_disconnect(self) -> None:
+        self._disconnected = True
         seconds = 0.0 if self._grace_seconds is None else self._grace_seconds()
         if seconds > 0:
-            self._end = asyncio.get_running_loop().call_later(seconds, self._cancel)
+            self._grace_timer = asyncio.get_running_loop().call_later(seconds, self._cancel)
         else:
             self._cancel()
 
     def _cancel(self) -> None:
         self._cancelled = True
-        if self._guarded is not None:
-            self._guarded.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
 
 def too_large(max_bytes: int) -> InvalidCall:
@@ -183,7 +182,7 @@ def too_large(max_bytes: int) -> InvalidCall:
 
 
 def _part(message: Message) -> tuple[bytes, bool]:
-    """A part of the body, and whether more will come."""
+    """A part of the body, and whether more follows."""
     if message["type"] == "http.disconnect":
         raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)

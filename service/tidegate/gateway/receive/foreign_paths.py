@@ -1,4 +1,4 @@
-"""Paths that clients call by mistake, or by an API that is not served here; each gets an answer that says so."""
+"""Explains paths that clients call by mistake, or that belong to another API."""
 
 import re
 from typing import Final
@@ -8,24 +8,24 @@ from tidegate.gateway.receive.request import InvalidCall
 __all__ = ["foreign_path", "no_such_path"]
 
 _SERVED: Final = (
-    "this service has the Claude API: /v1/messages, /v1/messages/batches, /v1/models, /v1/files, other /v1/…"
+    "this service serves the Claude API: /v1/messages, /v1/messages/batches, /v1/models, /v1/files, other /v1/…"
 )
 _CLOUDS: Final = (
     (re.compile(r"(?:/v1)?/model/"), "Amazon Bedrock", "AnthropicBedrock"),
     (re.compile(r"(?:/v1)?/projects/.*/publishers/"), "Google Vertex AI", "AnthropicVertex"),
 )
-"""Beginnings of paths, and the clients that call them (Anthropic Python SDK 2.12.0, `lib/bedrock` and `lib/vertex`)."""
+"""Path prefixes of other APIs, and the clients that call them (Python SDK 2.12.0, `lib/bedrock`, `lib/vertex`)."""
 
 
 def foreign_path(path: str) -> InvalidCall | None:
-    """The answer to a `/v1` path that the API is known not to have; None for any other, which the upstream judges."""
+    """The error for a `/v1` path that the API is known not to have; None for any other path: it is sent upstream."""
     if path.startswith("/v1/v1/"):
-        return _not_found(f"no such path: {path[:80]!r}; the base URL is that of this service without /v1")
+        return _not_found(f"no such path: {path[:80]!r}; the base URL must not end in /v1")
     return _cloud_path(path)
 
 
 def no_such_path(path: str) -> InvalidCall:
-    """The answer to a path outside of `/v1` that nobody serves, for the client of an SDK."""
+    """The error for a path outside of `/v1` that is not served, in the shape that SDKs expect."""
     return _cloud_path(path) or _not_found(f"no such path: {path[:80]!r}; {_SERVED}")
 
 

@@ -1,4 +1,4 @@
-"""Images and documents in a prompt: where they are in the body, and what they count as instead of text."""
+"""Finds the images and documents in a prompt, and their sizes for the price."""
 
 import asyncio
 import binascii
@@ -16,21 +16,28 @@ __all__ = ["MediaItem", "media_in", "size_of"]
 
 _QUOTE, _OPEN, _OPEN_ARRAY = b'"{['
 _MAX_MEDIA: Final = 1_000
-"""The upstream takes 600 images; what is beyond counts as text."""
+"""The upstream accepts 600 images. Further ones count as text."""
 _MAX_DEPTH: Final = 8
 _STEPS_PER_SLICE: Final = 500
 """Less than a millisecond."""
 _HEAD_CHARACTERS: Final = 1_024
 _LONG_HEAD_CHARACTERS: Final = 256 * 1024
-"""Colour profiles and previews are in front of the size of a JPEG; the pages of a PDF may be described anywhere."""
+"""Color profiles and previews precede the size of a JPEG; the page count of a PDF may be anywhere."""
 _PAGE_BYTES: Final = 60_000
-"""Of a PDF that does not say how many pages it has."""
+"""Assumed size of a page, if a PDF does not show its page count."""
 _MAX_PAGES: Final = 600
-"""Of all PDFs in a call (Claude Platform Docs, "PDF support", as copied in 2026)."""
+"""Limit for all PDFs of a call (Claude Platform Docs, "PDF support", read in 2026)."""
 
 
 class MediaItem(NamedTuple):
-    """An image or a document. `encoded_bytes`: how much of the body is it and no text; `pages` 0: it is an image."""
+    """An image or a document.
+
+    Attributes:
+        encoded_bytes: its bytes in the body, which are not text.
+        pixels: width and height of an image; None if unknown.
+        pages: the pages of a document; 0 if unknown.
+        is_document: whether it is a document.
+    """
 
     encoded_bytes: int = 0
     pixels: tuple[int, int] | None = None
@@ -38,7 +45,7 @@ class MediaItem(NamedTuple):
     is_document: bool = False
 
     def size(self, model: str) -> PromptSize:
-        """What it counts as."""
+        """Its size for the price."""
         if self.is_document:
             return PromptSize(pages=self.pages, documents=not self.pages)
         if self.pixels is None:
@@ -47,13 +54,13 @@ class MediaItem(NamedTuple):
 
 
 class _Encoded:
-    """Base64 text of which only the ends are decoded."""
+    """Base64 text. Only its ends are decoded."""
 
     def __init__(self, text: memoryview) -> None:
         self._text = text
 
-    def medium(self) -> MediaItem:
-        """What is encoded; an image of unknown size if it is nothing known."""
+    def item(self) -> MediaItem:
+        """The encoded item; an image of unknown size if its type is unknown."""
         head = self._head(_HEAD_CHARACTERS)
         if head.startswith(b"%PDF-"):
             pages = pdf_pages(self._head(_LONG_HEAD_CHARACTERS), self._tail(_LONG_HEAD_CHARACTERS))
@@ -70,13 +77,13 @@ class _Encoded:
         return _decoded(text[: len(text) // 4 * 4])
 
     def _tail(self, characters: int) -> bytes:
-        """Base64 text is a multiple of four characters long, so that it can be read from its end."""
+        """The decoded end. The length of base64 text is a multiple of four, so it can be read from there."""
         text = _unescaped(bytes(self._text[-characters:]))
         return _decoded(text[len(text) % 4 :])
 
 
 class _Source(Struct, gc=False):
-    """Where a medium comes from."""
+    """The source of an image or a document."""
 
     type: str | None = None
     data: Raw = ABSENT
@@ -88,35 +95,35 @@ _BLOCKS: Final = Decoder(list[Block]).decode
 
 
 async def media_in(blocks: Iterable[Block]) -> dict[int, list[MediaItem]]:
-    """The media in these blocks, and in what they contain, by the `id` of the block."""
+    """The items in these blocks and in the blocks inside them, by the `id` of the outer block."""
     found: dict[int, list[MediaItem]] = {}
     count = steps = 0
     for block in blocks:
         if block.source is ABSENT and not _is_array(block.content):
-            continue  # the result of a tool, mostly: text
-        for medium in _media_of(block):
+            continue  # usually the text of a tool result
+        for item in _media_of(block):
             steps += 1
-            if medium is not None:
-                found.setdefault(id(block), []).append(medium)
+            if item is not None:
+                found.setdefault(id(block), []).append(item)
                 count += 1
                 if count == _MAX_MEDIA:
                     return found
-            if medium is not None or steps % _STEPS_PER_SLICE == 0:
+            if item is not None or steps % _STEPS_PER_SLICE == 0:
                 await asyncio.sleep(0)
     return found
 
 
 def size_of(model: str, part_bytes: int, media: Iterable[MediaItem]) -> PromptSize:
-    """The size of a body, or a part of it, that has these media in it."""
+    """The size of a body, or a part of it, with these items in it."""
     text_bytes, size = part_bytes, PromptSize()
-    for medium in media:
-        text_bytes -= medium.encoded_bytes
-        size = size.plus(medium.size(model))
+    for item in media:
+        text_bytes -= item.encoded_bytes
+        size = size.plus(item.size(model))
     return size._replace(text_bytes=text_bytes)
 
 
 def _media_of(block: Block, depth: int = 0) -> Iterator[MediaItem | None]:
-    """None: something else was looked at, which takes its time too."""
+    """The items in a block. None stands for another block that was searched, which also takes time."""
     yield None
     yield from _media_inside(block.content, depth + 1)
     if block.source is ABSENT or memoryview(block.source)[0] != _OPEN:
@@ -128,7 +135,7 @@ def _media_of(block: Block, depth: int = 0) -> Iterator[MediaItem | None]:
     if source.type == "base64" and source.data is not ABSENT:
         encoded = memoryview(source.data)
         if encoded[0] == _QUOTE:
-            yield _Encoded(encoded[1:-1]).medium()
+            yield _Encoded(encoded[1:-1]).item()
     elif source.type in ("url", "file") and block.type in ("image", "document"):
         yield MediaItem(is_document=block.type == "document")
 
@@ -145,7 +152,7 @@ def _is_array(raw: Raw) -> bool:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Some encoders of JSON escape slashes."""
+    """Undoes the escaped slashes of some JSON encoders."""
     return text.replace(b"\\/", b"/") if b"\\" in text else text
 
 

@@ -1,4 +1,4 @@
-"""What the first bytes of an image say of its size, and what a PDF says of its pages, without decoding either."""
+"""Reads the size of an image and the page count of a PDF from a few of their bytes."""
 
 import re
 import struct
@@ -9,7 +9,7 @@ __all__ = ["image_pixels", "pdf_pages"]
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN: Final = 0xDA
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG markers that the size of the image follows (ITU-T T.81, table B.1)."""
+"""JPEG markers followed by the size of the image (ITU-T T.81, table B.1)."""
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a length."""
 _PDF_TOKEN: Final = re.compile(rb"<<|>>|/Type\s{0,4}/Pages\b|/Type\s{0,4}/Page\b|/Count\s{1,4}(\d{1,6})\b")
@@ -17,9 +17,9 @@ _LINEARIZED: Final = re.compile(rb"/Linearized\b[^>]{0,200}?/N\s{1,4}(\d{1,6})\b
 
 
 def image_pixels(head: bytes) -> tuple[int, int] | None:
-    """Width and height of a PNG, GIF, WebP or JPEG image that begins like this; None: they cannot be told from it.
+    """Width and height of a PNG, GIF, WebP or JPEG image with these first bytes; None if they do not show it.
 
-    30 bytes are enough, but for JPEG, where colour profiles and the like come first.
+    30 bytes are enough, except for JPEG, where color profiles come first.
     """
     try:
         width, height = _pixels(head)
@@ -29,9 +29,9 @@ def image_pixels(head: bytes) -> tuple[int, int] | None:
 
 
 def pdf_pages(head: bytes, tail: bytes) -> int | None:
-    """How many pages a PDF has, by its first and its last bytes, which may be the same; None: they do not say.
+    """The page count of a PDF by its first and last bytes, which may overlap; None if they do not show it.
 
-    Most PDFs keep the root of their pages near one of both ends; some compress it, and cannot be counted like this.
+    Most PDFs have the root of their page tree near one end. If it is compressed, the pages cannot be counted.
     """
     linearized = _LINEARIZED.search(head, 0, 2_048)
     if linearized:
@@ -51,7 +51,7 @@ def _pixels(head: bytes) -> tuple[int, int]:
 
 
 def _webp_pixels(head: bytes) -> tuple[int, int]:
-    """By the kind of the first chunk (RFC 9649)."""
+    """The size depends on the kind of the first chunk (RFC 9649)."""
     kind = head[12:16]
     if kind == b"VP8X":
         width, height = (int.from_bytes(head[start : start + 3], "little") for start in (24, 27))
@@ -82,7 +82,7 @@ def _jpeg_pixels(head: bytes) -> tuple[int, int]:
 
 
 def _pages_in(part: bytes) -> int:
-    """The count at the root of the pages, which is the largest of its kind; else as many pages as are seen."""
+    """The count at the root of the page tree, which is the largest; or the number of pages found, if that is larger."""
     counts = [0]
     seen = 0
     open_dictionaries: list[tuple[bool, int]] = []

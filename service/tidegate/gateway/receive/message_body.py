@@ -1,6 +1,7 @@
-"""The parts of a `POST /v1/messages` body that the limiter looks at, decoded; all else is passed over and never built.
+"""Decodes the parts of a `POST /v1/messages` body that the limiter needs. Everything else is skipped.
 
-Decoding takes about a third of a millisecond a megabyte, in one go. Parts of type `Raw` are slices of the text.
+Decoding takes about a third of a millisecond per megabyte, and blocks the event loop for so long. Parts of type `Raw`
+are slices of the text.
 """
 
 import json
@@ -17,15 +18,15 @@ from msgspec.json import Decoder
 __all__ = ["ABSENT", "Block", "MessageBody", "part", "read_body"]
 
 ABSENT: Final = Raw(b"")
-"""Where a part is missing."""
+"""Stands for a missing part."""
 _MAX_LENIENT_BYTES: Final = 256 * 1024
-"""So much is read by `json`, and written again, in two milliseconds; in twenty if it is brackets alone."""
-_MAX_FAULTY_BYTES: Final = 1024 * 1024
-"""In so much, the place of a fault is found in a few milliseconds."""
+"""`json` reads and writes so much in 2 ms, or in 20 ms if it is brackets alone."""
+_MAX_EXPLAINED_BYTES: Final = 1024 * 1024
+"""The place of a syntax error in so much is found in a few milliseconds."""
 _MAX_VALUE_BYTES: Final = 1_000
-"""Names and numbers are shorter; what is longer, the upstream will refuse."""
+"""Names and numbers are shorter. The upstream will refuse longer ones."""
 _LONG_TEXT_BYTES: Final = 8 * 1024
-"""To make a string of so much takes longer than to look at a message twice."""
+"""Building a string of this length takes longer than decoding a message twice."""
 _FIRST_FIELDS_BYTES: Final = 4 * 1024
 _CONTENT: Final = re.compile(rb'"content"[ \t\n\r]*+:[ \t\n\r]*+')
 _QUOTE: Final = ord(b'"')
@@ -39,7 +40,7 @@ _VALUES: Final = {
     "n": "null",
     **dict.fromkeys("-0123456789", "a number"),
 }
-"""What a JSON text is, by its first character."""
+"""The type of a JSON text, by its first character."""
 
 _Scalar = str | int | float | bool | None
 _Part = TypeVar("_Part")
@@ -55,17 +56,17 @@ class Block(Struct, gc=False):
 
 
 class Message(Struct, gc=False):
-    """A turn of the conversation; a `content` that is a text may be given as an empty one."""
+    """A turn of the conversation. A `content` that is a string may be empty here."""
 
     content: str | list[Block] | None = None
 
 
 _PLAIN: Final = Message([Block("text")])
-"""What most messages are, as far as it is looked at: passed over at once."""
+"""Most messages, as far as they are decoded. They need no further look."""
 
 
 class _Fields(Struct, gc=False):
-    """What stands beside the prompt's texts."""
+    """The members beside the texts of the prompt."""
 
     model: _Scalar = None
     max_tokens: _Scalar = None
@@ -77,13 +78,13 @@ class _Fields(Struct, gc=False):
 
 
 class MessageBody(_Fields, gc=False):
-    """A body; the upstream judges what of it is missing or wrong."""
+    """A body. The upstream validates it."""
 
     system: str | list[Block] | None = None
     messages: list[Message] | None = None
 
     def is_marked(self, special: list[Block]) -> bool:
-        """Whether anything is marked for caching, with the special blocks of the messages."""
+        """Whether anything is marked for caching; `special` are the `special_blocks`."""
         if self.cache_control is not ABSENT:
             return True
         for blocks in (special, self.tools, self.system):
@@ -94,7 +95,7 @@ class MessageBody(_Fields, gc=False):
         return False
 
     def special_blocks(self) -> list[Block]:
-        """The blocks of messages that are marked for caching, or may hold other things than text."""
+        """The blocks of messages that are marked for caching, or may contain something other than text."""
         return [
             block
             for message in self.messages or ()
@@ -109,14 +110,14 @@ class _TextMessage(Struct, gc=False):
 
 
 class _TextBody(_Fields, gc=False):
-    """As `MessageBody`, with texts that are not made strings of."""
+    """Like `MessageBody`, with raw texts, of which no strings are built."""
 
     system: Raw = ABSENT
     messages: list[_TextMessage] | None = None
 
 
 class _Outline(Struct, gc=False):
-    """Of a body whose parts have other shapes than the API takes."""
+    """The scalar members of a body whose parts have other types than the API accepts."""
 
     model: Raw = ABSENT
     max_tokens: Raw = ABSENT
@@ -132,12 +133,13 @@ _SCALAR: Final[Callable[[Raw], _Scalar]] = Decoder(_Scalar).decode
 
 
 def read_body(body: bytes, *, only_outline: bool = False) -> tuple[bytes, MessageBody]:
-    """A body, and the text that its parts are slices of: `body`, unless that is not quite JSON, but Python takes it so.
+    """Decodes a body; returns it with the text of which its parts are slices.
 
-    `only_outline`: without `tools`, `system` and `messages`.
+    The text is `body`, unless only Python's `json` accepts it: then it is written again as valid JSON. With
+    `only_outline`, `tools`, `system` and `messages` are not decoded.
 
     Raises:
-        ValueError: the body is not a JSON object, in words for its sender.
+        ValueError: the body is not a JSON object; the text is for its sender.
         RecursionError: it is nested too deeply.
     """
     text = body.removeprefix(_BOM)
@@ -152,7 +154,7 @@ def read_body(body: bytes, *, only_outline: bool = False) -> tuple[bytes, Messag
 
 
 def part(decode: Callable[[Raw], _Part], raw: Raw) -> _Part | None:
-    """A part of a body; None if it has another shape than the API takes."""
+    """Decodes a part of a body; None if it has another type than the API accepts."""
     try:
         return decode(raw)
     except (ValidationError, UnicodeDecodeError):
@@ -160,7 +162,7 @@ def part(decode: Callable[[Raw], _Part], raw: Raw) -> _Part | None:
 
 
 def _read(text: bytes, *, only_outline: bool) -> MessageBody:
-    """Raises `ValidationError` for what is no object."""
+    """Raises `ValidationError` if the text is not an object."""
     if not only_outline:
         try:
             return _texts(_TEXT_BODY(text)) if _begins_with_a_long_text(text) else _BODY(text)
@@ -173,7 +175,7 @@ def _read(text: bytes, *, only_outline: bool) -> MessageBody:
 
 
 def _begins_with_a_long_text(text: bytes) -> bool:
-    """Whether the first message is a long text, and no list of blocks. Inside of a text, quotes follow a backslash."""
+    """Whether the first message is a long string, and not a list of blocks. In a string, quotes follow a backslash."""
     if len(text) < _LONG_TEXT_BYTES:
         return False
     content = _CONTENT.search(text, 0, _FIRST_FIELDS_BYTES)
@@ -184,7 +186,7 @@ def _begins_with_a_long_text(text: bytes) -> bool:
 
 
 def _texts(body: _TextBody) -> MessageBody:
-    """Raises `ValidationError` where a content is neither a text nor a list of blocks."""
+    """Raises `ValidationError` if a content is neither a string nor a list of blocks."""
     return MessageBody(
         body.model,
         body.max_tokens,
@@ -199,7 +201,7 @@ def _texts(body: _TextBody) -> MessageBody:
 
 
 def _content(raw: Raw) -> str | list[Block] | None:
-    """Of a text only that it is one."""
+    """A list of blocks, or an empty string in place of any string."""
     if raw is ABSENT:
         return None
     return "" if memoryview(raw)[0] == _QUOTE else _CONTENT_BLOCKS(raw)
@@ -209,13 +211,13 @@ def _scalar(raw: Raw) -> _Scalar:
     return part(_SCALAR, raw) if 0 < len(memoryview(raw)) <= _MAX_VALUE_BYTES else None
 
 
-def _strict(text: bytes, fault: Exception) -> bytes:
-    """As JSON what Python writes and takes as such: no numbers that are none, and no halves of characters."""
+def _strict(text: bytes, error: Exception) -> bytes:
+    """Valid JSON in place of a text that only Python's `json` accepts: with NaN, or halves of surrogate pairs."""
     if len(text) <= _MAX_LENIENT_BYTES:
         with suppress(ValueError):
             value: Any = json.loads(text, parse_constant=_finite, parse_float=_finite)
             return json.dumps(value, ensure_ascii=False).encode(errors="replace")
-    raise ValueError(f"The request body is not valid JSON: {_fault(text) or fault}")
+    raise ValueError(f"The request body is not valid JSON: {_syntax_error(text) or error}")
 
 
 def _finite(number: str) -> float | None:
@@ -223,12 +225,12 @@ def _finite(number: str) -> float | None:
     return value if isfinite(value) else None
 
 
-def _fault(text: bytes) -> str:
-    """What is wrong with a short text, in the API's words, which are orjson's; empty for a long one: it takes time.
+def _syntax_error(text: bytes) -> str:
+    """The syntax error of a short text, in the API's words, which are orjson's; empty for a long text.
 
-    Source: answers that are quoted in anthropics/claude-code issues 8272, 9586 and 77525.
+    Source: responses quoted in anthropics/claude-code issues 8272, 9586 and 77525.
     """
-    if len(text) <= _MAX_FAULTY_BYTES:
+    if len(text) <= _MAX_EXPLAINED_BYTES:
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as error:

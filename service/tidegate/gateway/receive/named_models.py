@@ -1,4 +1,4 @@
-"""The models that a body names, of routes other than `POST /v1/messages`: for callers that may use only some."""
+"""Finds the models that a body names, on routes other than `POST /v1/messages`: for callers that may use only some."""
 
 from typing import Any, Final
 
@@ -31,15 +31,15 @@ _BODY: Final = Decoder(_Body).decode
 
 
 def reads_models(route: str, fields: Fields) -> bool:
-    """Whether the body of a call may name models: all but uploads of files, and forms."""
+    """Whether the body of a call may name models: all bodies but file uploads and forms."""
     return route != _FILES and not fields.get(b"content-type", b"").lower().startswith(b"multipart/")
 
 
 def named_models(route: str, body: bytes) -> tuple[str, ...]:
     """The models that a body names.
 
-    An empty name stands for a model that is missing where the API needs one, or cannot be read. Takes about a third of
-    a millisecond per megabyte, in one go.
+    An empty name stands for a required model that is missing, or that cannot be read. It takes about a third of a
+    millisecond per megabyte, and blocks the event loop for so long.
     """
     try:
         fields = _BODY(body)
@@ -52,7 +52,7 @@ def named_models(route: str, body: bytes) -> tuple[str, ...]:
 
 
 def _name(model: object) -> str:
-    """A model's id: itself, or the `id` of an object, as in `/v1/agents`."""
+    """The id of a model: a string, or the `id` of an object, as in `/v1/agents`."""
     if isinstance(model, dict):
         model = model.get("id")
     return model if isinstance(model, str) else ""

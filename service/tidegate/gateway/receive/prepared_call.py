@@ -1,4 +1,4 @@
-"""From a client's request to what is sent upstream, and at which price."""
+"""Reads a client's request, and prepares what is sent upstream."""
 
 from collections.abc import Callable
 from typing import Final
@@ -31,14 +31,14 @@ _DROPPED: Final = TransportRequest(b"", b"", ())
 
 
 class PreparedCall(Struct):
-    """What a call wants from the upstream.
+    """The request of a call to the upstream.
 
     Attributes:
         request: ready to send, until it is dropped.
-        pool: the pool that it draws on.
-        shape: what its price depends on; None where only the request counts.
-        streams: the answer is to come as an event stream.
-        model: the model that it names; empty for calls without one.
+        pool: the pool that it uses.
+        shape: what its price depends on; None if it only counts as a request.
+        streams: whether an event stream is requested.
+        model: the model that it names; empty if it names none.
     """
 
     request: TransportRequest
@@ -53,12 +53,12 @@ class PreparedCall(Struct):
         return self.request.replayable
 
     def drop_request(self) -> None:
-        """It will not be sent again: a stream that goes on for minutes need not keep the prompt in memory."""
+        """Frees the request, which is not sent again. A stream need not keep its prompt in memory for minutes."""
         self.request = _DROPPED
 
 
 def is_lookup(route: str, method: str) -> bool:
-    """Whether a call only looks something up, or counts: nothing is changed, and no model is asked."""
+    """Whether a call changes nothing and asks no model a question: it reads something, or counts tokens."""
     return method in _SAFE or (route == COUNT_TOKENS_ROUTE and method == "POST")
 
 
@@ -86,7 +86,7 @@ async def prepare_call(
 
     Raises:
         Refusal: raised by `add_body_bytes`; or FORBIDDEN, the caller may not use the model.
-        InvalidCall: the body is too long, does not come in time, or is not JSON where it has to be.
+        InvalidCall: the body is too long, does not arrive in time, or is not JSON where it has to be.
         ClientDisconnected: the client left before the end of a body that is read whole.
     """
     method = scope["method"].encode()
@@ -142,7 +142,7 @@ async def _read_whole(
         with Deadline(timeout_seconds):
             return await client_request.read(max_bytes, add_body_bytes)
     except TimeoutError:
-        text = f"the body did not come whole within the {timeout_seconds:g} s that the call may take"
+        text = f"the body did not arrive within the {timeout_seconds:g} s that the call may take"
         raise InvalidCall(text, status=408, error_type="timeout_error") from None
 
 
@@ -154,7 +154,7 @@ def _check_models(call: Call, body: bytes) -> None:
 
 
 def _check_coding(fields: Fields) -> None:
-    """Raises `InvalidCall` for a compressed body: what cannot be priced is not sent."""
+    """Raises `InvalidCall` for a compressed body, which cannot be priced."""
     coding = fields.get(b"content-encoding", b"identity")
     if coding.strip().lower() not in (b"", b"identity"):
         given = coding[:80].decode("latin-1")
@@ -162,6 +162,6 @@ def _check_coding(fields: Fields) -> None:
 
 
 def _content_length(fields: Fields) -> int | None:
-    """The body's length as the server has checked it; None when it comes in chunks, or not at all."""
+    """The body's length, which the server has checked; None if it is chunked, or there is none."""
     length = fields.get(b"content-length")
     return None if length is None else int(length)

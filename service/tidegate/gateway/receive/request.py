@@ -1,4 +1,4 @@
-"""What the relay needs to know of a call: its route, and a few fields of a Messages body."""
+"""Reads what the relay needs to know of a request: its route, and a few members of a Messages body."""
 
 import asyncio
 import re
@@ -41,23 +41,23 @@ _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 _MB: Final = 1024 * 1024
 _ROUTES: Final = (COUNT_TOKENS_ROUTE, BATCHES_ROUTE, "/v1/models", "/v1/files")
 _LONG_BYTES: Final = 1024 * 1024
-"""What is longer is looked over first; that takes a third of a millisecond for so much."""
+"""The values of longer bodies are counted before decoding. That takes a third of a millisecond per megabyte."""
 _SLICE_BYTES: Final = 256 * 1024
 _MAX_VALUES: Final = 2_000_000
-"""Commas, brackets and texts of a body. Decoding passes over so many in 60 ms at worst. Prompts are no longer than a
-million tokens, so only a prompt of a quarter of a million blocks has more."""
-_REST_OF_TEXT: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
-"""A text from within, up to its closing quote, or to where the search ends; there, half of an escape is left out."""
-_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
-"""The same from its opening quote on, with its closing quote, if it has one, as a group."""
+"""Limit of the commas, brackets and strings of a body. Decoding skips so many in 60 ms at worst. A prompt has at most a
+million tokens, so that it has more only if it consists of a quarter of a million blocks."""
+_REST_OF_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+"""The rest of a string, up to its closing quote, or to the end of the search, less half an escape there."""
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)', re.DOTALL)
+"""A string from its opening quote on; the group is its closing quote, if it is found."""
 _MAX_OBJECTS: Final = 100_000
-"""So many are decoded in twenty milliseconds."""
+"""So many objects are decoded in 20 ms."""
 _OBJECT: Final = re.compile(rb'\{[ \t\n\r]*+["}]')
-"""The beginning of an object; inside of a string, the quote would follow a backslash."""
+"""The beginning of an object. Inside a string, the quote would follow a backslash."""
 
 
 class InvalidCall(TidegateError):
-    """A call that is answered here with a client error, because it cannot be sent on as it is.
+    """A call that gets a client error from Tidegate, because it cannot be sent on.
 
     Attributes:
         status: HTTP status.
@@ -71,15 +71,15 @@ class InvalidCall(TidegateError):
 
 
 class MessageRequest(Struct, frozen=True, gc=False):
-    """What the limiter needs of a Messages body, as far as it can be read; the upstream judges the rest.
+    """What the limiter needs of a Messages body, as far as it can be read. The upstream validates the body.
 
     Attributes:
-        model: empty when it is missing or no string.
-        max_tokens: None when it is missing or no whole number from 0.
-        size: what the body holds.
-        prefixes: the beginnings of the prompt that may be cached; none where nothing is marked for caching.
-        stream: whether the answer is to come as an event stream.
-        is_fast: whether it asks for fast mode, which has limits and prices of its own.
+        model: empty if it is missing or not a string.
+        max_tokens: None if it is missing or not a whole number from 0.
+        size: the size of the prompt.
+        prefixes: the prefixes of the prompt that may be cached; none if nothing is marked for caching.
+        stream: whether an event stream is requested.
+        is_fast: whether fast mode is requested, which has limits and prices of its own.
     """
 
     model: str
@@ -91,7 +91,7 @@ class MessageRequest(Struct, frozen=True, gc=False):
 
 
 def route_of(path: str) -> str:
-    """The route of a `/v1/…` path, from a closed set: fit for a metric label."""
+    """The route of a `/v1/…` path, from a closed set that is suitable for a metric label."""
     if path == MESSAGES_ROUTE:
         return MESSAGES_ROUTE
     return next((route for route in _ROUTES if path == route or path.startswith(f"{route}/")), OTHER_ROUTE)
@@ -103,12 +103,12 @@ def max_body_bytes(route: str) -> int:
 
 
 def check_target(method: str, raw_path: bytes) -> None:
-    """Checks that a call means the same to everybody on its way.
+    """Checks that every hop reads the path in the same way.
 
-    An upstream or a proxy may normalise a path to another one, which draws on another pool or leaves the base URL.
+    A proxy or the upstream may normalize a path to another one, which belongs to another pool or leaves the base URL.
 
     Raises:
-        InvalidCall: the path has another reading; or the method is CONNECT, or TRACE, whose answer shows our key.
+        InvalidCall: the path is ambiguous; or the method is CONNECT, or TRACE, whose response shows the service's key.
     """
     if method in _REFUSED_METHODS:
         raise InvalidCall(f"method: got {method!r}, allowed is any other", status=405)
@@ -126,16 +126,16 @@ _TOOL_CHOICE: Final = Decoder(_ToolChoice).decode
 
 
 async def read_message(body: bytes) -> MessageRequest:
-    """Reads a body of `POST /v1/messages`; in a long one, the event loop gets its turn now and then.
+    """Reads a body of `POST /v1/messages`. While it reads a long one, other tasks run from time to time.
 
-    Of more objects than fit into a prompt only the fields beside them are read.
+    If a body has more objects than any prompt, only its scalar members are read.
 
     Raises:
         InvalidCall: the body is not a JSON object, or has more values than any prompt.
     """
     is_crowded = False
     if len(body) > _LONG_BYTES:
-        if await _count(partial(_marks, body), len(body), _MAX_VALUES) > _MAX_VALUES:
+        if await _count(partial(_separators, body), len(body), _MAX_VALUES) > _MAX_VALUES:
             await _check_values(body)
         if await _count(partial(body.count, b","), len(body), _MAX_OBJECTS) > _MAX_OBJECTS:
             is_crowded = await _count(partial(_objects, body), len(body), _MAX_OBJECTS) > _MAX_OBJECTS
@@ -177,45 +177,47 @@ def _tool_prompt_tokens(model: str, fields: MessageBody) -> int:
     return tool_prompt_tokens(model, forced=choice is not None and choice.type in ("any", "tool"))
 
 
-async def _count(count_between: Callable[[int, int], int], body_bytes: int, most: int) -> int:
-    """How much there is of something in a body; if more than `most`, any number above that."""
+async def _count(count_between: Callable[[int, int], int], body_bytes: int, limit: int) -> int:
+    """A count over a body, slice by slice; if it exceeds `limit`, any number above that."""
     count = 0
     for start in range(0, body_bytes, _SLICE_BYTES):
         count += count_between(start, start + _SLICE_BYTES)
-        if count > most:
+        if count > limit:
             break
         await asyncio.sleep(0)
     return count
 
 
-def _marks(body: bytes, start: int, end: int) -> int:
-    """Counts commas and opening brackets. Those within texts count, too: this is fast, and enough for most bodies."""
+def _separators(body: bytes, start: int, end: int) -> int:
+    """Counts commas and opening brackets, also inside strings: this is fast, and sufficient for most bodies."""
     return body.count(b",", start, end) + body.count(b"[", start, end) + body.count(b"{", start, end)
 
 
 async def _check_values(body: bytes) -> None:
-    """Counts values, without what is within texts.
+    """Counts values outside of strings.
 
     Raises:
-        InvalidCall: there are more than decoding can pass over in a short time.
+        InvalidCall: there are more than decoding can skip in a short time.
     """
     values = start = 0
-    is_within = False  # whether a text goes on at `start`
+    in_string = False  # whether a string continues at `start`
     while start < len(body):
         end = min(start + _SLICE_BYTES, len(body))
-        if is_within:
-            rest = _REST_OF_TEXT.match(body, start, end)
-            text_end = rest.end() if rest is not None else start  # it always matches
-            is_within = not body.startswith(b'"', text_end)
-            start = text_end + (not is_within)
-            if is_within and text_end >= len(body) - 1:  # the text does not end; the last byte may be a backslash
+        if in_string:
+            rest = _REST_OF_STRING.match(body, start, end)
+            string_end = rest.end() if rest is not None else start  # it always matches
+            in_string = not body.startswith(b'"', string_end)
+            start = string_end + (not in_string)
+            if in_string and string_end >= len(body) - 1:  # the string does not end; the last byte may be a backslash
                 return
         else:
-            parts = _TEXT.split(body[start:end])  # what is outside of texts, and between, whether each text ends
+            parts = _STRING.split(
+                body[start:end]
+            )  # alternately: bytes outside of strings, and the closing quote of a string
             outside = b"".join(parts[::2])
-            is_within = len(parts) > 1 and not parts[-2]
-            values += _marks(outside, 0, len(outside)) + len(parts) // 2
-            start = end - (is_within and parts[-1] == b"\\")  # half of an escape
+            in_string = len(parts) > 1 and not parts[-2]
+            values += _separators(outside, 0, len(outside)) + len(parts) // 2
+            start = end - (in_string and parts[-1] == b"\\")  # half an escape
         if values > _MAX_VALUES:
             raise InvalidCall(
                 f"the body has more than {_MAX_VALUES:,} JSON values, which no prompt has",

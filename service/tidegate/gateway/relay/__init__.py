@@ -1,1 +1,1 @@
-"""Relays the response to the client, and reads its usage on the way."""
+"""Relays the response to the client, and reads its usage from a copy of its bytes."""

@@ -1,4 +1,4 @@
-"""What goes to the client of one call: an answer relayed or of our own, or a stream that is begun while it waits."""
+"""Sends the response of one call to its client: relayed, made here, or begun with comments while the call waits."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tidegate.gateway.call import Call
 from tidegate.gateway.forwarded_headers import for_client
 from tidegate.gateway.gateway_errors import LocalResponse, error_body
 from tidegate.gateway.relay.json_reading import json_object
-from tidegate.gateway.relay.response_start import StreamError
+from tidegate.gateway.relay.upstream_errors import MAX_ERROR_BODY_BYTES, StreamError
 from tidegate.http.asgi import Send, ServerExchange
 from tidegate.http.content_coding import decoded
 
@@ -31,19 +31,24 @@ _REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
     name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
 )
 _OWN: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
-"""Fields that the upstream has as well where it is another Tidegate."""
+"""Fields that the upstream also sends if it is another Tidegate."""
 _MARKED: Final = _OWN | {_UPSTREAM}
 _EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _COMMENT: Final = b": waiting\n\n"
-"""Clients of event streams pass over lines that begin with a colon (HTML standard, "Server-sent events")."""
-_MAX_ERROR_BYTES: Final = 1024 * 1024
+"""Clients of event streams skip lines that begin with a colon (HTML standard, "Server-sent events")."""
 
 
 class ClientResponse:
-    """Sends to one client, and adds our own header fields.
+    """Sends the response of one call, and adds Tidegate's header fields.
+
+    Args:
+        call: the call; its status is set.
+        marks: header fields that every response of the service has.
+        send: as in ASGI.
+        exchange: the server's extension `EXCHANGE`, if it has it.
 
     Attributes:
-        began_with_comment: the stream was begun before there was an answer: its status is 200 whatever comes.
+        began_with_comment: whether the stream was begun before there was a response: its status is 200 in any case.
     """
 
     __slots__ = ("_call", "_exchange", "_marks", "_send", "began_with_comment")
@@ -59,28 +64,28 @@ class ClientResponse:
         self._call = call
         self._marks = marks
         self._send = send
-        # Only if what is sent goes to the server as it is: somebody may have put a `send` of theirs between.
+        # Middleware may have replaced `send`: then the extension must not bypass it.
         self._exchange = exchange if exchange is not None and send == exchange.send else None
 
     @property
     def is_direct(self) -> bool:
-        """Whether nothing is between here and the server."""
+        """Whether no middleware is between here and the server."""
         return self._exchange is not None
 
     async def comment(self) -> None:
-        """Shows a client that waits for its stream a sign of life."""
+        """Sends a comment to a client that waits for its stream, so that it does not give up."""
         if not self.began_with_comment:
             await self._start(200, _EVENT_STREAM)
             self.began_with_comment = True
         await self.part(_COMMENT)
 
     async def start(self, status: int, headers: Headers, fields: Fields) -> None:
-        """Begins with the upstream's status and header fields."""
+        """Sends the upstream's status and header fields, unless the stream was begun with a comment."""
         if not self.began_with_comment:
             await self._start(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
 
     async def whole(self, status: int, headers: Headers, fields: Fields, data: bytes) -> None:
-        """Sends an answer of the upstream that is here whole, unless a stream was begun: then its last part."""
+        """Sends a whole response of the upstream; only its body, if the stream was begun with a comment."""
         if not self.began_with_comment:
             sent = self._fields(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
             if self._exchange is not None and self._exchange.respond(status, sent, data):
@@ -97,7 +102,7 @@ class ClientResponse:
         await self._send({"type": "http.response.body", "body": data})
 
     async def local(self, response: LocalResponse) -> None:
-        """Sends an answer of our own."""
+        """Sends a response that was made here; as an event, if the stream was begun with a comment."""
         if self.began_with_comment:
             await self._error_event(response.body)
             return
@@ -105,10 +110,10 @@ class ClientResponse:
         await self._send({"type": "http.response.body", "body": response.body})
 
     async def error(self, error: UpstreamError) -> None:
-        """Relays an error of the upstream as it came, or as an event where the stream has begun."""
+        """Relays an error of the upstream unchanged; as an event, if the stream was begun with a comment."""
         is_stream = isinstance(error, StreamError)
         if self.began_with_comment and not is_stream:
-            fields = json_object(decoded(error.headers, error.body, _MAX_ERROR_BYTES))
+            fields = json_object(decoded(error.headers, error.body, MAX_ERROR_BODY_BYTES))
             known = json.dumps(fields, ensure_ascii=False).encode() if isinstance(fields.get("error"), dict) else None
             await self._error_event(known or error_body("api_error", str(error), self._call.request_id))
             return
@@ -141,7 +146,7 @@ class ClientResponse:
 
 @contextlib.asynccontextmanager
 async def with_keep_alive_comments(client_response: ClientResponse, every_seconds: float) -> AsyncIterator[None]:
-    """While the block runs, sends a comment whenever that much time has passed; none is under way when it is left."""
+    """Sends a comment each time so long has passed, for the duration of a block. None is being sent at its end."""
     over = asyncio.Event()
 
     async def comment() -> None:

@@ -1,4 +1,4 @@
-"""Reads along in an event stream of the Messages API, without touching its bytes."""
+"""Reads usage, errors and metadata from a copy of an event stream of the Messages API."""
 
 from typing import Final
 
@@ -10,32 +10,32 @@ from tidegate.gateway.relay.response_metadata import ResponseMetadata
 __all__ = ["StreamReader"]
 
 _MAX_LINE_BYTES: Final = 1024 * 1024
-"""A line longer than this is skipped, so that a stream without line ends cannot fill the memory."""
+"""Longer lines are skipped, so that a stream without line ends cannot fill the memory."""
 _READ_EVENTS: Final = frozenset({"message_start", "message_delta", "error"})
-"""Events whose data matter here; the others, among them every delta of the text, are never parsed as JSON."""
+"""Events whose data are parsed. All others, among them every text delta, are not."""
 _DELTA: Final = b"event: content_block_delta\ndata:"
 _WITHOUT_CONTENT: Final = frozenset({"message_start", "ping", "error"})
 _DELTA_FRAME_BYTES: Final = len(b' {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"')
-"""What stands before the text in the data of a delta, about."""
+"""Approximate size of a delta's data in front of its text."""
 
 
 class StreamReader:
-    """Finds usage, the start of the content and errors; pure and incremental: how the bytes are cut does not matter.
+    """Finds usage, the start of the content and errors, incrementally. The result does not depend on how bytes are cut.
 
-    Lines end with LF or CR LF, as the API sends them. What cannot be read is passed over. Event names: Anthropic Python
-    SDK 2.12.0 `_streaming.py`.
+    Lines end with LF or CR LF, as the API sends them. Unreadable data is skipped. Source of the event names: Anthropic
+    Python SDK 2.12.0, `_streaming.py`.
 
     Attributes:
-        reads_events: reading takes time with every event.
-        usage: the latest figures; None until some event reports them.
-        usage_is_odd: some of them were no counts.
-        started: `message_start` has come.
-        has_content: an event has come that is part of the answer itself; from here on nothing can be repeated.
-        error: the first `error` event, with status 200; None while there was none.
-        about: what it has said of itself so far.
+        reads_events: whether every event takes time to read.
+        usage: the latest figures; None until an event reports some.
+        usage_is_odd: whether some figures were not counts.
+        started: whether `message_start` has arrived.
+        has_content: whether content has arrived; from then on the call cannot be retried.
+        error: the first `error` event, with status 200; None if there was none.
+        metadata: id, model and stop reason so far.
         progress: grows with every event but pings.
-        text_bytes: about how many bytes of text, thinking and tool input have come.
-        unreported_bytes: those of them that came after the latest figures.
+        text_bytes: approximate bytes of text, thinking and tool input so far.
+        unreported_bytes: those of them that arrived after the latest output figure.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class StreamReader:
         self._rest = b"" if self._skipping else text[start:]
 
     def _read_deltas(self, text: bytes, start: int) -> int:
-        """Reads deltas as the API sends them, at a third of the cost; where something else begins."""
+        """Reads deltas in the form in which the API sends them, at a third of the cost; returns where they end."""
         while text.startswith(_DELTA, start):
             data = start + len(_DELTA)
             end = text.find(b"\n", data, data + _MAX_LINE_BYTES)
@@ -104,7 +104,7 @@ class StreamReader:
         return start
 
     def _count_text(self, quote: int) -> None:
-        # The API pads data behind the last quote, so that its length does not give the text away.
+        # The API pads the data after the last quote, to hide the length of the text.
         size = max(1, quote - _DELTA_FRAME_BYTES)
         self.text_bytes += size
         self.unreported_bytes += size
@@ -136,7 +136,7 @@ class StreamReader:
             fields = message if isinstance(message, dict) else {}
             self.metadata = ResponseMetadata.of(fields)
         elif event == "message_delta":
-            self.metadata = self.metadata.stopped(fields.get("delta"))
+            self.metadata = self.metadata.with_stop_reason(fields.get("delta"))
         if event == "error":
             self._read_error(fields.get("error"))
         elif isinstance(usage := fields.get("usage"), dict):

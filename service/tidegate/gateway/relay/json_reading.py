@@ -1,4 +1,4 @@
-"""JSON from the upstream: quickly where it is well-formed, leniently where it is not quite."""
+"""Reads JSON from the upstream: fast if it is valid, leniently otherwise."""
 
 import json
 from collections.abc import Callable
@@ -12,15 +12,15 @@ _VALUE: Final = msgspec.json.Decoder().decode
 
 
 def json_object(data: bytes, decode: Callable[[bytes], Any] = _VALUE) -> dict[str, Any]:
-    """The JSON object in `data`; empty when it is none.
+    """The JSON object in `data`; an empty one if it is anything else.
 
-    `decode` may pass over members that are not wanted: a decoder of a `TypedDict` builds nothing of them.
+    `decode` is tried first. A decoder of a `TypedDict` skips all other members.
     """
     try:
         try:
             value = decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            value = json.loads(data)  # takes what is not quite JSON, and other shapes
+            value = json.loads(data)  # accepts NaN and the like, and other shapes
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""What an answer says of itself, for its span."""
+"""The id, model and stop reason of a response, for its span."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ __all__ = ["ResponseMetadata"]
 
 
 class ResponseMetadata(NamedTuple):
-    """Id, model and stop reason of an answer; empty where it does not say."""
+    """Id, model and stop reason of a Messages response; empty if unknown."""
 
     response_id: str = ""
     model: str = ""
@@ -18,8 +18,8 @@ class ResponseMetadata(NamedTuple):
         """Reads a `message` object."""
         return cls(_text(message.get("id")), _text(message.get("model")), _text(message.get("stop_reason")))
 
-    def stopped(self, delta: object) -> "ResponseMetadata":
-        """The same with the stop reason in the `delta` of a `message_delta` event."""
+    def with_stop_reason(self, delta: object) -> "ResponseMetadata":
+        """A copy with the stop reason in the `delta` of a `message_delta` event."""
         reason = delta.get("stop_reason") if isinstance(delta, Mapping) else None
         return self._replace(stop_reason=_text(reason))
 

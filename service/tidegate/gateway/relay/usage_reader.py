@@ -1,4 +1,4 @@
-"""Readers that follow an answer's bytes as they pass, to learn its usage."""
+"""Reads the usage of a response from a copy of its bytes while they are relayed."""
 
 from typing import Annotated, Any, Final, Protocol, TypedDict
 
@@ -16,9 +16,9 @@ from tidegate.http.content_coding import Decoder, content_codings
 
 __all__ = ["ResponseReader", "reader_for"]
 
-_NOTHING_SAID: Final = ResponseMetadata()
+_NO_METADATA: Final = ResponseMetadata()
 _MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""A Messages answer is below 1 MB (128,000 tokens); of a longer one no copy is kept, and its usage stays unknown."""
+"""Messages responses are below 1 MB (128,000 tokens). A longer one is not kept, and its usage stays unknown."""
 
 
 _Tokens = Annotated[int, msgspec.Meta(ge=0)] | None
@@ -29,7 +29,7 @@ class _Created(msgspec.Struct, gc=False):
 
 
 class _Usage(msgspec.Struct, gc=False):
-    """The figures, each as it should be."""
+    """The figures, each of the right type."""
 
     input_tokens: _Tokens = None
     output_tokens: _Tokens = None
@@ -41,7 +41,7 @@ class _Usage(msgspec.Struct, gc=False):
 
 
 class _Message(msgspec.Struct, gc=False):
-    """What is read of a Messages answer that is as it should be; its content is passed over."""
+    """The members of a well-formed Messages response that are read. Its content is skipped."""
 
     id: str
     model: str
@@ -50,7 +50,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class _AnyMessage(TypedDict, total=False):
-    """The same of any other."""
+    """The same members, of any type."""
 
     id: Any
     model: Any
@@ -63,7 +63,7 @@ _ANY_MESSAGE: Final = msgspec.json.Decoder(_AnyMessage).decode
 
 
 class ResponseReader(Protocol):
-    """What a relay wants to know of a body that passes; attributes as in `StreamReader`."""
+    """Reads a response body; attributes as in `StreamReader`."""
 
     @property
     def reads_events(self) -> bool: ...  # noqa: D102 - see the class
@@ -101,7 +101,7 @@ class ResponseReader(Protocol):
 
 
 class _PlainReader:
-    """For a body that says nothing about usage: its first byte is content."""
+    """Reads a body without usage. Its first byte is content."""
 
     reads_events = False
     usage: Usage | None = None
@@ -123,7 +123,7 @@ class _PlainReader:
 
 
 class _EventReader(_PlainReader):
-    """For an event stream of another route: its head is content, because nobody can know when the first event comes."""
+    """Reads an event stream of another route. Its head counts as content: the first event may come much later."""
 
     @property
     def has_content(self) -> bool:
@@ -131,7 +131,7 @@ class _EventReader(_PlainReader):
 
 
 class _MessageReader:
-    """For a Messages answer as one JSON document."""
+    """Reads a Messages response that is one JSON document."""
 
     __slots__ = ("_chunks", "_metadata", "_read_at", "_usage", "_usage_is_odd", "progress")
 
@@ -145,7 +145,7 @@ class _MessageReader:
         self._chunks: list[bytes] = []
         self._usage: Usage | None = None
         self._usage_is_odd = False
-        self._metadata = _NOTHING_SAID
+        self._metadata = _NO_METADATA
         self._read_at = 0
 
     @property
@@ -176,7 +176,7 @@ class _MessageReader:
             self._chunks.append(chunk)
 
     def _read(self) -> None:
-        """Reads what has come: once, though it is asked for more than once, because a document may be long."""
+        """Parses the document, once for all properties: it may be long."""
         self._read_at = self.progress
         document = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         try:
@@ -184,20 +184,20 @@ class _MessageReader:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self._read_leniently(document)
             return
-        told, created = message.usage, message.usage.cache_creation
+        figures, created = message.usage, message.usage.cache_creation
         self._metadata = ResponseMetadata(message.id, message.model, message.stop_reason or "")
         self._usage = Usage(
-            told.input_tokens or 0,
-            told.output_tokens or 0,
-            told.cache_read_input_tokens or 0,
-            told.cache_creation_input_tokens or 0,
+            figures.input_tokens or 0,
+            figures.output_tokens or 0,
+            figures.cache_read_input_tokens or 0,
+            figures.cache_creation_input_tokens or 0,
             0 if created is None else created.ephemeral_1h_input_tokens or 0,
-            told.service_tier == "batch",
-            told.speed == "fast",
+            figures.service_tier == "batch",
+            figures.speed == "fast",
         )
 
     def _read_leniently(self, document: bytes) -> None:
-        """Takes of a document what it has, whatever the rest is."""
+        """Reads the members that are there, whatever else the document is."""
         message = json_object(document, _ANY_MESSAGE)
         self._metadata = ResponseMetadata.of(message)
         usage = message.get("usage")
@@ -206,7 +206,7 @@ class _MessageReader:
 
 
 class _DecodingReader:
-    """Reads a compressed body through the reader for what it stands for."""
+    """Decompresses a body for another reader."""
 
     def __init__(self, reader: ResponseReader, decoder: Decoder) -> None:
         self._reader = reader
@@ -261,11 +261,11 @@ class _DecodingReader:
             for piece in self._decoder.feed(chunk):
                 self._reader.feed(piece)
         except ValueError:
-            self._decoder = None  # nothing more can be learned: what it is, the client may find out
+            self._decoder = None  # the client gets the bytes all the same
 
 
 def reader_for(route: str, headers: Headers, fields: Fields) -> ResponseReader:
-    """The reader that fits an answer's route, content type and content coding."""
+    """The reader for a response, by route, content type and content coding."""
     if route != MESSAGES_ROUTE:
         return _EventReader() if is_event_stream(fields) else _PlainReader()
     content_type = fields.get(b"content-type", b"").lower()

@@ -107,7 +107,7 @@ def test_the_log_has_one_line_a_minute_and_one_for_the_end(caplog: pytest.LogCap
     async def main() -> None:
         async with watched(network) as reachability:
             await asyncio.sleep(10)
-            reachability.doubt()  # as when a circuit opens
+            reachability.probe_soon()  # as when a circuit opens
             await asyncio.sleep(1)
             assert reachability.problem is None, "a single failure is no news"
             await asyncio.sleep(300)
