@@ -33,6 +33,7 @@ class Expectations:
     settle_seconds: float | None = None
     light_p99_seconds: float | None = None
     makespan: float | None = None
+    prediction_error_p90: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,11 +76,11 @@ class _Run:
         self._clock = clock
         self._watch = watch
         self._line = Line(situation.scenario, self._rng("upstream"), clock)
-        self._clients = self._make_clients(situation, kind)
-        self._numbers = count()
         self._record = RunRecord(
             frozenset(each.name for each in situation.scenario.workloads if each.kind is WorkloadKind.WORKERS)
         )
+        self._clients = self._make_clients(situation, kind)
+        self._numbers = count()
 
     async def record(self) -> RunRecord:
         """Everything that happened until the end of the scenario; what is under way then is dropped."""
@@ -167,7 +167,9 @@ class _Run:
                 pools = {model_pool(line.model): _configured(situation)} if situation.configured else {}
                 observer = self._watch.observer if self._watch is not None else None
                 return [
-                    TidegateClient(line, self._rng(f"replica {number}"), self._clock, pools, observer)
+                    TidegateClient(
+                        line, self._rng(f"replica {number}"), self._clock, pools, observer, self._record.waits
+                    )
                     for number in replicas
                 ]
             case "oracle":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, RunRecord, Sample
+from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, PredictedWait, RunRecord, Sample
 
 __all__ = ["Figures", "Question", "figures", "jain_index", "percentile", "seconds_to_settle"]
 
@@ -19,6 +19,8 @@ _STAYS_SECONDS: Final = 5.0
 _SETTLED_SHARE: Final = 0.95
 _SETTLED_REFUSALS: Final = 0.05
 """And is not buying it with refusals: at most this share of the attempts in that time."""
+_SHORT_WAIT_SECONDS: Final = 5.0
+"""Nobody reads the prediction of a shorter wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Figures:
         settle_seconds: the longest time to settle after a change; infinite if some change was never settled.
         jain: Jain's index of what the saturating callers were given, by weight; 1 is perfectly fair.
         makespan: time that the burst took, in multiples of the ideal.
+        prediction_error_p90: of the waits above 5 s, the difference between prediction and wait, divided by the wait.
     """
 
     share: float
@@ -74,6 +77,7 @@ class Figures:
     settle_seconds: float | None
     jain: float | None
     makespan: float | None
+    prediction_error_p90: float | None = None
 
 
 def figures(record: RunRecord, question: Question) -> Figures:
@@ -99,6 +103,7 @@ def figures(record: RunRecord, question: Question) -> Figures:
         ),
         jain=_fairness(record, question),
         makespan=_makespan(jobs, question),
+        prediction_error_p90=percentile(_prediction_errors(record.waits), 0.9),
     )
 
 
@@ -171,6 +176,11 @@ def _at(samples: Sequence[Sample], moment_seconds: float) -> Sample:
 
 def _waits(jobs: Iterable[Job]) -> list[float]:
     return sorted(job.accepted_seconds - job.submitted_seconds for job in jobs if job.accepted_seconds is not None)
+
+
+def _prediction_errors(waits: Iterable[PredictedWait]) -> list[float]:
+    long = (each for each in waits if each.waited_seconds > _SHORT_WAIT_SECONDS)
+    return sorted(abs(each.predicted_seconds / each.waited_seconds - 1) for each in long)
 
 
 def _fairness(record: RunRecord, question: Question) -> float | None:

@@ -7,7 +7,7 @@ from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
 from tidegate.core.domain.caller import Caller
 
-__all__ = ["DIMENSIONS", "Amounts", "Job", "RunRecord", "Sample"]
+__all__ = ["DIMENSIONS", "Amounts", "Job", "PredictedWait", "RunRecord", "Sample"]
 
 DIMENSIONS = tuple(Dimension)
 """The order of all `Amounts`."""
@@ -49,10 +49,21 @@ class Sample(NamedTuple):
     refusals: int
 
 
+class PredictedWait(NamedTuple):
+    """The wait of one admitted request in the queue, as it was predicted when the request joined, and as it was."""
+
+    predicted_seconds: float
+    waited_seconds: float
+
+
 @dataclass(slots=True)
 class RunRecord:
-    """All jobs and samples of one run; `saturating` names the callers that always have more to ask for."""
+    """All jobs and samples of one run; `saturating` names the callers that always have more to ask for.
+
+    `waits` holds the predicted waits of clients that predict any.
+    """
 
     saturating: frozenset[str] = frozenset()
     jobs: list[Job] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    waits: list[PredictedWait] = field(default_factory=list)

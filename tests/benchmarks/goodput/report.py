@@ -29,6 +29,7 @@ _COLUMNS: Final = (
     _Column("Jain", "jain", "{:.3f}", worst="min"),
     _Column("light p99 s", "light_p99_seconds", "{:.2f}"),
     _Column("makespan", "makespan", "{:.3f}"),
+    _Column("ETA off p90 %", "prediction_error_p90", "{:.0f}", 100.0),
 )
 _WIDTH: Final = 15
 

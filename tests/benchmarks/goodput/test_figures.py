@@ -5,7 +5,7 @@ import pytest
 from benchmarks.goodput.expectations import Expectations, judge, read_expectations
 from benchmarks.goodput.harness import CLIENTS
 from benchmarks.goodput.metrics import Figures, Question, figures, jain_index, percentile, seconds_to_settle
-from benchmarks.goodput.records import Job, RunRecord, Sample
+from benchmarks.goodput.records import Job, PredictedWait, RunRecord, Sample
 from benchmarks.goodput.report import scenario_lines
 from benchmarks.goodput.workload import RequestShape
 from tidegate.core.domain.caller import Caller
@@ -42,6 +42,12 @@ def test_percentile_of_nothing_is_nothing() -> None:
 def test_jain_index() -> None:
     assert jain_index([3.0, 3.0, 3.0]) == pytest.approx(1.0)
     assert jain_index([1.0, 0.0, 0.0, 0.0]) == pytest.approx(0.25)
+
+
+def test_the_error_of_a_prediction_is_relative_to_the_wait_and_short_waits_do_not_count() -> None:
+    waits = [PredictedWait(12, 10), PredictedWait(4, 10), PredictedWait(100, 5), PredictedWait(10, 10)]
+    record = RunRecord(samples=[sample(0, 0, 0), sample(10, 1, 1)], waits=waits)
+    assert figures(record, Question(0, 10)).prediction_error_p90 == pytest.approx(0.6)
 
 
 def test_share_counts_from_the_steady_state_on() -> None:

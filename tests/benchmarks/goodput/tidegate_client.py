@@ -5,19 +5,19 @@ from random import Random
 from typing import Final
 
 from benchmarks.goodput.line import Line, Rejection, Stream
-from benchmarks.goodput.records import Job
+from benchmarks.goodput.records import Job, PredictedWait
 from tidegate.core.claude.rate_limit_groups import model_pool
-from tidegate.core.domain.demand import Outcome
+from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.errors import Refusal, UpstreamError
-from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.nanoseconds import to_ns, to_seconds
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.clock import Clock
-from tidegate.core.ports.observer import Observer
+from tidegate.core.ports.observer import Observer, Scope
 from tidegate.core.ports.transport import Fields, Headers, TransportRequest
 from tidegate.core.pricing.cost_estimator import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
-from tidegate.engine.admission import Admission
+from tidegate.engine.admission import Admission, Lease
 from tidegate.gateway.attempt.attempts import Attempts
 from tidegate.gateway.attempt.relay_context import RelayContext
 from tidegate.gateway.call import Call
@@ -51,12 +51,13 @@ class TidegateClient:
         clock: Clock,
         pools: Mapping[str, PoolSettings],
         observer: Observer | None = None,
+        waits: list[PredictedWait] | None = None,
     ) -> None:
         self._pool = model_pool(line.model)
         self._clock = clock
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
-        admission = Admission(self.store, clock, observer)
+        admission = _NotingAdmission(self.store, clock, observer, [] if waits is None else waits)
         self._context = RelayContext(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
 
     async def call(self, job: Job) -> bool:
@@ -92,6 +93,23 @@ class TidegateClient:
 
     async def aclose(self) -> None:
         """Nothing is at work."""
+
+
+class _NotingAdmission(Admission):
+    """Notes predicted waits. Requests that come back from a failure go to the front, and are not noted."""
+
+    def __init__(self, store: MemoryStore, clock: Clock, observer: Observer | None, waits: list[PredictedWait]) -> None:
+        super().__init__(store, clock, observer)
+        self._waits = waits
+
+    async def acquire(
+        self, demand: Demand, on_wait: Callable[[float], None] | None = None, scope: Scope | None = None
+    ) -> Lease:
+        predicted_seconds: list[float] = []
+        lease = await super().acquire(demand, on_wait or predicted_seconds.append, scope)
+        if predicted_seconds and not (demand.front or demand.retry):
+            self._waits.append(PredictedWait(predicted_seconds[0], to_seconds(lease.waited_ns)))
+        return lease
 
 
 class _Transport:
