@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tidegate.monitoring.dashboards.all import BOARDS, as_text
+from tidegate.monitoring.dashboards.boards import BOARDS, as_text
 
 for board in BOARDS:
     (Path(__file__).with_name("json") / f"{board.link.uid}.json").write_text(as_text(board), encoding="utf-8")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tidegate.monitoring.rules.files import rule_files
-from tidegate.monitoring.rules.rule import Places
+from tidegate.monitoring.rules.rule import Installation
 
-for name, text in rule_files(Places()).items():
+for name, text in rule_files(Installation()).items():
     (Path(__file__).with_name("rules") / name).write_text(text, encoding="utf-8")

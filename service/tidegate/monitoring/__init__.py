@@ -1,4 +1,4 @@
-"""Dashboards, alert rules, runbooks and Alertmanager's routes, written for one installation by `export`."""
+"""Grafana dashboards, Prometheus rules, runbooks and Alertmanager routes. `export` writes them for an installation."""
 
 from pathlib import Path
 from typing import Final

@@ -1,4 +1,4 @@
-"""Writes rules, dashboards, Alertmanager's routes and runbooks for one installation."""
+"""Writes rules, dashboards, Alertmanager routes and runbooks for one installation."""
 
 import math
 import shutil
@@ -18,49 +18,53 @@ _NUMBERS: Final[dict[str, int | float]] = {
 
 
 def set_thresholds(settings: Sequence[str]) -> None:
-    """Sets numbers of `observe.thresholds`, each written as `NAME=VALUE`, before anything is built from them.
+    """Changes thresholds, each written as `NAME=VALUE`. Must be called before `export`.
 
     Raises:
-        ConfigurationError: there is no such number, or it cannot have this value.
+        ConfigurationError: the threshold is unknown, or the value is not allowed.
     """
     for setting in settings:
         name, _, text = setting.partition("=")
         shipped = _NUMBERS.get(name)
         if shipped is None:
             raise ConfigurationError("--threshold", setting, f"NAME=VALUE with a name of {', '.join(_NUMBERS)}")
-        most = 1.0 if name.endswith("_TARGET") else math.inf
+        bound = 1.0 if name.endswith("_TARGET") else math.inf
         try:
             value = type(shipped)(text)
         except ValueError:
             value = math.nan
-        if not 0 < value < most:
+        if not 0 < value < bound:
             kind = "whole numbers" if isinstance(shipped, int) else "numbers"
-            raise ConfigurationError("--threshold", setting, f"{kind} above 0 and below {most:g}")
+            raise ConfigurationError("--threshold", setting, f"{kind} above 0 and below {bound:g}")
         setattr(thresholds, name, value)
 
 
 def export(folder: Path, *, job: str, grafana_url: str, runbooks_url: str | None) -> list[Path]:
-    """Writes into a folder, which is made unless it exists; returns what was written, folders as one.
+    """Writes all files into a folder, which is created if necessary. Returns the files and folders in it.
 
-    `runbooks_url` None: links lead to the runbooks that are written.
+    Args:
+        folder: the destination.
+        job: name of the scrape job.
+        grafana_url: base URL of dashboard links.
+        runbooks_url: base URL of runbook links; None links to the exported runbooks.
 
     Raises:
-        ConfigurationError: a threshold is none of the bounds of its histogram; nothing was written.
-        OSError: the folder cannot be written to.
+        ConfigurationError: a threshold is not a bucket bound of its histogram; nothing was written.
+        OSError: the folder is not writable.
     """
-    # These read the thresholds as they are imported.
+    # These modules read the thresholds when they are imported.
     try:
-        from tidegate.monitoring.dashboards.all import BOARDS, as_text  # noqa: PLC0415
+        from tidegate.monitoring.dashboards.boards import BOARDS, as_text  # noqa: PLC0415
         from tidegate.monitoring.rules.files import rule_files  # noqa: PLC0415
-        from tidegate.monitoring.rules.rule import Places  # noqa: PLC0415
+        from tidegate.monitoring.rules.rule import Installation  # noqa: PLC0415
     except ValueError as error:
-        raise ConfigurationError("--threshold", "a number that cannot be", str(error)) from None
+        raise ConfigurationError("--threshold", "an impossible number", str(error)) from None
 
     rules, dashboards, runbooks = folder / "rules", folder / "dashboards", folder / "runbooks"
     rules.mkdir(parents=True, exist_ok=True)
     dashboards.mkdir(exist_ok=True)
-    places = Places(job, grafana_url.rstrip("/"), (runbooks_url or str(runbooks.resolve())).rstrip("/"))
-    for name, text in rule_files(places).items():
+    installation = Installation(job, grafana_url.rstrip("/"), (runbooks_url or str(runbooks.resolve())).rstrip("/"))
+    for name, text in rule_files(installation).items():
         if ".e2e." not in name:
             (rules / name).write_text(text, encoding="utf-8")
     for board in BOARDS:

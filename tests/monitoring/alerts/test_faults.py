@@ -8,9 +8,9 @@ from support.alerting.fault import Fault
 from support.alerting.faults import FAULTS
 from support.alerting.stack import stack
 from tidegate.monitoring.rules.files import alert_groups
-from tidegate.monitoring.rules.rule import Alert, Places
+from tidegate.monitoring.rules.rule import Alert, Installation
 
-GROUPS = alert_groups(Places())
+GROUPS = alert_groups(Installation())
 ALWAYS = "Watchdog none"
 """Every stack waits for it before anything else, and it never resolves."""
 

@@ -11,8 +11,8 @@ import pytest
 from support.project import ROOT
 from tidegate.core.domain.cause import Cause
 from tidegate.monitoring.dashboards import units
-from tidegate.monitoring.dashboards.all import BOARDS, as_text
 from tidegate.monitoring.dashboards.board import Board
+from tidegate.monitoring.dashboards.boards import BOARDS, as_text
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from tidegate.observe.metrics import thresholds
 from tidegate.observe.metrics.labels import RETRY_REASONS

@@ -17,12 +17,12 @@ import pytest
 from support.project import ROOT
 from support.prometheus import Prometheus, as_asked, prometheus
 from support.service_process import running
-from tidegate.monitoring.dashboards.all import BOARDS
 from tidegate.monitoring.dashboards.board import Board
+from tidegate.monitoring.dashboards.boards import BOARDS
 from tidegate.monitoring.dashboards.queries import Query
 from tidegate.monitoring.dashboards.variables import FILTERS, filter_variable
 from tidegate.monitoring.rules.files import rule_files
-from tidegate.monitoring.rules.rule import Places
+from tidegate.monitoring.rules.rule import Installation
 
 _STACK = ROOT / "deploy/stack"
 _ACT_SECONDS = "2.5"
@@ -92,7 +92,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         home = folders("service")
         shutil.copy(_STACK / "tidegate.toml", home)
         rules = folders("rules")
-        files = {name: text for name, text in rule_files(Places()).items() if ".e2e." in name}
+        files = {name: text for name, text in rule_files(Installation()).items() if ".e2e." in name}
         for name, text in files.items():
             (rules / name).write_text(text)
         with (

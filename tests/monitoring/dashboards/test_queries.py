@@ -14,8 +14,8 @@ from support.prometheus import as_asked
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import DIMENSIONS
-from tidegate.monitoring.dashboards.all import BOARDS
-from tidegate.monitoring.dashboards.queries import greatest, increase, named, rate, select, shared, total
+from tidegate.monitoring.dashboards.boards import BOARDS
+from tidegate.monitoring.dashboards.queries import increase, rate, select, shared, top, top_and_rest, total
 from tidegate.monitoring.rules.recording import RECORDINGS
 from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
@@ -163,8 +163,8 @@ def test_windows_follow_the_time_range() -> None:
 
 def test_of_many_callers_the_greatest_have_names_and_the_others_are_one(tmp_path: Path) -> None:
     by_caller = rate(catalogue.REQUESTS, by="caller")
-    ten = greatest(10, catalogue.REQUESTS, "caller")
-    asked = named(by_caller, "{{caller}}", by="caller", of=ten, rest="further callers")
+    ten = top(10, catalogue.REQUESTS, "caller")
+    asked = top_and_rest(by_caller, "{{caller}}", by="caller", of=ten, rest="further callers")
     greatest_ones, others = (as_asked(query.expr) for query in asked)
     series = {
         f'{catalogue.REQUESTS.name}{{job="t",instance="a",pool="p",caller="c{number}"}}': f"0+{60 * number}x60"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
-from tidegate.monitoring.dashboards.all import BOARDS
+from tidegate.monitoring.dashboards.boards import BOARDS
 
 
 def install(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,10 +17,10 @@ import yaml
 from support.daemon import daemon
 from tidegate.monitoring import ALERTMANAGER_FILE
 from tidegate.monitoring.rules.files import alert_groups
-from tidegate.monitoring.rules.rule import Alert, Places
+from tidegate.monitoring.rules.rule import Alert, Installation
 
 CONFIG = ALERTMANAGER_FILE
-ALERTS = [rule for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)]
+ALERTS = [rule for group in alert_groups(Installation()) for rule in group.rules if isinstance(rule, Alert)]
 RECEIVERS = {"critical": "pages", "warning": "tickets", "info": "nobody", "none": "watchdog"}
 PATIENCE_SECONDS = 10
 

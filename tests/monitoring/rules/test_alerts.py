@@ -11,7 +11,7 @@ import yaml
 
 from support.project import ROOT
 from tidegate.monitoring.rules.files import alert_groups
-from tidegate.monitoring.rules.rule import Alert, Places
+from tidegate.monitoring.rules.rule import Alert, Installation
 
 RULES = ROOT / "deploy/prometheus/rules"
 CASES: list[dict[str, Any]] = [
@@ -19,7 +19,7 @@ CASES: list[dict[str, Any]] = [
     for path in sorted(Path(__file__).with_name("cases").glob("*.yml"))
     for case in yaml.safe_load(path.read_text())
 ]
-ALERTS = [rule for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)]
+ALERTS = [rule for group in alert_groups(Installation()) for rule in group.rules if isinstance(rule, Alert)]
 
 
 def links_of(alert: str, labels: dict[str, str], most: str = "") -> dict[str, str]:
@@ -33,7 +33,7 @@ def links_of(alert: str, labels: dict[str, str], most: str = "") -> dict[str, st
         if (rule.name, rule.severity) == (alert, labels["severity"])
         and rule.labels.get("window") == (labels.get("window"))
     )
-    annotations = rule.rule(Places())["annotations"]
+    annotations = rule.rule(Installation())["annotations"]
     del annotations["description"]
     return {
         name: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text.partition("{{ with")[0])

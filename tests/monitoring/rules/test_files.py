@@ -11,15 +11,15 @@ import yaml
 from support.project import ROOT
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
-from tidegate.monitoring.dashboards.all import BOARDS
+from tidegate.monitoring.dashboards.boards import BOARDS
 from tidegate.monitoring.rules.files import rule_files, shortened
 from tidegate.monitoring.rules.recording import RECORDINGS
-from tidegate.monitoring.rules.rule import Places, duration
+from tidegate.monitoring.rules.rule import Installation, duration
 from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
 from tidegate.observe.metrics.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES
 
 FOLDER = ROOT / "deploy/prometheus"
-NAMES = sorted(rule_files(Places()))
+NAMES = sorted(rule_files(Installation()))
 LABELS = {
     name: {*metric.labels, "job", "instance", "le"}
     for metric in CATALOGUE
@@ -42,7 +42,7 @@ def rules(name: str) -> Iterator[dict[str, Any]]:
 
 def test_the_committed_files_are_those_that_are_built() -> None:
     committed = {path.name: path.read_text() for path in (FOLDER / "rules").iterdir()}
-    assert committed == rule_files(Places()), "run `python -m deploy.prometheus` and read the diff"
+    assert committed == rule_files(Installation()), "run `python -m deploy.prometheus` and read the diff"
 
 
 @pytest.mark.parametrize("name", NAMES)

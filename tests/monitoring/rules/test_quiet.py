@@ -9,15 +9,15 @@ from prometheus_client import CollectorRegistry
 
 from support.project import ROOT
 from tidegate.monitoring.rules.files import alert_groups
-from tidegate.monitoring.rules.rule import Alert, Places
+from tidegate.monitoring.rules.rule import Alert, Installation
 
 RULES = ROOT / "deploy/prometheus/rules"
-NAMES = sorted({rule.name for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)})
+NAMES = sorted({rule.name for group in alert_groups(Installation()) for rule in group.rules if isinstance(rule, Alert)})
 WATCHDOG = {
     "exp_labels": {"severity": "none", "job": "tidegate"},
     "exp_annotations": {
         "summary": "Alerting works.",
-        "description": "Always fires: whoever receives it knows that alerts arrive, and misses it when it stops.",
+        "description": "Always fires, to prove that alerts reach the receiver.",
         "runbook_url": "service/tidegate/monitoring/runbooks/Watchdog.md",
         "dashboard_url": "http://localhost:3000/d/tidegate-overview?var-job=tidegate",
     },

@@ -18,7 +18,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.identity.identify import key_hash
 from tidegate.monitoring import RUNBOOKS_FOLDER
 from tidegate.monitoring.rules.files import alert_groups
-from tidegate.monitoring.rules.rule import Alert, Places
+from tidegate.monitoring.rules.rule import Alert, Installation
 from tidegate.observe.metrics import thresholds
 from tidegate.observe.metrics.catalogue import CATALOGUE
 
@@ -27,7 +27,7 @@ RULES = ROOT / "deploy/prometheus/rules"
 RUNBOOKS = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 HEADINGS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Configuration", "Escalation"]
 CALLER_KEY, ADMIN_KEY = "a-key-of-a-caller", "that-of-the-admin"
-ALERTS = {rule.name for group in alert_groups(Places()) for rule in group.rules if isinstance(rule, Alert)}
+ALERTS = {rule.name for group in alert_groups(Installation()) for rule in group.rules if isinstance(rule, Alert)}
 
 
 def commands(runbook: Path) -> list[str]:

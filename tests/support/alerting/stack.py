@@ -20,7 +20,7 @@ from support.daemon import daemon, free_port
 from support.project import ROOT
 from support.service_process import TIDEGATE, ServiceProcess, running
 from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
-from tidegate.monitoring.dashboards.all import BOARDS
+from tidegate.monitoring.dashboards.boards import BOARDS
 
 PATIENCE_SECONDS = 60
 """For an alert to fire or resolve; the short rules need 4 to 45 s."""

@@ -4,19 +4,19 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.kinds import stat, timeseries
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
+from tidegate.monitoring.dashboards.panel_types import stat, timeseries
 from tidegate.monitoring.dashboards.queries import (
     Query,
-    greatest,
     increase,
-    named,
-    occurring,
+    nonzero_per_minute,
     or_zero,
     quantile,
     rate,
     ratio,
     select,
+    top,
+    top_and_rest,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
@@ -41,21 +41,21 @@ _MOST_SERIES: Final = 10
 """More lines than these nobody tells apart; the others are one."""
 _MOST_PAIRS: Final = 20
 _MOST_ROWS: Final = 20
-BUSIEST_CALLERS: Final = greatest(_MOST_ROWS, catalogue.REQUESTS, "caller")
+BUSIEST_CALLERS: Final = top(_MOST_ROWS, catalogue.REQUESTS, "caller")
 """Rows of tables: who makes most calls."""
 
 
 def _by_caller(expr: str, metric: Metric) -> list[Query]:
-    greatest_ones = greatest(_MOST_SERIES, metric, "caller")
-    return named(expr, "{{caller}}", by="caller", of=greatest_ones, rest="further callers")
+    greatest_ones = top(_MOST_SERIES, metric, "caller")
+    return top_and_rest(expr, "{{caller}}", by="caller", of=greatest_ones, rest="further callers")
 
 
 def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
     by = f"caller, {label}"
     legend = f"{{{{caller}}}} {{{{{label}}}}}"
-    greatest_ones = greatest(_MOST_PAIRS, metric, by, **matchers)
-    series = occurring(metric, by, **matchers)
-    return named(series, legend, by=by, of=greatest_ones, rest="others", exemplars=metric is catalogue.REFUSED)
+    greatest_ones = top(_MOST_PAIRS, metric, by, **matchers)
+    series = nonzero_per_minute(metric, by, **matchers)
+    return top_and_rest(series, legend, by=by, of=greatest_ones, rest="others", exemplars=metric is catalogue.REFUSED)
 
 
 BUSIEST_CALLER: Final = stat(
@@ -248,7 +248,7 @@ _WAIT_AND_SPEND: Final = Row(
             f" hour of the week before, at least ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
             units.DOLLARS,
             [
-                *_by_caller(f"60 * {occurring(catalogue.COST_USD, by='caller')}", catalogue.COST_USD),
+                *_by_caller(f"60 * {nonzero_per_minute(catalogue.COST_USD, by='caller')}", catalogue.COST_USD),
                 Query(_UNUSUAL, "unusual from"),
             ],
             CALLERS.by("caller"),

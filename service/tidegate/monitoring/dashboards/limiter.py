@@ -6,14 +6,14 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Dimension
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.kinds import bars, heatmap, stat, states, timeseries
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
+from tidegate.monitoring.dashboards.panel_types import bars, heatmap, stat, states, timeseries
 from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import (
     Query,
     histogram,
     increase,
-    occurring,
+    nonzero_per_minute,
     or_zero,
     quantile,
     rate,
@@ -63,7 +63,7 @@ def _use_against_limit(dimension: Dimension) -> Panel:
         " dashed line.",
         units.TOKENS_PER_MINUTE if dimension is not Dimension.REQUESTS else units.PER_MINUTE,
         [
-            Query(occurring(catalogue.QUOTA_CHARGED, by="pool", dimension=dimension), "{{pool}}"),
+            Query(nonzero_per_minute(catalogue.QUOTA_CHARGED, by="pool", dimension=dimension), "{{pool}}"),
             Query(
                 shared(catalogue.LIMIT_PER_MINUTE, "pool", dimension=dimension, source="effective"),
                 "{{pool}} limit",
@@ -277,7 +277,7 @@ _FUNNEL: Final = Row(
                     f"60 * ({rate(catalogue.QUEUE_WAIT, suffix='_count')} - {_AT_ONCE_RATE})",
                     "admitted after a wait",
                 ),
-                Query(occurring(catalogue.REFUSED, by="cause"), "refused: {{cause}}", exemplars=True),
+                Query(nonzero_per_minute(catalogue.REFUSED, by="cause"), "refused: {{cause}}", exemplars=True),
             ],
             CALLERS,
             stacked=True,
@@ -383,7 +383,7 @@ _ESTIMATE: Final = Row(
             " estimate. `clock`: ours stepped, or is not the upstream's. `lease`: an answer that nobody ended"
             " within an hour was charged its estimate.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
+            [Query(nonzero_per_minute(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
             MODELS,
             width=8,
             no_value="None",

@@ -4,10 +4,19 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.kinds import heatmap, stat, timeseries
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
+from tidegate.monitoring.dashboards.panel_types import heatmap, stat, timeseries
 from tidegate.monitoring.dashboards.panels import Panel, Step
-from tidegate.monitoring.dashboards.queries import Query, histogram, increase, occurring, or_zero, quantile, rate, ratio
+from tidegate.monitoring.dashboards.queries import (
+    Query,
+    histogram,
+    increase,
+    nonzero_per_minute,
+    or_zero,
+    quantile,
+    rate,
+    ratio,
+)
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
 
@@ -123,7 +132,7 @@ _ANSWERS: Final = Row(
             "Which limit was empty. Nothing is good. One dimension only: that limit is lower than known, or shared with"
             " somebody. acceleration: load grew too fast. unknown: Claude did not say.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.RATE_LIMITED, by="pool, dimension"), "{{pool}} {{dimension}}")],
+            [Query(nonzero_per_minute(catalogue.RATE_LIMITED, by="pool, dimension"), "{{pool}} {{dimension}}")],
             LIMITER.by("pool"),
             stacked=True,
             shades={"/.*/": units.LIMITED},
@@ -133,7 +142,7 @@ _ANSWERS: Final = Row(
             "Retries by reason",
             "Nothing is good; a few hide trouble of Claude from callers, as they should.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.RETRIES, by="reason"), "{{reason}}")],
+            [Query(nonzero_per_minute(catalogue.RETRIES, by="reason"), "{{reason}}")],
             OVERVIEW,
             stacked=True,
             colours=units.RETRIES,
@@ -236,7 +245,7 @@ _TOKENS: Final = Row(
             "US dollars at list prices; compare with the days before. A step without more tokens: a dearer model, or a"
             " cache that is no longer read.",
             units.DOLLARS,
-            [Query(f"60 * {occurring(catalogue.COST_USD, by='model')}", "{{model}}")],
+            [Query(f"60 * {nonzero_per_minute(catalogue.COST_USD, by='model')}", "{{model}}")],
             MODELS.by("model"),
             stacked=True,
         ),
@@ -244,7 +253,7 @@ _TOKENS: Final = Row(
             "Tokens without a price",
             "Nothing is good. Else a model is missing in prices.toml, and every cost shown is too low.",
             units.TOKENS_PER_MINUTE,
-            [Query(occurring(catalogue.UNPRICED_TOKENS, by="model"), "{{model}}")],
+            [Query(nonzero_per_minute(catalogue.UNPRICED_TOKENS, by="model"), "{{model}}")],
             MODELS.by("model"),
             no_value="Every model has a price",
         ),
@@ -294,7 +303,7 @@ _WORKFLOWS: Final = Row(
             "Workflows by outcome",
             "ok is good; repaired is still good. invalid, refused, truncated, failed: callers got no document.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.WORKFLOWS, by="outcome"), "{{outcome}}")],
+            [Query(nonzero_per_minute(catalogue.WORKFLOWS, by="outcome"), "{{outcome}}")],
             OVERVIEW,
             stacked=True,
             colours={"ok": units.GOOD, "repaired": "yellow", "failed": units.FAILED, "invalid": units.WARNING},
@@ -304,7 +313,7 @@ _WORKFLOWS: Final = Row(
             "Fallbacks by reason",
             "Nothing is good. Else the first model fails: see its row in the table above.",
             units.PER_MINUTE,
-            [Query(occurring(catalogue.FALLBACKS, by="reason"), "{{reason}}")],
+            [Query(nonzero_per_minute(catalogue.FALLBACKS, by="reason"), "{{reason}}")],
             OVERVIEW,
             stacked=True,
             no_value="No fallbacks",

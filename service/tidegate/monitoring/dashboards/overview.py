@@ -5,12 +5,12 @@ from typing import Final
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.callers import BUSIEST_CALLER, BUSIEST_CALLERS, CALLER_COLUMNS, COST_OF_CALLERS
-from tidegate.monitoring.dashboards.kinds import stat, states, timeseries
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
+from tidegate.monitoring.dashboards.panel_types import stat, states, timeseries
 from tidegate.monitoring.dashboards.queries import (
     Query,
     increase,
-    occurring,
+    nonzero_per_minute,
     quantile,
     rate,
     ratio,
@@ -200,8 +200,8 @@ _COURSE: Final = Row(
             " being no HTTP (400), too slow (408) or too long (431); the log has the client's address.",
             units.PER_MINUTE,
             [
-                Query(occurring(catalogue.REFUSED, by="cause"), "{{cause}}", exemplars=True),
-                Query(occurring(catalogue.HEADS_REFUSED, by="status"), "head {{status}}"),
+                Query(nonzero_per_minute(catalogue.REFUSED, by="cause"), "{{cause}}", exemplars=True),
+                Query(nonzero_per_minute(catalogue.HEADS_REFUSED, by="status"), "head {{status}}"),
             ],
             CALLERS,
             stacked=True,
@@ -215,7 +215,9 @@ _COURSE: Final = Row(
             " and error: Claude, or the network.",
             units.PER_MINUTE,
             [
-                Query(occurring(catalogue.UPSTREAM_ATTEMPTS, by="status", status="=~429|5..|error"), "{{status}}"),
+                Query(
+                    nonzero_per_minute(catalogue.UPSTREAM_ATTEMPTS, by="status", status="=~429|5..|error"), "{{status}}"
+                ),
             ],
             MODELS,
             stacked=True,

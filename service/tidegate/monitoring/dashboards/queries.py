@@ -14,12 +14,10 @@ from tidegate.observe.metrics.labels import SERVED_ROUTES
 
 __all__ = [
     "Query",
-    "answered",
-    "greatest",
+    "availability",
     "histogram",
     "increase",
-    "named",
-    "occurring",
+    "nonzero_per_minute",
     "or_zero",
     "quantile",
     "rate",
@@ -28,6 +26,8 @@ __all__ = [
     "select",
     "shared",
     "shared_increase",
+    "top",
+    "top_and_rest",
     "total",
 ]
 
@@ -103,7 +103,7 @@ def total(metric: Metric, by: str, **matchers: str) -> str:
     return f"sum by ({by}) ({select(metric, **matchers)})"
 
 
-def occurring(metric: Metric, by: str, **matchers: str) -> str:
+def nonzero_per_minute(metric: Metric, by: str, **matchers: str) -> str:
     """How often per minute, without what has not happened in a time range: a legend of zeros hides what did."""
     return f"60 * ({rate(metric, by, **matchers)} and {increase(metric, by, **matchers)} > 0)"
 
@@ -122,7 +122,7 @@ def histogram(metric: Metric, **matchers: str) -> Query:
     return Query(f"sum by (le) (increase({buckets}[{_INTERVAL}]))", "{{le}}", format="heatmap")
 
 
-def greatest(most: int, metric: Metric, by: str, **matchers: str) -> str:
+def top(most: int, metric: Metric, by: str, **matchers: str) -> str:
     """Of the values that labels such as `caller` have, those for which most of a counter came in the whole time range.
 
     They are the same at each moment of the range: a graph does not change its series on the way.
@@ -130,7 +130,7 @@ def greatest(most: int, metric: Metric, by: str, **matchers: str) -> str:
     return f"topk({most}, {_sum(metric, by)} (increase({select(metric, **matchers)}[$__range] @ end())))"
 
 
-def named(expr: str, legend: str, *, by: str, of: str, rest: str, exemplars: bool = False) -> list[Query]:
+def top_and_rest(expr: str, legend: str, *, by: str, of: str, rest: str, exemplars: bool = False) -> list[Query]:
     """Series of those only that `greatest` tells, and one for all others together, called `rest`."""
     return [
         Query(f"({expr}) and on ({by}) {of}", legend, exemplars=exemplars),
@@ -148,7 +148,7 @@ def ratio(part: str, whole: str) -> str:
     return f"({or_zero(part, whole)}) / (({whole}) > 0)"
 
 
-def answered(over: Callable[..., str]) -> str:
+def availability(over: Callable[..., str]) -> str:
     """Share of calls that were answered, of those that failed through no fault of their caller or did not fail.
 
     `over` is `rate` or `increase`. The variable for callers does not filter it: whose calls failed is not counted.

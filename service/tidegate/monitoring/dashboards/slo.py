@@ -4,14 +4,14 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.kinds import bars, stat, timeseries
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO, Link
+from tidegate.monitoring.dashboards.panel_types import bars, stat, timeseries
 from tidegate.monitoring.dashboards.panels import Panel, Step
 from tidegate.monitoring.dashboards.queries import (
     Query,
-    answered,
+    availability,
     increase,
-    occurring,
+    nonzero_per_minute,
     rate,
     ratio,
     recorded,
@@ -105,7 +105,7 @@ _PROMISE: Final = Row(
             f"Share of all callers' calls that were answered; {thresholds.AVAILABILITY_TARGET:.1%} is promised."
             " Calls that were wrong, abandoned, rightly refused or answered with Claude's own 429 do not count.",
             units.SHARE,
-            Query(answered(increase), instant=True),
+            Query(availability(increase), instant=True),
             OVERVIEW,
             steps=_objective_steps("availability"),
             width=6,
@@ -163,8 +163,11 @@ _CAUSES: Final = Row(
             " that no caller deserved.",
             units.PER_MINUTE,
             [
-                Query(occurring(catalogue.REQUESTS, by="pool", outcome="upstream_error"), "{{pool}} upstream_error"),
-                Query(occurring(catalogue.REFUSED, by="pool, cause", cause=_OUR_FAULT), "{{pool}} {{cause}}"),
+                Query(
+                    nonzero_per_minute(catalogue.REQUESTS, by="pool", outcome="upstream_error"),
+                    "{{pool}} upstream_error",
+                ),
+                Query(nonzero_per_minute(catalogue.REFUSED, by="pool, cause", cause=_OUR_FAULT), "{{pool}} {{cause}}"),
             ],
             MODELS.by("pool"),
             stacked=True,

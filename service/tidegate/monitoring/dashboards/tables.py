@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tidegate.monitoring.dashboards.kinds import PLAIN, decimals_of
 from tidegate.monitoring.dashboards.links import Link
+from tidegate.monitoring.dashboards.panel_types import PLAIN, decimals_of
 from tidegate.monitoring.dashboards.panels import Panel, Step, override, thresholds
 from tidegate.monitoring.dashboards.queries import Query
 

@@ -1,4 +1,4 @@
-"""Recording and alert rules as Python, with the thresholds of the dashboards.
+"""Prometheus recording and alert rules, generated with the same thresholds as the dashboards.
 
-`python -m deploy.prometheus` writes the YAML that is shipped.
+`python -m deploy.prometheus` writes the YAML files of the repository.
 """

@@ -1,44 +1,50 @@
-"""Alerts on limits, quota and queue: does what we may use suffice, and do we know how much it is?"""
+"""Alerts on limits, quota, queue and refusals."""
 
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER
 from tidegate.monitoring.rules.recording import QUEUE_DEPTH, QUEUE_WAIT_P95, QUOTA_USED
-from tidegate.monitoring.rules.rule import Alert, Group, Most, beyond, duration, share
+from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, frequent
 from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["LIMITS"]
 
 _LIMITED: Final = catalogue.RATE_LIMITED.name
 _RATE_WINDOW: Final = duration(thresholds.RATE_LIMITED_WINDOW_SECONDS)
-_RECENT: Final = duration(thresholds.RATE_LIMITED_RECENT_SECONDS)
 _STARVED: Final = duration(thresholds.STARVED_WINDOW_SECONDS)
 _WAIT_SECONDS: Final = thresholds.QUEUE_WAIT_WINDOW_SECONDS
 _GROWTH: Final = duration(thresholds.QUEUE_GROWTH_WINDOW_SECONDS)
 _UNUSED: Final = duration(thresholds.QUOTA_UNUSED_WINDOW_SECONDS)
 _REFUSED: Final = catalogue.REFUSED.name
 _REFUSED_WINDOW: Final = duration(thresholds.REFUSED_WINDOW_SECONDS)
-_BINDING: Final = Most("dimension", f"increase({_LIMITED}{{job=%q,pool=%q}}[{_RATE_WINDOW}])", ("job", "pool"))
-_MOST_REFUSED: Final = Most("caller", f"increase({_REFUSED}{{job=%q,cause=%q}}[{_REFUSED_WINDOW}])", ("job", "cause"))
+_TOP_DIMENSION: Final = TopContributor(
+    "dimension", f"increase({_LIMITED}{{job=%q,pool=%q}}[{_RATE_WINDOW}])", ("job", "pool")
+)
+_TOP_REFUSED: Final = TopContributor(
+    "caller", f"increase({_REFUSED}{{job=%q,cause=%q}}[{_REFUSED_WINDOW}])", ("job", "cause")
+)
 
 
 def _rate_limit_spike(severity: str, least_share: float, for_seconds: int) -> Alert:
-    attempts = catalogue.UPSTREAM_ATTEMPTS.name
     return Alert(
         name="TidegateRateLimitSpike",
         severity=severity,
-        expr=(
-            f"{share(_LIMITED, attempts, thresholds.RATE_LIMITED_WINDOW_SECONDS, 'job, pool')} > {least_share}\n"
-            f"and sum by (job, pool) (increase({_LIMITED}[{_RATE_WINDOW}])) >= {thresholds.RATE_LIMITED_LEAST}\n"
-            f"and sum by (job, pool) (increase({_LIMITED}[{_RECENT}])) > 0"
+        expr=frequent(
+            _LIMITED,
+            catalogue.UPSTREAM_ATTEMPTS.name,
+            least_share,
+            least=thresholds.RATE_LIMITED_LEAST,
+            window_seconds=thresholds.RATE_LIMITED_WINDOW_SECONDS,
+            recent_seconds=thresholds.RATE_LIMITED_RECENT_SECONDS,
+            by="job, pool",
         ),
         for_seconds=for_seconds,
         keep_firing_seconds=300,
-        summary="The upstream answers many attempts of a pool with 429.",
+        summary="Many requests to the upstream get a 429.",
         description=(
-            "{{ $value | humanizePercentage }} of the attempts of pool {{ $labels.pool }} in the last "
-            f"{_RATE_WINDOW} were answered with 429; more than {least_share:.0%} is too many."
-            + _BINDING.template(' The limit that binds: {{ .Labels.dimension }} ({{ .Value | printf "%.0f" }} times).')
+            "{{ $value | humanizePercentage }} of the attempts in pool {{ $labels.pool }} got a 429 in the last "
+            f"{_RATE_WINDOW} (threshold: {least_share:.0%})."
+            + _TOP_DIMENSION.template(' Exhausted limit: {{ .Labels.dimension }} ({{ .Value | printf "%.0f" }} times).')
         ),
         dashboard=LIMITER,
         by=("pool",),
@@ -52,14 +58,14 @@ def _queue_wait_high(severity: str, seconds: float) -> Alert:
         severity=severity,
         expr=(
             f'{QUEUE_WAIT_P95}{{class!="batch"}} > {seconds:g}\n'
-            f"and {beyond(catalogue.QUEUE_WAIT, seconds, thresholds.QUEUE_WAIT_LEAST, _WAIT_SECONDS, by)}"
+            f"and {enough_above(catalogue.QUEUE_WAIT, seconds, thresholds.QUEUE_WAIT_LEAST, _WAIT_SECONDS, by)}"
         ),
         for_seconds=300,
         keep_firing_seconds=300,
-        summary="Calls wait long for quota.",
+        summary="Calls wait too long for quota.",
         description=(
-            "One call in twenty of class {{ $labels.class }} waits {{ $value | humanizeDuration }} or longer for quota "
-            f"of pool {{{{ $labels.pool }}}}; more than {seconds:g} s is too long."
+            "5% of the calls of class {{ $labels.class }} in pool {{ $labels.pool }} wait "
+            f"{{{{ $value | humanizeDuration }}}} or longer for quota (threshold: {seconds:g} s)."
         ),
         dashboard=LIMITER,
         by=("pool",),
@@ -73,7 +79,7 @@ def _limit_mismatch(severity: str, comparison: str, text: str) -> Alert:
         severity=severity,
         expr=f"{limit % 'configured'}\n  / {limit % 'upstream'} {comparison}",
         for_seconds=900,
-        summary=f"A configured limit is {text} than what the upstream reports.",
+        summary=f"A configured limit is {text} than the upstream's.",
         description=(
             "The configured limit of pool {{ $labels.pool }} for {{ $labels.dimension }} is "
             "{{ $value | humanizePercentage }} of the limit that the upstream reports."
@@ -96,10 +102,10 @@ LIMITS: Final = Group(
                 f"[{duration(thresholds.POOL_FROZEN_WINDOW_SECONDS)}])) > {thresholds.POOL_FROZEN_SHARE}"
             ),
             for_seconds=300,
-            summary="429s keep a pool closed most of the time.",
+            summary="A pool is closed most of the time because of 429s.",
             description=(
-                "Pool {{ $labels.pool }} was closed for {{ $value | humanizePercentage }} of the last "
-                f"{duration(thresholds.POOL_FROZEN_WINDOW_SECONDS)}, because the upstream asked to wait."
+                "429s closed pool {{ $labels.pool }} for {{ $value | humanizePercentage }} of the last "
+                f"{duration(thresholds.POOL_FROZEN_WINDOW_SECONDS)}."
             ),
             dashboard=LIMITER,
             by=("pool",),
@@ -109,15 +115,15 @@ LIMITS: Final = Group(
             severity="warning",
             expr=(
                 f"max by (job, pool) ({catalogue.ADAPTIVE_FACTOR.name}) < {thresholds.ADAPTIVE_FACTOR_LOW}\n"
-                # A pool that nobody uses has no successes that would win the rate back, and nobody misses it.
+                # An unused pool has no successes to recover its rate, and needs none.
                 "and sum by (job, pool) (increase("
                 f"{catalogue.QUEUE_WAIT.name}_count[{duration(thresholds.ADAPTIVE_FACTOR_LOW_SECONDS)}])) > 0"
             ),
             for_seconds=thresholds.ADAPTIVE_FACTOR_LOW_SECONDS,
-            summary="A pool has been working at a reduced rate for long.",
+            summary="A pool's rate has been reduced for a long time.",
             description=(
-                "Pool {{ $labels.pool }} works at {{ $value | humanizePercentage }} of its full rate, because of 429s; "
-                "successes have not won the rest back."
+                "Pool {{ $labels.pool }} runs at {{ $value | humanizePercentage }} of its full rate after 429s and "
+                "has not recovered."
             ),
             dashboard=LIMITER,
             by=("pool",),
@@ -133,11 +139,11 @@ LIMITS: Final = Group(
                 f"and {QUOTA_USED} > {thresholds.QUOTA_USED_RISKY}"
             ),
             for_seconds=600,
-            summary="At its present growth, use will soon reach the upstream's limit.",
+            summary="Use will soon reach the upstream's limit.",
             description=(
-                f"In {thresholds.QUOTA_AHEAD_SECONDS // 60} minutes pool {{{{ $labels.pool }}}} will need "
-                "{{ $value | humanizePercentage }} of its limit for {{ $labels.dimension }}, "
-                f"if use grows as in the last {duration(thresholds.QUOTA_TREND_SECONDS)}."
+                f"If use grows as in the last {duration(thresholds.QUOTA_TREND_SECONDS)}, pool {{{{ $labels.pool }}}} "
+                "will need {{ $value | humanizePercentage }} of its limit for {{ $labels.dimension }} in "
+                f"{thresholds.QUOTA_AHEAD_SECONDS // 60} minutes."
             ),
             dashboard=LIMITER,
             by=("pool",),
@@ -150,10 +156,10 @@ LIMITS: Final = Group(
                 f"and sum by (job, pool) (min_over_time({QUEUE_DEPTH}[{_UNUSED}])) > 0"
             ),
             for_seconds=300,
-            summary="Callers wait although the paid quota is not used.",
+            summary="Calls wait although quota is unused.",
             description=(
-                "Of the quota of pool {{ $labels.pool }}, at most {{ $value | humanizePercentage }} in any dimension "
-                f"was used in the last {_UNUSED}, and callers waited all the time."
+                "Pool {{ $labels.pool }} used at most {{ $value | humanizePercentage }} of its quota in any dimension "
+                f"in the last {_UNUSED}, while calls waited all the time."
             ),
             dashboard=LIMITER,
             by=("pool",),
@@ -170,8 +176,8 @@ LIMITS: Final = Group(
             for_seconds=300,
             summary="A queue grows faster than it is served.",
             description=(
-                'Every minute {{ $value | printf "%.1f" }} more calls join the queue of pool {{ $labels.pool }} than '
-                f"leave it, for {_GROWTH} now."
+                "The queue of pool {{ $labels.pool }} has grown by "
+                f'{{{{ $value | printf "%.1f" }}}} calls per minute for {_GROWTH}.'
             ),
             dashboard=LIMITER,
             by=("pool",),
@@ -185,10 +191,10 @@ LIMITS: Final = Group(
                 f"and on (job, pool) sum by (job, pool) (increase({catalogue.QUEUE_WAIT.name}_count[{_STARVED}])) > 0"
             ),
             for_seconds=60,
-            summary="Calls of one class wait and none is admitted, while other classes are.",
+            summary="A priority class is starved.",
             description=(
-                "{{ $value }} or more calls of class {{ $labels.class }} have been waiting for pool {{ $labels.pool }} "
-                f"for {_STARVED}; none was admitted, those of other classes were."
+                "At least {{ $value }} calls of class {{ $labels.class }} have waited for pool {{ $labels.pool }} for "
+                f"{_STARVED}. None was admitted, while calls of other classes were."
             ),
             dashboard=LIMITER,
             by=("pool",),
@@ -208,12 +214,12 @@ LIMITS: Final = Group(
             summary="Tidegate refuses many calls.",
             description=(
                 "{{ $value | humanizePercentage }} of all calls in the last "
-                f"{_REFUSED_WINDOW} were refused, for the cause {{{{ $labels.cause }}}}."
-                + _MOST_REFUSED.template(' Most often: {{ .Labels.caller }} ({{ .Value | printf "%.0f" }} times).')
+                f"{_REFUSED_WINDOW} were refused with cause {{{{ $labels.cause }}}}."
+                + _TOP_REFUSED.template(' Most often: {{ .Labels.caller }} ({{ .Value | printf "%.0f" }} times).')
             ),
             dashboard=CALLERS,
-            most=_MOST_REFUSED,
+            top=_TOP_REFUSED,
         ),
     ),
 )
-"""All of them; warning and critical of one fault stand together."""
+"""All alerts on limits, quota, queue and refusals."""

@@ -1,9 +1,9 @@
-"""Recording rules: what alerts and dashboards ask for again and again, and the objectives over every window."""
+"""Recording rules: expressions shared by alerts and dashboards, and the objectives over all burn windows."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration
+from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration, quantile
 from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.labels import SERVED_ROUTES
 
@@ -34,7 +34,7 @@ OBJECTIVES: Final = {
     ),
     "latency": (f"(\n  {_ADMITTED}\n  - {_ADMITTED_SOON}\n)", _ADMITTED),
 }
-"""For each objective what spends its budget, and what it is a share of: `f` is `rate` or `increase`, over `window`."""
+"""Bad calls and all calls of each objective. `f` is `rate` or `increase` over `window`."""
 BAD_BY_POOL: Final = {
     "availability": f"increase({catalogue.FAILED_CALLS.name}{{job=%%q}}[%(window)s])",
     "latency": (
@@ -43,7 +43,7 @@ BAD_BY_POOL: Final = {
         f"{{job=%%[1]q,{_NOT_BATCH},{_WITHIN}}}[%(window)s])"
     ),
 }
-"""What spends it, for alerts to tell where: with `%q` for the job, a series for each pool and more."""
+"""Bad calls by pool and further labels, for `TopContributor`; `%q` is the job."""
 
 QUOTA_USED: Final = "tidegate:quota_used:ratio_rate5m"
 QUEUE_DEPTH: Final = "tidegate:queue_depth:sum"
@@ -57,17 +57,17 @@ _WINDOWS: Final = sorted(
 
 
 def bad_share(objective: str, window_seconds: int) -> str:
-    """Name of the recorded share of bad calls of `availability` or `latency`."""
+    """Name of the recorded share of bad calls. The objective is `availability` or `latency`."""
     return f"tidegate:{objective}_bad:ratio_rate{duration(window_seconds)}"
 
 
 def _objective(name: str) -> Iterator[Recording]:
-    """Its share of bad calls over every window that alerts ask for, and what is left of the 30-day budget."""
+    """The share of bad calls over each burn window, and the remaining 30-day budget."""
     bad, calls = OBJECTIVES[name]
     for seconds in _WINDOWS:
         over = {"f": "rate", "window": duration(seconds)}
         yield Recording(bad_share(name, seconds), f"{bad % over}\n/\n{calls % over}")
-    # Sums of recorded rates: a rate over 30 days of every series would be read anew at each evaluation.
+    # Sums of recorded rates, because a rate over 30 days would read all raw samples at each evaluation.
     names = {kind: f"tidegate:{name}_{kind}:rate5m" for kind in ("bad", "calls")}
     yield Recording(names["bad"], bad % {"f": "rate", "window": "5m"})
     yield Recording(names["calls"], calls % {"f": "rate", "window": "5m"})
@@ -91,8 +91,9 @@ RECORDINGS: Final = (
             Recording(QUEUE_DEPTH, f"sum by (job, pool, class) ({catalogue.QUEUE_DEPTH.name})"),
             Recording(
                 QUEUE_WAIT_P95,
-                f"histogram_quantile(\n  0.95,\n  sum by (job, pool, class, le) "
-                f"(rate({catalogue.QUEUE_WAIT.name}_bucket[{duration(thresholds.QUEUE_WAIT_WINDOW_SECONDS)}]))\n)",
+                quantile(
+                    0.95, catalogue.QUEUE_WAIT, "job, pool, class", duration(thresholds.QUEUE_WAIT_WINDOW_SECONDS)
+                ),
             ),
             Recording(
                 SPEND_PER_HOUR,
@@ -102,4 +103,4 @@ RECORDINGS: Final = (
     ),
     *(Group(f"tidegate-{name}", tuple(_objective(name))) for name in OBJECTIVES),
 )
-"""All recording rules. `ratio_rate5m` and the like in a name say which window is shipped."""
+"""All recording rules. A suffix such as `ratio_rate5m` names the default window."""

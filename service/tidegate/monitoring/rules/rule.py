@@ -1,4 +1,4 @@
-"""Rules as values, and the YAML that Prometheus reads."""
+"""Types of rules, PromQL helpers, and rendering as YAML."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,19 +9,31 @@ import yaml
 from tidegate.monitoring.dashboards.links import Link
 from tidegate.observe.metrics.catalogue import Metric
 
-__all__ = ["Alert", "Group", "Most", "Places", "Recording", "as_yaml", "beyond", "bucket", "duration", "share"]
+__all__ = [
+    "Alert",
+    "Group",
+    "Installation",
+    "Recording",
+    "TopContributor",
+    "as_yaml",
+    "bucket",
+    "duration",
+    "enough_above",
+    "frequent",
+    "quantile",
+]
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the links of alerts lead, and which scrape job they watch.
+class Installation:
+    """The parts of rules that differ between installations.
 
     Attributes:
-        job: name of the scrape job, as in `prometheus.yml`.
-        grafana_url: base URL of the Grafana that has the dashboards.
-        runbooks_url: base URL of `service/tidegate/monitoring/runbooks`; as it is, a path in the repository.
+        job: name of the scrape job in `prometheus.yml`.
+        grafana_url: base URL of Grafana.
+        runbooks_url: base URL of the runbooks; default: their path in the repository.
     """
 
     job: str = "tidegate"
@@ -31,24 +43,24 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One recording rule; `name` is `level:metric:operations`, where `tidegate` stands for the level (by job)."""
+    """A recording rule. `name` is `level:metric:operations`; the level `tidegate` aggregates by job."""
 
     name: str
     expr: str
 
-    def rule(self, _places: Places) -> dict[str, Any]:
-        """The rule as Prometheus reads it."""
+    def rule(self, _places: Installation) -> dict[str, Any]:
+        """The rule as a YAML document."""
         return {"record": self.name, "expr": self.expr}
 
 
 @dataclass(frozen=True, slots=True)
-class Most:
-    """Whose part in a fault is the greatest, for alerts that are about all of a job: they say it, and link to it.
+class TopContributor:
+    """The label value that contributes most to a fault. The alert's description names it, and its link filters by it.
 
     Attributes:
-        label: what is told apart: `caller`, `pool` or `dimension`.
-        expr: a series for each, with `%q` for every label in `by`.
-        by: labels of the alert that the series are of.
+        label: `caller`, `pool` or `dimension`.
+        expr: one series per value, with `%q` for each label in `by`.
+        by: labels of the alert that select the series.
     """
 
     label: str
@@ -56,7 +68,7 @@ class Most:
     by: tuple[str, ...]
 
     def template(self, text: str) -> str:
-        """The text, with `.Labels` and `.Value` those of the one; nothing where there is none."""
+        """A template of the text, with `.Labels` and `.Value` of the top series; empty if there is none."""
         labels = " ".join(f"$labels.{label}" for label in self.by)
         query = f"topk(1, sum by ({self.label}) ({self.expr}))".replace('"', '\\"')
         return f'{{{{ with printf "{query}" {labels} | query }}}}{{{{ with first . }}}}{text}{{{{ end }}}}{{{{ end }}}}'
@@ -64,20 +76,20 @@ class Most:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert rule.
+    """An alert rule.
 
     Attributes:
-        name: in CamelCase; levels of one fault share it, and so its runbook, and inhibit each other.
-        severity: `critical` wakes somebody, `warning` makes a ticket, `info` is only shown, `none` is no fault.
-        expr: series that are there while the fault is.
-        for_seconds: how long the fault lasts before the alert fires.
-        summary: what is wrong, in one sentence without values.
-        description: with values and units, in the template language of Prometheus.
-        dashboard: where to look first.
+        name: in CamelCase. Severities of one fault share the name and the runbook, and the higher inhibits the lower.
+        severity: `critical` pages, `warning` opens a ticket, `info` is only shown, `none` is no fault.
+        expr: returns series while the fault is present.
+        for_seconds: how long the fault must be present before the alert fires.
+        summary: the fault in one sentence without values.
+        description: the fault with values and units, in Prometheus' template language.
+        dashboard: the dashboard to look at first.
         by: labels of the alert that filter the dashboard.
-        keep_firing_seconds: how long it goes on after the fault, so that a flickering one is one alert.
+        keep_firing_seconds: how long the alert continues after the fault, so that a flapping fault is one alert.
         labels: further labels.
-        most: whom the dashboard is filtered by, beside `by`.
+        top: a contributor that also filters the dashboard.
     """
 
     name: str
@@ -90,13 +102,13 @@ class Alert:
     by: tuple[str, ...] = ()
     keep_firing_seconds: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
-    most: Most | None = None
+    top: TopContributor | None = None
 
-    def rule(self, places: Places) -> dict[str, Any]:
-        """The rule as Prometheus reads it."""
+    def rule(self, installation: Installation) -> dict[str, Any]:
+        """The rule as a YAML document."""
         filters = "&".join(f"var-{label}={{{{ $labels.{label} }}}}" for label in ("job", *self.by))
-        if self.most:
-            filters += self.most.template(f"&var-{self.most.label}={{{{ .Labels.{self.most.label} }}}}")
+        if self.top:
+            filters += self.top.template(f"&var-{self.top.label}={{{{ .Labels.{self.top.label} }}}}")
         rule: dict[str, Any] = {"alert": self.name, "expr": self.expr, "for": duration(self.for_seconds)}
         if self.keep_firing_seconds:
             rule["keep_firing_for"] = duration(self.keep_firing_seconds)
@@ -104,36 +116,55 @@ class Alert:
         rule["annotations"] = {
             "summary": self.summary,
             "description": self.description,
-            "runbook_url": f"{places.runbooks_url}/{self.name}.md",
-            "dashboard_url": f"{places.grafana_url}/d/{self.dashboard.uid}?{filters}",
+            "runbook_url": f"{installation.runbooks_url}/{self.name}.md",
+            "dashboard_url": f"{installation.grafana_url}/d/{self.dashboard.uid}?{filters}",
         }
         return rule
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rules that are evaluated together, in order."""
+    """Rules that Prometheus evaluates in sequence."""
 
     name: str
     rules: tuple[Recording | Alert, ...]
 
 
 def duration(seconds: int) -> str:
-    """A duration as PromQL writes it, in the largest unit that is whole: `10m`."""
+    """A PromQL duration in the largest unit that divides it: `10m`."""
     size, unit = next((size, unit) for size, unit in _UNITS if size == 1 or (seconds % size == 0 and seconds >= size))
     return f"{seconds // size}{unit}"
 
 
 def share(part: str, whole: str, window_seconds: int, by: str) -> str:
-    """Which share of one counter's growth is another's; nothing where the whole has not grown."""
+    """The increase of one counter as a share of another's; empty if the latter has not increased."""
     window = duration(window_seconds)
     return f"sum by ({by}) (increase({part}[{window}]))\n  / sum by ({by}) (increase({whole}[{window}]))"
 
 
-def beyond(metric: Metric, bound: float, least: int, window_seconds: int, by: str, conditions: str = "") -> str:
-    """Whether at least so many values of a histogram came above a bound of its buckets within a window.
+def frequent(
+    part: str, whole: str, threshold: float, *, least: int, window_seconds: int, recent_seconds: int, by: str
+) -> str:
+    """Condition: one counter exceeds a share of another in a window.
 
-    A percentile of few values says nothing: one slow call at night is the 99th of all.
+    It must also have counted at least `least` events in the window, and one within `recent_seconds`.
+    """
+    return (
+        f"{share(part, whole, window_seconds, by)} > {threshold}\n"
+        f"and sum by ({by}) (increase({part}[{duration(window_seconds)}])) >= {least}\n"
+        f"and sum by ({by}) (increase({part}[{duration(recent_seconds)}])) > 0"
+    )
+
+
+def quantile(level: float, metric: Metric, by: str, window: str) -> str:
+    """A quantile of a histogram."""
+    return f"histogram_quantile(\n  {level},\n  sum by ({by}, le) (rate({metric.name}_bucket[{window}]))\n)"
+
+
+def enough_above(metric: Metric, bound: float, least: int, window_seconds: int, by: str, conditions: str = "") -> str:
+    """Condition: a histogram has at least `least` values above a bucket bound in a window.
+
+    It guards percentile alerts, because a percentile of few values means nothing.
     """
 
     def up_to(le: str) -> str:
@@ -144,23 +175,21 @@ def beyond(metric: Metric, bound: float, least: int, window_seconds: int, by: st
 
 
 def bucket(metric: Metric, bound: float) -> str:
-    """The value of `le` for a bound of a histogram's buckets.
+    """The label value of `le` for a bucket bound.
 
     Raises:
-        ValueError: it has no such bound, and cannot tell how many values are beyond it.
+        ValueError: the histogram has no such bound.
     """
     if bound not in metric.buckets:
-        raise ValueError(
-            f"{metric.name}: got the threshold {bound:g}, allowed are its buckets' bounds {metric.buckets}"
-        )
+        raise ValueError(f"{metric.name}: got the threshold {bound:g}, allowed are its bucket bounds {metric.buckets}")
     return str(float(bound))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are, and no anchors."""
+    """Writes multi-line texts as blocks, and repeated values without anchors."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # the base class's
-        """Never: a repeated value is written again."""
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # overrides the base class
+        """Disables anchors."""
         return True
 
 
@@ -172,5 +201,5 @@ _Dumper.add_representer(str, _text)
 
 
 def as_yaml(document: Mapping[str, Any]) -> str:
-    """The same text each time, keys in their order."""
+    """Deterministic YAML, with keys in their order."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000)

@@ -1,11 +1,10 @@
-"""Alerts on the service itself: is it us?"""
+"""Alerts on the service itself."""
 
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import LIMITER, OVERVIEW
-from tidegate.monitoring.rules.rule import Alert, Group, beyond, duration
+from tidegate.monitoring.rules.rule import Alert, Group, duration, enough_above, quantile
 from tidegate.observe.metrics import catalogue, thresholds
-from tidegate.observe.metrics.catalogue import Metric
 
 __all__ = ["service"]
 
@@ -13,17 +12,13 @@ _WINDOW: Final = duration(thresholds.SERVICE_WINDOW_SECONDS)
 _ESTIMATE_WINDOW: Final = duration(thresholds.ESTIMATE_WINDOW_SECONDS)
 _SILENCE: Final = duration(thresholds.NO_TRAFFIC_WINDOW_SECONDS)
 
-_SLOW_CALLS: Final = beyond(
+_SLOW_CALLS: Final = enough_above(
     catalogue.OVERHEAD,
     thresholds.OVERHEAD_P99_SECONDS,
     thresholds.OVERHEAD_LEAST,
     thresholds.SERVICE_WINDOW_SECONDS,
     "job, route",
 )
-
-
-def _p99(metric: Metric, by: str) -> str:
-    return f"histogram_quantile(\n  0.99,\n  sum by ({by}, le) (rate({metric.name}_bucket[{_WINDOW}]))\n)"
 
 
 def _estimate_drift(severity: str, comparison: str, text: str) -> Alert:
@@ -33,15 +28,14 @@ def _estimate_drift(severity: str, comparison: str, text: str) -> Alert:
         name="TidegateEstimateDrift",
         severity=severity,
         expr=(
-            f"histogram_quantile(\n  0.5,\n  sum by ({by}, le) (rate({ratio}_bucket[{_ESTIMATE_WINDOW}]))\n)"
-            f" {comparison}\n"
+            f"{quantile(0.5, catalogue.ESTIMATE_ERROR, by, _ESTIMATE_WINDOW)} {comparison}\n"
             f"and sum by ({by}) (increase({ratio}_count[{_ESTIMATE_WINDOW}])) >= {thresholds.ESTIMATE_LEAST}"
         ),
         for_seconds=900,
-        summary=f"Calls cost {text} than is reserved for them.",
+        summary=f"Calls use {text} than their reservations.",
         description=(
-            "For half of the calls of pool {{ $labels.pool }}, "
-            '{{ $value | printf "%.2g" }} times or less of the {{ $labels.dimension }} that they used was reserved.'
+            "Half of the calls in pool {{ $labels.pool }} reserved at most "
+            '{{ $value | printf "%.2g" }} times the {{ $labels.dimension }} that they used.'
         ),
         dashboard=LIMITER,
         by=("pool",),
@@ -63,9 +57,9 @@ def _no_traffic() -> Alert:
             f"and {calls(_SILENCE, '1d')}"
         ),
         for_seconds=0,
-        summary="Nobody calls any more.",
+        summary="There are no calls.",
         description=(
-            f"Job {{{{ $labels.job }}}} has had no call for {_SILENCE}; there were some in the hour before, "
+            f"Job {{{{ $labels.job }}}} has had no calls for {_SILENCE}, although there were some in the hour before "
             "and at this time yesterday."
         ),
         dashboard=OVERVIEW,
@@ -73,7 +67,7 @@ def _no_traffic() -> Alert:
 
 
 def service(job: str) -> Group:
-    """All of them, for this scrape job."""
+    """All alerts on the service, for this scrape job."""
     up = f'up{{job="{job}"}}'
     return Group(
         "tidegate-service",
@@ -83,7 +77,7 @@ def service(job: str) -> Group:
                 severity="warning",
                 expr=f"{up} == 0",
                 for_seconds=120,
-                summary="One replica cannot be scraped.",
+                summary="Prometheus cannot scrape a replica.",
                 description="Prometheus cannot scrape {{ $labels.instance }}.",
                 dashboard=OVERVIEW,
                 by=("instance",),
@@ -93,7 +87,7 @@ def service(job: str) -> Group:
                 severity="critical",
                 expr=f"max by (job) ({up}) == 0",
                 for_seconds=60,
-                summary="No replica can be scraped.",
+                summary="Prometheus cannot scrape any replica.",
                 description="Prometheus cannot scrape any replica of job {{ $labels.job }}.",
                 dashboard=OVERVIEW,
             ),
@@ -104,8 +98,8 @@ def service(job: str) -> Group:
                 for_seconds=600,
                 summary="Prometheus has no metrics of Tidegate.",
                 description=(
-                    "Prometheus knows no target of job {{ $labels.job }}, or scrapes one that is not Tidegate: "
-                    "no other alert can fire."
+                    "Prometheus has no target for job {{ $labels.job }}, or the target is not Tidegate. "
+                    "No other alert can fire."
                 ),
                 dashboard=OVERVIEW,
             ),
@@ -114,26 +108,29 @@ def service(job: str) -> Group:
                 name="TidegateOverheadHigh",
                 severity="warning",
                 expr=(
-                    f"{_p99(catalogue.OVERHEAD, 'job, route')} > {thresholds.OVERHEAD_P99_SECONDS:g}\nand {_SLOW_CALLS}"
+                    f"{quantile(0.99, catalogue.OVERHEAD, 'job, route', _WINDOW)} > {thresholds.OVERHEAD_P99_SECONDS:g}"
+                    f"\nand {_SLOW_CALLS}"
                 ),
                 for_seconds=600,
-                summary="Tidegate itself takes long.",
+                summary="Tidegate's own overhead is high.",
                 description=(
-                    "One call in a hundred of {{ $labels.route }} spends {{ $value | humanizeDuration }} or more "
-                    f"in Tidegate itself; more than {thresholds.OVERHEAD_P99_SECONDS * 1000:g} ms is too long."
+                    "1% of the calls of {{ $labels.route }} spend {{ $value | humanizeDuration }} or more in Tidegate "
+                    f"itself (threshold: {thresholds.OVERHEAD_P99_SECONDS * 1000:g} ms)."
                 ),
                 dashboard=OVERVIEW,
             ),
             Alert(
                 name="TidegateEventLoopLag",
                 severity="warning",
-                expr=f"{_p99(catalogue.EVENT_LOOP_LAG, 'job, instance')} > {thresholds.LOOP_LAG_P99_SECONDS:g}",
+                expr=(
+                    f"{quantile(0.99, catalogue.EVENT_LOOP_LAG, 'job, instance', _WINDOW)}"
+                    f" > {thresholds.LOOP_LAG_P99_SECONDS:g}"
+                ),
                 for_seconds=300,
-                summary="A replica's event loop is late.",
+                summary="A replica's event loop lags.",
                 description=(
-                    "One timer in a hundred of {{ $labels.instance }} runs {{ $value | humanizeDuration }} or more "
-                    "too late, and so do all its calls; more than "
-                    f"{thresholds.LOOP_LAG_P99_SECONDS * 1000:g} ms is too long."
+                    "1% of the timers of {{ $labels.instance }} fire {{ $value | humanizeDuration }} or more late, "
+                    f"which delays all its calls (threshold: {thresholds.LOOP_LAG_P99_SECONDS * 1000:g} ms)."
                 ),
                 dashboard=OVERVIEW,
                 by=("instance",),
@@ -143,10 +140,10 @@ def service(job: str) -> Group:
                 severity="warning",
                 expr=f"max by (job, pool) ({catalogue.OLDEST_LEASE.name}) > {thresholds.OLDEST_LEASE_SECONDS}",
                 for_seconds=60,
-                summary="A lease has not ended for longer than any call lasts.",
+                summary="A lease is older than any call.",
                 description=(
-                    "The oldest lease of pool {{ $labels.pool }} is {{ $value | humanizeDuration }} old; "
-                    "what it reserved is missing from the quota."
+                    "The oldest lease of pool {{ $labels.pool }} is {{ $value | humanizeDuration }} old. "
+                    "Its reservation is missing from the quota."
                 ),
                 dashboard=LIMITER,
                 by=("pool",),
@@ -159,7 +156,7 @@ def service(job: str) -> Group:
                 expr=f'label_replace(vector(1), "job", "{job}", "", "")',
                 for_seconds=0,
                 summary="Alerting works.",
-                description="Always fires: whoever receives it knows that alerts arrive, and misses it when it stops.",
+                description="Always fires, to prove that alerts reach the receiver.",
                 dashboard=OVERVIEW,
             ),
         ),

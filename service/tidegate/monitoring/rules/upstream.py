@@ -1,21 +1,23 @@
-"""Alerts on the upstream and on what it costs: is it Claude, and is it the money?"""
+"""Alerts on the upstream and on cost."""
 
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS, MODELS
 from tidegate.monitoring.rules.recording import SPEND_PER_HOUR
-from tidegate.monitoring.rules.rule import Alert, Group, Most, beyond, duration, share
+from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, frequent, quantile
 from tidegate.observe.metrics import catalogue, thresholds
 
 __all__ = ["UPSTREAM"]
 
 _WINDOW: Final = duration(thresholds.UPSTREAM_WINDOW_SECONDS)
-_RECENT: Final = duration(thresholds.UPSTREAM_RECENT_SECONDS)
+
 _BASELINE: Final = duration(thresholds.SPEND_BASELINE_SECONDS)
 _SPEND_WINDOW: Final = duration(thresholds.SPEND_WINDOW_SECONDS)
-_DEAREST: Final = Most("caller", f"increase({catalogue.COST_USD.name}{{job=%q}}[{_SPEND_WINDOW}])", ("job",))
+_TOP_SPENDER: Final = TopContributor(
+    "caller", f"increase({catalogue.COST_USD.name}{{job=%q}}[{_SPEND_WINDOW}])", ("job",)
+)
 
-_SLOW_STREAMS: Final = beyond(
+_SLOW_STREAMS: Final = enough_above(
     catalogue.TIME_TO_FIRST_TOKEN,
     thresholds.FIRST_TOKEN_P95_SECONDS,
     thresholds.UPSTREAM_LEAST,
@@ -24,25 +26,26 @@ _SLOW_STREAMS: Final = beyond(
 )
 
 
-def _failing(name: str, statuses: str, severity: str, least_share: float, *, summary: str, what: str) -> Alert:
+def _failing(name: str, statuses: str, severity: str, least_share: float, *, summary: str, got: str) -> Alert:
     """An alert on the share of attempts with these statuses."""
-    failures = f"{catalogue.UPSTREAM_ATTEMPTS.name}{{{statuses}}}"
-    by = "job, pool"
     return Alert(
         name=name,
         severity=severity,
-        expr=(
-            f"{share(failures, catalogue.UPSTREAM_ATTEMPTS.name, thresholds.UPSTREAM_WINDOW_SECONDS, by)}"
-            f" > {least_share}\n"
-            f"and sum by ({by}) (increase({failures}[{_WINDOW}])) >= {thresholds.UPSTREAM_LEAST}\n"
-            f"and sum by ({by}) (increase({failures}[{_RECENT}])) > 0"
+        expr=frequent(
+            f"{catalogue.UPSTREAM_ATTEMPTS.name}{{{statuses}}}",
+            catalogue.UPSTREAM_ATTEMPTS.name,
+            least_share,
+            least=thresholds.UPSTREAM_LEAST,
+            window_seconds=thresholds.UPSTREAM_WINDOW_SECONDS,
+            recent_seconds=thresholds.UPSTREAM_RECENT_SECONDS,
+            by="job, pool",
         ),
         for_seconds=120,
         keep_firing_seconds=300,
         summary=summary,
         description=(
-            "{{ $value | humanizePercentage }} of the attempts of pool {{ $labels.pool }} in the last "
-            f"{_WINDOW} {what}; more than {least_share:.0%} is too many."
+            f"{{{{ $value | humanizePercentage }}}} of the attempts in pool {{{{ $labels.pool }}}} got {got} in the "
+            f"last {_WINDOW} (threshold: {least_share:.0%})."
         ),
         dashboard=MODELS,
         by=("pool",),
@@ -56,7 +59,7 @@ def _overloaded(severity: str, least_share: float) -> Alert:
         severity,
         least_share,
         summary="The upstream is overloaded.",
-        what="were answered with 529",
+        got="a 529",
     )
 
 
@@ -67,7 +70,7 @@ def _errors(severity: str, least_share: float) -> Alert:
         severity,
         least_share,
         summary="The upstream fails.",
-        what="were answered with a server error other than 529, or not at all",
+        got="a server error other than 529, or no response,",
     )
 
 
@@ -82,17 +85,16 @@ UPSTREAM: Final = Group(
             name="TidegateUpstreamSlow",
             severity="warning",
             expr=(
-                "histogram_quantile(\n  0.95,\n  sum by (job, pool, model, le) "
-                f"(rate({catalogue.TIME_TO_FIRST_TOKEN.name}_bucket[{_WINDOW}]))\n)"
+                f"{quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN, 'job, pool, model', _WINDOW)}"
                 f" > {thresholds.FIRST_TOKEN_P95_SECONDS:g}\n"
                 f"and {_SLOW_STREAMS}"
             ),
             for_seconds=300,
             keep_firing_seconds=300,
-            summary="Streams of the upstream begin late.",
+            summary="Streams of the upstream start late.",
             description=(
-                "One stream in twenty of {{ $labels.model }} begins {{ $value | humanizeDuration }} or later after "
-                f"it was asked for; more than {thresholds.FIRST_TOKEN_P95_SECONDS:g} s is too long."
+                "5% of the streams of {{ $labels.model }} start {{ $value | humanizeDuration }} or later after the "
+                f"request (threshold: {thresholds.FIRST_TOKEN_P95_SECONDS:g} s)."
             ),
             dashboard=MODELS,
             by=("pool", "model"),
@@ -106,10 +108,10 @@ UPSTREAM: Final = Group(
             ),
             for_seconds=0,
             keep_firing_seconds=600,
-            summary="The upstream refuses calls because a spend cap is reached.",
+            summary="A spend cap of the upstream is reached.",
             description=(
-                "The upstream refuses every call because a spend cap is reached, until it is raised or the month ends. "
-                "Tidegate refuses them itself meanwhile, and looks now and then if that has changed."
+                "The upstream refuses all calls until the spend cap is raised or the month ends. Meanwhile Tidegate "
+                "refuses them itself, and probes the upstream at least every 15 minutes."
             ),
             dashboard=MODELS,
         ),
@@ -125,25 +127,25 @@ UPSTREAM: Final = Group(
             ),
             for_seconds=600,
             keep_firing_seconds=600,
-            summary="Far more money is spent than in the day before, or a week ago.",
+            summary="Spend is unusually high.",
             description=(
                 '{{ $value | printf "%.2f" }} US dollars were spent in the last '
-                f"{_SPEND_WINDOW}: more than {thresholds.SPEND_UNUSUAL_FACTOR:g} times the usual hour of the last day,"
-                " and of this hour a week ago."
-                + _DEAREST.template(' Most by {{ .Labels.caller }}: {{ .Value | printf "%.2f" }}.')
+                f"{_SPEND_WINDOW}: more than {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the last "
+                "day, and of the same hour a week ago."
+                + _TOP_SPENDER.template(' Most by {{ .Labels.caller }}: {{ .Value | printf "%.2f" }}.')
             ),
             dashboard=CALLERS,
-            most=_DEAREST,
+            top=_TOP_SPENDER,
         ),
         Alert(
             name="TidegateUnpricedModel",
             severity="warning",
             expr=f"sum by (job, model) ({catalogue.UNPRICED_TOKENS.name}) > 0",
             for_seconds=60,
-            summary="A model is used whose price is not known.",
+            summary="A model without a known price is used.",
             description=(
-                "{{ $labels.model }} has used {{ $value | humanize }} tokens since the service started; no price "
-                "is known for it, so that the cost shown is too low."
+                "{{ $labels.model }} has used {{ $value | humanize }} tokens since the service started. "
+                "It has no known price, so the reported cost is too low."
             ),
             dashboard=MODELS,
             by=("model",),
@@ -153,10 +155,10 @@ UPSTREAM: Final = Group(
             severity="warning",
             expr=f'max by (job) ({catalogue.BUILD_INFO.name}{{upstream="simulator"}}) == 1',
             for_seconds=300,
-            summary="The service answers with a simulator instead of Claude.",
-            description="Job {{ $labels.job }} has the built-in simulator as upstream: every answer is invented.",
+            summary="The upstream is a simulator.",
+            description="Job {{ $labels.job }} uses the built-in simulator as upstream: every response is invented.",
             dashboard=MODELS,
         ),
     ),
 )
-"""All of them; warning and critical of one fault stand together."""
+"""All alerts on the upstream and on cost."""

@@ -276,5 +276,5 @@ def bars(
 
 
 def decimals_of(decimals: int | None) -> dict[str, int]:
-    """Places after the point as a field option; None leaves them to Grafana."""
+    """Installation after the point as a field option; None leaves them to Grafana."""
     return {} if decimals is None else {"decimals": decimals}
