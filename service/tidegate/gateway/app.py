@@ -250,7 +250,7 @@ class Gateway:
         return "ok" if succeeded else "upstream_error"
 
     async def _relay_parts(self, call: Call, response: LeasedResponse, client_response: ClientResponse) -> bytes:
-        """Relays all parts of a response but the last, which it returns; empty if the end came without one."""
+        """Relays all parts of a response but the last, which it returns; empty if the response ends without one."""
         start, now_ns = response.start, self._clock.monotonic_ns
         chunk = await start.next_chunk()
         while chunk is not None and not start.at_end:

@@ -36,7 +36,7 @@ def demand_of(
 
 
 def usage_so_far(reader: ResponseReader, shape: MessageShape | None, estimator: CostEstimator) -> Usage | None:
-    """The usage of a response as far as it has come; None if it has reported none.
+    """The usage of a response so far; None if it has reported none.
 
     It consists of the figures reported last, as far as they are possible, and an estimate for the text since then.
     """

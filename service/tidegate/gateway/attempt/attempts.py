@@ -208,7 +208,7 @@ class Attempts:
         response = await context.transport.send(request, self._note_sending)
         reader = reader_for(self._call.route, response.headers, response.fields)
         start = self._response_start = ResponseStart(response, reader, context.limits, self._clock)
-        if not start.came_whole():
+        if not start.arrived_whole():
             await start.open()
         return start
 

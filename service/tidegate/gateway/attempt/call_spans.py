@@ -64,7 +64,7 @@ class CallSpans:
         *,
         succeeded: bool,  # noqa: ARG002
     ) -> AbstractContextManager[None]:
-        """The block that ends the lease of a response that has been relayed, as far as it came.
+        """The block that ends the lease of a response that has been relayed.
 
         Args:
             response: the response.

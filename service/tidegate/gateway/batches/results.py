@@ -20,12 +20,12 @@ from tidegate.http.content_coding import Decoder, content_codings
 __all__ = ["BatchUsage", "Lines"]
 
 _RESULTS: Final = re.compile(r"/v1/messages/batches/([\w-]{1,200})/results")
-_MAX_LINE_BYTES: Final = 4 * 1024 * 1024
+_MAX_RESULT_BYTES: Final = 4 * 1024 * 1024
 """A Messages response is below 1 MB. A longer line is skipped, and its usage stays unknown."""
 _MAX_BATCHES: Final = 10_000
 """Batches whose progress is kept. The upstream keeps results for 29 days. If there are more batches in that time and an
 early one is downloaded again, it is counted twice."""
-_SLICE_BYTES: Final = 64 * 1024
+_READ_AT_ONCE_BYTES: Final = 64 * 1024
 """Takes about a millisecond to read. Then other tasks run."""
 
 
@@ -65,11 +65,11 @@ class Lines:
     def rest(self) -> bytes:
         """The bytes since the end of the last line."""
         line, self._line = self._line, bytearray()
-        return bytes(line) if len(line) <= _MAX_LINE_BYTES else b""
+        return bytes(line) if len(line) <= _MAX_RESULT_BYTES else b""
 
     def _add(self, part: bytes) -> None:
-        if len(self._line) <= _MAX_LINE_BYTES:  # one byte too many shows that it is too long
-            self._line += part[: _MAX_LINE_BYTES + 1 - len(self._line)]
+        if len(self._line) <= _MAX_RESULT_BYTES:  # one byte too many shows that it is too long
+            self._line += part[: _MAX_RESULT_BYTES + 1 - len(self._line)]
 
 
 class BatchUsage:
@@ -150,8 +150,8 @@ class _Reading:
             return
         try:
             for piece in self._decoder.feed(data):
-                for start in range(0, len(piece), _SLICE_BYTES):
-                    self._read_lines(self._lines.feed(piece[start : start + _SLICE_BYTES]))
+                for start in range(0, len(piece), _READ_AT_ONCE_BYTES):
+                    self._read_lines(self._lines.feed(piece[start : start + _READ_AT_ONCE_BYTES]))
                     await asyncio.sleep(0)
         except ValueError:  # the body does not match its content-encoding
             self._decoder = None

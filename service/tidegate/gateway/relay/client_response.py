@@ -30,9 +30,9 @@ __all__ = ["ClientResponse", "with_keep_alive_comments"]
 _REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
     name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
 )
-_OWN: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
+_TIDEGATE_FIELDS: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
 """Fields that the upstream also sends if it is another Tidegate."""
-_MARKED: Final = _OWN | {_UPSTREAM}
+_TIDEGATE_FIELDS_AND_UPSTREAM: Final = _TIDEGATE_FIELDS | {_UPSTREAM}
 _EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _COMMENT: Final = b": waiting\n\n"
 """Clients of event streams skip lines that begin with a colon (HTML standard, "Server-sent events")."""
@@ -51,7 +51,7 @@ class ClientResponse:
         began_with_comment: whether the stream was begun before there was a response: its status is 200 in any case.
     """
 
-    __slots__ = ("_call", "_exchange", "_marks", "_send", "began_with_comment")
+    __slots__ = ("_call", "_exchange", "_marks", "_replaced", "_send", "began_with_comment")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class ClientResponse:
         self.began_with_comment = False
         self._call = call
         self._marks = marks
+        self._replaced = _TIDEGATE_FIELDS_AND_UPSTREAM if marks else _TIDEGATE_FIELDS
         self._send = send
         # Middleware may have replaced `send`: then the extension must not bypass it.
         self._exchange = exchange if exchange is not None and send == exchange.send else None
@@ -82,12 +83,12 @@ class ClientResponse:
     async def start(self, status: int, headers: Headers, fields: Fields) -> None:
         """Sends the upstream's status and header fields, unless the stream was begun with a comment."""
         if not self.began_with_comment:
-            await self._start(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
+            await self._start(status, for_client(headers, fields, self._replaced))
 
     async def whole(self, status: int, headers: Headers, fields: Fields, data: bytes) -> None:
         """Sends a whole response of the upstream; only its body, if the stream was begun with a comment."""
         if not self.began_with_comment:
-            sent = self._fields(status, for_client(headers, fields, _MARKED if self._marks else _OWN))
+            sent = self._fields(status, for_client(headers, fields, self._replaced))
             if self._exchange is not None and self._exchange.respond(status, sent, data):
                 return
             await self._send({"type": "http.response.start", "status": status, "headers": sent})

@@ -27,7 +27,7 @@ _PIECE_BYTES: Final = 1_024
 class ResponseStart:
     """A response, with the chunks at its start that were read already. Must be closed, unless `is_over`.
 
-    First call `came_whole`, and if that returns False `open`; then take the body by `next_chunk`.
+    First call `arrived_whole`, and if that returns False `open`; then take the body by `next_chunk`.
 
     The reader gets the bytes behind the first content only when it is asked for something: they can be relayed first.
 
@@ -83,7 +83,7 @@ class ResponseStart:
                 self._reader.feed(chunk)
         return self._reader
 
-    def came_whole(self) -> bool:
+    def arrived_whole(self) -> bool:
         """Whether the whole response has arrived and can be relayed. If not, call `open`."""
         body = self.response.whole() if self.response.status < 400 else None
         if body is None:
@@ -161,7 +161,7 @@ class ResponseStart:
         """The next part of the body, beginning with the chunks read already; None at its end.
 
         Raises:
-            UpstreamUnreachable: as `TransportResponse.chunks`, or no content came for too long.
+            UpstreamUnreachable: as `TransportResponse.chunks`, or no content arrived for too long.
         """
         if self._chunks_read:
             return self._take_read()

@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self.idle_since_seconds = 0.0
         """When the last exchange ended, by `time.monotonic`; 0 before the first exchange."""
         self.round_trip_seconds = _MAX_ROUND_TRIP_SECONDS
-        """Upper bound of the round trip to the upstream: the shortest time in which anything came back so far."""
+        """Upper bound of the round trip to the upstream: the shortest time in which anything arrived so far."""
         self.went_stale = False
         """Whether the upstream closed it while it was idle, before the latest request could arrive there."""
         self._timeouts = timeouts

@@ -9,6 +9,7 @@ import httptools
 
 from tidegate.core.domain.errors import UpstreamUnreachable
 from tidegate.http.client.head_repair import is_repairable, repaired_head
+from tidegate.http.framing import excess_framing_bytes
 
 if TYPE_CHECKING:
     from tidegate.core.ports.transport import Fields, Headers
@@ -19,9 +20,6 @@ _HIGH_WATER_BYTES: Final = 256 * 1024
 """When this much of a body waits for its reader, reading from the socket stops until the reader has taken it."""
 _MAX_FRAMING_BYTES: Final = 256 * 1024
 """Limit of a head, informational ones included, and of trailers and chunk extensions. Real ones are much smaller."""
-_FRAMING_PER_CHUNK_BYTES: Final = 16
-_FRAMING_PER_BYTE: Final = 2
-"""Framing that a body of many small chunks may have without counting as excessive. Go's client allows as much."""
 
 
 def unreachable(reason: str, *, may_have_been_accepted: bool) -> UpstreamUnreachable:
@@ -211,8 +209,7 @@ class HttpResponse:
         self._chunks.append(data)
         size_bytes = len(data)
         if self._framing_bytes:
-            allowed_bytes = (1 + _FRAMING_PER_BYTE) * size_bytes + _FRAMING_PER_CHUNK_BYTES
-            self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
+            self._framing_bytes = excess_framing_bytes(self._framing_bytes, size_bytes)
         self._buffered_bytes += size_bytes
         if self._buffered_bytes > _HIGH_WATER_BYTES and not self._paused:
             self._paused = True

@@ -30,7 +30,7 @@ __all__ = ["ClientConnection", "ErrorResponse", "plain_error"]
 _MAX_WAITING: Final = 16
 """Requests that may wait for the response to the one before them."""
 _MAX_WAITING_BYTES: Final = 64 * 1024
-"""Reading goes on until the waiting requests have so many bytes, because only reading shows that the client leaves."""
+"""Reading goes on until the waiting requests have so many bytes, because only reading shows a disconnect."""
 _MAX_IGNORED_BYTES: Final = 256 * 1024
 _LINGERING_CLOSE_SECONDS: Final = 1.0
 """A connection stays open this long after an error response. The client may still be sending: a close would reset the
@@ -118,7 +118,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Bytes arrived."""
         if self._transport.is_closing():
             return
         if self._ignores_input:

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import httptools
 
+from tidegate.http.framing import excess_framing_bytes
 from tidegate.http.server.connection_limits import ConnectionLimits
 from tidegate.http.server.exchange import Exchange
 
@@ -13,9 +14,6 @@ __all__ = ["Refusal", "RequestHandler", "RequestParser", "RequestRefused"]
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
-_FRAMING_PER_CHUNK_BYTES: Final = 16
-_FRAMING_PER_BYTE: Final = 2
-"""Framing that a body of many small chunks may have without counting as excessive. Go's server allows as much."""
 _HEAD_FRAMING_BYTES: Final = 4
 """Colon, space and line end of a header field."""
 
@@ -194,8 +192,7 @@ class RequestParser:
         """A part of the body."""
         if self.exchange is not None:
             if self._framing_bytes:
-                allowed_bytes = (1 + _FRAMING_PER_BYTE) * len(body) + _FRAMING_PER_CHUNK_BYTES
-                self._framing_bytes = max(0, self._framing_bytes - allowed_bytes)
+                self._framing_bytes = excess_framing_bytes(self._framing_bytes, len(body))
             self.exchange.feed_body(body)
 
     def on_message_complete(self) -> None:

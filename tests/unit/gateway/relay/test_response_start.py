@@ -40,7 +40,7 @@ def learned(reader: ResponseReader) -> tuple[object, ...]:
 async def opened(chunks: Sequence[bytes | float], clock: VirtualClock) -> tuple[ResponseStart, NotingReader]:
     reader = NotingReader()
     answer = ResponseStart(await FakeTransport([sse(*chunks)]).send(POST), reader, RelayLimits(), clock)
-    if not answer.came_whole() and not answer.is_over:
+    if not answer.arrived_whole() and not answer.is_over:
         await answer.open()
     return answer, reader
 
