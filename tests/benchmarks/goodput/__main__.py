@@ -1,7 +1,7 @@
-"""`make bench-goodput`: how much of the quota our limiter uses, how often it is refused, and whom it keeps waiting.
+"""`make bench-goodput`: the share of the quota that the limiter uses, its 429s, and the waits of callers.
 
-Every scenario is run on virtual time with several seeds, through the real engine and, for comparison, through an oracle
-that sees the upstream's state, the SDK's retries alone, and aiolimiter.
+Every scenario runs on virtual time with several seeds, through Tidegate's engine and, for comparison, through an oracle
+that sees the upstream's state, the SDK's retries, and aiolimiter.
 
     PYTHONPATH=tests python -m benchmarks.goodput --scenario limit_halves --seeds 1 --clients tidegate --trace
     PYTHONPATH=tests python -m benchmarks.goodput --random hidden_changes --seeds 40 --clients tidegate
@@ -18,18 +18,18 @@ from typing import Final
 
 from benchmarks.command import Progress, bench_parser, exit_code
 from benchmarks.goodput.expectations import Expectations, judge, read_expectations
-from benchmarks.goodput.harness import CLIENTS, Situation, Watch, run
+from benchmarks.goodput.harness import CLIENTS, BenchmarkCase, Watch, run
+from benchmarks.goodput.measurement import measurement_of
 from benchmarks.goodput.metrics import Figures, figures
-from benchmarks.goodput.questions import question_of
+from benchmarks.goodput.random_scenarios import KINDS, random_scenario
 from benchmarks.goodput.report import HEADER, scenario_lines
 from benchmarks.goodput.scenario import load_scenario
-from benchmarks.goodput.situations import KINDS, situation
 from benchmarks.goodput.trace import Trace
 
 _SCENARIOS: Final = Path(__file__).parent / "scenarios"
 _OURS: Final = CLIENTS[0]
 
-_Task = tuple[Situation, str, int, bool]
+_Task = tuple[BenchmarkCase, str, int, bool]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ExitStack() as stack:
         in_one_process = options.trace or options.jobs == 1
         run_each = map if in_one_process else stack.enter_context(multiprocessing.Pool(options.jobs)).imap
-        # All of them are begun at once, so that no process waits at the end of each for the longest.
+        # All are started at once: waiting for each scenario would leave processes idle.
         rows = [(name, _run_all(each, options, run_each)) for name, each in _rows(options)]
         progress = Progress(len(rows))
         for name, begun in rows:
@@ -58,21 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(len(missed), strict=options.strict)
 
 
-def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[Situation]]]:
-    """What is run, by name: a scenario with each seed, or as many situations of a kind, each with a seed of its own."""
+def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[BenchmarkCase]]]:
+    """The runs by name: a scenario with each seed, or random scenarios of a kind, one per seed."""
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    scenarios: list[Situation] = options.scenario
+    scenarios: list[BenchmarkCase] = options.scenario
     if not scenarios and not options.random:
-        scenarios = [_situation(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]
+        scenarios = [_case(path.stem) for path in sorted(_SCENARIOS.glob("*.toml"))]
     return [(each.name, [each for _ in seeds]) for each in scenarios] + [
-        (kind, [Situation(kind, situation(kind, number)) for number in seeds]) for kind in options.random
+        (kind, [BenchmarkCase(kind, random_scenario(kind, number)) for number in seeds]) for kind in options.random
     ]
 
 
 def _run_all(
-    situations: Sequence[Situation], options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
+    cases: Sequence[BenchmarkCase], options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
 ) -> Iterator[Figures]:
-    seeded = list(enumerate(situations, start=options.first_seed))
+    seeded = list(enumerate(cases, start=options.first_seed))
     tasks = [(each, client, seed, options.trace) for client in options.clients for seed, each in seeded]
     return run_each(_run_one, tasks)
 
@@ -82,30 +82,34 @@ def _collect(begun: Iterator[Figures], options: argparse.Namespace) -> dict[str,
 
 
 def _run_one(task: _Task) -> Figures:
-    situation, client, seed, traced = task
+    case, client, seed, traced = task
     trace = Trace() if traced else None
-    record = run(situation, client, seed, Watch(trace, trace.each_second) if trace is not None else None)
-    return figures(record, question_of(situation.scenario))
+    record = run(case, client, seed, Watch(trace, trace.each_second) if trace is not None else None)
+    return figures(record, measurement_of(case.scenario))
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = bench_parser("bench-goodput", __doc__)
     parser.add_argument(
-        "--scenario", type=_situation, action="append", default=[], help="name or TOML file; may be repeated"
+        "--scenario", type=_case, action="append", default=[], help="name or TOML file; may be repeated"
     )
     parser.add_argument(
-        "--random", choices=KINDS, action="append", default=[], help="situations of a kind, one a seed; may be repeated"
+        "--random",
+        choices=KINDS,
+        action="append",
+        default=[],
+        help="random scenarios, one per seed; may be repeated",
     )
-    parser.add_argument("--seeds", type=_at_least_one, default=20, help="how many (20)")
-    parser.add_argument("--first-seed", type=_seed, default=0, help="the others follow it (0)")
+    parser.add_argument("--seeds", type=_at_least_one, default=20, help="number of seeds (20)")
+    parser.add_argument("--first-seed", type=_seed, default=0, help="number of the first seed (0)")
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
-    parser.add_argument("--trace", action="store_true", help="print what happens, second by second, in one process")
+    parser.add_argument("--trace", action="store_true", help="print the state every second; runs in one process")
     parser.add_argument("--jobs", type=_at_least_one, default=2, help="processes (2)")
     return parser.parse_args(arguments)
 
 
-def _situation(text: str) -> Situation:
-    """The scenario of that name in our folder, or in a TOML file anywhere."""
+def _case(text: str) -> BenchmarkCase:
+    """Find a scenario by its name, or by the path of a TOML file."""
     path = Path(text) if text.endswith(".toml") else _SCENARIOS / f"{text}.toml"
     if not path.is_file():
         names = ", ".join(sorted(each.stem for each in _SCENARIOS.glob("*.toml")))
@@ -118,7 +122,7 @@ def _situation(text: str) -> Situation:
         raise argparse.ArgumentTypeError(f"{path}: workload: none was given; one or more are needed")
     known = read_expectations() if path.parent == _SCENARIOS else {}
     expected = known.get(path.stem, Expectations())
-    return Situation(path.stem, scenario, expected.configured, expected.configured_seconds)
+    return BenchmarkCase(path.stem, scenario, expected.configured, expected.configured_seconds)
 
 
 def _seed(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What the figures of our own client are held to: `expectations.toml`, by scenario."""
+"""Bounds for the figures of Tidegate: `expectations.toml`, by scenario."""
 
 import math
 import statistics
@@ -18,11 +18,11 @@ _WORST_MAY_MISS_BY: Final = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """Bounds for the median seed; None: reported, not judged. Names and units are those of `Figures`.
+    """Bounds for the median seed; None: reported without a bound. Names and units are those of `Figures`.
 
-    All but `share` are upper bounds. The worst seed may miss a bound by a third: of the bound, or of what `share` is
-    below 1. `configured` and `configured_seconds` are no bounds: whether the limiter under test is configured with the
-    scenario's limits, and how many seconds of its rate the configured bucket holds (None: as many as the upstream's).
+    All except `share` are upper bounds. The worst seed may exceed a bound by a third; for `share`, by a third of its
+    distance to 1. Two fields are not bounds: `configured`, whether the limiter is configured with the scenario's
+    limits, and `configured_seconds`, how many seconds of refill the configured bucket holds (None: as the upstream's).
     """
 
     configured: bool = False
@@ -38,7 +38,7 @@ class Expectations:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One bound beside the median and the worst of all seeds."""
+    """One bound, and the median and the worst of all seeds."""
 
     figure: str
     bound: float
@@ -47,23 +47,23 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether both are good enough."""
+        """Whether both meet the bound."""
         if self.figure == "share":
             return self.median >= self.bound and self.worst >= self.bound - (1 - self.bound) * _WORST_MAY_MISS_BY
         return self.median <= self.bound and self.worst <= self.bound * (1 + _WORST_MAY_MISS_BY)
 
 
 def read_expectations() -> dict[str, Expectations]:
-    """All of them, by name of scenario.
+    """Read the bounds by scenario.
 
     Raises:
-        TypeError: the file names a figure that is not judged.
+        TypeError: the file names an unknown figure.
     """
     return {name: Expectations(**bounds) for name, bounds in tomllib.loads(_FILE.read_text()).items()}
 
 
 def judge(expectations: Expectations, runs: Sequence[Figures]) -> list[Verdict]:
-    """Every bound beside the runs of all seeds. A figure that a run does not have counts as missed."""
+    """Compare the runs of all seeds with every bound. A missing figure counts as missed."""
     if not runs:
         return []
     verdicts: list[Verdict] = []

@@ -1,4 +1,4 @@
-"""The figures of one run, from its record alone. Pure."""
+"""Computes the figures of a run from its record. Pure."""
 
 import math
 from bisect import bisect_left
@@ -9,35 +9,35 @@ from typing import Final
 
 from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, PredictedWait, RunRecord, Sample
 
-__all__ = ["Figures", "Question", "figures", "jain_index", "percentile", "seconds_to_settle"]
+__all__ = ["Figures", "Measurement", "figures", "jain_index", "percentile", "seconds_to_settle"]
 
 LIGHT_CALLER: Final = "light"
-"""The name of the caller, where there is one, whose wait beside the others is of interest."""
+"""The caller, if there is one, whose wait is reported separately."""
 
 _STAYS_SECONDS: Final = 5.0
-"""Settled is who uses, from then on for this long, all but `_SETTLED_SHARE` of what can be had."""
+"""A client has settled when it uses at least `_SETTLED_SHARE` of the attainable usage for this long."""
 _SETTLED_SHARE: Final = 0.95
 _SETTLED_REFUSALS: Final = 0.05
-"""And is not buying it with refusals: at most this share of the attempts in that time."""
+"""While settled, at most this share of the attempts may be refused."""
 _SHORT_WAIT_SECONDS: Final = 5.0
-"""Nobody reads the prediction of a shorter wait."""
+"""Predictions of shorter waits are not measured."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of a run. Times are seconds since its start.
+class Measurement:
+    """Which parts of a run are measured. Times are seconds since its start.
 
     Attributes:
-        steady_from_seconds: from here on to `until_seconds`, shares of the quota are counted.
-        parts_from_seconds: where the callers change, and with them perhaps the dimension that binds: shares are taken
-            of each part, in the dimension that binds there, and weighted by its length.
-        until_seconds: here callers stop asking.
-        changes_seconds: when what can be had changes.
-        buckets_bind: what came out of a bucket whose level is lower at the end than it was at the start is then no use
-            of the quota of that time: it is drained only once, and a run is short beside what a full bucket is worth.
-        burst_seconds: when the burst comes whose makespan is of interest; None: there is none.
-        rates_per_second: of the limits, for the ideal makespan.
-        capacities: of the limits, likewise.
+        steady_from_seconds: Start of the period in which the share of the quota is measured.
+        until_seconds: End of that period: callers send no more requests.
+        parts_from_seconds: Times at which callers start or stop, so that another dimension may bind. The share is taken
+            for each part, in its binding dimension, and weighted by the length of the part.
+        changes_seconds: Times at which the attainable usage changes.
+        buckets_bind: Whether draining a full bucket is subtracted from the usage. It happens only once, and the run is
+            short compared with the content of a full bucket.
+        burst_seconds: Time of the burst whose makespan is measured; None without a burst.
+        rates_per_second: Of the limits, for the ideal makespan.
+        capacities: Of the limits, likewise.
     """
 
     steady_from_seconds: float
@@ -52,18 +52,18 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is judged. None where the question does not arise, or nothing was answered.
+    """The figures of a run. None if a figure does not apply, or nothing was answered.
 
     Attributes:
-        share: used of what could be had, in the dimension that binds in each part of the time.
-        binding: the dimension that binds over the whole time.
-        refused_per_1000: attempts that the upstream answered with 429, for 1,000 answers.
-        given_up_per_1000: requests that ended without an answer, of 1,000 that ended.
-        wait_p50_seconds: from a request's first wish to the attempt that was answered.
-        settle_seconds: the longest time to settle after a change; infinite if some change was never settled.
-        jain: Jain's index of what the saturating callers were given, by weight; 1 is perfectly fair.
-        makespan: time that the burst took, in multiples of the ideal.
-        prediction_error_p90: of the waits above 5 s, the difference between prediction and wait, divided by the wait.
+        share: Usage divided by attainable usage, in the binding dimension of each part.
+        binding: The dimension that binds over the whole period.
+        refused_per_1000: 429s per 1,000 responses.
+        given_up_per_1000: Requests that ended without a response, per 1,000 that ended.
+        wait_p50_seconds: From the submission of a request to its successful attempt.
+        settle_seconds: The longest time to settle after a change; infinite if the client never settled.
+        jain: Jain's index of the usage of saturating callers, by weight; 1 is perfectly fair.
+        makespan: Duration of the burst, in multiples of the ideal.
+        prediction_error_p90: Of waits above 5 s, the difference between prediction and wait, divided by the wait.
     """
 
     share: float
@@ -80,17 +80,17 @@ class Figures:
     prediction_error_p90: float | None = None
 
 
-def figures(record: RunRecord, question: Question) -> Figures:
-    """Everything that is asked, of one run."""
+def figures(record: RunRecord, measurement: Measurement) -> Figures:
+    """Compute all figures of a run."""
     samples, jobs = record.samples, record.jobs
-    shares = _shares(*_between(samples, question), question)
+    shares = _shares(*_between(samples, measurement), measurement)
     binding = max(range(len(shares)), key=shares.__getitem__)
     answers, refusals = samples[-1].answers, samples[-1].refusals
     gave_up = sum(job.gave_up_seconds is not None for job in jobs)
     waits = _waits(jobs)
     light = _waits(job for job in jobs if job.caller.name == LIGHT_CALLER)
     return Figures(
-        share=_share(samples, question),
+        share=_share(samples, measurement),
         binding=DIMENSIONS[binding],
         refused_per_1000=1000 * refusals / max(1, answers),
         given_up_per_1000=1000 * gave_up / max(1, gave_up + answers),
@@ -99,30 +99,27 @@ def figures(record: RunRecord, question: Question) -> Figures:
         wait_p99_seconds=percentile(waits, 0.99),
         light_p99_seconds=percentile(light, 0.99),
         settle_seconds=max(
-            (seconds_to_settle(samples, change, binding) for change in question.changes_seconds), default=None
+            (seconds_to_settle(samples, change, binding) for change in measurement.changes_seconds), default=None
         ),
-        jain=_fairness(record, question),
-        makespan=_makespan(jobs, question),
+        jain=_fairness(record, measurement),
+        makespan=_makespan(jobs, measurement),
         prediction_error_p90=percentile(_prediction_errors(record.waits), 0.9),
     )
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The smallest of the ordered values that this share does not exceed; None if there are none."""
+    """The smallest value that is not exceeded by this share of the sorted values; None without values."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def jain_index(values: Sequence[float]) -> float:
-    """(Σx)² ÷ n·Σx²: 1 when all are equal, 1/n when one has all. Jain, Chiu and Hawe, DEC-TR-301, 1984."""
+    """(Σx)² ÷ n·Σx²: 1 if all are equal, 1/n if one has everything. Jain, Chiu and Hawe, DEC-TR-301, 1984."""
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
 
 
 def seconds_to_settle(samples: Sequence[Sample], change_seconds: float, binding: int) -> float:
-    """How long after a change the use is back near what can be had, without refusals, and stays so for five seconds.
-
-    Infinite if it never is. As fine as the samples.
-    """
+    """Time from a change until the client has settled, at the resolution of the samples; infinite if it never does."""
     times = [sample.seconds for sample in samples]
     first = bisect_left(times, change_seconds)
     for start in range(first, len(samples)):
@@ -141,35 +138,35 @@ def seconds_to_settle(samples: Sequence[Sample], change_seconds: float, binding:
     return math.inf
 
 
-def _share(samples: Sequence[Sample], question: Question) -> float:
-    """What was used of what could be had, in the dimension that bound in each part of the time in question."""
-    moments = [question.steady_from_seconds, *question.parts_from_seconds, question.until_seconds]
+def _share(samples: Sequence[Sample], measurement: Measurement) -> float:
+    """Usage divided by attainable usage, in the binding dimension of each part."""
+    moments = [measurement.steady_from_seconds, *measurement.parts_from_seconds, measurement.until_seconds]
     whole_seconds = moments[-1] - moments[0]
     parts = (
-        (until - start, max(_shares(_at(samples, start), _at(samples, until), question)))
+        (until - start, max(_shares(_at(samples, start), _at(samples, until), measurement)))
         for start, until in pairwise(moments)
     )
     return sum(seconds * share for seconds, share in parts) / whole_seconds
 
 
-def _shares(first: Sample, last: Sample, question: Question) -> list[float]:
-    """What was used of what could be had, in each dimension, between two samples."""
+def _shares(first: Sample, last: Sample, measurement: Measurement) -> list[float]:
+    """Usage divided by attainable usage between two samples, by dimension."""
     shares = []
     for index in range(len(DIMENSIONS)):
-        drained = max(0.0, first.level[index] - last.level[index]) if question.buckets_bind else 0.0
+        drained = max(0.0, first.level[index] - last.level[index]) if measurement.buckets_bind else 0.0
         attainable = last.attainable[index] - first.attainable[index]
-        if question.buckets_bind:  # what pays off a debt was used before, and nobody can have it again
+        if measurement.buckets_bind:  # refill that pays a debt was used earlier
             attainable -= max(0.0, min(0.0, last.level[index]) - min(0.0, first.level[index]))
         shares.append((last.used[index] - first.used[index] - drained) / attainable if attainable else 0.0)
     return shares
 
 
-def _between(samples: Sequence[Sample], question: Question) -> tuple[Sample, Sample]:
-    return _at(samples, question.steady_from_seconds), _at(samples, question.until_seconds)
+def _between(samples: Sequence[Sample], measurement: Measurement) -> tuple[Sample, Sample]:
+    return _at(samples, measurement.steady_from_seconds), _at(samples, measurement.until_seconds)
 
 
 def _at(samples: Sequence[Sample], moment_seconds: float) -> Sample:
-    """The first from that moment on, or the last of all."""
+    """The first sample at or after a time, or the last one."""
     first = bisect_left(samples, moment_seconds, key=lambda sample: sample.seconds)
     return samples[min(first, len(samples) - 1)]
 
@@ -183,12 +180,12 @@ def _prediction_errors(waits: Iterable[PredictedWait]) -> list[float]:
     return sorted(abs(each.predicted_seconds / each.waited_seconds - 1) for each in long)
 
 
-def _fairness(record: RunRecord, question: Question) -> float | None:
-    """Over callers that always want more: what each was given, in the dimension where that is most, by weight."""
+def _fairness(record: RunRecord, measurement: Measurement) -> float | None:
+    """Jain's index over saturating callers: the usage of each by weight, in the dimension with the highest share."""
     if len(record.saturating) < 2:
         return None
     given = dict.fromkeys(record.saturating, 0.0)
-    first, last = _between(record.samples, question)
+    first, last = _between(record.samples, measurement)
     wholes = [b - a for a, b in zip(first.attainable, last.attainable, strict=True)]
     for job in record.jobs:
         sent_seconds = -1.0 if job.accepted_seconds is None else job.accepted_seconds
@@ -198,9 +195,9 @@ def _fairness(record: RunRecord, question: Question) -> float | None:
     return jain_index(list(given.values()))
 
 
-def _makespan(jobs: Sequence[Job], question: Question) -> float | None:
-    """How long a burst took until its last request was sent, in multiples of the least time that the limits allow."""
-    start = question.burst_seconds
+def _makespan(jobs: Sequence[Job], measurement: Measurement) -> float | None:
+    """Time until the last request of a burst was sent, in multiples of the minimum that the limits allow."""
+    start = measurement.burst_seconds
     burst = [job for job in jobs if start is not None and abs(job.submitted_seconds - start) < 1e-6]
     if start is None or not burst:
         return None
@@ -208,7 +205,7 @@ def _makespan(jobs: Sequence[Job], question: Question) -> float | None:
         return math.inf
     ideal_seconds = max(
         (sum(job.charged[index] for job in burst) - capacity) / rate
-        for index, (rate, capacity) in enumerate(zip(question.rates_per_second, question.capacities, strict=True))
+        for index, (rate, capacity) in enumerate(zip(measurement.rates_per_second, measurement.capacities, strict=True))
     )
     took_seconds = max(job.accepted_seconds or 0.0 for job in burst) - start
     return took_seconds / ideal_seconds if ideal_seconds > 0 else None

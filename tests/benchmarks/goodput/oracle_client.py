@@ -1,30 +1,30 @@
-"""What knowing everything would reach: sees the simulated upstream's exact state and asks when there is room."""
+"""The oracle: a client that sees the exact state of the simulated upstream. It shows what is attainable."""
 
 import asyncio
 from heapq import heappop, heappush
 from itertools import count
 
-from benchmarks.goodput.line import Line, Rejection, Stream
+from benchmarks.goodput.connection import Rejection, Stream, UpstreamConnection
 from benchmarks.goodput.records import Job
 
 __all__ = ["OracleClient"]
 
 _AGAIN_SECONDS = 0.25
-"""How often it asks where nothing is known that would let a request in, or some requests fail by chance."""
+"""Pause before the next attempt if no event would admit a request, or if requests fail at random."""
 _LEAST_WAIT_SECONDS = 1e-6
-"""A wait that rounds to nothing must not spin."""
+"""Avoids a busy loop."""
 _LONGEST_WAIT_SECONDS = 1.0
-"""Somebody else's turn may come meanwhile."""
+"""Another caller may come first meanwhile."""
 
 
 class OracleClient:
-    """Sends each request at the first instant at which the upstream has room for it; callers take turns by weight.
+    """Sends each request as soon as the upstream would admit it; callers take turns by weight.
 
     One object serves all processes that share the key.
     """
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
         self._numbers = count()
         self._served: dict[str, float] = {}
         self._turn = 0.0
@@ -47,8 +47,8 @@ class OracleClient:
             await asyncio.gather(self._driver, return_exceptions=True)
 
     def _size(self, job: Job) -> float:
-        """The share of a minute's quota that a job takes, in the dimension where that is most."""
-        limits, shape = self._line.limits, job.shape
+        """The share of a minute's quota that a job uses, in the dimension with the highest share."""
+        limits, shape = self._connection.limits, job.shape
         return max(
             1 / limits.requests_per_minute,
             (shape.input_tokens + shape.prefix_tokens) / limits.input_tokens_per_minute,
@@ -58,15 +58,15 @@ class OracleClient:
     async def _drive(self) -> None:
         while self._queue:
             turn, _, job, sent = self._queue[0]
-            if sent.done():  # cancelled: nobody waits any longer
+            if sent.done():  # cancelled
                 heappop(self._queue)
                 continue
-            wait_seconds = self._line.seconds_until_fits(job)
+            wait_seconds = self._connection.seconds_until_fits(job)
             if wait_seconds != 0:
                 await asyncio.sleep(min(max(wait_seconds, _LEAST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS))
                 continue
             try:
-                stream = self._line.open(job)
+                stream = self._connection.open(job)
             except Rejection:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue

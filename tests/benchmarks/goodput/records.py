@@ -1,4 +1,4 @@
-"""What a run leaves behind, and what its figures are made of. Times are seconds since the start of the run."""
+"""The record of a run. Times are seconds since its start."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,18 +13,18 @@ DIMENSIONS = tuple(Dimension)
 """The order of all `Amounts`."""
 
 Amounts = tuple[float, float, float]
-"""Something in each dimension: requests, input tokens, output tokens."""
+"""Amounts of requests, input tokens and output tokens."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request of a caller, and what came of it.
+    """One request of a caller, and its result.
 
     Attributes:
-        patience_seconds: how long the caller waits for the whole answer.
-        charged: what it was charged, once it was accepted.
-        accepted_seconds: when the attempt was sent that was answered; None: none was.
-        gave_up_seconds: when it ended without an answer; None: it did not, though the run may have ended first.
+        patience_seconds: How long the caller waits for the complete response.
+        charged: Its usage, if it was admitted.
+        accepted_seconds: When the successful attempt was sent; None without one.
+        gave_up_seconds: When it ended without a response; None if it did not, or the run ended first.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Job:
 
 
 class Sample(NamedTuple):
-    """The upstream at one moment. All but `level` is cumulative; other users of the key do not count."""
+    """The upstream at one time. All fields except `level` are cumulative, and exclude competitors."""
 
     seconds: float
     used: Amounts
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 class PredictedWait(NamedTuple):
-    """The wait of one admitted request in the queue, as it was predicted when the request joined, and as it was."""
+    """The wait of one admitted request in the queue: as predicted when it joined the queue, and as measured."""
 
     predicted_seconds: float
     waited_seconds: float
@@ -58,9 +58,10 @@ class PredictedWait(NamedTuple):
 
 @dataclass(slots=True)
 class RunRecord:
-    """All jobs and samples of one run; `saturating` names the callers that always have more to ask for.
+    """All jobs and samples of a run.
 
-    `waits` holds the predicted waits of clients that predict any.
+    `saturating` names the callers that always have pending requests. `waits` holds the predicted waits of clients that
+    predict them.
     """
 
     saturating: frozenset[str] = frozenset()

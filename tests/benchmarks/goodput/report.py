@@ -1,4 +1,4 @@
-"""The table of a scenario: a line for each client, with the median and the worst of all seeds."""
+"""Formats the table of a scenario: one line per client, with the median and the worst of all seeds."""
 
 import math
 import statistics
@@ -38,7 +38,7 @@ HEADER: Final = f"{'':12}" + "".join(f"{column.title:>{_WIDTH}}" for column in _
 
 
 def scenario_lines(runs: Mapping[str, Sequence[Figures]], expectations: Expectations, ours: str) -> list[str]:
-    """The lines of one scenario, and a verdict for each bound on our own client."""
+    """The lines of one scenario, and a verdict for each bound of Tidegate."""
     lines = [
         f"{client:12}" + "".join(f" {_cell(column, figures):>{_WIDTH - 1}}" for column in _COLUMNS)
         for client, figures in runs.items()

@@ -1,4 +1,4 @@
-"""The scenario of a benchmark: a scenario of the simulator, and the load that it is put under."""
+"""Scenarios of the benchmark: a scenario of the simulator, and the load on it."""
 
 import tomllib
 from dataclasses import dataclass, field

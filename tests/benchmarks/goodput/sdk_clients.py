@@ -1,4 +1,4 @@
-"""The field: the Anthropic SDK's own retries, alone and behind a limiter that is set to the true request limit."""
+"""Clients for comparison: the Anthropic SDK's retries, alone and behind a limiter that knows the request limit."""
 
 import asyncio
 from random import Random
@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from aiolimiter import AsyncLimiter
 
-from benchmarks.goodput.line import Line, Rejection
+from benchmarks.goodput.connection import Rejection, UpstreamConnection
 from benchmarks.goodput.records import Job
 
 __all__ = ["Client", "LimitedSdkClient", "SdkClient"]
@@ -17,28 +17,28 @@ _LONGEST_DELAY_SECONDS: Final = 8.0
 
 
 class Client(Protocol):
-    """A way to get requests answered; one object per process that shares the key."""
+    """A client under test; one object per process that shares the key."""
 
     async def call(self, job: Job) -> bool:
-        """Whether the job was answered. May be cancelled when nobody waits any longer."""
+        """Send a job, and return whether it was answered. May be cancelled."""
         ...
 
     async def aclose(self) -> None:
-        """Ends what is still at work when all calls have ended."""
+        """Stop background work, after all calls have ended."""
         ...
 
 
 class SdkClient:
-    """Sends at once and repeats as `anthropic` 2.12.0 does (`_base_client.py`, `_calculate_retry_timeout`)."""
+    """Sends at once and retries like `anthropic` 2.12.0 (`_base_client.py`, `_calculate_retry_timeout`)."""
 
-    def __init__(self, line: Line, rng: Random) -> None:
-        self._line = line
+    def __init__(self, connection: UpstreamConnection, rng: Random) -> None:
+        self._connection = connection
         self._rng = rng
 
     async def call(self, job: Job) -> bool:
         for repetition in range(_RETRIES + 1):
             try:
-                stream = await self._line.send(job)
+                stream = await self._connection.send(job)
             except Rejection as rejection:
                 if repetition < _RETRIES:
                     await asyncio.sleep(self._delay_seconds(repetition, rejection.retry_after_seconds))
@@ -48,7 +48,7 @@ class SdkClient:
         return False
 
     async def aclose(self) -> None:
-        """Nothing is at work."""
+        """There is no background work."""
 
     def _delay_seconds(self, repetition: int, retry_after_seconds: float | None) -> float:
         if retry_after_seconds:
@@ -58,15 +58,15 @@ class SdkClient:
 
 
 class LimitedSdkClient:
-    """aiolimiter at the true number of requests a minute, set by somebody who knows it; then the SDK's retries."""
+    """aiolimiter with the true limit of requests per minute, and the SDK's retries."""
 
-    def __init__(self, line: Line, rng: Random, requests_per_minute: float) -> None:
+    def __init__(self, connection: UpstreamConnection, rng: Random, requests_per_minute: float) -> None:
         self._limiter = AsyncLimiter(requests_per_minute, time_period=60)
-        self._sdk = SdkClient(line, rng)
+        self._sdk = SdkClient(connection, rng)
 
     async def call(self, job: Job) -> bool:
         await self._limiter.acquire()
         return await self._sdk.call(job)
 
     async def aclose(self) -> None:
-        """Nothing is at work."""
+        """There is no background work."""

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.goodput.__main__ import main
-from benchmarks.goodput.situations import KINDS, situation
+from benchmarks.goodput.random_scenarios import KINDS, random_scenario
 
 SCENARIO = """
 duration_seconds = 40
@@ -19,9 +19,7 @@ workers = 20
 """
 
 
-def test_a_scenario_from_anywhere_is_run_through_every_client(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_scenario_file_is_run_with_every_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SCENARIO)
     assert main(["--scenario", str(path), "--seeds", "1", "--jobs", "1"]) == 0
@@ -32,20 +30,20 @@ def test_a_scenario_from_anywhere_is_run_through_every_client(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_situations_of_a_kind_differ_and_are_the_same_each_time(kind: str) -> None:
-    assert situation(kind, 1) == situation(kind, 1)
-    assert situation(kind, 1) != situation(kind, 2)
-    assert not situation(kind, 1).upstream.headers.visible
+def test_random_scenarios_depend_on_their_number_alone(kind: str) -> None:
+    assert random_scenario(kind, 1) == random_scenario(kind, 1)
+    assert random_scenario(kind, 1) != random_scenario(kind, 2)
+    assert not random_scenario(kind, 1).upstream.headers.visible
 
 
-def test_situations_of_a_kind_are_run_one_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_random_scenario_is_run_per_seed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--random", "hidden_deep", "--seeds", "2", "--clients", "oracle", "--jobs", "1"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[printed.index("hidden_deep") + 1].startswith("oracle")
     assert "burst_after_idle" not in printed
 
 
-def test_seeds_follow_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_depend_on_the_first_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SCENARIO.replace('"workers"\nworkers = 20', '"poisson"\nrequests_per_second = 3'))
 
@@ -57,7 +55,7 @@ def test_seeds_follow_the_first(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert figures_of(3, 1) == figures_of(3, 1) != figures_of(4, 1)
 
 
-def test_a_trace_shows_every_second_and_what_the_limiter_believes(
+def test_a_trace_shows_every_second_and_the_limiters_estimates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "mine.toml"
@@ -78,7 +76,7 @@ def test_a_trace_shows_every_second_and_what_the_limiter_believes(
         (["--first-seed", "-1"], "'-1' was given; a whole number from 0 is allowed"),
     ],
 )
-def test_a_faulty_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_argument_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
     assert said in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.goodput.expectations import Expectations, judge, read_expectations
 from benchmarks.goodput.harness import CLIENTS
-from benchmarks.goodput.metrics import Figures, Question, figures, jain_index, percentile, seconds_to_settle
+from benchmarks.goodput.metrics import Figures, Measurement, figures, jain_index, percentile, seconds_to_settle
 from benchmarks.goodput.records import Job, PredictedWait, RunRecord, Sample
 from benchmarks.goodput.report import scenario_lines
 from benchmarks.goodput.workload import RequestShape
@@ -25,13 +25,13 @@ def job(submitted: float, accepted: float | None, caller: Caller = TEAM, gave_up
 
 
 def figures_of(
-    samples: list[Sample], jobs: list[Job], question: Question, saturating: set[str] | None = None
+    samples: list[Sample], jobs: list[Job], measurement: Measurement, saturating: set[str] | None = None
 ) -> Figures:
-    return figures(RunRecord(frozenset(saturating or ()), jobs, samples), question)
+    return figures(RunRecord(frozenset(saturating or ()), jobs, samples), measurement)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 2.0), (0.99, 4.0), (0.25, 1.0)])
-def test_percentile_is_a_value_that_was_seen(share: float, expected: float) -> None:
+def test_percentile_is_one_of_the_values(share: float, expected: float) -> None:
     assert percentile([1.0, 2.0, 3.0, 4.0], share) == expected
 
 
@@ -44,49 +44,49 @@ def test_jain_index() -> None:
     assert jain_index([1.0, 0.0, 0.0, 0.0]) == pytest.approx(0.25)
 
 
-def test_the_error_of_a_prediction_is_relative_to_the_wait_and_short_waits_do_not_count() -> None:
+def test_the_error_of_a_prediction_is_relative_to_the_wait_without_short_waits() -> None:
     waits = [PredictedWait(12, 10), PredictedWait(4, 10), PredictedWait(100, 5), PredictedWait(10, 10)]
     record = RunRecord(samples=[sample(0, 0, 0), sample(10, 1, 1)], waits=waits)
-    assert figures(record, Question(0, 10)).prediction_error_p90 == pytest.approx(0.6)
+    assert figures(record, Measurement(0, 10)).prediction_error_p90 == pytest.approx(0.6)
 
 
 def test_share_counts_from_the_steady_state_on() -> None:
     samples = [sample(0, 0, 100), sample(10, 50, 200), sample(20, 140, 300)]
-    assert figures_of(samples, [], Question(10, 20)).share == pytest.approx(0.9)
+    assert figures_of(samples, [], Measurement(10, 20)).share == pytest.approx(0.9)
 
 
-def test_draining_a_full_bucket_is_no_use_of_the_quota_of_that_time() -> None:
+def test_draining_a_full_bucket_does_not_count_as_usage() -> None:
     samples = [sample(0, 0, 0, level=60), sample(10, 100, 100, level=0)]
-    assert figures_of(samples, [], Question(0, 10)).share == pytest.approx(0.4)
-    assert figures_of(samples, [], Question(0, 10, buckets_bind=False)).share == pytest.approx(1.0)
+    assert figures_of(samples, [], Measurement(0, 10)).share == pytest.approx(0.4)
+    assert figures_of(samples, [], Measurement(0, 10, buckets_bind=False)).share == pytest.approx(1.0)
 
 
-def test_where_callers_change_each_part_counts_in_the_dimension_that_binds_there() -> None:
+def test_each_part_counts_in_its_binding_dimension() -> None:
     samples = [
         Sample(0, (0, 0, 0), (0, 0, 0), (0, 0, 0), 0, 0),
         Sample(10, (90, 10, 0), (100, 100, 0), (0, 0, 0), 0, 0),
         Sample(40, (120, 280, 0), (400, 400, 0), (0, 0, 0), 0, 0),
     ]
-    assert figures_of(samples, [], Question(0, 40)).share == pytest.approx(0.7)
-    parts = Question(0, 40, parts_from_seconds=(10,))
+    assert figures_of(samples, [], Measurement(0, 40)).share == pytest.approx(0.7)
+    parts = Measurement(0, 40, parts_from_seconds=(10,))
     assert figures_of(samples, [], parts).share == pytest.approx(0.25 * 0.9 + 0.75 * 0.9)
 
 
 def test_refusals_and_requests_that_were_given_up_are_counted_per_1000() -> None:
     samples = [sample(0, 0, 0), sample(10, 1, 1, answers=200, refusals=3)]
-    found = figures_of(samples, [job(0, None, gave_up=5)], Question(0, 10))
+    found = figures_of(samples, [job(0, None, gave_up=5)], Measurement(0, 10))
     assert found.refused_per_1000 == pytest.approx(15)
     assert found.given_up_per_1000 == pytest.approx(1000 / 201)
 
 
-def test_waits_are_until_the_attempt_that_was_answered() -> None:
+def test_waits_end_with_the_successful_attempt() -> None:
     light = Caller("light")
     jobs = [job(0, 1), job(0, 3), job(2, 2.5, light), job(4, None)]
-    found = figures_of([sample(0, 0, 0), sample(10, 0, 0)], jobs, Question(0, 10))
+    found = figures_of([sample(0, 0, 0), sample(10, 0, 0)], jobs, Measurement(0, 10))
     assert (found.wait_p50_seconds, found.wait_p99_seconds, found.light_p99_seconds) == (1, 3, 0.5)
 
 
-def test_settled_is_who_uses_what_can_be_had_for_five_seconds() -> None:
+def test_a_client_has_settled_when_it_uses_the_attainable_for_five_seconds() -> None:
     use = [0, 0, 0, 0, 0, 10, 20, 30, 40, 50, 60]  # nothing until 4 s
     samples = [sample(second, used, 10 * second, answers=used) for second, used in enumerate(use)]
     assert seconds_to_settle(samples, 0.0, 0) == 4.0
@@ -98,7 +98,7 @@ def test_never_settled_is_infinite() -> None:
     assert seconds_to_settle(samples, 0.0, 0) == math.inf
 
 
-def test_who_pays_with_refusals_is_not_settled() -> None:
+def test_a_client_with_many_refusals_has_not_settled() -> None:
     samples = [sample(s, 10 * s, 10 * s, answers=10 * s, refusals=5 * min(s, 8)) for s in range(20)]
     assert seconds_to_settle(samples, 0.0, 0) == 8.0
 
@@ -107,40 +107,41 @@ def test_fairness_goes_by_weight() -> None:
     one, two = Caller("one"), Caller("two", weight=2.0)
     jobs = [job(0, 1, one), job(0, 2, two), job(0, 3, two)]
     samples = [sample(0, 0, 0), sample(10, 3, 100)]
-    assert figures_of(samples, jobs, Question(0, 10), {"one", "two"}).jain == pytest.approx(1.0)
+    assert figures_of(samples, jobs, Measurement(0, 10), {"one", "two"}).jain == pytest.approx(1.0)
 
 
-def test_a_caller_that_was_given_nothing_counts_in_the_fairness() -> None:
+def test_a_caller_without_responses_counts_in_the_fairness() -> None:
     jobs = [job(0, 1, Caller("one"))]
     samples = [sample(0, 0, 0), sample(10, 3, 100)]
-    assert figures_of(samples, jobs, Question(0, 10), {"one", "two"}).jain == pytest.approx(0.5)
+    assert figures_of(samples, jobs, Measurement(0, 10), {"one", "two"}).jain == pytest.approx(0.5)
 
 
-def test_makespan_is_in_multiples_of_what_the_limits_allow() -> None:
-    question = Question(0, 10, burst_seconds=2.0, rates_per_second=(1, 1, 1), capacities=(2, 2, 2))
+def test_makespan_is_relative_to_the_minimum_that_the_limits_allow() -> None:
+    measurement = Measurement(0, 10, burst_seconds=2.0, rates_per_second=(1, 1, 1), capacities=(2, 2, 2))
     jobs = [job(2.0, 2.0), job(2.0, 2.0), job(2.0, 3.0), job(2.0, 5.0), job(0.0, 9.0)]
     samples = [sample(0, 0, 0), sample(10, 0, 0)]
-    assert figures_of(samples, jobs, question).makespan == pytest.approx(1.5)
-    assert figures_of(samples, [*jobs, job(2.0, None)], question).makespan == math.inf
+    assert figures_of(samples, jobs, measurement).makespan == pytest.approx(1.5)
+    assert figures_of(samples, [*jobs, job(2.0, None)], measurement).makespan == math.inf
 
 
-def test_a_bound_holds_for_the_median_and_by_a_third_less_for_the_worst_seed() -> None:
-    runs = [figures_of([sample(0, 0, 0), sample(10, used, 1000)], [], Question(0, 10)) for used in (990, 985, 974)]
+def test_the_worst_seed_may_miss_a_bound_by_a_third() -> None:
+    runs = [figures_of([sample(0, 0, 0), sample(10, used, 1000)], [], Measurement(0, 10)) for used in (990, 985, 974)]
     (verdict,) = judge(Expectations(share=0.98), runs)
     assert verdict.passed
     (verdict,) = judge(
-        Expectations(share=0.98), [*runs[:2], figures_of([sample(0, 0, 0), sample(10, 970, 1000)], [], Question(0, 10))]
+        Expectations(share=0.98),
+        [*runs[:2], figures_of([sample(0, 0, 0), sample(10, 970, 1000)], [], Measurement(0, 10))],
     )
     assert not verdict.passed
 
 
 def test_a_figure_that_is_missing_misses_its_bound() -> None:
-    (verdict,) = judge(Expectations(makespan=1.05), [figures_of([sample(0, 0, 0)], [], Question(0, 10))])
+    (verdict,) = judge(Expectations(makespan=1.05), [figures_of([sample(0, 0, 0)], [], Measurement(0, 10))])
     assert not verdict.passed
 
 
 def test_every_client_has_a_line_and_every_bound_a_verdict() -> None:
-    run = figures_of([sample(0, 0, 0), sample(10, 99, 100, answers=1)], [], Question(0, 10))
+    run = figures_of([sample(0, 0, 0), sample(10, 99, 100, answers=1)], [], Measurement(0, 10))
     lines = scenario_lines({client: [run] for client in CLIENTS}, Expectations(share=0.98), CLIENTS[0])
     assert len(lines) == len(CLIENTS) + 1
     assert "99.0|99.0" in lines[0]

@@ -1,4 +1,4 @@
-"""A quick part of `make bench-goodput`: one seed of what the limiter can do, within bounds that leave some room."""
+"""A quick part of `make bench-goodput`: one seed of each scenario, with wider bounds."""
 
 from functools import cache
 from pathlib import Path
@@ -7,16 +7,16 @@ import pytest
 
 from benchmarks import goodput
 from benchmarks.goodput.expectations import Expectations, read_expectations
-from benchmarks.goodput.harness import CLIENTS, Situation, run
+from benchmarks.goodput.harness import CLIENTS, BenchmarkCase, run
+from benchmarks.goodput.measurement import measurement_of
 from benchmarks.goodput.metrics import Figures, figures
-from benchmarks.goodput.questions import question_of
 from benchmarks.goodput.scenario import load_scenario
 
 SCENARIOS = Path(next(iter(goodput.__path__))) / "scenarios"
 SEED = 1
 
 SLOW = {"competitor_half", "competitor_half_hidden", "competitor_half_shallow", "huge_pool", "ramp_doubles"}
-"""Hundreds of thousands of calls, or half an hour of a busy pool: for `make bench-goodput` alone."""
+"""Too many calls for a test: only `make bench-goodput` runs them."""
 
 VARIANTS = {
     "competitor",
@@ -49,12 +49,12 @@ def expectations() -> dict[str, Expectations]:
 
 def measured(name: str, client: str, seed: int) -> Figures:
     scenario = load_scenario(SCENARIOS / f"{name}.toml")
-    situation = Situation(name, scenario, configured=expectations()[name].configured)
-    return figures(run(situation, client, seed), question_of(scenario))
+    case = BenchmarkCase(name, scenario, configured=expectations()[name].configured)
+    return figures(run(case, client, seed), measurement_of(scenario))
 
 
 @pytest.mark.parametrize("name", SCENARIO_NAMES)
-def test_the_quota_is_used_and_the_upstream_hardly_ever_refuses(name: str) -> None:
+def test_tidegate_meets_its_bounds(name: str) -> None:
     expected, found = expectations()[name], measured(name, "tidegate", SEED)
     assert found.given_up_per_1000 == 0
     if expected.share is not None:
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_figures(client: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["competitor", "fixed_windows", "flood", "output_binds", "outage", "ramp"])
-def test_who_knows_everything_is_never_refused_and_uses_the_whole_quota(name: str) -> None:
+def test_the_oracle_is_never_refused_and_uses_the_whole_quota(name: str) -> None:
     found = measured(name, "oracle", 1)
     assert found.refused_per_1000 == 0
     assert found.given_up_per_1000 == 0
@@ -89,7 +89,7 @@ def test_who_knows_everything_is_never_refused_and_uses_the_whole_quota(name: st
 
 
 @pytest.mark.parametrize(("name", "largest"), [("burst_after_idle", 1), ("mixed_sizes", 16)])
-def test_a_burst_is_no_more_than_fits_into_a_run(name: str, largest: int) -> None:
+def test_the_burst_fits_into_the_run(name: str, largest: int) -> None:
     found = measured(name, "oracle", largest)
     assert found.makespan is not None
     assert found.makespan <= 1.01

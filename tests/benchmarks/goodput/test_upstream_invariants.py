@@ -1,4 +1,4 @@
-"""What holds for any client, any scenario: nothing is charged that was not granted, and looking changes nothing."""
+"""Invariants of the simulated upstream for all clients and scenarios."""
 
 import random
 from dataclasses import replace
@@ -74,7 +74,7 @@ def seeded(seed: int = 1) -> random.Random:
 def test_no_client_is_charged_more_than_was_attainable(
     scenario: Scenario, plan: list[tuple[float, RequestShape]]
 ) -> None:
-    """Requests by no more than the debt that patient competitors leave; output never more than was asked for."""
+    """Requests exceed it by no more than the debt of patient competitors; output is never more than requested."""
     upstream = SimulatedUpstream(scenario, seeded(), 0)
     now = 0.0
     for wait, request in plan:
@@ -92,7 +92,7 @@ def test_no_client_is_charged_more_than_was_attainable(
 
 @settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, plan=plans, looks=st.lists(st.floats(0, 200), max_size=10))
-def test_looking_changes_nothing(
+def test_reading_the_state_changes_nothing(
     scenario: Scenario, plan: list[tuple[float, RequestShape]], looks: list[float]
 ) -> None:
     def run(*, looking: bool) -> list[Any]:
@@ -112,10 +112,10 @@ def test_looking_changes_nothing(
 
 @settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, plan=plans)
-def test_what_is_said_to_fit_is_let_in_and_nothing_else(
+def test_a_request_is_admitted_exactly_when_its_wait_is_zero(
     scenario: Scenario, plan: list[tuple[float, RequestShape]]
 ) -> None:
-    """Competitors may take whatever comes back, ahead of everybody: then it is asked for a while, in vain."""
+    """Competitors may use all refill; then the client stops after 100 attempts."""
     upstream, now = SimulatedUpstream(scenario, seeded(), 0), 0.0
     for wait, request in plan:
         now += wait
@@ -130,7 +130,7 @@ def test_what_is_said_to_fit_is_let_in_and_nothing_else(
 
 @settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, others=st.lists(light_competitors, max_size=2).map(tuple), plan=plans)
-def test_who_waits_as_long_as_is_said_is_let_in_beside_competitors_who_leave_something(
+def test_a_client_that_waits_as_told_is_admitted_if_competitors_leave_quota(
     scenario: Scenario, others: tuple[Competitor, ...], plan: list[tuple[float, RequestShape]]
 ) -> None:
     upstream, now = SimulatedUpstream(replace(scenario, competitors=others), seeded(), 0), 0.0

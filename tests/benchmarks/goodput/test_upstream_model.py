@@ -1,4 +1,4 @@
-"""The simulated API without HTTP, against traces computed by hand."""
+"""The simulated API without HTTP, compared with traces computed by hand."""
 
 import math
 import random
@@ -36,7 +36,7 @@ def seeded(seed: int = 1) -> random.Random:
 
 
 def make_upstream(seed: int = 1, **changes: Any) -> SimulatedUpstream:
-    """Answers come after 2 s and take 0.1 s a token, unless told otherwise."""
+    """By default responses start after 2 s and take 0.1 s per token."""
     latency = Latency(first_token_seconds=2, per_token_seconds=0.1)
     scenario = Scenario(**{"limits": LIMITS, "latency": latency, **changes})
     return SimulatedUpstream(scenario, seeded(seed), 0, unix_offset_seconds=UNIX)
@@ -92,7 +92,7 @@ def test_output_that_is_faster_than_its_refill_drains_the_bucket() -> None:
     assert upstream.seconds_until_fits(ASK, 242) == pytest.approx(0.05)
 
 
-def test_who_knows_everything_waits_until_something_happens_or_it_fits() -> None:
+def test_the_oracle_waits_until_a_request_fits_or_the_next_event() -> None:
     upstream = make_upstream(latency=Latency(first_token_seconds=0, per_token_seconds=0.025))
     accepted(upstream.attempt(replace(ASK, output_tokens=4_000), 0))  # 40 a second for 100 s: to -800
 
@@ -102,7 +102,7 @@ def test_who_knows_everything_waits_until_something_happens_or_it_fits() -> None
     assert rejected(upstream.attempt(ASK, 80)).retry_after_seconds == 41  # the server goes by refill alone
 
 
-def test_requests_bind_and_the_refusal_tells_when() -> None:
+def test_a_429_has_the_time_until_the_next_request_fits() -> None:
     upstream = make_upstream()
     for _ in range(60):
         accepted(upstream.attempt(ASK, 0))
@@ -115,7 +115,7 @@ def test_requests_bind_and_the_refusal_tells_when() -> None:
     accepted(upstream.attempt(ASK, 1))
 
 
-def test_a_client_that_leaves_pays_for_what_was_produced() -> None:
+def test_a_client_that_disconnects_is_charged_for_what_was_produced() -> None:
     upstream = make_upstream()
     outcome = accepted(upstream.attempt(replace(ASK, output_tokens=200), 0))
     upstream.leave(outcome, 7)
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_pays_for_what_was_produced() -> None:
     assert levels(upstream, 30) == (60, 6_000, 1_200)
 
 
-def test_a_client_that_leaves_before_the_first_token_pays_the_estimate() -> None:
+def test_a_client_that_disconnects_before_the_first_token_is_charged_the_estimate() -> None:
     upstream = make_upstream()
     outcome = accepted(upstream.attempt(replace(ASK, input_tokens=100, characters_per_token=2), 0))
     upstream.leave(outcome, 1)
@@ -150,7 +150,7 @@ def test_headers_describe_the_head_or_the_admission() -> None:
         assert headers["anthropic-ratelimit-requests-reset"] == reset
 
 
-def test_tokens_in_headers_are_rounded_as_told() -> None:
+def test_tokens_in_headers_are_rounded_as_configured() -> None:
     headers = {}
     for rounding in (1, 1_000):
         upstream = make_upstream(headers=HeaderOptions(token_rounding=rounding))
@@ -172,7 +172,7 @@ def test_headers_and_retry_after_can_be_hidden() -> None:
     assert (refusal.headers, refusal.retry_after_seconds) == ({}, None)
 
 
-def test_a_prefix_is_free_once_an_answer_has_begun_and_for_five_minutes() -> None:
+def test_a_prefix_is_cached_for_five_minutes_from_the_start_of_the_response() -> None:
     request = replace(ASK, prefix="system", prefix_tokens=1_000)
     upstream = make_upstream()
     uses = []
@@ -202,7 +202,7 @@ def test_models_of_a_family_share_a_pool_and_others_do_not() -> None:
     assert rejected(upstream.attempt(replace(ASK, model="claude-opus-5"), 0)).retry_after_seconds == 60
 
 
-def test_fixed_windows_give_back_at_the_minute() -> None:
+def test_fixed_windows_refill_at_their_end() -> None:
     upstream = make_upstream(limits=structs.replace(LIMITS, refill=Refill.FIXED_WINDOW))
     for _ in range(60):
         accepted(upstream.attempt(ASK, 10))
@@ -214,7 +214,7 @@ def test_fixed_windows_give_back_at_the_minute() -> None:
     assert upstream.attainable(MODEL, 61)[Dimension.REQUESTS] == 120
 
 
-def test_limits_change_at_their_moments() -> None:
+def test_limits_change_at_their_times() -> None:
     changes = (Change(at_seconds=10, requests_per_minute=30), Change(at_seconds=20, requests_per_minute=120))
     upstream = make_upstream(changes=changes)
 
@@ -232,7 +232,7 @@ def test_a_change_of_one_family_leaves_the_others() -> None:
     assert levels(upstream, 2, "claude-opus-5")[0] == 6
 
 
-def test_a_competitor_takes_from_the_same_buckets_while_it_is_there() -> None:
+def test_a_competitor_uses_the_same_buckets_while_it_is_active() -> None:
     """One request of 100 tokens every 2 s from 10 s up to 20 s: five of them."""
     competitor = Competitor(
         requests_per_minute=30,
@@ -252,7 +252,7 @@ def test_a_competitor_takes_from_the_same_buckets_while_it_is_there() -> None:
 
 
 @pytest.mark.parametrize(("patience_seconds", "gets"), [(2.0, 1), (0.0, 0)])
-def test_a_competitor_stands_first_in_line_as_far_as_its_patience_goes(patience_seconds: float, gets: int) -> None:
+def test_a_competitor_is_served_first_within_its_patience(patience_seconds: float, gets: int) -> None:
     competitor = Competitor(
         requests_per_minute=1,
         pattern="steady",  # type: ignore[arg-type]  # equal to the member
@@ -268,7 +268,7 @@ def test_a_competitor_stands_first_in_line_as_far_as_its_patience_goes(patience_
     assert upstream.attainable(MODEL, 60)[Dimension.REQUESTS] == 120 - gets
 
 
-def test_competitors_come_at_the_same_moments_whatever_the_client_does() -> None:
+def test_arrivals_of_competitors_do_not_depend_on_the_client() -> None:
     competitor = Competitor(requests_per_minute=30, input_tokens=9, output_tokens=1, patience_seconds=60)
 
     def left_for_us(seed: int, client_requests: int) -> list[float]:
@@ -283,7 +283,7 @@ def test_competitors_come_at_the_same_moments_whatever_the_client_does() -> None
     assert left_for_us(1, client_requests=0) != pytest.approx(left_for_us(2, client_requests=0))
 
 
-def test_an_outage_refuses_everybody_and_costs_nothing() -> None:
+def test_an_outage_rejects_all_requests_and_costs_nothing() -> None:
     upstream = make_upstream(outages=(Outage(start_seconds=5, stop_seconds=25),))
     accepted(upstream.attempt(ASK, 4.9))
     outcome = rejected(upstream.attempt(ASK, 5))
@@ -295,7 +295,7 @@ def test_an_outage_refuses_everybody_and_costs_nothing() -> None:
     assert charged(upstream, 25)[0] == 2
 
 
-def test_what_refills_above_the_capacity_in_an_outage_was_not_attainable() -> None:
+def test_refill_above_the_capacity_in_an_outage_is_not_attainable() -> None:
     """A bucket of one second's worth: of the 20 that refill in 20 s, one can be kept."""
     upstream = make_upstream(
         outages=(Outage(start_seconds=5, stop_seconds=25),), limits=structs.replace(LIMITS, enforcement_seconds=1)
@@ -304,7 +304,7 @@ def test_what_refills_above_the_capacity_in_an_outage_was_not_attainable() -> No
     assert upstream.attainable(MODEL, 30)[Dimension.REQUESTS] == 1 + 5 + 1 + 5
 
 
-def test_an_outage_can_befall_a_share_of_the_requests() -> None:
+def test_an_outage_can_affect_a_share_of_the_requests() -> None:
     upstream = make_upstream(outages=(Outage(start_seconds=0, share=0.25, status=500),))
     outcomes = [upstream.attempt(ASK, at) for at in range(1_000)]
     failed = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -334,11 +334,11 @@ def test_a_spend_cap_refuses_once_it_is_reached(kind: SpendCapKind, status: int,
     accepted(upstream.attempt(ASK, 100))
 
 
-def test_a_cap_without_an_end_is_for_ever() -> None:
+def test_a_spend_cap_without_an_end_never_ends() -> None:
     assert make_upstream(spend_cap=SpendCap(usd=0)).seconds_until_fits(ASK, 0) == math.inf
 
 
-def test_a_ramp_limit_refuses_use_that_grows_too_fast() -> None:
+def test_a_ramp_limit_refuses_usage_that_grows_too_fast() -> None:
     upstream = make_upstream(ramp=RampLimit(floor_per_minute=10, growth=2))
     for _ in range(10):
         accepted(upstream.attempt(ASK, 0))
@@ -352,7 +352,7 @@ def test_a_ramp_limit_refuses_use_that_grows_too_fast() -> None:
     assert upstream.attainable(MODEL, 100)[Dimension.INPUT_TOKENS] == 6_000 + 10_000
 
 
-def test_what_a_ramp_limit_lets_be_used_waits_for_the_end_of_an_outage() -> None:
+def test_nothing_is_attainable_under_a_ramp_limit_during_an_outage() -> None:
     upstream = make_upstream(
         ramp=RampLimit(floor_per_minute=10, growth=2), outages=(Outage(start_seconds=50, stop_seconds=70),)
     )
@@ -380,7 +380,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert run(1) != run(2)
 
 
-def test_an_answer_that_takes_next_to_no_time_is_charged_at_once() -> None:
+def test_a_very_short_response_is_charged_at_once() -> None:
     upstream = make_upstream(latency=Latency(first_token_seconds=1, per_token_seconds=5e-324))
     accepted(upstream.attempt(replace(ASK, output_tokens=100), 0))
 
@@ -388,7 +388,7 @@ def test_an_answer_that_takes_next_to_no_time_is_charged_at_once() -> None:
     assert charged(upstream, 1)[2] == 100
 
 
-def test_answers_that_have_ended_leave_nothing_flowing() -> None:
+def test_ended_responses_leave_no_outflow() -> None:
     upstream = make_upstream()
     for number in range(1, 40):
         accepted(upstream.attempt(replace(ASK, output_tokens=number), number / 7))

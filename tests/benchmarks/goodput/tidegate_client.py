@@ -1,10 +1,10 @@
-"""Ours: one replica with the real store, admission and attempts of the gateway; only HTTP is left out."""
+"""Tidegate: one replica with the store, admission and attempts of the gateway, without HTTP."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
 from typing import Final
 
-from benchmarks.goodput.line import Line, Rejection, Stream
+from benchmarks.goodput.connection import Rejection, Stream, UpstreamConnection
 from benchmarks.goodput.records import Job, PredictedWait
 from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.demand import Demand, Outcome
@@ -38,27 +38,28 @@ _EVENT_STREAM: Final = (b"content-type", b"text/event-stream")
 
 
 class TidegateClient:
-    """Calls as the gateway makes them.
+    """Calls like the gateway.
 
     Attributes:
-        store: the pools of this replica, for a trace.
+        store: The pools of this replica, for a trace.
     """
 
     def __init__(
         self,
-        line: Line,
+        connection: UpstreamConnection,
         rng: Random,
         clock: Clock,
         pools: Mapping[str, PoolSettings],
         observer: Observer | None = None,
         waits: list[PredictedWait] | None = None,
     ) -> None:
-        self._pool = model_pool(line.model)
+        self._pool = model_pool(connection.model)
         self._clock = clock
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
-        admission = _NotingAdmission(self.store, clock, observer, [] if waits is None else waits)
-        self._context = RelayContext(admission, _Transport(line, self._jobs), RetryPolicy, rng.random, RelayLimits())
+        admission = _RecordingAdmission(self.store, clock, observer, [] if waits is None else waits)
+        transport = _Transport(connection, self._jobs)
+        self._context = RelayContext(admission, transport, RetryPolicy, rng.random, RelayLimits())
 
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number
@@ -92,11 +93,11 @@ class TidegateClient:
         return True
 
     async def aclose(self) -> None:
-        """Nothing is at work."""
+        """There is no background work."""
 
 
-class _NotingAdmission(Admission):
-    """Notes predicted waits. Requests that come back from a failure go to the front, and are not noted."""
+class _RecordingAdmission(Admission):
+    """Records predicted waits, except those of retries, which go to the front of the queue."""
 
     def __init__(self, store: MemoryStore, clock: Clock, observer: Observer | None, waits: list[PredictedWait]) -> None:
         super().__init__(store, clock, observer)
@@ -113,10 +114,10 @@ class _NotingAdmission(Admission):
 
 
 class _Transport:
-    """Implements `core.transport.Transport`: the target names the job."""
+    """Implements `Transport`; the target of a request names the job."""
 
-    def __init__(self, line: Line, jobs: Mapping[bytes, Job]) -> None:
-        self._line = line
+    def __init__(self, connection: UpstreamConnection, jobs: Mapping[bytes, Job]) -> None:
+        self._connection = connection
         self._jobs = jobs
 
     async def send(
@@ -125,12 +126,12 @@ class _Transport:
         if on_begin is not None:
             on_begin()
         try:
-            return _Streamed(await self._line.send(self._jobs[request.target]))
+            return _Streamed(await self._connection.send(self._jobs[request.target]))
         except Rejection as rejection:
             return _Rejected(rejection)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class _Rejected:
@@ -146,13 +147,13 @@ class _Rejected:
         self._body = f'{{"type":"error","error":{{"type":"{kind}","message":"simulated"{details}}}}}'.encode()
 
     def whole(self) -> None:
-        """It comes in parts."""
+        """None: the body is streamed."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         yield self._body
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class _Streamed:
@@ -166,7 +167,7 @@ class _Streamed:
         self._stream = stream
 
     def whole(self) -> None:
-        """It comes in parts."""
+        """None: the body is streamed."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         said = self._stream.input_usage
@@ -184,7 +185,7 @@ class _Streamed:
         yield b'event: message_delta\ndata: {"usage":{"output_tokens":%d}}\n\n' % output_tokens
 
     async def aclose(self) -> None:
-        """Ends the stream, if it is still being produced."""
+        """End the stream, if it is still being produced."""
         self._stream.close()
 
 

@@ -1,10 +1,10 @@
-"""What a run looks like from inside: a line a second, and every event of the engine that is not routine."""
+"""Prints a line per second of a run, and the unusual events of the engine."""
 
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-from benchmarks.goodput.line import Line
+from benchmarks.goodput.connection import UpstreamConnection
 from benchmarks.goodput.records import Sample
 from benchmarks.goodput.sdk_clients import Client
 from benchmarks.goodput.tidegate_client import TidegateClient
@@ -18,8 +18,8 @@ _NONE: Final = Sample(0, (0, 0, 0), (0, 0, 0), (0, 0, 0), 0, 0)
 
 
 class Trace(RecordingObserver):
-    """Prints. The columns of a line: what was used in this second of what could be had, the true level, and what each
-    replica believes of level, capacity and rate; three figures each, for requests, input and output tokens.
+    """Prints, for each second: usage and attainable usage, the true level, and each replica's estimates of level,
+    capacity and rate. Each has three figures: requests, input tokens and output tokens.
     """
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class Trace(RecordingObserver):
         if not isinstance(event, _ROUTINE):
             sys.stdout.write(f"        {event}\n")
 
-    def each_second(self, line: Line, clients: Sequence[Client]) -> None:
-        now, before = line.sample(), self._before
+    def each_second(self, connection: UpstreamConnection, clients: Sequence[Client]) -> None:
+        now, before = connection.sample(), self._before
         self._before = now
         used = [b - a for a, b in zip(before.used, now.used, strict=True)]
         could = [b - a for a, b in zip(before.attainable, now.attainable, strict=True)]

@@ -1,13 +1,13 @@
-"""The simulated API without HTTP: what a harness on virtual time talks to. Pure: time and randomness are arguments.
+"""The simulated API without HTTP, for runs on virtual time. Pure: time and randomness are arguments.
 
     upstream = SimulatedUpstream(scenario, random.Random(1), start_seconds=0)
     outcome = upstream.attempt(request, now_seconds=0)
     if isinstance(outcome, Accepted):
-        ...  # the head comes at outcome.first_token_seconds with upstream.head_headers(outcome, that moment)
-        ...  # the whole answer is there at outcome.finish_seconds; upstream.leave(...) for a client that hangs up
+        ...  # the head is sent at outcome.first_token_seconds with upstream.head_headers(outcome, that time)
+        ...  # the response ends at outcome.finish_seconds; upstream.leave(...) for a client that disconnects
 
-What follows from an accepted request (its input corrected at the first token, its output charged as it is produced)
-happens by itself when time passes. Calls must come in the order of their moments.
+The consequences of an accepted request (its input corrected at the first token, its output charged as it is produced)
+occur when time passes. Calls must be in order of time.
 """
 
 import random
@@ -34,7 +34,7 @@ from claude_simulator.scenarios.scenario import HeadersAt, Scenario
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A request that was let in: when its answer comes (moments on the caller's clock), and its true `usage`."""
+    """An admitted request: the times of its response, and its usage."""
 
     request: RequestShape
     first_token_seconds: float
@@ -47,15 +47,15 @@ class Accepted:
 
     @property
     def output_tokens(self) -> int:
-        """Tokens of the whole answer."""
+        """Tokens of the response."""
         return self.request.output_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A request that was not let in. `headers` are those of the answer, `retry-after` among them unless it is hidden.
+    """A rejected request. `headers` are those of the response, with `retry-after` unless it is hidden.
 
-    `dimension` is the limit that it met: for judging, no client can see it.
+    `dimension` is the exhausted limit. It is for reports: a client cannot see it.
     """
 
     status: int
@@ -67,7 +67,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class DimensionView:
-    """One dimension as only the simulator knows it: exact level (negative in debt), limit, capacity, outflow now."""
+    """The true state of one dimension. `level` is negative in debt."""
 
     level: float
     limit_per_minute: int
@@ -76,14 +76,14 @@ class DimensionView:
 
 
 class SimulatedUpstream:
-    """The API of a scenario that begins at `start_seconds`.
+    """The API under a scenario that starts at `start_seconds`.
 
     Args:
-        scenario: The situation.
-        rng: The same state gives the same run.
-        start_seconds: The beginning, on the clock of all `now_seconds`.
-        duration_seconds: Up to when `attainable` is exact under a ramp limit.
-        unix_offset_seconds: What to add to that clock for the time of day, which `reset` headers tell.
+        scenario: The scenario.
+        rng: Determines the run.
+        start_seconds: Start of the scenario, on the clock of all `now_seconds`.
+        duration_seconds: How long `attainable` is exact under a ramp limit.
+        unix_offset_seconds: Unix time minus that clock, for `reset` headers.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class SimulatedUpstream:
         self._end_seconds = start_seconds + duration_seconds
 
     def attempt(self, request: RequestShape, now_seconds: float) -> Accepted | Rejected:
-        """A request arrives."""
+        """Send a request."""
         self._advance(now_seconds)
         pool = self._pool(request.model)
         use = self._input_use(request, now_seconds)
@@ -140,19 +140,19 @@ class SimulatedUpstream:
         )
 
     def head_headers(self, accepted: Accepted, now_seconds: float) -> dict[str, str]:
-        """The rate-limit headers of an answer whose head is sent now; none when they are hidden."""
+        """The rate-limit headers of a response head sent now; none if they are hidden."""
         self._advance(now_seconds)
         if accepted.headers_of_admission is not None:
             return dict(accepted.headers_of_admission)
         return self._headers(self._pool(accepted.request.model), now_seconds)
 
     def leave(self, accepted: Accepted, now_seconds: float) -> None:
-        """The client hangs up: what was produced until now stays charged, and no more is. Twice is the same as once."""
+        """Disconnect a client: what was produced until now stays charged. Idempotent."""
         self._advance(now_seconds)
         self._pool(accepted.request.model).finish(accepted.charge, now_seconds)
 
     def view(self, model: str, now_seconds: float) -> dict[Dimension, DimensionView]:
-        """The true state of the limits that a model is under."""
+        """The true state of the limits of a model."""
         self._advance(now_seconds)
         return {
             dimension: DimensionView(
@@ -162,21 +162,18 @@ class SimulatedUpstream:
         }
 
     def seconds_until_fits(self, request: RequestShape, now_seconds: float) -> float:
-        """For a client that knows everything: how long until a request would be let in.
+        """For the oracle: how long until a request would be admitted, or until the next event that may change that.
 
-        0 means now. A wait ends at the latest when something happens that may change it (an answer begins or ends, a
-        competitor's request, a change): ask again then. Infinite means that nothing known will ever let it in.
+        0 means now, infinite never. Events are the start and end of responses, requests of competitors, and changes.
         """
         self._advance(now_seconds)
         estimate = input_tokens_estimate(self._input_use(request, now_seconds).charged, request.characters_per_token)
         return seconds_until_fits(self._quota, self._pool(request.model), estimate, now_seconds)
 
     def attainable(self, model: str, now_seconds: float) -> dict[Dimension, float]:
-        """How much could have been charged since the beginning, at best.
+        """The maximum usage since the start: see `AttainableUsage`, and under a ramp limit `RampBound`.
 
-        That is what the limits granted, less what competitors took, and less what refilled above the capacity while an
-        outage kept all out. Under a ramp limit it is what a client gets that always uses all it may, nothing in an
-        outage (exact at whole minutes, and up to `duration_seconds`).
+        Under a ramp limit it is exact at whole minutes, and up to `duration_seconds`.
         """
         self._advance(now_seconds)
         family = MODELS[model].family
@@ -187,12 +184,12 @@ class SimulatedUpstream:
         return attainable
 
     def charged(self, model: str, now_seconds: float) -> dict[Dimension, float]:
-        """How much was charged since the beginning, without competitors."""
+        """Usage since the start, without competitors."""
         self._advance(now_seconds)
         return self._pool(model).own.charged(now_seconds)
 
     def _advance(self, now_seconds: float) -> None:
-        """Let everything happen that is due, the seconds of the ramp bounds among it."""
+        """Run the events that are due, and step the ramp bounds every second."""
         while self._ramp_bounds and self._ramp_step_seconds <= min(now_seconds, self._end_seconds):
             self._quota.advance(self._ramp_step_seconds)
             is_shut_out = self._quota.blocked_seconds(self._ramp_step_seconds) > 0
@@ -215,18 +212,18 @@ class SimulatedUpstream:
     def _store_prefix(self, key: tuple[str, str], now_seconds: float) -> None:
         self._prefixes[key] = now_seconds + TTL_SECONDS["5m"]
 
-    def _rejected(self, denial: Rejection, pool: Pool, now_seconds: float) -> Rejected:
+    def _rejected(self, rejection: Rejection, pool: Pool, now_seconds: float) -> Rejected:
         headers = self._headers(pool, now_seconds)
-        match denial:
+        match rejection:
             case OutageFailure(status):
                 return Rejected(status, None, None, headers, None)
             case SpendCapReached():
-                return Rejected(denial.status, None, denial.error_code, headers, None)
+                return Rejected(rejection.status, None, rejection.error_code, headers, None)
             case RateLimited(dimension):
-                seconds = denial.retry_after_seconds if self._scenario.headers.retry_after_visible else None
+                seconds = rejection.retry_after_seconds if self._scenario.headers.retry_after_visible else None
                 if seconds is not None:
                     headers[RETRY_AFTER] = str(seconds)
-                return Rejected(429, seconds, denial.error_code, headers, dimension)
+                return Rejected(429, seconds, rejection.error_code, headers, dimension)
 
     def _headers(self, pool: Pool, now_seconds: float) -> dict[str, str]:
         if not self._scenario.headers.visible:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.command import Progress, bench_parser, exit_code
-from benchmarks.limiter.conduct import cancelled_ratio, overshoot, timeouts_share
+from benchmarks.limiter.behaviour import cancelled_ratio, overshoot, timeouts_share
 from benchmarks.limiter.contenders import CONTENDERS, Open, open_admission, open_hierarchy
 from benchmarks.limiter.cost import (
     memory_kilobytes,

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.limiter.__main__ import Row, Sizes, main
-from benchmarks.limiter.conduct import most_above
+from benchmarks.limiter.behaviour import most_above
 from benchmarks.limiter.contenders import CONTENDERS, Allowance
 
 SMALL = Sizes(calls=20, waiters=20, some_cancelled=100, virtual_seconds=0.5, rounds=1)

@@ -1,4 +1,4 @@
-"""Situations drawn at random, by kind: what holds in one scenario is to hold in others like it."""
+"""Random scenarios by kind, against tuning for the fixed ones."""
 
 from collections.abc import Callable, Mapping
 from random import Random
@@ -11,18 +11,18 @@ from claude_simulator.limits.pool_limits import PoolLimits
 from claude_simulator.scenarios.distributions import LogNormal
 from claude_simulator.scenarios.scenario import Change, Competitor, HeaderOptions, Scenario
 
-__all__ = ["KINDS", "situation"]
+__all__ = ["KINDS", "random_scenario"]
 
 _AMPLE: Final = 40
-"""How many times what is asked for the limits are that shall not bind."""
+"""Limits that must not bind are this many times the load."""
 _SECONDS: Final = 300.0
 _ANSWER_SECONDS: Final = 10
-"""How long an answer takes, or longer: so many seconds' worth of workers keep any pool busy."""
+"""Upper estimate of a response time: enough workers for this time keep a pool saturated."""
 _HIDDEN: Final = HeaderOptions(visible=False)
 
 
 class _Pool(NamedTuple):
-    """A pool, as far as kinds differ: how much is granted, of what, and how much of it at once."""
+    """The parameters of a pool that differ between kinds."""
 
     requests_per_minute: float
     binding: Dimension
@@ -31,8 +31,8 @@ class _Pool(NamedTuple):
     output_tokens: float
 
 
-def situation(kind: str, number: int) -> LoadScenario:
-    """One of a kind; the same number gives the same."""
+def random_scenario(kind: str, number: int) -> LoadScenario:
+    """Create a scenario of a kind; the same number gives the same scenario."""
     return KINDS[kind](Random(f"{kind} {number}"))  # noqa: S311 - a simulation
 
 
@@ -48,7 +48,7 @@ def _draw(rng: Random, *, least: float, most: float, shallow: bool) -> _Pool:
 
 
 def _per_minute(pool: _Pool, dimension: Dimension, rate: float) -> int:
-    """The limit of a dimension under which so many requests a minute could be sent, or many more."""
+    """The limit of a dimension that allows this rate of requests, or a much higher one if it must not bind."""
     mean_of_lognormal = 1.2  # of its median, for sigma 0.6
     each = {
         Dimension.REQUESTS: 1.0,
@@ -143,7 +143,5 @@ KINDS: Final[Mapping[str, Callable[[Random], LoadScenario]]] = {
     "hidden_changes": _changes,
     "hidden_competitors": _competitors,
 }
-"""Limits that no header tells: of buckets worth a second or two, or more; without `retry-after`; that change; shared.
-
-Requests, input or output tokens bind.
-"""
+"""Limits without headers: with shallow buckets (a second or two), deep buckets, without `retry-after`, with changes,
+and with a competitor. Requests, input or output tokens bind."""

@@ -1,19 +1,19 @@
-"""What is asked of a scenario, as it follows from the scenario itself."""
+"""Derives from a scenario which parts of its runs are measured."""
 
 from typing import Final
 
-from benchmarks.goodput.metrics import Question
+from benchmarks.goodput.metrics import Measurement
 from benchmarks.goodput.scenario import LoadScenario
 from benchmarks.goodput.workload import WorkloadKind
 
-__all__ = ["question_of"]
+__all__ = ["measurement_of"]
 
 _COLD_START_SECONDS: Final = 30.0
-"""Shares are counted from here on: until then limits are learned and full buckets are drained."""
+"""Earlier, limits are still being learned and full buckets are being drained."""
 
 
-def question_of(scenario: LoadScenario) -> Question:
-    """Changes are limits that change, competitors that come or go, outages that end; parts go by the workers' times."""
+def measurement_of(scenario: LoadScenario) -> Measurement:
+    """Changes are new limits, starts and stops of competitors, ends of outages. Parts start and stop with workers."""
     upstream, duration = scenario.upstream, scenario.duration_seconds
     moments = [change.at_seconds for change in upstream.changes]
     moments += [outage.stop_seconds for outage in upstream.outages if outage.stop_seconds is not None]
@@ -25,7 +25,7 @@ def question_of(scenario: LoadScenario) -> Question:
     limits = upstream.limits
     requests, input_tokens, output_tokens = (each / 60 for each in limits.per_minute().values())
     period = limits.enforcement_seconds
-    return Question(
+    return Measurement(
         steady_from_seconds=_COLD_START_SECONDS,
         until_seconds=duration,
         parts_from_seconds=tuple(sorted(each for each in come_or_go if _COLD_START_SECONDS < each < duration)),

@@ -1,4 +1,4 @@
-"""The way from all clients of a run to the simulated upstream, on virtual time."""
+"""Connects the clients of a run with the simulated upstream, on virtual time."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from claude_simulator.limits.dimension import Dimension
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.nanoseconds import to_seconds
 
-__all__ = ["Line", "Rejection", "Stream"]
+__all__ = ["Rejection", "Stream", "UpstreamConnection"]
 
 _REJECTION_TAKES_SECONDS: Final = 0.05
-"""From sending a request to reading that it was refused: a round trip."""
+"""Round trip of a rejected request."""
 
 
 class Rejection(Exception):
-    """The upstream did not let a request in."""
+    """The upstream rejected a request."""
 
     def __init__(self, rejected: Rejected) -> None:
         super().__init__(rejected.status)
@@ -30,10 +30,10 @@ class Rejection(Exception):
 
 
 class Stream:
-    """An answer that the upstream has begun to work on."""
+    """The response to an admitted request."""
 
-    def __init__(self, line: "Line", accepted: Accepted) -> None:
-        self._line = line
+    def __init__(self, connection: "UpstreamConnection", accepted: Accepted) -> None:
+        self._connection = connection
         self._accepted = accepted
         self.headers: Mapping[str, str] = {}
 
@@ -44,12 +44,12 @@ class Stream:
         return accepted.input_tokens, accepted.cache_read_input_tokens, accepted.cache_creation_input_tokens
 
     async def head(self) -> None:
-        """Waits for the head of the answer."""
-        await self._line.sleep_until(self._accepted.first_token_seconds)
-        self.headers = self._line.upstream.head_headers(self._accepted, self._line.now_seconds())
+        """Wait for the response head."""
+        await self._connection.sleep_until(self._accepted.first_token_seconds)
+        self.headers = self._connection.upstream.head_headers(self._accepted, self._connection.now_seconds())
 
     async def produce(self, tokens: int) -> bool:
-        """Waits until so many tokens have come; False, at once, if the answer is no longer than that."""
+        """Wait until a number of tokens has been produced. Return False at once if the response has no more tokens."""
         accepted = self._accepted
         if tokens >= accepted.output_tokens:
             return False
@@ -58,30 +58,30 @@ class Stream:
         return True
 
     async def finish(self) -> int:
-        """Waits for the end of the answer; how many tokens it has. Hangs up when nobody waits any longer."""
+        """Wait for the end of the response, and return its tokens. Disconnects when cancelled."""
         await self._until(self._accepted.finish_seconds)
         return self._accepted.output_tokens
 
     async def _until(self, moment_seconds: float) -> None:
         try:
-            await self._line.sleep_until(moment_seconds)
+            await self._connection.sleep_until(moment_seconds)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Hangs up; without effect after the end."""
-        self._line.upstream.leave(self._accepted, self._line.now_seconds())
+        """Disconnect; no effect after the end."""
+        self._connection.upstream.leave(self._accepted, self._connection.now_seconds())
 
 
-class Line:
-    """Sends attempts, and counts what becomes of them. One for all processes that share the key.
+class UpstreamConnection:
+    """Sends attempts and counts their results, for all processes that share the key.
 
     Attributes:
-        model: the model that everybody asks.
-        upstream: the simulated API.
-        answers: attempts that were let in.
-        refusals: attempts that got a 429.
+        model: The model of all requests.
+        upstream: The simulated API.
+        answers: Number of admitted attempts.
+        refusals: Number of 429s.
     """
 
     def __init__(self, scenario: LoadScenario, rng: Random, clock: VirtualClock) -> None:
@@ -100,20 +100,20 @@ class Line:
         self.refusals = 0
 
     def now_seconds(self) -> float:
-        """Since the start of the run."""
+        """Time since the start of the run."""
         return to_seconds(self._clock.monotonic_ns() - self._start_ns)
 
     async def sleep_until(self, moment_seconds: float) -> None:
-        """Waits for a moment; for none that has passed."""
+        """Sleep until a time; not at all if it has passed."""
         wait_seconds = moment_seconds - self.now_seconds()
         if wait_seconds > 0:
             await asyncio.sleep(wait_seconds)
 
     def open(self, job: Job) -> Stream:
-        """Makes an attempt at this instant.
+        """Send an attempt now.
 
         Raises:
-            Rejection: the upstream did not let it in.
+            Rejection: The upstream rejected it.
         """
         now_seconds = self.now_seconds()
         outcome = self.upstream.attempt(job.shape, now_seconds)
@@ -126,10 +126,10 @@ class Line:
         return Stream(self, outcome)
 
     async def send(self, job: Job) -> Stream:
-        """Makes an attempt and waits for the head of its answer.
+        """Send an attempt and wait for the response head.
 
         Raises:
-            Rejection: the upstream did not let it in.
+            Rejection: The upstream rejected it.
         """
         try:
             stream = self.open(job)
@@ -144,11 +144,11 @@ class Line:
         return stream
 
     def seconds_until_fits(self, job: Job) -> float:
-        """For who may know everything: see `SimulatedUpstream.seconds_until_fits`."""
+        """For the oracle: see `SimulatedUpstream.seconds_until_fits`."""
         return self.upstream.seconds_until_fits(job.shape, self.now_seconds())
 
     def sample(self) -> Sample:
-        """The state at this instant."""
+        """The present state."""
         now_seconds = self.now_seconds()
         view = self.upstream.view(self.model, now_seconds)
         return Sample(
