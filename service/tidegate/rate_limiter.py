@@ -146,7 +146,7 @@ class RateLimiter:
         self._clock = clock
         self._store = store or MemoryStore(clock)
         self.admission = admission or Admission(self._store, clock)
-        self._store.configure_now(DEFAULT_POOL, self._config.pool_settings())
+        self._store.set_initial(DEFAULT_POOL, self._config.pool_settings())
         self._store.watch(self._log_change, leases=False)
 
     @property

@@ -132,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.advance(pool)
         for snapshot in self.store.snapshot_now():
             own = {name for name, demand in self.held.items() if demand.pool == snapshot.pool}
-            known = set(self.store._pools[snapshot.pool]._leases)
+            known = set(self.store._pools[snapshot.pool]._book.leases)
             for lease_id in own - known:
                 del self.held[lease_id]
 
@@ -160,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def accounts_count_the_leases(self) -> None:
-        leases = [lease for pool in self.store._pools.values() for lease in pool._leases.values()]
+        leases = [lease for pool in self.store._pools.values() for lease in pool._book.leases.values()]
         assert len(leases) == len(self.held)
         for account in self.store._accounts._by_name.values():
             assert account.in_flight == sum(lease.account is account for lease in leases)

@@ -14,6 +14,7 @@ from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.pool.pool import Pool
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.store import Change
+from tidegate.stores.store_state import STORE_STATE_VERSION, ConfiguredState, StoreState
 
 __all__ = ["MemoryStore"]
 
@@ -57,7 +58,9 @@ class MemoryStore:
         self._reports_leases = False
         self._pools: dict[str, Pool] = {}
         self._accounts = Accounts()
-        self._settings = dict(configured or {})
+        self._initial = dict(configured or {})
+        self._configured: dict[str, PoolSettings] = {}  # what has replaced them since
+        self._settings = dict(self._initial)  # both
 
     async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
         """As `Store.reserve`."""
@@ -175,9 +178,16 @@ class MemoryStore:
         """`learn`, synchronously."""
         self._step(pool, lambda state, now_ns: state.learn(feedback, now_ns))
 
+    def set_initial(self, pool: str, settings: PoolSettings) -> None:
+        """Sets the settings of a pool by configuration, as if the store had been made with them."""
+        self._initial[pool] = settings
+        self._settings = {**self._initial, **self._configured}
+        self._step(pool, lambda state, now_ns: state.configure(self.settings_now(pool), now_ns))
+
     def configure_now(self, pool: str, settings: PoolSettings) -> None:
         """`configure`, synchronously."""
-        self._settings = {**self._settings, pool: settings}
+        self._configured[pool] = settings
+        self._settings = {**self._initial, **self._configured}
         self._step(pool, lambda state, now_ns: state.configure(settings, now_ns))
 
     def advance(self, pool: str) -> None:
@@ -223,10 +233,58 @@ class MemoryStore:
 
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings of a pool, whether it exists yet or not."""
-        settings = self._settings.get(pool)
-        if settings is not None:
-            return settings
-        return self._settings.get(OTHER_ENDPOINTS, _UNLIMITED) if is_endpoint_pool(pool) else self._otherwise
+        return self._find_settings(self._settings, pool)
+
+    def _find_settings(self, settings: Mapping[str, PoolSettings], pool: str) -> PoolSettings:
+        if (found := settings.get(pool)) is not None:
+            return found
+        return settings.get(OTHER_ENDPOINTS, _UNLIMITED) if is_endpoint_pool(pool) else self._otherwise
+
+    def dump(self) -> StoreState:
+        """What all pools have learned, for `restore`: without waiters and leases."""
+        with self._lock:
+            self._begin_step()
+            try:
+                now_ns = self._clock.monotonic_ns()
+                pools = tuple(pool.dump(now_ns) for pool in self._pools.values())
+                accounts = self._accounts.dump(now_ns)
+            finally:
+                self._in_step = False
+        self._notify(None)
+        configured = tuple(
+            ConfiguredState(pool, self._find_settings(self._initial, pool), settings)
+            for pool, settings in self._configured.items()
+        )
+        return StoreState(STORE_STATE_VERSION, pools, accounts, configured)
+
+    def restore(self, state: StoreState) -> None:
+        """Continues from `state`. Called once, before the first call is admitted.
+
+        What `configure` had set holds as long as the configuration of that pool is the same as then. Requests in flight
+        at the dump stay charged.
+
+        Raises:
+            RuntimeError: a call was admitted or waits already.
+        """
+        with self._lock:
+            self._begin_step()
+            try:
+                if not all(pool.is_unused for pool in self._pools.values()):
+                    raise RuntimeError("the state of a store can only be restored before its first call")
+                now_ns = self._clock.monotonic_ns()
+                for each in state.configured:
+                    if self._find_settings(self._initial, each.pool) == each.before:
+                        self._configured[each.pool] = each.settings
+                self._settings = {**self._initial, **self._configured}
+                self._accounts = Accounts.restore(state.accounts, now_ns)
+                for name in tuple(self._pools):
+                    self._make_pool(name)  # under the restored settings and accounts
+                for dumped in state.pools:
+                    settings = self.settings_now(dumped.pool)
+                    self._add_pool(Pool.restore(dumped, now_ns, settings, self._accounts))
+            finally:
+                self._in_step = False
+        self._notify(None)
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
         """As `Store.watch`."""
@@ -244,7 +302,7 @@ class MemoryStore:
         self._listeners = listeners
         self._reports_leases = any(leases for _, leases in listeners)
         for pool in tuple(self._pools.values()):
-            pool.reports_leases = self._reports_leases
+            pool.report_leases(enabled=self._reports_leases)
 
     def _step(self, name: str, operation: Callable[[Pool, int], T]) -> T | None:
         """Runs an operation on a pool, admits the waiters that fit then, and notifies. None if it is deferred."""
@@ -283,9 +341,11 @@ class MemoryStore:
         self._in_step = True
 
     def _make_pool(self, name: str) -> Pool:
-        settings = self.settings_now(name)
-        pool = self._pools[name] = Pool(name, settings, self._clock.monotonic_ns(), self._accounts)
-        pool.reports_leases = self._reports_leases
+        return self._add_pool(Pool(name, self.settings_now(name), self._clock.monotonic_ns(), self._accounts))
+
+    def _add_pool(self, pool: Pool) -> Pool:
+        pool.report_leases(enabled=self._reports_leases)
+        self._pools[pool.name] = pool
         return pool
 
     def _notify(self, change: Change | None) -> None:

@@ -1,13 +1,15 @@
 """Callers' own limits. They span all pools and are reserved in the same step as the quota of a pool."""
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
+
+from msgspec import Struct
 
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.dimension import MICRO, Cost
-from tidegate.core.limits.token_bucket import TokenBucket, changed
+from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState, changed
 
-__all__ = ["Account", "AccountWaits", "Accounts", "Exceeded"]
+__all__ = ["Account", "AccountState", "AccountWaits", "Accounts", "AccountsState", "Exceeded"]
 
 _CAPACITY_SECONDS: Final = 10.0
 """A bucket holds what its rate refills in this time, as the buckets of a pool with a configured limit do."""
@@ -25,6 +27,18 @@ class Exceeded(NamedTuple):
 
     limit: str
     wait_ns: int | None
+
+
+class AccountState(Struct, frozen=True, array_like=True):
+    """The dump of an `Account`: the limits, and the bucket of each rate. Calls in flight are not part of it."""
+
+    caller: str
+    limits: CallerLimits
+    buckets: tuple[TokenBucketState | None, TokenBucketState | None, TokenBucketState | None]
+
+
+AccountsState = tuple[AccountState, ...]
+"""The dump of an `Accounts`: the accounts of all callers that made a request, sorted by name."""
 
 
 class AccountWaits:
@@ -63,6 +77,20 @@ class Account:
         self._buckets: tuple[TokenBucket | None, ...] = (None, None, None)
         self._limits = limits
         self._apply(limits, now_ns)
+
+    def dump(self, now_ns: int, caller: str) -> AccountState:
+        """The state, for `restore`."""
+        requests, input_tokens, output_tokens = (
+            None if bucket is None else bucket.dump(now_ns) for bucket in self._buckets
+        )
+        return AccountState(caller, self._limits, (requests, input_tokens, output_tokens))
+
+    @classmethod
+    def restore(cls, state: AccountState, now_ns: int, accounts: "Accounts") -> Self:
+        """An account that continues from `state`, with no call in flight. The charges of such calls stay."""
+        account = cls(accounts, state.limits, now_ns)
+        account._buckets = tuple(None if each is None else TokenBucket.restore(each, now_ns) for each in state.buckets)
+        return account
 
     def configure(self, limits: CallerLimits, now_ns: int) -> None:
         """Replaces the limits. Levels stay as they are. A new limit begins with a full bucket."""
@@ -158,6 +186,17 @@ class Accounts:
     def __init__(self) -> None:
         self.freed: dict[str, None] = {}
         self._by_name: dict[str, Account] = {}
+
+    def dump(self, now_ns: int) -> AccountsState:
+        """The state, for `restore`."""
+        return tuple(account.dump(now_ns, name) for name, account in sorted(self._by_name.items()))
+
+    @classmethod
+    def restore(cls, state: AccountsState, now_ns: int) -> Self:
+        """Accounts that continue from `state`, with no call in flight."""
+        accounts = cls()
+        accounts._by_name = {each.caller: Account.restore(each, now_ns, accounts) for each in state}
+        return accounts
 
     def get(self, caller: Caller, now_ns: int) -> Account | None:
         """The account of a caller that makes a new request, under its present limits; None if it has none.

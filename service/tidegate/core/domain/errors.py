@@ -8,6 +8,7 @@ TidegateError
 ├── UpstreamError          the upstream answered with an error
 │   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
 ├── RetriesExhausted       every attempt failed; carries how often and how long was tried, and the last error
+├── UnreadableState         dumped state is damaged, or another version wrote it
 └── GenerationError        no valid document could be had, though the upstream answered
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "Refusal",
     "RetriesExhausted",
     "TidegateError",
+    "UnreadableState",
     "UpstreamError",
     "UpstreamUnreachable",
 ]
@@ -178,6 +180,10 @@ class RetriesExhausted(TidegateError):
     def out_of_time(self) -> bool:
         """Whether the call's own deadline ended the last attempt."""
         return isinstance(self.last, UpstreamUnreachable) and self.last.out_of_time
+
+
+class UnreadableState(TidegateError):
+    """Dumped state cannot be read: it is damaged, or another version wrote it. Start without it, and keep it aside."""
 
 
 class GenerationError(TidegateError):

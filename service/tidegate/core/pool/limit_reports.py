@@ -1,10 +1,12 @@
 """Updates the limits of a pool from the limits that responses report."""
 
+from typing import Self
+
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.events import Anomaly, Event, LimitLearned
 from tidegate.core.domain.limit_report import LimitReport
-from tidegate.core.limits.dimension_limit import DimensionLimit
-from tidegate.core.limits.reported_limit import ReportedLimit
+from tidegate.core.limits.reported_limit import ReportedLimit, ReportedLimitState
+from tidegate.core.pool.pool_limits import PoolLimits
 
 __all__ = ["LimitReports"]
 
@@ -19,12 +21,24 @@ class LimitReports:
 
     __slots__ = ("_events", "_limits", "_pool", "_reported", "open_input_tokens", "open_output_tokens")
 
-    def __init__(self, pool: str, events: list[Event], limits: tuple[DimensionLimit, ...]) -> None:
+    def __init__(self, pool: str, events: list[Event], limits: PoolLimits) -> None:
         self.open_input_tokens = self.open_output_tokens = 0
         self._pool = pool
         self._events = events
         self._limits = limits
         self._reported = tuple(ReportedLimit() for _ in limits)
+
+    def dump(self) -> tuple[ReportedLimitState, ReportedLimitState, ReportedLimitState]:
+        """The state of each dimension, for `restore`. Requests in flight are not part of it."""
+        requests, input_tokens, output_tokens = (each.dump() for each in self._reported)
+        return requests, input_tokens, output_tokens
+
+    @classmethod
+    def restore(cls, state: tuple[ReportedLimitState, ...], pool: str, events: list[Event], limits: PoolLimits) -> Self:
+        """Continues from `state`, with no request in flight."""
+        reports = cls(pool, events, limits)
+        reports._reported = tuple(ReportedLimit.restore(each) for each in state)
+        return reports
 
     @property
     def has_limit(self) -> bool:

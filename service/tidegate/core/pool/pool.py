@@ -1,13 +1,13 @@
 """A pool: the quota that a group of models shares, as a state machine. One method call is one atomic step."""
 
-from typing import Final
+from typing import Final, Self
 
 from tidegate.core.accounts.accounts import Account, Accounts
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
-from tidegate.core.domain.events import Anomaly, Event, LeaseEnded
+from tidegate.core.domain.events import Anomaly, Event
 from tidegate.core.domain.feedback import Feedback, RateLimited, SpendCapped, Succeeded
 from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
@@ -16,9 +16,9 @@ from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
 from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.failures.retry_gate import RetryGate
 from tidegate.core.limits.recent_use import RecentUse
-from tidegate.core.pool.lease import Lease, Leases
-from tidegate.core.pool.lease_charging import LeaseCharging
+from tidegate.core.pool.lease_book import LeaseBook
 from tidegate.core.pool.own_limits import OwnLimits
+from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
 from tidegate.core.pool.quota import Quota
 from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.ports.store import Change
@@ -41,18 +41,13 @@ class Pool:
         settings: what the operator has configured.
         now_ns: the time of creation.
         accounts: callers' own limits, shared by all pools.
-
-    Attributes:
-        reports_leases: whether the end of each lease is an event.
     """
 
     __slots__ = (
-        "_charging",
+        "_book",
         "_events",
         "_failures",
         "_forecast",
-        "_granted",
-        "_leases",
         "_next_in_ns",
         "_own_limits",
         "_queue",
@@ -63,34 +58,75 @@ class Pool:
         "_succeeded",
         "_use",
         "name",
-        "reports_leases",
         "settings",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int, accounts: Accounts | None = None) -> None:
         self.name = name
         self.settings = settings
-        self.reports_leases = True
         self._quota = Quota(name, settings, now_ns)
         self._events = self._quota.events
         self._failures = FailureTracker(name, self._events, now_ns)
         self._retries = RetryGate(self._failures, now_ns)
-        self._queue = FairQueue(lambda: self._quota.ns_per_unit, self._retries.wait_ns)
+        self._queue = FairQueue(lambda: self._quota.limits.ns_per_unit, self._retries.wait_ns)
         self._own_limits = OwnLimits(name, accounts or Accounts(), self._queue)
         self._forecast = WaitForecast(self._quota, self._queue, self._failures)
         self._refused: list[tuple[str, Refused]] = []
-        self._leases = Leases()
-        self._use = RecentUse(self._quota.per_minute, now_ns)
-        self._charging = LeaseCharging(self._quota, self._use)
+        self._use = RecentUse(self._quota.limits.per_minute, now_ns)
+        self._book = LeaseBook(name, self._quota, self._failures, self._use)
         self._next_in_ns: int | None = None  # for the next change
-        self._granted = 0
         self._rate_limited = 0
         self._succeeded = 0
+
+    def dump(self, now_ns: int) -> PoolState:
+        """What the pool has learned, for `restore`: without settings, waiters and leases."""
+        return PoolState(
+            version=POOL_STATE_VERSION,
+            pool=self.name,
+            quota=self._quota.dump(now_ns),
+            failures=self._failures.dump(now_ns),
+            retries=self._retries.dump(now_ns),
+            class_shares=self._queue.dump(now_ns),
+            forecast=self._forecast.dump(now_ns),
+            recent_use=self._use.dump(now_ns),
+            granted=self._book.granted,
+            rate_limited=self._rate_limited,
+            succeeded=self._succeeded,
+        )
+
+    @classmethod
+    def restore(cls, state: PoolState, now_ns: int, settings: PoolSettings, accounts: Accounts | None = None) -> Self:
+        """A pool that continues from `state`, under these settings, without waiters and leases.
+
+        Requests in flight at the dump count as unanswered no longer, because their answers cannot be attributed. What
+        was charged for them stays charged: they may have reached the upstream. So the pool never sends more than the
+        original would have.
+        """
+        pool = cls(state.pool, settings, now_ns, accounts)
+        pool._quota = quota = Quota.restore(state.quota, now_ns, state.pool, settings)
+        pool._events = quota.events
+        pool._failures = FailureTracker.restore(state.failures, now_ns, state.pool, pool._events)
+        pool._retries = RetryGate.restore(state.retries, now_ns, pool._failures)
+        pool._queue = FairQueue.restore(
+            state.class_shares, now_ns, lambda: quota.limits.ns_per_unit, pool._retries.wait_ns
+        )
+        pool._own_limits = OwnLimits(state.pool, accounts or Accounts(), pool._queue)
+        pool._forecast = WaitForecast.restore(state.forecast, now_ns, quota, pool._queue, pool._failures)
+        pool._use = RecentUse.restore(state.recent_use, now_ns, quota.limits.per_minute)
+        pool._book = LeaseBook(state.pool, quota, pool._failures, pool._use)
+        pool._book.granted = state.granted
+        pool._rate_limited = state.rate_limited
+        pool._succeeded = state.succeeded
+        return pool
+
+    def report_leases(self, *, enabled: bool) -> None:
+        """Sets whether the end of each lease is an event. By default it is."""
+        self._book.reports_ends = enabled
 
     @property
     def is_unused(self) -> bool:
         """Whether the pool can be dropped without loss: no answer ever came, nobody waits, nothing is in flight."""
-        return not (self._queue.waiting or self._leases or self._succeeded)
+        return not (self._queue.waiting or self._book.leases or self._succeeded)
 
     def advance_and_collect(self, now_ns: int) -> Change | None:
         """Admits the waiters that fit after the last step. Returns everything that nobody was told of yet, if any."""
@@ -121,7 +157,7 @@ class Pool:
             return False
         if demand.retry or self._failures.is_spend_capped or not self.settings.allow_debt:
             return False
-        self._grant(lease_id, demand, account, now_ns)
+        self._book.grant(lease_id, demand, account, now_ns)
         return True
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
@@ -132,11 +168,11 @@ class Pool:
         if demand.retry:
             return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
         if not self.settings.allow_debt:
-            dimension = self._quota.never_fits(demand.cost)
+            dimension = self._quota.limits.never_fits(demand.cost)
             if dimension is not None:
                 return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
         if self._fits_at_once(demand, account, now_ns):
-            self._grant(lease_id, demand, account, now_ns)
+            self._book.grant(lease_id, demand, account, now_ns)
             return GRANTED
         return self._enqueue(Waiter(lease_id, demand, now_ns, account), now_ns)
 
@@ -186,8 +222,7 @@ class Pool:
         `unleased` is the cost of a waiter without a lease (`settle_at_once`), given back if it has been granted.
         """
         if self._queue.remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
-            self._quota.give_back(unleased, now_ns)
-            self._use.add(-unleased[0], -unleased[1], 0, now_ns)
+            self._book.give_back(unleased, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
         """Admits, in order, the waiters that fit now. No other waiter overtakes a head that does not fit."""
@@ -230,9 +265,7 @@ class Pool:
 
         An input of 0 is not known yet.
         """
-        lease = self._leases.touch(lease_id, now_ns)
-        if lease is not None:
-            self._charging.charge(lease, known, now_ns)
+        self._book.charge(lease_id, known, now_ns)
 
     def end(
         self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int, feedback: tuple[Feedback, ...] = ()
@@ -243,22 +276,12 @@ class Pool:
             if used is not None and isinstance(each, LimitReport) and any(each.dimensions):
                 self.charge(lease_id, used, now_ns)
             self.learn(each, now_ns)
-        lease = self._leases.pop(lease_id, None)
-        if lease is None:
-            return False
-        self._quota.request_ended(lease.granted_ns)
-        self._failures.ended(lease.granted_ns, answered=lease.answered)
-        if lease.account is not None:
-            lease.account.call_ended()
-        used = self._charging.close(lease, outcome, used, now_ns)
-        if self.reports_leases:
-            demand = lease.demand
-            self._events.append(LeaseEnded(self.name, demand.caller, outcome, demand.cost, used))
-        return True
+        return self._book.end(lease_id, outcome, used, now_ns)
 
     def expire(self, now_ns: int) -> None:
         """Ends, as abandoned, the leases whose holders were silent for too long."""
-        while now_ns >= self._leases.due_ns and (lease_id := self._leases.next_expired(now_ns)) is not None:
+        leases = self._book.leases
+        while now_ns >= leases.due_ns and (lease_id := leases.next_expired(now_ns)) is not None:
             self._events.append(Anomaly(self.name, AnomalyKind.LEASE))
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
 
@@ -276,7 +299,7 @@ class Pool:
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
             self._rate_limited += 1
-            lease = self._leases.get(feedback.lease_id)
+            lease = self._book.leases.get(feedback.lease_id)
             self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
             self._quota.learn_refusal(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
         elif isinstance(feedback, SpendCapped):
@@ -295,7 +318,7 @@ class Pool:
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """The state now."""
-        dimensions, oldest_ns = self._quota.snapshot(now_ns), self._leases.oldest_ns()
+        dimensions, oldest_ns = self._quota.limits.snapshot(now_ns), self._book.leases.oldest_ns()
         return PoolSnapshot(
             pool=self.name,
             dimensions=tuple(map(DimensionSnapshot.with_shares, dimensions, self._use.shares(now_ns))),
@@ -304,9 +327,9 @@ class Pool:
             probing=self._quota.is_probing or self._failures.is_outage,
             waiting=len(self._queue),
             classes=self._queue.snapshot(now_ns),
-            in_flight=len(self._leases),
+            in_flight=len(self._book.leases),
             oldest_lease_seconds=None if oldest_ns is None else (now_ns - oldest_ns) / NS_PER_SECOND,
-            granted=self._granted,
+            granted=self._book.granted,
             rate_limited=self._rate_limited,
             succeeded=self._succeeded,
             open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._failures.open_circuits(now_ns)},
@@ -316,33 +339,21 @@ class Pool:
             retries_left=self._failures.budget.left(now_ns),
         )
 
-    def _grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
-        limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
-        self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
-        self._granted += 1
-        if account is not None:
-            account.take(demand.cost, now_ns)
-        if not demand.settle_at_once:
-            self._leases[lease_id] = Lease(demand, limits, now_ns, account)
-            self._failures.sent(now_ns)
-            if account is not None:
-                account.call_began()
-
     def _admit(self, waiter: Waiter, now_ns: int) -> None:
         self._queue.take(waiter, now_ns)
         if waiter.demand.retry:
             self._retries.sent(now_ns)
-        self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
+        self._book.grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
         self._forecast.observe(waiter, now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
         if not self._failures.admits(now_ns):
             return False
-        return self._quota.fits(cost, now_ns) or (not self._leases and self._quota.idle_wait_ns(cost, now_ns) == 0)
+        return self._quota.fits(cost, now_ns) or (not self._book.leases and self._quota.idle_wait_ns(cost, now_ns) == 0)
 
     def _fits_in_ns(self, cost: Cost, now_ns: int) -> int:
         wait_ns = self._quota.wait_ns(cost, now_ns)
-        idle_ns = None if self._leases else self._quota.idle_wait_ns(cost, now_ns)
+        idle_ns = None if self._book.leases else self._quota.idle_wait_ns(cost, now_ns)
         return max(wait_ns if idle_ns is None else min(wait_ns, idle_ns), self._failures.wait_ns(now_ns))
 
     def _reserve_retry(self, waiter: Waiter, now_ns: int) -> Granted | Wait:
@@ -366,7 +377,7 @@ class Pool:
         waiter = max(free, key=lambda each: each.patience_left_ns(now_ns))
         if self._fits(waiter.demand.cost, now_ns):
             self._queue.remove(waiter.lease_id)
-            self._grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
+            self._book.grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)
             granted.append(waiter.lease_id)
 
     def _binding(self, cost: Cost, now_ns: int) -> str:
@@ -374,8 +385,7 @@ class Pool:
 
     def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
         self._failures.answered(now_ns - sent_ago_ns, now_ns)
-        if self._leases.mark_answered(lease_id):
-            self._failures.unanswered -= 1
+        self._book.answered(lease_id)
 
     def _refuse_all(self, refused: Refused) -> None:
         for lease_id in tuple(self._queue.waiting):

@@ -1,32 +1,50 @@
 """What a pool may spend now: three limits, a freeze, limits on growth, and the updates from responses."""
 
-import math
-from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
-from tidegate.core.acceleration.acceleration_limit import AccelerationLimit
+from msgspec import Struct
+
+from tidegate.core.acceleration.acceleration_limit import AccelerationLimit, AccelerationLimitState
 from tidegate.core.claude.rate_limit_groups import is_endpoint_pool
 from tidegate.core.domain.anomaly import AnomalyKind
-from tidegate.core.domain.dimension import DIMENSIONS, ONE_REQUEST, Cost, Dimension, NsPerUnit, service_time_ns
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost
 from tidegate.core.domain.events import Anomaly, Event
 from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.domain.snapshots import DimensionSnapshot
-from tidegate.core.failures.probing import Probing
-from tidegate.core.limits.adaptive_factor import AdaptiveFactor
+from tidegate.core.failures.probing import Probing, ProbingState
+from tidegate.core.limits.adaptive_factor import AdaptiveFactor, AdaptiveFactorState
 from tidegate.core.limits.dimension_limit import DimensionLimit
-from tidegate.core.limits.fixed_window import FixedWindowVotes
+from tidegate.core.limits.reported_limit import ReportedLimitState
 from tidegate.core.pool.freeze import Freeze
 from tidegate.core.pool.limit_reports import LimitReports
-from tidegate.core.pool.rate_changes import NOTABLE_SHARE, RateChanges
-from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
+from tidegate.core.pool.pool_limits import PoolLimits, PoolLimitsState
+from tidegate.core.pool.rate_changes import NOTABLE_SHARE, RateChanges, RateChangesState
+from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch, RateSearchState
 
-__all__ = ["Quota"]
+__all__ = ["Quota", "QuotaState"]
 
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
-_OUTPUT: Final = DIMENSIONS.index(Dimension.OUTPUT_TOKENS)
+
+
+class QuotaState(Struct, frozen=True, array_like=True):
+    """The dump of a `Quota`, without its settings and without requests in flight.
+
+    What was charged for requests in flight stays charged. Times are relative to the time of the dump.
+    """
+
+    limits: PoolLimitsState
+    reported: tuple[ReportedLimitState, ReportedLimitState, ReportedLimitState]
+    adaptive: AdaptiveFactorState | None
+    acceleration: AccelerationLimitState
+    search: RateSearchState | None
+    probing: ProbingState
+    freeze_ends_in_ns: int | None
+    is_answered: bool
+    cut_ago_ns: int
+    taken_ago_ns: int
+    reported_rates: RateChangesState
 
 
 class Quota:
@@ -37,8 +55,7 @@ class Quota:
 
     Attributes:
         events: what has happened; the owner takes the events out.
-        limited: the known limits by index. A new tuple whenever one of them, or its rate, has changed.
-        ns_per_unit: how long a unit takes to refill in each dimension; 0 where nothing is limited.
+        limits: the limits in all dimensions. Read only.
     """
 
     __slots__ = (
@@ -50,15 +67,13 @@ class Quota:
         "_freeze",
         "_is_endpoint",
         "_learns",
-        "_limits",
         "_name",
         "_probing",
         "_reports",
         "_search",
         "_taken_ns",
         "events",
-        "limited",
-        "ns_per_unit",
+        "limits",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
@@ -67,11 +82,8 @@ class Quota:
         self._name = name
         # Endpoints report no limits, and theirs are high: nothing is held back before the first 429.
         self._is_endpoint = is_endpoint_pool(name)
-        votes = FixedWindowVotes()
-        self._limits = tuple(DimensionLimit(dimension, votes) for dimension in DIMENSIONS)
-        self._reports = LimitReports(name, self.events, self._limits)
-        self.limited: tuple[tuple[int, DimensionLimit], ...] = ()
-        self.ns_per_unit: NsPerUnit = (0.0, 0.0, 0.0)
+        self.limits = PoolLimits()
+        self._reports = LimitReports(name, self.events, self.limits)
         self._adaptive: AdaptiveFactor | None = None
         self._learns = True
         self._answered = False
@@ -81,7 +93,45 @@ class Quota:
         self._search: RateSearch | None = None
         self._acceleration = AccelerationLimit()
         self._follow(settings, now_ns)
-        self._changes = RateChanges(name, self.events, self._limits)
+        self._changes = RateChanges(name, self.events, self.limits)
+
+    def dump(self, now_ns: int) -> QuotaState:
+        """The state, for `restore`."""
+        return QuotaState(
+            limits=self.limits.dump(now_ns),
+            reported=self._reports.dump(),
+            adaptive=None if self._adaptive is None else self._adaptive.dump(),
+            acceleration=self._acceleration.dump(now_ns),
+            search=None if self._search is None else self._search.dump(now_ns),
+            probing=self._probing.dump(now_ns),
+            freeze_ends_in_ns=self._freeze.dump(now_ns),
+            is_answered=self._answered,
+            cut_ago_ns=now_ns - self._cut_ns,
+            taken_ago_ns=now_ns - self._taken_ns,
+            reported_rates=self._changes.dump(now_ns),
+        )
+
+    @classmethod
+    def restore(cls, state: QuotaState, now_ns: int, name: str, settings: PoolSettings) -> Self:
+        """A quota that continues from `state`, under these settings, with no request in flight.
+
+        Exact for equal settings, as far as the restored limits are. Other settings apply as by `configure`.
+        """
+        quota = cls(name, settings, now_ns)
+        quota.limits = PoolLimits.restore(state.limits, now_ns)
+        quota._reports = LimitReports.restore(state.reported, name, quota.events, quota.limits)
+        if settings.adaptive is not None and state.adaptive is not None:
+            quota._adaptive = AdaptiveFactor.restore(state.adaptive, settings.adaptive)
+        quota._acceleration = AccelerationLimit.restore(state.acceleration, now_ns)
+        quota._search = None if state.search is None else RateSearch.restore(state.search, now_ns)
+        quota._probing = Probing.restore(state.probing, now_ns)
+        quota._freeze = Freeze.restore(state.freeze_ends_in_ns, now_ns, name, quota.events)
+        quota._answered = state.is_answered
+        quota._cut_ns = now_ns - state.cut_ago_ns
+        quota._taken_ns = now_ns - state.taken_ago_ns
+        quota._changes = RateChanges.restore(state.reported_rates, now_ns, name, quota.events, quota.limits)
+        quota.configure(settings, now_ns)
+        return quota
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
         """Replaces the settings. Keeps levels and what was learned."""
@@ -98,8 +148,7 @@ class Quota:
             self._adaptive.configure(settings.adaptive)
         # A configured limit, and its burst, apply from the first request on.
         self._acceleration.starts_slowly = not (settings.limits or self._is_endpoint)
-        for limit in self._limits:
-            limit.configure(settings.limits.get(limit.dimension), now_ns)
+        self.limits.configure(settings, now_ns)
         self._adapt(now_ns)
         if not self._learns:
             self._probing.stop()
@@ -109,7 +158,7 @@ class Quota:
 
     def fits(self, cost: Cost, now_ns: int) -> bool:
         """Whether this cost may be spent now in all dimensions."""
-        for index, limit in self.limited:
+        for index, limit in self.limits.limited:
             if cost[index] and not limit.fits(cost[index], now_ns):
                 return False
         if self._freeze.until_ns is not None and not self._freeze.is_over(now_ns):
@@ -124,16 +173,8 @@ class Quota:
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
         """How long until this cost may be spent, at the latest."""
-        longest_ns = max(self.level_wait_ns(cost, now_ns), self._freeze.left_ns(now_ns))
+        longest_ns = max(self.limits.wait_ns(cost, now_ns), self._freeze.left_ns(now_ns))
         return max(longest_ns, self._wait_for_answers_ns(cost, now_ns)) if self._learns else longest_ns
-
-    def level_wait_ns(self, cost: Cost, now_ns: int) -> int:
-        """How long until the levels allow this cost, whatever else holds it back."""
-        longest_ns = 0  # no `max` here, and none over a generator: each waiter passes here
-        for index, limit in self.limited:
-            if cost[index] and (wait_ns := limit.wait_ns(cost[index], now_ns)) > longest_ns:
-                longest_ns = wait_ns
-        return longest_ns
 
     def only_levels_bind(self, now_ns: int) -> bool:
         """Whether only levels can hold a request back: no freeze, no probing and no limit on growth."""
@@ -144,7 +185,7 @@ class Quota:
     def binding(self, cost: Cost, now_ns: int) -> str:
         """What holds this cost back now, as in `Wait`; where several do, what lasts longest."""
         waits: dict[str, int] = {"frozen": self.frozen_ns(now_ns)}
-        waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limited}
+        waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limits.limited}
         waits["probe"] = self._probing.wait_ns(now_ns)
         if self._learns:
             waits["acceleration"] = self._acceleration.wait_ns(now_ns, cost.input_tokens)
@@ -160,39 +201,19 @@ class Quota:
         """
         if not self._learns:
             return None
-        kept = (limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i])
-        fits_ns = (limit.unshared_wait_ns(cost[i], self._taken_ns, now_ns) for i, limit in self.limited if cost[i])
+        fits_ns = self.limits.unshared_wait_ns(cost, self._taken_ns, now_ns)
         since_taken_ns = self._taken_ns - now_ns
-        idle_ns = max(since_taken_ns + _SILENCE_NS, min(max(fits_ns, default=0), since_taken_ns + NS_PER_MINUTE))
+        idle_ns = max(since_taken_ns + _SILENCE_NS, min(fits_ns, since_taken_ns + NS_PER_MINUTE))
         growth_ns = self._acceleration.wait_ns(now_ns, cost.input_tokens)
-        waits = [idle_ns, self.frozen_ns(now_ns), growth_ns, *kept]
+        waits = [idle_ns, self.frozen_ns(now_ns), growth_ns, self.limits.own_wait_ns(cost, now_ns)]
         return max(waits if self._search is None else [*waits, self._search.wait_ns(now_ns)])
-
-    def service_time_ns(self, cost: Sequence[int]) -> int:
-        """How long this cost takes to refill in the tightest dimension."""
-        return service_time_ns(cost, self.ns_per_unit)
-
-    def full_in_ns(self, cost: Cost, *, above: bool = False) -> int:
-        """How long the smallest bucket that this cost draws on takes to fill.
-
-        `above`: from the level at which the cost has just come to fit.
-        """
-        return min((limit.full_ns(cost[index] * above) for index, limit in self.limited if cost[index]), default=0)
-
-    def never_fits(self, cost: Cost) -> Dimension | None:
-        """The dimension in which this cost is more than the bucket can ever hold."""
-        for index, limit in self.limited:
-            if cost[index] > (limit.capacity or 0.0):
-                return limit.dimension
-        return None
 
     def take(self, cost: Cost, now_ns: int, overdraw_tokens: int = 0) -> tuple[tuple[int, DimensionLimit], ...]:
         """Spends this cost, into debt if necessary. Returns the limits that were charged.
 
         The output may become larger by `overdraw_tokens`.
         """
-        for index, limit in self.limited:
-            limit.take(cost[index], now_ns, overdraw_tokens if index == _OUTPUT else 0)
+        self.limits.take(cost, now_ns, overdraw_tokens)
         if self._learns:
             self._taken_ns = now_ns
             self._reports.open_input_tokens += cost[1]
@@ -201,13 +222,12 @@ class Quota:
             if self._search is not None:
                 self._search.sent(cost, now_ns)
             if self._probing.active:
-                self._probing.sent(now_ns, self.service_time_ns(cost))
-        return self.limited
+                self._probing.sent(now_ns, self.limits.service_time_ns(cost))
+        return self.limits.limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
         """Reverts a `take` of just now."""
-        for index, limit in self.limited:
-            limit.correct(-cost[index], now_ns)
+        self.limits.give_back(cost, now_ns)
         self.correct_use(-cost[0], -cost[1], 0, now_ns)
 
     def correct_use(self, requests: int, input_tokens: int, output_tokens: int, at_ns: int) -> None:
@@ -251,10 +271,10 @@ class Quota:
             return
         if self._search is not None:
             self._search = None
-            for limit in self._limits:
+            for limit in self.limits:
                 limit.search(None, now_ns)
         has_changed = self._reports.observe(report, now_ns)
-        self._find_limited()
+        self.limits.refresh()
         self._changes.report("told" if has_changed else "others", 0.0 if has_changed else NOTABLE_SHARE)
 
     def answer_came(self, sent_ns: int) -> None:
@@ -287,7 +307,7 @@ class Quota:
         elif not is_new:
             return  # the charge of that request has been given back
         elif self._reports.has_limit:
-            for limit in self._limits:
+            for limit in self.limits:
                 limit.overrun(now_ns)
         else:
             self._search = self._search or self._new_search(sent_ns, now_ns)
@@ -295,7 +315,7 @@ class Quota:
             self._search.refused(sent_ns, now_ns, retry_after_ns=told_ns, pause_ns=pause_ns, needed=needed)
             self._apply_search(self._search, now_ns)
             self._changes.report("rate_limited")
-            for limit in self._limits:
+            for limit in self.limits:
                 limit.empty(max(told_ns or 0, pause_ns), now_ns)
 
     def demand_seen(self, now_ns: int) -> None:
@@ -324,14 +344,6 @@ class Quota:
         """The adaptive factor; 1 for a pool that learns."""
         return 1.0 if self._adaptive is None else self._adaptive.value
 
-    def snapshot(self, now_ns: int) -> tuple[DimensionSnapshot, ...]:
-        """The state of each dimension."""
-        return tuple(limit.snapshot(now_ns) for limit in self._limits)
-
-    def per_minute(self, now_ns: int) -> list[float | None]:
-        """The quota in each dimension: the upstream's limit, or the effective rate where it reports none."""
-        return [each.upstream_per_minute or each.effective_per_minute for each in self.snapshot(now_ns)]
-
     def _wait_for_answers_ns(self, cost: Cost, now_ns: int) -> int:
         if self._freeze.until_ns is not None and not self._freeze.is_over(now_ns):
             return self._freeze.left_ns(now_ns)
@@ -345,9 +357,9 @@ class Quota:
         return RateSearch(began_ns, ENDPOINT_PER_SECOND if self._is_endpoint else START_PER_SECOND, now_ns)
 
     def _apply_search(self, search: RateSearch, now_ns: int) -> None:
-        for limit, per_second in zip(self._limits, search.per_second(now_ns), strict=True):
+        for limit, per_second in zip(self.limits, search.per_second(now_ns), strict=True):
             limit.search(per_second, now_ns, search.share)
-        self._find_limited()
+        self.limits.refresh()
 
     def _is_new_overrun(self, refusal: RateLimited, now_ns: int) -> bool:
         """Whether the refused request was sent after the last cut: one overrun, however many 429s, is one cut."""
@@ -362,12 +374,6 @@ class Quota:
             self._changes.report("succeeded" if grow else "rate_limited")
 
     def _adapt(self, now_ns: int) -> None:
-        for limit in self._limits:
+        for limit in self.limits:
             limit.adapt(self.factor, now_ns)
-        self._find_limited()
-
-    def _find_limited(self) -> None:
-        limits = self._limits
-        self.limited = tuple((index, limit) for index, limit in enumerate(limits) if limit.is_limited)
-        requests, input_tokens, output_tokens = (NS_PER_MINUTE / (limit.per_minute or math.inf) for limit in limits)
-        self.ns_per_unit = (requests, input_tokens, output_tokens)
+        self.limits.refresh()

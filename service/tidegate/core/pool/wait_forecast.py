@@ -116,7 +116,7 @@ class WaitForecast:
         """
         if not 0 < wait_ns < _BATCH_NS or len(self._queue) == 1:
             return wait_ns
-        return min(_BATCH_NS, wait_ns + self._quota.full_in_ns(head.demand.cost, above=True) // 2)
+        return min(_BATCH_NS, wait_ns + self._quota.limits.full_in_ns(head.demand.cost, above=True) // 2)
 
     def may_refuse(self, demand: Demand, now_ns: int) -> bool:
         """Whether a prediction is good enough to refuse the demand.
@@ -135,7 +135,7 @@ class WaitForecast:
         formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
         frozen_ns = min(frozen_ns, formula_ns)  # the freeze is certain: only the rest is corrected
         uncertain_ns = formula_ns - frozen_ns
-        share = _least_share(quota.limited)
+        share = _least_share(quota.limits.limited)
         # The same object where the number is the same: many thousands may wait, and keep both.
         alone_ns = formula_ns if share == 1.0 else frozen_ns + round(uncertain_ns * share)
         corrected_ns = min(
@@ -149,7 +149,7 @@ class WaitForecast:
 
         The duration of an outage says nothing about how fast a queue moves after it.
         """
-        limited = self._quota.limited
+        limited = self._quota.limits.limited
         if limited is not self._limited:
             self._limited = limited
             rates = {index: (limit.per_minute or 0.0) / limit.share for index, limit in limited}
@@ -164,8 +164,8 @@ class WaitForecast:
         ahead_ns = self._queue.ahead_ns(demand, now_ns)
         if not frozen_ns:
             return ahead_ns + quota.wait_ns(cost, now_ns)
-        refilled_ns = ahead_ns + quota.level_wait_ns(cost, now_ns)
-        thawed_ns = max(0, ahead_ns + quota.service_time_ns(cost) - quota.full_in_ns(cost))
+        refilled_ns = ahead_ns + quota.limits.wait_ns(cost, now_ns)
+        thawed_ns = max(0, ahead_ns + quota.limits.service_time_ns(cost) - quota.limits.full_in_ns(cost))
         return max(refilled_ns, frozen_ns + thawed_ns)
 
 

@@ -23,6 +23,9 @@ GUARANTEED: Final = tuple(share / 100 for share in _PER_CENT)
 """The least share of a pool that each class gets while it waits, by rank. A class of full age gets twice as much, and
 the highest class gets the rest."""
 
+_MOST_DUMPED: Final = 2**63 - 1
+"""The largest integer that every reader of a dump can represent: nearly three years of the pool's time."""
+
 AGED_NS: Final = 60 * NS_PER_SECOND
 """A request that has waited this long is of full age."""
 
@@ -43,7 +46,7 @@ class ClassShares:
 
     def dump(self, _now_ns: int) -> ClassSharesState:
         """The state, for `restore`."""
-        highest, middle, lowest = self._earned
+        highest, middle, lowest = (min(earned, _MOST_DUMPED) for earned in self._earned)
         return ClassSharesState((highest, middle, lowest))
 
     @classmethod

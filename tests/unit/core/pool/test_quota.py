@@ -31,7 +31,7 @@ def answered(*reports: LimitReport) -> Quota:
 
 
 def requests_per_second(made: Quota, now_ns: int) -> float:
-    return (made.snapshot(now_ns)[0].effective_per_minute or 0.0) / 60
+    return (made.limits.snapshot(now_ns)[0].effective_per_minute or 0.0) / 60
 
 
 class TestSeveralLimits:
@@ -47,19 +47,19 @@ class TestSeveralLimits:
 
     def test_the_tightest_sets_the_size(self) -> None:
         made = quota(BOTH)
-        assert made.service_time_ns(Cost(1, 50)) == S
-        assert made.service_time_ns(Cost(1, 500)) == 5 * S
-        assert quota().service_time_ns(Cost(1, 500)) == 0
+        assert made.limits.service_time_ns(Cost(1, 50)) == S
+        assert made.limits.service_time_ns(Cost(1, 500)) == 5 * S
+        assert quota().limits.service_time_ns(Cost(1, 500)) == 0
 
     def test_the_smallest_bucket_sets_what_a_freeze_lets_refill(self) -> None:
-        assert quota(BOTH).full_in_ns(Cost(1, 500)) == 2 * S
-        assert quota(BOTH).full_in_ns(Cost(0, 500)) == 10 * S
-        assert quota(BOTH).full_in_ns(Cost()) == 0
+        assert quota(BOTH).limits.full_in_ns(Cost(1, 500)) == 2 * S
+        assert quota(BOTH).limits.full_in_ns(Cost(0, 500)) == 10 * S
+        assert quota(BOTH).limits.full_in_ns(Cost()) == 0
 
     def test_what_never_fits_is_named(self) -> None:
-        assert quota(BOTH).never_fits(Cost(1, 1_001)) is Dimension.INPUT_TOKENS
-        assert quota(BOTH).never_fits(Cost(3, 1_000)) is Dimension.REQUESTS
-        assert quota(BOTH).never_fits(Cost(2, 1_000, 10**9)) is None
+        assert quota(BOTH).limits.never_fits(Cost(1, 1_001)) is Dimension.INPUT_TOKENS
+        assert quota(BOTH).limits.never_fits(Cost(3, 1_000)) is Dimension.REQUESTS
+        assert quota(BOTH).limits.never_fits(Cost(2, 1_000, 10**9)) is None
 
 
 class TestFreeze:
@@ -169,12 +169,12 @@ class TestHiddenHeaders:
         made.demand_seen(0)
         made.learn_limits(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
         made.demand_seen(S)
-        assert made.snapshot(S)[0].binding == "none"
+        assert made.limits.snapshot(S)[0].binding == "none"
 
     def test_an_answer_without_headers_among_others_changes_nothing(self) -> None:
         made = answered(REPORTED, HEADERLESS)
         made.demand_seen(0)
-        assert made.snapshot(0)[0].binding == "upstream"
+        assert made.limits.snapshot(0)[0].binding == "upstream"
 
 
 class TestRefusals:
@@ -200,10 +200,10 @@ class TestRefusals:
         made = answered()
         for _ in range(10):
             made.take(ONE_REQUEST, 60 * S)
-        before = made.snapshot(60 * S)
+        before = made.limits.snapshot(60 * S)
         made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
-        assert made.snapshot(60 * S) == before
+        assert made.limits.snapshot(60 * S) == before
         assert not made.fits(ONE_REQUEST, 60 * S)
         assert made.wait_ns(ONE_REQUEST, 60 * S) == S // 4
         assert made.fits(ONE_REQUEST, 130 * S)
@@ -256,14 +256,14 @@ class TestOutstanding:
         made.take(Cost(1, 4_000, 1_000), 0)
         made.close_estimates(1_000, 0)
         made.learn_limits(LimitReport(None, DimensionReport(60_000, 10_000), DimensionReport(60_000, 10_000)), 0)
-        assert [one.available for one in made.snapshot(0)[1:]] == [7_000, 9_000]
+        assert [one.available for one in made.limits.snapshot(0)[1:]] == [7_000, 9_000]
 
     def test_what_exceeds_the_estimates_is_not_given_back(self) -> None:
         made = quota()
         made.take(Cost(1, 0, 1_000), 0)
         made.close_estimates(0, 3_000)
         made.learn_limits(LimitReport(output_tokens=DimensionReport(60_000, 10_000)), 0)
-        assert made.snapshot(0)[2].available == 10_000
+        assert made.limits.snapshot(0)[2].available == 10_000
 
 
 class TestKinds:
@@ -274,14 +274,14 @@ class TestKinds:
         made.demand_seen(0)
         assert not made.is_probing
         assert made.factor == pytest.approx(0.9)
-        assert made.snapshot(0)[0].binding == "adaptive"
+        assert made.limits.snapshot(0)[0].binding == "adaptive"
         assert requests_per_second(made, 0) == pytest.approx(0.9)
 
     def test_a_success_means_nothing_to_a_pool_that_learns(self) -> None:
         made = answered()
-        before = made.snapshot(0)
+        before = made.limits.snapshot(0)
         made.learn_success(0)
-        assert (made.snapshot(0), made.events) == (before, [])
+        assert (made.limits.snapshot(0), made.events) == (before, [])
 
     def test_a_limit_is_known_from_configuration_or_an_answer(self) -> None:
         assert quota(ADAPTING).is_known

@@ -31,7 +31,7 @@ class TestLevels:
             made.take(Cost(1, 1_000, 200), 0)
         told = DimensionReport(60_000, 10_000)
         made.learn_limits(LimitReport(told, told, told), 0)
-        assert [one.available for one in made.snapshot(0)] == [10_000, 8_000, 9_600]
+        assert [one.available for one in made.limits.snapshot(0)] == [10_000, 8_000, 9_600]
 
     def test_what_was_sent_since_is_charged_to_an_older_figure(self) -> None:
         made = quota()
@@ -39,7 +39,7 @@ class TestLevels:
         made.take(Cost(1_000), 10 * S)
         older = LimitReport(DimensionReport(9_000, 3_000, 40 * S), sent_ago_ns=2 * S)
         made.learn_limits(older, 11 * S)
-        assert made.snapshot(11 * S)[0].available == 2_300, "two seconds at 150, and a charge of 1,000"
+        assert made.limits.snapshot(11 * S)[0].available == 2_300, "two seconds at 150, and a charge of 1,000"
 
     def test_output_that_may_become_more_raises_the_margin_of_output_alone(self) -> None:
         made = quota()
@@ -50,7 +50,7 @@ class TestLevels:
             told = DimensionReport(60_000, 9_500, S)  # of a bucket that holds 10,000
             made.close_estimates(500, 500)
             made.learn_limits(LimitReport(told, told, told), second * S)
-        margins = [limit.margin_micro / MICRO for _, limit in made.limited]
+        margins = [limit.margin_micro / MICRO for _, limit in made.limits.limited]
         assert margins == pytest.approx([500, 500, 1_500])
 
 
@@ -80,7 +80,7 @@ class TestWhatIsTold:
             made.learn_limits(
                 LimitReport(DimensionReport(6_000, remaining, (6_000 - remaining) * S // 100)), second * S
             )
-        assert 5_500 < (made.snapshot(20 * S)[0].effective_per_minute or 0) < 5_900
+        assert 5_500 < (made.limits.snapshot(20 * S)[0].effective_per_minute or 0) < 5_900
         assert made.events == []
 
     def test_a_limit_that_is_told_no_more_is_none(self) -> None:
@@ -124,7 +124,7 @@ class TestSearch:
 
     @staticmethod
     def rate(made: Quota) -> float:
-        return made.limited[0][1].per_minute or 0.0
+        return made.limits.limited[0][1].per_minute or 0.0
 
     def measured(self) -> Quota:
         """At 20 requests a second."""
@@ -155,11 +155,11 @@ class TestSearch:
 
     def test_a_rate_that_fell_is_a_share_of_what_was_found(self) -> None:
         made = self.measured()
-        assert made.limited[0][1].share == 1
+        assert made.limits.limited[0][1].share == 1
         for at_s in (50, 70):
             self.used(made, 200, at_s)
             self.refused(made, at_s)
-        assert made.limited[0][1].share == pytest.approx(0.5, rel=0.2)
+        assert made.limits.limited[0][1].share == pytest.approx(0.5, rel=0.2)
 
     def test_what_is_given_back_was_not_used(self) -> None:
         made, other = self.measured(), self.measured()
@@ -184,6 +184,6 @@ class TestSearch:
             at_s, is_large = 10 + 20 * number, number % 2
             self.used(made, 121 if is_large else 279, at_s, Cost(1, 100))
             self.refused(made, at_s, Cost(1, 8_000 if is_large else 100))
-        ((index, limit),) = made.limited
+        ((index, limit),) = made.limits.limited
         assert index == 1, "input is what is limited"
         assert limit.per_minute == pytest.approx(60_000, rel=0.1)

@@ -46,8 +46,9 @@ class Limited:
     def wait_ns(self, cost: Cost, _now_ns: int) -> int:
         return self.service_time_ns(cost)
 
-    def level_wait_ns(self, cost: Cost, _now_ns: int) -> int:
-        return self.service_time_ns(cost)
+    @property
+    def limits(self) -> "Limited":
+        return self
 
     def service_time_ns(self, cost: Cost) -> int:
         return round(cost.input_tokens / self.limit.per_minute * 60 * S)

@@ -1,0 +1,83 @@
+"""The open leases of a pool: grants, charges and ends."""
+
+from tidegate.core.accounts.accounts import Account
+from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.events import Event, LeaseEnded
+from tidegate.core.failures.failure_tracker import FailureTracker
+from tidegate.core.limits.recent_use import RecentUse
+from tidegate.core.pool.lease import Lease, Leases
+from tidegate.core.pool.lease_charging import LeaseCharging
+from tidegate.core.pool.quota import Quota
+
+__all__ = ["LeaseBook"]
+
+
+class LeaseBook:
+    """Takes quota for each grant, and keeps charges, failures and accounts consistent until the lease ends.
+
+    Attributes:
+        leases: all open leases.
+        granted: how many demands were granted since the pool began.
+        reports_ends: whether the end of each lease is an event.
+    """
+
+    __slots__ = ("_charging", "_events", "_failures", "_pool", "_quota", "_use", "granted", "leases", "reports_ends")
+
+    def __init__(self, pool: str, quota: Quota, failures: FailureTracker, use: RecentUse) -> None:
+        self.leases = Leases()
+        self.granted = 0
+        self.reports_ends = True
+        self._pool = pool
+        self._quota = quota
+        self._failures = failures
+        self._use = use
+        self._events: list[Event] = quota.events
+        self._charging = LeaseCharging(quota, use)
+
+    def grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
+        """Takes the cost of a demand, under a lease unless the demand is settled at once."""
+        limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
+        self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
+        self.granted += 1
+        if account is not None:
+            account.take(demand.cost, now_ns)
+        if not demand.settle_at_once:
+            self.leases[lease_id] = Lease(demand, limits, now_ns, account)
+            self._failures.sent(now_ns)
+            if account is not None:
+                account.call_began()
+
+    def give_back(self, unleased: Cost, now_ns: int) -> None:
+        """Reverts the grant of a demand that was settled at once."""
+        self._quota.give_back(unleased, now_ns)
+        self._use.add(-unleased[0], -unleased[1], 0, now_ns)
+
+    def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
+        """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
+
+        An input of 0 is not known yet.
+        """
+        lease = self.leases.touch(lease_id, now_ns)
+        if lease is not None:
+            self._charging.charge(lease, known, now_ns)
+
+    def answered(self, lease_id: str) -> None:
+        """The head of an answer came for this lease, if there is one of this id."""
+        if self.leases.mark_answered(lease_id):
+            self._failures.unanswered -= 1
+
+    def end(self, lease_id: str, outcome: Outcome, used: Cost | None, now_ns: int) -> bool:
+        """Ends a lease and corrects all charges; False if there is none of this id."""
+        lease = self.leases.pop(lease_id, None)
+        if lease is None:
+            return False
+        self._quota.request_ended(lease.granted_ns)
+        self._failures.ended(lease.granted_ns, answered=lease.answered)
+        if lease.account is not None:
+            lease.account.call_ended()
+        used = self._charging.close(lease, outcome, used, now_ns)
+        if self.reports_ends:
+            demand = lease.demand
+            self._events.append(LeaseEnded(self._pool, demand.caller, outcome, demand.cost, used))
+        return True

@@ -1,0 +1,52 @@
+"""What a pool has learned, as one versioned value, and its encoding."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate.core.domain.state_encoding import decode_state, encode_state
+from tidegate.core.failures.failure_tracker import FailureTrackerState
+from tidegate.core.failures.retry_gate import RetryGateState
+from tidegate.core.limits.recent_use import RecentUseState
+from tidegate.core.pool.quota import QuotaState
+from tidegate.core.pool.wait_forecast import WaitForecastState
+from tidegate.core.queue.class_shares import ClassSharesState
+
+__all__ = ["POOL_STATE_VERSION", "PoolState", "decode_pool_state", "encode_pool_state"]
+
+POOL_STATE_VERSION: Final = 1
+"""Counts changes after which older dumps cannot be read. A new field at the end, with a default, is no such change."""
+
+
+class PoolState(Struct, frozen=True, array_like=True):
+    """The dump of a `Pool`: at most 64 KB encoded.
+
+    It holds no settings, which configuration has, and neither waiters nor leases, which belong to connections of one
+    process. All times are ages or remaining times.
+    """
+
+    version: int
+    pool: str
+    quota: QuotaState
+    failures: FailureTrackerState
+    retries: RetryGateState
+    class_shares: ClassSharesState
+    forecast: WaitForecastState
+    recent_use: RecentUseState
+    granted: int
+    rate_limited: int
+    succeeded: int
+
+
+def encode_pool_state(state: PoolState) -> bytes:
+    """The state as bytes, with a checksum."""
+    return encode_state(state)
+
+
+def decode_pool_state(data: bytes) -> PoolState:
+    """The state that `encode_pool_state` has encoded.
+
+    Raises:
+        UnreadableState: the data is damaged, or another version wrote it.
+    """
+    return decode_state(data, PoolState, POOL_STATE_VERSION)
