@@ -1,4 +1,4 @@
-"""Output that came after a 429: it is paid off before the next request, or that one would be refused as well."""
+"""Output that was produced after a 429. It is paid off before the next request, which would be refused otherwise."""
 
 from typing import Final, Self
 
@@ -8,45 +8,49 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
 __all__ = ["OutputDebt", "OutputDebtState"]
 
-_MOST_SECONDS: Final = 60
 _PAID_OFF: Final = -1.0
-"""One token is there: so much more than nothing is what a request needs."""
+"""One token is available: a request needs more than nothing."""
 
 
 class OutputDebtState(Struct, frozen=True, array_like=True):
-    """A dumped `OutputDebt`."""
+    """The dump of an `OutputDebt`."""
 
     tokens: float
-    age_ns: int
+    ago_ns: int
 
 
 class OutputDebt:
-    """What an upstream's bucket of output lacks, in tokens, as far as is known. Time is monotonic nanoseconds."""
+    """The estimated number of tokens that the upstream's output bucket lacks.
 
-    __slots__ = ("_at_ns", "_tokens")
+    It falls at the output rate, down to -1. `most_seconds` bounds every wait: no bucket takes longer than a minute to
+    refill.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_at_ns", "_most_seconds", "_tokens")
+
+    def __init__(self, most_seconds: float = 60) -> None:
+        self._most_seconds = most_seconds
         self._tokens = _PAID_OFF
         self._at_ns = 0
 
-    def owe(self, tokens: float, from_ns: int) -> None:
-        """So much is going to be missing; nothing is paid off before that moment."""
-        self._tokens, self._at_ns = tokens, from_ns
-
-    def wait_ns(self, per_second: float, now_ns: int) -> int:
-        """How long until one token is there, a minute at most; 0 from then on, until more is owed."""
-        if now_ns > self._at_ns:
-            paid = (now_ns - self._at_ns) / NS_PER_SECOND * per_second
-            self._tokens, self._at_ns = max(_PAID_OFF, self._tokens - paid), now_ns
-        return round(min((self._tokens - _PAID_OFF) / per_second, _MOST_SECONDS) * NS_PER_SECOND)
-
     def dump(self, now_ns: int) -> OutputDebtState:
-        """The state at `now_ns`."""
+        """The state, for `restore`."""
         return OutputDebtState(self._tokens, now_ns - self._at_ns)
 
     @classmethod
     def restore(cls, state: OutputDebtState, now_ns: int) -> Self:
-        """Continues exactly from a dumped state."""
-        debt = cls()
-        debt.owe(state.tokens, now_ns - state.age_ns)
-        return debt
+        """Continues exactly from `state`."""
+        restored = cls()
+        restored.owe(state.tokens, now_ns - state.ago_ns)
+        return restored
+
+    def owe(self, tokens: float, from_ns: int) -> None:
+        """Sets the debt. It is paid off from `from_ns` on."""
+        self._tokens, self._at_ns = tokens, from_ns
+
+    def wait_ns(self, per_second: float, now_ns: int) -> int:
+        """How long until one token is available; 0 once it was, until `owe` is called again."""
+        if now_ns > self._at_ns:
+            paid = (now_ns - self._at_ns) / NS_PER_SECOND * per_second
+            self._tokens, self._at_ns = max(_PAID_OFF, self._tokens - paid), now_ns
+        return round(min((self._tokens - _PAID_OFF) / per_second, self._most_seconds) * NS_PER_SECOND)

@@ -7,14 +7,14 @@ from tidegate.core.rate_search.limiting_dimension import LimitingDimension
 
 def test_requests_are_believed_at_first() -> None:
     limited = LimitingDimension()
-    limited.add((10.0, 9_000.0, 2_000.0), 20)
+    limited.observe((10.0, 9_000.0, 2_000.0), 20)
     assert limited.index == 0
 
 
 def test_they_stay_where_all_figures_are_steady() -> None:
     limited = LimitingDimension()
     for _ in range(3):
-        limited.add((10.0, 9_000.0, 2_000.0), 20)
+        limited.observe((10.0, 9_000.0, 2_000.0), 20)
     assert limited.index == 0
 
 
@@ -25,7 +25,7 @@ def test_the_one_whose_figures_stay_is_found(index: int) -> None:
         swing = 1.1 if number % 2 else 1.0
         figures = [10.0 * swing, 9_000.0 * swing, 2_000.0 * swing]
         figures[index] = 7_000.0
-        limited.add(tuple(figures), 20)
+        limited.observe(tuple(figures), 20)
     assert limited.index == index
 
 
@@ -33,8 +33,8 @@ def test_the_one_whose_figures_stay_is_found(index: int) -> None:
 def test_what_counts_are_seconds_not_shares(seconds: float, index: int) -> None:
     """2 % of 5 s is less than rounding explains, of 100 s it is not."""
     limited = LimitingDimension()
-    limited.add((10.0, 9_000.0, 2_000.0), seconds)
-    limited.add((10.2, 9_000.0, 2_100.0), seconds)
+    limited.observe((10.0, 9_000.0, 2_000.0), seconds)
+    limited.observe((10.2, 9_000.0, 2_100.0), seconds)
     assert limited.index == index
 
 
@@ -43,7 +43,7 @@ def test_a_little_less_variation_is_no_reason_to_change(swing: float) -> None:
     limited = LimitingDimension()
     for number in range(40):
         odd = number % 2
-        limited.add((10.0 * (1 + odd * swing), 9_000.0 * (1 + odd * 0.8 * swing), 1.0 + odd), 20)
+        limited.observe((10.0 * (1 + odd * swing), 9_000.0 * (1 + odd * 0.8 * swing), 1.0 + odd), 20)
     assert limited.index == 0
 
 
@@ -58,14 +58,14 @@ def test_output_has_to_be_clearly_steadier_than_input_too() -> None:
         ((10.7, 9_702.7, 1_966.4), 11.8),
         ((11.2, 9_922.5, 1_987.5), 26.9),
     ):
-        limited.add(figures, seconds)
+        limited.observe(figures, seconds)
     assert limited.index == 0, "and not 2"
 
 
 def test_a_limit_that_halves_changes_nothing() -> None:
     limited = LimitingDimension()
     for scale in (1.0, 1.0, 0.5, 0.5):
-        limited.add((10.0 * scale, 9_000.0 * scale * 1.001, 2_000.0), 20)
+        limited.observe((10.0 * scale, 9_000.0 * scale * 1.001, 2_000.0), 20)
     assert limited.index == 0
 
 
@@ -79,13 +79,13 @@ def test_figures_that_move_together_tell_that_the_limit_has_changed_and_not_in_w
     for _ in range(5):
         changes = (0.88, 0.84, 0.92 if together else 1.001)
         figures = tuple(figure * change for figure, change in zip(figures, changes, strict=True))
-        limited.add(figures, 14)
+        limited.observe(figures, 14)
     assert limited.index == index
 
 
 def test_a_dimension_of_which_nothing_was_used_is_not_limited() -> None:
     limited = LimitingDimension()
-    limited.add((0.0, 0.0, 900.0), 4)
+    limited.observe((0.0, 0.0, 900.0), 4)
     assert limited.index == 2
 
 
@@ -93,34 +93,34 @@ def test_nothing_that_was_used_is_no_rate_to_go_by_however_much_others_vary() ->
     limited = LimitingDimension()
     for number in range(12):
         swing = 10.0 if number % 2 else 1.0
-        limited.add((10.0 * swing, 9_000.0 / swing, 0.0), 1)
+        limited.observe((10.0 * swing, 9_000.0 / swing, 0.0), 1)
     assert limited.index == 0
 
 
 def test_one_that_was_not_used_before_tells_nothing_and_the_others_do() -> None:
     limited = LimitingDimension()
-    limited.add((10.0, 0.0, 2_000.0), 20)
-    limited.add((10.6, 9_000.0, 2_000.0), 20)
+    limited.observe((10.0, 0.0, 2_000.0), 20)
+    limited.observe((10.6, 9_000.0, 2_000.0), 20)
     assert limited.index == 2
 
 
 def test_it_is_clear_once_two_measurements_have_shown_that_it_is_this_one() -> None:
     limited = LimitingDimension()
     assert not limited.is_clear
-    limited.add((10.0, 9_000.0, 2_000.0), 20)
+    limited.observe((10.0, 9_000.0, 2_000.0), 20)
     assert not limited.is_clear, "there was nothing to compare it with"
-    limited.add((10.0, 10_000.0, 2_200.0), 20)
+    limited.observe((10.0, 10_000.0, 2_200.0), 20)
     assert limited.is_clear
 
 
 def test_another_than_requests_is_clear() -> None:
     limited = LimitingDimension()
-    limited.add((0.0, 0.0, 900.0), 4)
+    limited.observe((0.0, 0.0, 900.0), 4)
     assert limited.is_clear
 
 
 def test_it_is_not_where_all_figures_are_steady() -> None:
     limited = LimitingDimension()
     for number in range(12):
-        limited.add((10.0 + number % 2, 9_000.0 + 900 * (number % 2), 2_000.0 + 200 * (number % 2)), 20)
+        limited.observe((10.0 + number % 2, 9_000.0 + 900 * (number % 2), 2_000.0 + 200 * (number % 2)), 20)
     assert not limited.is_clear

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.rate_search.rate_bounds import Mark, Use, bounds, measure
+from tidegate.core.rate_search.rate_bounds import RateLimitHit, Use, bounds, measure
 
 
-def mark(at_s: float, requests: int, *, told: bool = True, pause_s: float = 1.0) -> Mark:
-    return Mark(round(at_s * S), Cost(requests, 100 * requests, 10 * requests), told, round(pause_s * S))
+def mark(at_s: float, requests: int, *, has_retry_after: bool = True, pause_s: float = 1.0) -> RateLimitHit:
+    return RateLimitHit(
+        round(at_s * S), Cost(requests, 100 * requests, 10 * requests), has_retry_after, round(pause_s * S)
+    )
 
 
 def test_one_alone_measures_nothing() -> None:
@@ -39,26 +41,30 @@ def test_the_oldest_has_to_do_where_all_are_near() -> None:
 
 
 def test_without_being_told_shallow_buckets_lose_pauses() -> None:
-    marks = [mark(0, 0, told=False, pause_s=2), mark(15, 40, told=False, pause_s=2)]
-    deep = measure(marks, mark(20, 50, told=False), shallow=False)
-    shallow = measure(marks, mark(20, 50, told=False), shallow=True)
+    marks = [mark(0, 0, has_retry_after=False, pause_s=2), mark(15, 40, has_retry_after=False, pause_s=2)]
+    deep = measure(marks, mark(20, 50, has_retry_after=False), shallow=False)
+    shallow = measure(marks, mark(20, 50, has_retry_after=False), shallow=True)
     assert deep is not None
     assert shallow is not None
     assert (deep.seconds, shallow.seconds) == (5, 20), "two of five are too much, four of twenty have to do"
 
 
 def test_all_pauses_since_count_and_only_as_seconds() -> None:
-    marks = [mark(at_s, 2 * at_s, told=False, pause_s=2) for at_s in (0, 40, 55)]
-    found = measure(marks, mark(60, 120, told=False), shallow=True)
+    marks = [mark(at_s, 2 * at_s, has_retry_after=False, pause_s=2) for at_s in (0, 40, 55)]
+    found = measure(marks, mark(60, 120, has_retry_after=False), shallow=True)
     assert found is not None
     assert (found.seconds, found.lately) == (60, 10), "four of twenty are too much"
-    well = measure([mark(0, 0, told=False), mark(20, 40, told=False)], mark(40, 80, told=False), shallow=True)
+    well = measure(
+        [mark(0, 0, has_retry_after=False), mark(20, 40, has_retry_after=False)],
+        mark(40, 80, has_retry_after=False),
+        shallow=True,
+    )
     assert well is not None
     assert well.seconds == 20, "one of twenty is not"
 
 
 def test_where_nothing_was_used_there_is_no_rate() -> None:
-    found = measure([Mark(0, Cost())], Mark(20 * S, Cost(10)), shallow=False)
+    found = measure([RateLimitHit(0, Cost())], RateLimitHit(20 * S, Cost(10)), shallow=False)
     assert found is not None
     assert found.per_second == (0.5, 0, 0)
 
@@ -88,7 +94,7 @@ def test_bounds_are_finite_and_in_order_whatever_was_used(
     marks, at_ns, used = [], 0, 0
     for step_ns, requests, told, pause_ns, fastest in steps:
         at_ns, used = at_ns + step_ns, used + requests
-        marks.append(Mark(at_ns, Cost(used, used, used), told, pause_ns, fastest))
+        marks.append(RateLimitHit(at_ns, Cost(used, used, used), told, pause_ns, fastest))
     *before, end = marks
     low, high = bounds(before, end, use)
     assert 0 <= low <= high < inf
@@ -125,25 +131,25 @@ class TestBounds:
         assert bounds([mark(19.5, 98)], mark(20, 100), use(spare=3)) == pytest.approx((2 / 1.5, 5 / 0.5))
 
     def test_as_fast_as_it_was_asked_the_bucket_may_have_been_full_meanwhile(self) -> None:
-        fast = mark(20, 100)._replace(fastest=8.0)
+        fast = mark(20, 100)._replace(highest_rate=8.0)
         assert bounds([mark(0, 0)], fast, use(spare=20)) == pytest.approx((100 / 21, 8 - 20 / 20))
 
     def test_a_faster_time_before_counts_only_for_what_lies_before(self) -> None:
-        marks = [mark(0, 0), mark(20, 100)._replace(fastest=50.0)]
+        marks = [mark(0, 0), mark(20, 100)._replace(highest_rate=50.0)]
         low, high = bounds(marks, mark(40, 200), use(spare=20))
         assert (low, high) == pytest.approx((200 / 41, 100 / 19))
 
     def test_without_being_told_a_shallow_bucket_loses_what_comes_back_in_pauses(self) -> None:
-        marks = [mark(0, 0, told=False, pause_s=5)]
-        assert bounds(marks, mark(25, 100, told=False), use(spare=5)) == pytest.approx((100 / 25, 100 / 21))
-        assert bounds(marks, mark(25, 100, told=False), use()) == pytest.approx((100 / 25, 100 / 25))
+        marks = [mark(0, 0, has_retry_after=False, pause_s=5)]
+        assert bounds(marks, mark(25, 100, has_retry_after=False), use(spare=5)) == pytest.approx((100 / 25, 100 / 21))
+        assert bounds(marks, mark(25, 100, has_retry_after=False), use()) == pytest.approx((100 / 25, 100 / 25))
         vague = use(spare=5, vague=10)
-        assert bounds(marks, mark(25, 100, told=False), vague) == pytest.approx((90 / 25, 110 / 21))
+        assert bounds(marks, mark(25, 100, has_retry_after=False), vague) == pytest.approx((90 / 25, 110 / 21))
 
     def test_in_each_pause(self) -> None:
-        marks = [mark(0, 0, told=False, pause_s=2), mark(25, 100, told=False, pause_s=5)]
-        assert bounds(marks, mark(50, 200, told=False), use(spare=5)) == pytest.approx((200 / 50, 200 / 45))
+        marks = [mark(0, 0, has_retry_after=False, pause_s=2), mark(25, 100, has_retry_after=False, pause_s=5)]
+        assert bounds(marks, mark(50, 200, has_retry_after=False), use(spare=5)) == pytest.approx((200 / 50, 200 / 45))
 
     def test_a_pause_for_most_of_the_time_gives_no_upper_bound_but_what_the_bucket_holds(self) -> None:
-        marks = [mark(0, 0, told=False, pause_s=30)]
-        assert bounds(marks, mark(25, 100, told=False), use(spare=5)) == pytest.approx((100 / 25, 105 / 25))
+        marks = [mark(0, 0, has_retry_after=False, pause_s=30)]
+        assert bounds(marks, mark(25, 100, has_retry_after=False), use(spare=5)) == pytest.approx((100 / 25, 105 / 25))
