@@ -30,7 +30,7 @@ pytestmark = pytest.mark.quiet
 
 
 async def streams_while_it_stops(on: Stage) -> list[str]:
-    """How each stream ended: `whole`, or `broken` in the middle. The signal comes when all have begun."""
+    """How each stream ended: `whole`, `error` by an event, or `broken`. The signal comes when all have begun."""
     begun = 0
     all_begun = asyncio.Event()
 
@@ -47,6 +47,9 @@ async def streams_while_it_stops(on: Stage) -> list[str]:
                         if begun == STREAMS:
                             all_begun.set()
                     received += data
+        if b"event: error" in received:
+            assert b"shutting down" in received
+            return "error"
         return "whole" if b"event: message_stop" in received else "broken"
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -65,9 +68,12 @@ def charged_for_calls(on: Stage) -> list[tuple[int, int]]:
     return [(call["input_tokens"], call["output_tokens"]) for call in calls]
 
 
-@pytest.mark.parametrize(("seconds_per_token", "ends"), [(0.1, {"whole"}), (2.0, {"broken"})])
-def test_streams_have_ten_seconds_to_end(tmp_path: Path, seconds_per_token: float, ends: set[str]) -> None:
-    with stage(tmp_path, per_token_seconds=seconds_per_token) as on:
+@pytest.mark.parametrize(("seconds_per_token", "ends"), [(0.1, {"whole"}), (2.0, {"error"})])
+def test_streams_end_or_are_told_when_their_time_is_over(
+    tmp_path: Path, seconds_per_token: float, ends: set[str]
+) -> None:
+    times = {"TIDEGATE_DRAIN_NOTICE_SECONDS": "0.5", "TIDEGATE_DRAIN_SECONDS": "10"}
+    with stage(tmp_path, per_token_seconds=seconds_per_token, variables=times) as on:
         ended = asyncio.run(streams_while_it_stops(on))
         assert set(ended) == ends
         assert on.service.process.wait(timeout=20) == 0
@@ -99,6 +105,7 @@ def test_metrics_of_their_own_address_are_there_until_the_last_stream_has_ended(
             ANTHROPIC_API_KEY="any",
             TIDEGATE_UPSTREAM_URL=simulator.url,
             TIDEGATE_METRICS_PORT="0",
+            TIDEGATE_DRAIN_NOTICE_SECONDS="0.2",
         ) as service,
     ):
         headers = {"x-api-key": "k", "anthropic-version": "2023-06-01", "x-simulator-output-tokens": str(TOKENS)}
@@ -135,7 +142,7 @@ def test_a_second_signal_stops_at_once_and_the_first_says_what_is_waited_for(
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             os.kill(service.process.pid, number)
-            while "waiting for 2 open calls; Ctrl-C again stops at once" not in service.printed():
+            while "waiting for 2 open calls, for 600 s at most; a second signal stops at once" not in service.printed():
                 assert time.monotonic() < deadline, service.printed()
                 time.sleep(0.05)
             assert service.process.poll() is None

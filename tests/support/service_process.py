@@ -65,7 +65,7 @@ def running(
         process = subprocess.Popen(
             [sys.executable, *program, *arguments, *port],
             cwd=directory,
-            env=environment(**variables),
+            env=environment(**{"TIDEGATE_DRAIN_NOTICE_SECONDS": "0", **variables}),
             stdout=stream,
             stderr=subprocess.STDOUT,
         )

@@ -69,7 +69,7 @@ async def _metrics_response(exposition: Exposition, request: Request) -> Respons
 
 
 async def _reasons_not_ready(services: Services) -> list[str]:
-    reasons = ["the service is shutting down"] if services.draining else []
+    reasons = ["draining: the service is shutting down"] if services.draining else []
     if services.reachability is not None and (problem := services.reachability.problem) is not None:
         reasons.append(problem)
     try:

@@ -11,20 +11,19 @@ __all__ = ["on_stop_signal", "run"]
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def on_stop_signal(action: Callable[[], None], again: Callable[[], None]) -> asyncio.Event:
-    """Calls `action` on the first SIGINT or SIGTERM and then sets the event. Further signals call `again`."""
-    stopped = asyncio.Event()
+def on_stop_signal(again: Callable[[], None]) -> "asyncio.Future[signal.Signals]":
+    """A future of the first SIGINT or SIGTERM. Each further one calls `again`."""
     loop = asyncio.get_running_loop()
+    stopped: asyncio.Future[signal.Signals] = loop.create_future()
 
-    def stop() -> None:
-        if stopped.is_set():
+    def stop(number: signal.Signals) -> None:
+        if stopped.done():
             again()
-            return
-        action()
-        stopped.set()
+        else:
+            stopped.set_result(number)
 
     for number in _STOP_SIGNALS:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number)
     return stopped
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 
 import click
@@ -109,16 +110,25 @@ async def _serve(
         )
         await stack.enter_async_context(serving(server))
 
-        def drain() -> None:
-            parts.draining = True
-            if calls := server.open_calls:
-                noun = "call" if calls == 1 else "calls"
-                logger.warning("stopping: waiting for %d open %s; Ctrl-C again stops at once", calls, noun)
-
-        stopped = on_stop_signal(drain, server.stop_now)
+        stopped = on_stop_signal(server.stop_now)
         tune_garbage_collector()
         click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
-        await stopped.wait()
+        await _drain(parts, server, await stopped)
+
+
+async def _drain(parts: Services, server: HttpServer, number: signal.Signals) -> None:
+    """Ends the calls before the service stops. Ctrl-C gives no notice: nobody balances load over a terminal."""
+    settings = parts.settings
+    notice_seconds = settings.drain_notice_seconds if number == signal.SIGTERM else 0.0
+    parts.draining = True
+    if calls := server.open_calls:
+        logger.warning(
+            "stopping: waiting for %d open %s, for %g s at most; a second signal stops at once",
+            calls,
+            "call" if calls == 1 else "calls",
+            settings.drain_seconds,
+        )
+    await server.drain(notice_seconds, settings.drain_seconds)
 
 
 def _connection_limits(settings: Settings) -> ConnectionLimits:

@@ -99,9 +99,9 @@ def _run(options: "SimulatorOptions", host: str, port: int, *, clock: "Clock | N
     async def main() -> None:
         server = HttpServer(create_app(options, clock=clock), listener)
         async with serving(server):
-            stopped = on_stop_signal(lambda: None, server.stop_now)
+            stopped = on_stop_signal(server.stop_now)
             click.echo(f"Simulated Claude API on {url_of(listener)}  (faults: POST /simulator/faults)")
-            await stopped.wait()
+            await stopped
 
     open_logs("warning", "auto")
     run(main())

@@ -41,6 +41,7 @@ _SIMULATOR_KEY: Final = "simulator"
 """The key sent to the simulator, which does not check it, if no real key is configured."""
 _LIMITS: Final = RelayLimits()
 _NO_EXTENSIONS: Final[Mapping[str, object]] = {}
+_DRAINED: Final = "the service is shutting down"
 
 
 class Gateway:
@@ -132,17 +133,20 @@ class Gateway:
         """Responds to a call, unless its client disconnects, and reports its outcome."""
         grace_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         exchange = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
+        client_response = ClientResponse(call, self._marks, send, exchange)
         try:
             with ClientRequest(receive, self._clock.monotonic_ns, grace_seconds, exchange) as client_request:
-                client_response = ClientResponse(call, self._marks, send, exchange)
                 call.outcome = await self._respond(call, scope, client_request, client_response)
         except ClientDisconnected:
             call.outcome = "abandoned"
         except asyncio.CancelledError:
             state = scope.get("state", {})
             state["started"] = call.status is not None
-            if call.status is None and state.get("is_draining", bool)():
-                self._report_drained(call)
+            if state.get("is_draining", bool)():
+                if call.status is None:
+                    self._report_drained(call)
+                else:
+                    await client_response.end_stream_with_error(_DRAINED)
             raise
         finally:
             self._read_on_calls -= call.is_read_on

@@ -233,6 +233,22 @@ class Settings(RelaySettings):
             "Timeout of calls that do not set one, including the wait for quota.",
         ),
     ] = 600.0
+    drain_notice_seconds: Annotated[
+        Seconds,
+        FieldDoc(
+            "TIDEGATE_DRAIN_NOTICE_SECONDS",
+            _WAIT,
+            "After SIGTERM, how long `/readyz` reports `draining` while calls are still accepted.",
+        ),
+    ] = 5.0
+    drain_seconds: Annotated[
+        Seconds,
+        FieldDoc(
+            "TIDEGATE_DRAIN_SECONDS",
+            _WAIT,
+            "After the notice, how long open calls may take to end; waiting calls are then refused as `draining`.",
+        ),
+    ] = 600.0
     max_body_bytes: Annotated[
         Count,
         FieldDoc(

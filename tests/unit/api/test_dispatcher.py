@@ -158,7 +158,7 @@ def test_readiness_says_why_not() -> None:
     assert ask(services, "GET", "/readyz").json() == {"ready": True, "reasons": []}
     services.draining = True
     answer = ask(services, "GET", "/readyz")
-    assert (answer.status, answer.json()["reasons"]) == (503, ["the service is shutting down"])
+    assert (answer.status, answer.json()["reasons"]) == (503, ["draining: the service is shutting down"])
 
 
 def test_an_upstream_that_cannot_be_reached_is_a_reason_and_ends_a_generation() -> None:

@@ -18,7 +18,7 @@ from tidegate.core.domain.errors import UpstreamError
 from tidegate.core.failures.retry_policy import lacks_fast_mode
 from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.call import Call
-from tidegate.gateway.forwarded_headers import for_client
+from tidegate.gateway.forwarded_headers import for_client, is_event_stream
 from tidegate.gateway.gateway_errors import LocalResponse, error_body
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.gateway.relay.upstream_errors import MAX_ERROR_BODY_BYTES, StreamError
@@ -51,7 +51,7 @@ class ClientResponse:
         began_with_comment: whether the stream was begun before there was a response: its status is 200 in any case.
     """
 
-    __slots__ = ("_call", "_exchange", "_marks", "_replaced", "_send", "began_with_comment")
+    __slots__ = ("_call", "_exchange", "_marks", "_replaced", "_send", "_takes_events", "began_with_comment")
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class ClientResponse:
         exchange: ServerExchange | None = None,
     ) -> None:
         self.began_with_comment = False
+        self._takes_events = False  # whether an event of our own can be sent
         self._call = call
         self._marks = marks
         self._replaced = _TIDEGATE_FIELDS_AND_UPSTREAM if marks else _TIDEGATE_FIELDS
@@ -77,12 +78,13 @@ class ClientResponse:
         """Sends a comment to a client that waits for its stream, so that it does not give up."""
         if not self.began_with_comment:
             await self._start(200, _EVENT_STREAM)
-            self.began_with_comment = True
+            self.began_with_comment = self._takes_events = True
         await self.part(_COMMENT)
 
     async def start(self, status: int, headers: Headers, fields: Fields) -> None:
         """Sends the upstream's status and header fields, unless the stream was begun with a comment."""
         if not self.began_with_comment:
+            self._takes_events = is_event_stream(fields) and b"content-encoding" not in fields
             await self._start(status, for_client(headers, fields, self._replaced))
 
     async def whole(self, status: int, headers: Headers, fields: Fields, data: bytes) -> None:
@@ -125,6 +127,15 @@ class ClientResponse:
         await self.start(error.status, headers, dict(headers))
         broken = isinstance(error, StreamError) and error.broken
         await self._send({"type": "http.response.body", "body": error.body, "more_body": broken})
+
+    async def end_stream_with_error(self, message: str) -> None:
+        """Ends an event stream that was begun with an error event; does nothing for any other response.
+
+        The empty lines in front end an event that was relayed only in part.
+        """
+        if self._takes_events:
+            body = error_body("api_error", message, self._call.request_id)
+            await self._send({"type": "http.response.body", "body": b"\n\nevent: error\ndata: %b\n\n" % body})
 
     async def _error_event(self, body: bytes) -> None:
         await self._send({"type": "http.response.body", "body": b"event: error\ndata: %b\n\n" % body})

@@ -25,7 +25,7 @@ from tidegate.http.write_batching import WriteBatcher
 if TYPE_CHECKING:
     from tidegate.http.asgi import App
 
-__all__ = ["ClientConnection", "ErrorResponse", "plain_error"]
+__all__ = ["ClientConnection", "DrainableState", "ErrorResponse", "plain_error"]
 
 _MAX_WAITING: Final = 16
 """Requests that may wait for the response to the one before them."""
@@ -46,6 +46,16 @@ def plain_error(_error_type: str, message: str, _request_id: str) -> tuple[Heade
     return ((b"content-type", b"text/plain; charset=utf-8"),), message.encode()
 
 
+class DrainableState(ServerState):
+    """What the connections of one server share.
+
+    Attributes:
+        is_draining: the server stops soon, so each connection ends with its next response.
+    """
+
+    is_draining = False
+
+
 class ClientConnection(asyncio.Protocol):
     """One connection of a client. Requests on it are answered one after the other; up to 16 may wait.
 
@@ -62,7 +72,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(
         self,
         config: uvicorn.Config,
-        server_state: ServerState,
+        server_state: DrainableState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
@@ -171,7 +181,12 @@ class ClientConnection(asyncio.Protocol):
         scope["state"] = {**self._app_state, "fields": fields}
         expects_continue = fields.get(b"expect", b"").lower() == b"100-continue"
         exchange = Exchange(
-            scope, self, self._writer, self._loop, keep_alive=keep_alive, expects_continue=expects_continue
+            scope,
+            self,
+            self._writer,
+            self._loop,
+            keep_alive=keep_alive and not self._state.is_draining,
+            expects_continue=expects_continue,
         )
         self._timer.callback = None
         if self._answering is None:
@@ -229,6 +244,11 @@ class ClientConnection(asyncio.Protocol):
         if self._answering is None:
             self._close()
         else:
+            self._answering.keep_alive = False
+
+    def close_after_response(self) -> None:
+        """Ends the connection with the response under way, if that can still say so."""
+        if self._answering is not None and not self._answering.started:
             self._answering.keep_alive = False
 
     @property

@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tidegate.core.domain.events import Event
-from tidegate.http.server.connection import ClientConnection, ErrorResponse, plain_error
+from tidegate.http.server.connection import ClientConnection, DrainableState, ErrorResponse, plain_error
 from tidegate.http.server.connection_limits import ConnectionLimits
 from tidegate.http.write_batching import WriteBatcher
 
@@ -22,7 +22,7 @@ HttpImplementation = Literal["tidegate", "uvicorn"]
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than load balancers keep idle connections (60 s is common). Otherwise they use one that is just closing."""
 _GRACE_SECONDS: Final = 10
-"""For calls under way when the service stops. Below the 30 s that orchestrators wait before they kill."""
+"""For calls under way when a server stops that was not drained before."""
 _CONNECTION_LIMITS: Final = ConnectionLimits()
 _LAST_WRITES_SECONDS: Final = 0.5
 """For clients to read the error of their calls, if the service is stopped at once."""
@@ -79,6 +79,8 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
         )
+        self.server_state = self._state = DrainableState()
+        self._hurry = asyncio.Event()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -90,8 +92,33 @@ class HttpServer(uvicorn.Server):
         """The number of calls under way."""
         return len(self.server_state.tasks)
 
+    async def drain(self, notice_seconds: float, drain_seconds: float) -> None:
+        """Ends the calls gracefully; afterwards the server may stop. `stop_now` shortens it.
+
+        For `notice_seconds` connections and calls are still accepted, so that load balancers can notice. Each response
+        closes its connection; idle connections stay open until the server stops. Then the listener closes, and calls
+        have `drain_seconds` to end. Calls that are left after that are cancelled.
+        """
+        self._state.is_draining = True
+        for connection in tuple(self.server_state.connections):
+            if isinstance(connection, ClientConnection):
+                connection.close_after_response()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(notice_seconds):
+                await self._hurry.wait()
+        for server in self.servers:
+            server.close()
+        self._listener.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                while tasks := tuple(self.server_state.tasks):
+                    await asyncio.wait(tasks)
+        for task in tuple(self.server_state.tasks):
+            task.cancel()
+
     def stop_now(self) -> None:
         """Ends the calls that a stopping server waits for. Clients get an error, unless their response has begun."""
+        self._hurry.set()
         for task in tuple(self.server_state.tasks):
             task.cancel()
         asyncio.get_running_loop().call_later(_LAST_WRITES_SECONDS, self._abort_connections)
@@ -101,7 +128,7 @@ class HttpServer(uvicorn.Server):
             connection.transport.abort()  # drops what the client has not read
 
     async def serve_bound(self) -> None:
-        """Serves until `should_exit` is set and the calls under way have ended; for those it waits 10 s at most."""
+        """Serves until `should_exit` is set. Calls that were not drained before have 10 s to end."""
         await self.serve([self._listener])
 
 
