@@ -39,7 +39,7 @@ _EMPTY: dict[tuple[str, str], str] = {
     ("Spend per hour, by caller", "further callers"): "likewise",
     ("Calls that were not answered", "others"): "there are fewer kinds of trouble with callers than are shown by name",
     ("Refusals by caller and cause", "others"): "likewise",
-    ("What cannot be", "{{kind}}"): "no lease went on for longer than it may",
+    ("Anomalies", "{{kind}}"): "no lease went on for longer than it may",
 }
 """Queries, by panel and legend, that find nothing though all is well, and why."""
 

@@ -230,7 +230,7 @@ def test_a_label_that_the_metric_lacks_is_refused_by_name() -> None:
 
 def test_what_replicas_share_is_never_added_and_what_they_do_is_never_hidden() -> None:
     assert total(catalogue.QUEUE_DEPTH, "pool").startswith("sum by (pool)")
-    with pytest.raises(ValueError, match="tidegate_queue_depth: is each replica's own"):
+    with pytest.raises(ValueError, match="tidegate_queue_depth: differs between replicas"):
         shared(catalogue.QUEUE_DEPTH, "pool")
     with pytest.raises(ValueError, match="tidegate_available: is the same in all replicas"):
         total(catalogue.AVAILABLE, "pool")

@@ -82,7 +82,7 @@ def test_without_a_place_for_runbooks_links_lead_to_those_that_were_written(tmp_
 @pytest.mark.parametrize(
     ("setting", "allowed"),
     [
-        ("QUEUE_WAIT_P95_WARNING_SECONDS=15", "allowed are its buckets' bounds (0.01, 0.5,"),
+        ("QUEUE_WAIT_P95_WARNING_SECONDS=15", "allowed are its bucket bounds (0.01, 0.5,"),
         ("QUEUE_WAIT_P95_WARNING_SECONDS=soon", "allowed is numbers above 0 and below inf"),
         ("REFUSED_LEAST=1.5", "allowed is whole numbers above 0"),
         ("REFUSED_LEAST=0", "allowed is whole numbers above 0"),

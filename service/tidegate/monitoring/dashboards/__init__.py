@@ -1,1 +1,1 @@
-"""The Grafana dashboards as Python. `python -m dashboards` writes the JSON that is shipped."""
+"""Grafana dashboards as Python. `python -m dashboards` writes the JSON files of the repository."""

@@ -1,4 +1,4 @@
-"""A dashboard: rows of panels, and what all dashboards have in common."""
+"""A dashboard of rows of panels, with the variables, annotations and links that all dashboards share."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,12 +16,12 @@ __all__ = ["Board", "Row"]
 _COLUMNS: Final = 24
 _TAG: Final = "tidegate"
 _STEP_SECONDS: Final = 60
-"""Between two looks for annotations."""
+"""Step of annotation queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels under a title, from left to right and then below."""
+    """Panels under a title, from left to right and wrapped."""
 
     title: str
     panels: Sequence[Panel]
@@ -29,13 +29,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard.
+    """A dashboard.
 
     Attributes:
         link: its uid and title.
-        question: what it answers.
-        rows: from top to bottom.
-        time_from: the time range when it is opened, such as `now-1h`.
+        question: the question that it answers.
+        rows: the rows from top to bottom.
+        time_from: start of the default time range, such as `now-1h`.
     """
 
     link: Link
@@ -45,11 +45,11 @@ class Board:
 
     @property
     def panels(self) -> list[Panel]:
-        """All panels, in the order of reading."""
+        """All panels, in reading order."""
         return [panel for row in self.rows for panel in row.panels]
 
     def json(self) -> dict[str, Any]:
-        """The dashboard as Grafana reads it from a file.
+        """The dashboard in Grafana's JSON model.
 
         Raises:
             ValueError: two panels have the same id.
@@ -113,14 +113,14 @@ def _other_dashboards() -> dict[str, Any]:
 
 
 def _annotations() -> Iterator[dict[str, Any]]:
-    # Annotations know no $__rate_interval; two steps hold at least two scrapes at the usual intervals.
+    # Annotations have no $__rate_interval; two steps contain at least two scrapes at the usual intervals.
     configured = select(catalogue.LIMIT_PER_MINUTE, pool="", source="configured")
     build = select(catalogue.BUILD_INFO)
     age_seconds = 'time() - process_start_time_seconds{job=~"$job",instance=~"$instance"}'
     firing = 'ALERTS{job=~"$job",alertname=~"Tidegate.+",alertstate="firing"}'
-    # Where an alert begins: the whole time of several alerts would paint every panel red.
-    begun = f"{firing} unless {firing} offset {_STEP_SECONDS}s"
-    yield _annotation("Alerts", begun, "red", "{{alertname}}", "{{severity}} {{pool}} {{caller}}")
+    # Only the start of an alert: shading its whole duration would color every panel red.
+    started = f"{firing} unless {firing} offset {_STEP_SECONDS}s"
+    yield _annotation("Alerts", started, "red", "{{alertname}}", "{{severity}} {{pool}} {{caller}}")
     yield _annotation(
         "Configuration",
         f"max by (pool, dimension) (changes({configured}[{2 * _STEP_SECONDS}s])) > 0",

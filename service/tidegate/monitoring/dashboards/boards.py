@@ -1,4 +1,4 @@
-"""All dashboards, in the order in which one asks."""
+"""All dashboards, in the order of an investigation."""
 
 import json
 from typing import Final
@@ -16,5 +16,5 @@ BOARDS: Final = (OVERVIEW_BOARD, LIMITER_BOARD, CALLERS_BOARD, MODELS_BOARD, SLO
 
 
 def as_text(board: Board) -> str:
-    """The file that Grafana reads; the same each time."""
+    """The JSON file for Grafana. The text is deterministic."""
     return json.dumps(board.json(), indent=2, ensure_ascii=False) + "\n"

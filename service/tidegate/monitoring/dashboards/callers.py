@@ -1,4 +1,4 @@
-"""Callers: who uses what, who waits, who is refused, who spends?"""
+"""Dashboard "Callers": use, waits, refusals and spend by caller."""
 
 from typing import Final
 
@@ -27,8 +27,8 @@ __all__ = ["BUSIEST_CALLER", "BUSIEST_CALLERS", "CALLERS_BOARD", "CALLER_COLUMNS
 _CALLS: Final = rate(catalogue.REQUESTS)
 _BY_CALLER: Final = increase(catalogue.REQUESTS, by="caller")
 COST_OF_CALLERS: Final = f"{increase(catalogue.COST_USD, by='caller')} and {_BY_CALLER}"
-"""Callers that are configured, but do not call, have a counter at 0, too."""
-# What is usual is told by the same window as in the alert, whatever the time range.
+"""Excludes configured callers without calls, whose counters are 0."""
+# The same window as in the alert, whatever the dashboard's time range is.
 _UNUSUAL: Final = (
     f"clamp_min({thresholds.SPEND_UNUSUAL_FACTOR:g} * max("
     f"3600 * {rate(catalogue.COST_USD, window=f'{thresholds.SPEND_BASELINE_SECONDS}s')}"
@@ -37,31 +37,31 @@ _UNUSUAL: Final = (
     f" {thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g})"
 )
 
-_MOST_SERIES: Final = 10
-"""More lines than these nobody tells apart; the others are one."""
-_MOST_PAIRS: Final = 20
-_MOST_ROWS: Final = 20
-BUSIEST_CALLERS: Final = top(_MOST_ROWS, catalogue.REQUESTS, "caller")
-"""Rows of tables: who makes most calls."""
+_MAX_SERIES: Final = 10
+"""Graphs with more lines are unreadable. All other series are summed."""
+_MAX_PAIRS: Final = 20
+_MAX_ROWS: Final = 20
+BUSIEST_CALLERS: Final = top(_MAX_ROWS, catalogue.REQUESTS, "caller")
+"""The callers with most calls: the rows of tables."""
 
 
 def _by_caller(expr: str, metric: Metric) -> list[Query]:
-    greatest_ones = top(_MOST_SERIES, metric, "caller")
-    return top_and_rest(expr, "{{caller}}", by="caller", of=greatest_ones, rest="further callers")
+    top_series = top(_MAX_SERIES, metric, "caller")
+    return top_and_rest(expr, "{{caller}}", by="caller", of=top_series, rest="further callers")
 
 
 def _by_caller_and(label: str, metric: Metric, **matchers: str) -> list[Query]:
     by = f"caller, {label}"
     legend = f"{{{{caller}}}} {{{{{label}}}}}"
-    greatest_ones = top(_MOST_PAIRS, metric, by, **matchers)
+    top_series = top(_MAX_PAIRS, metric, by, **matchers)
     series = nonzero_per_minute(metric, by, **matchers)
-    return top_and_rest(series, legend, by=by, of=greatest_ones, rest="others", exemplars=metric is catalogue.REFUSED)
+    return top_and_rest(series, legend, by=by, of=top_series, rest="others", exemplars=metric is catalogue.REFUSED)
 
 
 BUSIEST_CALLER: Final = stat(
     "Busiest caller",
-    "Who makes most calls, and which share of all. Far above its usual share while others wait is a flood: talk to"
-    " its owner, or lower its weight.",
+    "The caller with most calls, and its share. If the share is far above normal while others wait, talk to the"
+    " caller's owner or lower its weight.",
     units.SHARE,
     Query(f"topk(1, {rate(catalogue.REQUESTS, by='caller')} / scalar({_CALLS}))", "{{caller}}", instant=True),
     CALLERS.by("caller"),
@@ -69,7 +69,7 @@ BUSIEST_CALLER: Final = stat(
     no_value="No traffic",
     decimals=0,
 )
-"""Names the one caller that it may be."""
+"""Shows the name of the busiest caller."""
 
 CALLER_COLUMNS: Final = (
     Column("Calls", _BY_CALLER, units.EXACT_COUNT, decimals=0),
@@ -85,14 +85,14 @@ CALLER_COLUMNS: Final = (
         decimals=0,
     ),
 )
-"""How each caller fares in the time range."""
+"""Results by caller in the time range."""
 
 _NOW: Final = Row(
     "All chosen callers",
     (
         stat(
             "Calls",
-            "Calls per second. Compare with the same time of other days.",
+            "Calls per second. Compare with the same time on other days.",
             units.PER_SECOND,
             Query(_CALLS),
             OVERVIEW,
@@ -100,7 +100,7 @@ _NOW: Final = Row(
         BUSIEST_CALLER,
         stat(
             "Refused",
-            "Share of calls that Tidegate refused. Zero is good; the causes are below.",
+            "Share of calls refused by Tidegate. Zero is good. The causes are below.",
             units.SHARE,
             Query(ratio(rate(catalogue.REFUSED), _CALLS)),
             LIMITER,
@@ -110,15 +110,15 @@ _NOW: Final = Row(
         ),
         stat(
             "Tokens",
-            "All kinds, per minute, cache reads included. Compare with the same time of other days.",
+            "Tokens per minute of all kinds, including cache reads. Compare with the same time on other days.",
             units.TOKENS_PER_MINUTE,
             Query(f"60 * {rate(catalogue.TOKENS)}"),
             MODELS,
         ),
         stat(
             "Spend per hour",
-            "At list prices, at the present pace. Orange: above what the alert takes for unusual at the least;"
-            " compare with the days before in Spend per hour, by caller.",
+            "US dollars per hour at list prices, at the current rate. Orange: above the minimum of the alert on unusual"
+            " spend; compare with previous days in Spend per hour, by caller.",
             units.DOLLARS,
             Query(f"3600 * {rate(catalogue.COST_USD)}"),
             MODELS,
@@ -127,8 +127,8 @@ _NOW: Final = Row(
         ),
         stat(
             "Spent",
-            "In the time range, at list prices. Tokens of models without a known price are not in it: see Models and"
-            " upstream. What a batch used is in it from when its results were downloaded.",
+            "US dollars in the time range at list prices. Excludes models without a known price: see Models and"
+            " upstream. A batch counts when its results are downloaded.",
             units.DOLLARS,
             Query(increase(catalogue.COST_USD), instant=True),
             MODELS,
@@ -142,9 +142,8 @@ _TABLE: Final = Row(
     (
         table(
             "Callers in the time range",
-            "A caller that stands out in share, refusals, errors or cost is where to look; a click shows it alone. The"
-            f" {_MOST_ROWS} that call most are here. `other` are all without a name in the configuration, `default` all"
-            " without a key.",
+            f"The {_MAX_ROWS} callers with most calls. Look for a caller that stands out in share, refusals, errors or"
+            " cost, and click it. `other` is all callers without a configured name, `default` all calls without a key.",
             {"caller": "Caller"},
             [
                 *CALLER_COLUMNS,
@@ -178,7 +177,7 @@ _SHARES: Final = Row(
     (
         timeseries(
             "Calls by caller",
-            "Who asks how much; the greatest by name. Even use is good; a step of one caller is a new job, or a loop.",
+            "Calls per second of the busiest callers. A step of one caller is a new job, or a loop.",
             units.PER_SECOND,
             _by_caller(rate(catalogue.REQUESTS, by="caller"), catalogue.REQUESTS),
             CALLERS.by("caller"),
@@ -186,8 +185,8 @@ _SHARES: Final = Row(
         ),
         timeseries(
             "Tokens by caller",
-            "Who uses how much of the quota, cache reads included; the greatest by name. Shares that follow the weights"
-            " while callers wait are good; else see the limiter.",
+            "Tokens per minute of the largest callers, including cache reads. While callers wait, shares should follow"
+            " the weights; otherwise see Limiter.",
             units.TOKENS_PER_MINUTE,
             _by_caller(f"60 * {rate(catalogue.TOKENS, by='caller')}", catalogue.TOKENS),
             CALLERS.by("caller"),
@@ -195,8 +194,8 @@ _SHARES: Final = Row(
         ),
         timeseries(
             "Calls that were not answered",
-            "By caller and outcome. Nothing is good. client_error: the program's own mistake. abandoned: its timeout"
-            " is shorter than the wait.",
+            "Unsuccessful calls by caller and outcome. None is good. client_error: an error of the program. abandoned:"
+            " the program's timeout is shorter than the wait.",
             units.PER_MINUTE,
             _by_caller_and("outcome", catalogue.REQUESTS, outcome="!=ok"),
             CALLERS.by("caller"),
@@ -212,8 +211,8 @@ _SHARES: Final = Row(
         ),
         timeseries(
             "Refusals by caller and cause",
-            "Nothing is good. Of one caller only: its own limit, key or deadline. Of all: the quota is too small, or"
-            " Claude is down.",
+            "None is good. If only one caller is refused, check its limit, key or deadline. If all are, the quota is"
+            " too small or Claude is down.",
             units.PER_MINUTE,
             _by_caller_and("cause", catalogue.REFUSED),
             CALLERS.by("caller"),
@@ -229,8 +228,8 @@ _WAIT_AND_SPEND: Final = Row(
     (
         timeseries(
             "Wait of callers, by priority class",
-            "Callers have a priority, and wait in its class; the wait of a single caller is no metric. Near zero is"
-            " good for interactive callers; batch may wait.",
+            "Wait for quota by priority class; waits of single callers are not measured. Near zero is good for"
+            " interactive callers. Class batch may wait.",
             units.SECONDS,
             [
                 Query(quantile(0.5, catalogue.QUEUE_WAIT, by="class"), "{{class}} p50"),
@@ -242,10 +241,10 @@ _WAIT_AND_SPEND: Final = Row(
         ),
         timeseries(
             "Spend per hour, by caller",
-            "US dollars at list prices, one caller on top of the other; what a batch used comes when its results are"
-            " downloaded. Dashed: where the alert on all of"
-            f" them begins, {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the day before or the same"
-            f" hour of the week before, at least ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
+            "US dollars at list prices, stacked by caller. A batch counts when its results are downloaded. Dashed: the"
+            f" threshold of the alert on total spend: {thresholds.SPEND_UNUSUAL_FACTOR:g} times the average hour of the"
+            " previous day, or the same hour of the previous week, and at least"
+            f" ${thresholds.SPEND_UNUSUAL_LEAST_USD_PER_HOUR:g}.",
             units.DOLLARS,
             [
                 *_by_caller(f"60 * {nonzero_per_minute(catalogue.COST_USD, by='caller')}", catalogue.COST_USD),
@@ -259,5 +258,5 @@ _WAIT_AND_SPEND: Final = Row(
 )
 
 CALLERS_BOARD: Final = Board(
-    CALLERS, "Who uses what, who waits, who is refused, who spends?", (_NOW, _TABLE, _SHARES, _WAIT_AND_SPEND)
+    CALLERS, "Which caller uses, waits, is refused or spends how much?", (_NOW, _TABLE, _SHARES, _WAIT_AND_SPEND)
 )

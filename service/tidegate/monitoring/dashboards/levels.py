@@ -1,4 +1,4 @@
-"""Colours by value: green, then orange and red where the alerts begin."""
+"""Colours by value: green, then orange and red from the thresholds of the alerts."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ __all__ = ["LIMITED", "QUEUE_WAIT", "REFUSED", "rising"]
 
 
 def rising(warning: float, critical: float | None = None) -> tuple[Step, ...]:
-    """Good below the first number. Without the first step it is the dashed lines of the same levels."""
+    """Steps for values that are good below `warning`. Without the first step, they are the dashed lines of a graph."""
     worst = () if critical is None else ((critical, units.CRITICAL),)
     return ((None, units.GOOD), (warning, units.WARNING), *worst)
 

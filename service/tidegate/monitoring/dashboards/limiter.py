@@ -1,4 +1,4 @@
-"""Limiter: which limit holds calls back, and does the limiter know it well?"""
+"""Dashboard "Limiter": the limits that delay calls, and how accurately the limiter knows them."""
 
 from typing import Final
 
@@ -27,11 +27,11 @@ __all__ = ["LIMITER_BOARD"]
 
 _WORDS: Final = {
     Dimension.REQUESTS: ("Requests", "requests"),
-    Dimension.INPUT_TOKENS: ("Input tokens", "input tokens; what the prompt cache answers is free"),
+    Dimension.INPUT_TOKENS: ("Input tokens", "input tokens (without cache reads)"),
     Dimension.OUTPUT_TOKENS: ("Output tokens", "output tokens"),
 }
 _SHORTEST: Final = str(catalogue.QUEUE_WAIT.buckets[0])
-"""Bucket of the waits, in seconds, that count as none."""
+"""Bucket of waits that count as zero, in seconds."""
 _AVAILABLE: Final = shared(catalogue.AVAILABLE, "pool, dimension")
 _CAPACITY: Final = shared(catalogue.CAPACITY, "pool, dimension")
 _CLOSED: Final = " or ".join(
@@ -42,7 +42,7 @@ _CLOSED: Final = " or ".join(
         shared(catalogue.POOL_PROBING, "pool"),
     )
 )
-"""0 is open; the greater the number, the worse."""
+"""0 is open; higher numbers are worse."""
 _EFFECTIVE: Final = shared(catalogue.LIMIT_PER_MINUTE, "pool, dimension", source="effective")
 _USED: Final = f"60 * {rate(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
 _ADMITTED: Final = increase(catalogue.QUEUE_WAIT, suffix="_count")
@@ -58,9 +58,9 @@ def _use_against_limit(dimension: Dimension) -> Panel:
     title, words = _WORDS[dimension]
     return timeseries(
         f"{title}: use and limit",
-        f"Solid: {words} that were charged, per minute. Dashed: the limit in force. Below the dashed line is good; at"
-        " it, calls wait. Far below it while calls wait: another dimension binds. Pools without a known limit have no"
-        " dashed line.",
+        f"Solid: charged {words} per minute. Dashed: the effective limit. Below the limit is good; at the limit, calls"
+        " wait. Far below it while calls wait: another dimension is the bottleneck. Pools without a known limit have"
+        " no dashed line.",
         units.TOKENS_PER_MINUTE if dimension is not Dimension.REQUESTS else units.PER_MINUTE,
         [
             Query(nonzero_per_minute(catalogue.QUOTA_CHARGED, by="pool", dimension=dimension), "{{pool}}"),
@@ -72,7 +72,7 @@ def _use_against_limit(dimension: Dimension) -> Panel:
         MODELS,
         width=8,
         height=9,
-        # Pools of other endpoints grant fifty times as many requests as those of models.
+        # Pools of other endpoints have 50 times the request limit of models.
         logarithmic=dimension is Dimension.REQUESTS,
         dashed="/ limit$/",
         calculations=("max", "lastNotNull"),
@@ -84,7 +84,7 @@ _NOW: Final = Row(
     (
         stat(
             "Waiting calls",
-            "Calls in the queue now. Zero is good. More: see which dimension is used up below.",
+            "Calls in the queue. Zero is good; otherwise see below which dimension is exhausted.",
             units.COUNT,
             Query(f"sum({total(catalogue.QUEUE_DEPTH, 'pool')})"),
             CALLERS,
@@ -92,8 +92,8 @@ _NOW: Final = Row(
         ),
         stat(
             "Queue wait, p95",
-            "Of all classes but batch. Milliseconds, the lowest bucket of the histogram, are no wait; else demand is"
-            " above the quota.",
+            "Wait for quota, excluding class batch. Milliseconds, the lowest bucket of the histogram, mean no wait;"
+            " otherwise demand exceeds the quota.",
             units.SECONDS,
             Query(quantile(0.95, catalogue.QUEUE_WAIT, class_="!=batch")),
             OVERVIEW,
@@ -102,15 +102,15 @@ _NOW: Final = Row(
         ),
         stat(
             "Frozen pools",
-            "Pools that a 429 keeps closed now. Zero is good; seconds are harmless; for long, see 429s by dimension.",
+            "Pools closed after a 429. Zero is good, and a few seconds are harmless; otherwise see 429s by dimension.",
             units.COUNT,
             Query(f"sum({shared(catalogue.POOL_FROZEN, 'pool')})"),
             MODELS,
         ),
         stat(
             "Lowest factor",
-            "Adaptive factor of the pool that 429s have cut most. 100 % is good. Lower: successes win it back; for"
-            " long, the real limit is lower than the known one.",
+            "The lowest adaptive factor of all pools. 100 % is good. 429s lower it and successes raise it. If it stays"
+            " low, the real limit is below the known one.",
             units.SHARE,
             Query(f"min({shared(catalogue.ADAPTIVE_FACTOR, 'pool')})"),
             MODELS,
@@ -119,16 +119,15 @@ _NOW: Final = Row(
         ),
         stat(
             "Calls in flight",
-            "Leases that have not ended. As many as answers are being written is normal; a plateau without traffic is"
-            " a leak.",
+            "Open leases. One per response in progress is normal; a plateau without traffic is a leak.",
             units.COUNT,
             Query(f"sum({shared(catalogue.IN_FLIGHT, 'pool')})"),
             MODELS,
         ),
         stat(
             "Oldest lease",
-            "Below the deadline of calls (ten minutes) is good. Far above: a lease leaks; restart the replica and"
-            " report it.",
+            "Age of the oldest open lease. Below the default deadline of ten minutes is good. Far above it, a lease"
+            " leaks: restart the replica and report it.",
             units.SECONDS,
             Query(f"max({shared(catalogue.OLDEST_LEASE, 'pool')})"),
             MODELS,
@@ -144,9 +143,9 @@ _LIMITS: Final = Row(
         *(_use_against_limit(dimension) for dimension in Dimension),
         table(
             "Limits",
-            "Per minute. Effective is in force: the lowest of the others, times the adaptive factor. Empty: nobody"
-            " has told. Configured above upstream: correct the configuration. Share above 100 %: a full bucket is"
-            " being spent. Left: level of the bucket, below zero is debt. Refill: time until the bucket is full.",
+            "Limits per minute. Effective: the lowest of the others times the adaptive factor. Empty: unknown."
+            " Configured above upstream: correct the configuration. Share above 100 %: a full bucket is being used up."
+            " Left: level of the bucket; below zero is debt. Refill: time until the bucket is full.",
             {"pool": "Pool", "dimension": "Dimension"},
             [
                 Column("Configured", _limit_of("configured"), units.COUNT),
@@ -183,8 +182,8 @@ _LEVELS: Final = Row(
     (
         timeseries(
             "Left in the bucket",
-            "As a share of what the bucket holds. Good is anything above zero; at zero calls wait; below is debt of"
-            " answers that cost more than was reserved.",
+            "Level of the token bucket as a share of its capacity. Above zero is good; at zero, calls wait. Below zero"
+            " is debt of responses that used more than reserved.",
             units.SHARE,
             [Query(f"{_AVAILABLE} / {_CAPACITY}", "{{pool}} {{dimension}}")],
             MODELS.by("pool"),
@@ -192,20 +191,20 @@ _LEVELS: Final = Row(
         ),
         timeseries(
             "Adaptive factor",
-            "Share of the full rate in use. 100 % is good; each 429 takes some, successes win it back. Low for long:"
-            " something else spends the quota, or the limit is lower than known.",
+            "Share of the full rate in use. 100 % is good. Each 429 lowers it, and successes raise it. If it stays low,"
+            " other clients use the quota, or the real limit is below the known one.",
             units.SHARE,
             [Query(shared(catalogue.ADAPTIVE_FACTOR, "pool"), "{{pool}}")],
             MODELS.by("pool"),
-            most=1,
+            max_value=1,
             limits=((thresholds.ADAPTIVE_FACTOR_LOW, units.WARNING),),
             calculations=("min", "lastNotNull"),
         ),
         states(
             "Closed pools over time",
-            "A 429 freezes its pool for `retry-after`, a spend cap closes it until the date that Claude names, an"
-            " outage while probes fail. Open is good; short freezes are harmless; often or long: see 429s by dimension"
-            " on Models and upstream.",
+            "A 429 closes a pool for `retry-after`, a spend cap until the date given by Claude, and an outage while"
+            " probes fail. Open is good, and short freezes are harmless; otherwise see 429s by dimension on Models and"
+            " upstream.",
             [Query(_CLOSED, "{{pool}}")],
             MODELS.by("pool"),
             names={
@@ -219,8 +218,8 @@ _LEVELS: Final = Row(
         ),
         timeseries(
             "Sent in the last minute",
-            "What went upstream, of all replicas. Below the limit of requests per minute is good; at it calls wait; far"
-            " below it, with calls waiting, tokens bind.",
+            "Requests admitted by all replicas in the last minute. Below the request limit is good; at the limit, calls"
+            " wait. Far below it while calls wait: tokens are the bottleneck.",
             units.COUNT,
             [Query(total(catalogue.CURRENT_RPM, "pool"), "{{pool}}")],
             MODELS.by("pool"),
@@ -228,8 +227,8 @@ _LEVELS: Final = Row(
         ),
         timeseries(
             "Calls in flight and their limit",
-            "Solid: calls whose answer has not ended. Dashed: how many may be unanswered at a time since failures cut"
-            " it; no dashed line is good. At it, calls wait for Claude rather than for quota.",
+            "Solid: calls in progress. Dashed: the concurrency limit after failures; no dashed line is good. At the"
+            " limit, calls wait for Claude rather than for quota.",
             units.COUNT,
             [
                 Query(shared(catalogue.IN_FLIGHT, "pool"), "{{pool}}"),
@@ -247,8 +246,8 @@ _FUNNEL: Final = Row(
     (
         bars(
             "Admission funnel",
-            "In the time range. Most admitted at once is good. Admitted after a wait: the queue did its work."
-            " Refused: see the cause. A call that a 429 sends back to the queue is admitted once more.",
+            "Calls in the time range. Most admitted at once is good. For refused calls, see the cause. A call that"
+            " returns to the queue after a 429 is admitted again.",
             units.EXACT_COUNT,
             [
                 Query(f"{_ADMITTED} + {increase(catalogue.REFUSED)}", "arrived", instant=True),
@@ -269,7 +268,7 @@ _FUNNEL: Final = Row(
         ),
         timeseries(
             "Admissions and refusals",
-            "Green is good. Yellow: calls that waited. Other colours: refusals by cause.",
+            "Green: admitted at once, which is good. Yellow: admitted after a wait. Other colours: refusals by cause.",
             units.PER_MINUTE,
             [
                 Query(f"60 * {_AT_ONCE_RATE}", "admitted at once"),
@@ -290,7 +289,7 @@ _FUNNEL: Final = Row(
         ),
         heatmap(
             "Queue wait",
-            "How many calls waited how long. All in the lowest row is good; a cloud that climbs is a queue that grows.",
+            "Distribution of waits. All calls in the lowest row is good. A rising band is a growing queue.",
             units.SECONDS,
             histogram(catalogue.QUEUE_WAIT),
             CALLERS,
@@ -298,8 +297,8 @@ _FUNNEL: Final = Row(
         ),
         timeseries(
             "Queue wait by class, p95",
-            "interactive below standard below batch is as it should be. A class far above the others for long is"
-            " starved: look at the weights.",
+            "interactive should be below standard, and standard below batch. A class far above the others for a long"
+            " time is starved: check the weights.",
             units.SECONDS,
             [
                 Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}}", exemplars=True),
@@ -310,7 +309,7 @@ _FUNNEL: Final = Row(
         ),
         timeseries(
             "Waiting calls by class",
-            "Zero or short bursts are good; a slope is demand above the quota.",
+            "Zero or short bursts are good. Steady growth means that demand exceeds the quota.",
             units.COUNT,
             [Query(total(catalogue.QUEUE_DEPTH, "class"), "{{class}}")],
             CALLERS,
@@ -321,8 +320,8 @@ _FUNNEL: Final = Row(
         ),
         timeseries(
             "Waiting tokens by class",
-            "What waiting calls will probably cost. Divided by the token limit per minute it is how many minutes are"
-            " queued: less than one is good, else see who floods.",
+            "Estimated tokens of waiting calls. Divided by the token limit per minute, this is the length of the queue"
+            " in minutes. Less than one is good; otherwise find the caller that causes it.",
             units.COUNT,
             [Query(total(catalogue.QUEUE_TOKENS, "class"), "{{class}}")],
             CALLERS,
@@ -333,8 +332,8 @@ _FUNNEL: Final = Row(
         ),
         timeseries(
             "Oldest waiting call by class",
-            "How long who has waited longest has been waiting; 0, while nobody waits, is good. Growing in one class"
-            " alone: it starves; give its callers more weight.",
+            "Wait so far of the oldest waiting call; 0 if none waits. If it grows in one class only, the class is"
+            " starved: give its callers more weight.",
             units.SECONDS,
             [
                 Query(
@@ -356,8 +355,8 @@ _ESTIMATE: Final = Row(
     (
         timeseries(
             "Estimate error, median",
-            "Reserved over used. Near 1 is good. Below: calls cost more than reserved, and 429s follow. Above: quota"
-            " is held back for nothing until the answer ends.",
+            "Ratio of reserved to used quota. Near 1 is good. Below, calls use more than reserved, which causes 429s."
+            " Above, quota is idle until the response ends.",
             units.RATIO,
             [
                 Query(quantile(0.5, catalogue.ESTIMATE_ERROR, by="pool, dimension"), "{{pool}} {{dimension}}"),
@@ -368,7 +367,7 @@ _ESTIMATE: Final = Row(
         ),
         heatmap(
             "Estimate error",
-            "Reserved over used, per settled call and token dimension. A band at 1 is good.",
+            "Ratio of reserved to used quota, per settled call and token dimension. A band at 1 is good.",
             units.RATIO,
             histogram(catalogue.ESTIMATE_ERROR),
             MODELS,
@@ -376,12 +375,12 @@ _ESTIMATE: Final = Row(
             no_value="No call was settled",
         ),
         timeseries(
-            "What cannot be",
-            "Per minute, by kind; the effect of each is bounded, and the log names the pool. None is good."
-            " `limits`: limit headers that were left out. `limits_missing`: answers without any. `retry_after`:"
-            " one that no rate limit asks for. `usage`: none, or more than a model can use; charged by the"
-            " estimate. `clock`: ours stepped, or is not the upstream's. `lease`: an answer that nobody ended"
-            " within an hour was charged its estimate.",
+            "Anomalies",
+            "Implausible values per minute, by kind. None is good. The effect of each is bounded, and the log names the"
+            " pool. `limits`: rate-limit headers that were ignored. `limits_missing`: responses without any."
+            " `retry_after`: a value that no rate limit explains. `usage`: missing, or more than a model can use;"
+            " charged by the estimate. `clock`: a step, or a difference to the upstream. `lease`: open for an hour;"
+            " charged by the estimate.",
             units.PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.ANOMALIES, by="kind"), "{{kind}}")],
             MODELS,
@@ -393,6 +392,6 @@ _ESTIMATE: Final = Row(
 
 LIMITER_BOARD: Final = Board(
     LIMITER,
-    "Which limit holds calls back, and does the limiter know it well?",
+    "Which limit delays calls, and how well does the limiter know it?",
     (_NOW, _LIMITS, _LEVELS, _FUNNEL, _ESTIMATE),
 )

@@ -1,4 +1,4 @@
-"""Where a panel leads: another dashboard, for the same time range and what was clicked on."""
+"""Links from panels to other dashboards, which keep the time range and filter by the clicked value."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,12 +10,12 @@ _KEPT: Final = "${datasource:queryparam}&${job:queryparam}&${instance:queryparam
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way to one of the dashboards.
+    """A link to a dashboard.
 
     Attributes:
-        uid: of the dashboard; never changes, because alerts and bookmarks hold it.
-        title: what is found there.
-        label: the series' label that filters there: `pool`, `model` or `caller`; "" passes on every variable instead.
+        uid: the dashboard's uid, which never changes, because alerts and bookmarks contain it.
+        title: the dashboard's title.
+        label: label of the series to filter by: `pool`, `model` or `caller`; empty keeps all variables instead.
     """
 
     uid: str
@@ -23,7 +23,7 @@ class Link:
     label: str = ""
 
     def by(self, label: str) -> "Link":
-        """The same way, for the value of this label only."""
+        """The link, filtered by the value of this label."""
         return Link(self.uid, f"{self.title}: this {label}", label)
 
     def of_panel(self) -> dict[str, Any]:
@@ -34,13 +34,13 @@ class Link:
         }
 
     def of_series(self) -> dict[str, Any]:
-        """The link that a click on a value shows."""
+        """The link of a value in a graph."""
         if not self.label:
             return self.of_panel()
         return self._filtered("${__field.labels." + self.label + "}")
 
     def of_cell(self) -> dict[str, Any]:
-        """The link of a cell whose text is the value to filter by."""
+        """The link of a table cell, filtered by the cell's text."""
         return self._filtered("${__value.text}")
 
     def _filtered(self, value: str) -> dict[str, Any]:

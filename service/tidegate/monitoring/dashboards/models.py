@@ -1,4 +1,4 @@
-"""Models and upstream: what does Claude answer, how fast, and what do the tokens go to?"""
+"""Dashboard "Models and upstream": responses, latency, tokens and cost by model."""
 
 from typing import Final
 
@@ -24,12 +24,12 @@ __all__ = ["MODELS_BOARD"]
 
 _ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
 _BY_MODEL: Final = f"({increase(catalogue.UPSTREAM_ATTEMPTS, by='model')} > 0)"
-"""Models that are listed, but not used, have counters at 0, too."""
+"""Excludes unused models, whose counters are 0."""
 _RETRY_WAIT_P95: Final = or_zero(
     f"{quantile(0.95, catalogue.RETRY_WAIT, by='reason')} >= 0",
     rate(catalogue.RETRY_WAIT, by="reason", suffix="_count"),
 )
-"""0 while nothing is repeated: a quantile of nothing is NaN, which is not drawn."""
+"""0 without retries, because the quantile of an empty histogram is NaN, which is not drawn."""
 _KIND_COLOURS: Final = {
     "input": units.NEUTRAL,
     "output": units.WARNING,
@@ -37,7 +37,7 @@ _KIND_COLOURS: Final = {
     "cache_creation": units.LIMITED,
 }
 _OTHER_5XX: Final = "=~50."
-"""The upstream's 5xx other than 529, which has a number of its own."""
+"""The upstream's 5xx except 529, which has its own panel."""
 
 
 def _share(status: str) -> str:
@@ -59,42 +59,42 @@ def _failure(title: str, description: str, status: str, warning: float, critical
 
 
 _ANSWERS: Final = Row(
-    "What Claude answers",
+    "Responses of Claude",
     (
         stat(
             "Attempts",
-            "Requests to Claude per second, repetitions included. As many as calls is good; far above: retries multiply"
-            " the load.",
+            "Requests to Claude per second, including retries. As many as calls is good. Far more means that retries"
+            " multiply the load.",
             units.PER_SECOND,
             Query(_ATTEMPTS),
             OVERVIEW,
         ),
         _failure(
             "429",
-            "Share of attempts over our limits. Next to zero is good: Tidegate waits instead. Else see 429s by"
-            " dimension.",
+            "Share of attempts above the rate limits. Near zero is good, because Tidegate waits instead; otherwise see"
+            " 429s by dimension.",
             "429",
             thresholds.RATE_LIMITED_SHARE_WARNING,
             thresholds.RATE_LIMITED_SHARE_CRITICAL,
         ),
         _failure(
             "529",
-            "Share of attempts for which Claude was overloaded, for everybody. Zero is good; else wait, or use"
-            " another model.",
+            "Share of attempts that failed because Claude was overloaded for all users. Zero is good; otherwise wait,"
+            " or use another model.",
             "529",
             thresholds.OVERLOADED_SHARE_WARNING,
             thresholds.OVERLOADED_SHARE_CRITICAL,
         ),
         _failure(
             "Other 5xx",
-            "Share of attempts that failed inside Claude, 529 aside. Zero is good; else see status.claude.com.",
+            "Share of attempts with a server error other than 529. Zero is good; otherwise see status.claude.com.",
             _OTHER_5XX,
             thresholds.UPSTREAM_ERROR_SHARE_WARNING,
             thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
         ),
         _failure(
             "No answer",
-            "Share of attempts without any status: connection refused, broken, timed out. Zero is good; else look at"
+            "Share of attempts without a status: connection refused, broken or timed out. Zero is good; otherwise check"
             " the network.",
             "error",
             thresholds.UPSTREAM_ERROR_SHARE_WARNING,
@@ -102,8 +102,7 @@ _ANSWERS: Final = Row(
         ),
         stat(
             "Spend caps hit",
-            "Answers in the time range that a spend cap is reached. Zero is good; else nothing helps but raising the"
-            " cap.",
+            "Responses in the time range that report a reached spend cap. Zero is good; otherwise raise the cap.",
             units.COUNT,
             Query(increase(catalogue.SPEND_CAPPED), instant=True),
             CALLERS,
@@ -111,8 +110,8 @@ _ANSWERS: Final = Row(
         ),
         timeseries(
             "Attempts by status",
-            "Repetitions included. Good is mostly 200; everything else is shown apart above, and by dimension or"
-            " reason below. deadline: the call's own time was over. abandoned: its client left.",
+            "Includes retries. Mostly 200 is good. Other statuses are shown separately above, and by dimension or"
+            " reason below. deadline: the call's timeout expired. abandoned: its client disconnected.",
             units.PER_SECOND,
             [Query(f"{rate(catalogue.UPSTREAM_ATTEMPTS, by='status')} > 0", "{{status}}")],
             OVERVIEW,
@@ -129,8 +128,8 @@ _ANSWERS: Final = Row(
         ),
         timeseries(
             "429s by dimension",
-            "Which limit was empty. Nothing is good. One dimension only: that limit is lower than known, or shared with"
-            " somebody. acceleration: load grew too fast. unknown: Claude did not say.",
+            "429s by exhausted limit. None is good. If only one dimension has any, its limit is lower than known, or"
+            " shared with other clients. acceleration: the load grew too fast. unknown: Claude gave no details.",
             units.PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.RATE_LIMITED, by="pool, dimension"), "{{pool}} {{dimension}}")],
             LIMITER.by("pool"),
@@ -140,7 +139,7 @@ _ANSWERS: Final = Row(
         ),
         timeseries(
             "Retries by reason",
-            "Nothing is good; a few hide trouble of Claude from callers, as they should.",
+            "None is good. A few hide failures of Claude from callers, which is their purpose.",
             units.PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.RETRIES, by="reason"), "{{reason}}")],
             OVERVIEW,
@@ -150,7 +149,7 @@ _ANSWERS: Final = Row(
         ),
         timeseries(
             "Wait before retries, p95",
-            "0 while there are none. Seconds are good. Minutes: Claude asks for long pauses, see `retry-after`.",
+            "0 without retries. Seconds are good. Minutes mean that Claude asks for long waits with `retry-after`.",
             units.SECONDS,
             [Query(_RETRY_WAIT_P95, "{{reason}}")],
             OVERVIEW,
@@ -161,12 +160,12 @@ _ANSWERS: Final = Row(
 )
 
 _LATENCY: Final = Row(
-    "How fast, in parts",
+    "Latency by part",
     (
         timeseries(
             "Parts of a call, p95",
-            "Queue wait and own overhead are ours, first token and attempt are Claude's, the whole is what programs"
-            " see. Overhead in milliseconds is good. Percentiles do not add up.",
+            "Queue wait and overhead are Tidegate's, time to first token and attempt are Claude's, and the whole call"
+            " is what programs see. An overhead of milliseconds is good. Percentiles do not add up.",
             units.SECONDS,
             [
                 Query(quantile(0.95, catalogue.QUEUE_WAIT), "queue wait"),
@@ -180,7 +179,7 @@ _LATENCY: Final = Row(
         ),
         timeseries(
             "Time to first token, p95",
-            "Streams only. A few seconds are good; above the line Claude is slow: other models may not be.",
+            "Streams only. A few seconds are good. Above the line, Claude is slow; other models may be faster.",
             units.SECONDS,
             [Query(quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN, by="model"), "{{model}}", exemplars=True)],
             MODELS.by("model"),
@@ -189,7 +188,7 @@ _LATENCY: Final = Row(
         ),
         heatmap(
             "Duration of attempts",
-            "How many attempts took how long. A steady band is good; a second band far above is a timeout.",
+            "Distribution of durations. A steady band is good. A second band far above it is a timeout.",
             units.SECONDS,
             histogram(catalogue.UPSTREAM_DURATION),
             OVERVIEW,
@@ -197,7 +196,7 @@ _LATENCY: Final = Row(
         ),
         timeseries(
             "Duration of attempts, quantiles",
-            "Of the heatmap beside. Long answers take long: compare with output tokens.",
+            "Quantiles of the heatmap. Long responses take long: compare with output tokens.",
             units.SECONDS,
             [
                 Query(quantile(0.99, catalogue.UPSTREAM_DURATION), "p99", exemplars=True),
@@ -214,8 +213,8 @@ _TOKENS: Final = Row(
     (
         timeseries(
             "Tokens by kind",
-            "Much green is good: cache reads cost a tenth of input or less, and use no quota. What a batch used comes"
-            " when its results are downloaded.",
+            "Much green is good: cache reads cost at most a tenth of input and use no quota. A batch counts when its"
+            " results are downloaded.",
             units.TOKENS_PER_MINUTE,
             [Query(f"60 * {rate(catalogue.TOKENS, by='kind')}", "{{kind}}")],
             CALLERS,
@@ -224,8 +223,8 @@ _TOKENS: Final = Row(
         ),
         timeseries(
             "Cache leverage",
-            "Share of all input that the prompt cache answered, by model. High is good where prompts repeat; a fall:"
-            " a prompt's beginning changes from call to call.",
+            "Share of input tokens read from the prompt cache, by model. High is good if prompts repeat. A drop means"
+            " that the start of prompts changes from call to call.",
             units.SHARE,
             [
                 Query(
@@ -237,13 +236,13 @@ _TOKENS: Final = Row(
                 )
             ],
             MODELS.by("model"),
-            most=1,
+            max_value=1,
             no_value="No tokens",
         ),
         timeseries(
             "Spend per hour, by model",
-            "US dollars at list prices; compare with the days before. A step without more tokens: a dearer model, or a"
-            " cache that is no longer read.",
+            "US dollars at list prices. Compare with previous days. A step without more tokens means a more expensive"
+            " model, or a prompt cache that is no longer read.",
             units.DOLLARS,
             [Query(f"60 * {nonzero_per_minute(catalogue.COST_USD, by='model')}", "{{model}}")],
             MODELS.by("model"),
@@ -251,7 +250,7 @@ _TOKENS: Final = Row(
         ),
         timeseries(
             "Tokens without a price",
-            "Nothing is good. Else a model is missing in prices.toml, and every cost shown is too low.",
+            "None is good. Otherwise a model is missing in prices.toml, and all costs are too low.",
             units.TOKENS_PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.UNPRICED_TOKENS, by="model"), "{{model}}")],
             MODELS.by("model"),
@@ -259,8 +258,8 @@ _TOKENS: Final = Row(
         ),
         table(
             "Models in the time range",
-            "Compare models: failures of one only are that model's, of all are Claude's. A click shows one alone. none:"
-            " calls that name no model, such as token counts.",
+            "Failures of one model only are that model's; failures of all are Claude's. Click a model to filter by it."
+            " none: calls without a model.",
             {"model": "Model"},
             [
                 Column("Attempts", _BY_MODEL, units.EXACT_COUNT, decimals=0),
@@ -301,7 +300,7 @@ _WORKFLOWS: Final = Row(
     (
         timeseries(
             "Workflows by outcome",
-            "ok is good; repaired is still good. invalid, refused, truncated, failed: callers got no document.",
+            "ok and repaired are good. invalid, refused, truncated and failed: the caller got no document.",
             units.PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.WORKFLOWS, by="outcome"), "{{outcome}}")],
             OVERVIEW,
@@ -311,7 +310,7 @@ _WORKFLOWS: Final = Row(
         ),
         timeseries(
             "Fallbacks by reason",
-            "Nothing is good. Else the first model fails: see its row in the table above.",
+            "None is good. Otherwise the first model fails: see its row in the table above.",
             units.PER_MINUTE,
             [Query(nonzero_per_minute(catalogue.FALLBACKS, by="reason"), "{{reason}}")],
             OVERVIEW,
@@ -323,6 +322,6 @@ _WORKFLOWS: Final = Row(
 
 MODELS_BOARD: Final = Board(
     MODELS,
-    "What does Claude answer, how fast, and what do the tokens go to?",
+    "How does Claude respond, how fast, and where do the tokens go?",
     (_ANSWERS, _LATENCY, _TOKENS, _WORKFLOWS),
 )

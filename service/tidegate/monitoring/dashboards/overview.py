@@ -1,4 +1,4 @@
-"""Overview: is it us, Claude, or one caller?"""
+"""Dashboard "Overview": whether a problem is caused by Tidegate, by Claude or by one caller."""
 
 from typing import Final
 
@@ -30,11 +30,11 @@ _FIRING: Final = (
     ' "about", " ", "class", "dimension", "cause", "model", "route", "window", "instance"),'
     ' "about", "", "about", " *")'
 )
-"""`about` is what tells alerts of one name apart, beside their pool."""
+"""`about` joins the labels that distinguish alerts of one name, besides their pool."""
 _CALLS: Final = rate(catalogue.REQUESTS)
 _ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
 _OTHER_FAILURES: Final = "=~50.|error"
-"""Of Claude, 529 aside, which has a number of its own."""
+"""Failures of Claude except 529, which has its own row."""
 _NOT_BATCH: Final = "!=batch"
 
 _LIMITED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="429"), _ATTEMPTS)
@@ -82,9 +82,9 @@ _NOW: Final = Row(
     (
         states(
             "Health",
-            "Green is good. Each row turns orange and red at the numbers of the alerts. Rows of ours: look at the"
-            " Limiter dashboard. Rows of Claude: look at Models and upstream, and at status.claude.com. No row in"
-            " colour, but complaints: look for one caller in the table below.",
+            "Green is good. Each row turns orange and red at the thresholds of the alerts. For rows named Us, see"
+            " Limiter. For rows named Claude, see Models and upstream, and status.claude.com. If all rows are green,"
+            " look for a single caller in the table below.",
             _HEALTH,
             LIMITER,
             names=_STATES,
@@ -94,13 +94,13 @@ _NOW: Final = Row(
         ),
         table(
             "Firing alerts",
-            "Good is none. Each alert links to its runbook, which says what to do.",
+            "None is good. Each alert links to its runbook.",
             {"alertname": "Alert", "severity": "Severity", "pool": "Pool", "about": "About"},
             [Column("Firing", f"sum by (alertname, severity, pool, about) ({_FIRING})", units.COUNT)],
             {"pool": LIMITER.by("pool")},
             LIMITER,
             sort_by="Severity",
-            descending=False,  # critical comes first in the alphabet, too
+            descending=False,  # alphabetical order puts critical first
             wide=("alertname",),
             words={"severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL}},
             width=11,
@@ -109,16 +109,16 @@ _NOW: Final = Row(
         ),
         stat(
             "Calls",
-            "Calls of programs per second, all outcomes. Compare with the same time of other days; a sudden zero is a"
-            " fault in front of Tidegate.",
+            "Calls per second, all outcomes. Compare with the same time on other days. A sudden drop to zero is a fault"
+            " in front of Tidegate.",
             units.PER_SECOND,
             Query(_CALLS),
             CALLERS,
         ),
         stat(
             "Answered",
-            "Share of calls that got an answer; those rightly refused, wrong or given up by their client do not count."
-            " Below the objective the error budget shrinks: see SLO.",
+            "Share of calls that succeeded, excluding refused, invalid and abandoned ones. Below the objective, the"
+            " error budget shrinks: see SLO.",
             units.SHARE,
             Query(_ANSWERED_SHARE),
             SLO,
@@ -128,8 +128,8 @@ _NOW: Final = Row(
         ),
         stat(
             "Queue wait, p95",
-            "Wait for quota of 19 in 20 calls, batch class aside. Milliseconds, the lowest bucket of the histogram,"
-            " are no wait; else see Limiter: which limit binds?",
+            "Wait for quota, excluding class batch. Milliseconds, the lowest bucket of the histogram, mean no wait;"
+            " otherwise see Limiter.",
             units.SECONDS,
             Query(_WAIT_P95),
             LIMITER,
@@ -138,7 +138,7 @@ _NOW: Final = Row(
         ),
         stat(
             "Refused by us",
-            "Share of calls that Tidegate refused itself. Zero is good; else see the causes below.",
+            "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
             units.SHARE,
             Query(_REFUSED_SHARE),
             LIMITER,
@@ -148,8 +148,8 @@ _NOW: Final = Row(
         ),
         stat(
             "Claude: 429",
-            "Share of attempts over Claude's limit. Next to zero is good: Tidegate should wait instead. Else something"
-            " without Tidegate spends the same quota, or a limit was cut.",
+            "Share of attempts above Claude's limits. Near zero is good, because Tidegate waits instead. Otherwise"
+            " other clients use the same quota, or a limit was lowered.",
             units.SHARE,
             Query(_LIMITED_SHARE),
             MODELS,
@@ -166,8 +166,8 @@ _COURSE: Final = Row(
     (
         timeseries(
             "Calls by outcome",
-            "Good is mostly ok. refused: our own decision. rate_limited: a 429 of Claude that could not be waited out."
-            " upstream_error: what was left after retries. client_error and abandoned are the programs' own.",
+            "Mostly ok is good. refused: by Tidegate. rate_limited: a 429 of Claude that could not be retried in time."
+            " upstream_error: a failure after all retries. client_error and abandoned: caused by the program.",
             units.PER_SECOND,
             [Query(rate(catalogue.REQUESTS, by="outcome"), "{{outcome}}")],
             CALLERS,
@@ -183,8 +183,8 @@ _COURSE: Final = Row(
         ),
         timeseries(
             "Duration of calls",
-            "From arrival to the last byte, waiting for quota and writing the answer included. What answers of this"
-            " length take is good; else see on Models and upstream which part grew. Diamonds are traced calls.",
+            "Time from arrival to the last byte, including waits for quota. It depends on the length of responses. If"
+            " it grows, see Models and upstream for the part that grew. Diamonds are traced calls.",
             units.SECONDS,
             [
                 Query(quantile(0.99, catalogue.REQUEST_DURATION), "p99", exemplars=True),
@@ -195,9 +195,9 @@ _COURSE: Final = Row(
         ),
         timeseries(
             "Refused by us, by cause",
-            "Nothing is good. deadline and queue_full: too much demand. budget, caller_limit, forbidden: as"
-            " configured, for one caller. unauthenticated: a wrong key. upstream_outage: Claude. head: never a call,"
-            " being no HTTP (400), too slow (408) or too long (431); the log has the client's address.",
+            "None is good. deadline and queue_full: too much demand. budget, caller_limit and forbidden: limits of one"
+            " caller. unauthenticated: a wrong key. upstream_outage: Claude. head: a malformed (400), slow (408) or too"
+            " long (431) request head; the log has the client's address.",
             units.PER_MINUTE,
             [
                 Query(nonzero_per_minute(catalogue.REFUSED, by="cause"), "{{cause}}", exemplars=True),
@@ -211,8 +211,8 @@ _COURSE: Final = Row(
         ),
         timeseries(
             "Failures of Claude, by status",
-            "Attempts, before retries. Nothing is good. 429: our limits. 529: Claude is overloaded for everybody. 5xx"
-            " and error: Claude, or the network.",
+            "Failed attempts, before retries. None is good. 429: rate limits. 529: Claude is overloaded for all users."
+            " 5xx and error: Claude, or the network.",
             units.PER_MINUTE,
             [
                 Query(
@@ -228,12 +228,12 @@ _COURSE: Final = Row(
 )
 
 _CALLERS: Final = Row(
-    "Who",
+    "Callers",
     (
         table(
             "Callers",
-            "In the time range. A caller with a large share, many refusals or many errors stands out: a click leads"
-            " to it. They are those that call most. `other` are all that have no name in the configuration.",
+            "The callers with most calls in the time range. Look for a caller with a large share, many refusals or many"
+            " errors, and click it. `other` is all callers without a configured name.",
             {"caller": "Caller"},
             [
                 *CALLER_COLUMNS,
@@ -250,13 +250,12 @@ _CALLERS: Final = Row(
 )
 
 _SATURATION: Final = Row(
-    "How full",
+    "Saturation",
     (
         timeseries(
             "Fullest limit of each pool",
-            "Share of the quota in use of the dimension that is nearest to its limit. Near 100 % calls wait; that is"
-            " fine for a while, and with nobody waiting it is a quota well spent. Beyond the line a full"
-            " bucket is being spent; for long, the queue only grows.",
+            "Used share of the dimension nearest to its limit. Near 100 %, calls may wait, which is fine for a while."
+            " Above the line, a full bucket is being used up; if that lasts, the queue grows.",
             units.SHARE,
             [
                 Query(
@@ -271,8 +270,8 @@ _SATURATION: Final = Row(
         ),
         timeseries(
             "Waiting calls",
-            "Calls in the queue. Zero or short bursts are good. Growing for long: demand is above the quota; see which"
-            " caller, or ask for a higher limit.",
+            "Calls in the queue. Zero or short bursts are good. Steady growth means that demand exceeds the quota: find"
+            " the caller, or ask for a higher limit.",
             units.COUNT,
             [Query(total(catalogue.QUEUE_DEPTH, "pool"), "{{pool}}")],
             LIMITER.by("pool"),
@@ -281,8 +280,8 @@ _SATURATION: Final = Row(
         ),
         timeseries(
             "Event loop lag",
-            "How late the process runs what is due. Milliseconds are good. More: the CPU is too small, or something"
-            " blocks it.",
+            "Delay of timers in the event loop. Milliseconds are good. Otherwise the CPU is too slow, or a task blocks"
+            " the loop.",
             units.SECONDS,
             [
                 Query(quantile(0.99, catalogue.EVENT_LOOP_LAG, by="instance"), "p99 {{instance}}"),
@@ -293,7 +292,7 @@ _SATURATION: Final = Row(
         ),
         timeseries(
             "CPU",
-            "Of one core, by replica: the process has one thread of work. Below 0.7 is good; above, add replicas.",
+            "Share of one core, by replica. A process uses one core. Below 70 % is good; above, add replicas.",
             units.SHARE,
             [
                 Query(
@@ -307,7 +306,7 @@ _SATURATION: Final = Row(
         ),
         timeseries(
             "Memory",
-            "Resident memory by replica. A plateau is good; growth over days is a leak: restart, and report it.",
+            "Resident memory by replica. A plateau is good. Growth over days is a leak: restart and report it.",
             units.BYTES,
             [Query('process_resident_memory_bytes{job=~"$job",instance=~"$instance"}', "{{instance}}")],
             OVERVIEW,
@@ -316,7 +315,7 @@ _SATURATION: Final = Row(
         ),
         timeseries(
             "Tasks of the loop",
-            "A few for each call under way is good. Growth while calls do not grow is a leak: report it.",
+            "A few tasks per call in progress are good. Growth without more calls is a leak: report it.",
             units.COUNT,
             [Query(select(catalogue.EVENT_LOOP_TASKS), "{{instance}}")],
             OVERVIEW,
@@ -325,14 +324,14 @@ _SATURATION: Final = Row(
         ),
         timeseries(
             "Scrapes that failed",
-            "Replicas that Prometheus cannot reach. Zero is good. Anything else: the numbers above are incomplete.",
+            "Replicas that Prometheus cannot scrape. Zero is good; otherwise the numbers above are incomplete.",
             units.COUNT,
             [Query(f"1 - {_UP}", "{{instance}}")],
             OVERVIEW,
             width=6,
             height=7,
             colours={"/.*/": units.CRITICAL},
-            most=1,
+            max_value=1,
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""The kinds of panels in use, each with the options that make it readable."""
+"""The panel types in use, with their common options."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -11,13 +11,13 @@ from tidegate.monitoring.dashboards.units import COUNT
 __all__ = ["PLAIN", "bars", "decimals_of", "heatmap", "stat", "states", "timeseries"]
 
 PLAIN: Final[tuple[Step, ...]] = ((None, "text"),)
-"""Of a number without an alert."""
+"""Steps of a number without an alert."""
 _REDUCED: Final = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
 _STACKED: Final = {"mode": "normal", "group": "A"}
 _NOT_STACKED: Final = {"mode": "none", "group": "A"}
 _LEGEND: Final = {"displayMode": "table", "placement": "right", "showLegend": True}
 _SMALL_LEGEND: Final = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
-"""Of panels that are too narrow for a table beside them."""
+"""Legend of narrow panels, which have no space for a table."""
 
 
 def stat(
@@ -34,7 +34,7 @@ def stat(
     named: bool = False,
     decimals: int | None = None,
 ) -> Panel:
-    """One number. `named` shows the name of the series above it."""
+    """A single number. `named` shows the series name as well."""
     return Panel(
         kind="stat",
         title=title,
@@ -75,24 +75,38 @@ def timeseries(
     colours: Mapping[str, str] | None = None,
     shades: Mapping[str, str] | None = None,
     limits: Sequence[Step] = (),
-    most: float | None = None,
+    max_value: float | None = None,
     logarithmic: bool = False,
     dashed: str | None = None,
     calculations: Sequence[str] = ("max", "lastNotNull"),
     no_value: str = "No data",
 ) -> Panel:
-    """Series over time.
+    """A graph of series over time.
 
-    `stacked` puts each series on top of those before it. `colours`, `shades` and `dashed` name series, or match them by
-    a `/regular expression/`; what shares a colour by `shades` differs in lightness, dashed are limits rather than
-    measurements. `limits` are dashed lines where alerts begin,
-    `most` is the end of the axis where nothing can be more, `logarithmic` is for values that are orders of magnitude
-    apart, and `calculations` are the columns of the legend.
+    `colours`, `shades` and `dashed` select series by name or by `/regular expression/`.
+
+    Args:
+        title: the panel's title.
+        description: the panel's description.
+        unit: Grafana's name of the unit.
+        queries: the queries.
+        link: the linked dashboard.
+        width: the panel's width.
+        height: the panel's height.
+        stacked: whether series are stacked.
+        colours: fixed colours of series.
+        shades: colours of groups of series, which get different shades.
+        limits: dashed lines at the thresholds of alerts.
+        max_value: end of the axis.
+        logarithmic: whether the axis is logarithmic, for values of different orders of magnitude.
+        dashed: series that are limits rather than measurements.
+        calculations: columns of the legend.
+        no_value: text of an empty panel.
     """
     custom: dict[str, Any] = {
         "drawStyle": "line",
         "lineWidth": 1,
-        # Several lines at the same height would fill the panel with mud.
+        # Filled areas of several unstacked series would cover each other.
         "fillOpacity": 50 if stacked else 0,
         "gradientMode": "none",
         "showPoints": "never",
@@ -132,11 +146,11 @@ def timeseries(
         defaults={
             "custom": custom,
             "color": {"mode": "palette-classic"},
-            # Zero is no place on a logarithmic axis.
+            # A logarithmic axis has no zero.
             **({} if logarithmic else {"min": 0}),
             "noValue": no_value,
             "thresholds": thresholds([(None, "transparent"), *limits]),
-            **({} if most is None else {"max": most}),
+            **({} if max_value is None else {"max": max_value}),
         },
         overrides=overrides,
     )
@@ -153,7 +167,7 @@ def heatmap(
     height: int = 8,
     no_value: str = "No data",
 ) -> Panel:
-    """How often each range of values came, over time. `unit` is that of the values; the colours are counts."""
+    """The distribution of values over time. `unit` is the unit of the values; the colours show counts."""
     return Panel(
         kind="heatmap",
         title=title,
@@ -195,7 +209,7 @@ def states(
     height: int = 8,
     no_value: str = "No data",
 ) -> Panel:
-    """States over time, a row each. `names` gives the word and the colour of each value."""
+    """States over time, one row per series. `names` gives the text and the colour of each value."""
     mapping = {str(value): {"text": text, "color": colour, "index": value} for value, (text, colour) in names.items()}
     return Panel(
         kind="state-timeline",
@@ -237,12 +251,12 @@ def bars(
     colours: Mapping[str, str] | None = None,
     width: int = 12,
     height: int = 8,
-    most: float | None = None,
+    max_value: float | None = None,
     decimals: int | None = None,
     names_above: bool = False,
     no_value: str = "No data",
 ) -> Panel:
-    """A bar for each series, for the end of the time range. `names_above` gives long names the whole width."""
+    """One bar per series, at the end of the time range. `names_above` puts long names above the bars."""
     return Panel(
         kind="bargauge",
         title=title,
@@ -269,12 +283,12 @@ def bars(
             "color": {"mode": "thresholds"},
             "noValue": no_value,
             **decimals_of(decimals),
-            **({} if most is None else {"max": most}),
+            **({} if max_value is None else {"max": max_value}),
         },
         overrides=[override(name, {"color": fixed_colour(colour)}) for name, colour in (colours or {}).items()],
     )
 
 
 def decimals_of(decimals: int | None) -> dict[str, int]:
-    """Installation after the point as a field option; None leaves them to Grafana."""
+    """The number of decimals as a field option; None leaves it to Grafana."""
     return {} if decimals is None else {"decimals": decimals}

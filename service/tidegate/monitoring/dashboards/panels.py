@@ -1,4 +1,4 @@
-"""A panel as a value, and how it is written in Grafana's JSON (schema version 42)."""
+"""A panel, and its rendering in Grafana's JSON model (schema version 42)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,26 +12,26 @@ from tidegate.monitoring.dashboards.variables import DATASOURCE
 __all__ = ["Panel", "Step", "fixed_colour", "override", "shades_of", "thresholds"]
 
 Step = tuple[float | None, str]
-"""From this value on (None: from the lowest) a value has this colour."""
+"""A colour, and the value from which it applies (None: from the lowest)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One panel, still without a place.
+    """A panel without a position.
 
     Attributes:
         kind: Grafana's name of the panel type.
-        title: unique within a dashboard; the panel's id follows from it, so that links to a panel outlive a new order.
-        description: what it shows, what good looks like, and what to do if it does not.
+        title: unique within a dashboard. It determines the panel's id, so that links survive a new order of panels.
+        description: what the panel shows, which values are good, and what to do otherwise.
         unit: Grafana's name of the unit.
-        queries: what is asked.
-        width: in 24ths of the page.
-        height: in grid units of 30 px with 8 px between.
-        link: where it leads.
-        options: of the panel type.
-        defaults: of every field, beside unit and link.
-        overrides: of single fields.
-        transformations: between queries and picture.
+        queries: the queries.
+        width: width in 24ths of the page.
+        height: height in grid units of 30 px with gaps of 8 px.
+        link: the linked dashboard.
+        options: options of the panel type.
+        defaults: field options, besides unit and link.
+        overrides: options of individual fields.
+        transformations: transformations of the query results.
     """
 
     kind: str
@@ -49,11 +49,11 @@ class Panel:
 
     @property
     def id(self) -> int:
-        """Stays while the title stays."""
+        """A checksum of the title."""
         return crc32(self.title.encode()) % 1_000_000
 
     def json(self, x: int, y: int) -> dict[str, Any]:
-        """The panel at its place, in grid units."""
+        """The panel at a position in grid units."""
         return {
             "id": self.id,
             "type": self.kind,
@@ -73,12 +73,12 @@ class Panel:
 
 
 def thresholds(steps: Sequence[Step]) -> dict[str, Any]:
-    """Steps as Grafana writes them."""
+    """Steps in Grafana's JSON."""
     return {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]}
 
 
 def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Properties of the field with this name, or of all that match a `/regular expression/`."""
+    """Overrides properties of the field with this name, or of all that match a `/regular expression/`."""
     return {
         "matcher": {"id": "byRegexp" if name.startswith("/") else "byName", "options": name},
         "properties": [{"id": key, "value": value} for key, value in properties.items()],
@@ -86,12 +86,12 @@ def override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fixed_colour(colour: str) -> dict[str, str]:
-    """One colour, whatever the value."""
+    """One colour for all values."""
     return {"mode": "fixed", "fixedColor": colour}
 
 
 def shades_of(colour: str) -> dict[str, str]:
-    """One colour, lighter or darker for each series."""
+    """Shades of one colour, one per series."""
     return {"mode": "shades", "fixedColor": colour}
 
 

@@ -1,6 +1,6 @@
-"""PromQL for the metrics of the catalogue, filtered by the variables of the dashboard.
+"""Builds PromQL for metrics of the catalogue, filtered by the dashboard's variables.
 
-A label that the metric does not have is refused when the dashboards are built, instead of showing an empty panel later.
+An unknown label raises an error when the dashboards are generated, instead of leaving a panel empty later.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ __all__ = [
 
 _INTERVAL: Final = "$__rate_interval"
 _SHARED: Final = "(shared)"
-"""What the catalogue's help says of metrics that are the same in all replicas."""
+"""Marks metrics that are the same in all replicas, in the catalogue's help."""
 _OPERATORS: Final = ("=~", "!=", "!~")
 
 
@@ -44,9 +44,9 @@ class Query:
     Attributes:
         expr: the expression in PromQL.
         legend: name of a series, such as `{{pool}}`.
-        instant: only the value at the end of the time range.
+        instant: whether only the value at the end of the time range is queried.
         format: `time_series`, `table` or `heatmap`.
-        exemplars: whether traced examples are drawn beside the series.
+        exemplars: whether exemplars are shown.
     """
 
     expr: str
@@ -57,13 +57,13 @@ class Query:
 
 
 def select(metric: Metric, suffix: str = "", **matchers: str) -> str:
-    """The series of a metric that the variables of the dashboard leave.
+    """Selects the series of a metric, filtered by the dashboard's variables.
 
     Args:
         metric: a row of the catalogue.
-        suffix: `_bucket` (which has the label `le`, too) or `_count` of a histogram.
-        matchers: labels and their values: `outcome="ok"`; `"!=ok"`, `"=~ok|refused"` and `"!~…"` work, too. A matcher
-            replaces the variable of the same name, `""` takes it away; `class_` stands for `class`.
+        suffix: `_bucket` (which adds the label `le`) or `_count` of a histogram.
+        matchers: labels and values, such as `outcome="ok"`, `"!=ok"`, `"=~ok|refused"` or `"!~…"`. A matcher replaces
+            the variable of the same name, and `""` removes it. `class_` stands for `class`.
 
     Raises:
         ValueError: the metric has no such label.
@@ -76,40 +76,40 @@ def select(metric: Metric, suffix: str = "", **matchers: str) -> str:
 
 
 def rate(metric: Metric, by: str = "", suffix: str = "", window: str = _INTERVAL, **matchers: str) -> str:
-    """How much of a counter comes per second, summed over all replicas; `by` are labels such as `pool, caller`."""
+    """The rate of a counter per second, summed over all replicas. `by` are labels such as `pool, caller`."""
     return f"{_sum(metric, by)} (rate({select(metric, suffix, **matchers)}[{window}]))"
 
 
 def increase(metric: Metric, by: str = "", suffix: str = "", **matchers: str) -> str:
-    """How much of a counter came in the whole time range, summed over all replicas."""
+    """The increase of a counter in the time range, summed over all replicas."""
     return f"{_sum(metric, by)} (increase({select(metric, suffix, **matchers)}[$__range]))"
 
 
 def shared(metric: Metric, by: str, **matchers: str) -> str:
-    """A gauge that all replicas show alike: its greatest value, because a sum would count it once per replica."""
+    """A gauge that is the same in all replicas: its maximum, because a sum would count it once per replica."""
     return f"{_max(metric, by)} ({select(metric, **matchers)})"
 
 
 def shared_increase(metric: Metric, by: str, **matchers: str) -> str:
-    """How much of a counter that all replicas show alike came in the whole time range."""
+    """The increase in the time range of a counter that is the same in all replicas."""
     return f"{_max(metric, by)} (increase({select(metric, **matchers)}[$__range]))"
 
 
 def total(metric: Metric, by: str, **matchers: str) -> str:
-    """A gauge of which each replica shows its own part, summed over all of them."""
+    """The sum of a gauge over all replicas."""
     if _SHARED in metric.help:
-        raise ValueError(f"{metric.name}: is the same in all replicas; allowed is what each replica has of its own")
+        raise ValueError(f"{metric.name}: is the same in all replicas; allowed are metrics of a single replica")
     _check(metric, _labels(by))
     return f"sum by ({by}) ({select(metric, **matchers)})"
 
 
 def nonzero_per_minute(metric: Metric, by: str, **matchers: str) -> str:
-    """How often per minute, without what has not happened in a time range: a legend of zeros hides what did."""
+    """The rate per minute, without series that did not increase in the time range, which would fill the legend."""
     return f"60 * ({rate(metric, by, **matchers)} and {increase(metric, by, **matchers)} > 0)"
 
 
 def quantile(share: float, metric: Metric, by: str = "", window: str = _INTERVAL, **matchers: str) -> str:
-    """The value below which this share (0 to 1) of what a histogram saw lies."""
+    """A quantile of a histogram; `share` is from 0 to 1."""
     _check(metric, _labels(by))
     labels = f"le, {by}" if by else "le"
     buckets = f"sum by ({labels}) (rate({select(metric, '_bucket', **matchers)}[{window}]))"
@@ -122,16 +122,16 @@ def histogram(metric: Metric, **matchers: str) -> Query:
     return Query(f"sum by (le) (increase({buckets}[{_INTERVAL}]))", "{{le}}", format="heatmap")
 
 
-def top(most: int, metric: Metric, by: str, **matchers: str) -> str:
-    """Of the values that labels such as `caller` have, those for which most of a counter came in the whole time range.
+def top(count: int, metric: Metric, by: str, **matchers: str) -> str:
+    """The label values with the greatest increase of a counter in the time range.
 
-    They are the same at each moment of the range: a graph does not change its series on the way.
+    They are the same at each moment of the range, so that a graph keeps its series.
     """
-    return f"topk({most}, {_sum(metric, by)} (increase({select(metric, **matchers)}[$__range] @ end())))"
+    return f"topk({count}, {_sum(metric, by)} (increase({select(metric, **matchers)}[$__range] @ end())))"
 
 
 def top_and_rest(expr: str, legend: str, *, by: str, of: str, rest: str, exemplars: bool = False) -> list[Query]:
-    """Series of those only that `greatest` tells, and one for all others together, called `rest`."""
+    """Queries for the series selected by `top`, and for the sum of all others, named `rest`."""
     return [
         Query(f"({expr}) and on ({by}) {of}", legend, exemplars=exemplars),
         Query(f"sum(({expr}) unless on ({by}) {of})", rest),
@@ -139,19 +139,19 @@ def top_and_rest(expr: str, legend: str, *, by: str, of: str, rest: str, exempla
 
 
 def or_zero(part: str, whole: str) -> str:
-    """Part, and 0 where it has not happened yet though there is a whole with the same labels."""
+    """The part, or 0 if only the whole exists with the same labels."""
     return f"({part}) or 0 * ({whole})"
 
 
 def ratio(part: str, whole: str) -> str:
-    """Part by whole: 0 where the part has not happened yet, nothing where there is no whole."""
+    """Part divided by whole: 0 if only the part is missing, empty without a whole."""
     return f"({or_zero(part, whole)}) / (({whole}) > 0)"
 
 
 def availability(over: Callable[..., str]) -> str:
-    """Share of calls that were answered, of those that failed through no fault of their caller or did not fail.
+    """The share of calls that did not fail; excludes client errors and refusals.
 
-    `over` is `rate` or `increase`. The variable for callers does not filter it: whose calls failed is not counted.
+    `over` is `rate` or `increase`. The variable `caller` does not filter it, because failed calls have no such label.
     """
     bad = over(catalogue.FAILED_CALLS)
     good = over(catalogue.REQUESTS, outcome="ok", route=f"=~{SERVED_ROUTES}", caller="")
@@ -159,14 +159,14 @@ def availability(over: Callable[..., str]) -> str:
 
 
 def recorded(name: str, *labels: str) -> str:
-    """The series of a recording rule, by job; `labels` are those of the variables that it has, too."""
+    """The series of a recording rule, filtered by the variables `job` and `labels`."""
     conditions = ",".join(f'{label}=~"${label}"' for label in ("job", *labels))
     return f"{name}{{{conditions}}}"
 
 
 def _max(metric: Metric, by: str) -> str:
     if _SHARED not in metric.help:
-        raise ValueError(f"{metric.name}: is each replica's own; allowed is what all replicas show alike")
+        raise ValueError(f"{metric.name}: differs between replicas; allowed are metrics marked as shared")
     _check(metric, _labels(by))
     return f"max by ({by})"
 

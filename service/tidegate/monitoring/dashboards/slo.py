@@ -1,4 +1,4 @@
-"""SLO: do we keep what we promise, and is the paid quota used?"""
+"""Dashboard "SLO": service level objectives, error budgets and use of the quota."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ _OUR_FAULT: Final = "=~store_unavailable|upstream_credentials|upstream_outage"
 _OBJECTIVE: Final = str(thresholds.LATENCY_OBJECTIVE_SECONDS)
 _WITHIN: Final = f"{thresholds.LATENCY_OBJECTIVE_SECONDS:g} s"
 _BUDGET_STEPS: Final[tuple[Step, ...]] = ((None, units.CRITICAL), (0.0, units.GOOD))
-"""Red when the budget is spent: what alerts watch is how fast that happens, on the panels of burn rates."""
+"""Red when the budget is spent. Alerts watch the burn rate, which has its own panels."""
 
 
 def _objective_steps(objective: str) -> tuple[Step, ...]:
@@ -38,7 +38,7 @@ def _objective_steps(objective: str) -> tuple[Step, ...]:
 def _budget_panel(title: str, objective: str, description: str, link: Link) -> Panel:
     return stat(
         title,
-        f"Of the 30 days' budget of {description}",
+        f"Remaining share of the 30-day budget for {description}",
         units.SHARE,
         Query(recorded(f"tidegate:{objective}_budget:remaining30d")),
         link,
@@ -50,15 +50,15 @@ def _budget_panel(title: str, objective: str, description: str, link: Link) -> P
 
 
 def _burn(objective: str, window_seconds: int) -> str:
-    """How many times faster than evenly the budget is spent."""
+    """The burn rate: 1 spends the budget in exactly its period."""
     return f"{recorded(bad_share(objective, window_seconds))} / {1 - _TARGETS[objective]:.4g}"
 
 
 def _burn_panel(objective: str) -> Panel:
     return timeseries(
         f"Burn rate: {objective}",
-        "1 spends the budget of 30 days in 30 days. Dashed: the factors of the alerts; an alert fires while both its"
-        " windows are above. Below 1 is good.",
+        "1 spends the 30-day budget in 30 days. Below 1 is good. Dashed: the factors of the alerts. An alert fires"
+        " while both of its windows are above its factor.",
         units.RATIO,
         [Query(_burn(objective, burn.long_seconds), duration(burn.long_seconds)) for burn in thresholds.BURN_WINDOWS],
         OVERVIEW,
@@ -73,7 +73,7 @@ def _burn_panel(objective: str) -> Panel:
 def _nearness_panel(objective: str) -> Panel:
     queries = [
         Query(
-            # The lower of the two, job by job; then the worst job.
+            # The lower of the two windows by job; then the worst job.
             f"max(({long}) < ({short}) or ({short})) / {burn.factor:g}",
             f"{duration(burn.long_seconds)} and {duration(burn.short_seconds)}, {burn.factor:g}×",
             instant=True,
@@ -84,13 +84,13 @@ def _nearness_panel(objective: str) -> Panel:
     ]
     return bars(
         f"How near to an alert: {objective}",
-        "For each alert the lower of its two windows, as a share of its factor. Short bars are good; at 100 % it fires,"
-        " if enough calls were bad.",
+        "For each alert, the lower of its two windows as a share of its factor. Short bars are good. At 100 % the alert"
+        " fires if enough calls were bad.",
         units.SHARE,
         queries,
         OVERVIEW,
         steps=((None, units.GOOD), (1.0, units.CRITICAL)),
-        most=1,
+        max_value=1,
         height=6,
         decimals=0,
         no_value="No traffic, or the recording rules are not loaded",
@@ -98,12 +98,12 @@ def _nearness_panel(objective: str) -> Panel:
 
 
 _PROMISE: Final = Row(
-    "Do we keep what we promise?",
+    "Are the objectives met?",
     (
         stat(
             "Answered",
-            f"Share of all callers' calls that were answered; {thresholds.AVAILABILITY_TARGET:.1%} is promised."
-            " Calls that were wrong, abandoned, rightly refused or answered with Claude's own 429 do not count.",
+            f"Share of calls that succeeded; the objective is {thresholds.AVAILABILITY_TARGET:.1%}. Excludes invalid,"
+            " abandoned and refused calls, and 429s of Claude.",
             units.SHARE,
             Query(availability(increase), instant=True),
             OVERVIEW,
@@ -115,13 +115,14 @@ _PROMISE: Final = Row(
         _budget_panel(
             "Error budget left",
             "availability",
-            "availability, by the recording rules. Above zero is good; spent: no risky changes until it has grown"
-            " again.",
+            "availability, from the recording rules. Above zero is good. If it is spent, avoid risky changes until it"
+            " has recovered.",
             OVERVIEW,
         ),
         stat(
             f"Admitted within {_WITHIN}",
-            f"Share of admissions in the time range, batch class aside; {thresholds.LATENCY_TARGET:.0%} is promised.",
+            "Share of admissions in the time range, excluding class batch; the objective is"
+            f" {thresholds.LATENCY_TARGET:.0%}.",
             units.SHARE,
             Query(
                 ratio(
@@ -139,8 +140,8 @@ _PROMISE: Final = Row(
         _budget_panel(
             "Latency budget left",
             "latency",
-            "queue wait, by the recording rules. Above zero is good; spent: the quota is too small for the demand, or"
-            " a limit is wrong.",
+            "queue wait, from the recording rules. Above zero is good. If it is spent, the quota is too small for the"
+            " demand, or a limit is wrong.",
             LIMITER,
         ),
     ),
@@ -155,12 +156,12 @@ _BURN: Final = Row(
 )
 
 _CAUSES: Final = Row(
-    "What spends it",
+    "What spends the budget",
     (
         timeseries(
             "Calls that spend the error budget",
-            "Nothing is good. upstream_error: Claude failed and retries did not help. The causes are refusals of ours"
-            " that no caller deserved.",
+            "None is good. upstream_error: Claude failed, and retries did not help. The others are causes of refusals"
+            " that count as failures of the service.",
             units.PER_MINUTE,
             [
                 Query(
@@ -180,8 +181,8 @@ _CAUSES: Final = Row(
         ),
         timeseries(
             f"Admitted within {_WITHIN}, by class",
-            f"Share of admissions. Above the line, {thresholds.LATENCY_TARGET:.0%}, is good. batch is made to wait and"
-            " has no promise.",
+            f"Share of admissions. Above the line ({thresholds.LATENCY_TARGET:.0%}) is good. Class batch is meant to"
+            " wait and has no objective.",
             units.SHARE,
             [
                 Query(
@@ -194,7 +195,7 @@ _CAUSES: Final = Row(
             ],
             CALLERS,
             colours=units.CLASSES,
-            most=1,
+            max_value=1,
             limits=((thresholds.LATENCY_TARGET, units.GOOD),),
             calculations=("min", "lastNotNull"),
             no_value="No traffic",
@@ -207,9 +208,8 @@ _QUOTA: Final = Row(
     (
         timeseries(
             "Share of the paid quota used",
-            "Of what Claude's limits grant, over five minutes. High is a quota well spent, as long as nobody waits"
-            " for long; low while callers wait: a limit of our own is too low. Above the line callers wait, and ever"
-            " more of them.",
+            "Share of the quota granted by Claude's limits, over five minutes. High is good as long as calls do not"
+            " wait long. Low while calls wait: a configured limit is too low. Above the line, the queue grows.",
             units.SHARE,
             [Query(recorded(QUOTA_USED, "pool"), "{{pool}} {{dimension}}")],
             LIMITER.by("pool"),
@@ -219,8 +219,8 @@ _QUOTA: Final = Row(
         ),
         bars(
             "Share used in the time range",
-            "Of what Claude's limits granted in the whole time range. The dimension with the longest bar is the one"
-            " to buy more of; short bars throughout: less would do.",
+            "Share of the quota granted by Claude's limits in the time range. The longest bar is the limit to raise"
+            " first. If all bars are short, lower limits would suffice.",
             units.SHARE,
             [
                 Query(
@@ -232,7 +232,7 @@ _QUOTA: Final = Row(
             ],
             LIMITER.by("pool"),
             steps=((None, units.NEUTRAL), (thresholds.QUOTA_USED_RUNS_OUT, units.CRITICAL)),
-            most=1,
+            max_value=1,
             decimals=1,
             names_above=True,
             height=10,
@@ -240,8 +240,8 @@ _QUOTA: Final = Row(
         ),
         timeseries(
             f"Predicted share in {thresholds.QUOTA_AHEAD_SECONDS // 60} minutes",
-            "The growth of the last hour, continued, from 0 to 200 %. Below the line is good; above, the quota runs"
-            " out soon: ask for more, or stop what can wait.",
+            "Extrapolates the growth of the last hour, from 0 to 200 %. Below the line is good. Above, the quota runs"
+            " out soon: ask for a higher limit, or stop work that can wait.",
             units.SHARE,
             [
                 Query(
@@ -260,7 +260,7 @@ _QUOTA: Final = Row(
 
 SLO_BOARD: Final = Board(
     SLO,
-    "Do we keep what we promise, and is the paid quota used?",
+    "Are the objectives met, and is the quota used?",
     (_PROMISE, _BURN, _CAUSES, _QUOTA),
     time_from="now-24h",
 )

@@ -1,4 +1,4 @@
-"""Tables: a row for each caller, model or limit, a column for each query."""
+"""Tables with a row per caller, model or limit, and a column per query."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from tidegate.monitoring.dashboards.queries import Query
 __all__ = ["Column", "table"]
 
 _NOTHING: Final = "–"
-"""In a cell: nothing is known, or nothing of the kind exists."""
+"""Text of an empty cell."""
 _WIDE_PIXELS: Final = 220
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: the values of a query, beside the labels that all queries share.
+    """A column with the values of a query.
 
     Attributes:
-        title: over the column.
-        expr: what is asked.
-        unit: Grafana's name of its unit.
-        steps: colours of the cell's text, by value.
-        decimals: places after the point; None leaves them to Grafana.
-        gauge: draws a bar for a share of 1 in the cell.
+        title: the column's title.
+        expr: the query. All columns of a table have the same labels.
+        unit: Grafana's name of the unit.
+        steps: colours of the text, by value.
+        decimals: number of decimals; None leaves it to Grafana.
+        gauge: whether the cell shows a bar, for shares from 0 to 1.
     """
 
     title: str
@@ -54,11 +54,23 @@ def table(
     height: int = 8,
     no_value: str = "No data",
 ) -> Panel:
-    """Rows by label, for the end of the time range.
+    """A table of values at the end of the time range.
 
-    `labels` tell the rows apart, with what stands over their columns; `links` are where the cells of a label lead. The
-    rows are in the order of the column `sort_by`; labels in `wide` have long values; `words` colours the values of
-    a label; `only` is an expression whose series are the rows that are shown.
+    Args:
+        title: the panel's title.
+        description: the panel's description.
+        labels: labels that identify a row, with the titles of their columns.
+        columns: the columns with values.
+        links: links of the cells of a label.
+        link: the linked dashboard.
+        sort_by: title of the column to sort by.
+        descending: the sort order.
+        wide: labels with long values.
+        words: colours of the values of a label.
+        only: an expression whose series select the rows.
+        width: the panel's width.
+        height: the panel's height.
+        no_value: text of an empty table.
     """
     value_names = {f"Value #{chr(ord('A') + index)}": column.title for index, column in enumerate(columns)}
     if len(columns) == 1:

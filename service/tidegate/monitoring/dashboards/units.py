@@ -1,4 +1,4 @@
-"""Grafana's names of the units in use, and the colours that mean the same on every dashboard."""
+"""Units and colours of all dashboards."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ OVERLOADED: Final = "dark-red"
 FAILED: Final = "red"
 """Other failures of the upstream."""
 REFUSED: Final = "orange"
-"""Refusals of our own."""
+"""Refusals by Tidegate."""
 CAUSES: Final[dict[str, str]] = {
     Cause.DEADLINE: "orange",
     Cause.QUEUE_FULL: "dark-orange",
@@ -43,7 +43,7 @@ CAUSES: Final[dict[str, str]] = {
     Cause.UNAUTHENTICATED: "blue",
     Cause.FORBIDDEN: "semi-dark-blue",
 }
-"""Refusals by cause: none of them is green. Lack of quota is yellow to orange, the upstream red, the caller blue."""
+"""Refusals by cause, never green: lack of quota is yellow to orange, the upstream red, the caller blue."""
 CLASSES: Final[dict[str, str]] = {
     Priority.INTERACTIVE: "blue",
     Priority.STANDARD: "green",
@@ -57,6 +57,6 @@ RETRIES: Final = {
     "timeout": "orange",
     "connection": "yellow",
 }
-"""Retries by reason, in the colours of what they repeat."""
+"""Retries by reason, in the colours of the failures."""
 UNKNOWN: Final = "text"
-"""Nothing is known, which is neither good nor bad."""
+"""Neither good nor bad."""

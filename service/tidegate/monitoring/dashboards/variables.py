@@ -1,4 +1,4 @@
-"""The variables at the top of every dashboard: which data source, and which part of what it holds."""
+"""The variables of every dashboard: the data source, and label filters."""
 
 from typing import Any, Final
 
@@ -7,15 +7,15 @@ from tidegate.observe.metrics import catalogue
 __all__ = ["DATASOURCE", "FILTERS", "datasource_variable", "filter_variable"]
 
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-"""No data source is fixed: whoever looks chooses one."""
+"""The data source chosen in the variable."""
 
 FILTERS: Final = ("job", "instance", "pool", "model", "caller")
-"""Labels to filter by, in the order in which they are offered."""
+"""Labels to filter by, in the order of the variables."""
 
 _SOURCES: Final = {
     "job": catalogue.BUILD_INFO.name,
     "instance": f'{catalogue.BUILD_INFO.name}{{job=~"$job"}}',
-    # Refusals exist at 0 for every pool that has a label, whether it has traffic or not.
+    # Refusals exist at 0 for every pool with a label, also without traffic.
     "pool": f'{catalogue.REFUSED.name}{{job=~"$job"}}',
     "model": f'{catalogue.UPSTREAM_ATTEMPTS.name}{{job=~"$job"}}',
     "caller": f'{catalogue.REQUESTS.name}{{job=~"$job"}}',
@@ -23,12 +23,12 @@ _SOURCES: Final = {
 
 
 def datasource_variable() -> dict[str, Any]:
-    """Which Prometheus is asked."""
+    """The variable for the Prometheus data source."""
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
 
 
 def filter_variable(label: str) -> dict[str, Any]:
-    """Several values of a label, or all; all matches series without the label, too."""
+    """A variable for several values of a label, or all. All includes series without the label."""
     query = f"label_values({_SOURCES[label]}, {label})"
     return {
         "name": label,
