@@ -1,4 +1,4 @@
-"""A sharp rise in use is spread over a second or two, until the upstream has shown how fast use may rise."""
+"""Spreads a sharp rise in use over a second or two, until the upstream has shown how fast use may rise."""
 
 from typing import Final, Self
 
@@ -9,67 +9,69 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 
 __all__ = ["SlowStart", "SlowStartState"]
 
-_AT_ONCE: Final = 50
-"""The lowest published limit is 50 requests a minute ("Rate limits"). So many at once are no sharp rise."""
-_MORE: Final = 0.25
+_BURST: Final = 50
+"""The lowest published limit is 50 requests per minute ("Rate limits"). This many at once are no sharp rise."""
+_GROWTH: Final = 0.25
+"""Growth of use per step: of a rise that is too sharp, this share is sent before a 429 shows it."""
 _STEP_NS: Final = NS_PER_SECOND // 10
-"""A refusal comes after a round trip, an answer only once it has begun. In the time that a refusal takes, use rises by
-no more than this share: of what is too much, that is under way before it is known."""
+"""A step is the time that a 429 takes. A response takes longer: it comes once the output has begun."""
 
 
 class SlowStartState(Struct, frozen=True, array_like=True):
-    """A dumped `SlowStart`."""
+    """The dump of a `SlowStart`."""
 
     next_in_ns: int
-    left: float
-    age_ns: int
-    """Time since the last request."""
+    level: float
+    sent_ago_ns: int
     per_ns: float
     rated_ago_ns: int
 
 
 class SlowStart:
-    """A token bucket of requests: it holds `_AT_ONCE`, and gains `_MORE` × (requests of the last minute) per step.
+    """A token bucket of requests that holds 50 and gains a quarter of the last minute's requests in 0.1 s.
 
-    So use grows exponentially, as in TCP's slow start (RFC 5681, 3.1). The rate is 150 times that of the last minute:
-    steady use never waits. A burst of 1,000 requests after an idle minute takes 1.4 seconds.
+        rate = 0.25 × max(1, requests of the last minute) / 0.1 s
+
+    So use grows exponentially, as in TCP's slow start (RFC 5681, 3.1). The rate is 150 times that of the last minute,
+    so steady use never waits. A burst of 1,000 requests after an idle minute takes 1.4 seconds.
 
     Attributes:
-        next_ns: when the next request may go.
+        next_ns: when the next request may be sent.
     """
 
-    __slots__ = ("_at_ns", "_left", "_per_ns", "_rated_ns", "next_ns")
+    __slots__ = ("_level", "_per_ns", "_rated_ns", "_sent_ns", "next_ns")
 
     def __init__(self) -> None:
         self.next_ns = 0
-        self._left = float(_AT_ONCE)
-        self._at_ns = 0
+        self._level = float(_BURST)
+        self._sent_ns = 0
         self._per_ns = 0.0
         self._rated_ns = 0
 
-    def sent(self, now_ns: int, requests: UseHistory) -> None:
-        """One request goes, which `requests` counts already."""
-        if now_ns - self._rated_ns >= NS_PER_SECOND:
-            self._rate(now_ns, requests)
-        self._left = min(self._left + (now_ns - self._at_ns) * self._per_ns, _AT_ONCE) - 1
-        self._at_ns = now_ns
-        if self._left < 1:
-            self._rate(now_ns, requests)
-            self.next_ns = now_ns + round((1 - self._left) / self._per_ns)
-
     def dump(self, now_ns: int) -> SlowStartState:
-        """The state at `now_ns`."""
-        next_in_ns, age_ns, rated_ago_ns = self.next_ns - now_ns, now_ns - self._at_ns, now_ns - self._rated_ns
-        return SlowStartState(next_in_ns, self._left, age_ns, self._per_ns, rated_ago_ns)
+        """The state, for `restore`."""
+        sent_ago_ns, rated_ago_ns = now_ns - self._sent_ns, now_ns - self._rated_ns
+        return SlowStartState(self.next_ns - now_ns, self._level, sent_ago_ns, self._per_ns, rated_ago_ns)
 
     @classmethod
     def restore(cls, state: SlowStartState, now_ns: int) -> Self:
-        """Continues exactly from a dumped state."""
-        start = cls()
-        start.next_ns, start._at_ns = now_ns + state.next_in_ns, now_ns - state.age_ns
-        start._left, start._per_ns, start._rated_ns = state.left, state.per_ns, now_ns - state.rated_ago_ns
-        return start
+        """Continues exactly from `state`."""
+        restored = cls()
+        restored.next_ns, restored._level = now_ns + state.next_in_ns, state.level
+        restored._sent_ns, restored._rated_ns = now_ns - state.sent_ago_ns, now_ns - state.rated_ago_ns
+        restored._per_ns = state.per_ns
+        return restored
 
-    def _rate(self, now_ns: int, requests: UseHistory) -> None:
-        self._per_ns = _MORE * max(1, requests.last_minute(now_ns)) / _STEP_NS
+    def sent(self, now_ns: int, requests: UseHistory) -> None:
+        """A request is sent. `requests` has already counted it."""
+        if now_ns - self._rated_ns >= NS_PER_SECOND:
+            self._update_rate(now_ns, requests)
+        self._level = min(self._level + (now_ns - self._sent_ns) * self._per_ns, _BURST) - 1
+        self._sent_ns = now_ns
+        if self._level < 1:
+            self._update_rate(now_ns, requests)
+            self.next_ns = now_ns + round((1 - self._level) / self._per_ns)
+
+    def _update_rate(self, now_ns: int, requests: UseHistory) -> None:
+        self._per_ns = _GROWTH * max(1, requests.last_minute(now_ns)) / _STEP_NS
         self._rated_ns = now_ns

@@ -1,4 +1,4 @@
-"""What was used of one quantity in the last minutes, in slices of a quarter of a second."""
+"""Use of one quantity in the last minutes, in slices of a quarter of a second."""
 
 from collections.abc import Iterator
 from itertools import accumulate, dropwhile
@@ -15,11 +15,11 @@ SLICE_NS: Final = NS_PER_SECOND // 4
 _SECOND: Final = NS_PER_SECOND // SLICE_NS
 _MINUTE: Final = NS_PER_MINUTE // SLICE_NS
 _KEPT: Final = 3 * _MINUTE + 2
-"""Two minutes, as they were when a request was sent whose answer took up to a minute; and a slice at either end."""
+"""Two minutes before the sending of a request whose response took up to a minute, and a slice at either end."""
 
 
 class UseHistoryState(Struct, frozen=True, array_like=True):
-    """A dumped `UseHistory`: the use of each slice up to the newest, from the first that has any."""
+    """The dump of a `UseHistory`: the use of each slice, from the first one with any use to the newest."""
 
     is_used: bool
     newest_ago_ns: int
@@ -28,10 +28,12 @@ class UseHistoryState(Struct, frozen=True, array_like=True):
 
 
 class UseHistory:
-    """Use by the time at which it was sent; `at_ns` is monotonic time, and may be up to a minute old.
+    """Use by the time at which its request was sent. That time is monotonic, and may be up to a minute ago.
+
+    The history stores running totals, so that the use of any period is one subtraction.
 
     Attributes:
-        is_used: whether there ever was any.
+        is_used: whether there ever was any use.
     """
 
     __slots__ = ("_newest", "_origin_ns", "_totals", "is_used")
@@ -40,13 +42,13 @@ class UseHistory:
         self.is_used = False
         self._origin_ns = 0  # when slice 0 begins
         self._newest = 0  # number of the newest slice
-        self._totals = [0] * _KEPT  # of all slices up to each, so that any stretch is one subtraction
+        self._totals = [0] * _KEPT  # use of all slices up to each
 
     def add(self, at_ns: int, units: int) -> None:
-        """So much was used then; negative: it was not, after all."""
+        """Counts use. A negative number takes back what was counted before."""
         if units > 0:
             self.is_used = True
-        if (at_ns - self._origin_ns) // SLICE_NS == self._newest:  # as nearly always
+        if (at_ns - self._origin_ns) // SLICE_NS == self._newest:  # nearly always
             self._totals[self._newest % _KEPT] += units
             return
         index = self._rolled_to(at_ns)
@@ -54,7 +56,7 @@ class UseHistory:
             self._totals[later % _KEPT] += units
 
     def minutes(self, at_ns: int) -> Iterator[tuple[int, int]]:
-        """The use of the last minute, and of the one before it, at that moment: each way in which they may be counted.
+        """Yields the use of the last minute and of the minute before it, for each possible start of the minute.
 
         An upstream that counts whole seconds begins its minute up to a second later than we would.
         """
@@ -65,36 +67,36 @@ class UseHistory:
             yield max(0, until - since), max(0, since - self._until(begin - 1 - _MINUTE))
 
     def last_minute(self, at_ns: int) -> int:
-        """The use of the last minute at that moment, in the way in which it is counted as most."""
+        """The use of the last minute at `at_ns`, for the start at which it is highest."""
         return max(last for last, _ in self.minutes(at_ns))
 
     def next_slice_ns(self, now_ns: int) -> int:
-        """How long until another slice begins."""
+        """How long until the next slice begins."""
         return SLICE_NS - (now_ns - self._origin_ns) % SLICE_NS
 
     def dump(self, now_ns: int) -> UseHistoryState:
-        """The state at `now_ns`."""
+        """The state, for `restore`."""
         oldest = self._newest - _KEPT + 1
         used = (self._until(index) - self._until(index - 1) for index in range(oldest + 1, self._newest + 1))
-        age_ns = now_ns - self._origin_ns - self._newest * SLICE_NS
-        return UseHistoryState(self.is_used, age_ns, tuple(dropwhile(not_, used)))
+        newest_ago_ns = now_ns - self._origin_ns - self._newest * SLICE_NS
+        return UseHistoryState(self.is_used, newest_ago_ns, tuple(dropwhile(not_, used)))
 
     @classmethod
     def restore(cls, state: UseHistoryState, now_ns: int) -> Self:
-        """Continues exactly from a dumped state."""
-        history = cls()
-        history.is_used = state.is_used
-        history._origin_ns = now_ns - state.newest_ago_ns
+        """Continues exactly from `state`."""
+        restored = cls()
+        restored.is_used = state.is_used
+        restored._origin_ns = now_ns - state.newest_ago_ns
         for index, total in zip(range(1 - len(state.used), 1), accumulate(state.used), strict=True):
-            history._totals[index % _KEPT] = total
-        return history
+            restored._totals[index % _KEPT] = total
+        return restored
 
     def _until(self, index: int) -> int:
-        """All that was used up to the end of a slice."""
+        """All use up to the end of a slice."""
         return self._totals[max(index, self._newest - _KEPT + 1) % _KEPT]
 
     def _rolled_to(self, at_ns: int) -> int:
-        """The number of the slice of that moment; there are all up to it."""
+        """Creates all slices up to `at_ns`. Returns the number of its slice."""
         index = (at_ns - self._origin_ns) // SLICE_NS
         if index > self._newest:
             total = self._totals[self._newest % _KEPT]
