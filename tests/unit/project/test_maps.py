@@ -1,4 +1,4 @@
-"""The READMEs that follow one call through the code name files that exist."""
+"""The READMEs that follow one call, or one decision, through the code name files that exist."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from support.project import ROOT
 
 SERVICE = ROOT / "service/tidegate"
-MAPS = ["gateway/README.md"]
+MAPS = ["core/README.md", "gateway/README.md"]
 _STATION = re.compile(r"^\| (\d+) \| `([^`]+)` \| (.+) \|$", re.MULTILINE)
 
 
