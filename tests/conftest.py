@@ -1,4 +1,4 @@
-"""What holds for every test: how hard hypothesis tries, and that no task outlives its event loop."""
+"""Settings for all tests: hypothesis profiles, and the check that no task outlives its event loop."""
 
 import asyncio
 import asyncio.runners
@@ -9,10 +9,10 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# No deadline: the speed of one example says nothing on a busy machine. `--hypothesis-profile=thorough` chooses.
+# No deadline: timing is unreliable on a busy machine. Select a profile with `--hypothesis-profile=thorough`.
 settings.register_profile("quick", deadline=None, max_examples=50, print_blob=True)
 settings.register_profile("thorough", deadline=None, max_examples=2_000, print_blob=True)
-# The same tests against each change: the same few examples each time, nothing remembered, no search for the smallest.
+# For mutation testing: few and equal examples for each change, no database, no shrinking.
 settings.register_profile(
     "mutation",
     deadline=None,
@@ -26,7 +26,7 @@ settings.load_profile("quick")
 
 
 def _left_behind(task: asyncio.Task[object]) -> bool:
-    """Whether somebody should have waited for the task: not so for two kinds that are the event loop's own."""
+    """Whether a test should have awaited the task; two kinds belong to the event loop."""
     coroutine = task.get_coro()
     closes_a_dropped_generator = not inspect.iscoroutine(coroutine)
     accepts_a_connection = getattr(coroutine, "__name__", "") == "_accept_connection2"
@@ -35,7 +35,7 @@ def _left_behind(task: asyncio.Task[object]) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call() -> Generator[None, object, object]:
-    """Fails a test that leaves a task behind: `asyncio.run` would cancel it without a word."""
+    """Fail a test that leaves a task running, which `asyncio.run` would cancel silently."""
     left_behind: list[str] = []
     cancel_all_tasks = asyncio.runners._cancel_all_tasks  # type: ignore[attr-defined]  # no public way in
 

@@ -1,7 +1,7 @@
-"""`make bench`: CPU time of an uncontended `acquire_token()` beside aiolimiter's `acquire()`, in one process.
+"""`make bench`: CPU time of an uncontended `acquire_token()`, compared with aiolimiter's `acquire()`, in one process.
 
 aiolimiter does less: one dimension, no lease, no observer, one event loop. Ours may take four times as long. The rounds
-alternate, so that a machine that changes its speed changes it for both; the verdict is on the medians.
+alternate, so that changes of the machine's speed affect both. The verdict is on the medians.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _CALLS: Final = 50_000
 _ROUNDS: Final = 7
 _MOST_TIMES_SLOWER: Final = 4.0
 _NEVER_EMPTY: Final = 1_000_000_000
-"""Burst, and rate per minute, that make every call succeed at once."""
+"""Burst and rate per minute; every call succeeds at once."""
 
 
 async def microseconds_per_call(call: Callable[[], Awaitable[object]]) -> float:
-    """CPU time of one call, as the mean of many."""
+    """Mean CPU time of a call."""
     started_ns = time.process_time_ns()
     for _ in range(_CALLS):
         await call()
@@ -32,7 +32,7 @@ async def microseconds_per_call(call: Callable[[], Awaitable[object]]) -> float:
 
 
 async def measure() -> list[tuple[float, float]]:
-    """Microseconds per call of ours and of aiolimiter's, by round; a round that warms up is left out."""
+    """Measure microseconds per call of ours and of aiolimiter, by round, after a warm-up round."""
     ours = RateLimiter(RateLimitConfig(requests_per_minute=_NEVER_EMPTY, burst_limit=_NEVER_EMPTY))
     peer = AsyncLimiter(_NEVER_EMPTY, time_period=60)
     rounds = []
@@ -44,7 +44,7 @@ async def measure() -> list[tuple[float, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the table and the verdict; returns 1 if ours takes too long and `--strict` is given, else 0."""
+    """Print the table and the verdict. Return 1 if ours takes too long and `--strict` is given, else 0."""
     options = bench_parser("bench", __doc__).parse_args(arguments)
     rounds = asyncio.run(measure())
     print(f"microseconds of CPU per uncontended acquire, {_CALLS:,} calls a round")

@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines have in common: help, `--strict`, and progress on stderr."""
+"""Shared by the benchmarks' command lines: help, `--strict`, and progress on stderr."""
 
 import argparse
 import sys
@@ -12,24 +12,24 @@ _MINUTE_SECONDS: Final = 60
 
 
 def bench_parser(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with `--help` and `--strict`; add what else the benchmark takes."""
+    """Create a parser with `--help` and `--strict`."""
     parser = argparse.ArgumentParser(name, description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a figure misses its bound (else with 0)")
     return parser
 
 
 def exit_code(missed: int, *, strict: bool) -> int:
-    """1 if a bound was missed and `strict` is set, else 0: a miss may say something about the machine."""
+    """1 if a bound was missed and `strict` is set, else 0: a miss may be caused by the machine."""
     return 1 if missed and strict else 0
 
 
 class Progress:
-    """Says on stderr which step begins, how many are left, and how long they may take.
+    """Reports on stderr which step starts, how many are left, and the estimated time.
 
     Args:
-        steps: how many there are.
-        stream: where it goes.
-        clock: monotonic seconds.
+        steps: Number of steps.
+        stream: Where to write.
+        clock: Monotonic seconds.
     """
 
     def __init__(self, steps: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class Progress:
         self._begun = 0
 
     def begin(self, what: str) -> None:
-        """A step begins: the one before has ended."""
+        """Start a step; the previous one has ended."""
         done, self._begun = self._begun, self._begun + 1
         left = ""
         if done:

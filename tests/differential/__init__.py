@@ -1,1 +1,1 @@
-"""Our HTTP beside that of others: equal bytes in, equal requests and answers out, or a listed difference."""
+"""Compares our HTTP with that of others: equal bytes must give equal requests and responses, or a listed difference."""

@@ -1,4 +1,4 @@
-"""`python -m differential [COUNT [SEED]]`: compares on mutated recordings, a million by default."""
+"""`python -m differential [COUNT [SEED]]`: compares implementations on mutated recordings, a million by default."""
 
 import asyncio
 import sys
@@ -16,11 +16,11 @@ _TELL_EVERY = 50_000
 
 
 async def main(count: int, seed: int) -> int:
-    """Sends half of the streams to the servers, half to the clients; returns how many made an unlisted difference."""
+    """Send half of the streams to the servers and half to the clients. Return the number of unlisted differences."""
     comparison = Comparison()
     try:
         return await _compare(comparison, count, Random(seed))
-    finally:  # also of a run that is interrupted
+    finally:  # also when interrupted
         for (compared, difference), times in comparison.counts.most_common():
             print(f"{times:>9,}  {compared}: {difference or 'the same'}")
 

@@ -1,4 +1,4 @@
-"""One byte stream through our upstream connection, and through aiohttp's."""
+"""Parses a byte stream with our upstream connection and with aiohttp's."""
 
 import asyncio
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from tidegate.http.write_batching import WriteBatcher
 
 _TIMEOUTS = ConnectionTimeouts(60, 60, 60)
 _REQUEST = TransportRequest(b"GET", b"/", [])
-_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, RuntimeError)  # the last one: it ended while read
+_ERRORS = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, RuntimeError)  # RuntimeError: closed while being read
 
 
 @dataclass
 class Got:
-    """An answer as a client saw it.
+    """A response as parsed by a client.
 
     Attributes:
-        status: 0 if there was none.
-        broken: it did not come to its end.
-        reason: why it was given up, in the client's words.
-        reusable: the connection may carry another exchange.
+        status: 0 without a response.
+        broken: The response is incomplete or invalid.
+        reason: The client's error.
+        reusable: The connection may be used again.
     """
 
     status: int = 0
@@ -38,13 +38,13 @@ class Got:
 
 
 class Clients:
-    """Reads streams as answers to a GET, one after the other, in the running event loop."""
+    """Parses streams as responses to a GET, one after the other, in the running event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     async def ours(self, stream: Stream) -> Got:
-        """What our connection makes of a stream that ends with its connection."""
+        """Parse a stream with our client; the connection closes at its end."""
         reusable: list[bool] = []
         connection = Connection(_TIMEOUTS, WriteBatcher(), lambda _, fit: reusable.append(fit), lambda _: None)
         transport = MemoryTransport(connection, self._loop)
@@ -67,7 +67,7 @@ class Clients:
         return got
 
     async def aiohttp(self, stream: Stream) -> Got:
-        """The same with aiohttp."""
+        """Parse a stream with aiohttp."""
         handler = ResponseHandler(self._loop)
         transport = MemoryTransport(handler, self._loop)
         handler.connection_made(transport)

@@ -1,4 +1,4 @@
-"""Where we may differ from stock uvicorn and from aiohttp, and why."""
+"""The allowed differences from stock uvicorn and from aiohttp, with their reasons."""
 
 import re
 from typing import Final
@@ -9,7 +9,7 @@ from differential.streams import Stream
 
 _UPGRADE: Final = re.compile(rb"(?im)^upgrade(?=[ \t]*:)")
 _EITHER: Final = re.compile(rb"(?im)^(?:upgrade|x-grade)(?=[ \t]*:)|^(?:up?g?r?a?d?e?|x-?g?r?a?d?e?)[ \t]*\Z")
-"""The field, or what has been put into its place, in what a length has made a body; its end may be cut off."""
+"""The field or its replacement, inside a body; possibly truncated."""
 _IGNORED: Final = {b"upgrade", b"x-grade"}
 
 STRICTER_THAN_H11: Final = {
@@ -21,7 +21,7 @@ STRICTER_THAN_H11: Final = {
     "Expected CRLF after version": "lines end with CR LF only, not with LF",
     "Expected LF after headers": "lines end with CR LF only, not with LF",
     "Expected CRLF": "lines end with CR LF only, not with LF",
-    "Unexpected whitespace after header value": "no field over several lines",
+    "Unexpected whitespace after header value": "no folded fields",
     "Duplicate Content-Length": "no repeated length, not even the same one",
     "Invalid character in Content-Length": "no list of lengths",
     "Content-Length can't be present with Transfer-Encoding": "not both framings",
@@ -32,8 +32,8 @@ STRICTER_THAN_H11: Final = {
     "Unexpected start char in url": "no such characters in targets",
     "Unexpected char in url schema": "no such characters in targets",
     "Invalid header field char": "no such characters in targets",
-    "Invalid header token": "no odd characters in names",
-    "Request has invalid `Transfer-Encoding`": "no tab behind a coding",
+    "Invalid header token": "no invalid characters in names",
+    "Request has invalid `Transfer-Encoding`": "no tab after a coding",
     "Chunk size overflow": "chunks are smaller than 2^64 bytes",
     "Missing expected CR after chunk size": "chunks are framed by CR LF",
     "Missing expected CR after chunk data": "chunks are framed by CR LF",
@@ -51,38 +51,38 @@ STRICTER_THAN_H11: Final = {
             "Missing expected CR after chunk extension name",
             "Missing expected CR after chunk extension value",
         ),
-        "chunk extensions have names, and end their quotes",
+        "chunk extensions have names and closed quotes",
     ),
 }
-"""Words of llhttp where it refuses what h11 takes."""
+"""Errors of llhttp for input that h11 accepts."""
 MORE_LENIENT_THAN_H11: Final = {
     r"Only Transfer-Encoding: chunked is supported": "codings before `chunked` are read; framing is the same",
-    r"no request line received|illegal request line": "CR and LF before a request, and spaces in it, are passed over",
+    r"no request line received|illegal request line": "CR and LF before a request, and spaces in it, are ignored",
 }
-"""Words of h11 where it refuses what llhttp takes."""
+"""Errors of h11 for input that llhttp accepts."""
 
 
 class Unexplained(AssertionError):
-    """The servers differ in a way that is not listed."""
+    """A difference is not listed."""
 
 
 def as_stock_takes_it(stream: Stream) -> Stream:
-    """The stream without `Upgrade` fields: stock uvicorn loses the bodies of such requests; we ignore the field."""
+    """The stream without `Upgrade` fields: stock uvicorn drops the bodies of such requests; we ignore the field."""
     return Stream(_UPGRADE.sub(b"x-grade", stream.data), stream.cuts)
 
 
 def difference(ours: Served, theirs: Served, server: str) -> str:
-    """How our server and another one differ, in a few words; empty if they do not.
+    """Describe the difference between our server and another one; empty if there is none.
 
     Raises:
-        Unexplained: they differ in a way that is not listed.
+        Unexplained: The difference is not listed.
     """
     for mine, other in zip(ours.requests, theirs.requests, strict=False):
         if not _is_same(mine, other, server):
             raise Unexplained(f"another request: {mine} {other}")
     if not (ours.answers.startswith(theirs.answers) or theirs.answers.startswith(ours.answers)):
         raise Unexplained(f"other answers: {ours.answers!r} {theirs.answers!r}")
-    if (ours.refused or ours.reason) and theirs.reason:  # we do not say so where the connection ends anyway
+    if (ours.refused or ours.reason) and theirs.reason:  # we send no error if the connection ends anyway
         return _both_refuse(ours, theirs, server)
     if ours.refused:
         return _we_refuse(ours, theirs, server)
@@ -90,12 +90,12 @@ def difference(ours: Served, theirs: Served, server: str) -> str:
         return _they_refuse(theirs, server)
     if len(ours.requests) < len(theirs.requests) and len(ours.requests) == 17 and ours.closed:
         return "more than 16 requests at once"
-    if _fate(ours) != _fate(theirs):
-        raise Unexplained(f"another fate: {_fate(ours)} {_fate(theirs)}")
+    if _result(ours) != _result(theirs):
+        raise Unexplained(f"another result: {_result(ours)} {_result(theirs)}")
     return ""
 
 
-def _fate(served: Served) -> tuple[object, ...]:
+def _result(served: Served) -> tuple[object, ...]:
     return len(served.requests), [seen.whole for seen in served.requests], served.answers, served.closed
 
 
@@ -106,17 +106,17 @@ def _is_same(mine: Seen, other: Seen, server: str) -> bool:
         return False
     own_fields, fields = _fields(mine), _fields(other)
     if server == "httptools" and (b"transfer-encoding", b"chunked") in own_fields:
-        fields = fields[: len(own_fields)]  # uvicorn puts trailer fields behind those of the head; we drop them
+        fields = fields[: len(own_fields)]  # uvicorn appends trailer fields to the headers; we drop them
     return own_fields == fields
 
 
 def _fields(seen: Seen) -> list[tuple[bytes, bytes]]:
-    # llhttp keeps a tab behind a value, h11 does not.
+    # llhttp keeps a tab after a value, h11 does not.
     return [(name, value.strip(b" \t")) for name, value in seen.headers if name not in _IGNORED]
 
 
 def _target(seen: Seen) -> bytes:
-    """Path and query. h11 leaves scheme, authority and fragment in the path."""
+    """Path and query; h11 leaves scheme, authority and fragment in the path."""
     _, path, query = seen.target
     target = (path + b"?" + query if query else path).partition(b"#")[0]
     if not target.startswith(b"/") and b"://" in target:
@@ -125,16 +125,16 @@ def _target(seen: Seen) -> bytes:
 
 
 def _both_refuse(ours: Served, theirs: Served, server: str) -> str:
-    if _fate(ours)[:3] == _fate(theirs)[:3]:
+    if _result(ours)[:3] == _result(theirs)[:3]:
         return ""
     if len(theirs.requests) <= len(ours.requests):
-        return "we answer what came whole before we refuse"
+        return "we answer complete requests before we refuse"
     return _we_refuse(ours, theirs, server)
 
 
 def _we_refuse(ours: Served, theirs: Served, server: str) -> str:
-    if _fate(ours)[:3] == _fate(theirs)[:3]:
-        return "we refuse a head, or a body, before all of it has come"
+    if _result(ours)[:3] == _result(theirs)[:3]:
+        return "we refuse a head or body before it is complete"
     if theirs.requests[len(ours.requests) :] and _is_unacceptable(theirs.requests[len(ours.requests)]):
         return "a head that we refuse"
     if server == "h11" and ours.reason in STRICTER_THAN_H11:
@@ -155,12 +155,12 @@ def _is_unacceptable(seen: Seen) -> bool:
 
 
 def _spaced_alike(got: Got) -> list[tuple[bytes, bytes]]:
-    """Fields, without how their values are spaced: a value over several lines may be put together differently."""
+    """Fields with normalized spaces in values: folded lines may be joined differently."""
     return [(name, b" ".join(value.split())) for name, value in got.headers]
 
 
 STRICTER_THAN_AIOHTTP: Final = {
-    "Invalid header token": "no odd characters in names, and no spaces behind them",
+    "Invalid header token": "no invalid characters in names, and no spaces after them",
     "Invalid header value char": "no control characters in values",
     "Missing expected LF after header value": "lines end with CR LF only",
     "Missing expected CR after header value": "lines end with CR LF only",
@@ -169,7 +169,7 @@ STRICTER_THAN_AIOHTTP: Final = {
     "Invalid header field char": "lines end with CR LF only",
     "Expected LF after CR": "lines end with CR LF only",
     "Unexpected space after start line": "no spaces before the first field",
-    "Invalid character in chunk size": "no spaces behind a chunk's size",
+    "Invalid character in chunk size": "no spaces after a chunk size",
     "Expected LF after chunk size": "chunks are framed by CR LF",
     "Expected LF after chunk data": "chunks are framed by CR LF",
     "Missing expected CR after chunk data": "chunks are framed by CR LF",
@@ -178,17 +178,17 @@ STRICTER_THAN_AIOHTTP: Final = {
     "a line end without CR": "lines end with CR LF only",
     "not the status of an answer": "no status below 100, and no change of protocol",
 }
-"""Words of llhttp where we refuse what aiohttp takes, which makes its parser lenient."""
+"""Errors of llhttp for input that aiohttp accepts: it uses the lenient parser."""
 MORE_LENIENT_THAN_AIOHTTP: Final = ("Duplicate Content-Length", "Invalid character in Content-Length")
-"""Words of llhttp where aiohttp refuses a length that is said more than once with one value."""
+"""Errors of aiohttp for a length that is repeated with the same value."""
 _PARSER_WORDS: Final = re.compile(r"not HTTP/1\.1: ([^)]*)")
 
 
 def client_difference(ours: Got, theirs: Got) -> str:
-    """How our client and aiohttp differ, in a few words; empty if they do not.
+    """Describe the difference between our client and aiohttp; empty if there is none.
 
     Raises:
-        Unexplained: they differ in a way that is not listed.
+        Unexplained: The difference is not listed.
     """
     if not ours.broken and any(words in theirs.reason for words in MORE_LENIENT_THAN_AIOHTTP):
         return "an equal length may be repeated"
@@ -201,7 +201,7 @@ def client_difference(ours: Got, theirs: Got) -> str:
         raise Unexplained(f"only we refuse: {ours.reason}")
     if theirs.broken and not ours.broken:
         if not ours.reusable:
-            return "we hand on an answer with something behind it, and close its connection"
+            return "we relay a response with trailing bytes, and close its connection"
         raise Unexplained(f"only they refuse: {theirs.reason}")
     if ours.broken:
         return ""

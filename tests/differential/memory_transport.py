@@ -1,4 +1,4 @@
-"""A transport without a socket: what is written is kept."""
+"""A transport without a socket, which keeps what is written."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ _QUIET_TURNS = 4
 
 
 class MemoryTransport(asyncio.Transport):
-    """As a socket's transport, for a protocol that is fed by hand."""
+    """Replaces a socket transport for a protocol that is fed by hand."""
 
     def __init__(self, protocol: asyncio.Protocol, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(_ADDRESSES)
@@ -54,11 +54,11 @@ class MemoryTransport(asyncio.Transport):
         return not self.is_paused
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Nothing is ever buffered."""
+        """No buffer."""
 
 
 async def settle(transport: MemoryTransport) -> None:
-    """Lets the event loop turn until nothing has happened on a transport for a few turns."""
+    """Run the event loop until a transport is quiet for a few iterations."""
     quiet, before = 0, None
     while quiet < _QUIET_TURNS:
         await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def settle(transport: MemoryTransport) -> None:
 
 
 async def feed(protocol: asyncio.Protocol, transport: MemoryTransport, pieces: list[bytes]) -> None:
-    """Hands the pieces to a protocol as an event loop does: not while reading is paused, and not once it is closing."""
+    """Feed the pieces to a protocol like an event loop: not while reading is paused, and not when it is closing."""
     for piece in pieces:
         if transport.is_paused or transport.is_closing():
             return
@@ -76,7 +76,7 @@ async def feed(protocol: asyncio.Protocol, transport: MemoryTransport, pieces: l
 
 
 async def hang_up(protocol: asyncio.Protocol, transport: MemoryTransport) -> None:
-    """The other side closes."""
+    """Close the connection from the other side."""
     if not transport.is_closing():
         protocol.eof_received()
         transport.close()

@@ -1,4 +1,4 @@
-"""`python -m differential.record`: records what HTTP clients and the simulator say to each other, to be mutated."""
+"""`python -m differential.record`: records the traffic between HTTP clients and the simulator, to be mutated."""
 
 import subprocess
 import tempfile
@@ -26,12 +26,12 @@ _CALLS = {
     "curl-get": (*_CURL, "URL/v1/models?limit=2", "URL/v1/models/none", "-I", "URL/v1/files"),
 }
 _MOST_BYTES = 4_000
-"""What comes later on a connection is mostly one long body, in which no mutation matters."""
+"""The rest of a connection is mostly a long body, where mutations have no effect."""
 _MOST_CONNECTIONS = 2
 
 
 def main() -> None:
-    """Replaces the recordings."""
+    """Replace the recordings."""
     for kind in ("requests", "answers"):
         for file in (RECORDINGS / kind).glob("*.http"):
             file.unlink()

@@ -1,4 +1,4 @@
-"""Sends streams through everything that is compared, and counts the differences."""
+"""Sends streams to all implementations, and counts the differences."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ class Comparison:
     """Compares in the running event loop.
 
     Attributes:
-        counts: of the listed differences, by what was compared.
+        counts: Number of listed differences, by implementation.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Comparison:
         self.counts: Counter[tuple[str, str]] = Counter()
 
     async def serve(self, stream: Stream) -> None:
-        """Compares the servers; raises `Unexplained`."""
+        """Compare the servers; raises `Unexplained`."""
         ours = await self._servers.serve("tidegate", stream)
         for name in STOCK:
             theirs = await self._servers.serve(name, as_stock_takes_it(stream))
@@ -31,6 +31,6 @@ class Comparison:
         assert not self._servers.failures, self._servers.failures
 
     async def read(self, stream: Stream) -> None:
-        """Compares the clients; raises `Unexplained`."""
+        """Compare the clients; raises `Unexplained`."""
         ours, theirs = await self._clients.ours(stream), await self._clients.aiohttp(stream)
         self.counts["aiohttp", client_difference(ours, theirs)] += 1

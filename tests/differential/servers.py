@@ -1,4 +1,4 @@
-"""One byte stream through our server's connection, and through stock uvicorn's with httptools and with h11."""
+"""Serves a byte stream with our connection, and with stock uvicorn's on httptools and on h11."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 @dataclass
 class Seen:
-    """A request as the application saw it; `whole`: its body came to its end."""
+    """A request as the application received it. `whole`: its body is complete."""
 
     method: str
     target: tuple[str, bytes, bytes]
@@ -42,14 +42,14 @@ class Seen:
 
 @dataclass
 class Served:
-    """What became of a stream.
+    """The result of serving a stream.
 
     Attributes:
-        requests: as the application saw them.
-        answers: the application's answers as they went out, without what may be said of the connection.
-        refused: the status of the server's own answer behind these; 0 if there is none.
-        reason: why its parser gave up, in its own words; empty if it did not.
-        closed: whether the server ended the connection.
+        requests: The requests that the application received.
+        answers: The application's responses as sent, without `connection` fields.
+        refused: The status of the server's own error after them; 0 without one.
+        reason: The error of the parser; empty without one.
+        closed: Whether the server closed the connection.
     """
 
     requests: list[Seen] = field(default_factory=list)
@@ -85,7 +85,7 @@ class _Httptools(HttpToolsProtocol):
 
 
 class _Events:
-    """h11's connection, which keeps what it has raised."""
+    """Wraps h11's connection and keeps its error."""
 
     def __init__(self, connection: h11.Connection) -> None:
         self._connection = connection
@@ -113,7 +113,7 @@ class _H11(H11Protocol):
 
 
 class Application:
-    """Reads each request whole and says so; paths with an `x` in them are answered in chunks, where that is known."""
+    """Reads each request and responds; in chunks for paths with an `x`, if the client supports it."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -150,7 +150,7 @@ class Servers:
             self.failures.append(failure)
 
     async def serve(self, name: str, stream: Stream) -> Served:
-        """What one of `SERVERS` makes of a stream."""
+        """Serve a stream with one of `SERVERS`."""
         app, state = Application(), ServerState()
         config = uvicorn.Config(
             app,
@@ -168,17 +168,17 @@ class Servers:
         try:
             await feed(connection, transport, stream.pieces())
         except h11.LocalProtocolError:
-            transport.close()  # uvicorn fails to refuse a request behind an answer that has begun
+            transport.close()  # uvicorn cannot refuse a request after a response has started
         closed = transport.ended
         await hang_up(connection, transport)
-        assert not state.tasks, "an application goes on though its client has left"
+        assert not state.tasks, "an application is still running after its client has disconnected"
         served = _read(bytes(transport.written))
         served.requests, served.closed, served.reason = app.seen, closed, connection.reason
         return served
 
 
 def _read(written: bytes) -> Served:
-    """Takes the answers apart from the server's own at their end."""
+    """Separate the application's responses from the server's error at the end."""
     served = Served()
     answers = _CONTINUE.sub(b"", written)
     last = max((found for found in _STATUS.finditer(answers)), key=lambda found: found.start(), default=None)

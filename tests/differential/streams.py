@@ -59,11 +59,11 @@ _TOKENS: Final = [
         b"FFFFFFFFFFFFFFFFF\r\n",
     ),
 ]
-"""What has meaning to some parser, or had in an attack."""
+"""Tokens with a meaning to parsers, or known from attacks."""
 
 
 def recordings(kind: str) -> list[bytes]:
-    """What was recorded: `requests`, by connections, or `answers`, each for itself."""
+    """Recorded `requests`, by connection, or `answers`, one by one."""
     streams = [file.read_bytes() for file in sorted((RECORDINGS / kind).glob("*.http"))]
     if kind == "requests":
         return streams
@@ -73,7 +73,7 @@ def recordings(kind: str) -> list[bytes]:
 
 @dataclass(frozen=True)
 class Stream:
-    """Bytes, and where they are cut on their way."""
+    """Bytes, and the positions at which they are split into reads."""
 
     data: bytes
     cuts: tuple[int, ...] = ()
@@ -84,7 +84,7 @@ class Stream:
 
 
 def mutated(sources: list[bytes], random: Random) -> Stream:
-    """A recording, or two of them in a row, changed in a few places and cut somewhere."""
+    """One recording or two in a row, mutated in a few places, and split at random."""
     data = random.choice(sources)
     if random.random() < 0.3:
         data += random.choice(sources)
@@ -159,7 +159,7 @@ _EXTENSIONS: Final = st.sampled_from([b"", b"", b"", b";a", b";a=b", b' ; a="b;c
 
 @st.composite
 def _chunked(draw: st.DrawFn) -> bytes:
-    """A body in chunks, mostly well formed."""
+    """A chunked body, mostly valid."""
     body = b""
     for chunk in draw(st.lists(_BODIES.filter(bool), max_size=3)):
         size = draw(st.sampled_from([b"%x", b"%X", b"0%x"])) % len(chunk)
@@ -172,7 +172,7 @@ def _chunked(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _framed(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
-    """Fields that tell a body's framing, and the body."""
+    """Fields that frame a body, and the body."""
     kind = draw(st.sampled_from(["none", "length", "chunked", "odd"]))
     body = draw(_BODIES)
     if kind == "none":
@@ -188,7 +188,7 @@ def _framed(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
 
 @st.composite
 def request_streams(draw: st.DrawFn) -> Stream:
-    """One or several requests on a connection."""
+    """One or more requests on a connection."""
     data = b""
     for _ in range(draw(st.integers(1, 3))):
         method = draw(
@@ -221,7 +221,7 @@ def request_streams(draw: st.DrawFn) -> Stream:
 
 @st.composite
 def answer_streams(draw: st.DrawFn) -> Stream:
-    """An answer, perhaps after informational ones, perhaps with something behind it."""
+    """A response, possibly after informational ones, possibly with trailing bytes."""
     data = b"".join(
         draw(
             st.lists(

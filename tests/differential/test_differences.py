@@ -1,4 +1,4 @@
-"""Equal bytes in, equal requests and answers out: recorded, generated, and a few thousand mutated streams."""
+"""All implementations parse recorded, generated and mutated streams alike, except for listed differences."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -30,7 +30,7 @@ def run(compare: Compare, streams: Iterable[Stream]) -> Comparison:
 
 
 @pytest.mark.parametrize(("kind", "compare"), COMPARED, ids=["servers", "clients"])
-def test_recordings_make_no_difference_wherever_they_are_cut(kind: str, compare: Compare) -> None:
+def test_recordings_give_equal_results_wherever_they_are_split(kind: str, compare: Compare) -> None:
     random = Random(0)
     recorded = recordings(kind)
     cut = [
@@ -44,7 +44,7 @@ def test_recordings_make_no_difference_wherever_they_are_cut(kind: str, compare:
 
 
 @pytest.mark.parametrize(("kind", "compare"), COMPARED, ids=["servers", "clients"])
-def test_mutated_recordings_make_listed_differences_only(kind: str, compare: Compare) -> None:
+def test_mutated_recordings_give_listed_differences_only(kind: str, compare: Compare) -> None:
     random, sources = Random(20), recordings(kind)
     comparison = run(compare, (mutated(sources, random) for _ in range(MUTATIONS)))
     same = sum(count for (_, difference), count in comparison.counts.items() if not difference)
@@ -52,21 +52,21 @@ def test_mutated_recordings_make_listed_differences_only(kind: str, compare: Com
     assert len(comparison.counts) > 3
 
 
-@settings(derandomize=True)  # a run of `make test` is no place to find a difference that nobody has looked at
+@settings(derandomize=True)  # new differences are for `make fuzz-http` to find, not for `make test`
 @given(stream=request_streams())
 @example(
     stream=Stream(b"POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 3\r\n\r\nabc")
 )
 @example(stream=Stream(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 30))
-def test_generated_requests_make_listed_differences_only(stream: Stream) -> None:
+def test_generated_requests_give_listed_differences_only(stream: Stream) -> None:
     run(lambda comparison: comparison.serve, [stream])
 
 
-@settings(derandomize=True)  # a run of `make test` is no place to find a difference that nobody has looked at
+@settings(derandomize=True)  # new differences are for `make fuzz-http` to find, not for `make test`
 @given(stream=answer_streams())
 @example(stream=Stream(b"HTTP/1.1 200 OK\r\ntransfer-encoding: identity\r\n\r\nuntil the end"))
 @example(stream=Stream(b"HTTP/1.1 200 OK\r\nconnection: close\r\n x\r\ncontent-length: 0\r\n\r\n"))
 @example(stream=Stream(b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\n\r\n"))
 @example(stream=Stream(b"HTTP/1.1 200\ncontent-length: 0\r\n\r\n"))
-def test_generated_answers_make_listed_differences_only(stream: Stream) -> None:
+def test_generated_responses_give_listed_differences_only(stream: Stream) -> None:
     run(lambda comparison: comparison.read, [stream])

@@ -1,6 +1,6 @@
-"""`make mutate`: changes the core in small ways, one at a time, and counts which changes no test notices.
+"""`make mutate`: makes small changes to the core, one at a time, and reports those that no test notices.
 
-PYTHONPATH=tests python -m mutation bucket ramp --processes 1
+PYTHONPATH=tests python -m mutation token_bucket retry_gate --processes 1
 """
 
 import argparse
@@ -24,15 +24,16 @@ _PYTEST: Final = (
 
 
 def main() -> int:
-    """Prints, by module, the share of changes that a test noticed, and those that none did and nobody listed.
+    """Print the share of noticed changes by module, and the survivors that are not listed.
 
-    Returns 1 if a finished module is below 85 %, or has a survivor that is not listed, and if something is listed that
-    is no change any more.
+    Return 1 if a finished module is below 85 % or has an unlisted survivor, or if a listed change no longer exists.
     """
     names = sorted(MODULES)
     parser = argparse.ArgumentParser("mutate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("modules", nargs="*", metavar="module", help="of the core; all, if none is named")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), help="at once (one per CPU)")
+    parser.add_argument("modules", nargs="*", metavar="module", help="name of a module of the core (all)")
+    parser.add_argument(
+        "--processes", type=int, default=len(os.sched_getaffinity(0)), help="number of processes (one per CPU)"
+    )
     options = parser.parse_args()
     unknown = set(options.modules) - set(names)
     if unknown:
@@ -54,14 +55,14 @@ def main() -> int:
         return 1
     everything = [result for of_module in noticed.values() for result in of_module]
     gone = survivors.unknown([change for change, _ in everything])
-    sys.stdout.write("".join(f"listed, but no change any more: {where}: {what}\n" for where, what in gone))
+    sys.stdout.write("".join(f"listed, but no longer a change: {where}: {what}\n" for where, what in gone))
     share = sum(was_noticed for _, was_noticed in everything) / max(1, len(everything))
     sys.stdout.write(f"{len(everything)} changes, {share:.1%} noticed\n")
     return 0 if good and not gone else 1
 
 
 def _report(module: str, done: list[tuple[Change, bool]], survivors: Survivors) -> bool:
-    """One line, and one for each survivor that is not listed, as it would be listed."""
+    """Print a line for the module, and one for each unlisted survivor."""
     survived = [change for change, was_noticed in done if not was_noticed]
     unlisted = [change for change in survived if change not in survivors]
     share = 1 - len(survived) / len(done)

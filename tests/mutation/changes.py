@@ -51,8 +51,8 @@ _COMPOUND: Final = (libcst.If, libcst.While, libcst.For, libcst.With, libcst.Mat
 class Change:
     """One change to one function.
 
-    `where` is module, class and function; `what` the changed lines, before and after; `lines` those whose execution can
-    show the change, in the module as it is; `source` the whole changed function, in its class if it has one.
+    `where` is module, class and function. `what` has the changed lines, before and after. `lines` are the lines of the
+    original module whose execution can show the change. `source` is the changed function, in its class if it has one.
     """
 
     where: str
@@ -62,14 +62,14 @@ class Change:
 
     @property
     def module(self) -> str:
-        """The module's name in the core."""
+        """The name of the module."""
         return self.where.partition(".")[0]
 
     def install(self) -> None:
-        """Exchanges the function's code in this process.
+        """Replace the function's code in this process.
 
         Raises:
-            Exception: whatever the changed definition raises when it is executed.
+            Exception: Raised by executing the changed definition.
         """
         folder = MODULES[self.module].parent.name
         module = importlib.import_module(f"tidegate.core.{folder}.{self.module}")
@@ -81,9 +81,9 @@ class Change:
 
 
 def changes_of(module: str) -> list[Change]:
-    """Every change that mutmut knows to a function of this module; decorated functions are left as they are.
+    """All of mutmut's changes to the functions of this module, except decorated ones.
 
-    They are kept in `.tools/` until the module changes: making them all takes half a minute.
+    Cached in `.tools/` until the module changes: making them takes half a minute for all modules.
     """
     code = MODULES[module].read_text()
     digest = sha256(f"{version('mutmut')}\0{Path(__file__).read_text()}\0{code}".encode()).hexdigest()[:16]
@@ -135,7 +135,7 @@ def _indented(source: str) -> str:
 
 
 def _difference(before: str, after: str) -> str:
-    """The lines in which they differ."""
+    """The lines that differ."""
     sides = before.splitlines(), after.splitlines()
     same = 0
     while sides[0][same] == sides[1][same]:
@@ -154,7 +154,7 @@ def _lines(
     positions: Mapping[libcst.CSTNode, CodeRange],
     parents: Mapping[libcst.CSTNode, libcst.CSTNode],
 ) -> range:
-    """The statement's lines; of a statement with a body, its head's; of a default value, the whole function's."""
+    """The lines of the statement; of a compound statement, its head; for a default value, the whole function."""
     while node is not function and not isinstance(node, (libcst.SimpleStatementLine, *_COMPOUND)):
         node = parents[node]
     where = positions[node]

@@ -1,4 +1,4 @@
-"""Which tests execute which lines of the core, and how long each takes: measured once per state of the code."""
+"""Measures which tests execute which lines of the core, and their CPU time."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,14 +15,14 @@ from mutation.record import Record
 
 @dataclass(frozen=True)
 class Reach:
-    """What one test does to the core: CPU seconds while it is watched, and the lines executed, by module."""
+    """The reach of one test: CPU seconds under coverage, and executed lines by module."""
 
     seconds: float
     lines: dict[str, frozenset[int]]
 
 
 def known_reach(items: Sequence[pytest.Item], record: Record) -> dict[str, Reach]:
-    """By test, as it was measured."""
+    """Recorded reach by test."""
     found: dict[str, Reach] = {}
     for path in {item.path for item in items}:
         for test, (seconds, lines) in (record.reach_of(path) or {}).items():
@@ -31,7 +31,7 @@ def known_reach(items: Sequence[pytest.Item], record: Record) -> dict[str, Reach
 
 
 def measure(items: Sequence[pytest.Item], record: Record, run: Callable[[pytest.Item], None]) -> None:
-    """Runs these tests, which are whole files, and records what they reach."""
+    """Run the tests of whole files, and record their reach."""
     seconds: dict[str, float] = {}
     with TemporaryDirectory(prefix="tidegate-mutation-") as folder:
         coverage = Coverage(str(Path(folder) / "data"), config_file=False, include=[f"{CORE}/*"])

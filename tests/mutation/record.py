@@ -1,4 +1,4 @@
-"""What earlier runs found out, kept in `.tools/`: believed until something changes that decides it."""
+"""Results of earlier runs, stored in `.tools/` and valid until the code or the tests change."""
 
 import json
 from hashlib import sha256
@@ -9,7 +9,7 @@ from mutation.changes import CORE, KEPT, Change
 
 _PROJECT: Final = Path(__file__).parents[2]
 _PLACE: Final = KEPT / "record.json"
-# What every test stands on, beside its own file.
+# Every test depends on these, and on its own file.
 _SHARED: Final = (CORE, _PROJECT / "service" / "tidegate" / "engine", _PROJECT / "tests" / "support")
 FileReach: TypeAlias = dict[str, tuple[float, dict[str, list[int]]]]
 
@@ -20,7 +20,7 @@ def _digest(*paths: Path) -> str:
 
 
 class Record:
-    """The tests' reach by file of tests, and of each change whether and by which test it was noticed."""
+    """The reach of tests by file, and for each change the test that noticed it."""
 
     def __init__(self, test_files: set[Path]) -> None:
         self._digests = {path: _digest(path, *_SHARED, _PROJECT / "tests" / "conftest.py") for path in test_files}
@@ -31,25 +31,25 @@ class Record:
         self._survived: dict[str, str] = kept.get("survived", {})
 
     def reach_of(self, tests: Path) -> FileReach | None:
-        """What is known of this file's tests; None, if the file or what it tests is not as it was."""
+        """Recorded reach of a file's tests; None if the file or the code has changed."""
         kept = self._reach.get(str(tests.relative_to(_PROJECT)))
         return kept[1] if kept is not None and kept[0] == self._digests[tests] else None
 
     def note_reach(self, tests: Path, reach: FileReach) -> None:
-        """Keeps what the tests of a file do, as long as neither it nor what it tests changes."""
+        """Record the reach of a file's tests."""
         self._reach[str(tests.relative_to(_PROJECT))] = (self._digests[tests], reach)
 
     def noticed_by(self, change: Change) -> tuple[str, bool] | None:
-        """The test that noticed the change, and whether that still stands without trying again."""
+        """The test that noticed the change, and whether that result is still valid."""
         test, digest = self._noticed.get(_key(change), (None, None))
         return None if test is None else (test, digest in self._digests.values())
 
     def survived(self, change: Change) -> bool:
-        """Whether no test noticed the change, and neither tests nor code have changed since."""
+        """Whether no test noticed the change, and that result is still valid."""
         return self._survived.get(_key(change)) == self._all
 
     def note(self, change: Change, noticed_by: str | None, file: Path | None) -> None:
-        """What became of a change: the test that noticed it and its file, or None."""
+        """Record the test that noticed a change and its file, or None."""
         if noticed_by is None or file is None:
             self._survived[_key(change)] = self._all
             self._noticed.pop(_key(change), None)
@@ -58,7 +58,7 @@ class Record:
             self._survived.pop(_key(change), None)
 
     def save(self) -> None:
-        """Writes it all, for the next run."""
+        """Write everything to disk."""
         _PLACE.parent.mkdir(parents=True, exist_ok=True)
         content = {"reach": self._reach, "noticed": self._noticed, "survived": self._survived}
         new = _PLACE.with_suffix(".new")

@@ -10,13 +10,13 @@ _LIST: Final = Path(__file__).with_name("survivors.toml")
 
 
 class Survivors:
-    """What `survivors.toml` says: groups of changes, each with one reason.
+    """The content of `survivors.toml`: groups of changes, each with a reason.
 
     Attributes:
-        finished: modules in which every survivor has been looked at.
+        finished: Modules in which every survivor has been reviewed.
 
     Raises:
-        ValueError: a group has no reason.
+        ValueError: A group has no reason.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
@@ -29,14 +29,14 @@ class Survivors:
 
     @classmethod
     def read(cls) -> "Survivors":
-        """As they are in the file beside this module."""
+        """Read `survivors.toml`."""
         return cls(tomllib.loads(_LIST.read_text()))
 
     def __contains__(self, change: Change) -> bool:
         return (change.where, change.what) in self._listed
 
     def unknown(self, changes: list[Change]) -> list[tuple[str, str]]:
-        """What is listed for these changes' modules, but is none of them: the code has moved on."""
+        """Listed changes of these modules that no longer exist."""
         modules = {change.module for change in changes}
         listed = {entry for entry in self._listed if entry[0].partition(".")[0] in modules}
         return sorted(listed - {(change.where, change.what) for change in changes})

@@ -1,4 +1,4 @@
-"""Tries changes, each in a process forked from one that has collected the tests; with the tests that reach it."""
+"""Runs tests against changes, each in a process forked from one that has collected the tests."""
 
 import gc
 import mmap
@@ -18,17 +18,17 @@ from mutation.reach import Reach, known_reach, measure
 from mutation.record import Record
 
 _SURVIVED: Final = 0
-_NOTICED: Final = 3  # also every other way to end
-_CPU_TIMES: Final = 4.0  # a test that takes this many times its usual time, and a quarter of a second, hangs
-_WALL_SECONDS: Final = 600.0  # a test that waits for ever uses no CPU time; others only wait for their turn
+_NOTICED: Final = 3  # like any other exit status
+_CPU_TIMES: Final = 4.0  # a test hangs if it takes this many times its usual CPU time plus a quarter of a second
+_WALL_SECONDS: Final = 600.0  # for tests that wait forever and use no CPU time
 _MEMORY_BYTES: Final = 4 << 30
 _SAVE_EVERY: Final = 50
 
 
 class Trials:
-    """A pytest plugin that tries changes instead of running the tests once.
+    """A pytest plugin that runs the tests against each change.
 
-    `each` is told every change and whether a test noticed it, in order of completion.
+    `each` is called with every change and whether a test noticed it, in order of completion.
     """
 
     def __init__(self, changes: Sequence[Change], processes: int, each: Callable[[Change, bool], None]) -> None:
@@ -42,7 +42,7 @@ class Trials:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Measures what is not known yet, then tries every change."""
+        """Measure missing reach, then try every change."""
         self._items = {item.nodeid: item for item in session.items}
         self._record = Record({item.path for item in session.items})
         self._reach = self._measured(session.items)
@@ -60,12 +60,12 @@ class Trials:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
-        """The first test that fails decides: nobody reads its report."""
+        """Exit at the first failing test; no report is needed."""
         if self._forked and call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
             os._exit(_NOTICED)
 
     def _measured(self, items: Sequence[pytest.Item]) -> dict[str, Reach]:
-        """In a process of its own: caches that tests fill would hide changes from the trials."""
+        """Measure in a separate process: caches filled by tests would hide changes from the trials."""
         if any(self._record.reach_of(item.path) is None for item in items):
             place = mmap.mmap(-1, 4)
             positions = {item: index.to_bytes(4, "little") for index, item in enumerate(items)}
@@ -103,7 +103,7 @@ class Trials:
         self._running[pid] = (change, items, place)
 
     def _tests_for(self, change: Change, killer: str | None) -> list[pytest.Item]:
-        """Who noticed it before, who noticed others in the function, then the module's own tests; quick ones first."""
+        """Tests by likelihood to notice: its last killer, killers in the function, the module's own; then the fastest."""
         reaching = [
             test
             for test, reach in self._reach.items()
@@ -124,7 +124,7 @@ class Trials:
                 signal.setitimer(signal.ITIMER_PROF, 0.25 + _CPU_TIMES * self._reach[item.nodeid].seconds)
                 signal.setitimer(signal.ITIMER_REAL, _WALL_SECONDS)
                 _run(item, items[index + 1] if index + 1 < len(items) else None)
-        except BaseException:  # noqa: BLE001 (whatever it is, it was noticed)
+        except BaseException:  # noqa: BLE001 (any exception means that the change was noticed)
             os._exit(_NOTICED)
         os._exit(_SURVIVED)
 
@@ -135,7 +135,7 @@ class Trials:
             self._end(change, None)
             return
         test = items[int.from_bytes(place[:], "little")].nodeid if items else None
-        if test is None:  # the changed definition itself failed; nothing reaches it
+        if test is None:  # the changed definition failed; no test reaches it
             self._each(change, True)  # noqa: FBT003
             return
         self._killers[change.where][test] += 1

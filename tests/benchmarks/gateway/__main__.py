@@ -1,7 +1,7 @@
-"""`make bench-gateway`: what Tidegate costs as a relay, beside nginx, a bare relay, and litellm's proxy.
+"""`make bench-gateway`: the cost of Tidegate as a relay, compared with nginx, a bare relay, and litellm's proxy.
 
-Every relay is one process on one core; the upstream, which answers at once, and the load share another. Figures are
-medians of rounds in which the relays take turns, so that a machine that changes its speed changes it for all.
+Every relay is one process on one core. The upstream, which responds at once, and the load generator share another. The
+relays take turns in rounds, so that changes of the machine's speed affect all; figures are medians.
 
     PYTHONPATH=tests python -m benchmarks.gateway --part throughput --without litellm --rounds 3
 """
@@ -26,9 +26,9 @@ _SERVICE = Path(__file__).parents[3] / "service"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the tables; returns 1 if a target was missed and `--strict` is given, else 0."""
+    """Print the tables. Return 1 if a target was missed and `--strict` is given, else 0."""
     options = _options(arguments)
-    compileall.compile_dir(_SERVICE, quiet=2)  # as an installation does
+    compileall.compile_dir(_SERVICE, quiet=2)  # like an installation
     contenders = [one for one in CONTENDERS if one.name not in options.without]
     started_seconds = time.monotonic()
     missed = 0
@@ -54,12 +54,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     sizes = Sizes()
     parser = bench_parser("bench-gateway", __doc__)
     optional = sorted({one.name for one in CONTENDERS} - {OURS, BARE})
-    parser.add_argument("--part", choices=PARTS, action="append", help="one part only; may be repeated")
+    parser.add_argument("--part", choices=PARTS, action="append", help="run one part only; may be repeated")
     parser.add_argument("--without", choices=optional, action="append", default=[], help="leave this relay out")
-    parser.add_argument("--rounds", type=int, default=sizes.rounds, help=f"how many ({sizes.rounds})")
-    parser.add_argument("--seconds", type=float, default=sizes.seconds, help=f"of each load ({sizes.seconds:g})")
-    parser.add_argument("--streams", type=int, default=sizes.streams, help=f"open at once ({sizes.streams:,})")
-    parser.add_argument("--cores", type=int, nargs=2, default=[1, 0], help="of the relays, and of the load (1 0)")
+    parser.add_argument("--rounds", type=int, default=sizes.rounds, help=f"number of rounds ({sizes.rounds})")
+    parser.add_argument(
+        "--seconds", type=float, default=sizes.seconds, help=f"duration of each load ({sizes.seconds:g})"
+    )
+    parser.add_argument(
+        "--streams", type=int, default=sizes.streams, help=f"number of open streams ({sizes.streams:,})"
+    )
+    parser.add_argument("--cores", type=int, nargs=2, default=[1, 0], help="cores of the relays and of the load (1 0)")
     options = parser.parse_args(arguments)
     options.sizes = Sizes(options.rounds, options.seconds, options.streams)
     return options

@@ -1,4 +1,4 @@
-"""A relay without a limiter, as small as it can be written with uvicorn and aiohttp: what Tidegate is compared with."""
+"""A minimal relay without a limiter, with uvicorn and aiohttp, for comparison with Tidegate."""
 
 import argparse
 from typing import Any, Final
@@ -12,14 +12,14 @@ _DROPPED: Final = {b"host", b"content-length", b"connection", b"transfer-encodin
 
 
 class BareRelay:
-    """Sends each request on and streams the answer back; changes no header but those of the connection."""
+    """Forwards each request and streams the response; changes only hop-by-hop headers."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self.session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serves one request."""
+        """Serve one request."""
         if scope["type"] != "http":
             return
         if self.session is None:

@@ -1,4 +1,4 @@
-"""A client that measures: raw connections on uvloop, so that it costs little beside what it measures."""
+"""A client that measures latency, with raw connections on uvloop, to cost little CPU time itself."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ _SDK_HEADERS: Final = (
     "x-api-key: sk-ant-of-a-program",
     "anthropic-version: 2023-06-01",
 )
-"""What the Python SDK sends."""
+"""As sent by the Python SDK."""
 _HEAD_END: Final = b"\r\n\r\n"
 
 
 def message_request(port: int, body_bytes: int, query: str = "", *, stream: bool = False, blocks: int = 0) -> bytes:
-    """A Messages call with a body of about that size, as it goes over the wire.
+    """Create the bytes of a Messages call with a body of about this size.
 
-    Its prompt is one text, or so many blocks of text, the last of which is marked for caching.
+    Its prompt is one text, or a number of text blocks with a cache breakpoint at the last one.
     """
     fields: dict[str, Any] = {"model": "claude-sonnet-5-5", "max_tokens": 1_024, "stream": stream}
     sentence = 'The quick brown fox said "jump", and the lazy dog didn\'t.\n'
@@ -52,9 +52,9 @@ class Client(asyncio.Protocol):
     """One connection, one call at a time.
 
     Attributes:
-        first_event_ns: when the first event of the latest stream had come; 0 before.
-        has_begun: done once any stream's first event has come.
-        events: how many text deltas of the stream have come.
+        first_event_ns: When the first event of the latest stream was received; 0 before.
+        has_begun: Done when the first event of any stream has been received.
+        events: Number of text deltas received.
     """
 
     def __init__(self) -> None:
@@ -68,15 +68,15 @@ class Client(asyncio.Protocol):
 
     @classmethod
     async def connect(cls, port: int) -> "Client":
-        """A connection to that port of the loopback."""
+        """Connect to a port of the loopback interface."""
         _, client = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
         return client
 
     async def call(self, request: bytes) -> int:
-        """Makes a call; how many nanoseconds it took to the last byte of the answer.
+        """Make a call, and return the nanoseconds until the last byte of the response.
 
         Raises:
-            RuntimeError: the answer is no 200, or the connection broke.
+            RuntimeError: The response is not a 200, or the connection broke.
         """
         self._received.clear()
         self._length = None
@@ -87,22 +87,22 @@ class Client(asyncio.Protocol):
         return await self._done - started_ns
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def connection_made(self, transport: Any) -> None:
-        """Event loop: connected."""
+        """See `asyncio.Protocol`."""
         self._socket = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Event loop: the connection is gone."""
+        """See `asyncio.Protocol`."""
         if self._done is not None and not self._done.done():
             self._done.set_exception(
                 RuntimeError(f"the connection broke: {exc}, after {bytes(self._received)[:300]!r}")
             )
 
     def data_received(self, data: bytes) -> None:
-        """Event loop: bytes of the answer."""
+        """See `asyncio.Protocol`."""
         now_ns = time.perf_counter_ns()
         self._received += data
         if self._length is None:

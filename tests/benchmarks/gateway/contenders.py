@@ -1,4 +1,4 @@
-"""What is compared: each a process that relays `/v1/messages` to the same upstream."""
+"""The relays that are compared: each is a process that relays `/v1/messages` to the same upstream."""
 
 import json
 import sys
@@ -27,12 +27,12 @@ _TRACES: Final = {
     "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
     "OTEL_TRACES_SAMPLER_ARG": "0.01",
 }
-"""As it is run where many calls are made: one in a hundred is traced."""
+"""As under high load in production: one call in a hundred is traced."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a contender is started."""
+    """The command that starts a contender."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -40,14 +40,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A relay. `command` is given a directory of its own, its port, and the upstream's port."""
+    """A relay. `command` receives an empty directory, the relay's port, and the upstream's port."""
 
     name: str
     command: Callable[[Path, int, int], Command]
 
     @contextmanager
     def started(self, directory: Path, upstream_port: int, core: int) -> Iterator["Started"]:
-        """The process, which may not answer yet."""
+        """Start the process; it may not be ready yet."""
         port = free_port()
         home = directory / f"{self.name.replace(' ', '-')}-{port}"
         home.mkdir()
@@ -58,7 +58,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A contender that runs; `process` is None for the upstream itself."""
+    """A running contender; `process` is None for the upstream itself."""
 
     name: str
     port: int
@@ -66,7 +66,7 @@ class Started:
 
     @property
     def pid(self) -> int:
-        """Id of the process; 0 for the upstream itself."""
+        """Process id; 0 for the upstream itself."""
         return 0 if self.process is None else self.process.pid
 
 
@@ -82,7 +82,7 @@ def _bare(_directory: Path, port: int, upstream_port: int) -> Command:
 
 
 def _tidegate(_directory: Path, port: int, upstream_port: int) -> Command:
-    upstream = f"http://127.0.0.1:{upstream_port}"  # takes spans as well: it answers everything
+    upstream = f"http://127.0.0.1:{upstream_port}"  # also receives the spans: it responds to everything
     variables = {"ANTHROPIC_API_KEY": _KEY, "TIDEGATE_UPSTREAM_URL": upstream, **_TRACES}
     variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = upstream
     return Command((sys.executable, "-m", "tidegate", "serve", "--port", str(port)), variables)
@@ -96,7 +96,7 @@ def _litellm(directory: Path, port: int, upstream_port: int) -> Command:
     arguments = ("--config", str(file), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1")
     variables = {
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # no keys, as with the others
+        "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # no keys, like the others
         "LITELLM_LOG": "ERROR",
     }
     return Command((str(_LITELLM), *arguments), variables)
@@ -112,7 +112,7 @@ CONTENDERS: Final = (
 
 @contextmanager
 def upstream_running(directory: Path, core: int) -> Iterator[int]:
-    """Runs the mock upstream; its port."""
+    """Run the mock upstream, and yield its port."""
     port, streams_port = free_port(), free_port()
     home = directory / "upstream"
     home.mkdir()

@@ -1,4 +1,4 @@
-"""Latency at a steady rate, and of a stream's first event."""
+"""Latency of calls at a constant rate, and of the first event of streams."""
 
 import asyncio
 import time
@@ -15,10 +15,10 @@ _WARM_CALLS: Final = 4
 
 
 async def steady_ms(target: Started, per_second: int, seconds: float, body_bytes: int = 2_000) -> list[float]:
-    """Latency of each call when so many are begun every second, at even distances, whether or not others have ended.
+    """Measure the latency of each call at a constant arrival rate (open loop).
 
     Raises:
-        RuntimeError: a call failed.
+        RuntimeError: A call failed.
     """
     request = message_request(target.port, body_bytes)
     idle = [await Client.connect(target.port) for _ in range(_CONNECTIONS)]
@@ -47,7 +47,7 @@ async def steady_ms(target: Started, per_second: int, seconds: float, body_bytes
 
 
 async def first_event_ms(target: Started, calls: int) -> list[float]:
-    """Time from sending a call to the first event of its stream, one call at a time."""
+    """Measure the time from sending a call to the first event of its stream, one call at a time."""
     request = message_request(target.port, 2_000, "?deltas=20&every=0", stream=True)
     client = await Client.connect(target.port)
     for _ in range(_WARM_CALLS):
@@ -63,6 +63,6 @@ async def first_event_ms(target: Started, calls: int) -> list[float]:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many per cent of all do not exceed."""
+    """The smallest value that is not exceeded by this percentage of the values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]

@@ -1,6 +1,6 @@
-"""The upstream's event streams: as many events as the query asks for, at the pace that it asks for.
+"""A mock upstream for event streams; the query sets the number of events and their interval.
 
-One ticker serves all streams of a pace, so that a stream costs the mock next to nothing.
+One timer serves all streams of an interval, so that a stream costs little CPU time.
 """
 
 import argparse
@@ -33,14 +33,14 @@ _DELTA: Final = _event("content_block_delta", index=0, delta={"type": "text_delt
 
 
 def events(deltas: int) -> list[bytes]:
-    """A stream in the pieces in which it is sent; the first brings two events, the last three."""
+    """A stream as a list of writes; the first has two events, the last three."""
     end = _event("content_block_stop", index=0)
     end += _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 10 * deltas})
     return [_START, *[_DELTA] * deltas, end + _event("message_stop") + b"0\r\n\r\n"]
 
 
 class _Ticker:
-    """Sends the next piece to each of its streams, again and again."""
+    """Sends the next piece to each of its streams at an interval."""
 
     def __init__(self, every_seconds: float) -> None:
         self._every_seconds = every_seconds
@@ -65,27 +65,27 @@ class _Ticker:
 
 
 class MockStreams(asyncio.Protocol):
-    """One connection. `?deltas=20&every=0.01` asks for a stream of 20 text deltas, one each 10 ms; 0: all at once."""
+    """One connection. `?deltas=20&every=0.01` requests a stream of 20 text deltas, one every 10 ms; 0: all at once."""
 
     def __init__(self, tickers: dict[float, _Ticker]) -> None:
         self._tickers = tickers
         self._received = b""
 
     def write(self, piece: bytes) -> None:
-        """Sends the next piece of the stream."""
+        """Send the next piece of the stream."""
         self._socket.write(piece)
 
     def connection_made(self, transport: Any) -> None:
-        """Event loop: connected."""
+        """See `asyncio.Protocol`."""
         self._socket = transport
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the event loop's signature
-        """Event loop: the client has gone."""
+        """See `asyncio.Protocol`."""
         for ticker in self._tickers.values():
             ticker.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Event loop: bytes of a request."""
+        """See `asyncio.Protocol`."""
         self._received += data
         head, found, body = self._received.partition(b"\r\n\r\n")
         if not found:

@@ -1,4 +1,4 @@
-"""Configurations of nginx: as the instant upstream, and as the plain reverse proxy that nobody will beat."""
+"""nginx configurations: the upstream that responds at once, and a reverse proxy."""
 
 import json
 from typing import Final
@@ -16,7 +16,7 @@ _MESSAGE: Final = {
     },
 }  # fmt: skip
 _LIMITS: Final = {"requests": 10_000_000, "input-tokens": 10_000_000_000, "output-tokens": 10_000_000_000}
-"""As much as is believed, and more than any contender can use up, so that nobody ever waits."""
+"""The highest limits that Tidegate accepts, and more than any contender can use: nothing ever waits."""
 
 _MAIN: Final = """\
 daemon off;
@@ -53,7 +53,7 @@ http {{
 
 
 def mock_configuration(directory: str, port: int, streams_port: int) -> str:
-    """An upstream that answers at once, with the headers of the Claude API; streams come from behind it."""
+    """An upstream that responds at once with the headers of the Claude API, and forwards streams to `MockStreams`."""
     limits = "\n".join(
         f"add_header anthropic-ratelimit-{name}-limit {limit};\n"
         f"add_header anthropic-ratelimit-{name}-remaining {limit};\n"
@@ -73,6 +73,6 @@ def mock_configuration(directory: str, port: int, streams_port: int) -> str:
 
 
 def proxy_configuration(directory: str, port: int, upstream_port: int) -> str:
-    """A plain reverse proxy."""
+    """A reverse proxy."""
     server = "location / { proxy_pass http://behind; }"
     return _MAIN.format(directory=directory, port=port, behind=upstream_port, server=server)

@@ -1,4 +1,4 @@
-"""Whether `tidegate_overhead_seconds` tells the latency that a client sees added."""
+"""Compares `tidegate_overhead_seconds` with the added latency that a client measures."""
 
 import asyncio
 import re
@@ -12,20 +12,20 @@ from benchmarks.gateway.contenders import Started
 __all__ = ["overhead_points"]
 
 _BLOCKS: Final = (1, 100, 300, 600, 1_000, 1_500)
-"""Of the prompt, marked for caching: each is hashed, so that the same number of bytes takes more or less work."""
+"""Cached blocks of the prompt. Each is hashed, so the same number of bytes takes a different amount of work."""
 _BODY_BYTES: Final = 120_000
 _CALLS: Final = 20
 
 
 async def overhead_points(ours: Started, direct: Started, rounds: int) -> list[tuple[float, float]]:
-    """For bodies that take more and more work: (milliseconds by the metric, milliseconds seen added), medians.
+    """Measure bodies that take increasing work: medians of (milliseconds by the metric, milliseconds added).
 
     Raises:
-        RuntimeError: the metric counts no calls.
+        RuntimeError: The metric counts no calls.
     """
     points: list[tuple[list[float], list[float]]] = [([], []) for _ in _BLOCKS]
     through, past = await Client.connect(ours.port), await Client.connect(direct.port)
-    for _ in range(rounds + 1):  # the first is to warm up
+    for _ in range(rounds + 1):  # the first is a warm-up
         for (told, seen), blocks in zip(points, _BLOCKS, strict=True):
             request = message_request(ours.port, _BODY_BYTES, blocks=blocks)
             before = await _overhead(ours.port)

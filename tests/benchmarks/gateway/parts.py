@@ -1,4 +1,4 @@
-"""The parts of the benchmark: each measures the contenders in turns, and gives the lines of its table."""
+"""The parts of the benchmark: each measures the contenders in turn, and returns the rows of its table."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ _EVENT_DELTAS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured."""
+    """Duration and number of measurements."""
 
     rounds: int = 5
     seconds: float = 3.0
@@ -36,7 +36,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where and what is measured: the relays share one core, the upstream and the load another."""
+    """The setup: the relays share one core, the upstream and the load another."""
 
     directory: Path
     upstream_port: int
@@ -52,7 +52,7 @@ class Bench:
 
     @asynccontextmanager
     async def fresh(self, *without: str) -> AsyncIterator[tuple[list[Started], dict[str, FirstAnswer]]]:
-        """A new process of every contender, started one after another, and how that went."""
+        """Start a new process of every contender, one after another, and measure the starts."""
         async with AsyncExitStack() as stack:
             started, answers = [], {}
             for contender in self.contenders:
@@ -65,7 +65,7 @@ class Bench:
 
 
 async def throughput(bench: Bench) -> list[Row]:
-    """Requests per second at full load, and the CPU time of one."""
+    """Measure requests per second at full load, and CPU time per request."""
     sizes, rounds = bench.sizes, Rounds()
     loads = {
         "32 connections, 2 KB": Load(32, 2_000, sizes.seconds),
@@ -77,7 +77,7 @@ async def throughput(bench: Bench) -> list[Row]:
             for label, load in loads.items():
                 for target in targets:
                     one = load
-                    if target.name == LITELLM:  # far enough off for two rounds to tell, and too slow for short ones
+                    if target.name == LITELLM:  # two rounds suffice, but it is too slow for short ones
                         if number >= 2 or load.connections > 32:
                             continue
                         one = replace(load, seconds=max(5.0, load.seconds))
@@ -102,7 +102,7 @@ async def throughput(bench: Bench) -> list[Row]:
 
 
 async def latency(bench: Bench) -> list[Row]:
-    """What a relay adds to the latency of a call and of a stream's first event."""
+    """Measure the latency that a relay adds to calls and to the first event of streams."""
     sizes, rounds = bench.sizes, Rounds()
     async with bench.fresh(LITELLM) as (targets, _):
         for _ in range(sizes.rounds):
@@ -123,14 +123,14 @@ async def latency(bench: Bench) -> list[Row]:
 
 
 async def streams(bench: Bench) -> list[Row]:
-    """What the events of a stream cost, and how many streams may be open."""
+    """Measure the CPU time of events, and the memory of open streams."""
     sizes, rounds = bench.sizes, Rounds()
     async with bench.fresh(LITELLM) as (targets, _):
         for _ in range(sizes.rounds):
             for target in targets:
                 figure = await events_per_cpu_second(target, _EVENT_STREAMS, _EVENT_DELTAS)
                 rounds.add("events", target.name, figure)
-    async with bench.fresh(LITELLM) as (targets, _):  # memory that was used before would hide what streams take
+    async with bench.fresh(LITELLM) as (targets, _):  # memory that is already allocated would hide that of streams
         for target in targets:
             figures = await open_streams(target, sizes.streams, sizes.stream_seconds)
             rounds.add("finished", target.name, figures.finished)
@@ -149,7 +149,7 @@ async def streams(bench: Bench) -> list[Row]:
 
 
 async def start(bench: Bench) -> list[Row]:
-    """Start to first answer, and what an idle process holds."""
+    """Measure the time from start to the first response, and the memory of an idle process."""
     rounds = Rounds()
     for _ in range(bench.sizes.rounds):
         async with bench.fresh() as (_, answers):
@@ -166,7 +166,7 @@ async def start(bench: Bench) -> list[Row]:
 
 
 async def overhead(bench: Bench) -> list[Row]:
-    """`tidegate_overhead_seconds` beside the latency that is seen added, for calls that take more and more work."""
+    """Compare `tidegate_overhead_seconds` with the added latency, for calls that take increasing work."""
     async with bench.fresh(*(one.name for one in bench.contenders if one.name != OURS)) as (targets, _):
         points = await overhead_points(targets[0], bench.direct, bench.sizes.rounds)
     line = linear_regression([told for told, _ in points], [seen for _, seen in points])
@@ -187,4 +187,4 @@ PARTS: Final[Mapping[str, Callable[[Bench], Coroutine[None, None, list[Row]]]]] 
     "start": start,
     "overhead": overhead,
 }
-"""By name, in the order of the report."""
+"""All parts by name, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Processes on one core each, and what the operating system says of them."""
+"""Processes pinned to a core, and their CPU time and memory."""
 
 import os
 import socket
@@ -15,7 +15,7 @@ _STOP_SECONDS: Final = 10
 
 
 class Process:
-    """A process, with all that it has started."""
+    """A process with its descendants."""
 
     def __init__(self, process: subprocess.Popen[bytes], output: Path) -> None:
         self._process = process
@@ -23,29 +23,29 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its id."""
+        """Process id."""
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """CPU time that its threads have used so far, user and system."""
+        """CPU time used so far, user and system."""
         return sum(_cpu_ns(task) for pid in self._pids() for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
     def resident_bytes(self) -> int:
-        """Resident memory, shared libraries included."""
+        """Resident memory, including shared libraries."""
         return sum(_resident_bytes(pid) for pid in self._pids())
 
     def check(self) -> None:
-        """Raises `RuntimeError` if it has ended."""
+        """Raise `RuntimeError` if it has ended."""
         if self._process.poll() is not None:
             said = self._output.read_text("utf-8", "replace")[-2_000:]
             raise RuntimeError(f"{self._process.args!r} ended with {self._process.returncode}: {said}")
 
     def wait(self) -> None:
-        """Waits until it has ended by itself."""
+        """Wait until it ends."""
         self._process.wait(_STOP_SECONDS)
 
     def stop(self) -> None:
-        """Ends it, gently at first."""
+        """Terminate it; kill it if it does not end."""
         self._process.terminate()
         try:
             self._process.wait(_STOP_SECONDS)
@@ -66,7 +66,7 @@ class Process:
 def running(
     command: Sequence[str], core: int, directory: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Process]:
-    """Runs a command on a core; what it prints is in `output.txt`."""
+    """Run a command on a core, with its output in `output.txt`."""
     directory.mkdir(exist_ok=True)
     output = directory / "output.txt"
     with output.open("wb") as stream:
@@ -86,14 +86,14 @@ def running(
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """Find a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _cpu_ns(task: Path) -> int:
-    """CPU time of a thread: by the nanosecond where the kernel keeps that, else by the clock tick."""
+    """CPU time of a thread, in nanoseconds if the kernel provides it, else in clock ticks."""
     try:
         return int((task / "schedstat").read_text().split()[0])
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""From the start of a process to its first answer."""
+"""Time from the start of a process to its first response."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ _MAX_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
-    """How long a start took, and what the process holds when it has answered and nothing else is asked of it."""
+    """The time to the first response, and the memory of the idle process after it."""
 
     seconds: float
     cpu_seconds: float
@@ -24,10 +24,10 @@ class FirstAnswer:
 
 
 async def first_answer(target: Started, since: float) -> FirstAnswer:
-    """Calls a relay until it answers; `since` is when its process was started, by `time.perf_counter`.
+    """Call a relay until it responds. `since` is when its process was started, by `time.perf_counter`.
 
     Raises:
-        RuntimeError: it ended, or did not answer within a minute.
+        RuntimeError: It ended, or did not respond within a minute.
     """
     while not await _answers(target):
         if target.process is not None:
@@ -48,7 +48,7 @@ async def _answers(target: Started) -> bool:
         return False
     try:
         await client.call(message_request(target.port, 2_000))
-    except RuntimeError:  # it listens, but is not ready
+    except RuntimeError:  # it listens but is not ready
         return False
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""Streams: what an event costs, and what it takes to keep many of them open."""
+"""CPU time of stream events, and memory of open streams."""
 
 import asyncio
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _SETTLE_SECONDS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class OpenStreams:
-    """What became of many streams at once; memory is above what the relay held before, per stream."""
+    """Result of many concurrent streams. Memory is the increase per stream."""
 
     finished: int
     kilobytes_each: float
 
 
 async def events_per_cpu_second(target: Started, streams: int, deltas: int) -> float:
-    """Text deltas that the relay hands on, one by one, in a second of its CPU time."""
+    """Measure text deltas, sent one by one, per second of the relay's CPU time."""
     if target.process is None:
         return float("inf")
     clients = [await Client.connect(target.port) for _ in range(streams)]
@@ -37,7 +37,7 @@ async def events_per_cpu_second(target: Started, streams: int, deltas: int) -> f
 
 
 async def open_streams(target: Started, streams: int, seconds: float) -> OpenStreams:
-    """Opens that many streams with an event every half second, all at the same time, and reads each to its end."""
+    """Open concurrent streams with an event every half second, and read each to its end."""
     if target.process is None:
         return OpenStreams(streams, 0.0)
     deltas = max(2, round(2 * seconds))

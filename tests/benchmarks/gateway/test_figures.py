@@ -26,7 +26,7 @@ def test_a_figure_is_held_to_its_bounds_as_printed(value: float, met: bool) -> N
     assert ("PASS" if met else "MISS") in bound.text()
 
 
-def test_what_has_no_bound_has_no_verdict() -> None:
+def test_a_row_without_bounds_has_no_verdict() -> None:
     assert Bound("ratio", 3.2).is_met
     assert Bound("ratio", 3.2).text() == "ratio 3.20"
 
@@ -45,12 +45,12 @@ def test_rounds_are_read_as_medians() -> None:
     assert rounds.medians("ms") == {"a": 2.0}
 
 
-def test_percentiles_are_values_that_were_seen() -> None:
+def test_a_percentile_is_one_of_the_values() -> None:
     assert [percentile(range(1, 101), percent) for percent in (0, 50, 99, 100)] == [1, 51, 100, 100]
 
 
 @pytest.mark.parametrize("blocks", [0, 30])
-def test_a_request_is_as_long_as_it_says(blocks: int) -> None:
+def test_a_request_has_the_declared_length(blocks: int) -> None:
     head, _, body = message_request(80, 20_000, blocks=blocks).partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head
     assert len(body) == pytest.approx(20_000, rel=0.1)
@@ -58,7 +58,7 @@ def test_a_request_is_as_long_as_it_says(blocks: int) -> None:
     assert isinstance(content, str) if not blocks else len(content) == blocks
 
 
-def test_a_stream_is_what_the_api_sends() -> None:
+def test_a_mock_stream_has_the_format_of_the_api() -> None:
     pieces = events(3)
     assert len(pieces) == 5
     names = [line for line in b"".join(pieces).decode().splitlines() if line.startswith("event: ")]
@@ -89,10 +89,10 @@ async def _stream_twice(every: float) -> None:
         await relay.session.close()
 
 
-def test_a_process_tells_its_cpu_time_and_memory_and_what_it_said_when_it_ended(tmp_path: Path) -> None:
+def test_a_process_reports_cpu_time_memory_and_output(tmp_path: Path) -> None:
     with running(["sleep", "60"], 0, tmp_path) as process:
         assert process.cpu_seconds() >= 0
-        assert process.resident_bytes() > 0  # little, before the program has replaced the one that forked
+        assert process.resident_bytes() > 0  # small until exec
         process.check()
     with running(["sh", "-c", "echo no such luck; exit 3"], 0, tmp_path) as process:
         process.wait()
@@ -100,7 +100,7 @@ def test_a_process_tells_its_cpu_time_and_memory_and_what_it_said_when_it_ended(
             process.check()
 
 
-def test_nginx_is_told_where_to_listen() -> None:
+def test_the_nginx_configuration_has_the_ports() -> None:
     port, behind = free_port(), free_port()
     for configuration in (mock_configuration("x", port, behind), proxy_configuration("x", port, behind)):
         assert f"listen 127.0.0.1:{port} " in configuration

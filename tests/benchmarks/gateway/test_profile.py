@@ -3,7 +3,7 @@ from benchmarks.gateway.profile import parts, shares
 LOOP = "run (tidegate/cli/process.py:1);Runner.run (asyncio/runners.py:118)"
 
 
-def test_a_stack_belongs_to_its_innermost_part() -> None:
+def test_a_stack_counts_for_its_innermost_part() -> None:
     frames = [
         "run_asgi (uvicorn/x.py",
         "_relay (tidegate/gateway/app.py",
@@ -16,7 +16,7 @@ def test_a_stack_belongs_to_its_innermost_part() -> None:
     assert parts(["Runner.run (asyncio/runners.py"]) == "event loop, sockets, interpreter"
 
 
-def test_samples_are_counted_by_part_and_by_function_and_other_threads_are_not() -> None:
+def test_samples_of_the_main_thread_are_counted_by_part_and_function() -> None:
     by_part, by_function, total = shares(
         [
             f"{LOOP};send (uvicorn/h.py:9) 3",

@@ -14,7 +14,7 @@ __all__ = ["Load", "Throughput", "measure_throughput"]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk does: so many connections, each with the next request as soon as it has its answer."""
+    """The load of wrk: each connection sends its next request after a response (closed loop)."""
 
     connections: int
     body_bytes: int
@@ -23,17 +23,17 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What came of it; the CPU time is the relay's alone."""
+    """Result of a load; CPU time is the relay's."""
 
     per_second: float
     cpu_microseconds: float
 
 
 def measure_throughput(target: Started, load: Load, core: int, directory: Path) -> Throughput:
-    """Loads a relay.
+    """Put a relay under load.
 
     Raises:
-        RuntimeError: an answer was no 200, or a connection broke.
+        RuntimeError: A response was not a 200, or a connection broke.
     """
     script = directory / f"post-{load.body_bytes}.lua"
     script.write_text(_script(target.port, load.body_bytes))
@@ -60,5 +60,5 @@ def _script(port: int, body_bytes: int) -> str:
 
 
 def _lua(text: str) -> str:
-    """A Lua string: its long brackets keep all but a first line end."""
+    """A Lua string in long brackets, which drop a newline at the start."""
     return f"[==[\n{text}]==]"

@@ -1,6 +1,6 @@
-"""`make bench-limiter`: what our limiter costs and how it behaves, beside the limiters that others use.
+"""`make bench-limiter`: CPU time, memory and behaviour of the limiter, compared with four others.
 
-CPU times are medians of rounds in which the limiters take turns: a machine that changes its speed changes it for all.
+The limiters take turns in rounds, so that changes of the machine's speed affect all; CPU times are medians.
 
     PYTHONPATH=tests python -m benchmarks.limiter
 """
@@ -30,16 +30,16 @@ _OURS = CONTENDERS[0].name
 _PEER = CONTENDERS[1].name
 _IN_LOOP: dict[str, Open] = {one.name: one.open for one in CONTENDERS if one.waits_in_loop}
 _NOTES = """\
-limits (moving window, asyncio) only says yes or no: nobody waits for it.
-botocore blocks the thread that waits: its 20,000 wait for 64 threads; a thread cannot be cancelled.
-limits, pyrate-limiter and botocore take no burst beside the rate: they let a second's worth through at once. Half of
-pyrate-limiter's waiters do not wait for that reason, and it is faster than the ideal.
-Waiters are tasks that all come at once and are admitted at 10,000 a second; their CPU and memory include the task."""
+limits (moving window, asyncio) only admits or refuses; its callers cannot wait.
+botocore blocks the waiting thread: 20,000 waiters share 64 threads. A thread cannot be cancelled.
+limits, pyrate-limiter and botocore have no burst parameter: they admit a second's worth at once. Half of
+pyrate-limiter's waiters therefore do not wait, and it is faster than the ideal.
+Waiters are tasks that start at once and are admitted at 10,000 per second; CPU time and memory include the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured."""
+    """Number of measurements."""
 
     calls: int = 20_000
     waiters: int = 20_000
@@ -50,7 +50,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table: a figure for each limiter that has one. Ours is held to the bounds, as printed."""
+    """A row of the table: a figure for each limiter that has one. The bounds are for ours, as printed."""
 
     label: str
     figures: Mapping[str, float]
@@ -59,7 +59,7 @@ class Row:
 
     @property
     def is_met(self) -> bool:
-        """Whether our figure, at two decimals, is within the bounds."""
+        """Whether our figure, rounded to two decimals, is within the bounds."""
         return self.at_least <= round(self.figures[_OURS], 2) <= self.at_most
 
     def line(self) -> str:
@@ -72,13 +72,13 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None, sizes: Sizes | None = None) -> int:
-    """Prints the table; returns 1 if a target was missed and `--strict` is given, else 0."""
+    """Print the table. Return 1 if a target was missed and `--strict` is given, else 0."""
     options = bench_parser("bench-limiter", __doc__).parse_args(arguments)
     sizes = sizes or Sizes()
     started_seconds = time.monotonic()
     progress = Progress(sizes.rounds + 4)
     costs = asyncio.run(_costs(sizes, progress))
-    rows = [*costs, *_conduct(sizes, progress)]
+    rows = [*costs, *_behaviour(sizes, progress)]
     names = "".join(f"{one.name:>15}" for one in CONTENDERS)
     lines = [f"{'':<46}{names}{'target':>9}", *(row.line() for row in rows)]
     task = asyncio.run(task_kilobytes(sizes.waiters))
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None, sizes: Sizes | None = None) -> 
 
 
 async def _costs(sizes: Sizes, progress: Progress) -> list[Row]:
-    """The rows whose figures depend on the machine."""
+    """The rows whose figures depend on the machine: CPU time and memory."""
     uncontended: dict[str, list[float]] = {}
     settled: list[float] = []
     waiting: dict[str, list[float]] = {}
@@ -121,8 +121,8 @@ async def _costs(sizes: Sizes, progress: Progress) -> list[Row]:
     ]
 
 
-def _conduct(sizes: Sizes, progress: Progress) -> Iterator[Row]:
-    """The rows whose figures are the same on every machine."""
+def _behaviour(sizes: Sizes, progress: Progress) -> Iterator[Row]:
+    """The rows on virtual time, equal on every machine."""
     seconds = sizes.virtual_seconds
     progress.begin("half of those who wait are cancelled")
     cancelled = {name: cancelled_ratio(open_limiter, sizes.some_cancelled) for name, open_limiter in _IN_LOOP.items()}

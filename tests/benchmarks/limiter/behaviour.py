@@ -1,4 +1,4 @@
-"""What a limiter does with its rate when callers give up, and how much it lets through: exact, on virtual time."""
+"""How a limiter uses its rate when callers cancel, and how much it admits above it. Exact, on virtual time."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,11 +14,11 @@ _ALLOWANCE = Allowance(per_second=500, burst=10)
 _IMPATIENT_TASKS = 200
 _LONGEST_PATIENCE_SECONDS = 0.020
 _POLL_SECONDS = 0.001
-"""A limiter that cannot wait is asked this often."""
+"""Interval between attempts for a limiter that cannot wait."""
 
 
 class _RunningClock(VirtualClock):
-    """A nanosecond passes with every look at it: a limiter that rounds badly would otherwise look again for ever."""
+    """Advances by a nanosecond with each reading: a limiter that rounds badly would otherwise loop forever."""
 
     def monotonic_ns(self) -> int:
         self.advance(1e-9)
@@ -26,7 +26,7 @@ class _RunningClock(VirtualClock):
 
 
 def cancelled_ratio(open_limiter: Open, waiters: int) -> float:
-    """Half of those who wait leave after a tenth of the time: how long the others take, in units of the ideal time."""
+    """Half of the waiters cancel after a tenth of the time. Return the time of the others, relative to the ideal."""
 
     async def scenario(acquire: Acquire, clock: VirtualClock) -> float:
         started_seconds = clock.elapsed_s
@@ -41,10 +41,10 @@ def cancelled_ratio(open_limiter: Open, waiters: int) -> float:
 
 
 def timeouts_share(open_limiter: Open, seconds: float) -> float:
-    """The share of the rate, in per cent, that 200 tasks get who give up after 0 to 20 ms each time, and try again."""
+    """200 tasks cancel each attempt after 0 to 20 ms and retry. Return the share of the rate they get, in per cent."""
 
     async def scenario(acquire: Acquire, clock: VirtualClock) -> float:
-        random = Random(1)  # noqa: S311  # the same patience for every limiter
+        random = Random(1)  # noqa: S311  # the same timeouts for every limiter
         admitted = 0
         ends_seconds = clock.elapsed_s + seconds
 
@@ -65,7 +65,7 @@ def timeouts_share(open_limiter: Open, seconds: float) -> float:
 
 
 def overshoot(open_limiter: Open, seconds: float) -> float:
-    """How many requests more than rate and burst allow are admitted in the worst window, after a pause of 2 seconds."""
+    """Return how many requests above rate and burst are admitted in the worst window, after a pause of 2 seconds."""
 
     async def scenario(acquire: Acquire, clock: VirtualClock) -> float:
         admitted_seconds: list[float] = []
@@ -87,10 +87,10 @@ def overshoot(open_limiter: Open, seconds: float) -> float:
 
 
 def most_above(admitted_seconds: Sequence[float], allowance: Allowance) -> float:
-    """By how many requests the fullest of all windows exceeds burst + rate × its length; 0 if none does."""
+    """The maximum over all windows of requests − (burst + rate × length); at least 0."""
     fill, worst, before = 0.0, 0.0, 0.0
     for at in admitted_seconds:
-        # A bucket that leaks at the rate: its highest level is what the fullest window holds beyond the rate.
+        # The highest level of a bucket that leaks at the rate is that maximum, plus the burst.
         fill = max(0.0, fill - (at - before) * allowance.per_second) + 1
         worst, before = max(worst, fill), at
     return max(0.0, worst - allowance.burst)

@@ -1,4 +1,4 @@
-"""The limiters that are compared, each behind the same call: `acquire()` of one request."""
+"""The limiters that are compared, each behind the same call, `acquire()`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,24 +43,24 @@ __all__ = [
 ]
 
 Acquire = Callable[[], Awaitable[object]]
-"""Admits one request; returns False where a limiter that cannot wait has refused, anything else once it is admitted."""
+"""Admits one request. Returns False if a limiter that cannot wait has refused it."""
 
 DEMAND: Final = Demand("sonnet", DEFAULT_CALLER, Cost(requests=1, input_tokens=900, output_tokens=300))
 """A request in three dimensions."""
 
 _THREADS: Final = 64
-"""So many callers of botocore's bucket block at a time; the others wait for a thread."""
+"""How many callers of botocore's bucket block at a time; the others wait for a thread."""
 
 
 class Allowance(NamedTuple):
-    """What a limiter is set to. Only tidegate and aiolimiter take a burst; the others hold a second's worth."""
+    """The limits. Only tidegate and aiolimiter have a burst; the others hold a second's worth."""
 
     per_second: int
     burst: int
 
 
 Open = Callable[[Allowance, Clock], AbstractAsyncContextManager[Acquire]]
-"""Makes a limiter on a clock; its `async with` block ends what the limiter started."""
+"""Creates a limiter on a clock, and stops its background work at the end of the block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,10 @@ class Contender:
     """A limiter in the comparison.
 
     Attributes:
-        name: of the library.
-        open: how it is used where nobody has to wait, and on virtual time.
-        open_waiting: how its callers wait in real time; None if it only says yes or no.
-        waits_in_loop: whether a caller that waits is a task, which can be cancelled.
+        name: Name of the library.
+        open: Used without waiting, and on virtual time.
+        open_waiting: Used for waiting in real time; None if it cannot wait.
+        waits_in_loop: Whether a waiter is a task, which can be cancelled.
     """
 
     name: str
@@ -88,13 +88,13 @@ async def _open_tidegate(allowance: Allowance, clock: Clock) -> AsyncIterator[Ac
 
 
 def new_admission(allowance: Allowance, clock: Clock) -> Admission:
-    """Admission to a pool in which all three dimensions allow `DEMAND` equally often."""
+    """Create admission to a pool in which all three dimensions allow `DEMAND` equally often."""
     limits = {
         dimension: LimitSettings(60 * allowance.per_second * amount, allowance.burst * amount)
         for dimension, amount in zip(Dimension, DEMAND.cost, strict=True)
     }
     store = MemoryStore(clock, {DEMAND.pool: PoolSettings(limits=limits, caps=QueueCaps(1_000_000))})
-    store.learn_now(DEMAND.pool, Succeeded(sent_ago_ns=0))  # a pool that no answer came from sends one at a time
+    store.learn_now(DEMAND.pool, Succeeded(sent_ago_ns=0))  # a pool without responses admits one request at a time
     return Admission(store, clock)
 
 
@@ -107,7 +107,7 @@ async def open_admission(allowance: Allowance, clock: Clock) -> AsyncIterator[Ac
 
 @asynccontextmanager
 async def open_hierarchy(allowance: Allowance, clock: Clock) -> AsyncIterator[Acquire]:
-    """The same for ten callers with a hundred sessions each, in turn."""
+    """As `open_admission`, for ten callers with a hundred sessions each, in turn."""
     admission, numbers = new_admission(allowance, clock), count()
     callers = [Caller(f"caller-{number}") for number in range(10)]
 
@@ -121,7 +121,7 @@ async def open_hierarchy(allowance: Allowance, clock: Clock) -> AsyncIterator[Ac
 
 @asynccontextmanager
 async def _open_aiolimiter(allowance: Allowance, _clock: Clock) -> AsyncIterator[Acquire]:
-    # It goes by the time of the event loop.
+    # It uses the time of the event loop.
     yield AsyncLimiter(allowance.burst, time_period=allowance.burst / allowance.per_second).acquire
 
 
@@ -185,4 +185,4 @@ CONTENDERS: Final = (
     Contender("pyrate-limiter", _open_pyrate, _open_pyrate, waits_in_loop=True),
     Contender("botocore", _open_botocore, _open_botocore_in_threads, waits_in_loop=False),
 )
-"""Ours is the first."""
+"""All limiters; ours is the first."""

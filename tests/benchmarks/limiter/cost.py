@@ -1,4 +1,4 @@
-"""What a limiter costs: CPU time on the real clock, and memory. CPU time counts all threads of the process."""
+"""CPU time of a limiter on the real clock, and its memory. CPU time includes all threads of the process."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ __all__ = ["memory_kilobytes", "settle_microseconds", "task_kilobytes", "unconte
 
 _NEVER_EMPTY = Allowance(per_second=16_000_000, burst=1_000_000_000)
 _BUSY = Allowance(per_second=10_000, burst=100)
-"""A timer of an event loop is a millisecond late; the burst bridges that, so that no part of the rate is lost."""
+"""Timers of an event loop are up to a millisecond late; the burst compensates, so that the rate is fully used."""
 _CLOSED = Allowance(per_second=1, burst=1)
 _USED = Cost(requests=1, input_tokens=910, output_tokens=250)
 
@@ -39,7 +39,7 @@ async def settle_microseconds(calls: int) -> float:
 
 
 async def wait_microseconds(open_limiter: Open, waiters: int) -> float:
-    """CPU time per waiter, from the start of its task until it is admitted, when so many come at once."""
+    """CPU time per waiter, from the start of its task until it is admitted; all start at once."""
     async with open_limiter(_BUSY, SystemClock()) as acquire:
         started_ns = _start()
         await asyncio.gather(*(acquire() for _ in range(waiters)))
@@ -47,13 +47,13 @@ async def wait_microseconds(open_limiter: Open, waiters: int) -> float:
 
 
 async def memory_kilobytes(open_limiter: Open, waiters: int) -> float:
-    """What Python allocates per waiter, its task included, in units of 1,024 bytes."""
+    """Memory that Python allocates per waiter, including its task, in units of 1,024 bytes."""
     async with open_limiter(_CLOSED, SystemClock()) as acquire:
         return await _kilobytes_each(acquire, waiters)
 
 
 async def task_kilobytes(waiters: int) -> float:
-    """As `memory_kilobytes`, of tasks that only wait for a future each: what no limiter can do without."""
+    """As `memory_kilobytes`, for tasks that only wait for a future: the minimum for any limiter."""
 
     async def wait() -> None:
         await asyncio.get_running_loop().create_future()
