@@ -176,7 +176,7 @@ STRICTER_THAN_AIOHTTP: Final = {
     "Missing expected LF after chunk size": "chunks are framed by CR LF",
     "Missing expected CR after chunk size": "chunks are framed by CR LF",
     "a line end without CR": "lines end with CR LF only",
-    "not the status of an answer": "no status below 100, and no change of protocol",
+    "not the status of a response": "no status below 100, and no change of protocol",
 }
 """Errors of llhttp for input that aiohttp accepts: it uses the lenient parser."""
 MORE_LENIENT_THAN_AIOHTTP: Final = ("Duplicate Content-Length", "Invalid character in Content-Length")

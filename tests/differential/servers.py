@@ -11,11 +11,10 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from differential.memory_transport import MemoryTransport, feed, hang_up
 from differential.streams import Stream
-from tidegate.http.server.connection import ClientConnection
+from tidegate.http.server.connection import ClientConnection, DrainableState
 from tidegate.http.server.connection_limits import ConnectionLimits
 from tidegate.http.server.request_parser import RequestRefused
 from tidegate.http.write_batching import WriteBatcher
@@ -151,7 +150,7 @@ class Servers:
 
     async def serve(self, name: str, stream: Stream) -> Served:
         """Serve a stream with one of `SERVERS`."""
-        app, state = Application(), ServerState()
+        app, state = Application(), DrainableState()
         config = uvicorn.Config(
             app,
             http=self._made[name],

@@ -103,7 +103,7 @@ class Trials:
         self._running[pid] = (change, items, place)
 
     def _tests_for(self, change: Change, killer: str | None) -> list[pytest.Item]:
-        """Tests by likelihood to notice: its last killer, killers in the function, the module's own; then the fastest."""
+        """Tests in order: its last killer, killers in the function, the module's own tests, then the fastest."""
         reaching = [
             test
             for test, reach in self._reach.items()
