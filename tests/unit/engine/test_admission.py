@@ -306,6 +306,15 @@ def test_the_observer_hears_of_waits(admission: Admission, observer: RecordingOb
     ]
 
 
+def test_an_observer_that_traces_nothing_hears_of_waits_too(
+    admission: Admission, observer: RecordingObserver, clock: VirtualClock
+) -> None:
+    observer.traces = False
+    run_virtual(times_of(admission, clock, [ONE] * 6), clock)
+    assert observer.of(Queued) == [Queued("p", DEFAULT_CALLER, ONE_REQUEST, 3 * S)]
+    assert observer.scopes == []
+
+
 def test_the_observer_hears_of_what_is_taken_at_once(admission: Admission, observer: RecordingObserver) -> None:
     observer.traces = False
     assert admission.take(AT_ONCE)
