@@ -1,4 +1,4 @@
-"""The Anthropic Python SDK against the simulator on a real server."""
+"""The Anthropic Python SDK with the simulator on a real server."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from anthropic.types import TextBlock, ToolUseBlock
 
-from claude_simulator import NO_LATENCY, Latency, PoolLimits, SimulatorOptions, create_app
+from claude_simulator import NO_LATENCY, Latency, SimulatorOptions, create_app
 from support.servers import serve
 from tidegate.generation.dsl.check import check_document
 
@@ -36,7 +36,7 @@ ENVELOPE: Any = {
 def with_client(
     work: Callable[[anthropic.AsyncAnthropic], Awaitable[None]], *, key: str = "any", **options: Any
 ) -> None:
-    """Runs a simulator without latency, with the options given, and does the work with a client of its own."""
+    """Run a simulator without latency, and a coroutine with a client of it."""
 
     async def main() -> None:
         async with (
@@ -64,7 +64,7 @@ def test_create_and_its_headers() -> None:
     with_client(work)
 
 
-def test_stream_adds_up_to_a_valid_workflow() -> None:
+def test_a_streamed_answer_is_a_valid_workflow() -> None:
     async def work(client: anthropic.AsyncAnthropic) -> None:
         async with client.messages.stream(
             model=MODEL,
@@ -146,7 +146,7 @@ def test_older_clients_send_the_older_version_and_sampling() -> None:
         ("cut", anthropic.APIConnectionError, None),
     ],
 )
-def test_faults_are_the_sdks_errors(kind: str, error: type[anthropic.APIError], code: str | None) -> None:
+def test_faults_raise_the_errors_of_the_sdk(kind: str, error: type[anthropic.APIError], code: str | None) -> None:
     async def work(client: anthropic.AsyncAnthropic) -> None:
         with pytest.raises(error) as caught:
             await client.messages.create(
@@ -186,57 +186,8 @@ def test_a_cut_stream_breaks_the_connection() -> None:
     with_client(work)
 
 
-def test_a_refusal_and_its_details() -> None:
-    async def work(client: anthropic.AsyncAnthropic) -> None:
-        message = await client.messages.create(
-            model=MODEL, max_tokens=100, messages=HELLO, extra_headers={"x-simulator-fault": "refusal"}
-        )
-        assert message.stop_reason == "refusal"
-        assert message.stop_details is not None
-        assert message.stop_details.category == "general_harms"
-
-    with_client(work)
-
-
-def test_a_wrong_key_is_an_authentication_error() -> None:
-    async def work(client: anthropic.AsyncAnthropic) -> None:
-        with pytest.raises(anthropic.AuthenticationError):
-            await client.messages.create(model=MODEL, max_tokens=100, messages=HELLO)
-
-    with_client(work, key="invalid-key")
-
-
-def test_a_body_over_32_mb_is_413() -> None:
-    async def work(client: anthropic.AsyncAnthropic) -> None:
-        with pytest.raises(anthropic.RequestTooLargeError):
-            await client.messages.create(
-                model=MODEL, max_tokens=100, messages=[{"role": "user", "content": "x" * 33 * 1024 * 1024}]
-            )
-        assert (await client.messages.create(model=MODEL, max_tokens=10, messages=HELLO)).stop_reason == "max_tokens"
-
-    with_client(work)
-
-
-def test_the_limit_holds_over_concurrent_requests() -> None:
-    limits = PoolLimits(requests_per_minute=10, input_tokens_per_minute=10_000, output_tokens_per_minute=10_000)
-
-    async def work(client: anthropic.AsyncAnthropic) -> None:
-        async def ask() -> str:
-            try:
-                await client.messages.create(model=MODEL, max_tokens=50, messages=HELLO)
-            except anthropic.RateLimitError as error:
-                return error.response.headers["retry-after"]
-            return "answered"
-
-        outcomes = await asyncio.gather(*(ask() for _ in range(15)))
-        assert outcomes.count("answered") == 10
-        assert set(outcomes) <= {"answered", "5", "6"}
-
-    with_client(work, limits=limits)
-
-
-def test_a_client_that_leaves_a_stream_ends_its_work() -> None:
-    """A connection of our own: it closes at the moment we say."""
+def test_a_client_that_disconnects_ends_the_work_on_its_stream() -> None:
+    """On a raw connection, which closes at a defined time."""
 
     async def work(client: anthropic.AsyncAnthropic) -> None:
         async def state() -> Any:
@@ -253,7 +204,7 @@ def test_a_client_that_leaves_a_stream_ends_its_work() -> None:
         writer.close()
         await writer.wait_closed()
         async with asyncio.timeout(10):
-            while (after := await state())["in_flight"]:  # noqa: ASYNC110  # a server can only be asked
+            while (after := await state())["in_flight"]:  # noqa: ASYNC110  # polling is the only way
                 await asyncio.sleep(0.01)
         assert after["pools"][MODEL]["output_tokens"] < 1_000
 

@@ -1,4 +1,4 @@
-"""A client that speaks to the simulator in its own event loop, on virtual time."""
+"""A client of the simulator in the same event loop, on virtual time."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ HEADERS = {"x-api-key": "any-key", "anthropic-version": "2026-10-21"}
 
 
 class SimulatorAnswer(Answer):
-    """An answer of the Messages API."""
+    """A response of the simulator."""
 
     def error(self) -> tuple[int, str, str]:
         error = self.json()["error"]
@@ -26,7 +26,7 @@ class SimulatorAnswer(Answer):
 
 
 class SimulatorClient:
-    """Sends requests; `sent` holds the parts of the last answer's body, each with the second at which it was sent."""
+    """Sends requests. `sent` has the chunks of the last response body, with the second at which each was sent."""
 
     def __init__(self, options: SimulatorOptions, clock: VirtualClock) -> None:
         self.sent: list[tuple[float, bytes]] = []
@@ -42,7 +42,7 @@ class SimulatorClient:
         headers: dict[str, str] | None = None,
         leave_after_seconds: float | None = None,
     ) -> SimulatorAnswer:
-        """Send a request and wait for the end of the answer, or leave after some seconds. A header "" is not sent."""
+        """Send a request and wait for the response, or disconnect after some seconds. Empty headers are not sent."""
         self.sent = []
         given = {name: value for name, value in {**HEADERS, **(headers or {})}.items() if value}
         leaves = asyncio.Event()
@@ -61,7 +61,7 @@ class SimulatorClient:
         await self._app(scope, receive, note)
 
     async def ask(self, **changes: Any) -> SimulatorAnswer:
-        """A Messages request; `headers` and `leave_after_seconds` are of the request, the rest is of the body."""
+        """Send a Messages request. `changes` are for its body, except `headers` and `leave_after_seconds`."""
         sent = {name: changes.pop(name) for name in ("headers", "leave_after_seconds") if name in changes}
         hello = [{"role": "user", "content": "Hello"}]
         body = {"model": "claude-sonnet-4-5", "max_tokens": 1_000, "messages": hello, **changes}
@@ -82,7 +82,7 @@ def clock() -> VirtualClock:
 
 @pytest.fixture
 def make_client(clock: VirtualClock) -> MakeClient:
-    """Makes a client of a simulator without latency, with the options given."""
+    """A factory of clients, each of a simulator without latency."""
 
     def make(**options: Any) -> SimulatorClient:
         return SimulatorClient(SimulatorOptions(**{"latency": NO_LATENCY, **options}), clock)

@@ -1,4 +1,4 @@
-"""Fast mode: limits, headers, pace and prompt cache of its own."""
+"""Fast mode: separate limits, headers and prompt cache, and faster output."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ NONE = FastLimits(input_tokens_per_minute=0, output_tokens_per_minute=0)
 TIGHT = FastLimits(input_tokens_per_minute=500, output_tokens_per_minute=100)
 
 
-def test_it_has_limits_and_headers_of_its_own(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_fast_mode_has_separate_limits_and_headers(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(fast_limits=TIGHT)
         answered = await client.ask(**FAST, messages=LONG)
@@ -39,7 +39,7 @@ def test_it_has_limits_and_headers_of_its_own(make_client: MakeClient, clock: Vi
 
 
 @pytest.mark.parametrize("at", HeadersAt)
-def test_usage_tells_the_speed_and_the_headers_the_limits(
+def test_usage_has_the_speed_and_headers_have_the_limits(
     make_client: MakeClient, clock: VirtualClock, at: HeadersAt
 ) -> None:
     async def main() -> None:
@@ -56,7 +56,7 @@ def test_usage_tells_the_speed_and_the_headers_the_limits(
     run_virtual(main(), clock)
 
 
-def test_a_stream_tells_it_at_its_start(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_stream_has_the_speed_at_its_start(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         events = (await make_client().ask(**FAST, stream=True)).events()
         assert events[0][1]["message"]["usage"]["speed"] == "fast"
@@ -64,7 +64,7 @@ def test_a_stream_tells_it_at_its_start(make_client: MakeClient, clock: VirtualC
     run_virtual(main(), clock)
 
 
-def test_output_comes_two_and_a_half_times_as_fast(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_output_is_two_and_a_half_times_as_fast(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(latency=Latency(first_token_seconds=0, per_token_seconds=0.5))
         started_s = clock.elapsed_s
@@ -76,7 +76,7 @@ def test_output_comes_two_and_a_half_times_as_fast(make_client: MakeClient, cloc
     run_virtual(main(), clock)
 
 
-def test_it_shares_no_cache_entries(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_fast_mode_shares_no_cache_entries(make_client: MakeClient, clock: VirtualClock) -> None:
     cached = [{"type": "text", "text": "word " * 4_000, "cache_control": {"type": "ephemeral"}}]
     body = {"model": "claude-opus-5-5", "messages": [{"role": "user", "content": cached}]}
 
@@ -91,7 +91,7 @@ def test_it_shares_no_cache_entries(make_client: MakeClient, clock: VirtualClock
     run_virtual(main(), clock)
 
 
-def test_an_account_without_it_is_told_of_a_limit_of_0(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_an_account_without_fast_mode_has_a_limit_of_0(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         answer = await make_client(fast_limits=NONE).ask(**FAST)
         assert answer.status == 429
@@ -120,7 +120,7 @@ def test_an_account_without_it_is_told_of_a_limit_of_0(make_client: MakeClient, 
         ({"model": "claude-opus-4-6", "speed": "fast"}, 200, '"speed": "standard"'),
     ],
 )
-def test_which_models_take_it(
+def test_models_with_fast_mode(
     make_client: MakeClient, clock: VirtualClock, changes: dict[str, Any], status: int, part: str
 ) -> None:
     async def main() -> None:
@@ -131,7 +131,7 @@ def test_which_models_take_it(
     run_virtual(main(), clock)
 
 
-def test_changes_of_a_scenario_leave_it_alone(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_changes_of_a_scenario_do_not_affect_fast_mode(make_client: MakeClient, clock: VirtualClock) -> None:
     limits = PoolLimits(requests_per_minute=60, input_tokens_per_minute=6_000, output_tokens_per_minute=600)
 
     async def main() -> None:
@@ -149,6 +149,6 @@ def test_changes_of_a_scenario_leave_it_alone(make_client: MakeClient, clock: Vi
         ({"output_tokens_per_minute": 0}, "one limit of 0 was given; both or neither are allowed"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_limits_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FastLimits(**changes)

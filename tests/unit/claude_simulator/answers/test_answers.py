@@ -1,4 +1,4 @@
-"""What the simulated model says, and how it is sent."""
+"""Answers of the simulated model, as messages and as events."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ def text(answer: Answer) -> str:
     return answer.blocks[-1].text
 
 
-def test_a_plain_answer_says_that_it_is_simulated_and_echoes_the_last_message() -> None:
+def test_a_text_answer_is_marked_as_simulated_and_repeats_the_last_message() -> None:
     turns = [
         {"role": "user", "content": "first"},
         {"role": "assistant", "content": "yes"},
@@ -75,20 +75,20 @@ def test_the_envelope_holds_a_valid_workflow_and_a_note() -> None:
     assert envelope["notes"][0].startswith("simulated answer: ")
 
 
-def test_a_repair_answers_the_first_question_validly() -> None:
+def test_a_repair_request_gets_a_valid_document_for_the_first_message() -> None:
     asked = {"role": "user", "content": "check stock"}
     turns = [asked, {"role": "assistant", "content": "{}"}, {"role": "user", "content": "/do/0: is missing"}]
 
     assert text(ask("", messages=turns, **structured(ENVELOPE))) == text(ask("check stock", **structured(ENVELOPE)))
 
 
-def test_a_system_prompt_about_workflows_gets_the_bare_document() -> None:
+def test_a_system_prompt_about_workflows_gets_a_document_without_envelope() -> None:
     document = json.loads(text(ask("check stock", system="You write Serverless Workflow documents.")))
 
     assert [list(task) for task in document["do"]] == [["checkStock"]]
 
 
-def test_a_schema_of_the_callers_own_gets_an_instance() -> None:
+def test_any_other_output_schema_gets_an_instance() -> None:
     instance = json.loads(text(ask("Who?", system="workflow", **structured(PERSON))))
 
     Draft202012Validator(PERSON).validate(instance)
@@ -136,8 +136,8 @@ def test_a_tool_is_called_when_the_last_message_names_it() -> None:
     assert ask("web_search", tools=[server_tool], tool_choice=forced).stop_reason == "end_turn"
 
 
-def test_notes_to_the_model_are_not_what_the_user_says() -> None:
-    """Claude Code puts notes that name its tools beside the user's words, and into a system message behind them."""
+def test_system_reminders_are_not_part_of_the_users_text() -> None:
+    """Claude Code adds notes that name its tools to the user's text, and in a system message after it."""
     note = {"type": "text", "text": "<system-reminder>\nUse get_weather\nsometimes.\n</system-reminder>\n\n"}
     system = {"role": "system", "content": "get_weather is a tool"}
 
@@ -180,7 +180,7 @@ OWN = {
 }
 
 
-def test_a_schema_in_the_system_prompt_is_answered_in_the_envelope_and_under_a_schema_that_says_less() -> None:
+def test_a_schema_in_the_system_prompt_takes_precedence() -> None:
     system = schema_rules(OWN)
 
     answer = json.loads(text(ask("build", system=system, **structured(ENVELOPE))))
@@ -193,7 +193,7 @@ def test_a_schema_in_the_system_prompt_is_answered_in_the_envelope_and_under_a_s
 
 
 def wire_schema_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without what structured output does not take."""
+    """The schema without keywords that structured output does not support."""
     properties = {"steps": {"type": "array", "items": PERSON}, "count": {"type": "integer"}, "code": {"type": "string"}}
     return {"type": "object", "properties": properties, "required": schema["required"], "additionalProperties": False}
 
@@ -206,7 +206,7 @@ def test_a_conversation_without_any_text_is_answered() -> None:
     assert json.loads(text(ask("", messages=turns, system="workflow")))["do"]
 
 
-def test_thinking_comes_first_and_is_part_of_the_output() -> None:
+def test_thinking_precedes_the_text_and_counts_as_output() -> None:
     answer = ask("Hi", thinking={"type": "adaptive"})
 
     assert [block.kind for block in answer.blocks] == ["thinking", "text"]
@@ -221,7 +221,7 @@ def test_max_tokens_truncates_to_the_token() -> None:
     assert ask("Hi", max_tokens=0) == Answer((), stop_reason="max_tokens")
 
 
-def test_max_tokens_leaves_out_a_tool_call_that_does_not_fit() -> None:
+def test_max_tokens_drops_a_tool_call_that_does_not_fit() -> None:
     answer = ask("x", max_tokens=3, tools=[WEATHER], tool_choice={"type": "any"})
 
     assert answer == Answer((), stop_reason="max_tokens")
@@ -238,7 +238,7 @@ def test_a_stop_sequence_ends_the_text_before_it() -> None:
 
 
 @pytest.mark.parametrize("length", [1, 10, 1_000])
-def test_a_length_that_is_asked_for_is_exact(length: int) -> None:
+def test_a_requested_length_is_exact(length: int) -> None:
     assert ask("Hi", length=length).output_tokens == length
     assert ask("Hi", length=5_000).output_tokens == 4_000
 
@@ -265,7 +265,7 @@ def test_a_message_has_the_fields_of_the_api() -> None:
     }
 
 
-def test_a_message_holds_thinking_and_tool_calls() -> None:
+def test_a_message_contains_thinking_and_tool_calls() -> None:
     answer = ask("Paris", thinking={"type": "adaptive"}, tools=[WEATHER], tool_choice={"type": "any"})
     thinking, call = message_json(SHELL, answer)["content"]
 
@@ -325,6 +325,6 @@ def test_a_stream_adds_up_to_the_message(
     assert sum(event.output_tokens for event in events) == answer.output_tokens <= max_tokens
 
 
-def test_an_event_on_the_wire() -> None:
+def test_an_event_is_encoded() -> None:
     assert encode_event("ping", b'{"type":"ping"}') == b'event: ping\ndata: {"type":"ping"}\n\n'
     assert next(message_events(SHELL, ask("Hi"))).encode().startswith(b"event: message_start\ndata: {")

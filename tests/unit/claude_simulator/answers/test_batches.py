@@ -1,4 +1,4 @@
-"""`/v1/messages/batches…`."""
+"""The routes of `/v1/messages/batches…`."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def test_a_batch_is_cancelled_and_deleted(make_client: MakeClient, clock: Virtua
         assert cancelled.json()["processing_status"] == "canceling"
         assert cancelled.json()["cancel_initiated_at"] is not None
         again = await client.send("POST", f"/v1/messages/batches/{batch}/cancel")
-        assert again.error()[:2] == (400, "invalid_request_error")  # it has ended by now
+        assert again.error()[:2] == (400, "invalid_request_error")  # it has ended
         assert (await get(client, f"/{batch}")).json()["request_counts"]["canceled"] == 2
         assert (await client.send("DELETE", f"/v1/messages/batches/{batch}")).json()["type"] == "message_batch_deleted"
         assert (await get(client, f"/{batch}")).error()[:2] == (404, "not_found_error")
@@ -75,7 +75,7 @@ def test_a_batch_may_be_cancelled_twice_before_it_ends() -> None:
     assert batch.cancelled_seconds == 1
 
 
-def test_lists_are_paged_newest_first(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_batches_are_listed_newest_first_in_pages(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client(batch_seconds=0)
         first, second, third = [(await make(client)).json()["id"] for _ in "123"]
@@ -111,18 +111,18 @@ def test_lists_are_paged_newest_first(make_client: MakeClient, clock: VirtualClo
         ({"requests": [{"custom_id": "a", "params": {}}] * 2}, "requests.1.custom_id: 'a' was given twice"),
     ],
 )
-def test_a_bad_batch_is_refused(make_client: MakeClient, clock: VirtualClock, body: Any, message: str) -> None:
+def test_an_invalid_batch_is_refused(make_client: MakeClient, clock: VirtualClock, body: Any, message: str) -> None:
     answer = run_virtual(make(make_client(), body), clock)
     assert answer.error()[:2] == (400, "invalid_request_error")
     assert message in answer.error()[2]
 
 
-def test_seconds_in_a_header_must_be_a_number(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_the_header_for_batch_seconds_must_be_a_number(make_client: MakeClient, clock: VirtualClock) -> None:
     answer = run_virtual(make(make_client(), TWO, **{"x-simulator-batch-seconds": "soon"}), clock)
     assert "x-simulator-batch-seconds: 'soon'" in answer.error()[2]
 
 
-def test_the_oldest_batch_is_forgotten(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_the_oldest_batch_is_dropped(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client(batch_seconds=0)
         ids = [(await make(client)).json()["id"] for _ in range(MAX_STORED_BATCHES + 1)]

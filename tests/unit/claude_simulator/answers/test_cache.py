@@ -1,4 +1,4 @@
-"""The prompt cache: what is read, written and forgotten."""
+"""The prompt cache: reads, writes and eviction."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def plan(cache: PromptCache, now_seconds: float, *, system: list[dict[str, Any]]
     return cache.plan(MODEL, prompt_blocks(body, MODEL), now_seconds)
 
 
-def test_a_prefix_is_written_once_and_read_until_its_time_is_over() -> None:
+def test_a_prefix_is_written_once_and_read_until_it_expires() -> None:
     cache = PromptCache(10)
     system = [text(LONG, cache_control=EPHEMERAL)]
     first = plan(cache, 0, system=system)
@@ -31,7 +31,7 @@ def test_a_prefix_is_written_once_and_read_until_its_time_is_over() -> None:
     assert plan(cache, 300, system=system).use == InputUse(uncached=5, written_5m=1_000)
 
 
-def test_a_read_starts_the_time_to_live_anew() -> None:
+def test_a_read_renews_the_time_to_live() -> None:
     cache = PromptCache(10)
     system = [text(LONG, cache_control=EPHEMERAL)]
     cache.store(plan(cache, 0, system=system), 0)
@@ -44,14 +44,14 @@ def test_reads_are_not_charged_and_writes_are() -> None:
     assert InputUse(uncached=5, read=1_000, written_5m=20, written_1h=300).charged == 325
 
 
-def test_a_prefix_under_the_models_minimum_is_silently_not_cached() -> None:
+def test_a_prefix_below_the_models_minimum_is_not_cached() -> None:
     cache = PromptCache(10)
     short = plan(cache, 0, system=[text("a" * 1_000, cache_control=EPHEMERAL)])
 
     assert short == CachePlan(InputUse(uncached=328))
 
 
-def test_an_hours_time_to_live_is_counted_apart() -> None:
+def test_writes_for_an_hour_are_counted_separately() -> None:
     cache = PromptCache(10)
     system = [text(LONG, cache_control={**EPHEMERAL, "ttl": "1h"}), text(LONG + "b", cache_control=EPHEMERAL)]
     first = plan(cache, 0, system=system)
@@ -68,7 +68,7 @@ def test_a_changed_prefix_is_not_read() -> None:
     assert plan(cache, 1, system=[text("b" + LONG[1:], cache_control=EPHEMERAL)]).use.read == 0
 
 
-def test_a_conversation_reads_what_the_turn_before_wrote() -> None:
+def test_a_conversation_reads_the_prefix_of_the_previous_turn() -> None:
     cache = PromptCache(10)
     turn = {"role": "user", "content": [text(LONG, cache_control=EPHEMERAL)]}
     cache.store(cache.plan(MODEL, prompt_blocks({"messages": [turn]}, MODEL), 0), 0)
@@ -97,7 +97,7 @@ def test_other_models_do_not_share_entries() -> None:
     assert cache.plan(other, prompt_blocks(body, other), 0).use.read == 0
 
 
-def test_the_oldest_entries_are_forgotten() -> None:
+def test_the_oldest_entries_are_evicted() -> None:
     cache = PromptCache(3)
     for letter in "abcdef":
         cache.store(plan(cache, 0, system=[text(letter + LONG, cache_control=EPHEMERAL)]), 0)

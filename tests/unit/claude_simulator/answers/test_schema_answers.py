@@ -1,4 +1,4 @@
-"""Instances of a JSON Schema, and the schemas that the API does not take."""
+"""Instances of JSON Schemas, and unsupported schemas."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def test_a_minimal_instance(schema: dict[str, Any], instance: Any) -> None:
     Draft202012Validator(schema).validate(instance)
 
 
-def test_what_refers_to_itself_ends_where_it_may() -> None:
+def test_a_recursive_schema_gets_a_finite_instance() -> None:
     schema = {"$ref": "#/$defs/N", "$defs": {"N": closed(next={"anyOf": [{"$ref": "#/$defs/N"}, {"type": "null"}]})}}
     Draft202012Validator(schema).validate(instance_of(schema, "words"))
 
@@ -107,7 +107,7 @@ def test_a_text_that_matches_a_pattern(pattern: str, text: str | None) -> None:
     assert text_matching(pattern) == text
 
 
-def test_a_text_that_matches_is_as_long_as_asked_where_the_pattern_allows() -> None:
+def test_a_matching_text_has_the_minimum_length_if_the_pattern_allows() -> None:
     assert text_matching("^[ab]*c?$", 5) == "aaaac"
     assert text_matching("^ab$", 3) is None
 
@@ -155,7 +155,7 @@ def test_instances_are_valid(schema: dict[str, Any]) -> None:
         {"$ref": "#/$defs/missing"},
     ],
 )
-def test_what_has_no_small_instance_is_refused(schema: dict[str, Any]) -> None:
+def test_a_schema_without_a_small_instance_is_refused(schema: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as caught:
         instance_of(schema, "words")
 
@@ -205,7 +205,7 @@ DOUBLED = {
         ({"type": "thing"}, "s.type: \"thing\" is not valid under any of the schemas listed in the 'anyOf' keyword"),
     ],
 )
-def test_schemas_that_the_api_does_not_compile(schema: dict[str, Any], message: str) -> None:
+def test_unsupported_output_schemas_are_refused(schema: dict[str, Any], message: str) -> None:
     with pytest.raises(ApiError) as caught:
         check_output_schema(schema, "s")
 

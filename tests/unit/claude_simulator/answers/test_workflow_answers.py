@@ -1,4 +1,4 @@
-"""Workflow documents from the words of a request."""
+"""Workflow documents composed from the words of a request."""
 
 from typing import Any
 
@@ -92,11 +92,11 @@ def test_events_errors_and_branches() -> None:
     ]
 
 
-def test_an_unconditional_failure_does_not_cut_off_what_follows() -> None:
+def test_tasks_after_an_unconditional_failure_are_reachable() -> None:
     assert tasks("abort the order, tell the customer")["abortOrder"]["call"] == "http"
 
 
-def test_tasks_of_the_same_words_get_names_of_their_own() -> None:
+def test_tasks_with_equal_words_get_different_names() -> None:
     assert list(tasks("check stock; check stock")) == ["checkStock", "checkStock2"]
 
 
@@ -117,7 +117,7 @@ def test_phrases_in_any_order_give_a_valid_document(phrases: list[str]) -> None:
     assert check_document(workflow_document(", ".join(phrases))) == ()
 
 
-def test_a_broken_document_is_found_invalid() -> None:
+def test_a_broken_document_is_invalid() -> None:
     findings = check_document(broken_workflow_document(ORDER))
 
     assert "/document/name" in [finding.path for finding in findings]
@@ -127,12 +127,12 @@ def test_different_questions_give_different_documents() -> None:
     assert workflow_document("ship the goods") != workflow_document("refund the customer")
 
 
-def test_the_request_is_what_the_last_tag_holds() -> None:
+def test_the_request_is_the_content_of_the_last_tag() -> None:
     assert request_text("Rules: …\n<example>a</example>\n<request>\nship it\n</request>") == "ship it"
     assert request_text(" ship it ") == "ship it"
 
 
-def test_clauses_are_cut_at_marks_then_and_verbs() -> None:
+def test_clauses_are_split_at_punctuation_then_and_verbs() -> None:
     assert clauses("1. Check a and send b\n- wait; go, and then stop.") == ["Check a", "send b", "wait", "go", "stop"]
 
 

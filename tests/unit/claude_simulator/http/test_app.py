@@ -16,9 +16,7 @@ MESSAGE_2_REQUESTS = (
 TIGHT = PoolLimits(requests_per_minute=2, input_tokens_per_minute=600, output_tokens_per_minute=600)
 
 
-def test_an_answer_carries_ids_limits_and_the_mark_of_the_simulator(
-    make_client: MakeClient, clock: VirtualClock
-) -> None:
+def test_a_response_carries_ids_limits_and_x_simulated(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         answer = await make_client().ask()
 
@@ -42,7 +40,7 @@ def test_the_same_seed_gives_the_same_ids(make_client: MakeClient, clock: Virtua
     run_virtual(main(), clock)
 
 
-def test_over_the_limit_is_a_429_that_tells_when(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_429_has_retry_after(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(limits=TIGHT)
         await client.ask()
@@ -68,7 +66,7 @@ def test_over_the_limit_is_a_429_that_tells_when(make_client: MakeClient, clock:
 
 
 def test_the_estimate_is_corrected_by_the_models_own_count(make_client: MakeClient, clock: VirtualClock) -> None:
-    """3,100 characters: 1,000 tokens of this model, estimated at 4 characters a token."""
+    """3,100 characters are 1,000 tokens of this model; the estimate is 4 characters per token."""
 
     async def main() -> None:
         client = make_client(latency=Latency(first_token_seconds=2, per_token_seconds=0))
@@ -98,9 +96,7 @@ def test_cache_reads_are_not_charged(make_client: MakeClient, clock: VirtualCloc
     run_virtual(main(), clock)
 
 
-def test_a_stream_takes_its_time_and_output_is_charged_as_produced(
-    make_client: MakeClient, clock: VirtualClock
-) -> None:
+def test_streamed_output_is_charged_as_it_is_produced(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(latency=Latency(first_token_seconds=1, per_token_seconds=0.25))
         answer = await client.ask(stream=True, headers={"x-simulator-output-tokens": "12"})
@@ -115,7 +111,7 @@ def test_a_stream_takes_its_time_and_output_is_charged_as_produced(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_leaves_ends_the_work_and_pays_for_what_was_produced(
+def test_a_client_that_disconnects_is_charged_for_what_was_produced(
     make_client: MakeClient, clock: VirtualClock, *, stream: bool
 ) -> None:
     async def main() -> None:
@@ -132,7 +128,7 @@ def test_a_client_that_leaves_ends_the_work_and_pays_for_what_was_produced(
     run_virtual(main(), clock)
 
 
-def test_a_client_that_leaves_before_its_request_is_whole_gets_nothing(clock: VirtualClock) -> None:
+def test_a_client_that_disconnects_within_its_request_gets_no_response(clock: VirtualClock) -> None:
     async def main() -> None:
         sent: list[Any] = []
         scope = {
@@ -190,7 +186,7 @@ def test_a_client_that_leaves_before_its_request_is_whole_gets_nothing(clock: Vi
         ),
     ],
 )
-def test_bad_headers(
+def test_invalid_headers_are_refused(
     make_client: MakeClient, clock: VirtualClock, headers: dict[str, str], error: tuple[int, str, str]
 ) -> None:
     async def main() -> None:
@@ -199,7 +195,7 @@ def test_bad_headers(
     run_virtual(main(), clock)
 
 
-def test_accepted_keys_shut_out_all_others(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_only_accepted_keys_are_accepted(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(accepted_keys=frozenset({"mine"}))
 
@@ -239,7 +235,7 @@ def test_a_body_over_the_limit_is_refused(make_client: MakeClient, clock: Virtua
     run_virtual(main(), clock)
 
 
-def test_a_body_nested_beyond_measure_is_refused(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_deeply_nested_body_is_refused(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         # As text: encoding it here would recurse as deeply.
         schema = '{"items":' * 1_000 + "{}" + "}" * 1_000
@@ -252,9 +248,7 @@ def test_a_body_nested_beyond_measure_is_refused(make_client: MakeClient, clock:
     run_virtual(main(), clock)
 
 
-def test_count_tokens_counts_what_messages_charge_and_has_a_limit_of_its_own(
-    make_client: MakeClient, clock: VirtualClock
-) -> None:
+def test_count_tokens_matches_messages_and_has_its_own_limit(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(limits=TIGHT, count_tokens_requests_per_minute=1)
         body = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hello"}]}
@@ -317,13 +311,13 @@ def test_lifespan_and_websocket(clock: VirtualClock) -> None:
         ("limits_by_family", {"claude-2": TIGHT}, "allowed are claude-fable-5, "),
     ],
 )
-def test_bad_options_are_named(field: str, value: Any, allowed: str) -> None:
+def test_invalid_options_are_named(field: str, value: Any, allowed: str) -> None:
     with pytest.raises(ValueError, match=rf"^{field}: .* was given; {allowed}"):
         SimulatorOptions(**{field: value})
 
 
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf")])
-def test_bad_latency_is_named(value: float) -> None:
+def test_an_invalid_latency_is_named(value: float) -> None:
     with pytest.raises(ValueError, match=r"^first_token_seconds: .* was given; a finite number from 0 is allowed"):
         Latency(first_token_seconds=value)
 
@@ -334,7 +328,7 @@ def test_options_never_show_keys() -> None:
     assert "secret" not in shown
 
 
-def test_faults_of_the_options_befall_requests(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_faults_in_the_options_affect_requests(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(faults=(Fault(kind=FaultKind.OVERLOADED, count=1),))
 
@@ -344,9 +338,7 @@ def test_faults_of_the_options_befall_requests(make_client: MakeClient, clock: V
     run_virtual(main(), clock)
 
 
-def test_a_prompt_beyond_the_context_is_refused_whole_and_in_a_batch(
-    make_client: MakeClient, clock: VirtualClock
-) -> None:
+def test_a_prompt_longer_than_the_context_is_refused(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client(batch_seconds=0)
         params = {
@@ -368,7 +360,7 @@ def test_a_prompt_beyond_the_context_is_refused_whole_and_in_a_batch(
     run_virtual(main(), clock)
 
 
-def test_no_two_tool_calls_have_the_same_id(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_tool_calls_have_different_ids(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client()
         tool = {"name": "get", "input_schema": {"type": "object"}}

@@ -1,4 +1,4 @@
-"""Reading a request's body, and ending work when the client leaves."""
+"""Reading of request bodies, and cancellation when the client disconnects."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from claude_simulator.http.asgi import ClientGoneError, body_chunks, until_disco
 
 
 def receiving(*messages: dict[str, Any]) -> Callable[[], Any]:
-    """An ASGI `receive` that delivers these, and then nothing."""
+    """An ASGI `receive` that delivers these messages and then waits."""
     left = list(messages)
 
     async def receive() -> dict[str, Any]:
@@ -30,7 +30,7 @@ async def body_of(receive: Callable[[], Any], headers: dict[str, str], *, limit_
     return b"".join([chunk async for chunk in body_chunks(receive, headers, limit_bytes=limit_bytes)])
 
 
-def test_a_body_comes_in_parts() -> None:
+def test_a_body_is_read_in_chunks() -> None:
     receive = receiving(part(b"ab", more=True), part(b"c", more=False))
 
     assert asyncio.run(body_of(receive, {}, limit_bytes=3)) == b"abc"
@@ -41,7 +41,7 @@ def test_a_body_is_refused_as_soon_as_it_is_too_large() -> None:
         asyncio.run(body_of(receiving(part(b"ab", more=True), part(b"cd", more=True)), {}, limit_bytes=3))
 
 
-def test_a_client_may_leave_in_the_middle_of_its_body() -> None:
+def test_a_disconnect_within_the_body_is_raised() -> None:
     with pytest.raises(ClientGoneError):
         asyncio.run(body_of(receiving(part(b"ab", more=True), {"type": "http.disconnect"}), {}, limit_bytes=3))
 
@@ -59,7 +59,7 @@ def test_work_ends_with_its_result_or_its_error() -> None:
         asyncio.run(until_disconnect(receiving(), fail()))
 
 
-def test_work_is_cancelled_when_the_client_leaves() -> None:
+def test_work_is_cancelled_when_the_client_disconnects() -> None:
     ended: list[str] = []
 
     async def work() -> None:

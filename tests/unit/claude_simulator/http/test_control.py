@@ -1,4 +1,4 @@
-"""The control routes, and each kind of fault as a client sees it."""
+"""The control routes, and the responses to each kind of fault."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def test_a_fault_is_added_listed_and_removed(make_client: MakeClient, clock: Vir
         (b"x", "The request body is not valid JSON: "),
     ],
 )
-def test_a_bad_fault_changes_nothing(make_client: MakeClient, clock: VirtualClock, body: Any, message: str) -> None:
+def test_an_invalid_fault_is_refused(make_client: MakeClient, clock: VirtualClock, body: Any, message: str) -> None:
     async def main() -> None:
         client = make_client()
         status, error_type, text = (await client.send("POST", FAULTS, body)).error()
@@ -74,7 +74,7 @@ def test_at_most_a_hundred_faults_are_active(make_client: MakeClient, clock: Vir
     run_virtual(main(), clock)
 
 
-def test_state_shows_what_was_charged(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_state_shows_usage(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client()
         usage = (await client.ask()).json()["usage"]
@@ -101,25 +101,39 @@ def test_state_shows_what_was_charged(make_client: MakeClient, clock: VirtualClo
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "retry_after"),
+    ("kind", "status", "error_type", "error_code", "retry_after", "should_retry"),
     [
-        ("rate_limited", 429, "1"),
-        ("rate_limited_bare", 429, None),
-        ("ramp_limited", 429, "1"),
-        ("spend_cap", 429, None),
-        ("spend_limit", 400, None),
-        ("overloaded", 529, None),
-        ("internal_error", 500, None),
-        ("gateway_timeout", 504, None),
+        ("rate_limited", 429, "rate_limit_error", None, "1", "true"),
+        ("rate_limited_bare", 429, "rate_limit_error", None, None, None),
+        ("ramp_limited", 429, "rate_limit_error", "ramp_limit_exceeded", "1", "true"),
+        ("spend_cap", 429, "rate_limit_error", "enforced_spend_limit_reached", None, None),
+        ("spend_limit", 400, "invalid_request_error", None, None, None),
+        ("unauthenticated", 401, "authentication_error", None, None, None),
+        ("forbidden", 403, "permission_error", None, None, None),
+        ("too_large", 413, "request_too_large", None, None, None),
+        ("overloaded", 529, "overloaded_error", None, None, None),
+        ("stream_error", 529, "overloaded_error", None, None, None),
+        ("internal_error", 500, "api_error", None, None, None),
+        ("gateway_timeout", 504, "timeout_error", None, None, None),
     ],
 )
 def test_forced_errors(
-    make_client: MakeClient, clock: VirtualClock, kind: str, status: int, retry_after: str | None
+    make_client: MakeClient,
+    clock: VirtualClock,
+    kind: str,
+    status: int,
+    error_type: str,
+    error_code: str | None,
+    retry_after: str | None,
+    should_retry: str | None,
 ) -> None:
     async def main() -> None:
         answer = await make_client().ask(headers={"x-simulator-fault": kind})
 
-        assert (answer.status, answer.headers.get("retry-after")) == (status, retry_after)
+        assert answer.error()[:2] == (status, error_type)
+        assert answer.json()["error"].get("details", {}).get("error_code") == error_code
+        assert answer.headers.get("retry-after") == retry_after
+        assert answer.headers.get("x-should-retry") == should_retry
         assert answer.headers["anthropic-ratelimit-requests-remaining"] == "1000"
 
     run_virtual(main(), clock)
@@ -168,7 +182,7 @@ def test_an_error_inside_a_stream(make_client: MakeClient, clock: VirtualClock) 
     run_virtual(main(), clock)
 
 
-def test_a_short_stream_breaks_before_its_end_all_the_same(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_short_stream_breaks_before_its_end(make_client: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         client = make_client()
         await client.send("POST", FAULTS, {"kind": "stream_error", "after_events": 1_000})

@@ -1,4 +1,4 @@
-"""`/v1/files…`, and the form in which uploads come."""
+"""The routes of `/v1/files…`, and the parser of uploads."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,10 +33,10 @@ async def upload(client: SimulatorClient, body: bytes, **headers: str) -> Simula
     return await client.send("POST", "/v1/files", body, headers={**FORM, **headers})
 
 
-def test_a_file_comes_back_as_it_was(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_file_is_downloaded_unchanged(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client()
-        content = bytes(range(256)) * 4_000  # above what is kept in memory, and above one chunk
+        content = bytes(range(256)) * 4_000  # more than fits in memory or in a chunk
         stored = (await upload(client, form(content))).json()
         assert (stored["filename"], stored["mime_type"], stored["size_bytes"]) == ("a b.txt", "text/plain", 1_024_000)
         path = f"/v1/files/{stored['id']}"
@@ -65,7 +65,7 @@ def test_an_empty_file_without_a_type(make_client: MakeClient, clock: VirtualClo
         (form(b"x"), {"content-type": "multipart/form-data"}, "multipart/form-data is allowed"),
     ],
 )
-def test_a_bad_form_is_refused(
+def test_an_invalid_form_is_refused(
     make_client: MakeClient, clock: VirtualClock, body: bytes, headers: Any, message: str
 ) -> None:
     answer = run_virtual(upload(make_client(), body, **headers), clock)
@@ -95,7 +95,7 @@ def test_the_storage_is_bounded() -> None:
     content=st.binary(max_size=60) | st.lists(st.sampled_from([b"\r\n--bOu", b"\r\n", b"--", b"b"])).map(b"".join),
     cuts=st.lists(st.integers(1, 40), min_size=1),
 )
-def test_how_a_form_is_cut_does_not_matter(content: bytes, cuts: list[int]) -> None:
+def test_a_form_may_be_split_anywhere(content: bytes, cuts: list[int]) -> None:
     if b"\r\n--bOu" in b"\r\n" + content:
         return
     body = form(content)
@@ -114,7 +114,7 @@ def test_how_a_form_is_cut_does_not_matter(content: bytes, cuts: list[int]) -> N
     assert asyncio.run(read()) == content
 
 
-def test_a_message_may_only_refer_to_files_that_are_kept(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_message_must_refer_to_existing_files(make_client: MakeClient, clock: VirtualClock) -> None:
     def image(file_id: str) -> dict[str, Any]:
         return {"type": "image", "source": {"type": "file", "file_id": file_id}}
 

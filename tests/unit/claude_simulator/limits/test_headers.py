@@ -35,7 +35,7 @@ def test_all_twelve_headers_by_hand() -> None:
     }
 
 
-def test_a_debt_reads_zero_and_a_pool_of_requests_has_no_token_headers() -> None:
+def test_a_debt_is_shown_as_zero_and_a_pool_of_requests_has_no_token_headers() -> None:
     headers = rate_limit_headers({Dimension.REQUESTS: DimensionState(60, -3.0, 63.0)}, unix_seconds=AT)
 
     assert headers == {

@@ -27,7 +27,7 @@ def test_growth_by_hand() -> None:
     assert meter.room(129) == 40
 
 
-def test_after_two_idle_minutes_only_the_floor_is_left() -> None:
+def test_after_two_idle_minutes_the_floor_applies() -> None:
     meter = RampMeter(LIMIT, 0)
     meter.record(10, 0)
     meter.record(20, 60)
@@ -38,7 +38,7 @@ def test_after_two_idle_minutes_only_the_floor_is_left() -> None:
     assert meter.allowed_per_minute(10_000) == 10
 
 
-def test_an_amount_above_everything_waits_for_an_idle_minute() -> None:
+def test_an_amount_above_the_limit_waits_for_an_idle_minute() -> None:
     meter = RampMeter(LIMIT, 0)
     meter.record(10, 0.5)
 
@@ -46,7 +46,7 @@ def test_an_amount_above_everything_waits_for_an_idle_minute() -> None:
     assert meter.seconds_until_fits(1_000, 60) == 0
 
 
-def test_a_correction_takes_back() -> None:
+def test_a_correction_reduces_the_usage() -> None:
     meter = RampMeter(LIMIT, 0)
     meter.record(10, 3)
     meter.record(-4, 5)
@@ -60,7 +60,7 @@ def test_a_correction_takes_back() -> None:
     amount=st.integers(1, 40),
     growth=st.sampled_from([0.5, 1.0, 1.5, 3.0]),
 )
-def test_the_wait_is_the_first_whole_second_at_which_a_count_from_scratch_allows_it(
+def test_the_wait_ends_at_the_first_second_that_a_recount_allows(
     uses: list[tuple[int, int]], amount: int, growth: float
 ) -> None:
     meter, now, used = RampMeter(RampLimit(floor_per_minute=10, growth=growth), 0), 0, [0] * 4_000

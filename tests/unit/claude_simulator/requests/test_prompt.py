@@ -1,4 +1,4 @@
-"""How a request is read: blocks, their tokens, and the pieces of an answer."""
+"""Blocks of prompts, their sizes in tokens, and pieces of answers."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_pieces_join_to_the_text(text: str) -> None:
     assert "".join(split_tokens(text)) == text
 
 
-def test_words_marks_and_space_make_pieces() -> None:
+def test_words_punctuation_and_spaces_are_pieces() -> None:
     assert split_tokens("Hello,  wonderful day \n") == ["Hello", ",", "  wonder", "ful", " day", " \n"]
 
 
@@ -91,7 +91,7 @@ def test_every_kind_of_image_is_measured(data: bytes) -> None:
         {"type": "base64", "data": "x"},
     ],
 )
-def test_an_image_that_cannot_be_seen_is_an_ordinary_one(source: dict[str, Any]) -> None:
+def test_an_image_that_cannot_be_read_has_an_assumed_size(source: dict[str, Any]) -> None:
     assert tokens({"messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]}) == [1_564 + 4]
 
 
@@ -148,7 +148,7 @@ def test_families_are_those_that_share_limits() -> None:
     assert MODELS["claude-opus-4-5"].family == MODELS["claude-opus-4-8"].family
 
 
-def test_a_prompt_is_no_longer_than_the_context_of_the_model() -> None:
+def test_a_prompt_longer_than_the_context_is_refused() -> None:
     model = MODELS["claude-haiku-4-5"]
 
     def blocks(characters: int) -> list[PromptBlock]:
@@ -160,7 +160,7 @@ def test_a_prompt_is_no_longer_than_the_context_of_the_model() -> None:
     assert (caught.value.status, caught.value.error_type) == (400, "invalid_request_error")
 
 
-def test_a_deprecated_model_says_since_when_and_until_when() -> None:
+def test_a_deprecated_model_has_both_dates() -> None:
     deprecated, active = MODELS["claude-opus-4-5"].info(), MODELS["claude-opus-5"].info()
     assert (deprecated["lifecycle"], deprecated["deprecated_at"]) == ("deprecated", "2026-11-23T00:00:00Z")
     assert (active["lifecycle"], active["deprecated_at"], active["retires_at"]) == ("active", None, None)

@@ -1,4 +1,4 @@
-"""Bad requests get the API's errors: the field, what was given, what is allowed."""
+"""Invalid requests get errors with the field, the value and what is allowed."""
 
 import json
 from contextlib import suppress
@@ -149,7 +149,7 @@ def test_required_fields(missing: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
+def test_an_invalid_field_is_named(changes: dict[str, Any], message: str) -> None:
     assert message_of({**GOOD, **changes}) == message
 
 
@@ -158,7 +158,7 @@ RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
 
 
 def turns(*contents: Any) -> dict[str, Any]:
-    """Messages of user and assistant in turn."""
+    """Alternating messages of user and assistant."""
     roles = ("user", "assistant")
     return {"messages": [{"role": roles[at % 2], "content": content} for at, content in enumerate(contents)]}
 
@@ -196,7 +196,7 @@ MISSING = "messages.1: `tool_use` ids were found without `tool_result` blocks im
         ),
     ],
 )
-def test_what_does_not_fit_together_or_no_list_has_is_named(changes: dict[str, Any], message: str) -> None:
+def test_invalid_types_and_combinations_are_named(changes: dict[str, Any], message: str) -> None:
     body = {**GOOD, "model": "claude-haiku-4-5", "tools": [], **changes}
 
     assert message_of(body).startswith(message)
@@ -215,11 +215,11 @@ def test_what_does_not_fit_together_or_no_list_has_is_named(changes: dict[str, A
         {"tools": [{"type": "bash_20250124", "name": "bash"}, TOOL]},
     ],
 )
-def test_what_fits_together_passes(changes: dict[str, Any]) -> None:
+def test_valid_combinations_pass(changes: dict[str, Any]) -> None:
     check_messages({**GOOD, **changes}, version=NEW_VERSION, beta=False)
 
 
-def test_a_beta_may_bring_types_of_blocks_and_tools() -> None:
+def test_a_beta_header_allows_unknown_types_of_blocks_and_tools() -> None:
     tools = [{**TOOL, "type": "computer_29991231"}]
     body = {**GOOD, **turns([{"type": "video"}]), "tools": tools}
     assert check_messages(body, version=NEW_VERSION, beta=True).body == body
@@ -239,7 +239,7 @@ def test_the_lists_are_those_of_the_sdk() -> None:
 
 
 def kinds_of(union: Any) -> set[str]:
-    """The values of `type` in a union of the SDK's parameters, as far as they are single words."""
+    """The values of `type` in a union of the SDK's parameters."""
     kinds = (get_type_hints(member).get("type") for member in get_args(union) if isinstance(member, type))
     return {str(word) for kind in kinds for word in get_args(kind) if isinstance(word, str)}
 
@@ -255,7 +255,7 @@ def test_sampling_depends_on_version_and_model(field: str) -> None:
     assert message_of({**GOOD, field: "x"}, version=OLD_VERSION) == f"{field}: 'x' was given; a number is allowed"
 
 
-def test_sampling_has_a_range_and_its_default_is_always_taken() -> None:
+def test_sampling_has_a_range_and_its_default_always_passes() -> None:
     check_messages({**GOOD, "model": "claude-sonnet-5-5", "temperature": 1}, version=OLD_VERSION, beta=False)
     assert message_of({**GOOD, "temperature": 2}, version=OLD_VERSION) == "temperature: 2 was given; 0 to 1 is allowed"
 
@@ -289,7 +289,7 @@ SERVED = {"role": "assistant", "content": [{"type": "server_tool_use", "id": "sr
         [*HELLO, {"role": "system", "content": [{"type": "text", "text": "x", "cache_control": MARK}]}],
     ],
 )
-def test_a_system_message_may_follow_the_users(messages: list[Any], model: str, version: str) -> None:
+def test_a_system_message_may_follow_a_user_message(messages: list[Any], model: str, version: str) -> None:
     check_messages({**GOOD, "model": model, "messages": messages}, version=version, beta=False)
 
 
@@ -310,12 +310,12 @@ def test_a_system_message_may_follow_the_users(messages: list[Any], model: str, 
         ),
     ],
 )
-def test_a_system_message_has_its_place(messages: list[Any], message: str) -> None:
+def test_a_misplaced_system_message_is_refused(messages: list[Any], message: str) -> None:
     assert message_of({**GOOD, "model": "claude-opus-5-5", "messages": messages}) == message
 
 
 @pytest.mark.parametrize("model", ["claude-opus-4-7", "claude-haiku-4-5", "claude-sonnet-4-6"])
-def test_older_models_take_no_system_message(model: str) -> None:
+def test_older_models_refuse_system_messages(model: str) -> None:
     expected = "messages.1.role: 'system' was given; 'user' or 'assistant' is allowed"
     assert message_of({**GOOD, "model": model, "messages": [*HELLO, NOTE]}) == expected
 
@@ -324,19 +324,19 @@ def test_beta_lets_unknown_fields_pass() -> None:
     assert check_messages({**GOOD, "betas_field": 1}, version=NEW_VERSION, beta=True).max_tokens == 100
 
 
-def test_prefill_passes_where_the_model_takes_it() -> None:
+def test_prefill_passes_if_the_model_supports_it() -> None:
     messages = [*HELLO, {"role": "assistant", "content": ""}]
 
     assert check_messages({**GOOD, "messages": messages}, version=NEW_VERSION, beta=False).model.accepts_prefill
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b'{"a": NaN}', b'{"a": 1e400}', b"[" * 100_000])
-def test_a_body_that_is_no_json(raw: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(raw: bytes) -> None:
     with pytest.raises(ApiError, match="The request body is not valid JSON: "):
         parse_json(raw)
 
 
-def test_a_body_that_is_no_object() -> None:
+def test_a_body_that_is_not_an_object_is_refused() -> None:
     with pytest.raises(ApiError, match=r"^body: list was given; a JSON object is allowed$"):
         parse_json(b"[]")
 
@@ -355,7 +355,7 @@ def test_a_body_that_is_no_object() -> None:
         ),
     ],
 )
-def test_count_tokens_takes_less(changes: dict[str, Any], message: str) -> None:
+def test_count_tokens_refuses_more(changes: dict[str, Any], message: str) -> None:
     body = {"model": "claude-sonnet-4-5", "messages": HELLO, **changes}
     with pytest.raises(ApiError) as caught:
         check_count_tokens(body, version=NEW_VERSION, beta=False)
@@ -363,7 +363,7 @@ def test_count_tokens_takes_less(changes: dict[str, Any], message: str) -> None:
     assert caught.value.message == message
 
 
-def test_a_message_repeats_no_more_than_helps() -> None:
+def test_a_long_error_message_is_cut() -> None:
     assert len(message_of({**GOOD, "tool_choice": "x" * 5_000})) == 1_002
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from claude_simulator.scenarios.faults import MAX_ACTIVE_FAULTS, ActiveFaults, Fault, FaultKind, error_of, fault_kind
+from claude_simulator.scenarios.faults import MAX_ACTIVE_FAULTS, ActiveFaults, Fault, FaultKind, error_of
 
 
 def make_faults(*faults: Fault, seed: int = 1) -> ActiveFaults:
@@ -68,36 +68,6 @@ def test_the_number_of_active_faults_is_bounded() -> None:
     assert faults.listing(106) == [{"kind": "cut", "probability": 1.0, "affected": 0, "left": None}]
 
 
-@pytest.mark.parametrize(
-    ("kind", "status", "error_type", "error_code", "headers"),
-    [
-        ("rate_limited", 429, "rate_limit_error", None, {"retry-after": "7", "x-should-retry": "true"}),
-        ("rate_limited_bare", 429, "rate_limit_error", None, {}),
-        (
-            "ramp_limited",
-            429,
-            "rate_limit_error",
-            "ramp_limit_exceeded",
-            {"retry-after": "7", "x-should-retry": "true"},
-        ),
-        ("spend_cap", 429, "rate_limit_error", "enforced_spend_limit_reached", {}),
-        ("spend_limit", 400, "invalid_request_error", None, {}),
-        ("overloaded", 529, "overloaded_error", None, {}),
-        ("stream_error", 529, "overloaded_error", None, {}),
-        ("internal_error", 500, "api_error", None, {}),
-        ("gateway_timeout", 504, "timeout_error", None, {}),
-    ],
-)
-def test_errors_are_those_of_the_api(
-    kind: str, status: int, error_type: str, error_code: str | None, headers: dict[str, str]
-) -> None:
-    error = error_of(Fault(kind=FaultKind(kind), retry_after_seconds=7), unix_seconds=0)
-
-    assert error is not None
-    assert (error.status, error.error_type, error.error_code) == (status, error_type, error_code)
-    assert error.headers() == headers
-
-
 def test_spend_limits_end_on_the_first_of_the_next_month() -> None:
     november, december = 1_795_498_270, 1_798_000_000
     messages = [
@@ -141,8 +111,3 @@ def test_a_value_outside_its_range_names_field_value_and_range(field: str, value
     changes: dict[str, Any] = {field: value}
     with pytest.raises(ValueError, match=rf"^{field}: {value!r} was given; .* is allowed$"):
         Fault(kind=FaultKind.CUT, **changes)
-
-
-def test_an_unknown_kind_lists_all() -> None:
-    with pytest.raises(ValueError, match=r"kind: 'overload' was given; allowed are rate_limited, .*max_tokens"):
-        fault_kind("overload")

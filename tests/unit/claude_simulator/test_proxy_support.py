@@ -1,4 +1,4 @@
-"""What tests of something in between need: equal bytes for equal calls, compression, novelties, and what was seen."""
+"""Features for tests of proxies: reproducible responses, compression, unknown content, recorded requests."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from support.virtual_time import VirtualClock, run_virtual
 from unit.claude_simulator.conftest import MakeClient, SimulatorAnswer, SimulatorClient
 
 
-def test_equal_calls_get_equal_answers_while_the_clock_stands() -> None:
+def test_equal_calls_get_equal_responses_with_a_fixed_clock() -> None:
     async def answers() -> list[tuple[Any, ...]]:
         client = SimulatorClient(SimulatorOptions(latency=NO_LATENCY), VirtualClock())
         client._app = create_app(SimulatorOptions(latency=NO_LATENCY), clock=FixedClock(1_795_600_000))
@@ -50,7 +50,7 @@ def test_compressed_answers_are_the_same(make_client: MakeClient, clock: Virtual
     run_virtual(steps(), clock)
 
 
-def test_novelties(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_unknown_content(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client()
         novel = {"x-simulator-fault": "unknown_content"}
@@ -75,7 +75,7 @@ def test_novelties(make_client: MakeClient, clock: VirtualClock) -> None:
         (b"", "empty document"),
     ],
 )
-def test_what_is_no_json_is_told_in_the_words_of_the_api(
+def test_invalid_json_gets_the_error_of_the_api(
     make_client: MakeClient, clock: VirtualClock, body: bytes, words: str
 ) -> None:
     answer = run_virtual(make_client().send("POST", "/v1/messages", body), clock)
@@ -86,7 +86,7 @@ def test_what_is_no_json_is_told_in_the_words_of_the_api(
     assert re.search(r": line 1 column \d+ \(char \d+\)$", message)
 
 
-def test_requests_are_shown_as_they_came(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_requests_are_shown_as_received(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client()
         body = b'{"model": "claude-haiku-5-5"}'
@@ -125,7 +125,7 @@ def test_an_error_can_be_forced_on_every_route(
     assert run_virtual(ask(), clock).error()[:2] == (status, error_type)
 
 
-def test_a_fault_without_an_error_leaves_other_routes_alone(make_client: MakeClient, clock: VirtualClock) -> None:
+def test_a_fault_without_an_error_does_not_affect_other_routes(make_client: MakeClient, clock: VirtualClock) -> None:
     async def steps() -> None:
         client = make_client()
         assert (await client.send("GET", "/v1/models", headers={"x-simulator-fault": "cut"})).status == 200

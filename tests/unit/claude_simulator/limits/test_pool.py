@@ -1,4 +1,4 @@
-"""The limiter model against traces computed by hand, and its invariants."""
+"""Pools of limits, compared with traces computed by hand, and their invariants."""
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def test_a_clock_that_steps_back_neither_refills_nor_drains() -> None:
     assert bucket.level(101) == 51
 
 
-def test_debt_is_paid_off_by_refill_first() -> None:
+def test_refill_pays_a_debt_first() -> None:
     bucket = TokenBucket(limit_per_minute=60, capacity=60, now_seconds=0)
     bucket.take(90, 0)
 
@@ -75,7 +75,7 @@ def test_input_is_estimated_then_corrected_by_hand() -> None:
     assert pool.own.input_tokens == 6_200
 
 
-def test_an_input_that_was_estimated_too_low_pushes_into_debt() -> None:
+def test_an_input_estimated_too_low_leads_to_debt() -> None:
     pool = make_pool()
     charge = admitted(pool.admit(5_000, 0))
     pool.correct_input(charge, 8_000, 0)
@@ -97,7 +97,7 @@ def test_output_is_charged_as_it_is_produced_by_hand() -> None:
     assert pool.own.output_tokens(15.1) == 1_500
 
 
-def test_the_dimension_that_needs_longest_is_named() -> None:
+def test_the_dimension_with_the_longest_wait_is_reported() -> None:
     pool = make_pool()
     charge = admitted(pool.admit(6_000, 0))
     pool.produce(charge, 1_220, 0)
@@ -106,7 +106,7 @@ def test_the_dimension_that_needs_longest_is_named() -> None:
     assert pool.admit(600, 0) == RateLimited(Dimension.INPUT_TOKENS, 6_000, 6.0)
 
 
-def test_a_request_larger_than_its_bucket_is_let_in_when_the_bucket_is_full() -> None:
+def test_a_request_larger_than_its_bucket_is_admitted_when_the_bucket_is_full() -> None:
     pool = make_pool()
     admitted(pool.admit(9_000, 0))
 
@@ -170,7 +170,7 @@ def test_no_window_admits_more_than_capacity_and_refill(
             taken.append((now, tokens))
 
     largest = max((tokens for _, tokens in taken), default=0)
-    capacity = max(100 * enforcement_seconds, largest)  # one that is larger than a full bucket is let in
+    capacity = max(100 * enforcement_seconds, largest)  # a request larger than a full bucket is admitted
     for first in range(len(taken)):
         for last in range(first, len(taken)):
             seconds = taken[last][0] - taken[first][0]
@@ -179,7 +179,7 @@ def test_no_window_admits_more_than_capacity_and_refill(
 
 
 @given(wait=st.floats(0, 100), tokens=st.integers(0, 9_000))
-def test_a_refused_request_fits_after_exactly_the_time_named(wait: float, tokens: int) -> None:
+def test_a_refused_request_fits_exactly_after_its_wait(wait: float, tokens: int) -> None:
     pool = make_pool()
     admitted(pool.admit(5_500, 0))
     outcome = pool.admit(tokens, wait)

@@ -1,4 +1,4 @@
-"""The application under a scenario: a client over HTTP sees what the limits go through."""
+"""The application under a scenario: its effects on HTTP responses."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ LIMITS = PoolLimits(requests_per_minute=60, input_tokens_per_minute=60_000, outp
 
 @pytest.fixture
 def client_of(make_client: MakeClient) -> MakeClient:
-    """Makes a client of a simulator under a scenario."""
+    """A factory of clients of a simulator under a scenario."""
 
     def make(**changes: Any) -> Any:
         return make_client(scenario=Scenario(**{"limits": LIMITS, "latency": NO_LATENCY, **changes}))
@@ -41,7 +41,7 @@ def left(answer: Any) -> str:
     return str(answer.headers["anthropic-ratelimit-requests-remaining"])
 
 
-def test_limits_change_and_competitors_take_their_part(client_of: MakeClient, clock: VirtualClock) -> None:
+def test_limits_change_and_competitors_use_quota(client_of: MakeClient, clock: VirtualClock) -> None:
     async def main() -> None:
         competitor = Competitor(
             requests_per_minute=120, input_tokens=1, start_seconds=5, stop_seconds=10, model="claude-opus-5"
@@ -72,7 +72,7 @@ def test_latency_is_drawn_from_the_scenario(client_of: MakeClient, clock: Virtua
     ("status", "error_type"),
     [(500, "api_error"), (503, "api_error"), (504, "timeout_error"), (529, "overloaded_error")],
 )
-def test_an_outage_answers_with_its_status(
+def test_an_outage_responds_with_its_status(
     client_of: MakeClient, clock: VirtualClock, status: int, error_type: str
 ) -> None:
     async def main() -> None:
