@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.cli.saved_state import StateSaver
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import Anomaly, CircuitOpened, HeadRefused, RequestFinished
 from tidegate.core.ports.clock import Clock
@@ -43,6 +44,7 @@ from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
+from tidegate.stores.state_folder import StateFolder
 
 if TYPE_CHECKING:
     from tidegate.observe.tracing.span_provider import PresamplingProvider
@@ -62,6 +64,7 @@ async def services(
     request_log: RequestLog | None = None,
     tracer_provider: "PresamplingProvider | None" = None,
     write_batcher: WriteBatcher | None = None,
+    state_folder: StateFolder | None = None,
 ) -> AsyncIterator[Services]:
     """Yields the services of the routes, for the running event loop. Closes connections on exit.
 
@@ -73,6 +76,7 @@ async def services(
         request_log: writes a line per call; None disables it.
         tracer_provider: creates spans; None disables tracing.
         write_batcher: batches the writes of the server and the upstream's connections.
+        state_folder: where the state is saved; None: a restart forgets it.
     """
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
@@ -101,6 +105,9 @@ async def services(
     admission = Admission(store, clock, observer)
     limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
+    saver = None if state_folder is None else StateSaver(state_folder, store, admission, limiter)
+    if saver is not None:
+        saver.restore()
     secret = settings.anthropic_api_key
     key = _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
@@ -131,10 +138,13 @@ async def services(
         reachability=reachability,
     )
     try:
-        async with _background(
-            measure_loop_lag(registry, clock),
-            watch_clock(system_clock, observer.event),
-            reachability.watch(transport.check),
+        async with (
+            _background(
+                measure_loop_lag(registry, clock),
+                watch_clock(system_clock, observer.event),
+                reachability.watch(transport.check),
+            ),
+            contextlib.nullcontext() if saver is None else saver.saving(),
         ):
             yield Services(
                 settings=settings,

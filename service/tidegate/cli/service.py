@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+from pathlib import Path
 
 import click
 
@@ -26,11 +27,14 @@ from tidegate.identity.access import AccessRules
 from tidegate.observe.logging.request_log import RequestLog, open_logs
 from tidegate.observe.tracing.span_export import exporting
 from tidegate.settings import Settings
+from tidegate.stores.state_folder import StateFolder
 
 __all__ = ["run_service"]
 
 logger = logging.getLogger("tidegate.service")
 
+_SYSTEMD_STATE = "STATE_DIRECTORY"
+"""The variable in which systemd passes the folder of `StateDirectory=`."""
 _EXAMPLE = "When an order arrives, check stock, charge the card, retry twice, then notify the warehouse"
 _SIMULATED = """\
 *** SIMULATED UPSTREAM: the built-in simulator invents every response, none comes from Claude.
@@ -50,7 +54,9 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
     """
     AccessRules.of(settings).check_bind(settings.host)
     AccessRules.for_metrics(settings)  # checks the metrics address
+    state_dir = settings.state_dir or os.environ.get(_SYSTEMD_STATE)
     with contextlib.ExitStack() as sockets:
+        state_folder = sockets.enter_context(StateFolder(Path(state_dir))) if state_dir else None
         main_socket = sockets.enter_context(bind(settings.host, settings.port, "TIDEGATE_HOST", "TIDEGATE_PORT"))
         metrics_socket = None
         if settings.metrics_port is not None:
@@ -62,7 +68,9 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
         keep_freed_memory(os.environ)
         request_log = open_logs(settings.log_level, settings.log_format)
         try:
-            run(_serve(settings, request_log, main_socket, metrics_socket, simulated=simulated, http=http))
+            run(
+                _serve(settings, request_log, main_socket, metrics_socket, state_folder, simulated=simulated, http=http)
+            )
         finally:
             if request_log is not None:
                 request_log.flush()
@@ -73,6 +81,7 @@ async def _serve(
     request_log: RequestLog | None,
     main_socket: socket.socket,
     metrics_socket: socket.socket | None,
+    state_folder: StateFolder | None,
     *,
     simulated: bool,
     http: HttpImplementation,
@@ -90,7 +99,7 @@ async def _serve(
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
         write_batcher = WriteBatcher()
         parts = await stack.enter_async_context(
-            services(settings, upstream, request_log, tracer_provider, write_batcher)
+            services(settings, upstream, request_log, tracer_provider, write_batcher, state_folder)
         )
         if metrics_socket is not None and parts.exposition is not None:
             # Started first, so that it stops last: a final scrape includes the calls that end with the service.

@@ -261,6 +261,14 @@ class Settings(RelaySettings):
         StoreUrl,
         FieldDoc("TIDEGATE_STORE_URL", "memory://", "Store of limits and queues; `memory://` is this process."),
     ] = "memory://"
+    state_dir: Annotated[
+        Text | None,
+        FieldDoc(
+            "TIDEGATE_STATE_DIR",
+            "path of a folder",
+            "Folder that keeps over a restart what was learned and configured; default: `$STATE_DIRECTORY` of systemd.",
+        ),
+    ] = None
     rate_limit_base_delay_seconds: Annotated[
         Seconds,
         FieldDoc(

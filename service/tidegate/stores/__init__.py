@@ -1,1 +1,1 @@
-"""Where the state of pools lives: in memory, later shared between replicas."""
+"""Where the state of pools is kept: in memory, and over a restart in a file."""

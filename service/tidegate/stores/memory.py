@@ -257,8 +257,8 @@ class MemoryStore:
         )
         return StoreState(STORE_STATE_VERSION, pools, accounts, configured)
 
-    def restore(self, state: StoreState) -> None:
-        """Continues from `state`. Called once, before the first call is admitted.
+    def restore(self, state: StoreState, age_ns: int = 0) -> None:
+        """Continues from `state`, which was dumped `age_ns` ago. Called once, before the first call is admitted.
 
         What `configure` had set holds as long as the configuration of that pool is the same as then. Requests in flight
         at the dump stay charged.
@@ -271,7 +271,7 @@ class MemoryStore:
             try:
                 if not all(pool.is_unused for pool in self._pools.values()):
                     raise RuntimeError("the state of a store can only be restored before its first call")
-                now_ns = self._clock.monotonic_ns()
+                now_ns = self._clock.monotonic_ns() - age_ns
                 for each in state.configured:
                     if self._find_settings(self._initial, each.pool) == each.before:
                         self._configured[each.pool] = each.settings

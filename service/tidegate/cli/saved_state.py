@@ -1,0 +1,156 @@
+"""What the service remembers over a restart: saved to the state folder while it runs, restored when it starts."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from msgspec import Struct
+
+from tidegate.core.domain.errors import UnreadableState
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.state_encoding import decode_state, encode_state
+from tidegate.core.pricing.cost_estimator import CostEstimator, CostEstimatorState
+from tidegate.engine.admission import Admission
+from tidegate.rate_limiter import RateLimitConfig, RateLimiter
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.state_folder import StateFolder, UnreadableStateFile
+from tidegate.stores.store_state import StoreState
+
+__all__ = ["SavedState", "StateSaver"]
+
+logger = logging.getLogger("tidegate.state")
+
+_VERSION: Final = 1
+"""Counts changes after which older files cannot be read, here or in a state within."""
+_EVERY_SECONDS: Final = 2.0
+"""After a crash, limits and levels are at most this old. A write takes milliseconds, in a thread."""
+
+
+class SavedState(Struct, frozen=True, array_like=True):
+    """Everything that a restart keeps.
+
+    Attributes:
+        version: of this layout.
+        unix_ns: when it was dumped, by the wall clock.
+        is_final: whether nothing was sent after it: the service stopped in order.
+        store: pools, callers' accounts, and settings changed at runtime.
+        prices: what calls have cost.
+        config_before, config: the older limiter's configuration from the file, and the one in effect.
+    """
+
+    version: int
+    unix_ns: int
+    is_final: bool
+    store: StoreState
+    prices: CostEstimatorState
+    config_before: RateLimitConfig
+    config: RateLimitConfig
+
+
+class StateSaver:
+    """Restores the state of a service from a folder, and saves it there.
+
+    Args:
+        folder: the locked state folder.
+        store: the pools; no call was admitted yet.
+        admission: has the estimator of prices.
+        limiter: the older limiter.
+        wall_ns: the wall clock, in nanoseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(
+        self,
+        folder: StateFolder,
+        store: MemoryStore,
+        admission: Admission,
+        limiter: RateLimiter,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._folder = folder
+        self._store = store
+        self._admission = admission
+        self._limiter = limiter
+        self._wall_ns = wall_ns
+        self._initial_config = limiter.config
+        self._is_failing = False
+        self._writing: asyncio.Future[None] | None = None
+
+    def restore(self) -> None:
+        """Continues from the saved state, if there is one that can be read. Never fails: a line in the log says why.
+
+        After a crash, use since the last save is unknown. It is assumed to have been as fast as the limits allow:
+        levels do not refill for that time.
+        """
+        try:
+            data = self._folder.read()
+        except UnreadableStateFile as error:
+            logger.warning("%s", error)
+            return
+        if data is None:
+            return
+        try:
+            state = decode_state(data, SavedState, _VERSION)
+            self._apply(state)
+        except UnreadableState as error:
+            logger.warning("%s", self._folder.set_aside(str(error)))
+
+    def _apply(self, state: SavedState) -> None:
+        age_ns = max(0, self._wall_ns() - state.unix_ns)
+        if not state.is_final:
+            age_ns = max(0, age_ns - to_ns(_EVERY_SECONDS))
+        if state.config_before == self._initial_config != state.config:
+            self._limiter.update_config(state.config)
+        self._store.restore(state.store, age_ns)
+        now_ns = self._admission.clock.monotonic_ns()
+        self._admission.estimator = CostEstimator.restore(state.prices, now_ns - age_ns)
+        logger.info("restored the state of %d pools, %.0f s old", len(state.store.pools), age_ns / 1e9)
+
+    def dump(self, *, is_final: bool) -> bytes:
+        """The state as it is now."""
+        return encode_state(
+            SavedState(
+                version=_VERSION,
+                unix_ns=self._wall_ns(),
+                is_final=is_final,
+                store=self._store.dump(),
+                prices=self._admission.estimator.dump(self._admission.clock.monotonic_ns()),
+                config_before=self._initial_config,
+                config=self._limiter.config,
+            )
+        )
+
+    @contextlib.asynccontextmanager
+    async def saving(self) -> AsyncIterator[None]:
+        """Saves the state every two seconds while the block runs, and once more at its end."""
+        task = asyncio.create_task(self._save_repeatedly())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            if self._writing is not None:
+                await self._writing  # it must not replace the final state
+            self._save(self.dump(is_final=True))
+
+    async def _save_repeatedly(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            self._writing = asyncio.ensure_future(asyncio.to_thread(self._save, self.dump(is_final=False)))
+            await asyncio.shield(self._writing)
+
+    def _save(self, state: bytes) -> None:
+        """Writes the state. A full or failing disk is logged once, until a write succeeds again."""
+        try:
+            self._folder.write(state)
+        except OSError as error:
+            if not self._is_failing:
+                logger.error("the state cannot be saved, and a restart would forget it: %s", error.strerror)  # noqa: TRY400
+            self._is_failing = True
+            return
+        if self._is_failing:
+            logger.warning("the state is saved again")
+        self._is_failing = False

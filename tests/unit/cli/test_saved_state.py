@@ -1,0 +1,187 @@
+"""What a restart keeps: two services in turn on one state folder, on virtual time."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.cli.saved_state import StateSaver
+from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
+from tidegate.core.domain.feedback import RateLimited
+from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.engine.admission import Admission
+from tidegate.rate_limiter import RateLimitConfig, RateLimiter
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.state_folder import StateFolder
+
+POOL = "sonnet-5-5"
+ONE = Demand(POOL, DEFAULT_CALLER, ONE_REQUEST)
+
+
+class Service:
+    """The parts of one service that a restart keeps, with a monotonic clock of its own."""
+
+    def __init__(self, folder: StateFolder, wall: VirtualClock, *, starts_s: float = 1_000.0, **config: float) -> None:
+        self.clock = VirtualClock(starts_s)
+        self.store = MemoryStore(self.clock)
+        self.admission = Admission(self.store, self.clock)
+        self.limiter = RateLimiter(RateLimitConfig(**config), store=self.store, admission=self.admission)  # type: ignore[arg-type]
+        self.saver = StateSaver(
+            folder, self.store, self.admission, self.limiter, lambda: round(wall.wall_seconds() * 1e9)
+        )
+        self.saver.restore()
+
+    def learn_limit(self, per_minute: int, remaining: int) -> None:
+        self.store.reserve_now("first", ONE)
+        self.store.learn_now(
+            POOL,
+            LimitReport(
+                DimensionReport(per_minute, remaining, (per_minute - remaining) * 60_000_000_000 // per_minute),
+                lease_id="first",
+            ),
+        )
+        self.store.end_now(POOL, "first", Outcome.SETTLED, ONE_REQUEST)
+
+    def available(self) -> float:
+        (snapshot,) = self.store.snapshot_now(POOL)
+        (available,) = (each.available for each in snapshot.dimensions if each.dimension is Dimension.REQUESTS)
+        assert available is not None
+        return available
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StateFolder:
+    return StateFolder(tmp_path)
+
+
+def test_limits_and_levels_continue_with_their_age(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    with folder:
+        before = Service(folder, wall)
+        before.learn_limit(60, 10)
+        folder.write(before.saver.dump(is_final=True))
+        wall.advance(20)
+        after = Service(folder, wall, starts_s=5.0)  # the machine was restarted: its monotonic clock, too
+        assert after.available() == pytest.approx(before.available() + 20)
+
+
+def test_after_a_crash_the_time_since_the_last_save_refills_nothing(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    with folder:
+        before = Service(folder, wall)
+        before.learn_limit(60, 10)
+        folder.write(before.saver.dump(is_final=False))
+        wall.advance(1.5)
+        assert Service(folder, wall).available() == pytest.approx(before.available())
+        wall.advance(1.5)
+        assert Service(folder, wall).available() == pytest.approx(before.available() + 1)
+
+
+def test_a_freeze_lasts_over_a_restart(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    with folder:
+        before = Service(folder, wall)
+        before.learn_limit(60, 10)
+        before.store.learn_now(POOL, RateLimited(30_000_000_000))
+        folder.write(before.saver.dump(is_final=True))
+        wall.advance(10)
+        (snapshot,) = Service(folder, wall).store.snapshot_now(POOL)
+        assert snapshot.frozen_seconds == pytest.approx(20)
+
+
+def test_what_was_configured_holds_until_the_file_says_something_else(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    limits = PoolSettings({Dimension.REQUESTS: LimitSettings(30, 5)})
+    with folder:
+        before = Service(folder, wall, requests_per_minute=20)
+        before.limiter.update_config(RateLimitConfig(requests_per_minute=15, burst_limit=3))
+        before.store.configure_now(POOL, limits)
+        folder.write(before.saver.dump(is_final=True))
+        same = Service(folder, wall, requests_per_minute=20)
+        assert (same.limiter.config.requests_per_minute, same.limiter.config.burst_limit) == (15, 3)
+        assert same.store.settings_now(DEFAULT_POOL).limits[Dimension.REQUESTS].per_minute == 15
+        assert same.store.settings_now(POOL) == limits
+        changed = Service(folder, wall, requests_per_minute=40)
+        assert changed.limiter.config.requests_per_minute == 40
+        assert changed.store.settings_now(DEFAULT_POOL).limits[Dimension.REQUESTS].per_minute == 40
+
+
+def test_a_configured_value_survives_a_second_restart(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    with folder:
+        first = Service(folder, wall)
+        first.limiter.update_config(RateLimitConfig(requests_per_minute=15))
+        for _ in range(2):
+            folder.write(first.saver.dump(is_final=True))
+            first = Service(folder, wall)
+        assert first.limiter.config.requests_per_minute == 15
+
+
+@pytest.mark.parametrize("content", [b"junk", b""])
+def test_an_unreadable_file_is_one_line_in_the_log(
+    folder: StateFolder, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state").write_bytes(content)
+    with folder:
+        Service(folder, VirtualClock())
+    (record,) = [record for record in caplog.records if record.name == "tidegate.state"]
+    assert "starting without it" in record.getMessage()
+    assert (tmp_path / "state.unreadable").read_bytes() == content
+
+
+def test_a_whole_file_of_another_version_is_set_aside(
+    folder: StateFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with folder:
+        folder.write(b"not a state")
+        Service(folder, VirtualClock())
+    assert "starting without it" in caplog.text
+    assert (tmp_path / "state.unreadable").exists()
+
+
+def test_the_state_is_saved_while_the_service_runs_and_at_its_end(folder: StateFolder) -> None:
+    wall = VirtualClock()
+
+    async def main(clock: VirtualClock) -> None:
+        service = Service(folder, wall)
+        async with service.saver.saving():
+            service.learn_limit(60, 10)
+            await asyncio.sleep(2.5)
+            assert folder.read() is not None
+            service.limiter.update_config(RateLimitConfig(requests_per_minute=15))
+        assert clock.elapsed_s == 2.5
+
+    with folder:
+        clock = VirtualClock()
+        run_virtual(main(clock), clock)
+        assert Service(folder, wall).limiter.config.requests_per_minute == 15
+
+
+def test_a_full_disk_is_logged_once_and_when_it_is_over(
+    folder: StateFolder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tidegate.state")
+
+    def fail(_self: StateFolder, _state: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> None:
+        async with Service(folder, VirtualClock()).saver.saving():
+            with monkeypatch.context() as patch:
+                patch.setattr(StateFolder, "write", fail)
+                await asyncio.sleep(7)
+            await asyncio.sleep(2)
+
+    with folder:
+        run_virtual(main(), VirtualClock())
+    lines = [record.getMessage() for record in caplog.records if record.name == "tidegate.state"]
+    assert lines == [
+        "the state cannot be saved, and a restart would forget it: No space left on device",
+        "the state is saved again",
+    ]
