@@ -1,1 +1,1 @@
-"""The Grafana dashboards as JSON. `python -m dashboards` writes them from `tidegate.monitoring.dashboards`."""
+"""Grafana dashboards as JSON, generated from `tidegate.monitoring.dashboards`."""

@@ -1,4 +1,4 @@
-"""`python -m dashboards`: writes the shipped dashboards into `json/` beside it."""
+"""`python -m dashboards`: generates the dashboards in `json/`."""
 
 from pathlib import Path
 

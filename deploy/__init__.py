@@ -1,1 +1,1 @@
-"""What runs Tidegate and watches over it in production; the Python in it writes files that are committed beside it."""
+"""Deployment: container image, monitoring configuration, and a local stack to try them."""

@@ -1,1 +1,1 @@
-"""Recording and alert rules as Python, with the thresholds of the dashboards; builds the YAML in `rules/`."""
+"""Prometheus configuration, and the rules generated from `tidegate.monitoring.rules`."""

@@ -1,4 +1,4 @@
-"""`python -m deploy.prometheus`: writes the shipped rules into `rules/` beside it."""
+"""`python -m deploy.prometheus`: generates the rule files in `rules/`."""
 
 from pathlib import Path
 

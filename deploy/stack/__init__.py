@@ -1,1 +1,1 @@
-"""`make stack`: Tidegate before a simulator, under a lively load, watched by Prometheus and Alertmanager."""
+"""`make stack`: Tidegate with a simulator, a load generator, Prometheus and Alertmanager."""

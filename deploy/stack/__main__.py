@@ -1,4 +1,4 @@
-"""`python -m deploy.stack`, or `make stack`: everything to try dashboards and alerts with, until Ctrl-C."""
+"""`python -m deploy.stack`, or `make stack`: runs the whole stack locally under simulated load, until Ctrl-C."""
 
 import argparse
 import signal
@@ -21,30 +21,30 @@ from deploy.stack.receiver import printing_receiver
 
 _HERE: Final = Path(__file__).parent
 _PORTS: Final = {"service": 8080, "simulator": 8090, "prometheus": 9090, "alertmanager": 9093}
-"""Who serves, and where unless told otherwise."""
+"""Default ports of the programs."""
 _PACKAGES: Final = {"prometheus": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager"}
-"""The Debian package of each program that Python's packages do not bring."""
+"""Required programs, and the Debian package of each."""
 _LIMITS: Final = (
     *("--requests-per-minute", "120"),
     *("--input-tokens-per-minute", "60000"),
     *("--output-tokens-per-minute", "24000"),
 )
-"""Room for the load's normal use, none for its flood."""
+"""Enough for the normal load, but not for the flood."""
 _GREETING: Final = """The stack is up:
   service       http://{service}  (metrics: http://{service}/metrics)
   simulator     http://{simulator}
   Prometheus    http://{prometheus}  (alerts: http://{prometheus}/api/v1/alerts; Debian's has no pages)
   Alertmanager  http://{alertmanager}
   logs          {directory}
-For the dashboards, give a Grafana of version 11 or newer these variables when you start it from here:
+For the dashboards, start Grafana 11 or newer from this directory with these variables:
   TIDEGATE_PROMETHEUS_URL=http://{prometheus}
   TIDEGATE_DASHBOARDS="$PWD/dashboards/json"
   GF_PATHS_PROVISIONING="$PWD/deploy/grafana/provisioning"
-Ctrl-C ends everything. What the load does, and who is told of which alert:"""
+Ctrl-C stops everything. Phases of the load, and alerts with their receivers:"""
 
 
-def _programs(addresses: Mapping[str, str], act_seconds: float) -> list[Program]:
-    """What the stack consists of, each before what needs it."""
+def _programs(addresses: Mapping[str, str], phase_seconds: float) -> list[Program]:
+    """The programs of the stack, each after those that it needs."""
     tidegate = (sys.executable, "-m", "tidegate")
     service, simulator = (f"http://{addresses[name]}" for name in ("service", "simulator"))
     port = {name: address.rpartition(":")[2] for name, address in addresses.items()}
@@ -71,7 +71,7 @@ def _programs(addresses: Mapping[str, str], act_seconds: float) -> list[Program]
                 "--config.file=alertmanager.yml",
                 "--storage.path=alertmanager",
                 f"--web.listen-address={addresses['alertmanager']}",
-                "--cluster.listen-address=",  # alone: no gossip
+                "--cluster.listen-address=",  # no cluster
             ),
             ready_url=f"http://{addresses['alertmanager']}/-/ready",
         ),
@@ -89,7 +89,7 @@ def _programs(addresses: Mapping[str, str], act_seconds: float) -> list[Program]
             "load",
             (
                 *(sys.executable, str(_HERE / "load.py"), "--service", service, "--simulator", simulator),
-                *("--act-seconds", str(act_seconds)),
+                *("--phase-seconds", str(phase_seconds)),
             ),
             shown=True,
         ),
@@ -97,7 +97,11 @@ def _programs(addresses: Mapping[str, str], act_seconds: float) -> list[Program]
 
 
 def _run(given: argparse.Namespace) -> None:
-    """Run the stack until Ctrl-C. `StackError` if something that it needs is not there, or ended."""
+    """Runs the stack until Ctrl-C.
+
+    Raises:
+        StackError: a requirement is missing, or a program ended.
+    """
     require_programs(_PACKAGES)
     ports: dict[str, int] = {name: getattr(given, f"{name}_port") for name in _PORTS}
     for name, port in ports.items():
@@ -111,9 +115,9 @@ def _run(given: argparse.Namespace) -> None:
             alertmanager=addresses["alertmanager"],
             receiver_url=receiver_url,
         )
-        *servers, load = _programs(addresses, given.act_seconds)
+        *servers, load = _programs(addresses, given.phase_seconds)
         with running(servers, directory) as serving:
-            print(_GREETING.format(directory=directory, **addresses), flush=True)  # noqa: T201 - where things are
+            print(_GREETING.format(directory=directory, **addresses), flush=True)  # noqa: T201 - a command's output
             with running([load], directory) as loading:
                 wait_until_one_ends({**serving, **loading}, directory)
 
@@ -122,17 +126,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m deploy.stack", description=__doc__)
     for name, port in _PORTS.items():
         parser.add_argument(f"--{name}-port", type=int, default=port, help="default: %(default)s")
-    parser.add_argument("--act-seconds", type=float, default=120, help="how long the load stays with one thing")
+    parser.add_argument("--phase-seconds", type=float, default=120, help="duration of each phase of the load")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    # A shell that starts this in the background has Ctrl-C ignored, and `kill` sends SIGTERM: both end it in order.
+    # Handles SIGTERM like Ctrl-C, and enables SIGINT, which shells ignore for background jobs.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, signal.default_int_handler)
     try:
         _run(_arguments())
     except KeyboardInterrupt:
-        print("Everything is ended.")  # noqa: T201 - the terminal's reader waits for it
+        print("Everything has stopped.")  # noqa: T201 - a command's output
     except StackError as error:
         sys.exit(str(error))

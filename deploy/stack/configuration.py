@@ -1,4 +1,4 @@
-"""The shipped configuration of Prometheus and Alertmanager, with the addresses of one stack."""
+"""Adapts the configuration of Prometheus and Alertmanager to the addresses of a stack."""
 
 import shutil
 from pathlib import Path
@@ -14,13 +14,13 @@ _DEPLOY = Path(__file__).parents[1]
 
 
 def write_configuration(directory: Path, *, service: str, alertmanager: str, receiver_url: str) -> None:
-    """Write `prometheus.yml` with its rules, and `alertmanager.yml` with the URLs of its receivers.
+    """Writes `prometheus.yml` with its rules, and `alertmanager.yml` with the URLs of its receivers.
 
     Args:
-        directory: where to; paths in the files are relative to it.
-        service: `host:port` to scrape.
-        alertmanager: `host:port` to send alerts to.
-        receiver_url: base URL of the receivers; the name of one is added.
+        directory: the destination; paths in the files are relative to it.
+        service: `host:port` of the service.
+        alertmanager: `host:port` of Alertmanager.
+        receiver_url: base URL of the receivers, to which a receiver's name is appended.
     """
     prometheus: dict[str, Any] = yaml.safe_load((_DEPLOY / "prometheus/prometheus.yml").read_text())
     prometheus["scrape_configs"][0]["static_configs"][0]["targets"] = [service]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A lively load for a Tidegate that stands before a simulator: normal use, and what can go wrong with it, in turns.
+"""Load generator for Tidegate in front of a simulator. It alternates normal use with faults.
 
-    python deploy/stack/load.py --service http://127.0.0.1:8080 --simulator http://127.0.0.1:8090 --act-seconds 120
+    python deploy/stack/load.py --service http://127.0.0.1:8080 --simulator http://127.0.0.1:8090 --phase-seconds 120
 
-The callers are those of `tidegate.toml` beside this file. Ends after `--rounds` rounds of all acts; 0 goes on for ever.
+The callers are those of `tidegate.toml` in this folder. It ends after `--rounds` rounds of all phases; 0 never ends.
 """
 
 import argparse
@@ -17,18 +17,18 @@ from typing import Any, Final
 
 import aiohttp
 
-_MOST_IN_FLIGHT: Final = 200
-"""Calls beyond these are not made: a load must not take the machine down with what it tests."""
+_MAX_IN_FLIGHT: Final = 200
+"""Further calls are skipped, so that the load does not overload the machine."""
 _BATCHES: Final = "/v1/messages/batches"
 _BATCH_SECONDS: Final = 2.0
-"""The simulator's batches end a second after they were made."""
+"""The simulator's batches take one second."""
 _PREAMBLE: Final = "You answer questions about orders, stock and deliveries, briefly and politely. " * 100
-"""A system prompt long enough for the prompt cache: about 2,000 tokens, where models ask for 512 at least."""
+"""A system prompt of about 2,000 tokens. The prompt cache needs at least 512."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """A caller and its habits: calls per second, and how many tokens an answer has on average."""
+    """A caller's behaviour. `output_tokens` is the mean length of responses."""
 
     key: str
     model: str
@@ -47,35 +47,35 @@ _PROGRAMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Act:
-    """What happens for a while: faults that the simulator is told, and by how much each caller's rate is multiplied."""
+class _Phase:
+    """A phase of the load: faults of the simulator, and factors of the callers' rates."""
 
     name: str
     faults: tuple[Mapping[str, Any], ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
 
 
-_NORMAL: Final = _Act("normal use")
-_ACTS: Final = (
+_NORMAL: Final = _Phase("normal use")
+_PHASES: Final = (
     _NORMAL,
-    _Act("429 spike", ({"kind": "rate_limited", "probability": 0.25, "retry_after_seconds": 2},)),
+    _Phase("429 spike", ({"kind": "rate_limited", "probability": 0.25, "retry_after_seconds": 2},)),
     _NORMAL,
-    _Act("529 outage", ({"kind": "overloaded", "probability": 0.7}, {"kind": "internal_error", "probability": 0.2})),
+    _Phase("529 outage", ({"kind": "overloaded", "probability": 0.7}, {"kind": "internal_error", "probability": 0.2})),
     _NORMAL,
-    _Act("flood by one caller", rates={"nightly-key": 16}),
-    _Act("frozen pool", ({"kind": "rate_limited", "count": 1, "retry_after_seconds": 60},)),
+    _Phase("flood by one caller", rates={"nightly-key": 16}),
+    _Phase("frozen pool", ({"kind": "rate_limited", "count": 1, "retry_after_seconds": 60},)),
     _NORMAL,
 )
 
 
 class Load:
-    """Plays the acts against a service.
+    """Runs phases of load against a service.
 
     Args:
         session: sends the requests.
         service: base URL of Tidegate.
-        simulator: base URL of the simulator, which is told the faults.
-        rng: decides when calls come, and how long they are.
+        simulator: base URL of the simulator.
+        rng: source of arrival times and lengths.
     """
 
     def __init__(self, session: aiohttp.ClientSession, service: str, simulator: str, rng: random.Random) -> None:
@@ -85,27 +85,27 @@ class Load:
         self._rng = rng
         self._calls: set[asyncio.Task[object]] = set()
 
-    async def play(self, act: _Act, seconds: float) -> None:
-        """One act; calls that it began may outlive it."""
-        await self._faults(act)
+    async def run(self, phase: _Phase, seconds: float) -> None:
+        """Runs one phase. Its calls may continue after it."""
+        await self._set_faults(phase)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as programs:
                 for program in _PROGRAMS:
-                    programs.create_task(self._run(program, act.rates.get(program.key, 1.0)))
-                programs.create_task(self._odd_calls())
+                    programs.create_task(self._run_program(program, phase.rates.get(program.key, 1.0)))
+                programs.create_task(self._rare_calls())
 
-    async def _faults(self, act: _Act) -> None:
+    async def _set_faults(self, phase: _Phase) -> None:
         await (await self._session.delete(f"{self._simulator}/simulator/faults")).read()
-        for fault in act.faults:
+        for fault in phase.faults:
             await (await self._session.post(f"{self._simulator}/simulator/faults", json=fault)).read()
 
-    async def _run(self, program: _Program, multiplier: float) -> None:
+    async def _run_program(self, program: _Program, multiplier: float) -> None:
         while True:
             await asyncio.sleep(self._rng.expovariate(program.calls_per_second * multiplier))
             self._start(self._post("/v1/messages", self._message(program), program.key, self._headers(program)))
 
-    async def _odd_calls(self) -> None:
-        """What is rarer: workflows, token counts, batches, a key that nobody knows, a client with little patience."""
+    async def _rare_calls(self) -> None:
+        """Makes rare calls: workflows, token counts, batches, an unknown key, a very short timeout."""
         question = {"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "How many are left?"}]}
         asked = question | {"max_tokens": 50}
         while True:
@@ -141,7 +141,7 @@ class Load:
         }
 
     def _start(self, call: Coroutine[Any, Any, object]) -> None:
-        if len(self._calls) >= _MOST_IN_FLIGHT:
+        if len(self._calls) >= _MAX_IN_FLIGHT:
             call.close()
             return
         task = asyncio.create_task(call)
@@ -149,8 +149,8 @@ class Load:
         task.add_done_callback(self._calls.discard)
 
     async def _batch(self, path: str, body: Mapping[str, Any], key: str, headers: Mapping[str, str]) -> None:
-        """Downloads the results of a batch when it has ended: what it cost shows then."""
-        with contextlib.suppress(ValueError, KeyError):  # it was not made
+        """Creates a batch and downloads its results, which makes its cost visible."""
+        with contextlib.suppress(ValueError, KeyError):  # the batch was not created
             name = json.loads(await self._post(path, body, key, headers))["id"]
             await asyncio.sleep(_BATCH_SECONDS)
             await self._send("GET", f"{path}/{name}/results", key)
@@ -161,9 +161,9 @@ class Load:
     async def _send(
         self, method: str, path: str, key: str, *, headers: Mapping[str, str] | None = None, **body: Any
     ) -> bytes:
-        """The body of the answer; empty where there is none."""
+        """Returns the body of the response; empty if there is none."""
         fields = {"anthropic-version": "2023-06-01", "x-api-key": key, **(headers or {})}
-        # Whatever comes back is what the dashboards are there to show.
+        # Failures are part of the load: the dashboards show them.
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
             async with self._session.request(method, self._service + path, headers=fields, **body) as answer:
                 return await answer.read()
@@ -175,20 +175,20 @@ async def _main(arguments: argparse.Namespace) -> None:
     timeout = aiohttp.ClientTimeout(total=120)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         load = Load(session, arguments.service.rstrip("/"), arguments.simulator.rstrip("/"), rng)
-        played = 0
-        while arguments.rounds == 0 or played < arguments.rounds:
-            for act in _ACTS:
-                print(act.name, flush=True)  # noqa: T201 - tells who watches what should be seen
-                await load.play(act, arguments.act_seconds)
-            played += 1
+        rounds = 0
+        while arguments.rounds == 0 or rounds < arguments.rounds:
+            for phase in _PHASES:
+                print(phase.name, flush=True)  # noqa: T201 - a command's output
+                await load.run(phase, arguments.phase_seconds)
+            rounds += 1
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--service", required=True, help="base URL of Tidegate")
-    parser.add_argument("--simulator", required=True, help="base URL of the simulator behind it")
-    parser.add_argument("--act-seconds", type=float, default=120, help="how long each act lasts")
-    parser.add_argument("--rounds", type=int, default=0, help="how often all acts are played; 0: until stopped")
-    parser.add_argument("--seed", type=int, default=0, help="makes the load repeat")
+    parser.add_argument("--simulator", required=True, help="base URL of the simulator")
+    parser.add_argument("--phase-seconds", type=float, default=120, help="duration of each phase")
+    parser.add_argument("--rounds", type=int, default=0, help="number of rounds of all phases; 0: until stopped")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random load")
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_main(parser.parse_args()))

@@ -1,4 +1,4 @@
-"""Runs the programs of the stack: starts them in order, says which one ended, and ends all of them."""
+"""Starts the programs of the stack in order, watches them, and stops them."""
 
 import os
 import shutil
@@ -16,27 +16,27 @@ from typing import Final
 __all__ = ["Program", "StackError", "require_free_port", "require_programs", "running", "wait_until_one_ends"]
 
 _READY_SECONDS: Final = 40
-"""A loaded machine starts an interpreter slowly."""
+"""Generous, because a busy machine starts interpreters slowly."""
 _STOP_SECONDS: Final = 10
-"""Then a program that was asked to end is killed."""
+"""After this time, a program that was asked to stop is killed."""
 _SETTINGS: Final = ("TIDEGATE_", "ANTHROPIC_", "CLAUDE_", "MAX_RATE_LIMIT_")
-"""Prefixes of the service's own variables: the stack is the same whatever is set, and never spends with a real key."""
+"""Prefixes of the service's variables. They are not inherited, so that no real key is used."""
 
 
 class StackError(Exception):
-    """The stack cannot start, or one of its programs ended; the message says which, and why."""
+    """The stack cannot start, or a program ended. The message names the program and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run.
+    """A program to run.
 
     Attributes:
-        name: names its log, and the program in messages.
+        name: name in messages and of the log file.
         command: program and arguments.
-        ready_url: answers 200 once the program serves; `None`: it serves nothing.
-        variables: environment variables, over those of this process that are no settings of Tidegate.
-        shown: its output goes to the terminal instead of a log.
+        ready_url: returns a 2xx status once the program is ready; None starts the next program at once.
+        variables: environment variables, in addition to those of this process that are not settings of Tidegate.
+        shown: whether its output goes to the terminal instead of a log file.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Program:
 
 
 def require_programs(packages: Mapping[str, str]) -> None:
-    """Raise `StackError` with every program that is not there, and the Debian package that has it."""
+    """Raises `StackError` with all missing programs and their Debian packages."""
     missing = [name for name in packages if shutil.which(name) is None]
     if missing:
         install = " ".join(packages[name] for name in missing)
@@ -58,25 +58,25 @@ def require_programs(packages: Mapping[str, str]) -> None:
 
 
 def require_free_port(option: str, port: int) -> None:
-    """Raise `StackError` if somebody listens on this loopback port: readiness would be asked of a stranger."""
+    """Raises `StackError` if the loopback port is in use: the readiness check would reach another program."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise StackError(f"port {port} is taken; choose another: python -m deploy.stack {option} PORT") from error
+            raise StackError(f"port {port} is in use; choose another: python -m deploy.stack {option} PORT") from error
 
 
 @contextmanager
 def running(programs: Sequence[Program], directory: Path) -> Iterator[Mapping[str, subprocess.Popen[bytes]]]:
-    """Run programs while the block runs, each started when the one before is ready; the last to start ends first.
+    """Runs programs while the block runs. Each starts when the previous one is ready; they stop in reverse order.
 
     Args:
-        programs: what to run.
-        directory: where they run, and where each one's output is kept, as `NAME.log`.
+        programs: the programs.
+        directory: their working directory, which also holds their logs, `NAME.log`.
 
     Raises:
-        StackError: one ended, or was not ready in time.
+        StackError: a program ended, or was not ready in time.
     """
     started: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -92,7 +92,7 @@ def running(programs: Sequence[Program], directory: Path) -> Iterator[Mapping[st
 
 
 def wait_until_one_ends(started: Mapping[str, subprocess.Popen[bytes]], directory: Path) -> None:
-    """Return never; raise `StackError` with the last words of the first program that ends."""
+    """Never returns. Raises `StackError` with the last log lines of the first program that ends."""
     while True:
         _require_alive(started, directory)
         time.sleep(0.5)
@@ -108,14 +108,14 @@ def _start(program: Program, directory: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=None if program.shown else log,
             stderr=None if program.shown else subprocess.STDOUT,
-            # Ctrl-C in a terminal reaches every program of the session: this process alone decides who ends when.
+            # A new session does not receive the terminal's Ctrl-C: this process stops the programs in order.
             start_new_session=True,
         )
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore a second Ctrl-C while the block runs: it must not leave a program behind."""
+    """Ignores further Ctrl-C while the block runs, so that no program is left running."""
     handlers = {ending: signal.signal(ending, signal.SIG_IGN) for ending in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -140,9 +140,9 @@ def _wait_until_ready(name: str, url: str, started: Mapping[str, subprocess.Pope
         try:
             with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own, on loopback
                 return
-        except OSError:  # an HTTP error is one, too
+        except OSError:  # includes HTTP errors
             time.sleep(0.1)
-    raise StackError(f"{name} did not answer at {url} within {_READY_SECONDS} s; its log: {directory / name}.log")
+    raise StackError(f"{name} was not ready at {url} within {_READY_SECONDS} s; its log: {directory / name}.log")
 
 
 def _require_alive(started: Mapping[str, subprocess.Popen[bytes]], directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Who is told of alerts in the stack: the terminal, through Alertmanager's webhooks."""
+"""Receives Alertmanager's webhooks and prints the alerts."""
 
 import json
 import sys
@@ -10,22 +10,22 @@ from typing import Any
 
 __all__ = ["as_lines", "printing_receiver"]
 
-_IN_PARENTHESES = ("severity", "window", "route", "pool", "model", "cause", "class", "dimension")
+_LABELS = ("severity", "window", "route", "pool", "model", "cause", "class", "dimension")
 
 
 def as_lines(receiver: str, notification: Mapping[str, Any]) -> list[str]:
-    """One line for each alert of a webhook's body: who is told, state, name, and the labels that tell it apart."""
+    """One line per alert of a webhook's body, with receiver, state, name and distinguishing labels."""
     lines = []
     for alert in notification["alerts"]:
         labels = alert["labels"]
-        told = " ".join(labels[name] for name in _IN_PARENTHESES if name in labels)
-        lines.append(f"alert to {receiver}: {alert['status']} {labels['alertname']} ({told})")
+        values = " ".join(labels[name] for name in _LABELS if name in labels)
+        lines.append(f"alert to {receiver}: {alert['status']} {labels['alertname']} ({values})")
     return lines
 
 
 @contextmanager
 def printing_receiver() -> Iterator[str]:
-    """Print what is posted to the URL given plus a receiver's name, on a free port of loopback."""
+    """Yields a base URL, to which receivers append their name, and prints the alerts posted there."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -37,7 +37,7 @@ def printing_receiver() -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing: what was told is printed already."""
+            """Disables access logs: the alerts are printed already."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=server.serve_forever, daemon=True).start()

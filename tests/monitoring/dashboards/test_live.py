@@ -25,7 +25,7 @@ from tidegate.monitoring.rules.files import rule_files
 from tidegate.monitoring.rules.rule import Installation
 
 _STACK = ROOT / "deploy/stack"
-_ACT_SECONDS = "2.5"
+_PHASE_SECONDS = "2.5"
 """Eight acts: 20 seconds of load."""
 _AFTERWARDS_SECONDS = 4
 """Recording rules and alerts come a few evaluations after the samples."""
@@ -105,7 +105,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             _no_http(service.url)
             where = ("--service", service.url, "--simulator", simulator.url)
             subprocess.run(
-                [sys.executable, _STACK / "load.py", *where, "--act-seconds", _ACT_SECONDS, "--rounds", "1"],
+                [sys.executable, _STACK / "load.py", *where, "--phase-seconds", _PHASE_SECONDS, "--rounds", "1"],
                 check=True,
                 timeout=80,
                 stdout=subprocess.DEVNULL,

@@ -64,7 +64,7 @@ def test_a_taken_port_is_said_with_the_option_that_changes_it() -> None:
         told = run_to_end(*options(ports))
     assert told.returncode == 1
     assert told.stderr == (
-        f"port {ports['service']} is taken; choose another: python -m deploy.stack --service-port PORT\n"
+        f"port {ports['service']} is in use; choose another: python -m deploy.stack --service-port PORT\n"
     )
 
 
@@ -122,7 +122,7 @@ def test_all_of_it_starts_works_and_ends(tmp_path: Path) -> None:
     with free_ports() as ports:
         pass
     output = tmp_path / "output.txt"
-    command = [sys.executable, "-m", "deploy.stack", *options(ports), "--act-seconds", "1"]
+    command = [sys.executable, "-m", "deploy.stack", *options(ports), "--phase-seconds", "1"]
     with output.open("wb") as stream:
         stack = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT)
     try:
