@@ -16,7 +16,7 @@ from support.gateway import (
     MESSAGE_DELTA,
     MESSAGE_START,
     FakeTransport,
-    Told,
+    Reply,
     error,
     make_gateway,
     sse,
@@ -42,7 +42,7 @@ THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 LIMITED = {"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(6, 1)})}
 TINY = {"sonnet-5-5": PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(10, 1)}, allow_debt=False)}
 
-WHOLE = Told(
+WHOLE = Reply(
     chunks=(
         (
             b'{"id": "msg_1", "model": "claude-sonnet-5-5-20261001", "stop_reason": "end_turn",'
@@ -57,25 +57,28 @@ WHOLE_STREAM = sse(
     b'event: message_delta\ndata: {"delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 30}}\n\n',
 )
 
-RELAYED: dict[str, tuple[Sequence[Told | Exception], dict[str, Any]]] = {
-    "plain": ([Told()], {}),
+RELAYED: dict[str, tuple[Sequence[Reply | Exception], dict[str, Any]]] = {
+    "plain": ([Reply()], {}),
     "whole": ([WHOLE], {}),
     "whole-stream": ([WHOLE_STREAM], {}),
     "stream": ([SLOW_STREAM], {}),
-    "overloaded-then-unreachable-then-answered": ([error(529, "overloaded_error"), unreachable(), Told()], {}),
-    "rate-limited-then-answered": ([error(429, "rate_limit_error", retry_after="20"), Told()], {}),
+    "overloaded-then-unreachable-then-answered": (
+        [error(529, "overloaded_error"), unreachable(), Reply()],
+        {},
+    ),
+    "rate-limited-then-answered": ([error(429, "rate_limit_error", retry_after="20"), Reply()], {}),
     "exhausted": ([error(500, "api_error")], {"policy": RetryPolicy(2, 1.0, 30.0, 0.0)}),
     "invalid": ([error(400, "invalid_request_error")], {}),
-    "too-big": ([Told()], {"pools": TINY}),
+    "too-big": ([Reply()], {"pools": TINY}),
     "broken-stream": ([sse(MESSAGE_START, CONTENT, 1.0, unreachable(may_have_been_accepted=True))], {}),
-    "of-a-trace": ([Told()], {"headers": {"traceparent": THEIRS, "tracestate": "vendor=1"}}),
-    "files": ([Told()], {"method": "GET", "path": "/v1/files/file_1", "body": None}),
-    "loop": ([Told()], {"headers": {"x-tidegate-hop": "hop-a"}}),
+    "of-a-trace": ([Reply()], {"headers": {"traceparent": THEIRS, "tracestate": "vendor=1"}}),
+    "files": ([Reply()], {"method": "GET", "path": "/v1/files/file_1", "body": None}),
+    "loop": ([Reply()], {"headers": {"x-tidegate-hop": "hop-a"}}),
 }
 
 
 def relayed(
-    answers: Sequence[Told | Exception],
+    answers: Sequence[Reply | Exception],
     *,
     method: str = "POST",
     path: str = "/v1/messages",
@@ -187,7 +190,7 @@ def test_traces_of_calls_that_are_not_let_in(golden: Callable[[Path, str], None]
     clock = VirtualClock()
     traces = Traces(clock)
     services = make_services(
-        gateway=make_gateway(FakeTransport([Told()]), clock, tracing=traces.tracing).gateway,
+        gateway=make_gateway(FakeTransport([Reply()]), clock, tracing=traces.tracing).gateway,
         observer=traces.observer,
         tracer_provider=traces.provider,
         clock=clock,
@@ -201,7 +204,7 @@ def test_traces_of_calls_that_are_not_let_in(golden: Callable[[Path, str], None]
 def test_the_trace_of_a_call_that_ends_with_the_service(golden: Callable[[Path, str], None]) -> None:
     clock = VirtualClock()
     traces = Traces(clock)
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock, tracing=traces.tracing)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock, tracing=traces.tracing)
     services = make_services(gateway=rig.gateway, observer=traces.observer, clock=clock)
 
     async def stop() -> None:
@@ -238,7 +241,7 @@ def test_traces_of_a_client_that_leaves_in_the_middle(
 
 def test_a_trace_that_its_client_does_not_sample_is_not_exported() -> None:
     unsampled = f"{THEIRS[:-2]}00"
-    traces, answer, transport = relayed([Told()], headers={"traceparent": unsampled}, send_upstream=True)
+    traces, answer, transport = relayed([Reply()], headers={"traceparent": unsampled}, send_upstream=True)
     assert (answer.status, traces.spans()) == (200, [])
     (sent,) = [value for name, value in transport.requests[0][0].headers if name == b"traceparent"]
     assert sent.decode().split("-")[1] == THEIRS.split("-")[1]
@@ -246,7 +249,7 @@ def test_a_trace_that_its_client_does_not_sample_is_not_exported() -> None:
 
 
 def test_upstream_the_trace_goes_on_below_the_attempt() -> None:
-    traces, _, transport = relayed([Told()], headers={"traceparent": THEIRS}, send_upstream=True)
+    traces, _, transport = relayed([Reply()], headers={"traceparent": THEIRS}, send_upstream=True)
     attempt = traces.span("tidegate.attempt").get_span_context()
     assert attempt
     (sent,) = [value for name, value in transport.requests[0][0].headers if name == b"traceparent"]
@@ -254,5 +257,5 @@ def test_upstream_the_trace_goes_on_below_the_attempt() -> None:
 
 
 def test_upstream_nothing_is_told_unless_it_is_asked_for() -> None:
-    _, _, transport = relayed([Told()], headers={"traceparent": THEIRS, "baggage": "user=7"})
+    _, _, transport = relayed([Reply()], headers={"traceparent": THEIRS, "baggage": "user=7"})
     assert not {b"traceparent", b"tracestate", b"baggage"} & {name for name, _ in transport.requests[0][0].headers}

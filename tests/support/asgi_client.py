@@ -1,4 +1,4 @@
-"""Calls an ASGI application in this process: whole answers, event streams as they come, and clients that leave."""
+"""Calls an ASGI application in this process: whole responses, event streams, and clients that disconnect."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ async def call(
     leaves: asyncio.Event | None = None,
     answer: Answer | None = None,
 ) -> Answer:
-    """Makes one call; a body other than bytes goes as JSON.
+    """Makes one call. A body other than bytes is sent as JSON.
 
     `leaves` is when the client closes its connection; `answer` is filled as the answer comes.
     """

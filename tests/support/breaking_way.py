@@ -1,4 +1,4 @@
-"""A way to the simulator that breaks: the upstream has done its work, and its answer arrives in no good order."""
+"""A relay to the simulator that damages responses: the upstream has done its work, but its response arrives broken."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ async def arrives(exchange: Exchange, answer: bytes) -> None:
 
 
 def cut_at(part: Callable[[bytes], int], *, reset: bool = False, stalls: bool = False) -> Break:
-    """The answer up to a byte; then the connection is closed, or reset, or nothing comes any more."""
+    """The response up to a byte; then the connection is closed or reset, or stays silent."""
 
     async def break_(exchange: Exchange, answer: bytes) -> None:
         await exchange.say(answer[: part(answer)])
@@ -30,7 +30,7 @@ def cut_at(part: Callable[[bytes], int], *, reset: bool = False, stalls: bool = 
 
 
 def replaced(old: bytes, new: bytes) -> Break:
-    """The answer with something else in it."""
+    """The response with a part replaced."""
 
     async def break_(exchange: Exchange, answer: bytes) -> None:
         assert old in answer
@@ -56,7 +56,7 @@ def half_the_body(answer: bytes) -> int:
 
 
 def way_to(url: str, breaks: Break = arrives) -> Fault:
-    """Sends each request on, waits for all of its answer, and hands that on as `breaks` says."""
+    """Forwards each request, waits for its whole response, and forwards that as `breaks` says."""
     address = urlsplit(url)
 
     async def serve(exchange: Exchange) -> None:

@@ -1,4 +1,4 @@
-"""A gateway over a real limiter, and a transport that answers as it is told."""
+"""A gateway with a real limiter, and a transport with canned responses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -40,8 +40,8 @@ OVERLOADED_EVENT = b'event: error\ndata: {"error": {"type": "overloaded_error", 
 
 
 @dataclass
-class Told:
-    """An answer to give. Among the chunks a number is a wait in seconds, and an exception breaks it."""
+class Reply:
+    """A response to give. Among the chunks, a number is a wait in seconds, and an exception breaks it off."""
 
     status: int = 200
     headers: Headers = ((b"content-type", b"application/json"),)
@@ -49,15 +49,15 @@ class Told:
     closed: bool = False
 
 
-def sse(*chunks: bytes | float | Exception) -> Told:
-    return Told(200, ((b"content-type", b"text/event-stream; charset=utf-8"),), chunks)
+def sse(*chunks: bytes | float | Exception) -> Reply:
+    return Reply(200, ((b"content-type", b"text/event-stream; charset=utf-8"),), chunks)
 
 
-def error(status: int, error_type: str, code: str | None = None, **headers: str) -> Told:
+def error(status: int, error_type: str, code: str | None = None, **headers: str) -> Reply:
     details = f', "details": {{"error_code": "{code}"}}' if code else ""
     body = f'{{"type": "error", "error": {{"type": "{error_type}", "message": "told"{details}}}}}'.encode()
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Told(status, ((b"content-type", b"application/json"), *fields), (body,))
+    return Reply(status, ((b"content-type", b"application/json"), *fields), (body,))
 
 
 def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
@@ -65,9 +65,9 @@ def unreachable(*, may_have_been_accepted: bool = False) -> UpstreamUnreachable:
 
 
 class _Response:
-    """A body of one chunk comes together with its head, as most do."""
+    """A body of one chunk arrives together with its head, as usual."""
 
-    def __init__(self, told: Told, head_after_seconds: float) -> None:
+    def __init__(self, told: Reply, head_after_seconds: float) -> None:
         self.at_end = False
         self.waited_ns = to_ns(head_after_seconds)
         self.status = told.status
@@ -95,11 +95,11 @@ class _Response:
 
 
 class FakeTransport:
-    """Gives the answers in turn, the last one for ever; an exception is raised in place of an answer."""
+    """Gives the responses in turn, and the last one forever. An exception is raised in place of a response."""
 
     def __init__(
         self,
-        answers: Sequence[Told | Exception],
+        answers: Sequence[Reply | Exception],
         *,
         head_after_seconds: float = 0.0,
         connected_after_seconds: float = 0.0,
@@ -127,7 +127,7 @@ class FakeTransport:
 
 
 class SimulatorTransport(FakeTransport):
-    """Brings requests to a simulator in the same event loop."""
+    """Sends requests to a simulator in the same event loop."""
 
     def __init__(self, simulator: Any) -> None:
         super().__init__([])
@@ -142,11 +142,11 @@ class SimulatorTransport(FakeTransport):
         method, path = request.method.decode(), request.target.decode()
         answer = await call(self._simulator, method, path, body=request.body, headers=headers)
         fields = tuple((name.encode(), value.encode()) for name, value in answer.headers.items())
-        return _Response(Told(answer.status, fields, (answer.body,)), 0.0)
+        return _Response(Reply(answer.status, fields, (answer.body,)), 0.0)
 
 
-def what_it_hears(store: MemoryStore) -> list[Feedback]:
-    """What pools learn from now on, without the ids of leases."""
+def record_feedback(store: MemoryStore) -> list[Feedback]:
+    """Records the feedback that pools get from now on, without the ids of leases."""
     heard: list[Feedback] = []
     learn, end = store.learn, store.end
 
@@ -171,7 +171,7 @@ def what_it_hears(store: MemoryStore) -> list[Feedback]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Waits, at most 5 s, for what another task is about to do."""
+    """Waits for a condition that another task will fulfill; 5 s at most."""
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - the code under test does not know who waits for it
             await asyncio.sleep(0.01)
@@ -187,7 +187,7 @@ class Rig:
         return sum(pool.in_flight for pool in self.store.snapshot_now())
 
     async def finished(self, calls: int = 1) -> None:
-        """Waits until that many calls have come to their end, and all their leases."""
+        """Waits until that many calls and all their leases have ended."""
         await until(lambda: len(self.observer.of(RequestFinished)) >= calls and not self.in_flight())
 
     def outcomes(self) -> list[str]:
@@ -207,7 +207,7 @@ def make_gateway(
     listener: Callable[[Event], None] | None = None,
     **changes: Any,
 ) -> Rig:
-    """A gateway with fixed randomness (no jitter), ids that count, and everything that happens recorded, or traced."""
+    """A gateway without jitter, with numbered ids, and with an observer that records or traces everything."""
     store = MemoryStore(clock, pools)
     observer = RecordingObserver()
     numbers = count(1)
@@ -231,8 +231,8 @@ def _heard(recorder: RecordingObserver, tracing: Tracing | None, listener: Calla
     return Observers(*listeners, tracing=tracing)
 
 
-def post(answers: Sequence[Told | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:
-    """One Messages call; returns the client's answer, the rig, the transport and how long it took in seconds."""
+def post(answers: Sequence[Reply | Exception], **options: Any) -> tuple[Answer, Rig, FakeTransport, float]:
+    """Makes one Messages call; returns the client's response, the rig, the transport, and the duration in seconds."""
     clock = VirtualClock()
     transport = FakeTransport(answers)
     headers = options.pop("headers", {})

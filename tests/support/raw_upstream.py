@@ -1,4 +1,4 @@
-"""An upstream that says exactly the bytes it is told to, and breaks where it is told to."""
+"""An upstream that sends exactly the bytes of a script, and breaks off where the script says."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ class Exchange:
         self.writer = writer
 
     async def request(self) -> tuple[bytes, bytes]:
-        """Head and body of the next request; the body by its content-length, or in chunks as they came."""
+        """Head and body of the next request; the body by its content-length, or with its chunks."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
@@ -33,7 +33,7 @@ class Exchange:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """Closes with RST: a connection that lingers for 0 s throws away what is unsent."""
+        """Closes with RST, because a linger time of 0 s drops unsent bytes."""
         linger_for_no_time = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_no_time)
         self.writer.transport.abort()
@@ -52,13 +52,13 @@ class RawUpstream:
         self.tasks: list[asyncio.Task[None]] = []
 
     async def listen(self, tls: ssl.SSLContext | None = None) -> None:
-        """From now on; always on the port that it has got first."""
+        """Listens from now on, always on the same port."""
         self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", self._port, ssl=tls)
         self._port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
 
     async def refuse(self) -> None:
-        """Listens no more: connections are refused."""
+        """Stops listening: connections are refused."""
         assert self._server is not None
         self._server.close()
 
@@ -77,7 +77,7 @@ class RawUpstream:
 
 @asynccontextmanager
 async def raw_upstream(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawUpstream]:
-    """Serves each connection by the script, which may serve several requests; the connection closes when it returns."""
+    """Runs the script for each connection. It may serve several requests; the connection closes when it returns."""
     upstream = RawUpstream(script)
     await upstream.listen(tls)
     try:

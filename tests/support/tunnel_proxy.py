@@ -8,7 +8,7 @@ from support.raw_upstream import Exchange
 
 
 class TunnelProxy:
-    """Makes tunnels, and notes what it was asked."""
+    """Opens tunnels, and records the requests for them."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []

@@ -1,4 +1,4 @@
-"""A real gateway before an upstream that breaks, and clients that leave: over real sockets."""
+"""A gateway in front of an upstream that breaks off, and clients that disconnect, over real sockets."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ def test_a_break_before_the_first_byte_of_the_body_is_repeated_once(first: bytes
 
 
 def works_in_vain_once(seconds: float) -> Script:
-    """Answers the first request, takes the second one on the same connection, works on it, and closes."""
+    """Responds to the first request; receives the second one on the same connection, works on it, and closes."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.request()

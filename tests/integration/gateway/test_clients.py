@@ -1,4 +1,4 @@
-"""Real clients through a real gateway to the simulator, beside the same calls sent directly."""
+"""Real clients through a gateway to the simulator, compared with the same calls sent directly."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,7 +29,7 @@ PER_REQUEST = ("date", "request-id", "x-tidegate-", "anthropic-ratelimit-")
 
 @dataclass
 class Stage:
-    """A gateway before a simulator, both listening."""
+    """A gateway in front of a simulator, both on sockets."""
 
     upstream_url: str
     url: str

@@ -1,4 +1,4 @@
-"""What a client may do to a connection of the server: over real sockets, with bounds of parts of a second."""
+"""The limits of what a client may do to a connection of the server, over real sockets."""
 
 import asyncio
 import contextlib
@@ -35,9 +35,9 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class App:
-    """Answers with the body's length, at once or after a while; or with megabytes that nobody may read.
+    """Responds with the body's length, at once or later, or with megabytes.
 
-    Or without having read the body.
+    It may respond before it has read the body.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ async def connected(port: int) -> AsyncIterator[Connection]:
 
 
 def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int = 75) -> list[Event]:
-    """What was reported while the steps were gone through."""
+    """Runs the steps; returns the events that were reported."""
     events: list[Event] = []
 
     async def main() -> None:
@@ -109,13 +109,13 @@ def run(steps: Callable[[App, int], Awaitable[None]], *, keep_alive_seconds: int
 
 
 def heads_refused(events: list[Event]) -> list[tuple[int, str]]:
-    """Status and client of each head that was reported as refused, and of nothing else."""
+    """Status and client of each refused head; there are no other events."""
     assert all(isinstance(event, HeadRefused) and event.request_id for event in events)
     return [(event.status, event.client) for event in events if isinstance(event, HeadRefused)]
 
 
 def told(answer: bytes) -> tuple[int, str, str]:
-    """Status, error type and message."""
+    """Status, error type and message of an error response."""
     head, _, body = answer.partition(b"\r\n\r\n")
     document = json.loads(body)
     error, request_id = document["error"], document["request_id"].encode()
@@ -173,7 +173,7 @@ def test_an_invalid_request_is_refused_after_the_answer_to_the_one_before_it(
     ("waits_seconds", "ended"), [(0.1, "left"), (0.0, "/x over")], ids=["before its answer", "while that goes out"]
 )
 def test_a_client_that_closes_its_sending_side_has_left(waits_seconds: float, ended: str) -> None:
-    """It cannot be told from one that has gone."""
+    """It looks like a client that has disconnected."""
 
     async def steps(app: App, port: int) -> None:
         app.waits_seconds, app.megabytes = waits_seconds, 100

@@ -1,4 +1,4 @@
-"""An upstream behind a proxy, over TLS: the relay's own connections go through a CONNECT tunnel."""
+"""An upstream behind a proxy, over TLS: connections go through a CONNECT tunnel."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,7 +34,7 @@ async def through(proxy_script: Script, upstream: RawUpstream, credentials: byte
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a certificate that is trusted because `SSL_CERT_FILE` names it."""
+    """A folder with a certificate that `SSL_CERT_FILE` makes trusted."""
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""The relay's own HTTP client over real sockets: framing, connections, back-pressure."""
+"""The HTTP client over real sockets: framing, connections, back-pressure."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -156,7 +156,7 @@ def test_an_answer_to_head_has_no_body_whatever_its_length_says() -> None:
 
 
 def closes_after_one(working_seconds: float) -> Callable[[Exchange], Awaitable[None]]:
-    """Answers the first request of a connection; takes the second one, works on it, and closes."""
+    """Responds to the first request of a connection; receives the second one, works on it, and closes."""
 
     async def script(exchange: Exchange) -> None:
         await exchange.request()

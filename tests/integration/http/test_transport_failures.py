@@ -1,4 +1,4 @@
-"""The relay's own HTTP client against upstreams that break, and against wrong settings."""
+"""The HTTP client with upstreams that break off, and with wrong settings."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""A caller that may use only some models: what it may send, and how anything else is refused."""
+"""A caller that may use only some models: what it may send, and how other requests are refused."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Told, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import RefusedCall
@@ -24,7 +24,7 @@ CALLERS = (
 def send(
     path: str, body: Any, *, key: str = "k", method: str = "POST", content_type: str = "application/json"
 ) -> tuple[Answer, FakeTransport, list[RefusedCall]]:
-    clock, transport = VirtualClock(), FakeTransport([Told()])
+    clock, transport = VirtualClock(), FakeTransport([Reply()])
     rig = make_gateway(transport, clock, identifier=Identifier(CALLERS))
     headers = {"x-api-key": key, "content-type": content_type}
     answer = run_virtual(call(rig.gateway, method, path, body=body, headers=headers), clock)
@@ -117,7 +117,7 @@ def test_looking_up_is_free() -> None:
 
 
 def test_a_dated_id_in_the_list_does_not_include_its_alias() -> None:
-    clock, transport = VirtualClock(), FakeTransport([Told()])
+    clock, transport = VirtualClock(), FakeTransport([Reply()])
     caller = CallerSettings(name="old", key_sha256=key_hash("k"), models=(f"{HAIKU}-20261001",))
     rig = make_gateway(transport, clock, identifier=Identifier([caller]))
     answers = [

@@ -1,4 +1,4 @@
-"""What the gateway answers by itself, and what it changes on the way."""
+"""The gateway's own responses, and what it changes in requests and responses."""
 
 import asyncio
 import gzip
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Dimension
@@ -26,7 +26,7 @@ def send(
     method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None, **options: Any
 ) -> tuple[Answer, FakeTransport, Rig]:
     clock = VirtualClock()
-    transport = FakeTransport([Told()])
+    transport = FakeTransport([Reply()])
     rig = make_gateway(transport, clock, **options)
     return run_virtual(call(rig.gateway, method, path, body=body, headers=headers), clock), transport, rig
 
@@ -77,7 +77,7 @@ def test_a_call_that_comes_back_round_is_refused() -> None:
 
 
 def test_a_loop_is_seen_in_any_of_several_fields() -> None:
-    rig = make_gateway(FakeTransport([Told()]), VirtualClock())
+    rig = make_gateway(FakeTransport([Reply()]), VirtualClock())
     starts: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -126,7 +126,7 @@ def test_a_caller_needs_its_key_when_callers_are_configured() -> None:
     ],
 )
 def test_a_path_with_another_reading_is_refused_before_anything_is_priced(path: str) -> None:
-    """An upstream or a proxy may normalise such a path to one that draws on another pool."""
+    """An upstream or a proxy may normalize such a path to one of another pool."""
     answer, transport, rig = send("POST", path, body=MESSAGE)
     assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
     assert "allowed is" in answer.json()["error"]["message"]
@@ -213,7 +213,7 @@ def test_a_body_that_turns_out_too_long_is_refused() -> None:
 def test_a_wait_beyond_the_deadline_is_refused_at_once_and_says_when_the_same_call_may_succeed() -> None:
     clock = VirtualClock()
     one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Told()]), clock, pools={"sonnet-5-5": one})
+    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
 
     async def main() -> Answer:
         await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
@@ -229,7 +229,7 @@ def test_a_wait_beyond_the_deadline_is_refused_at_once_and_says_when_the_same_ca
 def test_a_wait_in_vain_is_told_too() -> None:
     clock = VirtualClock()
     one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Told()]), clock, pools={"sonnet-5-5": one})
+    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
 
     async def main() -> Answer:
         await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
@@ -252,7 +252,7 @@ def test_a_simulator_needs_no_key_and_every_answer_says_that_it_is_simulated() -
 
 def test_before_another_tidegate_every_answer_has_one_request_id() -> None:
     clock = VirtualClock()
-    told = Told(headers=((b"x-tidegate-request-id", b"theirs"), (b"x-tidegate-upstream", b"simulator")))
+    told = Reply(headers=((b"x-tidegate-request-id", b"theirs"), (b"x-tidegate-upstream", b"simulator")))
     rig = make_gateway(FakeTransport([told]), clock)
     starts: list[Message] = []
 
@@ -270,7 +270,7 @@ def test_before_another_tidegate_every_answer_has_one_request_id() -> None:
 
 def test_a_real_upstream_needs_a_key() -> None:
     with pytest.raises(ConfigurationError, match="upstream_key"):
-        make_gateway(FakeTransport([Told()]), VirtualClock(), upstream_key=None)
+        make_gateway(FakeTransport([Reply()]), VirtualClock(), upstream_key=None)
 
 
 def test_each_endpoint_draws_on_its_own_pool() -> None:
@@ -295,7 +295,7 @@ def test_each_endpoint_draws_on_its_own_pool() -> None:
 
 def test_a_body_that_never_comes_is_not_waited_for_longer_than_the_call_may_take() -> None:
     clock = VirtualClock()
-    transport = FakeTransport([Told()])
+    transport = FakeTransport([Reply()])
     rig = make_gateway(transport, clock)
     sent: list[Message] = []
 

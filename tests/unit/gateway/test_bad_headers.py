@@ -1,11 +1,11 @@
-"""Headers of the upstream that cannot be: counted, and of little effect."""
+"""Implausible headers of the upstream are counted, and have little effect."""
 
 import asyncio
 
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, post
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, post
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.events import Anomaly, CircuitOpened, Frozen
@@ -16,10 +16,10 @@ POOL = "sonnet-5-5"
 THREE_DAYS = str(3 * 86_400)
 
 
-def with_limits(**fields: str) -> Told:
-    """An answer with these headers about requests."""
+def with_limits(**fields: str) -> Reply:
+    """A response with these headers about requests."""
     told = [(f"anthropic-ratelimit-requests-{name}".encode(), value.encode()) for name, value in fields.items()]
-    return Told(headers=[JSON, *told])
+    return Reply(headers=[JSON, *told])
 
 
 def kinds(rig: Rig) -> list[str]:
@@ -34,10 +34,10 @@ class TestLimits:
             with_limits(limit="-5"),
             with_limits(limit="1e12", remaining="1e12"),
             with_limits(remaining="3"),
-            Told(headers=[JSON, *((b"anthropic-ratelimit-requests-limit", value) for value in (b"5", b"6"))]),
+            Reply(headers=[JSON, *((b"anthropic-ratelimit-requests-limit", value) for value in (b"5", b"6"))]),
         ],
     )
-    def test_they_are_as_good_as_none(self, absurd: Told) -> None:
+    def test_they_are_as_good_as_none(self, absurd: Reply) -> None:
         answer, rig, _, _ = post([absurd])
         assert (answer.status, kinds(rig)) == (200, [AnomalyKind.LIMITS])
         assert rig.store.snapshot_now(POOL)[0].dimensions[0].upstream_per_minute is None
@@ -49,18 +49,18 @@ class TestLimits:
         assert (requests.upstream_per_minute, requests.capacity) == (60, 1)
 
     def test_none_at_all_is_counted_for_each_answer(self) -> None:
-        assert kinds(post([Told()])[1]) == [AnomalyKind.LIMITS_MISSING]
+        assert kinds(post([Reply()])[1]) == [AnomalyKind.LIMITS_MISSING]
 
     def test_but_not_of_endpoints_which_are_not_said_to_have_any(self) -> None:
         clock = VirtualClock()
-        rig = make_gateway(FakeTransport([Told()]), clock)
+        rig = make_gateway(FakeTransport([Reply()]), clock)
         run_virtual(call(rig.gateway, "POST", "/v1/messages/count_tokens", body=MESSAGE), clock)
         assert kinds(rig) == []
 
 
 class TestRetryAfter:
     def refused(self, retry_after: str, timeout_seconds: str = "600") -> tuple[Answer, Rig, float]:
-        """A 429 with that header, then a good answer."""
+        """A 429 with that header, then a success."""
         answers = [error(429, "rate_limit_error", retry_after=retry_after), with_limits(limit="60")]
         answer, rig, _, seconds = post(answers, headers={"x-tidegate-timeout-seconds": timeout_seconds})
         return answer, rig, seconds

@@ -13,8 +13,8 @@ from support.gateway import (
     MESSAGE_DELTA,
     MESSAGE_START,
     FakeTransport,
+    Reply,
     Rig,
-    Told,
     make_gateway,
     post,
     sse,
@@ -32,12 +32,12 @@ GOOD = {"input_tokens": 7, "output_tokens": 3}
 LONG = MESSAGE | {"max_tokens": 128_000}
 
 
-def message(usage: Any = None) -> Told:
+def message(usage: Any = None) -> Reply:
     body = {"type": "message"} if usage is None else {"type": "message", "usage": usage}
-    return Told(chunks=(json.dumps(body).encode(),))
+    return Reply(chunks=(json.dumps(body).encode(),))
 
 
-def stream(start: Any, delta: Any, text: str = "four" * 100) -> Told:
+def stream(start: Any, delta: Any, text: str = "four" * 100) -> Reply:
     event = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
     return sse(
         b"event: message_start\ndata: " + json.dumps({"message": {"usage": start}}).encode() + b"\n\n",
@@ -50,7 +50,7 @@ def odd(rig: Rig) -> list[Anomaly]:
     return [event for event in rig.observer.of(Anomaly) if event.kind == AnomalyKind.USAGE]
 
 
-def charged(answer: Told, body: Any = MESSAGE) -> tuple[LeaseEnded, list[Anomaly], Usage | None]:
+def charged(answer: Reply, body: Any = MESSAGE) -> tuple[LeaseEnded, list[Anomaly], Usage | None]:
     reply, rig, _, _ = post([answer], body=body)
     assert reply.status == 200
     (ended,), (attempt,) = rig.observer.of(LeaseEnded), rig.observer.of(AttemptFinished)

@@ -1,4 +1,4 @@
-"""As `asyncio.timeout`: time that is up is told apart from a cancellation."""
+"""Deadlines, which distinguish timeouts from cancellations like `asyncio.timeout`."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.gateway.deadlines import Deadline, DeadlineTimers
 
 
-def test_what_is_quick_enough_is_left_alone() -> None:
+def test_a_quick_block_is_not_canceled() -> None:
     async def quick() -> None:
         with Deadline(2.0):
             await asyncio.sleep(1.0)
@@ -17,7 +17,7 @@ def test_what_is_quick_enough_is_left_alone() -> None:
     run_virtual(quick(), VirtualClock())
 
 
-def test_time_that_is_up_is_a_timeout_at_that_time() -> None:
+def test_a_slow_block_times_out_at_its_deadline() -> None:
     clock = VirtualClock()
 
     async def slow() -> None:
@@ -31,7 +31,7 @@ def test_time_that_is_up_is_a_timeout_at_that_time() -> None:
     assert clock.elapsed_s == pytest.approx(2.0)
 
 
-def test_a_cancellation_stays_one_also_when_time_is_up() -> None:
+def test_a_cancellation_at_the_deadline_stays_a_cancellation() -> None:
     async def slow() -> None:
         with Deadline(2.0):
             await asyncio.sleep(5.0)
@@ -56,7 +56,7 @@ def test_an_error_of_the_block_passes() -> None:
         run_virtual(fails(), VirtualClock())
 
 
-def test_of_deadlines_that_are_far_off_each_comes_at_its_time() -> None:
+def test_deadlines_that_share_a_timer_expire_at_their_own_times() -> None:
     clock = VirtualClock()
     late: list[tuple[float, float]] = []
     deadlines = DeadlineTimers()
@@ -80,7 +80,7 @@ def test_of_deadlines_that_are_far_off_each_comes_at_its_time() -> None:
     assert not deadlines._by_second
 
 
-def test_a_call_that_ends_within_the_second_of_its_deadline_is_left_alone() -> None:
+def test_a_block_that_ends_in_the_second_of_its_deadline_is_not_canceled() -> None:
     async def just_in_time() -> None:
         with Deadline(2.9, asyncio.current_task(), DeadlineTimers()):
             await asyncio.sleep(2.8)
@@ -89,6 +89,6 @@ def test_a_call_that_ends_within_the_second_of_its_deadline_is_left_alone() -> N
     run_virtual(just_in_time(), VirtualClock())
 
 
-def test_there_is_no_patience_outside_of_a_task() -> None:
+def test_a_deadline_needs_a_task() -> None:
     with pytest.raises(RuntimeError), Deadline(1.0):
         pass

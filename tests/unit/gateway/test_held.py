@@ -1,4 +1,4 @@
-"""What is held in memory of a call that waits, or whose answer goes on for minutes."""
+"""What is kept in memory of a call that waits, or that streams for minutes."""
 
 import asyncio
 import weakref
@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from support.asgi_client import call
-from support.gateway import ANSWER, CONTENT, MESSAGE, MESSAGE_START, FakeTransport, Told, error, make_gateway, sse
+from support.gateway import (
+    ANSWER,
+    CONTENT,
+    MESSAGE,
+    MESSAGE_START,
+    FakeTransport,
+    Reply,
+    error,
+    make_gateway,
+    sse,
+)
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.ports.transport import EncodedHeaders, TransportRequest
 from tidegate.gateway.relay_limits import RelayLimits
@@ -16,7 +26,7 @@ WAITS_ALOUD = RelayLimits(comment_seconds=5)
 
 
 class NotingTransport(FakeTransport):
-    """Knows its latest response, as long as somebody else does, too."""
+    """Keeps a weak reference to its latest response."""
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
         response = await super().send(request, on_begin)
@@ -47,7 +57,7 @@ class OwnServer:
 
 def test_a_call_that_waits_after_a_429_does_not_hold_that_answer() -> None:
     async def main() -> None:
-        transport = NotingTransport([error(429, "rate_limit_error", **{"retry-after": "30"}), Told()])
+        transport = NotingTransport([error(429, "rate_limit_error", **{"retry-after": "30"}), Reply()])
         waiting = asyncio.create_task(
             call(make_gateway(transport, clock).gateway, "POST", "/v1/messages", body=MESSAGE)
         )
@@ -109,7 +119,7 @@ def test_a_call_lets_go_of_its_clients_header_fields_where_nobody_else_may_look_
             "headers": [(b"host", b"localhost")],
             "extensions": {EXCHANGE: server},
         }
-        rig = make_gateway(FakeTransport([Told()]), clock)
+        rig = make_gateway(FakeTransport([Reply()]), clock)
         await rig.gateway(scope, receive, server.send if straight else between)
         assert server.sent
         return scope["headers"]

@@ -1,4 +1,4 @@
-"""How far the price of input is from what the simulated API counts, which has its own rules and its own parser."""
+"""The error of estimated input, compared with the simulated API, which has rules and a parser of its own."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What the gateway teaches a pool: limits, prices and outages."""
+"""The feedback that the gateway gives a pool: limits, prices and outages."""
 
 import asyncio
 
@@ -11,14 +11,14 @@ from support.gateway import (
     MESSAGE_DELTA,
     MESSAGE_START,
     FakeTransport,
+    Reply,
     Rig,
-    Told,
     error,
     make_gateway,
     post,
+    record_feedback,
     sse,
     unreachable,
-    what_it_hears,
 )
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.anomaly import AnomalyKind
@@ -34,11 +34,11 @@ OVERLOADED = error(529, "overloaded_error")
 SECOND_NS = 1_000_000_000
 
 
-def taught(*answers: Told | Exception) -> list[Feedback]:
-    """What a pool hears of one call whose attempts take 2 s each."""
+def taught(*answers: Reply | Exception) -> list[Feedback]:
+    """The feedback that a pool gets from one call whose attempts take 2 s each."""
     clock = VirtualClock()
     rig = make_gateway(FakeTransport(answers, head_after_seconds=2.0), clock)
-    heard = what_it_hears(rig.store)
+    heard = record_feedback(rig.store)
     run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
     return heard
 
@@ -46,29 +46,29 @@ def taught(*answers: Told | Exception) -> list[Feedback]:
 class TestWhatIsTold:
     def test_the_limits_of_an_answer_with_the_age_of_its_request(self) -> None:
         report = LimitReport(DimensionReport(50), sent_ago_ns=2 * SECOND_NS)
-        assert taught(Told(headers=LIMIT)) == [report, Succeeded()]
+        assert taught(Reply(headers=LIMIT)) == [report, Succeeded()]
 
     def test_an_answer_without_limits_is_told_too(self) -> None:
         report = LimitReport(sent_ago_ns=2 * SECOND_NS, faults=(AnomalyKind.LIMITS_MISSING,))
-        assert taught(Told()) == [report, Succeeded()]
+        assert taught(Reply()) == [report, Succeeded()]
 
     def test_an_error_is_no_answer_but_its_limits_count(self) -> None:
         throttled = error(429, "rate_limit_error", retry_after="20", anthropic_ratelimit_requests_limit="50")
         report = LimitReport(DimensionReport(50), sent_ago_ns=2 * SECOND_NS, answered=False)
-        assert taught(throttled, Told())[:2] == [
+        assert taught(throttled, Reply())[:2] == [
             RateLimited(20 * SECOND_NS, 2 * SECOND_NS, pause_ns=20 * SECOND_NS),
             report,
         ]
 
     def test_a_429_for_a_rise_that_was_too_fast_says_so(self) -> None:
         ramp = error(429, "rate_limit_error", "ramp_limit_exceeded", retry_after="20")
-        assert taught(ramp, Told())[0] == RateLimited(
+        assert taught(ramp, Reply())[0] == RateLimited(
             20 * SECOND_NS, 2 * SECOND_NS, acceleration=True, pause_ns=20 * SECOND_NS
         )
 
     @pytest.mark.parametrize("failure", [OVERLOADED, unreachable(), unreachable(may_have_been_accepted=True)])
-    def test_a_failure(self, failure: Told | Exception) -> None:
-        assert taught(failure, Told())[0] == Failed(2 * SECOND_NS)
+    def test_a_failure(self, failure: Reply | Exception) -> None:
+        assert taught(failure, Reply())[0] == Failed(2 * SECOND_NS)
 
     def test_not_what_is_the_clients_own_fault(self) -> None:
         assert taught(error(400, "invalid_request_error")) == []
@@ -77,7 +77,7 @@ class TestWhatIsTold:
 def test_what_an_answer_used_is_what_the_next_call_reserves() -> None:
     clock = VirtualClock()
     usage = b'{"type": "message", "usage": {"input_tokens": 70, "output_tokens": 30}}'
-    rig = make_gateway(FakeTransport([Told(chunks=(usage,))]), clock)
+    rig = make_gateway(FakeTransport([Reply(chunks=(usage,))]), clock)
 
     async def often() -> None:
         for _ in range(300):
@@ -144,7 +144,7 @@ def test_nobody_is_let_in_by_what_a_429_gives_back() -> None:
     clock = VirtualClock()
     throttled = error(429, "rate_limit_error", retry_after="20")
     rig = make_gateway(
-        FakeTransport([throttled, Told()], head_after_seconds=1.0),
+        FakeTransport([throttled, Reply()], head_after_seconds=1.0),
         clock,
         pools={"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})},
     )
@@ -161,7 +161,7 @@ def test_nobody_is_let_in_by_what_a_429_gives_back() -> None:
 
 class TestOutage:
     def test_once_the_pool_pauses_a_call_waits_for_the_end_of_the_outage(self) -> None:
-        answer, _, transport, seconds = post([OVERLOADED] * 100 + [Told()])
+        answer, _, transport, seconds = post([OVERLOADED] * 100 + [Reply()])
         assert (answer.status, len(transport.requests)) == (200, 101)
         assert 95 < seconds < 120
 
@@ -178,12 +178,12 @@ class TestOutage:
 
     def test_what_may_have_been_accepted_is_not_repeated_for_it(self) -> None:
         lost = unreachable(may_have_been_accepted=True)
-        answer, _, transport, _ = post([*[OVERLOADED] * 6, lost, Told()])
+        answer, _, transport, _ = post([*[OVERLOADED] * 6, lost, Reply()])
         assert (answer.status, len(transport.requests)) == (502, 7)
 
     def test_it_holds_the_others_back_too(self) -> None:
         clock = VirtualClock()
-        transport = FakeTransport([OVERLOADED] * 40 + [Told()])
+        transport = FakeTransport([OVERLOADED] * 40 + [Reply()])
         rig = make_gateway(transport, clock)
 
         async def ten_calls() -> list[Answer]:

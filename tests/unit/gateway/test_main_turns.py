@@ -11,7 +11,7 @@ import pytest
 
 from support.asgi_client import Answer, call
 from support.claude_code import WITH_HINTS, WITHOUT_HINTS, captured
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.dimension import Dimension
@@ -31,7 +31,7 @@ def rig(clock: VirtualClock, priority: Priority = Priority.STANDARD) -> Rig:
         CallerSettings(name=name, key_sha256=key_hash(key), priority=priority)
         for name, key in (("ann", ANN), ("bob", BOB))
     ]
-    transport = FakeTransport([Told()], head_after_seconds=0.1)
+    transport = FakeTransport([Reply()], head_after_seconds=0.1)
     return make_gateway(transport, clock, pools=POOLS, identifier=Identifier(callers))
 
 
@@ -52,7 +52,7 @@ def subagents(run: str, number: int) -> list[dict[str, str]]:
 
 
 async def turns(gateway: Rig, run: str = WITHOUT_HINTS) -> list[float]:
-    """How long main turns wait for quota, one after the other, in seconds."""
+    """How long each of several main turns waits for quota, in seconds."""
     waits = []
     for _ in range(TURNS):
         await asyncio.sleep(1.7)  # a tool runs meanwhile

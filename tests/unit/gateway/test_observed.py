@@ -1,4 +1,4 @@
-"""What an observer hears of each situation: all of it, once, and in the scope that it belongs to."""
+"""The events of each situation: each is reported once, in the scope that it belongs to."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from support.asgi_client import call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, unreachable
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, unreachable
 from support.recording_observer import RecordingObserver
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.dimension import Cost, Dimension
@@ -41,8 +41,8 @@ from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, Queu
 
 ONE_A_MINUTE = PoolSettings({Dimension.REQUESTS: LimitSettings(1, 1)})
 """Whoever comes second waits for a minute."""
-UNTOLD = Told()
-TOLD = Told(
+UNTOLD = Reply()
+TOLD = Reply(
     200,
     (
         (b"content-type", b"application/json"),
@@ -89,7 +89,7 @@ async def second_leaves(rig: Rig) -> None:
 @dataclass(frozen=True)
 class Situation:
     name: str
-    answers: list[Told | Exception]
+    answers: list[Reply | Exception]
     told: list[str]
     happens: Callable[[Rig], Coroutine[Any, Any, None]] = one
     settings: PoolSettings | None = None

@@ -1,4 +1,4 @@
-"""Outages through the gateway: no attempt is lost, nothing storms, and who cannot wait is told the true cause."""
+"""Outages: no attempt is lost, there is no retry storm, and calls that cannot wait get the true cause."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, unreachable
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, unreachable
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import CircuitClosed, CircuitOpened, RefusedCall
@@ -18,16 +18,16 @@ DOWN = error(529, "overloaded_error")
 
 
 class FailingTransport(FakeTransport):
-    """Fails between two times, after a tenth of a second each; answers otherwise."""
+    """Fails between two times, after 0.1 s each; responds otherwise."""
 
-    def __init__(self, clock: VirtualClock, start: float, stop: float, failure: Told | Exception = DOWN) -> None:
-        super().__init__([Told()], head_after_seconds=0.25)
+    def __init__(self, clock: VirtualClock, start: float, stop: float, failure: Reply | Exception = DOWN) -> None:
+        super().__init__([Reply()], head_after_seconds=0.25)
         self.sent: list[float] = []
         self._clock, self._start, self._stop, self._failure = clock, start, stop, failure
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
         self.sent.append(self._clock.elapsed_s)
-        self.answers = [self._failure if self._start <= self._clock.elapsed_s < self._stop else Told()]
+        self.answers = [self._failure if self._start <= self._clock.elapsed_s < self._stop else Reply()]
         return await super().send(request, on_begin)
 
 
@@ -37,7 +37,7 @@ async def ask(rig: Rig, seconds: float) -> Answer:
 
 
 @pytest.mark.parametrize("failure", [DOWN, error(500, "api_error"), unreachable()])
-def test_twenty_seconds_cost_nobody_his_answer_who_has_a_minute(failure: Told | Exception) -> None:
+def test_twenty_seconds_cost_nobody_his_answer_who_has_a_minute(failure: Reply | Exception) -> None:
     clock = VirtualClock()
     transport = FailingTransport(clock, 10.0, 30.0, failure)
     rig = make_gateway(transport, clock)
@@ -86,12 +86,12 @@ def test_who_never_got_through_is_told_of_the_outage() -> None:
 
 def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
     clock = VirtualClock()
-    transport = FakeTransport([Told()], head_after_seconds=0.25)
+    transport = FakeTransport([Reply()], head_after_seconds=0.25)
     numbers = iter(range(10**6))
     send = transport.send
 
     async def fail_half(request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
-        transport.answers = [DOWN if next(numbers) % 2 else Told()]
+        transport.answers = [DOWN if next(numbers) % 2 else Reply()]
         return await send(request, on_begin)
 
     transport.send = fail_half  # type: ignore[method-assign]
@@ -113,7 +113,7 @@ def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
 
 
 class UnreachableLater(FakeTransport):
-    """Fails at once until a time; from then on nothing comes of a connection, and nothing is ever sent."""
+    """Fails at once until a time; from then on connecting hangs, and nothing is ever sent."""
 
     def __init__(self, clock: VirtualClock, silent_from: float) -> None:
         super().__init__([DOWN])
@@ -134,7 +134,7 @@ class UnreachableLater(FakeTransport):
 def test_a_call_whose_time_ends_while_it_is_connecting_ends_with_it(
     silent_from: float, seconds: int, path: str
 ) -> None:
-    """It once went round for ever: nothing had been sent, there was an outage, and no time was left to wait."""
+    """This was once an endless loop: nothing had been sent, there was an outage, and no time was left to wait."""
     clock = VirtualClock()
     transport = UnreachableLater(clock, silent_from)
     rig = make_gateway(transport, clock)
@@ -166,7 +166,7 @@ def test_a_call_whose_time_ends_while_it_is_connecting_ends_with_it(
 )
 @pytest.mark.parametrize("failure", [DOWN, unreachable()])
 def test_who_asks_no_model_is_told_of_an_outage_after_a_minute(
-    method: str, path: str, headers: dict[str, str], seconds: float, failure: Told | Exception
+    method: str, path: str, headers: dict[str, str], seconds: float, failure: Reply | Exception
 ) -> None:
     clock = VirtualClock()
     rig = make_gateway(FailingTransport(clock, 0.0, 10_000.0, failure), clock)
@@ -178,5 +178,5 @@ def test_who_asks_no_model_is_told_of_an_outage_after_a_minute(
 
 def test_an_upload_may_take_longer_than_that() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=300), clock)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=300), clock)
     assert run_virtual(call(rig.gateway, "POST", "/v1/files", body=b"file"), clock).status == 200

@@ -1,4 +1,4 @@
-"""Our own time in a call: all of it, and none of what others take."""
+"""The overhead of a call: all the time that Tidegate takes, and no time that others take."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.asgi_client import call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway, sse
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway, sse
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.dimension import Dimension
@@ -22,7 +22,7 @@ ONE_A_SECOND = {"sonnet-5-5": PoolSettings(limits={Dimension.REQUESTS: LimitSett
 
 
 class Slow(Identifier):
-    """Is at work for 3 ms."""
+    """Takes 3 ms of CPU time."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ def overheads(rig: Rig) -> list[int | None]:
     return [event.overhead_ns for event in rig.observer.of(RequestFinished)]
 
 
-def measured(*answers: Told | Exception, calls: int = 1, **options: Any) -> list[int | None]:
-    """The overhead of calls one after another, before an upstream that takes 2 s for the head of an answer."""
+def measured(*answers: Reply | Exception, calls: int = 1, **options: Any) -> list[int | None]:
+    """The overhead of calls one after another, with an upstream that takes 2 s for the head of a response."""
     clock = VirtualClock()
     transport = FakeTransport(answers, head_after_seconds=2.0)
     rig = make_gateway(transport, clock, identifier=Slow(clock), **options)
@@ -52,12 +52,12 @@ def measured(*answers: Told | Exception, calls: int = 1, **options: Any) -> list
 
 
 def test_work_counts_and_waiting_for_the_upstream_does_not() -> None:
-    assert measured(Told()) == [3 * MS_NS]
+    assert measured(Reply()) == [3 * MS_NS]
 
 
 def test_waiting_for_quota_does_not_count() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()]), clock, identifier=Slow(clock), pools=ONE_A_SECOND)
+    rig = make_gateway(FakeTransport([Reply()]), clock, identifier=Slow(clock), pools=ONE_A_SECOND)
 
     async def run() -> None:
         await asyncio.gather(*(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE) for _ in range(3)))
@@ -67,8 +67,8 @@ def test_waiting_for_quota_does_not_count() -> None:
     assert overheads(rig) == [pytest.approx(3 * MS_NS, abs=10 * MS_NS)] * 3
 
 
-@pytest.mark.parametrize("answers", [[error(529, "overloaded_error"), Told()], [error(404, "not_found_error")]])
-def test_only_answers_at_the_first_attempt_are_measured(answers: list[Told]) -> None:
+@pytest.mark.parametrize("answers", [[error(529, "overloaded_error"), Reply()], [error(404, "not_found_error")]])
+def test_only_answers_at_the_first_attempt_are_measured(answers: list[Reply]) -> None:
     assert measured(*answers) == [None]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Told, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import RefusedCall
@@ -17,7 +17,7 @@ OTHER_MODEL = {**MESSAGE, "model": "claude-haiku-5-5"}
 
 
 class Calls:
-    """Calls of the callers `web`, which has limits, and `free`, over a transport that answers after some time."""
+    """Calls of the callers `web`, which has limits, and `free`, over a transport that responds after some time."""
 
     def __init__(self, *, head_after_seconds: float = 0.0, **limits: Any) -> None:
         self.clock = VirtualClock()
@@ -25,7 +25,7 @@ class Calls:
             CallerSettings(name="web", key_sha256=key_hash("w"), **limits),
             CallerSettings(name="free", key_sha256=key_hash("f")),
         ]
-        transport = FakeTransport([Told()], head_after_seconds=head_after_seconds)
+        transport = FakeTransport([Reply()], head_after_seconds=head_after_seconds)
         self.rig = make_gateway(transport, self.clock, identifier=Identifier(callers))
 
     async def send(
@@ -41,7 +41,7 @@ class Calls:
         return await call(self.rig.gateway, "POST", path, body=body, headers=headers)
 
     def answers(self, *calls: Coroutine[Any, Any, Answer]) -> list[Answer]:
-        """The answers to calls that are made at once, in that order."""
+        """The responses to concurrent calls, in their order."""
 
         async def main() -> list[Answer]:
             return await asyncio.gather(*calls)

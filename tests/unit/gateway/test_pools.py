@@ -12,9 +12,9 @@ from support.gateway import (
     ANSWER,
     MESSAGE,
     FakeTransport,
+    Reply,
     Rig,
     SimulatorTransport,
-    Told,
     error,
     make_gateway,
     post,
@@ -32,16 +32,16 @@ STANDARD = {**MESSAGE, "model": "claude-opus-4-8"}
 
 
 class ChoosyTransport(FakeTransport):
-    """Answers the first request that is chosen with 429, every other one well."""
+    """Responds with 429 to the first chosen request, and with success to all others."""
 
-    def __init__(self, is_chosen: Callable[[TransportRequest, bytes], bool], throttled: Told = THROTTLED) -> None:
+    def __init__(self, is_chosen: Callable[[TransportRequest, bytes], bool], throttled: Reply = THROTTLED) -> None:
         super().__init__([])
         self._is_chosen = is_chosen
-        self._throttled: Told | None = throttled
+        self._throttled: Reply | None = throttled
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> Any:
         assert isinstance(request.body, bytes)
-        self.answers = [Told()]
+        self.answers = [Reply()]
         if self._throttled is not None and self._is_chosen(request, request.body):
             self.answers, self._throttled = [self._throttled], None
         return await super().send(request, on_begin)
@@ -50,7 +50,7 @@ class ChoosyTransport(FakeTransport):
 def run(
     transport: FakeTransport, first: tuple[str, str, Any], *others: tuple[str, str, Any]
 ) -> tuple[list[tuple[int, float]], Rig]:
-    """Status and end, in seconds, of a call and of others that come a second later."""
+    """Status and end, in seconds, of a call and of others that arrive a second later."""
     clock = VirtualClock()
     rig = make_gateway(transport, clock)
 
@@ -86,7 +86,7 @@ class TestFastMode:
             (b"anthropic-fast-input-tokens-limit", b"100000"),
             (b"anthropic-fast-output-tokens-limit", b"20000"),
         )
-        _, rig, _, _ = post([Told(headers=headers)], body=FAST)
+        _, rig, _, _ = post([Reply(headers=headers)], body=FAST)
         (pool,) = rig.store.snapshot_now("opus-4-8-fast")
         limits = {each.dimension: each.upstream_per_minute for each in pool.dimensions}
         assert limits == {Dimension.REQUESTS: None, Dimension.INPUT_TOKENS: 100_000, Dimension.OUTPUT_TOKENS: 20_000}
@@ -118,8 +118,8 @@ class TestFastMode:
     def test_an_account_without_it_is_told_so_at_once(self) -> None:
         message = "This request would exceed your rate limit of 0 fast mode input tokens per minute"
         body = b'{"type": "error", "error": {"type": "rate_limit_error", "message": "%b"}}' % message.encode()
-        refused = Told(429, ((b"content-type", b"application/json"), (b"x-should-retry", b"true")), (body,))
-        answer, rig, transport, seconds = post([refused, Told()], body=FAST)
+        refused = Reply(429, ((b"content-type", b"application/json"), (b"x-should-retry", b"true")), (body,))
+        answer, rig, transport, seconds = post([refused, Reply()], body=FAST)
         assert (answer.status, answer.body, seconds, len(transport.requests)) == (429, body, 0.0, 1)
         assert answer.headers["x-should-retry"] == "false"
         assert rig.store.snapshot_now("opus-4-8-fast")[0].frozen_seconds == 0, "the next call may ask again"
@@ -130,13 +130,13 @@ class TestFastMode:
             start = b'event: message_start\ndata: {"message": {"usage": {"input_tokens": 7, "speed": "fast"}}}\n\n'
             told = sse(start, b'event: message_stop\ndata: {"type": "message_stop"}\n\n')
         else:
-            told = Told(chunks=(b'{"id": "m", "model": "c", "usage": {"input_tokens": 7, "speed": "fast"}}',))
+            told = Reply(chunks=(b'{"id": "m", "model": "c", "usage": {"input_tokens": 7, "speed": "fast"}}',))
         _, rig, _, _ = post([told], body={**FAST, "stream": streams})
         assert [usage.fast for usage in rig.usages() if usage is not None] == [True]
 
     def test_its_prices_are_learned_apart(self) -> None:
         clock = VirtualClock()
-        rig = make_gateway(FakeTransport([Told(chunks=(ANSWER,))]), clock)
+        rig = make_gateway(FakeTransport([Reply(chunks=(ANSWER,))]), clock)
 
         async def main() -> None:
             for _ in range(50):

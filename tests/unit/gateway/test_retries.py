@@ -14,8 +14,8 @@ from support.gateway import (
     MESSAGE_START,
     OVERLOADED_EVENT,
     FakeTransport,
+    Reply,
     Rig,
-    Told,
     error,
     make_gateway,
     post,
@@ -50,7 +50,7 @@ def outcome(rig: Rig) -> str:
 
 
 def test_a_good_answer_passes_and_its_usage_is_charged() -> None:
-    answer, rig, transport, _ = post([Told()])
+    answer, rig, transport, _ = post([Reply()])
     assert (answer.status, answer.body) == (200, ANSWER)
     assert answer.headers == {
         "content-type": "application/json",
@@ -66,7 +66,7 @@ def test_a_good_answer_passes_and_its_usage_is_charged() -> None:
 
 
 def test_a_429_is_waited_out_unseen_and_costs_no_attempt_of_the_policy() -> None:
-    answer, rig, _, seconds = post([THROTTLED, THROTTLED, Told()], policy=RetryPolicy(max_attempts=1))
+    answer, rig, _, seconds = post([THROTTLED, THROTTLED, Reply()], policy=RetryPolicy(max_attempts=1))
     assert (answer.status, seconds) == (200, 40)
     assert answer.headers["x-tidegate-attempts"] == "3"
     assert answer.headers["x-tidegate-queue-ms"] == "40000"
@@ -76,14 +76,14 @@ def test_a_429_is_waited_out_unseen_and_costs_no_attempt_of_the_policy() -> None
 
 
 def test_a_429_that_names_no_wait_makes_longer_and_longer_ones() -> None:
-    _, rig, _, seconds = post([error(429, "rate_limit_error")] * 3 + [Told()])
+    _, rig, _, seconds = post([error(429, "rate_limit_error")] * 3 + [Reply()])
     assert [event.wait_ns / 1e9 for event in rig.observer.of(RetryScheduled)] == [1, 2, 4]
     assert seconds == 7
 
 
 def test_a_429_never_makes_a_busy_loop() -> None:
     zero = RetryPolicy(base_delay_seconds=0, max_delay_seconds=0)
-    *_, seconds = post([error(429, "rate_limit_error", retry_after="0")] * 10 + [Told()], policy=zero)
+    *_, seconds = post([error(429, "rate_limit_error", retry_after="0")] * 10 + [Reply()], policy=zero)
     assert seconds == pytest.approx(1.0)
 
 
@@ -95,7 +95,7 @@ def test_a_429_that_outlasts_the_client_is_passed_on_as_it_came() -> None:
 
 @pytest.mark.parametrize(("status", "reason"), [(529, "overloaded"), (500, "server_error"), (503, "server_error")])
 def test_other_failures_are_repeated_by_the_policy(status: int, reason: str) -> None:
-    answer, rig, transport, seconds = post([error(status, "api_error")] * 2 + [Told()])
+    answer, rig, transport, seconds = post([error(status, "api_error")] * 2 + [Reply()])
     assert (answer.status, seconds, len(transport.requests)) == (200, 3, 3)
     assert rig.outcomes() == ["overloaded", "overloaded", "settled"]
     assert [event.reason for event in rig.observer.of(RetryScheduled)] == [reason] * 2
@@ -164,7 +164,7 @@ def test_what_may_have_been_accepted_is_repeated_once_and_charged_each_time() ->
 
 def test_an_upstream_that_is_too_slow_for_the_client_is_left() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
     answer = run_virtual(
         call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers={"x-stainless-timeout": "10"}), clock
     )
@@ -173,13 +173,13 @@ def test_an_upstream_that_is_too_slow_for_the_client_is_left() -> None:
 
 
 class TestReadTimeout:
-    """Of an SDK that was made with a timeout: it waits so long for the next byte."""
+    """The timeout of an SDK: it waits so long for the next byte."""
 
     HEADERS = {"x-stainless-timeout": "NOT_GIVEN", "x-stainless-read-timeout": "10"}  # noqa: RUF012
 
     def test_it_counts_from_the_end_of_the_body(self) -> None:
         clock = VirtualClock()
-        rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+        rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
 
         async def with_a_slow_body(scope: Any, receive: Any, send: Any) -> None:
             seconds = iter([20.0])
@@ -195,7 +195,7 @@ class TestReadTimeout:
 
     def test_it_is_no_limit_of_an_upload(self) -> None:
         clock = VirtualClock()
-        rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+        rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
         answer = run_virtual(call(rig.gateway, "POST", "/v1/files", body=b"file", headers=self.HEADERS), clock)
         assert answer.status == 200
 
@@ -212,7 +212,7 @@ class TestReadTimeout:
 def test_short_deadlines_of_callers_are_no_outage_but_long_ones_may_be() -> None:
     for seconds, is_outage in (("10", False), ("61", True)):
         clock = VirtualClock()
-        rig = make_gateway(FakeTransport([Told()], head_after_seconds=100), clock)
+        rig = make_gateway(FakeTransport([Reply()], head_after_seconds=100), clock)
 
         async def main(rig: Rig = rig, seconds: str = seconds) -> None:
             for _ in range(6):
@@ -265,7 +265,7 @@ def test_the_head_of_a_stream_is_held_no_longer_than_the_hold_time() -> None:
     answer, rig, transport, _ = post([late])
     assert (answer.status, answer.body) == (200, MESSAGE_START + OVERLOADED_EVENT)
     assert (len(transport.requests), outcome(rig), rig.outcomes()) == (1, "upstream_error", ["settled"])
-    answer, *_ = post([sse(MESSAGE_START, 2.0, OVERLOADED_EVENT), Told()], limits=RelayLimits(hold_seconds=3.0))
+    answer, *_ = post([sse(MESSAGE_START, 2.0, OVERLOADED_EVENT), Reply()], limits=RelayLimits(hold_seconds=3.0))
     assert answer.body == ANSWER
 
 
@@ -300,13 +300,13 @@ def test_a_stream_that_ends_or_breaks_after_the_hold_time_ends_as_it_came() -> N
 
 
 def test_an_error_body_without_end_is_no_answer() -> None:
-    answer, *_ = post([Told(400, (), (b"x" * 600_000,) * 2)], policy=RetryPolicy(max_attempts=1))
+    answer, *_ = post([Reply(400, (), (b"x" * 600_000,) * 2)], policy=RetryPolicy(max_attempts=1))
     assert (answer.status, answer.json()["error"]["type"]) == (502, "api_error")
 
 
 def test_an_answer_is_whole_although_what_it_teaches_cannot_be_kept() -> None:
     clock = VirtualClock()
-    told = Told(headers=((b"anthropic-ratelimit-requests-limit", b"50"),))
+    told = Reply(headers=((b"anthropic-ratelimit-requests-limit", b"50"),))
     rig = make_gateway(FakeTransport([told]), clock)
 
     async def learn(_pool: str, _feedback: Feedback) -> None:
@@ -321,7 +321,7 @@ def test_an_answer_is_whole_although_what_it_teaches_cannot_be_kept() -> None:
 def test_an_empty_stream_and_a_page_of_html_pass() -> None:
     answer, *_ = post([sse()])
     assert (answer.status, answer.body, answer.complete) == (200, b"", True)
-    html = Told(200, ((b"content-type", b"text/html"),), (b"<html>",))
+    html = Reply(200, ((b"content-type", b"text/html"),), (b"<html>",))
     answer, rig, *_ = post([html])
     assert (answer.body, rig.outcomes()) == (b"<html>", ["settled"])
 
@@ -342,7 +342,7 @@ def test_the_429_of_a_stream_before_its_content_is_no_failure_of_the_upstream_ei
 
 
 def ask(
-    method: str, path: str, answers: list[Told | Exception], body: Any = None
+    method: str, path: str, answers: list[Reply | Exception], body: Any = None
 ) -> tuple[Answer, FakeTransport, float]:
     clock = VirtualClock()
     transport = FakeTransport(answers)
@@ -360,10 +360,10 @@ def ask(
     ],
 )
 def test_what_changes_nothing_is_repeated_too(method: str, path: str, body: Any) -> None:
-    answer, transport, elapsed_s = ask(method, path, [THROTTLED, Told()], body)
+    answer, transport, elapsed_s = ask(method, path, [THROTTLED, Reply()], body)
     assert (answer.status, answer.headers["x-tidegate-attempts"], elapsed_s) == (200, "2", 20)
     assert transport.requests[0] == transport.requests[1]
-    answer, *_ = ask(method, path, [unreachable(), Told()], body)
+    answer, *_ = ask(method, path, [unreachable(), Reply()], body)
     assert (answer.status, answer.headers["x-tidegate-attempts"]) == (200, "2")
 
 
@@ -377,13 +377,13 @@ def test_what_changes_nothing_is_repeated_too(method: str, path: str, body: Any)
     ],
 )
 def test_what_may_change_something_is_sent_once(method: str, path: str, body: Any) -> None:
-    answer, transport, elapsed_s = ask(method, path, [THROTTLED, Told()], body)
+    answer, transport, elapsed_s = ask(method, path, [THROTTLED, Reply()], body)
     assert (answer.status, len(transport.requests), elapsed_s) == (429, 1, 0)
 
 
 def test_every_answer_teaches_the_pool_its_limits() -> None:
     limit = ((b"anthropic-ratelimit-requests-limit", b"50"), (b"anthropic-ratelimit-requests-remaining", b"9"))
-    _, rig, *_ = post([Told(headers=limit)])
+    _, rig, *_ = post([Reply(headers=limit)])
     (pool,) = rig.store.snapshot_now("sonnet-5-5")
     assert (pool.dimensions[0].upstream_per_minute, pool.succeeded) == (50, 1)
 
@@ -391,7 +391,7 @@ def test_every_answer_teaches_the_pool_its_limits() -> None:
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_its_lease_as_abandoned(*, stream: bool) -> None:
     clock = VirtualClock()
-    told = sse(MESSAGE_START, CONTENT, 100.0, MESSAGE_DELTA) if stream else Told()
+    told = sse(MESSAGE_START, CONTENT, 100.0, MESSAGE_DELTA) if stream else Reply()
     rig = make_gateway(FakeTransport([told], head_after_seconds=0 if stream else 100), clock)
 
     async def main() -> None:
@@ -408,7 +408,7 @@ def test_a_client_that_leaves_ends_its_lease_as_abandoned(*, stream: bool) -> No
 @pytest.mark.parametrize("leaves_first", [True, False])
 def test_what_never_had_a_connection_costs_nothing(*, leaves_first: bool) -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], connected_after_seconds=100), clock)
+    rig = make_gateway(FakeTransport([Reply()], connected_after_seconds=100), clock)
 
     async def main() -> int:
         leaves = asyncio.Event()
@@ -425,7 +425,7 @@ def test_what_never_had_a_connection_costs_nothing(*, leaves_first: bool) -> Non
 def test_a_client_that_leaves_the_queue_takes_nothing() -> None:
     clock = VirtualClock()
     one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Told()]), clock, pools={"sonnet-5-5": one})
+    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
 
     async def main() -> None:
         await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
@@ -444,7 +444,7 @@ def statuses(rig: Rig) -> list[str]:
 
 def test_what_the_callers_deadline_cuts_short_is_no_failure_of_the_upstream() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
     headers = {"x-tidegate-timeout-seconds": "2"}
     answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers), clock)
     assert (answer.status, statuses(rig)) == (504, ["deadline"])
@@ -452,7 +452,7 @@ def test_what_the_callers_deadline_cuts_short_is_no_failure_of_the_upstream() ->
 
 def test_what_the_client_cuts_short_is_no_failure_of_the_upstream() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
 
     async def leave() -> None:
         leaves = asyncio.Event()
@@ -473,7 +473,7 @@ def test_a_stream_that_fails_is_counted_as_what_it_says(end: bytes | Exception, 
 
 
 def costs(rig: Rig) -> list[tuple[int, int]]:
-    """What was charged of input and output, lease by lease, for bodies of the same length."""
+    """Charged input and output, lease by lease, for bodies of the same length."""
     return [(event.used.input_tokens, event.used.output_tokens) for event in rig.observer.of(LeaseEnded)]
 
 
@@ -483,7 +483,7 @@ def test_what_is_given_up_before_it_begins_costs_its_prompt_and_no_stream(
     *, stream: bool, output: int, ends_by: str
 ) -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
     headers = {"x-tidegate-timeout-seconds": "3" if ends_by == "deadline" else "100"}
 
     async def main() -> None:
@@ -501,7 +501,7 @@ def test_what_is_given_up_before_it_begins_costs_its_prompt_and_no_stream(
 def test_a_whole_answer_that_is_given_up_is_charged_at_the_models_pace() -> None:
     clock = VirtualClock()
     transport = FakeTransport(
-        [Told(chunks=(b'{"type": "message", "usage": {"input_tokens": 7, "output_tokens": 60}}',))],
+        [Reply(chunks=(b'{"type": "message", "usage": {"input_tokens": 7, "output_tokens": 60}}',))],
         head_after_seconds=2,
     )
     rig = make_gateway(transport, clock)

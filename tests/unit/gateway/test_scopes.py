@@ -1,4 +1,4 @@
-"""The gateway's scopes: what a trace of a call is made of."""
+"""The gateway's scopes, which become the spans of a call."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ from support.gateway import (
     MESSAGE_DELTA,
     MESSAGE_START,
     FakeTransport,
+    Reply,
     Rig,
-    Told,
     error,
     make_gateway,
     post,
@@ -40,8 +40,8 @@ def only(rig: Rig, kind: ScopeKind) -> RecordedScope:
     return scope
 
 
-@pytest.mark.parametrize("answers", [[Told()], [sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)], [OVERLOADED, Told()]])
-def test_a_call_that_is_not_sampled_has_its_own_scope_and_none_inside(answers: list[Told]) -> None:
+@pytest.mark.parametrize("answers", [[Reply()], [sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)], [OVERLOADED, Reply()]])
+def test_a_call_that_is_not_sampled_has_its_own_scope_and_none_inside(answers: list[Reply]) -> None:
     clock = VirtualClock()
     rig = make_gateway(FakeTransport(answers), clock)
     rig.observer.samples = False
@@ -54,7 +54,7 @@ def test_a_call_that_is_not_sampled_has_its_own_scope_and_none_inside(answers: l
 
 
 def test_a_call_is_a_request_around_a_chat_around_admission_and_attempt() -> None:
-    _, rig, *_ = post([Told()], headers={"traceparent": "00-aa-bb-01", "tracestate": "x=y"})
+    _, rig, *_ = post([Reply()], headers={"traceparent": "00-aa-bb-01", "tracestate": "x=y"})
     (root,) = rig.observer.roots
     assert root.tree() == ("request", [("chat", ["acquire", "attempt"])])
     assert root.attributes == {
@@ -109,7 +109,7 @@ def test_a_repeated_attempt_waits_in_a_scope_of_its_own() -> None:
 
 def test_a_refusal_names_its_cause() -> None:
     pools = {"sonnet-5-5": PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(10, 1)}, allow_debt=False)}
-    answer, rig, *_ = post([Told()], pools=pools)
+    answer, rig, *_ = post([Reply()], pools=pools)
     assert answer.status == 400
     assert only(rig, ScopeKind.REQUEST).attributes["tidegate.cause"] == "cost_exceeds_capacity"
     assert only(rig, ScopeKind.ACQUIRE).attributes["tidegate.cause"] == "cost_exceeds_capacity"
@@ -117,14 +117,14 @@ def test_a_refusal_names_its_cause() -> None:
 
 
 def test_a_wait_names_what_binds() -> None:
-    _, rig, *_ = post([error(429, "rate_limit_error", retry_after="20"), Told()])
+    _, rig, *_ = post([error(429, "rate_limit_error", retry_after="20"), Reply()])
     first, second = rig.observer.scopes_of(ScopeKind.ACQUIRE)
     assert "tidegate.binding" not in first.attributes
     assert (second.attributes["tidegate.binding"], second.attributes["tidegate.wait_seconds"]) == ("frozen", 20.0)
 
 
 def test_an_endpoint_without_a_model_has_no_chat() -> None:
-    _, rig, *_ = post([Told()], path="/v1/files")
+    _, rig, *_ = post([Reply()], path="/v1/files")
     (root,) = rig.observer.roots
     assert root.tree() == ("request", ["acquire", "attempt"])
 
@@ -137,7 +137,7 @@ def test_an_answer_that_breaks_ends_its_scopes(after: float) -> None:
 
 
 def test_trace_headers_of_the_attempt_replace_those_of_the_client() -> None:
-    clock, transport = VirtualClock(), FakeTransport([Told()])
+    clock, transport = VirtualClock(), FakeTransport([Reply()])
     rig = make_gateway(transport, clock)
     rig.observer.trace_headers = {"traceparent": "00-ours-01"}
     given = {"traceparent": "00-theirs-01", "x-other": "kept"}
@@ -149,7 +149,7 @@ def test_trace_headers_of_the_attempt_replace_those_of_the_client() -> None:
 
 @pytest.mark.parametrize("passes", [False, True])
 def test_the_clients_trace_context_goes_upstream_only_if_it_is_meant_to(*, passes: bool) -> None:
-    clock, transport = VirtualClock(), FakeTransport([Told()])
+    clock, transport = VirtualClock(), FakeTransport([Reply()])
     gateway = Gateway(
         Admission(MemoryStore(clock), clock),
         transport,
@@ -169,7 +169,7 @@ def test_the_clients_trace_context_goes_upstream_only_if_it_is_meant_to(*, passe
 
 def test_a_call_that_is_not_traced_opens_no_scopes() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()]), clock)
+    rig = make_gateway(FakeTransport([Reply()]), clock)
     rig.observer.traces_calls = False
     headers = {"traceparent": "00-theirs-00"}
     answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers), clock)
@@ -180,7 +180,7 @@ def test_a_call_that_is_not_traced_opens_no_scopes() -> None:
 
 def test_a_client_that_leaves_ends_every_scope() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Told()], head_after_seconds=60), clock)
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
 
     async def leave() -> None:
         task = asyncio.create_task(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE))

@@ -1,4 +1,4 @@
-"""Sessions, agents and classes, from the header fields of a call to what the pool is asked for."""
+"""Sessions, agents and classes: from header fields to the demand on the pool."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import pytest
 from support.asgi_client import Answer, call
 from support.claude_code import COUNTING, WITH_HINTS, captured
 from support.demands import demands_of
-from support.gateway import MESSAGE, FakeTransport, Told, error, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, error, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.demand import Demand
@@ -19,7 +19,10 @@ KEY = "sk-ant-removed"
 
 
 def send(
-    headers: Mapping[str, str], *, path: str = "/v1/messages", answers: Sequence[Told | Exception] = (Told(),)
+    headers: Mapping[str, str],
+    *,
+    path: str = "/v1/messages",
+    answers: Sequence[Reply | Exception] = (Reply(),),
 ) -> tuple[Answer, list[Demand], FakeTransport]:
     clock, transport = VirtualClock(), FakeTransport(answers)
     caller = CallerSettings(name="team", key_sha256=key_hash(KEY), priority=Priority.INTERACTIVE)
@@ -59,7 +62,7 @@ def test_our_own_header_fields_stay_here() -> None:
 
 
 def test_a_retry_belongs_to_the_same_session() -> None:
-    answer, demands, _ = send({"x-tidegate-session": "report"}, answers=[error(529, "overloaded_error"), Told()])
+    answer, demands, _ = send({"x-tidegate-session": "report"}, answers=[error(529, "overloaded_error"), Reply()])
     assert answer.status == 200
     assert [demand.session for demand in demands if demand.retry] == ["report"]
 

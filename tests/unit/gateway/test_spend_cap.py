@@ -1,4 +1,4 @@
-"""A spend cap through the gateway: one refusal of the upstream, and none of the other calls gets that far."""
+"""A spend cap: after one refusal of the upstream, no other call is sent."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, error, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, error, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import CircuitClosed, CircuitOpened, RefusedCall, SpendCapReached
 
 WALL = datetime(2026, 11, 30, 23, tzinfo=UTC).timestamp()
 CAPPED = error(429, "rate_limit_error", "enforced_spend_limit_reached", x_should_retry="true")
-CREDIT = Told(
+CREDIT = Reply(
     400,
     chunks=(b'{"type": "error", "error": {"type": "x", "message": "Your credit balance is too low to access it"}}',),
 )
@@ -23,14 +23,14 @@ async def ask(rig: Rig) -> Answer:
     return await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
 
 
-def rig_of(*answers: Told, head_after_seconds: float = 0.0) -> tuple[Rig, FakeTransport, VirtualClock]:
+def rig_of(*answers: Reply, head_after_seconds: float = 0.0) -> tuple[Rig, FakeTransport, VirtualClock]:
     clock = VirtualClock(wall_start_s=WALL)
     transport = FakeTransport(answers, head_after_seconds=head_after_seconds)
     return make_gateway(transport, clock), transport, clock
 
 
 def test_the_first_call_gets_the_upstreams_answer_and_all_others_are_refused_until_the_date() -> None:
-    rig, transport, clock = rig_of(CAPPED, Told())
+    rig, transport, clock = rig_of(CAPPED, Reply())
 
     async def main() -> list[Answer]:
         first = await ask(rig)
@@ -64,7 +64,7 @@ def test_who_waits_is_refused_at_once() -> None:
 
 
 def test_credit_that_is_used_up_is_probed() -> None:
-    rig, transport, clock = rig_of(CREDIT, CREDIT, Told())
+    rig, transport, clock = rig_of(CREDIT, CREDIT, Reply())
 
     async def main() -> list[int]:
         statuses = []
@@ -82,8 +82,8 @@ def test_credit_that_is_used_up_is_probed() -> None:
 
 
 @pytest.mark.parametrize("answer", [CAPPED, CREDIT])
-def test_other_pools_go_on(answer: Told) -> None:
-    rig, _, clock = rig_of(answer, Told())
+def test_other_pools_go_on(answer: Reply) -> None:
+    rig, _, clock = rig_of(answer, Reply())
 
     async def main() -> list[int]:
         await ask(rig)

@@ -1,4 +1,4 @@
-"""Streams on a virtual clock: clients that leave, streams that show no content, errors before it, and their charges."""
+"""Streams on a virtual clock: clients that disconnect, streams without content, early errors, and charges."""
 
 import asyncio
 from typing import Any
@@ -14,8 +14,8 @@ from support.gateway import (
     MESSAGE_START,
     OVERLOADED_EVENT,
     FakeTransport,
+    Reply,
     Rig,
-    Told,
     make_gateway,
     post,
     sse,
@@ -45,9 +45,13 @@ def used(rig: Rig) -> list[Cost]:
 
 
 def leave(
-    after_seconds: float, *answers: Told | Exception, calls: int = 1, head_after_seconds: float = 0.0, **options: Any
+    after_seconds: float,
+    *answers: Reply | Exception,
+    calls: int = 1,
+    head_after_seconds: float = 0.0,
+    **options: Any,
 ) -> tuple[Rig, float, list[Answer]]:
-    """Calls whose clients leave after that time; what remains, and how long it took."""
+    """Calls whose clients disconnect after that time; returns the rest, and the duration."""
     clock = VirtualClock()
     rig = make_gateway(FakeTransport(answers, head_after_seconds=head_after_seconds), clock, **options)
     received = [Answer() for _ in range(calls)]
@@ -73,7 +77,7 @@ class TestAClientThatLeaves:
         assert rig.usages() == [Usage(7, 201)]
 
     def test_pays_the_estimate_when_nothing_has_come_yet(self) -> None:
-        rig, seconds, _ = leave(3, Told(), head_after_seconds=100)
+        rig, seconds, _ = leave(3, Reply(), head_after_seconds=100)
         assert (seconds, used(rig)) == (3, [Cost(1, 25, 100)])
 
     def test_pays_for_the_prompt_when_it_leaves_while_the_head_is_held(self) -> None:
@@ -84,8 +88,8 @@ class TestAClientThatLeaves:
 class TestReadingOn:
     limits = RelayLimits(read_on_seconds=30, read_on_calls=1)
 
-    @pytest.mark.parametrize("told", [sse(MESSAGE_START, TEXT, 10.0, MESSAGE_DELTA), Told(chunks=(10.0, ANSWER))])
-    def test_learns_the_exact_usage(self, told: Told) -> None:
+    @pytest.mark.parametrize("told", [sse(MESSAGE_START, TEXT, 10.0, MESSAGE_DELTA), Reply(chunks=(10.0, ANSWER))])
+    def test_learns_the_exact_usage(self, told: Reply) -> None:
         rig, seconds, _ = leave(3, told, limits=self.limits)
         assert (seconds, told.closed, rig.outcomes()) == (10, True, ["abandoned"])
         assert used(rig) == [Cost(1, 7, 30 if told.headers[0][1].startswith(b"text") else 3)]
@@ -102,7 +106,7 @@ class TestReadingOn:
 
     def test_makes_no_further_attempt(self) -> None:
         broken = sse(5.0, unreachable())
-        rig, seconds, _ = leave(3, broken, Told(), limits=self.limits, policy=RetryPolicy(base_delay_seconds=1))
+        rig, seconds, _ = leave(3, broken, Reply(), limits=self.limits, policy=RetryPolicy(base_delay_seconds=1))
         assert 5 <= seconds <= 7
         assert rig.outcomes() == ["released"]
 
@@ -139,7 +143,7 @@ class TestDeadStreams:
 
     def test_a_stream_that_never_begins_is_another_attempts_business(self) -> None:
         dead = sse(*PINGS)
-        answer, rig, _, seconds = post([dead, Told()], limits=self.limits)
+        answer, rig, _, seconds = post([dead, Reply()], limits=self.limits)
         assert (answer.body, seconds, rig.outcomes()) == (ANSWER, 61, ["abandoned", "settled"])
 
     def test_the_time_that_a_client_takes_is_no_idleness_of_the_upstream(self) -> None:
@@ -215,8 +219,8 @@ def test_with_two_seconds_between_start_and_content_the_head_goes_out_after_the_
 EVENT = b'event: session.status\ndata: {"type": "session.status"}\n\n'
 
 
-async def events_of_a_session(told: Told, clock: VirtualClock) -> tuple[list[tuple[float, Any]], Rig]:
-    """When, in seconds, each message of the answer to a `GET` of an event stream went out, and its status or body."""
+async def events_of_a_session(told: Reply, clock: VirtualClock) -> tuple[list[tuple[float, Any]], Rig]:
+    """Time in seconds, and status or body, of each message of the response to a `GET` of an event stream."""
     rig = make_gateway(FakeTransport([told]), clock)
     went_out: list[tuple[float, Any]] = []
 
@@ -233,7 +237,7 @@ async def events_of_a_session(told: Told, clock: VirtualClock) -> tuple[list[tup
 
 
 def test_outside_of_messages_the_head_of_an_event_stream_goes_out_at_once() -> None:
-    """Clients open the stream of a session first, and send what it will tell of only then."""
+    """Clients open the stream of a session first, and then send what it reports."""
     clock = VirtualClock()
     went_out, rig = run_virtual(events_of_a_session(sse(200.0, EVENT, 300.0, PING, 300.0, EVENT), clock), clock)
     assert went_out == [(0.0, 200), (200.0, EVENT), (500.0, PING), (800.0, EVENT), (800.0, b"")]
@@ -241,7 +245,7 @@ def test_outside_of_messages_the_head_of_an_event_stream_goes_out_at_once() -> N
 
 
 def test_the_lease_of_an_event_stream_lives_as_long_as_it_sends() -> None:
-    """One that nobody has spoken of for an hour would be reported as forgotten."""
+    """A lease without a charge for an hour would be reported as expired."""
     clock = VirtualClock()
     hours: list[bytes | float] = [500.0, PING] * 20
     went_out, rig = run_virtual(events_of_a_session(sse(*hours), clock), clock)
@@ -259,7 +263,7 @@ def test_an_event_stream_that_breaks_before_its_first_byte_breaks_for_the_client
 
 def test_an_error_in_place_of_an_event_stream_is_one() -> None:
     clock = VirtualClock()
-    told = Told(404, ((b"content-type", b"text/event-stream"),), (EVENT,))
+    told = Reply(404, ((b"content-type", b"text/event-stream"),), (EVENT,))
     went_out, _ = run_virtual(events_of_a_session(told, clock), clock)
     assert went_out == [(0.0, 404), (0.0, EVENT)]
 

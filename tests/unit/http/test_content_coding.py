@@ -1,4 +1,4 @@
-"""Compressed answers are read from a copy, however their bytes are cut."""
+"""Compressed responses are decompressed in a copy, however their bytes are cut."""
 
 import gzip
 import zlib
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START, OVERLOADED_EVENT, Told, post, sse
+from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START, OVERLOADED_EVENT, Reply, post, sse
 from tidegate.core.domain.usage import Usage
 from tidegate.http.content_coding import Decoder, content_codings, decoded, readable_codings
 
@@ -74,7 +74,7 @@ def test_more_than_four_codings_are_not_read() -> None:
 def test_a_bomb_passes_as_it_came_and_is_charged_the_estimate() -> None:
     bomb = twice(bytes(40_000_000))
     coding = (b"content-encoding", b"gzip, gzip")
-    answer, rig, _, _ = post([Told(200, ((b"content-type", b"application/json"), coding), (bomb,))])
+    answer, rig, _, _ = post([Reply(200, ((b"content-type", b"application/json"), coding), (bomb,))])
     assert (answer.status, answer.body) == (200, bomb)
     assert (rig.usages(), rig.outcomes()) == ([None], ["settled"])
 
@@ -114,18 +114,18 @@ def test_codings_that_cannot_be_read_are_struck_from_what_is_asked_for(given: li
     assert readable_codings(tuple(given)) == sent
 
 
-def packed(told: Told) -> Told:
-    """The same answer under gzip, each chunk complete in itself as a server would flush it."""
+def packed(told: Reply) -> Reply:
+    """The response in gzip, flushed after each chunk, as by a server."""
     state = zlib.compressobj(wbits=31)
     chunks: list[bytes | float | Exception] = [
         state.compress(chunk) + state.flush(zlib.Z_SYNC_FLUSH) if isinstance(chunk, bytes) else chunk
         for chunk in told.chunks
     ]
-    return Told(told.status, [*told.headers, (b"content-encoding", b"gzip")], chunks)
+    return Reply(told.status, [*told.headers, (b"content-encoding", b"gzip")], chunks)
 
 
-@pytest.mark.parametrize("told", [packed(Told()), packed(sse(MESSAGE_START, CONTENT, MESSAGE_DELTA))])
-def test_a_compressed_answer_passes_as_it_came_and_its_usage_counts(told: Told) -> None:
+@pytest.mark.parametrize("told", [packed(Reply()), packed(sse(MESSAGE_START, CONTENT, MESSAGE_DELTA))])
+def test_a_compressed_answer_passes_as_it_came_and_its_usage_counts(told: Reply) -> None:
     answer, rig, _, _ = post([told], headers={"accept-encoding": "gzip, br"})
     assert answer.body == b"".join(chunk for chunk in told.chunks if isinstance(chunk, bytes))
     assert answer.headers["content-encoding"] == "gzip"
@@ -133,13 +133,13 @@ def test_a_compressed_answer_passes_as_it_came_and_its_usage_counts(told: Told) 
 
 
 def test_an_error_inside_a_compressed_stream_is_hidden_like_any_other() -> None:
-    answer, rig, _, _ = post([packed(sse(MESSAGE_START, OVERLOADED_EVENT)), Told()])
+    answer, rig, _, _ = post([packed(sse(MESSAGE_START, OVERLOADED_EVENT)), Reply()])
     assert (answer.body, rig.outcomes()) == (ANSWER, ["overloaded", "settled"])
 
 
 @pytest.mark.parametrize("coding", [b"br", b"gzip"])
 def test_an_answer_that_cannot_be_read_passes_and_is_charged_the_estimate(coding: bytes) -> None:
-    told = Told(200, ((b"content-type", b"application/json"), (b"content-encoding", coding)), (b"\x01\x02", b"\x03"))
+    told = Reply(200, ((b"content-type", b"application/json"), (b"content-encoding", coding)), (b"\x01\x02", b"\x03"))
     answer, rig, _, _ = post([told])
     assert (answer.status, answer.body) == (200, b"\x01\x02\x03")
     assert (rig.usages(), rig.outcomes()) == ([None], ["settled"])
@@ -148,6 +148,6 @@ def test_an_answer_that_cannot_be_read_passes_and_is_charged_the_estimate(coding
 def test_why_an_error_is_final_is_read_from_its_compressed_body() -> None:
     body = b'{"type":"error","error":{"type":"rate_limit_error","message":"cap","details":{"error_code":"%s"}}}'
     capped = gzip.compress(body % b"enforced_spend_limit_reached")
-    answer, _, transport, _ = post([Told(429, [(b"content-encoding", b"gzip")], (capped,))])
+    answer, _, transport, _ = post([Reply(429, [(b"content-encoding", b"gzip")], (capped,))])
     assert (answer.status, answer.body, answer.headers["x-should-retry"]) == (429, capped, "false")
     assert len(transport.requests) == 1

@@ -1,4 +1,4 @@
-"""When is written what is put into an write_batcher."""
+"""When a write batcher writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,20 +15,20 @@ BUSY = "1", "2", "3"
 
 
 class Turns:
-    """An write_batcher, and what was written at which time."""
+    """A write batcher, and the time of each write."""
 
     def __init__(self) -> None:
         self.write_batcher = WriteBatcher()
         self.written: list[str] = []
 
     def put(self, *names: str, size_bytes: int = SMALL) -> list[str]:
-        """Puts writes of these names; returns what has been written by now."""
+        """Puts writes of these names; returns the names written so far."""
         for name in names:
             self.write_batcher.put(partial(self.written.append, name), size_bytes)
         return self.written.copy()
 
     async def end(self) -> list[str]:
-        """Lets the turn end."""
+        """Ends the turn."""
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         return self.written.copy()

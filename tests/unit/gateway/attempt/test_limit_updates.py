@@ -1,4 +1,4 @@
-"""Under load not every answer's headers are read."""
+"""Under load, not every response updates the limits."""
 
 from support.asgi_client import call
 from support.gateway import (
@@ -6,10 +6,10 @@ from support.gateway import (
     MESSAGE,
     MESSAGE_START,
     FakeTransport,
-    Told,
+    Reply,
     make_gateway,
+    record_feedback,
     unreachable,
-    what_it_hears,
 )
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.feedback import Feedback, Succeeded
@@ -17,10 +17,10 @@ from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.gateway.attempt.limit_updates import LimitUpdates
 
 MS_NS = 1_000_000
-LIMIT = Told(headers=((b"anthropic-ratelimit-requests-limit", b"600000"),))
+LIMIT = Reply(headers=((b"anthropic-ratelimit-requests-limit", b"600000"),))
 
 
-def test_a_pool_learns_again_after_20_ms_and_others_on_their_own() -> None:
+def test_a_pool_is_updated_every_20_ms_independently_of_others() -> None:
     updates = LimitUpdates()
     assert updates.are_due("a", 0)
     updates.note("a", 7 * MS_NS)
@@ -36,11 +36,11 @@ def test_invented_pools_do_not_fill_the_memory() -> None:
     assert len(updates._updated_ns) <= 1_000
 
 
-def learned_limits(answers: list[Told], *, apart_seconds: float) -> list[Feedback]:
-    """What a pool hears of calls one after another."""
+def learned_limits(answers: list[Reply], *, apart_seconds: float) -> list[Feedback]:
+    """The feedback that a pool gets from calls one after another."""
     clock = VirtualClock()
     rig = make_gateway(FakeTransport(answers), clock)
-    heard = what_it_hears(rig.store)
+    heard = record_feedback(rig.store)
 
     async def calls() -> None:
         for _ in answers:
@@ -51,24 +51,24 @@ def learned_limits(answers: list[Told], *, apart_seconds: float) -> list[Feedbac
     return heard
 
 
-def test_of_answers_at_once_one_is_read_and_the_others_only_count_as_answers() -> None:
+def test_of_concurrent_responses_one_updates_the_limits() -> None:
     read, counted = [LimitReport(DimensionReport(600_000)), Succeeded()], [Succeeded(sent_ago_ns=0)]
     assert learned_limits([LIMIT] * 3, apart_seconds=0.002) == read + counted + counted
     assert learned_limits([LIMIT] * 3, apart_seconds=0.02) == read * 3
 
 
-def test_of_a_stream_the_head_is_told_while_it_comes() -> None:
-    stream = Told(200, (*LIMIT.headers, (b"content-type", b"text/event-stream")), (MESSAGE_START, CONTENT, 1.0, b""))
+def test_the_head_of_a_stream_updates_the_limits_while_it_comes() -> None:
+    stream = Reply(200, (*LIMIT.headers, (b"content-type", b"text/event-stream")), (MESSAGE_START, CONTENT, 1.0, b""))
     read = LimitReport(DimensionReport(600_000))
     assert learned_limits([stream] * 2, apart_seconds=0.001) == [read, Succeeded()] * 2
-    at_once = Told(200, stream.headers, (MESSAGE_START, CONTENT, b""))
+    at_once = Reply(200, stream.headers, (MESSAGE_START, CONTENT, b""))
     assert learned_limits([at_once] * 2, apart_seconds=0.001) == [read, Succeeded(), LimitReport(), Succeeded()]
 
 
-def test_what_broke_off_is_an_answer_and_no_success() -> None:
-    broken = Told(200, LIMIT.headers, (b"{", unreachable()))
+def test_a_broken_response_updates_the_limits_and_is_no_success() -> None:
+    broken = Reply(200, LIMIT.headers, (b"{", unreachable()))
     assert learned_limits([broken] * 2, apart_seconds=0.001) == [LimitReport(DimensionReport(600_000)), LimitReport()]
 
 
-def test_while_answers_show_no_limits_each_one_counts() -> None:
-    assert learned_limits([Told(), LIMIT, LIMIT], apart_seconds=0.001)[2] == LimitReport(DimensionReport(600_000))
+def test_responses_are_read_until_one_reports_limits() -> None:
+    assert learned_limits([Reply(), LIMIT, LIMIT], apart_seconds=0.001)[2] == LimitReport(DimensionReport(600_000))

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway, unreachable
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, make_gateway, unreachable
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.errors import UpstreamUnreachable
 from tidegate.core.domain.events import RefusedCall
@@ -25,10 +25,10 @@ REASON = "no such host (told)"
 
 
 class Network(FakeTransport):
-    """A transport that can connect except between two times; then connecting takes `seconds`, and fails."""
+    """A transport that fails to connect between two times, after `seconds`."""
 
     def __init__(self, clock: VirtualClock, fails_from: float, fails_until: float, seconds: float = 0.0) -> None:
-        super().__init__([Told()])
+        super().__init__([Reply()])
         self.reachability = Reachability(URL, clock)
         self.tried: list[float] = []
         self._clock, self._from, self._until, self._seconds = clock, fails_from, fails_until, seconds

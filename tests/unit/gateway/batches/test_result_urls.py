@@ -1,4 +1,4 @@
-"""`results_url` leads back to where the client has called."""
+"""`results_url` begins with the URL that the client has called."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def ask(
     breaks: bool = False,
     proxy: str = "127.0.0.1",
 ) -> tuple[Answer, dict[bytes, bytes]]:
-    """What a client gets, and the headers that the gateway got, when the gateway answers with these chunks."""
+    """The client's response and the gateway's request headers, if the gateway responds with these chunks."""
     seen: dict[bytes, bytes] = {}
 
     async def gateway(scope: Any, _receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""What the results of batches say that they used is counted once, and their bytes pass untouched."""
+"""The usage in batch results is counted once, and their bytes are relayed unchanged."""
 
 import asyncio
 import gzip
@@ -32,7 +32,7 @@ def result(number: int, usage: object = None, model: object = "claude-sonnet-5-5
 
 
 class Downloads:
-    """Downloads through one `BatchUsage`, and what it has reported."""
+    """Downloads through one `BatchUsage`, and its reports."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -58,7 +58,7 @@ class Downloads:
 
     @property
     def used(self) -> list[tuple[str, Usage]]:
-        """Everything that was reported, in order."""
+        """All reported usage, in order."""
         found: list[tuple[str, Usage]] = []
         for event in self.events:
             assert isinstance(event, BatchResultsRead)

@@ -1,10 +1,10 @@
-"""How many calls may be under way at a time."""
+"""Bounds of the calls under way and of their bodies."""
 
 import asyncio
 import json
 
 from support.asgi_client import Answer, call
-from support.gateway import MESSAGE, FakeTransport, Rig, Told, make_gateway
+from support.gateway import MESSAGE, FakeTransport, Reply, Rig, make_gateway
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import RefusedCall
@@ -17,10 +17,10 @@ CALLERS = [CallerSettings(name=name, key_sha256=key_hash(name)) for name in ("te
 
 
 def at_once(keys: list[str], limits: RelayLimits) -> tuple[list[Answer], Rig]:
-    """Calls that arrive one after the other while none of them ends; then one more of each key, alone."""
+    """Calls that arrive one after the other while none ends; then one more call per key, alone."""
     clock = VirtualClock()
     rig = make_gateway(
-        FakeTransport([Told()], head_after_seconds=10), clock, identifier=Identifier(CALLERS), limits=limits
+        FakeTransport([Reply()], head_after_seconds=10), clock, identifier=Identifier(CALLERS), limits=limits
     )
 
     async def one(key: str) -> Answer:

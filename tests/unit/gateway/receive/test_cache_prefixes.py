@@ -1,4 +1,4 @@
-"""Which beginnings of a prompt may be in the upstream's cache."""
+"""The prefixes of a prompt that may be in the upstream's cache."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What in a body is image or document counts by its own rules."""
+"""Images and documents in a body are sized by rules of their own."""
 
 import asyncio
 import json

@@ -174,7 +174,7 @@ CONTENTS = st.text() | BLOCKS | st.none()
 def test_behind_a_long_text_all_is_read_as_it_is_behind_a_short_one(
     contents: list[Any], beside: dict[str, Any]
 ) -> None:
-    """A long text is passed over, a short one is decoded."""
+    """A long text is skipped, a short one is decoded."""
     short_body, long_body = (
         {**beside, "messages": [{"role": "user", "content": first}, *({"content": content} for content in contents)]}
         for first in ("x", LONG_TEXT)
@@ -210,7 +210,7 @@ def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
 
 
 async def turns_during(body: bytes) -> tuple[int, MessageRequest]:
-    """How often others had a turn while a body was read, and what was read."""
+    """How often other tasks ran while a body was read, and the result."""
     turns = 0
 
     async def others() -> None:
@@ -289,7 +289,7 @@ def test_a_body_of_more_values_than_any_prompt_has_is_refused(filler: bytes) -> 
 
 
 def values_in(text: str) -> int:
-    """Commas, opening brackets and texts of a JSON document, counted character by character."""
+    """Commas, opening brackets and strings of a JSON document, counted character by character."""
     values, is_within, is_escaped = 0, False, False
     for character in text:
         if is_within:

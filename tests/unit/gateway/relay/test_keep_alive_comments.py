@@ -1,4 +1,4 @@
-"""Comments that keep a queued stream alive, and what they cost: the status is 200 from the first one on."""
+"""Comments to clients that wait for a stream. From the first comment on, the status is 200."""
 
 import asyncio
 from typing import Any
@@ -14,8 +14,8 @@ from support.gateway import (
     MESSAGE_START,
     OVERLOADED_EVENT,
     FakeTransport,
+    Reply,
     Rig,
-    Told,
     error,
     make_gateway,
     sse,
@@ -28,7 +28,7 @@ from tidegate.core.domain.events import RequestFinished
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.gateway.relay_limits import RelayLimits
 
-ALOUD = RelayLimits(comment_seconds=15)
+COMMENTS = RelayLimits(comment_seconds=15)
 COMMENT = b": waiting\n\n"
 STREAM = sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)
 STREAMED = MESSAGE_START + CONTENT + MESSAGE_DELTA
@@ -37,11 +37,11 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 def ask(
-    *answers: Told | Exception, head_after_seconds: float = 0.0, body: Any = ASKING, **options: Any
+    *answers: Reply | Exception, head_after_seconds: float = 0.0, body: Any = ASKING, **options: Any
 ) -> tuple[Answer, Rig, FakeTransport]:
     clock = VirtualClock()
     transport = FakeTransport(answers, head_after_seconds=head_after_seconds)
-    rig = make_gateway(transport, clock, **{"limits": ALOUD, **options})
+    rig = make_gateway(transport, clock, **{"limits": COMMENTS, **options})
     headers = {"accept-encoding": "gzip"}
     return run_virtual(call(rig.gateway, "POST", "/v1/messages", body=body, headers=headers), clock), rig, transport
 
@@ -60,9 +60,9 @@ def test_one_that_need_not_wait_is_sent_none() -> None:
     assert (answer.body, answer.headers["content-type"]) == (STREAMED, "text/event-stream; charset=utf-8")
 
 
-@pytest.mark.parametrize(("body", "limits"), [(MESSAGE, ALOUD), (ASKING, RelayLimits())])
+@pytest.mark.parametrize(("body", "limits"), [(MESSAGE, COMMENTS), (ASKING, RelayLimits())])
 def test_nothing_is_sent_to_who_asks_for_no_stream_and_while_it_is_off(body: Any, limits: RelayLimits) -> None:
-    answer, _, transport = ask(Told(), head_after_seconds=40, body=body, limits=limits)
+    answer, _, transport = ask(Reply(), head_after_seconds=40, body=body, limits=limits)
     assert (answer.body, answer.headers["content-type"]) == (ANSWER, "application/json")
     assert dict(transport.requests[0][0].headers)[b"accept-encoding"] == b"gzip"
 
@@ -71,12 +71,12 @@ def test_nothing_is_sent_to_who_asks_for_no_stream_and_while_it_is_off(body: Any
     ("failure", "error_type", "message"),
     [
         (error(529, "overloaded_error"), "overloaded_error", "told"),
-        (Told(502, (), (b"<html>",)), "api_error", "the upstream answered with status 502"),
+        (Reply(502, (), (b"<html>",)), "api_error", "the upstream answered with status 502"),
         (unreachable(), "api_error", "no response from the upstream: told"),
-        (Told(200, ((b"content-type", b"text/html"),), (b"<html>",)), "api_error", "event stream"),
+        (Reply(200, ((b"content-type", b"text/html"),), (b"<html>",)), "api_error", "event stream"),
     ],
 )
-def test_after_a_comment_a_failure_is_an_error_event(failure: Told | Exception, error_type: str, message: str) -> None:
+def test_after_a_comment_a_failure_is_an_error_event(failure: Reply | Exception, error_type: str, message: str) -> None:
     answer, rig, _ = ask(failure, head_after_seconds=20, policy=ONCE)
     assert (answer.status, answer.body.startswith(COMMENT), answer.complete) == (200, True, True)
     ((name, event),) = answer.events()
@@ -88,7 +88,7 @@ def test_after_a_comment_a_failure_is_an_error_event(failure: Told | Exception, 
 def test_so_is_a_429_that_outlasts_the_client() -> None:
     clock = VirtualClock()
     told = error(429, "rate_limit_error", retry_after="100")
-    rig = make_gateway(FakeTransport([told], head_after_seconds=20), clock, limits=ALOUD)
+    rig = make_gateway(FakeTransport([told], head_after_seconds=20), clock, limits=COMMENTS)
     headers = {"x-tidegate-timeout-seconds": "35"}
     answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=ASKING, headers=headers), clock)
     assert (answer.status, answer.events()[0][1]["error"]["type"]) == (200, "rate_limit_error")
@@ -97,7 +97,7 @@ def test_so_is_a_429_that_outlasts_the_client() -> None:
 
 def test_so_is_a_refusal_of_our_own() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([STREAM]), clock, limits=ALOUD)
+    rig = make_gateway(FakeTransport([STREAM]), clock, limits=COMMENTS)
 
     async def reserve(_lease: str, _demand: Demand) -> Refused:
         await asyncio.sleep(20)
@@ -117,7 +117,7 @@ def test_an_error_event_of_the_upstream_passes_as_it_came() -> None:
 
 def test_a_client_that_leaves_while_it_waits_ends_the_wait() -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([STREAM], head_after_seconds=100), clock, limits=ALOUD)
+    rig = make_gateway(FakeTransport([STREAM], head_after_seconds=100), clock, limits=COMMENTS)
     answer = Answer()
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""What an answer says of itself, as a document, in a stream, and where it says nothing or nonsense."""
+"""Id, model and stop reason of a response: in a document, in a stream, missing, and invalid."""
 
 import gzip
 import json
@@ -19,30 +19,30 @@ def reader(content_type: bytes, *headers: tuple[bytes, bytes], route: str = "/v1
 
 
 @pytest.mark.parametrize(
-    ("message", "about"),
+    ("message", "metadata"),
     [(MESSAGE, ResponseMetadata(*MESSAGE.values())), (NONSENSE, ResponseMetadata()), ({}, ResponseMetadata())],
 )
-def test_of_a_document(message: dict[str, Any], about: ResponseMetadata) -> None:
+def test_of_a_document(message: dict[str, Any], metadata: ResponseMetadata) -> None:
     plain = reader(b"application/json")
     plain.feed(json.dumps(message).encode())
     packed = reader(b"application/json", (b"content-encoding", b"gzip"))
     packed.feed(gzip.compress(json.dumps(message).encode()))
-    assert plain.metadata == packed.metadata == about
+    assert plain.metadata == packed.metadata == metadata
 
 
 @pytest.mark.parametrize(
-    ("started", "delta", "about"),
+    ("started", "delta", "metadata"),
     [
         (MESSAGE, {"stop_reason": "max_tokens"}, ResponseMetadata("msg_1", "claude-sonnet-5-5", "max_tokens")),
         (NONSENSE, {"stop_reason": 7}, ResponseMetadata()),
         ({}, "nonsense", ResponseMetadata()),
     ],
 )
-def test_of_a_stream(started: dict[str, Any], delta: object, about: ResponseMetadata) -> None:
+def test_of_a_stream(started: dict[str, Any], delta: object, metadata: ResponseMetadata) -> None:
     stream = reader(b"text/event-stream")
     for name, data in (("message_start", {"message": started}), ("message_delta", {"delta": delta})):
         stream.feed(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
-    assert stream.metadata == about
+    assert stream.metadata == metadata
 
 
 def test_of_what_is_no_message() -> None:

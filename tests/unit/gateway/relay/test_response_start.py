@@ -1,4 +1,4 @@
-"""What of an answer is read before it is handed on, and what only then."""
+"""Which bytes of a response are read before they are relayed, and which afterwards."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ LONG = CONTENT.replace(b"hi", b"x" * 3_000)
 
 
 class NotingReader(StreamReader):
-    """Notes how much it has been given."""
+    """Counts the bytes that it gets."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which proxy the environment names for an upstream."""
+"""The proxy that the environment names for an upstream."""
 
 import pytest
 

@@ -50,7 +50,7 @@ def answering(
     before: Callable[[Exchange], None] = lambda _: None,
     fails: bool = False,
 ) -> Client:
-    """What a client gets of an application that sends these messages, and then fails or does not."""
+    """The client of an application that sends these messages, and then may fail."""
 
     async def app(_scope: Message, _receive: Receive, send: Send) -> None:
         for message in messages:
@@ -105,7 +105,7 @@ def test_a_head_without_a_body_yet_does_not_wait_for_it() -> None:
 
 
 def directly(*answers: bytes, before: Callable[[Exchange], None] = lambda _: None) -> tuple[Client, list[bool]]:
-    """What a client gets of an application that answers past ASGI, and what it is told."""
+    """The client of an application that responds by the extension, and the results of `respond`."""
     done: list[bool] = []
 
     async def app(scope: Message, _receive: Receive, _send: Send) -> None:

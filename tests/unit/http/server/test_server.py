@@ -1,4 +1,4 @@
-"""Sockets and the URLs that people are told."""
+"""Listening sockets, their URLs, and the notice of a disconnect."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any, cast

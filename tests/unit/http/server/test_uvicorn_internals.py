@@ -1,4 +1,4 @@
-"""What we use of uvicorn beyond its documentation: the reason for the upper bound in pyproject.toml.
+"""Undocumented parts of uvicorn that are used: the reason for the upper bound in pyproject.toml.
 
 Raise the bound when these tests pass with the newer version.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Recording(asyncio.Protocol):
-    """A connection that keeps what it was made with, and stays until it is told to shut down."""
+    """A connection that records its arguments, and stays until it is shut down."""
 
     made: list["Recording"]
 
@@ -51,7 +51,7 @@ class Server(uvicorn.Server):
 
 
 async def app(_scope: Any, _receive: Any, _send: Any) -> None:
-    """Is never called."""
+    """Never called."""
 
 
 def test_uvicorn_is_bounded_to_the_minor_version_that_was_looked_at() -> None:
