@@ -23,7 +23,8 @@ from tidegate.core.limits.fixed_window import FixedWindowVotes
 from tidegate.core.limits.recent_use import RecentUse, RecentUseState
 from tidegate.core.limits.reported_limit import ReportedLimit
 from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState
-from tidegate.core.pricing.cost_estimator import CostEstimator, CostEstimatorState, MessageShape, Prefix
+from tidegate.core.pricing.cost_estimator import CostEstimator, CostEstimatorState
+from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.core.rate_search.rate_search import START_PER_SECOND, RateSearch, RateSearchState
 
@@ -296,7 +297,7 @@ class DrivenEstimator(Driven[CostEstimatorState]):
     def act(self, step: tuple[MessageShape, Usage, int, int], now_ns: int) -> object:
         shape, usage, text_bytes, times = step
         for _ in range(times):
-            self.estimator.learn(shape, usage, now_ns, text_bytes=text_bytes, written_ns=S)
+            self.estimator.observe(shape, usage, now_ns, text_bytes=text_bytes, written_ns=S)
         given_up = self.estimator.given_up(shape.model, Cost(1, 5, 9_000), 2 * S, streams=False)
         return self.estimator.quote(shape, now_ns), self.estimator.text_tokens(shape.model, 999), given_up
 
@@ -427,7 +428,7 @@ def test_an_estimator_dumps_what_was_used_last_within_64_kilobytes() -> None:
     shapes = [MessageShape(f"caller-{n}" * 10, f"claude-{n}" * 10, PromptSize(500), 1_024) for n in range(3_000)]
     for shape in shapes:
         for tokens in (3, 70, 900):
-            estimator.learn(shape, Usage(500, tokens), now_ns, text_bytes=900)
+            estimator.observe(shape, Usage(500, tokens), now_ns, text_bytes=900)
     state = round_trip(estimator.dump(now_ns))
     assert 48 * 1_024 < size(state) <= 64 * 1_024
     copy = CostEstimator.restore(state, now_ns)
@@ -440,6 +441,6 @@ def test_cached_prefixes_are_not_dumped() -> None:
     estimator = CostEstimator()
     prefixes = (Prefix(1, 400, PromptSize(), marked=True),)
     shape = MessageShape("ann", "claude-sonnet-5-5", PromptSize(800), prefixes=prefixes)
-    estimator.learn(shape, Usage(100, 5, cache_creation_tokens=100), START_NS)
+    estimator.observe(shape, Usage(100, 5, cache_creation_tokens=100), START_NS)
     copy = CostEstimator.restore(estimator.dump(START_NS), START_NS)
     assert estimator.estimate(shape, START_NS).input_tokens == copy.estimate(shape, START_NS).input_tokens / 2

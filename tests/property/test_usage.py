@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.usage import Usage, settled_cost
-from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
+from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.message_shape import MessageShape
 from tidegate.core.pricing.prompt_size import PromptSize
 
 JSON = st.recursive(
@@ -38,7 +39,7 @@ def test_what_is_charged_and_learned_is_bounded(start: Any, delta: Any, max_toke
     shape = MessageShape("team-a", "claude-sonnet-5-5", PromptSize(4_000), max_tokens)
     estimator = CostEstimator()
     before = estimator.estimate(shape, 0)
-    estimator.learn(shape, usage, 0)
+    estimator.observe(shape, usage, 0)
     after = estimator.estimate(shape, 0)
     assert after.input_tokens <= 8 * before.input_tokens
     assert 1 <= after.output_tokens <= max(1, 1_000_000 if max_tokens is None else max_tokens)

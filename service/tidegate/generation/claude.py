@@ -33,7 +33,7 @@ from tidegate.core.ports.span_attributes import (
     set_error,
     set_usage,
 )
-from tidegate.core.pricing.cost_estimator import MessageShape, Prefix
+from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.feedback import teach_failure
@@ -180,7 +180,7 @@ class ClaudeModel:
             self._report(Anomaly(call.pool, AnomalyKind.USAGE))
         else:
             text_bytes = len(received.text.encode())
-            self._admission.estimator.learn(
+            self._admission.estimator.observe(
                 call.shape, received.usage, self._clock.monotonic_ns(), text_bytes=text_bytes
             )
         for pool in (DEFAULT_POOL, call.pool):

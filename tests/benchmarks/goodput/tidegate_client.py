@@ -15,7 +15,7 @@ from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer, Scope
 from tidegate.core.ports.transport import Fields, Headers, TransportRequest
-from tidegate.core.pricing.cost_estimator import MessageShape, Prefix
+from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
 from tidegate.gateway.attempt.attempts import Attempts

@@ -12,7 +12,8 @@ from claude_simulator.requests.models import MODELS
 from claude_simulator.requests.prompt import prompt_blocks
 from support.media import encoded, gif, jpeg, pdf, png, webp
 from tidegate.core.domain.usage import Usage
-from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
+from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.message_shape import MessageShape
 from tidegate.gateway.receive.request import read_message
 
 TOOL = {"name": "look_up", "description": "Looks a word up. " * 20, "input_schema": {"type": "object"}}
@@ -79,7 +80,7 @@ def test_estimates_are_near_at_once_where_rules_are_known_and_soon_where_not(
             missed += abs(estimator.estimate(shape, 0).input_tokens - truth)
             estimated += truth
             if calls > 20:
-                estimator.learn(shape, Usage(truth), 0)
+                estimator.observe(shape, Usage(truth), 0)
         return missed / estimated
 
     cold, learned = ERRORS[kind]

@@ -7,13 +7,13 @@ from msgspec import Meta, Struct
 
 __all__ = ["RunningMean", "RunningMeanState"]
 
-_FORGET: Final = 0.02
+_FAST_WEIGHT: Final = 0.02
 """Weight of the newest value in the fast mean: half of the total weight is that of the last 35 values."""
-_FORGET_SLOWLY: Final = 0.005
+_SLOW_WEIGHT: Final = 0.005
 """The same for the slow mean: half of the total weight is that of the last 140 values."""
 _BEYOND_CHANCE: Final = 2.0
 """If the means differ by this many standard errors of the fast mean, the values have changed."""
-_CHANCE: Final = _BEYOND_CHANCE**2 * _FORGET / (2 - _FORGET)
+_CHANCE: Final = _BEYOND_CHANCE**2 * _FAST_WEIGHT / (2 - _FAST_WEIGHT)
 """The square of that difference, divided by the variance of one value."""
 _HIGH: Final = 1.5
 """Standard deviations above the mean. Of lognormal values with a sigma of 0.4 to 1.4, 92 to 97 % are lower."""
@@ -53,17 +53,17 @@ class RunningMean:
         self._seen = 0
         self.count = times
 
-    def add(self, value: float) -> None:
+    def observe(self, value: float) -> None:
         """Takes in the newest value."""
         self.count = count = self.count + 1
         self._seen = seen = self._seen + 1
-        weight, off = _FORGET if _FORGET * count > 1 else 1 / count, value - self._fast
+        weight, off = _FAST_WEIGHT if _FAST_WEIGHT * count > 1 else 1 / count, value - self._fast
         self._fast = fast = self._fast + weight * off
         self._fast_variance += weight * (off * (value - fast) - self._fast_variance)
-        weight, off = _FORGET_SLOWLY if _FORGET_SLOWLY * seen > 1 else 1 / seen, value - self._slow
+        weight, off = _SLOW_WEIGHT if _SLOW_WEIGHT * seen > 1 else 1 / seen, value - self._slow
         self._slow = slow = self._slow + weight * off
         self._slow_variance = variance = self._slow_variance + weight * (off * (value - slow) - self._slow_variance)
-        is_chance = _FORGET * seen > 1 and (fast - slow) ** 2 <= _CHANCE * variance
+        is_chance = _FAST_WEIGHT * seen > 1 and (fast - slow) ** 2 <= _CHANCE * variance
         self.mean = slow if is_chance else fast
         self.high = fast + _HIGH * sqrt(self._fast_variance)
 

@@ -5,7 +5,8 @@ from functools import partial
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
 from tidegate.core.domain.usage import Usage, settled_cost
-from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape
+from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.message_shape import MessageShape
 from tidegate.gateway.call import Call
 from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.relay.usage_reader import ResponseReader

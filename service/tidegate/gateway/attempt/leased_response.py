@@ -121,7 +121,7 @@ class LeasedResponse:
             self._context.report(Anomaly(self._call.pool, AnomalyKind.USAGE))
         elif usage is not None and shape is not None and succeeded:
             written_ns = 0 if self._prepared.streams else now_ns - self._sent_ns
-            estimator.learn(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
+            estimator.observe(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
         self._report(outcome, now_ns, usage, succeeded=succeeded)
 
     def _used(self) -> Usage | None:

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
 
-from tidegate.core.pricing.cost_estimator import Prefix
+from tidegate.core.pricing.message_shape import Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.gateway.receive.media import MediaItem
 from tidegate.gateway.receive.message_body import ABSENT, Block, MessageBody

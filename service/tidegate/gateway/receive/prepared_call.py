@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from tidegate.core.claude.rate_limit_groups import endpoint_pool, fast_model, model_pool
 from tidegate.core.ports.transport import Fields, Headers, TransportRequest
-from tidegate.core.pricing.cost_estimator import MessageShape
+from tidegate.core.pricing.message_shape import MessageShape
 from tidegate.gateway.call import Call
 from tidegate.gateway.deadlines import Deadline
 from tidegate.gateway.receive.client_request import ClientRequest, too_large

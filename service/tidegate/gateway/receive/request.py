@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 
 from tidegate.core.domain.errors import TidegateError
-from tidegate.core.pricing.cost_estimator import Prefix
+from tidegate.core.pricing.message_shape import Prefix
 from tidegate.core.pricing.prompt_size import PromptSize, tool_prompt_tokens
 from tidegate.gateway.receive.cache_prefixes import prefixes_of
 from tidegate.gateway.receive.media import media_in, size_of

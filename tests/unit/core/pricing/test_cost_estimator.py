@@ -8,8 +8,9 @@ from msgspec import structs
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.usage import Usage
-from tidegate.core.pricing import cost_estimator as price
-from tidegate.core.pricing.cost_estimator import CostEstimator, MessageShape, Prefix
+from tidegate.core.pricing import cached_prefixes, output_lengths, token_rates
+from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 
 CALL = MessageShape("team-a", "claude-sonnet-5-5", PromptSize(4_000), max_tokens=1_000)
@@ -37,7 +38,7 @@ class Estimating:
     def learn(self, usage: Usage, shape: MessageShape = CALL, times: int = 1) -> None:
         for _ in range(times):
             self.now_ns += self.apart_ns
-            self.estimator.learn(shape, usage, self.now_ns)
+            self.estimator.observe(shape, usage, self.now_ns)
 
 
 @pytest.mark.parametrize(
@@ -142,13 +143,13 @@ class TestWhatWasProduced:
 
     def test_the_ratio_of_a_model_is_learned_from_answers_that_came_whole(self) -> None:
         estimator = CostEstimator()
-        estimator.learn(CALL, Usage(input_tokens=1_000, output_tokens=50), 0, text_bytes=100)
+        estimator.observe(CALL, Usage(input_tokens=1_000, output_tokens=50), 0, text_bytes=100)
         assert estimator.produced(CALL.model, Usage(), 10) == Usage(output_tokens=5)
         assert estimator.produced("another", Usage(), 10) == Usage(output_tokens=2)
 
     def test_an_answer_whose_text_and_time_nobody_counted_teaches_neither(self) -> None:
         estimator, reserved = CostEstimator(), Cost(1, 1_000, 500)
-        estimator.learn(CALL, Usage(input_tokens=1_000, output_tokens=50), 0)
+        estimator.observe(CALL, Usage(input_tokens=1_000, output_tokens=50), 0)
         assert estimator.produced(CALL.model, Usage(), 400) == Usage(output_tokens=100)
         assert estimator.given_up(CALL.model, reserved, 0, streams=False) == reserved
 
@@ -156,7 +157,7 @@ class TestWhatWasProduced:
         reserved = Cost(1, 1_000, 500)
         estimator = CostEstimator()
         assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == reserved
-        estimator.learn(CALL, Usage(input_tokens=1_000, output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
+        estimator.observe(CALL, Usage(input_tokens=1_000, output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
         assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == Cost(1, 1_000, 60)
         assert estimator.given_up(CALL.model, reserved, 60 * NS_PER_SECOND, streams=False) == reserved
         assert estimator.given_up("another", reserved, NS_PER_SECOND, streams=False) == reserved
@@ -164,12 +165,12 @@ class TestWhatWasProduced:
     def test_nothing_of_a_stream_that_was_given_up_before_it_began(self) -> None:
         estimator, reserved = CostEstimator(), Cost(1, 1_000, 500)
         assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=True) == Cost(1, 1_000, 0)
-        estimator.learn(CALL, Usage(output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
+        estimator.observe(CALL, Usage(output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
         assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=True) == Cost(1, 1_000, 0)
 
     def test_an_answer_without_output_teaches_no_pace(self) -> None:
         estimator = CostEstimator()
-        estimator.learn(CALL, Usage(input_tokens=1_000), 0, written_ns=NS_PER_SECOND)
+        estimator.observe(CALL, Usage(input_tokens=1_000), 0, written_ns=NS_PER_SECOND)
         reserved = Cost(1, 1_000, 500)
         assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == reserved
 
@@ -389,7 +390,7 @@ class TestQuote:
 
 class TestMemory:
     def test_prefixes_that_were_not_used_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(price, "_MOST_PREFIXES", 2)
+        monkeypatch.setattr(cached_prefixes, "_MOST_PREFIXES", 2)
         estimating = Estimating()
         shapes = [structs.replace(CALL, prefixes=(SYSTEM._replace(digest=digest),)) for digest in (1, 2, 3)]
         for number in (0, 1, 0, 2):
@@ -397,7 +398,7 @@ class TestMemory:
         assert [estimating.cost(shape).input_tokens for shape in shapes] == [500, 1_000, 500]
 
     def test_callers_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(price, "_MOST_SKETCHES", 4)  # two for the model, and two callers
+        monkeypatch.setattr(output_lengths, "_MOST_KEYS", 4)  # two for the model, and two callers
         estimating = Estimating()
         callers = [structs.replace(CALL, caller=name) for name in ("team-a", "team-b", "team-c")]
         for number, output_tokens in ((0, 100), (1, 200), (0, 100), (2, 600)):
@@ -408,7 +409,7 @@ class TestMemory:
         assert found[2] == pytest.approx(600, rel=0.1)
 
     def test_models_that_were_not_heard_of_for_longest_are_forgotten(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(price, "_MOST_MODELS", 1)
+        monkeypatch.setattr(token_rates, "_MOST_MODELS", 1)
         estimating = Estimating()
         for model in ("a", "b"):
             estimating.learn(Usage(input_tokens=2_000), structs.replace(CALL, model=model))

@@ -11,14 +11,14 @@ from tidegate.core.pricing.running_mean import RunningMean
 def mean_of(values: list[float]) -> RunningMean:
     running = RunningMean(1.0, 0)
     for value in values:
-        running.add(value)
+        running.observe(value)
     return running
 
 
 def test_starts_with_the_prior() -> None:
     running = RunningMean(700.0, 3)
     assert (running.mean, running.high) == (700, 700)
-    running.add(300.0)
+    running.observe(300.0)
     assert running.mean == 600, "three times 700, and 300"
     assert running.high == pytest.approx(600 + 1.5 * 30_000**0.5), "their variance is 30,000"
 
@@ -30,7 +30,7 @@ def test_nine_of_ten_lognormal_values_are_below_the_high_one(sigma: float) -> No
     for _ in range(count):
         value = rng.lognormvariate(5.0, sigma)
         below += value <= running.high
-        running.add(value)
+        running.observe(value)
     assert 0.91 * count < below < 0.98 * count
 
 
@@ -54,7 +54,7 @@ def test_a_few_long_values_among_many_short_ones_hardly_move_the_mean() -> None:
     rng = Random(2)  # noqa: S311 - a test
     running, off = RunningMean(300.0, 3), []
     for number in range(4_000):
-        running.add(rng.lognormvariate(5.0, 1.4))
+        running.observe(rng.lognormvariate(5.0, 1.4))
         if number >= 1_000:
             off.append(running.mean / 395.4 - 1)  # e^(5 + 1.4² ÷ 2)
     assert sum(each**2 for each in off) / len(off) < 0.2**2, "a quarter off is usual for the mean of the last hundred"
@@ -65,7 +65,7 @@ def test_values_that_have_become_others_move_it_as_soon_as_that_is_clear() -> No
     running = mean_of([rng.lognormvariate(5.0, 0.6) for _ in range(500)])
     before = running.mean
     for _ in range(50):
-        running.add(3 * rng.lognormvariate(5.0, 0.6))
+        running.observe(3 * rng.lognormvariate(5.0, 0.6))
     assert running.mean > 2 * before, "most of the last fifty"
 
 
@@ -87,7 +87,7 @@ def test_the_mean_is_at_first_that_of_all_values(seen: int) -> None:
 def test_from_the_two_hundredth_on_each_weighs_a_two_hundredth() -> None:
     running = mean_of([90.0, 110.0] * 150)
     before = running.mean
-    running.add(110.0)
+    running.observe(110.0)
     assert running.mean - before == pytest.approx((110 - before) / 200)
 
 

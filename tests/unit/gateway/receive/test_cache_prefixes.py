@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.media import encoded, png
-from tidegate.core.pricing.cost_estimator import Prefix
+from tidegate.core.pricing.message_shape import Prefix
 from tidegate.gateway.receive.request import InvalidCall, MessageRequest
 from tidegate.gateway.receive.request import read_message as read_message_in_slices
 
