@@ -31,7 +31,6 @@ def add_docs(api: FastAPI) -> None:
 
     @api.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        """The page."""
         return get_swagger_ui_html(
             openapi_url="/openapi.json",
             title=f"{api.title} - API",
@@ -42,7 +41,6 @@ def add_docs(api: FastAPI) -> None:
 
     @api.get("/docs/{name}", include_in_schema=False)
     async def docs_file(name: str) -> Response:
-        """A file of the page."""
         if name not in _FILES:
             return Response(status_code=404)
         return FileResponse(directory / name, media_type=_FILES[name], headers=_ONE_DAY)

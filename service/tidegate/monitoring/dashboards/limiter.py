@@ -22,6 +22,7 @@ from tidegate.monitoring.dashboards.queries import (
 )
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
+from tidegate.observe.metrics.catalogue import Metric
 
 __all__ = ["LIMITER_BOARD"]
 
@@ -75,7 +76,19 @@ def _use_against_limit(dimension: Dimension) -> Panel:
         # Pools of other endpoints have 50 times the request limit of models.
         logarithmic=dimension is Dimension.REQUESTS,
         dashed="/ limit$/",
-        calculations=("max", "lastNotNull"),
+    )
+
+
+def _waiting_by_class(title: str, description: str, metric: Metric) -> Panel:
+    return timeseries(
+        title,
+        description,
+        units.COUNT,
+        [Query(total(metric, "class"), "{{class}}")],
+        CALLERS,
+        colours=units.CLASSES,
+        stacked=True,
+        width=8,
     )
 
 
@@ -307,28 +320,16 @@ _FUNNEL: Final = Row(
             colours=units.CLASSES,
             limits=levels.QUEUE_WAIT[1:],
         ),
-        timeseries(
+        _waiting_by_class(
             "Waiting calls by class",
             "Zero or short bursts are good. Steady growth means that demand exceeds the quota.",
-            units.COUNT,
-            [Query(total(catalogue.QUEUE_DEPTH, "class"), "{{class}}")],
-            CALLERS,
-            colours=units.CLASSES,
-            stacked=True,
-            width=8,
-            calculations=("max", "lastNotNull"),
+            catalogue.QUEUE_DEPTH,
         ),
-        timeseries(
+        _waiting_by_class(
             "Waiting tokens by class",
             "Estimated tokens of waiting calls. Divided by the token limit per minute, this is the length of the queue"
             " in minutes. Less than one is good; otherwise find the caller that causes it.",
-            units.COUNT,
-            [Query(total(catalogue.QUEUE_TOKENS, "class"), "{{class}}")],
-            CALLERS,
-            colours=units.CLASSES,
-            stacked=True,
-            width=8,
-            calculations=("max", "lastNotNull"),
+            catalogue.QUEUE_TOKENS,
         ),
         timeseries(
             "Oldest waiting call by class",
@@ -345,7 +346,6 @@ _FUNNEL: Final = Row(
             colours=units.CLASSES,
             limits=levels.QUEUE_WAIT[1:],
             width=8,
-            calculations=("max", "lastNotNull"),
         ),
     ),
 )

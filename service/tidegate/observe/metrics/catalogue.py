@@ -125,11 +125,11 @@ ADAPTIVE_FACTOR: Final = _gauge(
     "adaptive_factor", "pool", "Share of the full rate in use: 429s lower it, successes raise it (shared)."
 )
 POOL_FROZEN: Final = _gauge("pool_frozen", "pool", "1 while the pool is closed after a 429 (shared).")
-CIRCUIT_OPEN: Final = _gauge(
-    "circuit_open", "pool cause", "1 while the pool's circuit is open and only probes are sent, by cause (shared)."
-)
 POOL_PROBING: Final = _gauge(
     "pool_probing", "pool", "1 while single requests probe whether the upstream has recovered (shared)."
+)
+CIRCUIT_OPEN: Final = _gauge(
+    "circuit_open", "pool cause", "1 while the pool's circuit is open and only probes are sent, by cause (shared)."
 )
 CONCURRENCY_LIMIT: Final = _gauge(
     "concurrency_limit",
@@ -173,46 +173,5 @@ BUILD_INFO: Final = _gauge(
     "build_info", "version revision upstream", "Always 1; labels give version, revision and kind of upstream."
 )
 
-CATALOGUE: Final = (
-    REQUESTS,
-    FAILED_CALLS,
-    REQUEST_DURATION,
-    UPSTREAM_ATTEMPTS,
-    UPSTREAM_DURATION,
-    TIME_TO_FIRST_TOKEN,
-    RATE_LIMITED,
-    REFUSED,
-    RETRIES,
-    RETRY_WAIT,
-    TOKENS,
-    COST_USD,
-    UNPRICED_TOKENS,
-    SPEND_CAPPED,
-    ANOMALIES,
-    HEADS_REFUSED,
-    LIMIT_PER_MINUTE,
-    AVAILABLE,
-    CAPACITY,
-    QUOTA_GRANTED,
-    QUOTA_CHARGED,
-    CURRENT_RPM,
-    ADAPTIVE_FACTOR,
-    POOL_FROZEN,
-    POOL_PROBING,
-    CIRCUIT_OPEN,
-    CONCURRENCY_LIMIT,
-    IN_FLIGHT,
-    OLDEST_LEASE,
-    QUEUE_DEPTH,
-    QUEUE_TOKENS,
-    QUEUE_OLDEST,
-    QUEUE_WAIT,
-    ESTIMATE_ERROR,
-    OVERHEAD,
-    EVENT_LOOP_LAG,
-    EVENT_LOOP_TASKS,
-    WORKFLOWS,
-    FALLBACKS,
-    BUILD_INFO,
-)
-"""All metrics, in the order of the documentation."""
+CATALOGUE: Final = tuple(value for value in dict(globals()).values() if isinstance(value, Metric))
+"""All metrics, in the order of their definitions."""

@@ -1,13 +1,12 @@
 """The price list of `prices.toml`, and the cost of a response."""
 
 import math
-import tomllib
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, time
 from functools import cache
 from importlib.resources import files
-from typing import Any
+
+import msgspec
 
 from tidegate.core.claude.rate_limit_groups import fast_model, is_fast_pool, undated
 from tidegate.core.domain.usage import Usage
@@ -17,15 +16,16 @@ __all__ = ["Price", "PriceList"]
 _TOKENS_PER_PRICE = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens.
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of the list: US dollars per million tokens.
 
     Attributes:
+        models: undated ids of the models.
         up_to_prompt_tokens: the longest prompt, including cached tokens, to which the price applies.
         effective_from: the first day, in UTC, on which the price applies; a row with a later day replaces it.
     """
 
+    models: tuple[str, ...]
     input: float
     output: float
     cache_read: float
@@ -45,21 +45,28 @@ class Price:
         return dollars / _TOKENS_PER_PRICE
 
 
+class _PriceFile(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of `prices.toml`."""
+
+    read_on: date
+    batch_share: float
+    prices: tuple[Price, ...]
+
+
 class PriceList:
     """The prices of all known models, by undated id. Fast mode has its own rows, under the id of `fast_model`.
 
     Args:
-        rows: rows of `prices.toml`; the rows of a model are in rising order of prompt length.
+        rows: the prices; those of one model are in rising order of prompt length.
         batch_share: price of a batch relative to these prices, 0 to 1.
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]], batch_share: float) -> None:
+    def __init__(self, rows: Iterable[Price], batch_share: float) -> None:
         self._batch_share = batch_share
         self._prices: dict[str, tuple[tuple[float, Price], ...]] = {}
-        for row in rows:
-            price = Price(**{name: value for name, value in row.items() if name != "models"})
+        for price in rows:
             since = datetime.combine(price.effective_from, time(), UTC).timestamp()
-            for model in row["models"]:
+            for model in price.models:
                 known = (*self._prices.get(model, ()), (since, price))
                 self._prices[model] = tuple(sorted(known, key=lambda each: -each[0]))  # stable, so bands stay in order
 
@@ -67,8 +74,8 @@ class PriceList:
     @cache
     def bundled(cls) -> "PriceList":
         """The list of `prices.toml`."""
-        listed = tomllib.loads(files(__package__).joinpath("prices.toml").read_text("utf-8"))
-        return cls(listed["prices"], listed["batch_share"])
+        listed = msgspec.toml.decode(files(__package__).joinpath("prices.toml").read_bytes(), type=_PriceFile)
+        return cls(listed.prices, listed.batch_share)
 
     @property
     def models(self) -> Collection[str]:

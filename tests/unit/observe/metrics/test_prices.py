@@ -1,12 +1,12 @@
 import tomllib
 from datetime import UTC, date, datetime
 from importlib.resources import files
-from typing import Any
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.domain.usage import Usage
-from tidegate.observe.metrics.prices import PriceList
+from tidegate.observe.metrics.prices import Price, PriceList
 from tidegate.settings import Settings
 
 MILLION = 1_000_000
@@ -84,16 +84,14 @@ def test_a_price_holds_from_its_day_on(day: tuple[int, int, int], usd: float) ->
 
 
 def test_a_price_that_is_announced_waits_for_its_day_in_utc() -> None:
-    row: dict[str, Any] = dict.fromkeys(("output", "cache_read", "cache_creation_5m", "cache_creation_1h"), 0)
-    later = {"models": ["m"], "input": 9, "effective_from": date(2027, 1, 1), **row}
-    prices = PriceList([later, {"models": ["m"], "input": 1, **row}], 1.0)
+    now = Price(("m",), 1, 0, 0, 0, 0)
+    prices = PriceList([structs.replace(now, input=9, effective_from=date(2027, 1, 1)), now], 1.0)
     turn = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
     assert [prices.cost_usd("m", Usage(MILLION), at) for at in (turn - 1, turn)] == [1, 9]
 
 
 def test_before_its_first_day_a_model_has_no_price() -> None:
-    row: dict[str, Any] = dict.fromkeys(("input", "output", "cache_read", "cache_creation_5m", "cache_creation_1h"), 1)
-    prices = PriceList([{"models": ["m"], "effective_from": date(2027, 1, 1), **row}], 1.0)
+    prices = PriceList([Price(("m",), 1, 1, 1, 1, 1, effective_from=date(2027, 1, 1))], 1.0)
     assert prices.cost_usd("m", Usage(1), NOW) is None
 
 
