@@ -30,7 +30,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
 
 def test_a_file_of_certificates_that_is_not_there(tmp_path: Path) -> None:
     sentence = refused(tmp_path, "serve", "--upstream", "simulator", "--port", "0", SSL_CERT_FILE="/no/such.pem")
-    assert "SSL_CERT_FILE: got '/no/such.pem', allowed is a file of certificates" in sentence
+    assert "SSL_CERT_FILE: got '/no/such.pem', allowed is an existing PEM file of certificates" in sentence
 
 
 def test_a_proxy_of_a_kind_that_is_not_spoken(tmp_path: Path) -> None:
