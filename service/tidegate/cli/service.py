@@ -126,7 +126,7 @@ async def _serve(
 
 
 async def _drain(parts: Services, server: HttpServer, number: signal.Signals) -> None:
-    """Ends the calls before the service stops. Ctrl-C gives no notice: nobody balances load over a terminal."""
+    """Ends the calls before the service stops. Ctrl-C gives no notice, because there is no load balancer."""
     settings = parts.settings
     notice_seconds = settings.drain_notice_seconds if number == signal.SIGTERM else 0.0
     parts.draining = True

@@ -37,7 +37,7 @@ _EMPTY: dict[tuple[str, str], str] = {
     ("Calls by caller", "further callers"): "there are fewer callers than are shown by name",
     ("Tokens by caller", "further callers"): "likewise",
     ("Spend per hour, by caller", "further callers"): "likewise",
-    ("Calls that were not answered", "others"): "there are fewer kinds of trouble with callers than are shown by name",
+    ("Unsuccessful calls", "others"): "there are fewer kinds of failures than are shown by name",
     ("Refusals by caller and cause", "others"): "likewise",
     ("Anomalies", "{{kind}}"): "no lease went on for longer than it may",
 }

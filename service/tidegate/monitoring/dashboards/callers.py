@@ -193,7 +193,7 @@ _SHARES: Final = Row(
             stacked=True,
         ),
         timeseries(
-            "Calls that were not answered",
+            "Unsuccessful calls",
             "Unsuccessful calls by caller and outcome. None is good. client_error: an error of the program. abandoned:"
             " the program's timeout is shorter than the wait.",
             units.PER_MINUTE,
@@ -207,7 +207,7 @@ _SHARES: Final = Row(
                 "/ client_error$/": units.NEUTRAL,
                 "/ abandoned$/": units.UNKNOWN,
             },
-            no_value="Every call was answered",
+            no_value="Every call succeeded",
         ),
         timeseries(
             "Refusals by caller and cause",
@@ -218,7 +218,7 @@ _SHARES: Final = Row(
             CALLERS.by("caller"),
             stacked=True,
             shades={f"/ {cause}$/": colour for cause, colour in units.CAUSES.items()},
-            no_value="Nothing was refused",
+            no_value="No refusals",
         ),
     ),
 )

@@ -194,7 +194,7 @@ _LEVELS: Final = Row(
     "Levels, adaptation, freezes",
     (
         timeseries(
-            "Left in the bucket",
+            "Bucket level",
             "Level of the token bucket as a share of its capacity. Above zero is good; at zero, calls wait. Below zero"
             " is debt of responses that used more than reserved.",
             units.SHARE,
@@ -230,7 +230,7 @@ _LEVELS: Final = Row(
             width=8,
         ),
         timeseries(
-            "Sent in the last minute",
+            "Requests in the last minute",
             "Requests admitted by all replicas in the last minute. Below the request limit is good; at the limit, calls"
             " wait. Far below it while calls wait: tokens are the bottleneck.",
             units.COUNT,

@@ -93,7 +93,7 @@ _ANSWERS: Final = Row(
             thresholds.UPSTREAM_ERROR_SHARE_CRITICAL,
         ),
         _failure(
-            "No answer",
+            "No response",
             "Share of attempts without a status: connection refused, broken or timed out. Zero is good; otherwise check"
             " the network.",
             "error",
@@ -169,7 +169,7 @@ _LATENCY: Final = Row(
             units.SECONDS,
             [
                 Query(quantile(0.95, catalogue.QUEUE_WAIT), "queue wait"),
-                Query(quantile(0.95, catalogue.OVERHEAD), "own overhead"),
+                Query(quantile(0.95, catalogue.OVERHEAD), "overhead"),
                 Query(quantile(0.95, catalogue.TIME_TO_FIRST_TOKEN), "time to first token"),
                 Query(quantile(0.95, catalogue.UPSTREAM_DURATION), "one attempt"),
                 Query(quantile(0.95, catalogue.REQUEST_DURATION), "whole call", exemplars=True),
@@ -275,7 +275,7 @@ _TOKENS: Final = Row(
                         ("429", "429"),
                         ("529", "529"),
                         ("Other 5xx", _OTHER_5XX),
-                        ("No answer", "error"),
+                        ("No response", "error"),
                     )
                 ),
                 Column("Input", increase(catalogue.TOKENS, by="model", kind="input"), units.COUNT, decimals=1),

@@ -137,7 +137,7 @@ _NOW: Final = Row(
             no_value="No traffic",
         ),
         stat(
-            "Refused by us",
+            "Refused by Tidegate",
             "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
             units.SHARE,
             Query(_REFUSED_SHARE),
@@ -194,7 +194,7 @@ _COURSE: Final = Row(
             MODELS,
         ),
         timeseries(
-            "Refused by us, by cause",
+            "Refused by Tidegate, by cause",
             "None is good. deadline and queue_full: too much demand. budget, caller_limit and forbidden: limits of one"
             " caller. unauthenticated: a wrong key. upstream_outage: Claude. head: a malformed (400), slow (408) or too"
             " long (431) request head; the log has the client's address.",
@@ -207,7 +207,7 @@ _COURSE: Final = Row(
             stacked=True,
             colours=units.CAUSES,
             shades={"/^head/": units.NEUTRAL},
-            no_value="Nothing was refused",
+            no_value="No refusals",
         ),
         timeseries(
             "Failures of Claude, by status",
@@ -314,7 +314,7 @@ _SATURATION: Final = Row(
             height=7,
         ),
         timeseries(
-            "Tasks of the loop",
+            "Event loop tasks",
             "A few tasks per call in progress are good. Growth without more calls is a leak: report it.",
             units.COUNT,
             [Query(select(catalogue.EVENT_LOOP_TASKS), "{{instance}}")],
@@ -323,7 +323,7 @@ _SATURATION: Final = Row(
             height=7,
         ),
         timeseries(
-            "Scrapes that failed",
+            "Failed scrapes",
             "Replicas that Prometheus cannot scrape. Zero is good; otherwise the numbers above are incomplete.",
             units.COUNT,
             [Query(f"1 - {_UP}", "{{instance}}")],

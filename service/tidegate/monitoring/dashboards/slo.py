@@ -83,7 +83,7 @@ def _nearness_panel(objective: str) -> Panel:
         for short in [_burn(objective, burn.short_seconds)]
     ]
     return bars(
-        f"How near to an alert: {objective}",
+        f"Distance to alerts: {objective}",
         "For each alert, the lower of its two windows as a share of its factor. Short bars are good. At 100 % the alert"
         " fires if enough calls were bad.",
         units.SHARE,
@@ -177,7 +177,7 @@ _CAUSES: Final = Row(
                 "/ upstream_(credentials|outage)$/": units.OVERLOADED,
                 "/ store_unavailable$/": units.WARNING,
             },
-            no_value="Nothing spends it",
+            no_value="No bad calls",
         ),
         timeseries(
             f"Admitted within {_WITHIN}, by class",
