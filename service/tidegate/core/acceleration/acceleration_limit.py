@@ -11,7 +11,7 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 __all__ = ["AccelerationLimit", "AccelerationLimitState"]
 
 _UNTRIED_SHARE: Final = 0.05
-"""Growth of which nobody knows whether it is allowed adds this share of the last minute's requests per second."""
+"""Growth that may or may not be allowed adds this share of the last minute's requests per second."""
 
 
 class AccelerationLimitState(Struct, frozen=True, array_like=True):

@@ -1,1 +1,4 @@
-"""Facts about the Claude API as pure functions: header names, rate-limit headers, failures, rate-limit groups."""
+"""Facts about the Claude API as pure functions: headers, times, errors, spend caps, and which calls share a limit.
+
+Nothing here has state. Each module names its source in the documentation.
+"""

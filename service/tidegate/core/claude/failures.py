@@ -1,4 +1,4 @@
-"""What a failed attempt means: for its lease, and for the metrics."""
+"""The meaning of a failed attempt, for its lease and for metrics."""
 
 from typing import Final
 
@@ -13,21 +13,24 @@ __all__ = ["attempt_status", "credentials_refusal", "lease_outcome", "limited_di
 
 _UNAUTHORIZED: Final = 401
 _RAMP_CODE: Final = "ramp_limit_exceeded"
-"""`error_code` of a 429 for usage that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
+"""`error_code` of a 429 for use that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
 
 _STATUS_OF_EVENTS: Final = {"overloaded_error": "529", "api_error": "500", "rate_limit_error": "429"}
-"""The status that an error has as an answer, by its type, for error events inside of a stream.
+"""The HTTP status of an error type, for error events inside a stream.
 
 Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24).
 """
 
 
 def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outcome, Cost | None]:
-    """How the lease of a failed attempt ends, and what is charged (None: as the outcome says).
+    """The outcome of a failed attempt's lease, and what to charge; None to charge as the outcome says.
 
-    `used` is what the answer had used until it failed, if it said so. What is answered with an error status has cost
-    nothing; it is not documented, and where an upstream counts it all the same, the header fields of the next answer
-    correct the level.
+    Args:
+        error: the failure.
+        used: the usage that the response had reported until it failed, if any.
+
+    A response with an error status is charged nothing. This is not documented. If the upstream counts it nevertheless,
+    the headers of the next response correct the level.
     """
     cost = None if used is None else used.cost()
     if isinstance(error, UpstreamUnreachable):
@@ -40,17 +43,17 @@ def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outc
 
 
 def never_began(error: UpstreamError, *, stream_opened: bool) -> bool:
-    """Whether nothing of the answer to a request had begun that may have been accepted, as far as is known.
+    """Whether a request may have been accepted, and no part of its response had begun.
 
-    That is so where it was we who gave up, and where a stream opened (`stream_opened`) that did not begin.
+    This is so if we gave up, and if the stream opened (`stream_opened`) and had no event.
     """
     return stream_opened or (isinstance(error, UpstreamUnreachable) and error.out_of_time)
 
 
 def credentials_refusal(error: UpstreamError) -> Refusal | None:
-    """The refusal that stands for an upstream's 401: the service's key is wrong, not the client's. None for others.
+    """The refusal that replaces an upstream's 401, which is about the service's key; None for other errors.
 
-    A 403 or a 404 may concern one model, so clients see it as it is.
+    A 403 or a 404 may concern one model, so clients receive it unchanged.
     """
     if error.status != _UNAUTHORIZED:
         return None
@@ -61,7 +64,7 @@ def credentials_refusal(error: UpstreamError) -> Refusal | None:
 
 
 def attempt_status(error: BaseException) -> str:
-    """How an attempt that failed is counted, as in `AttemptFinished.status`."""
+    """The status label of a failed attempt, as in `AttemptFinished.status`."""
     if not isinstance(error, UpstreamError):
         return "abandoned"
     if isinstance(error, UpstreamUnreachable):
@@ -72,9 +75,9 @@ def attempt_status(error: BaseException) -> str:
 
 
 def limited_dimension(error: UpstreamError, *, fast: bool = False) -> str:
-    """Which limit a 429 hit: `acceleration`, the dimension with the least left by the headers, or `unknown`.
+    """The limit that a 429 hit: `acceleration`, the dimension with the smallest remaining share, or `unknown`.
 
-    `fast`: the call was in fast mode, which has limits of its own.
+    `fast`: the call was in fast mode, which has its own limits.
     """
     if error.error_code == _RAMP_CODE:
         return "acceleration"

@@ -1,6 +1,6 @@
-"""Names of the HTTP headers that the Claude API and Tidegate use.
+"""Names of the HTTP headers that the Claude API and Tidegate use, in lower case.
 
-Lower case, as ASGI and httptools deliver them. Source of the upstream's names: Claude Platform Docs, "Rate limits"
+Source of the upstream's names: Claude Platform Docs, "Rate limits"
 (read 2026-10-08) and the Anthropic Python SDK 2.12.0.
 """
 
@@ -21,7 +21,7 @@ RATE_LIMIT_PREFIX: Final = "anthropic-ratelimit-"
 """Followed by `requests`, `tokens`, `input-tokens` or `output-tokens`, and `-limit`, `-remaining` or `-reset`."""
 
 FAST_PREFIX: Final = "anthropic-fast-"
-"""Followed by `input-tokens` or `output-tokens`, and the same ends: the limits of fast mode (Docs, "Fast mode")."""
+"""Followed by `input-tokens` or `output-tokens`, and the same endings: the limits of fast mode (Docs, "Fast mode")."""
 
 TIDEGATE_CAUSE: Final = "x-tidegate-cause"
 TIDEGATE_REQUEST_ID: Final = "x-tidegate-request-id"
@@ -30,20 +30,20 @@ TIDEGATE_ATTEMPTS: Final = "x-tidegate-attempts"
 TIDEGATE_UPSTREAM: Final = "x-tidegate-upstream"
 TIDEGATE_TIMEOUT_SECONDS: Final = "x-tidegate-timeout-seconds"
 TIDEGATE_SESSION: Final = "x-tidegate-session"
-"""Names the session of its caller that a request belongs to."""
+"""The session that a request belongs to."""
 TIDEGATE_PRIORITY: Final = "x-tidegate-priority"
-"""The priority class of a request; its caller's class is the highest that it can have."""
+"""The priority class of a request. It cannot be higher than its caller's class."""
 TIDEGATE_HOP: Final = "x-tidegate-hop"
-"""Carries the ids of the Tidegate processes that a request has passed: seeing the own id again means a loop."""
+"""The ids of the Tidegate processes that a request has passed. A process that finds its own id detects a loop."""
 CLAUDE_CODE_SESSION_ID: Final = "x-claude-code-session-id"
 CLAUDE_CODE_AGENT_ID: Final = "x-claude-code-agent-id"
 CLAUDE_CODE_REQUEST_CLASS: Final = "x-claude-code-request-class"
-"""What Claude Code says of a request. Source: Claude Code Docs, "LLM gateway protocol" (read 2026-12-01), and version
+"""Sent by Claude Code. Source: Claude Code Docs, "LLM gateway protocol" (read 2026-12-01), and version
 2.1.332 of the npm package."""
 STAINLESS_TIMEOUT: Final = "x-stainless-timeout"
-"""How long an Anthropic SDK waits, in seconds, if a call names it. Python SDK 2.13.0 sends `NOT_GIVEN` otherwise."""
+"""The timeout of a call of an Anthropic SDK, in seconds. Python SDK 2.13.0 sends `NOT_GIVEN` if the call has none."""
 STAINLESS_READ_TIMEOUT: Final = "x-stainless-read-timeout"
-"""How long it waits for the next byte, if the client was made with a timeout. Source: as above."""
+"""The time that it waits for the next byte, if the client has a timeout. Source: as above."""
 TRACE_PARENT: Final = "traceparent"
 TRACE_STATE: Final = "tracestate"
 """W3C Trace Context."""

@@ -1,4 +1,4 @@
-"""Rate-limit pools: which calls share one quota upstream.
+"""Rate-limit groups: which calls share one quota of the upstream, and so one pool.
 
 A Messages call draws on the pool of its model, or of its model in fast mode. Every other call draws on the pool of its
 endpoint. Source: Claude Platform Docs, "Rate limits" (read 2026-10-08), "Fast mode" and "Rate Limits API" (2026-11).
@@ -24,16 +24,16 @@ __all__ = [
 ]
 
 DEFAULT_POOL: Final = "default"
-"""The older limiter's pool: requests only."""
+"""The pool of the older limiter, which limits requests only."""
 
 OTHER_ENDPOINTS: Final = "other_endpoints"
-"""The pool of routes without a pool of their own, and the settings of those that have one."""
+"""The pool of routes without their own pool. Routes with their own pool have its settings."""
 
 ENDPOINT_POOLS: Final = ("count_tokens", "batches", "files", "skills", "models", OTHER_ENDPOINTS)
-"""Pools of what is not a Messages call. The upstream limits each of the first four as a group."""
+"""Pools of calls other than Messages. The upstream limits each of the first four as a group."""
 
 _OTHER_MODELS: Final = "other-models"
-"""The pool of models without a pool of their own."""
+"""The pool of models without their own pool."""
 
 MODEL_POOLS: Final = (
     *("fable-5", "mythos-5", "mythos-preview", "opus-5-5", "opus-5", "opus-4", "sonnet-5-5", "sonnet-5", "sonnet-4"),
@@ -41,17 +41,17 @@ MODEL_POOLS: Final = (
     *("fable-5-2-fast", "mythos-5-2-fast", "opus-5-5-fast", "opus-5-fast", "opus-4-8-fast"),
     _OTHER_MODELS,
 )
-"""The pools of the models that this release knows. A newer model has the pool that `model_pool` names."""
+"""The pools of the models that this release knows. `model_pool` names the pool of a newer model."""
 
 _SHARED: Final = (
-    # One bucket each for all versions of a family ("Rate limits", read 2026-10-08); every other model has its own.
+    # All versions of such a family share one bucket ("Rate limits", read 2026-10-08). Any other model has its own.
     (re.compile(r"claude-fable-5(-|$)"), "fable-5"),
     (re.compile(r"claude-mythos-5(-|$)"), "mythos-5"),
     (re.compile(r"claude-opus-4(-|$)"), "opus-4"),
     (re.compile(r"claude-sonnet-4(-|$)"), "sonnet-4"),
 )
 _FAST: Final = "-fast"
-"""Ends the name of a pool of fast mode. Each model has its own: refusals for this limit name the model."""
+"""Suffix of the pools of fast mode. Each model has its own: 429s for this limit name the model."""
 _DATE_SUFFIX: Final = re.compile(r"-(20\d{6}|latest)$")
 _POOL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 _GROUPS: Final = {
@@ -63,21 +63,21 @@ _GROUPS: Final = {
 }
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _WORD: Final = re.compile(r"[a-z][a-z_-]{0,30}")
-"""A fixed part of a path. Ids of the API have digits or capital letters, such as `sesn_01J2`."""
+"""A fixed segment of a path. Ids of the API have digits or capital letters, such as `sesn_01J2`."""
 _ROUTE: Final = re.compile(
     r"(?:get|head|post|put|patch|delete|options)_"
     r"(?!(?:files|skills|models|messages_batches|messages_count_tokens)(?:_|$))[a-z][a-z_-]*"
 )
-"""Names of the pools of routes that are in no group."""
+"""Names of the pools of routes without a group."""
 _MOST_PARTS: Final = 6
 _MOST_CHARACTERS: Final = 63
 
 
 @lru_cache(maxsize=1_024)
 def model_pool(model: str) -> str:
-    """Name of the pool that a model draws on, such as `sonnet-5-5`; a dated id shares the pool of its alias.
+    """The pool of a model, such as `sonnet-5-5`. A dated id has the pool of its alias.
 
-    In fast mode, the model's id is that of `fast_model`. A name that cannot be a model's gives `other-models`.
+    In fast mode, pass the id that `fast_model` returns. A name that cannot be a model's has the pool `other-models`.
     """
     if not model.endswith(_FAST):
         for pattern, pool in _SHARED:
@@ -88,7 +88,7 @@ def model_pool(model: str) -> str:
 
 
 def fast_model(model: str) -> str:
-    """The id that stands for a model in fast mode: `claude-opus-5-5-fast`, as some platforms call it."""
+    """The id of a model in fast mode, as some platforms call it: `claude-opus-5-5-fast`."""
     return f"{undated(model)}{_FAST}"
 
 
@@ -99,9 +99,9 @@ def undated(model: str) -> str:
 
 
 def endpoint_pool(method: str, path: str) -> str:
-    """Name of the request pool of a call under `/v1/` that asks no model.
+    """The pool of a call under `/v1/` that uses no model.
 
-    Routes that the upstream limits as a group share a pool. Any other has its own: `post_agents`, or
+    Routes that the upstream limits as a group share a pool. Any other route has its own: `post_agents`, or
     `get_sessions_id_events` for `GET /v1/sessions/sesn_01J2/events`.
     """
     parts = [part for part in path.removeprefix("/v1/").split("/") if part]
@@ -114,23 +114,23 @@ def endpoint_pool(method: str, path: str) -> str:
 
 
 def is_endpoint_pool(pool: str) -> bool:
-    """Whether a pool serves other calls than Messages: only requests are limited, and the upstream reports nothing.
+    """Whether a pool serves calls other than Messages, where only requests are limited, and no limits are reported.
 
-    The pools of routes have underscores in their names, those of models have none.
+    Names of route pools have underscores, names of model pools have none.
     """
     return pool in ENDPOINT_POOLS or "_" in pool
 
 
 def is_known_pool(pool: str) -> bool:
-    """Whether calls that this release knows draw on a pool of this name, or calls of a route without a group."""
+    """Whether this release knows the pool, or it is the pool of a route without a group."""
     return pool in MODEL_POOLS or pool in ENDPOINT_POOLS or _ROUTE.fullmatch(pool) is not None
 
 
 def is_fast_pool(pool: str) -> bool:
-    """Whether a pool is that of a model in fast mode, whose limits have header fields of their own."""
+    """Whether a pool is that of a model in fast mode, whose limits have their own headers."""
     return pool.endswith(_FAST)
 
 
 def overflow_pool(pool: str) -> str:
-    """The pool that serves a name while there are too many pools."""
+    """The pool that is used instead when there are too many pools."""
     return OTHER_ENDPOINTS if is_endpoint_pool(pool) else _OTHER_MODELS

@@ -1,4 +1,4 @@
-"""Reads what response headers of the upstream say about limits: what cannot be is left out and named, never raised."""
+"""Reads the rate-limit headers of responses. Impossible values are left out and reported as faults, not raised."""
 
 import math
 import re
@@ -17,7 +17,7 @@ __all__ = ["RetryAfter", "has_no_fast_quota", "header_text", "read_limits", "rea
 
 
 class _Family(NamedTuple):
-    """The headers of one dimension; `most`: no limit is higher; `slack`: what remains may be rounded up by so much."""
+    """The headers of one dimension. No limit is above `most`; the remaining figure may be rounded up by `slack`."""
 
     limit: str
     remaining: str
@@ -45,21 +45,21 @@ _FAST_FAMILIES: Final = (
 _FAST_LIMITS: Final = tuple(f"{FAST_PREFIX}{kind}-tokens-limit" for kind in ("input", "output"))
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _PAST_SECONDS: Final = 5.0
-"""A reset may have passed by so much while the answer was on its way."""
+"""A reset may have passed by this much while the response was in transit."""
 _LONGEST_RESET_SECONDS: Final = 1_800.0
-"""A bucket fills within a minute; one that long answers have left in debt takes longer. Half an hour is debt for thirty
-minutes' quota, and less than any mistake about the time zone."""
+"""A bucket fills within a minute. After long responses it may be in debt, and take longer. Half an hour is a debt of
+thirty minutes' quota, and less than any mistake about the time zone."""
 _WRONG_CLOCK_SECONDS: Final = 60.0
 _LONGEST_RETRY_AFTER_SECONDS: Final = 300.0
-"""What refills within a minute never asks for longer than that; longer waits, up to hours, were seen only where other
-limits than these were hit (`retry-after` of 13,262 s for a subscription). Five minutes is all that a wrong value can
-cost; where a longer one is right, a probe each five minutes is refused."""
+"""A limit per minute never asks for more than a minute. Longer waits, up to hours, were seen only at other limits
+(`retry-after` of 13,262 s for a subscription). So a wrong value costs at most five minutes. If a longer one is right,
+one probe is refused each five minutes."""
 
 
 class RetryAfter(NamedTuple):
-    """How long the upstream asks to wait: above 0, at most five minutes; None if it does not say.
+    """The wait that the upstream asks for: above 0, at most five minutes; None if it asks for none.
 
-    `is_odd`: it said something else than that, in seconds.
+    `is_odd`: the header has another value than that.
     """
 
     seconds: float | None = None
@@ -67,7 +67,7 @@ class RetryAfter(NamedTuple):
 
 
 def header_text(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Header fields as text by lower-case name; of one that is repeated, all values that differ, as a list."""
+    """Header values as text, by lower-case name. Different values of a repeated header are joined by commas."""
     text: dict[str, str] = {}
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
@@ -77,11 +77,13 @@ def header_text(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def read_limits(headers: Mapping[str, str], wall_seconds: float, *, fast: bool = False) -> LimitReport:
-    """The `anthropic-ratelimit-*` headers (lower-case names) as a report.
+    """Reads the `anthropic-ratelimit-*` headers (lower-case names).
 
-    `wall_seconds` is our own time, in seconds since 1970-01-01 UTC. `fast`: the call was in fast mode, so the
-    `anthropic-fast-*` headers count instead, if there are any. A model without fast mode may have answered at standard
-    speed, under its standard limits.
+    Args:
+        headers: headers of a response.
+        wall_seconds: our own time, in seconds since 1970-01-01 UTC.
+        fast: whether the call was in fast mode. Then the `anthropic-fast-*` headers count instead, if there are any. A
+            model without fast mode may have responded at standard speed, under its standard limits.
     """
     now_seconds = server_seconds(headers, wall_seconds)
     faults: list[AnomalyKind] = []
@@ -97,14 +99,14 @@ def read_limits(headers: Mapping[str, str], wall_seconds: float, *, fast: bool =
 
 
 def has_no_fast_quota(headers: Mapping[str, str]) -> bool:
-    """Whether the upstream says that the account has no quota for fast mode at all: a limit of 0."""
+    """Whether the account has no quota for fast mode: the limit is 0."""
     return any(headers.get(name) == "0" for name in _FAST_LIMITS)
 
 
 def read_retry_after(headers: Mapping[str, str], wall_seconds: float) -> RetryAfter:
-    """How long the upstream asks to wait: `retry-after-ms`, else `retry-after` as seconds or HTTP date.
+    """Reads `retry-after-ms`, or else `retry-after` as seconds or HTTP date.
 
-    What asks for no wait at all, or cannot be read, says nothing; an HTTP date is read, though the API sends none.
+    A value that is unreadable, or asks for no wait, counts as missing. The API sends no HTTP dates, but they are read.
     """
     milliseconds, raw = headers.get(RETRY_AFTER_MS), headers.get(RETRY_AFTER)
     seconds = _seconds(milliseconds)
@@ -141,7 +143,7 @@ def _dimension(
     return DimensionReport(limit, remaining, None if reset is None else to_ns(reset))
 
 
-@lru_cache(maxsize=256)  # limits, at least, are the same in most answers
+@lru_cache(maxsize=256)  # limits, at least, are the same in most responses
 def _whole(raw: str | None) -> int | None:
     return int(raw) if raw is not None and _WHOLE.fullmatch(raw) else None
 
@@ -155,7 +157,7 @@ def _seconds(raw: str | None) -> float | None:
 
 
 def _full_in_seconds(raw: str | None, now_seconds: float) -> float | None:
-    """The time until a moment (RFC 3339), which is near; None if it is not, or none."""
+    """The time until a moment (RFC 3339); None if that is not near, or not a moment."""
     moment_seconds = _moment_seconds(raw or "")
     if moment_seconds is None:
         return None
@@ -163,9 +165,9 @@ def _full_in_seconds(raw: str | None, now_seconds: float) -> float | None:
     return max(0.0, seconds) if -_PAST_SECONDS <= seconds <= _LONGEST_RESET_SECONDS else None
 
 
-@lru_cache(maxsize=64)  # all dimensions of the answers of a second often say the same
+@lru_cache(maxsize=64)  # dimensions of responses of the same second often have the same value
 def _moment_seconds(raw: str) -> float | None:
-    """A moment in seconds since 1970-01-01 UTC; None if it is none."""
+    """A moment in seconds since 1970-01-01 UTC; None if the text is no moment."""
     try:
         when = datetime.fromisoformat(raw)
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -1,7 +1,7 @@
-"""How much a prompt holds of what is priced by rules of its own: text, images, documents, tools.
+"""The size of a prompt, by kinds of content with different token rules: text, images, documents, tools.
 
-An image is cut into squares of 28 pixels, one token each, after it has been scaled down to what the model takes. A page
-of a PDF counts as an image and as its text. With tools comes a system prompt. Sources: Claude Platform Docs, "Images
+An image is scaled down to the model's maximum, and then cut into squares of 28 pixels of one token each. A page of a
+PDF counts as an image and as its text. Tools add a system prompt. Sources: Claude Platform Docs, "Images
 and vision", "PDF support" and "Tool use with Claude", as copied in 2026 (July to October).
 """
 
@@ -19,7 +19,7 @@ _SMALLER_IMAGES: Final = re.compile(r"claude-(?:\d.*|(?:opus|sonnet|haiku)-4(?:-
 """Models before Claude 4.7."""
 _MOST_EDGE_PIXELS: Final = (1_568, 2_576)
 _MOST_IMAGE_TOKENS: Final = (1_568, 4_784)
-"""Of models before Claude 4.7, and of all others."""
+"""For models before Claude 4.7, and for all others."""
 _TOOL_PROMPT_TOKENS: Final = {
     "claude-opus-4-5": (496, 588),
     "claude-sonnet-4-5": (496, 588),
@@ -31,19 +31,19 @@ _TOOL_PROMPT_TOKENS: Final = {
     "claude-opus-5": (286, 406),
 }
 _LATER_TOOL_PROMPT_TOKENS: Final = (290, 410)
-"""Of Opus 4.8; what later models take is not published, and the last three differ little."""
+"""For Opus 4.8. Figures of later models are not published, and the last three differ little."""
 
 
 class PromptSize(NamedTuple):
-    """Amounts of a prompt, or of a part of it, none below 0.
+    """The size of a prompt, or of a part of it. No amount is negative.
 
     Attributes:
-        text_bytes: all of the body that is nothing of the following.
-        image_tokens: of images whose size is known.
-        unsized_images: images that stand elsewhere, behind a URL or file id.
-        pages: of PDFs in the body.
-        documents: those that stand elsewhere.
-        fixed_tokens: what the upstream adds of its own.
+        text_bytes: bytes of the body, without the following.
+        image_tokens: tokens of images whose size is known.
+        unsized_images: number of images behind a URL or file id.
+        pages: number of pages of PDFs in the body.
+        documents: number of documents behind a URL or file id.
+        fixed_tokens: tokens that the upstream adds.
     """
 
     text_bytes: int = 0
@@ -54,37 +54,37 @@ class PromptSize(NamedTuple):
     fixed_tokens: int = 0
 
     def plus(self, other: Self) -> "PromptSize":
-        """Both together."""
+        """The sum of both."""
         return PromptSize(*map(int.__add__, self, other))
 
     def minus(self, other: Self) -> "PromptSize":
-        """What is left of it without the other."""
+        """The size without the other, at least 0 in each amount."""
         return PromptSize(*[max(0, left) for left in map(int.__sub__, self, other)])
 
 
 def most_image_tokens(model: str) -> int:
-    """What an image costs a model at most."""
+    """The most tokens that an image can have."""
     return _MOST_IMAGE_TOKENS[_tier(model)]
 
 
 def image_size(model: str, width: int, height: int) -> PromptSize:
-    """The size of an image of so many pixels, both above 0."""
+    """The size of an image. Width and height are pixels, above 0."""
     tier = _tier(model)
     longer, shorter = max(width, height), min(width, height)
     edges = range(min(longer, _MOST_EDGE_PIXELS[tier]) + 1)
 
     def tokens(edge: int) -> int:
-        """Of the image scaled until its longer edge has so many pixels."""
+        """Tokens of the image when its longer edge is scaled to `edge` pixels."""
         return ceil(edge / _PATCH_PIXELS) * max(1, ceil(round(edge * shorter / longer) / _PATCH_PIXELS))
 
     return PromptSize(image_tokens=tokens(bisect_right(edges, _MOST_IMAGE_TOKENS[tier], key=tokens) - 1))
 
 
 def tool_prompt_tokens(model: str, *, forced: bool) -> int:
-    """The system prompt that comes with tools; `forced`: the model has to call one (`tool_choice` `any` or `tool`)."""
+    """Tokens of the system prompt for tools. `forced`: the model must call one (`tool_choice` is `any` or `tool`)."""
     return _TOOL_PROMPT_TOKENS.get(undated(model), _LATER_TOOL_PROMPT_TOKENS)[forced]
 
 
 def _tier(model: str) -> bool:
-    """False: before Claude 4.7; True: any other. An index, too."""
+    """False for models before Claude 4.7, True for others. It is used as an index."""
     return _SMALLER_IMAGES.fullmatch(undated(model)) is None
