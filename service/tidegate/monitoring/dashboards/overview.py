@@ -137,7 +137,7 @@ _NOW: Final = Row(
             no_value="No traffic",
         ),
         stat(
-            "Refused by Tidegate",
+            "Refused calls",
             "Share of calls refused by Tidegate. Zero is good; otherwise see the causes below.",
             units.SHARE,
             Query(_REFUSED_SHARE),
@@ -194,7 +194,7 @@ _COURSE: Final = Row(
             MODELS,
         ),
         timeseries(
-            "Refused by Tidegate, by cause",
+            "Refused calls, by cause",
             "None is good. deadline and queue_full: too much demand. budget, caller_limit and forbidden: limits of one"
             " caller. unauthenticated: a wrong key. upstream_outage: Claude. head: a malformed (400), slow (408) or too"
             " long (431) request head; the log has the client's address.",
