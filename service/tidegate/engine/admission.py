@@ -1,95 +1,39 @@
-"""Admission to a pool: waits until the store grants, and holds the lease until it ends."""
+"""Admission to a pool: waits until the store grants a demand, and returns its lease."""
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import count
 from queue import Empty, SimpleQueue
-from types import TracebackType
-from typing import Final, Self
 
 from msgspec import structs
 
-from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import DIMENSIONS, Cost
 from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
-from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer, Scope, ScopeKind
 from tidegate.core.ports.store import Change, Store
 from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.engine.lease import Lease
+from tidegate.engine.refusals import refusal_of
 from tidegate.engine.waiters import Answer, Waiters
 
 __all__ = ["Admission", "Lease"]
 
-_MESSAGES: Final = {
-    Cause.QUEUE_FULL: "{full} wait for {pool} already, and no more may",
-    Cause.DEADLINE: "the wait for {pool} would be longer than the request may take",
-    Cause.CALLER_LIMIT: "caller {caller!r} is at its own limit ({limit}), for longer than the request may take",
-    Cause.UPSTREAM_OUTAGE: "the upstream answers nothing for {pool}, and does so for longer than the request may take",
-    Cause.SPEND_CAP: "the upstream refuses everything for {pool} because a spend cap is reached; try again at {when}",
-    Cause.COST_EXCEEDS_CAPACITY: "the request needs more {dimension} than {pool} can ever hold",
-}
-
-
-class Lease:
-    """Reserved quota. Ends exactly once: by `end`, or as abandoned when its `async with` block is left without.
-
-    Attributes:
-        id: unique among all processes.
-        demand: what was asked for.
-        waited_ns: how long admission took; 0 if it came at once.
-    """
-
-    __slots__ = ("_store", "demand", "id", "waited_ns")
-
-    def __init__(self, lease_id: str, demand: Demand, waited_ns: int, store: Store) -> None:
-        self.id = lease_id
-        self.demand = demand
-        self.waited_ns = waited_ns
-        self._store = store
-
-    @property
-    def pool(self) -> str:
-        """Name of the pool."""
-        return self.demand.pool
-
-    def charge(self, known: Cost) -> Coroutine[None, None, None]:
-        """Charges what is known while the answer comes: its input, unless 0, and its output so far."""
-        return self._store.charge(self.demand.pool, self.id, known)
-
-    def end(
-        self, outcome: Outcome, used: Cost | None = None, feedback: tuple[Feedback, ...] = ()
-    ) -> Coroutine[None, None, bool]:
-        """Ends the lease; False if it has ended. `used` None: the estimate is charged, if anything.
-
-        The pool takes in the `feedback` of its answer first.
-        """
-        return self._store.end(self.demand.pool, self.id, outcome, used, feedback)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.end(Outcome.ABANDONED)
-
 
 class Admission:
-    """Brings demands to a store and waits for its grants; keeps no state of pools itself.
+    """Passes demands to a store and waits for its grants. Keeps no state of pools itself.
 
     May be used from several event loops and threads at once. Waiting holds no lock, costs no thread and polls nothing.
 
     Attributes:
-        store: where the pools live.
+        store: the store that holds the pools.
         clock: the time that waits are measured with.
-        observer: who hears of what happens; None: nobody.
+        observer: receives all events; None: nobody does.
         estimator: prices Messages calls before they are sent.
     """
 
@@ -101,17 +45,17 @@ class Admission:
         self._prefix = secrets.token_urlsafe(6)
         self._numbers = count()
         self._waiters = Waiters(store.advance, self._give_back)
-        self._abandoned: SimpleQueue[tuple[str, str, Cost | None]] = SimpleQueue()  # what finalizers gave up
+        self._abandoned: SimpleQueue[tuple[str, str, Cost | None]] = SimpleQueue()  # left behind by finalizers
         store.watch(self._on_change, leases=observer is not None)
 
     def take(self, demand: Demand) -> bool:
-        """Admits a demand that is settled at once, without a lease, if nobody has to wait for that.
+        """Admits a demand that is settled at once, without a lease, if it need not wait.
 
-        False, without effect, otherwise: then it is to be acquired.
+        False, without effect, otherwise: then call `acquire`.
         """
         observer = self.observer
         if observer is not None and observer.traces:
-            return False  # its scope is worth a lease
+            return False  # `acquire` has a scope for it
         if not self.store.take("", self._prepared(demand)):
             return False
         if observer is not None:
@@ -119,9 +63,9 @@ class Admission:
         return True
 
     def lease_at_once(self, demand: Demand) -> Lease | None:
-        """A lease, if nobody has to wait for it; None, without effect, otherwise: then it is to be acquired.
+        """A lease, if the demand need not wait; None, without effect, otherwise: then call `acquire`.
 
-        There is no scope for it, which would tell that it did not wait.
+        There is no scope for it, because it would only show that it did not wait.
         """
         observer = self.observer
         lease_id = f"{self._prefix}-{next(self._numbers)}"
@@ -137,8 +81,12 @@ class Admission:
     ) -> Lease:
         """Waits until the demand is admitted.
 
-        Cancelling the wait takes nothing from the pool. `on_wait` hears the predicted wait in seconds, if there is one.
-        `scope` is told how it went; the observer's own unless given.
+        Cancelling the wait takes nothing from the pool.
+
+        Args:
+            demand: what to reserve.
+            on_wait: called with the predicted wait in seconds, if there is one.
+            scope: receives the attributes of this admission; the observer's own scope unless given.
 
         Raises:
             Refusal: the store refused, or the demand's patience ended first; nothing was taken.
@@ -181,7 +129,7 @@ class Admission:
             return await self.acquire(demand, on_wait, scope)
 
     async def _leave(self, lease_id: str, demand: Demand, answer: Answer, queued_ns: int) -> Granted | Refused:
-        """Refused after all, or patience has ended: leaves the queue, unless the grant was first."""
+        """Leaves the queue after a refusal, or when patience has ended, unless the grant came first."""
         refused = answer if isinstance(answer, Refused) else None
         if refused is None:
             refused = await self.store.withdraw(demand.pool, lease_id) or self._waiters.refusal(lease_id)
@@ -191,10 +139,10 @@ class Admission:
         return refused
 
     def _leave_early(self, lease_id: str, demand: Demand, queued_ns: int | None, error: BaseException) -> None:
-        """Withdraws what waits, and gives back what was granted meanwhile."""
+        """Withdraws a waiter after an error, or gives back what was granted meanwhile."""
         if isinstance(error, GeneratorExit):
-            # The coroutine is collected. That may interrupt a holder of any lock, so no lock is taken and no observer
-            # is called here. A waiter of a closed loop may have been given back before.
+            # The coroutine is garbage-collected. That may interrupt a holder of any lock, so no lock is taken and no
+            # observer is called here. A waiter of a closed loop may have been given back before.
             unleased = None if queued_ns is None else self._unleased(lease_id, demand)
             if self._waiters.forget(lease_id):
                 self._abandoned.put((demand.pool, lease_id, unleased))
@@ -205,7 +153,7 @@ class Admission:
             self._report_withdrawn(demand, queued_ns)
 
     def _prepared(self, demand: Demand) -> Demand:
-        """The demand with the name of the pool that serves it. First gives back what finalizers have given up."""
+        """The demand with the name of the pool that serves it. First gives back what finalizers have left behind."""
         if not self._abandoned.empty():
             self._release_abandoned()
         pool = self.store.pool_for(demand.pool)
@@ -220,7 +168,7 @@ class Admission:
         self.store.release(demand.pool, lease_id, self._unleased(lease_id, demand))
 
     def _unleased(self, lease_id: str, demand: Demand) -> Cost | None:
-        """What a waiter may have been granted without a lease."""
+        """The cost that a waiter may have been granted without a lease."""
         return demand.cost if demand.settle_at_once and self._waiters.refusal(lease_id) is None else None
 
     def _report_queued(self, demand: Demand, wait: Wait, scope: Scope | None) -> None:
@@ -247,20 +195,7 @@ class Admission:
             scope.set("tidegate.cause", refused.cause)
         if self.observer is not None:
             self.observer.event(RefusedCall(demand.pool, demand.caller, refused.cause))
-        after_seconds = None if refused.retry_after_ns is None else to_seconds(refused.retry_after_ns)
-        return Refusal(
-            refused.cause,
-            _MESSAGES.get(refused.cause, "{pool} admits nothing now").format(
-                pool=f"pool {demand.pool!r}",
-                dimension=str(refused.dimension).replace("_", " "),
-                full=refused.full,
-                caller=demand.caller.label,
-                limit=_own_limit(demand, refused),
-                when=_date(self.clock.wall_seconds() + (after_seconds or 0.0)),
-            ),
-            retry_after_seconds=after_seconds,
-            dimension=refused.dimension,
-        )
+        return refusal_of(demand, refused, self.clock.wall_seconds())
 
     def _on_change(self, change: Change) -> None:
         if change.granted or change.refused or change.next_in_ns is not None:
@@ -280,12 +215,6 @@ def _described(demand: Demand) -> dict[str, str | float]:
     }
 
 
-def _own_limit(demand: Demand, refused: Refused) -> str:
-    """The limit of the caller that a refusal names, with its number."""
-    name = str(refused.limit)
-    return f"{name} = {getattr(demand.caller.limits, name, 0):,.10g}"
-
-
 def _deadline(demand: Demand, answer: asyncio.Future[Answer]) -> asyncio.TimerHandle | None:
     if demand.patience_ns is None:
         return None
@@ -295,7 +224,3 @@ def _deadline(demand: Demand, answer: asyncio.Future[Answer]) -> asyncio.TimerHa
 def _give_up(answer: asyncio.Future[Answer]) -> None:
     if not answer.done():
         answer.set_result(False)
-
-
-def _date(wall_seconds: float) -> str:
-    return datetime.fromtimestamp(round(wall_seconds), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,4 +1,4 @@
-"""The real clock, and one that can be relied on."""
+"""The clock of the operating system, and one that never goes back."""
 
 import threading
 import time
@@ -9,23 +9,23 @@ __all__ = ["SteadyClock", "SystemClock"]
 
 
 class SystemClock:
-    """Implements `core.clock.Clock` with the clocks of the operating system."""
+    """Implements `Clock` with the clocks of the operating system."""
 
     monotonic_ns = staticmethod(time.monotonic_ns)
     wall_seconds = staticmethod(time.time)
 
 
 class SteadyClock:
-    """A clock whose monotonic time never goes back: after a step back of the given clock it goes on from where it was.
+    """A clock whose monotonic time never goes back. After a step back of the given clock it continues where it was.
 
-    Python promises the same for its own clock, as far as the machine keeps it. A virtual machine that is restored or
+    Python guarantees the same for its own clock, as far as the machine does. A virtual machine that is restored or
     moved may not. Any number of threads may read this clock at once.
     """
 
     __slots__ = ("_left_out_ns", "_lock", "_read_ns", "_seen_ns", "wall_seconds")
 
     def __init__(self, clock: Clock) -> None:
-        # Without the lock, a thread that is suspended between its reading and the comparison would take the later
+        # Without the lock, a thread that is suspended between its reading and the comparison would mistake the later
         # reading of another thread for a step. It is re-entrant, because a finalizer may read the time in between.
         self._lock = threading.RLock()
         self._read_ns = clock.monotonic_ns

@@ -1,4 +1,4 @@
-"""The one retry loop: the first attempt runs plainly, tenacity is entered on failure."""
+"""The one retry loop. The first attempt runs without tenacity, which is entered on failure."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ __all__ = ["OnRetry", "with_retries"]
 T = TypeVar("T")
 
 OnRetry = Callable[[str, int, float, UpstreamError], None]
-"""Hears of each repetition before its wait: reason, number of the attempt that failed, wait in seconds, its error."""
+"""Called before each wait for a retry: reason, number of the failed attempt, wait in seconds, error."""
 
 
 async def with_retries(
@@ -34,14 +34,24 @@ async def with_retries(
     pool: str = "",
     on_retry: OnRetry | None = None,
 ) -> T:
-    """Makes an attempt (its number, from 1, is the argument) until one succeeds; `first` was the failure of number 1.
+    """Makes attempts until one succeeds.
 
-    A request that may have been accepted is repeated once only: it may have been billed. No wait passes `deadline_ns`
-    (on the monotonic clock). Cancellation ends everything, also a wait. The observer hears of each repetition, for this
-    pool; `on_retry`, too.
+    A request that may have been accepted is retried once only, because it may have been billed. Cancellation ends
+    everything, including a wait.
+
+    Args:
+        attempt: makes one attempt. Its argument is the number of the attempt, from 1.
+        policy: how often, and after how long, to retry.
+        first: the failure of attempt 1, if that was made already.
+        clock: the time.
+        random: returns a number from 0 to 1, for jitter.
+        deadline_ns: no wait ends after this time of the monotonic clock.
+        observer: receives an event for each retry.
+        pool: the pool that the events name.
+        on_retry: called for each retry as well.
 
     Raises:
-        UpstreamError: the failure is final: repeating would not help.
+        UpstreamError: the failure is final: a retry would not help.
         RetriesExhausted: attempts or time ran out; with the last failure as cause.
     """
     started_ns = clock.monotonic_ns()
@@ -72,7 +82,7 @@ async def with_retries(
             await asyncio.sleep(seconds)
 
     async def again() -> T:
-        # Tenacity's first call stands for the attempt that has failed already.
+        # Tenacity's first call represents the attempt that has failed already.
         limits.attempts += 1
         if limits.attempts == 1:
             raise failed
@@ -80,9 +90,9 @@ async def with_retries(
 
     retrying = AsyncRetrying(
         sleep=sleep,
-        retry=retry_if_exception(_is_worth_repeating),
+        retry=retry_if_exception(_is_worth_retrying),
         wait=limits.wait_seconds,
-        stop=limits.are_reached,
+        stop=limits.are_exhausted,
         before_sleep=report,
         retry_error_callback=limits.give_up,
     )
@@ -91,7 +101,7 @@ async def with_retries(
 
 
 class _Limits:
-    """What tenacity asks about one call: how long to wait, and whether to go on."""
+    """The waits and the end of the retries of one call, as tenacity asks for them."""
 
     def __init__(
         self,
@@ -112,7 +122,7 @@ class _Limits:
     def wait_seconds(self, state: RetryCallState) -> float:
         return self._policy.wait_seconds(self.attempts - 1, self._random(), _failure(state).retry_after_seconds)
 
-    def are_reached(self, state: RetryCallState) -> bool:
+    def are_exhausted(self, state: RetryCallState) -> bool:
         error = _failure(state)
         if isinstance(error, UpstreamUnreachable) and error.may_have_been_accepted:
             self._uncertain += 1
@@ -128,12 +138,12 @@ class _Limits:
         raise RetriesExhausted(self.attempts, elapsed_seconds, error) from error
 
 
-def _is_worth_repeating(error: BaseException) -> bool:
+def _is_worth_retrying(error: BaseException) -> bool:
     return isinstance(error, UpstreamError) and retry_reason(error) is not None
 
 
 def _failure(state: RetryCallState) -> UpstreamError:
     error = state.outcome.exception() if state.outcome else None
-    if not isinstance(error, UpstreamError):  # the predicate above lets nothing else reach here
+    if not isinstance(error, UpstreamError):  # the predicate above admits nothing else
         raise TypeError(f"not a failure of the upstream: {error!r}")
     return error

@@ -1,4 +1,4 @@
-"""Who waits in which event loop, and the one timer per pool and loop that has the store look again."""
+"""The waiting tasks of each event loop, and one timer per pool and loop that advances the pool."""
 
 import asyncio
 import threading
@@ -13,11 +13,11 @@ __all__ = ["Answer", "Waiters"]
 
 
 class _LoopWaiters:
-    """The timers of one event loop, and how many wait there for each pool. Only used in that loop's thread.
+    """The timers of one event loop, and how many tasks wait there for each pool. Only used in that loop's thread.
 
     Attributes:
-        timers: by pool, when each will fire, and its handle.
-        waiting: by pool, how many wait.
+        timers: by pool, when each fires, and its handle.
+        waiting: by pool, how many tasks wait.
     """
 
     __slots__ = ("_advance", "loop", "timers", "waiting")
@@ -29,7 +29,7 @@ class _LoopWaiters:
         self.timers: dict[str, tuple[float, asyncio.Handle]] = {}
 
     def arm(self, pool: str, next_in_ns: int) -> None:
-        """Has the pool looked at after that time. An earlier timer stays: early does no harm, it is set again then."""
+        """Advances the pool after that time. An earlier timer stays: it does no harm, and is set again then."""
         if not self.waiting[pool]:
             return
         when = self.loop.time() + to_seconds(next_in_ns)
@@ -38,11 +38,11 @@ class _LoopWaiters:
             if timer[0] <= when:
                 return
             timer[1].cancel()
-        # The time is kept beside the handle: uvloop's does not tell it when the delay rounds to nothing.
+        # The time is kept beside the handle, because uvloop's handle lacks it when the delay rounds to 0.
         self.timers[pool] = (when, self.loop.call_at(when, self._fire, pool))
 
     def leave(self, pool: str) -> bool:
-        """One waiter less; whether it was the last of all pools."""
+        """One task less waits. Returns whether it was the last of all pools."""
         waiting = self.waiting
         left = waiting[pool] - 1
         if left:
@@ -60,39 +60,38 @@ class _LoopWaiters:
 
 
 Answer = bool | Refused
-"""What a waiter is told: True, it is granted; False, its patience has ended; or why it is refused after all."""
+"""The result of a wait: True, it is granted; False, its patience has ended; or why it is refused after all."""
 
 
 class Waiters:
     """Connects grants and refusals, which may come from any thread, to the futures that wait in any event loop.
 
-    A lease goes through `expect` (before the store is asked), then `wait` (it was queued), and always `forget`. A grant
-    for a lease that is not expected is another's, and ignored. Nothing is kept beyond its event loop: a loop is
-    forgotten with its last waiter.
+    Call `expect` for each lease before the store is asked, `wait` if it was queued, and always `forget`. A grant for a
+    lease that is not expected belongs to another process and is ignored. A loop is forgotten with its last waiter, so
+    that nothing is kept beyond its event loop.
 
     Args:
-        advance: has the store look at a pool again, as `Store.advance`.
-        give_back: withdraws or ends a lease (its id and demand) that nobody can take, because its event loop has
-            closed.
+        advance: admits the waiters of a pool that fit by now, as `Store.advance`.
+        give_back: withdraws or ends a lease (its id and demand) whose event loop has closed.
     """
 
     def __init__(self, advance: Callable[[str], None], give_back: Callable[[str, Demand], None]) -> None:
         self._advance = advance
         self._give_back = give_back
-        self._lock = threading.RLock()  # re-entrant: a finalizer that interrupts may bring a change
+        self._lock = threading.RLock()  # re-entrant: a finalizer that interrupts may cause a change
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWaiters] = {}
-        # Dictionaries and no object per waiter: there may be a hundred thousand.
-        self._leases: dict[str, Demand] = {}  # all that are expected or waited for
-        self._answers: dict[str, asyncio.Future[Answer]] = {}  # of those that are waited for
-        self._early: dict[str, Answer] = {}  # for those that are not yet
+        # Dictionaries, and no object per waiter: there may be a hundred thousand.
+        self._leases: dict[str, Demand] = {}  # all leases that are expected or waited for
+        self._answers: dict[str, asyncio.Future[Answer]] = {}  # of leases that are waited for
+        self._early: dict[str, Answer] = {}  # of leases that are not waited for yet
         self._refused: dict[str, Refused] = {}
 
     def expect(self, lease_id: str, demand: Demand) -> None:
-        """The store is about to be asked for this lease; a grant may come from another thread before it answers."""
+        """The store is about to be asked for this lease. A grant may come from another thread before it answers."""
         self._leases[lease_id] = demand
 
     def wait(self, lease_id: str) -> asyncio.Future[Answer]:
-        """A future of the running loop that is set once the lease is granted, or refused after all."""
+        """A future of the running loop that is set once the lease is granted or refused."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         pool = self._leases[lease_id].pool
@@ -106,15 +105,15 @@ class Waiters:
         if early is not None:
             answer.set_result(early)
         elif pool not in home.timers:
-            self._advance(pool)  # sets the timer, now that somebody waits in this loop
+            self._advance(pool)  # sets the timer, now that a task waits in this loop
         return answer
 
     def refusal(self, lease_id: str) -> Refused | None:
-        """Why a waiter was refused after all, also when its patience ended in the same moment; None if it was not."""
+        """Why a waiter was refused, even if its patience ended in the same moment; None if it was not."""
         return self._refused.get(lease_id)
 
     def forget(self, lease_id: str) -> bool:
-        """The lease is no longer waited for; called in the loop that waited.
+        """Ends the wait for the lease. Called in the loop that waited.
 
         False if it was given back before, because that loop had closed.
         """
@@ -125,14 +124,14 @@ class Waiters:
             self._refused.pop(lease_id, None)
         if answer is not None and demand is not None:
             loop = answer.get_loop()
-            # No lock: what belongs to a loop, but for the end of its closing, only changes in its thread. A finalizer,
-            # which may interrupt whoever holds a lock, comes here, too.
+            # No lock: the state of a loop only changes in its thread, except after its closing. A finalizer, which may
+            # interrupt the holder of a lock, also calls this.
             if self._loops[loop].leave(demand.pool):
                 del self._loops[loop]
         return demand is not None
 
     def on_change(self, change: Change) -> None:
-        """Wakes whom the change grants or refuses, and sets the timers of all loops that still wait for the pool."""
+        """Wakes the tasks that the change grants or refuses, and sets the timers of all loops that wait for it."""
         if change.granted:
             self._grant(change.granted)
         if change.refused:
@@ -151,7 +150,7 @@ class Waiters:
     def _grant(self, lease_ids: tuple[str, ...]) -> None:
         running = _running_loop()
         with self._lock:
-            answers = [self._answers.get(lease_id) or self._told(lease_id, told=True) for lease_id in lease_ids]
+            answers = [self._answers.get(lease_id) or self._answer_for(lease_id, result=True) for lease_id in lease_ids]
         for answer in answers:
             if answer is None:
                 continue
@@ -164,9 +163,9 @@ class Waiters:
 
     def _refuse(self, refusals: tuple[tuple[str, Refused], ...]) -> None:
         answers = []
-        with self._lock:  # all are noted before the first is told, which may find its loop closed
+        with self._lock:  # all are noted before the first is woken, which may find its loop closed
             for lease_id, refused in refusals:
-                answer = self._told(lease_id, refused)
+                answer = self._answer_for(lease_id, refused)
                 if answer is not None:
                     self._refused[lease_id] = refused
                     answers.append((answer, refused))
@@ -175,15 +174,15 @@ class Waiters:
             if not _call_in(loop, _wake, answer, refused):
                 self._drop_loop(loop)
 
-    def _told(self, lease_id: str, told: Answer) -> asyncio.Future[Answer] | None:
-        """The answer that is waited for; if nobody waits yet but will, what to tell it is noted."""
+    def _answer_for(self, lease_id: str, result: Answer) -> asyncio.Future[Answer] | None:
+        """The future that is waited for. If the wait has not begun yet, the result is noted for it."""
         answer = self._answers.get(lease_id)
         if answer is None and lease_id in self._leases:
-            self._early[lease_id] = told
+            self._early[lease_id] = result
         return answer
 
     def _drop_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Gives back what was left behind in a loop that has closed; who was refused has nothing."""
+        """Gives back what was left behind in a loop that has closed. Refused waiters have nothing."""
         with self._lock:
             self._loops.pop(loop, None)
             left = [
@@ -194,15 +193,15 @@ class Waiters:
             for lease_id, _ in left:
                 del self._answers[lease_id]
             refused = [self._refused.pop(lease_id, None) for lease_id, _ in left]
-        # All are forgotten before the first is given back: that may grant the next, which must not lead here again.
+        # All are forgotten before the first is given back, because that may grant the next one and call this again.
         for (lease_id, demand), refusal in zip(left, refused, strict=True):
             if refusal is None:
                 self._give_back(lease_id, demand)
 
 
-def _wake(answer: asyncio.Future[Answer], told: Answer = True) -> None:  # noqa: FBT002 - what the future says
+def _wake(answer: asyncio.Future[Answer], result: Answer = True) -> None:  # noqa: FBT002 - the result of the future
     if not answer.done():
-        answer.set_result(told)
+        answer.set_result(result)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -213,7 +212,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> bool:
-    """Has the loop, of another thread, call the function. False if it has closed."""
+    """Calls the function in the loop of another thread. False if that has closed."""
     try:
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:

@@ -36,7 +36,7 @@ from tidegate.core.ports.span_attributes import (
 from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
-from tidegate.engine.feedback import teach_failure
+from tidegate.engine.failure_feedback import report_failure
 from tidegate.engine.retry import with_retries
 from tidegate.generation.claude_stream import ReceivedAnswer, receive_answer
 from tidegate.generation.model import ModelAnswer, Question
@@ -228,7 +228,7 @@ class ClaudeModel:
             charged = estimator.given_up(model, lease.demand.cost, after_ns, streams=True)
         try:
             if isinstance(error, UpstreamError):
-                await teach_failure(self._admission, lease, DEFAULT_POOL, error=error, sent_ago_ns=after_ns)
+                await report_failure(self._admission, lease, DEFAULT_POOL, error=error, sent_ago_ns=after_ns)
         finally:
             await lease.end(outcome, charged)
         self._report(self._attempt_event(call, started_ns, attempt_status(error), received, used))

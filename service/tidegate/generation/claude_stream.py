@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
-from tidegate.core.domain.usage import Usage, tells_output
+from tidegate.core.domain.usage import Usage, reports_output
 from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.generation.model import Question
 
@@ -51,7 +51,7 @@ class ReceivedAnswer:
         self.started, self.unreported_bytes = True, 0
         fields = usage.model_dump()
         reported = Usage.from_json(fields, self.usage)
-        if final and not tells_output(fields):
+        if final and not reports_output(fields):
             reported = reported._replace(output_tokens=0)
         self.usage = reported.possible(question.max_tokens)
         self.usage_is_odd |= reported != self.usage or Usage.is_odd(fields)

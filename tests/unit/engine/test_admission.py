@@ -196,7 +196,7 @@ class TestRefusals:
 
         async def main() -> None:
             await admission.acquire(ONE)
-            with pytest.raises(Refusal, match=r"^0 requests wait for pool 'p' already, and no more may$") as refused:
+            with pytest.raises(Refusal, match=r"^the queue of pool 'p' is full: 0 requests wait already$") as refused:
                 await admission.acquire(ONE)
             assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.QUEUE_FULL, 3.0)
 
@@ -228,7 +228,7 @@ class TestRefusals:
         demand = structs.replace(ONE, caller=Caller("web", label="web", limits=limits))
         with pytest.raises(Refusal) as refused:
             run_virtual(Admission(AtTheLimit(clock), clock).acquire(demand), clock)
-        assert str(refused.value) == f"caller 'web' is at its own limit ({told}), for longer than the request may take"
+        assert str(refused.value) == f"caller 'web' is over its own limit ({told}) for longer than the request may take"
         assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.CALLER_LIMIT, 7.0)
 
     @staticmethod

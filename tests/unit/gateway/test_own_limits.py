@@ -91,7 +91,7 @@ def test_a_wait_beyond_the_deadline_is_refused_with_limit_number_and_time() -> N
     fault = refused.json()["error"]
     assert fault["type"] == "rate_limit_error"
     limit = "requests_per_minute = 6"
-    assert fault["message"] == f"caller 'web' is at its own limit ({limit}), for longer than the request may take"
+    assert fault["message"] == f"caller 'web' is over its own limit ({limit}) for longer than the request may take"
     assert refused.headers["x-tidegate-cause"] == "caller_limit"
     assert refused.headers["x-should-retry"] == "true"
     assert refused.headers["retry-after"] == "5"  # from then on the wait is the 15 s that the client has

@@ -1,1 +1,4 @@
-"""Values that all other parts speak of: costs, callers, causes, errors, events, demands and snapshots."""
+"""The types that all parts share: costs, callers, causes, errors, events, demands, feedback, settings and snapshots.
+
+They are values: they decide nothing.
+"""

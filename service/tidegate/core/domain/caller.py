@@ -1,4 +1,4 @@
-"""Who makes a call."""
+"""The caller of a request: its name, weight, class and own limits."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -8,7 +8,7 @@ __all__ = ["DEFAULT_CALLER", "Caller", "CallerLimits", "Priority"]
 
 
 class Priority(StrEnum):
-    """Class of a request, the highest first: whom a pool serves before whom; a label of the queue's metrics."""
+    """Priority class of a request, the highest first. Also a label of the queue's metrics."""
 
     INTERACTIVE = "interactive"
     STANDARD = "standard"
@@ -38,8 +38,8 @@ class Caller:
     """A party that shares the quota.
 
     Attributes:
-        name: unique; what fairness goes by.
-        label: what metrics, logs and spans show: the name of a configured caller, `default` for any other.
+        name: unique; the key of fair sharing.
+        label: the name in metrics, logs and spans: that of a configured caller, `default` for any other.
         weight: share relative to other callers' weights; > 0.
         priority: class of this caller's requests.
         limits: the caller's own limits; None: only those of the pools.
@@ -59,9 +59,9 @@ class Caller:
         object.__setattr__(self, "rank", _RANKS[self.priority])
 
     def lowered(self, priority: Priority) -> "Caller":
-        """The same caller in this class, or in its own where that is lower: a request cannot raise its class."""
+        """The same caller in this class, or in its own if that is lower: a request cannot raise its class."""
         return replace(self, priority=priority) if _RANKS[priority] > self.rank else self
 
 
 DEFAULT_CALLER: Final = Caller("default")
-"""The caller of the older API, and of the service's own routes when nobody presents a key."""
+"""The caller of the older API, and of the service's own routes if no key is presented."""

@@ -1,4 +1,4 @@
-"""Why Tidegate itself refuses a call: one table for headers, bodies, metric labels, alerts and runbooks."""
+"""The causes of Tidegate's own refusals: one table for headers, bodies, metric labels, alerts and runbooks."""
 
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -7,7 +7,7 @@ __all__ = ["CAUSES", "CIRCUIT_CAUSES", "Cause", "CauseRow"]
 
 
 class Cause(StrEnum):
-    """A reason of our own to refuse. An error of the upstream never becomes one, but for a 401 under our own key."""
+    """A cause of Tidegate's own refusal. An upstream error is none, except a 401 for the service's own key."""
 
     QUEUE_FULL = "queue_full"
     DEADLINE = "deadline"
@@ -25,7 +25,7 @@ class Cause(StrEnum):
 
 
 class CauseRow(NamedTuple):
-    """What a cause means to a client: HTTP status, Anthropic `error.type`, and whether the same call may succeed."""
+    """The meaning of a cause to a client: HTTP status, Anthropic `error.type`, and whether a retry may succeed."""
 
     status: int
     error_type: str
@@ -50,4 +50,4 @@ CAUSES: Final[dict[Cause, CauseRow]] = {
 """The table of design section 4. `x-should-retry` says `retryable`; `Refusal.retry_after_seconds` says when."""
 
 CIRCUIT_CAUSES: Final = (Cause.SPEND_CAP, Cause.UPSTREAM_OUTAGE)
-"""Causes that open the circuit of a pool: it sends nothing but probes."""
+"""Causes that open the circuit of a pool. It then sends only probes."""

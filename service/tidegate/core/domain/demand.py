@@ -1,6 +1,6 @@
-"""What a caller asks of a pool, and the pool's answers.
+"""A caller's demand on a pool, and the pool's answers.
 
-None of these values can be part of a reference cycle, so the garbage collector need not track them (`gc=False`): many
+None of these values can be part of a reference cycle, so the garbage collector need not track them (`gc=False`). Many
 thousands may wait.
 """
 
@@ -19,39 +19,39 @@ __all__ = ["GRANTED", "Demand", "Granted", "Outcome", "Refused", "Wait"]
 
 
 class Outcome(StrEnum):
-    """How a lease ends; each ends exactly once."""
+    """How a lease ends. Each ends exactly once."""
 
     SETTLED = "settled"
-    """Done: the real usage replaces the estimate."""
+    """Completed: the real usage replaces the estimate."""
     RELEASED = "released"
-    """Nothing was spent: everything is given back."""
+    """Nothing was spent. Everything is given back."""
     THROTTLED = "throttled"
-    """The upstream answered 429 and counted nothing: everything is given back."""
+    """The upstream answered 429 and counted nothing. Everything is given back."""
     OVERLOADED = "overloaded"
-    """529 or 5xx. Without `used`, which an error status says nothing of, an answer had begun and failed: the request
-    counts, its input, by estimate where no `charge` has said more, and of its output what a `charge` has said."""
+    """529 or 5xx. If `used` is unknown, the response started and then failed. Charges the request, its input (estimated
+    unless a `charge` reported it), and the output that a `charge` reported."""
     ABANDONED = "abandoned"
-    """The client left, or no answer came: what was spent is still charged, the estimate where it is unknown."""
+    """The client left, or no answer came. What was spent is still charged: the estimate where it is unknown."""
 
 
 class Demand(Struct, frozen=True, gc=False):
-    """What somebody wants from a pool.
+    """A request for quota from a pool.
 
     Attributes:
         pool: name of the pool.
-        caller: who asks; fairness goes by its name and weight.
-        cost: the estimate; all dimensions are reserved at once or none.
-        patience_ns: how long the caller would wait; None: as long as it takes.
-        front: a request that the upstream refused with 429 comes back ahead of all others.
-        retry: a request that failed otherwise comes back: ahead of all others as well, as soon as the pool's budget for
-            retries, or a probe, lets it; it is not refused for having to wait.
-        settle_at_once: the cost is exact, nobody will report usage: no lease is kept after admission.
-        overdraw_tokens: how much more output it may well become.
-        session: the caller's session that the request belongs to; sessions of a caller share what it gets.
-        agent: the agent of that session; agents of a session share what it gets, first come, first served within one.
-        session_front: continues work of its session, and goes ahead of that session's other requests.
-        price: what it costs at a moment of the monotonic clock, for a store in this process: asked again for who has
-            waited, before it is admitted. Others go by `cost`.
+        caller: shares the pool by its name and weight.
+        cost: the estimate. All dimensions are reserved at once or none.
+        patience_ns: how long the caller waits at most; None: without limit.
+        front: the request returns after a 429, and goes before all new ones.
+        retry: the request returns after another failure, and goes before all new ones as soon as the pool's retry
+            budget, or a probe, admits it. It is never refused because of its wait.
+        settle_at_once: the cost is exact and no usage will be reported, so no lease is kept after admission.
+        overdraw_tokens: by how much the output may well exceed the estimate.
+        session: the caller's session of the request. The sessions of a caller share its part.
+        agent: the agent of that session. The agents of a session share its part; each is first come, first served.
+        session_front: continues work of its session, and goes before that session's other requests.
+        price: returns the cost at a time of the monotonic clock, for a store in this process. Called again before the
+            admission of a request that has waited. Other stores use `cost`.
     """
 
     pool: str
@@ -73,17 +73,17 @@ class Granted(Struct, frozen=True, gc=False):
 
 
 GRANTED: Final = Granted()
-"""The one value of its kind: admission at once is the hot path."""
+"""The only instance, because immediate admission is the hot path."""
 
 
 @dataclass(slots=True)
 class Wait:
-    """Queued: a `Change` will tell of the grant.
+    """Queued. A later `Change` grants or refuses it.
 
     Attributes:
-        predicted_ns: how long it will probably take.
-        binding: what it waits for, for information: `queue` (others came first), a dimension, `frozen`, `probe` (an
-            answer to the one request that may go), `acceleration`, `outage`, `concurrency`, or `retry_budget`.
+        predicted_ns: the predicted wait.
+        binding: what it waits for, for information: `queue` (others go first), a dimension, `frozen`, `probe` (the
+            result of a probe), `acceleration`, `outage`, `concurrency`, `retry_budget` or `caller_limit`.
     """
 
     predicted_ns: int
@@ -93,7 +93,12 @@ class Wait:
 class Refused(Struct, frozen=True, gc=False):
     """Not admitted and not queued, without any side effect.
 
-    `full` says which cap of the queue was reached. `limit` names the field of `CallerLimits` that a caller exceeds.
+    Attributes:
+        cause: why.
+        retry_after_ns: when the same demand may succeed; None where waiting does not help or nobody can know.
+        dimension: the dimension in which the cost is too large.
+        full: the cap of the queue that was reached.
+        limit: the field of `CallerLimits` that the caller exceeds.
     """
 
     cause: Cause

@@ -1,4 +1,4 @@
-"""What a request costs: the three dimensions in which the Claude API limits, and costs in them."""
+"""The three dimensions in which the Claude API limits use, and costs in them."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, Self
 __all__ = ["DIMENSIONS", "MICRO", "ONE_REQUEST", "Cost", "Dimension", "NsPerUnit", "service_time_ns"]
 
 MICRO: Final = 1_000_000
-"""Micro-units in one request or token: levels and rates of buckets are integers in micro-units, so nothing drifts."""
+"""Micro-units in one request or token. Levels and rates of buckets are integers in micro-units, so that none drifts."""
 
 
 class Dimension(StrEnum):
@@ -23,7 +23,7 @@ DIMENSIONS: Final = tuple(Dimension)
 
 
 class Cost(NamedTuple):
-    """An amount in every dimension, in whole requests and tokens; never negative when it is a price."""
+    """An amount in every dimension, in whole requests and tokens. A price is never negative."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -35,7 +35,7 @@ class Cost(NamedTuple):
         return self.input_tokens + self.output_tokens
 
     def plus(self, other: Self, times: int = 1) -> "Cost":
-        """The sum per dimension, with the other so many times."""
+        """The sum per dimension, with `times` times the other."""
         return Cost(
             self.requests + times * other.requests,
             self.input_tokens + times * other.input_tokens,
@@ -43,17 +43,17 @@ class Cost(NamedTuple):
         )
 
     def minus(self, other: Self) -> "Cost":
-        """The difference per dimension; may be negative (what a settlement gives back)."""
+        """The difference per dimension. It may be negative."""
         return self.plus(other, -1)
 
 
 NsPerUnit = tuple[float, float, float]
-"""How long a pool takes to refill a unit, in nanoseconds, in each dimension; 0 where nothing is limited."""
+"""The refill time of one unit in each dimension, in nanoseconds; 0 where nothing is limited."""
 
 
 def service_time_ns(cost: Sequence[int], ns_per_unit: NsPerUnit) -> int:
-    """How long a pool takes to refill a cost, in its tightest dimension."""
-    # No `max`: each waiter comes by, several times.
+    """The refill time of a cost in its tightest dimension."""
+    # No `max`: each waiter passes here, several times.
     longest = cost[0] * ns_per_unit[0]
     if (other := cost[1] * ns_per_unit[1]) > longest:
         longest = other
@@ -63,4 +63,4 @@ def service_time_ns(cost: Sequence[int], ns_per_unit: NsPerUnit) -> int:
 
 
 ONE_REQUEST: Final = Cost(requests=1)
-"""The price of a call that only counts as a request: the older limiter, and endpoints without tokens."""
+"""The cost of a call that only counts as a request: in the older limiter, and at endpoints without tokens."""

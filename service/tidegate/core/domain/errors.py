@@ -7,9 +7,9 @@ TidegateError
 ├── Refusal                Tidegate refuses the call itself, with a `Cause`
 ├── UpstreamError          the upstream answered with an error
 │   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
-├── RetriesExhausted       every attempt failed; carries how often and how long was tried, and the last error
+├── RetriesExhausted       every attempt failed; holds the number of attempts, the time, and the last error
 ├── UnreadableState         dumped state is damaged, or another version wrote it
-└── GenerationError        no valid document could be had, though the upstream answered
+└── GenerationError        the upstream answered, but with no valid document
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,16 @@ __all__ = [
 
 
 class TidegateError(Exception):
-    """Base of all errors that Tidegate raises on purpose; its text is one sentence fit for a user, without secrets."""
+    """Base of all errors that Tidegate raises on purpose. The text is one sentence for a user, without secrets."""
 
 
 class ConfigurationError(TidegateError, ValueError):
-    """A value that was configured or passed is not allowed.
+    """A configured or passed value is not allowed.
 
     Attributes:
         field: name of the setting, environment variable or argument.
-        given: what was given, shortened; never a secret; None where it is not set.
-        allowed: what would have been allowed, in words.
+        given: the value, shortened, never a secret; None if it is not set.
+        allowed: the allowed values, in words.
     """
 
     def __init__(self, field: str, given: object, allowed: str) -> None:
@@ -53,7 +53,7 @@ class ConfigurationError(TidegateError, ValueError):
 
 
 class ConfigurationErrors(ConfigurationError):
-    """Several values are not allowed. The attributes are those of the first; the text has a line for each.
+    """Several values are not allowed. The attributes are those of the first. The text has a line for each.
 
     Attributes:
         faults: all of them, at least one.
@@ -80,12 +80,12 @@ class MissingExtra(ConfigurationError):
 
 
 class Refusal(TidegateError):
-    """Tidegate refuses a call; nothing was sent upstream and nothing was charged.
+    """Tidegate refuses a call. Nothing was sent upstream and nothing was charged.
 
     Attributes:
         cause: the row of the cause table that applies.
         retry_after_seconds: when the same call may succeed; None where waiting does not help or nobody can know.
-        dimension: the dimension that cannot be had, where one is to blame.
+        dimension: the dimension that is too small, if one is the reason.
     """
 
     def __init__(
@@ -115,10 +115,10 @@ class UpstreamError(TidegateError):
         error_type: `error.type` of the body, if the body was Anthropic-shaped.
         error_code: `error.details.error_code`, if given.
         upstream_message: the message as the upstream worded it.
-        retry_after_seconds: how long the upstream asked to wait, if it did; within reason, as `core.headers` reads it.
-        retry_after_is_odd: it asked for something else than that.
-        headers: the answer's header fields as they came, for passing on.
-        body: the body as it came, for passing on.
+        retry_after_seconds: how long the upstream asked to wait, if it did, within the bounds of `rate_limit_headers`.
+        retry_after_is_odd: it asked for something outside of those bounds.
+        headers: the unchanged header fields of the answer, to pass on.
+        body: the unchanged body, to pass on.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class UpstreamUnreachable(UpstreamError):
     """No answer from the upstream.
 
     Attributes:
-        may_have_been_accepted: the request was sent whole, so the upstream may have worked on it and billed it.
-        out_of_time: it was not waited for any longer, because the call's own time was over.
+        may_have_been_accepted: the whole request was sent, so the upstream may have processed and billed it.
+        out_of_time: the wait ended because the call's own deadline had passed.
     """
 
     def __init__(self, message: str, *, may_have_been_accepted: bool, out_of_time: bool = False) -> None:
@@ -163,7 +163,7 @@ class RetriesExhausted(TidegateError):
     """Every attempt failed.
 
     Attributes:
-        attempts: how many attempts were made, the first one included.
+        attempts: the number of attempts, including the first.
         elapsed_seconds: from the first attempt to giving up.
         last: the error of the last attempt (also `__cause__`).
     """
@@ -191,7 +191,7 @@ class GenerationError(TidegateError):
 
     Attributes:
         reason: `invalid`, `refused` or `truncated`.
-        findings: what the validator found, one line each, path first; empty when there was nothing to validate.
+        findings: the findings of the validator, one line each, path first; empty if there was nothing to validate.
     """
 
     def __init__(self, reason: str, message: str, findings: Sequence[str] = ()) -> None:

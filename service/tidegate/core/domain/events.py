@@ -1,7 +1,7 @@
-"""Facts that happened, as values: what the `Observer` hears. Names are past tense; durations are nanoseconds.
+"""Events that the `Observer` receives. Names are past tense, durations are nanoseconds.
 
-They are structs, because every call has a few: frozen dataclasses take ten times as long to make. None leads back to
-itself, so the collector need not know of them.
+Every call causes several. They are structs, because frozen dataclasses take ten times as long to create. None can be
+part of a reference cycle, so the garbage collector need not track them.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Queued(Struct, frozen=True, gc=False):
 
 
 class Admitted(Struct, frozen=True, gc=False):
-    """A demand was admitted after waiting for `waited_ns` (0: at once). `cost` is the estimate that it came with."""
+    """A demand was admitted after a wait of `waited_ns` (0: at once). `cost` is the estimate."""
 
     pool: str
     caller: Caller
@@ -66,7 +66,7 @@ class Withdrawn(Struct, frozen=True, gc=False):
 
 
 class RefusedCall(Struct, frozen=True, gc=False):
-    """Tidegate refused a call; `pool` is empty when it was refused before a pool was known."""
+    """Tidegate refused a call. `pool` is empty if no pool was known yet."""
 
     pool: str
     caller: Caller
@@ -74,7 +74,7 @@ class RefusedCall(Struct, frozen=True, gc=False):
 
 
 class LeaseEnded(Struct, frozen=True, gc=False):
-    """A lease ended: what had been reserved, and what was charged in the end."""
+    """A lease ended: the reserved and the finally charged cost."""
 
     pool: str
     caller: Caller
@@ -84,14 +84,14 @@ class LeaseEnded(Struct, frozen=True, gc=False):
 
 
 class Anomaly(Struct, frozen=True, gc=False):
-    """Something was not as it should be, and its effect was bounded. `kind` is one of `core.anomaly.AnomalyKind`."""
+    """A fault occurred, and its effect was bounded. `kind` is a value of `AnomalyKind`."""
 
     pool: str
     kind: str
 
 
 class Frozen(Struct, frozen=True, gc=False):
-    """Nobody is admitted to the pool for `duration_ns` from now."""
+    """The pool admits nobody for `duration_ns` from now."""
 
     pool: str
     duration_ns: int
@@ -104,7 +104,7 @@ class Thawed(Struct, frozen=True, gc=False):
 
 
 class CircuitOpened(Struct, frozen=True, gc=False):
-    """The pool sends nothing but probes from now on, because of `cause`; `closes_in_ns` is None where nobody knows."""
+    """The pool sends only probes from now on, because of `cause`. `closes_in_ns` is None if nobody knows."""
 
     pool: str
     cause: Cause
@@ -112,19 +112,18 @@ class CircuitOpened(Struct, frozen=True, gc=False):
 
 
 class CircuitClosed(Struct, frozen=True, gc=False):
-    """What had opened a pool's circuit is over."""
+    """The cause that had opened a pool's circuit is over."""
 
     pool: str
     cause: Cause
 
 
 class RateChanged(Struct, frozen=True, gc=False):
-    """The rate that a pool goes by changed in a dimension, in units a minute; None: nothing limits it.
+    """The effective rate of a pool changed in a dimension, in units per minute; None: nothing limits it.
 
-    `reason`: `rate_limited` or `succeeded`, what the upstream answered; `told`, its headers told another limit;
-    `others`, who take part of it; `untold`, it tells none, so that the rate has to be searched; `demand`, somebody
-    waits, so that a rate that is searched grows or is tried; `configured`. One that grows with time, or moves with
-    every answer, is told of when it has changed by a tenth.
+    `reason` is `rate_limited` or `succeeded` (the upstream's answer), `told` (headers report another limit), `others`
+    (the share of competing traffic changed), `untold` (no limit is reported, so the rate is searched), `demand` (a
+    request waits, so a searched rate grows or is tried), or `configured`. Continuous changes are reported from a tenth.
     """
 
     pool: str
@@ -135,7 +134,7 @@ class RateChanged(Struct, frozen=True, gc=False):
 
 
 class LimitLearned(Struct, frozen=True, gc=False):
-    """The upstream reported a limit that was not known, or another one than before."""
+    """The upstream reported a new limit, or another one than before."""
 
     pool: str
     dimension: Dimension
@@ -143,7 +142,7 @@ class LimitLearned(Struct, frozen=True, gc=False):
 
 
 class UpstreamRateLimited(Struct, frozen=True, gc=False):
-    """The upstream answered 429. `dimension` is the one its headers show as empty, `acceleration`, or `unknown`."""
+    """The upstream answered 429. `dimension` is the one that its headers show as empty, `acceleration` or `unknown`."""
 
     pool: str
     dimension: str
@@ -151,7 +150,7 @@ class UpstreamRateLimited(Struct, frozen=True, gc=False):
 
 
 class SpendCapReached(Struct, frozen=True, gc=False):
-    """The upstream refused an attempt because a spend cap is reached: no retry helps."""
+    """The upstream refused an attempt because a spend cap is reached. No retry helps."""
 
     pool: str
 
@@ -159,8 +158,8 @@ class SpendCapReached(Struct, frozen=True, gc=False):
 class AttemptFinished(Struct, frozen=True, gc=False):
     """One attempt at the upstream ended.
 
-    `status` is its HTTP status. Without an answer it is `error`, for which the upstream is to blame or the way to it;
-    `deadline`, when the call's own time was over; `abandoned`, when its client left or the service stopped.
+    `status` is its HTTP status. Without an answer it is `error` (a fault of the upstream or the network), `deadline`
+    (the call's own deadline passed) or `abandoned` (the client left, or the service stopped).
 
     `first_token_ns` is the time to the first content of a stream; None where there was none. `usage` is set once per
     answer that reported it.
@@ -176,16 +175,16 @@ class AttemptFinished(Struct, frozen=True, gc=False):
 
 
 class BatchResultsRead(Struct, frozen=True, gc=False):
-    """Results of a batch came by for the first time: the model of each, and what it used, at the price of batches."""
+    """Results of a batch were relayed for the first time: the model and usage of each, at batch prices."""
 
     caller: Caller
     used: tuple[tuple[str, Usage], ...]
 
 
 class HeadRefused(Struct, frozen=True, gc=False):
-    """What a client sent was refused before it was a call: 400 for no HTTP, 408 for a slow head, 431 for a long one.
+    """A request was refused before it was complete: 400 for invalid HTTP, 408 for a slow head, 431 for a long one.
 
-    `client` is the address that it came from, the only thing known of it. `request_id` is in the answer, too.
+    `client` is the address of the client, the only thing known of it. `request_id` is also in the answer.
     """
 
     status: int
@@ -194,7 +193,7 @@ class HeadRefused(Struct, frozen=True, gc=False):
 
 
 class RetryScheduled(Struct, frozen=True, gc=False):
-    """An attempt failed and will be repeated after `wait_ns`; `reason` as in `core.retry`."""
+    """An attempt failed and will be retried after `wait_ns`. `reason` is a result of `retry_reason`."""
 
     pool: str
     reason: str
@@ -203,14 +202,14 @@ class RetryScheduled(Struct, frozen=True, gc=False):
 
 
 class RequestFinished(Struct, frozen=True, gc=False):
-    """A call of one of our routes ended.
+    """A call of one of Tidegate's routes ended.
 
-    `outcome` is `ok`; `refused` by us; `rate_limited`: a 429 of the upstream was passed on; `upstream_error`;
-    `client_error`; or `abandoned`.
+    `outcome` is `ok`, `refused` (by Tidegate), `rate_limited` (a 429 of the upstream was passed on), `upstream_error`,
+    `client_error` or `abandoned`.
 
-    `overhead_ns` is our own time in it: never waiting for quota, upstream or client. The rest is for logs: `status` is
-    the HTTP status that went out (0: none did), `cause` ours where we refused, `queued_ns` the wait for quota, `usage`
-    that of all answers together as far as it is known, `exemplar` the ids of its span where it is traced.
+    `overhead_ns` is Tidegate's own time, without waits for quota, upstream or client. The other fields are for logs:
+    `status` is the HTTP status that was sent (0: none), `cause` that of a refusal, `queued_ns` the wait for quota,
+    `usage` that of all answers together as far as it is known, and `exemplar` the ids of its span if it is traced.
     """
 
     route: str
@@ -236,7 +235,7 @@ class WorkflowFinished(Struct, frozen=True, gc=False):
 
 
 class FallbackUsed(Struct, frozen=True, gc=False):
-    """A generation went on with the simpler request; `reason` as in the answer."""
+    """A generation continued with the simpler request. `reason` is that of the answer."""
 
     reason: str
 

@@ -1,4 +1,4 @@
-"""What one response of the upstream teaches a pool."""
+"""The feedback of one upstream response for a pool."""
 
 from msgspec import Struct
 
@@ -8,9 +8,9 @@ __all__ = ["Failed", "Feedback", "RateLimited", "SpendCapped", "Succeeded"]
 
 
 class Succeeded(Struct, frozen=True, gc=False):
-    """The upstream answered well: an adapted rate may recover a step.
+    """The upstream answered well. A rate that was cut recovers a step.
 
-    `sent_ago_ns`: how long ago the request with that lease was sent; None where a `LimitReport` has told of its answer.
+    `sent_ago_ns`: how long ago the request with that lease was sent; None if a `LimitReport` has reported its answer.
     """
 
     sent_ago_ns: int | None = None
@@ -18,12 +18,12 @@ class Succeeded(Struct, frozen=True, gc=False):
 
 
 class RateLimited(Struct, frozen=True, gc=False):
-    """The upstream answered 429: the rate is cut a step, and the pool is frozen for `retry_after_ns`, if it said so.
+    """The upstream answered 429. The rate is cut a step, and the pool is frozen for `retry_after_ns`, if given.
 
-    `sent_ago_ns` says when the refused request was sent. One that was sent before the last cut belongs to the same
-    overrun and cuts nothing more; without it every 429 cuts. `acceleration`: usage grew too fast, no level is short.
-    `pause_ns`: freeze for that long at least, whatever the upstream said. `lease_id`: the lease of that request, which
-    ends with it as throttled: what it gives back lets nobody in ahead of the freeze.
+    `sent_ago_ns` says how long ago the refused request was sent. A request that was sent before the last cut belongs to
+    the same overrun and cuts nothing more. Without it every 429 cuts. `acceleration`: usage grew too fast, and no level
+    is short. `pause_ns`: the shortest freeze, whatever the upstream said. `lease_id`: the lease of that request, which
+    ends as throttled in the same step, so that what it gives back admits nobody before the freeze.
     """
 
     retry_after_ns: int | None = None
@@ -34,16 +34,16 @@ class RateLimited(Struct, frozen=True, gc=False):
 
 
 class Failed(Struct, frozen=True, gc=False):
-    """The upstream failed, for a request that was sent `sent_ago_ns` ago: 529, 5xx, or no answer."""
+    """The upstream failed for a request that was sent `sent_ago_ns` ago: 529, 5xx or no answer."""
 
     sent_ago_ns: int
 
 
 class SpendCapped(Struct, frozen=True, gc=False):
-    """The upstream refuses everything because a spend cap is reached, for `ends_in_ns`; None: it does not say."""
+    """The upstream refuses all requests because a spend cap is reached, for `ends_in_ns`; None: it does not say."""
 
     ends_in_ns: int | None = None
 
 
 Feedback = Succeeded | RateLimited | Failed | SpendCapped | LimitReport
-"""What an answer teaches a pool."""
+"""The feedback of an answer."""

@@ -1,4 +1,4 @@
-"""What one response reports about the limits of its pool."""
+"""The limits that one response reports."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ __all__ = ["DimensionReport", "LimitReport"]
 
 
 class DimensionReport(NamedTuple):
-    """What the headers say of one dimension: the limit a minute, what is left, and in how long it is all back."""
+    """The headers of one dimension: the limit per minute, the remainder, and the time until it is full again."""
 
     per_minute: int
     remaining: int | None = None
@@ -18,19 +18,19 @@ class DimensionReport(NamedTuple):
 
 
 class LimitReport(Struct, frozen=True, gc=False):
-    """What one answer says about its pool; dimensions without a usable limit are absent."""
+    """The limits that one answer reports. Dimensions without a usable limit are None."""
 
     requests: DimensionReport | None = None
     input_tokens: DimensionReport | None = None
     output_tokens: DimensionReport | None = None
     sent_ago_ns: int = 0
-    """Age of the request that was answered: when the figures were true is somewhere in that time."""
+    """Age of the answered request. The figures were true at some moment in that time."""
     answered: bool = True
-    """Whether it was a real answer, and no error that happens to have these headers."""
+    """Whether it was a good answer, and not an error with these headers."""
     lease_id: str = ""
-    """The lease of the request that was answered."""
+    """The lease of the answered request."""
     faults: tuple[AnomalyKind, ...] = ()
-    """What cannot be about its headers."""
+    """Faults of its headers."""
 
     @property
     def dimensions(self) -> tuple[DimensionReport | None, ...]:

@@ -1,4 +1,4 @@
-"""What an operator configures for a pool."""
+"""The configuration of a pool."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,9 +9,9 @@ from tidegate.core.domain.errors import ConfigurationError
 __all__ = ["LEAST_UNITS", "AdaptiveSettings", "LimitSettings", "PoolSettings", "QueueCaps"]
 
 _MOST_UNITS: Final = 10**12
-"""More a minute than any upstream grants; keeps integers in micro-units small."""
+"""More per minute than any upstream grants. Keeps integers in micro-units small."""
 LEAST_UNITS: Final = 0.001
-"""Less a minute than anybody means: one request in 17 hours. Keeps waits within what can be computed."""
+"""Less per minute than anybody intends: one request in 17 hours. Keeps waits computable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveSettings:
-    """How a pool's rate follows the upstream's answers.
+    """How the rate of a pool follows the upstream's answers.
 
     Attributes:
         learning_rate: the share of the rate that a 429 cuts, 0 to below 1; 0 switches adaptation off.
@@ -48,9 +48,9 @@ class AdaptiveSettings:
 
 @dataclass(frozen=True, slots=True)
 class QueueCaps:
-    """Most that waits for a pool at a time; what exceeds it is refused as `queue_full`. None: no cap.
+    """The most that waits for a pool at a time. Requests beyond it are refused as `queue_full`. None: no cap.
 
-    What comes back after a failure is let in beyond. Tokens are input and output, by estimate.
+    Requests that return after a failure are exempt. Tokens are input and output, by estimate.
     """
 
     requests: int = 10_000
@@ -61,12 +61,12 @@ class QueueCaps:
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """What an operator says of a pool. A dimension that is absent is `auto`: what the upstream reports, if it does.
+    """The configuration of a pool. An absent dimension is `auto`: the limit that the upstream reports, if any.
 
     Attributes:
         limits: configured limit per dimension.
-        adaptive: how the rate follows 429s and successes; None: the pool learns its limits from what answers show.
-        caps: most that waits at a time.
+        adaptive: how the rate follows 429s and successes; None: the pool learns its limits from answers.
+        caps: the most that waits at a time.
         allow_debt: a request larger than the bucket is admitted when the bucket is full, and leaves it in debt;
             otherwise it is refused as `cost_exceeds_capacity`.
     """

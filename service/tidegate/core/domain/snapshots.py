@@ -1,4 +1,4 @@
-"""The state of a pool at one moment, for the status and for gauges."""
+"""The state of a pool at one moment, for status and gauges."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,9 +11,9 @@ __all__ = ["ClassSnapshot", "DimensionSnapshot", "PoolSnapshot"]
 class DimensionSnapshot:
     """One dimension of a pool now. Rates are per minute; None means that no limit is known.
 
-    `binding` says which source sets the effective rate: `configured`, `upstream`, `adaptive` or `none`.
-    `used_share_…`: what the upstream has charged in that time, divided by its limit, or by the effective rate where it
-    tells none; at a burst it may be more than 1.
+    `binding` is the source of the effective rate: `configured`, `upstream`, `adaptive` or `none`. `used_share_…` is
+    what the upstream has charged in that time, divided by its limit, or by the effective rate if it reports none. In a
+    burst it may be more than 1.
     """
 
     dimension: Dimension
@@ -27,15 +27,15 @@ class DimensionSnapshot:
     used_share_10_minutes: float | None = None
 
     def with_shares(self, shares: tuple[float | None, ...]) -> "DimensionSnapshot":
-        """The same with what was used, over 1 and 10 minutes."""
+        """The same with the used shares over 1 and 10 minutes."""
         return replace(self, used_share_1_minute=shares[0], used_share_10_minutes=shares[1])
 
 
 @dataclass(frozen=True, slots=True)
 class ClassSnapshot:
-    """Who of a priority class waits now.
+    """The waiters of a priority class now.
 
-    `tokens` is what they will probably cost. `oldest_seconds` is how long the oldest has been waiting; None: nobody is.
+    `tokens` is their estimated cost. `oldest_seconds` is the wait of the oldest so far; None if nobody waits.
     """
 
     waiting: int = 0
@@ -46,14 +46,18 @@ class ClassSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """A pool now, for status and gauges; `granted`, `rate_limited` and `succeeded` count since the pool began.
+    """A pool now, for status and gauges.
 
-    `probing`: single requests find out whether the upstream answers; all others wait for that.
-    `oldest_lease_seconds` is the age of the oldest lease that has not ended; None where there is none.
-    `open_circuits`: why nothing but probes is admitted (`spend_cap`, `upstream_outage`), and in how many seconds a call
-    may succeed again. `unanswered`: requests without the head of an answer; at most `concurrency_limit` at a time where
-    failures have led to one. `retries_waiting` of those that wait are failed requests that come back; `retries_left` of
-    them may go now.
+    Attributes:
+        probing: a few requests find out whether the upstream accepts any, and all others wait.
+        oldest_lease_seconds: the age of the oldest open lease; None if there is none.
+        granted, rate_limited, succeeded: counts since the pool began.
+        open_circuits: why only probes are admitted (`spend_cap`, `upstream_outage`), and in how many seconds a call may
+            succeed again.
+        unanswered: requests without the head of an answer.
+        concurrency_limit: the most that may be unanswered; None if failures have led to none.
+        retries_waiting: how many waiters are failed requests that return.
+        retries_left: how many of those may go now.
     """
 
     pool: str

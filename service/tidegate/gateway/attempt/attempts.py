@@ -14,7 +14,7 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_ns
 from tidegate.core.domain.usage import Usage
 from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.engine.admission import Lease
-from tidegate.engine.feedback import teach_failure
+from tidegate.engine.failure_feedback import report_failure
 from tidegate.engine.retry import with_retries
 from tidegate.gateway.attempt.attempt_costs import abandoned_cost, demand_of, usage_so_far
 from tidegate.gateway.attempt.call_spans import spans_of
@@ -250,7 +250,7 @@ class Attempts:
         if cost is None and outcome is Outcome.ABANDONED and never_began(error, stream_opened=stream_opened):
             cost = abandoned_cost(self._prepared, lease.demand.cost, sent_ago_ns, self._admission.estimator)
         try:
-            await self._teach_failure(lease, error, sent_ago_ns)
+            await self._report_failure(lease, error, sent_ago_ns)
         finally:
             await lease.end(outcome, cost)
         self._report_attempt(attempt_status(error), sent_ago_ns, usage)
@@ -272,7 +272,7 @@ class Attempts:
         await lease.end(outcome, cost)
         self._report_attempt("abandoned", after_ns, usage)
 
-    async def _teach_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
+    async def _report_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
         """Tells the pool. A 429 freezes it as long as the upstream asks, else by the policy: longer each time."""
         pause_ns = 0
         if retry_reason(error) == "rate_limited":
@@ -281,7 +281,7 @@ class Attempts:
             self._rate_limited += 1
             if self._prepared.replayable:
                 self._context.report(RetryScheduled(self._call.pool, "rate_limited", self._call.attempts, pause_ns))
-        await teach_failure(self._admission, lease, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
+        await report_failure(self._admission, lease, error=error, sent_ago_ns=sent_ago_ns, pause_ns=pause_ns)
 
     def _used(self) -> Usage | None:
         if self._response_start is None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tidegate.core.domain.errors import UpstreamError
-from tidegate.core.domain.usage import Usage, tells_output
+from tidegate.core.domain.usage import Usage, reports_output
 from tidegate.gateway.relay.json_reading import json_object
 from tidegate.gateway.relay.response_metadata import ResponseMetadata
 
@@ -142,7 +142,7 @@ class StreamReader:
         elif isinstance(usage := fields.get("usage"), dict):
             self.usage = Usage.from_json(usage, self.usage)
             self.usage_is_odd = self.usage_is_odd or Usage.is_odd(usage)
-            if tells_output(usage):
+            if reports_output(usage):
                 self.unreported_bytes = 0
 
     def _read_error(self, error: object) -> None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import pytest
 
 from tidegate.core.domain.dimension import Cost
-from tidegate.core.domain.usage import Usage, settled_cost, tells_output
+from tidegate.core.domain.usage import Usage, reports_output, settled_cost
 
 FULL = {"input_tokens": 10, "output_tokens": 20, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 40}
 
@@ -53,14 +53,14 @@ def test_a_senseless_figure_keeps_what_was_known(senseless: Any) -> None:
     assert Usage.from_json(said, before=Usage(1, 2, 3, 4)) == Usage(1, 2, 3, 4)
     for name in FULL:
         assert Usage.is_odd({**FULL, name: senseless})
-    assert not tells_output(said)
+    assert not reports_output(said)
 
 
 def test_figures_that_are_missing_or_null_are_not_odd() -> None:
     assert not Usage.is_odd(FULL)
     assert not Usage.is_odd({"output_tokens": 0, "input_tokens": None, "service_tier": -1})
-    assert tells_output({"output_tokens": 0})
-    assert not tells_output({"output_tokens": None})
+    assert reports_output({"output_tokens": 0})
+    assert not reports_output({"output_tokens": None})
 
 
 class TestWhatIsPossible:

@@ -11,7 +11,7 @@ from tidegate.core.domain.dimension import ONE_REQUEST
 from tidegate.core.domain.errors import Refusal, UpstreamError
 from tidegate.core.domain.events import SpendCapReached, UpstreamRateLimited
 from tidegate.engine.admission import Admission
-from tidegate.engine.feedback import teach_failure
+from tidegate.engine.failure_feedback import report_failure
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
@@ -26,7 +26,7 @@ def test_a_spend_cap_closes_the_pool_whether_anybody_watches_or_not(observer: Re
 
     async def main() -> Refusal:
         async with await admission.acquire(ONE) as lease:
-            await teach_failure(admission, lease, error=CAPPED, sent_ago_ns=0)
+            await report_failure(admission, lease, error=CAPPED, sent_ago_ns=0)
         with pytest.raises(Refusal) as refused:
             await admission.acquire(ONE)
         return refused.value
@@ -42,7 +42,7 @@ def test_a_429_freezes_the_pool_whether_anybody_watches_or_not(observer: Recordi
 
     async def main() -> float:
         async with await admission.acquire(ONE) as lease:
-            await teach_failure(admission, lease, error=LIMITED, sent_ago_ns=0)
+            await report_failure(admission, lease, error=LIMITED, sent_ago_ns=0)
         async with await admission.acquire(ONE):
             return clock.elapsed_s
 

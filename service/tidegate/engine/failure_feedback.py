@@ -1,4 +1,4 @@
-"""What a failed attempt teaches the pools: in one place, for the gateway and for our own questions."""
+"""The feedback of a failed attempt, for the gateway and for generation."""
 
 from typing import Final
 
@@ -17,19 +17,24 @@ from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, to_ns
 from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.engine.admission import Admission, Lease
 
-__all__ = ["teach_failure"]
+__all__ = ["report_failure"]
 
 _LONG_NS: Final = NS_PER_MINUTE
-"""That a caller gave the upstream less time than this says something about the caller only."""
+"""A caller that gave the upstream less time than this says nothing about the upstream."""
 
 
-async def teach_failure(
+async def report_failure(
     admission: Admission, lease: Lease, *own_pools: str, error: UpstreamError, sent_ago_ns: int, pause_ns: int = 0
 ) -> None:
-    """Takes in a failure, before its lease ends: what that gives back must not let others in who would fail as well.
+    """Passes a failure to the store, before its lease ends, so that what it gives back admits no other that would fail.
 
-    `own_pools` are those that the upstream does not know; they only slow down on a 429, which freezes all of them for
-    `pause_ns` at least, and ends the lease.
+    Args:
+        admission: holds the store, the clock and the observer.
+        lease: of the failed attempt. A 429 ends it.
+        own_pools: pools that the upstream does not know, which only slow down on a 429.
+        error: the failure.
+        sent_ago_ns: how long ago the request was sent.
+        pause_ns: how long a 429 freezes all pools at least.
     """
     pool, observer, store = lease.pool, admission.observer, admission.store
     reason = retry_reason(error)
