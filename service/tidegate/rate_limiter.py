@@ -1,4 +1,4 @@
-"""The older public API: one global limiter of requests, a thin layer on the pool `default`."""
+"""The older public API: one global limiter of requests, as a thin layer over the pool `default`."""
 
 import logging
 import math
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger("services.dsl_generator.rate_limiter")
-"""The name that programs written for the older module configure."""
+"""The name that programs for the older module configure."""
 
 _MOST_WAITING: Final = 1_000_000
 _MOST_REQUESTS: Final = 10**9
@@ -58,18 +58,18 @@ def _seconds_from_environment(name: str, otherwise: float) -> float:
 
 @dataclass(slots=True)
 class RateLimitConfig:
-    """How the `default` pool limits, adapts and retries.
+    """The limits, adaptation and retries of the `default` pool.
 
     Attributes:
-        requests_per_minute: refill rate, at least 0.001.
-        burst_limit: requests that may go at once after a pause; at least 1.
+        requests_per_minute: the refill rate, at least 0.001.
+        burst_limit: the requests that may go at once after a pause, at least 1.
         base_delay: seconds before the first retry, at least 0; default from `CLAUDE_RATE_LIMIT_DELAY`, else 2.0.
-        max_delay: longest wait between retries in seconds, at least `base_delay`; default from `MAX_RATE_LIMIT_DELAY`,
-            else 30.0.
-        jitter_factor: random share by which a retry's wait is longer or shorter, 0 to 1.
-        learning_rate: share of the rate that a 429 cuts, 0 (no adaptation) to below 1.
-        adaptive_floor: lowest share of `requests_per_minute` that adaptation goes down to, 0.001 to 1.
-        max_attempts: attempts in all, at least 1.
+        max_delay: the longest wait between retries in seconds, at least `base_delay`; default from
+            `MAX_RATE_LIMIT_DELAY`, else 30.0.
+        jitter_factor: the random share by which a retry's wait is longer or shorter, 0 to 1.
+        learning_rate: the share of the rate that a 429 cuts, 0 (no adaptation) to below 1.
+        adaptive_floor: the lowest share of `requests_per_minute` after cuts, 0.001 to 1.
+        max_attempts: the number of attempts, including the first, at least 1.
 
     Raises:
         ConfigurationError: a value is outside its range.
@@ -115,20 +115,20 @@ class RateLimitConfig:
         )
 
     def retry_policy(self) -> RetryPolicy:
-        """How failed attempts are repeated."""
+        """The retry policy of this configuration."""
         return RetryPolicy(int(self.max_attempts), self.base_delay, self.max_delay, self.jitter_factor)
 
 
 class RateLimiter:
-    """Admits requests at the configured rate; adapts to what the upstream answers.
+    """Admits requests at the configured rate, and adapts it to the answers of the upstream.
 
-    Works from several event loops and threads of one process, and across consecutive `asyncio.run()` calls: they share
-    the one limit. Only `acquire_token` needs a running loop.
+    Several event loops and threads of one process, and consecutive `asyncio.run()` calls, share the limit. Only
+    `acquire_token` needs a running loop.
 
     Args:
         config: default: `RateLimitConfig()`.
-        admission: the way into the store that holds the pool; default: one of its own, in memory.
-        store: the store behind `admission`; given with it or not at all.
+        admission: admits to the store that holds the pool; default: a new one, in memory.
+        store: the store of `admission`. Give both or neither.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class RateLimiter:
     ) -> None:
         if (store is None) != (admission is None):
             raise TypeError("store and admission belong together: give both or neither")
-        self._config = replace(config or RateLimitConfig())  # a copy: what its owner changes later does not count
+        self._config = replace(config or RateLimitConfig())  # a copy: later changes by its owner have no effect
         self._retry_policy = self._config.retry_policy()
         clock = admission.clock if admission else SystemClock()
         self._clock = clock
@@ -155,21 +155,21 @@ class RateLimiter:
         return self._config
 
     def retry_policy(self) -> RetryPolicy:
-        """How failed attempts are repeated, by the configuration in effect."""
+        """The retry policy of the configuration in effect."""
         return self._retry_policy
 
     def update_config(self, config: RateLimitConfig) -> None:
-        """Goes on with another configuration: in effect on waiters at once, in their order; refills nothing."""
+        """Replaces the configuration, also for waiting requests. Keeps their order and the level of the bucket."""
         config = replace(config)
         self._store.configure_now(DEFAULT_POOL, config.pool_settings())
         self._config, self._retry_policy = config, config.retry_policy()
         logger.debug("configured: %s requests/minute, burst %s", config.requests_per_minute, config.burst_limit)
 
     async def acquire_token(self) -> float:
-        """Waits until one more request may be sent; returns how many seconds that took. Cancelling takes nothing."""
+        """Waits until one more request may be sent. Returns the wait in seconds. A cancelled wait takes no token."""
         if self.admission.take(_DEMAND):
-            return _told(0)
-        return _told((await self.admission.acquire(_DEMAND)).waited_ns)
+            return _logged_seconds(0)
+        return _logged_seconds((await self.admission.acquire(_DEMAND)).waited_ns)
 
     async def acquire_for(
         self,
@@ -180,10 +180,17 @@ class RateLimiter:
         session: str = "",
         session_front: bool = False,
     ) -> float:
-        """Like `acquire_token`, on somebody's account; `on_wait` hears the predicted wait in seconds, if there is one.
+        """As `acquire_token`, for a caller.
 
-        `session` and `session_front` as in `Demand`. The caller's own limits are left to the pool of the model, which
-        the same request passes next: here they would count it twice.
+        The caller's own limits are not applied here. The same request passes the pool of its model next, which applies
+        them, so that it counts once.
+
+        Args:
+            caller: who shares the pool.
+            patience_ns: the longest wait; None: without limit.
+            on_wait: called with the predicted wait in seconds, if there is one.
+            session: as in `Demand`.
+            session_front: as in `Demand`.
 
         Raises:
             Refusal: the wait would be, or was, longer than `patience_ns`; nothing was taken.
@@ -196,18 +203,18 @@ class RateLimiter:
             session_front=session_front,
         )
         if self.admission.take(demand):
-            return _told(0)
-        return _told((await self.admission.acquire(demand, on_wait)).waited_ns)
+            return _logged_seconds(0)
+        return _logged_seconds((await self.admission.acquire(demand, on_wait)).waited_ns)
 
     def record_success(self) -> None:
-        """The upstream answered: a rate that was cut recovers a step."""
+        """The upstream answered. A rate that was cut recovers a step."""
         self._store.learn_now(DEFAULT_POOL, Succeeded())
 
     def record_rate_limit(self, retry_after: float | None = None) -> None:
-        """The upstream answered 429: cuts the rate a step, and admits nobody for `retry_after` seconds, if given.
+        """The upstream answered 429. Cuts the rate a step, and admits nobody for `retry_after` seconds, if given.
 
         Raises:
-            ConfigurationError: `retry_after` is something else than seconds, 0 to 40 days.
+            ConfigurationError: `retry_after` is not a number of seconds from 0 to 40 days.
         """
         if retry_after is not None and not (_is_number(retry_after) and 0 <= retry_after <= _LONGEST_SECONDS):
             raise ConfigurationError(
@@ -216,7 +223,7 @@ class RateLimiter:
         self._store.learn_now(DEFAULT_POOL, RateLimited(None if retry_after is None else to_ns(retry_after)))
 
     def get_stats(self) -> dict[str, Any]:
-        """What the limiter does now: `current_state`, `configuration` and `adaptive_metrics`, as plain values."""
+        """The present `current_state`, `configuration` and `adaptive_metrics`, as plain values."""
         (pool,) = self._store.snapshot_now(DEFAULT_POOL)
         requests = pool.dimensions[0]
         return {
@@ -251,8 +258,8 @@ class RateLimiter:
                 logger.debug("frozen for %.3f s", to_seconds(event.duration_ns))
 
 
-def _told(waited_ns: int) -> float:
-    """A wait in seconds, once it was logged."""
+def _logged_seconds(waited_ns: int) -> float:
+    """Logs a wait, and returns it in seconds."""
     seconds = to_seconds(waited_ns)
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("acquired a token after %.3f s", seconds)
@@ -264,7 +271,7 @@ _global_lock = threading.Lock()
 
 
 def get_global_rate_limiter() -> RateLimiter:
-    """The limiter that all of this process shares; made at the first call."""
+    """The limiter that the whole process shares, created at the first call."""
     global _global  # noqa: PLW0603  # the documented older API is a process-wide limiter
     with _global_lock:
         if _global is None:
@@ -273,14 +280,14 @@ def get_global_rate_limiter() -> RateLimiter:
 
 
 def set_global_rate_limiter(limiter: RateLimiter) -> None:
-    """Makes a limiter the global one: for the service, which has its own store."""
+    """Replaces the global limiter. For the service, which has a store of its own."""
     global _global  # noqa: PLW0603  # as above
     with _global_lock:
         _global = limiter
 
 
 def set_global_rate_limiter_config(config: RateLimitConfig) -> None:
-    """Configures the global limiter, present and future callers alike."""
+    """Configures the global limiter, for present and future callers."""
     get_global_rate_limiter().update_config(config)
 
 

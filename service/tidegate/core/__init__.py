@@ -1,5 +1,5 @@
-"""Pure decisions: buckets, pools, queue, retry policy, headers, causes, errors, events, protocols between parts.
+"""The decisions of the limiter, as pure state machines.
 
-Nothing here does I/O, reads a clock, draws a random number or logs: time (integer nanoseconds of a monotonic clock) and
-random numbers are arguments. Everything above may import this package; it imports nothing of ours.
+Nothing here does I/O, reads a clock, draws a random number or logs. Time (integer nanoseconds of a monotonic clock) and
+random numbers are arguments. All other packages may import this one. It imports none of them.
 """

@@ -2,7 +2,7 @@
 
 TidegateError
 ├── ConfigurationError     a setting or argument is outside what is allowed (also a ValueError)
-│   ├── ConfigurationErrors    several of them
+│   ├── ConfigurationErrors    several such values
 │   └── MissingExtra           a feature that was asked for needs an extra that is not installed
 ├── Refusal                Tidegate refuses the call itself, with a `Cause`
 ├── UpstreamError          the upstream answered with an error

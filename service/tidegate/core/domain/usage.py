@@ -81,7 +81,7 @@ class Usage(NamedTuple):
         return usage._replace(output_tokens=0) if is_too_long else usage
 
     def cost(self) -> Cost:
-        """The part that counts against limits: not cache reads (Claude Platform Docs, "Rate limits", read 2026-10-08)."""
+        """The cost against limits: without cache reads (Claude Platform Docs, "Rate limits", read 2026-10-08)."""
         return Cost(1, self.input_tokens + self.cache_creation_tokens, self.output_tokens)
 
 

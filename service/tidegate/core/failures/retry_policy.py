@@ -1,4 +1,4 @@
-"""Which failures of the upstream are worth another attempt, and after how long."""
+"""Which upstream failures are retried, and after how long."""
 
 import math
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ _FAST_MODE, _LIMIT_OF_0 = "fast mode", "rate limit of 0 "
 
 
 def retry_reason(error: UpstreamError) -> str | None:
-    """Why a failure may be repeated: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
+    """Why a failure may be retried: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
 
-    None for what stays as it is: other 4xx, a spend cap, and fast mode for accounts without it. An error event inside a
-    stream counts by its type.
+    None for final failures: other 4xx, a spend cap, and fast mode for accounts without it. An error event in a stream
+    counts by its type.
     """
     if is_spend_cap(error) or lacks_fast_mode(error):
         return None
@@ -42,9 +42,9 @@ def retry_reason(error: UpstreamError) -> str | None:
 
 
 def lacks_fast_mode(error: UpstreamError) -> bool:
-    """Whether a 429 says that the account has no fast mode: a limit of 0, for which no wait helps.
+    """Whether a 429 reports that the account has no fast mode: a limit of 0, for which no wait helps.
 
-    The header alone does not count: an answer at standard speed may have it as well.
+    The header alone is not enough, because an answer at standard speed may have it as well.
     """
     message = error.upstream_message
     if error.status != 429 or _FAST_MODE not in message:
@@ -54,13 +54,13 @@ def lacks_fast_mode(error: UpstreamError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and after how long a failed attempt is repeated.
+    """How often, and after how long, a failed attempt is retried.
 
     Attributes:
-        max_attempts: attempts in all, the first one included; at least 1.
-        base_delay_seconds: wait before the first repetition, doubled for each further one; at least 0.
-        max_delay_seconds: longest wait of our own; at least `base_delay_seconds`.
-        jitter_factor: random share by which a wait is longer or shorter, 0 to 1.
+        max_attempts: the number of attempts, including the first; at least 1.
+        base_delay_seconds: the wait before the first retry, doubled for each further one; at least 0.
+        max_delay_seconds: the longest wait without a `retry-after`; at least `base_delay_seconds`.
+        jitter_factor: the random share by which a wait is longer or shorter, 0 to 1.
 
     Raises:
         ConfigurationError: a value is outside its range.
@@ -82,10 +82,10 @@ class RetryPolicy:
             raise ConfigurationError("jitter_factor", self.jitter_factor, "0 to 1")
 
     def wait_seconds(self, repetition: int, fraction: float, retry_after_seconds: float | None = None) -> float:
-        """The wait before a repetition (0 is the first): base × 2^repetition, ± jitter, at most the maximum.
+        """The wait before a retry (0 is the first): base × 2^repetition, ± jitter, at most the maximum.
 
-        Never shorter than what the server asks for, even where that is more than the maximum: coming back earlier
-        would only be refused again. `fraction` is a random number, 0 to 1.
+        Never shorter than what the server asks for, even if that is more than the maximum, because an earlier retry
+        would be refused again. `fraction` is a random number, 0 to 1.
         """
         jittered = self.base_delay_seconds * 2.0 ** min(repetition, 60) * (1 + self.jitter_factor * (2 * fraction - 1))
         return max(min(jittered, self.max_delay_seconds), retry_after_seconds or 0.0)

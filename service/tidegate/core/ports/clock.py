@@ -1,4 +1,4 @@
-"""The one source of time."""
+"""The protocol of the only source of time."""
 
 from typing import Protocol
 
@@ -6,12 +6,12 @@ __all__ = ["Clock"]
 
 
 class Clock(Protocol):
-    """Tells the time. Decisions use the monotonic clock; the wall clock only reads dates that the upstream sends."""
+    """Returns the time. Decisions use the monotonic clock. The wall clock only reads dates that the upstream sends."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds since an arbitrary start; never goes back."""
+        """Nanoseconds since an arbitrary start. Never goes back."""
         ...
 
     def wall_seconds(self) -> float:
-        """Seconds since 1970-01-01 UTC; may jump."""
+        """Seconds since 1970-01-01 UTC. May jump."""
         ...

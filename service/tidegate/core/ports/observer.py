@@ -1,4 +1,4 @@
-"""How the world hears of what happens inside: the engine and the routes are given an `Observer`, or None."""
+"""The protocol of observers, which receive events and open spans. The engine and the routes get one, or None."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,11 +12,11 @@ __all__ = ["NULL_SCOPE", "Observer", "Scope", "ScopeKind", "scope_of"]
 
 
 class ScopeKind(StrEnum):
-    """A stretch of time worth a span: one call of a route, and what happens inside it.
+    """A part of a call that gets a span.
 
-    Scopes are entered and left in one task, each inside of the one that was entered before it. Their attributes have
-    the names in `core.conventions`, else names that begin with `tidegate.`; those in brackets are set when they are
-    known. Every scope of a call that has a pool names it as `tidegate.pool`.
+    Scopes are entered and left in one task, each inside of the one before it. Their attributes have the names in
+    `span_attributes`, or names that begin with `tidegate.`. Those in brackets are set when they are known. Every scope
+    of a call that has a pool names it as `tidegate.pool`.
     """
 
     REQUEST = "request"
@@ -24,38 +24,38 @@ class ScopeKind(StrEnum):
     `tracestate` as the client sent them, if it did [`tidegate.pool`, `tidegate.caller`, `tidegate.outcome`,
     `tidegate.cause`, status]."""
     CHAT = "chat"
-    """One question to a model, all its attempts and the whole answer: model, `tidegate.caller`, `max_tokens`
+    """One question to a model, with all its attempts and the whole answer: model, `tidegate.caller`, `max_tokens`
     [`tidegate.attempts`, usage, time to the first chunk, error type]."""
     GENERATE = "generate"
-    """One workflow, all its questions: model, `tidegate.caller` [`tidegate.outcome`]."""
+    """One workflow, with all its questions: model, `tidegate.caller` [`tidegate.outcome`]."""
     ACQUIRE = "acquire"
     """Admission to a pool: `tidegate.caller`, `tidegate.cost.…` per dimension [`tidegate.wait_seconds`,
-    `tidegate.binding`: what it waits for, `tidegate.cause`: why it was refused]."""
+    `tidegate.binding`: what holds it back, `tidegate.cause`: why it was refused]."""
     ATTEMPT = "attempt"
-    """One request to the upstream, to the end of its answer: model, count of attempts before it [status, error type].
+    """One request to the upstream, until the end of its answer: model, number of earlier attempts [status, error type].
     Its `headers` are sent along."""
     RETRY_WAIT = "retry_wait"
-    """The wait before a failed attempt is repeated: `tidegate.reason`, `tidegate.wait_seconds`."""
+    """The wait before a failed attempt is retried: `tidegate.reason`, `tidegate.wait_seconds`."""
 
 
 class Scope(Protocol):
-    """One stretch of time, used as a context manager; an exception that leaves it marks it as failed."""
+    """A span, used as a context manager. An exception that leaves it marks it as failed."""
 
     @property
     def traced(self) -> bool:
-        """Whether scopes inside of it tell anybody anything: not if it was not sampled."""
+        """Whether scopes inside of it record anything: not if it was not sampled."""
         ...
 
     def set(self, name: str, value: str | float) -> None:
-        """Notes an attribute; never a prompt, completion or key."""
+        """Sets an attribute. Never a prompt, completion or key."""
         ...
 
     def headers(self) -> Mapping[str, str]:
-        """Trace headers to send along; empty when nothing is traced."""
+        """Trace headers to send along; empty if nothing is traced."""
         ...
 
     def exemplar(self) -> Mapping[str, str] | None:
-        """Trace and span id for a metric's exemplar; None when nothing is sampled."""
+        """Trace and span id for the exemplar of a metric; None if nothing is sampled."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -66,22 +66,22 @@ class Scope(Protocol):
 
 
 class Observer(Protocol):
-    """Receives facts and spans. Implementations never raise and never block; callers hold None for "nobody listens"."""
+    """Receives events and spans. Implementations never raise and never block. Callers hold None if there is none."""
 
     @property
     def traces(self) -> bool:
-        """Whether any scope records anything: where none does, callers need not open them."""
+        """Whether any scope records anything. If none does, callers need not open them."""
         ...
 
     def traces_call(self, fields: Fields) -> bool:
-        """Whether the scopes of a call that comes with these header fields record anything.
+        """Whether the scopes of a call with these header fields record anything.
 
-        Asked once of each call, before its first scope: if not, that is not opened, and those inside record nothing.
+        Called once per call, before its first scope. If not, that scope is not opened, and those inside record nothing.
         """
         ...
 
     def event(self, event: Event) -> None:
-        """A fact. May be called from any thread."""
+        """Receives an event. May be called from any thread."""
         ...
 
     def scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
@@ -94,14 +94,14 @@ class _NullScope:
     traced = False
 
     def set(self, name: str, value: str | float) -> None:
-        """Forgets the attribute."""
+        """Ignores the attribute."""
 
     def headers(self) -> Mapping[str, str]:
         """No trace headers."""
         return {}
 
     def exemplar(self) -> None:
-        """Nothing is sampled."""
+        """No exemplar."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,9 +112,9 @@ class _NullScope:
 
 
 NULL_SCOPE: Final = _NullScope()
-"""A scope that nobody records."""
+"""A scope that records nothing."""
 
 
 def scope_of(observer: Observer | None, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
-    """A scope of the observer, or one that records nothing where there is none."""
+    """A scope of the observer, or `NULL_SCOPE` without one."""
     return NULL_SCOPE if observer is None else observer.scope(kind, attributes)

@@ -1,7 +1,7 @@
-"""Names of what scopes say: those of OpenTelemetry where there is one, and what follows for answers and failures.
+"""Names of span attributes, from OpenTelemetry where it has one, and the attributes of answers and failures.
 
 Source: OpenTelemetry semantic conventions for generative AI v0.1.0 (spans, and the page on Anthropic; status
-Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells a name of these conventions.
+Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells out a name of these conventions.
 """
 
 from collections.abc import Mapping
@@ -64,13 +64,13 @@ _TRACE_CONTEXT: Final = tuple((name, name.encode()) for name in (TRACE_PARENT, T
 
 
 def described_call(request: Mapping[str, Any], route: str, fields: Fields, request_id: str) -> dict[str, str | float]:
-    """What the scope of a call begins with; the client's trace context names its parent.
+    """The first attributes of the scope of a call. The client's trace context names its parent.
 
     Args:
         request: the ASGI scope.
-        route: one of a closed set.
+        route: from a closed set.
         fields: the client's header fields.
-        request_id: our name for the call.
+        request_id: Tidegate's id of the call.
     """
     attributes: dict[str, str | float] = {
         METHOD: request["method"],
@@ -84,7 +84,7 @@ def described_call(request: Mapping[str, Any], route: str, fields: Fields, reque
 
 
 def set_usage(scope: Scope, usage: Usage) -> None:
-    """Notes what an answer used; all input counts as input, also what came from the cache."""
+    """Sets the usage of an answer. All input counts as input, including cached input."""
     scope.set(_INPUT, usage.input_tokens + usage.cache_read_tokens + usage.cache_creation_tokens)
     scope.set(_OUTPUT, usage.output_tokens)
     scope.set(_CACHE_READ, usage.cache_read_tokens)
@@ -92,7 +92,7 @@ def set_usage(scope: Scope, usage: Usage) -> None:
 
 
 def set_error(scope: Scope, error: BaseException) -> None:
-    """Notes the status of an answer, if there was one, and the kind of a failure: from a closed set, never its text."""
+    """Sets the status of an answer, if there was one, and the kind of a failure: from a closed set, never its text."""
     if isinstance(error, RetriesExhausted):
         scope.set("tidegate.attempts", error.attempts)
         error = error.last

@@ -1,4 +1,4 @@
-"""The protocol between what relays and what speaks HTTP to the upstream."""
+"""The protocol of the HTTP client that sends requests to the upstream."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Protocol, overload
@@ -8,16 +8,16 @@ from msgspec import Struct
 __all__ = ["EncodedHeaders", "Fields", "Headers", "Transport", "TransportRequest", "TransportResponse"]
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Header fields in order, repeated names kept; names in lower case."""
+"""Header fields in order, with repeated names. Names are in lower case."""
 Fields = Mapping[bytes, bytes]
-"""Header fields by their names in lower case; of a repeated name the last value."""
+"""Header fields by name in lower case. A repeated name has its last value."""
 
 
 class EncodedHeaders(Sequence[tuple[bytes, bytes]]):
-    """Header fields as one text, which takes a sixth of the memory: for requests that wait.
+    """Header fields as one text, which takes a sixth of the memory. For requests that wait.
 
     Attributes:
-        text: a line for each, without the end of the last one.
+        text: a line per field, without a line end after the last.
     """
 
     __slots__ = ("text",)
@@ -51,10 +51,10 @@ class TransportRequest(Struct, frozen=True):
     Attributes:
         method: upper-case HTTP method.
         target: path and query, as on the request line.
-        headers: all but `host`, `content-length`, `transfer-encoding` and `connection`, which the transport sets.
-        body: whole, or in chunks; a body in chunks can be sent once only.
-        content_length: the length of a body in chunks, where it is known.
-        replayable: whether sending it twice does no harm. The body is whole then.
+        headers: all except `host`, `content-length`, `transfer-encoding` and `connection`, which the transport sets.
+        body: complete, or in chunks. A body in chunks can be sent only once.
+        content_length: the length of a body in chunks, if it is known.
+        replayable: whether sending it twice does no harm. Its body is complete.
     """
 
     method: bytes
@@ -66,7 +66,7 @@ class TransportRequest(Struct, frozen=True):
 
 
 class TransportResponse(Protocol):
-    """An answer whose head has arrived. Must be closed, on every path."""
+    """A response whose head has arrived. It must be closed on every path."""
 
     status: int
     headers: Headers
@@ -77,18 +77,18 @@ class TransportResponse(Protocol):
 
     @property
     def at_end(self) -> bool:
-        """Whether it is known that nothing is left to read."""
+        """Whether nothing is left to read, as far as is known."""
         ...
 
     def whole(self) -> bytes | None:
-        """The body, if all of it has come and nothing was read: the exchange is over then. None, without effect, else.
+        """The body, if all of it has arrived and none was read. This ends the exchange. None, without effect, else.
 
-        It is handed out once.
+        It is returned once.
         """
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes as they come, without transfer encoding.
+        """The bytes of the body as they arrive, without transfer encoding.
 
         Raises:
             UpstreamUnreachable: the connection broke before the end of the body.
@@ -96,20 +96,20 @@ class TransportResponse(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Ends the exchange: a body that was not read to its end closes the connection. Idempotent."""
+        """Ends the exchange. A body that was not read to its end closes the connection. Idempotent."""
         ...
 
 
 class Transport(Protocol):
-    """Sends requests to one upstream. It resends only what a kept-alive connection lost to an idle timeout."""
+    """Sends requests to one upstream. Resends only a request that a kept-alive connection lost to an idle timeout."""
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
-        """Sends a request and waits for the head of the answer.
+        """Sends a request and waits for the head of the response.
 
-        Until `on_begin` is called nothing has been sent: there is no connection for it yet.
+        `on_begin` is called when a connection is there. Until then nothing has been sent.
 
         Raises:
-            UpstreamUnreachable: no head came; `may_have_been_accepted` says whether the request had been sent whole.
+            UpstreamUnreachable: no head came. `may_have_been_accepted` says whether the whole request had been sent.
         """
         ...
 
