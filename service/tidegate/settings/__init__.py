@@ -1,7 +1,9 @@
 """Typed configuration from environment variables, a TOML file and defaults, in this order of precedence."""
 
+from tidegate.settings.entries import CallerSettings, PoolLimits
+from tidegate.settings.field_types import AUTO
 from tidegate.settings.loading import LoadedSettings, load_settings
-from tidegate.settings.model import AUTO, CallerSettings, PoolLimits, Settings
+from tidegate.settings.model import Settings
 from tidegate.settings.table import settings_table
 
 __all__ = ["AUTO", "CallerSettings", "LoadedSettings", "PoolLimits", "Settings", "load_settings", "settings_table"]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final, get_args
 from pydantic import SecretStr, ValidationError
 
 from tidegate.core.domain.errors import ConfigurationError
+from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
-from tidegate.settings.model import CallerSettings, PoolLimits, Settings
+from tidegate.settings.model import Settings
 from tidegate.settings.suggestions import did_you_mean
 
 if TYPE_CHECKING:

@@ -5,9 +5,10 @@ import textwrap
 from enum import Enum
 from typing import Final
 
+from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.field_types import AUTO
-from tidegate.settings.model import CallerSettings, PoolLimits, Settings
+from tidegate.settings.model import Settings
 
 __all__ = ["example_file"]
 
@@ -29,6 +30,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "admin_key": "a long random text",
     "metrics_host": "127.0.0.1",
     "metrics_port": 9_090,
+    "state_dir": "/var/lib/tidegate",
     "trusted_proxies": ["10.0.0.0/8"],
     "queue_tokens": 10_000_000,
     "queue_tokens_per_caller": 1_000_000,

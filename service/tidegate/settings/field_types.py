@@ -12,10 +12,16 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from tidegate.core.domain.pool_settings import LEAST_UNITS
 
 __all__ = [
+    "AMOUNT_TEXT",
     "AUTO",
+    "BURST_TEXT",
+    "COUNT_TEXT",
     "MAX_BURST_SECONDS",
     "MAX_SECONDS",
     "MAX_UNITS",
+    "PER_MINUTE_TEXT",
+    "TIMEOUT_TEXT",
+    "WAIT_TEXT",
     "Amount",
     "AutoAmount",
     "AutoBurst",
@@ -44,6 +50,14 @@ MAX_SECONDS: Final = 40 * 86_400
 """Longest timeout or wait: no limit of the upstream lasts longer than a month."""
 MAX_BURST_SECONDS: Final = 3_600
 """Largest bucket, in seconds of its rate. Upstream limits are per minute."""
+
+
+AMOUNT_TEXT: Final = f"a number, {LEAST_UNITS} to {MAX_UNITS:,}"
+PER_MINUTE_TEXT: Final = f"{AMOUNT_TEXT}, per minute, or auto"
+BURST_TEXT: Final = f"a number of seconds, {LEAST_UNITS} to {MAX_BURST_SECONDS:,}, or auto"
+WAIT_TEXT: Final = f"a number of seconds, 0 to {MAX_SECONDS:,}"
+TIMEOUT_TEXT: Final = f"a number of seconds above 0, at most {MAX_SECONDS:,}"
+COUNT_TEXT: Final = f"a whole number, 1 to {MAX_UNITS:,}"
 
 
 def _number(value: object) -> object:

@@ -3,30 +3,29 @@
 from collections import Counter
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import SecretStr, field_validator, model_validator
 
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, ENDPOINT_POOLS, model_pool
-from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.pool_settings import LEAST_UNITS, LimitSettings, PoolSettings, QueueCaps
-from tidegate.settings.field_docs import FieldDoc, SettingsModel
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
+from tidegate.settings.entries import CallerSettings, PoolLimits
+from tidegate.settings.field_docs import FieldDoc
 from tidegate.settings.field_types import (
-    AUTO,
-    MAX_BURST_SECONDS,
-    MAX_SECONDS,
+    AMOUNT_TEXT,
+    BURST_TEXT,
     MAX_UNITS,
+    PER_MINUTE_TEXT,
+    TIMEOUT_TEXT,
+    WAIT_TEXT,
     Amount,
     AutoAmount,
     AutoBurst,
-    CallerName,
     Count,
     Flag,
-    KeyHash,
     LogFormat,
     LogLevel,
     Networks,
-    PoolName,
     Port,
     Seconds,
     StoreUrl,
@@ -37,124 +36,9 @@ from tidegate.settings.field_types import (
 from tidegate.settings.pool_names import check_pool_name, is_model_id
 from tidegate.settings.relay_settings import RelaySettings
 
-__all__ = ["AUTO", "CallerSettings", "PoolLimits", "Settings"]
+__all__ = ["Settings"]
 
-_AUTO_BURST_SECONDS = 10.0
-"""Default capacity of a bucket in seconds of its rate: short enough for limits that are enforced every few seconds."""
-
-_AMOUNT = f"a number, {LEAST_UNITS} to {MAX_UNITS:,}"
-_PER_MINUTE = f"{_AMOUNT}, per minute, or auto"
-_OWN_PER_MINUTE = f"{_AMOUNT}, per minute; absent: no limit"
-_BURST = f"a number of seconds, {LEAST_UNITS} to {MAX_BURST_SECONDS:,}, or auto"
-_WAIT = f"a number of seconds, 0 to {MAX_SECONDS:,}"
-_TIMEOUT = f"a number of seconds above 0, at most {MAX_SECONDS:,}"
 _POOL = "`auto` follows the upstream; a number caps each Messages pool, but no other endpoint"
-
-
-class CallerSettings(SettingsModel):
-    """One `[[callers]]` entry: a team or program with its own key, of which only the hash is stored."""
-
-    name: Annotated[
-        CallerName, FieldDoc(None, "letters, digits, dot, dash or underscore, at most 63, unique", "metric label")
-    ]
-    key_sha256: Annotated[KeyHash, FieldDoc(None, "64 lower-case hex digits, unique", "SHA-256 of the caller's key")]
-    weight: Annotated[Amount, FieldDoc(None, _AMOUNT, "share relative to other callers")] = 1.0
-    priority: Annotated[Priority, FieldDoc(None, ", ".join(Priority), "class of the caller's requests")] = (
-        Priority.STANDARD
-    )
-    admin: Annotated[Flag, FieldDoc(None, "true or false", "whether the caller's key may make admin calls")] = False
-    models: Annotated[
-        tuple[Text, ...] | None,
-        Field(min_length=1),
-        FieldDoc(
-            None,
-            "a list of at least one model id, each once; absent: every model",
-            "the only models that the caller may use; an alias includes its dated ids",
-        ),
-    ] = None
-    max_concurrent: Annotated[
-        Count | None,
-        FieldDoc(
-            None,
-            f"a whole number, 1 to {MAX_UNITS:,}; absent: no limit",
-            "maximum concurrent upstream requests of the caller",
-        ),
-    ] = None
-    requests_per_minute: Annotated[
-        Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of requests, across all pools")
-    ] = None
-    input_tokens_per_minute: Annotated[
-        Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of input tokens, across all pools")
-    ] = None
-    output_tokens_per_minute: Annotated[
-        Amount | None, FieldDoc(None, _OWN_PER_MINUTE, "the caller's own limit of output tokens, across all pools")
-    ] = None
-
-    @field_validator("models")
-    @classmethod
-    def _distinct_models(cls, models: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if models is not None and len(set(models)) < len(models):
-            raise ValueError("a model is repeated")
-        return models
-
-    def caller(self) -> Caller:
-        """The caller that the entry describes."""
-        limits = CallerLimits(
-            requests_per_minute=self.requests_per_minute,
-            input_tokens_per_minute=self.input_tokens_per_minute,
-            output_tokens_per_minute=self.output_tokens_per_minute,
-            max_concurrent=self.max_concurrent,
-        )
-        return Caller(
-            self.name,
-            label=self.name,
-            weight=self.weight,
-            priority=self.priority,
-            limits=None if limits == CallerLimits() else limits,
-            models=self.models or (),
-        )
-
-
-class PoolLimits(SettingsModel):
-    """One `[[pools]]` entry: limits of one pool, instead of the TIDEGATE_POOL_… settings. None stands for `auto`."""
-
-    name: Annotated[
-        PoolName,
-        FieldDoc(
-            None,
-            "a known pool's name, such as sonnet-5-5, count_tokens or post_agents, unique; optional with `model`",
-            "the limited pool",
-        ),
-    ]
-    model: Annotated[
-        Text | None,
-        FieldDoc(None, "a model's id", "instead of `name`: the pool of this model, which may be newer than Tidegate"),
-    ] = None
-    requests_per_minute: Annotated[AutoAmount, FieldDoc(None, _PER_MINUTE, "requests")] = None
-    input_tokens_per_minute: Annotated[AutoAmount, FieldDoc(None, _PER_MINUTE, "input tokens")] = None
-    output_tokens_per_minute: Annotated[AutoAmount, FieldDoc(None, _PER_MINUTE, "output tokens")] = None
-    burst_seconds: Annotated[AutoBurst, FieldDoc(None, _BURST, "capacity of a bucket, in seconds of its rate")] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_the_pool_of_the_model(cls, entry: object) -> object:
-        if isinstance(entry, dict) and isinstance(entry.get("model"), str):
-            return {"name": model_pool(entry["model"]), **entry}
-        return entry
-
-    def limits(self) -> dict[Dimension, LimitSettings]:
-        """The limits for a `Store`. A bucket holds `burst_seconds` of its rate (`auto`: 10 s), at least one unit."""
-        burst_seconds = self.burst_seconds or _AUTO_BURST_SECONDS
-        rates = {
-            Dimension.REQUESTS: self.requests_per_minute,
-            Dimension.INPUT_TOKENS: self.input_tokens_per_minute,
-            Dimension.OUTPUT_TOKENS: self.output_tokens_per_minute,
-        }
-        return {
-            dimension: LimitSettings(per_minute, max(1.0, per_minute * burst_seconds / 60))
-            for dimension, per_minute in rates.items()
-            if per_minute is not None
-        }
 
 
 class Settings(RelaySettings):
@@ -229,7 +113,7 @@ class Settings(RelaySettings):
         Timeout,
         FieldDoc(
             "TIDEGATE_DEFAULT_TIMEOUT_SECONDS",
-            _TIMEOUT,
+            TIMEOUT_TEXT,
             "Timeout of calls that do not set one, including the wait for quota.",
         ),
     ] = 600.0
@@ -237,7 +121,7 @@ class Settings(RelaySettings):
         Seconds,
         FieldDoc(
             "TIDEGATE_DRAIN_NOTICE_SECONDS",
-            _WAIT,
+            WAIT_TEXT,
             "After SIGTERM, how long `/readyz` reports `draining` while calls are still accepted.",
         ),
     ] = 5.0
@@ -245,7 +129,7 @@ class Settings(RelaySettings):
         Seconds,
         FieldDoc(
             "TIDEGATE_DRAIN_SECONDS",
-            _WAIT,
+            WAIT_TEXT,
             "After the notice, how long open calls may take to end; waiting calls are then refused as `draining`.",
         ),
     ] = 600.0
@@ -273,19 +157,19 @@ class Settings(RelaySettings):
         Seconds,
         FieldDoc(
             "CLAUDE_RATE_LIMIT_DELAY",
-            f"{_WAIT}, and at most MAX_RATE_LIMIT_DELAY",
+            f"{WAIT_TEXT}, and at most MAX_RATE_LIMIT_DELAY",
             "Wait before the first retry of a generation; doubles with each further retry.",
         ),
     ] = 2.0
     rate_limit_max_delay_seconds: Annotated[
         Seconds,
-        FieldDoc("MAX_RATE_LIMIT_DELAY", _WAIT, "Longest wait before a retry, unless the upstream asks for more."),
+        FieldDoc("MAX_RATE_LIMIT_DELAY", WAIT_TEXT, "Longest wait before a retry, unless the upstream asks for more."),
     ] = 30.0
     requests_per_minute: Annotated[
         Amount,
         FieldDoc(
             "TIDEGATE_REQUESTS_PER_MINUTE",
-            f"{_AMOUNT}, per minute",
+            f"{AMOUNT_TEXT}, per minute",
             "Rate of the older limiter `default`: generations and AIClient, but no calls under `/v1`.",
         ),
     ] = 20.0
@@ -298,17 +182,19 @@ class Settings(RelaySettings):
         ),
     ] = 5
     pool_requests_per_minute: Annotated[
-        AutoAmount, FieldDoc("TIDEGATE_POOL_REQUESTS_PER_MINUTE", _PER_MINUTE, f"Request limit: {_POOL}.")
+        AutoAmount, FieldDoc("TIDEGATE_POOL_REQUESTS_PER_MINUTE", PER_MINUTE_TEXT, f"Request limit: {_POOL}.")
     ] = None
     pool_input_tokens_per_minute: Annotated[
-        AutoAmount, FieldDoc("TIDEGATE_POOL_INPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Input token limit: {_POOL}.")
+        AutoAmount, FieldDoc("TIDEGATE_POOL_INPUT_TOKENS_PER_MINUTE", PER_MINUTE_TEXT, f"Input token limit: {_POOL}.")
     ] = None
     pool_output_tokens_per_minute: Annotated[
-        AutoAmount, FieldDoc("TIDEGATE_POOL_OUTPUT_TOKENS_PER_MINUTE", _PER_MINUTE, f"Output token limit: {_POOL}.")
+        AutoAmount, FieldDoc("TIDEGATE_POOL_OUTPUT_TOKENS_PER_MINUTE", PER_MINUTE_TEXT, f"Output token limit: {_POOL}.")
     ] = None
     pool_burst_seconds: Annotated[
         AutoBurst,
-        FieldDoc("TIDEGATE_POOL_BURST_SECONDS", _BURST, "Bucket capacity of Messages pools, in seconds of the rate."),
+        FieldDoc(
+            "TIDEGATE_POOL_BURST_SECONDS", BURST_TEXT, "Bucket capacity of Messages pools, in seconds of the rate."
+        ),
     ] = None
     log_level: Annotated[
         LogLevel,

@@ -3,13 +3,9 @@
 from typing import Annotated
 
 from tidegate.settings.field_docs import FieldDoc, SettingsModel
-from tidegate.settings.field_types import MAX_SECONDS, MAX_UNITS, Count, Seconds, Timeout
+from tidegate.settings.field_types import COUNT_TEXT, TIMEOUT_TEXT, WAIT_TEXT, Count, Seconds, Timeout
 
 __all__ = ["RelaySettings"]
-
-_WAIT = f"a number of seconds, 0 to {MAX_SECONDS:,}"
-_TIMEOUT = f"a number of seconds above 0, at most {MAX_SECONDS:,}"
-_COUNT = f"a whole number, 1 to {MAX_UNITS:,}"
 
 
 class RelaySettings(SettingsModel):
@@ -19,7 +15,7 @@ class RelaySettings(SettingsModel):
         Seconds,
         FieldDoc(
             "TIDEGATE_STREAM_HOLD_SECONDS",
-            _WAIT,
+            WAIT_TEXT,
             "How long the start of a stream is held after `message_start`, so that an early error can be retried.",
         ),
     ] = 0.25
@@ -27,7 +23,7 @@ class RelaySettings(SettingsModel):
         Timeout,
         FieldDoc(
             "TIDEGATE_STREAM_IDLE_SECONDS",
-            _TIMEOUT,
+            TIMEOUT_TEXT,
             "Longest silence within an upstream response; in a stream, pings count as silence.",
         ),
     ] = 600.0
@@ -35,37 +31,38 @@ class RelaySettings(SettingsModel):
         Seconds,
         FieldDoc(
             "TIDEGATE_READ_ON_SECONDS",
-            _WAIT,
+            WAIT_TEXT,
             "How long a response is still read after its client left, to learn the exact usage; 0: cancelled at once.",
         ),
     ] = 0.0
     read_on_calls: Annotated[
         Count,
-        FieldDoc("TIDEGATE_READ_ON_CALLS", _COUNT, "Maximum number of responses read after their clients left."),
+        FieldDoc("TIDEGATE_READ_ON_CALLS", COUNT_TEXT, "Maximum number of responses read after their clients left."),
     ] = 100
     stream_comment_seconds: Annotated[
         Seconds,
         FieldDoc(
             "TIDEGATE_STREAM_COMMENT_SECONDS",
-            _WAIT,
+            WAIT_TEXT,
             "A client that waits this long for its stream receives periodic SSE keep-alives. Its status is then 200, "
             "and a failure is an `error` event; 0: none.",
         ),
     ] = 0.0
     max_calls: Annotated[
-        Count, FieldDoc("TIDEGATE_MAX_CALLS", _COUNT, "Maximum concurrent calls under `/v1`, including waiting ones.")
+        Count,
+        FieldDoc("TIDEGATE_MAX_CALLS", COUNT_TEXT, "Maximum concurrent calls under `/v1`, including waiting ones."),
     ] = 10_000
     max_calls_per_caller: Annotated[
         Count | None,
         FieldDoc(
-            "TIDEGATE_MAX_CALLS_PER_CALLER", _COUNT, "Maximum concurrent calls of one caller; default: all of them."
+            "TIDEGATE_MAX_CALLS_PER_CALLER", COUNT_TEXT, "Maximum concurrent calls of one caller; default: all of them."
         ),
     ] = None
     max_held_body_bytes: Annotated[
         Count,
         FieldDoc(
             "TIDEGATE_MAX_HELD_BODY_BYTES",
-            f"{_COUNT} of bytes",
+            f"{COUNT_TEXT} of bytes",
             "Memory limit for Messages bodies, from their arrival to their response.",
         ),
     ] = 268_435_456
@@ -73,42 +70,46 @@ class RelaySettings(SettingsModel):
         Count | None,
         FieldDoc(
             "TIDEGATE_MAX_HELD_BODY_BYTES_PER_CALLER",
-            f"{_COUNT} of bytes",
+            f"{COUNT_TEXT} of bytes",
             "The same limit for one caller; default: all of it.",
         ),
     ] = None
     queue_requests: Annotated[
-        Count, FieldDoc("TIDEGATE_QUEUE_REQUESTS", _COUNT, "Maximum number of requests waiting for a pool.")
+        Count, FieldDoc("TIDEGATE_QUEUE_REQUESTS", COUNT_TEXT, "Maximum number of requests waiting for a pool.")
     ] = 10_000
     queue_requests_per_caller: Annotated[
         Count | None,
-        FieldDoc("TIDEGATE_QUEUE_REQUESTS_PER_CALLER", _COUNT, "The same limit for one caller; default: all of them."),
+        FieldDoc(
+            "TIDEGATE_QUEUE_REQUESTS_PER_CALLER", COUNT_TEXT, "The same limit for one caller; default: all of them."
+        ),
     ] = None
     queue_tokens: Annotated[
         Count | None,
-        FieldDoc("TIDEGATE_QUEUE_TOKENS", _COUNT, "Maximum estimated tokens waiting for a pool; default: no cap."),
+        FieldDoc("TIDEGATE_QUEUE_TOKENS", COUNT_TEXT, "Maximum estimated tokens waiting for a pool; default: no cap."),
     ] = None
     queue_tokens_per_caller: Annotated[
         Count | None,
-        FieldDoc("TIDEGATE_QUEUE_TOKENS_PER_CALLER", _COUNT, "The same limit for one caller; default: no cap."),
+        FieldDoc("TIDEGATE_QUEUE_TOKENS_PER_CALLER", COUNT_TEXT, "The same limit for one caller; default: no cap."),
     ] = None
     max_header_bytes: Annotated[
         Count,
         FieldDoc(
             "TIDEGATE_MAX_HEADER_BYTES",
-            f"{_COUNT} of bytes",
+            f"{COUNT_TEXT} of bytes",
             "Maximum size of a request's head; a larger one gets a 431.",
         ),
     ] = 65_536
     header_seconds: Annotated[
         Timeout,
-        FieldDoc("TIDEGATE_HEADER_SECONDS", _TIMEOUT, "Timeout for receiving a request's head, from its first byte."),
+        FieldDoc(
+            "TIDEGATE_HEADER_SECONDS", TIMEOUT_TEXT, "Timeout for receiving a request's head, from its first byte."
+        ),
     ] = 30.0
     body_idle_seconds: Annotated[
         Timeout,
         FieldDoc(
             "TIDEGATE_BODY_IDLE_SECONDS",
-            _TIMEOUT,
+            TIMEOUT_TEXT,
             "Longest silence within a request's body; a longer one gets a 408.",
         ),
     ] = 60.0
@@ -116,7 +117,7 @@ class RelaySettings(SettingsModel):
         Timeout,
         FieldDoc(
             "TIDEGATE_SLOW_CLIENT_SECONDS",
-            _TIMEOUT,
+            TIMEOUT_TEXT,
             "How long a response may wait for a client that does not read: in total for a Messages call, per pause for "
             "others.",
         ),

@@ -1,9 +1,10 @@
 """Generates the table of all settings in this folder's README.md."""
 
+from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.field_types import AUTO
 from tidegate.settings.loading import CONFIG_VARIABLE
-from tidegate.settings.model import CallerSettings, PoolLimits, Settings
+from tidegate.settings.model import Settings
 
 __all__ = ["settings_table"]
 
