@@ -9,13 +9,14 @@ from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.field_types import AUTO
 from tidegate.settings.model import Settings
+from tidegate.settings.secret_files import SECRETS, file_variable
 
 __all__ = ["example_file"]
 
 _HEAD: Final = """\
 # Configuration of Tidegate: every key, with its default or an example. Uncomment a line to set it.
 # Save this file as `tidegate.toml` in the working directory, or set TIDEGATE_CONFIG to its path. `tidegate check`
-# validates it. Environment variables override it. Keep secrets in the environment.
+# validates it. Environment variables override it. Keep secrets in the environment, or in files that variables name.
 """
 _CALLERS: Final = """\
 # Callers: teams or programs with their own key. Without callers, the service is open, but only on loopback.
@@ -58,10 +59,15 @@ def example_file() -> str:
 def _described(model: type[SettingsModel], name: str, table: str | None) -> str:
     field = field_docs(model)[name]
     end = "" if field.meaning.endswith(".") else "."
-    variable = f" Variable: {field.env}." if field.env else ""
+    variable = f" Variable: {field.env}{_or_file(model, name)}." if field.env else ""
     text = f"{field.meaning[:1].upper()}{field.meaning[1:]}{end} Allowed: {field.allowed}.{variable}"
     comment = "".join(f"## {line}\n" for line in textwrap.wrap(text, _COLUMNS, break_on_hyphens=False))
     return f"{comment}# {name} = {_value(model, name, table)}\n"
+
+
+def _or_file(model: type[SettingsModel], name: str) -> str:
+    is_secret = model is Settings and name in SECRETS
+    return f", or {file_variable(name)} for a file with it" if is_secret else ""
 
 
 def _value(model: type[SettingsModel], name: str, table: str | None) -> str:

@@ -15,6 +15,7 @@ from tidegate.settings.error_messages import DEFAULT_ORIGIN, configuration_error
 from tidegate.settings.field_docs import FieldDoc, field_docs
 from tidegate.settings.field_types import AUTO
 from tidegate.settings.model import Settings
+from tidegate.settings.secret_files import SECRETS, file_variable, secrets_from_files
 from tidegate.settings.suggestions import did_you_mean
 
 __all__ = ["CONFIG_VARIABLE", "LoadedSettings", "load_settings"]
@@ -38,7 +39,8 @@ class LoadedSettings:
 
     Attributes:
         settings: the settings.
-        origins: the origin of each setting by its name: an environment variable, a file, or `default`.
+        origins: the origin of each setting by its name: an environment variable, the configuration file,
+            the file of a secret, or `default`.
         warnings: sentences about ignored values.
     """
 
@@ -64,7 +66,8 @@ class LoadedSettings:
 def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = None) -> LoadedSettings:
     """Loads environment variables, which override a file, which overrides defaults.
 
-    An empty variable counts as not set. `file` overrides TIDEGATE_CONFIG. Only the default file may be missing.
+    A secret may be in a file of its own, which a variable such as TIDEGATE_ADMIN_KEY_FILE names. An empty variable
+    counts as not set. `file` overrides TIDEGATE_CONFIG. Only the default file may be missing.
 
     Raises:
         ConfigurationErrors: there are several faults.
@@ -81,6 +84,8 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
         from_file = _read_file(file, source)
     except ConfigurationError as error:
         errors.append(error)
+    secrets, secret_files, faults = secrets_from_files(environ)
+    errors += faults
     from_environment = {
         name: environ[field.env] for name, field in field_docs(Settings).items() if field.env and environ.get(field.env)
     }
@@ -88,9 +93,10 @@ def load_settings(environ: Mapping[str, str] = os.environ, file: Path | None = N
         **dict.fromkeys(Settings.model_fields, DEFAULT_ORIGIN),
         **dict.fromkeys(from_file, str(file or _DEFAULT_FILE)),
         **{name: str(field_docs(Settings)[name].env) for name in from_environment},
+        **secret_files,
     }
     try:
-        settings = Settings.model_validate({**from_file, **from_environment})
+        settings = Settings.model_validate({**from_file, **from_environment, **secrets})
     except ValidationError as error:
         errors += configuration_errors(error, origins, str(file or _DEFAULT_FILE))
         raise _combined(errors) from None
@@ -122,7 +128,11 @@ def _without_service_links(environ: Mapping[str, str]) -> tuple[Mapping[str, str
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[ConfigurationError]:
-    known = {CONFIG_VARIABLE, *(field.env for field in field_docs(Settings).values() if field.env)}
+    known = {
+        CONFIG_VARIABLE,
+        *map(file_variable, SECRETS),
+        *(field.env for field in field_docs(Settings).values() if field.env),
+    }
     return [
         ConfigurationError("environment", name, f"only the documented TIDEGATE_ variables{did_you_mean(name, known)}")
         for name in sorted(environ)

@@ -5,6 +5,7 @@ from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.field_types import AUTO
 from tidegate.settings.loading import CONFIG_VARIABLE
 from tidegate.settings.model import Settings
+from tidegate.settings.secret_files import SECRETS, file_variable
 
 __all__ = ["settings_table"]
 
@@ -16,7 +17,7 @@ def settings_table() -> str:
         "| --- | --- | --- | --- | --- |",
         f"| `{CONFIG_VARIABLE}` | – | `tidegate.toml` | path of a TOML file | Which file is read. |",
         *(
-            f"| `{field.env}` | `{name}` | {_default(Settings, name)} | {field.allowed} | {field.meaning} |"
+            f"| {_variables(name)} | `{name}` | {_default(Settings, name)} | {field.allowed} | {field.meaning} |"
             for name, field in field_docs(Settings).items()
             if field.env
         ),
@@ -31,6 +32,11 @@ def settings_table() -> str:
         ),
     ]
     return "\n".join([*single, "", *entries, ""])
+
+
+def _variables(name: str) -> str:
+    variable = f"`{field_docs(Settings)[name].env}`"
+    return f"{variable} or `{file_variable(name)}`" if name in SECRETS else variable
 
 
 def _default(model: type[SettingsModel], name: str) -> str:
