@@ -16,9 +16,10 @@ from uvicorn.server import ServerState
 from tidegate.core.domain.events import Event, HeadRefused
 from tidegate.core.ports.transport import Headers
 from tidegate.http.server.connection_limits import ConnectionLimits
-from tidegate.http.server.exchange import Exchange, status_line
+from tidegate.http.server.exchange import Exchange
 from tidegate.http.server.lazy_timer import LazyTimer
 from tidegate.http.server.request_parser import Refusal, RequestParser, RequestRefused
+from tidegate.http.server.response_framing import status_line
 from tidegate.http.server.response_writer import ResponseWriter
 from tidegate.http.write_batching import WriteBatcher
 

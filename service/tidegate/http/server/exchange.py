@@ -2,39 +2,21 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from tidegate.http.asgi import EXCHANGE, App, Message
+from tidegate.http.server.response_framing import ResponseFraming
 
-__all__ = ["HIGH_WATER_BYTES", "Exchange", "ExchangeConnection", "ExchangeWriter", "status_line"]
+__all__ = ["HIGH_WATER_BYTES", "Exchange", "ExchangeConnection", "ExchangeWriter"]
 
 HIGH_WATER_BYTES: Final = 256 * 1024
 """When this much of a body waits for the application, reading stops. One read yields at most as much."""
 _PART_OVERHEAD_BYTES: Final = 64
 """Memory that a part takes in addition to its bytes. A body may arrive in parts of one byte."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NO_BODY_STATUSES: Final = frozenset({204, 304})
 _NO_RESPONSE: Final = b"Internal Server Error"
 _LOGGER: Final = logging.getLogger(__name__)
-
-
-def status_line(status: int) -> bytes:
-    """The first line of a response, without its end."""
-    line = _STATUS_LINES.get(status)
-    return b"HTTP/1.1 %d " % status if line is None else line
-
-
-_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
-
-
-@lru_cache(maxsize=1)
-def _date_line(unix_seconds: int) -> bytes:
-    return b"date: " + formatdate(unix_seconds, usegmt=True).encode()
 
 
 class ExchangeConnection(Protocol):
@@ -95,13 +77,11 @@ class Exchange:
 
     __slots__ = (
         "_body_taken",
-        "_chunked",
         "_connection",
         "_expects_continue",
-        "_has_no_body",
+        "_framing",
         "_head",
         "_held_bytes",
-        "_left_bytes",
         "_loop",
         "_on_disconnect",
         "_parts",
@@ -142,8 +122,7 @@ class Exchange:
         self._body_taken = False  # to its end
         self._waiters: list[asyncio.Future[None]] = []
         self._head: bytes | None = None
-        self._has_no_body = self._chunked = False
-        self._left_bytes: int | None = None
+        self._framing: ResponseFraming | None = None
 
     # Called by the connection.
 
@@ -254,36 +233,10 @@ class Exchange:
         if self.started:
             raise RuntimeError("the response has already begun")
         self.started = True
-        fields = dict(headers)
-        lines = [status_line(status), *map(b": ".join, headers)]
-        if b"date" not in fields:  # relayed responses have the upstream's
-            lines.append(_date_line(int(time.time())))
-        self._frame(status, fields, lines)
-        if b"connection" in fields:
-            if b"close" in fields[b"connection"].lower():
-                self.keep_alive = False
-        elif not self.keep_alive:
-            lines.append(b"connection: close")
-        ends = len(lines) + 1
-        lines += (b"", b"")
-        head = b"\r\n".join(lines)
-        if head.count(b"\n") != ends or head.count(b"\r") != ends:
-            raise RuntimeError("a line end inside of a header field")
-        self._head = head
-
-    def _frame(self, status: int, fields: dict[bytes, bytes], lines: list[bytes]) -> None:
-        """Decides how the end of the body is shown to the client."""
-        length = fields.get(b"content-length")
-        if status in _NO_BODY_STATUSES or self.scope["method"] == "HEAD":
-            self._has_no_body = True
-        elif length is not None:
-            self._left_bytes = int(length)
-        elif self.scope["http_version"] == "1.1":
-            self._chunked = True
-            if b"transfer-encoding" not in fields:
-                lines.append(b"transfer-encoding: chunked")
-        else:  # the connection's end is the body's
-            self.keep_alive = False
+        scope = self.scope
+        framing = self._framing = ResponseFraming(scope["method"], scope["http_version"], keep_alive=self.keep_alive)
+        self._head = framing.head(status, headers)
+        self.keep_alive = framing.keep_alive
 
     def _send_head(self) -> None:
         if self._head is not None and not self.disconnected:
@@ -291,19 +244,9 @@ class Exchange:
             self._writer.write(head)
 
     def _send_part(self, body: bytes, *, is_last: bool) -> None:
-        if not self.started:
+        if self._framing is None:
             raise RuntimeError("the response has not begun")
-        data = body
-        if self._has_no_body:
-            data = b""
-        elif self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            if is_last:
-                data += b"0\r\n\r\n"
-        elif self._left_bytes is not None:
-            self._left_bytes -= len(body)
-            if self._left_bytes < 0 or (is_last and self._left_bytes):
-                raise RuntimeError("the body is longer or shorter than its content-length")
+        data = self._framing.part(body, is_last=is_last)
         if self._head is not None:
             data, self._head = self._head + data, None
         if data:
