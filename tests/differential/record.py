@@ -6,8 +6,8 @@ from pathlib import Path
 
 from differential.streams import RECORDINGS
 from support.project import ROOT
+from support.recording_relay import RecordingRelay, recording_relay
 from support.service_process import environment, running
-from support.wire import Wire, wire_to
 
 _CLIENTS = ROOT / "tests/clients"
 _JSON = '{"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "hi"}]%s}'
@@ -41,13 +41,13 @@ def main() -> None:
         running(Path(directory), "simulator", "--clock-stands-at=1e9") as to,
     ):
         for name, command in _CALLS.items():
-            with wire_to(to.url) as wire:
+            with recording_relay(to.url) as wire:
                 arguments = [argument.replace("URL", wire.url) for argument in command]
                 subprocess.run(arguments, env=environment(), stdout=subprocess.DEVNULL, timeout=100, check=True)
             _keep(name, wire)
 
 
-def _keep(name: str, wire: Wire) -> None:
+def _keep(name: str, wire: RecordingRelay) -> None:
     for kind, streams in (("requests", wire.sent), ("answers", wire.received)):
         longest = sorted(streams, key=len, reverse=True)[:_MOST_CONNECTIONS]
         for number, stream in enumerate(longest):

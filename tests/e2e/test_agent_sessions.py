@@ -7,16 +7,16 @@ import pytest
 
 from support.agent_session import Outcomes, agents
 from support.processes import resident_kb, sockets_of
-from support.stage import Stage, stage
+from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 
 
-def work(on: Stage, turns: int, *, seed: int, early_share: float = 0.5, at_a_time: int = 8) -> Outcomes:
+def work(on: ServiceAndSimulator, turns: int, *, seed: int, early_share: float = 0.5, at_a_time: int = 8) -> Outcomes:
     return asyncio.run(
         agents(on.service.url, number=at_a_time, turns_each=turns // at_a_time, seed=seed, early_share=early_share)
     )
 
 
-def nothing_is_left(on: Stage, outcomes: Outcomes) -> None:
+def nothing_is_left(on: ServiceAndSimulator, outcomes: Outcomes) -> None:
     """Neither calls nor leases nor waiters nor connections, other than those that are kept alive to the upstream."""
     on.comes_to_rest()
     assert set(outcomes.ended) <= {"whole", "left early", "left in the middle"}
@@ -28,7 +28,7 @@ def nothing_is_left(on: Stage, outcomes: Outcomes) -> None:
 
 
 def test_agents_leave_nothing_behind_though_the_upstream_fails_now_and_then(tmp_path: Path) -> None:
-    with stage(tmp_path, "rate_limited:count=2", "overloaded:probability=0.02") as on:
+    with service_and_simulator(tmp_path, "rate_limited:count=2", "overloaded:probability=0.02") as on:
         outcomes = work(on, 80, seed=1)
         nothing_is_left(on, outcomes)
         assert min(outcomes.ended.values()) > 20
@@ -37,7 +37,7 @@ def test_agents_leave_nothing_behind_though_the_upstream_fails_now_and_then(tmp_
 
 def test_the_books_are_the_upstreams(tmp_path: Path) -> None:
     """Also for streams that end in the middle; only what is produced while a client's leaving gets round is unknown."""
-    with stage(tmp_path, per_token_seconds=0.004) as on:
+    with service_and_simulator(tmp_path, per_token_seconds=0.004) as on:
         outcomes = work(on, 80, seed=2, early_share=0)
         nothing_is_left(on, outcomes)
         left = outcomes.ended["left in the middle"]
@@ -50,7 +50,7 @@ def test_the_books_are_the_upstreams(tmp_path: Path) -> None:
 
 @pytest.mark.clients
 def test_a_thousand_turns(tmp_path: Path) -> None:
-    with stage(tmp_path) as on:
+    with service_and_simulator(tmp_path) as on:
         pid = on.service.process.pid
         halves = []
         resident = []

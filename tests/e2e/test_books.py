@@ -18,20 +18,20 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from support.breaking_way import (
+from support.breaking_proxy import (
     Break,
     arrives,
+    breaking_proxy,
     cut_at,
     half_the_body,
     half_the_head,
     no_byte,
     replaced,
     the_head,
-    way_to,
 )
 from support.certificates import server_context
 from support.faulty_upstream import QUICK, FaultyUpstream, faulty_upstream
-from support.stage import Stage, stage
+from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 
 pytestmark = pytest.mark.clients
 
@@ -69,7 +69,7 @@ class Books:
 class Bookkeeping:
     """The service, perhaps behind a way that breaks, and how far apart both sides' books were before."""
 
-    on: Stage
+    on: ServiceAndSimulator
     way: FaultyUpstream | None = None
     before: dict[str, float] = field(default_factory=dict)
 
@@ -117,7 +117,7 @@ class Bookkeeping:
 
     def breaks(self, break_: Break) -> None:
         assert self.way is not None
-        self.way.fault = way_to(self.on.simulator.url, break_)
+        self.way.fault = breaking_proxy(self.on.simulator.url, break_)
 
     def agree(self, *, input_tokens: float = 0, output_tokens: float = 0) -> None:
         """Both sides have charged the same since, but for so many tokens."""
@@ -137,7 +137,8 @@ def bookkeeping(
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Bookkeeping]:
     variables = {**QUICK, **({"TIDEGATE_UPSTREAM_URL": way.url} if way else {}), **variables}
-    with stage(directory, options=options, variables=variables, per_token_seconds=per_token_seconds) as on:
+    seconds = {"per_token_seconds": per_token_seconds}
+    with service_and_simulator(directory, options=options, variables=variables, **seconds) as on:
         books = Bookkeeping(on, way)
         if way:
             books.breaks(arrives)
@@ -284,7 +285,7 @@ def test_nor_does_one_whose_tls_fails(tmp_path: Path) -> None:
                 costs_nothing(books, comes_back)
 
 
-def leaves_after(on: Stage, seconds: float, *, stream: bool) -> None:
+def leaves_after(on: ServiceAndSimulator, seconds: float, *, stream: bool) -> None:
     """Sends a whole request and closes the connection."""
     address = urlsplit(on.service.url)
     body = json.dumps({**CALL, "stream": stream}).encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from support.claude_code import WITHOUT_HINTS, captured
-from support.stage import Stage, stage
+from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 
 FLOOD = 90
 MAIN = captured(WITHOUT_HINTS)[0]
@@ -25,11 +25,11 @@ async def send(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> float
     return time.monotonic() - began
 
 
-async def waiting(on: Stage) -> float:
+async def waiting(on: ServiceAndSimulator) -> float:
     return sum((await asyncio.to_thread(on.metrics, "tidegate_queue_depth")).values())
 
 
-async def main_turn(on: Stage) -> float:
+async def main_turn(on: ServiceAndSimulator) -> float:
     """How long a main turn takes behind the calls of its subagents."""
     async with aiohttp.ClientSession(on.service.url, connector=aiohttp.TCPConnector(limit=0)) as http:
         flood = [
@@ -48,7 +48,7 @@ async def main_turn(on: Stage) -> float:
 
 
 def test_a_main_turn_does_not_wait_behind_its_own_subagents(tmp_path: Path) -> None:
-    with stage(tmp_path, variables={"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "60"}) as on:
+    with service_and_simulator(tmp_path, variables={"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "60"}) as on:
         seconds = asyncio.run(main_turn(on))
         assert seconds < 3  # 2 s for quota, and what the answer takes; without ids more than a minute
         on.comes_to_rest()

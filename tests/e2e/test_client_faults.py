@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from support.faulty_upstream import QUICK, fault_stage
+from support.faulty_upstream import QUICK, faulted_service
 from support.gateway import CONTENT, MESSAGE_START
 from support.processes import resident_kb, sockets_of
 from support.raw_upstream import Exchange
-from support.stage import Stage, Watched, stage
+from support.service_and_simulator import ServiceAndSimulator, WatchedService, service_and_simulator
 
 BODY = b'{"model":"claude-haiku-5-5","max_tokens":20,"messages":[{"role":"user","content":"hi"}]}'
 HEAD = b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\n"
@@ -23,13 +23,13 @@ IDLE_CONNECTIONS = 10_000
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(tmp_path_factory.mktemp("faults"), variables=QUICK) as on:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceAndSimulator]:
+    with service_and_simulator(tmp_path_factory.mktemp("faults"), variables=QUICK) as on:
         yield on
 
 
 @pytest.fixture
-def on(shared: Stage) -> Iterator[Stage]:
+def on(shared: ServiceAndSimulator) -> Iterator[ServiceAndSimulator]:
     """Afterwards nothing is left, and the books are the upstream's."""
     yield shared
     shared.comes_to_rest()
@@ -37,13 +37,13 @@ def on(shared: Stage) -> Iterator[Stage]:
         assert shared.charged(what) == shared.real(what), what
 
 
-def connect(on: Watched) -> socket.socket:
+def connect(on: WatchedService) -> socket.socket:
     address = urlsplit(on.service.url)
     assert address.hostname is not None
     return socket.create_connection((address.hostname, address.port), timeout=10)
 
 
-def say(on: Watched, *parts: bytes) -> bytes:
+def say(on: WatchedService, *parts: bytes) -> bytes:
     """What the service answers until it closes the connection."""
     with connect(on) as connection:
         for part in parts:
@@ -59,14 +59,14 @@ def with_length(length: int) -> bytes:
     return HEAD + JSON + b"connection: close\r\ncontent-length: %d\r\n\r\n" % length
 
 
-def serves(on: Stage) -> None:
+def serves(on: ServiceAndSimulator) -> None:
     """An ordinary call goes through."""
     headers = {"x-api-key": "k", "anthropic-version": "2023-06-01", "content-type": "application/json"}
     answer = httpx2.post(f"{on.service.url}/v1/messages", content=BODY, headers=headers, timeout=30)
     assert answer.status_code == 200, answer.text
 
 
-def test_what_follows_is_an_ordinary_call(on: Stage) -> None:
+def test_what_follows_is_an_ordinary_call(on: ServiceAndSimulator) -> None:
     answer = say(on, with_length(len(BODY)) + BODY)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b'"usage"' in answer
@@ -80,20 +80,20 @@ def test_what_follows_is_an_ordinary_call(on: Stage) -> None:
         (b"/v1/files", b"multipart/form-data; boundary=x"),
     ],
 )
-def test_half_a_body_and_then_gone(on: Stage, path: bytes, kind: bytes) -> None:
+def test_half_a_body_and_then_gone(on: ServiceAndSimulator, path: bytes, kind: bytes) -> None:
     head = with_length(len(BODY)).replace(b"/v1/messages", path).replace(b"application/json", kind)
     with connect(on) as connection:
         connection.sendall(head + BODY[:30])
     serves(on)
 
 
-def test_half_a_body_and_then_silence_is_a_408(on: Stage) -> None:
+def test_half_a_body_and_then_silence_is_a_408(on: ServiceAndSimulator) -> None:
     answer = say(on, with_length(len(BODY)) + BODY[:30])
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"timeout_error"' in answer
 
 
-def test_a_length_that_is_too_short_is_a_400(on: Stage) -> None:
+def test_a_length_that_is_too_short_is_a_400(on: ServiceAndSimulator) -> None:
     answer = say(on, with_length(len(BODY) - 10) + BODY)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"invalid_request_error"' in answer
@@ -102,30 +102,30 @@ def test_a_length_that_is_too_short_is_a_400(on: Stage) -> None:
 @pytest.mark.parametrize(
     "length", [b"content-length: x", b"content-length: -1", b"content-length: 5\r\ncontent-length: 6"]
 )
-def test_a_length_that_is_none_is_a_400(on: Stage, length: bytes) -> None:
+def test_a_length_that_is_none_is_a_400(on: ServiceAndSimulator, length: bytes) -> None:
     answer = say(on, HEAD + JSON + length + b"\r\n\r\n" + BODY)
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_chunk_whose_size_is_none_is_a_400(on: Stage) -> None:
+def test_a_chunk_whose_size_is_none_is_a_400(on: ServiceAndSimulator) -> None:
     answer = say(on, HEAD + JSON + b"transfer-encoding: chunked\r\n\r\nxyz\r\n" + BODY)
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_body_above_the_limit_is_a_413(on: Stage) -> None:
+def test_a_body_above_the_limit_is_a_413(on: ServiceAndSimulator) -> None:
     answer = say(on, with_length(40_000_000))
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"request_too_large"' in answer
 
 
 @pytest.mark.parametrize("field", [b"x: " + b"y" * 70_000 + b"\r\n", b"x: y\r\n" * 12_000])
-def test_an_oversized_head_is_a_431(on: Stage, field: bytes) -> None:
+def test_an_oversized_head_is_a_431(on: ServiceAndSimulator, field: bytes) -> None:
     answer = say(on, HEAD + field + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"the head is above 65536 bytes" in answer
 
 
-def test_a_head_that_never_ends_is_a_408(on: Stage) -> None:
+def test_a_head_that_never_ends_is_a_408(on: ServiceAndSimulator) -> None:
     assert say(on, HEAD).startswith(b"HTTP/1.1 408 ")
 
 
@@ -141,7 +141,7 @@ def test_a_client_that_does_not_read_holds_its_lease_for_a_bounded_time_and_litt
             await exchange.say(event)
             written += len(event)
 
-    with fault_stage(tmp_path, TIDEGATE_SLOW_CLIENT_SECONDS="1") as on:
+    with faulted_service(tmp_path, TIDEGATE_SLOW_CLIENT_SECONDS="1") as on:
         on.upstream.fault = endless
         with connect(on) as connection:
             connection.sendall(with_length(len(BODY)) + BODY)
@@ -160,7 +160,7 @@ def test_ten_thousand_idle_connections_leave_room_for_others(tmp_path: Path) -> 
     assert before[1] >= least, f"`ulimit -Hn` is {before[1]}: this test opens {IDLE_CONNECTIONS} connections"
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], least), before[1]))
     try:
-        with stage(tmp_path, variables=QUICK) as on, contextlib.ExitStack() as idle:
+        with service_and_simulator(tmp_path, variables=QUICK) as on, contextlib.ExitStack() as idle:
             pid = on.service.process.pid
             serves(on)
             resident = resident_kb(pid)

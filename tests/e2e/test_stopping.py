@@ -13,8 +13,8 @@ import aiohttp
 import httpx2
 import pytest
 
+from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 from support.service_process import running
-from support.stage import Stage, stage
 
 STREAMS = 500
 CALL = {
@@ -29,7 +29,7 @@ TOKENS_AN_EVENT = 4
 pytestmark = pytest.mark.quiet
 
 
-async def streams_while_it_stops(on: Stage) -> list[str]:
+async def streams_while_it_stops(on: ServiceAndSimulator) -> list[str]:
     """How each stream ended: `whole`, `error` by an event, or `broken`. The signal comes when all have begun."""
     begun = 0
     all_begun = asyncio.Event()
@@ -61,7 +61,7 @@ async def streams_while_it_stops(on: Stage) -> list[str]:
         return await running
 
 
-def charged_for_calls(on: Stage) -> list[tuple[int, int]]:
+def charged_for_calls(on: ServiceAndSimulator) -> list[tuple[int, int]]:
     """Input and output of each call, from the log of calls: the books that outlive the process."""
     lines = [json.loads(line) for line in on.service.printed().splitlines() if line.startswith("{")]
     calls = [line for line in lines if line["event"] == "request"]
@@ -73,7 +73,7 @@ def test_streams_end_or_are_told_when_their_time_is_over(
     tmp_path: Path, seconds_per_token: float, ends: set[str]
 ) -> None:
     times = {"TIDEGATE_DRAIN_NOTICE_SECONDS": "0.5", "TIDEGATE_DRAIN_SECONDS": "10"}
-    with stage(tmp_path, per_token_seconds=seconds_per_token, variables=times) as on:
+    with service_and_simulator(tmp_path, per_token_seconds=seconds_per_token, variables=times) as on:
         ended = asyncio.run(streams_while_it_stops(on))
         assert set(ended) == ends
         assert on.service.process.wait(timeout=20) == 0

@@ -9,7 +9,13 @@ import httpx2
 import pytest
 
 from support.certificates import server_context
-from support.faulty_upstream import Fault, FaultStage, closed_port, fault_stage, faulty_upstream
+from support.faulty_upstream import (
+    Fault,
+    FaultedService,
+    closed_port,
+    faulted_service,
+    faulty_upstream,
+)
 from support.gateway import ANSWER, CONTENT, MESSAGE_DELTA, MESSAGE_START, OVERLOADED_EVENT
 from support.raw_upstream import Exchange
 from support.tunnel_proxy import TunnelProxy
@@ -76,17 +82,17 @@ def once(fault: Fault) -> Fault:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStage]:
-    with fault_stage(tmp_path_factory.mktemp("faults")) as on:
-        yield on
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultedService]:
+    with faulted_service(tmp_path_factory.mktemp("faults")) as service:
+        yield service
 
 
 @pytest.fixture
-def on(stage: FaultStage) -> Iterator[FaultStage]:
-    """A pool of its own for each test; afterwards the service is as if nothing had been."""
-    stage.new_pool()
-    yield stage
-    stage.comes_to_rest()
+def on(shared: FaultedService) -> Iterator[FaultedService]:
+    """The service with a new pool for each test; afterwards it must be at rest."""
+    shared.new_pool()
+    yield shared
+    shared.comes_to_rest()
 
 
 WITHOUT_ANSWER = {
@@ -102,7 +108,7 @@ WITHOUT_ANSWER = {
 
 
 @pytest.mark.parametrize("fault", WITHOUT_ANSWER.values(), ids=WITHOUT_ANSWER.keys())
-def test_a_request_without_an_answer_is_sent_a_second_time_and_then_given_up(on: FaultStage, fault: Fault) -> None:
+def test_a_request_without_an_answer_is_sent_a_second_time_and_then_given_up(on: FaultedService, fault: Fault) -> None:
     before = on.charged("requests")
     received = on.ask(fault)
     assert (received.status, received.error(), received.headers["x-should-retry"]) == (502, "api_error", "false")
@@ -111,12 +117,12 @@ def test_a_request_without_an_answer_is_sent_a_second_time_and_then_given_up(on:
 
 
 @pytest.mark.parametrize("fault", WITHOUT_ANSWER.values(), ids=WITHOUT_ANSWER.keys())
-def test_a_fault_that_passes_is_not_noticed(on: FaultStage, fault: Fault) -> None:
+def test_a_fault_that_passes_is_not_noticed(on: FaultedService, fault: Fault) -> None:
     received = on.ask(once(fault))
     assert (received.status, received.body, received.broke) == (200, ANSWER, False)
 
 
-def test_an_answer_that_does_not_come_in_time_is_a_504(on: FaultStage) -> None:
+def test_an_answer_that_does_not_come_in_time_is_a_504(on: FaultedService) -> None:
     before = on.charged("requests")
     received = on.ask(stalls_after(), seconds=0.5)
     assert (received.status, received.error()) == (504, "timeout_error")
@@ -133,7 +139,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN.keys())
-def test_a_body_that_breaks_gives_the_client_the_same_bytes_and_the_same_break(on: FaultStage, fault: Fault) -> None:
+def test_a_body_that_breaks_is_relayed_with_the_same_bytes_and_break(on: FaultedService, fault: Fault) -> None:
     before = on.charged("requests")
     received = on.ask(fault)
     assert (received.status, received.body, received.broke) == (200, ANSWER[:20], True)
@@ -144,7 +150,7 @@ BROKEN_STREAMS = {"closed": says(STREAM), "reset": resets_after(STREAM), "stalle
 
 
 @pytest.mark.parametrize("fault", BROKEN_STREAMS.values(), ids=BROKEN_STREAMS.keys())
-def test_so_does_a_stream_and_what_it_had_used_is_charged(on: FaultStage, fault: Fault) -> None:
+def test_so_does_a_stream_and_what_it_had_used_is_charged(on: FaultedService, fault: Fault) -> None:
     before = [on.charged(dimension) for dimension in ("requests", "input_tokens", "output_tokens")]
     received = on.ask(fault, stream=True)
     assert (received.status, received.body, received.broke) == (200, MESSAGE_START + CONTENT, True)
@@ -152,7 +158,7 @@ def test_so_does_a_stream_and_what_it_had_used_is_charged(on: FaultStage, fault:
     assert [new - old for new, old in zip(after, before, strict=True)] == [1, 7, 1]
 
 
-def test_a_body_longer_than_its_length_is_cut_there_and_its_connection_never_used_again(on: FaultStage) -> None:
+def test_a_body_longer_than_its_length_is_cut_there_and_its_connection_never_used_again(on: FaultedService) -> None:
     async def smuggles(exchange: Exchange) -> None:
         await exchange.request()
         await exchange.say((JSON_HEAD % 20).replace(b"connection: close\r\n", b"") + ANSWER)
@@ -164,18 +170,18 @@ def test_a_body_longer_than_its_length_is_cut_there_and_its_connection_never_use
     assert on.upstream.connections == 2
 
 
-def test_odd_events_pass_as_they_are(on: FaultStage) -> None:
+def test_odd_events_pass_as_they_are(on: FaultedService) -> None:
     received = on.ask(says(STREAM_HEAD + chunk(ODD_EVENTS) + chunk(MESSAGE_DELTA) + b"0\r\n\r\n"), stream=True)
     assert (received.status, received.body, received.broke) == (200, ODD_EVENTS + MESSAGE_DELTA, False)
 
 
-def test_a_page_of_html_passes_as_it_is(on: FaultStage) -> None:
+def test_a_page_of_html_passes_as_it_is(on: FaultedService) -> None:
     head = (JSON_HEAD % len(HTML)).replace(b"application/json", b"text/html")
     received = on.ask(says(head + HTML))
     assert (received.status, received.headers["content-type"], received.body) == (200, "text/html", HTML)
 
 
-def test_a_stream_that_shows_nothing_but_pings_is_dead(on: FaultStage) -> None:
+def test_a_stream_that_shows_nothing_but_pings_is_dead(on: FaultedService) -> None:
     async def pings(exchange: Exchange) -> None:
         await says(STREAM)(exchange)
         for _ in range(100):
@@ -189,7 +195,7 @@ def test_a_stream_that_shows_nothing_but_pings_is_dead(on: FaultStage) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 2.0])
-def test_an_error_before_content_is_hidden_while_the_head_is_held(on: FaultStage, seconds: float) -> None:
+def test_an_error_before_content_is_hidden_while_the_head_is_held(on: FaultedService, seconds: float) -> None:
     async def fails_after_a_while(exchange: Exchange) -> None:
         await says(STREAM_HEAD + chunk(MESSAGE_START))(exchange)
         await asyncio.sleep(seconds)
@@ -203,7 +209,7 @@ def test_an_error_before_content_is_hidden_while_the_head_is_held(on: FaultStage
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1, 2.0])
 def test_the_head_of_a_stream_comes_with_its_first_event_or_after_a_quarter_of_a_second(
-    on: FaultStage, seconds: float
+    on: FaultedService, seconds: float
 ) -> None:
     began: list[float] = []
 
@@ -222,7 +228,7 @@ def test_the_head_of_a_stream_comes_with_its_first_event_or_after_a_quarter_of_a
 
 def unreachable(directory: Path, url: str, reason: str, *, least_attempts: int = 5) -> None:
     """The call is tried again, by single probes soon, as long as its client waits: until then, or just before."""
-    with fault_stage(directory, url) as on:
+    with faulted_service(directory, url) as on:
         received = on.ask(seconds=1)
         assert (received.status, received.error()) in {(504, "timeout_error"), (502, "api_error")}
         assert reason in received.body.decode()
@@ -280,7 +286,7 @@ def test_a_tunnel_through_the_proxy_of_the_environment(tmp_path: Path) -> None:
             "no_proxy": "",
         }
         url = upstream.url.replace("http://127.0.0.1", "https://localhost")
-        with fault_stage(tmp_path, url, **variables) as on:
+        with faulted_service(tmp_path, url, **variables) as on:
             assert on.ask().body == ANSWER
             assert b"proxy-authorization: Basic dXNlcjpzZWNyZXQ=\r\n" in way.heads[0]
             on.comes_to_rest()
@@ -296,7 +302,7 @@ def test_an_upstream_that_was_never_reached_is_reported_within_five_seconds(tmp_
             "refused": (f"http://localhost:{closed_port()}", "Connection refused"),
             "certificate": (unknown.url.replace("http://127.0.0.1", "https://localhost"), "its certificate is not"),
         }[fault]
-        with fault_stage(tmp_path, url) as on:
+        with faulted_service(tmp_path, url) as on:
             began = time.monotonic()
             received = on.ask(seconds=60)
             assert time.monotonic() - began < 5

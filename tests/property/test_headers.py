@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.absurd import DATES, HEADERS, VALUES
+from support.invalid_headers import DATES, HEADERS, VALUES
 from tidegate.core.claude.rate_limit_headers import read_limits, read_retry_after
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 

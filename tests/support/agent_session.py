@@ -1,7 +1,7 @@
-"""Coding agents at work: turns of several parallel streams under one growing prompt, many of which are cancelled.
+"""A load of coding agents: turns of parallel streams with a growing prompt, many of which are cancelled.
 
-A turn is a main call and up to four others beside it (subagents, a title, a summary). A user who interrupts, or a first
-result that makes the others needless, cancels streams: before the answer begins, or in the middle of it.
+A turn is a main call and up to four others (subagents, a title, a summary). Streams are cancelled before or within
+their response, as by a user who interrupts, or by a result that makes the others unnecessary.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 WISHES = ("explain the parser", "write more tests", "edit_file the README", "why does it fail?")
-"""A wish that names the tool gets a tool call."""
+"""Prompts; one that names the tool gets a tool call."""
 MODELS = ("claude-sonnet-5-5", "claude-haiku-5-5")
 TOOL = {"name": "edit_file", "input_schema": {"type": "object", "properties": {"path": {"type": "string"}}}}
 SYSTEM = [{"type": "text", "text": "You edit programs. " * 400, "cache_control": {"type": "ephemeral"}}]
@@ -25,7 +25,7 @@ _KEEPS_TURNS = 10
 
 @dataclass
 class Outcomes:
-    """How the streams of a session ended, and how many ran at a time at most."""
+    """How the streams of a session ended, and the maximum number of concurrent streams."""
 
     ended: Counter[str] = field(default_factory=Counter)
     most_at_a_time: int = 0
@@ -42,9 +42,9 @@ class Outcomes:
 async def agents(
     url: str, *, number: int, turns_each: int, seed: int, early_share: float = 0.5, key: str = "any"
 ) -> Outcomes:
-    """Lets a number of agents work at the same time, each over connections of its own.
+    """Run agents concurrently, each with its own connections.
 
-    `early_share` of the streams that are cancelled end at a moment drawn at random, mostly before the answer begins.
+    `early_share` of the cancelled streams end at a random time, mostly before the response starts.
     """
     outcomes = Outcomes()
     async with asyncio.TaskGroup() as group:

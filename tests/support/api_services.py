@@ -1,4 +1,4 @@
-"""The service's routes over a real limiter and store on a virtual clock, with a generator that does as it is told."""
+"""The service's routes with a real limiter and store on a virtual clock, and a scripted generator."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ DOCUMENT = {
 
 
 class FakeGenerator:
-    """Reports `progress`, with `seconds_between` after each; takes `seconds`; raises `error` or answers DOCUMENT.
+    """Reports `progress` with pauses of `seconds_between`, waits `seconds`, then raises `error` or returns DOCUMENT.
 
-    Both ways it has taken `taken`.
+    In both cases its tally is `taken`.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class FakeExposition:
 
 
 def make_services(settings: Settings | None = None, **changes: Any) -> Services:
-    """Services for a test; `changes` replace parts."""
+    """Create services for a test; `changes` replace parts."""
     settings = settings or Settings()
     clock = VirtualClock()
     store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())

@@ -20,7 +20,7 @@ class Answer:
         return json.loads(self.body)
 
     def events(self) -> list[tuple[str, Any]]:
-        """The server-sent events of the body so far: name and data."""
+        """Names and data of the events received so far."""
         events = []
         for block in self.body.decode().split("\n\n")[:-1]:
             fields = dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":"))
@@ -42,7 +42,7 @@ async def call(
 ) -> Answer:
     """Makes one call. A body other than bytes is sent as JSON.
 
-    `leaves` is when the client closes its connection; `answer` is filled as the answer comes.
+    The client disconnects when `leaves` is set. `answer` is filled while the response is received.
     """
     content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"host": "localhost:8080", **({"content-type": "application/json"} if content else {}), **(headers or {})}

@@ -1,4 +1,4 @@
-"""Certificates for `localhost`, made when they are needed."""
+"""Creates certificates for `localhost`."""
 
 import ssl
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def server_context(directory: Path) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate of its own in `certificate.pem` of the directory."""
+    """Create a server's TLS context, with a self-signed certificate in `certificate.pem` of the directory."""
     key, certificate = directory / "key.pem", directory / "certificate.pem"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost -days 1"
     names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]

@@ -1,4 +1,4 @@
-"""Requests that Claude Code has sent, as they were captured: `tests/data/claude_code/requests.json` says how."""
+"""Captured requests of Claude Code; `tests/data/claude_code/requests.json` says how they were captured."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ COUNTING = "/context, with hints"
 
 @dataclass(frozen=True)
 class Captured:
-    """One request; of its body only model, bound and whether it streams."""
+    """One request; its body has only `model`, `max_tokens` and `stream`."""
 
     method: str
     target: str
@@ -28,16 +28,16 @@ class Captured:
 
     @property
     def fields(self) -> Fields:
-        """Its header fields, as a server delivers them."""
+        """Header fields as a server provides them."""
         return {name.encode(): value.encode() for name, value in self.headers.items()}
 
     @property
     def passing(self) -> dict[str, str]:
-        """Its header fields without those that belong to the connection it came over."""
+        """Header fields without those of the connection."""
         return {name: value for name, value in self.headers.items() if name not in _FROM_THE_CONNECTION}
 
 
 @cache
 def captured(run: str) -> tuple[Captured, ...]:
-    """The requests of a run, in their order: the main turn, its second one, then one of each subagent."""
+    """The requests of a run in order: the main turn, its second one, then one of each subagent."""
     return tuple(Captured(**request) for request in json.loads(_FILE.read_text())["runs"][run])

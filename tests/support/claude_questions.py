@@ -1,4 +1,4 @@
-"""Questions to Claude, and answers that take their time."""
+"""Questions for a `ClaudeModel`, and slow answers."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def in_flight(claude: SimulatedClaude) -> list[int]:
 
 
 class SlowStream(httpx2.AsyncByteStream):
-    """A hundred deltas, one every 100 ms. (`ASGITransport` hands over a whole body only.)"""
+    """A hundred deltas, one every 100 ms (`ASGITransport` does not stream)."""
 
     def __init__(self, usage: dict[str, int] | None = None, *, begins_seconds: float = 0.0) -> None:
         self.usage = usage or {}
@@ -66,5 +66,5 @@ class SlowStream(httpx2.AsyncByteStream):
 
 
 def sse(event: dict[str, Any]) -> bytes:
-    """Return an event as it is sent."""
+    """Encode an event."""
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()

@@ -1,4 +1,4 @@
-"""Clients that need packages of their own: each has an environment, which the Makefile makes and keeps."""
+"""Environments of clients with their own dependencies, which the Makefile creates in `.tools/`."""
 
 import fcntl
 import subprocess
@@ -9,17 +9,17 @@ from support.project import ROOT
 
 
 def python_of(name: str) -> Path:
-    """The Python of the environment that `tests/clients/requirements-<name>.txt` pins; made if it is not there."""
+    """The Python of an environment with `tests/clients/requirements-<name>.txt`, created if necessary."""
     return _made(name) / "bin/python"
 
 
 def claude_code() -> Path:
-    """The program of the npm package that `tests/clients/claude-code` pins; installed if it is not there."""
+    """The program of the npm package in `tests/clients/claude-code`, installed if necessary."""
     return _made("claude-code") / "node_modules/.bin/claude"
 
 
 def _made(name: str) -> Path:
-    """The folder that the Makefile makes for a client."""
+    """Create the folder of a client."""
     environment = ROOT / ".tools" / name
     environment.parent.mkdir(exist_ok=True)
     with (environment.parent / ".lock").open("w") as lock:

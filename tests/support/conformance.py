@@ -1,8 +1,8 @@
-"""The service before a simulator, and a second simulator that is called directly: equal calls must get equal answers.
+"""The service with a simulator, and a second simulator that is called directly: equal calls must get equal responses.
 
-Both simulators stand still at the same moment and number their answers alike. So a call sent through the service and
-the same one sent directly, each after the same calls before it, get the same status, headers and bytes, or the service
-changed them.
+Both simulators have a clock fixed at the same time, and produce equal ids. After equal earlier calls, a call
+through the service and the same call sent directly get the same status, headers and bytes, unless the service changed
+them.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ CHANGED_REQUEST_FIELDS = {
     "accept-encoding",
     "connection",
 }
-"""Request headers that the service may change: of one connection only, credentials, and what it cannot read struck."""
+"""Request headers that the service may change: hop-by-hop headers, credentials, and unsupported encodings."""
 
 _LIMITS = ("requests-per-minute=10000", "input-tokens-per-minute=100000000", "output-tokens-per-minute=20000000")
 
 
 @dataclass
 class Twins:
-    """Where to call: `through` is the service, `behind` its simulator, `direct` the other one.
+    """URLs: `through` is the service, `behind` its simulator, `direct` the other one.
 
-    `http` is who speaks HTTP with clients of the service.
+    `http` is the service's HTTP implementation.
     """
 
     service: ServiceProcess
@@ -58,9 +58,9 @@ class Twins:
 def twins(
     directory: Path, *, configuration: str | None = None, http: str = "tidegate", **variables: str
 ) -> Iterator[Twins]:
-    """Runs the three processes; without a configuration of its own the service knows one caller, of `CALLER_KEY`.
+    """Run the three processes. By default the service has one caller, with `CALLER_KEY`.
 
-    `http` is who speaks HTTP with clients of the service.
+    `http` is the service's HTTP implementation.
     """
     if configuration is None:
         configuration = f'[[callers]]\nname = "team"\nkey_sha256 = "{key_hash(CALLER_KEY)}"\n'
@@ -94,7 +94,7 @@ def twins(
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back. `broken`: the connection ended before the body did."""
+    """A response. `broken`: the connection ended before the body."""
 
     status: int
     fields: list[tuple[str, str]]
@@ -103,9 +103,9 @@ class Answered:
 
 
 def comparable(path: str, answered: Answered, url: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Headers in their order, without those that the service may add, and body.
+    """Headers in order, without those that the service may add, and the body.
 
-    Answers about batches say the URL of their results, which is the service's own; they come uncompressed.
+    Responses about batches contain the URL of their results, which is the service's, and are not compressed.
     """
     fields = [(name, value) for name, value in answered.fields if not name.startswith(OWN_ANSWER_FIELDS)]
     body = answered.body
@@ -118,13 +118,13 @@ def comparable(path: str, answered: Answered, url: str) -> tuple[list[tuple[str,
 
 
 def requests_seen(simulator_url: str) -> list[dict[str, Any]]:
-    """The latest 100 requests as the simulator saw them, without what may change on the way."""
+    """The latest 100 requests that the simulator received, without what the service may change."""
     with urllib.request.urlopen(f"{simulator_url}/simulator/requests") as answer:  # noqa: S310 - ours
         requests: list[dict[str, Any]] = json.load(answer)["requests"]
     for request in requests:
         if any(value.startswith("multipart/") for _, value in request["headers"]):
-            request.update(body_sha256="", headers=[])  # each form has a boundary of its own
+            request.update(body_sha256="", headers=[])  # the boundary of each form differs
         fields = [field for field in request["headers"] if field[0] not in CHANGED_REQUEST_FIELDS]
-        # How long the body is may be said anywhere among the headers.
+        # The position of the framing headers may differ.
         request["headers"] = sorted(fields, key=lambda field: field[0] in {"content-length", "transfer-encoding"})
     return requests

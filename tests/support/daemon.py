@@ -1,4 +1,4 @@
-"""Programs that serve HTTP on a free port of this machine while a test needs them."""
+"""Runs programs that serve HTTP on a free port during a test."""
 
 import shutil
 import socket
@@ -13,7 +13,7 @@ _READY_SECONDS = 20
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
+    """Find a free TCP port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -21,9 +21,9 @@ def free_port() -> int:
 
 @contextmanager
 def daemon(directory: Path, name: str, package: str, arguments: Callable[[str], list[str]]) -> Iterator[str]:
-    """Runs a program of a Debian package in a directory; gives its base URL once `/-/ready` answers.
+    """Run a program of a Debian package in a directory, and yield its base URL when `/-/ready` responds.
 
-    `arguments` are told the address to listen on, `host:port`.
+    `arguments` receives the address to listen on, `host:port`.
     """
     program = shutil.which(name)
     assert program, f"{name} is missing; on Debian: apt-get install --no-install-recommends {package}"

@@ -1,11 +1,11 @@
-"""What a store is asked for."""
+"""Records the demands that a store receives."""
 
 from tidegate.core.domain.demand import Demand, Granted, Refused, Wait
 from tidegate.stores.memory import MemoryStore
 
 
 def demands_of(store: MemoryStore) -> list[Demand]:
-    """Every demand from now on, once for each way in which it is made."""
+    """Record every demand from now on, by `take` and by `reserve`."""
     demands: list[Demand] = []
     take, reserve = store.take, store.reserve
 

@@ -16,7 +16,7 @@ M = TypeVar("M", bound=_Dumps)
 S = TypeVar("S", bound=msgspec.Struct)
 Operation = Any
 START_NS = 10**15 + 12_345
-"""No multiple of any slice, so that nothing depends on where the clock starts."""
+"""Not a multiple of any time slice, so that nothing depends on the start of the clock."""
 
 
 def round_trip(state: S) -> S:

@@ -1,4 +1,4 @@
-"""The real service before an upstream that breaks as it is told to; each fault befalls a pool of its own."""
+"""The service as a process with an upstream that injects faults, each in a pool of its own."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 
 from support.raw_upstream import Exchange, raw_upstream
+from support.service_and_simulator import WatchedService
 from support.service_process import running
-from support.stage import Watched
 
 Fault = Callable[[Exchange], Awaitable[None]]
 QUICK = {
@@ -27,25 +27,25 @@ QUICK = {
     "TIDEGATE_BODY_IDLE_SECONDS": "1",
     "TIDEGATE_HEADER_SECONDS": "1",
 }
-"""Settings under which faults show in seconds."""
+"""Short timeouts, so that tests take seconds."""
 
 _numbers = count(1)
 
 
 def _not_yet(*_: object) -> None:
-    raise RuntimeError("it does not run yet")
+    raise RuntimeError("not started")
 
 
 @dataclass
 class FaultyUpstream:
-    """Serves each connection by `fault`.
+    """Serves each connection with `fault`.
 
     Attributes:
-        url: where it listens.
-        fault: what it does now.
-        connections: how many there were.
-        listens: has it listen anew, with this side of TLS or with none.
-        refuses: has it listen no more.
+        url: Base URL.
+        fault: Serves a connection.
+        connections: Number of connections so far.
+        listens: Makes it listen again, with a TLS context or without.
+        refuses: Makes it stop listening.
     """
 
     url: str = ""
@@ -62,7 +62,7 @@ class FaultyUpstream:
 
 @contextlib.contextmanager
 def faulty_upstream(tls: ssl.SSLContext | None = None) -> Iterator[FaultyUpstream]:
-    """Runs one in an event loop of its own."""
+    """Run one in a thread with its own event loop."""
     upstream, ready, over = FaultyUpstream(), threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
@@ -90,7 +90,7 @@ def faulty_upstream(tls: ssl.SSLContext | None = None) -> Iterator[FaultyUpstrea
 
 @dataclass
 class Received:
-    """What a client got of an answer, whether it broke off, and when head and body began to come (monotonic time)."""
+    """A response, whether it broke off, and when its head and body started (monotonic time)."""
 
     status: int
     headers: dict[str, str]
@@ -100,26 +100,26 @@ class Received:
     first_at: float = 0.0
 
     def error(self) -> str:
-        """Type of the error in the shape of the Claude API."""
+        """Type of an error response of the Claude API."""
         fields = json.loads(self.body)
         assert (fields["type"], sorted(fields["error"])) == ("error", ["message", "type"])
         return str(fields["error"]["type"])
 
 
 @dataclass
-class FaultStage(Watched):
-    """The service before a faulty upstream."""
+class FaultedService(WatchedService):
+    """The service with a faulty upstream."""
 
     upstream: FaultyUpstream = field(default_factory=FaultyUpstream)
     model: str = ""
 
     def new_pool(self) -> None:
-        """What follows concerns a pool that has seen no fault yet."""
+        """Use a pool without earlier faults from now on."""
         self.model = f"claude-fault-{next(_numbers)}"
         self.upstream.connections = 0
 
     def ask(self, fault: Fault | None = None, *, stream: bool = False, seconds: float = 5.0) -> Received:
-        """Makes one Messages call that begins under a fault."""
+        """Make a Messages call under a fault."""
         self.upstream.fault = fault
         call = {
             "model": self.model,
@@ -141,19 +141,19 @@ class FaultStage(Watched):
 
 
 @contextlib.contextmanager
-def fault_stage(directory: Path, upstream_url: str = "", **variables: str) -> Iterator[FaultStage]:
-    """Runs the service before a faulty upstream, or before a URL where none is."""
+def faulted_service(directory: Path, upstream_url: str = "", **variables: str) -> Iterator[FaultedService]:
+    """Run the service with a faulty upstream, or with another URL."""
     with faulty_upstream() as upstream:
         settings = {**QUICK, "ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": upstream_url or upstream.url}
         with running(directory, "serve", **{**settings, **variables}) as service:
-            on = FaultStage(service, upstream=upstream)
+            on = FaultedService(service, upstream=upstream)
             on.idle_tasks()
             on.new_pool()
             yield on
 
 
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """Find a port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

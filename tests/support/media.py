@@ -1,4 +1,4 @@
-"""Beginnings of image files, and whole small PDFs, made by their specifications."""
+"""Creates the first bytes of image files, and small PDFs."""
 
 import base64
 import struct
@@ -6,7 +6,7 @@ import zlib
 
 
 def encoded(data: bytes) -> str:
-    """Base64, as the Messages API takes it."""
+    """Base64 for the Messages API."""
     return base64.b64encode(data).decode()
 
 
@@ -42,7 +42,7 @@ def jpeg(width: int, height: int, *, profile_bytes: int = 0, frame: int = 0xC0) 
 
 
 def pdf(*pages: str, compressed: bool = False) -> bytes:
-    """A PDF with these texts, one a page; `compressed`: its streams are deflated."""
+    """A PDF with one text per page; `compressed`: with deflated streams."""
     kids = " ".join(f"{number} 0 R" for number in range(10, 10 + len(pages)))
     objects = [(1, b"<</Type/Catalog/Pages 2 0 R>>")]
     for number, text in enumerate(pages):

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector for tests: receives spans over HTTP or gRPC, and keeps them."""
+"""An OpenTelemetry collector for tests: receives spans over HTTP or gRPC, and stores them."""
 
 import threading
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ _PATIENCE_SECONDS = 20
 
 @dataclass
 class Received:
-    """What came.
+    """Received spans.
 
     Attributes:
-        url: where it listens.
-        requests: all that came, in order.
+        url: URL of the collector.
+        requests: All requests, in order.
     """
 
     url: str = ""
@@ -52,7 +52,7 @@ class Received:
         ]
 
     def wait_for(self, *names: str) -> list[Span]:
-        """All spans, once there is one of each name."""
+        """Wait until there is a span of each name, and return all spans."""
         with self._changed:
             came = self._changed.wait_for(
                 lambda: {*names} <= {span.name for span in self.spans()}, timeout=_PATIENCE_SECONDS
@@ -61,18 +61,18 @@ class Received:
             return self.spans()
 
     def resource(self) -> dict[str, str]:
-        """The attributes of the resource of the first span that came."""
+        """Resource attributes of the first span."""
         return {entry.key: entry.value.string_value for entry in self.requests[0].resource_spans[0].resource.attributes}
 
 
 def environment(protocol: Protocol, url: str) -> dict[str, str]:
-    """The standard variables that lead here."""
+    """The standard variables for this collector."""
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
 
 
 @contextmanager
 def receiving(protocol: Protocol, port: int = 0) -> Iterator[Received]:
-    """Receives while the block runs; port 0 takes a free one."""
+    """Run a collector; port 0 takes a free one."""
     with _over_grpc(port) if protocol == "grpc" else _over_http(port) as received:
         yield received
 
@@ -94,7 +94,7 @@ def _over_http(port: int) -> Iterator[Received]:
             self.wfile.write(answer)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Says nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""What the operating system knows of a process: its sockets and its memory. Linux."""
+"""Sockets and memory of a process, from Linux."""
 
 import re
 from collections import Counter
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STATES = {"01": "established", "08": "close-wait", "0A": "listening"}
-"""`tcp_states.h` of Linux; all others are on their way to an end."""
+"""From Linux's `tcp_states.h`; all other states are closing."""
 
 
 @dataclass(frozen=True)
 class Sockets:
-    """TCP sockets of a process by state, of the connections that came in and of those that it made."""
+    """TCP sockets of a process by state, for inbound and outbound connections."""
 
     inbound: Counter[str]
     outbound: Counter[str]
 
 
 def sockets_of(pid: int) -> Sockets:
-    """The TCP sockets of a process at this moment."""
+    """The present TCP sockets of a process."""
     held = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -37,12 +37,12 @@ def sockets_of(pid: int) -> Sockets:
 
 
 def resident_kb(pid: int) -> int:
-    """The memory that a process has resident, in KiB."""
+    """Resident memory in KiB."""
     return _memory_kb(pid, "VmRSS")
 
 
 def peak_kb(pid: int) -> int:
-    """The most memory that it has had resident so far, in KiB."""
+    """Peak resident memory in KiB."""
     return _memory_kb(pid, "VmHWM")
 
 

@@ -1,4 +1,4 @@
-"""The files of the project, for the tests that guard the repository itself."""
+"""The files of the project, for tests that check the repository itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ _MADE_BY_TOOLS = {"node_modules", "__pycache__", "dist", "build", "htmlcov"}
 
 
 def project_files(folder: str = ".", suffix: str = "") -> list[Path]:
-    """All files that belong to the project: what tools made, and hidden folders other than `.ci`, are left out."""
+    """All files of the project, without generated files and hidden folders other than `.ci`."""
     return sorted(path for path in _walk(ROOT / folder) if path.name.endswith(suffix))
 
 

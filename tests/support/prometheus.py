@@ -1,4 +1,4 @@
-"""Prometheus for tests: runs one, asks it, and fills in what Grafana would fill into the query of a panel."""
+"""Runs and queries a Prometheus, and replaces Grafana's variables in the queries of panels."""
 
 import json
 import re
@@ -22,7 +22,7 @@ class Prometheus:
     url: str
 
     def ask(self, expr: str, *, last_seconds: int) -> list[dict[str, Any]]:
-        """The series of an expression, second by second. `AssertionError` with Prometheus's own words if it is none."""
+        """Query an expression at each second. Raises `AssertionError` with Prometheus's message if it is invalid."""
         now = time.time()
         times = {"start": now - last_seconds, "end": now, "step": 1}
         found: list[dict[str, Any]] = self._get("query_range", query=expr, **times)["result"]
@@ -38,16 +38,16 @@ class Prometheus:
 
 
 def as_asked(expr: str, interval: str = "5m", time_range: str = "1h") -> str:
-    """The query that Grafana sends for an expression when every variable is at All."""
+    """The query that Grafana sends for an expression if every variable is All."""
     filled = expr.replace("$__rate_interval", interval).replace("$__range", time_range)
     return re.sub(r"\$\w+", ".*", filled)
 
 
 @contextmanager
 def prometheus(directory: Path, scraped: str, rule_files: list[Path]) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes `host:port` as job `tidegate` and evaluates the rules, each once a second.
+    """Run a Prometheus that scrapes `host:port` as job `tidegate` and evaluates the rules, every second.
 
-    The block begins after the first scrape: Prometheus takes seconds to discover even fixed targets.
+    Yields after the first scrape: Prometheus takes seconds to discover even static targets.
     """
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

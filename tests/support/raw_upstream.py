@@ -11,7 +11,7 @@ Script = Callable[["Exchange"], Awaitable[None]]
 
 
 class Exchange:
-    """One connection, for the script that serves it."""
+    """One connection of a script."""
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.number = number
@@ -40,7 +40,7 @@ class Exchange:
 
 
 class RawUpstream:
-    """Attributes: url; connections: how many were opened; left: set when a client has closed its connection."""
+    """Attributes: url; connections: number of connections; left: set when a client has closed its connection."""
 
     def __init__(self, script: Script) -> None:
         self._script = script

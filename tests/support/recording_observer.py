@@ -1,4 +1,4 @@
-"""An `Observer` that remembers the facts it hears, and the scopes it opened."""
+"""An `Observer` that records events and scopes."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -15,7 +15,7 @@ _current: ContextVar["RecordedScope | None"] = ContextVar("current scope", defau
 
 
 class RecordedScope:
-    """A scope, with its attributes as they are now, and the scopes that were entered inside of it."""
+    """A scope with its attributes, and the scopes inside it."""
 
     def __init__(self, observer: "RecordingObserver", kind: ScopeKind, attributes: Mapping[str, str | float]) -> None:
         self.kind = kind
@@ -37,7 +37,7 @@ class RecordedScope:
         return None
 
     def tree(self) -> Any:
-        """The kind, with the trees of what happened inside, if anything did."""
+        """The kind of the scope, and the trees of the scopes inside it."""
         return (str(self.kind), [child.tree() for child in self.children]) if self.children else str(self.kind)
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class RecordedScope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self.open
-        _current.set(self._around)  # no reset: what a closed event loop left behind is closed elsewhere
+        _current.set(self._around)  # not `reset`: a scope left by a closed event loop is closed in another context
         self.open = False
         self.error = error
 
@@ -62,14 +62,14 @@ class RecordingObserver:
     """Implements `core.observer.Observer`.
 
     Attributes:
-        events: in the order of arrival.
-        heard_in: for each of them, in which kind of scope it happened; None: in none.
-        roots: scopes that were entered inside of no other.
-        scopes: all scopes, in the order in which they were entered.
-        trace_headers: what every scope asks to send along.
-        samples: whether scopes inside of others tell anybody anything.
-        asked: the header fields of the calls of which was asked whether they are traced.
-        traces_calls: whether they are.
+        events: Events in order.
+        heard_in: For each event, the kind of its scope; None without one.
+        roots: Scopes that are not inside another one.
+        scopes: All scopes in order.
+        trace_headers: Headers that every scope adds to upstream requests.
+        samples: Whether nested scopes are recorded.
+        asked: Header fields passed to `traces_call`.
+        traces_calls: The result of `traces_call`.
     """
 
     traces = True
@@ -98,9 +98,9 @@ class RecordingObserver:
         return NULL_SCOPE if is_inside and not self.samples else RecordedScope(self, kind, attributes)
 
     def of(self, kind: type[E]) -> list[E]:
-        """The events of one kind."""
+        """Events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def scopes_of(self, kind: ScopeKind) -> list[RecordedScope]:
-        """The scopes of one kind."""
+        """Scopes of one kind."""
         return [scope for scope in self.scopes if scope.kind is kind]

@@ -1,4 +1,4 @@
-"""What a scrape of a registry gets, at once."""
+"""Scrapes a registry."""
 
 from prometheus_client import CollectorRegistry
 
@@ -8,7 +8,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def scrape(registry: CollectorRegistry, accept: str = "") -> bytes:
-    """The second one: in the first of OpenMetrics every counter is at 0."""
+    """The second scrape: in the first one in OpenMetrics every counter is 0."""
     exposition = Exposition(registry)
     first, second = (b"".join(exposition.pieces(accept)[1]) for _ in range(2))
     assert first

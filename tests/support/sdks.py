@@ -1,4 +1,4 @@
-"""Anthropic's SDKs as programs that do steps and tell what they saw; the steps are as in `sdk_calls.py`."""
+"""Anthropic's SDKs as programs that run the steps in `sdk_calls.py` and report the results."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ def typescript() -> list[str]:
 def do_steps(
     command: list[str], url: str, steps: list[dict[str, Any]], *, mode: str = "sync", max_retries: int = 0
 ) -> Any:
-    """What a client tells of its steps."""
+    """Run the steps with a client, and return its report."""
     told = {"base_url": url, "key": CALLER_KEY, "mode": mode, "max_retries": max_retries, "steps": steps}
     done = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr

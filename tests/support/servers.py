@@ -9,7 +9,7 @@ import uvicorn
 
 
 class _Server(uvicorn.Server):
-    """Leaves the signal handlers of the test process alone, and says when it listens."""
+    """Does not install signal handlers, and signals when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -22,7 +22,7 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(app: Any) -> AsyncIterator[str]:
-    """The base URL of the running application, which adds no header of the server's own; stopped at the end."""
+    """Run an application without server headers, and yield its base URL."""
     config = uvicorn.Config(
         app, port=0, log_level="critical", lifespan="off", server_header=False, date_header=False, access_log=False
     )

@@ -1,4 +1,4 @@
-"""Runs `python -m tidegate …` as a process of its own, away from this environment's settings and files."""
+"""Runs `python -m tidegate …` as a process, without the settings and files of this environment."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 TIDEGATE = ("-m", "tidegate")
 READY_SECONDS = 40
-"""A loaded machine starts an interpreter slowly."""
+"""Starting an interpreter is slow on a busy machine."""
 
 
 @dataclass
@@ -25,21 +25,21 @@ class ServiceProcess:
         return self.output.read_text(encoding="utf-8")
 
     def place(self, name: str) -> str:
-        """The URL that the greeting gives for a name, such as `upstream`."""
+        """The URL in the greeting for a name, such as `upstream`."""
         found = re.search(rf"^  {name} +(http\S+)", self.printed(), re.MULTILINE)
         assert found, self.printed()
         return found[1]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This process's environment without settings of the service, and with those given."""
+    """The environment without settings of the service, and with these variables."""
     foreign = ("TIDEGATE_", "ANTHROPIC_", "CLAUDE_", "MAX_RATE_LIMIT")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return {**inherited, **variables}
 
 
 def run_to_end(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command that ends by itself."""
+    """Run a command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "tidegate", *arguments],
         cwd=directory,
@@ -55,9 +55,9 @@ def run_to_end(directory: Path, *arguments: str, **variables: str) -> subprocess
 def running(
     directory: Path, *arguments: str, program: Sequence[str] = TIDEGATE, **variables: str
 ) -> Iterator[ServiceProcess]:
-    """Runs a command that serves, on a free port unless `--port` is given; the block begins when it says where it is.
+    """Run a command that serves, on a free port unless `--port` is given. Yields when its greeting has been printed.
 
-    `program` is what the Python interpreter is told to run.
+    `program` has the arguments for the Python interpreter.
     """
     output = directory / "output.txt"
     port = () if "--port" in arguments else ("--port", "0")

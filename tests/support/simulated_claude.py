@@ -1,4 +1,4 @@
-"""The SDK before the simulator, in one process and on one virtual clock: no sockets, no sleeping."""
+"""The SDK with the simulator, in one process and on a virtual clock, without sockets."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from tidegate.stores.memory import MemoryStore
 
 
 class SimulatedClaude:
-    """Everything under a `ClaudeModel`, ready to be told of faults."""
+    """A `ClaudeModel` with a simulator, for faults."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class SimulatedClaude:
 
 
 def raising_transport(error: Exception) -> httpx2.MockTransport:
-    """A transport on which every request fails like this."""
+    """A transport on which every request raises this error."""
 
     async def fail(_request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(0)

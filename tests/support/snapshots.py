@@ -1,11 +1,11 @@
-"""Pools as a store might show them."""
+"""Snapshots of pools."""
 
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot, PoolSnapshot
 
 
 def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:
-    """A pool that has never been used; `dataclasses.replace` makes others of it."""
+    """The snapshot of an unused pool; use `dataclasses.replace` for others."""
     return PoolSnapshot(
         pool=name,
         dimensions=dimensions,

@@ -1,4 +1,4 @@
-"""The numbers that an object holds, for checks of a whole state."""
+"""Finds the numbers in an object, for checks of its whole state."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ __all__ = ["floats_in"]
 
 
 def floats_in(value: Any) -> Iterator[tuple[str, float]]:
-    """Every float that can be reached from a value by attributes and items, with the class that holds it."""
+    """Every float that is reachable from a value by attributes and items, with the class that contains it."""
     seen: set[int] = set()
     stack: list[tuple[str, Any]] = [("", value)]
     while stack:

@@ -1,4 +1,4 @@
-"""Whole traces as text: fixed ids, on a virtual clock."""
+"""Traces as text, with fixed ids on a virtual clock."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.observe.tracing.span_provider import ScrubbingExporter
 
 _ESTIMATES = frozenset({"tidegate.cost.input_tokens", "tidegate.cost.output_tokens"})
-"""What these say is learned, and not a matter of traces."""
+"""Estimates change with the calls before; they are left out."""
 
 
 class _CountedIds(IdGenerator):
@@ -36,7 +36,7 @@ class _CountedIds(IdGenerator):
 
 
 class Traces:
-    """A provider that keeps its spans, a `Tracing` and an observer over it."""
+    """A provider that stores its spans, with a `Tracing` and an observer."""
 
     def __init__(self, clock: VirtualClock, *, send_upstream: bool = False) -> None:
         self._started_ns = round(clock.wall_seconds() * NS_PER_SECOND)
@@ -50,7 +50,7 @@ class Traces:
         self.observer = Observers(tracing=self.tracing)
 
     def spans(self) -> list[ReadableSpan]:
-        """The spans that have ended, in the order in which they began."""
+        """Ended spans, in order of their start."""
         return sorted(self._kept.get_finished_spans(), key=_id)
 
     def span(self, name: str) -> ReadableSpan:
@@ -59,7 +59,7 @@ class Traces:
         return span
 
     def text(self) -> str:
-        """All of it: each span with kind, time in seconds, ids, status and attributes, indented below its parent."""
+        """All spans with kind, time in seconds, ids, status and attributes, indented below their parents."""
         children = defaultdict(list)
         known = {_id(span) for span in self.spans()}
         for span in self.spans():
@@ -75,7 +75,7 @@ class Traces:
 
     @contextmanager
     def on_the_virtual_clock(self) -> Iterator[None]:
-        """Spans that others start and end have times of the virtual clock, too."""
+        """Give the times of the virtual clock to all spans."""
         with patch("opentelemetry.sdk.trace.time_ns", lambda: round(self._clock.wall_seconds() * NS_PER_SECOND)):
             yield
 

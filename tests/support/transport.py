@@ -14,7 +14,7 @@ GET = TransportRequest(b"GET", b"/v1/models", [(b"accept", b"*/*")], replayable=
 POST = TransportRequest(b"POST", b"/v1/messages", [(b"x", b"1")], b"{}", replayable=True)
 
 LOOP: dict[str, Any] = {"factory": asyncio.new_event_loop, "busy": False}
-"""How the event loop of the next run is made, and whether it has much else to write: as `each_event_loop` sets it."""
+"""The factory of the event loop for the next run, and whether the loop is busy; set by `each_event_loop`."""
 
 Steps = Callable[[HttpTransport, RawUpstream], Awaitable[None]]
 

@@ -1,4 +1,4 @@
-"""An HTTP proxy that makes CONNECT tunnels, as a script of a raw upstream."""
+"""An HTTP proxy with CONNECT tunnels, as a script of a raw upstream."""
 
 import asyncio
 import contextlib

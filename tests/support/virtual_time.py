@@ -1,6 +1,6 @@
-"""Asyncio on a virtual clock: when every task waits for a timer, time jumps to it. Nothing sleeps.
+"""Asyncio on a virtual clock: when every task waits for a timer, time jumps to the next one.
 
-The idea is trio's MockClock with autojump; here it is a selector that moves the clock instead of blocking.
+The idea is from trio's MockClock with autojump. Here, a selector advances the clock instead of blocking.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _THREAD_PATIENCE_S = 5
-"""How long to wait in real time for a thread before calling it a deadlock."""
+"""Real time to wait for a thread before a deadlock is assumed."""
 
 
 class VirtualClock:
-    """A `Clock` that only moves when told to. Starts far from zero, as real monotonic clocks do."""
+    """A `Clock` that is advanced explicitly. Starts far from zero, like real monotonic clocks."""
 
     def __init__(self, start_s: float = 1_000.0, wall_start_s: float = 1_795_000_000.0) -> None:
         self._start_ns = self._now_ns = round(start_s * 1e9)
@@ -31,7 +31,7 @@ class VirtualClock:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the clock was made, rounded to a microsecond so that tests can compare exactly."""
+        """Seconds since the clock was created, rounded to a microsecond so that tests can compare exactly."""
         return round((self._now_ns - self._start_ns) / 1e9, 6)
 
     def advance(self, seconds: float) -> None:
@@ -39,7 +39,7 @@ class VirtualClock:
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Moves the clock instead of blocking; blocks for real only while a thread works for the loop."""
+    """Advances the clock instead of blocking; blocks only while a thread works for the loop."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time is the clock's."""
+    """An event loop that uses the time of a clock."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._jumping_selector = _JumpingSelector(clock)
@@ -78,7 +78,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
-        # From Python 3.12 on, asyncio.Runner gives the threads 300 s: virtual ones would be over at once.
+        # Since Python 3.12, asyncio.Runner gives the threads 300 s, which would be virtual and end at once.
         await super().shutdown_default_executor()
 
     def _thread_done(self, _future: "asyncio.Future[Any]") -> None:

@@ -1,4 +1,4 @@
-"""An write_batcher as it is when much is written."""
+"""A write batcher on a busy event loop."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ def _no_write() -> None:
 
 @contextlib.asynccontextmanager
 async def write_batcher_in_use(*, busy: bool) -> AsyncIterator[WriteBatcher]:
-    """An write_batcher; while it is busy, every turn of the event loop has other writes, and so gathers them."""
+    """A write batcher. If busy, every iteration of the event loop has other writes, so that writes are batched."""
     write_batcher = WriteBatcher()
 
     async def keep_busy() -> None:

@@ -9,14 +9,14 @@ import pytest
 from support.client_environment import python_of
 from support.conformance import CALLER_KEY, Answered, Twins, comparable, requests_seen
 from support.project import ROOT
+from support.recording_relay import recording_relay
 from support.service_process import environment
-from support.wire import wire_to
 
 
 def run_client(name: str, url: str) -> tuple[Any, list[tuple[str, Answered]]]:
     """What a client's program got, and what was on the wire."""
     program = ROOT / "tests/clients" / f"{name.replace('-', '_')}_client.py"
-    with wire_to(url) as wire:
+    with recording_relay(url) as wire:
         done = subprocess.run(
             [str(python_of(name)), str(program)],
             input=json.dumps({"base_url": wire.url, "key": CALLER_KEY}),

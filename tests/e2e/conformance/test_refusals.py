@@ -22,8 +22,8 @@ import pytest
 from support.conformance import CALLER_KEY
 from support.faulty_upstream import QUICK, closed_port
 from support.sdks import do_steps, newest_python, older_python, typescript
+from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 from support.service_process import ServiceProcess, running
-from support.stage import Stage, stage
 
 from .calls import HELLO, SONNET
 from .sdk_calls import step
@@ -81,12 +81,12 @@ def post(url: str, *, seconds: float = 60, **headers: str) -> Any:
     return httpx2.post(f"{url}/v1/messages", json=ASK, headers=fields, timeout=60)
 
 
-def befalls(on: Stage, kind: str, **fields: float) -> None:
+def befalls(on: ServiceAndSimulator, kind: str, **fields: float) -> None:
     httpx2.post(f"{on.simulator.url}/simulator/faults", json={"kind": kind, **fields}).raise_for_status()
 
 
 @contextlib.contextmanager
-def under_way(on: Stage, kind: str, **fields: float) -> Iterator[None]:
+def under_way(on: ServiceAndSimulator, kind: str, **fields: float) -> Iterator[None]:
     """A call is under way that a fault befalls; its client leaves at the end."""
     befalls(on, kind, count=1, **fields)
     address, body = urlsplit(on.service.url), json.dumps(ASK).encode()
@@ -103,7 +103,7 @@ def under_way(on: Stage, kind: str, **fields: float) -> Iterator[None]:
 
 def test_too_many_calls(tmp_path: Path) -> None:
     variables = {**QUICK, "TIDEGATE_MAX_CALLS": "1"}
-    with stage(tmp_path, variables=variables) as on, under_way(on, "slow_start", delay_seconds=300):
+    with service_and_simulator(tmp_path, variables=variables) as on, under_way(on, "slow_start", delay_seconds=300):
         for sdk, seen in seen_by_all(on.service.url).items():
             assert (sdk, seen.statuses) == (sdk, [429] * (1 + RETRIES))
             assert seen.causes == ["queue_full"] * (1 + RETRIES)
@@ -115,7 +115,7 @@ def test_too_many_calls(tmp_path: Path) -> None:
 
 def test_a_wait_that_is_too_long_is_one_that_an_sdk_may_take(tmp_path: Path) -> None:
     """Refused for the first second of a freeze, it comes back when it was told to, and is answered."""
-    with stage(tmp_path, variables=QUICK) as on:
+    with service_and_simulator(tmp_path, variables=QUICK) as on:
         assert post(on.service.url).status_code == 200
         befalls(on, "rate_limited", count=1, retry_after_seconds=12)
         assert post(on.service.url, seconds=1).status_code == 429
@@ -126,7 +126,7 @@ def test_a_wait_that_is_too_long_is_one_that_an_sdk_may_take(tmp_path: Path) -> 
 
 
 def test_a_spend_cap(tmp_path: Path) -> None:
-    with stage(tmp_path, variables=QUICK) as on:
+    with service_and_simulator(tmp_path, variables=QUICK) as on:
         befalls(on, "spend_limit", count=1)
         assert post(on.service.url).status_code == 400
         for sdk, seen in seen_by_all(on.service.url).items():
@@ -179,7 +179,7 @@ def wait_until_queued(service: ServiceProcess, calls: int) -> None:
 @pytest.mark.parametrize("max_retries", [0, RETRIES])
 def test_a_service_that_stops(tmp_path: Path, max_retries: int) -> None:
     """What has not begun when the time for it is over is told to come back; nobody is there any more, here."""
-    with stage(tmp_path, variables=QUICK) as on, ThreadPoolExecutor(1) as beside:
+    with service_and_simulator(tmp_path, variables=QUICK) as on, ThreadPoolExecutor(1) as beside:
         befalls(on, "slow_start", delay_seconds=100)
         asked = beside.submit(seen_by_all, on.service.url, max_retries=max_retries)
         deadline = time.monotonic() + 30

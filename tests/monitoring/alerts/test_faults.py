@@ -23,7 +23,7 @@ def name_of(rule: Alert) -> str:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_fires_and_resolves(fault: Fault, tmp_path: Path) -> None:
-    with stack(tmp_path, **fault.world) as running:
+    with stack(tmp_path, **fault.setup) as running:
         fault.provoke(running)
     assert running.proved == fault.proves
 

@@ -46,15 +46,15 @@ def series(name: str, labels: dict[str, str]) -> str:
     return name + "{" + ",".join(f'{label}="{value}"' for label, value in here.items()) + "}"
 
 
-def assert_silent(tmp_path: Path, world: dict[str, str], *, but: tuple[str, ...] = ()) -> None:
-    """No alert fires at any time in this world, the Watchdog and `but` aside."""
+def assert_silent(tmp_path: Path, series_values: dict[str, str], *, but: tuple[str, ...] = ()) -> None:
+    """No alert fires at any time for these series, the Watchdog and `but` aside."""
     test = {
         "rule_files": [str(RULES / name) for name in ("tidegate-recording.yml", "tidegate-alerts.yml")],
         "evaluation_interval": "1m",
         "tests": [
             {
                 "interval": "1m",
-                "input_series": [{"series": name, "values": values} for name, values in world.items()],
+                "input_series": [{"series": name, "values": values} for name, values in series_values.items()],
                 "alert_rule_test": [
                     {"eval_time": at, "alertname": name, "exp_alerts": [WATCHDOG] if name == "Watchdog" else []}
                     for name in NAMES
@@ -75,25 +75,25 @@ def test_without_series_only_their_absence_is_told(tmp_path: Path) -> None:
 
 
 def test_nobody_calls_and_nothing_is_divided_by_zero(tmp_path: Path, registry: CollectorRegistry) -> None:
-    world = {series(name, labels): f"{value}x240" for _, name, labels, value in samples(registry)}
-    assert_silent(tmp_path, world | UP)
+    series_values = {series(name, labels): f"{value}x240" for _, name, labels, value in samples(registry)}
+    assert_silent(tmp_path, series_values | UP)
 
 
 def test_a_restart_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> None:
     """Counters that stood at some value begin at 0 again."""
-    world = {
+    series_values = {
         series(name, labels): f"{value}x240" if kind == "gauge" else f"{100 * value}x60 0x180"
         for kind, name, labels, value in samples(registry)
     }
-    assert_silent(tmp_path, world | UP)
+    assert_silent(tmp_path, series_values | UP)
 
 
 def test_one_call_of_each_kind_at_night_is_no_fault(tmp_path: Path, registry: CollectorRegistry) -> None:
     """Everything happens once, a spend cap aside: every share is large, and none means anything."""
-    world = {
+    series_values = {
         series(name, labels): f"{value}x240"
         if kind == "gauge"
         else f"0x60 {0 if 'spend_capped' in name else min(value, 1)}x180"
         for kind, name, labels, value in samples(registry)
     }
-    assert_silent(tmp_path, world | UP)
+    assert_silent(tmp_path, series_values | UP)

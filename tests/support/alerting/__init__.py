@@ -1,1 +1,1 @@
-"""Faults in a running service, and the alerts that tell of them."""
+"""Faults in a running service, and the alerts that they must trigger."""

@@ -1,6 +1,6 @@
 """`python clock_ahead.py serve …`: the `tidegate` command, whose clock jumps ahead by 31 minutes at each SIGUSR1.
 
-It stands for half an hour of waiting, and nothing else is changed.
+It replaces half an hour of waiting.
 """
 
 import signal
@@ -26,5 +26,5 @@ class ClockAhead:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, jump)
-    tidegate.engine.clock.SystemClock = ClockAhead  # type: ignore[assignment,misc]  # before anybody imports it
+    tidegate.engine.clock.SystemClock = ClockAhead  # type: ignore[assignment,misc]  # before it is imported
     main()

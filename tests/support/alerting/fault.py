@@ -1,4 +1,4 @@
-"""A fault: how it is provoked, and which alerts it proves."""
+"""A fault: how it is provoked, and the alerts that it must trigger."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from support.alerting.stack import Stack
 
 FAULTS: list["Fault"] = []
-"""All of them, in the order in which they are written."""
+"""All faults, in order of definition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,24 +15,24 @@ class Fault:
     """One fault in a running service.
 
     Attributes:
-        name: what happens.
-        provoke: makes it happen and end, and looks at the alerts.
-        proves: alerts that it must see fire and resolve: name, severity and, for burn rates, window.
-        world: what it happens in: arguments of `stack`.
+        name: Name of the fault.
+        provoke: Causes and ends the fault, and checks the alerts.
+        proves: Alerts that must fire and resolve: name, severity and, for burn rates, window.
+        setup: Arguments of `stack`.
     """
 
     name: str
     provoke: Callable[[Stack], None]
     proves: frozenset[str]
-    world: Mapping[str, Any]
+    setup: Mapping[str, Any]
 
 
-def fault(*proves: str, **world: Any) -> Callable[[Callable[[Stack], None]], Callable[[Stack], None]]:
-    """Adds what it decorates to the faults; see `Fault`."""
+def fault(*proves: str, **setup: Any) -> Callable[[Callable[[Stack], None]], Callable[[Stack], None]]:
+    """Register the decorated function as a fault; see `Fault`."""
 
     def add(provoke: Callable[[Stack], None]) -> Callable[[Stack], None]:
         proved = frozenset(proves)
-        FAULTS.append(Fault(name=provoke.__name__, provoke=provoke, proves=proved, world=world))
+        FAULTS.append(Fault(name=provoke.__name__, provoke=provoke, proves=proved, setup=setup))
         return provoke
 
     return add

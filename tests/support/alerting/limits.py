@@ -114,7 +114,7 @@ def estimates_that_are_far_too_high(stack: Stack) -> None:
 
 
 def _answers(stack: Stack, *, first: int, then: int) -> None:
-    """Some answers teach what such calls cost; then many are priced by them, before one of these teaches better."""
+    """A few responses set the estimate for such calls; then many calls are priced by it before it is corrected."""
     stack.together(30, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(first))
     stack.scraped("tidegate_estimate_error_ratio_count")
     stack.together(70, max_tokens=9_000, timeout_seconds=30, x_simulator_output_tokens=str(then))
@@ -122,9 +122,9 @@ def _answers(stack: Stack, *, first: int, then: int) -> None:
 
 @fault("TidegateClassStarved warning", toml=CALLERS, simulator=("--requests-per-minute", "20"))
 def a_class_that_waits_long_for_its_share(stack: Stack) -> None:
-    """One admission every three seconds: batch, with its twentieth, waits longer than the short rules' 15 s for one."""
+    """One admission every three seconds: batch gets a twentieth, and waits longer than the 15 s of the short rules."""
     stack.call(key="web-key")
-    # The load that ends first is the one that keeps the other waiting.
+    # The load that delays the other one ends first.
     with stack.load({"key": "nightly-key", "timeout_seconds": 300}, workers=3):
         with stack.load({"key": "web-key", "timeout_seconds": 60}, workers=8):
             stack.fires("TidegateClassStarved", pool=POOL, class_="batch")

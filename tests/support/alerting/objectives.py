@@ -1,10 +1,10 @@
-"""Faults that spend the error budgets, each at the speed of one window: a faster one would silence the slower."""
+"""Faults that burn the error budgets, each at the rate of one window: a faster burn would inhibit the slower alert."""
 
 from support.alerting.fault import fault
 from support.alerting.stack import Stack
 
 _BROKEN = {"x_simulator_fault": "cut", "timeout_seconds": 1}
-"""The connection breaks in the middle of the answer: no repetition hides that, and it counts as an answered attempt."""
+"""The connection breaks within the response: it cannot be retried, and counts as an answered attempt."""
 
 
 @fault("TidegateAvailabilityBurn warning 3d")
@@ -56,7 +56,7 @@ def only_long_waits(stack: Stack) -> None:
 
 
 def _wait(stack: Stack, severity: str, window: str, at_once: int) -> None:
-    """Twenty calls wait for a frozen pool, and meanwhile some of another pool do not."""
+    """Twenty calls wait for a frozen pool; calls of another pool do not wait."""
     stack.call()
     stack.call("claude-haiku-5-5")
     stack.scraped("tidegate_queue_wait_seconds_count", pools=2)

@@ -1,4 +1,4 @@
-"""Faults of the service itself, and of how it is watched."""
+"""Faults of the service itself, and of its monitoring."""
 
 from concurrent.futures import ThreadPoolExecutor
 

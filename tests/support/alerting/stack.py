@@ -23,7 +23,7 @@ from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
 from tidegate.monitoring.dashboards.boards import BOARDS
 
 PATIENCE_SECONDS = 60
-"""For an alert to fire or resolve; the short rules need 4 to 45 s."""
+"""Timeout for an alert to fire or resolve; the short rules need 4 to 45 s."""
 DEPLOY = ROOT / "deploy"
 RECEIVERS = {"critical": "pages", "warning": "tickets", "info": "nobody", "none": "watchdog"}
 POOL = "sonnet-5-5"
@@ -33,10 +33,10 @@ CALLERS = (DEPLOY / "stack/tidegate.toml").read_text()
 
 
 class Stack:
-    """Everything that an alert passes through, on free ports, and a client of it.
+    """The whole alerting pipeline on free ports, and a client of the service.
 
     Attributes:
-        proved: alerts that were seen active, with the labels, links and receiver they should have, and then resolved.
+        proved: Alerts that fired with the right labels, links and receiver, and resolved.
     """
 
     def __init__(self, directory: Path, programs: ExitStack) -> None:
@@ -52,7 +52,7 @@ class Stack:
     def start(
         self, simulator: Sequence[str], variables: Mapping[str, str], *, simulated: bool, clock_ahead: bool
     ) -> None:
-        """Starts everything; ends when the first scrape has arrived and the Watchdog fires."""
+        """Start everything, and wait until the first scrape has arrived and the Watchdog fires."""
         enter = self._programs.enter_context
         self._settings = dict(variables)
         self._program = (str(Path(__file__).with_name("clock_ahead.py")),) if clock_ahead else TIDEGATE
@@ -72,7 +72,7 @@ class Stack:
         self.wait_for(lambda: self.query("tidegate_build_info"), "the first scrape")
 
     def serve(self, name: str, port: int | None = None) -> None:
-        """Starts a replica, on this port if one is given."""
+        """Start a replica, on a port if one is given."""
         own = ExitStack()
         service = own.enter_context(
             running(
@@ -91,25 +91,25 @@ class Stack:
             self.simulator = service.place("upstream")
 
     def stop(self, name: str) -> int:
-        """Kills a replica; gives the port that it had."""
+        """Kill a replica, and return its port."""
         service, own = self._services.pop(name)
         own.close()
         return int(service.url.rpartition(":")[2])
 
     def restart(self, name: str) -> None:
-        """The same replica, as a new process."""
+        """Restart a replica on the same port."""
         self.serve(name, self.stop(name))
 
     def wait_half_an_hour(self) -> None:
-        """Puts the service's clock ahead by 31 minutes."""
+        """Advance the service's clock by 31 minutes."""
         self._services["a"][0].process.send_signal(signal.SIGUSR1)
 
     @contextmanager
     def throttled(self, *, quota_seconds: float, stopped_seconds: float) -> Iterator[None]:
-        """The service's process is stopped for a while each time it has used its share of the processor.
+        """Stop the service's process for a while each time it has used its share of CPU time.
 
-        That is what a container's CPU limit does. Counted in the processor's time and not on the clock, the
-        process gets on as well on a busy machine, and is stopped in the midst of its own work on a fast one.
+        This imitates a container's CPU limit. The share is CPU time, so the process makes progress on a busy machine,
+        and is stopped within its work on a fast one.
         """
         process = self._services["a"][0].process
         used = Path(f"/proc/{process.pid}/schedstat")
@@ -136,7 +136,7 @@ class Stack:
             thread.join()
 
     def scrape(self, *addresses: str) -> None:
-        """What Prometheus scrapes from now on."""
+        """Set the targets of Prometheus."""
         file = self._directory / "targets.json"
         file.with_suffix(".new").write_text(json.dumps([{"targets": addresses}] if addresses else []))
         file.with_suffix(".new").rename(file)
@@ -154,11 +154,11 @@ class Stack:
     # --- a client ---
 
     def fault(self, kind: str, **fault: Any) -> None:
-        """The simulator shows a fault from now on."""
+        """Add a fault to the simulator."""
         self._ask(f"{self.simulator}/simulator/faults", {"kind": kind, **fault})
 
     def clear(self) -> None:
-        """The simulator shows no fault any more."""
+        """Remove all faults of the simulator."""
         self._ask(f"{self.simulator}/simulator/faults", method="DELETE")
 
     def call(
@@ -174,7 +174,7 @@ class Stack:
         timeout_seconds: float = 10,
         **headers: str,
     ) -> int:
-        """One call; its status, 0 if the connection broke. `x_simulator_fault="…"` and the like are header fields."""
+        """Make a call and return its status, 0 if the connection broke; other keywords are headers."""
         message = {
             "model": model,
             "max_tokens": max_tokens,
@@ -187,23 +187,23 @@ class Stack:
             "x-tidegate-timeout-seconds": str(timeout_seconds),
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
-        with suppress(OSError, http.client.HTTPException):  # whatever comes of it is what the alerts are about
+        with suppress(OSError, http.client.HTTPException):  # the alerts report failures
             return self._ask(self.service + path, body or message, fields, timeout_seconds=timeout_seconds + 30)
         return 0
 
     def configure(self, **limits: Any) -> None:
-        """Sets limits at run time."""
+        """Set limits at run time."""
         status = self._ask(f"{self.service}/api/system/rate-limiting/configure", limits)
         assert status == 200, status
 
     def together(self, count: int, **call: Any) -> list[int]:
-        """So many calls at once; their statuses when all have ended."""
+        """Make calls concurrently, and return their statuses."""
         with ThreadPoolExecutor(count) as callers:
             return list(callers.map(lambda _: self.call(**call), range(count)))
 
     @contextmanager
     def load(self, *calls: Mapping[str, Any], workers: int = 4, pause_seconds: float = 0.02) -> Iterator[None]:
-        """Workers that make these calls one after the other, and begin again; they end with the block."""
+        """Run workers that repeat these calls until the end of the block."""
         rhythm = calls or ({},)
         over, lock, made = threading.Event(), threading.Lock(), 0
 
@@ -226,28 +226,28 @@ class Stack:
 
     @contextmanager
     def frozen(self, seconds: int, **call: Any) -> Iterator[None]:
-        """A 429 keeps a pool closed for so long; the block begins when it is, and ends when the refused call has."""
+        """Freeze a pool by a 429. The block starts when it is frozen, and ends when the refused call has ended."""
         self.fault("rate_limited", count=1, retry_after_seconds=seconds)
         with ThreadPoolExecutor(1) as refused:
             refused.submit(self.call, timeout_seconds=seconds + 30, **call)
             self.wait_for(lambda: self.query("tidegate_pool_frozen == 1"), "a frozen pool")
             yield
 
-    # --- what is seen ---
+    # --- checks ---
 
     def query(self, expr: str) -> list[dict[str, Any]]:
-        """What Prometheus finds for an expression now."""
+        """Query Prometheus."""
         url = f"{self.prometheus}/api/v1/query?{urllib.parse.urlencode({'query': expr})}"
         with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - ours
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return found
 
     def scraped(self, metric: str, pools: int = 1) -> None:
-        """Waits until a metric of so many pools was scraped: what a series begins with is no increase."""
+        """Wait until a metric of these pools was scraped: the first sample of a series is not an increase."""
         self.wait_for(lambda: len(self.query(f"count by (pool) ({metric})")) >= pools, f"a scrape of {metric}")
 
     def fires(self, name: str, severity: str = "warning", *, silenced: bool = False, **labels: str) -> None:
-        """Waits until an alert is active in Alertmanager (or silenced by another one), and checks all of it."""
+        """Wait until an alert is active in Alertmanager (or inhibited by another one), and check it."""
         state = "suppressed" if silenced else "active"
         wanted = {"alertname": name, "severity": severity, "job": "tidegate", **_labels(labels)}
 
@@ -262,14 +262,14 @@ class Stack:
             self._seen.add((name, severity, labels.get("window", "")))
 
     def resolves(self, name: str, severity: str = "warning", **labels: str) -> None:
-        """Waits until such an alert is over."""
+        """Wait until an alert is resolved."""
         wanted = {"alertname": name, "severity": severity, **_labels(labels)}
         self.wait_for(lambda: not self._alerts(wanted), f"{wanted} to resolve")
         if (name, severity, labels.get("window", "")) in self._seen:
             self.proved.add(" ".join(filter(None, (name, severity, labels.get("window")))))
 
     def wait_for(self, condition: Callable[[], Any], what: str) -> Any:
-        """Waits until something is true; gives it."""
+        """Wait until a condition is true, and return its value."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (found := condition()):
             assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS} s for {what}; there are {self._all()}"
@@ -279,7 +279,7 @@ class Stack:
     # --- details ---
 
     def _alerts(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Alerts that have these labels and perhaps more."""
+        """Alerts with at least these labels."""
         with urllib.request.urlopen(f"{self.alertmanager}/api/v2/alerts", timeout=10) as answer:  # noqa: S310 - ours
             alerts: list[dict[str, Any]] = json.load(answer)
         return [each for each in alerts if labels.items() <= each["labels"].items()]
@@ -334,7 +334,7 @@ class Stack:
 
 
 def _labels(labels: Mapping[str, str]) -> dict[str, str]:
-    """`class_` is a keyword's way to write the label `class`."""
+    """Replace `class_` by the label `class`, which is a keyword."""
     return {name.rstrip("_"): value for name, value in labels.items()}
 
 
@@ -350,10 +350,10 @@ def _check_annotations(annotations: Mapping[str, str], labels: Mapping[str, str]
     filters = dict(part.split("=", 1) for part in dashboard[2].split("&"))
     assert filters["var-job"] == "tidegate"
     for variable, value in filters.items():
-        # Alerts about all callers lead to the one that has the greatest part in them.
+        # Alerts about all callers link to the caller with the largest share.
         wanted = labels.get(variable.removeprefix("var-"), "default" if variable == "var-caller" else None)
         assert value == wanted, annotations
-    # Whoever follows the link sees the pool that the alert is about.
+    # The link selects the pool of the alert.
     assert filters.get("var-pool") == labels.get("pool")
 
 
@@ -367,15 +367,15 @@ def stack(
     simulated: bool = False,
     clock_ahead: bool = False,
 ) -> Iterator[Stack]:
-    """Runs everything while the block runs.
+    """Run everything.
 
     Args:
-        directory: an empty folder.
-        simulator: arguments of the simulated Claude API.
-        toml: the service's configuration file.
-        variables: the service's environment variables.
-        simulated: whether the service starts, and reports, its own simulator.
-        clock_ahead: whether the service's clock can be put ahead.
+        directory: An empty folder.
+        simulator: Arguments of the simulated Claude API.
+        toml: The service's configuration file.
+        variables: The service's environment variables.
+        simulated: Whether the service starts its own simulator.
+        clock_ahead: Whether the service's clock can be advanced.
     """
     (directory / "tidegate.toml").write_text(toml)
     with ExitStack() as programs:

@@ -1,4 +1,4 @@
-"""Faults of the upstream, and of what it costs."""
+"""Faults of the upstream, and of its cost."""
 
 from support.alerting.fault import fault
 from support.alerting.stack import MODEL, POOL, Stack
@@ -18,7 +18,7 @@ def server_errors(stack: Stack) -> None:
 
 
 def _failing(stack: Stack, alert: str, *, some: tuple[str, float], every: str) -> None:
-    """Fails a share of the calls, which warns, then every one, which is critical and silences the warning."""
+    """Fail a share of the calls, for the warning, then all, for the critical alert, which inhibits the warning."""
     stack.call()
     with stack.load({"timeout_seconds": 1}):
         stack.fault(some[0], probability=some[1])
@@ -49,7 +49,7 @@ def spend_cap(stack: Stack) -> None:
     with stack.load():
         stack.fires("TidegateSpendCapReached", "critical")
         stack.fires("TidegateRefusals", cause="spend_cap", silenced=True)
-        stack.configure(pool=POOL)  # says that the cap was raised
+        stack.configure(pool=POOL)  # ends the spend cap
     stack.resolves("TidegateSpendCapReached", "critical")
 
 
@@ -66,14 +66,14 @@ def spending_far_more_than_before(stack: Stack) -> None:
 def unpriced_model(stack: Stack) -> None:
     stack.call("claude-mythos-5")
     stack.fires("TidegateUnpricedModel", model="claude-mythos-5")
-    stack.restart("a")  # as with a new list of prices
+    stack.restart("a")  # loads a new price list
     stack.resolves("TidegateUnpricedModel")
 
 
 @fault("TidegateUpstreamIsSimulator warning", simulated=True)
 def simulator_instead_of_claude(stack: Stack) -> None:
     stack.fires("TidegateUpstreamIsSimulator")
-    # Money and unknown models of a simulator are no news.
+    # There are no alerts about cost and unknown models of a simulator.
     stack.call("claude-mythos-5")
     stack.fires("TidegateUnpricedModel", model="claude-mythos-5", silenced=True)
     stack.stop("a")

@@ -1,4 +1,4 @@
-"""What an upstream might tell that cannot be: strategies for header values, and whole sets of headers."""
+"""Hypothesis strategies for rate-limit headers with nonsensical values."""
 
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from support.faulty_upstream import Fault
 from support.raw_upstream import Exchange
 
 Break = Callable[[Exchange, bytes], Awaitable[None]]
-"""What becomes of an answer, which is given whole: head and body."""
+"""Sends a response, given as the bytes of head and body, or breaks it."""
 
 
 async def arrives(exchange: Exchange, answer: bytes) -> None:
@@ -23,7 +23,7 @@ def cut_at(part: Callable[[bytes], int], *, reset: bool = False, stalls: bool = 
         if stalls:
             await exchange.reader.read()
         if reset:
-            await asyncio.sleep(0.05)  # what was said must have arrived: a reset throws away what has not
+            await asyncio.sleep(0.05)  # a reset discards bytes that have not arrived
             exchange.reset()
 
     return break_
@@ -55,7 +55,7 @@ def half_the_body(answer: bytes) -> int:
     return (the_head(answer) + len(answer)) // 2
 
 
-def way_to(url: str, breaks: Break = arrives) -> Fault:
+def breaking_proxy(url: str, breaks: Break = arrives) -> Fault:
     """Forwards each request, waits for its whole response, and forwards that as `breaks` says."""
     address = urlsplit(url)
 

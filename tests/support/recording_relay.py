@@ -1,4 +1,4 @@
-"""A TCP relay that keeps what passes: for clients that show nothing of what is on the wire."""
+"""A TCP relay that records the traffic, for clients that do not expose it."""
 
 import contextlib
 import http.client
@@ -15,15 +15,15 @@ _PATIENCE_SECONDS = 60
 
 
 @dataclass
-class Wire:
-    """Where to call, and the bytes that went either way, by connection in the order in which these were made."""
+class RecordingRelay:
+    """The URL of the relay, and the bytes in both directions by connection, in order."""
 
     url: str
     sent: list[bytearray] = field(default_factory=list)
     received: list[bytearray] = field(default_factory=list)
 
     def exchanges(self) -> list[tuple[str, Answered]]:
-        """Request lines and answers of connections that carried whole exchanges, one after the other."""
+        """Request lines and responses, for connections with complete exchanges."""
         return [
             exchange
             for sent, received in zip(self.sent, self.received, strict=True)
@@ -32,7 +32,7 @@ class Wire:
 
 
 class _Bytes:
-    """As much of a socket as `http.client` reads from."""
+    """The part of the socket interface that `http.client` reads from."""
 
     def __init__(self, data: io.BytesIO) -> None:
         self._data = data
@@ -42,7 +42,7 @@ class _Bytes:
 
 
 class _Kept(io.BytesIO):
-    """Reads on where the last answer ended, and does not close what is left."""
+    """Continues after the last response, and ignores `close`."""
 
     def __init__(self, data: io.BytesIO) -> None:
         super().__init__()
@@ -73,23 +73,23 @@ def _request_lines(sent: bytes) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def wire_to(url: str) -> Iterator[Wire]:
-    """Runs a relay to a server; everything has passed when the block has ended."""
+def recording_relay(url: str) -> Iterator[RecordingRelay]:
+    """Run a relay to a server. After the block, all traffic has been recorded."""
     target = urlsplit(url)
     assert target.hostname is not None
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        wire = Wire(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        wire = RecordingRelay(f"http://127.0.0.1:{listener.getsockname()[1]}")
         accepting = threading.Thread(target=_accept, args=(listener, (target.hostname, target.port), wire))
         accepting.start()
         try:
             yield wire
         finally:
-            # Not `close`, which does not wake the thread that waits for a connection.
+            # `close` would not wake the thread that waits for a connection.
             listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
 
 
-def _accept(listener: socket.socket, target: tuple[str, int | None], wire: Wire) -> None:
+def _accept(listener: socket.socket, target: tuple[str, int | None], wire: RecordingRelay) -> None:
     pumps: list[threading.Thread] = []
     with contextlib.ExitStack() as sockets:
         while True:

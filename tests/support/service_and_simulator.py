@@ -1,4 +1,4 @@
-"""The real service as a process, watched from outside, and a simulator before which it stands."""
+"""The service and a simulator as processes, and their metrics and state."""
 
 import re
 import time
@@ -19,40 +19,40 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass
-class Watched:
-    """The service as a process.
+class WatchedService:
+    """The service as a process, with its metrics.
 
     Attributes:
-        tasks: how many tasks its event loop has while nothing happens.
+        tasks: Number of tasks of its event loop when idle.
     """
 
     service: ServiceProcess
     tasks: float = 0.0
 
     def metrics(self, name: str) -> dict[str, float]:
-        """The samples of a metric by their labels."""
+        """Samples of a metric by labels."""
         text = httpx2.get(f"{self.service.url}/metrics").text
         return {
             found[1] or "": float(found[2]) for found in re.finditer(rf"^{name}({{.*?}})? (\S+)$", text, re.MULTILINE)
         }
 
     def charged(self, dimension: str) -> float:
-        """What the service says was charged, in all Messages pools."""
+        """Total charged by the service, over all Messages pools."""
         samples = self.metrics("tidegate_quota_charged_total").items()
         return sum(value for labels, value in samples if f'dimension="{dimension}"' in labels)
 
     def is_at_rest(self) -> bool:
-        """Whether nothing is in flight, and no client's connection and no task of a call is left."""
+        """Whether there are no requests in flight, no client connections and no tasks of calls."""
         in_flight = any(self.metrics("tidegate_in_flight").values()) or self.metrics("tidegate_oldest_lease_seconds")
         return not in_flight and not self.tasks_of_calls() and not sockets_of(self.service.process.pid).inbound
 
     def tasks_of_calls(self) -> float:
-        """Tasks of the event loop beyond those that it always has."""
+        """Tasks of the event loop in addition to the idle ones."""
         (tasks,) = self.metrics("tidegate_event_loop_tasks").values()
         return tasks - self.tasks
 
     def comes_to_rest(self) -> None:
-        """Waits for that."""
+        """Wait until it is at rest."""
         deadline = time.monotonic() + SETTLING_SECONDS
         while not self.is_at_rest():
             assert time.monotonic() < deadline, (
@@ -61,43 +61,43 @@ class Watched:
                 sockets_of(self.service.process.pid),
             )
             time.sleep(0.05)
-        assert set(sockets_of(self.service.process.pid).outbound) <= {"established"}  # kept alive
+        assert set(sockets_of(self.service.process.pid).outbound) <= {"established"}  # keep-alive
 
     def idle_tasks(self) -> float:
-        """Counts the tasks of the event loop now, that of the count itself included."""
+        """Count the idle tasks of the event loop, including the one that counts."""
         (self.tasks,) = self.metrics("tidegate_event_loop_tasks").values()
         return self.tasks
 
 
 @dataclass
-class Stage(Watched):
-    """The service before a simulator, both processes."""
+class ServiceAndSimulator(WatchedService):
+    """The service with a simulator, both as processes."""
 
     simulator: ServiceProcess = field(kw_only=True)
 
     def state(self) -> dict[str, Any]:
-        """What the simulator has to tell."""
+        """The state of the simulator."""
         found: dict[str, Any] = httpx2.get(f"{self.simulator.url}/simulator/state").json()
         return found
 
     def real(self, what: str) -> int:
-        """What the upstream has charged, in all pools."""
+        """Total charged by the upstream, over all pools."""
         return sum(pool[what] for pool in self.state()["pools"].values())
 
     def is_at_rest(self) -> bool:
-        """Whether nothing is in flight on either side either."""
+        """Whether both sides are at rest."""
         return super().is_at_rest() and not self.state()["in_flight"]
 
 
 @contextmanager
-def stage(
+def service_and_simulator(
     directory: Path,
     *faults: str,
     per_token_seconds: float = 0.0003,
     options: Sequence[str] = (),
     variables: Mapping[str, str] = _NONE,
-) -> Iterator[Stage]:
-    """Runs both; faults and further options as `tidegate simulator` takes them, variables for the service."""
+) -> Iterator[ServiceAndSimulator]:
+    """Run both, with faults and options for `tidegate simulator`, and environment variables for the service."""
     places = directory / "simulator", directory / "service"
     for place in places:
         place.mkdir()
@@ -124,6 +124,6 @@ def stage(
             },
         ) as service,
     ):
-        on = Stage(service, simulator=simulator)
+        on = ServiceAndSimulator(service, simulator=simulator)
         on.idle_tasks()
         yield on

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import structs
 
-from support.absurd import HEADERS, VALUES
+from support.invalid_headers import HEADERS, VALUES
 from tidegate.core.claude.rate_limit_headers import read_limits, read_retry_after
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand, Granted, Outcome
