@@ -121,9 +121,10 @@ class CircuitClosed(Struct, frozen=True, gc=False):
 class RateChanged(Struct, frozen=True, gc=False):
     """The effective rate of a pool changed in a dimension, in units per minute; None: nothing limits it.
 
-    `reason` is `rate_limited` or `succeeded` (the upstream's answer), `told` (headers report another limit), `others`
-    (the share of competing traffic changed), `untold` (no limit is reported, so the rate is searched), `demand` (a
-    request waits, so a searched rate grows or is tried), or `configured`. Continuous changes are reported from a tenth.
+    `reason` is `rate_limited` or `succeeded` (the upstream's answer), `reported` (headers report another limit),
+    `competing_traffic` (others leave another share), `unreported` (no limit is reported, so the rate is searched),
+    `demand` (a request waits, so a searched rate grows or is tried), or `configured`. Continuous changes are reported
+    from a tenth on.
     """
 
     pool: str

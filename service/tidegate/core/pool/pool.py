@@ -129,7 +129,7 @@ class Pool:
         return not (self._queue.waiting or self._book.leases or self._succeeded)
 
     def advance_and_collect(self, now_ns: int) -> Change | None:
-        """Admits the waiters that fit after the last step. Returns everything that nobody was told of yet, if any."""
+        """Admits the waiters that fit after the last step. Returns all changes not returned before, if any."""
         if not self._queue.waiting:
             return self.take_changes()
         granted = self.advance(now_ns)
@@ -137,7 +137,7 @@ class Pool:
         return self.take_changes(granted)
 
     def take_changes(self, granted: tuple[str, ...] = ()) -> Change | None:
-        """These grants, and everything that nobody was told of yet; None for nothing."""
+        """These grants, and all changes that were not returned before; None if there are none."""
         next_in_ns = self._next_in_ns
         if not (granted or self._events or self._refused) and next_in_ns is None:
             return None

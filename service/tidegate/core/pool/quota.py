@@ -267,7 +267,7 @@ class Quota:
             if not self._reports.has_limit and self._search is None and not self._is_endpoint:
                 self._search = self._new_search(now_ns, now_ns)
                 self._apply_search(self._search, now_ns)
-                self._changes.report("untold")
+                self._changes.report("unreported")
             return
         if self._search is not None:
             self._search = None
@@ -275,7 +275,7 @@ class Quota:
                 limit.search(None, now_ns)
         has_changed = self._reports.observe(report, now_ns)
         self.limits.refresh()
-        self._changes.report("told" if has_changed else "others", 0.0 if has_changed else NOTABLE_SHARE)
+        self._changes.report("reported" if has_changed else "competing_traffic", 0.0 if has_changed else NOTABLE_SHARE)
 
     def answer_came(self, sent_ns: int) -> None:
         """A request sent at `sent_ns` was answered. That ends probing if it was sent after the last refusal."""

@@ -118,7 +118,7 @@ class TestReports:
         state.learn(LimitReport(input_tokens=DimensionReport(60_000, 10_000)), 0)
         assert state.drain_events() == (
             LimitLearned("p", Dimension.INPUT_TOKENS, 60_000.0),
-            RateChanged("p", Dimension.INPUT_TOKENS, None, 60_000.0, "told"),
+            RateChanged("p", Dimension.INPUT_TOKENS, None, 60_000.0, "reported"),
         )
         assert state.reserve("a", structs.replace(ONE, cost=Cost(1, 8_000)), 0) == GRANTED
         refill_ns, margin_ns = 6 * S, S * 8 // 10

@@ -68,7 +68,7 @@ class TestWhatIsTold:
         made.learn_limits(requests(6_060), S)
         assert made.events == [
             LimitLearned("p", Dimension.REQUESTS, 6_060.0),
-            RateChanged("p", Dimension.REQUESTS, 6_000, 6_060, "told"),
+            RateChanged("p", Dimension.REQUESTS, 6_000, 6_060, "reported"),
         ]
 
     def test_what_others_take_is_not_as_long_as_it_is_little(self) -> None:
@@ -89,7 +89,7 @@ class TestWhatIsTold:
         made.events.clear()
         for _ in range(3):
             made.learn_limits(LimitReport(DimensionReport(6_000, 3_000)), 0)
-        assert made.events == [RateChanged("p", Dimension.INPUT_TOKENS, 60_000, None, "told")]
+        assert made.events == [RateChanged("p", Dimension.INPUT_TOKENS, 60_000, None, "reported")]
 
     def test_a_freeze_that_begins_as_the_last_one_ends_is_told(self) -> None:
         made = quota()

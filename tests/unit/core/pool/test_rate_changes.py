@@ -74,20 +74,20 @@ def changes(events: list[Event]) -> list[RateChanged]:
             [60, 6_000],
             [54, 5_400],
         ),
-        (learning(), lambda quota: quota.learn_limits(TOLD, 0), "told", [None], [6_000]),
+        (learning(), lambda quota: quota.learn_limits(TOLD, 0), "reported", [None], [6_000]),
         (
             learning(TOLD),
             lambda quota: quota.learn_limits(LimitReport(DimensionReport(12_000, 6_000)), 0),
-            "told",
+            "reported",
             [6_000],
             [12_000],
         ),
         (learning(), lambda quota: quota.configure(CONFIGURED, 0), "configured", [None, None], [60, 6_000]),
-        (learning(), lambda quota: quota.learn_limits(UNTOLD, 0), "untold", [None], [120]),
+        (learning(), lambda quota: quota.learn_limits(UNTOLD, 0), "unreported", [None], [120]),
         (learning(), lambda quota: refuse(quota, 1), "rate_limited", [None], [30]),
         (learning(UNTOLD), lambda quota: refuse(quota, 1), "rate_limited", [120], [30]),
         (learning(UNTOLD), grow, "demand", [120], [192]),
-        (learning(UNTOLD), lambda quota: quota.learn_limits(TOLD, S), "told", [120], [6_000]),
+        (learning(UNTOLD), lambda quota: quota.learn_limits(TOLD, S), "reported", [120], [6_000]),
     ],
     ids=[
         "a 429 of an adaptive pool",
@@ -163,7 +163,7 @@ def test_others_are_told_when_they_take_or_leave_a_tenth() -> None:
     news = RateChanges("p", events, limits)
     for per_minute in (100.0, 95.0, 90.5, 90.0, 81.5, 99.0):
         limits[0].per_minute = per_minute
-        news.report("others", 0.1)
+        news.report("competing_traffic", 0.1)
     assert [(event.before_per_minute, event.after_per_minute) for event in changes(events)] == [
         (None, 100.0),
         (100.0, 90.0),
@@ -181,7 +181,7 @@ def test_beside_others_the_pool_tells_what_they_take() -> None:
     first, *rest = pool.drain_events()
     assert isinstance(first, LimitLearned)
     told = changes(list(rest))
-    assert [event.reason for event in told][:2] == ["told", "others"]
+    assert [event.reason for event in told][:2] == ["reported", "competing_traffic"]
     assert told[-1].after_per_minute is not None
     assert told[-1].after_per_minute < 5_000
     assert len(told) < 20

@@ -1,0 +1,76 @@
+"""A pool's dump, restored: what stays, what is lost, and what cannot be read."""
+
+import msgspec
+import pytest
+
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand, Granted, Outcome
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.errors import UnreadableState
+from tidegate.core.domain.feedback import RateLimited, Succeeded
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.domain.state_encoding import encode_state
+from tidegate.core.pool.pool import Pool
+from tidegate.core.pool.pool_state import POOL_STATE_VERSION, decode_pool_state, encode_pool_state
+
+START_NS = 10**15
+CONFIGURED = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)})
+ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)}, AdaptiveSettings())
+
+
+def some_data() -> bytes:
+    pool = Pool("p", CONFIGURED, START_NS)
+    pool.learn(RateLimited(S, 0), START_NS)
+    return encode_pool_state(pool.dump(START_NS))
+
+
+def test_requests_in_flight_stay_charged_and_are_no_longer_unanswered() -> None:
+    pool = Pool("p", CONFIGURED, START_NS)
+    pool.learn(Succeeded(0), START_NS)
+    for number in range(5):
+        assert pool.reserve(f"{number}", Demand("p", DEFAULT_CALLER, Cost(1)), START_NS) == Granted()
+    restored = Pool.restore(pool.dump(START_NS), 0, CONFIGURED)
+    snapshot = restored.snapshot(0)
+    assert (snapshot.in_flight, snapshot.unanswered, snapshot.granted) == (0, 0, 5)
+    assert snapshot.dimensions[0].available == 0
+    assert not restored.end("0", Outcome.RELEASED, None, 0), "its lease was lost"
+    assert restored.next_in_ns(0) is None, "nobody waits"
+
+
+def test_other_settings_apply_to_what_was_learned() -> None:
+    pool = Pool("p", CONFIGURED, START_NS)
+    restored = Pool.restore(pool.dump(START_NS), 0, PoolSettings({Dimension.REQUESTS: LimitSettings(60, 5)}))
+    change = restored.take_changes()
+    assert change is not None
+    assert [type(event).__name__ for event in change.events] == ["RateChanged"]
+    assert restored.snapshot(0).dimensions[0].effective_per_minute == 60
+
+
+def test_a_factor_is_kept_only_by_a_pool_that_adapts() -> None:
+    pool = Pool("p", ADAPTIVE, START_NS)
+    pool.learn(RateLimited(), START_NS)
+    assert Pool.restore(pool.dump(START_NS), 0, ADAPTIVE).snapshot(0).adaptive_factor == 0.9
+    assert Pool.restore(pool.dump(START_NS), 0, CONFIGURED).snapshot(0).adaptive_factor == 1
+
+
+def test_data_cut_at_any_byte_is_unreadable() -> None:
+    data = some_data()
+    assert decode_pool_state(data).pool == "p"
+    for length in range(len(data)):
+        with pytest.raises(UnreadableState):
+            decode_pool_state(data[:length])
+
+
+def test_another_version_is_unreadable_and_named() -> None:
+    state = msgspec.structs.replace(decode_pool_state(some_data()), version=POOL_STATE_VERSION + 1)
+    with pytest.raises(UnreadableState, match=f"has version {POOL_STATE_VERSION + 1}, and only version"):
+        decode_pool_state(encode_pool_state(state))
+
+
+def test_the_right_version_with_another_content_is_unreadable() -> None:
+    class Other(msgspec.Struct, array_like=True):
+        version: int = POOL_STATE_VERSION
+
+    with pytest.raises(UnreadableState, match="is not as version 1 writes it: Expected `array` of at least length 11"):
+        decode_pool_state(encode_state(Other()))
