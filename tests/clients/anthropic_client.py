@@ -1,8 +1,7 @@
-"""Does the steps on stdin with the Anthropic Python SDK of this environment, and prints what it saw and made of it.
+"""Runs the steps on stdin with the Anthropic Python SDK of this environment, and prints traffic and results.
 
-Stands alone: it runs in environments that have the SDK and nothing of this project. Input, in JSON: `base_url`, `key`,
-`mode` (sync or async), `max_retries` and `steps`. Output: for each step the HTTP exchanges as they were on the wire,
-and the outcome.
+Independent of this project: it runs in environments that have only the SDK. Input, in JSON: `base_url`, `key`, `mode`
+(sync or async), `max_retries` and `steps`. Output: the HTTP exchanges and the result of each step.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ Step = dict[str, Any]
 
 
 class _Tap(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """Copies the bytes of an answer as they pass."""
+    """Copies the bytes of a response."""
 
     def __init__(self, stream: Any, exchange: Exchange) -> None:
         self._stream = stream
@@ -55,7 +54,7 @@ class _Tap(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class Recorder(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """A transport that notes each exchange of the real one."""
+    """A transport that records each exchange."""
 
     def __init__(self, transport: Any) -> None:
         self.exchanges: list[Exchange] = []
@@ -87,7 +86,7 @@ class Recorder(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 
 class Run:
-    """One client at work."""
+    """One client and its steps."""
 
     def __init__(self, client: Any, recorder: Recorder, steps: list[Step]) -> None:
         self._client = client
@@ -161,7 +160,7 @@ def _is_many(step: Step, result: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A model of the SDK as JSON; None for what is none: the content of a file."""
+    """A model of the SDK as JSON; None for anything else (the content of a file)."""
     return value.model_dump(mode="json", warnings=False) if hasattr(value, "model_dump") else None
 
 

@@ -1,6 +1,6 @@
-"""Writes anew what Claude Code sends: `tests/data/claude_code/requests.json`.
+"""Captures the requests of Claude Code again: `tests/data/claude_code/requests.json`.
 
-Runs the program before a scripted upstream that answers the first turn with two calls of the tool Agent. Usage, with
+Runs the program with a scripted upstream that responds to the first turn with two calls of the tool Agent. Usage, with
 the npm package `@anthropic-ai/claude-code` installed in a folder:
 
     python tests/clients/capture_claude_code.py FOLDER/node_modules/.bin/claude
@@ -31,26 +31,26 @@ RUNS: list[tuple[str, list[str], dict[str, str], int]] = [
     ("/context, with hints", ["-c", "-p", "/context"], HINTS, 1),
     ("two subagents, without hints", ["-p", "Use two helpers."], {}, 4),
 ]
-"""Name, arguments, variables, and how many of the first requests are kept."""
+"""Name, arguments, variables, and number of requests to keep."""
 KEY = "sk-ant-removed"
 REPLACED = {"host": "127.0.0.1:8080"}
 KEPT_FIELDS = ("model", "max_tokens", "stream")
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Answers as the API would; keeps the requests in `server.requests`."""
+    """Responds like the API, and stores requests in `server.requests`."""
 
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_args: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def do_HEAD(self) -> None:
-        """Says that somebody is there."""
+        """Respond to the reachability check."""
         self._answer("text/plain", b"")
 
     def do_POST(self) -> None:
-        """Answers a call of the Messages API."""
+        """Respond to a Messages call."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         headers = {name.lower(): value for name, value in self.headers.items() if name.lower() != "content-length"}
         self.server.requests.append(  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ class Upstream(BaseHTTPRequestHandler):
 
 
 def events(body: dict[str, Any], *, is_subagent: bool) -> Iterator[bytes]:
-    """A streamed answer: two calls of the tool Agent to the first turn, a text to any other."""
+    """A streamed response: two calls of the tool Agent to the first turn, text to any other."""
     starts_helpers = not is_subagent and "Use two helpers" in str(body["messages"])
     starts_helpers = starts_helpers and "tool_result" not in str(body["messages"])
     usage = {"input_tokens": 10, "output_tokens": 1}
@@ -103,7 +103,7 @@ def event(kind: str, **fields: Any) -> bytes:
 
 @contextmanager
 def upstream() -> Iterator[ThreadingHTTPServer]:
-    """Runs the upstream on a free port."""
+    """Run the upstream on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     server.requests = []  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -115,7 +115,7 @@ def upstream() -> Iterator[ThreadingHTTPServer]:
 
 
 def main(program: str) -> None:
-    """Captures all runs."""
+    """Capture all runs."""
     found: dict[str, Any] = {}
     with upstream() as server, tempfile.TemporaryDirectory() as home:
         url = f"http://127.0.0.1:{server.server_port}"

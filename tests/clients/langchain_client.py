@@ -1,4 +1,4 @@
-"""What a program does with LangChain's `ChatAnthropic`. Input: `base_url` and `key`, in JSON. Output: what it got."""
+"""Uses LangChain's `ChatAnthropic`. Input: `base_url` and `key`, in JSON. Output: the results."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ WEATHER = {
 
 
 def said(message: Any) -> dict[str, Any]:
-    """The part of a message that does not differ from run to run."""
+    """The parts of a message that do not differ between runs."""
     return {
         "content": message.content,
         "tool_calls": message.tool_calls,

@@ -1,4 +1,4 @@
-"""What a program does with litellm as a client. Input: `base_url` and `key`, in JSON. Output: what it got."""
+"""Uses litellm as a client. Input: `base_url` and `key`, in JSON. Output: the results."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it looks for prices in the network
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it downloads prices
 
 import litellm
 
@@ -22,13 +22,13 @@ WEATHER = {
 
 
 def said(response: Any) -> Any:
-    """The part of a response that does not differ from run to run."""
+    """The parts of a response that do not differ between runs."""
     fields = response.model_dump(mode="json")
     return {name: value for name, value in fields.items() if name not in {"created", "id"}}
 
 
 def main() -> None:
-    litellm.suppress_debug_info = True  # it is printed where the results are
+    litellm.suppress_debug_info = True  # it would be printed among the results
     told = json.load(sys.stdin)
     options = {"api_base": told["base_url"], "api_key": told["key"], "num_retries": 0, "max_tokens": 500}
 

@@ -1,4 +1,4 @@
-"""What a program does with pydantic-ai. Input: `base_url` and `key`, in JSON. Output: what it got."""
+"""Uses pydantic-ai. Input: `base_url` and `key`, in JSON. Output: the results."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 
 
 class City(BaseModel):
-    """A city and what is there."""
+    """A city."""
 
     name: str
     sights: list[str]
@@ -41,7 +41,7 @@ async def results(provider: AnthropicProvider) -> dict[str, Any]:
         asked.append(city)
         return "Sunny"
 
-    # The simulator calls a tool that the last message names; in what the tool answers there is no such name.
+    # The simulator calls a tool that the last message names; the tool's result contains no such name.
     with_tool: Any = Agent(model, tools=[get_weather])
     got["tool"] = (await with_tool.run("Please get_weather for me")).output
     got["calls"] = [{"get_weather": city} for city in asked]

@@ -1,4 +1,4 @@
-"""Coding agents through the real service: whatever they cancel, nothing is left, and the books are the upstream's."""
+"""Coding agents through the service: cancelled calls leave nothing behind, and charges agree with the upstream."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ def work(on: ServiceAndSimulator, turns: int, *, seed: int, early_share: float =
 
 
 def nothing_is_left(on: ServiceAndSimulator, outcomes: Outcomes) -> None:
-    """Neither calls nor leases nor waiters nor connections, other than those that are kept alive to the upstream."""
+    """Check that there are no calls, leases, waiters or connections left, except idle upstream connections."""
     on.comes_to_rest()
     assert set(outcomes.ended) <= {"whole", "left early", "left in the middle"}
     assert not on.metrics("tidegate_oldest_lease_seconds")
@@ -27,7 +27,7 @@ def nothing_is_left(on: ServiceAndSimulator, outcomes: Outcomes) -> None:
     assert outbound.total() <= outcomes.most_at_a_time
 
 
-def test_agents_leave_nothing_behind_though_the_upstream_fails_now_and_then(tmp_path: Path) -> None:
+def test_agents_leave_nothing_behind_with_upstream_failures(tmp_path: Path) -> None:
     with service_and_simulator(tmp_path, "rate_limited:count=2", "overloaded:probability=0.02") as on:
         outcomes = work(on, 80, seed=1)
         nothing_is_left(on, outcomes)
@@ -35,8 +35,8 @@ def test_agents_leave_nothing_behind_though_the_upstream_fails_now_and_then(tmp_
         assert on.state()["responses_by_status"]["429"] == 2
 
 
-def test_the_books_are_the_upstreams(tmp_path: Path) -> None:
-    """Also for streams that end in the middle; only what is produced while a client's leaving gets round is unknown."""
+def test_charges_agree_with_the_upstream(tmp_path: Path) -> None:
+    """Also for streams that are cancelled; only output that is produced until the upstream notices is unknown."""
     with service_and_simulator(tmp_path, per_token_seconds=0.004) as on:
         outcomes = work(on, 80, seed=2, early_share=0)
         nothing_is_left(on, outcomes)
@@ -62,9 +62,9 @@ def test_a_thousand_turns(tmp_path: Path) -> None:
             nothing_is_left(on, outcomes)
         streams = sum(outcomes.ended.total() for outcomes in halves)
         early = sum(outcomes.ended["left early"] for outcomes in halves)
-        # Who leaves before the answer begins pays an estimate, where the request had been sent at all.
+        # A client that disconnects before the response starts is charged an estimate, if the request was sent.
         assert on.real("requests") <= on.charged("requests") <= min(streams, on.real("requests") + early)
         excess = on.charged("input_tokens") - on.real("input_tokens")
         assert 0 <= excess <= 400 * early
-        # A task or a lease that is left behind by each stream that was cancelled would be more.
+        # A leak of one task or lease per cancelled stream would exceed this.
         assert resident[1] - resident[0] < 5 * 1024

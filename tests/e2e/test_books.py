@@ -1,7 +1,7 @@
-"""Whatever breaks, the books of a pool are the upstream's: what was charged, and what is left, in all three dimensions.
+"""After any failure, a pool agrees with the upstream: usage and remaining quota in all three dimensions.
 
-The service has learned prices from ordinary calls before. Where nobody tells what a call has used that goes wrong, its
-price is charged: where all are alike, within a few tokens.
+The service has learned the cost of ordinary calls before. A failed call without reported usage is charged its estimate,
+which is within a few tokens because all calls are alike.
 """
 
 import contextlib
@@ -54,12 +54,12 @@ HEADERS = {
 }
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 INPUT_TOKENS = 880
-"""Of `CALL`, about."""
+"""Approximate tokens of `CALL`."""
 
 
 @dataclass
 class Books:
-    """Of one side: what was charged, and what is left of the pool."""
+    """One side's usage and remaining quota."""
 
     charged: dict[str, float]
     left: dict[str, float]
@@ -67,7 +67,7 @@ class Books:
 
 @dataclass
 class Bookkeeping:
-    """The service, perhaps behind a way that breaks, and how far apart both sides' books were before."""
+    """The service, possibly with a breaking proxy, and the initial difference between both sides."""
 
     on: ServiceAndSimulator
     way: FaultyUpstream | None = None
@@ -88,12 +88,12 @@ class Bookkeeping:
         return Books({name: pool[name] for name in DIMENSIONS}, left)
 
     def apart(self) -> dict[str, float]:
-        """What we have charged more than they have."""
+        """Our charges minus the upstream's."""
         ours, theirs = self.ours().charged, self.theirs().charged
         return {name: ours[name] - theirs[name] for name in DIMENSIONS}
 
     def ask(self, *, stream: bool = False, headers: Mapping[str, str] = NO_HEADERS) -> int:
-        """The status of a call's answer; 0 if there was no whole one."""
+        """Make a call. Return its status; 0 if the response was incomplete."""
         call = {**CALL, "stream": stream}
         url = f"{self.on.service.url}/v1/messages"
         try:
@@ -106,12 +106,12 @@ class Bookkeeping:
             assert set(at_once.map(lambda _: self.ask(stream=stream), range(calls))) == {200}
 
     def begin(self) -> None:
-        """Opens the books."""
+        """Record the initial difference."""
         self.on.comes_to_rest()
         self.before = self.apart()
 
     def befalls(self, kind: str, **fields: float) -> None:
-        """A fault of the next requests."""
+        """Add a fault for the next requests."""
         fault = {"kind": kind, "count": FAULTS, **fields}
         httpx2.post(f"{self.on.simulator.url}/simulator/faults", json=fault).raise_for_status()
 
@@ -120,7 +120,7 @@ class Bookkeeping:
         self.way.fault = breaking_proxy(self.on.simulator.url, break_)
 
     def agree(self, *, input_tokens: float = 0, output_tokens: float = 0) -> None:
-        """Both sides have charged the same since, but for so many tokens."""
+        """Check that both sides have charged the same since, except for these tokens."""
         self.on.comes_to_rest()
         apart = {name: value - self.before[name] for name, value in self.apart().items()}
         assert apart["requests"] == 0, apart
@@ -179,7 +179,7 @@ def test_an_error_of_the_upstream_costs_nothing(straight: Bookkeeping, fault: st
 
 
 @pytest.mark.parametrize("fault", ["unauthenticated", "forbidden", "too_large"])
-def test_nor_does_an_error_of_the_client(straight: Bookkeeping, fault: str) -> None:
+def test_an_error_of_the_client_costs_nothing(straight: Bookkeeping, fault: str) -> None:
     straight.begin()
     for _ in range(FAULTS):
         assert straight.ask(headers={"x-simulator-fault": fault}) in {403, 413, 502}
@@ -188,10 +188,10 @@ def test_nor_does_an_error_of_the_client(straight: Bookkeeping, fault: str) -> N
 
 @pytest.mark.parametrize("after_events", [0, 2, 30])
 @pytest.mark.parametrize("fault", ["stream_error", "cut"])
-def test_a_stream_that_fails_costs_its_prompt_and_what_came(
+def test_a_stream_that_fails_costs_its_prompt_and_its_output(
     straight: Bookkeeping, fault: str, after_events: int
 ) -> None:
-    """Before `message_start` nobody has told what the prompt comes to."""
+    """Before `message_start` the size of the prompt is unknown."""
     straight.begin()
     straight.befalls(fault, after_events=after_events)
     for _ in range(FAULTS):
@@ -213,14 +213,14 @@ BREAKS: dict[str, Break] = {
 
 
 @pytest.mark.parametrize("break_", BREAKS.values(), ids=BREAKS.keys())
-def test_an_answer_that_breaks_on_its_way_costs_its_price(breaking: Bookkeeping, break_: Break) -> None:
+def test_a_response_that_breaks_on_its_way_costs_its_estimate(breaking: Bookkeeping, break_: Break) -> None:
     breaking.breaks(arrives)
     breaking.begin()
     breaking.breaks(break_)
     for _ in range(FAULTS):
         breaking.ask()
     breaking.breaks(arrives)
-    failed = 2 * FAULTS  # at most: each is sent a second time where nothing has been handed on
+    failed = 2 * FAULTS  # at most: each is retried if nothing was relayed
     breaking.agree(input_tokens=0.05 * failed * INPUT_TOKENS, output_tokens=0.25 * failed * OUTPUT_TOKENS)
 
 
@@ -231,8 +231,8 @@ BROKEN_STREAMS: dict[str, Break] = {
 
 
 @pytest.mark.parametrize("break_", BROKEN_STREAMS.values(), ids=BROKEN_STREAMS.keys())
-def test_a_stream_that_breaks_on_its_way_costs_what_is_known_of_it(breaking: Bookkeeping, break_: Break) -> None:
-    """What was on the way is lost, and with it the knowledge of what it cost: at most the rest of the answer."""
+def test_a_stream_that_breaks_on_its_way_costs_its_known_usage(breaking: Bookkeeping, break_: Break) -> None:
+    """Usage in lost events is unknown: at most the rest of the response."""
     breaking.breaks(arrives)
     breaking.begin()
     breaking.breaks(break_)
@@ -244,7 +244,7 @@ def test_a_stream_that_breaks_on_its_way_costs_what_is_known_of_it(breaking: Boo
 
 
 def costs_nothing(books: Bookkeeping, comes_back: Callable[[], None]) -> None:
-    """Calls that find nobody to be sent to, and one that does."""
+    """Make calls that cannot connect, and one that can."""
     soon = {"x-tidegate-timeout-seconds": "1"}
     for _ in range(FAULTS):
         assert books.ask(headers=soon) in {502, 504}
@@ -262,8 +262,8 @@ def test_a_connection_that_is_refused_costs_nothing(breaking: Bookkeeping) -> No
     costs_nothing(breaking, lambda: way.listens(None))
 
 
-def test_nor_does_one_whose_tls_fails(tmp_path: Path) -> None:
-    """A certificate that nobody vouches for, and then a side that speaks none."""
+def test_a_connection_whose_tls_fails_costs_nothing(tmp_path: Path) -> None:
+    """An untrusted certificate, and then a server without TLS."""
     for place in ("known", "unknown"):
         (tmp_path / place).mkdir()
     known, unknown = (server_context(tmp_path / place) for place in ("known", "unknown"))
@@ -286,7 +286,7 @@ def test_nor_does_one_whose_tls_fails(tmp_path: Path) -> None:
 
 
 def leaves_after(on: ServiceAndSimulator, seconds: float, *, stream: bool) -> None:
-    """Sends a whole request and closes the connection."""
+    """Send a whole request, and close the connection later."""
     address = urlsplit(on.service.url)
     body = json.dumps({**CALL, "stream": stream}).encode()
     fields = {**HEADERS, "host": "localhost", "content-type": "application/json", "content-length": str(len(body))}
@@ -299,10 +299,10 @@ def leaves_after(on: ServiceAndSimulator, seconds: float, *, stream: bool) -> No
 
 @pytest.mark.parametrize("seconds", [0.05, 0.4])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-def test_a_client_that_leaves_pays_what_was_produced_for_it(slow: Bookkeeping, seconds: float, *, stream: bool) -> None:
-    """At 5 ms a token, after 0.2 s: nothing at first, then about 40 tokens, or a third of the answer.
+def test_a_client_that_disconnects_pays_for_its_output(slow: Bookkeeping, seconds: float, *, stream: bool) -> None:
+    """At 5 ms per token, after 0.2 s: nothing at first, then about 40 tokens, or a third of the response.
 
-    Before its first token the upstream has no more than a guess of the prompt either.
+    Before the first token the upstream also has only an estimate of the prompt.
     """
     slow.begin()
     for _ in range(FAULTS):
@@ -310,15 +310,15 @@ def test_a_client_that_leaves_pays_what_was_produced_for_it(slow: Bookkeeping, s
     slow.agree(input_tokens=0.3 * FAULTS * INPUT_TOKENS, output_tokens=FAULTS * 35)
 
 
-def test_a_deadline_that_ends_costs_what_was_produced_until_then(slow: Bookkeeping) -> None:
+def test_a_call_that_exceeds_its_deadline_costs_its_output(slow: Bookkeeping) -> None:
     slow.begin()
     for _ in range(FAULTS):
         assert slow.ask(headers={"x-tidegate-timeout-seconds": "0.5"}) == 504
     slow.agree(input_tokens=0.05 * FAULTS * INPUT_TOKENS, output_tokens=FAULTS * 35)
 
 
-def test_what_is_left_is_known_after_all_of_it(tmp_path: Path) -> None:
-    """What remains is told with each answer, tokens rounded to thousands: that corrects what nobody could know."""
+def test_the_remaining_quota_is_corrected_after_failures(tmp_path: Path) -> None:
+    """Each response reports the remaining quota, with tokens rounded to thousands: that corrects unknown usage."""
     little = ("--requests-per-minute=120", "--input-tokens-per-minute=120000", "--output-tokens-per-minute=24000")
     with bookkeeping(tmp_path, *little) as books:
         for fault in ("overloaded", "internal_error", "stream_error", "cut"):

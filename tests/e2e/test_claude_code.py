@@ -1,4 +1,4 @@
-"""Claude Code's main turn through the real service, behind its own subagents, with the header fields that it sends."""
+"""Claude Code's main turn through the service while its subagents wait, with the headers that it sends."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ SUBAGENT = captured(WITHOUT_HINTS)[2]
 
 
 async def send(http: aiohttp.ClientSession, headers: Mapping[str, str]) -> float:
-    """A streamed call; returns how long its whole answer took."""
+    """Make a streamed call, and return its duration."""
     began = time.monotonic()
     body = {**MAIN.body, "max_tokens": 50, "messages": [{"role": "user", "content": "What is next?"}]}
     async with http.post(MAIN.target, json=body, headers=headers) as answer:
@@ -30,7 +30,7 @@ async def waiting(on: ServiceAndSimulator) -> float:
 
 
 async def main_turn(on: ServiceAndSimulator) -> float:
-    """How long a main turn takes behind the calls of its subagents."""
+    """Measure a main turn behind the calls of its subagents."""
     async with aiohttp.ClientSession(on.service.url, connector=aiohttp.TCPConnector(limit=0)) as http:
         flood = [
             asyncio.create_task(send(http, {**SUBAGENT.passing, "x-claude-code-agent-id": f"a{number % 9}"}))
@@ -50,6 +50,6 @@ async def main_turn(on: ServiceAndSimulator) -> float:
 def test_a_main_turn_does_not_wait_behind_its_own_subagents(tmp_path: Path) -> None:
     with service_and_simulator(tmp_path, variables={"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "60"}) as on:
         seconds = asyncio.run(main_turn(on))
-        assert seconds < 3  # 2 s for quota, and what the answer takes; without ids more than a minute
+        assert seconds < 3  # 2 s for quota, and the response time; without ids more than a minute
         on.comes_to_rest()
         assert SUBAGENT.headers["x-claude-code-session-id"] not in str(on.metrics(r"tidegate_\w+"))

@@ -1,4 +1,4 @@
-"""Claude Code, the npm package, before a service without a key: what `make run` and `claude` give somebody at first."""
+"""Claude Code, the npm package, with a service without a key, as started by `make run`."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tidegate.identity.identify import key_hash
 pytestmark = pytest.mark.clients
 
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
-"""What the program would ask other places for."""
+"""Disables requests of the program to other hosts."""
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def claude(home: Path, url: str, *arguments: str, **variables: str) -> list[dict[str, Any]]:
-    """The messages that a run prints; the last one is its result."""
+    """Run the program, and return its messages; the last one is the result."""
     keys = variables or {"ANTHROPIC_API_KEY": "any-key"}
     done = subprocess.run(
         [str(claude_code()), "-p", *arguments, "--output-format", "stream-json", "--verbose"],
@@ -43,7 +43,7 @@ def claude(home: Path, url: str, *arguments: str, **variables: str) -> list[dict
 
 
 def blocks(messages: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """The content blocks of one kind in what was said."""
+    """The content blocks of one type."""
     contents = [message["message"]["content"] for message in messages if message["type"] in ("assistant", "user")]
     return [block for content in contents if isinstance(content, list) for block in content if block["type"] == kind]
 
@@ -56,7 +56,7 @@ def test_each_of_its_models_answers(service: str, tmp_path: Path, model: str | N
     assert result["result"] == "This is a simulated answer, no model was asked. You said: Say hello"
 
 
-def test_it_runs_a_tool_and_sends_what_came_of_it(service: str, tmp_path: Path) -> None:
+def test_it_runs_a_tool_and_sends_the_result(service: str, tmp_path: Path) -> None:
     messages = claude(tmp_path, service, "echo Bash works", "--allowedTools", "Bash")
     (call,) = blocks(messages, "tool_use")
     assert (call["name"], call["input"]["command"]) == ("Bash", "echo Bash works")
@@ -65,7 +65,7 @@ def test_it_runs_a_tool_and_sends_what_came_of_it(service: str, tmp_path: Path) 
     assert (messages[-1]["is_error"], messages[-1]["num_turns"]) == (False, 2)
 
 
-def test_a_conversation_goes_on(service: str, tmp_path: Path) -> None:
+def test_a_conversation_continues(service: str, tmp_path: Path) -> None:
     claude(tmp_path, service, "Say hello")
     result = claude(tmp_path, service, "Say goodbye", "--continue")[-1]
     assert result["result"].endswith("You said: Say goodbye")
@@ -77,7 +77,7 @@ def test_it_counts_its_context(service: str, tmp_path: Path) -> None:
     assert "Context Usage" in result["result"]
 
 
-def test_a_callers_key_may_come_as_its_token(tmp_path: Path) -> None:
+def test_a_callers_key_may_be_a_bearer_token(tmp_path: Path) -> None:
     (tmp_path / "tidegate.toml").write_text(f'callers = [{{name = "web", key_sha256 = "{key_hash("web-key")}"}}]')
     home = tmp_path / "home"
     home.mkdir()

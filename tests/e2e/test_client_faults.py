@@ -1,4 +1,4 @@
-"""Clients that break off, lie about lengths, or do nothing: the real service goes on serving, and nothing is left."""
+"""Clients that disconnect, send wrong lengths, or stall: the service continues, and nothing leaks."""
 
 import contextlib
 import resource
@@ -30,7 +30,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceAndSimul
 
 @pytest.fixture
 def on(shared: ServiceAndSimulator) -> Iterator[ServiceAndSimulator]:
-    """Afterwards nothing is left, and the books are the upstream's."""
+    """The service; afterwards it must be at rest, and its charges must agree with the upstream."""
     yield shared
     shared.comes_to_rest()
     for what in ("requests", "input_tokens", "output_tokens"):
@@ -44,7 +44,7 @@ def connect(on: WatchedService) -> socket.socket:
 
 
 def say(on: WatchedService, *parts: bytes) -> bytes:
-    """What the service answers until it closes the connection."""
+    """Send bytes, and return everything until the service closes the connection."""
     with connect(on) as connection:
         for part in parts:
             connection.sendall(part)
@@ -60,13 +60,13 @@ def with_length(length: int) -> bytes:
 
 
 def serves(on: ServiceAndSimulator) -> None:
-    """An ordinary call goes through."""
+    """Check that an ordinary call succeeds."""
     headers = {"x-api-key": "k", "anthropic-version": "2023-06-01", "content-type": "application/json"}
     answer = httpx2.post(f"{on.service.url}/v1/messages", content=BODY, headers=headers, timeout=30)
     assert answer.status_code == 200, answer.text
 
 
-def test_what_follows_is_an_ordinary_call(on: ServiceAndSimulator) -> None:
+def test_an_ordinary_call(on: ServiceAndSimulator) -> None:
     answer = say(on, with_length(len(BODY)) + BODY)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b'"usage"' in answer
@@ -80,14 +80,14 @@ def test_what_follows_is_an_ordinary_call(on: ServiceAndSimulator) -> None:
         (b"/v1/files", b"multipart/form-data; boundary=x"),
     ],
 )
-def test_half_a_body_and_then_gone(on: ServiceAndSimulator, path: bytes, kind: bytes) -> None:
+def test_a_disconnect_within_the_body(on: ServiceAndSimulator, path: bytes, kind: bytes) -> None:
     head = with_length(len(BODY)).replace(b"/v1/messages", path).replace(b"application/json", kind)
     with connect(on) as connection:
         connection.sendall(head + BODY[:30])
     serves(on)
 
 
-def test_half_a_body_and_then_silence_is_a_408(on: ServiceAndSimulator) -> None:
+def test_a_stalled_body_is_a_408(on: ServiceAndSimulator) -> None:
     answer = say(on, with_length(len(BODY)) + BODY[:30])
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"timeout_error"' in answer
@@ -102,12 +102,12 @@ def test_a_length_that_is_too_short_is_a_400(on: ServiceAndSimulator) -> None:
 @pytest.mark.parametrize(
     "length", [b"content-length: x", b"content-length: -1", b"content-length: 5\r\ncontent-length: 6"]
 )
-def test_a_length_that_is_none_is_a_400(on: ServiceAndSimulator, length: bytes) -> None:
+def test_an_invalid_length_is_a_400(on: ServiceAndSimulator, length: bytes) -> None:
     answer = say(on, HEAD + JSON + length + b"\r\n\r\n" + BODY)
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_chunk_whose_size_is_none_is_a_400(on: ServiceAndSimulator) -> None:
+def test_an_invalid_chunk_size_is_a_400(on: ServiceAndSimulator) -> None:
     answer = say(on, HEAD + JSON + b"transfer-encoding: chunked\r\n\r\nxyz\r\n" + BODY)
     assert answer.startswith(b"HTTP/1.1 400 ")
 
@@ -129,7 +129,7 @@ def test_a_head_that_never_ends_is_a_408(on: ServiceAndSimulator) -> None:
     assert say(on, HEAD).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_client_that_does_not_read_holds_its_lease_for_a_bounded_time_and_little_memory(tmp_path: Path) -> None:
+def test_a_client_that_does_not_read_uses_bounded_time_and_memory(tmp_path: Path) -> None:
     event = CONTENT.replace(b"hi", b"x" * 50_000)
     written = 0
 
@@ -147,7 +147,7 @@ def test_a_client_that_does_not_read_holds_its_lease_for_a_bounded_time_and_litt
             connection.sendall(with_length(len(BODY)) + BODY)
             assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
             assert on.metrics("tidegate_in_flight")['{pool="haiku-5-5"}'] == 1
-            on.comes_to_rest()  # though the client is still there
+            on.comes_to_rest()  # although the client is still connected
         assert written < 30_000_000, "the upstream is held back, but for what the system buffers"
         assert on.charged("input_tokens") == 7
         assert on.charged("output_tokens") > 10_000, "what came is charged"

@@ -1,4 +1,4 @@
-"""Sessions as the Anthropic SDK drives them: the stream of events is opened first, then the message is sent."""
+"""Sessions of the Anthropic SDK: it opens the event stream first, and then sends the message."""
 
 import asyncio
 from pathlib import Path
@@ -13,7 +13,7 @@ EVENT = b'event: session.status_idle\ndata: {"type":"session.status_idle","id":"
 
 
 def test_a_session_whose_stream_is_silent_until_a_message_is_sent(tmp_path: Path) -> None:
-    """The upstream sends nothing but the stream's head before the message has come."""
+    """The upstream sends only the head of the stream before it receives the message."""
 
     async def main() -> list[str]:
         sent = asyncio.Event()
@@ -37,7 +37,7 @@ def test_a_session_whose_stream_is_silent_until_a_message_is_sent(tmp_path: Path
 
 
 def received(upstream_url: str, directory: Path) -> list[str]:
-    """The types of the events that the SDK gets through a service before this upstream."""
+    """The event types that the SDK receives through a service with this upstream."""
     settings = {"TIDEGATE_UPSTREAM_URL": upstream_url, "ANTHROPIC_API_KEY": "service-key"}
     with (
         running(directory, "serve", **settings) as service,

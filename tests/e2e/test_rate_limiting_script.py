@@ -1,4 +1,4 @@
-"""The script runs as its users run it: by its name, in its folder, on the real clock."""
+"""Runs the script like its users: by name, in its folder, on the real clock."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
-"""The READMEs are true: their commands are run, and the outputs are compared with what they show.
+"""Runs the commands in the READMEs, and compares their output with the READMEs.
 
 `UPDATE_README=1 pytest tests/e2e/test_readme.py` writes the settings table and the outputs again. "…" in an output
-stands for anything; an output with "…" is compared and never written.
+matches anything; an output with "…" is compared and never written.
 """
 
 import os
@@ -26,7 +26,7 @@ UPDATE = os.environ.get("UPDATE_README") == "1"
 EXAMPLE = re.compile(r"<!-- example: (?P<name>[\w-]+) -->\n```console\n\$ (?P<command>[^\n]+)\n```\n")
 PYTHON = re.compile(r"```python\nimport anthropic\n(?P<code>.*?)```", re.DOTALL)
 VOLATILE = re.compile(r"tg_[0-9a-f]{32}|\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-"""Request ids, and figures: they differ from run to run."""
+"""Request ids and numbers, which differ between runs."""
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 
 def block(name: str) -> re.Pattern[str]:
-    """The place of an output; group 1 is the output that is there."""
+    """Matches an output in a README; group 1 is the output."""
     return re.compile(rf"<!-- output: {name} -->\n(?:```\n(.*?)\n```\n)?<!-- /output -->", re.DOTALL)
 
 
 def matches(shown: str, printed: str) -> bool:
-    """Whether an output is as shown, figures aside; "…" stands for anything."""
+    """Whether an output is as shown, except numbers; "…" matches anything."""
     parts = (re.escape(VOLATILE.sub("0", part)) for part in shown.split("…"))
     return re.fullmatch(".*".join(parts), VOLATILE.sub("0", printed.strip()), re.DOTALL) is not None
 
@@ -62,14 +62,14 @@ def run_sdk_example(service: ServiceProcess) -> None:
     example = PYTHON.search(README.read_text(encoding="utf-8"))
     assert example is not None
     code = "import anthropic\n" + example["code"].replace("http://localhost:8080", service.url)
-    # A process of its own: as a program does, it leaves closing connections to its end.
+    # In a separate process: a program leaves its connections open until it exits.
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     compare_or_update(README, "sdk", done.stdout)
 
 
 def test_examples_print_what_the_readmes_show(service: ServiceProcess) -> None:
-    # One test: the status depends on the calls before.
+    # One test, because the status depends on earlier calls.
     run_sdk_example(service)
     examples = [
         (page, example) for page in PAGES_WITH_EXAMPLES for example in EXAMPLE.finditer(page.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Marked prompts, completions and keys are put through every path; none of them may show up in what is watched."""
+"""Sends marked prompts, completions and keys through every path: none may appear in logs, metrics, traces or status."""
 
 import json
 import re
@@ -30,7 +30,7 @@ MESSAGES, GENERATE = "/v1/messages", "/api/workflows/generate"
 
 @dataclass
 class Scene:
-    """A service that traces and logs all it can, before a simulator; both are processes."""
+    """A service with full tracing and logging, and a simulator, both as processes."""
 
     service: ServiceProcess
     http: httpx2.Client
@@ -45,7 +45,7 @@ class Scene:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             return self.http.post(path, content=content, headers={"content-type": "application/json", **named})
-        except httpx2.TransportError:  # an answer that breaks off
+        except httpx2.TransportError:  # a broken response
             return httpx2.Response(0)
 
 
@@ -77,7 +77,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 def relay_every_way(scene: Scene) -> None:
     plain = scene.post(MESSAGES, QUESTION)
-    assert MARK in plain.text  # the completion repeats the prompt: it is marked, too
+    assert MARK in plain.text  # the completion repeats the prompt, with its mark
     streamed = scene.post(MESSAGES, {**QUESTION, "stream": True})
     assert MARK in streamed.text
     scene.post(MESSAGES, {**QUESTION, "model": "claude-of-tomorrow-5"})
@@ -141,7 +141,7 @@ def generate_every_way(scene: Scene) -> None:
 
 
 def be_refused(scene: Scene) -> None:
-    """What comes last, because it closes pools for long."""
+    """Run last, because it freezes pools for a long time."""
     haiku = {**QUESTION, "model": "claude-haiku-5-5"}
     scene.fault("spend_limit")
     assert scene.post(MESSAGES, haiku).status_code == 400
@@ -158,7 +158,7 @@ def be_refused(scene: Scene) -> None:
 
 
 def watched(scene: Scene) -> dict[str, str]:
-    """All that is shown of a service to those who watch it."""
+    """Everything that the service exposes for monitoring."""
     openmetrics = {"accept": "application/openmetrics-text; version=1.0.0"}
     admin = {"x-api-key": ADMIN_KEY}
     bodies = {
@@ -179,7 +179,7 @@ def watched(scene: Scene) -> dict[str, str]:
     return bodies
 
 
-def test_no_prompt_completion_or_key_shows_up(scene: Scene) -> None:
+def test_no_prompt_completion_or_key_is_exposed(scene: Scene) -> None:
     relay_every_way(scene)
     generate_every_way(scene)
     be_refused(scene)

@@ -1,4 +1,4 @@
-"""The real service as a process, with its simulator as upstream: every call that the README shows."""
+"""The service as a process with its simulator as upstream: every call in the README."""
 
 import json
 import re
@@ -44,14 +44,14 @@ def generate(http: httpx2.Client, **body: Any) -> httpx2.Response:
     return http.post("/api/workflows/generate", json={"prompt": PROMPT, **body})
 
 
-def test_the_greeting_says_where_things_are_that_answers_are_simulated_and_what_to_try(service: ServiceProcess) -> None:
+def test_the_greeting_has_urls_and_an_example_and_says_that_answers_are_simulated(service: ServiceProcess) -> None:
     greeting = service.printed()
     assert "SIMULATED UPSTREAM" in greeting
     for place in ("/api/workflows/generate", "/api/system/rate-limiting/status", "/docs", "/metrics"):
         assert f"{service.url}{place}" in greeting
 
 
-def test_the_line_to_try_works_as_printed(service: ServiceProcess) -> None:
+def test_the_example_in_the_greeting_works(service: ServiceProcess) -> None:
     command = service.printed().split("try:\n")[1].splitlines()[0].strip()
     answer = subprocess.run(["bash", "-c", command], capture_output=True, check=True, timeout=30).stdout
     assert json.loads(answer)["valid"] is True
@@ -74,7 +74,7 @@ def test_generate_answers_in_yaml(http: httpx2.Client) -> None:
     assert check_document(document) == ()
 
 
-def test_generate_meets_a_schema_of_the_callers(http: httpx2.Client) -> None:
+def test_generate_meets_a_schema_of_the_caller(http: httpx2.Client) -> None:
     schema = {
         "type": "object",
         "properties": {"steps": {"type": "array", "items": {"type": "string"}}},
@@ -94,7 +94,7 @@ def test_generate_streams_its_progress(http: httpx2.Client) -> None:
     assert json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))["valid"] is True
 
 
-def test_an_invalid_document_is_mended_once_and_told_when_it_stays_invalid(service: ServiceProcess) -> None:
+def test_an_invalid_document_is_repaired_once_or_reported(service: ServiceProcess) -> None:
     upstream = service.place("upstream")
     with httpx2.Client(timeout=30) as http:
         http.post(f"{upstream}/simulator/faults", json={"kind": "invalid_workflow", "count": 1}).raise_for_status()
@@ -139,7 +139,7 @@ def test_metrics_count_what_happened(http: httpx2.Client, sdk: anthropic.Anthrop
     assert openmetrics.text.endswith("# EOF\n")
 
 
-def test_what_a_batch_used_is_counted_once_at_half_the_price(http: httpx2.Client, sdk: anthropic.Anthropic) -> None:
+def test_the_usage_of_a_batch_is_counted_once_at_half_the_price(http: httpx2.Client, sdk: anthropic.Anthropic) -> None:
     params: Any = {
         "model": "claude-opus-5-5",
         "max_tokens": 50,
@@ -180,7 +180,7 @@ def test_probes_and_documentation(http: httpx2.Client) -> None:
     assert "/api/workflows/generate" in http.get("/openapi.json").json()["paths"]
 
 
-def test_bad_input_changes_nothing_and_is_told_in_the_shape_of_its_route(http: httpx2.Client) -> None:
+def test_invalid_input_gets_the_error_format_of_its_route(http: httpx2.Client) -> None:
     problem = http.post("/api/system/rate-limiting/configure", json={"burst_limit": 0})
     assert (problem.status_code, problem.json()["errors"][0]["field"]) == (422, "burst_limit")
     assert generate(http, format="xml").status_code == 422

@@ -1,4 +1,4 @@
-"""The list of calls: every route of the API, every kind of answer, and what clients send that nobody expects."""
+"""The list of calls: every route of the API, every kind of response, and unusual requests."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ FORM_END = b"\r\n------a-boundary--\r\n"
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP call. In its path `{name}` is the id that the call of that name was answered with."""
+    """One HTTP call. `{name}` in its path is the id in the response to the call of that name."""
 
     name: str
     method: str
@@ -43,19 +43,19 @@ class Call:
     key: str = "x-api-key"
 
     def sent_headers(self, key: str) -> dict[str, str]:
-        """The headers, with a key in the field that this call presents it in."""
+        """The headers, with a key in the header that this call uses for it."""
         presented = {"x-api-key": key} if self.key == "x-api-key" else {"authorization": f"Bearer {key}"}
         content = {"content-type": "application/json"} if self.body is not None else {}
         return {"anthropic-version": self.version, **presented, **content, **self.headers}
 
 
 def as_json(value: Any) -> bytes:
-    """JSON as clients write it: UTF-8, not escaped."""
+    """JSON in UTF-8 without escapes, like clients."""
     return json.dumps(value, ensure_ascii=False).encode()
 
 
 def message(name: str, *, status: int = 200, headers: dict[str, str] | None = None, **changes: Any) -> Call:
-    """A Messages call; fields that are None are left out of its body."""
+    """A Messages call; its body omits fields that are None."""
     version = changes.pop("version", NEW_VERSION)
     body = {"model": SONNET, "max_tokens": 300, "messages": HELLO, **changes}
     sent = as_json({name: value for name, value in body.items() if value is not None})
@@ -67,12 +67,12 @@ def blocks(*content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def forced(name: str, status: int, kind: str, method: str, path: str, **fields: Any) -> Call:
-    """A call that is sent once, so that its error is passed on."""
+    """A call that the service does not retry, so that its error is relayed."""
     return Call(name, method, path, status, headers={"x-simulator-fault": kind}, **fields)
 
 
 def impatient(*arguments: Any, **fields: Any) -> Call:
-    """A call that would be repeated, if its client waited as long as the upstream asks."""
+    """A call that is not retried because its client would not wait as long as the upstream demands."""
     call = forced(*arguments, **fields)
     return replace(call, headers={**call.headers, "x-tidegate-timeout-seconds": "0.5"})
 
@@ -178,4 +178,4 @@ OTHERS = [
     Call("options", "OPTIONS", "/v1/messages", 405),
 ]
 CALLS = [*MESSAGES, *COUNTING, *MODELS, *BATCHES, *FILES, *OTHERS]
-"""In this order: some calls need what others have made."""
+"""In order: some calls depend on earlier ones."""

@@ -8,7 +8,7 @@ ALWAYS_ON_BOTH_SERVERS = {"test_http"}
 """Modules that `make test` also runs with uvicorn's own connections (`tidegate serve --http uvicorn`). `make
 test-clients` runs all others with them."""
 NEVER_ON_UVICORN = {"test_http_stacks"}
-"""Stock uvicorn drops the body of a request with `Upgrade`, as Java sends it, and takes trailers for header fields."""
+"""Stock uvicorn drops the body of a request with `Upgrade`, which Java sends, and treats trailers as headers."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

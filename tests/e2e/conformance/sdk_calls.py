@@ -1,7 +1,7 @@
-"""What the SDKs are asked to do, in the words of the Python SDK; the TypeScript client says the same in its own.
+"""The steps for the SDKs, by method names of the Python SDK; the TypeScript client maps them to its own.
 
-A step is a method with the id that it takes, its parameters, and the headers of this one call. `$name` is the id of
-what the step with that `save` gave. Steps go on where errors are expected: what an SDK raises is compared, too.
+A step is a method with its id, parameters and headers. `$name` is the id that the step with that `save` returned. Steps
+may fail as expected: the errors that SDKs raise are compared, too.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ STRUCTURED = {"output_config": {"format": {"type": "json_schema", "schema": CITY
 
 
 def step(method: str, body: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    """One step; `fails` is the status of the error that it is expected to raise, 0 for a broken connection."""
+    """One step; `fails` is the status of the expected error, 0 for a broken connection."""
     fault = fields.pop("fault", None)
     headers = {**({"x-simulator-fault": fault} if fault else {}), **fields.pop("headers", {})}
     return {"method": method, "body": body or {}, "headers": headers, **fields}

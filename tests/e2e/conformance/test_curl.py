@@ -1,4 +1,4 @@
-"""curl, and what it does with HTTP that SDKs do not, through the service and directly."""
+"""curl through the service and directly, with features of HTTP that SDKs do not use."""
 
 import subprocess
 from collections.abc import Sequence
@@ -22,25 +22,25 @@ BODY = ("--data-binary", "@-")
 
 
 def curl(directory: Path, *arguments: str, body: bytes = b"") -> tuple[int, str, bytes]:
-    """Runs curl; gives its exit code, the heads of all answers, and the last body."""
+    """Run curl. Return its exit code, the heads of all responses, and the last body."""
     head, out = directory / "head", directory / "body"
     out.write_bytes(b"")
     keys = ("-H", f"x-api-key: {CALLER_KEY}", "-H", "anthropic-version: 2026-10-21")
     command = ["curl", "--silent", "--max-time", "60", "-D", str(head), "-o", str(out), *keys, *arguments]
     done = subprocess.run(command, input=body, capture_output=True, timeout=90, check=False)
-    body = b"" if "-I" in arguments else out.read_bytes()  # of HEAD curl writes the head there, too
+    body = b"" if "-I" in arguments else out.read_bytes()  # for HEAD, curl writes the head there
     return done.returncode, head.read_bytes().decode(), body
 
 
 def answered(head: str, body: bytes) -> Answered:
-    """The last answer; the status line of an informational one before it is left out."""
+    """The last response, without informational ones."""
     status, *lines = head.strip().split("\r\n\r\n")[-1].split("\r\n")
     fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
     return Answered(int(status.split()[1]), fields, body)
 
 
 def without_framing(answer: tuple[list[tuple[str, str]], bytes]) -> tuple[list[tuple[str, str]], bytes]:
-    """uvicorn sends chunks to clients of HTTP/1.0 as well, and does not say that it closes a connection."""
+    """Without framing headers: uvicorn also sends chunks to HTTP/1.0 clients, and omits `connection: close`."""
     fields, body = answer
     return [(name, value) for name, value in fields if name not in {"transfer-encoding", "connection"}], body
 
@@ -89,7 +89,7 @@ def test_curl_gets_the_same(
 
 
 @pytest.mark.parametrize("body", [ASK, STREAM], ids=["whole", "stream"])
-def test_a_break_is_the_same_break(pair: Twins, tmp_path: Path, body: bytes) -> None:
+def test_a_broken_response_breaks_in_the_same_way(pair: Twins, tmp_path: Path, body: bytes) -> None:
     cut = ("-H", "x-simulator-fault: cut")
     through, direct = (curl(tmp_path, *JSON, *BODY, *cut, f"{url}/v1/messages", body=body)[::2] for url in pair.urls())
     assert direct[0] == 18  # "partial file": the transfer ended before its end
@@ -97,7 +97,7 @@ def test_a_break_is_the_same_break(pair: Twins, tmp_path: Path, body: bytes) -> 
 
 
 def test_a_connection_is_used_again(pair: Twins, tmp_path: Path) -> None:
-    # Directly, too: the simulators number their answers, and other tests compare them.
+    # Also directly, because both simulators must produce the same ids for later tests.
     for url in pair.urls():
         make_calls_over_one_connection(url, tmp_path)
 

@@ -1,4 +1,4 @@
-"""Libraries that many programs stand on, each in an environment of its own, through the service and directly."""
+"""Popular client libraries, each in its own environment, through the service and directly."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from support.service_process import environment
 
 
 def run_client(name: str, url: str) -> tuple[Any, list[tuple[str, Answered]]]:
-    """What a client's program got, and what was on the wire."""
+    """The output of a client program, and the recorded traffic."""
     program = ROOT / "tests/clients" / f"{name.replace('-', '_')}_client.py"
     with recording_relay(url) as wire:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Each call of the list through the service and directly, on plain sockets: status, headers in their order, bytes."""
+"""Each call of the list through the service and directly: equal status, headers, order of headers, and bytes."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from .calls import CALLS, Call
 
 
 def send(connection: http.client.HTTPConnection, call: Call, path: str) -> Answered:
-    """Makes one call; the headers are sent as they are, and the body is left compressed."""
+    """Make one call with exactly these headers, without decompression."""
     connection.request(call.method, path, call.body, {**call.sent_headers(CALLER_KEY), "accept-encoding": "gzip"})
     answer = connection.getresponse()
     broken = False
@@ -24,7 +24,7 @@ def send(connection: http.client.HTTPConnection, call: Call, path: str) -> Answe
 
 
 def run_all(url: str) -> dict[str, Answered]:
-    """The whole list in its order, over one connection that is kept alive."""
+    """Make all calls in order, over one keep-alive connection."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     answers: dict[str, Answered] = {}
     ids: dict[str, str] = {}
@@ -36,7 +36,7 @@ def run_all(url: str) -> dict[str, Answered]:
     return answers
 
 
-def test_every_answer_is_the_same_as_without_the_service(pair: Twins) -> None:
+def test_every_response_is_the_same_as_without_the_service(pair: Twins) -> None:
     through, direct = (run_all(url) for url in pair.urls())
     assert {call.name: direct[call.name].status for call in CALLS} == {call.name: call.status for call in CALLS}
     for call in CALLS:
@@ -58,7 +58,7 @@ def test_every_answer_is_the_same_as_without_the_service(pair: Twins) -> None:
         assert request == expected_request
 
 
-def test_repeated_and_unusual_request_headers_pass_in_their_order(pair: Twins) -> None:
+def test_repeated_and_unusual_request_headers_are_forwarded_in_order(pair: Twins) -> None:
     fields = [
         ("Anthropic-Beta", "b-2026-01-01"),
         ("X-Novel", "  spaces around  "),

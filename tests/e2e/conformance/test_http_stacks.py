@@ -1,4 +1,4 @@
-"""HTTP clients of other languages as they are by default, through the service and directly."""
+"""Default HTTP clients of other languages, through the service and directly."""
 
 import base64
 import contextlib
@@ -25,7 +25,7 @@ STATUSES = {"missing": 404, "head": 405}
 ASK = as_json({"model": SONNET, "max_tokens": 200, "messages": HELLO})
 STREAM = as_json({"model": SONNET, "max_tokens": 200, "messages": HELLO, "stream": True})
 OF_ONE_CONNECTION = {"expect", "upgrade", "http2-settings", "te", "trailer"}
-"""Request fields that are not passed on."""
+"""Request headers that are not forwarded."""
 
 pytestmark = pytest.mark.clients
 
@@ -83,7 +83,7 @@ ANSWER_WITH_TRAILERS = (
 
 @contextlib.contextmanager
 def upstream_with_trailers() -> Iterator[str]:
-    """Serves connections one after the other, each with one answer."""
+    """Serve connections one after the other, each with one response."""
 
     def serve() -> None:
         with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ def upstream_with_trailers() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("arguments", [[], ["-0"], ["-H", "te: trailers"]], ids=["1.1", "1.0", "te"])
-def test_curl_gets_an_answer_without_the_trailers_that_came_with_it(tmp_path: Path, arguments: list[str]) -> None:
+def test_curl_gets_a_response_without_the_upstreams_trailers(tmp_path: Path, arguments: list[str]) -> None:
     with (
         upstream_with_trailers() as upstream,
         running(tmp_path, "serve", ANTHROPIC_API_KEY="k", TIDEGATE_UPSTREAM_URL=upstream) as service,

@@ -1,4 +1,4 @@
-"""Clients that leave in the middle of an upload or a download, or stop reading: nothing is left, nothing piles up."""
+"""Clients that disconnect during an upload or download, or stop reading: nothing leaks, and nothing is buffered."""
 
 import contextlib
 import http.client
@@ -32,7 +32,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 
 def is_at_rest(pair: Twins) -> bool:
-    """No lease is open, no client connected, and to the upstream there are only connections that are kept alive."""
+    """Whether there are no leases, no client connections, and only idle upstream connections."""
     metrics = httpx2.get(f"{pair.through}/metrics").text
     in_flight = [float(value) for value in re.findall(r"^tidegate_in_flight\{.*\} (\S+)$", metrics, re.MULTILINE)]
     sockets = sockets_of(pair.service.process.pid)
@@ -53,7 +53,7 @@ def connected(pair: Twins) -> Iterator[socket.socket]:
 
 @pytest.fixture(scope="module")
 def stored(pair: Twins) -> str:
-    """The id of a file that is longer than what fits into all buffers on the way."""
+    """The id of a file that is larger than all buffers together."""
     connection = http.client.HTTPConnection(urlsplit(pair.through).netloc, timeout=60)
     body = FORM_FIELD + bytes(SIZE_MB * MB) + FORM_END
     connection.request("POST", "/v1/files", body, {**KEYS, "content-type": FORM})
@@ -64,7 +64,7 @@ def stored(pair: Twins) -> str:
 
 
 @pytest.mark.parametrize("framing", [{"content-length": str(SIZE_MB * MB)}, {"transfer-encoding": "chunked"}], ids=str)
-def test_a_client_that_leaves_in_the_middle_of_its_upload(pair: Twins, framing: dict[str, str]) -> None:
+def test_a_client_that_disconnects_during_an_upload(pair: Twins, framing: dict[str, str]) -> None:
     files = len(httpx2.get(f"{pair.through}/v1/files", headers=KEYS).json()["data"])
     for _ in range(TIMES):
         with connected(pair) as connection:
@@ -75,7 +75,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_upload(pair: Twins, framing: 
     assert len(httpx2.get(f"{pair.through}/v1/files", headers=KEYS).json()["data"]) == files
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_download(pair: Twins, stored: str) -> None:
+def test_a_client_that_disconnects_during_a_download(pair: Twins, stored: str) -> None:
     for _ in range(TIMES):
         with connected(pair) as connection:
             connection.sendall(head("GET", f"/v1/files/{stored}/content"))
@@ -83,7 +83,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_download(pair: Twins, stored:
     eventually(lambda: is_at_rest(pair))
 
 
-def test_what_a_client_does_not_read_waits_at_the_upstream(pair: Twins, stored: str) -> None:
+def test_a_slow_reader_exerts_backpressure_on_the_upstream(pair: Twins, stored: str) -> None:
     pid = pair.service.process.pid
     before_kb = peak_kb(pid)
     with contextlib.ExitStack() as stack:
@@ -91,7 +91,7 @@ def test_what_a_client_does_not_read_waits_at_the_upstream(pair: Twins, stored: 
             connection = stack.enter_context(connected(pair))
             connection.sendall(head("GET", f"/v1/files/{stored}/content"))
             assert connection.recv(1)
-        # Other calls are served meanwhile, and by then all buffers are full.
+        # Other calls are served meanwhile; then all buffers are full.
         for _ in range(200):
             assert httpx2.get(f"{pair.through}/v1/models", headers=KEYS).status_code == 200
         assert peak_kb(pid) - before_kb < 16 * 1024

@@ -1,4 +1,4 @@
-"""The one difference that a client should notice: there are no 429s, where directly there are."""
+"""The one difference that a client should notice: fewer 429s."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,6 @@ from .calls import HELLO, SONNET
 
 CALLS = 40
 SHORT_WINDOW = """
-duration_seconds = 60
 [limits]
 requests_per_minute = 600
 input_tokens_per_minute = 1_000_000
@@ -22,7 +21,7 @@ enforcement_seconds = 1
 
 
 async def burst(url: str) -> Counter[str]:
-    """Many calls at once, by an SDK that repeats nothing; how they ended."""
+    """Make many concurrent calls with an SDK without retries, and count the results."""
 
     async def ask() -> str:
         try:
@@ -35,7 +34,7 @@ async def burst(url: str) -> Counter[str]:
         return Counter(await asyncio.gather(*(ask() for _ in range(CALLS))))
 
 
-def test_a_burst_beyond_the_limit_is_answered_whole(tmp_path: Path) -> None:
+def test_a_burst_above_the_limit_is_answered_completely(tmp_path: Path) -> None:
     (tmp_path / "scenario.toml").write_text(SHORT_WINDOW)
     for name in ("simulator", "service"):
         (tmp_path / name).mkdir()

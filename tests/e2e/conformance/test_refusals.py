@@ -1,7 +1,7 @@
-"""What SDKs make of our own refusals, with the repeats that they make by themselves: class, number of tries, waits.
+"""How SDKs handle our refusals with their own retries: the error, the number of attempts, and the waits.
 
-Each SDK repeats a call twice unless it is told not to. It must obey `retry-after` and `x-should-retry`, and what it
-raises in the end must say to a person what happened.
+By default each SDK retries twice. It must obey `retry-after` and `x-should-retry`, and its final error must explain
+what happened.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ RETRIES = 2
 
 
 class Seen(NamedTuple):
-    """One call of one SDK: the answers that it got, what it raised, and how long all of it took."""
+    """One call of one SDK: the responses, the error, and the total time."""
 
     statuses: list[int]
     causes: list[str | None]
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
 
 
 def seen_by_all(url: str, *, max_retries: int = RETRIES, seconds: float | None = None) -> dict[str, Seen]:
-    """What each SDK makes of the same call, all at the same time; `seconds` is how long the call may take."""
+    """Make the same call with all SDKs concurrently; `seconds` is the timeout."""
     headers = {} if seconds is None else {"x-tidegate-timeout-seconds": str(seconds)}
 
     def ask(command: Callable[[], list[str]]) -> Seen:
@@ -87,7 +87,7 @@ def befalls(on: ServiceAndSimulator, kind: str, **fields: float) -> None:
 
 @contextlib.contextmanager
 def under_way(on: ServiceAndSimulator, kind: str, **fields: float) -> Iterator[None]:
-    """A call is under way that a fault befalls; its client leaves at the end."""
+    """Keep a call with a fault in progress; its client disconnects at the end."""
     befalls(on, kind, count=1, **fields)
     address, body = urlsplit(on.service.url), json.dumps(ASK).encode()
     lines = ["POST /v1/messages HTTP/1.1", "host: localhost", *(f"{name}: {value}" for name, value in KEYS.items())]
@@ -113,8 +113,8 @@ def test_too_many_calls(tmp_path: Path) -> None:
             assert "calls are already under way" in seen.message
 
 
-def test_a_wait_that_is_too_long_is_one_that_an_sdk_may_take(tmp_path: Path) -> None:
-    """Refused for the first second of a freeze, it comes back when it was told to, and is answered."""
+def test_an_sdk_retries_after_a_wait_that_was_too_long(tmp_path: Path) -> None:
+    """A call that is refused in the first second of a freeze is retried after `retry-after`, and answered."""
     with service_and_simulator(tmp_path, variables=QUICK) as on:
         assert post(on.service.url).status_code == 200
         befalls(on, "rate_limited", count=1, retry_after_seconds=12)
@@ -135,7 +135,7 @@ def test_a_spend_cap(tmp_path: Path) -> None:
             assert "a spend cap is reached; try again at 20" in seen.message
 
 
-def test_a_service_whose_upstream_is_itself(tmp_path: Path) -> None:
+def test_a_service_with_itself_as_upstream(tmp_path: Path) -> None:
     port = str(closed_port())
     variables = {**QUICK, "ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": f"http://127.0.0.1:{port}"}
     with running(tmp_path, "serve", "--port", port, **variables) as service:
@@ -146,7 +146,7 @@ def test_a_service_whose_upstream_is_itself(tmp_path: Path) -> None:
 
 
 def test_an_upstream_that_cannot_be_reached(tmp_path: Path) -> None:
-    """Calls are told so, with the cause, and when to come back."""
+    """Calls get an error with the cause and `retry-after`."""
     upstream = f"http://127.0.0.1:{closed_port()}"
     with running(tmp_path, "serve", **{**QUICK, "ANTHROPIC_API_KEY": "any", "TIDEGATE_UPSTREAM_URL": upstream}) as on:
         for _ in range(2):
@@ -178,7 +178,7 @@ def wait_until_queued(service: ServiceProcess, calls: int) -> None:
 
 @pytest.mark.parametrize("max_retries", [0, RETRIES])
 def test_a_service_that_stops(tmp_path: Path, max_retries: int) -> None:
-    """What has not begun when the time for it is over is told to come back; nobody is there any more, here."""
+    """Waiting calls are told to retry when the drain time is over; here, no other replica is there."""
     with service_and_simulator(tmp_path, variables=QUICK) as on, ThreadPoolExecutor(1) as beside:
         befalls(on, "slow_start", delay_seconds=100)
         asked = beside.submit(seen_by_all, on.service.url, max_retries=max_retries)

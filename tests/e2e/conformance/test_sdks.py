@@ -1,4 +1,4 @@
-"""SDKs do the same steps through the service and directly: the same is on the wire, and the same is made of it."""
+"""SDKs run the same steps through the service and directly, with equal traffic and equal results."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def test_an_sdk_cannot_tell_the_service_from_the_api(
         raised = isinstance(expected["outcome"], dict) and "raised" in expected["outcome"]
         assert (step, raised) == (step, "fails" in step)
         if raised:
-            # A break has no status, and SDKs do not agree whether an error in a stream has.
+            # A broken connection has no status; for errors in a stream, SDKs differ.
             statuses = {step["fails"]} if step["fails"] > 200 else {200, None}
             assert expected["outcome"].get("status_code") in statuses, step
         assert len(expected["exchanges"]) >= 1
@@ -47,8 +47,8 @@ def test_an_sdk_cannot_tell_the_service_from_the_api(
             assert exchange["status"] == expected_exchange["status"], step
             fields, body = comparable(path, answered(exchange), pair.through)
             expected_fields, expected_body = comparable(path, answered(expected_exchange), pair.direct)
-            assert sorted(fields) == sorted(expected_fields), step  # Node has them in an order of its own
-            if command is not typescript or step.get("fails") != 0:  # when a connection breaks, Node drops what it has
+            assert sorted(fields) == sorted(expected_fields), step  # Node changes the order
+            if command is not typescript or step.get("fails") != 0:  # Node drops the body of a broken connection
                 assert body == expected_body, step
         outcome = json.dumps(got["outcome"]).replace(pair.through, "URL")
         assert outcome == json.dumps(expected["outcome"]).replace(pair.direct, "URL"), step

@@ -1,4 +1,4 @@
-"""Uploads and downloads pass through the service as they come: it holds none of them, and so can repeat none."""
+"""Uploads and downloads are streamed through the service: it does not buffer them, and cannot retry uploads."""
 
 import hashlib
 import http.client
@@ -18,7 +18,7 @@ from .calls import FORM, FORM_END, FORM_FIELD, NEW_VERSION
 MB = 1024 * 1024
 SIZE_MB = 150
 MOST_GROWTH_KB = 16 * 1024
-"""Buffers on both sides, and what the allocator keeps; the file is ten times as long."""
+"""Allows for buffers on both sides and for the allocator; the file is ten times as large."""
 KEYS = {"x-api-key": CALLER_KEY, "anthropic-version": NEW_VERSION}
 
 
@@ -65,7 +65,7 @@ def test_a_file_is_never_held_in_memory(pair: Twins, *, chunked: bool) -> None:
     connection.close()
 
 
-def test_the_429_of_an_upload_is_passed_on(pair: Twins) -> None:
+def test_the_429_of_an_upload_is_relayed(pair: Twins) -> None:
     connection = http.client.HTTPConnection(urlsplit(pair.through).netloc, timeout=60)
     before = len(requests_seen(pair.behind))
     status, fields, body = upload(connection, chunked=True, **{"x-simulator-fault": "rate_limited"})
@@ -77,7 +77,7 @@ def test_the_429_of_an_upload_is_passed_on(pair: Twins) -> None:
     assert len(requests_seen(pair.behind)) == before + 1
 
 
-def test_an_sdk_takes_it_for_the_upstreams(pair: Twins) -> None:
+def test_an_sdk_raises_it_as_an_error_of_the_upstream(pair: Twins) -> None:
     with anthropic.Anthropic(api_key=CALLER_KEY, base_url=pair.through, max_retries=0) as client:
         with pytest.raises(anthropic.RateLimitError) as caught:
             client.beta.files.upload(
