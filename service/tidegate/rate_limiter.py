@@ -5,7 +5,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from msgspec import structs
@@ -141,6 +141,7 @@ class RateLimiter:
         if (store is None) != (admission is None):
             raise TypeError("store and admission belong together: give both or neither")
         self._config = replace(config or RateLimitConfig())  # a copy: later changes by its owner have no effect
+        self._initial_config = self._config
         self._retry_policy = self._config.retry_policy()
         clock = admission.clock if admission else SystemClock()
         self._clock = clock
@@ -154,6 +155,11 @@ class RateLimiter:
         """The configuration in effect."""
         return self._config
 
+    @property
+    def initial_config(self) -> RateLimitConfig:
+        """The configuration of the start, or of the last `reload`."""
+        return self._initial_config
+
     def retry_policy(self) -> RetryPolicy:
         """The retry policy of the configuration in effect."""
         return self._retry_policy
@@ -164,6 +170,24 @@ class RateLimiter:
         self._store.configure_now(DEFAULT_POOL, config.pool_settings())
         self._config, self._retry_policy = config, config.retry_policy()
         logger.debug("configured: %s requests/minute, burst %s", config.requests_per_minute, config.burst_limit)
+
+    def reloaded(self, config: RateLimitConfig) -> RateLimitConfig:
+        """The configuration in effect after `reload`: each value from `update_config` holds until it changes here.
+
+        Raises:
+            ConfigurationError: a new value does not fit those that hold.
+        """
+        names = [each.name for each in fields(config)]
+        before = self._initial_config
+        changed = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(before, name)}
+        return replace(self._config, **changed)
+
+    def reload(self, config: RateLimitConfig) -> None:
+        """Replaces the initial configuration. Raises as `reloaded`, and then changes nothing."""
+        in_effect = self.reloaded(config)
+        self._initial_config = config
+        self._store.set_initial(DEFAULT_POOL, config.pool_settings())
+        self.update_config(in_effect)
 
     async def acquire_token(self) -> float:
         """Waits until one more request may be sent. Returns the wait in seconds. A cancelled wait takes no token."""

@@ -237,3 +237,31 @@ class TestLog:
             run_virtual(acquire_many(limiter, 1), clock)
             limiter.update_config(RateLimitConfig())
         assert self.lines(caplog) == []
+
+
+class TestReload:
+    def test_a_value_set_at_runtime_holds_until_it_changes_in_the_file(
+        self, limiter: RateLimiter, store: MemoryStore
+    ) -> None:
+        limiter.update_config(RateLimitConfig(requests_per_minute=100, burst_limit=9))
+        limiter.reload(RateLimitConfig(burst_limit=7))
+        assert (limiter.config.requests_per_minute, limiter.config.burst_limit) == (100, 7)
+        assert limiter.initial_config == RateLimitConfig(burst_limit=7)
+        assert store.settings_now("default") == limiter.config.pool_settings()
+        limiter.reload(RateLimitConfig(requests_per_minute=50))
+        assert limiter.config == RateLimitConfig(requests_per_minute=50)
+
+    def test_it_counts_for_who_waits(self, limiter: RateLimiter, clock: VirtualClock) -> None:
+        async def main() -> list[float]:
+            waits = asyncio.gather(acquire_many(limiter, 8))
+            await asyncio.sleep(0)
+            limiter.reload(RateLimitConfig(requests_per_minute=60))
+            return (await waits)[0]
+
+        assert run_virtual(main(), clock) == [0.0] * 5 + [1.0, 2.0, 3.0]
+
+    def test_a_value_that_does_not_fit_those_that_hold_changes_nothing(self, limiter: RateLimiter) -> None:
+        limiter.update_config(RateLimitConfig(max_delay=5))
+        with pytest.raises(ConfigurationError, match="max_delay: got 5, allowed is at least base_delay"):
+            limiter.reload(RateLimitConfig(base_delay=20, requests_per_minute=99))
+        assert (limiter.initial_config, limiter.config) == (RateLimitConfig(), RateLimitConfig(max_delay=5))

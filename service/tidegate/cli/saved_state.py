@@ -74,7 +74,6 @@ class StateSaver:
         self._admission = admission
         self._limiter = limiter
         self._wall_ns = wall_ns
-        self._initial_config = limiter.config
         self._is_failing = False
         self._writing: asyncio.Future[None] | None = None
 
@@ -101,7 +100,7 @@ class StateSaver:
         age_ns = max(0, self._wall_ns() - state.unix_ns)
         if not state.is_final:
             age_ns = max(0, age_ns - to_ns(_EVERY_SECONDS))
-        if state.config_before == self._initial_config != state.config:
+        if state.config_before == self._limiter.initial_config != state.config:
             self._limiter.update_config(state.config)
         self._store.restore(state.store, age_ns)
         now_ns = self._admission.clock.monotonic_ns()
@@ -117,7 +116,7 @@ class StateSaver:
                 is_final=is_final,
                 store=self._store.dump(),
                 prices=self._admission.estimator.dump(self._admission.clock.monotonic_ns()),
-                config_before=self._initial_config,
+                config_before=self._limiter.initial_config,
                 config=self._limiter.config,
             )
         )

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from tidegate.core.accounts.accounts import Accounts
-from tidegate.core.claude.rate_limit_groups import OTHER_ENDPOINTS, is_endpoint_pool, overflow_pool
+from tidegate.core.claude.rate_limit_groups import overflow_pool
+from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.feedback import Feedback
@@ -14,7 +15,8 @@ from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.pool.pool import Pool
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.store import Change
-from tidegate.stores.store_state import STORE_STATE_VERSION, ConfiguredState, StoreState
+from tidegate.stores.pool_configuration import PoolConfiguration
+from tidegate.stores.store_state import STORE_STATE_VERSION, StoreState
 
 __all__ = ["MemoryStore"]
 
@@ -23,8 +25,6 @@ T = TypeVar("T")
 _MOST_POOLS: Final = 200
 """Invented model names must not fill the memory. At this bound a pool without any answer is dropped. If there is none,
 further names share the overflow pool."""
-
-_UNLIMITED: Final = PoolSettings()
 
 
 class MemoryStore:
@@ -48,7 +48,6 @@ class MemoryStore:
         otherwise: PoolSettings | None = None,
     ) -> None:
         self._clock = clock
-        self._otherwise = otherwise or PoolSettings()
         self._lock = threading.RLock()  # re-entrant, because of finalizers
         self._in_step = False
         self._deferred: list[Callable[[], object]] = []
@@ -58,9 +57,7 @@ class MemoryStore:
         self._reports_leases = False
         self._pools: dict[str, Pool] = {}
         self._accounts = Accounts()
-        self._initial = dict(configured or {})
-        self._configured: dict[str, PoolSettings] = {}  # what has replaced them since
-        self._settings = dict(self._initial)  # both
+        self._settings = PoolConfiguration(configured or {}, otherwise or PoolSettings())
 
     async def reserve(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
         """As `Store.reserve`."""
@@ -180,15 +177,42 @@ class MemoryStore:
 
     def set_initial(self, pool: str, settings: PoolSettings) -> None:
         """Sets the settings of a pool by configuration, as if the store had been made with them."""
-        self._initial[pool] = settings
-        self._settings = {**self._initial, **self._configured}
-        self._step(pool, lambda state, now_ns: state.configure(self.settings_now(pool), now_ns))
+        self._settings.set_initial(pool, settings)
+        self._step(pool, self._apply_settings)
 
     def configure_now(self, pool: str, settings: PoolSettings) -> None:
         """`configure`, synchronously."""
-        self._configured[pool] = settings
-        self._settings = {**self._initial, **self._configured}
-        self._step(pool, lambda state, now_ns: state.configure(settings, now_ns))
+        self._settings.set_at_runtime(pool, settings)
+        self._step(pool, self._apply_settings)
+
+    def _apply_settings(self, pool: Pool, now_ns: int) -> None:
+        pool.configure(self.settings_now(pool.name), now_ns)
+
+    def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
+        """Replaces the settings by configuration, as if the store had been made with them, also for waiting requests.
+
+        What `configure` has set for a pool holds in each dimension whose configuration stays the same.
+        """
+        with self._lock:
+            before = {pool: self.settings_now(pool) for pool in self._pools}
+            self._settings.reload(configured, otherwise)
+        for pool, settings in before.items():
+            if self.settings_now(pool) != settings:
+                self._step(pool, self._apply_settings)
+
+    def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
+        """Replaces callers' own limits by name of caller, also for waiting requests."""
+        with self._lock:
+            self._begin_step()
+            try:
+                now_ns = self._clock.monotonic_ns()
+                self._accounts.configure(limits, now_ns)
+                changes = self._advance_freed(now_ns)
+            finally:
+                self._in_step = False
+        for change in changes:
+            self._notify(change)
+        self._notify(None)
 
     def advance(self, pool: str) -> None:
         """As `Store.advance`."""
@@ -233,12 +257,7 @@ class MemoryStore:
 
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings of a pool, whether it exists yet or not."""
-        return self._find_settings(self._settings, pool)
-
-    def _find_settings(self, settings: Mapping[str, PoolSettings], pool: str) -> PoolSettings:
-        if (found := settings.get(pool)) is not None:
-            return found
-        return settings.get(OTHER_ENDPOINTS, _UNLIMITED) if is_endpoint_pool(pool) else self._otherwise
+        return self._settings.of(pool)
 
     def dump(self) -> StoreState:
         """What all pools have learned, for `restore`: without waiters and leases."""
@@ -251,16 +270,12 @@ class MemoryStore:
             finally:
                 self._in_step = False
         self._notify(None)
-        configured = tuple(
-            ConfiguredState(pool, self._find_settings(self._initial, pool), settings)
-            for pool, settings in self._configured.items()
-        )
-        return StoreState(STORE_STATE_VERSION, pools, accounts, configured)
+        return StoreState(STORE_STATE_VERSION, pools, accounts, self._settings.dump())
 
     def restore(self, state: StoreState, age_ns: int = 0) -> None:
         """Continues from `state`, which was dumped `age_ns` ago. Called once, before the first call is admitted.
 
-        What `configure` had set holds as long as the configuration of that pool is the same as then. Requests in flight
+        What `configure` had set holds in each dimension whose configuration is the same as then. Requests in flight
         at the dump stay charged.
 
         Raises:
@@ -272,10 +287,7 @@ class MemoryStore:
                 if not all(pool.is_unused for pool in self._pools.values()):
                     raise RuntimeError("the state of a store can only be restored before its first call")
                 now_ns = self._clock.monotonic_ns() - age_ns
-                for each in state.configured:
-                    if self._find_settings(self._initial, each.pool) == each.before:
-                        self._configured[each.pool] = each.settings
-                self._settings = {**self._initial, **self._configured}
+                self._settings.restore(state.configured)
                 self._accounts = Accounts.restore(state.accounts, now_ns)
                 for name in tuple(self._pools):
                     self._make_pool(name)  # under the restored settings and accounts

@@ -1,6 +1,6 @@
 """Callers' own limits. They span all pools and are reserved in the same step as the quota of a pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Self
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ _CAPACITY_SECONDS: Final = 10.0
 """A bucket holds what its rate refills in this time, as the buckets of a pool with a configured limit do."""
 _RATES: Final = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
 _CONCURRENCY: Final = "max_concurrent"
+_NO_LIMITS: Final = CallerLimits()
 
 
 class Exceeded(NamedTuple):
@@ -181,10 +182,11 @@ class Accounts:
             the pools have been looked at.
     """
 
-    __slots__ = ("_by_name", "freed")
+    __slots__ = ("_by_name", "_configured", "freed")
 
     def __init__(self) -> None:
         self.freed: dict[str, None] = {}
+        self._configured: dict[str, CallerLimits | None] = {}
         self._by_name: dict[str, Account] = {}
 
     def dump(self, now_ns: int) -> AccountsState:
@@ -203,7 +205,7 @@ class Accounts:
 
         Waiting requests keep their account: they may have come under other limits.
         """
-        limits = caller.limits
+        limits = self._configured.get(caller.name, caller.limits)
         if limits is None:
             return None
         account = self._by_name.get(caller.name)
@@ -212,3 +214,13 @@ class Accounts:
         else:
             account.configure(limits, now_ns)
         return account
+
+    def configure(self, limits: Mapping[str, CallerLimits | None], now_ns: int) -> None:
+        """Replaces the limits of callers by name, also for their waiting requests. None: no limits.
+
+        From now on these limits count, and not those that a request brings: it may have come before they changed.
+        """
+        self._configured = dict(limits)
+        for name, account in self._by_name.items():
+            if name in limits:
+                account.configure(limits[name] or _NO_LIMITS, now_ns)

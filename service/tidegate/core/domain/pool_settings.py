@@ -1,10 +1,12 @@
 """The configuration of a pool."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
+
+T = TypeVar("T")
 
 __all__ = ["LEAST_UNITS", "AdaptiveSettings", "LimitSettings", "PoolSettings", "QueueCaps"]
 
@@ -75,3 +77,21 @@ class PoolSettings:
     adaptive: AdaptiveSettings | None = None
     caps: QueueCaps = QueueCaps()
     allow_debt: bool = True
+
+    def updated(self, before: "PoolSettings", after: "PoolSettings") -> "PoolSettings":
+        """These settings, with whatever is different between `before` and `after`. Each dimension counts separately."""
+        limits = {
+            dimension: limit
+            for dimension in Dimension
+            if (limit := _updated(*(each.limits.get(dimension) for each in (self, before, after)))) is not None
+        }
+        return PoolSettings(
+            limits,
+            _updated(self.adaptive, before.adaptive, after.adaptive),
+            _updated(self.caps, before.caps, after.caps),
+            _updated(self.allow_debt, before.allow_debt, after.allow_debt),
+        )
+
+
+def _updated(now: T, before: T, after: T) -> T:
+    return now if before == after else after

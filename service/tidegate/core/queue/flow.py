@@ -228,10 +228,10 @@ class Flow:
                 child = node.children[key] = Flow(node, path)
             if not child.waiting:
                 child._path = path
-                if child.depth == _CALLER_DEPTH:
-                    child.weight = demand.caller.weight
             elif child.children is None and child._path != path:
                 child = node.children[key] = node._divide(child)
+            if child.depth == _CALLER_DEPTH and child.weight != demand.caller.weight:
+                node._reweigh(child, demand.caller.weight)
             node = child
         return node
 
@@ -249,6 +249,12 @@ class Flow:
         level.active, level._active_weight = 1, 1.0
         level._enter(child, 0.0)
         return level
+
+    def _reweigh(self, child: "Flow", weight: float) -> None:
+        """Changes the weight of a caller. Its next request keeps its start tag; those after it go by the new weight."""
+        if child._entry is not None:
+            self._active_weight += weight - child.weight
+        child.weight = weight
 
     def _first(self) -> "Flow":
         """The child with the smallest start tag; there must be an active one."""

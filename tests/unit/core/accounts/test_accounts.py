@@ -150,3 +150,44 @@ def test_requests_that_wait_for_accounts_are_looked_at_when_the_first_may_go() -
     for wait_s in (5, 3, 7):
         waits.add(Exceeded("requests_per_minute", wait_s * S), S)
     assert waits.until_ns == 4 * S
+
+
+class TestLimitsThatChangeWhileTheServiceRuns:
+    def test_hold_for_waiting_requests_of_the_caller(self) -> None:
+        accounts = Accounts()
+        account = accounts.get(Caller("a", limits=CallerLimits(max_concurrent=1)), 0)
+        assert account is not None
+        account.call_began()
+        waits = AccountWaits("p")
+        account.note_skipped(waits)
+        assert account.exceeded(ONE_REQUEST, 0) is not None
+        accounts.configure({"a": CallerLimits(max_concurrent=2)}, 0)
+        assert account.exceeded(ONE_REQUEST, 0) is None
+        assert "p" in accounts.freed
+
+    def test_may_be_none(self) -> None:
+        accounts = Accounts()
+        account = accounts.get(Caller("a", limits=CallerLimits(max_concurrent=1)), 0)
+        assert account is not None
+        account.call_began()
+        accounts.configure({"a": None}, 0)
+        assert account.exceeded(ONE_REQUEST, 0) is None
+        assert accounts.get(Caller("a", limits=CallerLimits(max_concurrent=1)), 0) is None
+
+    def test_go_before_those_of_a_request_that_came_earlier(self) -> None:
+        accounts = Accounts()
+        old = Caller("a", limits=CallerLimits(max_concurrent=1))
+        account = accounts.get(old, 0)
+        assert account is not None
+        accounts.configure({"a": CallerLimits(max_concurrent=2), "b": None}, 0)
+        account.call_began()
+        assert accounts.get(old, 0) is account
+        assert account.exceeded(ONE_REQUEST, 0) is None
+
+    def test_leave_callers_alone_that_are_not_named(self) -> None:
+        accounts = Accounts()
+        account = accounts.get(Caller("gone", limits=CallerLimits(max_concurrent=1)), 0)
+        assert account is not None
+        account.call_began()
+        accounts.configure({}, 0)
+        assert account.exceeded(ONE_REQUEST, 0) == Exceeded("max_concurrent", None)

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.pool_settings import LimitSettings
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
 
 
 @pytest.mark.parametrize("field", ["per_minute", "capacity"])
@@ -20,3 +21,22 @@ def test_a_limit_is_within_what_can_be_computed(field: str, value: float) -> Non
 @pytest.mark.parametrize("value", [0.001, 1, 10**12])
 def test_any_other_limit_is_allowed(value: float) -> None:
     assert LimitSettings(value, value).capacity == value
+
+
+REQUESTS, TOKENS = Dimension.REQUESTS, Dimension.INPUT_TOKENS
+
+
+def test_an_update_takes_what_changed_and_keeps_the_rest() -> None:
+    before = PoolSettings({REQUESTS: LimitSettings(60, 10)}, caps=QueueCaps(5))
+    at_runtime = PoolSettings({REQUESTS: LimitSettings(600, 100), TOKENS: LimitSettings(7, 7)}, caps=QueueCaps(5))
+    assert at_runtime.updated(before, before) == at_runtime
+    after = PoolSettings({REQUESTS: LimitSettings(60, 10)}, AdaptiveSettings(), QueueCaps(6), allow_debt=False)
+    assert at_runtime.updated(before, after) == PoolSettings(
+        at_runtime.limits, AdaptiveSettings(), QueueCaps(6), allow_debt=False
+    )
+    with_tokens = PoolSettings({REQUESTS: LimitSettings(60, 10), TOKENS: LimitSettings(8, 8)}, caps=QueueCaps(5))
+    assert at_runtime.updated(before, with_tokens).limits == {
+        REQUESTS: LimitSettings(600, 100),
+        TOKENS: LimitSettings(8, 8),
+    }
+    assert at_runtime.updated(before, PoolSettings(caps=QueueCaps(5))).limits == {TOKENS: LimitSettings(7, 7)}

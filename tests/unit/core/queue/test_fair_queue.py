@@ -396,3 +396,27 @@ class TestAhead:
             queue.push(Waiter(f"{n}", demand))
         assert queue.ahead_ns(Demand("pool", ANN, COST, session="s"), 0) > 0
         assert queue.ahead_ns(Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0
+
+
+class TestAChangedWeight:
+    def test_counts_for_what_comes_after_while_what_waits_keeps_its_place(self) -> None:
+        queue = queue_of([waiter("a1"), waiter("b1", BEN), waiter("b2", BEN), waiter("a2")])
+        heavy = Caller("ann", weight=4.0)
+        for number in range(3, 6):
+            queue.push(waiter(f"a{number}", heavy))
+        assert order(queue) == ["a1", "b1", "a2", "a3", "a4", "b2", "a5"]
+
+    def test_counts_in_predictions(self) -> None:
+        flows = Flow()
+        for one in (waiter("a1"), waiter("b1", BEN), waiter("a2", Caller("ann", weight=4.0))):
+            flows.push(one)
+        assert flows._active_weight == 5.0
+
+    def test_of_a_caller_that_is_held_back_counts_when_it_is_back(self) -> None:
+        flows = Flow()
+        flows.push(waiter("a1"))
+        flows.detach("ann")
+        flows.push(waiter("a2", Caller("ann", weight=4.0)))
+        assert flows._active_weight == 0.0
+        flows.attach("ann")
+        assert flows._active_weight == 4.0
