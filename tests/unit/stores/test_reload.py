@@ -10,12 +10,12 @@ from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
-WIDE = PoolSettings({Dimension.REQUESTS: LimitSettings(60_000, 1_000)})
+WIDE = PoolSettings({Dimension.REQUESTS: LimitSettings(60_000, 1_000)}, AdaptiveSettings())
 
 
 def requests(per_minute: float, *, input_tokens: float | None = None, caps: int = 10_000) -> PoolSettings:
