@@ -9,14 +9,16 @@ from tidegate.core.claude.rate_limit_groups import overflow_pool
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.pool.pool import Pool
+from tidegate.core.pool.pool_state import POOL_STATE_VERSION
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.store import Change
 from tidegate.stores.pool_configuration import PoolConfiguration
-from tidegate.stores.store_state import STORE_STATE_VERSION, StoreState
+from tidegate.stores.store_state import StoreState
 
 __all__ = ["MemoryStore"]
 
@@ -270,7 +272,7 @@ class MemoryStore:
             finally:
                 self._in_step = False
         self._notify(None)
-        return StoreState(STORE_STATE_VERSION, pools, accounts, self._settings.dump())
+        return StoreState(pools, accounts, self._settings.dump())
 
     def restore(self, state: StoreState, age_ns: int = 0) -> None:
         """Continues from `state`, which was dumped `age_ns` ago. Called once, before the first call is admitted.
@@ -280,7 +282,11 @@ class MemoryStore:
 
         Raises:
             RuntimeError: a call was admitted or waits already.
+            UnreadableState: another version has dumped a pool. Nothing was restored.
         """
+        for dumped in state.pools:
+            if dumped.version != POOL_STATE_VERSION:
+                raise UnreadableState(f"pool {dumped.pool!r} has version {dumped.version}, not {POOL_STATE_VERSION}")
         with self._lock:
             self._begin_step()
             try:

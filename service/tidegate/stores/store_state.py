@@ -1,18 +1,12 @@
-"""What a store has learned about all pools, as one versioned value, and its encoding."""
-
-from typing import Final
+"""What a store has learned about all pools, as one value."""
 
 from msgspec import Struct
 
 from tidegate.core.accounts.accounts import AccountsState
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.pool.pool_state import PoolState
 
-__all__ = ["STORE_STATE_VERSION", "ConfiguredState", "StoreState", "decode_store_state", "encode_store_state"]
-
-STORE_STATE_VERSION: Final = 1
-"""Counts changes after which older dumps cannot be read, here or in `PoolState`."""
+__all__ = ["ConfiguredState", "StoreState"]
 
 
 class ConfiguredState(Struct, frozen=True, array_like=True):
@@ -32,21 +26,6 @@ class ConfiguredState(Struct, frozen=True, array_like=True):
 class StoreState(Struct, frozen=True, array_like=True):
     """The dump of a store: what its pools have learned, what callers have used, and what was configured at runtime."""
 
-    version: int
     pools: tuple[PoolState, ...]
     accounts: AccountsState
     configured: tuple[ConfiguredState, ...]
-
-
-def encode_store_state(state: StoreState) -> bytes:
-    """The state as bytes, with a checksum."""
-    return encode_state(state)
-
-
-def decode_store_state(data: bytes) -> StoreState:
-    """The state that `encode_store_state` has encoded.
-
-    Raises:
-        UnreadableState: the data is damaged, or another version wrote it.
-    """
-    return decode_state(data, StoreState, STORE_STATE_VERSION)
