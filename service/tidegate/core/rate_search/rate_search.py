@@ -13,16 +13,12 @@ from tidegate.core.rate_search.limiting_dimension import LimitingDimension, Limi
 from tidegate.core.rate_search.output_debt import OutputDebt, OutputDebtState
 from tidegate.core.rate_search.proven_rate import ProvenRate, ProvenRateState
 from tidegate.core.rate_search.rate_bounds import Measurement, RateLimitHit, RateLimitHitState, Use, bounds, measure
-from tidegate.core.rate_search.search_settings import RateSearchSettings
+from tidegate.core.rate_search.search_settings import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearchSettings
 from tidegate.core.rate_search.trials import Trials, TrialsState
 from tidegate.core.rate_search.use_counter import UseCounter
 
 __all__ = ["ENDPOINT_PER_SECOND", "START_PER_SECOND", "RateSearch", "RateSearchState"]
 
-START_PER_SECOND: Final = 2.0
-"""First rate of a Messages pool, of which nothing is known."""
-ENDPOINT_PER_SECOND: Final = 16.0
-"""First rate of other endpoints: the lowest published limit, 1,000 requests per minute (batches, Start tier)."""
 _OUTPUT: Final = len(DIMENSIONS) - 1
 _MOST_HITS: Final = 12
 _DEFAULTS: Final = RateSearchSettings()

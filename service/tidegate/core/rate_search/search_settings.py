@@ -1,8 +1,14 @@
 """Parameters of the rate search."""
 
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["RateSearchSettings"]
+__all__ = ["ENDPOINT_PER_SECOND", "START_PER_SECOND", "RateSearchSettings"]
+
+START_PER_SECOND: Final = 2.0
+"""First rate of a Messages pool, of which nothing is known."""
+ENDPOINT_PER_SECOND: Final = 16.0
+"""First rate of other endpoints: the lowest published limit, 1,000 requests per minute (batches, Start tier)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,16 @@ class TestTrials:
         send(search, 1, from_s=330, to_s=330)
         assert rate(search, 330) > before
 
+    def test_a_rate_proven_above_the_upper_bound_makes_the_next_step_half_of_the_rate(self) -> None:
+        """The limit has risen, so the measurement no longer bounds it."""
+        search = grown()
+        for at_s in (10, 51, 92, 133):
+            send(search, 400, from_s=at_s + 1, to_s=at_s + 40.9)
+            refuse(search, at_s + 41)
+        before = rate(search, 175)
+        send(search, 1_500, from_s=175, to_s=205)
+        assert rate(search, 205) == pytest.approx(1.5 * before)
+
     def test_a_step_towards_what_was_too_much_needs_two_seconds(self) -> None:
         search = tight(20, 21)
         before = rate(search, 21.1)
