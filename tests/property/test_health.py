@@ -46,8 +46,8 @@ class HealthMachine(RuleBasedStateMachine):
             self.retried.append(self.now_ns)
 
     def step(self) -> None:
-        told = self.pool.take_changes()
-        for lease_id, _ in told.refused if told else ():
+        change = self.pool.take_changes()
+        for lease_id, _ in change.refused if change else ():
             self.waiting.remove(lease_id)
         for lease_id in self.pool.advance(self.now_ns):
             self.granted(lease_id)

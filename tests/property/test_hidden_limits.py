@@ -1,4 +1,4 @@
-"""A pool that no header tells any limit: its state stays finite, and every step works, whatever answers come."""
+"""A pool without reported limits: its state stays finite, and every step works, whatever answers come."""
 
 from math import isfinite, isnan
 

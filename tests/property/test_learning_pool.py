@@ -39,7 +39,7 @@ LONGEST_WAIT_NS = 150 * NS_PER_SECOND
 
 
 class LearningPoolMachine(RuleBasedStateMachine):
-    """Reserves, leaves, ends, teaches and lets time pass, in any order."""
+    """Reserves, leaves, ends, gives feedback and lets time pass, in any order."""
 
     def __init__(self) -> None:
         super().__init__()

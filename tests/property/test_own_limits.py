@@ -93,8 +93,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(Outcome), used=st.none() | st.builds(Cost, st.just(1), TOKENS))
     def end(self, data: st.DataObject, outcome: Outcome, used: Cost | None) -> None:
         lease_id = data.draw(st.sampled_from(sorted(self.held)))
-        taught = (Succeeded(0, lease_id),) if outcome is Outcome.SETTLED else ()
-        self.store.end_now(self.held.pop(lease_id).pool, lease_id, outcome, used, taught)
+        feedback = (Succeeded(0, lease_id),) if outcome is Outcome.SETTLED else ()
+        self.store.end_now(self.held.pop(lease_id).pool, lease_id, outcome, used, feedback)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())

@@ -51,7 +51,7 @@ def pool_settings(share: float = 1.0) -> PoolSettings:
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Reserves, leaves, ends, freezes, teaches, configures and lets time pass, in any order."""
+    """Reserves, leaves, ends, freezes, gives feedback, configures and lets time pass, in any order."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -57,8 +57,8 @@ class ProbingMachine(RuleBasedStateMachine):
     def report(self, sent_ago_ns: int, lease_id: str = "") -> LimitReport:
         if self.is_hidden:
             return LimitReport(sent_ago_ns=sent_ago_ns, lease_id=lease_id)
-        told = DimensionReport(6_000, 6_000), DimensionReport(6_000_000, 6_000_000)
-        return LimitReport(*told, sent_ago_ns=sent_ago_ns, lease_id=lease_id)
+        reports = DimensionReport(6_000, 6_000), DimensionReport(6_000_000, 6_000_000)
+        return LimitReport(*reports, sent_ago_ns=sent_ago_ns, lease_id=lease_id)
 
     def granted(self, lease_id: str) -> None:
         self.in_flight[lease_id] = self.now_ns

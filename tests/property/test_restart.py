@@ -87,13 +87,13 @@ class Service:
     def take_in(
         self, lease_id: str, sent_ago_ns: int, report: LimitReport, retry_after_ns: int | None, now_ns: int
     ) -> None:
-        told = LimitReport(report.requests, sent_ago_ns=sent_ago_ns, answered=report.answered, lease_id=lease_id)
+        shown = LimitReport(report.requests, sent_ago_ns=sent_ago_ns, answered=report.answered, lease_id=lease_id)
         if retry_after_ns is None:
-            feedback: tuple[Feedback, ...] = (told, Succeeded())
+            feedback: tuple[Feedback, ...] = (shown, Succeeded())
             self.pool.end(lease_id, Outcome.SETTLED, Cost(1), now_ns, feedback)
         else:
             refusal = RateLimited(retry_after_ns, sent_ago_ns, lease_id=lease_id)
-            self.pool.end(lease_id, Outcome.THROTTLED, None, now_ns, (*((told,) * self.upstream.reports), refusal))
+            self.pool.end(lease_id, Outcome.THROTTLED, None, now_ns, (*((shown,) * self.upstream.reports), refusal))
 
 
 def most_in_windows(times_ns: list[int], window_ns: int) -> int:

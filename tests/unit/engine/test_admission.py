@@ -211,14 +211,14 @@ class TestRefusals:
         assert (refused.value.dimension, refused.value.retry_after_seconds) == (Dimension.REQUESTS, None)
 
     @pytest.mark.parametrize(
-        ("limit", "told"),
+        ("limit", "named"),
         [
             ("requests_per_minute", "requests_per_minute = 0.5"),
             ("input_tokens_per_minute", "input_tokens_per_minute = 2,000,000"),
             ("max_concurrent", "max_concurrent = 3"),
         ],
     )
-    def test_a_callers_own_limit_is_named_with_its_number(self, limit: str, told: str, clock: VirtualClock) -> None:
+    def test_a_callers_own_limit_is_named_with_its_number(self, limit: str, named: str, clock: VirtualClock) -> None:
         class AtTheLimit(MemoryStore):
             async def reserve(self, lease_id: str, demand: Demand) -> Refused:
                 del lease_id, demand
@@ -228,7 +228,9 @@ class TestRefusals:
         demand = structs.replace(ONE, caller=Caller("web", label="web", limits=limits))
         with pytest.raises(Refusal) as refused:
             run_virtual(Admission(AtTheLimit(clock), clock).acquire(demand), clock)
-        assert str(refused.value) == f"caller 'web' is over its own limit ({told}) for longer than the request may take"
+        assert (
+            str(refused.value) == f"caller 'web' is over its own limit ({named}) for longer than the request may take"
+        )
         assert (refused.value.cause, refused.value.retry_after_seconds) == (Cause.CALLER_LIMIT, 7.0)
 
     @staticmethod
@@ -288,9 +290,9 @@ def test_callers_take_turns(admission: Admission, clock: VirtualClock) -> None:
 
 def test_a_predicted_wait_is_told(admission: Admission, clock: VirtualClock) -> None:
     async def main() -> list[float]:
-        told: list[float] = []
-        await asyncio.gather(*(admission.acquire(ONE, on_wait=told.append) for _ in range(8)))
-        return told
+        predicted: list[float] = []
+        await asyncio.gather(*(admission.acquire(ONE, on_wait=predicted.append) for _ in range(8)))
+        return predicted
 
     assert run_virtual(main(), clock) == [3.0, 6.0, 9.0]
 

@@ -1,4 +1,4 @@
-"""What a failed attempt teaches a pool."""
+"""The feedback of a failed attempt for its pool."""
 
 import pytest
 

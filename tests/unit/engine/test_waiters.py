@@ -193,7 +193,7 @@ class TestTimers:
             recorder.waiters.expect("a", IN_P)
             recorder.waiters.wait("a")
             recorder.advanced.clear()
-            # Another thread tells of it now, but its call reaches this loop only after the waiter has left.
+            # Another thread reports it now, but its call reaches this loop only after the waiter has left.
             thread = threading.Thread(target=recorder.waiters.on_change, args=[Change("p", next_in_ns=S)])
             thread.start()
             thread.join()

@@ -20,7 +20,7 @@ REFUSED = UpstreamUnreachable("connection refused", may_have_been_accepted=False
 
 
 class Upstream:
-    """Fails as told, one error per attempt, then answers; notes the time and number of each attempt."""
+    """Fails with the given errors, one per attempt, then answers. Records the time and number of each attempt."""
 
     def __init__(self, clock: VirtualClock, *errors: BaseException) -> None:
         self.clock = clock

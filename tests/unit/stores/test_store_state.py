@@ -81,7 +81,7 @@ def test_a_restored_pool_notifies_of_leases_only_if_a_listener_wants_them(
         fresh.watch(changes.append, leases=watch)
         assert fresh.take(f"{number}", ONE)
         fresh.end_now("p", f"{number}", Outcome.RELEASED)
-    assert [len(change.events) for change in changes] == [1, 1], "each listener hears of the second lease"
+    assert [len(change.events) for change in changes] == [1, 1], "both listeners receive the second lease"
 
 
 class TestConfigured:

@@ -41,8 +41,8 @@ class TestNaming:
         assert not is_spend_cap(error(message, status=400)), "any client could close the pool for all others"
 
     def test_the_sentence_counts_as_the_upstream_worded_it(self) -> None:
-        told = UpstreamError(f"400 invalid_request_error: {SENTENCE}", status=400, upstream_message=SENTENCE)
-        assert is_spend_cap(told)
+        error = UpstreamError(f"400 invalid_request_error: {SENTENCE}", status=400, upstream_message=SENTENCE)
+        assert is_spend_cap(error)
 
     def test_a_billing_error(self) -> None:
         assert is_spend_cap(error(status=402))
@@ -105,7 +105,7 @@ class TestCircuit:
     def test_closes_at_the_date(self) -> None:
         circuit = SpendCapCircuit()
         assert circuit.reached(3_600 * S, 0)
-        assert not circuit.reached(3_600 * S, 1), "no news"
+        assert not circuit.reached(3_600 * S, 1), "open already"
         assert circuit.retry_after_ns(100 * S) == 3_500 * S + 1
         assert circuit.is_open(3_600 * S)
         assert not circuit.close_if_due(3_600 * S)
@@ -113,7 +113,7 @@ class TestCircuit:
         assert circuit.retry_after_ns(3_600 * S + 1) == 0
         assert circuit.close_if_due(3_600 * S + 1)
         assert not circuit.close_if_due(3_600 * S + 1), "once"
-        assert circuit.reached(None, 4_000 * S), "news again"
+        assert circuit.reached(None, 4_000 * S), "open again"
 
     def test_an_answer_closes_it_if_it_was_asked_for_after_the_refusal(self) -> None:
         circuit = SpendCapCircuit()

@@ -64,7 +64,7 @@ def test_who_waits_is_admitted_after_a_jump_with_a_wait_that_was_so_long(state: 
     for number in range(50):
         state.reserve(f"waits-{number}", ONE, 0)
     assert len(state.advance(HOUR)) <= 20
-    told = state.withdraw("waits-49", HOUR)
-    assert told is not None
-    assert told.retry_after_ns is not None
-    assert 0 <= told.retry_after_ns <= 300 * S, "one jump does not make the next predictions absurd"
+    refused = state.withdraw("waits-49", HOUR)
+    assert refused is not None
+    assert refused.retry_after_ns is not None
+    assert 0 <= refused.retry_after_ns <= 300 * S, "one jump does not make the next predictions absurd"

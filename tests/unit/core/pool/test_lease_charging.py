@@ -1,4 +1,4 @@
-"""What quota, limits and use are told of each charge: the truth once, and both ways."""
+"""Quota, limits and use receive each charge once, and corrections up and down."""
 
 import pytest
 
@@ -18,7 +18,7 @@ ESTIMATE = Cost(1, 900, 300)
 
 
 class HeardLimit(DimensionLimit):
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self, dimension: Dimension) -> None:
         super().__init__(dimension, FixedWindowVotes())
@@ -34,7 +34,7 @@ class HeardLimit(DimensionLimit):
 
 
 class HeardQuota(Quota):
-    """Notes what it is told, with the moment; and keeps how much is an estimate still."""
+    """Records its calls with their times, and the part of the charges that is still an estimate."""
 
     def __init__(self) -> None:
         super().__init__("p", PoolSettings(), 0)
@@ -50,7 +50,7 @@ class HeardQuota(Quota):
 
 
 class Books:
-    """One lease that was granted at 1 s, and all that hears of it."""
+    """One lease that was granted at 1 s, and everything that it charges."""
 
     def __init__(self) -> None:
         self.quota = HeardQuota()
@@ -83,7 +83,7 @@ def test_what_is_known_of_an_answer_is_told_as_it_comes(books: Books) -> None:
     assert books.quota.open_tokens == [0, 260]
 
     books.ledger.charge(books.lease, Cost(1, 0, 350), 3 * S)
-    assert books.prices() == [[], [(900, 1_000)], []], "the truth about the input was told"
+    assert books.prices() == [[], [(900, 1_000)], []], "the true input was reported before"
     assert books.corrections() == [[], [100], [50]]
     assert books.quota.used[1:] == [(Cost(0, 0, 310), 3 * S)]
     assert books.quota.open_tokens == [0, 0]

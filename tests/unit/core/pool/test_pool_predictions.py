@@ -1,4 +1,4 @@
-"""What those who wait are told, how experience corrects it, and when somebody is refused on it."""
+"""Predicted waits: their calibration, and refusals that rely on them."""
 
 import pytest
 from msgspec import structs

@@ -203,7 +203,7 @@ class TestOutage:
 
 
 class TestSilence:
-    """Who sends nothing hears nothing: after a while one request goes, whatever was learned of others."""
+    """A pool that sends nothing learns nothing: after a while one request goes despite competing traffic."""
 
     @pytest.fixture
     def silent(self) -> Pool:
@@ -211,8 +211,8 @@ class TestSilence:
         state = Pool("p", PoolSettings(), 0)
         for step in range(9):
             missing = 1_000 * (step + 1)
-            told = DimensionReport(60_000, 10_000 - missing, full_in_ns=missing * S // 1_000 + S // 2)
-            state.learn(LimitReport(input_tokens=told), step * S // 2)
+            report = DimensionReport(60_000, 10_000 - missing, full_in_ns=missing * S // 1_000 + S // 2)
+            state.learn(LimitReport(input_tokens=report), step * S // 2)
         assert state.reserve("a", ONE, 4 * S) == GRANTED
         state.end("a", Outcome.SETTLED, None, 4 * S)
         for number in range(2):
@@ -303,10 +303,10 @@ class TestSpendCap:
         state.reserve("b", structs.replace(ONE, front=True), 0)
         state.learn(SpendCapped(3_600 * S), S)
         refused = Refused(Cause.SPEND_CAP, 3_600 * S)
-        told = state.take_changes()
-        assert told is not None
-        assert sorted(told.refused) == [("a", refused), ("b", refused)]
-        assert CircuitOpened("p", Cause.SPEND_CAP, 3_600 * S) in told.events
+        change = state.take_changes()
+        assert change is not None
+        assert sorted(change.refused) == [("a", refused), ("b", refused)]
+        assert CircuitOpened("p", Cause.SPEND_CAP, 3_600 * S) in change.events
         assert state.take_changes() is None
         assert state.reserve("late", ONE, 2 * S) == Refused(Cause.SPEND_CAP, 3_599 * S)
         assert state.next_in_ns(0) is None

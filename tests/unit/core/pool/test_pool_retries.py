@@ -176,9 +176,9 @@ def test_a_spend_cap_refuses_it(state: Pool) -> None:
     spend_budget(state)
     state.reserve("r", RETRY, 0)
     state.learn(SpendCapped(), S)
-    told = state.take_changes()
-    assert told is not None
-    assert told.refused == (("r", Refused(Cause.SPEND_CAP, 60 * S)),)
+    change = state.take_changes()
+    assert change is not None
+    assert change.refused == (("r", Refused(Cause.SPEND_CAP, 60 * S)),)
     assert state.reserve("late", RETRY, S) == Refused(Cause.SPEND_CAP, 60 * S)
 
 
@@ -201,7 +201,7 @@ class TestConcurrency:
         wait = limited.reserve("d", ONE, S)
         assert isinstance(wait, Wait)
         assert wait.binding == "concurrency"
-        assert limited.next_in_ns(S) == S, "only in case that nobody tells"
+        assert limited.next_in_ns(S) == S, "a fallback, in case that no answer wakes it"
         limited.learn(structs.replace(PLENTY, lease_id="a"), S)
         assert limited.advance(S) == ("d",)
         limited.learn(structs.replace(PLENTY, lease_id="a"), S)

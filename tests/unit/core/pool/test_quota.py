@@ -326,7 +326,7 @@ def test_an_answer_without_headers_limits_a_burst_before_anybody_waits() -> None
 
 
 class TestBinding:
-    """What a wait is for, told to whoever has to wait."""
+    """The reason of a wait."""
 
     def test_the_dimension_that_takes_longest(self) -> None:
         made = quota(BOTH)

@@ -94,13 +94,13 @@ class TestRequests:
 
 
 def test_only_levels_bind_where_nothing_else_does(by_requests: Quota) -> None:
-    probing, told = Quota("p", PoolSettings(), 0), Quota("p", PoolSettings(), 0)
-    answer(told, 0)
+    probing, answered = Quota("p", PoolSettings(), 0), Quota("p", PoolSettings(), 0)
+    answer(answered, 0)
     assert not probing.only_levels_bind(0)
-    assert told.only_levels_bind(0)
+    assert answered.only_levels_bind(0)
     assert not by_requests.only_levels_bind(NOW)
-    told._freeze.extend(S, 0)
-    assert not told.only_levels_bind(0)
+    answered._freeze.extend(S, 0)
+    assert not answered.only_levels_bind(0)
 
 
 def test_one_that_becomes_adaptive_is_bound_no_more(by_requests: Quota) -> None:

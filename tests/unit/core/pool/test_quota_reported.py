@@ -1,4 +1,4 @@
-"""What a pool that learns makes of answers: limits, margins, and what it tells of them."""
+"""What a pool learns from reported limits: limits, margins and events."""
 
 from itertools import pairwise
 
@@ -29,8 +29,8 @@ class TestLevels:
         made = quota()
         for _ in range(2):
             made.take(Cost(1, 1_000, 200), 0)
-        told = DimensionReport(60_000, 10_000)
-        made.learn_limits(LimitReport(told, told, told), 0)
+        report = DimensionReport(60_000, 10_000)
+        made.learn_limits(LimitReport(report, report, report), 0)
         assert [one.available for one in made.limits.snapshot(0)] == [10_000, 8_000, 9_600]
 
     def test_what_was_sent_since_is_charged_to_an_older_figure(self) -> None:
@@ -47,9 +47,9 @@ class TestLevels:
             assert made.fits(Cost(500, 500, 500), second * S)
             made.take(Cost(500, 500, 500), second * S, overdraw_tokens=1_000)
             made.request_ended(0)
-            told = DimensionReport(60_000, 9_500, S)  # of a bucket that holds 10,000
+            report = DimensionReport(60_000, 9_500, S)  # of a bucket that holds 10,000
             made.close_estimates(500, 500)
-            made.learn_limits(LimitReport(told, told, told), second * S)
+            made.learn_limits(LimitReport(report, report, report), second * S)
         margins = [limit.margin_micro / MICRO for _, limit in made.limits.limited]
         assert margins == pytest.approx([500, 500, 1_500])
 
@@ -109,7 +109,7 @@ class TestWhatIsTold:
 
 
 class TestSearch:
-    """The upstream tells nothing but 429s."""
+    """The upstream reports nothing but 429s."""
 
     @staticmethod
     def refused(made: Quota, at_s: int, needed: Cost = ONE_REQUEST) -> None:

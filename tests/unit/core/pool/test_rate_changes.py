@@ -1,4 +1,4 @@
-"""Whatever changes the rate that a pool goes by is told once, with its reason."""
+"""Each change of the effective rate of a pool is reported once, with its reason."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -31,7 +31,7 @@ def learning(*reports: LimitReport) -> Quota:
 
 
 def measured() -> Quota:
-    """The rate of a pool that tells nothing is known from two 429s: 20 requests a second."""
+    """A pool without reported limits, whose rate is known from two 429s: 20 requests a second."""
     quota = learning(UNTOLD)
     for second in range(1, 11):
         take(quota, 50, second)
@@ -105,11 +105,11 @@ def test_a_change_is_told_once_with_its_reason(
     quota: Quota, happens: Callable[[Quota], None], reason: str, before: list[float | None], after: list[float]
 ) -> None:
     happens(quota)
-    told = changes(quota.events)
-    assert [(event.pool, event.reason) for event in told] == [("p", reason)] * len(before)
-    assert [event.dimension for event in told] == list(Dimension)[: len(before)]
-    assert [event.before_per_minute for event in told] == before
-    assert [event.after_per_minute for event in told] == pytest.approx(after)
+    reported = changes(quota.events)
+    assert [(event.pool, event.reason) for event in reported] == [("p", reason)] * len(before)
+    assert [event.dimension for event in reported] == list(Dimension)[: len(before)]
+    assert [event.before_per_minute for event in reported] == before
+    assert [event.after_per_minute for event in reported] == pytest.approx(after)
 
 
 def test_a_success_gives_back_a_step() -> None:
@@ -117,9 +117,9 @@ def test_a_success_gives_back_a_step() -> None:
     quota.learn_refusal(RateLimited(), 0)
     quota.events.clear()
     quota.learn_success(0)
-    told = changes(quota.events)
-    assert [event.reason for event in told] == ["succeeded"] * 2
-    assert [event.after_per_minute for event in told] == pytest.approx([54.6, 5_460])
+    reported = changes(quota.events)
+    assert [event.reason for event in reported] == ["succeeded"] * 2
+    assert [event.after_per_minute for event in reported] == pytest.approx([54.6, 5_460])
 
 
 def test_what_changes_nothing_is_not_told() -> None:
@@ -138,10 +138,10 @@ def test_a_rate_that_grows_with_time_is_told_by_tenths() -> None:
     for millisecond in range(0, 1_001, 5):
         take(quota, 1, 0)
         quota.demand_seen(millisecond * S // 1_000)
-    told = changes(quota.events)
-    assert len(told) == 4, "1.1 to the fifth power is more than 1.6"
-    assert {event.reason for event in told} == {"demand"}
-    for one, next_one in pairwise(told):
+    reported = changes(quota.events)
+    assert len(reported) == 4, "1.1 to the fifth power is more than 1.6"
+    assert {event.reason for event in reported} == {"demand"}
+    for one, next_one in pairwise(reported):
         assert one.after_per_minute == next_one.before_per_minute
 
 
@@ -160,10 +160,10 @@ def test_each_trial_of_a_measured_rate_is_told() -> None:
 def test_others_are_told_when_they_take_or_leave_a_tenth() -> None:
     limits = tuple(DimensionLimit(dimension, FixedWindowVotes()) for dimension in Dimension)
     events: list[Event] = []
-    news = RateChanges("p", events, limits)
+    rate_changes = RateChanges("p", events, limits)
     for per_minute in (100.0, 95.0, 90.5, 90.0, 81.5, 99.0):
         limits[0].per_minute = per_minute
-        news.report("competing_traffic", 0.1)
+        rate_changes.report("competing_traffic", 0.1)
     assert [(event.before_per_minute, event.after_per_minute) for event in changes(events)] == [
         (None, 100.0),
         (100.0, 90.0),
@@ -180,8 +180,8 @@ def test_beside_others_the_pool_tells_what_they_take() -> None:
         pool.learn(report, second * S)
     first, *rest = pool.drain_events()
     assert isinstance(first, LimitLearned)
-    told = changes(list(rest))
-    assert [event.reason for event in told][:2] == ["reported", "competing_traffic"]
-    assert told[-1].after_per_minute is not None
-    assert told[-1].after_per_minute < 5_000
-    assert len(told) < 20
+    reported = changes(list(rest))
+    assert [event.reason for event in reported][:2] == ["reported", "competing_traffic"]
+    assert reported[-1].after_per_minute is not None
+    assert reported[-1].after_per_minute < 5_000
+    assert len(reported) < 20

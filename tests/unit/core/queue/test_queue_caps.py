@@ -16,18 +16,18 @@ def answers(caps: QueueCaps, *asked: tuple[str, int]) -> list[str | None]:
     """Who comes after the bucket is empty, by name and tokens: None, or what is full."""
     pool = Pool("p", PoolSettings(ONE_PER_MINUTE, caps=caps), 0)
     assert pool.reserve("first", Demand("p", Caller("first"), Cost(1)), 0) is GRANTED
-    told: list[str | None] = []
+    exceeded: list[str | None] = []
     for number, (name, tokens) in enumerate(asked):
         answer = pool.reserve(f"{number}", Demand("p", Caller(name), Cost(1, tokens - tokens // 2, tokens // 2)), 0)
         if isinstance(answer, Refused):
             assert answer.cause is Cause.QUEUE_FULL
             assert answer.retry_after_ns is not None
             assert answer.retry_after_ns > 0
-            told.append(answer.full)
+            exceeded.append(answer.full)
         else:
             assert isinstance(answer, Wait)
-            told.append(None)
-    return told
+            exceeded.append(None)
+    return exceeded
 
 
 @pytest.mark.parametrize(
