@@ -179,7 +179,8 @@ def wait_until_queued(service: ServiceProcess, calls: int) -> None:
 @pytest.mark.parametrize("max_retries", [0, RETRIES])
 def test_a_service_that_stops(tmp_path: Path, max_retries: int) -> None:
     """Waiting calls are told to retry when the drain time is over; here, no other replica is there."""
-    with service_and_simulator(tmp_path, variables=QUICK) as on, ThreadPoolExecutor(1) as beside:
+    variables = {**QUICK, "TIDEGATE_DRAIN_NOTICE_SECONDS": "0", "TIDEGATE_DRAIN_SECONDS": "5"}
+    with service_and_simulator(tmp_path, variables=variables) as on, ThreadPoolExecutor(1) as beside:
         befalls(on, "slow_start", delay_seconds=100)
         asked = beside.submit(seen_by_all, on.service.url, max_retries=max_retries)
         deadline = time.monotonic() + 30
