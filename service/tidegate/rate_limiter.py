@@ -23,6 +23,7 @@ from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.store import Change
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
+from tidegate.engine.waiting import Waiting
 from tidegate.stores.memory import MemoryStore
 
 __all__ = [
@@ -199,7 +200,7 @@ class RateLimiter:
         self,
         caller: Caller,
         patience_ns: int | None,
-        on_wait: Callable[[float], None] | None = None,
+        on_wait: Callable[[Waiting], None] | None = None,
         *,
         session: str = "",
         session_front: bool = False,
@@ -212,7 +213,7 @@ class RateLimiter:
         Args:
             caller: who shares the pool.
             patience_ns: the longest wait; None: without limit.
-            on_wait: called with the predicted wait in seconds, if there is one.
+            on_wait: called if there is a wait.
             session: as in `Demand`.
             session_front: as in `Demand`.
 

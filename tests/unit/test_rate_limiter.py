@@ -83,7 +83,9 @@ class TestOnSomebodysAccount:
         async def main() -> tuple[float, list[float]]:
             await acquire_many(limiter, 5)
             told: list[float] = []
-            return await limiter.acquire_for(Caller("ann"), 10 * S, told.append), told
+            return await limiter.acquire_for(
+                Caller("ann"), 10 * S, lambda waiting: told.append(waiting.predicted_seconds)
+            ), told
 
         assert run_virtual(main(), clock) == (3.0, [3.0])
 

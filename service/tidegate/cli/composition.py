@@ -216,6 +216,7 @@ def _relay_limits(settings: Settings) -> RelayLimits:
         read_on_seconds=settings.read_on_seconds,
         read_on_calls=settings.read_on_calls,
         comment_seconds=settings.stream_comment_seconds,
+        stream_wait_seconds=settings.stream_wait_seconds,
         calls=settings.max_calls,
         calls_per_caller=settings.max_calls_per_caller or 0,
         body_bytes=settings.max_held_body_bytes,

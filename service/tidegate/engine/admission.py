@@ -21,6 +21,7 @@ from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.engine.lease import Lease
 from tidegate.engine.refusals import refusal_of
 from tidegate.engine.waiters import Answer, Waiters
+from tidegate.engine.waiting import Waiting
 
 __all__ = ["Admission", "Lease"]
 
@@ -77,7 +78,7 @@ class Admission:
         return Lease(lease_id, demand, 0, self.store)
 
     async def acquire(
-        self, demand: Demand, on_wait: Callable[[float], None] | None = None, scope: Scope | None = None
+        self, demand: Demand, on_wait: Callable[[Waiting], None] | None = None, scope: Scope | None = None
     ) -> Lease:
         """Waits until the demand is admitted.
 
@@ -85,7 +86,7 @@ class Admission:
 
         Args:
             demand: what to reserve.
-            on_wait: called with the predicted wait in seconds, if there is one.
+            on_wait: called if there is a wait.
             scope: receives the attributes of this admission; the observer's own scope unless given.
 
         Raises:
@@ -102,7 +103,7 @@ class Admission:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
                 if on_wait is not None:
-                    on_wait(to_seconds(result.predicted_ns))
+                    on_wait(Waiting(demand.pool, lease_id, to_seconds(result.predicted_ns), self.store))
                 if scope is not None or self.observer is not None:
                     self._report_queued(demand, result, scope)
                 future = self._waiters.wait(lease_id)
@@ -124,7 +125,7 @@ class Admission:
         self._report_admitted(demand, waited_ns, scope)
         return Lease(lease_id, demand, waited_ns, self.store)
 
-    async def _observed(self, observer: Observer, demand: Demand, on_wait: Callable[[float], None] | None) -> Lease:
+    async def _observed(self, observer: Observer, demand: Demand, on_wait: Callable[[Waiting], None] | None) -> Lease:
         with observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
             return await self.acquire(demand, on_wait, scope)
 

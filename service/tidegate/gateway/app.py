@@ -29,7 +29,8 @@ from tidegate.gateway.receive.admission_caps import AdmissionCaps
 from tidegate.gateway.receive.client_request import ClientDisconnected, ClientRequest
 from tidegate.gateway.receive.receiver import Receiver
 from tidegate.gateway.receive.request import InvalidCall, route_of
-from tidegate.gateway.relay.client_response import ClientResponse, with_keep_alive_comments
+from tidegate.gateway.relay.client_response import ClientResponse
+from tidegate.gateway.relay.keep_alive import KeepAlive
 from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.http.asgi import EXCHANGE, Message, Receive, Send
 from tidegate.identity.identify import Identifier
@@ -99,7 +100,8 @@ class Gateway:
             upstream_key=upstream_key or _SIMULATOR_KEY,
             hop_id=hop_id,
             default_timeout_seconds=default_timeout_seconds,
-            sends_comments=limits.comment_seconds > 0,
+            comment_seconds=limits.comment_seconds,
+            stream_wait_seconds=limits.stream_wait_seconds,
             passes_trace_context=passes_trace_context,
         )
         self._clock = admission.clock
@@ -178,8 +180,12 @@ class Gateway:
                 scope["headers"] = ()  # frees memory while the call waits: no middleware will read them
             attempts = Attempts(self._context, call, prepared, client_request.task)
             if prepared.streams and self._limits.comment_seconds:
-                async with with_keep_alive_comments(client_response, self._limits.comment_seconds):
+                keep_alive = KeepAlive(call, client_response, self._limits.comment_seconds)
+                keep_alive.start()
+                try:
                     response = await attempts.response()
+                finally:
+                    await keep_alive.stop()
             else:
                 response = await attempts.response()
         except Refusal as refusal:

@@ -14,9 +14,10 @@ from tidegate.core.domain.events import RequestFinished
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.transport import Fields
+from tidegate.engine.waiting import Waiting
 from tidegate.gateway.receive.request import InvalidCall
 
-__all__ = ["Call", "names_timeout", "silence_seconds", "timeout_seconds"]
+__all__ = ["Call", "named_seconds", "names_timeout", "silence_seconds", "timeout_seconds"]
 
 _TIMEOUT_SECONDS, _STAINLESS_TIMEOUT = TIDEGATE_TIMEOUT_SECONDS.encode(), STAINLESS_TIMEOUT.encode()
 _READ_TIMEOUT = STAINLESS_READ_TIMEOUT.encode()
@@ -59,6 +60,7 @@ class Call(Struct, gc=False):
         model: the model that the request names; empty if it names none.
         usage: the usage that the response reports.
         traced: whether spans of the call are recorded.
+        waiting: its wait for quota; None while it does not wait.
     """
 
     request_id: str
@@ -86,6 +88,7 @@ class Call(Struct, gc=False):
     model: str = ""
     usage: Usage | None = None
     traced: bool = False
+    waiting: Waiting | None = None
 
     def left_seconds(self, now_ns: int) -> float:
         """How much longer the client waits; never negative."""
@@ -139,14 +142,20 @@ def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool =
             given = own[:80].decode("latin-1")
             raise InvalidCall(f"{TIDEGATE_TIMEOUT_SECONDS}: got {given!r}, allowed is {allowed}")
         return seconds
-    named = _seconds(fields.get(_STAINLESS_TIMEOUT, b""))
-    seconds = default_seconds if named is None else _less_margin(named)
+    named = named_seconds(fields)
+    seconds = default_seconds if named is None else named
     return min(seconds, _LONGEST_LOOKUP_SECONDS) if is_lookup else seconds
 
 
 def names_timeout(fields: Fields) -> bool:
     """Whether the client says how long it waits."""
     return _TIMEOUT_SECONDS in fields or _seconds(fields.get(_STAINLESS_TIMEOUT, b"")) is not None
+
+
+def named_seconds(fields: Fields) -> float | None:
+    """How long the client's SDK waits for the head of its response, less a margin; None if it does not say."""
+    named = _seconds(fields.get(_STAINLESS_TIMEOUT, b""))
+    return None if named is None else _less_margin(named)
 
 
 def silence_seconds(fields: Fields) -> float | None:

@@ -25,6 +25,9 @@ __all__ = [
 
 _LONGEST_OBEYED_SECONDS: Final = 60
 """Anthropic SDKs before 2.x ignore a `retry-after` above this and retry after seconds (Python SDK 0.121.0)."""
+_CLAUDE_CODE: Final = b"claude-cli/"
+"""Claude Code 2.1.332 fails at once if `retry-after` is above 60 s. Up to that it retries 10 times, each time
+after up to a quarter longer than told (measured 2026-12-01). So it is never told more."""
 _METHOD_NOT_ALLOWED: Final = 405
 _OTHER_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _SDK_VERSION, _USER_AGENT = _CLIENT = (b"x-stainless-package-version", b"user-agent")
@@ -38,6 +41,7 @@ class LocalResponse:
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+    should_retry: bool
 
 
 def client_version_fields(client_fields: Fields) -> Fields:
@@ -51,6 +55,8 @@ def refused(refusal: Refusal, request_id: str, client_fields: Fields) -> LocalRe
     headers = {TIDEGATE_CAUSE: refusal.cause.value}
     wait_seconds = None if refusal.retry_after_seconds is None else max(1, math.ceil(refusal.retry_after_seconds))
     if wait_seconds is not None:
+        if client_fields.get(_USER_AGENT, b"").startswith(_CLAUDE_CODE):
+            wait_seconds = min(wait_seconds, _LONGEST_OBEYED_SECONDS)
         headers[RETRY_AFTER] = str(wait_seconds)
     retries_too_early = (wait_seconds or 0) > _LONGEST_OBEYED_SECONDS and _is_old_sdk(client_fields)
     should_retry = row.retryable and not retries_too_early
@@ -103,7 +109,9 @@ def _response(
         SHOULD_RETRY: "true" if should_retry else "false",
         **headers,
     }
-    return LocalResponse(status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body)
+    return LocalResponse(
+        status, tuple((name.encode(), value.encode()) for name, value in fields.items()), body, should_retry
+    )
 
 
 def _is_old_sdk(client_fields: Fields) -> bool:

@@ -18,8 +18,10 @@ class RelayLimits:
         read_on_seconds: how long a response is read on for its exact usage, after its client has disconnected; 0: the
             upstream request is canceled at once, and the bytes so far are charged.
         read_on_calls: calls that are read on at a time; further ones are canceled.
-        comment_seconds: a client that waits for a stream is sent a comment each time so long has passed. After the
-            first comment its status is 200 in any case; 0: no comments.
+        comment_seconds: when a client that waits for a stream is sent the first comment; the next ones follow every
+            15 s, or as often if that is less. After the first its status is 200 in any case; 0: no comments.
+        stream_wait_seconds: how long a stream that is kept alive by comments may wait for its beginning, if its client
+            sets no shorter limit than SDKs do by default.
         calls: calls at a time.
         calls_per_caller: calls of one caller at a time; 0: no separate limit.
         body_bytes: bytes of request bodies in memory, of calls that wait or may be sent again; 0: no limit.
@@ -31,6 +33,7 @@ class RelayLimits:
     read_on_seconds: float = 0.0
     read_on_calls: int = 100
     comment_seconds: float = 0.0
+    stream_wait_seconds: float = 1_800.0
     calls: int = 10_000
     calls_per_caller: int = 0
     body_bytes: int = 256 * 1024 * 1024

@@ -38,6 +38,7 @@ from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
 from tidegate.engine.failure_feedback import report_failure
 from tidegate.engine.retry import with_retries
+from tidegate.engine.waiting import Waiting
 from tidegate.generation.claude_stream import ReceivedAnswer, receive_answer
 from tidegate.generation.model import ModelAnswer, Question
 from tidegate.generation.request import AttemptStarted, OnProgress, Tally, TextReceived, WaitPredicted
@@ -61,12 +62,12 @@ class Gate(Protocol):
         self,
         caller: Caller,
         patience_ns: int | None,
-        on_wait: Callable[[float], None] | None,
+        on_wait: Callable[[Waiting], None] | None,
         *,
         session: str,
         session_front: bool,
     ) -> Awaitable[float]:
-        """Return the time waited, in seconds. If there is a wait, `on_wait` is called with the predicted seconds."""
+        """Return the time waited, in seconds. If there is a wait, `on_wait` is called."""
         ...
 
 
@@ -203,10 +204,10 @@ class ClaudeModel:
     def _left_ns(self, call: "_Call") -> int:
         return max(0, call.question.deadline_ns - self._clock.monotonic_ns())
 
-    def _on_wait(self, call: "_Call", pool: str) -> Callable[[float], None]:
-        def on_wait(predicted_seconds: float) -> None:
-            logger.debug("waiting for pool %s, probably %.1f s", pool, predicted_seconds)
-            call.on_progress(WaitPredicted(pool, predicted_seconds))
+    def _on_wait(self, call: "_Call", pool: str) -> Callable[[Waiting], None]:
+        def on_wait(waiting: Waiting) -> None:
+            logger.debug("waiting for pool %s, probably %.1f s", pool, waiting.predicted_seconds)
+            call.on_progress(WaitPredicted(pool, waiting.predicted_seconds))
 
         return on_wait
 

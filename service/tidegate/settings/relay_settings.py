@@ -44,10 +44,20 @@ class RelaySettings(SettingsModel):
         FieldDoc(
             "TIDEGATE_STREAM_COMMENT_SECONDS",
             WAIT_TEXT,
-            "A client that waits this long for its stream receives periodic SSE keep-alives. Its status is then 200, "
-            "and a failure is an `error` event; 0: none.",
+            "When a client that waits for its stream is sent the first SSE comment to keep it alive; the next ones "
+            "follow every 15 s, or as often if that is less. Its status is then 200, and a failure is an `error` "
+            "event; 0: none.",
         ),
-    ] = 0.0
+    ] = 45.0
+    stream_wait_seconds: Annotated[
+        Timeout,
+        FieldDoc(
+            "TIDEGATE_STREAM_WAIT_SECONDS",
+            TIMEOUT_TEXT,
+            "How long a stream that is kept alive by comments may wait for its beginning, where the client's SDK would "
+            "wait for its default of 10 minutes.",
+        ),
+    ] = 1_800.0
     max_calls: Annotated[
         Count,
         FieldDoc("TIDEGATE_MAX_CALLS", COUNT_TEXT, "Maximum concurrent calls under `/v1`, including waiting ones."),

@@ -12,7 +12,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.pool.pool import Pool
 from tidegate.core.pool.pool_state import POOL_STATE_VERSION
 from tidegate.core.ports.clock import Clock
@@ -95,6 +95,19 @@ class MemoryStore:
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """As `Store.snapshot`."""
         return self.snapshot_now(pool)
+
+    async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
+        """As `Store.wait_left`."""
+        with self._lock:
+            state = self._pools.get(pool)
+            return None if state is None else state.queue.left(lease_id, self._clock.monotonic_ns())
+
+    async def queues(self) -> tuple[QueueSnapshot, ...]:
+        """As `Store.queues`."""
+        with self._lock:
+            now_ns = self._clock.monotonic_ns()
+            found = [pool.queue.snapshot(now_ns) for pool in self._pools.values()]
+        return tuple(each for each in found if each.waiting)
 
     def reserve_now(self, lease_id: str, demand: Demand) -> Granted | Wait | Refused:
         """`reserve`, synchronously. Written out, and not by `_step`, because it is the hot path."""

@@ -18,6 +18,7 @@ from tidegate.core.ports.transport import Fields, Headers, TransportRequest
 from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.waiting import Waiting
 from tidegate.gateway.attempt.attempts import Attempts
 from tidegate.gateway.attempt.relay_context import RelayContext
 from tidegate.gateway.call import Call
@@ -104,12 +105,18 @@ class _RecordingAdmission(Admission):
         self._waits = waits
 
     async def acquire(
-        self, demand: Demand, on_wait: Callable[[float], None] | None = None, scope: Scope | None = None
+        self, demand: Demand, on_wait: Callable[[Waiting], None] | None = None, scope: Scope | None = None
     ) -> Lease:
-        predicted_seconds: list[float] = []
-        lease = await super().acquire(demand, on_wait or predicted_seconds.append, scope)
-        if predicted_seconds and not (demand.front or demand.retry):
-            self._waits.append(PredictedWait(predicted_seconds[0], to_seconds(lease.waited_ns)))
+        waits: list[Waiting] = []
+
+        def note(waiting: Waiting) -> None:
+            waits.append(waiting)
+            if on_wait is not None:
+                on_wait(waiting)
+
+        lease = await super().acquire(demand, note, scope)
+        if waits and not (demand.front or demand.retry):
+            self._waits.append(PredictedWait(waits[0].predicted_seconds, to_seconds(lease.waited_ns)))
         return lease
 
 

@@ -32,6 +32,7 @@ from tidegate.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from tidegate.core.ports.store import Change
+    from tidegate.engine.waiting import Waiting
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 AT_ONCE = structs.replace(ONE, settle_at_once=True)
@@ -290,9 +291,10 @@ def test_callers_take_turns(admission: Admission, clock: VirtualClock) -> None:
 
 def test_a_predicted_wait_is_told(admission: Admission, clock: VirtualClock) -> None:
     async def main() -> list[float]:
-        predicted: list[float] = []
-        await asyncio.gather(*(admission.acquire(ONE, on_wait=predicted.append) for _ in range(8)))
-        return predicted
+        waits: list[Waiting] = []
+        await asyncio.gather(*(admission.acquire(ONE, on_wait=waits.append) for _ in range(8)))
+        assert [await waiting.left() for waiting in waits] == [None] * 3
+        return [waiting.predicted_seconds for waiting in waits]
 
     assert run_virtual(main(), clock) == [3.0, 6.0, 9.0]
 

@@ -12,6 +12,7 @@ from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import ONE_REQUEST
 from tidegate.core.domain.events import Admitted, Withdrawn
 from tidegate.engine.admission import Admission, Lease
+from tidegate.engine.waiting import Waiting
 from tidegate.stores.memory import MemoryStore
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
@@ -110,7 +111,7 @@ def test_the_head_leaving_sets_the_timer_for_the_next(admission: Admission, cloc
 def test_who_cannot_be_told_of_its_wait_does_not_wait(
     admission: Admission, store: MemoryStore, observer: RecordingObserver, clock: VirtualClock
 ) -> None:
-    def fail(_seconds: float) -> None:
+    def fail(_waiting: Waiting) -> None:
         raise ZeroDivisionError
 
     async def main() -> None:

@@ -41,6 +41,13 @@ def test_no_wait_is_named_where_none_is_known() -> None:
     assert "retry-after" not in fields(refused(Refusal(Cause.QUEUE_FULL, "full"), "tg_1", {}))
 
 
+@pytest.mark.parametrize(("asked", "told"), [(61, "60"), (60, "60"), (7, "7")])
+def test_claude_code_is_not_told_to_wait_longer_than_it_obeys(asked: int, told: str) -> None:
+    client = {b"user-agent": b"claude-cli/2.1.332 (external, sdk-cli)", b"x-stainless-package-version": b"0.128.0"}
+    answer = refused(Refusal(Cause.DEADLINE, "late", retry_after_seconds=asked), "tg_1", client)
+    assert (fields(answer)["retry-after"], fields(answer)["x-should-retry"]) == (told, "true")
+
+
 @pytest.mark.parametrize(
     ("client", "seconds", "should_retry"),
     [

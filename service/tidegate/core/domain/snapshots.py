@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from tidegate.core.domain.dimension import Dimension
 
-__all__ = ["ClassSnapshot", "DimensionSnapshot", "PoolSnapshot"]
+__all__ = ["ClassSnapshot", "DimensionSnapshot", "PoolSnapshot", "QueueSnapshot", "WaitLeft", "WaitingGroup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +77,47 @@ class PoolSnapshot:
     concurrency_limit: int | None = None
     retries_waiting: int = 0
     retries_left: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WaitLeft:
+    """About where one waiter is, and how much longer it waits.
+
+    `place`: in the queue of its pool, of `waiting` requests; 1 goes next. `binding`: what it waits for, as in
+    `core.domain.demand.Wait`.
+    """
+
+    pool: str
+    place: int
+    waiting: int
+    seconds: float
+    binding: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingGroup:
+    """The waiting requests of one caller in one class.
+
+    `tokens`: what they will probably cost. `oldest_seconds`: how long the oldest has been waiting. `next_in_seconds`
+    and `last_in_seconds`: when its oldest and its newest request will probably be admitted. `binding`: what the oldest
+    waits for, as in `core.domain.demand.Wait`.
+    """
+
+    priority: str
+    caller: str
+    waiting: int
+    tokens: int
+    oldest_seconds: float
+    next_in_seconds: float
+    last_in_seconds: float
+    binding: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSnapshot:
+    """Who waits for a pool. `left_off` requests wait in groups that the snapshot has no room for."""
+
+    pool: str
+    waiting: int
+    groups: tuple[WaitingGroup, ...]
+    left_off: int

@@ -19,6 +19,7 @@ from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_book import LeaseBook
 from tidegate.core.pool.own_limits import OwnLimits
 from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
+from tidegate.core.pool.queue_view import QueueView
 from tidegate.core.pool.quota import Quota
 from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.ports.store import Change
@@ -338,6 +339,11 @@ class Pool:
             retries_waiting=len(self._queue.failed),
             retries_left=self._failures.budget.left(now_ns),
         )
+
+    @property
+    def queue(self) -> QueueView:
+        """Who waits."""
+        return QueueView(self.name, self._queue, self._forecast, self._own_limits, self._binding)
 
     def _admit(self, waiter: Waiter, now_ns: int) -> None:
         self._queue.take(waiter, now_ns)

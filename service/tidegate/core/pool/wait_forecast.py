@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.limits.dimension_limit import DimensionLimit
@@ -92,7 +93,8 @@ class WaitForecast:
 
     def predict_for(self, waiter: Waiter, now_ns: int) -> int:
         """The predicted wait of a new waiter. Notes the uncorrected predictions on it, for `observe`."""
-        formula_ns, alone_ns, predicted_ns = self._predict(waiter.demand, now_ns, 0)
+        demand = waiter.demand
+        formula_ns, alone_ns, predicted_ns = self._predict(demand, self._queue.ahead_ns(demand, now_ns), now_ns, 0)
         if self._quota.is_known:  # a guess at unknown limits proves nothing
             waiter.formula_ns, waiter.alone_ns, waiter.basis = formula_ns, alone_ns, self._present_basis()
         return predicted_ns
@@ -106,8 +108,14 @@ class WaitForecast:
 
     def predict_ns(self, demand: Demand, now_ns: int, least_ns: int) -> int:
         """The predicted wait of a demand. The formula counts at least `least_ns`."""
-        *_, predicted_ns = self._predict(demand, now_ns, least_ns)
+        *_, predicted_ns = self._predict(demand, self._queue.ahead_ns(demand, now_ns), now_ns, least_ns)
         return predicted_ns
+
+    def left_ns(self, waiter: Waiter, now_ns: int) -> int:
+        """How much longer one of the waiters will probably wait."""
+        least_ns = self._failures.wait_ns(now_ns)
+        *_, left_ns = self._predict(waiter.demand, self._queue.before_ns(waiter, now_ns), now_ns, least_ns)
+        return left_ns
 
     def batch_wait_ns(self, head: Waiter, wait_ns: int) -> int:
         """When to look at a queue whose head fits in `wait_ns`: a moment later, if others fit then.
@@ -128,11 +136,14 @@ class WaitForecast:
         outlasts = demand.patience_ns is not None and self._quota.frozen_ns(now_ns) > demand.patience_ns
         return outlasts or (self._quota.is_sure and (is_exact or self._calibrations[demand.caller.rank].is_tested))
 
-    def _predict(self, demand: Demand, now_ns: int, least_ns: int) -> tuple[int, int, int]:
-        """The prediction by the formula, at least `least_ns`; the one "alone"; and the corrected one."""
+    def _predict(self, demand: Demand, ahead_ns: int, now_ns: int, least_ns: int) -> tuple[int, int, int]:
+        """The prediction by the formula, at least `least_ns`; the one "alone"; and the corrected one.
+
+        `ahead_ns` is the work that goes before the demand.
+        """
         quota, rank = self._quota, demand.caller.rank
         frozen_ns = quota.frozen_ns(now_ns)
-        formula_ns = max(least_ns, self._formula_ns(demand, frozen_ns, now_ns))
+        formula_ns = max(least_ns, self._formula_ns(demand.cost, ahead_ns, frozen_ns, now_ns))
         frozen_ns = min(frozen_ns, formula_ns)  # the freeze is certain: only the rest is corrected
         uncertain_ns = formula_ns - frozen_ns
         share = _least_share(quota.limits.limited)
@@ -158,10 +169,9 @@ class WaitForecast:
                 self._basis += 1
         return self._basis + self._failures.outage_changes
 
-    def _formula_ns(self, demand: Demand, frozen_ns: int, now_ns: int) -> int:
+    def _formula_ns(self, cost: Cost, ahead_ns: int, frozen_ns: int, now_ns: int) -> int:
         """The refill time for this demand and all before it. In a freeze, no more refills than the buckets hold."""
-        quota, cost = self._quota, demand.cost
-        ahead_ns = self._queue.ahead_ns(demand, now_ns)
+        quota = self._quota
         if not frozen_ns:
             return ahead_ns + quota.wait_ns(cost, now_ns)
         refilled_ns = ahead_ns + quota.limits.wait_ns(cost, now_ns)

@@ -13,7 +13,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.events import Event
 from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 
 __all__ = ["Change", "Store"]
 
@@ -87,6 +87,14 @@ class Store(Protocol):
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """The state of one pool (empty if unknown) or of all."""
+        ...
+
+    async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
+        """About how much longer a request waits; None if it does not wait (any more)."""
+        ...
+
+    async def queues(self) -> tuple[QueueSnapshot, ...]:
+        """Who waits for each pool that anybody waits for."""
         ...
 
     def pool_for(self, name: str) -> str:

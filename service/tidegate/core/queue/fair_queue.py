@@ -19,7 +19,7 @@ from tidegate.core.domain.snapshots import ClassSnapshot
 from tidegate.core.queue.class_queue import NO_LOAD, ClassQueue
 from tidegate.core.queue.class_shares import ClassShares, ClassSharesState
 from tidegate.core.queue.waiter import Waiter
-from tidegate.core.queue.work_ahead import work_ahead_ns
+from tidegate.core.queue.work_ahead import work_ahead_ns, work_before_ns
 
 __all__ = ["FairQueue"]
 
@@ -227,9 +227,38 @@ class FairQueue:
         if demand.front or demand.retry:
             ahead_ns = self._service_time_ns(returned)
         else:
-            held = self._held if self._held is not None and self._held.demand.caller.rank == own.rank else None
-            ahead_ns = work_ahead_ns(own.flows, demand, self._ns_per_unit(), held)
+            ahead_ns = work_ahead_ns(own.flows, demand, self._ns_per_unit(), self._held_in(own))
             ahead_ns += self._service_time_ns(returned) if returned is not NO_LOAD else 0
+        return self._with_other_classes_ns(own, demand, ahead_ns, may_retry=may_retry, now_ns=now_ns)
+
+    def before_ns(self, waiter: Waiter, now_ns: int) -> int:
+        """About how long the pool needs for everything that goes before one of the waiters: as `ahead_ns`."""
+        demand, flow, may_retry = waiter.demand, waiter.flow, self._may_retry(now_ns)
+        own = self._classes[demand.caller.rank]
+        if waiter is self.head(now_ns):
+            return 0
+        if flow is None:
+            returned = own.failed if demand.retry else own.refused
+            load, share = own.returned_load(may_retry=may_retry), list(returned).index(waiter.lease_id) / len(returned)
+            ahead_ns = round(self._service_time_ns(load) * share)
+        else:
+            ahead_ns = work_before_ns(own.flows, waiter, flow, self._ns_per_unit(), self._held_in(own))
+            ahead_ns += self._service_time_ns(own.returned_load(may_retry=may_retry))
+        return self._with_other_classes_ns(own, demand, ahead_ns, may_retry=may_retry, now_ns=now_ns)
+
+    def place(self, before_ns: int) -> int:
+        """About which place in the queue a waiter has that this much work goes before; 1 is the first."""
+        all_ns = sum(self._load_ns(each, may_retry=True) for each in self._classes)
+        return 1 + (min(len(self) - 1, round(len(self) * before_ns / all_ns)) if all_ns else 0)
+
+    def _held_in(self, own: ClassQueue) -> Waiter | None:
+        held = self._held
+        return held if held is not None and held.demand.caller.rank == own.rank else None
+
+    def _with_other_classes_ns(
+        self, own: ClassQueue, demand: Demand, ahead_ns: int, *, may_retry: bool, now_ns: int
+    ) -> int:
+        """What goes before a demand, from what goes before it in its own class."""
         if own.flows.waiting == len(self.waiting):
             return ahead_ns
         higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: own.rank])

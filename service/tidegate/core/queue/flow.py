@@ -67,6 +67,7 @@ class Flow:
         "_numbers",
         "_own",
         "_path",
+        "_pushed",
         "_start_ns",
         "_virtual_ns",
         "_waiters",
@@ -94,6 +95,7 @@ class Flow:
         self._path = path or ("", "", "", "")
         self._waiters: deque[Waiter] = deque()  # requests in this flow itself; some may have left
         self._own = 0  # of those, how many have not left
+        self._pushed = 0  # the number of the last of them
         self._heap: list[tuple[float, int, Flow]] = []  # children by start tag; an entry with an old number is void
         self._idle: list[tuple[float, int, Flow]] = []  # children without requests by finish tag
         self._numbers: count[int] = count() if parent is None else parent._numbers
@@ -109,8 +111,11 @@ class Flow:
         waiter.flow = flow
         flow._own += 1
         if demand.session_front:
+            waiter.number = flow._waiters[0].number - 1 if flow._waiters else flow._pushed
             flow._waiters.appendleft(waiter)
         else:
+            flow._pushed += 1
+            waiter.number = flow._pushed
             flow._waiters.append(waiter)
         is_first = demand.session_front or flow._own == 1
         requests, input_tokens, output_tokens = demand.cost
@@ -141,6 +146,16 @@ class Flow:
             if not flow.active:
                 return None
             flow = flow._first()
+
+    def share_before(self, waiter: Waiter) -> float:
+        """About which share of this flow's own requests goes before one of them, from 0 to 1.
+
+        Requests that have left are taken to have left evenly from all places.
+        """
+        while self._waiters[0].flow is not self:
+            self._waiters.popleft()
+        first = self._waiters[0].number
+        return (waiter.number - first) / (self._pushed - first + 1)
 
     def serve(self, waiter: Waiter, takes_ns: int) -> None:
         """Takes out a waiter of this flow that is admitted. Its agent, session and caller pay `takes_ns` for it."""

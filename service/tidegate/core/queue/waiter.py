@@ -21,6 +21,7 @@ class Waiter:
         basis: the number of the set of rates that both predictions relied on.
         since_ns: when it joined the queue.
         priced_ns: when its cost was estimated.
+        number: its place in the order of its flow; those before it have smaller ones, not necessarily each.
         flow: the flow that it waits in; None once it has left, and for a returned request.
         account: the account of a caller with limits of its own.
         skipped: whether those limits hold it back.
@@ -34,6 +35,7 @@ class Waiter:
         "flow",
         "formula_ns",
         "lease_id",
+        "number",
         "priced_ns",
         "since_ns",
         "skipped",
@@ -44,6 +46,7 @@ class Waiter:
         self.demand = demand
         self.formula_ns = self.alone_ns = self.basis = 0
         self.since_ns = self.priced_ns = since_ns
+        self.number = 0
         self.flow: Flow | None = None
         self.account = account
         self.skipped = False

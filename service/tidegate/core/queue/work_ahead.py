@@ -5,7 +5,7 @@ from tidegate.core.domain.dimension import NsPerUnit, service_time_ns
 from tidegate.core.queue.flow import SESSION_DEPTH, Flow, Path, path_of
 from tidegate.core.queue.waiter import Waiter
 
-__all__ = ["work_ahead_ns"]
+__all__ = ["work_ahead_ns", "work_before_ns"]
 
 _MOST_COUNTED = 32
 """Up to this many rivals are looked at one by one."""
@@ -47,6 +47,25 @@ def work_ahead_ns(root: Flow, demand: Demand, rates: NsPerUnit, held: Waiter | N
     return ahead_ns
 
 
+def work_before_ns(root: Flow, waiter: Waiter, flow: Flow, rates: NsPerUnit, held: Waiter | None = None) -> int:
+    """About how long the pool needs for everything in the class `root` that goes before a waiter in `flow`.
+
+    As `work_ahead_ns`, for a request that waits already: of its own flow, only what is before it counts.
+    """
+    ahead_ns = round(service_time_ns(flow.load, rates) * flow.share_before(waiter))
+    held_ns = 0 if held is None else service_time_ns(held.demand.cost, rates)
+    first = None if held is None else held.flow
+    child = flow
+    while child is not root and (parent := child.parent) is not None:
+        while first is not None and first.depth > child.depth:
+            first = first.parent
+        least = (first, held_ns) if first is not None and first is not child and first.parent is parent else None
+        entry = None if ahead_ns else child._entry
+        ahead_ns = _with_rivals_ns(parent, child, ahead_ns, child.weight, rates, least, entry)
+        child = parent
+    return ahead_ns
+
+
 def _own_work_ns(flow: Flow, demand: Demand, path: Path, rates: NsPerUnit, held: Waiter | None) -> int:
     """The work before a new demand in the flow that the demand will join or share with."""
     if demand.session_front and flow._path[:SESSION_DEPTH] == path[:SESSION_DEPTH]:
@@ -66,10 +85,13 @@ def _with_rivals_ns(
     weight: float,
     rates: NsPerUnit,
     least: tuple[Flow, int] | None,
+    entry: int | None = None,
 ) -> int:
     """The work before a new request of `child` among all children of `parent`.
 
     `ahead_ns` is the child's own work before the request. `least` is a child of which at least so much goes first.
+    `entry` is the number of a child whose first request this is. It goes before rivals with the same tag and a larger
+    number.
 
     With few rivals, each one counts with the requests that it may send before its tag passes the tag of the new
     request. With many, they count together with their weighted share of the child's own work, and one request each.
@@ -86,7 +108,7 @@ def _with_rivals_ns(
         start_ns = parent._virtual_ns
         if child is not None and child.parent is parent:
             start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
-        return front_ns + ahead_ns + _sent_before_ns(parent, child, start_ns + ahead_ns / weight, rates, least)
+        return front_ns + ahead_ns + _sent_before_ns(parent, child, start_ns + ahead_ns / weight, rates, least, entry)
     rivals, others, others_ns, weights = (
         parent.active,
         parent.waiting,
@@ -101,7 +123,12 @@ def _with_rivals_ns(
 
 
 def _sent_before_ns(
-    parent: Flow, child: Flow | None, tag_ns: float, rates: NsPerUnit, least: tuple[Flow, int] | None
+    parent: Flow,
+    child: Flow | None,
+    tag_ns: float,
+    rates: NsPerUnit,
+    least: tuple[Flow, int] | None,
+    entry: int | None,
 ) -> int:
     """What the other children of `parent` send, of the requests that wait now, before their tags pass `tag_ns`."""
     # One dimension for all, the one in which all together cost most: this loop is most of a prediction.
@@ -112,7 +139,9 @@ def _sent_before_ns(
         if each._entry is None or each is child:
             continue
         sent_ns = 0.0
-        if (lead_ns := tag_ns - each._start_ns) >= 0 and (load_ns := each.load[index] * rate_ns):
+        lead_ns = tag_ns - each._start_ns
+        is_later = lead_ns < 0 or (lead_ns == 0 and entry is not None and each._entry > entry)
+        if not is_later and (load_ns := each.load[index] * rate_ns):
             requests, waiting = lead_ns * each.weight * each.waiting // load_ns + 1, each.waiting
             sent_ns = load_ns if requests >= waiting else requests * load_ns / waiting
         if least is not None and each is least[0] and sent_ns < least[1]:

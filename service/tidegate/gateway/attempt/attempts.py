@@ -16,6 +16,7 @@ from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.engine.admission import Lease
 from tidegate.engine.failure_feedback import report_failure
 from tidegate.engine.retry import with_retries
+from tidegate.engine.waiting import Waiting
 from tidegate.gateway.attempt.attempt_costs import abandoned_cost, demand_of, usage_so_far
 from tidegate.gateway.attempt.call_spans import spans_of
 from tidegate.gateway.attempt.leased_response import LeasedResponse
@@ -157,11 +158,15 @@ class Attempts:
             return lease
         try:
             with self._while_reachable():
-                lease = await self._admission.acquire(demand)
+                lease = await self._admission.acquire(demand, self._note_waiting)
             call.waited_ns += lease.waited_ns
             return lease
         finally:
             call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also if it was refused
+            call.waiting = None
+
+    def _note_waiting(self, waiting: Waiting) -> None:
+        self._call.waiting = waiting
 
     def _while_reachable(self) -> AbstractContextManager[object]:
         """A block in which the call waits for the upstream. It ends early if the upstream stays unreachable."""
@@ -180,6 +185,8 @@ class Attempts:
         """Sends the request once. Ends the lease unless there is a response to relay."""
         call, sent_ns = self._call, self._clock.monotonic_ns()
         left_seconds = max(0, call.deadline_ns - sent_ns) / NS_PER_SECOND
+        if self._prepared.streams:  # it may wait longer for quota than an upstream takes to begin a stream
+            left_seconds = min(left_seconds, self._context.limits.content_idle_seconds)
         call.in_flight = True
         self._response_start, self._is_sending = None, False
         try:

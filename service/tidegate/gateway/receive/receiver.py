@@ -4,13 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from tidegate.core.claude.header_names import TIDEGATE_HOP
+from tidegate.core.claude.header_names import TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import ConfigurationError, Refusal
 from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.transport import Headers
-from tidegate.gateway.call import Call, names_timeout, silence_seconds, timeout_seconds
+from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
 from tidegate.gateway.gateway_errors import client_version_fields
 from tidegate.gateway.receive.admission_caps import AdmissionCaps
@@ -25,6 +25,9 @@ from tidegate.identity.sessions import origin_of
 __all__ = ["Receiver"]
 
 _HOP: Final = TIDEGATE_HOP.encode()
+_TIMEOUT_SECONDS: Final = TIDEGATE_TIMEOUT_SECONDS.encode()
+_SDK_SECONDS: Final = 599.0
+"""The SDKs and Claude Code wait for 600 s unless told otherwise, here less a margin. Nobody has chosen this time."""
 
 
 class Receiver:
@@ -38,7 +41,9 @@ class Receiver:
         upstream_key: replaces the client's key.
         hop_id: the id of this process in the header that shows loops; unique, without commas.
         default_timeout_seconds: how long a call may take if its client does not say; > 0.
-        sends_comments: whether clients that wait for a stream are sent comments.
+        comment_seconds: when a client that waits for a stream is sent the first comment; 0: never.
+        stream_wait_seconds: how long such a client may wait, if its SDK would wait for 10 minutes; the default timeout
+            if that is longer.
         passes_trace_context: whether the client's trace context is sent upstream.
     """
 
@@ -52,7 +57,8 @@ class Receiver:
         upstream_key: str,
         hop_id: str,
         default_timeout_seconds: float,
-        sends_comments: bool,
+        comment_seconds: float,
+        stream_wait_seconds: float,
         passes_trace_context: bool,
     ) -> None:
         self.caps = caps
@@ -62,7 +68,8 @@ class Receiver:
         self._key = upstream_key.encode()
         self._hop_id = hop_id
         self._default_timeout_seconds = default_timeout_seconds
-        self._sends_comments = sends_comments
+        self._comment_seconds = comment_seconds
+        self._stream_wait_seconds = max(stream_wait_seconds, default_timeout_seconds)
         self._passes_trace_context = passes_trace_context
 
     async def receive(self, call: Call, scope: Message, client_request: ClientRequest) -> PreparedCall:
@@ -90,11 +97,11 @@ class Receiver:
             timeout_seconds=left_seconds,
             add_body_bytes=partial(self.caps.add_body_bytes, call),
         )
-        self._apply_read_timeout(call, prepared)
+        self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
         call.waited_ns += client_request.waited_ns
-        if prepared.streams and self._sends_comments:  # the head may be sent before that of the response is known
+        if prepared.streams and self._comment_seconds:  # the head may be sent before that of the response is known
             prepared.request = uncompressed(prepared.request)
         return prepared
 
@@ -120,14 +127,23 @@ class Receiver:
             passes_trace_context=self._passes_trace_context,
         )
 
-    def _apply_read_timeout(self, call: Call, prepared: PreparedCall) -> None:
-        """Moves the deadline forward if the client's SDK limits the silence of its connection.
+    def _apply_sdk_timeouts(self, call: Call, prepared: PreparedCall) -> None:
+        """Moves the deadline if the client's SDK limits the silence before its response.
 
-        The SDK counts from the end of its request to the first byte of the response. This sets no deadline for a body
-        that is still being sent, nor for a call whose client is sent comments.
+        The SDKs count from the end of the request to the first byte of the response, or to its head. That sets no
+        deadline for a body that is still being sent. A stream whose comments come sooner may wait longer than the SDK
+        says by default.
         """
-        seconds = None if call.names_timeout else silence_seconds(call.fields)
-        gets_comments = prepared.streams and self._sends_comments
-        if seconds is not None and isinstance(prepared.request.body, bytes) and not gets_comments:
-            call.deadline_ns = min(call.deadline_ns, self._clock.monotonic_ns() + to_ns(seconds))
+        if _TIMEOUT_SECONDS in call.fields or not isinstance(prepared.request.body, bytes):
+            return
+        head_seconds, read_seconds = named_seconds(call.fields), silence_seconds(call.fields)
+        if prepared.streams and self._comment_seconds:
+            longest_seconds = head_seconds or read_seconds or 0.0
+            if longest_seconds >= _SDK_SECONDS and longest_seconds > self._comment_seconds:
+                call.deadline_ns = call.started_ns + to_ns(self._stream_wait_seconds)
+            is_kept_alive = read_seconds is None or read_seconds > self._comment_seconds
+        else:
+            is_kept_alive = False
+        if head_seconds is None and read_seconds is not None and not is_kept_alive:
+            call.deadline_ns = min(call.deadline_ns, self._clock.monotonic_ns() + to_ns(read_seconds))
             call.names_timeout = True

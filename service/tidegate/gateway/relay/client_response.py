@@ -1,10 +1,8 @@
 """Sends the response of one call to its client: relayed, made here, or begun with comments while the call waits."""
 
-import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from tidegate.core.claude.header_names import (
     SHOULD_RETRY,
@@ -15,7 +13,7 @@ from tidegate.core.claude.header_names import (
 )
 from tidegate.core.claude.spend_cap import is_spend_cap
 from tidegate.core.domain.errors import UpstreamError
-from tidegate.core.failures.retry_policy import lacks_fast_mode
+from tidegate.core.failures.retry_policy import lacks_fast_mode, retry_reason
 from tidegate.core.ports.transport import Fields, Headers
 from tidegate.gateway.call import Call
 from tidegate.gateway.forwarded_headers import for_client, is_event_stream
@@ -25,7 +23,7 @@ from tidegate.gateway.relay.upstream_errors import MAX_ERROR_BODY_BYTES, StreamE
 from tidegate.http.asgi import Send, ServerExchange
 from tidegate.http.content_coding import decoded
 
-__all__ = ["ClientResponse", "with_keep_alive_comments"]
+__all__ = ["ClientResponse"]
 
 _REQUEST_ID, _QUEUE_MS, _ATTEMPTS, _UPSTREAM = (
     name.encode() for name in (TIDEGATE_REQUEST_ID, TIDEGATE_QUEUE_MS, TIDEGATE_ATTEMPTS, TIDEGATE_UPSTREAM)
@@ -34,8 +32,6 @@ _TIDEGATE_FIELDS: Final = frozenset({_REQUEST_ID, _QUEUE_MS, _ATTEMPTS})
 """Fields that the upstream also sends if it is another Tidegate."""
 _TIDEGATE_FIELDS_AND_UPSTREAM: Final = _TIDEGATE_FIELDS | {_UPSTREAM}
 _EVENT_STREAM: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
-_COMMENT: Final = b": waiting\n\n"
-"""Clients of event streams skip lines that begin with a colon (HTML standard, "Server-sent events")."""
 
 
 class ClientResponse:
@@ -74,12 +70,12 @@ class ClientResponse:
         """Whether no middleware is between here and the server."""
         return self._exchange is not None
 
-    async def comment(self) -> None:
-        """Sends a comment to a client that waits for its stream, so that it does not give up."""
+    async def comment(self, text: bytes, headers: Headers) -> None:
+        """Sends a comment to a client that waits for its stream. The first one begins the response, with `headers`."""
         if not self.began_with_comment:
-            await self._start(200, _EVENT_STREAM)
+            await self._start(200, (*_EVENT_STREAM, *headers))
             self.began_with_comment = self._takes_events = True
-        await self.part(_COMMENT)
+        await self.part(text)
 
     async def start(self, status: int, headers: Headers, fields: Fields) -> None:
         """Sends the upstream's status and header fields, unless the stream was begun with a comment."""
@@ -107,7 +103,7 @@ class ClientResponse:
     async def local(self, response: LocalResponse) -> None:
         """Sends a response that was made here; as an event, if the stream was begun with a comment."""
         if self.began_with_comment:
-            await self._error_event(response.body)
+            await self._error_event(json_object(response.body), retryable=response.should_retry)
             return
         await self._start(response.status, response.headers)
         await self._send({"type": "http.response.body", "body": response.body})
@@ -117,8 +113,9 @@ class ClientResponse:
         is_stream = isinstance(error, StreamError)
         if self.began_with_comment and not is_stream:
             fields = json_object(decoded(error.headers, error.body, MAX_ERROR_BODY_BYTES))
-            known = json.dumps(fields, ensure_ascii=False).encode() if isinstance(fields.get("error"), dict) else None
-            await self._error_event(known or error_body("api_error", str(error), self._call.request_id))
+            if not isinstance(fields.get("error"), dict):
+                fields = json_object(error_body("api_error", str(error), self._call.request_id))
+            await self._error_event(fields, retryable=retry_reason(error) is not None)
             return
         headers: Headers = error.headers
         if is_spend_cap(error) or lacks_fast_mode(error):
@@ -137,8 +134,17 @@ class ClientResponse:
             body = error_body("api_error", message, self._call.request_id)
             await self._send({"type": "http.response.body", "body": b"\n\nevent: error\ndata: %b\n\n" % body})
 
-    async def _error_event(self, body: bytes) -> None:
-        await self._send({"type": "http.response.body", "body": b"event: error\ndata: %b\n\n" % body})
+    async def _error_event(self, body: dict[str, Any], *, retryable: bool) -> None:
+        """Ends a stream that was begun with a comment, with an error.
+
+        An error that may be retried is an `overloaded_error`, which is the one that the API sends within streams.
+        Claude Code 2.1.332 repeats the call as a stream after this type alone, up to 10 times. After any other type it
+        makes the call once more without a stream, whose wait no comment can prolong (measured 2026-12-01).
+        """
+        if retryable:
+            body = {**body, "error": {**body["error"], "type": "overloaded_error"}}
+        text = json.dumps(body, ensure_ascii=False).encode()
+        await self._send({"type": "http.response.body", "body": b"event: error\ndata: %b\n\n" % text})
 
     async def _start(self, status: int, headers: Headers) -> None:
         fields = self._fields(status, headers)
@@ -154,25 +160,3 @@ class ClientResponse:
             (_ATTEMPTS, b"%d" % call.attempts),
             *self._marks,
         ]
-
-
-@contextlib.asynccontextmanager
-async def with_keep_alive_comments(client_response: ClientResponse, every_seconds: float) -> AsyncIterator[None]:
-    """Sends a comment each time so long has passed, for the duration of a block. None is being sent at its end."""
-    over = asyncio.Event()
-
-    async def comment() -> None:
-        while True:
-            try:
-                async with asyncio.timeout(every_seconds):
-                    await over.wait()
-                    return
-            except TimeoutError:
-                await client_response.comment()
-
-    commenting = asyncio.create_task(comment())
-    try:
-        yield
-    finally:
-        over.set()
-        await commenting

@@ -1,0 +1,93 @@
+"""Shows who waits for a pool, and for how much longer."""
+
+import heapq
+from collections.abc import Callable
+from typing import Final
+
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.domain.snapshots import QueueSnapshot, WaitingGroup, WaitLeft
+from tidegate.core.pool.own_limits import OwnLimits
+from tidegate.core.pool.wait_forecast import WaitForecast
+from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.waiter import Waiter
+
+__all__ = ["QueueView"]
+
+_MOST_GROUPS: Final = 100
+"""Invented callers must not make a snapshot endless."""
+
+
+class QueueView:
+    """Reads the queue of one pool and changes nothing.
+
+    Args:
+        pool: its name.
+        queue: the queue.
+        forecast: predicts the waits.
+        own_limits: the limits of callers in this pool.
+        binding: returns what a request of some cost waits for that is the next to go.
+    """
+
+    __slots__ = ("_binding", "_forecast", "_own_limits", "_pool", "_queue")
+
+    def __init__(
+        self,
+        pool: str,
+        queue: FairQueue,
+        forecast: WaitForecast,
+        own_limits: OwnLimits,
+        binding: Callable[[Cost, int], str],
+    ) -> None:
+        self._pool = pool
+        self._queue = queue
+        self._forecast = forecast
+        self._own_limits = own_limits
+        self._binding = binding
+
+    def left(self, lease_id: str, now_ns: int) -> WaitLeft | None:
+        """How much longer a request waits; None if it does not wait (any more). O(log n)."""
+        waiter = self._queue.waiting.get(lease_id)
+        if waiter is None:
+            return None
+        left_ns, binding = self._left(waiter, now_ns)
+        place = self._queue.place(self._queue.before_ns(waiter, now_ns))
+        return WaitLeft(self._pool, place, len(self._queue), to_seconds(left_ns), binding)
+
+    def snapshot(self, now_ns: int) -> QueueSnapshot:
+        """All waiters by class and caller: the groups whose oldest request waits longest, and the rest as a number."""
+        groups: dict[tuple[int, str], list[Waiter]] = {}
+        for waiter in self._queue.waiting.values():  # in the order in which they joined
+            caller = waiter.demand.caller
+            groups.setdefault((caller.rank, caller.name), []).append(waiter)
+        shown = heapq.nsmallest(_MOST_GROUPS, groups.values(), key=lambda group: group[0].since_ns)
+        return QueueSnapshot(
+            self._pool,
+            len(self._queue),
+            tuple(self._group(group, now_ns) for group in shown),
+            len(self._queue) - sum(map(len, shown)),
+        )
+
+    def _group(self, waiters: list[Waiter], now_ns: int) -> WaitingGroup:
+        oldest, newest = waiters[0], waiters[-1]
+        next_ns, binding = self._left(oldest, now_ns)
+        last_ns = next_ns if newest is oldest else max(next_ns, self._left(newest, now_ns)[0])
+        return WaitingGroup(
+            str(oldest.demand.caller.priority),
+            oldest.demand.caller.name,
+            len(waiters),
+            sum(waiter.demand.cost.tokens for waiter in waiters),
+            to_seconds(now_ns - oldest.since_ns),
+            to_seconds(next_ns),
+            to_seconds(last_ns),
+            binding,
+        )
+
+    def _left(self, waiter: Waiter, now_ns: int) -> tuple[int, str]:
+        """How much longer a request waits, and for what."""
+        left_ns = self._forecast.left_ns(waiter, now_ns)
+        own = self._own_limits.exceeded(waiter, now_ns)
+        if own is not None and (own.wait_ns is None or own.wait_ns >= left_ns):
+            return max(left_ns, own.wait_ns or 0), "caller_limit"
+        is_next = self._queue.before_ns(waiter, now_ns) == 0
+        return left_ns, self._binding(waiter.demand.cost, now_ns) if is_next else "queue"

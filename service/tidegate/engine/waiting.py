@@ -1,0 +1,27 @@
+"""What is known of a request while it waits for its admission."""
+
+from msgspec import Struct
+
+from tidegate.core.domain.snapshots import WaitLeft
+from tidegate.core.ports.store import Store
+
+__all__ = ["Waiting"]
+
+
+class Waiting(Struct, frozen=True, gc=False):
+    """A request that waits, for whoever wants to tell its client.
+
+    Attributes:
+        pool: that it waits for.
+        lease_id: its name in the store.
+        predicted_seconds: how long it would probably wait, when it began to.
+    """
+
+    pool: str
+    lease_id: str
+    predicted_seconds: float
+    store: Store
+
+    async def left(self) -> WaitLeft | None:
+        """About where it is now, and how much longer it waits; None once it does not wait any more."""
+        return await self.store.wait_left(self.pool, self.lease_id)
