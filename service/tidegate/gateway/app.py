@@ -108,7 +108,7 @@ class Gateway:
         self._observer = admission.observer
         self._default_timeout_ns = to_ns(default_timeout_seconds)
         self._new_request_id = new_request_id
-        self._marks = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
+        self._extra_headers = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one HTTP call. A response that breaks off upstream breaks off for the client at the same byte.
@@ -135,7 +135,7 @@ class Gateway:
         """Responds to a call, unless its client disconnects, and reports its outcome."""
         grace_seconds = partial(self._read_on_seconds, call) if self._limits.read_on_seconds else None
         exchange = scope.get("extensions", _NO_EXTENSIONS).get(EXCHANGE)
-        client_response = ClientResponse(call, self._marks, send, exchange)
+        client_response = ClientResponse(call, self._extra_headers, send, exchange)
         try:
             with ClientRequest(receive, self._clock.monotonic_ns, grace_seconds, exchange) as client_request:
                 call.outcome = await self._respond(call, scope, client_request, client_response)

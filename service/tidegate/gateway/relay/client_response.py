@@ -39,7 +39,7 @@ class ClientResponse:
 
     Args:
         call: the call; its status is set.
-        marks: header fields that every response of the service has.
+        extra_headers: header fields that every response of the service has.
         send: as in ASGI.
         exchange: the server's extension `EXCHANGE`, if it has it.
 
@@ -47,20 +47,20 @@ class ClientResponse:
         began_with_comment: whether the stream was begun before there was a response: its status is 200 in any case.
     """
 
-    __slots__ = ("_call", "_exchange", "_marks", "_replaced", "_send", "_takes_events", "began_with_comment")
+    __slots__ = ("_call", "_exchange", "_extra_headers", "_replaced", "_send", "_takes_events", "began_with_comment")
 
     def __init__(
         self,
         call: Call,
-        marks: Sequence[tuple[bytes, bytes]],
+        extra_headers: Sequence[tuple[bytes, bytes]],
         send: Send,
         exchange: ServerExchange | None = None,
     ) -> None:
         self.began_with_comment = False
         self._takes_events = False  # whether an event of our own can be sent
         self._call = call
-        self._marks = marks
-        self._replaced = _TIDEGATE_FIELDS_AND_UPSTREAM if marks else _TIDEGATE_FIELDS
+        self._extra_headers = extra_headers
+        self._replaced = _TIDEGATE_FIELDS_AND_UPSTREAM if extra_headers else _TIDEGATE_FIELDS
         self._send = send
         # Middleware may have replaced `send`: then the extension must not bypass it.
         self._exchange = exchange if exchange is not None and send == exchange.send else None
@@ -158,5 +158,5 @@ class ClientResponse:
             (_REQUEST_ID, call.request_id.encode()),
             (_QUEUE_MS, b"%d" % call.queued_ms),
             (_ATTEMPTS, b"%d" % call.attempts),
-            *self._marks,
+            *self._extra_headers,
         ]
