@@ -59,7 +59,7 @@ def credentials_refusal(error: UpstreamError) -> Refusal | None:
         return None
     return Refusal(
         Cause.UPSTREAM_CREDENTIALS,
-        "the upstream refuses this service's own API key, whoever calls: its operator has to set ANTHROPIC_API_KEY",
+        "the upstream rejects the API key of this service itself: its operator must set a valid ANTHROPIC_API_KEY",
     )
 
 

@@ -122,7 +122,7 @@ class ReportedLevel:
         self._refused_ns: int | None = None  # when a request was refused for which the level sufficed
         self._uncertainty = 0.0  # mean width of the interval that a report gives
         self._price_error = 0.0
-        self._usual = 0.0  # mean charge of a request, at worst
+        self._usual = 0.0  # mean charge of a request, with its possible overdraw
 
     def dump(self, now_ns: int) -> ReportedLevelState:
         """The state, for `restore`."""

@@ -10,89 +10,89 @@ MINUTE = 61 * S
 
 
 @pytest.fixture
-def ramp() -> AccelerationLimit:
+def limit() -> AccelerationLimit:
     return AccelerationLimit()
 
 
-def use(ramp: AccelerationLimit, now_ns: int, count: int, input_tokens: int = 0) -> None:
+def use(limit: AccelerationLimit, now_ns: int, count: int, input_tokens: int = 0) -> None:
     """These were accepted."""
-    ramp.corrected(now_ns, count, count * input_tokens)
-    ramp.answered(now_ns)
+    limit.corrected(now_ns, count, count * input_tokens)
+    limit.answered(now_ns)
 
 
-def refuse(ramp: AccelerationLimit, now_ns: int, input_tokens: int = 0) -> None:
-    ramp.refused(now_ns, now_ns, input_tokens)
+def refuse(limit: AccelerationLimit, now_ns: int, input_tokens: int = 0) -> None:
+    limit.refused(now_ns, now_ns, input_tokens)
 
 
-def send(ramp: AccelerationLimit, now_ns: int) -> int:
+def send(limit: AccelerationLimit, now_ns: int) -> int:
     """Sends as much as may be sent now; returns how much that was."""
     count = 0
-    while ramp.wait_ns(now_ns) == 0:
-        ramp.sent(now_ns)
+    while limit.wait_ns(now_ns) == 0:
+        limit.sent(now_ns)
         count += 1
     return count
 
 
-def test_limits_nothing_before_the_upstream_refuses(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 10_000, 1_000)
-    assert not ramp.is_known
-    assert ramp.wait_ns(0) == 0
+def test_limits_nothing_before_the_upstream_refuses(limit: AccelerationLimit) -> None:
+    use(limit, 0, 10_000, 1_000)
+    assert not limit.is_known
+    assert limit.wait_ns(0) == 0
 
 
-def test_the_first_refusal_tells_what_may_always_be_sent(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 100)
-    refuse(ramp, 0)
-    assert ramp.is_known
-    ramp.corrected(10 * MINUTE, 1, 0)
-    assert send(ramp, 10 * MINUTE) == 99 + 1, "and one more, gently: it was refused long ago"
+def test_the_first_refusal_tells_what_may_always_be_sent(limit: AccelerationLimit) -> None:
+    use(limit, 0, 100)
+    refuse(limit, 0)
+    assert limit.is_known
+    limit.corrected(10 * MINUTE, 1, 0)
+    assert send(limit, 10 * MINUTE) == 99 + 1, "and one more, gently: it was refused long ago"
 
 
-def test_who_may_not_go_asks_again_in_a_quarter_of_a_second(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 100)
-    refuse(ramp, 0)
-    assert ramp.wait_ns(S + 3) == S // 4 - 3
+def test_who_may_not_go_asks_again_in_a_quarter_of_a_second(limit: AccelerationLimit) -> None:
+    use(limit, 0, 100)
+    refuse(limit, 0)
+    assert limit.wait_ns(S + 3) == S // 4 - 3
 
 
-def test_growth_goes_gently_until_it_is_refused(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 100)
-    refuse(ramp, 0)
-    assert send(ramp, MINUTE) == 105 + 1, "as much again, and one that tries"
-    assert ramp.wait_ns(MINUTE) == pytest.approx(S / (0.05 * 105), rel=1e-6)
-    sent = sum(send(ramp, MINUTE + tenth * S // 10) for tenth in range(1, 41))
+def test_growth_goes_gently_until_it_is_refused(limit: AccelerationLimit) -> None:
+    use(limit, 0, 100)
+    refuse(limit, 0)
+    assert send(limit, MINUTE) == 105 + 1, "as much again, and one that tries"
+    assert limit.wait_ns(MINUTE) == pytest.approx(S / (0.05 * 105), rel=1e-6)
+    sent = sum(send(limit, MINUTE + tenth * S // 10) for tenth in range(1, 41))
     assert 18 <= sent <= 24, "a twentieth of the last minute's in a second"
 
 
-def test_where_little_goes_one_a_second_is_gentle(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 10)
-    refuse(ramp, 0)
-    assert send(ramp, MINUTE) == 10 + 1
-    assert ramp.wait_ns(MINUTE) == S
+def test_where_little_goes_one_a_second_is_gentle(limit: AccelerationLimit) -> None:
+    use(limit, 0, 10)
+    refuse(limit, 0)
+    assert send(limit, MINUTE) == 10 + 1
+    assert limit.wait_ns(MINUTE) == S
 
 
-def test_a_factor_that_was_measured_holds_from_then_on(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 100)
-    refuse(ramp, 0)
-    use(ramp, MINUTE, 150)
-    refuse(ramp, MINUTE)
-    assert send(ramp, 2 * MINUTE) == 225
-    assert ramp.wait_ns(2 * MINUTE) > 0
+def test_a_factor_that_was_measured_holds_from_then_on(limit: AccelerationLimit) -> None:
+    use(limit, 0, 100)
+    refuse(limit, 0)
+    use(limit, MINUTE, 150)
+    refuse(limit, MINUTE)
+    assert send(limit, 2 * MINUTE) == 225
+    assert limit.wait_ns(2 * MINUTE) > 0
 
 
-def test_of_few_the_one_that_was_refused_counts_once(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 4)
-    refuse(ramp, 0)
-    use(ramp, MINUTE, 6)
-    refuse(ramp, MINUTE)
-    assert send(ramp, 2 * MINUTE) == 9, "half as much again; half-way to 7 of 4 is not one more"
+def test_of_few_the_one_that_was_refused_counts_once(limit: AccelerationLimit) -> None:
+    use(limit, 0, 4)
+    refuse(limit, 0)
+    use(limit, MINUTE, 6)
+    refuse(limit, MINUTE)
+    assert send(limit, 2 * MINUTE) == 9, "half as much again; half-way to 7 of 4 is not one more"
 
 
-def test_what_was_refused_was_no_use(ramp: AccelerationLimit) -> None:
-    use(ramp, 0, 120)
+def test_what_was_refused_was_no_use(limit: AccelerationLimit) -> None:
+    use(limit, 0, 120)
     for _ in range(20):
-        ramp.corrected(0, -1, 0)
-        refuse(ramp, 0)
-    ramp.corrected(10 * MINUTE, 1, 0)
-    assert send(ramp, 10 * MINUTE) == 99 + 1
+        limit.corrected(0, -1, 0)
+        refuse(limit, 0)
+    limit.corrected(10 * MINUTE, 1, 0)
+    assert send(limit, 10 * MINUTE) == 99 + 1
 
 
 SIZES = (100, 60, 120, 50, 150, 80)
@@ -100,46 +100,46 @@ SIZES = (100, 60, 120, 50, 150, 80)
 
 def grown(*, is_input: bool) -> AccelerationLimit:
     """Used half as much again each minute, in requests or in input tokens, and was refused at the end of each."""
-    ramp, allowed = AccelerationLimit(), 12_000
+    limit, allowed = AccelerationLimit(), 12_000
     for minute, size in enumerate(SIZES):
-        use(ramp, minute * MINUTE, allowed // (size if is_input else 100), size)
-        refuse(ramp, minute * MINUTE, size)
+        use(limit, minute * MINUTE, allowed // (size if is_input else 100), size)
+        refuse(limit, minute * MINUTE, size)
         allowed = allowed * 3 // 2
-    return ramp
+    return limit
 
 
 def test_requests_are_believed_where_their_figures_agree_better() -> None:
-    ramp = grown(is_input=False)
-    ramp.corrected(6 * MINUTE, 1, 10_000_000)
-    assert ramp.wait_ns(6 * MINUTE, 1_000_000) == 0
+    limit = grown(is_input=False)
+    limit.corrected(6 * MINUTE, 1, 10_000_000)
+    assert limit.wait_ns(6 * MINUTE, 1_000_000) == 0
 
 
 def test_input_is_where_its_figures_do() -> None:
-    ramp = grown(is_input=True)
-    ramp.corrected(6 * MINUTE, 1, 1)
-    assert ramp.wait_ns(6 * MINUTE, 10_000_000) > 0
-    ramp.corrected(6 * MINUTE, 100_000, 0)
-    assert ramp.wait_ns(6 * MINUTE, 1) == 0
+    limit = grown(is_input=True)
+    limit.corrected(6 * MINUTE, 1, 1)
+    assert limit.wait_ns(6 * MINUTE, 10_000_000) > 0
+    limit.corrected(6 * MINUTE, 100_000, 0)
+    assert limit.wait_ns(6 * MINUTE, 1) == 0
 
 
 def test_what_is_contradicted_by_little_is_told_from_what_is_not_at_all() -> None:
-    ramp = AccelerationLimit()
-    use(ramp, 0, 100, 100)
-    refuse(ramp, 0, 100)
-    use(ramp, MINUTE, 150, 98)
-    refuse(ramp, MINUTE, 98)
-    use(ramp, 2 * MINUTE, 225, 100)  # 1.53 times the input of the minute before, where 1.48 times was refused
-    assert ramp.wait_ns(2 * MINUTE, 1) > 0, "so requests are meant, whatever input might still grow by"
+    limit = AccelerationLimit()
+    use(limit, 0, 100, 100)
+    refuse(limit, 0, 100)
+    use(limit, MINUTE, 150, 98)
+    refuse(limit, MINUTE, 98)
+    use(limit, 2 * MINUTE, 225, 100)  # 1.53 times the input of the minute before, where 1.48 times was refused
+    assert limit.wait_ns(2 * MINUTE, 1) > 0, "so requests are meant, whatever input might still grow by"
 
 
 class TestWhileThatIsOpen:
     """The floor is 100 requests, or 10,000 tokens."""
 
     @pytest.fixture
-    def open_ramp(self, ramp: AccelerationLimit) -> AccelerationLimit:
-        use(ramp, 0, 100, 100)
-        refuse(ramp, 0, 100)
-        return ramp
+    def open_ramp(self, limit: AccelerationLimit) -> AccelerationLimit:
+        use(limit, 0, 100, 100)
+        refuse(limit, 0, 100)
+        return limit
 
     def test_what_both_allow_goes(self, open_ramp: AccelerationLimit) -> None:
         open_ramp.corrected(MINUTE + 60 * S, 50, 5_000)

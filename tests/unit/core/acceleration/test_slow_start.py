@@ -16,19 +16,19 @@ BEGAN_NS = 1_000 * S
 PLENTY = LimitReport(DimensionReport(60_000, 60_000))
 
 
-def burst(ramp: AccelerationLimit, count: int, now_ns: int) -> int:
+def burst(limit: AccelerationLimit, count: int, now_ns: int) -> int:
     """Sends so many as fast as they may go; returns when the last one went."""
     for _ in range(count):
-        now_ns += ramp.wait_ns(now_ns)
-        ramp.sent(now_ns)
+        now_ns += limit.wait_ns(now_ns)
+        limit.sent(now_ns)
     return now_ns
 
 
 def test_fifty_requests_go_at_once_and_no_more() -> None:
-    ramp = AccelerationLimit()
-    assert burst(ramp, 50, BEGAN_NS) == BEGAN_NS
-    assert ramp.binds(BEGAN_NS)
-    assert ramp.wait_ns(BEGAN_NS) == pytest.approx(S / (2.5 * 50))
+    limit = AccelerationLimit()
+    assert burst(limit, 50, BEGAN_NS) == BEGAN_NS
+    assert limit.binds(BEGAN_NS)
+    assert limit.wait_ns(BEGAN_NS) == pytest.approx(S / (2.5 * 50))
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(60, 0.0735), (100, 0.28), (1_000, 1.2), (4_000, 1.75)])
@@ -37,20 +37,20 @@ def test_a_burst_grows_by_a_quarter_in_a_tenth_of_a_second(count: int, seconds: 
 
 
 def test_fifty_may_go_at_once_again_after_a_pause() -> None:
-    ramp = AccelerationLimit()
-    later_ns = burst(ramp, 100, BEGAN_NS) + 70 * S
-    assert burst(ramp, 50, later_ns) == later_ns
-    assert ramp.wait_ns(later_ns) > 0
+    limit = AccelerationLimit()
+    later_ns = burst(limit, 100, BEGAN_NS) + 70 * S
+    assert burst(limit, 50, later_ns) == later_ns
+    assert limit.wait_ns(later_ns) > 0
 
 
 @given(st.integers(1, 2_000), st.integers(1, 50))
 def test_steady_use_never_waits_once_it_has_begun(per_second: int, at_once: int) -> None:
-    ramp, now_ns = AccelerationLimit(), BEGAN_NS
+    limit, now_ns = AccelerationLimit(), BEGAN_NS
     for _ in range(3 * per_second // at_once):
-        now_ns = burst(ramp, at_once, now_ns) + S * at_once // per_second
+        now_ns = burst(limit, at_once, now_ns) + S * at_once // per_second
     for _ in range(10):
-        assert ramp.wait_ns(now_ns) == 0
-        assert burst(ramp, at_once, now_ns) - now_ns <= S // 10
+        assert limit.wait_ns(now_ns) == 0
+        assert burst(limit, at_once, now_ns) - now_ns <= S // 10
         now_ns += S * at_once // per_second
 
 
@@ -76,8 +76,8 @@ def test_bursts_that_were_configured_and_those_of_endpoints_go_at_once(
 
 
 def test_it_ends_once_the_upstream_has_shown_how_fast_use_may_rise() -> None:
-    ramp = AccelerationLimit()
-    burst(ramp, 60, BEGAN_NS)
-    ramp.refused(BEGAN_NS, BEGAN_NS)
+    limit = AccelerationLimit()
+    burst(limit, 60, BEGAN_NS)
+    limit.refused(BEGAN_NS, BEGAN_NS)
     later_ns = BEGAN_NS + 61 * S
-    assert burst(ramp, 60, later_ns) == later_ns
+    assert burst(limit, 60, later_ns) == later_ns

@@ -17,10 +17,10 @@ RATE = 100.0
 
 def line(slope: float, seconds: int = 8, start_ns: int = 0, *, every_ns: int = S // 2) -> RefillLine:
     """An estimator that saw what remains change by so much a second, with no charges of ours."""
-    drift = RefillLine()
+    refill = RefillLine()
     for at_ns in range(0, seconds * S + 1, every_ns):
-        drift.observe(start_ns + at_ns, 5_000 + slope * at_ns / S, 0)
-    return drift
+        refill.observe(start_ns + at_ns, 5_000 + slope * at_ns / S, 0)
+    return refill
 
 
 class TestEstimator:
@@ -39,18 +39,18 @@ class TestEstimator:
 
     @pytest.mark.parametrize("hours", [1, 4_294])
     def test_hours_between_two_reports_leave_no_trace(self, hours: int) -> None:
-        drift = line(RATE, every_ns=S // 7)
+        refill = line(RATE, every_ns=S // 7)
         for at_ns in range(0, 8 * S, S // 7):
-            drift.observe(hours * 3_600 * S + at_ns, 5_000 + 0.7 * RATE * at_ns / S, 0)
-            assert 0 <= drift.taken_per_second(RATE) <= RATE
-        assert drift.taken_per_second(RATE) == pytest.approx(0.3 * RATE, rel=1e-6)
+            refill.observe(hours * 3_600 * S + at_ns, 5_000 + 0.7 * RATE * at_ns / S, 0)
+            assert 0 <= refill.taken_per_second(RATE) <= RATE
+        assert refill.taken_per_second(RATE) == pytest.approx(0.3 * RATE, rel=1e-6)
 
     def test_our_own_charges_are_not_somebody_elses(self) -> None:
-        drift, charged = RefillLine(), 0
+        refill, charged = RefillLine(), 0
         for second in range(8):
             charged += 80
-            drift.observe(second * S, 5_000 + RATE * second - charged, charged)
-        assert drift.taken_per_second(RATE) == 0
+            refill.observe(second * S, 5_000 + RATE * second - charged, charged)
+        assert refill.taken_per_second(RATE) == 0
 
     def test_four_reports_are_too_few_and_so_is_less_than_two_seconds(self) -> None:
         assert line(0, seconds=3, every_ns=S).taken_per_second(RATE) == 0
@@ -64,59 +64,59 @@ class TestEstimator:
 
     @pytest.mark.parametrize("noise", [400, -400])
     def test_only_what_exceeds_chance_counts(self, noise: float) -> None:
-        drift = RefillLine()
+        refill = RefillLine()
         for second in range(8):
-            drift.observe(second * S, 5_000 + RATE * second + (noise if second % 2 else -noise), 0)
-        assert drift.taken_per_second(RATE) == 0
+            refill.observe(second * S, 5_000 + RATE * second + (noise if second % 2 else -noise), 0)
+        assert refill.taken_per_second(RATE) == 0
 
     @pytest.mark.parametrize("before", [0, 30], ids=["at first", "after others have left the window"])
     def test_the_slope_counts_with_one_and_a_half_standard_errors(self, before: int) -> None:
         seconds = [0.0, 1.0, 2.5, 3.0, 4.5, 6.0, 7.0]
         figures = [5_000.0, 5_030.0, 5_020.0, 5_060.0, 5_075.0, 5_050.0, 5_090.0]
-        drift = RefillLine()
+        refill = RefillLine()
         for second in range(before):
-            drift.observe(second * S, 777.0 * (second % 3), 0)
+            refill.observe(second * S, 777.0 * (second % 3), 0)
         for at_s, figure in zip(seconds, figures, strict=True):
-            drift.observe(round((2 * before + at_s) * S), figure, 0)
+            refill.observe(round((2 * before + at_s) * S), figure, 0)
         slope, intercept = statistics.linear_regression(seconds, figures)
         residual = sum((y - intercept - slope * t) ** 2 for t, y in zip(seconds, figures, strict=True))
         spread = sum((t - statistics.mean(seconds)) ** 2 for t in seconds)
         error = math.sqrt(residual / 5 / spread)
-        assert drift.taken_per_second(RATE) == pytest.approx(RATE - slope - 1.5 * error)
+        assert refill.taken_per_second(RATE) == pytest.approx(RATE - slope - 1.5 * error)
 
     def test_a_competitor_is_seen_within_ten_seconds_and_forgotten_in_as_many(self) -> None:
-        drift, remaining = RefillLine(), 5_000.0
+        refill, remaining = RefillLine(), 5_000.0
         seen = []
         for tenth in range(400):
             taken = 50 if 100 <= tenth < 250 else 0
             remaining += (RATE - taken) / 10
-            drift.observe(tenth * S // 10, remaining, 0)
-            seen.append(drift.taken_per_second(RATE))
+            refill.observe(tenth * S // 10, remaining, 0)
+            seen.append(refill.taken_per_second(RATE))
         assert seen[99] == 0
         assert seen[200] == pytest.approx(50)
         assert seen[350] == 0
 
     def test_a_month_under_load_costs_no_accuracy(self) -> None:
-        drift, month = RefillLine(), 30 * 86_400
-        drift.observe(0, 0, 0)
+        refill, month = RefillLine(), 30 * 86_400
+        refill.observe(0, 0, 0)
         for tenth in range(1_000):
             at_s = month + tenth / 10
-            drift.observe(month * S + tenth * S // 10, 0, 0.7 * 33_333 * at_s)
-        assert drift.taken_per_second(33_333) == pytest.approx(0.3 * 33_333, rel=1e-6)
+            refill.observe(month * S + tenth * S // 10, 0, 0.7 * 33_333 * at_s)
+        assert refill.taken_per_second(33_333) == pytest.approx(0.3 * 33_333, rel=1e-6)
 
     def test_clearing_forgets_everything(self) -> None:
-        drift = line(0)
-        drift.clear()
-        assert drift.taken_per_second(RATE) == 0
+        refill = line(0)
+        refill.clear()
+        assert refill.taken_per_second(RATE) == 0
         for second in range(8):
-            drift.observe(second * S, 100 + RATE * second, 0)
-        assert drift.taken_per_second(RATE) == 0
+            refill.observe(second * S, 100 + RATE * second, 0)
+        assert refill.taken_per_second(RATE) == 0
 
     def test_reports_out_of_order_that_end_where_they_began_tell_nothing(self) -> None:
-        drift = RefillLine()
+        refill = RefillLine()
         for at_ns in (2 * S, 4 * S, 3 * S, S, 2 * S):
-            drift.observe(at_ns, 5_000, 0)
-        assert drift.taken_per_second(RATE) == 0
+            refill.observe(at_ns, 5_000, 0)
+        assert refill.taken_per_second(RATE) == 0
 
     @given(st.integers(0, 10**15), st.floats(0, 100))
     def test_the_hour_of_the_day_changes_nothing(self, start_ns: int, slope: float) -> None:
@@ -125,21 +125,21 @@ class TestEstimator:
 
     @given(st.lists(st.tuples(st.integers(0, S), st.integers(0, 10**6), st.integers(0, 10**6)), max_size=60))
     def test_is_between_0_and_the_rate_whatever_is_reported(self, reports: list[tuple[int, int, int]]) -> None:
-        drift, now_ns, charged = RefillLine(), 0, 0
+        refill, now_ns, charged = RefillLine(), 0, 0
         for pause_ns, remaining, units in reports:
             now_ns, charged = now_ns + pause_ns, charged + units
-            drift.observe(now_ns, remaining, charged)
-            assert 0 <= drift.taken_per_second(RATE) <= RATE
+            refill.observe(now_ns, remaining, charged)
+            assert 0 <= refill.taken_per_second(RATE) <= RATE
 
     def test_heavy_tailed_requests_of_ours_are_rarely_taken_for_a_competitor(self) -> None:
         dice = random.Random(1)  # noqa: S311 - the same at every run
-        drift, charged, alarms = RefillLine(), 0, 0
+        refill, charged, alarms = RefillLine(), 0, 0
         for step in range(2_000):
             at_ns = step * S // 5
             charged += int(dice.paretovariate(1.5) * 8)
             unseen = dice.uniform(0, 20)  # requests that were charged here but not there yet
-            drift.observe(at_ns, 50_000 + RATE * at_ns / S - charged + unseen, charged)
-            alarms += drift.taken_per_second(RATE) > 0.1 * RATE
+            refill.observe(at_ns, 50_000 + RATE * at_ns / S - charged + unseen, charged)
+            alarms += refill.taken_per_second(RATE) > 0.1 * RATE
         assert alarms < 20
 
 

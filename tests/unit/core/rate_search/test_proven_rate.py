@@ -10,80 +10,80 @@ from tidegate.core.rate_search.rate_bounds import Use
 EXACT = Use(0, spare=0.0, vague=0.0, per_second=1.0)
 
 
-def sent(stood: ProvenRate, *at_s: float, first: int = 1) -> None:
+def sent(proven: ProvenRate, *at_s: float, first: int = 1) -> None:
     for number, moment_s in enumerate(at_s):
-        stood.sent(Cost(first + number), round(moment_s * S))
+        proven.sent(Cost(first + number), round(moment_s * S))
 
 
 def test_what_followed_a_request_by_the_time_it_took() -> None:
-    stood = ProvenRate(0)
-    sent(stood, 10, 12, 14)
-    stood.changed(EXACT)
-    assert stood.per_second == 0.5
+    proven = ProvenRate(0)
+    sent(proven, 10, 12, 14)
+    proven.changed(EXACT)
+    assert proven.per_second == 0.5
 
 
 def test_less_what_a_bucket_holds_and_what_is_not_known() -> None:
-    stood = ProvenRate(0)
-    sent(stood, *range(11))
-    stood.changed(Use(0, spare=2.0, vague=3.0, per_second=1.0))
-    assert stood.per_second == 0.5
+    proven = ProvenRate(0)
+    sent(proven, *range(11))
+    proven.changed(Use(0, spare=2.0, vague=3.0, per_second=1.0))
+    assert proven.per_second == 0.5
 
 
 def test_the_highest_stays_and_a_phase_goes_on_from_its_last_request() -> None:
-    stood = ProvenRate(0)
-    sent(stood, 0, 1)
-    stood.changed(EXACT)
-    sent(stood, 5, first=3)
-    stood.changed(EXACT)
-    assert stood.per_second == 1.0
-    sent(stood, 5.5, first=4)
-    stood.changed(EXACT)
-    assert stood.per_second == 2.0
+    proven = ProvenRate(0)
+    sent(proven, 0, 1)
+    proven.changed(EXACT)
+    sent(proven, 5, first=3)
+    proven.changed(EXACT)
+    assert proven.per_second == 1.0
+    sent(proven, 5.5, first=4)
+    proven.changed(EXACT)
+    assert proven.per_second == 2.0
 
 
 def test_a_phase_may_begin_before_anything_was_sent() -> None:
-    stood = ProvenRate(0)
-    stood.changed(EXACT)
-    sent(stood, 2)
-    stood.changed(EXACT)
-    assert stood.per_second == 0.5
+    proven = ProvenRate(0)
+    proven.changed(EXACT)
+    sent(proven, 2)
+    proven.changed(EXACT)
+    assert proven.per_second == 0.5
 
 
 @pytest.mark.parametrize("moments", [(), (1,)])
 def test_one_request_proves_nothing(moments: tuple[float, ...]) -> None:
-    stood = ProvenRate(0)
-    sent(stood, *moments)
-    stood.changed(EXACT)
-    assert stood.per_second == 0
+    proven = ProvenRate(0)
+    sent(proven, *moments)
+    proven.changed(EXACT)
+    assert proven.per_second == 0
 
 
 def test_one_that_was_refused_was_none_and_a_phase_begins_with_the_next() -> None:
-    stood = ProvenRate(0)
-    sent(stood, 1, 2)
-    stood.refused(2 * S)
-    assert (stood.last_ns, stood.last_units) == (1 * S, Cost(1))
-    sent(stood, 4, 8, first=2)
-    stood.changed(EXACT)
-    assert stood.per_second == 0.25
+    proven = ProvenRate(0)
+    sent(proven, 1, 2)
+    proven.refused(2 * S)
+    assert (proven.last_ns, proven.last_units) == (1 * S, Cost(1))
+    sent(proven, 4, 8, first=2)
+    proven.changed(EXACT)
+    assert proven.per_second == 0.25
 
 
 def test_where_the_first_was_refused_nothing_was_sent() -> None:
-    stood = ProvenRate(0)
-    sent(stood, 1)
-    stood.refused(1 * S)
-    assert (stood.last_ns, stood.last_units) == (0, Cost())
+    proven = ProvenRate(0)
+    sent(proven, 1)
+    proven.refused(1 * S)
+    assert (proven.last_ns, proven.last_units) == (0, Cost())
 
 
 def test_one_that_was_sent_after_the_refused_one_was_let_in_as_far_as_is_known() -> None:
-    stood = ProvenRate(0)
-    sent(stood, 1, 2, 3)
-    stood.refused(2 * S)
-    assert stood.last_ns == 3 * S
+    proven = ProvenRate(0)
+    sent(proven, 1, 2, 3)
+    proven.refused(2 * S)
+    assert proven.last_ns == 3 * S
 
 
 def test_what_does_not_hold_any_more_is_forgotten() -> None:
-    stood = ProvenRate(0)
-    sent(stood, 1, 2)
-    stood.changed(EXACT)
-    stood.forget()
-    assert stood.per_second == 0
+    proven = ProvenRate(0)
+    sent(proven, 1, 2)
+    proven.changed(EXACT)
+    proven.forget()
+    assert proven.per_second == 0
