@@ -54,19 +54,26 @@ class AIClient:
         key = anthropic_api_key or (configured_key.get_secret_value() if configured_key else "")
         if not key.strip():
             raise ConfigurationError("anthropic_api_key", key, "a key of the Claude API, here or in ANTHROPIC_API_KEY")
-        self._key = key.strip()
         self._rate_limiter = rate_limiter or get_global_rate_limiter()
         self._sdks: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncAnthropic] = WeakKeyDictionary()
         admission = self._rate_limiter.admission
         self._model = ClaudeModel(
             self._sdk, self._rate_limiter.acquire_for, admission, self._rate_limiter.retry_policy, random_fraction
         )
+        self.configure(key, self._settings)
+
+    def configure(self, anthropic_api_key: str, settings: Settings) -> None:
+        """Replaces the key and the settings, for generations that begin from now on."""
+        self._key, self._settings = anthropic_api_key.strip(), settings
+        for sdk in self._sdks.values():
+            sdk.api_key = self._key
+        admission = self._rate_limiter.admission
         self._generator = Generator(
             self._model,
             admission.clock,
-            model=self._settings.model,
-            fallback_model=self._settings.fallback_model,
-            timeout_seconds=self._settings.default_timeout_seconds,
+            model=settings.model,
+            fallback_model=settings.fallback_model,
+            timeout_seconds=settings.default_timeout_seconds,
             observer=admission.observer,
         )
 

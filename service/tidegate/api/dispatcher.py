@@ -66,7 +66,7 @@ class Dispatcher:
     def __init__(self, services: Services, api: ASGIApp) -> None:
         self._services = services
         self._api = api
-        self._held = _BodyMemory(_MAX_HELD_BODIES * services.settings.max_body_bytes)
+        self._held = _BodyMemory()
         self._is_draining = lambda: services.draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -249,9 +249,8 @@ def _route(path: str) -> str:
 
 @dataclass(slots=True)
 class _BodyMemory:
-    """Bytes of all request bodies under `/api` in memory, and their limit."""
+    """Bytes of all request bodies under `/api` in memory."""
 
-    limit: int
     used: int = 0
 
 
@@ -272,8 +271,9 @@ class _Body:
         self._held.used += part_bytes
         if self._bytes > self._max_bytes:
             raise HTTPException(413, f"the body is longer than the allowed {self._max_bytes} bytes")
-        if self._held.used > self._held.limit:
-            detail = f"all request bodies together exceed {self._held.limit:,} bytes"
+        max_held_bytes = _MAX_HELD_BODIES * self._max_bytes
+        if self._held.used > max_held_bytes:
+            detail = f"all request bodies together exceed {max_held_bytes:,} bytes"
             headers = {TIDEGATE_CAUSE: Cause.QUEUE_FULL, SHOULD_RETRY: "true", RETRY_AFTER: "1"}
             raise HTTPException(CAUSES[Cause.QUEUE_FULL].status, detail, headers)
         return message

@@ -1,6 +1,7 @@
 """Liveness, readiness and metrics."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -46,10 +47,11 @@ def health_router(services: Services) -> APIRouter:
     return router
 
 
-def metrics_app(exposition: Exposition, access: AccessRules) -> ASGIApp:
-    """An application that serves only `/metrics`, for a separate address."""
+def metrics_app(exposition: Exposition, access_rules: Callable[[], AccessRules]) -> ASGIApp:
+    """An application that serves only `/metrics`, for a separate address, under the rules in effect."""
 
     async def metrics(request: Request) -> Response:
+        access = access_rules()
         denial = access.check_page(access_request(access, request.scope))
         if denial is not None:
             return PlainTextResponse(denial.message, denial.status)

@@ -72,13 +72,12 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
                 _serve(settings, request_log, main_socket, metrics_socket, state_folder, simulated=simulated, http=http)
             )
         finally:
-            if request_log is not None:
-                request_log.flush()
+            request_log.flush()
 
 
 async def _serve(
     settings: Settings,
-    request_log: RequestLog | None,
+    request_log: RequestLog,
     main_socket: socket.socket,
     metrics_socket: socket.socket | None,
     state_folder: StateFolder | None,
@@ -103,7 +102,7 @@ async def _serve(
         )
         if metrics_socket is not None and parts.exposition is not None:
             # Started first, so that it stops last: a final scrape includes the calls that end with the service.
-            metrics = metrics_app(parts.exposition, AccessRules.for_metrics(settings))
+            metrics = metrics_app(parts.exposition, lambda: AccessRules.for_metrics(parts.settings))
             await stack.enter_async_context(serving(HttpServer(metrics, metrics_socket)))
             parts.exposition = None
         limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
@@ -32,6 +33,7 @@ from tidegate.gateway.receive.request import InvalidCall, route_of
 from tidegate.gateway.relay.client_response import ClientResponse
 from tidegate.gateway.relay.keep_alive import KeepAlive
 from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import EXCHANGE, Message, Receive, Send
 from tidegate.identity.identify import Identifier
 
@@ -86,29 +88,43 @@ class Gateway:
     ) -> None:
         if upstream_key is None and upstream_kind == "claude":
             raise ConfigurationError("upstream_key", None, "the API key of the service")
-        self._context = RelayContext(admission, transport, retry_policy, random, limits, reachability)
-        self._limits = limits
-        self._read_on_calls = 0
-        self._caps = AdmissionCaps(
-            limits.calls, limits.calls_per_caller, limits.body_bytes, limits.body_bytes_per_caller
+        self._upstream_key = UpstreamKey(upstream_key or _SIMULATOR_KEY)
+        self._context = RelayContext(
+            admission, transport, retry_policy, random, limits, self._upstream_key, reachability
         )
-        self._receiver = Receiver(
+        self._read_on_calls = 0
+        self._caps = AdmissionCaps(limits)
+        self._new_receiver = partial(
+            Receiver,
             identifier,
             self._caps,
             admission.clock,
             admission.store.pool_for,
-            upstream_key=upstream_key or _SIMULATOR_KEY,
+            upstream_key=self._upstream_key,
             hop_id=hop_id,
-            default_timeout_seconds=default_timeout_seconds,
-            comment_seconds=limits.comment_seconds,
-            stream_wait_seconds=limits.stream_wait_seconds,
             passes_trace_context=passes_trace_context,
         )
         self._clock = admission.clock
         self._observer = admission.observer
-        self._default_timeout_ns = to_ns(default_timeout_seconds)
+        self._configure(limits, default_timeout_seconds)
         self._new_request_id = new_request_id
         self._extra_headers = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
+
+    def configure(self, *, upstream_key: str | None, default_timeout_seconds: float, limits: RelayLimits) -> None:
+        """Replaces settings, for calls that arrive from now on. The key is replaced for all attempts from now on."""
+        self._upstream_key.replace(upstream_key or _SIMULATOR_KEY)
+        self._caps.configure(limits)
+        self._context = replace(self._context, limits=limits)
+        self._configure(limits, default_timeout_seconds)
+
+    def _configure(self, limits: RelayLimits, default_timeout_seconds: float) -> None:
+        self._limits = limits
+        self._default_timeout_ns = to_ns(default_timeout_seconds)
+        self._receiver = self._new_receiver(
+            default_timeout_seconds=default_timeout_seconds,
+            comment_seconds=limits.comment_seconds,
+            stream_wait_seconds=limits.stream_wait_seconds,
+        )
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves one HTTP call. A response that breaks off upstream breaks off for the client at the same byte.
@@ -174,13 +190,14 @@ class Gateway:
         self, call: Call, scope: Message, client_request: ClientRequest, client_response: ClientResponse
     ) -> str:
         """Responds to a call; returns its outcome, as in `RequestFinished`."""
+        context = self._context  # one configuration for the whole call
         try:
             prepared = await self._receiver.receive(call, scope, client_request)
             if prepared.shape is not None and client_response.is_direct:
                 scope["headers"] = ()  # frees memory while the call waits: no middleware will read them
-            attempts = Attempts(self._context, call, prepared, client_request.task)
-            if prepared.streams and self._limits.comment_seconds:
-                keep_alive = KeepAlive(call, client_response, self._limits.comment_seconds)
+            attempts = Attempts(context, call, prepared, client_request.task)
+            if prepared.streams and context.limits.comment_seconds:
+                keep_alive = KeepAlive(call, client_response, context.limits.comment_seconds)
                 keep_alive.start()
                 try:
                     response = await attempts.response()

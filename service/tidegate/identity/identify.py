@@ -48,8 +48,12 @@ class Identifier:
     """
 
     def __init__(self, callers: Sequence[CallerSettings] = ()) -> None:
-        self._configured = {settings.key_sha256: settings.caller() for settings in callers}
+        self.configure(callers)
         self._anonymous: OrderedDict[str, Caller] = OrderedDict()
+
+    def configure(self, callers: Sequence[CallerSettings]) -> None:
+        """Replaces the configured callers and their keys. Calls under way keep their callers."""
+        self._configured = {settings.key_sha256: settings.caller() for settings in callers}
 
     def identify(self, fields: Fields) -> Caller:
         """The caller of a request with these header fields.

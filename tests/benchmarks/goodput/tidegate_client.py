@@ -25,6 +25,7 @@ from tidegate.gateway.call import Call
 from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.receive.request import MESSAGES_ROUTE
 from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.stores.memory import MemoryStore
 
 __all__ = ["TidegateClient"]
@@ -60,7 +61,7 @@ class TidegateClient:
         self.store = MemoryStore(clock, pools)
         admission = _RecordingAdmission(self.store, clock, observer, [] if waits is None else waits)
         transport = _Transport(connection, self._jobs)
-        self._context = RelayContext(admission, transport, RetryPolicy, rng.random, RelayLimits())
+        self._context = RelayContext(admission, transport, RetryPolicy, rng.random, RelayLimits(), UpstreamKey("any"))
 
     async def call(self, job: Job) -> bool:
         target = b"%d" % job.number

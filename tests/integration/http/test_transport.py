@@ -454,3 +454,44 @@ def test_one_exchange_more_than_connections_waits() -> None:
         assert upstream.connections <= 2
 
     run(says(*[OK] * 5), steps, max_connections=2)
+
+
+def test_more_connections_are_used_at_once_and_fewer_end_no_exchange() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await asyncio.sleep(0.05)
+        await exchange.say(OK)
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        exchanges = asyncio.gather(*[whole(transport) for _ in range(6)])
+        await asyncio.sleep(0.02)
+        assert upstream.connections == 1
+        transport.configure(idle_timeout_seconds=5, max_connections=3)
+        await asyncio.sleep(0.02)
+        assert upstream.connections == 3
+        transport.configure(idle_timeout_seconds=5, max_connections=1)
+        assert await exchanges == [(200, b"ok")] * 6
+        before = upstream.connections
+        assert await asyncio.gather(*[whole(transport) for _ in range(2)]) == [(200, b"ok")] * 2
+        assert upstream.connections <= before + 2
+
+    run(script, steps, max_connections=1)
+
+
+def test_a_new_idle_timeout_counts_for_the_next_exchange_of_an_open_connection() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.request()
+        await exchange.say(OK)
+        await exchange.request()
+        await exchange.say(OK[:-1])
+        await exchange.reader.read()
+
+    async def steps(transport: HttpTransport, upstream: RawUpstream) -> None:
+        assert await whole(transport) == (200, b"ok")
+        transport.configure(idle_timeout_seconds=0.05, max_connections=5)
+        with pytest.raises(UpstreamUnreachable):
+            async with asyncio.timeout(5):
+                await whole(transport)
+        assert upstream.connections == 1
+
+    run(script, steps)

@@ -123,7 +123,7 @@ def test_pages_need_a_key_beyond_loopback(path: str) -> None:
 def test_metrics_on_their_own_address_need_a_key_beyond_loopback() -> None:
     caller = CallerSettings(name="web", key_sha256=key_hash("web-key"))
     settings = Settings(metrics_host="10.0.0.1", metrics_port=0, callers=(caller,))
-    app = metrics_app(FakeExposition(), AccessRules.for_metrics(settings))
+    app = metrics_app(FakeExposition(), lambda: AccessRules.for_metrics(settings))
     assert asyncio.run(call(app, "GET", "/metrics")).status == 401
     answer = asyncio.run(call(app, "GET", "/metrics", headers={"authorization": "Bearer web-key"}))
     assert (answer.status, answer.body) == (200, b"# for \n")

@@ -211,7 +211,8 @@ class Attempts:
 
     async def _open_response(self, trace_headers: Mapping[str, str]) -> ResponseStart:
         """Sends the request and reads until the response can be relayed; raises as `ResponseStart.open`."""
-        context, request = self._context, with_headers(self._prepared.request, trace_headers)
+        context = self._context
+        request = with_headers(context.upstream_key.in_request(self._prepared.request), trace_headers)
         response = await context.transport.send(request, self._note_sending)
         reader = reader_for(self._call.route, response.headers, response.fields)
         start = self._response_start = ResponseStart(response, reader, context.limits, self._clock)

@@ -12,6 +12,7 @@ from tidegate.gateway.attempt.limit_updates import LimitUpdates
 from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.gateway.deadlines import DeadlineTimers
 from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.gateway.upstream_key import UpstreamKey
 
 __all__ = ["RelayContext"]
 
@@ -26,6 +27,7 @@ class RelayContext:
         retry_policy: returns the policy in effect for failures other than 429.
         random: returns random numbers from 0 to 1, for jitter.
         limits: bounds of the relay.
+        upstream_key: the key for the upstream.
         reachability: tracks whether connections can be opened; None if nothing does.
         limit_updates: decides which responses update a pool's limits.
         deadline_timers: the timers of deadlines.
@@ -36,6 +38,7 @@ class RelayContext:
     retry_policy: Callable[[], RetryPolicy]
     random: Callable[[], float]
     limits: RelayLimits
+    upstream_key: UpstreamKey
     reachability: Reachability | None = None
     limit_updates: LimitUpdates = field(default_factory=LimitUpdates)
     deadline_timers: DeadlineTimers = field(default_factory=DeadlineTimers)

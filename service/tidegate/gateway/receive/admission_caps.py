@@ -3,6 +3,7 @@
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import Refusal
 from tidegate.gateway.call import Call
+from tidegate.gateway.relay_limits import RelayLimits
 
 __all__ = ["AdmissionCaps"]
 
@@ -14,23 +15,22 @@ class AdmissionCaps:
     """Counts calls from their arrival to their end, and the bytes of their bodies while they are in memory.
 
     Args:
-        max_calls: calls at a time.
-        max_calls_per_caller: calls of one caller at a time; 0: no separate bound.
-        max_bytes: bytes of bodies in memory; 0: no bound.
-        max_bytes_per_caller: the same per caller; 0: no separate bound.
+        limits: the bounds of calls and of bodies.
     """
 
-    def __init__(
-        self, max_calls: int, max_calls_per_caller: int, max_bytes: int = 0, max_bytes_per_caller: int = 0
-    ) -> None:
-        self._max_calls = max_calls
-        self._max_calls_per_caller = max_calls_per_caller
+    def __init__(self, limits: RelayLimits) -> None:
         self._total = 0
         self._by_caller: dict[str, int] = {}
-        self._max_bytes = max_bytes
-        self._max_bytes_per_caller = max_bytes_per_caller
         self._bytes = 0
         self._bytes_by_caller: dict[str, int] = {}
+        self.configure(limits)
+
+    def configure(self, limits: RelayLimits) -> None:
+        """Replaces the bounds. Calls under way count, but none of them is refused."""
+        self._max_calls = limits.calls
+        self._max_calls_per_caller = limits.calls_per_caller
+        self._max_bytes = limits.body_bytes
+        self._max_bytes_per_caller = limits.body_bytes_per_caller
 
     def enter(self, call: Call) -> None:
         """Counts a call. At its end it must `leave`, even if it was refused.
@@ -49,11 +49,9 @@ class AdmissionCaps:
         Raises:
             Refusal: CALLER_LIMIT, the caller has too many calls.
         """
-        if not self._max_calls_per_caller:
-            return
         name = call.caller.name
         calls = self._by_caller.get(name, 0)
-        if calls >= self._max_calls_per_caller:
+        if 0 < self._max_calls_per_caller <= calls:
             limit = f"max_calls_per_caller is {self._max_calls_per_caller}"
             raise _refusal(Cause.CALLER_LIMIT, f"{calls} calls of this caller are already under way; {limit}")
         self._by_caller[name] = calls + 1

@@ -18,6 +18,7 @@ from tidegate.gateway.receive.client_request import ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
 from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
 from tidegate.gateway.receive.request import OTHER_ROUTE, InvalidCall, check_target
+from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import Message
 from tidegate.identity.identify import Identifier
 from tidegate.identity.sessions import origin_of
@@ -54,7 +55,7 @@ class Receiver:
         clock: Clock,
         pool_for: Callable[[str], str],
         *,
-        upstream_key: str,
+        upstream_key: UpstreamKey,
         hop_id: str,
         default_timeout_seconds: float,
         comment_seconds: float,
@@ -65,7 +66,7 @@ class Receiver:
         self._identifier = identifier
         self._clock = clock
         self._pool_for = pool_for
-        self._key = upstream_key.encode()
+        self._upstream_key = upstream_key
         self._hop_id = hop_id
         self._default_timeout_seconds = default_timeout_seconds
         self._comment_seconds = comment_seconds
@@ -122,7 +123,7 @@ class Receiver:
         return for_upstream(
             scope["headers"],
             call.fields,
-            api_key=self._key,
+            api_key=self._upstream_key.value,
             hops=", ".join([*hops, self._hop_id]).encode("latin-1"),
             passes_trace_context=self._passes_trace_context,
         )

@@ -17,9 +17,12 @@ _MAX_ROUND_TRIP_SECONDS: Final = 0.25
 """Upper bound of the estimate: opening a connection takes at least a round trip, but may take much longer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectionTimeouts:
-    """How long to wait for a connection, for the head of a response, and between two pieces of its body; all > 0."""
+    """How long to wait for a connection, for the head of a response, and between two pieces of its body; all > 0.
+
+    All connections of a transport share it, so that a change counts for those that are open.
+    """
 
     connect_seconds: float
     head_seconds: float

@@ -97,11 +97,23 @@ class HttpTransport:
         self._write_batcher = write_batcher or WriteBatcher()
         self._watcher = watcher
         self._keep_alive_seconds = keep_alive_seconds
-        self._slots = max_connections
+        self._max_connections = self._slots = max_connections
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._idle: list[Connection] = []  # in the order in which they became idle; the last one is used next
         self._reaper: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def configure(self, *, idle_timeout_seconds: float, max_connections: int) -> None:
+        """Replaces the idle timeout, for waits that begin from now on, and the number of exchanges at a time.
+
+        If more exchanges are under way than that, they continue, and further ones wait.
+        """
+        self._timeouts.idle_seconds = idle_timeout_seconds
+        self._slots += max_connections - self._max_connections
+        self._max_connections = max_connections
+        while self._slots > 0 and self._waiting:
+            self._slots -= 1
+            self._release_slot()
 
     async def send(self, request: TransportRequest, on_begin: Callable[[], None] | None = None) -> TransportResponse:
         """Sends a request and waits for the head of the response; see `Transport`."""
@@ -144,7 +156,7 @@ class HttpTransport:
 
     def _idle_connection(self) -> Connection | None:
         """An idle connection with a slot; None if either is missing."""
-        if not self._slots:
+        if self._slots <= 0:
             return None
         connection = self._take_idle()
         self._slots -= connection is not None
@@ -152,7 +164,7 @@ class HttpTransport:
 
     async def _connection(self, *, fresh: bool) -> Connection:
         """A connection with a slot, which `_on_exchange_end` releases."""
-        if self._slots:
+        if self._slots > 0:
             self._slots -= 1
         else:
             await self._wait_for_slot()
@@ -175,7 +187,7 @@ class HttpTransport:
 
     def _release_slot(self) -> None:
         """Gives the slot to the request that has waited longest."""
-        while self._waiting:
+        while self._waiting and self._slots >= 0:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -42,6 +41,9 @@ class HttpServer(uvicorn.Server):
         report: receives a `HeadRefused` for each request that the server refuses.
         write_batcher: decides when to write; None: a new one.
         error_response: makes the response to a request that the server refuses before the application sees it.
+
+    Attributes:
+        limits: limits on what the client of a new connection may do. They may be replaced.
     """
 
     def __init__(
@@ -57,13 +59,14 @@ class HttpServer(uvicorn.Server):
         error_response: ErrorResponse = plain_error,
     ) -> None:
         self._listener = listener
-        own = partial(
-            ClientConnection,
-            limits=limits,
-            write_batcher=write_batcher or WriteBatcher(),
-            report=report,
-            error_response=error_response,
-        )
+        self.limits = limits
+        batcher = write_batcher or WriteBatcher()
+
+        def own(**arguments: Any) -> ClientConnection:  # uvicorn's, for each connection
+            return ClientConnection(
+                limits=self.limits, write_batcher=batcher, report=report, error_response=error_response, **arguments
+            )
+
         super().__init__(
             uvicorn.Config(
                 app,

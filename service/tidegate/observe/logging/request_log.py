@@ -47,15 +47,21 @@ class RequestLog:
     Args:
         stream: where lines go. A line that cannot be written is dropped: no call fails because of its log line.
         render: returns the text of a line.
+
+    Attributes:
+        is_enabled: whether the log level includes INFO; if not, no lines are written.
     """
 
     def __init__(self, stream: TextIO, render: Callable[[Struct], str]) -> None:
+        self.is_enabled = True
         self._stream = stream
         self._render = render
         self._pending: list[tuple[int, RequestFinished | HeadRefused]] = []
 
     def log(self, event: RequestFinished | HeadRefused) -> None:
         """Writes the line of the event, within 20 ms."""
+        if not self.is_enabled:
+            return
         self._pending.append((time.time_ns(), event))
         count = len(self._pending)
         if count >= _MAX_PENDING:
@@ -76,19 +82,25 @@ class RequestLog:
         except (OSError, ValueError):  # the stream or its reader is closed
             return
 
+    def set_level(self, level: str) -> None:
+        """Sets the lowest level of Tidegate's own loggers and of this log: `debug`, `info`, `warning` or `error`."""
+        for name in _OWN_LOGGERS:
+            logging.getLogger(name).setLevel(level.upper())
+        self.is_enabled = level in {"debug", "info"}
 
-def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog | None:
+
+def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> RequestLog:
     """Sends all log records of the process to a stream, in one format.
 
     Records carry the request id, variables bound with `structlog.contextvars`, and the ids of the current span.
 
     Args:
-        level: the lowest level of Tidegate's own loggers: `debug`, `info`, `warning` or `error`.
+        level: as `RequestLog.set_level`.
         form: `json`, `console`, or `auto`, which is `console` on a terminal.
         stream: where lines go; default: stderr.
 
     Returns:
-        the log of calls; None if the level excludes INFO.
+        the log of calls.
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
@@ -102,10 +114,9 @@ def open_logs(level: str, form: LogFormat, stream: TextIO | None = None) -> Requ
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in _OWN_LOGGERS:
-        logging.getLogger(name).setLevel(level.upper())
-    if level not in {"debug", "info"}:
-        return None
     if console is None:
-        return RequestLog(stream, struct_as_json)
-    return RequestLog(stream, lambda line: str(console(None, "info", to_builtins(line))))
+        log = RequestLog(stream, struct_as_json)
+    else:
+        log = RequestLog(stream, lambda line: str(console(None, "info", to_builtins(line))))
+    log.set_level(level)
+    return log

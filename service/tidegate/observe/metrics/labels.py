@@ -102,6 +102,18 @@ class LabelSet:
         """Whether the value is its own label."""
         return value in self._values and value not in (OTHER, NONE)
 
+    @property
+    def own(self) -> list[str]:
+        """The values that are their own labels, sorted."""
+        return sorted(self._values - {OTHER, NONE})
+
+    def know(self, values: Iterable[str]) -> None:
+        """Adds configured values, beyond those that `add` may add."""
+        with self._lock:
+            new = set(values) - self._values
+            self._values |= new
+            self._max_values += len(new)
+
     def add(self, value: str) -> bool:
         """Adds a value that the upstream has confirmed to exist. Returns True if this call added it."""
         if value in self._values or not value or self._group_of(value) is not None:

@@ -122,15 +122,13 @@ class MetricsObserver:
         prices: PriceList | None = None,
         exemplar: Callable[[], Mapping[str, str] | None] | None = None,
     ) -> None:
-        models = tuple(models)
-        self._caller_labels = tuple(dict.fromkeys((DEFAULT_CALLER.label, *callers)))
-        self._classes = frozenset((DEFAULT_CALLER.priority, *classes))
-        known_pools = tuple(dict.fromkeys((DEFAULT_POOL, *_ENDPOINTS, *pools, *map(model_pool, models))))
+        self._caller_labels: tuple[str, ...] = (DEFAULT_CALLER.label,)
+        self._classes = frozenset((DEFAULT_CALLER.priority,))
         self._clock = clock
         self._exemplar = exemplar
         self._prices = prices or PriceList.bundled()
-        self._pools = LabelSet(known_pools, _MAX_LEARNED, group_of=_pool_group)
-        self._models = LabelSet(models, _MAX_LEARNED)
+        self._pools = LabelSet((), _MAX_LEARNED, group_of=_pool_group)
+        self._models = LabelSet((), _MAX_LEARNED)
         self._callers = LabelSet(self._caller_labels)
         self._routes = LabelSet(ROUTES)
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
@@ -195,7 +193,26 @@ class MetricsObserver:
             FallbackUsed: self._fallback_used,
         }
 
-        self._create_series(known_pools, models)
+        self._create_series()
+        self.know(models=models, pools=(DEFAULT_POOL, *_ENDPOINTS, *pools), callers=callers, classes=classes)
+
+    def know(
+        self, *, models: Iterable[str], pools: Iterable[str], callers: Iterable[str], classes: Iterable[Priority]
+    ) -> None:
+        """Gives configured values their own label, and creates the series that alerts watch. Forgets none."""
+        models = tuple(models)
+        pools = dict.fromkeys((*pools, *map(model_pool, models)))
+        with self._lock:
+            self._caller_labels = tuple(dict.fromkeys((*self._caller_labels, *callers)))
+            self._classes |= frozenset(classes)
+            for labels, values in ((self._pools, pools), (self._models, models), (self._callers, self._caller_labels)):
+                labels.know(values)
+            for pool in (*self._pools.own, OTHER):
+                self._create_pool_series(pool)
+            for model in models:
+                self._create_attempt_series(model_pool(model), model)
+            for model in self._models.own:
+                self._usage.create_cost_series(model, self._caller_labels)
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
@@ -212,14 +229,9 @@ class MetricsObserver:
         with self._lock:
             return {pool: admissions.total(now_ns) for pool, admissions in self._admissions.items()}
 
-    def _create_series(self, pools: Iterable[str], models: Iterable[str]) -> None:
-        for pool in (*pools, OTHER):
-            self._create_pool_series(pool)
+    def _create_series(self) -> None:
         for pool in (*_ENDPOINTS, OTHER):
             self._create_attempt_series(pool, OTHER if pool == OTHER else NONE)
-        for model in models:
-            self._create_attempt_series(model_pool(model), model)
-            self._usage.create_cost_series(model, self._caller_labels)
         for model in self._prices.models:
             self._usage.create_cost_series(model, (DEFAULT_CALLER.label,))
         self._create_poolless_series()

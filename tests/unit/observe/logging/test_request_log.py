@@ -57,7 +57,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def opened(level: str = "info", form: LogFormat = "json") -> tuple[io.StringIO, RequestLog | None]:
+def opened(level: str = "info", form: LogFormat = "json") -> tuple[io.StringIO, RequestLog]:
     stream = io.StringIO()
     return stream, open_logs(level, form, stream)
 
@@ -68,7 +68,6 @@ def lines(stream: io.StringIO) -> list[Any]:
 
 def test_a_call_is_one_line() -> None:
     stream, log = opened()
-    assert log
 
     log.log(CALL)
 
@@ -99,7 +98,6 @@ def test_a_call_is_one_line() -> None:
 
 def test_what_is_not_known_is_not_there() -> None:
     stream, log = opened()
-    assert log
 
     log.log(RequestFinished("/v1/messages", "", Caller("a"), "refused", 0, status=429, cause=Cause.QUEUE_FULL))
 
@@ -110,7 +108,6 @@ def test_what_is_not_known_is_not_there() -> None:
 
 def test_what_never_became_a_call_is_a_line_too() -> None:
     stream, log = opened()
-    assert log
 
     log.log(HeadRefused(431, "192.0.2.7", "tg_1"))
 
@@ -128,7 +125,6 @@ def test_what_never_became_a_call_is_a_line_too() -> None:
 
 def test_a_client_cannot_write_lines_or_fill_the_disk() -> None:
     stream, log = opened()
-    assert log
 
     log.log(RequestFinished('/api/x\n{"forged": 1}', "p" * 1000, Caller("a"), "ok", 0, model="\x1b[31m" + "m" * 1000))
 
@@ -139,7 +135,6 @@ def test_a_client_cannot_write_lines_or_fill_the_disk() -> None:
 
 def test_a_console_shows_control_characters_quoted() -> None:
     stream, log = opened(form="console")
-    assert log
 
     log.log(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, model="\x1b[31mred\nforged"))
     logging.getLogger("tidegate.x").warning("told \x1b[31mred\nforged")
@@ -154,14 +149,13 @@ def test_a_terminal_has_colors_unless_the_environment_forbids_them(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", no_color)
     stream = Terminal()
-    assert open_logs("info", "auto", stream)
+    open_logs("info", "auto", stream)
     logging.getLogger("tidegate.x").warning("told")
     assert ("\x1b" in stream.getvalue()) is is_colored
 
 
 def test_a_console_has_the_fields_of_a_call_in_the_order_of_its_line() -> None:
     stream, log = opened(form="console")
-    assert log
     log.log(RequestFinished("/api/x", "p", Caller("a"), "ok", 0, status=200))
     shown = re.findall(r" (\w+)=", stream.getvalue())
     assert shown[:6] == ["route", "caller", "pool", "model", "status", "outcome"]
@@ -169,12 +163,22 @@ def test_a_console_has_the_fields_of_a_call_in_the_order_of_its_line() -> None:
 
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_a_level_above_info_leaves_calls_out(level: str) -> None:
-    assert opened(level)[1] is None
+    stream, log = opened(level)
+    log.log(CALL)
+    assert not stream.getvalue()
+
+
+def test_the_level_can_change_while_it_runs() -> None:
+    stream, log = opened("error")
+    for level in ("debug", "warning", "info"):
+        log.set_level(level)
+        logging.getLogger("tidegate.x").debug("told")
+        log.log(CALL)
+    assert [line["event"] for line in lines(stream)] == ["told", "request", "request"]
 
 
 def test_what_cannot_be_written_is_dropped() -> None:
     stream, log = opened()
-    assert log
     stream.close()
 
     log.log(CALL)
@@ -253,7 +257,6 @@ def test_auto_is_for_people_on_a_terminal_and_for_machines_elsewhere() -> None:
     terminal, pipe = Terminal(), io.StringIO()
     for stream in (terminal, pipe):
         log = open_logs("info", "auto", stream)
-        assert log
         log.log(CALL)
 
     assert json.loads(pipe.getvalue())["event"] == "request"
@@ -263,7 +266,6 @@ def test_auto_is_for_people_on_a_terminal_and_for_machines_elsewhere() -> None:
 
 def test_lines_wait_a_moment_to_be_written_together() -> None:
     stream, log = opened()
-    assert log
 
     async def main() -> None:
         log.log(CALL)
@@ -280,7 +282,6 @@ def test_lines_wait_a_moment_to_be_written_together() -> None:
 
 def test_a_line_tells_when_its_call_ended_not_when_it_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, log = opened()
-    assert log
 
     async def main() -> None:
         for unix_seconds in (1_790_000_000, 1_790_000_060):
@@ -302,7 +303,6 @@ def test_a_line_tells_when_its_call_ended_not_when_it_was_written(monkeypatch: p
 
 def test_not_many_lines_wait_together() -> None:
     stream, log = opened()
-    assert log
 
     async def main() -> None:
         for _ in range(200):
@@ -324,7 +324,6 @@ def test_a_record_has_the_id_of_the_request_that_is_worked_on() -> None:
 
 def test_what_only_python_can_say_is_said_as_well() -> None:
     stream, log = opened()
-    assert log
     log.log(replace(CALL, model="modèle\u2028", duration_ns=10**30))
 
     (line,) = lines(stream)
@@ -335,7 +334,6 @@ def test_what_only_python_can_say_is_said_as_well() -> None:
 @pytest.mark.parametrize("model", ["modèle", "\ud800"])
 def test_a_call_s_line_is_ascii_whatever_its_model_is_called(model: str) -> None:
     stream, log = opened()
-    assert log
 
     log.log(replace(CALL, model=model))
 

@@ -27,6 +27,7 @@ from tidegate.core.domain.events import (
     WorkflowFinished,
 )
 from tidegate.core.domain.usage import Usage
+from tidegate.observe.metrics.labels import LabelSet
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.observers import Observers
 
@@ -407,3 +408,30 @@ def test_without_a_trace_there_are_no_exemplars(bench: Bench) -> None:
     assert b" # " not in b"".join(
         line for line in scrape(bench.registry, OPENMETRICS).splitlines() if not line.startswith(b"#")
     )
+
+
+def test_what_becomes_known_later_has_its_own_labels_from_then_on(bench: Bench) -> None:
+    late = Caller("team-b", label="team-b", priority=Priority.INTERACTIVE)
+    bench.hear(
+        AttemptFinished("opus-5-5", "claude-opus-5-5", TEAM, "200", 0), RequestFinished("/v1/models", "", late, "ok", 0)
+    )
+    assert bench.value("requests_total", route="/v1/models", pool="none", caller="other", outcome="ok") == 1
+    bench.observer.know(
+        models=["claude-haiku-5-5"], pools=["post_agents"], callers=["team-b"], classes=[Priority.INTERACTIVE]
+    )
+    for model in (MODEL, "claude-opus-5-5", "claude-haiku-5-5"):
+        for caller in ("default", "team-a", "team-b"):
+            assert bench.value("cost_usd_total", model=model, caller=caller) == 0
+    for pool in (POOL, "opus-5-5", "haiku-5-5", "post_agents"):
+        assert bench.value("failed_calls_total", pool=pool) == 0
+        assert bench.value("queue_wait_seconds_count", pool=pool, **{"class": "interactive"}) == 0
+    bench.hear(RequestFinished("/v1/models", "", late, "ok", 0))
+    assert bench.value("requests_total", route="/v1/models", pool="none", caller="team-b", outcome="ok") == 1
+    assert bench.value("requests_total", route="/v1/models", pool="none", caller="other", outcome="ok") == 1
+
+
+def test_what_is_known_later_does_not_take_the_place_of_what_may_be_learned() -> None:
+    labels = LabelSet(["a"], max_added=1)
+    labels.know(["b", "c", "a"])
+    assert [labels.add(value) for value in ("d", "e")] == [True, False]
+    assert labels.own == ["a", "b", "c", "d"]
