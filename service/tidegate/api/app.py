@@ -14,6 +14,7 @@ from tidegate.api.examples import PROBLEM_EXAMPLE
 from tidegate.api.generation import generation_router
 from tidegate.api.health import health_router
 from tidegate.api.problems import handle_errors
+from tidegate.api.queue import queue_router
 from tidegate.api.services import Services
 from tidegate.api.system import system_router
 
@@ -59,6 +60,7 @@ def create_api(services: Services) -> FastAPI:
     problems: dict[int | str, dict[str, Any]] = {"4XX": _PROBLEM, "5XX": _PROBLEM}
     api.include_router(generation_router(services), responses=problems)
     api.include_router(system_router(services), responses=problems)
+    api.include_router(queue_router(services), responses=problems)
     api.include_router(health_router(services))
     add_docs(api)
     return api

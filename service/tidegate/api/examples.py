@@ -11,6 +11,7 @@ __all__ = [
     "GENERATE_EXAMPLES",
     "OLDER_LIMITER",
     "PROBLEM_EXAMPLE",
+    "QUEUE_EXAMPLE",
     "STATUS_EXAMPLE",
 ]
 
@@ -139,4 +140,35 @@ CLIENT_STATUS_EXAMPLE: Final[dict[str, Any]] = {
     "fallback_model": "claude-haiku-5-5",
     "configured": True,
     "retry_policy": {"max_attempts": 5, "base_delay_seconds": 2.0, "max_delay_seconds": 30.0, "jitter_factor": 0.25},
+}
+
+QUEUE_EXAMPLE: Final[dict[str, Any]] = {
+    "pools": {
+        "sonnet-5-5": {
+            "waiting": 3,
+            "groups": [
+                {
+                    "priority": "standard",
+                    "caller": "team-a",
+                    "waiting": 2,
+                    "tokens": 6_400,
+                    "oldest_seconds": 41.3,
+                    "next_in_seconds": 2.1,
+                    "last_in_seconds": 9.8,
+                    "binding": "output_tokens",
+                },
+                {
+                    "priority": "batch",
+                    "caller": "nightly",
+                    "waiting": 1,
+                    "tokens": 1_900,
+                    "oldest_seconds": 12.0,
+                    "next_in_seconds": 30.5,
+                    "last_in_seconds": 30.5,
+                    "binding": "queue",
+                },
+            ],
+            "left_off": 0,
+        }
+    }
 }
