@@ -53,7 +53,7 @@ TOLD = Reply(
 ENDED = ["attempt: settled (1, 7, 3)", "attempt: finished 200", "request: ok"]
 ANSWERED = [
     "attempt: limit of requests: 50",
-    "attempt: rate of requests changed: told",
+    "attempt: rate of requests changed: reported",
     *ENDED,
 ]
 HEADERLESS = ["attempt: anomaly limits_missing", *ENDED]
@@ -125,7 +125,7 @@ SITUATIONS = [
         [
             "acquire: admitted after 0 s",
             "attempt: anomaly limits_missing",
-            "attempt: rate of requests changed: untold",
+            "attempt: rate of requests changed: unreported",
             *ENDED,
         ],
     ),
@@ -250,7 +250,7 @@ SITUATIONS = [
 
 
 Elsewhere = BatchResultsRead | FallbackUsed | HeadRefused | WorkflowFinished
-"""What is told by others than the gateway itself."""
+"""Events that other parts report."""
 
 
 def observed(situation: Situation) -> RecordingObserver:
