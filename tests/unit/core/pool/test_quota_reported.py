@@ -187,3 +187,11 @@ class TestSearch:
         ((index, limit),) = made.limits.limited
         assert index == 1, "input is what is limited"
         assert limit.per_minute == pytest.approx(60_000, rel=0.1)
+
+
+def test_a_limit_that_only_one_answer_reported_is_an_anomaly() -> None:
+    made = Quota("p", PoolSettings(), 0)
+    for per_minute in (60, 6_000, 60):
+        made.learn_limits(LimitReport(DimensionReport(per_minute)), 0)
+    assert Anomaly("p", AnomalyKind.LIMITS) in made.events
+    assert made.limits.snapshot(0)[0].upstream_per_minute == 60
