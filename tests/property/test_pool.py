@@ -1,4 +1,4 @@
-"""A pool under any sequence of steps, beside a model: the invariants of design section 3."""
+"""A pool under any sequence of steps, beside a model: the invariants of the limiter."""
 
 from typing import NamedTuple
 

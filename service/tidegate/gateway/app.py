@@ -26,7 +26,7 @@ from tidegate.gateway.attempt.relay_context import RelayContext
 from tidegate.gateway.call import Call
 from tidegate.gateway.forwarded_headers import is_event_stream
 from tidegate.gateway.gateway_errors import invalid, no_stream, refused, unreachable
-from tidegate.gateway.receive.admission_caps import AdmissionCaps
+from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientDisconnected, ClientRequest
 from tidegate.gateway.receive.receiver import Receiver
 from tidegate.gateway.receive.request import InvalidCall, route_of
@@ -93,7 +93,7 @@ class Gateway:
             admission, transport, retry_policy, random, limits, self._upstream_key, reachability
         )
         self._read_on_calls = 0
-        self._caps = AdmissionCaps(limits)
+        self._caps = CallCaps(limits)
         self._new_receiver = partial(
             Receiver,
             identifier,

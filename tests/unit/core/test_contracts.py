@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tidegate.core.ports.clock import Clock
     from tidegate.core.ports.store import Store
 
-# The table of design section 4: cause, status, Anthropic error type, whether the same call may succeed.
+# All causes: cause, status, Anthropic error type, whether the same call may succeed.
 DESIGN_CAUSES = """
     queue_full             429  rate_limit_error       yes
     deadline               429  rate_limit_error       yes
@@ -52,7 +52,7 @@ DESIGN_CAUSES = """
     forbidden              403  permission_error       no
 """
 
-# Every label of design section 5; a label outside this set needs a decision there first.
+# Every label of the metrics. A new label needs a decision: labels multiply series.
 DESIGN_LABELS = {
     "route", "pool", "caller", "outcome", "model", "status", "dimension", "cause", "reason", "kind", "source", "class",
     "version", "revision", "upstream",

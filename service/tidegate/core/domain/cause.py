@@ -47,7 +47,7 @@ CAUSES: Final[dict[Cause, CauseRow]] = {
     Cause.UNAUTHENTICATED: CauseRow(401, "authentication_error", retryable=False),
     Cause.FORBIDDEN: CauseRow(403, "permission_error", retryable=False),
 }
-"""The table of design section 4. `x-should-retry` says `retryable`; `Refusal.retry_after_seconds` says when."""
+"""All causes. `x-should-retry` says `retryable`; `Refusal.retry_after_seconds` says when."""
 
 CIRCUIT_CAUSES: Final = (Cause.SPEND_CAP, Cause.UPSTREAM_OUTAGE)
 """Causes that open the circuit of a pool. It then sends only probes."""

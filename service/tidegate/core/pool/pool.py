@@ -178,6 +178,7 @@ class Pool:
         return self._enqueue(Waiter(lease_id, demand, now_ns, account), now_ns)
 
     def _fits_at_once(self, demand: Demand, account: Account | None, now_ns: int) -> bool:
+        """Whether a new demand can be granted: nobody in the queue may go before it, and all limits allow it."""
         queue = self._queue
         if queue.waiting and queue.has_head(now_ns):
             return False
@@ -302,7 +303,7 @@ class Pool:
             self._rate_limited += 1
             lease = self._book.leases.get(feedback.lease_id)
             self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
-            self._quota.learn_refusal(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
+            self._quota.learn_429(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
         elif isinstance(feedback, SpendCapped):
             self._refuse_all(self._failures.spend_cap_reached(feedback.ends_in_ns, now_ns))
         else:
@@ -353,6 +354,7 @@ class Pool:
         self._forecast.observe(waiter, now_ns)
 
     def _fits(self, cost: Cost, now_ns: int) -> bool:
+        """Whether the head of the queue can be granted. An idle pool may exceed its bucket, which was full."""
         if not self._failures.admits(now_ns):
             return False
         return self._quota.fits(cost, now_ns) or (not self._book.leases and self._quota.idle_wait_ns(cost, now_ns) == 0)

@@ -290,7 +290,7 @@ class Quota:
         if self._adaptive is not None:
             self._change_factor(self._adaptive, grow=True, now_ns=now_ns)
 
-    def learn_refusal(self, refusal: RateLimited, now_ns: int, needed: Cost = ONE_REQUEST) -> None:
+    def learn_429(self, refusal: RateLimited, now_ns: int, needed: Cost = ONE_REQUEST) -> None:
         """The upstream answered 429 to a request of cost `needed`."""
         self._freeze.extend(max(refusal.retry_after_ns or 0, refusal.pause_ns), now_ns)
         is_new = self._is_new_overrun(refusal, now_ns)

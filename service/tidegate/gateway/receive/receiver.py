@@ -1,4 +1,4 @@
-"""Receives a call: admits it, identifies its caller, sets its deadline, and prepares the request for the upstream."""
+"""Receives a call: counts it, identifies its caller, sets its deadline, and prepares the request for the upstream."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from tidegate.core.ports.transport import Headers
 from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
 from tidegate.gateway.gateway_errors import client_version_fields
-from tidegate.gateway.receive.admission_caps import AdmissionCaps
+from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
 from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
@@ -51,7 +51,7 @@ class Receiver:
     def __init__(
         self,
         identifier: Identifier,
-        caps: AdmissionCaps,
+        caps: CallCaps,
         clock: Clock,
         pool_for: Callable[[str], str],
         *,
@@ -84,7 +84,7 @@ class Receiver:
         hops = listed(scope["headers"], _HOP) if _HOP in call.fields else []
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call came back: the upstream URL leads to this service itself")
-        self._admit(call, scope)
+        self._check_in(call, scope)
         left_seconds = timeout_seconds(
             call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
         )
@@ -106,7 +106,7 @@ class Receiver:
             prepared.request = uncompressed(prepared.request)
         return prepared
 
-    def _admit(self, call: Call, scope: Message) -> None:
+    def _check_in(self, call: Call, scope: Message) -> None:
         """Counts the call, identifies its caller, and checks its path."""
         self.caps.enter(call)
         call.caller = self._identifier.identify(call.fields)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientConnection", "DrainableState", "ErrorResponse", "plain_error"]
 
-_MAX_WAITING: Final = 16
+_MAX_PIPELINED: Final = 16
 """Requests that may wait for the response to the one before them."""
-_MAX_WAITING_BYTES: Final = 64 * 1024
+_MAX_PIPELINED_BYTES: Final = 64 * 1024
 """Reading goes on until the waiting requests have so many bytes, because only reading shows a disconnect."""
 _MAX_IGNORED_BYTES: Final = 256 * 1024
 _LINGERING_CLOSE_SECONDS: Final = 1.0
@@ -97,8 +97,8 @@ class ClientConnection(asyncio.Protocol):
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int | None] | None = None
         self._answering: Exchange | None = None
-        self._waiting: list[Exchange] = []
-        self._waiting_bytes = 0
+        self._pipelined: list[Exchange] = []
+        self._pipelined_bytes = 0
         self._pending_refusal: Refusal | None = None  # sent after the responses to the requests before it
         self._ignores_input = False
         self._ignored_bytes = 0
@@ -126,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
         # Thousands of connections in reference cycles would make the garbage collector stop the event loop.
         self._requests.close()
         self._answering = None
-        self._waiting.clear()
+        self._pipelined.clear()
 
     def data_received(self, data: bytes) -> None:
         """Bytes arrived."""
@@ -144,9 +144,9 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse(error.refusal)
             return
         self._set_timer()
-        if self._waiting and not self._requests.in_head:
-            self._waiting_bytes += len(data)
-            if self._waiting_bytes > _MAX_WAITING_BYTES:
+        if self._pipelined and not self._requests.in_head:
+            self._pipelined_bytes += len(data)
+            if self._pipelined_bytes > _MAX_PIPELINED_BYTES:
                 self.pause_reading()
 
     def eof_received(self) -> None:
@@ -166,10 +166,10 @@ class ClientConnection(asyncio.Protocol):
 
     def accepts_request(self) -> bool:
         """Whether another request may begin."""
-        if self._answering is None or len(self._waiting) < _MAX_WAITING:
+        if self._answering is None or len(self._pipelined) < _MAX_PIPELINED:
             return True
         # The end of the connection tells the client to send the other requests again (RFC 9112 section 9.3.2).
-        self._waiting[-1].keep_alive = False
+        self._pipelined[-1].keep_alive = False
         self._ignore_input()
         return False
 
@@ -193,7 +193,7 @@ class ClientConnection(asyncio.Protocol):
         if self._answering is None:
             self._start(exchange)
         else:
-            self._waiting.append(exchange)
+            self._pipelined.append(exchange)
         return exchange
 
     # Callbacks of the exchanges; see `ExchangeConnection`.
@@ -206,7 +206,7 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Reads again, unless requests wait or input is ignored."""
-        if self._read_paused and not (self._waiting or self._ignores_input) and not self._transport.is_closing():
+        if self._read_paused and not (self._pipelined or self._ignores_input) and not self._transport.is_closing():
             self._read_paused = False
             self._resumed_at = self._loop.time()
             self._transport.resume_reading()
@@ -222,14 +222,14 @@ class ClientConnection(asyncio.Protocol):
             self._close()
         if self._transport.is_closing():
             return
-        if self._waiting:
-            self._start(self._waiting.pop(0))
+        if self._pipelined:
+            self._start(self._pipelined.pop(0))
         elif self._pending_refusal is not None:
             self._refuse(self._pending_refusal)
         else:
             self._timer.set(self._close_idle, self._keep_alive_seconds)
-        if not self._waiting:
-            self._waiting_bytes = 0
+        if not self._pipelined:
+            self._pipelined_bytes = 0
         if self._read_paused:
             self.resume_reading()
 
@@ -319,7 +319,7 @@ class ClientConnection(asyncio.Protocol):
             self._pending_refusal = refusal
             self._timer.callback = self._requests.exchange = None
             if receiving is not None:
-                self._waiting.remove(receiving)
+                self._pipelined.remove(receiving)
             return
         if answering is not None:
             if answering.started:

@@ -109,7 +109,7 @@ class TestHiddenHeaders:
         made.demand_seen(0)
         made._freeze.extend(S, 0)
         made.demand_seen(S // 2)
-        made.learn_refusal(RateLimited(), 2 * S)
+        made.learn_429(RateLimited(), 2 * S)
         made.demand_seen(3 * S)
         assert requests_per_second(made, 3 * S) == pytest.approx(0.5), "the 429 has cut it, and nothing grown"
 
@@ -117,11 +117,11 @@ class TestHiddenHeaders:
         made = answered(HEADERLESS)
         made.demand_seen(0)
         made.take(Cost(500), 0)
-        made.learn_refusal(RateLimited(sent_ago_ns=0), 10 * S)
+        made.learn_429(RateLimited(sent_ago_ns=0), 10 * S)
         assert made.is_probing
         for _ in range(60):
             made.take(ONE_REQUEST, 10 * S)
-        made.learn_refusal(RateLimited(20 * S, sent_ago_ns=0), 20 * S)
+        made.learn_429(RateLimited(20 * S, sent_ago_ns=0), 20 * S)
         made.learn_limits(HEADERLESS, 40 * S)
         made.demand_seen(40 * S)
         assert requests_per_second(made, 20 * S) == pytest.approx(2, rel=0.2)
@@ -134,7 +134,7 @@ class TestHiddenHeaders:
             made.demand_seen(second * S)
             made.correct_use(100, 0, 0, second * S)
         made.take(ONE_REQUEST, 8 * S)
-        made.learn_refusal(RateLimited(S, sent_ago_ns=S // 10), 8 * S)
+        made.learn_429(RateLimited(S, sent_ago_ns=S // 10), 8 * S)
         made.take(ONE_REQUEST, 10 * S)
         assert not made.fits(ONE_REQUEST, 10 * S + S // 5 - 1)
         assert made.fits(ONE_REQUEST, 10 * S + S // 5), "though no answer has come"
@@ -142,24 +142,24 @@ class TestHiddenHeaders:
     def test_what_is_used_up_meanwhile_is_learned_from_leases(self) -> None:
         made = answered(HEADERLESS)
         made.take(Cost(500), 0)
-        made.learn_refusal(RateLimited(S, sent_ago_ns=0), 0)
+        made.learn_429(RateLimited(S, sent_ago_ns=0), 0)
         made.take(Cost(200), 0)
         made.correct_use(*Cost(-100), S)
-        made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
+        made.learn_429(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert requests_per_second(made, 10 * S) <= 0.97 * 10 * 1.1
 
     def test_429s_of_one_overrun_are_one(self) -> None:
         made = answered(HEADERLESS)
         made.demand_seen(0)
         for _ in range(10):
-            made.learn_refusal(RateLimited(sent_ago_ns=S), 10 * S)
+            made.learn_429(RateLimited(sent_ago_ns=S), 10 * S)
         made.learn_limits(HEADERLESS, 10 * S)
         made.demand_seen(10 * S)
         assert requests_per_second(made, 10 * S) == pytest.approx(0.5)
 
     def test_a_429_before_any_answer_starts_a_search_too(self) -> None:
         made = quota()
-        made.learn_refusal(RateLimited(), 0)
+        made.learn_429(RateLimited(), 0)
         made.learn_limits(HEADERLESS, 0)
         made.demand_seen(0)
         assert requests_per_second(made, 0) == pytest.approx(0.5)
@@ -181,14 +181,14 @@ class TestRefusals:
     def test_where_limits_are_reported_a_429_raises_the_margin(self) -> None:
         made = answered(*[REPORTED] * 60)
         assert made.fits(Cost(2_900), 0)
-        made.learn_refusal(RateLimited(), 0)
+        made.learn_429(RateLimited(), 0)
         made.learn_limits(REPORTED, 0)
         assert not made.fits(Cost(2_900), 0)
         assert requests_per_second(made, 0) == 100, "and leaves the rate"
 
     def test_a_refused_request_is_followed_by_single_ones_until_an_answer_to_a_later_one(self) -> None:
         made = answered()
-        made.learn_refusal(RateLimited(sent_ago_ns=0), 5 * S)
+        made.learn_429(RateLimited(sent_ago_ns=0), 5 * S)
         made.take(ONE_REQUEST, 5 * S)
         assert not made.fits(ONE_REQUEST, 6 * S)
         made.learn_limits(structs.replace(REPORTED, sent_ago_ns=2 * S), 6 * S)
@@ -201,7 +201,7 @@ class TestRefusals:
         for _ in range(10):
             made.take(ONE_REQUEST, 60 * S)
         before = made.limits.snapshot(60 * S)
-        made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.learn_429(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
         assert made.limits.snapshot(60 * S) == before
         assert not made.fits(ONE_REQUEST, 60 * S)
@@ -213,9 +213,9 @@ class TestRefusals:
         for _ in range(10):
             made.take(ONE_REQUEST, 60 * S)
         made.correct_use(*Cost(-8), 60 * S)
-        made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.learn_429(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
         made.correct_use(*Cost(-1), 60 * S)
-        made.learn_refusal(RateLimited(sent_ago_ns=1, acceleration=True), 60 * S)
+        made.learn_429(RateLimited(sent_ago_ns=1, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
         assert made.wait_ns(ONE_REQUEST, 119 * S) == S // 4, "one was accepted, one may go a minute"
         assert made.wait_ns(ONE_REQUEST, 121 * S) == 0
@@ -225,7 +225,7 @@ class TestRefusals:
         made.correct_use(50, 0, 0, 60 * S)
         made.configure(PoolSettings(), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
-        made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
+        made.learn_429(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
         assert made.fits(ONE_REQUEST, 60 * S), "nothing was accepted before, as far as is known: anything may be"
 
@@ -237,10 +237,10 @@ class TestOutputThatIsShort:
             made.take(ONE_REQUEST, 0)
         for _ in range(10):
             made.request_ended(0)
-        made.learn_refusal(RateLimited(S, sent_ago_ns=0), 10 * S)
+        made.learn_429(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert not made.is_sure
         made.correct_use(*Cost(0, 0, 4_000), 11 * S)
-        made.learn_refusal(RateLimited(4 * S, sent_ago_ns=0), 11 * S)
+        made.learn_429(RateLimited(4 * S, sent_ago_ns=0), 11 * S)
         made.learn_limits(HEADERLESS, 15 * S)
         assert made.wait_ns(ONE_REQUEST, 15 * S) > 3 * S, "ninety answers have not ended"
         assert not made.fits(ONE_REQUEST, 15 * S)
@@ -269,7 +269,7 @@ class TestOutstanding:
 class TestKinds:
     def test_a_pool_with_adaptive_settings_cuts_and_neither_probes_nor_searches(self) -> None:
         made = quota(PoolSettings(BOTH.limits, AdaptiveSettings()))
-        made.learn_refusal(RateLimited(), 0)
+        made.learn_429(RateLimited(), 0)
         made.learn_limits(HEADERLESS, 0)
         made.demand_seen(0)
         assert not made.is_probing
@@ -295,7 +295,7 @@ class TestKinds:
         made.learn_limits(REPORTED, 0)
         assert LimitLearned("p", Dimension.REQUESTS, 6_000.0) in made.events
         made.configure(ADAPTING, 0)
-        made.learn_refusal(RateLimited(), 0)
+        made.learn_429(RateLimited(), 0)
         assert requests_per_second(made, 0) == pytest.approx(90)
         made.configure(PoolSettings(), 0)
         assert requests_per_second(made, 0) == 100
@@ -309,7 +309,7 @@ def test_an_endpoint_that_never_tells_its_limit_is_limited_by_its_first_429_only
     for _ in range(100):
         assert made.fits(ONE_REQUEST, 0)
         made.take(ONE_REQUEST, 0)
-    made.learn_refusal(RateLimited(0, sent_ago_ns=0), S)
+    made.learn_429(RateLimited(0, sent_ago_ns=0), S)
     made.learn_limits(HEADERLESS, S)
     assert requests_per_second(made, S) == 4, "a quarter of what it begins with"
     made.demand_seen(S)
@@ -336,7 +336,7 @@ class TestBinding:
 
     def test_a_freeze_and_the_probe_after_it(self) -> None:
         made = answered()
-        made.learn_refusal(RateLimited(20 * S, 0), 0)
+        made.learn_429(RateLimited(20 * S, 0), 0)
         assert made.binding(ONE_REQUEST, S) == "frozen"
         made.take(ONE_REQUEST, 20 * S)
         assert made.binding(ONE_REQUEST, 20 * S) == "probe"
@@ -344,7 +344,7 @@ class TestBinding:
     def test_acceleration(self) -> None:
         made = answered(HEADERLESS)
         made.take(ONE_REQUEST, 0)
-        made.learn_refusal(RateLimited(None, 0, acceleration=True), 0)
+        made.learn_429(RateLimited(None, 0, acceleration=True), 0)
         made.learn_limits(REPORTED, 0)
         made.take(ONE_REQUEST, 0)
         assert made.binding(ONE_REQUEST, 0) == "acceleration"
@@ -358,5 +358,5 @@ class TestBinding:
 def test_a_volley_of_429s_is_one_overrun_where_limits_are_told() -> None:
     made = answered(REPORTED)
     for _ in range(3):
-        made.learn_refusal(RateLimited(S, sent_ago_ns=S), 2 * S)
+        made.learn_429(RateLimited(S, sent_ago_ns=S), 2 * S)
     assert requests_per_second(made, 2 * S) == 100

@@ -21,7 +21,7 @@ def answer(made: Quota, now_ns: int) -> None:
 
 
 def refuse(made: Quota, now_ns: int, needed: Cost) -> None:
-    made.learn_refusal(RateLimited(sent_ago_ns=0, acceleration=True), now_ns, needed)
+    made.learn_429(RateLimited(sent_ago_ns=0, acceleration=True), now_ns, needed)
     answer(made, now_ns)
 
 
@@ -119,7 +119,7 @@ def test_probes_grow_faster_where_the_slope_says_how_many_may_go(*, acceleration
         made.correct_use(1_000, 0, 0, second * S)
         made.demand_seen(second * S)
     made.correct_use(100, 0, 0, 2 * MINUTE)
-    made.learn_refusal(RateLimited(sent_ago_ns=S // 10, acceleration=acceleration), 3 * MINUTE)
+    made.learn_429(RateLimited(sent_ago_ns=S // 10, acceleration=acceleration), 3 * MINUTE)
     found = []
     for wave in range(3):
         now_ns = 3 * MINUTE + wave * S // 5

@@ -113,7 +113,7 @@ class TestSearch:
 
     @staticmethod
     def refused(made: Quota, at_s: int, needed: Cost = ONE_REQUEST) -> None:
-        made.learn_refusal(RateLimited(S, sent_ago_ns=0), at_s * S, needed)
+        made.learn_429(RateLimited(S, sent_ago_ns=0), at_s * S, needed)
         made.learn_limits(LimitReport(), (at_s + 1) * S)
 
     @staticmethod

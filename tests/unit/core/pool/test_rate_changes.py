@@ -51,7 +51,7 @@ def take(quota: Quota, count: int, at_s: int) -> None:
 
 
 def refuse(quota: Quota, at_s: float) -> None:
-    quota.learn_refusal(RateLimited(S, sent_ago_ns=0), round(at_s * S))
+    quota.learn_429(RateLimited(S, sent_ago_ns=0), round(at_s * S))
 
 
 def grow(quota: Quota) -> None:
@@ -69,7 +69,7 @@ def changes(events: list[Event]) -> list[RateChanged]:
     [
         (
             Quota("p", PoolSettings(CONFIGURED.limits, AdaptiveSettings()), 0),
-            lambda quota: quota.learn_refusal(RateLimited(), 0),
+            lambda quota: quota.learn_429(RateLimited(), 0),
             "rate_limited",
             [60, 6_000],
             [54, 5_400],
@@ -114,7 +114,7 @@ def test_a_change_is_told_once_with_its_reason(
 
 def test_a_success_gives_back_a_step() -> None:
     quota = Quota("p", PoolSettings(CONFIGURED.limits, AdaptiveSettings()), 0)
-    quota.learn_refusal(RateLimited(), 0)
+    quota.learn_429(RateLimited(), 0)
     quota.events.clear()
     quota.learn_success(0)
     reported = changes(quota.events)

@@ -5,13 +5,13 @@ from tidegate.core.domain.errors import Refusal
 from tidegate.gateway.call import Call
 from tidegate.gateway.relay_limits import RelayLimits
 
-__all__ = ["AdmissionCaps"]
+__all__ = ["CallCaps"]
 
 _RETRY_AFTER_SECONDS = 1.0
 """The shortest wait that `retry-after` can name: it is unknown when a call will end."""
 
 
-class AdmissionCaps:
+class CallCaps:
     """Counts calls from their arrival to their end, and the bytes of their bodies while they are in memory.
 
     Args:
