@@ -12,6 +12,7 @@ __all__ = [
     "OLDER_LIMITER",
     "PROBLEM_EXAMPLE",
     "QUEUE_EXAMPLE",
+    "RELOAD_EXAMPLE",
     "STATUS_EXAMPLE",
 ]
 
@@ -171,4 +172,13 @@ QUEUE_EXAMPLE: Final[dict[str, Any]] = {
             "left_off": 0,
         }
     }
+}
+
+RELOAD_EXAMPLE: Final[dict[str, Any]] = {
+    "changes": [
+        {"setting": "callers.web.weight", "change": "changed", "before": 1.0, "after": 2.0},
+        {"setting": "callers.night", "change": "added"},
+        {"setting": "anthropic_api_key", "change": "changed"},
+    ],
+    "needs_restart": [{"setting": "port", "change": "changed", "before": 8080, "after": 8081}],
 }

@@ -16,7 +16,14 @@ from tidegate.api.disconnect import ClientDisconnected
 from tidegate.core.claude.failures import attempt_status
 from tidegate.core.claude.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
 from tidegate.core.domain.cause import CAUSES, Cause
-from tidegate.core.domain.errors import ConfigurationError, GenerationError, Refusal, RetriesExhausted, UpstreamError
+from tidegate.core.domain.errors import (
+    ConfigurationError,
+    ConfigurationErrors,
+    GenerationError,
+    Refusal,
+    RetriesExhausted,
+    UpstreamError,
+)
 from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.generation.request import Tally
 from tidegate.identity.access import Denial
@@ -136,7 +143,10 @@ def _given(value: object) -> object:
 
 
 def _out_of_range(error: ConfigurationError) -> Problem:
-    return _unprocessable([{"field": error.field, "given": _given(error.given), "allowed": error.allowed}])
+    faults = error.faults if isinstance(error, ConfigurationErrors) else (error,)
+    return _unprocessable(
+        [{"field": each.field, "given": _given(each.given), "allowed": each.allowed} for each in faults]
+    )
 
 
 def _denied(error: AccessDenied) -> Problem:

@@ -17,8 +17,9 @@ from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.settings import Settings
+from tidegate.settings.changes import Change
 
-__all__ = ["Exposition", "Generator", "Limiter", "PoolStore", "Services"]
+__all__ = ["Exposition", "Generator", "Limiter", "PoolStore", "Reloads", "Services"]
 
 
 class Generator(Protocol):
@@ -68,6 +69,14 @@ class Exposition(Protocol):
         ...
 
 
+class Reloads(Protocol):
+    """The part of `Reloader` that the routes use."""
+
+    async def reload(self) -> list[Change]:
+        """Reloads the configuration and returns what changed; raises `ConfigurationError`, and then changes nothing."""
+        ...
+
+
 @dataclass(slots=True)
 class Services:
     """The services behind the routes.
@@ -79,6 +88,7 @@ class Services:
         upstream_kind: `claude` or `simulator`; a header of every response names the simulator.
         new_request_id: returns a value for `x-tidegate-request-id`.
         reachability: whether the upstream is reachable; None disables the check.
+        reloader: reloads the configuration; None: it cannot be reloaded.
         draining: set when shutdown starts; the service is not ready from then on.
     """
 
@@ -97,3 +107,4 @@ class Services:
     upstream_kind: str = "claude"
     reachability: Reachability | None = None
     draining: bool = False
+    reloader: Reloads | None = None

@@ -4,10 +4,17 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body
+from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_admins, for_callers_and_admins
 from tidegate.api.bodies import ConfigureBody
-from tidegate.api.examples import CLIENT_STATUS_EXAMPLE, CONFIGURE_EXAMPLES, OLDER_LIMITER, STATUS_EXAMPLE
+from tidegate.api.examples import (
+    CLIENT_STATUS_EXAMPLE,
+    CONFIGURE_EXAMPLES,
+    OLDER_LIMITER,
+    RELOAD_EXAMPLE,
+    STATUS_EXAMPLE,
+)
 from tidegate.api.services import Services
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, model_pool
 from tidegate.core.domain.dimension import Dimension
@@ -18,10 +25,11 @@ from tidegate.settings import AUTO, PoolLimits
 from tidegate.settings.field_types import MAX_BURST_SECONDS
 from tidegate.settings.pool_names import check_pool_name, is_model_id
 
-__all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "STATUS_PATH", "system_router"]
+__all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "RELOAD_PATH", "STATUS_PATH", "system_router"]
 
 STATUS_PATH: Final = "/api/system/rate-limiting/status"
 CONFIGURE_PATH: Final = "/api/system/rate-limiting/configure"
+RELOAD_PATH: Final = "/api/system/reload"
 AI_CLIENT_PATH: Final = "/api/system/ai-client/status"
 
 _POOL_FIELDS: Final = frozenset(PoolLimits.model_fields) - {"name", "model"}
@@ -86,6 +94,24 @@ def system_router(services: Services) -> APIRouter:
             current = services.store.settings_now(pool)
             await services.store.configure(pool, _changed(current, pool, changes))
         return {"changed_pool": pool, **await status()}
+
+    @admin_router.post(
+        RELOAD_PATH,
+        summary="Reload the configuration",
+        responses={200: {"content": {"application/json": {"example": RELOAD_EXAMPLE}}}},
+    )
+    async def reload() -> dict[str, Any]:
+        """Reads the configuration file and the files of secrets again. Applies all of it; nothing if it is invalid.
+
+        `changes` are in effect. Those under `needs_restart` are not. Secrets are not shown.
+        """
+        if services.reloader is None:
+            raise HTTPException(501, "this service has no configuration that can be reloaded")
+        changes = await services.reloader.reload()
+        return {
+            "changes": [change.as_json() for change in changes if not change.needs_restart],
+            "needs_restart": [change.as_json() for change in changes if change.needs_restart],
+        }
 
     @router.get(
         AI_CLIENT_PATH,

@@ -11,10 +11,11 @@ from tidegate.cli.completion import completion
 from tidegate.cli.connect import connect
 from tidegate.cli.keys import keys
 from tidegate.cli.monitoring import monitoring
+from tidegate.cli.reload import reload
 from tidegate.cli.simulator import simulator
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
-from tidegate.settings import LoadedSettings, load_settings
+from tidegate.settings import LoadedSettings, Settings, load_settings
 from tidegate.settings.example import example_file
 
 if TYPE_CHECKING:
@@ -52,17 +53,19 @@ def commands() -> None:
 )
 def serve(host: str | None, port: int | None, upstream: str, http: "HttpImplementation") -> None:
     """Run the service."""
-    loaded = load_settings()
-    _print_warnings(loaded)
-    settings = loaded.settings
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    settings = settings.model_copy(update=given)
-    if upstream == "claude" and settings.anthropic_api_key is None:
-        raise ConfigurationError("ANTHROPIC_API_KEY", None, "a key of the Claude API; or use --upstream simulator")
+
+    def load() -> Settings:
+        loaded = load_settings()
+        _print_warnings(loaded)
+        key = loaded.settings.anthropic_api_key
+        if upstream == "claude" and (key is None or not key.get_secret_value().strip()):
+            raise ConfigurationError("ANTHROPIC_API_KEY", None, "a key of the Claude API; or use --upstream simulator")
+        return loaded.settings.model_copy(update=given)
 
     from tidegate.cli.service import run_service  # noqa: PLC0415 - imports everything
 
-    run_service(settings, simulated=upstream == "simulator", http=http)
+    run_service(load, simulated=upstream == "simulator", http=http)
 
 
 @commands.command()
@@ -106,7 +109,7 @@ def version() -> None:
     click.echo(__version__)
 
 
-for each in (completion, connect, keys, monitoring, simulator):
+for each in (completion, connect, keys, monitoring, reload, simulator):
     commands.add_command(each)
 
 

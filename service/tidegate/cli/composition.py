@@ -5,14 +5,17 @@ import contextlib
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
+from tidegate.cli.reloading import Reloader
+from tidegate.cli.running_parts import RunningParts
 from tidegate.cli.saved_state import StateSaver
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import Anomaly, CircuitOpened, HeadRefused, RequestFinished
@@ -24,7 +27,6 @@ from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.gateway.batches.result_urls import BatchResultUrls
 from tidegate.gateway.batches.results import BatchUsage
 from tidegate.gateway.receive.request import BATCHES_ROUTE
-from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.http.asgi import App, Message, Receive, Send
 from tidegate.http.client.proxy import proxy_for
 from tidegate.http.client.transport import HttpTransport
@@ -41,7 +43,7 @@ from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
 from tidegate.observe.tracing.span_observer import Tracing
-from tidegate.rate_limiter import RateLimitConfig, RateLimiter, set_global_rate_limiter
+from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.state_folder import StateFolder
@@ -49,12 +51,7 @@ from tidegate.stores.state_folder import StateFolder
 if TYPE_CHECKING:
     from tidegate.observe.tracing.span_provider import PresamplingProvider
 
-__all__ = ["UpstreamKind", "services"]
-
-UpstreamKind = Literal["claude", "simulator"]
-
-_SIMULATOR_KEY = "simulator"
-"""Sent to the simulator, so that a real key is only ever sent to the real API."""
+__all__ = ["services"]
 
 
 @contextlib.asynccontextmanager
@@ -65,6 +62,7 @@ async def services(
     tracer_provider: "PresamplingProvider | None" = None,
     write_batcher: WriteBatcher | None = None,
     state_folder: StateFolder | None = None,
+    load: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[Services]:
     """Yields the services of the routes, for the running event loop. Closes connections on exit.
 
@@ -77,6 +75,7 @@ async def services(
         tracer_provider: creates spans; None disables tracing.
         write_batcher: batches the writes of the server and the upstream's connections.
         state_folder: where the state is saved; None: a restart forgets it.
+        load: reads the configuration again, for a reload; None disables reloads.
     """
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
@@ -103,13 +102,12 @@ async def services(
         tracing=tracing,
     )
     admission = Admission(store, clock, observer)
-    limiter = RateLimiter(_limiter_config(settings), store=store, admission=admission)
+    limiter = RateLimiter(limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
     saver = None if state_folder is None else StateSaver(state_folder, store, admission, limiter)
     if saver is not None:
         saver.restore()
-    secret = settings.anthropic_api_key
-    key = _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
+    key = upstream_key(settings, upstream)
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
     _check_certificate_file(os.environ)
     transport = HttpTransport(
@@ -121,7 +119,6 @@ async def services(
         watcher=reachability,
     )
     identifier = Identifier(settings.callers)
-    access = AccessRules.of(settings)
     gateway = Gateway(
         admission,
         transport,
@@ -132,11 +129,15 @@ async def services(
         random=random.random,
         hop_id=uuid.uuid4().hex,
         default_timeout_seconds=settings.default_timeout_seconds,
-        limits=_relay_limits(settings),
+        limits=relay_limits(settings),
         new_request_id=_new_request_id,
         passes_trace_context=settings.trace_upstream,
         reachability=reachability,
     )
+
+    def trusts_proxy(peer: str | None) -> bool:
+        return parts.access.proxies.trusts(peer)
+
     try:
         async with (
             _background(
@@ -146,16 +147,19 @@ async def services(
             ),
             contextlib.nullcontext() if saver is None else saver.saving(),
         ):
-            yield Services(
+            parts = Services(
                 settings=settings,
                 store=store,
                 rate_limiter=limiter,
                 ai_client=ai_client,
                 identifier=identifier,
-                access=access,
+                access=AccessRules.of(settings),
                 gateway=_by_path(
                     gateway,
-                    BatchResultUrls(BatchUsage(gateway, identifier.identify, observer.event), access.proxies.trusts),
+                    BatchResultUrls(
+                        BatchUsage(gateway, identifier.identify, observer.event),
+                        trusts_proxy,
+                    ),
                 ),
                 clock=clock,
                 new_request_id=_new_request_id,
@@ -165,6 +169,13 @@ async def services(
                 upstream_kind=upstream,
                 reachability=reachability,
             )
+            if load is not None:
+                parts.reloader = Reloader(load, parts)
+                running = RunningParts(
+                    upstream, parts, store, limiter, identifier, gateway, transport, ai_client, metrics, request_log
+                )
+                parts.reloader.add(running.prepare)
+            yield parts
     finally:
         await transport.aclose()
         await ai_client.aclose()
@@ -193,35 +204,11 @@ def _by_path(gateway: App, batches: App) -> App:
     return serve
 
 
-def _limiter_config(settings: Settings) -> RateLimitConfig:
-    return RateLimitConfig(
-        requests_per_minute=settings.requests_per_minute,
-        burst_limit=settings.burst_limit,
-        base_delay=settings.rate_limit_base_delay_seconds,
-        max_delay=settings.rate_limit_max_delay_seconds,
-    )
-
-
 def _check_certificate_file(environment: Mapping[str, str]) -> None:
     """Refuses a missing SSL_CERT_FILE: OpenSSL would ignore it and then trust no certificate at all."""
     file = environment.get("SSL_CERT_FILE")
     if file and not Path(file).is_file():
         raise ConfigurationError("SSL_CERT_FILE", file, "an existing PEM file of certificates")
-
-
-def _relay_limits(settings: Settings) -> RelayLimits:
-    return RelayLimits(
-        hold_seconds=settings.stream_hold_seconds,
-        content_idle_seconds=settings.stream_idle_seconds,
-        read_on_seconds=settings.read_on_seconds,
-        read_on_calls=settings.read_on_calls,
-        comment_seconds=settings.stream_comment_seconds,
-        stream_wait_seconds=settings.stream_wait_seconds,
-        calls=settings.max_calls,
-        calls_per_caller=settings.max_calls_per_caller or 0,
-        body_bytes=settings.max_held_body_bytes,
-        body_bytes_per_caller=settings.max_held_body_bytes_per_caller or 0,
-    )
 
 
 def _tracing(settings: Settings, provider: "PresamplingProvider", clock: Clock) -> Tracing:

@@ -6,7 +6,7 @@ import click
 
 from tidegate.settings import Settings, load_settings
 
-__all__ = ["connect"]
+__all__ = ["connect", "url_of"]
 
 
 _TEXTS: Final = {
@@ -55,12 +55,13 @@ def connect(client: str, url: str | None) -> None:
     """Print how to configure a client: base URL and key."""
     settings = load_settings().settings
     key = "YOUR_KEY" if settings.callers else "any-key"
-    text = _TEXTS[client].format(url=(url or _url_of(settings)).rstrip("/"), key=key, model=settings.model)
+    text = _TEXTS[client].format(url=(url or url_of(settings)).rstrip("/"), key=key, model=settings.model)
     click.echo(text, nl=False)
     if settings.callers:
         click.echo("tidegate: YOUR_KEY is the key of a caller; `tidegate keys create` creates one", err=True)
 
 
-def _url_of(settings: Settings) -> str:
+def url_of(settings: Settings) -> str:
+    """The base URL of the service of a configuration, for clients on the same machine."""
     host = _LOOPBACK.get(settings.host, settings.host)
     return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"

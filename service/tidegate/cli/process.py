@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
-__all__ = ["on_stop_signal", "run"]
+__all__ = ["on_reload_signal", "on_stop_signal", "run"]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -25,6 +25,24 @@ def on_stop_signal(again: Callable[[], None]) -> "asyncio.Future[signal.Signals]
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop, number)
     return stopped
+
+
+@contextlib.asynccontextmanager
+async def on_reload_signal(reload: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """While the block runs, each SIGHUP starts `reload`. Its end waits for those that have begun."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def start() -> None:
+        task = loop.create_task(reload())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, start)
+    try:
+        yield
+    finally:
+        await asyncio.gather(*tasks)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

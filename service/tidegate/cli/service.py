@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,12 +16,12 @@ from tidegate import __version__
 from tidegate.api.app import create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
-from tidegate.cli.composition import UpstreamKind, services
+from tidegate.cli.composition import services
 from tidegate.cli.memory import keep_freed_memory, tune_garbage_collector
-from tidegate.cli.process import on_stop_signal, run
+from tidegate.cli.part_settings import UpstreamKind, connection_limits
+from tidegate.cli.process import on_reload_signal, on_stop_signal, run
+from tidegate.cli.reloading import Reloader
 from tidegate.gateway.gateway_errors import unread_request
-from tidegate.gateway.receive.request import MESSAGES_ROUTE
-from tidegate.http.server.connection_limits import ConnectionLimits
 from tidegate.http.server.listener import allow_many_connections, bind, url_of
 from tidegate.http.server.server import HttpImplementation, HttpServer, serving
 from tidegate.http.write_batching import WriteBatcher
@@ -41,17 +43,18 @@ _SIMULATED = """\
 *** Set ANTHROPIC_API_KEY and start without `--upstream simulator` for real responses."""
 
 
-def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation = "tidegate") -> None:
-    """Runs the service until SIGINT or SIGTERM.
+def run_service(load: Callable[[], Settings], *, simulated: bool, http: HttpImplementation = "tidegate") -> None:
+    """Runs the service until SIGINT or SIGTERM. SIGHUP reloads the configuration.
 
     Args:
-        settings: the configuration.
+        load: reads the configuration, at the start and for each reload.
         simulated: whether the upstream is the built-in simulator.
         http: the HTTP server of the main address.
 
     Raises:
         ConfigurationError: an address is not available, or the service would be open to other machines.
     """
+    settings = load()
     AccessRules.of(settings).check_bind(settings.host)
     AccessRules.for_metrics(settings)  # checks the metrics address
     state_dir = settings.state_dir or os.environ.get(_SYSTEMD_STATE)
@@ -69,7 +72,16 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
         request_log = open_logs(settings.log_level, settings.log_format)
         try:
             run(
-                _serve(settings, request_log, main_socket, metrics_socket, state_folder, simulated=simulated, http=http)
+                _serve(
+                    settings,
+                    load,
+                    request_log,
+                    main_socket,
+                    metrics_socket,
+                    state_folder,
+                    simulated=simulated,
+                    http=http,
+                )
             )
         finally:
             request_log.flush()
@@ -77,6 +89,7 @@ def run_service(settings: Settings, *, simulated: bool, http: HttpImplementation
 
 async def _serve(
     settings: Settings,
+    load: Callable[[], Settings],
     request_log: RequestLog,
     main_socket: socket.socket,
     metrics_socket: socket.socket | None,
@@ -94,18 +107,20 @@ async def _serve(
             upstream = "simulator"
             upstream_socket = bind("127.0.0.1", 0, "the simulator's host", "the simulator's port")
             await stack.enter_async_context(serving(HttpServer(create_simulator(SimulatorOptions()), upstream_socket)))
-            settings = settings.model_copy(update={"upstream_url": url_of(upstream_socket)})
+            own_url = {"upstream_url": url_of(upstream_socket)}
+            settings, load_configured = settings.model_copy(update=own_url), load
+            load = lambda: load_configured().model_copy(update=own_url)  # noqa: E731
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
         write_batcher = WriteBatcher()
         parts = await stack.enter_async_context(
-            services(settings, upstream, request_log, tracer_provider, write_batcher, state_folder)
+            services(settings, upstream, request_log, tracer_provider, write_batcher, state_folder, load)
         )
         if metrics_socket is not None and parts.exposition is not None:
             # Started first, so that it stops last: a final scrape includes the calls that end with the service.
             metrics = metrics_app(parts.exposition, lambda: AccessRules.for_metrics(parts.settings))
             await stack.enter_async_context(serving(HttpServer(metrics, metrics_socket)))
             parts.exposition = None
-        limits, report = _connection_limits(settings), None if parts.observer is None else parts.observer.event
+        limits, report = connection_limits(settings), None if parts.observer is None else parts.observer.event
         server = HttpServer(
             create_app(parts),
             main_socket,
@@ -118,10 +133,18 @@ async def _serve(
         )
         await stack.enter_async_context(serving(server))
 
+        reloader = parts.reloader
+        if isinstance(reloader, Reloader):
+            reloader.add(partial(_prepare_server, server))
+            await stack.enter_async_context(on_reload_signal(reloader.reload_on_signal))
         stopped = on_stop_signal(server.stop_now)
         tune_garbage_collector()
         click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
         await _drain(parts, server, await stopped)
+
+
+def _prepare_server(server: HttpServer, settings: Settings) -> Callable[[], None]:
+    return partial(setattr, server, "limits", connection_limits(settings))
 
 
 async def _drain(parts: Services, server: HttpServer, number: signal.Signals) -> None:
@@ -137,16 +160,6 @@ async def _drain(parts: Services, server: HttpServer, number: signal.Signals) ->
             settings.drain_seconds,
         )
     await server.drain(notice_seconds, settings.drain_seconds)
-
-
-def _connection_limits(settings: Settings) -> ConnectionLimits:
-    return ConnectionLimits(
-        head_bytes=settings.max_header_bytes,
-        head_seconds=settings.header_seconds,
-        body_idle_seconds=settings.body_idle_seconds,
-        unread_seconds=settings.slow_client_seconds,
-        total_unread_paths=frozenset({MESSAGES_ROUTE}),  # a Messages call holds quota all the while
-    )
 
 
 def _greeting(parts: Services, url: str, metrics_url: str) -> str:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import ValidationError
 
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.settings.error_messages import DEFAULT_ORIGIN, configuration_errors
-from tidegate.settings.field_docs import FieldDoc, field_docs
-from tidegate.settings.field_types import AUTO
+from tidegate.settings.field_docs import field_docs
 from tidegate.settings.model import Settings
 from tidegate.settings.secret_files import SECRETS, file_variable, secrets_from_files
 from tidegate.settings.suggestions import did_you_mean
+from tidegate.settings.values import as_json, as_text
 
 __all__ = ["CONFIG_VARIABLE", "LoadedSettings", "load_settings"]
 
@@ -51,14 +51,14 @@ class LoadedSettings:
     def lines(self) -> list[str]:
         """The effective configuration as lines of `name = value  (origin)`. Secrets are masked."""
         return [
-            f"{name} = {_as_text(getattr(self.settings, name), doc)}  ({self.origins[name]})"
+            f"{name} = {as_text(getattr(self.settings, name), doc)}  ({self.origins[name]})"
             for name, doc in field_docs(Settings).items()
         ]
 
     def as_json(self) -> dict[str, dict[str, Any]]:
         """The effective configuration as `value` and `origin` by name. Secrets and hashes are masked."""
         return {
-            name: {"value": _as_json(getattr(self.settings, name)), "origin": self.origins[name]}
+            name: {"value": as_json(getattr(self.settings, name)), "origin": self.origins[name]}
             for name in field_docs(Settings)
         }
 
@@ -152,35 +152,3 @@ def _read_file(file: Path | None, source: str) -> dict[str, Any]:
         raise ConfigurationError(source, str(path), f"a readable file ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(str(path), "invalid TOML", f"TOML in UTF-8 ({error})") from None
-
-
-def _as_text(value: object, doc: FieldDoc) -> str:
-    match value:
-        case None:
-            return AUTO if AUTO in doc.allowed else "not set"
-        case SecretStr():
-            return "(set)"
-        case ():
-            return "none"
-        case tuple():
-            return ", ".join(str(getattr(entry, "name", entry)) for entry in value)
-        case _:
-            return repr(value) if isinstance(value, str) else str(value)
-
-
-def _as_json(value: object) -> object:
-    """The JSON form of a value; None if it is not set or `auto`."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case SecretStr():
-            return "(set)"
-        case tuple():
-            return [_as_json(entry) for entry in value]
-        case BaseModel():
-            return {
-                name: "(set)" if name == "key_sha256" else _as_json(getattr(value, name))
-                for name in type(value).model_fields
-            }
-        case _:
-            return str(value)

@@ -41,6 +41,7 @@ ROUTES: Final = (
     "/api/system/rate-limiting/status",
     "/api/system/rate-limiting/configure",
     "/api/system/ai-client/status",
+    "/api/system/reload",
     "/api/system/queue",
 )
 """Values of `RequestFinished.route`; a route includes all paths below it."""

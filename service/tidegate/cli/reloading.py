@@ -1,0 +1,87 @@
+"""Reloads the configuration of the running service: all of it at once, or nothing."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from tidegate.api.services import Services
+from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
+from tidegate.identity.access import AccessRules
+from tidegate.settings import Settings
+from tidegate.settings.changes import Change, changes_between, reloaded
+
+__all__ = ["Reloader"]
+
+logger = logging.getLogger("tidegate.reload")
+
+Prepare = Callable[[Settings], Callable[[], None]]
+"""Makes all that new settings need, and returns a function that applies it. Only the first step may fail."""
+
+
+class Reloader:
+    """Replaces the settings of a running service.
+
+    A reload reads and checks the whole configuration. Then it applies all changes without a pause in the event loop, so
+    that no call sees a part of them. Calls under way keep the settings of their arrival, and waiting calls their place.
+
+    Args:
+        load: reads the configuration as at the start; raises `ConfigurationError`. Runs in a thread.
+        services: have the settings in effect.
+    """
+
+    def __init__(self, load: Callable[[], Settings], services: Services) -> None:
+        self._load = load
+        self._services = services
+        self._prepare: list[Prepare] = []
+        self._lock = asyncio.Lock()
+
+    def add(self, prepare: Prepare) -> None:
+        """Adds a part of the service whose settings are replaced."""
+        self._prepare.append(prepare)
+
+    async def reload(self) -> list[Change]:
+        """Reloads the configuration. Returns and logs what changed, and what only a restart applies.
+
+        Raises:
+            ConfigurationError: a value is not allowed; nothing changed.
+        """
+        async with self._lock:
+            try:
+                new = await asyncio.to_thread(self._load)
+                old = self._services.settings
+                in_effect = reloaded(old, new)
+                for settings in (new, in_effect):
+                    AccessRules.of(settings).check_bind(settings.host)
+                    AccessRules.for_metrics(settings)
+                steps = [prepare(in_effect) for prepare in self._prepare]
+            except ConfigurationError as error:
+                logger.error("reload failed, the old configuration stays: %s", _one_line(error))  # noqa: TRY400
+                raise
+            for apply in steps:
+                apply()
+            self._services.settings = in_effect
+        changes = changes_between(old, new)
+        _log(changes)
+        return changes
+
+    async def reload_on_signal(self) -> None:
+        """As `reload`. Errors are only logged: nobody waits for the result of a signal."""
+        try:
+            await self.reload()
+        except ConfigurationError:
+            return  # logged
+        except Exception:
+            logger.exception("reload failed, the old configuration stays")
+
+
+def _log(changes: list[Change]) -> None:
+    applied = "; ".join(change.text for change in changes if not change.needs_restart)
+    pending = "; ".join(change.text for change in changes if change.needs_restart)
+    logger.info("reloaded: %s", applied or "nothing changed")
+    if pending:
+        logger.warning("needs a restart: %s", pending)
+
+
+def _one_line(error: ConfigurationError) -> str:
+    faults = error.faults if isinstance(error, ConfigurationErrors) else (error,)
+    return "; ".join(map(str, faults))
