@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from support.dumps import START_NS, assert_continues
-from tidegate.core.domain.caller import Caller, Priority
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, Priority
 from tidegate.core.domain.demand import Demand, Granted, Outcome
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.errors import UnreadableState
@@ -21,6 +21,7 @@ from tidegate.core.pool.pool import Pool
 from tidegate.core.pool.pool_state import PoolState, decode_pool_state, encode_pool_state
 
 MOST_BYTES = 64 * 1024
+FULL = DimensionReport(10**7, 10**7, S)
 
 CONFIGURED = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)})
 ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)}, AdaptiveSettings())
@@ -166,3 +167,28 @@ def test_damaged_data_is_unreadable(data: st.DataObject) -> None:
 def test_other_data_is_unreadable(data: bytes) -> None:
     with pytest.raises(UnreadableState):
         decode_pool_state(data)
+
+
+def test_a_dump_of_a_busy_pool_is_small() -> None:
+    """Two minutes at 90 requests a second, all answered after a while beside a competitor: every log is full."""
+    rng, now_ns = random.Random(1), START_NS  # noqa: S311
+    pool = Pool("p", PoolSettings(), now_ns)
+    pool.learn(LimitReport(FULL, FULL, FULL), now_ns)
+    flying, sizes = dict[str, int](), list[int]()
+    for number in range(12_000):
+        now_ns += rng.randrange(5, 18) * 10**6
+        demand = Demand("p", DEFAULT_CALLER, Cost(1, rng.randrange(2_000), rng.randrange(900)), 0)
+        if isinstance(pool.reserve(f"{number}", demand, now_ns), Granted):
+            flying[f"{number}"] = now_ns
+        if len(flying) > 100:
+            lease_id = next(iter(flying))
+            sent_ago_ns, left = now_ns - flying.pop(lease_id), 10**7 - rng.randrange(10**6)
+            shown = DimensionReport(10**7, left, S)
+            report = LimitReport(shown, shown, shown, sent_ago_ns, lease_id=lease_id)
+            used = Cost(1, rng.randrange(2_000), rng.randrange(900))
+            pool.end(lease_id, Outcome.SETTLED, used, now_ns, (report, Succeeded()))
+        pool.advance_and_collect(now_ns)
+        if number % 500 == 499:
+            sizes.append(len(encode_pool_state(pool.dump(now_ns))))
+    assert pool.snapshot(now_ns).granted > 8_000, "the pool is busy"
+    assert 5_000 < max(sizes) <= MOST_BYTES
