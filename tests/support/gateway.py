@@ -190,6 +190,11 @@ class Rig:
         """Waits until that many calls and all their leases have ended."""
         await until(lambda: len(self.observer.of(RequestFinished)) >= calls and not self.in_flight())
 
+    def call_outcome(self) -> str:
+        """The outcome of the one call."""
+        (finished,) = self.observer.of(RequestFinished)
+        return str(finished.outcome)
+
     def outcomes(self) -> list[str]:
         return [str(event.outcome) for event in self.observer.of(LeaseEnded)]
 

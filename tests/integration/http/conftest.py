@@ -16,3 +16,8 @@ def each_event_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     factory, busy = request.param
     monkeypatch.setitem(LOOP, "factory", factory)
     monkeypatch.setitem(LOOP, "busy", busy)
+
+
+@pytest.fixture(params=[False, True], ids=["quiet", "busy"])
+def busy_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOOP, "busy", request.param)

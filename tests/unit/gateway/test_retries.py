@@ -24,29 +24,20 @@ from support.gateway import (
 )
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.cause import Cause
-from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import Refusal, UpstreamUnreachable
 from tidegate.core.domain.events import (
     AttemptFinished,
-    LeaseEnded,
     RefusedCall,
-    RequestFinished,
     RetryScheduled,
     SpendCapReached,
     UpstreamRateLimited,
 )
 from tidegate.core.domain.feedback import Feedback
-from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.domain.usage import Usage
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.gateway.relay_limits import RelayLimits
 
 THROTTLED = error(429, "rate_limit_error", retry_after="20")
-
-
-def outcome(rig: Rig) -> str:
-    (finished,) = rig.observer.of(RequestFinished)
-    return str(finished.outcome)
 
 
 def test_a_good_answer_passes_and_its_usage_is_charged() -> None:
@@ -61,7 +52,7 @@ def test_a_good_answer_passes_and_its_usage_is_charged() -> None:
     (attempt,) = rig.observer.of(AttemptFinished)
     assert (attempt.pool, attempt.model, attempt.status) == ("sonnet-5-5", "claude-sonnet-5-5", "200")
     assert attempt.usage == Usage(7, 3)
-    assert (rig.outcomes(), outcome(rig)) == (["settled"], "ok")
+    assert (rig.outcomes(), rig.call_outcome()) == (["settled"], "ok")
     assert transport.answers[0].closed  # type: ignore[union-attr]
 
 
@@ -90,7 +81,7 @@ def test_a_429_never_makes_a_busy_loop() -> None:
 def test_a_429_that_outlasts_the_client_is_passed_on_as_it_came() -> None:
     answer, rig, _, seconds = post([THROTTLED], headers={"x-tidegate-timeout-seconds": "15"})
     assert (answer.status, answer.headers["retry-after"], answer.body) == (429, "20", THROTTLED.chunks[0])
-    assert (seconds, rig.outcomes(), outcome(rig)) == (0, ["throttled"], "rate_limited")
+    assert (seconds, rig.outcomes(), rig.call_outcome()) == (0, ["throttled"], "rate_limited")
 
 
 @pytest.mark.parametrize(("status", "reason"), [(529, "overloaded"), (500, "server_error"), (503, "server_error")])
@@ -107,7 +98,7 @@ def test_when_attempts_run_out_the_last_answer_is_passed_on_unchanged() -> None:
     assert (answer.status, answer.body, len(transport.requests)) == (529, last.chunks[0], 3)
     assert (answer.headers["x-should-retry"], answer.headers["request-id"]) == ("true", "r9")
     assert "x-tidegate-cause" not in answer.headers
-    assert outcome(rig) == "upstream_error"
+    assert rig.call_outcome() == "upstream_error"
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 413])
@@ -115,7 +106,7 @@ def test_the_clients_own_faults_pass_at_once(status: int) -> None:
     told = error(status, "some_error")
     answer, rig, transport, _ = post([told])
     assert (answer.status, answer.body, len(transport.requests)) == (status, told.chunks[0], 1)
-    assert (rig.outcomes(), outcome(rig)) == (["released"], "client_error")
+    assert (rig.outcomes(), rig.call_outcome()) == (["released"], "client_error")
     assert [event.status for event in rig.observer.of(AttemptFinished)] == [str(status)]
 
 
@@ -128,7 +119,7 @@ def test_a_401_under_our_own_key_is_a_failure_of_the_service(path: str) -> None:
     assert answer.json()["error"]["type"] == "api_error"
     assert "your" not in answer.json()["error"]["message"]
     assert "ANTHROPIC_API_KEY" in answer.json()["error"]["message"]
-    assert (rig.outcomes(), outcome(rig)) == (["released"], "refused")
+    assert (rig.outcomes(), rig.call_outcome()) == (["released"], "refused")
     assert [event.status for event in rig.observer.of(AttemptFinished)] == ["401"]
     (refused,) = rig.observer.of(RefusedCall)
     assert (refused.cause, refused.pool) == (Cause.UPSTREAM_CREDENTIALS, rig.observer.of(AttemptFinished)[0].pool)
@@ -264,7 +255,7 @@ def test_the_head_of_a_stream_is_held_no_longer_than_the_hold_time() -> None:
     late = sse(MESSAGE_START, 2.0, OVERLOADED_EVENT)
     answer, rig, transport, _ = post([late])
     assert (answer.status, answer.body) == (200, MESSAGE_START + OVERLOADED_EVENT)
-    assert (len(transport.requests), outcome(rig), rig.outcomes()) == (1, "upstream_error", ["settled"])
+    assert (len(transport.requests), rig.call_outcome(), rig.outcomes()) == (1, "upstream_error", ["settled"])
     answer, *_ = post([sse(MESSAGE_START, 2.0, OVERLOADED_EVENT), Reply()], limits=RelayLimits(hold_seconds=3.0))
     assert answer.body == ANSWER
 
@@ -272,7 +263,7 @@ def test_the_head_of_a_stream_is_held_no_longer_than_the_hold_time() -> None:
 def test_an_error_after_content_is_relayed_and_what_was_used_is_charged() -> None:
     answer, rig, transport, _ = post([sse(MESSAGE_START, CONTENT, OVERLOADED_EVENT)])
     assert answer.body == MESSAGE_START + CONTENT + OVERLOADED_EVENT
-    assert (len(transport.requests), outcome(rig), rig.outcomes()) == (1, "upstream_error", ["settled"])
+    assert (len(transport.requests), rig.call_outcome(), rig.outcomes()) == (1, "upstream_error", ["settled"])
 
 
 def test_a_stream_error_that_outlasts_all_attempts_is_passed_on() -> None:
@@ -289,14 +280,14 @@ def test_a_break_before_content_is_repeated_and_one_after_it_breaks_the_clients_
     rig = make_gateway(FakeTransport([sse(MESSAGE_START, CONTENT, broken)]), clock)
     answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE), clock)
     assert (answer.body, answer.complete) == (MESSAGE_START + CONTENT, False)
-    assert (rig.in_flight(), outcome(rig)) == (0, "upstream_error")
+    assert (rig.in_flight(), rig.call_outcome()) == (0, "upstream_error")
 
 
 def test_a_stream_that_ends_or_breaks_after_the_hold_time_ends_as_it_came() -> None:
     answer, *_ = post([sse(MESSAGE_START, 1.0)])
     assert (answer.body, answer.complete) == (MESSAGE_START, True)
     answer, rig, *_ = post([sse(MESSAGE_START, 1.0, unreachable(may_have_been_accepted=True))])
-    assert (answer.body, answer.complete, outcome(rig)) == (MESSAGE_START, False, "upstream_error")
+    assert (answer.body, answer.complete, rig.call_outcome()) == (MESSAGE_START, False, "upstream_error")
 
 
 def test_an_error_body_without_end_is_no_answer() -> None:
@@ -332,13 +323,13 @@ def test_a_streamed_request_is_never_repeated_and_its_429_passes() -> None:
     assert [body for _, body in transport.requests] == [b"file"]
     assert len(rig.observer.of(UpstreamRateLimited)) == 1
     assert not rig.observer.of(RetryScheduled)
-    assert outcome(rig) == "rate_limited"
+    assert rig.call_outcome() == "rate_limited"
 
 
 def test_the_429_of_a_stream_before_its_content_is_no_failure_of_the_upstream_either() -> None:
     limited = OVERLOADED_EVENT.replace(b"overloaded_error", b"rate_limit_error")
     _, rig, *_ = post([sse(limited)], headers={"x-tidegate-timeout-seconds": "0.5"})
-    assert outcome(rig) == "rate_limited"
+    assert rig.call_outcome() == "rate_limited"
 
 
 def ask(
@@ -386,138 +377,3 @@ def test_every_answer_teaches_the_pool_its_limits() -> None:
     _, rig, *_ = post([Reply(headers=limit)])
     (pool,) = rig.store.snapshot_now("sonnet-5-5")
     assert (pool.dimensions[0].upstream_per_minute, pool.succeeded) == (50, 1)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_leaves_ends_its_lease_as_abandoned(*, stream: bool) -> None:
-    clock = VirtualClock()
-    told = sse(MESSAGE_START, CONTENT, 100.0, MESSAGE_DELTA) if stream else Reply()
-    rig = make_gateway(FakeTransport([told], head_after_seconds=0 if stream else 100), clock)
-
-    async def main() -> None:
-        leaves = asyncio.Event()
-        asyncio.get_running_loop().call_later(3, leaves.set)
-        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
-
-    run_virtual(main(), clock)
-    assert clock.elapsed_s == 3
-    assert (rig.outcomes(), rig.in_flight(), outcome(rig)) == (["abandoned"], 0, "abandoned")
-    assert told.closed is stream
-
-
-@pytest.mark.parametrize("leaves_first", [True, False])
-def test_what_never_had_a_connection_costs_nothing(*, leaves_first: bool) -> None:
-    clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Reply()], connected_after_seconds=100), clock)
-
-    async def main() -> int:
-        leaves = asyncio.Event()
-        asyncio.get_running_loop().call_later(3 if leaves_first else 50, leaves.set)
-        headers = {"x-tidegate-timeout-seconds": "9"}
-        return (await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers, leaves=leaves)).status
-
-    assert run_virtual(main(), clock) == (0 if leaves_first else 504)
-    assert clock.elapsed_s == (3 if leaves_first else 9)
-    assert set(rig.outcomes()) == {"released"}
-    assert rig.in_flight() == 0
-
-
-def test_a_client_that_leaves_the_queue_takes_nothing() -> None:
-    clock = VirtualClock()
-    one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
-    rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
-
-    async def main() -> None:
-        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
-        leaves = asyncio.Event()
-        asyncio.get_running_loop().call_later(3, leaves.set)
-        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
-
-    run_virtual(main(), clock)
-    (pool,) = rig.store.snapshot_now("sonnet-5-5")
-    assert (clock.elapsed_s, pool.waiting, pool.in_flight, pool.granted) == (3, 0, 0, 1)
-
-
-def statuses(rig: Rig) -> list[str]:
-    return [event.status for event in rig.observer.of(AttemptFinished)]
-
-
-def test_what_the_callers_deadline_cuts_short_is_no_failure_of_the_upstream() -> None:
-    clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
-    headers = {"x-tidegate-timeout-seconds": "2"}
-    answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers), clock)
-    assert (answer.status, statuses(rig)) == (504, ["deadline"])
-
-
-def test_what_the_client_cuts_short_is_no_failure_of_the_upstream() -> None:
-    clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
-
-    async def leave() -> None:
-        leaves = asyncio.Event()
-        asyncio.get_running_loop().call_later(1, leaves.set)
-        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, leaves=leaves)
-
-    run_virtual(leave(), clock)
-    assert statuses(rig) == ["abandoned"]
-
-
-@pytest.mark.parametrize(
-    ("end", "status"),
-    [(OVERLOADED_EVENT, "529"), (unreachable(may_have_been_accepted=True), "error"), (MESSAGE_DELTA, "200")],
-)
-def test_a_stream_that_fails_is_counted_as_what_it_says(end: bytes | Exception, status: str) -> None:
-    _, rig, *_ = post([sse(MESSAGE_START, CONTENT, end)])
-    assert statuses(rig) == [status]
-
-
-def costs(rig: Rig) -> list[tuple[int, int]]:
-    """Charged input and output, lease by lease, for bodies of the same length."""
-    return [(event.used.input_tokens, event.used.output_tokens) for event in rig.observer.of(LeaseEnded)]
-
-
-@pytest.mark.parametrize(("stream", "output"), [(False, 100), (True, 0)])
-@pytest.mark.parametrize("ends_by", ["leaving", "deadline"])
-def test_what_is_given_up_before_it_begins_costs_its_prompt_and_no_stream(
-    *, stream: bool, output: int, ends_by: str
-) -> None:
-    clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
-    headers = {"x-tidegate-timeout-seconds": "3" if ends_by == "deadline" else "100"}
-
-    async def main() -> None:
-        leaves = asyncio.Event()
-        asyncio.get_running_loop().call_later(3 if ends_by == "leaving" else 90, leaves.set)
-        body = {**MESSAGE, "stream": stream}
-        await call(rig.gateway, "POST", "/v1/messages", body=body, headers=headers, leaves=leaves)
-
-    run_virtual(main(), clock)
-    ((charged_input, charged_output),) = costs(rig)
-    assert 20 < charged_input < 40
-    assert charged_output == output, "all that was reserved, for the model's pace is not known"
-
-
-def test_a_whole_answer_that_is_given_up_is_charged_at_the_models_pace() -> None:
-    clock = VirtualClock()
-    transport = FakeTransport(
-        [Reply(chunks=(b'{"type": "message", "usage": {"input_tokens": 7, "output_tokens": 60}}',))],
-        head_after_seconds=2,
-    )
-    rig = make_gateway(transport, clock)
-
-    async def main() -> None:
-        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE)
-        headers = {"x-tidegate-timeout-seconds": "0.5"}
-        await call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers)
-
-    run_virtual(main(), clock)
-    assert costs(rig) == [(7, 60), (7, 15)]
-
-
-def test_a_stream_that_breaks_before_it_began_or_says_an_error_costs_its_prompt() -> None:
-    broken = unreachable(may_have_been_accepted=True)
-    for told in (sse(broken), sse(OVERLOADED_EVENT)):
-        _, rig, *_ = post([told, sse(MESSAGE_START, CONTENT)], body={**MESSAGE, "stream": True})
-        (charged_input, charged_output), _ = costs(rig)
-        assert (20 < charged_input < 40, charged_output) == (True, 0)

@@ -168,10 +168,8 @@ class Pool:
         account = self._own_limits.account(demand, now_ns)
         if demand.retry:
             return self._reserve_retry(Waiter(lease_id, demand, now_ns, account), now_ns)
-        if not self.settings.allow_debt:
-            dimension = self._quota.limits.never_fits(demand.cost)
-            if dimension is not None:
-                return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
+        if not self.settings.allow_debt and (dimension := self._quota.limits.never_fits(demand.cost)) is not None:
+            return Refused(Cause.COST_EXCEEDS_CAPACITY, dimension=dimension)
         if self._fits_at_once(demand, account, now_ns):
             self._book.grant(lease_id, demand, account, now_ns)
             return GRANTED
