@@ -127,3 +127,30 @@ def test_requests_of_a_caller_are_granted_in_their_order_whatever_is_reloaded(
     for name in "abc":
         own = [lease_id for lease_id in granted if lease_id[0] == name]
         assert own == sorted(own, key=lambda lease_id: int(lease_id[1:]))
+
+
+def granted_in_turn(names: str, reloads: dict[int, float]) -> list[str]:
+    """The order in which requests of these callers go, one a minute; settings are reloaded before some of them."""
+    clock = VirtualClock()
+    store, granted = MemoryStore(clock, {"p": requests(1)}), list[str]()
+    store.watch(lambda change: granted.extend(change.granted))
+    assert store.reserve_now("first", ONE) == GRANTED
+    for number, name in enumerate(names):
+        store.reserve_now(f"{name}{number}", structs.replace(ONE, caller=Caller(name)))
+    for step in range(len(names)):
+        if step in reloads:
+            store.reload({"p": requests(reloads[step], caps=1)}, requests(reloads[step]))
+            store.limit_callers({"a": None, "d": CallerLimits(max_concurrent=1)})
+        clock.advance(60)
+        store.advance("p")
+    return granted
+
+
+@given(
+    st.text("abc", min_size=1, max_size=15),
+    st.dictionaries(st.integers(0, 15), st.sampled_from([1.0, 2.0, 60.0, 6_000.0]), max_size=6),
+)
+def test_no_waiting_request_loses_its_place_by_a_reload(names: str, reloads: dict[int, float]) -> None:
+    undisturbed = granted_in_turn(names, {})
+    assert len(undisturbed) == len(names)
+    assert granted_in_turn(names, reloads) == undisturbed
