@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
-__all__ = ["on_reload_signal", "on_stop_signal", "run"]
+__all__ = ["hold_reload_signals", "on_reload_signal", "on_stop_signal", "run"]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,6 +27,11 @@ def on_stop_signal(again: Callable[[], None]) -> "asyncio.Future[signal.Signals]
     return stopped
 
 
+def hold_reload_signals() -> None:
+    """Holds back SIGHUP, which would end the process, until `on_reload_signal`. It is not lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
 @contextlib.asynccontextmanager
 async def on_reload_signal(reload: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
     """While the block runs, each SIGHUP starts `reload`. Its end waits for those that have begun."""
@@ -39,9 +44,11 @@ async def on_reload_signal(reload: Callable[[], Coroutine[Any, Any, None]]) -> A
         task.add_done_callback(tasks.discard)
 
     loop.add_signal_handler(signal.SIGHUP, start)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
+        hold_reload_signals()
         await asyncio.gather(*tasks)
 
 

@@ -19,7 +19,7 @@ from tidegate.api.services import Services
 from tidegate.cli.composition import services
 from tidegate.cli.memory import keep_freed_memory, tune_garbage_collector
 from tidegate.cli.part_settings import UpstreamKind, connection_limits
-from tidegate.cli.process import on_reload_signal, on_stop_signal, run
+from tidegate.cli.process import hold_reload_signals, on_reload_signal, on_stop_signal, run
 from tidegate.cli.reloading import Reloader
 from tidegate.gateway.gateway_errors import unread_request
 from tidegate.http.server.listener import allow_many_connections, bind, url_of
@@ -54,6 +54,7 @@ def run_service(load: Callable[[], Settings], *, simulated: bool, http: HttpImpl
     Raises:
         ConfigurationError: an address is not available, or the service would be open to other machines.
     """
+    hold_reload_signals()
     settings = load()
     AccessRules.of(settings).check_bind(settings.host)
     AccessRules.for_metrics(settings)  # checks the metrics address
