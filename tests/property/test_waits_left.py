@@ -54,6 +54,7 @@ def test_predictions_for_waiters_are_within_a_factor_of_two_of_what_follows_and_
     while predicted:
         for name in pool.advance(now_ns):
             left_s, waited_s = predicted.pop(name).seconds, (now_ns - came_ns) / S
+            assert left_s is not None
             assert waited_s <= 2 * left_s + ROUGHLY_S
             assert left_s <= 2 * waited_s + ROUGHLY_S
         next_in_ns = pool.next_in_ns(now_ns)

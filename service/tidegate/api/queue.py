@@ -28,8 +28,8 @@ def queue_router(services: Services) -> APIRouter:
 
         Its groups are the callers of each class, those with the oldest request first. `oldest_seconds`: how long that
         has been waiting. `next_in_seconds` and `last_in_seconds`: when the oldest and the newest request will probably
-        be admitted. `binding`: what the oldest waits for. A pool shows at most 100 groups; `left_off` requests wait in
-        others.
+        be admitted, or null while no limit is known. `binding`: what the oldest waits for. A pool shows at most 100
+        groups; `left_off` requests wait in others.
         """
         queues = sorted(await services.store.queues(), key=lambda queue: -queue.waiting)
         return {

@@ -63,7 +63,8 @@ class Figures:
         settle_seconds: The longest time to settle after a change; infinite if the client never settled.
         jain: Jain's index of the usage of saturating callers, by weight; 1 is perfectly fair.
         makespan: Duration of the burst, in multiples of the ideal.
-        prediction_error_p90: Of waits above 5 s, the difference between prediction and wait, divided by the wait.
+        prediction_error_p90: Of waits above 5 s that begin in the steady state, the difference between prediction and
+            wait, divided by the wait.
     """
 
     share: float
@@ -103,7 +104,7 @@ def figures(record: RunRecord, measurement: Measurement) -> Figures:
         ),
         jain=_fairness(record, measurement),
         makespan=_makespan(jobs, measurement),
-        prediction_error_p90=percentile(_prediction_errors(record.waits), 0.9),
+        prediction_error_p90=percentile(_prediction_errors(record.waits, measurement.steady_from_seconds), 0.9),
     )
 
 
@@ -175,8 +176,9 @@ def _waits(jobs: Iterable[Job]) -> list[float]:
     return sorted(job.accepted_seconds - job.submitted_seconds for job in jobs if job.accepted_seconds is not None)
 
 
-def _prediction_errors(waits: Iterable[PredictedWait]) -> list[float]:
-    long = (each for each in waits if each.waited_seconds > _SHORT_WAIT_SECONDS)
+def _prediction_errors(waits: Iterable[PredictedWait], from_seconds: float) -> list[float]:
+    """In order, without those of the cold start: before the first answer no limit is known to predict by."""
+    long = (each for each in waits if each.since_seconds >= from_seconds and each.waited_seconds > _SHORT_WAIT_SECONDS)
     return sorted(abs(each.predicted_seconds / each.waited_seconds - 1) for each in long)
 
 

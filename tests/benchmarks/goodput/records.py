@@ -50,8 +50,9 @@ class Sample(NamedTuple):
 
 
 class PredictedWait(NamedTuple):
-    """The wait of one admitted request in the queue: as predicted when it joined the queue, and as measured."""
+    """The wait of one admitted request in the queue: since when, as predicted when it joined, and as it was."""
 
+    since_seconds: float
     predicted_seconds: float
     waited_seconds: float
 

@@ -45,9 +45,12 @@ def test_jain_index() -> None:
 
 
 def test_the_error_of_a_prediction_is_relative_to_the_wait_without_short_waits() -> None:
-    waits = [PredictedWait(12, 10), PredictedWait(4, 10), PredictedWait(100, 5), PredictedWait(10, 10)]
+    waits = [
+        PredictedWait(since, predicted, waited)
+        for since, predicted, waited in ((2, 12, 10), (2, 4, 10), (2, 100, 5), (2, 10, 10), (1, 1, 10))
+    ]
     record = RunRecord(samples=[sample(0, 0, 0), sample(10, 1, 1)], waits=waits)
-    assert figures(record, Measurement(0, 10)).prediction_error_p90 == pytest.approx(0.6)
+    assert figures(record, Measurement(2, 10)).prediction_error_p90 == pytest.approx(0.6)
 
 
 def test_share_counts_from_the_steady_state_on() -> None:

@@ -59,7 +59,7 @@ class TidegateClient:
         self._clock = clock
         self._jobs: dict[bytes, Job] = {}
         self.store = MemoryStore(clock, pools)
-        admission = _RecordingAdmission(self.store, clock, observer, [] if waits is None else waits)
+        admission = _RecordingAdmission(self.store, clock, observer, connection, [] if waits is None else waits)
         transport = _Transport(connection, self._jobs)
         self._context = RelayContext(admission, transport, RetryPolicy, rng.random, RelayLimits(), UpstreamKey("any"))
 
@@ -101,8 +101,16 @@ class TidegateClient:
 class _RecordingAdmission(Admission):
     """Records predicted waits, except those of retries, which go to the front of the queue."""
 
-    def __init__(self, store: MemoryStore, clock: Clock, observer: Observer | None, waits: list[PredictedWait]) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        clock: Clock,
+        observer: Observer | None,
+        connection: UpstreamConnection,
+        waits: list[PredictedWait],
+    ) -> None:
         super().__init__(store, clock, observer)
+        self._connection = connection
         self._waits = waits
 
     async def acquire(
@@ -117,7 +125,9 @@ class _RecordingAdmission(Admission):
 
         lease = await super().acquire(demand, note, scope)
         if waits and not (demand.front or demand.retry):
-            self._waits.append(PredictedWait(waits[0].predicted_seconds, to_seconds(lease.waited_ns)))
+            waited_seconds = to_seconds(lease.waited_ns)
+            since_seconds = self._connection.now_seconds() - waited_seconds
+            self._waits.append(PredictedWait(since_seconds, waits[0].predicted_seconds, waited_seconds))
         return lease
 
 

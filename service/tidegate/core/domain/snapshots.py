@@ -83,14 +83,14 @@ class PoolSnapshot:
 class WaitLeft:
     """About where one waiter is, and how much longer it waits.
 
-    `place`: in the queue of its pool, of `waiting` requests; 1 goes next. `binding`: what it waits for, as in
-    `core.domain.demand.Wait`.
+    `place`: in the queue of its pool, of `waiting` requests; 1 goes next. `seconds`: None while no limit is known to
+    predict by. `binding`: what it waits for, as in `core.domain.demand.Wait`.
     """
 
     pool: str
     place: int
     waiting: int
-    seconds: float
+    seconds: float | None
     binding: str
 
 
@@ -99,8 +99,8 @@ class WaitingGroup:
     """The waiting requests of one caller in one class.
 
     `tokens`: what they will probably cost. `oldest_seconds`: how long the oldest has been waiting. `next_in_seconds`
-    and `last_in_seconds`: when its oldest and its newest request will probably be admitted. `binding`: what the oldest
-    waits for, as in `core.domain.demand.Wait`.
+    and `last_in_seconds`: when its oldest and its newest request will probably be admitted; None while no limit is
+    known to predict by. `binding`: what the oldest waits for, as in `core.domain.demand.Wait`.
     """
 
     priority: str
@@ -108,8 +108,8 @@ class WaitingGroup:
     waiting: int
     tokens: int
     oldest_seconds: float
-    next_in_seconds: float
-    last_in_seconds: float
+    next_in_seconds: float | None
+    last_in_seconds: float | None
     binding: str
 
 

@@ -50,9 +50,9 @@ class QueueView:
         waiter = self._queue.waiting.get(lease_id)
         if waiter is None:
             return None
-        left_ns, binding = self._left(waiter, now_ns)
+        left_seconds, binding = self._left(waiter, now_ns)
         place = self._queue.place(self._queue.before_ns(waiter, now_ns))
-        return WaitLeft(self._pool, place, len(self._queue), to_seconds(left_ns), binding)
+        return WaitLeft(self._pool, place, len(self._queue), left_seconds, binding)
 
     def snapshot(self, now_ns: int) -> QueueSnapshot:
         """All waiters by class and caller: the groups whose oldest request waits longest, and the rest as a number."""
@@ -70,24 +70,28 @@ class QueueView:
 
     def _group(self, waiters: list[Waiter], now_ns: int) -> WaitingGroup:
         oldest, newest = waiters[0], waiters[-1]
-        next_ns, binding = self._left(oldest, now_ns)
-        last_ns = next_ns if newest is oldest else max(next_ns, self._left(newest, now_ns)[0])
+        next_seconds, binding = self._left(oldest, now_ns)
+        last_seconds = next_seconds
+        if newest is not oldest and next_seconds is not None:
+            last_seconds = max(next_seconds, self._left(newest, now_ns)[0] or 0.0)
         return WaitingGroup(
             str(oldest.demand.caller.priority),
             oldest.demand.caller.name,
             len(waiters),
             sum(waiter.demand.cost.tokens for waiter in waiters),
             to_seconds(now_ns - oldest.since_ns),
-            to_seconds(next_ns),
-            to_seconds(last_ns),
+            next_seconds,
+            last_seconds,
             binding,
         )
 
-    def _left(self, waiter: Waiter, now_ns: int) -> tuple[int, str]:
-        """How much longer a request waits, and for what."""
+    def _left(self, waiter: Waiter, now_ns: int) -> tuple[float | None, str]:
+        """How many seconds a request still waits, and for what."""
         left_ns = self._forecast.left_ns(waiter, now_ns)
         own = self._own_limits.exceeded(waiter, now_ns)
-        if own is not None and (own.wait_ns is None or own.wait_ns >= left_ns):
-            return max(left_ns, own.wait_ns or 0), "caller_limit"
+        if own is not None and (own.wait_ns is None or own.wait_ns >= (left_ns or 0)):
+            left_ns = max(left_ns or 0, own.wait_ns or 0)
+            return to_seconds(left_ns), "caller_limit"
         is_next = self._queue.before_ns(waiter, now_ns) == 0
-        return left_ns, self._binding(waiter.demand.cost, now_ns) if is_next else "queue"
+        binding = self._binding(waiter.demand.cost, now_ns) if is_next else "queue"
+        return None if left_ns is None else to_seconds(left_ns), binding

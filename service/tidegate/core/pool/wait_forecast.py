@@ -111,8 +111,11 @@ class WaitForecast:
         *_, predicted_ns = self._predict(demand, self._queue.ahead_ns(demand, now_ns), now_ns, least_ns)
         return predicted_ns
 
-    def left_ns(self, waiter: Waiter, now_ns: int) -> int:
-        """How much longer one of the waiters will probably wait."""
+    def left_ns(self, waiter: Waiter, now_ns: int) -> int | None:
+        """How much longer one of the waiters will probably wait; None while no limit is known to predict by."""
+        quota = self._quota
+        if not (quota.is_known or quota.limits.limited or quota.frozen_ns(now_ns)):
+            return None
         least_ns = self._failures.wait_ns(now_ns)
         *_, left_ns = self._predict(waiter.demand, self._queue.before_ns(waiter, now_ns), now_ns, least_ns)
         return left_ns

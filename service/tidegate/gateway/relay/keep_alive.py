@@ -68,7 +68,8 @@ class KeepAlive:
     async def _send_comment(self) -> None:
         waiting = self._call.waiting
         left = None if waiting is None else await waiting.left()
-        headers = () if left is None else ((_PREDICTED, b"%d" % math.ceil(left.seconds)),)
+        seconds = None if left is None else left.seconds
+        headers = () if seconds is None else ((_PREDICTED, b"%d" % math.ceil(seconds)),)
         await self._client_response.comment(_text(left), headers)
 
 
@@ -76,4 +77,5 @@ def _text(left: WaitLeft | None) -> bytes:
     """A comment. It holds no text that a client has chosen, because that could end the comment."""
     if left is None:
         return b": waiting for the upstream\n\n"
-    return b": waiting: place %d of %d, about %d s left\n\n" % (left.place, left.waiting, math.ceil(left.seconds))
+    seconds = b"" if left.seconds is None else b", about %d s left" % math.ceil(left.seconds)
+    return b": waiting: place %d of %d%b\n\n" % (left.place, left.waiting, seconds)

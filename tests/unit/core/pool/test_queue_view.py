@@ -96,6 +96,14 @@ def test_a_large_request_that_is_held_goes_before_the_requests_of_others() -> No
     assert [None if left is None else left.seconds for left in lefts] == [7.0, 8.0]
 
 
+def test_while_no_limit_is_known_no_time_is_predicted() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    for number in range(3):
+        state.reserve(f"{number}", demand(ANN), 0)
+    assert state.queue.left("2", 0) == WaitLeft("p", 1, 2, None, "probe"), "nothing is known to take any time"
+    assert state.queue.snapshot(0).groups == (WaitingGroup("standard", "ann", 2, 0, 0.0, None, None, "probe"),)
+
+
 def test_the_snapshot_groups_by_class_and_caller(pool: Pool) -> None:
     pool.reserve("a", demand(ANN), 0)
     pool.reserve("b", demand(BOB), S // 4)
