@@ -131,8 +131,31 @@ def test_a_broken_file_changes_nothing_and_one_line_says_so(tmp_path: Path) -> N
         assert ended.stderr.startswith("tidegate: tidegate.toml: got 'invalid TOML'")
 
 
+class GrowingLog:
+    """Counts the reloads in a log that grows."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._read = 0
+        self._reloads = 0
+
+    async def has_reloads(self, count: int) -> None:
+        """Waits for that many reloads."""
+        while self._reloads < count:
+            await asyncio.sleep(0.02)
+            with self._file.open("rb") as log:
+                log.seek(self._read)
+                lines, _, _ = log.read().rpartition(b"\n")
+            self._read += len(lines) + bool(lines)
+            self._reloads += lines.count(b'"reloaded: ')
+
+
 async def calls_while_it_reloads(on: ServiceAndSimulator, file: Path, reloads: int) -> dict[str, int]:
-    """Ends of calls, streams and plain ones, while a signal comes every 50 ms; callers and limits change each time."""
+    """Ends of calls, streams and plain ones, meanwhile; callers and limits change with each reload.
+
+    Each signal waits for the reload before: two that are pending at once would be one.
+    """
+    log = GrowingLog(on.service.output)
     ends: dict[str, int] = {}
     done = asyncio.Event()
 
@@ -159,7 +182,8 @@ async def calls_while_it_reloads(on: ServiceAndSimulator, file: Path, reloads: i
             new.write_text(config(*callers, log_format="json", **values), encoding="utf-8")
             new.replace(file)
             os.kill(on.service.process.pid, signal.SIGHUP)
-            await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                await log.has_reloads(number + 1)
         done.set()
         await asyncio.gather(*clients)
     return ends
