@@ -82,7 +82,8 @@ class Admission:
     ) -> Lease:
         """Waits until the demand is admitted.
 
-        Cancelling the wait takes nothing from the pool.
+        Cancelling the wait takes nothing from the pool. A wait is cancelled if its client leaves, if the time to drain
+        is over, or by `Reachability`; only the gateway knows which.
 
         Args:
             demand: what to reserve.

@@ -174,7 +174,7 @@ class Attempts:
         if reachability is None:
             return nullcontext()
         max_seconds = None if self._call.names_timeout else LONGEST_WAIT_SECONDS
-        return reachability.waiting(self._task, max_seconds, self._has_sent, self._call.started_ns)
+        return reachability.while_reachable(self._task, max_seconds, self._has_sent, self._call.started_ns)
 
     def _has_sent(self) -> bool:
         return self._call.in_flight and self._is_sending

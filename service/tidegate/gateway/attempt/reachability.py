@@ -104,7 +104,7 @@ class Reachability:
         """Makes the next probe start at once: something failed, maybe the connection."""
         self._probe_soon.set()
 
-    def waiting(
+    def while_reachable(
         self,
         task: "asyncio.Task[Any] | None" = None,
         max_seconds: float | None = None,

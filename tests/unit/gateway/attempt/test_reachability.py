@@ -198,7 +198,7 @@ def test_a_call_whose_request_was_sent_is_left_alone() -> None:
 
     async def main() -> float:
         sent = False
-        with reachability.waiting(is_sent=lambda: sent):
+        with reachability.while_reachable(is_sent=lambda: sent):
             sent = True
             for _ in range(10):
                 reachability.failed(REASON)
@@ -213,7 +213,7 @@ def test_a_cancellation_stays_one_also_when_the_wait_ends_at_the_same_time() -> 
     reachability = Reachability(URL, clock)
 
     async def wait() -> None:
-        with reachability.waiting():
+        with reachability.while_reachable():
             await asyncio.sleep(1_000)
 
     async def main() -> None:
