@@ -69,7 +69,7 @@ def generation_router(services: Services) -> APIRouter:
 
         async def generated(on_progress: OnProgress) -> GenerationResult:
             # The generator has its own client. Its wait ends early only if the upstream was never reachable.
-            with nullcontext() if services.reachability is None else services.reachability.waiting():
+            with nullcontext() if services.reachability is None else services.reachability.while_reachable():
                 try:
                     return await services.ai_client.generate(wanted, on_progress, tally)
                 finally:

@@ -211,9 +211,9 @@ class RequestFinished(Struct, frozen=True, gc=False):
     `outcome` is `ok`, `refused` (by Tidegate), `rate_limited` (a 429 of the upstream was passed on), `upstream_error`,
     `client_error` or `abandoned` (the client left, or the service stopped after the response had begun).
 
-    `overhead_ns` is Tidegate's own time, without waits for quota, upstream or client. The other fields are for logs, and
-    some for metrics:
-    `status` is the HTTP status that was sent (0: none), `cause` that of a refusal, `queued_ns` the wait for quota,
+    `overhead_ns` is Tidegate's own time, without waits for quota, upstream or client. The other fields are for logs,
+    some also for metrics: `status` is the HTTP status sent (0: none), `cause` that of a refusal, `queued_ns` the wait
+    for quota,
     `usage` that of all answers together as far as it is known, and `exemplar` the ids of its span if it is traced.
     """
 
