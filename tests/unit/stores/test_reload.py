@@ -130,7 +130,11 @@ def test_requests_of_a_caller_are_granted_in_their_order_whatever_is_reloaded(
 
 
 def granted_in_turn(names: str, reloads: dict[int, float]) -> list[str]:
-    """The order in which requests of these callers go, one a minute; settings are reloaded before some of them."""
+    """The order in which requests of these callers go, one a minute; settings are reloaded before some of them.
+
+    The rate of the pool stays. At another rate, later requests cost their callers another share of its time, so that
+    callers may take turns differently. Each caller's own requests keep their order, as above.
+    """
     clock = VirtualClock()
     store, granted = MemoryStore(clock, {"p": requests(1)}), list[str]()
     store.watch(lambda change: granted.extend(change.granted))
@@ -139,7 +143,7 @@ def granted_in_turn(names: str, reloads: dict[int, float]) -> list[str]:
         store.reserve_now(f"{name}{number}", structs.replace(ONE, caller=Caller(name)))
     for step in range(len(names)):
         if step in reloads:
-            store.reload({"p": requests(reloads[step], caps=1)}, requests(reloads[step]))
+            store.reload({"p": requests(1, caps=1)}, requests(reloads[step]))
             store.limit_callers({"a": None, "d": CallerLimits(max_concurrent=1)})
         clock.advance(60)
         store.advance("p")
