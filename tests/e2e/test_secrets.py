@@ -166,6 +166,7 @@ def watched(scene: Scene) -> dict[str, str]:
         for path in (
             "/api/system/rate-limiting/status",
             "/api/system/ai-client/status",
+            "/api/system/queue",
             "/healthz",
             "/readyz",
             "/metrics",
