@@ -61,6 +61,7 @@ class Call(Struct, gc=False):
         usage: the usage that the response reports.
         traced: whether spans of the call are recorded.
         waiting: its wait for quota; None while it does not wait.
+        may_be_compressed: whether the response to the request in flight may be a compressed stream.
     """
 
     request_id: str
@@ -89,6 +90,7 @@ class Call(Struct, gc=False):
     usage: Usage | None = None
     traced: bool = False
     waiting: Waiting | None = None
+    may_be_compressed: bool = False
 
     def left_seconds(self, now_ns: int) -> float:
         """How much longer the client waits; never negative."""

@@ -26,6 +26,7 @@ from tidegate.http.content_coding import readable_codings
 __all__ = [
     "for_client",
     "for_upstream",
+    "is_compressible",
     "is_event_stream",
     "limit_headers",
     "listed",
@@ -97,6 +98,11 @@ def for_upstream(
     passed = [field for field in headers if field[0] not in dropped]
     passed += ((_ACCEPT_ENCODING, readable_codings(accepted)), (_API_KEY, api_key), (_HOP, hops))
     return EncodedHeaders(passed)
+
+
+def is_compressible(request: TransportRequest) -> bool:
+    """Whether the request allows a compressed response."""
+    return any(name == _ACCEPT_ENCODING and value != b"identity" for name, value in request.headers)
 
 
 def uncompressed(request: TransportRequest) -> TransportRequest:

@@ -24,7 +24,7 @@ from tidegate.gateway.attempt.reachability import LONGEST_WAIT_SECONDS, OutOfRea
 from tidegate.gateway.attempt.relay_context import RelayContext
 from tidegate.gateway.call import Call
 from tidegate.gateway.deadlines import Deadline
-from tidegate.gateway.forwarded_headers import with_headers
+from tidegate.gateway.forwarded_headers import is_compressible, uncompressed, with_headers
 from tidegate.gateway.receive.client_request import ClientDisconnected
 from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.receive.request import InvalidCall
@@ -213,6 +213,10 @@ class Attempts:
         """Sends the request and reads until the response can be relayed; raises as `ResponseStart.open`."""
         context = self._context
         request = with_headers(context.upstream_key.in_request(self._prepared.request), trace_headers)
+        if self._prepared.streams:
+            if self._call.status is not None:  # a comment has begun the response, without a coding
+                request = uncompressed(request)
+            self._call.may_be_compressed = is_compressible(request)
         response = await context.transport.send(request, self._note_sending)
         reader = reader_for(self._call.route, response.headers, response.fields)
         start = self._response_start = ResponseStart(response, reader, context.limits, self._clock)

@@ -11,7 +11,7 @@ from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.transport import Headers
 from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
-from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
+from tidegate.gateway.forwarded_headers import for_upstream, listed
 from tidegate.gateway.gateway_errors import client_version_fields
 from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientRequest
@@ -102,8 +102,6 @@ class Receiver:
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
         call.waited_ns += client_request.waited_ns
-        if prepared.streams and self._comment_seconds:  # the head may be sent before that of the response is known
-            prepared.request = uncompressed(prepared.request)
         return prepared
 
     def _check_in(self, call: Call, scope: Message) -> None:

@@ -66,7 +66,10 @@ class KeepAlive:
                 pass
 
     async def _send_comment(self) -> None:
-        waiting = self._call.waiting
+        call = self._call
+        if call.status is None and call.in_flight and call.may_be_compressed:
+            return  # its head is not known yet, and must not be sent without its coding
+        waiting = call.waiting
         left = None if waiting is None else await waiting.left()
         seconds = None if left is None else left.seconds
         headers = () if seconds is None else ((_PREDICTED, b"%d" % math.ceil(seconds)),)

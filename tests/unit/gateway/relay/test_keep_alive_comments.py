@@ -42,23 +42,33 @@ SLOW = {"sonnet-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute
 
 
 def ask(
-    *answers: Reply | Exception, head_after_seconds: float = 0.0, body: Any = ASKING, **options: Any
+    *answers: Reply | Exception,
+    head_after_seconds: float = 0.0,
+    body: Any = ASKING,
+    coding: str = "identity",
+    **options: Any,
 ) -> tuple[Answer, Rig, FakeTransport]:
     clock = VirtualClock()
     transport = FakeTransport(answers, head_after_seconds=head_after_seconds)
     rig = make_gateway(transport, clock, **{"limits": COMMENTS, **options})
-    headers = {"accept-encoding": "gzip"}
+    headers = {"accept-encoding": coding}
     return run_virtual(call(rig.gateway, "POST", "/v1/messages", body=body, headers=headers), clock), rig, transport
 
 
 def test_a_stream_that_waits_is_sent_a_comment_each_time_and_then_passes_as_it_is() -> None:
-    answer, rig, transport = ask(error(429, "rate_limit_error", retry_after="40"), STREAM)
+    answer, rig, transport = ask(error(429, "rate_limit_error", retry_after="40"), STREAM, coding="gzip")
     assert (answer.status, answer.body, answer.complete) == (200, WAITING % 25 + WAITING % 10 + STREAMED, True)
     assert answer.headers["x-tidegate-predicted-wait-seconds"] == "25"
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["x-tidegate-request-id"] == "tg_1"
     assert rig.outcomes() == ["throttled", "settled"]
-    assert dict(transport.requests[0][0].headers)[b"accept-encoding"] == b"identity"
+    codings = [dict(request.headers)[b"accept-encoding"] for request, *_ in transport.requests]
+    assert codings == [b"gzip", b"identity"]
+
+
+def test_a_stream_that_may_come_compressed_is_not_begun_by_a_comment() -> None:
+    answer, *_ = ask(STREAM, head_after_seconds=40, coding="gzip")
+    assert (answer.status, answer.body) == (200, STREAMED)
 
 
 def test_comments_tell_the_place_and_the_seconds_left_and_come_every_15_seconds_after_the_first() -> None:
@@ -135,7 +145,7 @@ def test_one_that_need_not_wait_is_sent_none() -> None:
 
 @pytest.mark.parametrize(("body", "limits"), [(MESSAGE, COMMENTS), (ASKING, RelayLimits())])
 def test_nothing_is_sent_to_who_asks_for_no_stream_and_while_it_is_off(body: Any, limits: RelayLimits) -> None:
-    answer, _, transport = ask(Reply(), head_after_seconds=40, body=body, limits=limits)
+    answer, _, transport = ask(Reply(), head_after_seconds=40, body=body, limits=limits, coding="gzip")
     assert (answer.body, answer.headers["content-type"]) == (ANSWER, "application/json")
     assert dict(transport.requests[0][0].headers)[b"accept-encoding"] == b"gzip"
 
