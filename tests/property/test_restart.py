@@ -124,8 +124,8 @@ def test_after_a_restart_under_load(per_minute: int, capacity_seconds: int, *, r
     refused_before = len([at_ns for at_ns in upstream.refused if at_ns >= killed_ns - 60 * S])
     shift_ns = 10**15
     restored = Pool.restore(decode_pool_state(data), killed_ns + shift_ns, PoolSettings())
-    was_probing = before.pool.snapshot(killed_ns).probing
-    assert restored.snapshot(killed_ns + shift_ns).probing == was_probing, "it never probes from nothing"
+    state = before.pool.snapshot(killed_ns)
+    assert restored.snapshot(killed_ns + shift_ns).probing == state.probing, "it never probes from nothing"
 
     upstream.at_ns += shift_ns
     upstream.accepted.clear()
@@ -135,7 +135,8 @@ def test_after_a_restart_under_load(per_minute: int, capacity_seconds: int, *, r
     for window_s in (1, 5, 60):
         assert most_in_windows(sent, window_s * S) <= per_minute * window_s / 60 + capacity + 1 + len(upstream.refused)
     first_second = [at_ns for at_ns in upstream.accepted if at_ns < killed_ns + shift_ns + S]
-    assert len(first_second) >= 0.8 * per_minute / 60, "it goes on at the rate that was known"
+    if not any(at_ns < killed_ns + shift_ns + S for at_ns in upstream.refused):  # a 429 pauses a search at any time
+        assert len(first_second) >= 0.8 * per_minute / 60, "it goes on at the rate that was known"
     assert len(upstream.accepted) >= 0.9 * per_minute
     # A limit that is not reported is searched: a 429 comes about once in 20 seconds, with a restart or without.
     assert len(upstream.refused) <= (0 if reports else refused_before + 3)

@@ -187,7 +187,7 @@ def test_what_comes_behind_a_refused_request_is_not_read_for_long() -> None:
     async def steps(app: App, port: int) -> None:
         app.waits_seconds = 0.3
         async with connected(port) as (reader, writer):
-            writer.write(GET + b"nonsense\r\n\r\n" + bytes(8_000_000))
+            writer.write(GET + b"nonsense\r\n\r\n" + bytes(64_000_000))  # more than the kernel buffers
             await asyncio.sleep(0.1)
             assert writer.transport.get_write_buffer_size() > 0
             assert (await reader.readuntil(END_OF_EARLY)).startswith(b"HTTP/1.1 200 OK\r\n")

@@ -1,7 +1,6 @@
 """Signals of a server process."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 
@@ -23,14 +22,14 @@ def test_a_signal_during_the_start_reloads_when_the_service_is_ready() -> None:
         reloads = asyncio.Queue[None]()
         async with on_reload_signal(lambda: reloads.put(None)):
             await reloads.get()
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             await reloads.get()
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
         await asyncio.sleep(0.01)
         return reloads.qsize()
 
     hold_reload_signals()
-    os.kill(os.getpid(), signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
     assert asyncio.run(asyncio.wait_for(main(), 10)) == 0, "one that comes at the end does not end the process"
 
 
@@ -46,7 +45,7 @@ def test_the_end_waits_for_a_reload_that_has_begun() -> None:
             steps.append("ended")
 
         async with on_reload_signal(reload):
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             await begun.wait()
 
     hold_reload_signals()
