@@ -25,10 +25,10 @@ class Bucket(Protocol):
         """Take an amount, into debt if necessary. A negative amount is a refund, up to the capacity."""
 
     def seconds_until(self, level: float, now_seconds: float) -> float:
-        """How long until this level (at most the capacity) is reached without further outflow; 0 if it is."""
+        """Time until this level (at most the capacity) is reached without further outflow; 0 if it is."""
 
     def seconds_until_full(self, now_seconds: float) -> float:
-        """How long until the bucket is full, as reported by `reset` headers."""
+        """Time until the bucket is full, as reported by `reset` headers."""
 
     def set_limit(self, limit_per_minute: int, capacity: float, now_seconds: float) -> None:
         """Change the limit."""

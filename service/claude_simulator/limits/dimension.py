@@ -1,10 +1,10 @@
-"""What the API limits."""
+"""The limited dimensions of the API."""
 
 from enum import StrEnum
 
 
 class Dimension(StrEnum):
-    """What is limited per minute. The value is the name in rate-limit headers."""
+    """A dimension that is limited per minute. The value is the name in rate-limit headers."""
 
     REQUESTS = "requests"
     INPUT_TOKENS = "input-tokens"

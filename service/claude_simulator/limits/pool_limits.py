@@ -25,7 +25,7 @@ ESTIMATED_CHARACTERS_PER_TOKEN: Final = 4
 
 
 class Refill(StrEnum):
-    """How a bucket refills."""
+    """Refill behaviour of a bucket."""
 
     CONTINUOUS = "continuous"
     FIXED_WINDOW = "fixed_window"

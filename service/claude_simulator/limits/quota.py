@@ -62,7 +62,7 @@ class Quota:
         return self._unavailable(now_seconds) or pool.admit(input_tokens_estimate, now_seconds)
 
     def seconds_until_next_event(self, now_seconds: float) -> float:
-        """How long until the next event that is known now; infinite if there is none."""
+        """Time until the next event that is known now; infinite if there is none."""
         return self._events[0][0] - now_seconds if self._events else math.inf
 
     def answer(

@@ -56,11 +56,11 @@ class RampMeter:
         return self._allowed(self._minute_before)
 
     def room(self, now_seconds: float) -> float:
-        """How much may still be used now; negative when the limit is exceeded."""
+        """Usage that is still allowed now; negative when the limit is exceeded."""
         return self.allowed_per_minute(now_seconds) - self._last_minute
 
     def seconds_until_fits(self, amount: float, now_seconds: float) -> float:
-        """How long until this amount may be used, if nothing else is: from 0 to a minute.
+        """Time until this amount may be used, if nothing else is: from 0 to a minute.
 
         After a minute without usage any amount is allowed, so that no request waits forever.
         """

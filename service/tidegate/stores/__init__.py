@@ -1,1 +1,1 @@
-"""Where the state of pools is kept: in memory, and over a restart in a file."""
+"""Stores of pool state: in memory, and over a restart in a file."""

@@ -1,4 +1,4 @@
-"""What a store has learned about all pools, as one value."""
+"""The learned state of all pools of a store, as one value."""
 
 from msgspec import Struct
 

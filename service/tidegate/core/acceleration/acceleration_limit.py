@@ -107,7 +107,7 @@ class AccelerationLimit:
         self._input.refused(input_tokens, sent_ns, now_ns)
 
     def wait_ns(self, now_ns: int, input_tokens: int = 0) -> int:
-        """How long until another request may be sent, or until this may be different."""
+        """Time until another request may be sent, or until this may be different."""
         if not self.is_known:
             return max(0, self._slow_start.next_ns - now_ns)
         room = self._room(now_ns, input_tokens)

@@ -71,7 +71,7 @@ class UseHistory:
         return max(last for last, _ in self.minutes(at_ns))
 
     def next_slice_ns(self, now_ns: int) -> int:
-        """How long until the next slice begins."""
+        """Time until the next slice begins."""
         return SLICE_NS - (now_ns - self._origin_ns) % SLICE_NS
 
     def dump(self, now_ns: int) -> UseHistoryState:

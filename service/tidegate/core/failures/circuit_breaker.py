@@ -109,7 +109,7 @@ class CircuitBreaker:
         self._probing.ended(sent_ns)
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long until a request may go; 0 while the breaker is closed."""
+        """Time until a request may go; 0 while the breaker is closed."""
         if not self._probing.active:
             return 0
         return max(self._pause_ends_ns - now_ns, self._probing.wait_ns(now_ns))

@@ -131,7 +131,7 @@ class FailureTracker:
         return self._concurrency.fits(self.unanswered, now_ns)
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long until one more request may go, at the latest. An answer may let it go earlier."""
+        """Time until one more request may go, at the latest. An answer may let it go earlier."""
         if self.admits(now_ns):
             return 0
         return self._breaker.wait_ns(now_ns) or _LOOK_AGAIN_NS

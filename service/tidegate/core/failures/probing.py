@@ -169,7 +169,7 @@ class Probing:
         return True
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long until the next request may go. An answer may come earlier."""
+        """Time until the next request may go. An answer may come earlier."""
         return max(0, self._next_wave_ns - now_ns) if self.active and not self._left else 0
 
     def _restart(self, now_ns: int) -> None:

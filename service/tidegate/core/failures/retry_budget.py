@@ -91,7 +91,7 @@ class RetryBudget:
         return _FLOOR + _SHARE * self._successes - self._retries
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long until one more retry may go, even if nothing succeeds meanwhile; 0 if it may go now."""
+        """Time until one more retry may go, even if nothing succeeds meanwhile; 0 if it may go now."""
         left, waited_ns = self.left(now_ns), 0
         for each in self._slices:
             if left >= 1:

@@ -41,7 +41,7 @@ class RetryGate:
         return cls(failures, now_ns + state.probe_in_ns)
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long until a retry may go, even if nothing succeeds meanwhile."""
+        """Time until a retry may go, even if nothing succeeds meanwhile."""
         if self._failures.is_outage:
             return 0
         return min(self._failures.budget.wait_ns(now_ns), max(0, self._probe_ns - now_ns))

@@ -159,7 +159,7 @@ class DimensionLimit:
         return not self._uncertainty_micro or upstream.unbounded_micro(now_ns) >= self._surely(upstream, micro)
 
     def wait_ns(self, units: int, now_ns: int) -> int:
-        """How long until `units` fit."""
+        """Time until `units` fit."""
         own, upstream, is_fixed = self._own, self._upstream, self._votes.is_fixed
         own_ns = 0 if own is None else own.wait_ns(units * MICRO, now_ns)
         if upstream is None:
@@ -177,11 +177,11 @@ class DimensionLimit:
         return max(own_ns, upstream_ns, paced_ns)
 
     def own_wait_ns(self, units: int, now_ns: int) -> int:
-        """How long until the configured limit allows `units`."""
+        """Time until the configured limit allows `units`."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
     def unshared_wait_ns(self, units: int, taken_ns: int, now_ns: int) -> int:
-        """How long until `units` fit if others have used nothing since `taken_ns`, the time of our last charge.
+        """Time until `units` fit if others have used nothing since `taken_ns`, the time of our last charge.
 
         Then the level is higher by the quota that was left to others. The level at a searched rate is unknown, so there
         the refill since `taken_ns` counts.

@@ -101,14 +101,14 @@ class TokenBucket:
             self._cap(now_ns if before < self.capacity_micro else self._full_ns)
 
     def wait_ns(self, micro: int, now_ns: int) -> int:
-        """How long until `micro` fits, rounded up to a nanosecond; 0 if it fits now."""
+        """Time until `micro` fits, rounded up to a nanosecond; 0 if it fits now."""
         missing = min(micro, self.capacity_micro) - self.level_micro(now_ns)
         if missing <= 0:
             return 0
         return -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
 
     def refill_ns(self, micro: int, now_ns: int) -> int:
-        """How long until level and refill sum up to `micro`, which may exceed the capacity; 0 if they do now."""
+        """Time until level and refill sum up to `micro`, which may exceed the capacity; 0 if they do now."""
         missing = micro - self.level_micro(now_ns)
         return 0 if missing <= 0 else -((self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
 

@@ -26,7 +26,7 @@ class Freeze:
         self.until_ns: int | None = None
 
     def dump(self, now_ns: int) -> int | None:
-        """How much longer the freeze lasts; None if there is none."""
+        """Remaining time of the freeze; None if there is none."""
         return None if self.until_ns is None else self.until_ns - now_ns
 
     @classmethod
@@ -45,7 +45,7 @@ class Freeze:
                 self._events.append(Frozen(self._pool, until_ns - now_ns))
 
     def left_ns(self, now_ns: int) -> int:
-        """How much longer the freeze lasts; 0 if there is none."""
+        """Remaining time of the freeze; 0 if there is none."""
         return 0 if self.until_ns is None else max(0, self.until_ns - now_ns)
 
     def is_over(self, now_ns: int) -> bool:

@@ -39,7 +39,7 @@ class OwnLimits:
         return waiter
 
     def skipped_wait_ns(self, now_ns: int) -> int | None:
-        """How long until a skipped request may go; None if there is none, or time alone does not allow it."""
+        """Time until a skipped request may go; None if there is none, or time alone does not allow it."""
         until_ns = self._waits.until_ns if self._queue.skipped else None
         return None if until_ns is None else until_ns - now_ns
 

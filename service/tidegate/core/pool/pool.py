@@ -242,7 +242,7 @@ class Pool:
         return tuple(granted)
 
     def next_in_ns(self, now_ns: int, only_for: Waiter | None = None) -> int | None:
-        """How long until a waiter may fit; None if nobody waits, or if `only_for` is none of those that may be next."""
+        """Time until a waiter may fit; None if nobody waits, or if `only_for` is none of those that may be next."""
         head, gate_ns, retry = self._own_limits.head(now_ns), 0, None
         if self._queue.failed and (gate_ns := self._retries.wait_ns(now_ns)):
             retry = next(iter(self._queue.failed.values()))
@@ -341,7 +341,7 @@ class Pool:
 
     @property
     def queue(self) -> QueueView:
-        """Who waits."""
+        """The waiting requests, for reports."""
         return QueueView(self.name, self._queue, self._forecast, self._own_limits, self._binding)
 
     def _admit(self, waiter: Waiter, now_ns: int) -> None:

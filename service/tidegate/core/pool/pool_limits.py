@@ -74,7 +74,7 @@ class PoolLimits:
         self.ns_per_unit = (requests, input_tokens, output_tokens)
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
-        """How long until the levels allow this cost."""
+        """Time until the levels allow this cost."""
         longest_ns = 0  # no `max` here, and none over a generator: each waiter passes here
         for index, limit in self.limited:
             if cost[index] and (wait_ns := limit.wait_ns(cost[index], now_ns)) > longest_ns:
@@ -82,11 +82,11 @@ class PoolLimits:
         return longest_ns
 
     def own_wait_ns(self, cost: Cost, now_ns: int) -> int:
-        """How long until the configured limits allow this cost."""
+        """Time until the configured limits allow this cost."""
         return max((limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i]), default=0)
 
     def unshared_wait_ns(self, cost: Cost, taken_ns: int, now_ns: int) -> int:
-        """How long until this cost fits as if nobody else had used the key since `taken_ns`."""
+        """Time until this cost fits as if nobody else had used the key since `taken_ns`."""
         waits = (limit.unshared_wait_ns(cost[i], taken_ns, now_ns) for i, limit in self.limited if cost[i])
         return max(waits, default=0)
 

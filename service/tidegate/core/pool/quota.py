@@ -172,7 +172,7 @@ class Quota:
         return not self._acceleration.wait_ns(now_ns, cost[1])
 
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
-        """How long until this cost may be spent, at the latest."""
+        """Time until this cost may be spent, at the latest."""
         longest_ns = max(self.limits.wait_ns(cost, now_ns), self._freeze.left_ns(now_ns))
         return max(longest_ns, self._wait_for_answers_ns(cost, now_ns)) if self._learns else longest_ns
 
@@ -192,7 +192,7 @@ class Quota:
         return max(waits, key=lambda name: waits[name])
 
     def idle_wait_ns(self, cost: Cost, now_ns: int) -> int | None:
-        """How long until a request goes despite competing traffic, if nothing is in flight.
+        """Time until a request goes despite competing traffic, if nothing is in flight.
 
         A pool that sends nothing learns nothing, and what it has learned of competing traffic may be out of date. Its
         own charges are not. So the request goes once its cost fits as if nobody else had used the key since our last
@@ -253,7 +253,7 @@ class Quota:
             self._search.ended()
 
     def frozen_ns(self, now_ns: int) -> int:
-        """How much longer the freeze lasts; 0 if there is none."""
+        """Remaining time of the freeze; 0 if there is none."""
         return self._freeze.left_ns(now_ns)
 
     def learn_limits(self, report: LimitReport, now_ns: int) -> None:

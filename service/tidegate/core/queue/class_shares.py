@@ -82,7 +82,7 @@ class ClassShares:
 
     @staticmethod
     def _left_ns(age_ns: int) -> int:
-        """How long until a request of this age is of full age."""
+        """Time until a request of this age is of full age."""
         return AGED_NS - min(max(age_ns, 0), AGED_NS)
 
     def earn(self, rank: int, service_time_ns: int, waited_ns: int) -> None:

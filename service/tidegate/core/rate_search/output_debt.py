@@ -49,7 +49,7 @@ class OutputDebt:
         self._tokens, self._at_ns = tokens, from_ns
 
     def wait_ns(self, per_second: float, now_ns: int) -> int:
-        """How long until one token is available; 0 once it was, until `owe` is called again."""
+        """Time until one token is available; 0 once it was, until `owe` is called again."""
         if now_ns > self._at_ns:
             paid = (now_ns - self._at_ns) / NS_PER_SECOND * per_second
             self._tokens, self._at_ns = max(_PAID_OFF, self._tokens - paid), now_ns

@@ -206,7 +206,7 @@ class RateSearch:
         return tuple(self._rate if index == self._limiting.index else None for index in range(len(DIMENSIONS)))
 
     def wait_ns(self, now_ns: int) -> int:
-        """How long until output after the last 429 is paid off; 0 if output is not the limiting dimension."""
+        """Time until output after the last 429 is paid off; 0 if output is not the limiting dimension."""
         return self._debt.wait_ns(self._rate, now_ns) if self._limiting.index == _OUTPUT else 0
 
     @property

@@ -1,4 +1,4 @@
-"""What all calls share on their way to the upstream."""
+"""Objects that all calls share on their way to the upstream."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ __all__ = ["RelayContext"]
 
 @dataclass(frozen=True, slots=True)
 class RelayContext:
-    """What all calls share on their way to the upstream. Belongs to one event loop.
+    """Objects that all calls share on their way to the upstream. Belongs to one event loop.
 
     Attributes:
         admission: reserves quota in the pools.
