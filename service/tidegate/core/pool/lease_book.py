@@ -6,8 +6,8 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.events import Event, LeaseEnded
 from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.limits.recent_use import RecentUse
-from tidegate.core.pool.lease import Lease, Leases
 from tidegate.core.pool.lease_charging import LeaseCharging
+from tidegate.core.pool.open_leases import OpenLease, OpenLeases
 from tidegate.core.pool.quota import Quota
 
 __all__ = ["LeaseBook"]
@@ -25,7 +25,7 @@ class LeaseBook:
     __slots__ = ("_charging", "_events", "_failures", "_pool", "_quota", "_use", "granted", "leases", "reports_ends")
 
     def __init__(self, pool: str, quota: Quota, failures: FailureTracker, use: RecentUse) -> None:
-        self.leases = Leases()
+        self.leases = OpenLeases()
         self.granted = 0
         self.reports_ends = True
         self._pool = pool
@@ -43,7 +43,7 @@ class LeaseBook:
         if account is not None:
             account.take(demand.cost, now_ns)
         if not demand.settle_at_once:
-            self.leases[lease_id] = Lease(demand, limits, now_ns, account)
+            self.leases[lease_id] = OpenLease(demand, limits, now_ns, account)
             self._failures.sent(now_ns)
             if account is not None:
                 account.call_began()

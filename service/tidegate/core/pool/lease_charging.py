@@ -5,7 +5,7 @@ from typing import Final
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.dimension import DIMENSIONS, Cost, Dimension
 from tidegate.core.limits.recent_use import RecentUse
-from tidegate.core.pool.lease import Lease
+from tidegate.core.pool.open_leases import OpenLease
 from tidegate.core.pool.quota import Quota
 
 __all__ = ["LeaseCharging"]
@@ -25,7 +25,7 @@ class LeaseCharging:
         self._quota = quota
         self._use = use
 
-    def charge(self, lease: Lease, known: Cost, now_ns: int) -> None:
+    def charge(self, lease: OpenLease, known: Cost, now_ns: int) -> None:
         """Charges what is known while the answer comes: its input, unless 0, and its output where that is more."""
         if known.input_tokens and not lease.known.input_tokens:
             for index, limit in lease.limits:
@@ -37,7 +37,7 @@ class LeaseCharging:
         self._correct(lease, charged, known, now_ns)
         self._set_open(lease, 0 if known[1] else charged[1], charged[2] - known[2])
 
-    def close(self, lease: Lease, outcome: Outcome, used: Cost | None, now_ns: int) -> Cost:
+    def close(self, lease: OpenLease, outcome: Outcome, used: Cost | None, now_ns: int) -> Cost:
         """Charges the final use of a lease and returns it. `used` None: the outcome determines it."""
         if outcome is _SETTLED and used is not None:
             estimate, input_known = lease.demand.cost, lease.known[_INPUT]
@@ -53,7 +53,7 @@ class LeaseCharging:
         self._correct(lease, used, used, now_ns)
         return used
 
-    def _correct(self, lease: Lease, cost: Cost, known: Cost, now_ns: int) -> None:
+    def _correct(self, lease: OpenLease, cost: Cost, known: Cost, now_ns: int) -> None:
         """Replaces the charge of a lease by `cost`, of which `known` is certain."""
         before = lease.charged
         for index, limit in lease.limits:
@@ -68,7 +68,7 @@ class LeaseCharging:
         self._quota.correct_use(requests, input_tokens, output_tokens, at_ns)
         lease.charged, lease.known = cost, known
 
-    def _set_open(self, lease: Lease, input_tokens: int, output_tokens: int) -> None:
+    def _set_open(self, lease: OpenLease, input_tokens: int, output_tokens: int) -> None:
         """Sets the part of the charge that is still an estimate."""
         self._quota.close_estimates(lease.open_input_tokens - input_tokens, lease.open_output_tokens - output_tokens)
         lease.open_input_tokens, lease.open_output_tokens = input_tokens, output_tokens

@@ -10,8 +10,8 @@ from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.limits.dimension_limit import DimensionLimit
 from tidegate.core.limits.fixed_window import FixedWindowVotes
 from tidegate.core.limits.recent_use import RecentUse
-from tidegate.core.pool.lease import Lease
 from tidegate.core.pool.lease_charging import LeaseCharging
+from tidegate.core.pool.open_leases import OpenLease
 from tidegate.core.pool.quota import Quota
 
 ESTIMATE = Cost(1, 900, 300)
@@ -58,7 +58,7 @@ class Books:
         self.use.add(1, 900, 0, S)
         self.ledger = LeaseCharging(self.quota, self.use)
         self.limits = [HeardLimit(dimension) for dimension in Dimension]
-        self.lease = Lease(Demand("p", DEFAULT_CALLER, ESTIMATE), tuple(enumerate(self.limits)), S)
+        self.lease = OpenLease(Demand("p", DEFAULT_CALLER, ESTIMATE), tuple(enumerate(self.limits)), S)
 
     def prices(self) -> list[list[tuple[int, int]]]:
         return [limit.prices for limit in self.limits]

@@ -1,4 +1,4 @@
-"""Granted quota until it is settled."""
+"""The leases that a pool has granted and that have not ended."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 from tidegate.core.limits.dimension_limit import DimensionLimit
 
-__all__ = ["Lease", "Leases"]
+__all__ = ["OpenLease", "OpenLeases"]
 
 _SILENCE_NS: Final = 60 * NS_PER_MINUTE
 """Six times the default deadline of a call. A caller that is silent for longer has lost its lease."""
@@ -18,7 +18,7 @@ callers have time to report."""
 _NO_COST: Final = Cost()
 
 
-class Lease:
+class OpenLease:
     """A granted demand: its charge, what is known of its real cost, and the limits that were charged.
 
     A limit that is learned during the lease does not count it: the remainder that the upstream reports does.
@@ -68,8 +68,8 @@ class Lease:
         self.silence_ns = self.left_ns = most_ns
 
 
-class Leases(dict[str, Lease]):
-    """Leases by id, the one with the longest silence first.
+class OpenLeases(dict[str, OpenLease]):
+    """Open leases by id, the one with the longest silence first.
 
     Attributes:
         due_ns: no lease can have expired before this time.
@@ -81,7 +81,7 @@ class Leases(dict[str, Lease]):
         super().__init__()
         self.due_ns = 0
 
-    def touch(self, lease_id: str, now_ns: int) -> Lease | None:
+    def touch(self, lease_id: str, now_ns: int) -> OpenLease | None:
         """The lease, whose holder reports now; None if there is none of this id."""
         lease = self.pop(lease_id, None)
         if lease is not None:

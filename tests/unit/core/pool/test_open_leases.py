@@ -3,24 +3,24 @@
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
-from tidegate.core.pool.lease import Lease, Leases
+from tidegate.core.pool.open_leases import OpenLease, OpenLeases
 
 
 def test_all_of_the_cost_is_charged_and_nothing_is_known_yet() -> None:
-    lease = Lease(Demand("p", DEFAULT_CALLER, Cost(1, 1_000, 200)), (), granted_ns=7)
+    lease = OpenLease(Demand("p", DEFAULT_CALLER, Cost(1, 1_000, 200)), (), granted_ns=7)
     assert (lease.charged, lease.known) == (Cost(1, 1_000, 200), Cost())
     assert (lease.open_input_tokens, lease.open_output_tokens) == (1_000, 200)
     assert lease.answered is False
 
 
 def test_that_it_is_answered_is_news_once() -> None:
-    leases = Leases()
-    leases["a"] = Lease(Demand("p", DEFAULT_CALLER, Cost(1)), (), granted_ns=0)
+    leases = OpenLeases()
+    leases["a"] = OpenLease(Demand("p", DEFAULT_CALLER, Cost(1)), (), granted_ns=0)
     assert [leases.mark_answered(lease_id) for lease_id in ("a", "a", "b")] == [True, False, False]
     assert leases["a"].answered
 
 
 def test_where_there_are_none_none_is_forgotten_however_often_one_looks() -> None:
-    leases = Leases()
+    leases = OpenLeases()
     assert [leases.next_expired(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3
     assert leases.due_ns > 10**15, "nor is there any to look at soon"
