@@ -5,7 +5,6 @@ thousands may wait.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -34,7 +33,7 @@ class Outcome(StrEnum):
     """The client left, or no answer came. What was spent is still charged: the estimate where it is unknown."""
 
 
-class Demand(Struct, frozen=True, gc=False):
+class Demand(Struct, frozen=True, gc=False, array_like=True):
     """A request for quota from a pool.
 
     Attributes:
@@ -68,7 +67,7 @@ class Demand(Struct, frozen=True, gc=False):
     price: Callable[[int], Cost] | None = None
 
 
-class Granted(Struct, frozen=True, gc=False):
+class Granted(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Admitted: the cost is reserved under the lease id until `Store.end`."""
 
 
@@ -76,9 +75,10 @@ GRANTED: Final = Granted()
 """The only instance, because immediate admission is the hot path."""
 
 
-@dataclass(slots=True)
-class Wait:
+class Wait(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Queued. A later `Change` grants or refuses it.
+
+    Two of them are equal if they predict the same wait.
 
     Attributes:
         predicted_ns: the predicted wait.
@@ -87,10 +87,16 @@ class Wait:
     """
 
     predicted_ns: int
-    binding: str = field(default="queue", compare=False)
+    binding: str = "queue"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Wait) and self.predicted_ns == other.predicted_ns
+
+    def __hash__(self) -> int:
+        return hash(self.predicted_ns)
 
 
-class Refused(Struct, frozen=True, gc=False):
+class Refused(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Not admitted and not queued, without any side effect.
 
     Attributes:

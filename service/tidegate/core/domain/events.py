@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 
-class Queued(Struct, frozen=True, gc=False):
+class Queued(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A demand had to wait."""
 
     pool: str
@@ -48,7 +48,7 @@ class Queued(Struct, frozen=True, gc=False):
     predicted_ns: int
 
 
-class Admitted(Struct, frozen=True, gc=False):
+class Admitted(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A demand was admitted after a wait of `waited_ns` (0: at once). `cost` is the estimate."""
 
     pool: str
@@ -57,7 +57,7 @@ class Admitted(Struct, frozen=True, gc=False):
     waited_ns: int
 
 
-class Withdrawn(Struct, frozen=True, gc=False):
+class Withdrawn(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A waiter left the queue without a grant: it was refused, its patience ended, or its task was cancelled.
 
     It does not say which.
@@ -68,7 +68,7 @@ class Withdrawn(Struct, frozen=True, gc=False):
     waited_ns: int
 
 
-class RefusedCall(Struct, frozen=True, gc=False):
+class RefusedCall(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Tidegate refused a call. `pool` is empty if no pool was known yet."""
 
     pool: str
@@ -76,7 +76,7 @@ class RefusedCall(Struct, frozen=True, gc=False):
     cause: Cause
 
 
-class LeaseEnded(Struct, frozen=True, gc=False):
+class LeaseEnded(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A lease ended: the reserved and the finally charged cost."""
 
     pool: str
@@ -86,27 +86,27 @@ class LeaseEnded(Struct, frozen=True, gc=False):
     used: Cost
 
 
-class Anomaly(Struct, frozen=True, gc=False):
+class Anomaly(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A fault occurred, and its effect was bounded. `kind` is a value of `AnomalyKind`."""
 
     pool: str
     kind: str
 
 
-class Frozen(Struct, frozen=True, gc=False):
+class Frozen(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The pool admits nobody for `duration_ns` from now."""
 
     pool: str
     duration_ns: int
 
 
-class Thawed(Struct, frozen=True, gc=False):
+class Thawed(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A freeze ended."""
 
     pool: str
 
 
-class CircuitOpened(Struct, frozen=True, gc=False):
+class CircuitOpened(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The pool sends only probes from now on, because of `cause`. `closes_in_ns` is None if nobody knows."""
 
     pool: str
@@ -114,14 +114,14 @@ class CircuitOpened(Struct, frozen=True, gc=False):
     closes_in_ns: int | None
 
 
-class CircuitClosed(Struct, frozen=True, gc=False):
+class CircuitClosed(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The cause that had opened a pool's circuit is over."""
 
     pool: str
     cause: Cause
 
 
-class RateChanged(Struct, frozen=True, gc=False):
+class RateChanged(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The effective rate of a pool changed in a dimension, in units per minute; None: nothing limits it.
 
     `reason` is `rate_limited` or `succeeded` (the upstream's answer), `reported` (headers report another limit),
@@ -137,7 +137,7 @@ class RateChanged(Struct, frozen=True, gc=False):
     reason: str
 
 
-class LimitLearned(Struct, frozen=True, gc=False):
+class LimitLearned(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream reported a new limit, or another one than before."""
 
     pool: str
@@ -145,7 +145,7 @@ class LimitLearned(Struct, frozen=True, gc=False):
     per_minute: float
 
 
-class UpstreamRateLimited(Struct, frozen=True, gc=False):
+class UpstreamRateLimited(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream answered 429. `dimension` is the one that its headers show as empty, `acceleration` or `unknown`."""
 
     pool: str
@@ -153,13 +153,13 @@ class UpstreamRateLimited(Struct, frozen=True, gc=False):
     retry_after_ns: int | None
 
 
-class SpendCapReached(Struct, frozen=True, gc=False):
+class SpendCapReached(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream refused an attempt because a spend cap is reached. No retry helps."""
 
     pool: str
 
 
-class AttemptFinished(Struct, frozen=True, gc=False):
+class AttemptFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """One attempt at the upstream ended.
 
     `status` is its HTTP status. Without an answer it is `error` (a fault of the upstream or the network), `deadline`
@@ -178,14 +178,14 @@ class AttemptFinished(Struct, frozen=True, gc=False):
     usage: Usage | None = None
 
 
-class BatchResultsRead(Struct, frozen=True, gc=False):
+class BatchResultsRead(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Results of a batch were relayed for the first time: the model and usage of each, at batch prices."""
 
     caller: Caller
     used: tuple[tuple[str, Usage], ...]
 
 
-class HeadRefused(Struct, frozen=True, gc=False):
+class HeadRefused(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A request was refused before it was complete: 400 for invalid HTTP, 408 for a slow head, 431 for a long one.
 
     `client` is the address of the client, the only thing known of it. `request_id` is also in the answer.
@@ -196,7 +196,7 @@ class HeadRefused(Struct, frozen=True, gc=False):
     request_id: str = ""
 
 
-class RetryScheduled(Struct, frozen=True, gc=False):
+class RetryScheduled(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """An attempt failed and will be retried after `wait_ns`. `reason` is a result of `retry_reason`."""
 
     pool: str
@@ -205,7 +205,7 @@ class RetryScheduled(Struct, frozen=True, gc=False):
     wait_ns: int
 
 
-class RequestFinished(Struct, frozen=True, gc=False):
+class RequestFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A call of one of Tidegate's routes ended.
 
     `outcome` is `ok`, `refused` (by Tidegate), `rate_limited` (a 429 of the upstream was passed on), `upstream_error`,
@@ -233,13 +233,13 @@ class RequestFinished(Struct, frozen=True, gc=False):
     exemplar: Mapping[str, str] | None = None
 
 
-class WorkflowFinished(Struct, frozen=True, gc=False):
+class WorkflowFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A generation ended: `ok`, `repaired`, `invalid`, `refused`, `truncated` or `failed`."""
 
     outcome: str
 
 
-class FallbackUsed(Struct, frozen=True, gc=False):
+class FallbackUsed(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A generation continued with the simpler request. `reason` is that of the answer."""
 
     reason: str

@@ -7,7 +7,7 @@ from tidegate.core.domain.limit_report import LimitReport
 __all__ = ["Failed", "Feedback", "RateLimited", "SpendCapped", "Succeeded"]
 
 
-class Succeeded(Struct, frozen=True, gc=False):
+class Succeeded(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream answered well. A rate that was cut recovers a step.
 
     `sent_ago_ns`: how long ago the request with that lease was sent; None if a `LimitReport` has reported its answer.
@@ -17,7 +17,7 @@ class Succeeded(Struct, frozen=True, gc=False):
     lease_id: str = ""
 
 
-class RateLimited(Struct, frozen=True, gc=False):
+class RateLimited(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream answered 429. The rate is cut a step, and the pool is frozen for `retry_after_ns`, if given.
 
     `sent_ago_ns` says how long ago the refused request was sent. A request that was sent before the last cut belongs to
@@ -33,13 +33,13 @@ class RateLimited(Struct, frozen=True, gc=False):
     lease_id: str = ""
 
 
-class Failed(Struct, frozen=True, gc=False):
+class Failed(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream failed for a request that was sent `sent_ago_ns` ago: 529, 5xx or no answer."""
 
     sent_ago_ns: int
 
 
-class SpendCapped(Struct, frozen=True, gc=False):
+class SpendCapped(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The upstream refuses all requests because a spend cap is reached, for `ends_in_ns`; None: it does not say."""
 
     ends_in_ns: int | None = None

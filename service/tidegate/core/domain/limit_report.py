@@ -17,7 +17,7 @@ class DimensionReport(NamedTuple):
     full_in_ns: int | None = None
 
 
-class LimitReport(Struct, frozen=True, gc=False):
+class LimitReport(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """The limits that one answer reports. Dimensions without a usable limit are None."""
 
     requests: DimensionReport | None = None

@@ -18,7 +18,7 @@ from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 __all__ = ["Change", "Store"]
 
 
-class Change(Struct, frozen=True, gc=False):
+class Change(Struct, frozen=True, gc=False, array_like=True):
     """The effects of a step.
 
     Attributes:
