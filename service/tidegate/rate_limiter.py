@@ -192,7 +192,7 @@ class RateLimiter:
 
     async def acquire_token(self) -> float:
         """Waits until one more request may be sent. Returns the wait in seconds. A cancelled wait takes no token."""
-        if self.admission.take(_DEMAND):
+        if self.admission.try_admit(_DEMAND):
             return _logged_seconds(0)
         return _logged_seconds((await self.admission.acquire(_DEMAND)).waited_ns)
 
@@ -227,7 +227,7 @@ class RateLimiter:
             session=session,
             session_front=session_front,
         )
-        if self.admission.take(demand):
+        if self.admission.try_admit(demand):
             return _logged_seconds(0)
         return _logged_seconds((await self.admission.acquire(demand, on_wait)).waited_ns)
 

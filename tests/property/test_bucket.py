@@ -20,7 +20,7 @@ def test_many_small_refills_are_one_large_refill(rate: int, capacity: int, taken
     many = TokenBucket(rate, capacity, now_ns=0)
     one = TokenBucket(rate, capacity, now_ns=0)
     for bucket in (many, one):
-        bucket.take(taken)
+        bucket.charge(taken)
     for now_ns in accumulate(steps_ns):
         many.level_micro(now_ns)
     end_ns = sum(steps_ns)
@@ -38,7 +38,7 @@ def test_any_window_admits_at_most_capacity_plus_refill(
     for step_ns, amount in attempts:
         now_ns += step_ns
         if amount <= capacity and bucket.fits(amount, now_ns):
-            bucket.take(amount)
+            bucket.charge(amount)
             taken.append((now_ns, amount))
     for first, (start_ns, _) in enumerate(taken):
         sums = accumulate(amount for _, amount in taken[first:])
@@ -49,7 +49,7 @@ def test_any_window_admits_at_most_capacity_plus_refill(
 @given(RATES, CAPACITIES, AMOUNTS, AMOUNTS, STEPS_NS)
 def test_a_wait_is_exact_to_the_nanosecond(rate: int, capacity: int, taken: int, wanted: int, now_ns: int) -> None:
     bucket = TokenBucket(rate, capacity, now_ns=0)
-    bucket.take(taken)
+    bucket.charge(taken)
     wait_ns = bucket.wait_ns(wanted, now_ns)
     assert (wait_ns == 0) == bucket.fits(wanted, now_ns)
     if wait_ns:
@@ -62,13 +62,13 @@ def test_a_clock_that_goes_back_adds_nothing(
     rate: int, capacity: int, taken: int, forward_ns: list[int], back_ns: list[int]
 ) -> None:
     bucket = TokenBucket(rate, capacity, now_ns=0)
-    bucket.take(taken)
+    bucket.charge(taken)
     latest_ns = sum(forward_ns)
     level = bucket.level_micro(latest_ns)
     for step_ns in back_ns:
         assert bucket.level_micro(latest_ns - step_ns) == level
     untouched = TokenBucket(rate, capacity, now_ns=0)
-    untouched.take(taken)
+    untouched.charge(taken)
     later_ns = latest_ns + 10**9
     assert bucket.level_micro(later_ns) == untouched.level_micro(later_ns)
 
@@ -78,7 +78,7 @@ def test_a_change_refills_nothing(
     rate: int, capacity: int, new_rate: int, new_capacity: int, taken: int, now_ns: int
 ) -> None:
     bucket = TokenBucket(rate, capacity, now_ns=0)
-    bucket.take(taken)
+    bucket.charge(taken)
     level = bucket.level_micro(now_ns)
     bucket.change(new_rate, new_capacity, now_ns)
     assert bucket.level_micro(now_ns) == min(level, new_capacity)

@@ -110,7 +110,7 @@ def test_calls_in_flight_are_not_part_of_a_dumped_account_but_their_charges_are(
     accounts, caller = Accounts(), Caller("a", limits=CallerLimits(60, max_concurrent=1))
     account = accounts.get(caller, 0)
     assert account is not None
-    account.take(Cost(10), 0)
+    account.charge(Cost(10), 0)
     account.call_began()
     restored = Accounts.restore(accounts.dump(0), 0).get(caller, 0)
     assert restored is not None

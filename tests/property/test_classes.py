@@ -34,7 +34,7 @@ def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | No
         queue.push(Waiter(f"later-{number}", Demand("p", caller, Cost(1, tokens))))
         head = queue.head(0)
         assert head is not None
-        queue.take(head, 0)
+        queue.serve(head, 0)
         taken.append(head)
         if head is until:
             break
@@ -110,7 +110,7 @@ def test_what_comes_back_to_lower_classes_delays_a_higher_one_by_one_request_of_
     def go() -> Waiter:
         head = queue.head(0)
         assert head is not None
-        queue.take(head, 0)
+        queue.serve(head, 0)
         return head
 
     for number, (caller, size) in enumerate(before):

@@ -82,7 +82,7 @@ class DrivenBucket(Driven[TokenBucketState]):
     def act(self, step: tuple[str, int, int], now_ns: int) -> object:
         verb, micro, rate = step
         calls: dict[str, Callable[[], None]] = {
-            "take": lambda: self.bucket.take(micro),
+            "charge": lambda: self.bucket.charge(micro),
             "give": lambda: self.bucket.correct(-micro, now_ns),
             "fill": lambda: self.bucket.fill(now_ns),
             "change": lambda: self.bucket.change(rate, micro + 1, now_ns),
@@ -101,7 +101,7 @@ class DrivenBucket(Driven[TokenBucketState]):
 
 
 BUCKET_STEPS = st.tuples(
-    st.sampled_from(["take", "take", "give", "fill", "change", "empty", "look"]),
+    st.sampled_from(["charge", "charge", "give", "fill", "change", "empty", "look"]),
     st.integers(0, 10**9),
     st.integers(1, 10**10),
 )
@@ -144,7 +144,7 @@ REPORTS = st.builds(
     st.none() | st.integers(0, 90 * S),
 )
 LIMIT_STEPS = st.one_of(
-    st.tuples(st.just("take"), st.tuples(st.integers(0, 300))),
+    st.tuples(st.just("charge"), st.tuples(st.integers(0, 300))),
     st.tuples(st.just("correct"), st.tuples(st.integers(-300, 300))),
     st.tuples(st.just("observe_price"), st.tuples(st.integers(0, 300), st.integers(0, 300))),
     st.tuples(st.just("observe"), st.tuples(REPORTS, AGES_NS, st.integers(0, 500))),
@@ -411,7 +411,7 @@ def test_what_a_pool_learns_takes_at_most_32_kilobytes_whatever_the_traffic() ->
         now_ns += S // 4 if n < 2_500 else S // 100
         tokens = rng.randint(10**6, 10**9)
         for limit in limits:
-            limit.take(tokens, now_ns)
+            limit.charge(tokens, now_ns)
             limit.observe(DimensionReport(10**9, rng.randint(10**8, 5 * 10**8)), S, 0, now_ns)
         acceleration.sent(now_ns, tokens)
         use.add(-tokens, tokens, tokens, now_ns)

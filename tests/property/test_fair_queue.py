@@ -41,7 +41,7 @@ def service_time_ns(cost: Sequence[int]) -> int:
 def pop(queue: FairQueue) -> Waiter:
     head = queue.head(0)
     assert head is not None
-    queue.take(head, 0)
+    queue.serve(head, 0)
     return head
 
 
@@ -110,7 +110,7 @@ class QueueMachine(RuleBasedStateMachine):
         if head is None:
             assert may_go == []
             return
-        self.queue.take(head, 0)
+        self.queue.serve(head, 0)
         rank = head.demand.caller.rank
         back = [
             next((one for one in may_go if getattr(one.demand, way) and one.demand.caller.rank == rank), None)

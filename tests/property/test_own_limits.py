@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
         demand = demand if way == "new" else structs.replace(demand, **{way: True})
         self.made += 1
         lease_id = f"lease-{self.made}"
-        if data.draw(st.booleans()) and self.store.take(lease_id, demand):
+        if data.draw(st.booleans()) and self.store.try_admit(lease_id, demand):
             self.held[lease_id] = demand
             return
         self.waiting[lease_id] = demand  # it may be granted before the store has answered

@@ -5,17 +5,17 @@ from tidegate.stores.memory import MemoryStore
 
 
 def demands_of(store: MemoryStore) -> list[Demand]:
-    """Record every demand from now on, by `take` and by `reserve`."""
+    """Record every demand from now on, by `try_admit` and by `reserve`."""
     demands: list[Demand] = []
-    take, reserve = store.take, store.reserve
+    try_admit, reserve = store.try_admit, store.reserve
 
-    def take_and_note(lease_id: str, demand: Demand) -> bool:
+    def admit_and_note(lease_id: str, demand: Demand) -> bool:
         demands.append(demand)
-        return take(lease_id, demand)
+        return try_admit(lease_id, demand)
 
     async def reserve_and_note(lease_id: str, demand: Demand) -> Granted | Wait | Refused:
         demands.append(demand)
         return await reserve(lease_id, demand)
 
-    store.take, store.reserve = take_and_note, reserve_and_note  # type: ignore[method-assign]
+    store.try_admit, store.reserve = admit_and_note, reserve_and_note  # type: ignore[method-assign]
     return demands

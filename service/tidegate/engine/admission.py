@@ -49,7 +49,7 @@ class Admission:
         self._abandoned: SimpleQueue[tuple[str, str, Cost | None]] = SimpleQueue()  # left behind by finalizers
         store.watch(self._on_change, leases=observer is not None)
 
-    def take(self, demand: Demand) -> bool:
+    def try_admit(self, demand: Demand) -> bool:
         """Admits a demand that is settled at once, without a lease, if it need not wait.
 
         False, without effect, otherwise: then call `acquire`.
@@ -57,13 +57,13 @@ class Admission:
         observer = self.observer
         if observer is not None and observer.traces:
             return False  # `acquire` has a scope for it
-        if not self.store.take("", self._prepared(demand)):
+        if not self.store.try_admit("", self._prepared(demand)):
             return False
         if observer is not None:
             self._report_admitted(demand, 0, None)
         return True
 
-    def lease_at_once(self, demand: Demand) -> Lease | None:
+    def try_acquire(self, demand: Demand) -> Lease | None:
         """A lease, if the demand need not wait; None, without effect, otherwise: then call `acquire`.
 
         There is no scope for it, because it would only show that it did not wait.
@@ -71,7 +71,7 @@ class Admission:
         observer = self.observer
         lease_id = f"{self._prefix}-{next(self._numbers)}"
         demand = self._prepared(demand)
-        if not self.store.take(lease_id, demand):
+        if not self.store.try_admit(lease_id, demand):
             return None
         if observer is not None:
             observer.event(Admitted(demand.pool, demand.caller, demand.cost, 0))

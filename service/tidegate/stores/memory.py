@@ -127,15 +127,15 @@ class MemoryStore:
             self._notify(other)
         return result
 
-    def take(self, lease_id: str, demand: Demand) -> bool:
-        """As `Store.take`."""
+    def try_admit(self, lease_id: str, demand: Demand) -> bool:
+        """As `Store.try_admit`."""
         with self._lock:
             self._begin_step()
             try:
                 pool = self._pools.get(demand.pool) or self._make_pool(demand.pool)
                 now_ns = self._clock.monotonic_ns()
-                taken = pool.try_admit(lease_id, demand, now_ns)
-                change = pool.take_changes() if taken else None
+                admitted = pool.try_admit(lease_id, demand, now_ns)
+                change = pool.take_changes() if admitted else None
                 others = self._advance_freed(now_ns) if self._accounts.freed else ()
             finally:
                 self._in_step = False
@@ -143,7 +143,7 @@ class MemoryStore:
             self._notify(change)
         for other in others:
             self._notify(other)
-        return taken
+        return admitted
 
     def withdraw_now(self, pool: str, lease_id: str) -> Refused | None:
         """`withdraw`, synchronously."""

@@ -73,8 +73,8 @@ def test_pools_with_traffic_come_first() -> None:
     for pool, calls in (("get_quiet", 1), ("get_used", 3)):
         for _ in range(calls):
             cast("VirtualClock", services.clock).advance(60)
-            assert store.take("", structs.replace(demand, pool=pool))
-    assert store.take("in flight", structs.replace(demand, pool="get_busy", settle_at_once=False))
+            assert store.try_admit("", structs.replace(demand, pool=pool))
+    assert store.try_admit("in flight", structs.replace(demand, pool="get_busy", settle_at_once=False))
     status = ask(services, "GET", STATUS).json()
     assert [*status["pools"]] == ["get_busy", "get_used", "get_quiet", "default"]
     assert [*status][:2] == ["pools", "older_limiter"], "what limits calls under /v1 is seen before the older limiter"
@@ -104,7 +104,7 @@ def test_the_answer_names_the_changed_pool(changes: dict[str, Any], pool: str) -
 def test_a_pool_that_has_carried_traffic_may_be_configured_by_its_name() -> None:
     services = make_services(Settings(pools=(PoolLimits.model_validate({"model": "claude-saga-2"}),)))
     assert configure(services, pool="saga-1", requests_per_minute=5).status == 422
-    assert services.store.take("", Demand("saga-1", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True))
+    assert services.store.try_admit("", Demand("saga-1", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True))
     assert configure(services, pool="saga-1", requests_per_minute=5).status == 200
     assert configure(services, pool="saga-2", requests_per_minute=5).status == 200
 

@@ -321,19 +321,19 @@ def test_an_observer_that_traces_nothing_hears_of_waits_too(
 
 def test_the_observer_hears_of_what_is_taken_at_once(admission: Admission, observer: RecordingObserver) -> None:
     observer.traces = False
-    assert admission.take(AT_ONCE)
+    assert admission.try_admit(AT_ONCE)
     settled = LeaseEnded("p", DEFAULT_CALLER, "settled", ONE_REQUEST, ONE_REQUEST)
     assert observer.events == [settled, Admitted("p", DEFAULT_CALLER, ONE_REQUEST, 0)]
 
 
 def test_what_is_traced_is_acquired(admission: Admission, store: MemoryStore) -> None:
-    assert not admission.take(AT_ONCE)
+    assert not admission.try_admit(AT_ONCE)
     assert store.snapshot_now("p")[0].granted == 0
 
 
 def test_what_cannot_be_taken_at_once_is_not_told(admission: Admission, observer: RecordingObserver) -> None:
     observer.traces = False
-    assert [admission.take(AT_ONCE) for _ in range(6)] == [True] * 5 + [False]
+    assert [admission.try_admit(AT_ONCE) for _ in range(6)] == [True] * 5 + [False]
     assert len(observer.of(Admitted)) == 5
 
 

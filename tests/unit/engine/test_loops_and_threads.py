@@ -248,6 +248,6 @@ class TestOverflow:
             assert await lease.end(Outcome.RELEASED)
 
         run_virtual(main(), clock)
-        assert admission.lease_at_once(structs.replace(ONE, pool="newer")) is not None, "it was given back"
-        assert admission.lease_at_once(structs.replace(ONE, pool="new")) is not None
-        assert not admission.take(structs.replace(ONE, pool="newest"))
+        assert admission.try_acquire(structs.replace(ONE, pool="newer")) is not None, "it was given back"
+        assert admission.try_acquire(structs.replace(ONE, pool="new")) is not None
+        assert not admission.try_admit(structs.replace(ONE, pool="newest"))

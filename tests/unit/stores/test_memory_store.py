@@ -72,41 +72,41 @@ class TestTakingAtOnce:
     """What is settled at once needs no lease, and no round trip while nobody waits."""
 
     def test_it_is_spent_and_no_lease_is_left(self, store: MemoryStore) -> None:
-        assert store.take("", structs.replace(ONE, settle_at_once=True))
+        assert store.try_admit("", structs.replace(ONE, settle_at_once=True))
         (pool,) = store.snapshot_now("p")
         assert (pool.granted, pool.in_flight, pool.waiting, pool.dimensions[0].available) == (1, 0, 0, 0)
         assert pool.dimensions[0].used_share_1_minute == pytest.approx(1 / 20), "one of twenty a minute"
 
     def test_what_is_settled_later_has_a_lease(self, store: MemoryStore) -> None:
-        assert store.take("a", ONE)
+        assert store.try_admit("a", ONE)
         assert store.snapshot_now("p")[0].in_flight == 1
         assert store.end_now("p", "a", Outcome.RELEASED)
-        assert store.take("b", ONE), "it was given back"
+        assert store.try_admit("b", ONE), "it was given back"
 
     def test_a_retry_goes_the_way_of_retries(self, store: MemoryStore) -> None:
-        assert not store.take("a", structs.replace(ONE, retry=True))
+        assert not store.try_admit("a", structs.replace(ONE, retry=True))
 
     def test_what_does_not_fit_has_no_effect(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
-        assert store.take("", ONE)
+        assert store.try_admit("", ONE)
         clock.advance(2)
         before = store.snapshot_now("p")
-        assert not store.take("", ONE)
+        assert not store.try_admit("", ONE)
         assert store.snapshot_now("p") == before
         assert changes == []
 
     def test_nobody_overtakes_who_waits(self, store: MemoryStore, clock: VirtualClock) -> None:
-        assert store.take("", ONE)
+        assert store.try_admit("", ONE)
         store.reserve_now("waits", ONE)
         clock.advance(3)
-        assert not store.take("", ONE)
+        assert not store.try_admit("", ONE)
 
     def test_a_freeze_counts_and_its_end_is_told(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
         store.learn_now("p", RateLimited(S))
-        assert not store.take("", ONE)
+        assert not store.try_admit("", ONE)
         clock.advance(1)
-        assert store.take("", ONE)
+        assert store.try_admit("", ONE)
         assert changes[0].events[0] == Frozen("p", S)
         assert changes[1:] == [Change("p", events=(Thawed("p"),))]
 
@@ -114,11 +114,11 @@ class TestTakingAtOnce:
     def test_a_spend_cap_counts(self, store: MemoryStore, is_capped: bool) -> None:  # noqa: FBT001
         if is_capped:
             store.learn_now("p", SpendCapped())
-        assert store.take("", ONE) is not is_capped
+        assert store.try_admit("", ONE) is not is_capped
 
     def test_what_can_never_fit_is_left_to_be_refused(self, store: MemoryStore) -> None:
         store.configure_now("p", replace(SETTINGS, allow_debt=False))
-        assert not store.take("", structs.replace(ONE, cost=Cost(2)))
+        assert not store.try_admit("", structs.replace(ONE, cost=Cost(2)))
         assert isinstance(store.reserve_now("big", structs.replace(ONE, cost=Cost(2))), Refused)
 
 
@@ -335,8 +335,8 @@ class TestFinalizers:
     @pytest.fixture
     def steps(self, store: MemoryStore) -> dict[str, Callable[[], object]]:
         return {
-            "take": lambda: store.take("c", ONE),
-            "take in vain": lambda: (store.take("c", ONE), store.take("d", ONE)),
+            "admit": lambda: store.try_admit("c", ONE),
+            "admit in vain": lambda: (store.try_admit("c", ONE), store.try_admit("d", ONE)),
             "reserve": lambda: store.reserve_now("c", ONE),
             "end": lambda: store.end_now("p", "unknown", Outcome.SETTLED),
             "learn": lambda: store.learn_now("p", Succeeded()),
@@ -344,7 +344,7 @@ class TestFinalizers:
             "new pool": lambda: store.pool_for("q"),
         }
 
-    @pytest.mark.parametrize("step", ["take", "take in vain", "reserve", "end", "learn", "snapshot", "new pool"])
+    @pytest.mark.parametrize("step", ["admit", "admit in vain", "reserve", "end", "learn", "snapshot", "new pool"])
     def test_what_they_give_back_is_done_after_the_step(
         self, store: MemoryStore, clock: InterruptingClock, steps: dict[str, Callable[[], object]], step: str
     ) -> None:
@@ -375,11 +375,11 @@ class TestFinalizers:
 
         def finalize() -> None:
             with pytest.raises(RuntimeError, match="finalizer") as raised:
-                store.take("a", ONE)
+                store.try_admit("a", ONE)
             faults.append(str(raised.value))
 
         clock.finalizer = finalize
-        assert store.take("b", ONE), "the step itself goes on"
+        assert store.try_admit("b", ONE), "the step itself goes on"
         assert len(faults) == 1
 
 
@@ -443,5 +443,5 @@ def test_a_callers_next_go_when_a_request_comes_under_other_limits(store: Memory
         store.reserve_now(f"{number}", demand)
     changes = heard_by(store)
     more = Demand("r", Caller("a", limits=CallerLimits(max_concurrent=3)), ONE_REQUEST)
-    assert store.take("more", more) if at_once else store.reserve_now("more", more) == GRANTED
+    assert store.try_admit("more", more) if at_once else store.reserve_now("more", more) == GRANTED
     assert [(change.pool, change.granted) for change in changes if change.granted] == [("q", ("1",))]

@@ -50,7 +50,7 @@ def test_an_empty_store_restores_to_an_empty_one(store: MemoryStore, clock: Virt
 def test_reported_limits_and_levels_are_restored(store: MemoryStore, clock: VirtualClock) -> None:
     store.learn_now("p", LimitReport(DimensionReport(600, 7, 59 * S // 10)))
     for number in range(2):
-        assert store.take(f"{number}", ONE)
+        assert store.try_admit(f"{number}", ONE)
     fresh = restarted(store, clock)
     (before,), (after,) = store.snapshot_now("p"), fresh.snapshot_now("p")
     assert after.dimensions == before.dimensions
@@ -79,7 +79,7 @@ def test_a_restored_pool_notifies_of_leases_only_if_a_listener_wants_them(
     fresh, changes = restarted(store, clock), list[Change]()
     for number, watch in enumerate([False, True]):
         fresh.watch(changes.append, leases=watch)
-        assert fresh.take(f"{number}", ONE)
+        assert fresh.try_admit(f"{number}", ONE)
         fresh.end_now("p", f"{number}", Outcome.RELEASED)
     assert [len(change.events) for change in changes] == [1, 1], "both listeners receive the second lease"
 
@@ -148,7 +148,7 @@ def test_a_pool_of_another_version_is_unreadable(store: MemoryStore, clock: Virt
 def test_the_collector_may_end_leases_during_a_dump(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a finalizer does that interrupts the dump: the lease ends right after it."""
     store.learn_now("p", Succeeded(0))
-    assert store.take("a", ONE)
+    assert store.try_admit("a", ONE)
     pool = store._pools["p"]
     dump = type(pool).dump
 

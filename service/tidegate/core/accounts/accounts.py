@@ -111,8 +111,8 @@ class Account:
         """The rate that takes longest to admit requests of this total cost; None if they may go now."""
         return self._longest(TokenBucket.refill_ns, cost, now_ns)
 
-    def take(self, cost: Cost, now_ns: int) -> None:
-        """A request of the caller goes."""
+    def charge(self, cost: Cost, now_ns: int) -> None:
+        """Charges the cost of a request of the caller that goes."""
         self.correct(cost, now_ns)
 
     def correct(self, cost: Cost, now_ns: int) -> None:

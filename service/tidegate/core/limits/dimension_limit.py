@@ -180,16 +180,16 @@ class DimensionLimit:
         """Time until the configured limit allows `units`."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)
 
-    def unshared_wait_ns(self, units: int, taken_ns: int, now_ns: int) -> int:
-        """Time until `units` fit if others have used nothing since `taken_ns`, the time of our last charge.
+    def unshared_wait_ns(self, units: int, charged_ns: int, now_ns: int) -> int:
+        """Time until `units` fit if others have used nothing since `charged_ns`, the time of our last charge.
 
         Then the level is higher by the quota that was left to others. The level at a searched rate is unknown, so there
-        the refill since `taken_ns` counts.
+        the refill since `charged_ns` counts.
         """
         upstream, per_minute = self._upstream, self._source()[0]
         if upstream is None:
             return 0
-        rate_micro, elapsed_ns = round(per_minute * MICRO), now_ns - taken_ns
+        rate_micro, elapsed_ns = round(per_minute * MICRO), now_ns - charged_ns
         if self._reported.per_minute is None:
             missing = min(units * MICRO, upstream.capacity_micro) - elapsed_ns * rate_micro // NS_PER_MINUTE
         else:
@@ -208,13 +208,13 @@ class DimensionLimit:
         above = capacity - units - self.margin_micro / MICRO if units else capacity
         return max(0, round(above * NS_PER_MINUTE / per_minute))
 
-    def take(self, units: int, now_ns: int, overdraw: int = 0) -> None:
+    def charge(self, units: int, now_ns: int, overdraw: int = 0) -> None:
         """Charges `units`, into debt if need be. The charge may turn out to be larger by `overdraw`."""
         micro = units * MICRO
         for bucket in self._levels:
-            bucket.take(micro)
+            bucket.charge(micro)
         if self._pace is not None:
-            self._pace.take(micro)
+            self._pace.charge(micro)
         if self._reported.per_minute is not None:
             self._reported.charge(units, overdraw, now_ns)
 

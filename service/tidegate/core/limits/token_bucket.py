@@ -84,7 +84,7 @@ class TokenBucket:
         level = self.level_micro(now_ns)
         return level >= micro or level >= self.capacity_micro
 
-    def take(self, micro: int) -> None:
+    def charge(self, micro: int) -> None:
         """Lowers the level, below zero if need be, without refilling first."""
         self._level -= micro
 

@@ -14,7 +14,7 @@ __all__ = ["LeaseBook"]
 
 
 class LeaseBook:
-    """Takes quota for each grant, and keeps charges, failures and accounts consistent until the lease ends.
+    """Charges each grant, and keeps charges, failures and accounts consistent until the lease ends.
 
     Attributes:
         leases: all open leases.
@@ -36,12 +36,12 @@ class LeaseBook:
         self._charging = LeaseCharging(quota, use)
 
     def grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
-        """Takes the cost of a demand, under a lease unless the demand is settled at once."""
-        limits = self._quota.take(demand.cost, now_ns, demand.overdraw_tokens)
+        """Charges the cost of a demand, under a lease unless the demand is settled at once."""
+        limits = self._quota.charge(demand.cost, now_ns, demand.overdraw_tokens)
         self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
         self.granted += 1
         if account is not None:
-            account.take(demand.cost, now_ns)
+            account.charge(demand.cost, now_ns)
         if not demand.settle_at_once:
             self.leases[lease_id] = OpenLease(demand, limits, now_ns, account)
             self._failures.sent(now_ns)

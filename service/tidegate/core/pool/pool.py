@@ -345,7 +345,7 @@ class Pool:
         return QueueView(self.name, self._queue, self._forecast, self._own_limits, self._binding)
 
     def _admit(self, waiter: Waiter, now_ns: int) -> None:
-        self._queue.take(waiter, now_ns)
+        self._queue.serve(waiter, now_ns)
         if waiter.demand.retry:
             self._retries.sent(now_ns)
         self._book.grant(waiter.lease_id, waiter.demand, waiter.account, now_ns)

@@ -85,9 +85,9 @@ class PoolLimits:
         """Time until the configured limits allow this cost."""
         return max((limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i]), default=0)
 
-    def unshared_wait_ns(self, cost: Cost, taken_ns: int, now_ns: int) -> int:
-        """Time until this cost fits as if nobody else had used the key since `taken_ns`."""
-        waits = (limit.unshared_wait_ns(cost[i], taken_ns, now_ns) for i, limit in self.limited if cost[i])
+    def unshared_wait_ns(self, cost: Cost, charged_ns: int, now_ns: int) -> int:
+        """Time until this cost fits as if nobody else had used the key since `charged_ns`."""
+        waits = (limit.unshared_wait_ns(cost[i], charged_ns, now_ns) for i, limit in self.limited if cost[i])
         return max(waits, default=0)
 
     def service_time_ns(self, cost: Sequence[int]) -> int:
@@ -108,13 +108,13 @@ class PoolLimits:
                 return limit.dimension
         return None
 
-    def take(self, cost: Cost, now_ns: int, overdraw_tokens: int) -> None:
+    def charge(self, cost: Cost, now_ns: int, overdraw_tokens: int) -> None:
         """Spends this cost, into debt if necessary. The output may become larger by `overdraw_tokens`."""
         for index, limit in self.limited:
-            limit.take(cost[index], now_ns, overdraw_tokens if index == _OUTPUT else 0)
+            limit.charge(cost[index], now_ns, overdraw_tokens if index == _OUTPUT else 0)
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
-        """Reverts a `take` of just now."""
+        """Reverts a `charge` of just now."""
         for index, limit in self.limited:
             limit.correct(-cost[index], now_ns)
 

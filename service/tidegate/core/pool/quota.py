@@ -43,7 +43,7 @@ class QuotaState(Struct, frozen=True, array_like=True):
     freeze_ends_in_ns: int | None
     is_answered: bool
     cut_ago_ns: int
-    taken_ago_ns: int
+    charged_ago_ns: int
     reported_rates: RateChangesState
 
 
@@ -63,6 +63,7 @@ class Quota:
         "_adaptive",
         "_answered",
         "_changes",
+        "_charged_ns",
         "_cut_ns",
         "_freeze",
         "_is_endpoint",
@@ -71,14 +72,13 @@ class Quota:
         "_probing",
         "_reports",
         "_search",
-        "_taken_ns",
         "events",
         "limits",
     )
 
     def __init__(self, name: str, settings: PoolSettings, now_ns: int) -> None:
         self.events: list[Event] = []
-        self._taken_ns = now_ns
+        self._charged_ns = now_ns
         self._name = name
         # Endpoints report no limits, and theirs are high: nothing is held back before the first 429.
         self._is_endpoint = is_endpoint_pool(name)
@@ -107,7 +107,7 @@ class Quota:
             freeze_ends_in_ns=self._freeze.dump(now_ns),
             is_answered=self._answered,
             cut_ago_ns=now_ns - self._cut_ns,
-            taken_ago_ns=now_ns - self._taken_ns,
+            charged_ago_ns=now_ns - self._charged_ns,
             reported_rates=self._changes.dump(now_ns),
         )
 
@@ -128,7 +128,7 @@ class Quota:
         quota._freeze = Freeze.restore(state.freeze_ends_in_ns, now_ns, name, quota.events)
         quota._answered = state.is_answered
         quota._cut_ns = now_ns - state.cut_ago_ns
-        quota._taken_ns = now_ns - state.taken_ago_ns
+        quota._charged_ns = now_ns - state.charged_ago_ns
         quota._changes = RateChanges.restore(state.reported_rates, now_ns, name, quota.events, quota.limits)
         quota.configure(settings, now_ns)
         return quota
@@ -201,21 +201,21 @@ class Quota:
         """
         if not self._learns:
             return None
-        fits_ns = self.limits.unshared_wait_ns(cost, self._taken_ns, now_ns)
-        since_taken_ns = self._taken_ns - now_ns
-        idle_ns = max(since_taken_ns + _SILENCE_NS, min(fits_ns, since_taken_ns + NS_PER_MINUTE))
+        fits_ns = self.limits.unshared_wait_ns(cost, self._charged_ns, now_ns)
+        since_charged_ns = self._charged_ns - now_ns
+        idle_ns = max(since_charged_ns + _SILENCE_NS, min(fits_ns, since_charged_ns + NS_PER_MINUTE))
         growth_ns = self._acceleration.wait_ns(now_ns, cost.input_tokens)
         waits = [idle_ns, self.frozen_ns(now_ns), growth_ns, self.limits.own_wait_ns(cost, now_ns)]
         return max(waits if self._search is None else [*waits, self._search.wait_ns(now_ns)])
 
-    def take(self, cost: Cost, now_ns: int, overdraw_tokens: int = 0) -> tuple[tuple[int, DimensionLimit], ...]:
-        """Spends this cost, into debt if necessary. Returns the limits that were charged.
+    def charge(self, cost: Cost, now_ns: int, overdraw_tokens: int = 0) -> tuple[tuple[int, DimensionLimit], ...]:
+        """Charges this cost, into debt if necessary. Returns the limits that were charged.
 
         The output may become larger by `overdraw_tokens`.
         """
-        self.limits.take(cost, now_ns, overdraw_tokens)
+        self.limits.charge(cost, now_ns, overdraw_tokens)
         if self._learns:
-            self._taken_ns = now_ns
+            self._charged_ns = now_ns
             self._reports.open_input_tokens += cost[1]
             self._reports.open_output_tokens += cost[2]
             self._acceleration.sent(now_ns, cost[1])
@@ -226,7 +226,7 @@ class Quota:
         return self.limits.limited
 
     def give_back(self, cost: Cost, now_ns: int) -> None:
-        """Reverts a `take` of just now."""
+        """Reverts a `charge` of just now."""
         self.limits.give_back(cost, now_ns)
         self.correct_use(-cost[0], -cost[1], 0, now_ns)
 

@@ -104,7 +104,7 @@ class Store(Protocol):
         """
         ...
 
-    def take(self, lease_id: str, demand: Demand) -> bool:
+    def try_admit(self, lease_id: str, demand: Demand) -> bool:
         """Admits a demand as `reserve` does, if nothing has to be waited for; False, without effect, otherwise."""
         ...
 

@@ -31,7 +31,7 @@ _CLASSES: Final = tuple(Priority)
 
 
 class FairQueue:
-    """Waiters in the order of their admission; O(log flows) to push and take, O(1) to remove.
+    """Waiters in the order of their admission; O(log flows) to push and serve, O(1) to remove.
 
     Args:
         ns_per_unit: returns how long the pool takes to refill a unit of each dimension now.
@@ -149,7 +149,7 @@ class FairQueue:
         waiter.demand = structs.replace(demand, cost=cost)
 
     def hold(self, head: Waiter) -> None:
-        """Keeps the head in its place until it is taken, removed or skipped."""
+        """Keeps the head in its place until it is served, removed or skipped."""
         if self._held is None and head.flow is not None:
             self._held = head
 
@@ -169,7 +169,7 @@ class FairQueue:
         if not waiter.is_returned:
             self._classes[waiter.demand.caller.rank].flows.attach(waiter.demand.caller.name)
 
-    def take(self, waiter: Waiter, now_ns: int) -> None:
+    def serve(self, waiter: Waiter, now_ns: int) -> None:
         """Takes out a waiter that is admitted. Its class, caller, session and agent pay for its present size.
 
         For a returned request the caller has paid when the request went first.

@@ -154,7 +154,7 @@ class Attempts:
             front=after_429 and self._rate_limited <= _MAX_429S_AT_FRONT,
             retry=self._last_error is not None and not after_429,
         )
-        if not self._spans.are_recorded and (lease := self._admission.lease_at_once(demand)) is not None:
+        if not self._spans.are_recorded and (lease := self._admission.try_acquire(demand)) is not None:
             return lease
         try:
             with self._while_reachable():

@@ -69,7 +69,7 @@ def test_bursts_that_were_configured_and_those_of_endpoints_go_at_once(
     quota = Quota(pool, settings, 0)
     quota.learn_limits(PLENTY, 0)
     for _ in range(50):
-        quota.take(ONE_REQUEST, 0)
+        quota.charge(ONE_REQUEST, 0)
     assert quota.fits(ONE_REQUEST, 0) != is_spread
     assert (quota.wait_ns(ONE_REQUEST, 0) > 0) == is_spread
     assert quota.only_levels_bind(0) != is_spread

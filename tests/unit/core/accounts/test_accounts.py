@@ -37,13 +37,13 @@ def test_an_account_is_the_callers_whatever_the_class_of_a_request() -> None:
 )
 def test_each_dimension_holds_back_until_it_has_refilled(cost: Cost, exceeded: Exceeded | None) -> None:
     account = account_of()
-    account.take(Cost(0, 200, 20), 0)
+    account.charge(Cost(0, 200, 20), 0)
     assert account.exceeded(cost, 2 * S if exceeded is None else 0) == exceeded
 
 
 def test_the_limit_that_lasts_longest_is_named() -> None:
     account = account_of()
-    account.take(Cost(10, 1_000, 100), 0)
+    account.charge(Cost(10, 1_000, 100), 0)
     assert account.exceeded(Cost(1, 500, 20), 0) == Exceeded("input_tokens_per_minute", 5 * S)
     assert account.exceeded(Cost(1, 50, 70), 0) == Exceeded("output_tokens_per_minute", 7 * S)
 
@@ -51,7 +51,7 @@ def test_the_limit_that_lasts_longest_is_named() -> None:
 def test_a_request_larger_than_a_bucket_goes_when_it_is_full_and_leaves_a_debt() -> None:
     account = account_of()
     assert account.exceeded(Cost(1, 3_000), 0) is None
-    account.take(Cost(1, 3_000), 0)
+    account.charge(Cost(1, 3_000), 0)
     assert account.exceeded(Cost(1, 100), 0) == Exceeded("input_tokens_per_minute", 21 * S)
 
 
@@ -74,7 +74,7 @@ def test_calls_at_a_time_are_bounded() -> None:
 
 def test_other_limits_keep_the_levels() -> None:
     accounts = Accounts()
-    accounts.get(Caller("a", limits=LIMITS), 0).take(Cost(10), 0)  # type: ignore[union-attr]
+    accounts.get(Caller("a", limits=LIMITS), 0).charge(Cost(10), 0)  # type: ignore[union-attr]
     faster = CallerLimits(requests_per_minute=120, max_concurrent=5)
     account = accounts.get(Caller("a", limits=faster), 0)
     assert account is not None
@@ -108,7 +108,7 @@ class TestFreed:
         accounts = Accounts()
         account = accounts.get(Caller("a", limits=LIMITS), 0)
         assert account is not None
-        account.take(Cost(10, 1_000, 100), 0)
+        account.charge(Cost(10, 1_000, 100), 0)
         account.note_skipped(AccountWaits("p"))
         account.correct(Cost(0, 5), 0)
         assert accounts.freed == {}

@@ -48,7 +48,7 @@ def test_removing_the_only_limit_removes_the_bucket() -> None:
 
 def test_a_limit_that_comes_back_is_not_refilled() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    made.take(700, 0)
+    made.charge(700, 0)
     made.configure(None, 0)
     made.configure(LimitSettings(6_000, 1_000), 0)
     assert levels(made) == (6_000, 300, 1_000, "configured")
@@ -148,7 +148,7 @@ def test_a_configured_burst_is_kept_where_the_upstream_grants_less() -> None:
     """Its bucket is worth one second here, and a larger request goes when that is full: but not beyond our own."""
     made = limit(LimitSettings(6_000, 1_000))
     learn(made, DimensionReport(3_000, remaining=50))
-    made.take(900, 0)
+    made.charge(900, 0)
     assert made.wait_ns(200, 0) == 18_080_000_000, "850 of the upstream's are owed, and it holds 50, give or take 4"
     learn(made, DimensionReport(60_000, remaining=1_000), NS_PER_SECOND)
     assert made.own_wait_ns(900, NS_PER_SECOND) == 7 * NS_PER_SECOND
@@ -169,7 +169,7 @@ def test_adaptation_slows_what_the_upstream_refills_too() -> None:
     made = limit()
     learn(made, DimensionReport(6_000, remaining=1_000))
     made.adapt(0.5, 0)
-    made.take(1_000, 0)
+    made.charge(1_000, 0)
     assert made.snapshot(2 * NS_PER_SECOND).available == 100
     made.adapt(1.0, 2 * NS_PER_SECOND)
     assert made.snapshot(3 * NS_PER_SECOND).available == 200
@@ -177,7 +177,7 @@ def test_adaptation_slows_what_the_upstream_refills_too() -> None:
 
 def test_changes_keep_the_level() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    made.take(600, 0)
+    made.charge(600, 0)
     made.configure(LimitSettings(60_000, 5_000), 0)
     assert levels(made) == (60_000, 400, 5_000, "configured")
     assert made.snapshot(NS_PER_SECOND).available == 1_400
@@ -186,7 +186,7 @@ def test_changes_keep_the_level() -> None:
 def test_a_tiny_limit_still_refills_and_holds_one() -> None:
     made = limit(LimitSettings(per_minute=1e-3, capacity=1e-3))
     assert levels(made) == (1e-3, 1, 1, "configured")
-    made.take(2, 0)
+    made.charge(2, 0)
     assert made.wait_ns(1, 0) == 2 * 1_000 * NS_PER_MINUTE
 
 
@@ -198,7 +198,7 @@ def test_an_adapted_rate_without_any_limit_limits_nothing() -> None:
 
 def test_without_a_limit_everything_fits_and_nothing_is_counted() -> None:
     made = limit()
-    made.take(10**9, 0)
+    made.charge(10**9, 0)
     made.correct(10**9, 0)
     made.empty(0, 0)
     made.overrun(0)
@@ -208,7 +208,7 @@ def test_without_a_limit_everything_fits_and_nothing_is_counted() -> None:
 
 def test_how_long_something_takes_to_come_back() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    made.take(1_000, 0)
+    made.charge(1_000, 0)
     assert made.per_minute == 6_000
     assert made.full_ns() == 10 * NS_PER_SECOND
     assert (made.full_ns(400), made.full_ns(1_001)) == (6 * NS_PER_SECOND, 0), "from when that much fits"
@@ -220,7 +220,7 @@ def test_how_long_something_takes_to_come_back() -> None:
 def test_how_long_something_takes_to_come_back_where_nobody_else_takes_any() -> None:
     made = limit()
     learn(made, DimensionReport(6_000, remaining=1_000, full_in_ns=0))
-    made.take(1_000, 0)
+    made.charge(1_000, 0)
     at_ns = made.unshared_wait_ns(300, 0, 0)
     assert at_ns == made.wait_ns(300, 0), "nobody does"
     assert made.unshared_wait_ns(300, 0, at_ns - NS_PER_SECOND) == NS_PER_SECOND
@@ -231,7 +231,7 @@ def test_how_long_something_takes_to_come_back_where_nobody_else_takes_any() -> 
 def test_a_searched_rate_refills_what_is_needed_after_the_last_request() -> None:
     made = limit()
     made.search(100.0, 0)
-    made.take(90, 0)
+    made.charge(90, 0)
     assert made.unshared_wait_ns(300, 0, 0) == NS_PER_SECOND // 4, "that is all that it holds"
     assert made.unshared_wait_ns(10, 0, NS_PER_SECOND // 20) == NS_PER_SECOND // 20
 
@@ -239,12 +239,12 @@ def test_a_searched_rate_refills_what_is_needed_after_the_last_request() -> None
 def test_a_request_as_large_as_the_bucket_waits_until_that_is_surely_full() -> None:
     made = limit()
     learn(made, DimensionReport(60_000, remaining=5_000, full_in_ns=0))
-    made.take(5_000, 0)
+    made.charge(5_000, 0)
     assert made.wait_ns(1_000, 0) == 1_400_000_000, "with the margin"
     assert made.wait_ns(5_000, 0) == made.wait_ns(9_000, 0) == 5_000_000_000 + 400_000_000
     assert not made.fits(9_000, 5_400_000_000 - 1)
     assert made.fits(9_000, 5_400_000_000)
-    made.take(1, 5_400_000_000)
+    made.charge(1, 5_400_000_000)
     assert not made.fits(9_000, 5_400_000_000)
 
 
@@ -258,7 +258,7 @@ def test_of_a_bucket_that_the_upstream_tells_the_margin_is_never_used() -> None:
 
 def test_a_charge_is_corrected_later() -> None:
     made = limit(LimitSettings(6_000, 1_000))
-    made.take(800, 0)
+    made.charge(800, 0)
     made.correct(-500, 0)
     assert made.snapshot(0).available == 700
     made.correct(0, 0)
@@ -283,7 +283,7 @@ class TestSearching:
         made.search(0.5, 0)
         made.empty(10 * NS_PER_SECOND, 0)
         assert made.wait_ns(1, 0) == 10 * NS_PER_SECOND
-        made.take(1, 10 * NS_PER_SECOND)
+        made.charge(1, 10 * NS_PER_SECOND)
         assert made.wait_ns(1, 10 * NS_PER_SECOND) == 2 * NS_PER_SECOND
 
     def test_the_upstreams_word_is_better(self) -> None:
@@ -326,7 +326,7 @@ class TestFixedWindows:
         made, now_ns = self.windowed(), 30 * NS_PER_SECOND
         state = made.snapshot(now_ns)
         assert (state.effective_per_minute, state.capacity, state.binding) == (6_000, 6_000, "upstream")
-        made.take(round(state.available or 0), now_ns)
+        made.charge(round(state.available or 0), now_ns)
         assert made.wait_ns(1_000, now_ns) == 30 * NS_PER_SECOND
         assert made.snapshot(59 * NS_PER_SECOND).available == 0
         assert not made.fits(1_000, 60 * NS_PER_SECOND - 1)
@@ -335,7 +335,7 @@ class TestFixedWindows:
         made = self.windowed()
         made.empty(0, 30 * NS_PER_SECOND)
         assert made.fits(5_000, 60 * NS_PER_SECOND)
-        made.take(5_000, 60 * NS_PER_SECOND)
+        made.charge(5_000, 60 * NS_PER_SECOND)
         assert made.wait_ns(5_000, 70 * NS_PER_SECOND) == 50 * NS_PER_SECOND
 
     def test_nobody_waits_once_it_has_ended(self) -> None:

@@ -25,7 +25,7 @@ class TestFirstReport:
 
     def test_of_another_limit_goes_by_the_lower_reading(self) -> None:
         made = begun(3_000)
-        made.take(1_000, S)
+        made.charge(1_000, S)
         made.observe(DimensionReport(9_000, 3_000, 40 * S + S // 2), sent_ago_ns=2 * S, outstanding=0, now_ns=2 * S)
         assert level(made, 2 * S) == 2_300, "of the admission: two seconds at 150, and a charge of 1,000"
 
@@ -40,26 +40,26 @@ class TestFirstReport:
 class TestCorrection:
     def test_a_figure_that_fits_as_of_the_admission_moves_nothing(self) -> None:
         made = begun(3_000)
-        made.take(400, S)
+        made.charge(400, S)
         learn(made, 3_000, 2 * S, sent_ago_ns=2 * S)
         assert level(made, 2 * S) == 2_800
 
     def test_a_figure_that_fits_as_of_the_answer_moves_nothing(self) -> None:
         made = begun(3_000)
-        made.take(400, S)
+        made.charge(400, S)
         learn(made, 2_800, 2 * S, sent_ago_ns=2 * S)
         assert level(made, 2 * S) == 2_800
 
     def test_a_level_between_both_readings_is_left_alone(self) -> None:
         made = begun(3_000)
-        made.take(400, S)
+        made.charge(400, S)
         learn(made, 2_900, 2 * S, sent_ago_ns=2 * S)
         assert level(made, 2 * S) == 2_800, "2,900 as of the answer, 2,700 as of the admission"
 
     @pytest.mark.parametrize(("remaining", "corrected"), [(1_000, 2_800 - 0.4 * 1_800), (5_000, 2_800 + 0.4 * 2_000)])
     def test_outside_of_both_it_moves_two_fifths_of_the_smaller_step(self, remaining: int, corrected: float) -> None:
         made = begun(3_000)
-        made.take(400, S)
+        made.charge(400, S)
         learn(made, remaining, 2 * S, sent_ago_ns=2 * S)
         assert level(made, 2 * S) == pytest.approx(corrected)
 
@@ -68,7 +68,7 @@ class TestCorrection:
         """80 a second, in requests answered after three seconds; at 10 s somebody took 2,000 at once."""
         made, true = begun(5_000), {-1: 4_900.0}
         for second in range(40):
-            made.take(80, second * S)
+            made.charge(80, second * S)
             true[second] = true[second - 1] + 100 - 80 - (2_000 if second == 10 else 0)
             sent = second - 3
             if sent >= 0:
@@ -83,8 +83,8 @@ class TestCorrection:
 
     def test_requests_sent_together_may_have_overtaken_each_other(self) -> None:
         made = begun(3_000)
-        made.take(50, S)
-        made.take(50, S + S // 200)
+        made.charge(50, S)
+        made.charge(50, S + S // 200)
         for remaining in (3_050, 3_000):
             learn(made, remaining, S + S // 10, sent_ago_ns=S // 10)
         assert level(made, S + S // 10) == 3_010
@@ -110,13 +110,13 @@ class TestCorrection:
 
     def test_a_debt_reads_zero_and_is_no_reason_to_raise_the_level(self) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
-        made.take(5_000, 0)
+        made.charge(5_000, 0)
         learn_figure(made, 0, 0)
         assert level(made, 0) == -2_000
 
     def test_how_deep_a_debt_is_follows_from_when_all_is_back(self) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
-        made.take(5_000, 0)
+        made.charge(5_000, 0)
         made.observe(DimensionReport(PER_MINUTE, 0, 90 * S), sent_ago_ns=0, outstanding=0, now_ns=0)
         assert level(made, 0) == -2_000 - 0.4 * 900
 
@@ -124,7 +124,7 @@ class TestCorrection:
     def test_so_they_are_where_only_the_answer_counts(self, remaining: int, outstanding: int) -> None:
         """Nearly as old as the first, and of the admission it would mean a full bucket: that is out of the question."""
         made = begun(1_000, Dimension.INPUT_TOKENS)
-        made.take(2_000, 0)
+        made.charge(2_000, 0)
         learn_figure(made, remaining, 40 * S, sent_ago_ns=39 * S, outstanding=outstanding)
         assert level(made, 40 * S) == 3_000
 
@@ -132,7 +132,7 @@ class TestCorrection:
     def test_and_where_only_the_admission_does(self, remaining: int, outstanding: int) -> None:
         """2,800 were charged after it was sent, of which as of the answer it would show nothing."""
         made = begun(5_100, Dimension.INPUT_TOKENS)
-        made.take(2_800, S)
+        made.charge(2_800, S)
         learn_figure(made, remaining, 2 * S, sent_ago_ns=2 * S, outstanding=outstanding)
         assert level(made, 2 * S) == 2_500
 
@@ -161,7 +161,7 @@ class TestCorrection:
 
     def test_corrections_of_charges_are_replayed_too(self) -> None:
         made = begun(3_000)
-        made.take(400, S)
+        made.charge(400, S)
         made.correct(-300, S)
         learn(made, 3_000, 2 * S, sent_ago_ns=2 * S)
         assert level(made, 2 * S) == 3_100
@@ -190,14 +190,14 @@ class TestMargin:
     def test_is_no_less_than_one_usual_request(self) -> None:
         made = begun(6_000)
         for second in range(200):
-            made.take(1_000, second * 10 * S)
+            made.charge(1_000, second * 10 * S)
             learn(made, 5_000, second * 10 * S)
         assert made.margin_micro == pytest.approx(1_000 * MICRO)
 
     def test_counts_what_a_usual_request_may_well_become(self) -> None:
         made = begun(6_000)
         for second in range(200):
-            made.take(400, second * 10 * S, overdraw=600)
+            made.charge(400, second * 10 * S, overdraw=600)
             learn(made, 5_600, second * 10 * S)
         assert made.margin_micro == pytest.approx(1_000 * MICRO)
 
@@ -224,7 +224,7 @@ def test_whatever_is_reported_some_rate_is_left_and_the_level_within_its_capacit
     made, now_ns = begun(3_000, dimension), 0
     for pause_ns, units, told in steps:
         now_ns += pause_ns
-        made.take(units, now_ns)
+        made.charge(units, now_ns)
         if told is not None:
             remaining, sent_ago_ns, outstanding = told
             learn(made, remaining, now_ns, sent_ago_ns, outstanding)

@@ -19,10 +19,10 @@ class TestOthers:
         dimension: Dimension = Dimension.REQUESTS, *, others: int = 40, price_error: int = 0, first: int = 0
     ) -> DimensionLimit:
         made, true = begun(4_000 + first, dimension), 4_000
-        made.take(first, 0)
+        made.charge(first, 0)
         for second in range(1, 15):
             true += 100 - others - 50
-            made.take(50, second * S)
+            made.charge(50, second * S)
             made.observe_price(50, 50 + price_error)
             learn(made, true, second * S + S // 2, sent_ago_ns=S // 2)
         return made
@@ -66,7 +66,7 @@ class TestOthers:
         made = self.shared()
         for _ in range(count):
             made.observe_price(50, truth)
-        made.take(50, 15 * S)
+        made.charge(50, 15 * S)
         learn(made, 4_150, 15 * S + S // 2, sent_ago_ns=S // 2)
         assert made.share == pytest.approx(share, rel=0.02)
 
@@ -80,7 +80,7 @@ class TestOthers:
     def test_beside_them_we_go_by_our_share_without_bursts(self) -> None:
         made, now_ns = self.shared(), 15 * S
         assert level(made, now_ns) > 1_000
-        made.take(100, now_ns)
+        made.charge(100, now_ns)
         assert not made.fits(50, now_ns)
         assert 0 < made.wait_ns(50, now_ns) < 3 * S
         learn(made, 4_070, now_ns)
@@ -90,7 +90,7 @@ class TestOthers:
     def test_half_a_second_of_our_share_may_go_at_once(self) -> None:
         made, now_ns = self.shared(others=200), 60 * S
         assert made.fits(10, now_ns)
-        made.take(1, now_ns)
+        made.charge(1, now_ns)
         assert made.fits(9, now_ns), "of 20 a second"
         assert not made.fits(10, now_ns)
 
@@ -98,20 +98,20 @@ class TestOthers:
         made = self.shared()
         learn(made, 5_990, 15 * S)
         assert made.snapshot(15 * S).effective_per_minute == PER_MINUTE
-        made.take(100, 15 * S)
+        made.charge(100, 15 * S)
         assert made.fits(50, 15 * S)
 
     def test_so_does_one_that_was_full_since_the_last_report(self) -> None:
         made = begun(5_850)
         for second in range(2, 30, 2):
-            made.take(130, second * S)
+            made.charge(130, second * S)
             learn(made, 5_870, second * S, sent_ago_ns=0)
         assert made.snapshot(30 * S).effective_per_minute == PER_MINUTE, "70 of 200 were lost, not taken"
 
     def test_and_one_that_was_emptied_at_the_end_of_that_time(self) -> None:
         made, true = begun(5_000), 5_000
         for second in range(20, 200, 20):
-            made.take(2_200, second * S)
+            made.charge(2_200, second * S)
             true = min(6_000, true + 2_000) - 2_200
             learn(made, true, second * S, sent_ago_ns=0)
         assert made.snapshot(200 * S).effective_per_minute == PER_MINUTE
@@ -119,7 +119,7 @@ class TestOthers:
     def test_of_the_last_second_before_it_is_full_nobody_knows(self) -> None:
         made = begun(5_890)
         for tick in range(1, 40):
-            made.take(5, tick * S // 2)
+            made.charge(5, tick * S // 2)
             learn(made, 5_905, tick * S // 2, sent_ago_ns=0)
         assert made.snapshot(20 * S).effective_per_minute == PER_MINUTE
 
@@ -127,7 +127,7 @@ class TestOthers:
         """It holds 40; others take 60 a second."""
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
         for quarter in range(60):
-            made.take(10, quarter * S // 4)
+            made.charge(10, quarter * S // 4)
             made.observe(DimensionReport(PER_MINUTE, 20, S * 7 // 10), 0, 0, quarter * S // 4)
         assert made.snapshot(15 * S).effective_per_minute == PER_MINUTE
 
@@ -135,7 +135,7 @@ class TestOthers:
         """It holds 250; others take 60 a second."""
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
         for quarter in range(60):
-            made.take(10, quarter * S // 4)
+            made.charge(10, quarter * S // 4)
             made.observe(DimensionReport(PER_MINUTE, 100, 2 * S), 0, 0, quarter * S // 4)
         assert made.snapshot(15 * S).effective_per_minute == pytest.approx(2_400, rel=0.01)
 
@@ -154,7 +154,7 @@ class TestOthers:
             answers.append((sent_ns + took_ns, sent_ns, true))
         for now_ns, sent_ns, remaining in sorted([*answers, *((sent_ns, sent_ns, -1) for sent_ns, _ in sends)]):
             if remaining < 0:
-                made.take(50, now_ns)
+                made.charge(50, now_ns)
             else:
                 learn(made, remaining, now_ns, sent_ago_ns=now_ns - sent_ns)
                 assert made.snapshot(now_ns).effective_per_minute == PER_MINUTE

@@ -22,26 +22,26 @@ def test_starts_full_unless_told(bucket: TokenBucket) -> None:
 
 
 def test_after_a_burst_the_spacing_is_exact(bucket: TokenBucket) -> None:
-    bucket.take(CAPACITY)
+    bucket.charge(CAPACITY)
     for number in range(1, 20):
         due_ns = number * 3 * S
         assert not bucket.fits(ONE, due_ns - 1)
         assert bucket.wait_ns(ONE, due_ns - 1) == 1
         assert bucket.fits(ONE, due_ns)
-        bucket.take(ONE)
+        bucket.charge(ONE)
 
 
 def test_never_fuller_than_full(bucket: TokenBucket) -> None:
-    bucket.take(ONE)
+    bucket.charge(ONE)
     assert bucket.level_micro(3_600 * S) == CAPACITY
     bucket.correct(-ONE, 3_600 * S)
     assert bucket.level_micro(3_600 * S) == CAPACITY
 
 
 def test_one_that_is_filled_is_full_and_refilled_as_before(bucket: TokenBucket) -> None:
-    bucket.take(CAPACITY)
+    bucket.charge(CAPACITY)
     bucket.fill(S)
-    bucket.take(3 * ONE)
+    bucket.charge(3 * ONE)
     assert [bucket.level_micro(seconds * S) for seconds in (1, 4, 60)] == [2 * ONE, 3 * ONE, CAPACITY]
 
 
@@ -51,7 +51,7 @@ def test_a_wait_is_rounded_up_to_a_nanosecond() -> None:
 
 
 def test_a_correction_refills_up_to_now_first(bucket: TokenBucket) -> None:
-    bucket.take(CAPACITY)
+    bucket.charge(CAPACITY)
     bucket.correct(ONE, 3 * S)
     assert bucket.level_micro(3 * S) == 0
     bucket.correct(-2 * ONE, 6 * S)
@@ -59,11 +59,11 @@ def test_a_correction_refills_up_to_now_first(bucket: TokenBucket) -> None:
 
 
 def test_more_than_the_capacity_fits_when_full_and_leaves_a_debt(bucket: TokenBucket) -> None:
-    bucket.take(1)
+    bucket.charge(1)
     assert not bucket.fits(12 * ONE, 0)
     bucket.correct(-1, 0)
     assert bucket.fits(12 * ONE, 0)
-    bucket.take(12 * ONE)
+    bucket.charge(12 * ONE)
     assert bucket.level_micro(0) == -7 * ONE
     assert bucket.wait_ns(ONE, 0) == 8 * 3 * S
     assert bucket.wait_ns(12 * ONE, 0) == 12 * 3 * S
@@ -98,10 +98,10 @@ def test_a_smaller_capacity_cuts_the_level_a_larger_one_leaves_room(bucket: Toke
 
 def test_giving_back_up_to_full_forgets_the_carry() -> None:
     bucket = TokenBucket(20_000_000, 5_000_000, 0)
-    bucket.take(1_000_000)
+    bucket.charge(1_000_000)
     bucket.level_micro(1)  # carries a fraction of a micro-unit
     bucket.correct(-1_000_000, 1)
-    bucket.take(5_000_000)
+    bucket.charge(5_000_000)
     assert bucket.wait_ns(1_000_000, 1) == 3_000_000_000
 
 
@@ -132,7 +132,7 @@ class TestUnbounded:
 
     def test_begins_again_when_something_was_taken(self) -> None:
         bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0)
-        bucket.take(MICRO)
+        bucket.charge(MICRO)
         assert bucket.unbounded_micro(3 * S) == 12 * MICRO
 
     def test_is_kept_by_what_leaves_a_full_bucket_full(self) -> None:

@@ -39,7 +39,7 @@ class TestSeveralLimits:
         made = quota(BOTH)
         made.answer_came(0)
         assert made.fits(Cost(2, 1_000), 0)
-        made.take(Cost(1, 600), 0)
+        made.charge(Cost(1, 600), 0)
         assert not made.fits(Cost(1, 500), 0)
         assert made.wait_ns(Cost(1, 500), 0) == S
         assert made.fits(Cost(1, 400), 0)
@@ -100,7 +100,7 @@ class TestHiddenHeaders:
         made = answered(HEADERLESS)
         made.demand_seen(0)
         assert requests_per_second(made, 0) == 2
-        made.take(Cost(2), 0)
+        made.charge(Cost(2), 0)
         made.demand_seen(S)
         assert requests_per_second(made, S) == pytest.approx(3.2)
 
@@ -116,11 +116,11 @@ class TestHiddenHeaders:
     def test_two_429s_measure_the_rate(self) -> None:
         made = answered(HEADERLESS)
         made.demand_seen(0)
-        made.take(Cost(500), 0)
+        made.charge(Cost(500), 0)
         made.learn_429(RateLimited(sent_ago_ns=0), 10 * S)
         assert made.is_probing
         for _ in range(60):
-            made.take(ONE_REQUEST, 10 * S)
+            made.charge(ONE_REQUEST, 10 * S)
         made.learn_429(RateLimited(20 * S, sent_ago_ns=0), 20 * S)
         made.learn_limits(HEADERLESS, 40 * S)
         made.demand_seen(40 * S)
@@ -133,17 +133,17 @@ class TestHiddenHeaders:
         for second in range(8):
             made.demand_seen(second * S)
             made.correct_use(100, 0, 0, second * S)
-        made.take(ONE_REQUEST, 8 * S)
+        made.charge(ONE_REQUEST, 8 * S)
         made.learn_429(RateLimited(S, sent_ago_ns=S // 10), 8 * S)
-        made.take(ONE_REQUEST, 10 * S)
+        made.charge(ONE_REQUEST, 10 * S)
         assert not made.fits(ONE_REQUEST, 10 * S + S // 5 - 1)
         assert made.fits(ONE_REQUEST, 10 * S + S // 5), "though no answer has come"
 
     def test_what_is_used_up_meanwhile_is_learned_from_leases(self) -> None:
         made = answered(HEADERLESS)
-        made.take(Cost(500), 0)
+        made.charge(Cost(500), 0)
         made.learn_429(RateLimited(S, sent_ago_ns=0), 0)
-        made.take(Cost(200), 0)
+        made.charge(Cost(200), 0)
         made.correct_use(*Cost(-100), S)
         made.learn_429(RateLimited(S, sent_ago_ns=0), 10 * S)
         assert requests_per_second(made, 10 * S) <= 0.97 * 10 * 1.1
@@ -189,7 +189,7 @@ class TestRefusals:
     def test_a_refused_request_is_followed_by_single_ones_until_an_answer_to_a_later_one(self) -> None:
         made = answered()
         made.learn_429(RateLimited(sent_ago_ns=0), 5 * S)
-        made.take(ONE_REQUEST, 5 * S)
+        made.charge(ONE_REQUEST, 5 * S)
         assert not made.fits(ONE_REQUEST, 6 * S)
         made.learn_limits(structs.replace(REPORTED, sent_ago_ns=2 * S), 6 * S)
         assert made.is_probing, "that one was sent before the refusal"
@@ -199,7 +199,7 @@ class TestRefusals:
     def test_an_acceleration_limit_slows_the_rise_and_leaves_levels_and_margins(self) -> None:
         made = answered()
         for _ in range(10):
-            made.take(ONE_REQUEST, 60 * S)
+            made.charge(ONE_REQUEST, 60 * S)
         before = made.limits.snapshot(60 * S)
         made.learn_429(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
         made.learn_limits(HEADERLESS, 60 * S)
@@ -211,7 +211,7 @@ class TestRefusals:
     def test_what_was_refused_does_not_count_as_usage(self) -> None:
         made = answered()
         for _ in range(10):
-            made.take(ONE_REQUEST, 60 * S)
+            made.charge(ONE_REQUEST, 60 * S)
         made.correct_use(*Cost(-8), 60 * S)
         made.learn_429(RateLimited(sent_ago_ns=0, acceleration=True), 60 * S)
         made.correct_use(*Cost(-1), 60 * S)
@@ -234,7 +234,7 @@ class TestOutputThatIsShort:
     def test_nobody_goes_before_it_is_paid_off_though_nothing_is_in_flight(self) -> None:
         made = answered(HEADERLESS)
         for _ in range(100):
-            made.take(ONE_REQUEST, 0)
+            made.charge(ONE_REQUEST, 0)
         for _ in range(10):
             made.request_ended(0)
         made.learn_429(RateLimited(S, sent_ago_ns=0), 10 * S)
@@ -253,14 +253,14 @@ class TestOutputThatIsShort:
 class TestOutstanding:
     def test_what_is_charged_here_but_not_there_yet_is_expected_to_go(self) -> None:
         made = quota()
-        made.take(Cost(1, 4_000, 1_000), 0)
+        made.charge(Cost(1, 4_000, 1_000), 0)
         made.close_estimates(1_000, 0)
         made.learn_limits(LimitReport(None, DimensionReport(60_000, 10_000), DimensionReport(60_000, 10_000)), 0)
         assert [one.available for one in made.limits.snapshot(0)[1:]] == [7_000, 9_000]
 
     def test_what_exceeds_the_estimates_is_not_given_back(self) -> None:
         made = quota()
-        made.take(Cost(1, 0, 1_000), 0)
+        made.charge(Cost(1, 0, 1_000), 0)
         made.close_estimates(0, 3_000)
         made.learn_limits(LimitReport(output_tokens=DimensionReport(60_000, 10_000)), 0)
         assert made.limits.snapshot(0)[2].available == 10_000
@@ -308,7 +308,7 @@ def test_an_endpoint_that_never_tells_its_limit_is_limited_by_its_first_429_only
     made.learn_limits(HEADERLESS, 0)
     for _ in range(100):
         assert made.fits(ONE_REQUEST, 0)
-        made.take(ONE_REQUEST, 0)
+        made.charge(ONE_REQUEST, 0)
     made.learn_429(RateLimited(0, sent_ago_ns=0), S)
     made.learn_limits(HEADERLESS, S)
     assert requests_per_second(made, S) == 4, "a quarter of what it begins with"
@@ -320,7 +320,7 @@ def test_an_answer_without_headers_limits_a_burst_before_anybody_waits() -> None
     made = answered(HEADERLESS)
     granted = 0
     while made.fits(ONE_REQUEST, S):
-        made.take(ONE_REQUEST, S)
+        made.charge(ONE_REQUEST, S)
         granted += 1
     assert granted == 1
 
@@ -330,7 +330,7 @@ class TestBinding:
 
     def test_the_dimension_that_takes_longest(self) -> None:
         made = quota(BOTH)
-        made.take(Cost(2, 1_000), 0)
+        made.charge(Cost(2, 1_000), 0)
         assert made.binding(Cost(1, 50), 0) == "requests"
         assert made.binding(Cost(1, 500), 0) == "input_tokens"
 
@@ -338,15 +338,15 @@ class TestBinding:
         made = answered()
         made.learn_429(RateLimited(20 * S, 0), 0)
         assert made.binding(ONE_REQUEST, S) == "frozen"
-        made.take(ONE_REQUEST, 20 * S)
+        made.charge(ONE_REQUEST, 20 * S)
         assert made.binding(ONE_REQUEST, 20 * S) == "probe"
 
     def test_acceleration(self) -> None:
         made = answered(HEADERLESS)
-        made.take(ONE_REQUEST, 0)
+        made.charge(ONE_REQUEST, 0)
         made.learn_429(RateLimited(None, 0, acceleration=True), 0)
         made.learn_limits(REPORTED, 0)
-        made.take(ONE_REQUEST, 0)
+        made.charge(ONE_REQUEST, 0)
         assert made.binding(ONE_REQUEST, 0) == "acceleration"
 
     def test_the_older_limiter_knows_no_probes(self) -> None:

@@ -59,9 +59,9 @@ class TestInput:
         assert by_input.wait_ns(OUTPUT_ONLY, NOW) == 0
 
     def test_counts_when_it_is_sent_and_output_does_not(self, by_input: Quota) -> None:
-        by_input.take(OUTPUT_ONLY, NOW)
+        by_input.charge(OUTPUT_ONLY, NOW)
         assert by_input.fits(Cost(1, 1), NOW)
-        by_input.take(LARGE, NOW)
+        by_input.charge(LARGE, NOW)
         assert not by_input.fits(Cost(1, 1), NOW)
         by_input.give_back(LARGE, NOW)
         assert by_input.fits(Cost(1, 1), NOW)
@@ -86,7 +86,7 @@ class TestRequests:
     def test_that_are_too_many_wait_until_some_are_given_back(self, by_requests: Quota) -> None:
         count = 0
         while by_requests.fits(LARGE, NOW):
-            by_requests.take(LARGE, NOW)
+            by_requests.charge(LARGE, NOW)
             count += 1
         assert count > 900, "half as many again as 911"
         by_requests.give_back(LARGE, NOW)
@@ -125,6 +125,6 @@ def test_probes_grow_faster_where_the_slope_says_how_many_may_go(*, acceleration
         now_ns = 3 * MINUTE + wave * S // 5
         found.append(0)
         while made.fits(ONE_REQUEST, now_ns):
-            made.take(ONE_REQUEST, now_ns)
+            made.charge(ONE_REQUEST, now_ns)
             found[-1] += 1
     assert found == waves

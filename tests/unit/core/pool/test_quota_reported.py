@@ -28,7 +28,7 @@ class TestLevels:
     def test_requests_count_at_once_input_and_output_when_they_are_known(self) -> None:
         made = quota()
         for _ in range(2):
-            made.take(Cost(1, 1_000, 200), 0)
+            made.charge(Cost(1, 1_000, 200), 0)
         report = DimensionReport(60_000, 10_000)
         made.learn_limits(LimitReport(report, report, report), 0)
         assert [one.available for one in made.limits.snapshot(0)] == [10_000, 8_000, 9_600]
@@ -36,7 +36,7 @@ class TestLevels:
     def test_what_was_sent_since_is_charged_to_an_older_figure(self) -> None:
         made = quota()
         made.learn_limits(requests(), 0)
-        made.take(Cost(1_000), 10 * S)
+        made.charge(Cost(1_000), 10 * S)
         older = LimitReport(DimensionReport(9_000, 3_000, 40 * S), sent_ago_ns=2 * S)
         made.learn_limits(older, 11 * S)
         assert made.limits.snapshot(11 * S)[0].available == 2_300, "two seconds at 150, and a charge of 1,000"
@@ -45,7 +45,7 @@ class TestLevels:
         made = quota()
         for second in range(0, 2_000, 10):
             assert made.fits(Cost(500, 500, 500), second * S)
-            made.take(Cost(500, 500, 500), second * S, overdraw_tokens=1_000)
+            made.charge(Cost(500, 500, 500), second * S, overdraw_tokens=1_000)
             made.request_ended(0)
             report = DimensionReport(60_000, 9_500, S)  # of a bucket that holds 10,000
             made.close_estimates(500, 500)
@@ -119,7 +119,7 @@ class TestSearch:
     @staticmethod
     def used(made: Quota, count: int, at_s: int, each: Cost = ONE_REQUEST) -> None:
         for _ in range(count):
-            made.take(each, at_s * S)
+            made.charge(each, at_s * S)
             made.request_ended(0)
 
     @staticmethod
@@ -164,7 +164,7 @@ class TestSearch:
     def test_what_is_given_back_was_not_used(self) -> None:
         made, other = self.measured(), self.measured()
         for _ in range(200):
-            other.take(Cost(1, 100, 100), 40 * S)
+            other.charge(Cost(1, 100, 100), 40 * S)
             other.give_back(Cost(1, 100, 100), 40 * S)
             other.request_ended(0)
         for each in (made, other):

@@ -34,20 +34,20 @@ def measured() -> Quota:
     """A pool without reported limits, whose rate is known from two 429s: 20 requests a second."""
     quota = learning(UNTOLD)
     for second in range(1, 11):
-        take(quota, 50, second)
+        charge(quota, 50, second)
         quota.demand_seen(second * S)
     refuse(quota, 10)
     quota.learn_limits(LimitReport(sent_ago_ns=0), 12 * S)
-    take(quota, 400, 30)
+    charge(quota, 400, 30)
     refuse(quota, 30)
     quota.learn_limits(LimitReport(sent_ago_ns=0), 32 * S)
     quota.events.clear()
     return quota
 
 
-def take(quota: Quota, count: int, at_s: int) -> None:
+def charge(quota: Quota, count: int, at_s: int) -> None:
     for _ in range(count):
-        quota.take(Cost(1), at_s * S)
+        quota.charge(Cost(1), at_s * S)
 
 
 def refuse(quota: Quota, at_s: float) -> None:
@@ -56,7 +56,7 @@ def refuse(quota: Quota, at_s: float) -> None:
 
 def grow(quota: Quota) -> None:
     """Two a second were tried, for a second, and somebody waits for more."""
-    take(quota, 2, 0)
+    charge(quota, 2, 0)
     quota.demand_seen(S)
 
 
@@ -136,7 +136,7 @@ def test_what_changes_nothing_is_not_told() -> None:
 def test_a_rate_that_grows_with_time_is_told_by_tenths() -> None:
     quota = learning(UNTOLD)
     for millisecond in range(0, 1_001, 5):
-        take(quota, 1, 0)
+        charge(quota, 1, 0)
         quota.demand_seen(millisecond * S // 1_000)
     reported = changes(quota.events)
     assert len(reported) == 4, "1.1 to the fifth power is more than 1.6"
@@ -147,7 +147,7 @@ def test_a_rate_that_grows_with_time_is_told_by_tenths() -> None:
 
 def test_each_trial_of_a_measured_rate_is_told() -> None:
     quota = measured()
-    take(quota, 400, 52)
+    charge(quota, 400, 52)
     quota.demand_seen(52 * S)
     quota.demand_seen(52 * S)
     (trial,) = changes(quota.events)

@@ -43,7 +43,7 @@ def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
 def pop(queue: FairQueue, now_ns: int = 0) -> str:
     head = queue.head(0)
     assert head is not None
-    queue.take(head, now_ns)
+    queue.serve(head, now_ns)
     return head.lease_id
 
 

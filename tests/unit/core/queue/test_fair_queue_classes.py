@@ -44,7 +44,7 @@ def come_back(lease_id: str, caller: Caller, kind: str) -> Waiter:
 def go(queue: FairQueue, now_ns: int = 0) -> str:
     head = queue.head(0)
     assert head is not None
-    queue.take(head, now_ns)
+    queue.serve(head, now_ns)
     return head.demand.caller.name
 
 
