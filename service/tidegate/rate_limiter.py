@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.engine.waiting import Waiting
 from tidegate.stores.memory import MemoryStore
+from tidegate.stores.runtime_settings import SetAtRuntime, log_runtime_change
 
 __all__ = [
     "RateLimitConfig",
@@ -41,6 +42,7 @@ _MOST_WAITING: Final = 1_000_000
 _MOST_REQUESTS: Final = 10**9
 _LONGEST_SECONDS: Final = 40 * 86_400
 """No rate limit lasts longer than a month."""
+_OLDER_API: Final = "update_config()"
 _DEMAND: Final = Demand(DEFAULT_POOL, DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
 
 
@@ -144,6 +146,7 @@ class RateLimiter:
         self._config = replace(config or RateLimitConfig())  # a copy: later changes by its owner have no effect
         self._initial_config = self._config
         self._retry_policy = self._config.retry_policy()
+        self._set_at_runtime: dict[str, SetAtRuntime] = {}
         clock = admission.clock if admission else SystemClock()
         self._clock = clock
         self._store = store or MemoryStore(clock)
@@ -165,12 +168,23 @@ class RateLimiter:
         """The retry policy of the configuration in effect."""
         return self._retry_policy
 
-    def update_config(self, config: RateLimitConfig) -> None:
-        """Replaces the configuration, also for waiting requests. Keeps their order and the level of the bucket."""
+    @property
+    def set_at_runtime(self) -> Mapping[str, SetAtRuntime]:
+        """Who set each value that differs from the initial configuration's, and when."""
+        return self._set_at_runtime
+
+    def update_config(self, config: RateLimitConfig, *, by: str = _OLDER_API) -> None:
+        """Replaces the configuration, also for waiting requests. Keeps their order and the level of the bucket.
+
+        Args:
+            config: the new configuration.
+            by: who changes it, for the log and for `set_at_runtime`.
+        """
         config = replace(config)
-        self._store.configure_now(DEFAULT_POOL, config.pool_settings())
-        self._config, self._retry_policy = config, config.retry_policy()
-        logger.debug("configured: %s requests/minute, burst %s", config.requests_per_minute, config.burst_limit)
+        before, after, origin = asdict(self._config), asdict(config), SetAtRuntime(by, self._clock.wall_seconds())
+        changed = {name: origin for name, value in after.items() if value != before[name]}
+        self._put_in_effect(config, {**self._set_at_runtime, **changed})
+        log_runtime_change(DEFAULT_POOL, before, after, by)
 
     def reloaded(self, config: RateLimitConfig) -> RateLimitConfig:
         """The configuration in effect after `reload`: each value from `update_config` holds until it changes here.
@@ -188,7 +202,38 @@ class RateLimiter:
         in_effect = self.reloaded(config)
         self._initial_config = config
         self._store.set_initial(DEFAULT_POOL, config.pool_settings())
-        self.update_config(in_effect)
+        self._put_in_effect(in_effect, self._set_at_runtime)
+
+    def restore(
+        self, initial: RateLimitConfig, config: RateLimitConfig, set_at_runtime: Mapping[str, SetAtRuntime]
+    ) -> None:
+        """Continues with a configuration that was in effect before a restart.
+
+        Each value holds unless the initial configuration has changed there. If the values that hold do not fit the
+        changed ones, the present configuration stays.
+
+        Args:
+            initial: the initial configuration of that time.
+            config: the configuration that was in effect.
+            set_at_runtime: who had set its values.
+        """
+        now, then = asdict(self._initial_config), asdict(initial)
+        changed = {name: value for name, value in now.items() if value != then[name]}
+        try:
+            in_effect = replace(config, **changed)
+        except ConfigurationError as error:
+            logger.warning("values that were set at runtime do not fit the configuration, and are dropped: %s", error)
+            return
+        if in_effect != self._config:
+            self._put_in_effect(in_effect, set_at_runtime)
+
+    def _put_in_effect(self, config: RateLimitConfig, origins: Mapping[str, SetAtRuntime]) -> None:
+        """Replaces the configuration. Keeps the origins of values that are not the initial ones."""
+        self._store.configure_now(DEFAULT_POOL, config.pool_settings())
+        self._config, self._retry_policy = config, config.retry_policy()
+        initial, values = asdict(self._initial_config), asdict(config)
+        self._set_at_runtime = {name: origins[name] for name in origins if values[name] != initial[name]}
+        logger.debug("configured: %s requests/minute, burst %s", config.requests_per_minute, config.burst_limit)
 
     async def acquire_token(self) -> float:
         """Waits until one more request may be sent. Returns the wait in seconds. A cancelled wait takes no token."""

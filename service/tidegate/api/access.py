@@ -35,12 +35,14 @@ def for_callers(services: Services) -> type[APIRoute]:
 
 
 def for_admins(services: Services) -> type[APIRoute]:
-    """A route class for admins."""
+    """A route class for admins. It puts the admin's name into `request.state.admin`."""
 
     def check(request: Request) -> None:
-        denial = services.access.check_admin(access_request(services.access, request.scope))
+        admin_request = access_request(services.access, request.scope)
+        denial = services.access.check_admin(admin_request)
         if denial is not None:
             raise AccessDenied(denial)
+        request.state.admin = services.access.admin_name(admin_request.fields)
 
     return _checked(check)
 

@@ -120,6 +120,7 @@ STATUS_EXAMPLE: Final[dict[str, Any]] = {
                 "batch": {"waiting": 0, "tokens": 0, "oldest_seconds": None, "by_caller": {}},
             },
             "in_flight": 1,
+            "set_at_runtime": {"requests_per_minute": {"by": "ops", "unix_seconds": 1_764_590_400.0}},
         }
     },
     "older_limiter": OLDER_LIMITER,

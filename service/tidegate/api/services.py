@@ -1,6 +1,6 @@
 """The services behind the routes. The composition root creates them; tests use fakes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from tidegate.identity.identify import Identifier
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.settings import Settings
 from tidegate.settings.changes import Change
+from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = ["Exposition", "Generator", "Limiter", "PoolStore", "Reloads", "Services"]
 
@@ -44,8 +45,13 @@ class Limiter(Protocol):
         """The current settings."""
         ...
 
-    def update_config(self, config: RateLimitConfig) -> None:
-        """Replaces the settings."""
+    def update_config(self, config: RateLimitConfig, *, by: str) -> None:
+        """Replaces the settings. `by` says who does it."""
+        ...
+
+    @property
+    def set_at_runtime(self) -> Mapping[str, SetAtRuntime]:
+        """Who set each setting that is not the configuration's."""
         ...
 
     def get_stats(self) -> dict[str, Any]:
@@ -54,10 +60,14 @@ class Limiter(Protocol):
 
 
 class PoolStore(Store, Protocol):
-    """A store that returns the settings of its pools."""
+    """A store that returns the settings of its pools, and who set them."""
 
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings of a pool, or those that it would be created with."""
+        ...
+
+    def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:
+        """Who set each limit that `configure` set, by name of the setting."""
         ...
 
 

@@ -1,9 +1,10 @@
 """`/api/system/…`: state and configuration of the limiter, and state of the generation client."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_admins, for_callers_and_admins
@@ -24,6 +25,7 @@ from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.settings import AUTO, PoolLimits
 from tidegate.settings.field_types import MAX_BURST_SECONDS
 from tidegate.settings.pool_names import check_pool_name, is_model_id
+from tidegate.stores.runtime_settings import SetAtRuntime, log_runtime_change
 
 __all__ = ["AI_CLIENT_PATH", "CONFIGURE_PATH", "RELOAD_PATH", "STATUS_PATH", "system_router"]
 
@@ -52,7 +54,7 @@ def system_router(services: Services) -> APIRouter:
     async def status() -> dict[str, Any]:
         pools = sorted(await services.store.snapshot(), key=_traffic)
         return {
-            "pools": {pool.pool: _pool_status(pool) for pool in pools},
+            "pools": {pool.pool: _pool_status(pool, _set_at_runtime(services, pool.pool)) for pool in pools},
             "older_limiter": OLDER_LIMITER,
             **services.rate_limiter.get_stats(),
         }
@@ -69,7 +71,8 @@ def system_router(services: Services) -> APIRouter:
         under `/v1`.
 
         Each dimension has its limit by source, the binding source, the level, and the share of the quota used in the
-        last 1 and 10 minutes. Each class has its waiting requests and the wait of the oldest.
+        last 1 and 10 minutes. Each class has its waiting requests and the wait of the oldest. `set_at_runtime` has the
+        settings that `configure` has set in place of the configuration's, by whom and when.
         """
         return await status()
 
@@ -80,19 +83,26 @@ def system_router(services: Services) -> APIRouter:
             200: {"content": {"application/json": {"example": {"changed_pool": "sonnet-5-5", **STATUS_EXAMPLE}}}}
         },
     )
-    async def configure(body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]) -> dict[str, Any]:
+    async def configure(
+        request: Request, body: Annotated[ConfigureBody, Body(openapi_examples=CONFIGURE_EXAMPLES)]
+    ) -> dict[str, Any]:
         """Changes the given settings of a pool, and returns the status with the name of the changed pool.
 
         Changes apply at once, also to waiting requests, which keep their order. No bucket is refilled. An invalid value
-        changes nothing.
+        changes nothing. A value holds, also over a restart with a state folder, until it changes in the configuration.
         """
+        by = request.state.admin
         changes = body.model_dump(exclude_unset=True)
         pool = await _named_pool(services, changes.pop("pool", None), changes.pop("model", None))
         if pool == DEFAULT_POOL:
-            _configure_default(services, changes)
+            _configure_default(services, changes, by)
         else:
+            _refuse_fields(changes, _POOL_FIELDS, "only for `default`, without `pool`")
             current = services.store.settings_now(pool)
-            await services.store.configure(pool, _changed(current, pool, changes))
+            before, after = _limits_before_and_after(current, changes)
+            limits = PoolLimits.model_validate({"name": pool, **after}).limits()
+            await services.store.configure(pool, replace(current, limits=limits), by)
+            log_runtime_change(pool, before, after, by)
         return {"changed_pool": pool, **await status()}
 
     @admin_router.post(
@@ -149,7 +159,7 @@ def _traffic(pool: PoolSnapshot) -> tuple[bool, int, int]:
     return busy == 0, -busy, -pool.granted
 
 
-def _configure_default(services: Services, changes: dict[str, Any]) -> None:
+def _configure_default(services: Services, changes: dict[str, Any], by: str) -> None:
     _refuse_fields(changes, _DEFAULT_FIELDS, "only together with `pool`")
     try:
         config = replace(services.rate_limiter.config, **changes)
@@ -159,20 +169,18 @@ def _configure_default(services: Services, changes: dict[str, Any]) -> None:
             allowed = f"0 to max_delay, which is {services.rate_limiter.config.max_delay}"
             raise ConfigurationError("base_delay", changes["base_delay"], allowed) from None
         raise
-    services.rate_limiter.update_config(config)
+    services.rate_limiter.update_config(config, by=by)
 
 
-def _changed(current: PoolSettings, pool: str, changes: dict[str, Any]) -> PoolSettings:
-    """The pool's settings with changed limits. Buckets keep their size in seconds unless `burst_seconds` is given."""
-    _refuse_fields(changes, _POOL_FIELDS, "only for `default`, without `pool`")
-    known: dict[str, float | None] = {
-        f"{dimension}_per_minute": limit.per_minute for dimension, limit in current.limits.items()
-    }
-    sizes = [60 * limit.capacity / limit.per_minute for limit in current.limits.values()]
-    known["burst_seconds"] = min(max(sizes), MAX_BURST_SECONDS) if sizes else None
-    given = {field: None if value == AUTO else value for field, value in changes.items()}
-    limits = PoolLimits.model_validate({"name": pool, **known, **given}).limits()
-    return replace(current, limits=limits)
+def _limits_before_and_after(
+    current: PoolSettings, changes: dict[str, Any]
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """The fields of a pool's limits. Buckets keep their size in seconds unless `burst_seconds` is given."""
+    limits = current.limits
+    before = {f"{each}_per_minute": limits[each].per_minute if each in limits else None for each in Dimension}
+    sizes = [60 * limit.capacity / limit.per_minute for limit in limits.values()]
+    before["burst_seconds"] = min(max(sizes), MAX_BURST_SECONDS) if sizes else None
+    return before, {**before, **{field: None if value == AUTO else value for field, value in changes.items()}}
 
 
 def _refuse_fields(changes: dict[str, Any], known: frozenset[str], allowed: str) -> None:
@@ -181,8 +189,15 @@ def _refuse_fields(changes: dict[str, Any], known: frozenset[str], allowed: str)
             raise ConfigurationError(field, value, allowed)
 
 
-def _pool_status(pool: PoolSnapshot) -> dict[str, Any]:
+def _set_at_runtime(services: Services, pool: str) -> Mapping[str, SetAtRuntime]:
+    return services.rate_limiter.set_at_runtime if pool == DEFAULT_POOL else services.store.set_at_runtime(pool)
+
+
+def _pool_status(pool: PoolSnapshot, set_at_runtime: Mapping[str, SetAtRuntime]) -> dict[str, Any]:
     status = asdict(pool)
     del status["pool"]
+    status["set_at_runtime"] = {
+        setting: {"by": origin.by, "unix_seconds": origin.unix_seconds} for setting, origin in set_at_runtime.items()
+    }
     status["dimensions"] = {Dimension(entry.pop("dimension")): entry for entry in status["dimensions"]}
     return status

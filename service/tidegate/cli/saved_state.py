@@ -7,8 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.domain.state_encoding import decode_state, encode_state
@@ -16,6 +17,7 @@ from tidegate.core.pricing.cost_estimator import CostEstimator, CostEstimatorSta
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.stores.memory import MemoryStore
+from tidegate.stores.runtime_settings import SetAtRuntime
 from tidegate.stores.state_folder import StateFolder, UnreadableStateFile
 from tidegate.stores.store_state import StoreState
 
@@ -39,6 +41,7 @@ class SavedState(Struct, frozen=True, array_like=True):
         store: pools, callers' accounts, and settings changed at runtime.
         prices: what calls have cost.
         config_before, config: the older limiter's configuration from the file, and the one in effect.
+        config_origins: who set the values of `config`, and when. Files of earlier versions have none.
     """
 
     version: int
@@ -48,6 +51,7 @@ class SavedState(Struct, frozen=True, array_like=True):
     prices: CostEstimatorState
     config_before: RateLimitConfig
     config: RateLimitConfig
+    config_origins: dict[str, SetAtRuntime] = {}
 
 
 class StateSaver:
@@ -100,9 +104,9 @@ class StateSaver:
         age_ns = max(0, self._wall_ns() - state.unix_ns)
         if not state.is_final:
             age_ns = max(0, age_ns - to_ns(_EVERY_SECONDS))
-        if state.config_before == self._limiter.initial_config != state.config:
-            self._limiter.update_config(state.config)
-        self._store.restore(state.store, age_ns)
+        self._limiter.restore(state.config_before, state.config, state.config_origins)
+        configured = tuple(each for each in state.store.configured if each.pool != DEFAULT_POOL)  # the limiter's
+        self._store.restore(structs.replace(state.store, configured=configured), age_ns)
         now_ns = self._admission.clock.monotonic_ns()
         self._admission.estimator = CostEstimator.restore(state.prices, now_ns - age_ns)
         logger.info("restored the state of %d pools, %.0f s old", len(state.store.pools), age_ns / 1e9)
@@ -118,6 +122,7 @@ class StateSaver:
                 prices=self._admission.estimator.dump(self._admission.clock.monotonic_ns()),
                 config_before=self._limiter.initial_config,
                 config=self._limiter.config,
+                config_origins=dict(self._limiter.set_at_runtime),
             )
         )
 

@@ -5,9 +5,10 @@ reach a service on loopback. An open service therefore listens on loopback only,
 web page can cause.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ _UNSUPPORTED_MEDIA_TYPE: Final = 415
 _FETCH_SITE: Final = b"sec-fetch-site"
 _OTHER_SITES: Final = (b"cross-site", b"same-site")
 """Values that browsers send for requests caused by other sites, even without an `Origin` (W3C Fetch Metadata)."""
+_ADMIN_KEY: Final = "the admin key"
+_LOCAL_CLIENT: Final = "a local client"
 _JSON_ONLY: Final = "/v1/messages"
 _API_VERSION: Final = API_VERSION.encode()
 
@@ -65,8 +68,8 @@ class AccessRules:
     Args:
         open_service: whether no callers are configured.
         admin_key: a key for admin calls.
-        admin_hashes: hashes of the keys of admin callers. An open service without any admin key accepts admin calls
-            from local clients only.
+        admins: names of the admin callers, by the hashes of their keys. An open service without any admin key accepts
+            admin calls from local clients only.
         caller_hashes: hashes of the keys of all callers.
         on_loopback: whether the service listens on loopback only.
         open_pages: whether metrics and documentation never need a key.
@@ -78,7 +81,7 @@ class AccessRules:
         *,
         open_service: bool,
         admin_key: str | None = None,
-        admin_hashes: Iterable[str] = (),
+        admins: Mapping[str, str] = MappingProxyType({}),
         caller_hashes: Iterable[str] = (),
         on_loopback: bool = True,
         open_pages: bool = False,
@@ -86,8 +89,8 @@ class AccessRules:
     ) -> None:
         self.proxies = proxies or TrustedProxies()
         self._open_service = open_service
-        self._admin_hashes = frozenset(admin_hashes) | ({key_hash(admin_key)} if admin_key else set())
-        self._known_hashes = self._admin_hashes.union(caller_hashes)
+        self._admins = {**({key_hash(admin_key): _ADMIN_KEY} if admin_key else {}), **admins}
+        self._known_hashes = frozenset(self._admins).union(caller_hashes)
         self._on_loopback = on_loopback
         self._open_pages = open_pages
 
@@ -98,7 +101,7 @@ class AccessRules:
         return cls(
             open_service=not settings.callers,
             admin_key=key.get_secret_value() if key else None,
-            admin_hashes=[caller.key_sha256 for caller in settings.callers if caller.admin],
+            admins={caller.key_sha256: caller.name for caller in settings.callers if caller.admin},
             caller_hashes=[caller.key_sha256 for caller in settings.callers],
             on_loopback=is_loopback(host or settings.host),
             open_pages=settings.open_metrics_and_docs,
@@ -136,7 +139,7 @@ class AccessRules:
 
     def check_admin(self, request: AccessRequest) -> Denial | None:
         """Denies a request that may not change settings. The key is in `x-api-key` or `Authorization: Bearer`."""
-        if not self._admin_hashes:
+        if not self._admins:
             if not self._open_service:
                 return _forbidden("admin calls need TIDEGATE_ADMIN_KEY or a caller with `admin = true`: none is set")
             if request.peer is None or not is_loopback(request.peer):
@@ -146,9 +149,14 @@ class AccessRules:
         if key is None:
             message = "the admin key is missing: send it as x-api-key or Authorization: Bearer"
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
-        if key_hash(key) not in self._admin_hashes:  # comparing hashes avoids timing attacks on the key
+        if key_hash(key) not in self._admins:  # comparing hashes avoids timing attacks on the key
             return _forbidden("the key is not an admin key")
         return None
+
+    def admin_name(self, fields: Fields) -> str:
+        """Who makes an admin call that `check_admin` allows: the caller, the admin key, or a local client."""
+        key = presented_key(fields)
+        return _LOCAL_CLIENT if key is None else self._admins.get(key_hash(key), _LOCAL_CLIENT)
 
     def check_page(self, request: AccessRequest) -> Denial | None:
         """Denies a request that may not read metrics or documentation."""

@@ -18,6 +18,7 @@ from tidegate.core.pool.pool_state import POOL_STATE_VERSION
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.store import Change
 from tidegate.stores.pool_configuration import PoolConfiguration
+from tidegate.stores.runtime_settings import SetAtRuntime
 from tidegate.stores.store_state import StoreState
 
 __all__ = ["MemoryStore"]
@@ -88,9 +89,9 @@ class MemoryStore:
         """As `Store.learn`."""
         self.learn_now(pool, feedback)
 
-    async def configure(self, pool: str, settings: PoolSettings) -> None:
+    async def configure(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:
         """As `Store.configure`."""
-        self.configure_now(pool, settings)
+        self.configure_now(pool, settings, by)
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """As `Store.snapshot`."""
@@ -195,9 +196,10 @@ class MemoryStore:
         self._settings.set_initial(pool, settings)
         self._step(pool, self._apply_settings)
 
-    def configure_now(self, pool: str, settings: PoolSettings) -> None:
+    def configure_now(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:
         """`configure`, synchronously."""
-        self._settings.set_at_runtime(pool, settings)
+        origin = None if by is None else SetAtRuntime(by, self._clock.wall_seconds())
+        self._settings.set_at_runtime(pool, settings, origin)
         self._step(pool, self._apply_settings)
 
     def _apply_settings(self, pool: Pool, now_ns: int) -> None:
@@ -273,6 +275,10 @@ class MemoryStore:
     def settings_now(self, pool: str) -> PoolSettings:
         """The settings of a pool, whether it exists yet or not."""
         return self._settings.of(pool)
+
+    def set_at_runtime(self, pool: str) -> dict[str, SetAtRuntime]:
+        """Who set each limit that `configure` set, by name of the setting. Without those of the configuration."""
+        return {f"{dimension}_per_minute": origin for dimension, origin in self._settings.origins(pool).items()}
 
     def dump(self) -> StoreState:
         """What all pools have learned, for `restore`: without waiters and leases."""

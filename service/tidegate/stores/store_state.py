@@ -3,8 +3,10 @@
 from msgspec import Struct
 
 from tidegate.core.accounts.accounts import AccountsState
+from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.pool.pool_state import PoolState
+from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = ["ConfiguredState", "StoreState"]
 
@@ -16,11 +18,13 @@ class ConfiguredState(Struct, frozen=True, array_like=True):
         pool: name of the pool.
         before: the settings by the configuration file at that time.
         settings: the settings that replaced them.
+        origins: who set the limit of each dimension, and when. Files of earlier versions have none.
     """
 
     pool: str
     before: PoolSettings
     settings: PoolSettings
+    origins: dict[Dimension, SetAtRuntime] = {}
 
 
 class StoreState(Struct, frozen=True, array_like=True):

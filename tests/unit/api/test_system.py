@@ -1,5 +1,6 @@
 """Status and configuration of limits, and the client's status."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -188,6 +189,36 @@ def test_a_pool_gets_limits_of_its_own_and_keeps_what_is_not_given() -> None:
     configure(services, pool="sonnet-5-5", requests_per_minute="auto", input_tokens_per_minute="auto")
     assert services.store.settings_now("sonnet-5-5").limits == {}
     assert services.rate_limiter.config.requests_per_minute == 20
+
+
+def test_the_status_has_who_set_a_value_and_when() -> None:
+    ops = CallerSettings(name="ops", key_sha256=key_hash("ops-key"), admin=True)
+    services = make_services(Settings(callers=(ops,), admin_key="hunter2"))
+    now = services.clock.wall_seconds()
+    ask(services, "POST", CONFIGURE, {"pool": "sonnet-5-5", "requests_per_minute": 60}, key="ops-key")
+    pools = ask(services, "POST", CONFIGURE, {"base_delay": 3.0, "burst_limit": 5}, key="hunter2").json()["pools"]
+    by_ops, by_key = ({"by": by, "unix_seconds": pytest.approx(now)} for by in ("ops", "the admin key"))
+    assert pools["sonnet-5-5"]["set_at_runtime"] == {"requests_per_minute": by_ops}
+    assert pools["default"]["set_at_runtime"] == {"base_delay": by_key}, "a burst of 5 is the configuration's"
+    services.rate_limiter.update_config(RateLimitConfig(base_delay=4.0))  # type: ignore[call-arg] # as older programs do
+    by_program = {"by": "update_config()", "unix_seconds": pytest.approx(now)}
+    pools = ask(services, "GET", STATUS, key="hunter2").json()["pools"]
+    assert pools["default"]["set_at_runtime"] == {"base_delay": by_program}
+
+
+def test_each_change_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tidegate.configure")
+    services = make_services()
+    configure(services, pool="sonnet-5-5", requests_per_minute=6_000, burst_seconds=30)
+    configure(services, pool="sonnet-5-5", requests_per_minute="auto")
+    configure(services, requests_per_minute=15, burst_limit=3)
+    configure(services, requests_per_minute=15)
+    configure(services, requests_per_minute=0)
+    assert caplog.messages == [
+        "configured pool sonnet-5-5: requests_per_minute auto → 6,000; burst_seconds auto → 30, by a local client",
+        "configured pool sonnet-5-5: requests_per_minute 6,000 → auto, by a local client",
+        "configured pool default: requests_per_minute 20 → 15; burst_limit 5 → 3, by a local client",
+    ]
 
 
 def test_the_clients_status_is_what_it_says() -> None:

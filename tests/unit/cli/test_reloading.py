@@ -167,7 +167,7 @@ def test_nothing_changes_if_any_value_is_wrong(
         source = Source()
         async with running(source, log) as parts:
             assert isinstance(parts.reloader, Reloader)
-            parts.rate_limiter.update_config(RateLimitConfig(max_delay=10))
+            parts.rate_limiter.update_config(RateLimitConfig(max_delay=10), by="ops")
             before = state_of(parts, log)
             source.values |= {"callers": [CALLER], "model": "claude-opus-4-8", **wrong}
             if {"host", "metrics_host"} & set(wrong):

@@ -2,8 +2,11 @@
 
 import asyncio
 import logging
+import zlib
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from support.virtual_time import VirtualClock, run_virtual
@@ -18,6 +21,7 @@ from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.stores.memory import MemoryStore
+from tidegate.stores.runtime_settings import SetAtRuntime
 from tidegate.stores.state_folder import StateFolder
 
 POOL = "sonnet-5-5"
@@ -110,6 +114,60 @@ def test_what_was_configured_holds_until_the_file_says_something_else(folder: St
         changed = Service(folder, wall, requests_per_minute=40)
         assert changed.limiter.config.requests_per_minute == 40
         assert changed.store.settings_now(DEFAULT_POOL).limits[Dimension.REQUESTS].per_minute == 40
+
+
+def test_who_configured_a_value_and_when_stays_with_it(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    with folder:
+        before = Service(folder, wall, requests_per_minute=20)
+        set_at = before.clock.wall_seconds()
+        before.limiter.update_config(RateLimitConfig(requests_per_minute=15, burst_limit=3), by="ops")
+        before.store.configure_now(POOL, PoolSettings({Dimension.REQUESTS: LimitSettings(30, 5)}), "ann")
+        for _ in range(2):
+            folder.write(before.saver.dump(is_final=True))
+            before = Service(folder, wall, requests_per_minute=20)
+        by_ops = SetAtRuntime("ops", set_at)
+        assert before.limiter.set_at_runtime == {"requests_per_minute": by_ops, "burst_limit": by_ops}
+        assert before.store.set_at_runtime(POOL) == {"requests_per_minute": SetAtRuntime("ann", set_at)}
+        changed = Service(folder, wall, requests_per_minute=40)
+        assert changed.limiter.config == RateLimitConfig(requests_per_minute=40, burst_limit=3)
+        assert changed.limiter.set_at_runtime == {"burst_limit": by_ops}
+        assert changed.store.settings_now(DEFAULT_POOL) == changed.limiter.config.pool_settings()
+
+
+def test_configured_values_that_no_longer_fit_the_file_are_dropped(
+    folder: StateFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    wall = VirtualClock()
+    with folder:
+        before = Service(folder, wall)
+        before.limiter.update_config(RateLimitConfig(requests_per_minute=15, max_delay=5))
+        folder.write(before.saver.dump(is_final=True))
+        after = Service(folder, wall, base_delay=20)
+        assert after.limiter.config == RateLimitConfig(base_delay=20)
+        assert after.limiter.set_at_runtime == {}
+        assert after.store.settings_now(DEFAULT_POOL) == after.limiter.config.pool_settings()
+    assert "do not fit the configuration, and are dropped: max_delay: got 5" in caplog.text
+
+
+def test_a_file_from_before_origins_were_kept_is_read(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    limits = PoolSettings({Dimension.REQUESTS: LimitSettings(30, 5)})
+    with folder:
+        before = Service(folder, wall)
+        before.limiter.update_config(RateLimitConfig(requests_per_minute=15))
+        before.store.configure_now(POOL, limits)
+        fields: list[Any] = msgspec.msgpack.decode(before.saver.dump(is_final=True)[4:])
+        fields.pop()  # of the older limiter
+        store = fields[3]
+        for configured in store[-1]:
+            configured.pop()
+        content = msgspec.msgpack.encode(fields)
+        folder.write(zlib.crc32(content).to_bytes(4) + content)
+        after = Service(folder, wall)
+        assert after.limiter.config.requests_per_minute == 15
+        assert after.store.settings_now(POOL) == limits
+        assert (after.limiter.set_at_runtime, after.store.set_at_runtime(POOL)) == ({}, {})
 
 
 def test_a_configured_value_survives_a_second_restart(folder: StateFolder) -> None:

@@ -181,6 +181,15 @@ def test_an_admin_caller_administers_and_other_callers_do_not() -> None:
         assert cause(rules.check_admin(request())) is Cause.UNAUTHENTICATED
 
 
+def test_an_admin_has_a_name() -> None:
+    ops = CallerSettings(name="ops", key_sha256=key_hash("ops-key"), admin=True)
+    rules = AccessRules.of(Settings(callers=(ops,), admin_key="k"))
+    assert rules.admin_name(request(x_api_key="ops-key").fields) == "ops"
+    assert rules.admin_name(request(authorization="Bearer k").fields) == "the admin key"
+    assert AccessRules.of(Settings()).admin_name(request(x_api_key="any").fields) == "a local client"
+    assert AccessRules.of(Settings()).admin_name(request().fields) == "a local client"
+
+
 def test_with_an_admin_key_it_decides_wherever_the_peer_is() -> None:
     rules = AccessRules(open_service=False, admin_key="hunter2")
     assert rules.check_admin(request(peer="10.0.0.7", x_api_key="hunter2")) is None

@@ -13,6 +13,7 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
+from tidegate.stores.runtime_settings import SetAtRuntime
 
 ONE = Demand("p", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
 WIDE = PoolSettings({Dimension.REQUESTS: LimitSettings(60_000, 1_000)}, AdaptiveSettings())
@@ -74,6 +75,25 @@ class TestWhatConfigureSet:
         store.reload({"p": requests(8, input_tokens=50)}, PoolSettings())
         assert store.settings_now("p") == requests(8, input_tokens=50)
         assert store.dump().configured == ()
+
+    def test_has_its_origin_until_the_configuration_changes_there(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock, {"p": requests(6, input_tokens=50)})
+        by_ann = SetAtRuntime("ann", clock.wall_seconds())
+        store.configure_now("p", requests(600, input_tokens=50), "ann")
+        clock.advance(9)
+        by_ben = SetAtRuntime("ben", clock.wall_seconds())
+        store.configure_now("p", requests(600, input_tokens=70), "ben")
+        assert store.set_at_runtime("p") == {"requests_per_minute": by_ann, "input_tokens_per_minute": by_ben}
+        store.reload({"p": requests(6, input_tokens=60)}, PoolSettings())
+        assert store.set_at_runtime("p") == {"requests_per_minute": by_ann}
+        store.reload({"p": requests(8, input_tokens=60)}, PoolSettings())
+        assert store.set_at_runtime("p") == {}
+
+    def test_has_no_origin_once_it_is_as_the_configuration_says(self, clock: VirtualClock) -> None:
+        store = MemoryStore(clock, {"p": requests(6)})
+        store.configure_now("p", requests(600), "ann")
+        store.configure_now("p", requests(6), "ben")
+        assert store.set_at_runtime("p") == {}
 
     def test_ends_with_a_change_of_the_settings_of_all_pools(self, clock: VirtualClock) -> None:
         store = MemoryStore(clock, {}, requests(6))

@@ -81,8 +81,11 @@ class Store(Protocol):
         """Takes in the feedback of an answer."""
         ...
 
-    async def configure(self, pool: str, settings: PoolSettings) -> None:
-        """Replaces a pool's settings, also for waiters. Keeps levels and order. Clears a spend cap."""
+    async def configure(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:
+        """Replaces a pool's settings, also for waiters. Keeps levels and order. Clears a spend cap.
+
+        `by` is recorded with each limit that changes: who sets it.
+        """
         ...
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
