@@ -82,8 +82,9 @@ class Wait(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
     Attributes:
         predicted_ns: the predicted wait.
-        binding: what it waits for, for information: `queue` (others go first), a dimension, `frozen`, `probe` (the
-            result of a probe), `acceleration`, `outage`, `concurrency`, `retry_budget` or `caller_limit`.
+        binding: what it waits for, for information: `queue` (others go first, or it fits and will be granted), a
+            dimension, `frozen`, `probe` (the result of a probe), `acceleration`, `outage`, `concurrency`,
+            `retry_budget` or `caller_limit`.
     """
 
     predicted_ns: int

@@ -200,12 +200,13 @@ class Pool:
                 return Refused(Cause.CALLER_LIMIT, wait_ns - demand.patience_ns, limit=own.limit)
             if forecast.may_refuse(demand, now_ns):
                 return Refused(self._failures.late_cause, retry_after_ns=wait_ns - demand.patience_ns)
-        if queue.push(waiter):
-            # Timers are set for the other waiters already, unless this one goes before them.
+        is_next = False
+        if queue.push(waiter):  # otherwise timers are set already for those that go before it
             self._next_in_ns = self.next_in_ns(now_ns, only_for=waiter)
-        if own is not None and wait_ns == own_ns:
+            is_next = self._own_limits.head(now_ns) is waiter
+        if own is not None and (own.wait_ns is None or wait_ns == own_ns):
             return Wait(wait_ns, "caller_limit")
-        return Wait(wait_ns, "queue" if len(queue.waiting) > 1 else self._binding(demand.cost, now_ns))
+        return Wait(wait_ns, self._binding(demand.cost, now_ns) if is_next else "queue")
 
     def withdraw(self, lease_id: str, now_ns: int) -> Refused | None:
         """Takes a waiter out of the queue. Returns why it had to wait and how long it would; None if there is none."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 from tidegate.core.acceleration.acceleration_limit import AccelerationLimit, AccelerationLimitState
 from tidegate.core.claude.rate_limit_groups import is_endpoint_pool
 from tidegate.core.domain.anomaly import AnomalyKind
-from tidegate.core.domain.dimension import ONE_REQUEST, Cost
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.domain.events import Anomaly, Event
 from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import LimitReport
@@ -183,13 +183,16 @@ class Quota:
         )
 
     def binding(self, cost: Cost, now_ns: int) -> str:
-        """What holds this cost back now, as in `Wait`; where several do, what lasts longest."""
+        """What holds this cost back now, as in `Wait`; where several do, the longest; `queue` if nothing does."""
         waits: dict[str, int] = {"frozen": self.frozen_ns(now_ns)}
         waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limits.limited}
-        waits["probe"] = self._probing.wait_ns(now_ns)
         if self._learns:
+            waits["probe"] = self._probing.wait_ns(now_ns)
             waits["acceleration"] = self._acceleration.wait_ns(now_ns, cost.input_tokens)
-        return max(waits, key=lambda name: waits[name])
+            debt_ns = 0 if self._search is None else self._search.wait_ns(now_ns)
+            waits[Dimension.OUTPUT_TOKENS] = max(waits.get(Dimension.OUTPUT_TOKENS, 0), debt_ns)
+        longest = max(waits, key=lambda name: waits[name])
+        return longest if waits[longest] else "queue"
 
     def idle_wait_ns(self, cost: Cost, now_ns: int) -> int | None:
         """Time until a request goes despite competing traffic, if nothing is in flight.

@@ -325,36 +325,6 @@ def test_an_answer_without_headers_limits_a_burst_before_anybody_waits() -> None
     assert granted == 1
 
 
-class TestBinding:
-    """The reason of a wait."""
-
-    def test_the_dimension_that_takes_longest(self) -> None:
-        made = quota(BOTH)
-        made.charge(Cost(2, 1_000), 0)
-        assert made.binding(Cost(1, 50), 0) == "requests"
-        assert made.binding(Cost(1, 500), 0) == "input_tokens"
-
-    def test_a_freeze_and_the_probe_after_it(self) -> None:
-        made = answered()
-        made.learn_429(RateLimited(20 * S, 0), 0)
-        assert made.binding(ONE_REQUEST, S) == "frozen"
-        made.charge(ONE_REQUEST, 20 * S)
-        assert made.binding(ONE_REQUEST, 20 * S) == "probe"
-
-    def test_acceleration(self) -> None:
-        made = answered(HEADERLESS)
-        made.charge(ONE_REQUEST, 0)
-        made.learn_429(RateLimited(None, 0, acceleration=True), 0)
-        made.learn_limits(REPORTED, 0)
-        made.charge(ONE_REQUEST, 0)
-        assert made.binding(ONE_REQUEST, 0) == "acceleration"
-
-    def test_the_older_limiter_knows_no_probes(self) -> None:
-        made = quota(ADAPTING)
-        made._freeze.extend(S, 0)
-        assert made.binding(ONE_REQUEST, 0) == "frozen"
-
-
 def test_a_volley_of_429s_is_one_overrun_where_limits_are_told() -> None:
     made = answered(REPORTED)
     for _ in range(3):
