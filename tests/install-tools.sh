@@ -21,6 +21,7 @@ test)
   need amtool prometheus-alertmanager "checks who is told of an alert"
   need prometheus-alertmanager prometheus-alertmanager "tells of alerts for real"
   need jq jq "reads JSON in the commands of runbooks"
+  need valkey-server valkey-server "holds the shared log"
   ;;
 test-clients)
   need curl curl "is one of the clients"

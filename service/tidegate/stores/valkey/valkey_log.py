@@ -1,0 +1,182 @@
+"""The shared log on a Valkey or Redis server, behind Sentinel, or in a cluster."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from valkey.asyncio import Sentinel, Valkey
+from valkey.asyncio.cluster import ClusterNode, ValkeyCluster
+from valkey.exceptions import ResponseError, ValkeyError
+
+from tidegate.stores.valkey.address import StoreAddress
+from tidegate.stores.valkey.shared_log import (
+    START,
+    Checkpoint,
+    Entry,
+    EntryId,
+    LostLead,
+    Message,
+    StoreLost,
+)
+
+__all__ = ["ValkeyLog"]
+
+T = TypeVar("T")
+
+_MOST_ENTRIES: Final = 500_000
+"""Bounds the log's memory while no leader trims it."""
+_MOST_MESSAGES: Final = 20_000
+_MAILBOX_MS: Final = 600_000
+_BATCH: Final = 1_000
+"""Entries per read."""
+
+# Scripts, because comparing the epoch and writing must be one step. KEYS[1] is the lead.
+_KEEP: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+_GIVE_UP: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+_PUBLISH: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 2, #KEYS do
+  redis.call('XADD', KEYS[i], 'MAXLEN', '~', ARGV[2], '*', 'e', ARGV[1], 'p', ARGV[i + 2])
+  redis.call('PEXPIRE', KEYS[i], ARGV[3])
+end
+return 1
+"""
+_SAVE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2])
+redis.call('XTRIM', KEYS[3], 'MINID', ARGV[3])
+return 1
+"""
+
+
+class ValkeyLog:
+    """Implements `SharedLog`. All keys of a prefix are in one slot of a cluster.
+
+    Args:
+        address: of the server.
+        timeout_seconds: for each command, beyond the time that it waits for entries.
+        longest_wait_seconds: the largest `wait_seconds`.
+    """
+
+    def __init__(self, address: StoreAddress, timeout_seconds: float, longest_wait_seconds: float = 1.0) -> None:
+        self._client = _open(address, timeout_seconds)
+        self._reader = _open(address, timeout_seconds + longest_wait_seconds)
+        tagged = f"{{{address.prefix}}}"
+        self._log, self._lead, self._checkpoint = f"{tagged}:log", f"{tagged}:lead", f"{tagged}:checkpoint"
+        self._mailboxes = f"{tagged}:mailbox:"
+        self._keep, self._give_up, self._publish, self._save = (
+            self._client.register_script(each) for each in (_KEEP, _GIVE_UP, _PUBLISH, _SAVE)
+        )
+
+    async def append(self, payload: bytes) -> EntryId:
+        """As `SharedLog.append`."""
+        return _id(await _answer(self._client.xadd(self._log, {"p": payload}, maxlen=_MOST_ENTRIES)))
+
+    async def read(self, after: EntryId, wait_seconds: float) -> Sequence[Entry]:
+        """As `SharedLog.read`."""
+        return [Entry(_id(name), fields[b"p"]) for name, fields in await self._next(self._log, after, wait_seconds)]
+
+    async def receive(self, replica: str, after: EntryId, wait_seconds: float) -> Sequence[Message]:
+        """As `SharedLog.receive`."""
+        entries = await self._next(self._mailboxes + replica, after, wait_seconds)
+        return [Message(_id(name), fields[b"e"].decode(), fields[b"p"]) for name, fields in entries]
+
+    async def _next(self, stream: str, after: EntryId, wait_seconds: float) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        block_ms = round(wait_seconds * 1_000) or None  # 0 would block without end
+        answer = await _answer(self._reader.xread({stream: str(after)}, count=_BATCH, block=block_ms))
+        return answer[0][1] if answer else []
+
+    async def take_lead(self, epoch: str, seconds: float) -> bool:
+        """As `SharedLog.take_lead`."""
+        return bool(await _answer(self._client.set(self._lead, epoch, nx=True, px=_ms(seconds))))
+
+    async def keep_lead(self, epoch: str, seconds: float) -> None:
+        """As `SharedLog.keep_lead`."""
+        await self._fenced(self._keep([self._lead], [epoch, _ms(seconds)]))
+
+    async def give_up_lead(self, epoch: str) -> None:
+        """As `SharedLog.give_up_lead`."""
+        await _answer(self._give_up([self._lead], [epoch]))
+
+    async def publish(self, epoch: str, messages: Mapping[str, bytes]) -> None:
+        """As `SharedLog.publish`."""
+        keys = [self._lead, *(self._mailboxes + replica for replica in messages)]
+        await self._fenced(self._publish(keys, [epoch, _MOST_MESSAGES, _MAILBOX_MS, *messages.values()]))
+
+    async def save(self, epoch: str, checkpoint: Checkpoint) -> None:
+        """As `SharedLog.save`."""
+        encoded = msgspec.msgpack.encode(checkpoint)
+        first_kept = EntryId(checkpoint.folded.unix_ms, checkpoint.folded.number + 1)
+        keys = [self._lead, self._checkpoint, self._log]
+        await self._fenced(self._save(keys, [epoch, encoded, str(first_kept)]))
+
+    async def load(self) -> Checkpoint | None:
+        """As `SharedLog.load`."""
+        encoded = await _answer(self._client.get(self._checkpoint))
+        return None if encoded is None else msgspec.msgpack.decode(encoded, type=Checkpoint)
+
+    async def last(self) -> EntryId:
+        """As `SharedLog.last`."""
+        try:
+            about = await self._client.xinfo_stream(self._log)
+        except ResponseError:
+            return START  # no such key
+        except (ValkeyError, OSError) as error:
+            raise StoreLost(str(error)) from error
+        return _id(about["last-generated-id"])
+
+    async def _fenced(self, script: Awaitable[Any]) -> None:
+        if not await _answer(script):
+            raise LostLead
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._client.aclose()
+        await self._reader.aclose()
+
+
+async def _answer(command: Awaitable[T]) -> T:
+    """The answer to a command.
+
+    Raises:
+        StoreLost: there is none, or the server refuses the command.
+    """
+    try:
+        return await command
+    except (ValkeyError, OSError, TimeoutError) as error:
+        raise StoreLost(str(error) or type(error).__name__) from error
+
+
+def _open(address: StoreAddress, timeout_seconds: float) -> Any:  # the three clients have no common type
+    """A client; it connects with its first command."""
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "ssl": address.tls,
+        "ssl_ca_certs": address.ca_file,
+        "ssl_check_hostname": address.tls,
+    }
+    if address.kind == "cluster":
+        return ValkeyCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.nodes], **options)
+    if address.kind == "sentinel":
+        sentinel: Any = Sentinel  # untyped in valkey-py
+        return sentinel(address.nodes, **options).master_for(address.service)
+    ((host, port),) = address.nodes
+    return Valkey(host=host, port=port, db=address.database, **options)
+
+
+def _id(name: bytes) -> EntryId:
+    unix_ms, _, number = name.partition(b"-")
+    return EntryId(int(unix_ms), int(number))
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1_000)

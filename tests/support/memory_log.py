@@ -1,0 +1,182 @@
+"""A shared log in memory, on virtual time, with the faults of a network and of a server."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+
+from support.virtual_time import VirtualClock
+from tidegate.stores.valkey.shared_log import START, Checkpoint, Entry, EntryId, LostLead, Message, StoreLost
+
+T = TypeVar("T")
+
+
+@dataclass
+class LogServer:
+    """What a Valkey server holds for one prefix."""
+
+    clock: VirtualClock
+    entries: list[Entry] = field(default_factory=list)
+    mailboxes: dict[str, list[Message]] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    lead: tuple[str, int] | None = None
+    """Epoch, and when it ends by the clock."""
+    last: EntryId = START
+    is_down: bool = False
+    _something_new: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def next_id(self, after: EntryId) -> EntryId:
+        unix_ms = round(self.clock.wall_seconds() * 1_000)
+        return EntryId(unix_ms, 0) if unix_ms > after.unix_ms else EntryId(after.unix_ms, after.number + 1)
+
+    def leads(self, epoch: str) -> bool:
+        return self.lead is not None and self.lead[0] == epoch and self.lead[1] > self.clock.monotonic_ns()
+
+    def wake(self) -> None:
+        self._something_new.set()
+        self._something_new = asyncio.Event()
+
+    async def something_new(self, wait_seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._something_new.wait(), wait_seconds)
+        except TimeoutError:
+            return
+
+    def lose_everything(self) -> None:
+        """As `FLUSHALL`."""
+        self.entries, self.mailboxes, self.checkpoint, self.lead, self.last = [], {}, None, None, START
+
+    def lose_tail(self, kept: int) -> None:
+        """As a failover to a replica of the server that lags behind: only the first entries of the log are left."""
+        self.entries = self.entries[:kept]
+        self.last = self.entries[-1].id if self.entries else START
+
+
+@dataclass
+class MemoryLog:
+    """Implements `SharedLog`. One replica's connection to the server.
+
+    Attributes:
+        latency_seconds: of each direction.
+        lost_before, lost_after: probability that a command is lost before, or its answer after it had effect.
+        is_cut: whether the connection is cut; commands then time out.
+        timeout_seconds: after which a command without an answer fails.
+    """
+
+    server: LogServer
+    random: Random = field(default_factory=lambda: Random(0))  # noqa: S311
+    latency_seconds: float = 0.0
+    lost_before: float = 0.0
+    lost_after: float = 0.0
+    is_cut: bool = False
+    timeout_seconds: float = 0.25
+
+    async def _arrive(self) -> None:
+        await asyncio.sleep(self.latency_seconds)
+        if self.is_cut or self.server.is_down or self.random.random() < self.lost_before:
+            await asyncio.sleep(self.timeout_seconds)
+            raise StoreLost("no answer")
+
+    async def _return(self) -> None:
+        await asyncio.sleep(self.latency_seconds)
+        if self.is_cut or self.server.is_down or self.random.random() < self.lost_after:
+            await asyncio.sleep(self.timeout_seconds)
+            raise StoreLost("no answer")
+
+    async def append(self, payload: bytes) -> EntryId:
+        await self._arrive()
+        server = self.server
+        server.last = server.next_id(server.last)
+        server.entries.append(Entry(server.last, payload))
+        server.wake()
+        appended = server.last
+        await self._return()
+        return appended
+
+    async def read(self, after: EntryId, wait_seconds: float) -> Sequence[Entry]:
+        await self._arrive()
+        found = await self._found(lambda: [each for each in self.server.entries if each.id > after], wait_seconds)
+        await self._return()
+        return found
+
+    async def receive(self, replica: str, after: EntryId, wait_seconds: float) -> Sequence[Message]:
+        await self._arrive()
+        found = await self._found(
+            lambda: [each for each in self.server.mailboxes.get(replica, ()) if each.id > after], wait_seconds
+        )
+        await self._return()
+        return found
+
+    async def _found(self, look: Callable[[], list[T]], wait_seconds: float) -> list[T]:
+        deadline_ns = self.server.clock.monotonic_ns() + round(wait_seconds * 1e9)
+        while not (found := look()):
+            left = (deadline_ns - self.server.clock.monotonic_ns()) / 1e9
+            if left <= 0:
+                return []
+            await self.server.something_new(left)
+        return found
+
+    async def take_lead(self, epoch: str, seconds: float) -> bool:
+        await self._arrive()
+        server = self.server
+        is_free = server.lead is None or server.lead[1] <= server.clock.monotonic_ns()
+        if is_free:
+            server.lead = epoch, server.clock.monotonic_ns() + round(seconds * 1e9)
+        await self._return()
+        return is_free
+
+    async def keep_lead(self, epoch: str, seconds: float) -> None:
+        await self._arrive()
+        server = self.server
+        has_lead = server.leads(epoch)
+        if has_lead:
+            server.lead = epoch, server.clock.monotonic_ns() + round(seconds * 1e9)
+        await self._return()
+        self._require(has_lead=has_lead)
+
+    async def give_up_lead(self, epoch: str) -> None:
+        await self._arrive()
+        if self.server.leads(epoch):
+            self.server.lead = None
+        await self._return()
+
+    async def publish(self, epoch: str, messages: Mapping[str, bytes]) -> None:
+        await self._arrive()
+        server = self.server
+        has_lead = server.leads(epoch)
+        if has_lead:
+            for replica, payload in messages.items():
+                mailbox = server.mailboxes.setdefault(replica, [])
+                name = server.next_id(mailbox[-1].id if mailbox else START)
+                mailbox.append(Message(name, epoch, payload))
+            server.wake()
+        await self._return()
+        self._require(has_lead=has_lead)
+
+    async def save(self, epoch: str, checkpoint: Checkpoint) -> None:
+        await self._arrive()
+        server = self.server
+        has_lead = server.leads(epoch)
+        if has_lead:
+            server.checkpoint = checkpoint
+            server.entries = [each for each in server.entries if each.id > checkpoint.folded]
+        await self._return()
+        self._require(has_lead=has_lead)
+
+    async def load(self) -> Checkpoint | None:
+        await self._arrive()
+        checkpoint = self.server.checkpoint
+        await self._return()
+        return checkpoint
+
+    async def last(self) -> EntryId:
+        await self._arrive()
+        last = self.server.last
+        await self._return()
+        return last
+
+    @staticmethod
+    def _require(*, has_lead: bool) -> None:
+        if not has_lead:
+            raise LostLead

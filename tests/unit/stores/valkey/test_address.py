@@ -1,0 +1,69 @@
+"""The URL of a shared store."""
+
+import pytest
+
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.stores.valkey.address import StoreAddress, parse_store_url
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("valkey://cache", StoreAddress("server", (("cache", 6379),))),
+        ("redis://:p%40ss@10.0.0.1:7000/3", StoreAddress("server", (("10.0.0.1", 7000),), database=3, password="p@ss")),
+        (
+            "rediss://tide:x@[::1]:6380",
+            StoreAddress("server", (("::1", 6380),), username="tide", password="x", tls=True),
+        ),
+        ("valkeys://cache?ca_file=/ca.pem", StoreAddress("server", (("cache", 6379),), tls=True, ca_file="/ca.pem")),
+        ("valkey://cache?prefix=team-a", StoreAddress("server", (("cache", 6379),), prefix="team-a")),
+        (
+            "valkey+sentinel://one,two:26380/main",
+            StoreAddress("sentinel", (("one", 26379), ("two", 26380)), service="main"),
+        ),
+        (
+            "valkey+cluster://one:7000,two:7001?tls=true",
+            StoreAddress("cluster", (("one", 7000), ("two", 7001)), tls=True),
+        ),
+    ],
+)
+def test_the_forms_of_a_url(url: str, address: StoreAddress) -> None:
+    assert parse_store_url(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("memcached://cache", "another scheme"),
+        ("valkey://", "a host is missing"),
+        ("valkey://one,two", "several hosts"),
+        ("valkey://cache:0", "a port is not between"),
+        ("valkey://cache:http", "a host is malformed"),
+        ("valkey://cache/name", "the database is not a number"),
+        ("valkey://cache#x", "a fragment"),
+        ("valkey://cache?prefix=", "a prefix has 1 to 100"),
+        ("valkey://cache?prefix={a}", "a prefix has 1 to 100"),
+        ("valkey://cache?tls=yes", "tls is true or false"),
+        ("valkey://cache?db=3", "unknown option db"),
+        ("valkey+sentinel://cache", "the name of the service is missing"),
+        ("valkey+cluster://cache/1", "a cluster has no databases"),
+    ],
+)
+def test_another_url_is_refused_with_the_reason_and_the_forms(url: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_STORE_URL: got .*allowed is memory://") as caught:
+        parse_store_url(url)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["valkey://ann:hunter2@cache/x", "valkey://ann:hunt#er2@cache", "ann:hunter2@cache"])
+def test_no_password_is_shown(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_store_url(url)
+    assert "er2" not in str(caught.value)
+    assert "ann" not in str(caught.value)
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    address = parse_store_url("valkey+sentinel://ann:hunter2@one,two/main")
+    assert str(address) == "service main of Sentinel one:26379, two:26379"
+    assert "hunter2" not in repr(address)
