@@ -70,10 +70,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def grant(self, lease_id: str) -> None:
         assert self.now_ns >= self.frozen_until_ns, "granted while frozen"
-        demand = self.demands[lease_id]
-        self.log.append(Entry(self.now_ns, demand.cost, is_grant=True))
-        if not demand.settle_at_once:
-            self.held.append(lease_id)
+        self.log.append(Entry(self.now_ns, self.demands[lease_id].cost, is_grant=True))
+        self.held.append(lease_id)
 
     @rule(caller=CALLERS, cost=COSTS, patience_ns=PATIENCE_NS, front=st.booleans(), at_once=st.booleans())
     def reserve(self, caller: Caller, cost: Cost, patience_ns: int | None, *, front: bool, at_once: bool) -> None:

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from msgspec import structs
 
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
-from tidegate.core.domain.dimension import DIMENSIONS, Cost
+from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
 from tidegate.core.domain.nanoseconds import to_seconds
@@ -46,7 +46,7 @@ class Admission:
         self._prefix = secrets.token_urlsafe(6)
         self._numbers = count()
         self._waiters = Waiters(store.advance, self._give_back)
-        self._abandoned: SimpleQueue[tuple[str, str, Cost | None]] = SimpleQueue()  # left behind by finalizers
+        self._abandoned: SimpleQueue[tuple[str, str]] = SimpleQueue()  # left behind by finalizers
         store.watch(self._on_change, leases=observer is not None)
 
     def try_admit(self, demand: Demand) -> bool:
@@ -60,7 +60,8 @@ class Admission:
         if not self.store.try_admit("", self._prepared(demand)):
             return False
         if observer is not None:
-            self._report_admitted(demand, 0, None)
+            observer.event(LeaseEnded(demand.pool, demand.caller, Outcome.SETTLED, demand.cost, demand.cost))
+            observer.event(Admitted(demand.pool, demand.caller, demand.cost, 0))
         return True
 
     def try_acquire(self, demand: Demand) -> Lease | None:
@@ -123,6 +124,8 @@ class Admission:
             self._waiters.forget(lease_id)
         if isinstance(result, Refused):
             raise self._refusal(demand, result, scope)
+        if demand.settle_at_once:
+            await self.store.end(demand.pool, lease_id, Outcome.SETTLED)
         self._report_admitted(demand, waited_ns, scope)
         return Lease(lease_id, demand, waited_ns, self.store)
 
@@ -145,14 +148,12 @@ class Admission:
         if isinstance(error, GeneratorExit):
             # The coroutine is garbage-collected. That may interrupt a holder of any lock, so no lock is taken and no
             # observer is called here. A waiter of a closed loop may have been given back before.
-            unleased = None if queued_ns is None else self._unleased(lease_id, demand)
             if self._waiters.forget(lease_id):
-                self._abandoned.put((demand.pool, lease_id, unleased))
-        elif queued_ns is None:
-            self.store.release(demand.pool, lease_id)
+                self._abandoned.put((demand.pool, lease_id))
         else:
-            self._give_back(lease_id, demand)
-            self._report_withdrawn(demand, queued_ns)
+            self.store.release(demand.pool, lease_id)
+            if queued_ns is not None:
+                self._report_withdrawn(demand, queued_ns)
 
     def _prepared(self, demand: Demand) -> Demand:
         """The demand with the name of the pool that serves it. First gives back what finalizers have left behind."""
@@ -167,11 +168,7 @@ class Admission:
                 self.store.release(*self._abandoned.get_nowait())
 
     def _give_back(self, lease_id: str, demand: Demand) -> None:
-        self.store.release(demand.pool, lease_id, self._unleased(lease_id, demand))
-
-    def _unleased(self, lease_id: str, demand: Demand) -> Cost | None:
-        """The cost that a waiter may have been granted without a lease."""
-        return demand.cost if demand.settle_at_once and self._waiters.refusal(lease_id) is None else None
+        self.store.release(demand.pool, lease_id)
 
     def _report_queued(self, demand: Demand, wait: Wait, scope: Scope | None) -> None:
         if scope is not None:
@@ -183,9 +180,6 @@ class Admission:
         if scope is not None:
             scope.set("tidegate.wait_seconds", to_seconds(waited_ns))
         if self.observer is not None:
-            if demand.settle_at_once:
-                settled = LeaseEnded(demand.pool, demand.caller, Outcome.SETTLED, demand.cost, demand.cost)
-                self.observer.event(settled)
             self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
 
     def _report_withdrawn(self, demand: Demand, queued_ns: int) -> None:

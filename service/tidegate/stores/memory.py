@@ -183,9 +183,9 @@ class MemoryStore:
             self._notify(other)
         return has_ended
 
-    def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
+    def release(self, pool: str, lease_id: str) -> None:
         """As `Store.release`."""
-        self._step(pool, lambda state, now_ns: state.release(lease_id, unleased, now_ns))
+        self._step(pool, lambda state, now_ns: state.release(lease_id, now_ns))
 
     def learn_now(self, pool: str, feedback: Feedback) -> None:
         """`learn`, synchronously."""

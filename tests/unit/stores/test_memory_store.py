@@ -185,7 +185,7 @@ def test_releasing_a_waiter_withdraws_it(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 3], ids=["that waits", "that was granted"])
-def test_releasing_a_waiter_without_a_lease_takes_nothing(
+def test_releasing_a_waiter_that_settles_at_once_takes_nothing(
     store: MemoryStore, clock: VirtualClock, seconds: float
 ) -> None:
     at_once = structs.replace(ONE, settle_at_once=True)
@@ -193,7 +193,7 @@ def test_releasing_a_waiter_without_a_lease_takes_nothing(
     store.reserve_now("b", at_once)
     clock.advance(seconds)
     store.advance("p")
-    store.release("p", "b", at_once.cost)
+    store.release("p", "b")
     (snapshot,) = store.snapshot_now("p")
     assert (snapshot.dimensions[0].available, snapshot.waiting) == (seconds / 3, 0)
 

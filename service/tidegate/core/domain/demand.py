@@ -44,7 +44,8 @@ class Demand(Struct, frozen=True, gc=False, array_like=True):
         front: the request returns after a 429, and goes before all new ones.
         retry: the request returns after another failure, and goes before all new ones as soon as the pool's retry
             budget, or a probe, admits it. It is never refused because of its wait.
-        settle_at_once: the cost is exact and no usage will be reported, so no lease is kept after admission.
+        settle_at_once: the cost is exact and no usage will be reported. `Store.try_admit` keeps no lease for it, and
+            the holder of any other lease for it ends that at once.
         overdraw_tokens: by how much the output may well exceed the estimate.
         session: the caller's session of the request. The sessions of a caller share its part.
         agent: the agent of that session. The agents of a session share its part; each is first come, first served.

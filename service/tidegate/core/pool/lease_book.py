@@ -7,7 +7,7 @@ from tidegate.core.domain.events import Event, LeaseEnded
 from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_charging import LeaseCharging
-from tidegate.core.pool.open_leases import OpenLease, OpenLeases
+from tidegate.core.pool.open_leases import Limited, OpenLease, OpenLeases
 from tidegate.core.pool.quota import Quota
 
 __all__ = ["LeaseBook"]
@@ -36,22 +36,21 @@ class LeaseBook:
         self._charging = LeaseCharging(quota, use)
 
     def grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
-        """Charges the cost of a demand, under a lease unless the demand is settled at once."""
+        """Charges the cost of a demand under a lease."""
+        self.leases[lease_id] = OpenLease(demand, self.settle(demand, account, now_ns), now_ns, account)
+        if not demand.settle_at_once:
+            self._failures.sent(now_ns)
+            if account is not None:
+                account.call_began()
+
+    def settle(self, demand: Demand, account: Account | None, now_ns: int) -> Limited:
+        """Charges the cost of a demand, without a lease. Returns the limits that were charged."""
         limits = self._quota.charge(demand.cost, now_ns, demand.overdraw_tokens)
         self._use.add(demand.cost[0], demand.cost[1], 0, now_ns)
         self.granted += 1
         if account is not None:
             account.charge(demand.cost, now_ns)
-        if not demand.settle_at_once:
-            self.leases[lease_id] = OpenLease(demand, limits, now_ns, account)
-            self._failures.sent(now_ns)
-            if account is not None:
-                account.call_began()
-
-    def give_back(self, unleased: Cost, now_ns: int) -> None:
-        """Reverts the grant of a demand that was settled at once."""
-        self._quota.give_back(unleased, now_ns)
-        self._use.add(-unleased[0], -unleased[1], 0, now_ns)
+        return limits
 
     def charge(self, lease_id: str, known: Cost, now_ns: int) -> None:
         """Charges what is known of a lease while its answer comes: its input, and its output where that is more.
@@ -72,12 +71,13 @@ class LeaseBook:
         lease = self.leases.pop(lease_id, None)
         if lease is None:
             return False
-        self._quota.request_ended(lease.granted_ns)
-        self._failures.ended(lease.granted_ns, answered=lease.answered)
-        if lease.account is not None:
-            lease.account.call_ended()
+        demand = lease.demand
+        if not demand.settle_at_once:
+            self._quota.request_ended(lease.granted_ns)
+            self._failures.ended(lease.granted_ns, answered=lease.answered)
+            if lease.account is not None:
+                lease.account.call_ended()
         used = self._charging.close(lease, outcome, used, now_ns)
         if self.reports_ends:
-            demand = lease.demand
             self._events.append(LeaseEnded(self._pool, demand.caller, outcome, demand.cost, used))
         return True

@@ -8,7 +8,10 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 from tidegate.core.limits.dimension_limit import DimensionLimit
 
-__all__ = ["OpenLease", "OpenLeases"]
+__all__ = ["Limited", "OpenLease", "OpenLeases"]
+
+Limited = tuple[tuple[int, DimensionLimit], ...]
+"""The limits that a grant was charged to, each with the index of its dimension."""
 
 _SILENCE_NS: Final = 60 * NS_PER_MINUTE
 """Six times the default deadline of a call. A caller that is silent for longer has lost its lease."""
@@ -50,7 +53,7 @@ class OpenLease:
     def __init__(
         self,
         demand: Demand,
-        limits: tuple[tuple[int, DimensionLimit], ...],
+        limits: Limited,
         granted_ns: int,
         account: Account | None = None,
     ) -> None:

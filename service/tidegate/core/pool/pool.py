@@ -158,7 +158,10 @@ class Pool:
             return False
         if demand.retry or self._failures.is_spend_capped or not self.settings.allow_debt:
             return False
-        self._book.grant(lease_id, demand, account, now_ns)
+        if demand.settle_at_once:
+            self._book.settle(demand, account, now_ns)
+        else:
+            self._book.grant(lease_id, demand, account, now_ns)
         return True
 
     def reserve(self, lease_id: str, demand: Demand, now_ns: int) -> Granted | Wait | Refused:
@@ -217,13 +220,10 @@ class Pool:
         predicted_ns = self._forecast.predict_ns(waiter.demand, now_ns, self._failures.wait_ns(now_ns))
         return Refused(self._failures.late_cause, predicted_ns)
 
-    def release(self, lease_id: str, unleased: Cost | None, now_ns: int) -> None:
-        """Takes a waiter out of the queue, or ends its lease as released.
-
-        `unleased` is the cost of a waiter without a lease (`settle_at_once`), given back if it has been granted.
-        """
-        if self._queue.remove(lease_id) is None and not self.end(lease_id, Outcome.RELEASED, None, now_ns) and unleased:
-            self._book.give_back(unleased, now_ns)
+    def release(self, lease_id: str, now_ns: int) -> None:
+        """Takes a waiter out of the queue, or ends its lease as released."""
+        if self._queue.remove(lease_id) is None:
+            self.end(lease_id, Outcome.RELEASED, None, now_ns)
 
     def advance(self, now_ns: int) -> tuple[str, ...]:
         """Admits, in order, the waiters that fit now. No other waiter overtakes a head that does not fit."""

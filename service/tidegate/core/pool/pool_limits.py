@@ -113,11 +113,6 @@ class PoolLimits:
         for index, limit in self.limited:
             limit.charge(cost[index], now_ns, overdraw_tokens if index == _OUTPUT else 0)
 
-    def give_back(self, cost: Cost, now_ns: int) -> None:
-        """Reverts a `charge` of just now."""
-        for index, limit in self.limited:
-            limit.correct(-cost[index], now_ns)
-
     def snapshot(self, now_ns: int) -> tuple[DimensionSnapshot, ...]:
         """The state of each dimension."""
         return tuple(limit.snapshot(now_ns) for limit in self._all)

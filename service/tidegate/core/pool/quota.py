@@ -228,11 +228,6 @@ class Quota:
                 self._probing.sent(now_ns, self.limits.service_time_ns(cost))
         return self.limits.limited
 
-    def give_back(self, cost: Cost, now_ns: int) -> None:
-        """Reverts a `charge` of just now."""
-        self.limits.give_back(cost, now_ns)
-        self.correct_use(-cost[0], -cost[1], 0, now_ns)
-
     def correct_use(self, requests: int, input_tokens: int, output_tokens: int, at_ns: int) -> None:
         """Corrects the use at `at_ns`: input that had been estimated, output as it is produced."""
         if not self._learns:

@@ -111,11 +111,8 @@ class Store(Protocol):
         """Admits a demand as `reserve` does, if nothing has to be waited for; False, without effect, otherwise."""
         ...
 
-    def release(self, pool: str, lease_id: str, unleased: Cost | None = None) -> None:
-        """Withdraws a waiter, or ends its lease as released, without waiting for the store.
-
-        `unleased` is the cost of a waiter that gets no lease (`settle_at_once`). It is given back if it was granted.
-        """
+    def release(self, pool: str, lease_id: str) -> None:
+        """Withdraws a waiter, or ends its lease as released, without waiting for the store."""
         ...
 
     def advance(self, pool: str) -> None:

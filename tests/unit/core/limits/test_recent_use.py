@@ -103,7 +103,7 @@ def test_what_is_given_back_was_not_used() -> None:
         pool.reserve(f"{number}", Demand("p", DEFAULT_CALLER, Cost(1)), 0)
         pool.end(f"{number}", outcome, None, 0)
     pool.reserve("now", Demand("p", DEFAULT_CALLER, Cost(1), settle_at_once=True), 6 * S)
-    pool.release("now", Cost(1), 6 * S)
+    pool.release("now", 6 * S)
     assert pool.snapshot(6 * S).dimensions[0].used_share_1_minute == 1 / 60
 
 

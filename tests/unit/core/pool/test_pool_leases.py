@@ -130,19 +130,25 @@ def test_a_lease_that_was_answered_is_not_unanswered_at_its_end(pool: Pool) -> N
     assert pool.snapshot(0).unanswered == 0
 
 
-def test_what_was_granted_without_a_lease_is_given_back_when_it_is_released(pool: Pool) -> None:
+def test_what_settles_at_once_is_given_back_when_it_is_released(pool: Pool) -> None:
     cost = Cost(1, 2_000, 500)
     shares = pool.snapshot(0).dimensions
     pool.reserve("b", Demand("p", DEFAULT_CALLER, cost, settle_at_once=True), 0)
-    pool.release("b", cost, 0)
+    pool.release("b", 0)
     assert charged(pool) == RESERVED
     assert pool.snapshot(0).dimensions == shares, "the shares that were used as well"
 
 
-def test_a_demand_that_settles_at_once_leaves_no_lease(pool: Pool) -> None:
-    pool.reserve("b", Demand("p", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True), 0)
-    assert pool.snapshot(0).in_flight == 1
-    assert not pool.end("b", Outcome.RELEASED, None, 0)
+def test_a_demand_that_settles_at_once_waits_for_no_answer(pool: Pool) -> None:
+    demand = Demand("p", DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
+    pool.learn(Succeeded(sent_ago_ns=0), 0)
+    assert pool.reserve("b", demand, 0) == GRANTED
+    snapshot = pool.snapshot(0)
+    assert (snapshot.in_flight, snapshot.unanswered) == (2, 1)
+    assert pool.end("b", Outcome.SETTLED, None, 0)
+    assert pool.snapshot(0).unanswered == 1
+    assert pool.try_admit("c", demand, 0)
+    assert not pool.end("c", Outcome.RELEASED, None, 0), "it was settled in the step that admitted it"
 
 
 def test_correcting_refills_up_to_now_first(pool: Pool) -> None:

@@ -168,7 +168,7 @@ def test_its_patience_may_end(state: Pool) -> None:
 def test_it_may_be_released(state: Pool) -> None:
     spend_budget(state)
     state.reserve("r", RETRY, 0)
-    state.release("r", None, 0)
+    state.release("r", 0)
     assert state.next_in_ns(0) is None
 
 

@@ -63,7 +63,7 @@ class TestInput:
         assert by_input.fits(Cost(1, 1), NOW)
         by_input.charge(LARGE, NOW)
         assert not by_input.fits(Cost(1, 1), NOW)
-        by_input.give_back(LARGE, NOW)
+        by_input.correct_use(-LARGE.requests, -LARGE.input_tokens, 0, NOW)
         assert by_input.fits(Cost(1, 1), NOW)
 
     def test_counts_when_it_turns_out_to_be_more(self, by_input: Quota) -> None:
@@ -89,7 +89,7 @@ class TestRequests:
             by_requests.charge(LARGE, NOW)
             count += 1
         assert count > 900, "half as many again as 911"
-        by_requests.give_back(LARGE, NOW)
+        by_requests.correct_use(-LARGE.requests, -LARGE.input_tokens, 0, NOW)
         assert by_requests.fits(LARGE, NOW)
 
 

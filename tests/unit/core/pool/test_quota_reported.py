@@ -165,7 +165,7 @@ class TestSearch:
         made, other = self.measured(), self.measured()
         for _ in range(200):
             other.charge(Cost(1, 100, 100), 40 * S)
-            other.give_back(Cost(1, 100, 100), 40 * S)
+            other.correct_use(-1, -100, 0, 40 * S)
             other.request_ended(0)
         for each in (made, other):
             self.used(each, 400, 50)
