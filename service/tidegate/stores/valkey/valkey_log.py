@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
-from valkey.asyncio import Sentinel, Valkey
-from valkey.asyncio.cluster import ClusterNode, ValkeyCluster
-from valkey.exceptions import ResponseError, ValkeyError
+from valkey.exceptions import ResponseError, ValkeyClusterException, ValkeyError
 
 from tidegate.stores.valkey.address import StoreAddress
+from tidegate.stores.valkey.connection import connect
 from tidegate.stores.valkey.shared_log import (
     START,
     Checkpoint,
@@ -65,8 +64,8 @@ class ValkeyLog:
     """
 
     def __init__(self, address: StoreAddress, timeout_seconds: float, longest_wait_seconds: float = 1.0) -> None:
-        self._client = _open(address, timeout_seconds)
-        self._reader = _open(address, timeout_seconds + longest_wait_seconds)
+        self._client = connect(address, timeout_seconds)
+        self._reader = connect(address, timeout_seconds + longest_wait_seconds)
         tagged = f"{{{address.prefix}}}"
         self._log, self._lead, self._checkpoint = f"{tagged}:log", f"{tagged}:lead", f"{tagged}:checkpoint"
         self._mailboxes = f"{tagged}:mailbox:"
@@ -127,7 +126,7 @@ class ValkeyLog:
             about = await self._client.xinfo_stream(self._log)
         except ResponseError:
             return START  # no such key
-        except (ValkeyError, OSError) as error:
+        except (ValkeyError, ValkeyClusterException, OSError) as error:
             raise StoreLost(str(error)) from error
         return _id(about["last-generated-id"])
 
@@ -149,28 +148,8 @@ async def _answer(command: Awaitable[T]) -> T:
     """
     try:
         return await command
-    except (ValkeyError, OSError, TimeoutError) as error:
+    except (ValkeyError, ValkeyClusterException, OSError) as error:
         raise StoreLost(str(error) or type(error).__name__) from error
-
-
-def _open(address: StoreAddress, timeout_seconds: float) -> Any:  # the three clients have no common type
-    """A client; it connects with its first command."""
-    options: dict[str, Any] = {
-        "username": address.username,
-        "password": address.password,
-        "socket_timeout": timeout_seconds,
-        "socket_connect_timeout": timeout_seconds,
-        "ssl": address.tls,
-        "ssl_ca_certs": address.ca_file,
-        "ssl_check_hostname": address.tls,
-    }
-    if address.kind == "cluster":
-        return ValkeyCluster(startup_nodes=[ClusterNode(host, port) for host, port in address.nodes], **options)
-    if address.kind == "sentinel":
-        sentinel: Any = Sentinel  # untyped in valkey-py
-        return sentinel(address.nodes, **options).master_for(address.service)
-    ((host, port),) = address.nodes
-    return Valkey(host=host, port=port, db=address.database, **options)
 
 
 def _id(name: bytes) -> EntryId:
