@@ -1,6 +1,7 @@
 """Reloads the configuration of the running service: all of it at once, or nothing."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -27,6 +28,9 @@ class Reloader:
     Args:
         load: reads the configuration as at the start; raises `ConfigurationError`. Runs in a thread.
         services: have the settings in effect.
+
+    Attributes:
+        announce: a context manager around each reload.
     """
 
     def __init__(self, load: Callable[[], Settings], services: Services) -> None:
@@ -34,6 +38,7 @@ class Reloader:
         self._services = services
         self._prepare: list[Prepare] = []
         self._lock = asyncio.Lock()
+        self.announce: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
 
     def add(self, prepare: Prepare) -> None:
         """Adds a part of the service whose settings are replaced."""
@@ -46,23 +51,29 @@ class Reloader:
             ConfigurationError: a value is not allowed; nothing changed.
         """
         async with self._lock:
-            try:
-                new = await asyncio.to_thread(self._load)
-                old = self._services.settings
-                in_effect = reloaded(old, new)
-                for settings in (new, in_effect):
-                    AccessRules.of(settings).check_bind(settings.host)
-                    AccessRules.for_metrics(settings)
-                steps = [prepare(in_effect) for prepare in self._prepare]
-            except ConfigurationError as error:
-                logger.error("reload failed, the old configuration stays: %s", _one_line(error))  # noqa: TRY400
-                raise
-            for apply in steps:
-                apply()
-            self._services.settings = in_effect
+            with self.announce():
+                old, new = await self._replace_settings()
         changes = changes_between(old, new)
         _log(changes)
         return changes
+
+    async def _replace_settings(self) -> tuple[Settings, Settings]:
+        """Returns the settings that were in effect, and those that were loaded."""
+        try:
+            new = await asyncio.to_thread(self._load)
+            old = self._services.settings
+            in_effect = reloaded(old, new)
+            for settings in (new, in_effect):
+                AccessRules.of(settings).check_bind(settings.host)
+                AccessRules.for_metrics(settings)
+            steps = [prepare(in_effect) for prepare in self._prepare]
+        except ConfigurationError as error:
+            logger.error("reload failed, the old configuration stays: %s", _one_line(error))  # noqa: TRY400
+            raise
+        for apply in steps:
+            apply()
+        self._services.settings = in_effect
+        return old, new
 
     async def reload_on_signal(self) -> None:
         """As `reload`. Errors are only logged: nobody waits for the result of a signal."""

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,12 @@ from tidegate.api.app import create_app
 from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import services
+from tidegate.cli.listeners import MAIN, METRICS, at_addresses_of, listening, sockets_from_systemd
 from tidegate.cli.memory import keep_freed_memory, tune_garbage_collector
 from tidegate.cli.part_settings import UpstreamKind, connection_limits
 from tidegate.cli.process import hold_reload_signals, on_reload_signal, on_stop_signal, run
 from tidegate.cli.reloading import Reloader
+from tidegate.cli.service_manager import ServiceManager
 from tidegate.gateway.gateway_errors import unread_request
 from tidegate.http.server.listener import allow_many_connections, bind, url_of
 from tidegate.http.server.server import HttpImplementation, HttpServer, serving
@@ -55,19 +57,15 @@ def run_service(load: Callable[[], Settings], *, simulated: bool, http: HttpImpl
         ConfigurationError: an address is not available, or the service would be open to other machines.
     """
     hold_reload_signals()
+    manager, inherited = ServiceManager.from_environment(os.environ), sockets_from_systemd(os.environ)
+    load = at_addresses_of(inherited, load)
     settings = load()
     AccessRules.of(settings).check_bind(settings.host)
     AccessRules.for_metrics(settings)  # checks the metrics address
     state_dir = settings.state_dir or os.environ.get(_SYSTEMD_STATE)
     with contextlib.ExitStack() as sockets:
         state_folder = sockets.enter_context(StateFolder(Path(state_dir))) if state_dir else None
-        main_socket = sockets.enter_context(bind(settings.host, settings.port, "TIDEGATE_HOST", "TIDEGATE_PORT"))
-        metrics_socket = None
-        if settings.metrics_port is not None:
-            host = settings.metrics_host or settings.host
-            metrics_socket = sockets.enter_context(
-                bind(host, settings.metrics_port, "TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
-            )
+        listeners = sockets.enter_context(listening(settings, inherited))
         allow_many_connections()
         keep_freed_memory(os.environ)
         request_log = open_logs(settings.log_level, settings.log_format)
@@ -77,8 +75,8 @@ def run_service(load: Callable[[], Settings], *, simulated: bool, http: HttpImpl
                     settings,
                     load,
                     request_log,
-                    main_socket,
-                    metrics_socket,
+                    manager,
+                    listeners,
                     state_folder,
                     simulated=simulated,
                     http=http,
@@ -92,14 +90,16 @@ async def _serve(
     settings: Settings,
     load: Callable[[], Settings],
     request_log: RequestLog,
-    main_socket: socket.socket,
-    metrics_socket: socket.socket | None,
+    manager: ServiceManager,
+    listeners: Mapping[str, socket.socket],
     state_folder: StateFolder | None,
     *,
     simulated: bool,
     http: HttpImplementation,
 ) -> None:
+    main_socket, metrics_socket = listeners[MAIN], listeners.get(METRICS)
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(manager.watchdog())
         upstream: UpstreamKind = "claude"
         if simulated:
             from claude_simulator import SimulatorOptions  # noqa: PLC0415 - the relay does not need it
@@ -137,23 +137,27 @@ async def _serve(
         reloader = parts.reloader
         if isinstance(reloader, Reloader):
             reloader.add(partial(_prepare_server, server))
+            reloader.announce = manager.reloading
             await stack.enter_async_context(on_reload_signal(reloader.reload_on_signal))
         stopped = on_stop_signal(server.stop_now)
         tune_garbage_collector()
         click.echo(_greeting(parts, url_of(main_socket), url_of(metrics_socket or main_socket)))
-        await _drain(parts, server, await stopped)
+        manager.ready(f"serving on {url_of(main_socket)}")
+        await _drain(parts, server, manager, await stopped)
 
 
 def _prepare_server(server: HttpServer, settings: Settings) -> Callable[[], None]:
     return partial(setattr, server, "limits", connection_limits(settings))
 
 
-async def _drain(parts: Services, server: HttpServer, number: signal.Signals) -> None:
+async def _drain(parts: Services, server: HttpServer, manager: ServiceManager, number: signal.Signals) -> None:
     """Ends the calls before the service stops. Ctrl-C gives no notice, because there is no load balancer."""
     settings = parts.settings
     notice_seconds = settings.drain_notice_seconds if number == signal.SIGTERM else 0.0
     parts.draining = True
-    if calls := server.open_calls:
+    calls = server.open_calls
+    manager.stopping(f"draining: {calls} open calls when it began", notice_seconds + settings.drain_seconds)
+    if calls:
         logger.warning(
             "stopping: waiting for %d open %s, for %g s at most; a second signal stops at once",
             calls,
