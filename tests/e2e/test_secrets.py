@@ -148,6 +148,7 @@ def be_refused(scene: Scene) -> None:
     for stream in (False, True):
         assert scene.post(MESSAGES, {**haiku, "stream": stream}).headers["x-tidegate-cause"] == "spend_cap"
         scene.post(GENERATE, {"prompt": PROMPT, "model": "claude-haiku-5-5", "stream": stream})
+    assert "circuit open (pool haiku-5-5; cause spend_cap)" in scene.service.printed()
     scene.fault("ramp_limited")
     assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").status_code == 429
     assert scene.post(MESSAGES, QUESTION, x_tidegate_timeout_seconds="0.3").headers["x-tidegate-cause"] == "deadline"

@@ -18,7 +18,7 @@ from tidegate.cli.reloading import Reloader
 from tidegate.cli.running_parts import RunningParts
 from tidegate.cli.saved_state import StateSaver
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.events import Anomaly, CircuitOpened, HeadRefused, RequestFinished
+from tidegate.core.domain.events import Anomaly, CircuitClosed, CircuitOpened, HeadRefused, RequestFinished
 from tidegate.core.ports.clock import Clock
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SteadyClock, SystemClock
@@ -34,6 +34,7 @@ from tidegate.http.write_batching import WriteBatcher
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
 from tidegate.observe.logging.anomaly_log import AnomalyLog
+from tidegate.observe.logging.circuit_log import log_circuit_closed, log_circuit_opened
 from tidegate.observe.logging.request_log import RequestLog
 from tidegate.observe.metrics.clock_watch import watch_clock
 from tidegate.observe.metrics.exposition import Exposition, new_registry
@@ -98,6 +99,7 @@ async def services(
         metrics.handlers,
         [(CircuitOpened, lambda _event: reachability.probe_soon())],
         [(Anomaly, AnomalyLog(clock).log)],
+        [(CircuitOpened, log_circuit_opened), (CircuitClosed, log_circuit_closed)],
         [(RequestFinished, request_log.log), (HeadRefused, request_log.log)] if request_log else [],
         tracing=tracing,
     )

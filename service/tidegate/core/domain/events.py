@@ -107,7 +107,10 @@ class Thawed(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class CircuitOpened(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """The pool sends only probes from now on, because of `cause`. `closes_in_ns` is None if nobody knows."""
+    """The pool sends only probes from now on, because of `cause`.
+
+    `closes_in_ns`: the time until the date that the upstream named; None if it named none. A probe may end it earlier.
+    """
 
     pool: str
     cause: Cause
