@@ -132,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.advance(pool)
         for snapshot in self.store.snapshot_now():
             own = {name for name, demand in self.held.items() if demand.pool == snapshot.pool}
-            known = set(self.store._pools[snapshot.pool]._book.leases)
+            known = set(self.store._pools._pools[snapshot.pool]._book.leases)
             for lease_id in own - known:
                 del self.held[lease_id]
 
@@ -152,17 +152,17 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_who_may_go_is_forgotten(self) -> None:
-        assert self.store._accounts.freed == {}
-        for name, pool in self.store._pools.items():
+        assert self.store._pools._accounts.freed == {}
+        for name, pool in self.store._pools._pools.items():
             next_in_ns = pool.next_in_ns(self.now_ns)
             if next_in_ns is not None:
                 assert self.timers[name] <= self.now_ns + next_in_ns + TOGETHER_NS
 
     @invariant()
     def accounts_count_the_leases(self) -> None:
-        leases = [lease for pool in self.store._pools.values() for lease in pool._book.leases.values()]
+        leases = [lease for pool in self.store._pools._pools.values() for lease in pool._book.leases.values()]
         assert len(leases) == len(self.held)
-        for account in self.store._accounts._by_name.values():
+        for account in self.store._pools._accounts._by_name.values():
             assert account.in_flight == sum(lease.account is account for lease in leases)
 
     def teardown(self) -> None:
@@ -175,7 +175,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.fire()
             steps += 1
             assert steps < 10_000, f"{self.waiting} never go"
-        for pool in self.store._pools.values():
+        for pool in self.store._pools._pools.values():
             queue = pool._queue
             assert (queue.waiting, queue.skipped, queue.failed, queue.tokens) == ({}, {}, {}, 0)
             for home in queue._classes:

@@ -10,7 +10,7 @@ arrived sends them again: the fold ignores the steps that it has folded before, 
 The leader folds a batch at one time, which is the only time that the fold knows:
 
     folded = store.fold(batch)              # `MemoryStore`, at the time of its clock
-    folded = pools.fold(batch, now_ns)      # `Pools`, the same without a lock and a clock
+    folded = fold.fold(batch, now_ns)       # `Fold`, over `Pools`: the same without a lock and a clock
 
 `Folded` holds the answers to the steps of the batch, and the changes that the batch has caused, for all replicas. The
 name of a lease begins with the name of the replica that made it (`replica_of`), so `part_of` can select the part of a
@@ -29,6 +29,7 @@ from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.ports.store import Change
+from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = [
     "Advance",
@@ -113,10 +114,11 @@ class Reprice(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Configure(Struct, frozen=True, array_like=True, tag=True):
-    """As `Store.configure`."""
+    """As `Store.configure`. `origin`: who sets them, and when."""
 
     pool: str
     settings: PoolSettings
+    origin: SetAtRuntime | None = None
 
 
 class Reload(Struct, frozen=True, array_like=True, tag=True):
@@ -133,7 +135,7 @@ class LimitCallers(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Leave(Struct, frozen=True, array_like=True, tag=True):
-    """A replica has left or died: its waiters leave the queues, and its leases end as abandoned.
+    """A replica has left or died: its waiters are refused as `STORE_UNAVAILABLE`, and its leases end as abandoned.
 
     The replica itself sends it, or another one that knows.
     """

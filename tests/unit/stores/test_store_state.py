@@ -14,6 +14,7 @@ from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.pool.pool import Pool
 from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.store_state import StoreState
@@ -149,13 +150,12 @@ def test_the_collector_may_end_leases_during_a_dump(store: MemoryStore, monkeypa
     """As a finalizer does that interrupts the dump: the lease ends right after it."""
     store.learn_now("p", Succeeded(0))
     assert store.try_admit("a", ONE)
-    pool = store._pools["p"]
-    dump = type(pool).dump
+    dump = Pool.dump
 
-    def interrupted(_: object, now_ns: int) -> object:
+    def interrupted(pool: Pool, now_ns: int) -> object:
         assert store.end_now("p", "a", Outcome.RELEASED)
         return dump(pool, now_ns)
 
-    monkeypatch.setattr(type(pool), "dump", interrupted)
+    monkeypatch.setattr(Pool, "dump", interrupted)
     store.dump()
     assert store.snapshot_now("p")[0].in_flight == 0

@@ -1,5 +1,6 @@
 """A pool: the quota that a group of models shares, as a state machine. One method call is one atomic step."""
 
+from collections.abc import Callable
 from typing import Final, Self
 
 from tidegate.core.accounts.accounts import Account, Accounts
@@ -12,24 +13,18 @@ from tidegate.core.domain.feedback import Feedback, RateLimited, SpendCapped, Su
 from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
-from tidegate.core.failures.failure_tracker import FailureTracker
-from tidegate.core.failures.retry_gate import RetryGate
-from tidegate.core.limits.recent_use import RecentUse
-from tidegate.core.pool.lease_book import LeaseBook
-from tidegate.core.pool.own_limits import OwnLimits
-from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
+from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.core.pool.pool_parts import PoolParts
+from tidegate.core.pool.pool_state import PoolState
 from tidegate.core.pool.queue_view import QueueView
-from tidegate.core.pool.quota import Quota
-from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.ports.store import Change
-from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.queue_caps import exceeded_cap
 from tidegate.core.queue.waiter import Waiter
 
 __all__ = ["Pool"]
 
 _ENOUGH_FOR_PROBE_NS: Final = 5 * NS_PER_SECOND
+_HOLDER_GONE: Final = Refused(Cause.STORE_UNAVAILABLE)
 
 
 class Pool:
@@ -42,6 +37,7 @@ class Pool:
         settings: what the operator has configured.
         now_ns: the time of creation.
         accounts: callers' own limits, shared by all pools.
+        parts: restored parts in place of new ones.
     """
 
     __slots__ = (
@@ -51,49 +47,40 @@ class Pool:
         "_forecast",
         "_next_in_ns",
         "_own_limits",
+        "_parts",
         "_queue",
         "_quota",
-        "_rate_limited",
         "_refused",
         "_retries",
-        "_succeeded",
-        "_use",
         "name",
         "settings",
     )
 
-    def __init__(self, name: str, settings: PoolSettings, now_ns: int, accounts: Accounts | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: PoolSettings,
+        now_ns: int,
+        accounts: Accounts | None = None,
+        parts: PoolParts | None = None,
+    ) -> None:
         self.name = name
         self.settings = settings
-        self._quota = Quota(name, settings, now_ns)
-        self._events = self._quota.events
-        self._failures = FailureTracker(name, self._events, now_ns)
-        self._retries = RetryGate(self._failures, now_ns)
-        self._queue = FairQueue(lambda: self._quota.limits.ns_per_unit, self._retries.wait_ns)
-        self._own_limits = OwnLimits(name, accounts or Accounts(), self._queue)
-        self._forecast = WaitForecast(self._quota, self._queue, self._failures)
+        self._parts = parts = parts or PoolParts(name, settings, now_ns, accounts or Accounts())
+        self._quota = parts.quota
+        self._events = parts.quota.events
+        self._failures = parts.failures
+        self._retries = parts.retries
+        self._queue = parts.queue
+        self._own_limits = parts.own_limits
+        self._forecast = parts.forecast
+        self._book = parts.book
         self._refused: list[tuple[str, Refused]] = []
-        self._use = RecentUse(self._quota.limits.per_minute, now_ns)
-        self._book = LeaseBook(name, self._quota, self._failures, self._use)
         self._next_in_ns: int | None = None  # for the next change
-        self._rate_limited = 0
-        self._succeeded = 0
 
     def dump(self, now_ns: int) -> PoolState:
         """What the pool has learned, for `restore`: without settings, waiters and leases."""
-        return PoolState(
-            version=POOL_STATE_VERSION,
-            pool=self.name,
-            quota=self._quota.dump(now_ns),
-            failures=self._failures.dump(now_ns),
-            retries=self._retries.dump(now_ns),
-            class_shares=self._queue.dump(now_ns),
-            forecast=self._forecast.dump(now_ns),
-            recent_use=self._use.dump(now_ns),
-            granted=self._book.granted,
-            rate_limited=self._rate_limited,
-            succeeded=self._succeeded,
-        )
+        return self._parts.dump(now_ns)
 
     @classmethod
     def restore(cls, state: PoolState, now_ns: int, settings: PoolSettings, accounts: Accounts | None = None) -> Self:
@@ -103,22 +90,8 @@ class Pool:
         was charged for them stays charged: they may have reached the upstream. So the pool never sends more than the
         original would have.
         """
-        pool = cls(state.pool, settings, now_ns, accounts)
-        pool._quota = quota = Quota.restore(state.quota, now_ns, state.pool, settings)
-        pool._events = quota.events
-        pool._failures = FailureTracker.restore(state.failures, now_ns, state.pool, pool._events)
-        pool._retries = RetryGate.restore(state.retries, now_ns, pool._failures)
-        pool._queue = FairQueue.restore(
-            state.class_shares, now_ns, lambda: quota.limits.ns_per_unit, pool._retries.wait_ns
-        )
-        pool._own_limits = OwnLimits(state.pool, accounts or Accounts(), pool._queue)
-        pool._forecast = WaitForecast.restore(state.forecast, now_ns, quota, pool._queue, pool._failures)
-        pool._use = RecentUse.restore(state.recent_use, now_ns, quota.limits.per_minute)
-        pool._book = LeaseBook(state.pool, quota, pool._failures, pool._use)
-        pool._book.granted = state.granted
-        pool._rate_limited = state.rate_limited
-        pool._succeeded = state.succeeded
-        return pool
+        parts = PoolParts.restore(state, now_ns, settings, accounts or Accounts())
+        return cls(state.pool, settings, now_ns, parts=parts)
 
     def report_leases(self, *, enabled: bool) -> None:
         """Sets whether the end of each lease is an event. By default it is."""
@@ -127,7 +100,7 @@ class Pool:
     @property
     def is_unused(self) -> bool:
         """Whether the pool can be dropped without loss: no answer ever came, nobody waits, nothing is in flight."""
-        return not (self._queue.waiting or self._book.leases or self._succeeded)
+        return not (self._queue.waiting or self._book.leases or self._parts.succeeded)
 
     def advance_and_collect(self, now_ns: int) -> Change | None:
         """Admits the waiters that fit after the last step. Returns all changes not returned before, if any."""
@@ -225,6 +198,22 @@ class Pool:
         if self._queue.remove(lease_id) is None:
             self.end(lease_id, Outcome.RELEASED, None, now_ns)
 
+    def abandon(self, is_gone: Callable[[str], bool], now_ns: int) -> None:
+        """The holders of some leases are gone: refuses the waiters and ends the leases with such ids."""
+        for lease_id in tuple(filter(is_gone, self._queue.waiting)):
+            self._refuse(lease_id, _HOLDER_GONE)
+        for lease_id in tuple(filter(is_gone, self._book.leases)):
+            self.end(lease_id, Outcome.ABANDONED, None, now_ns)
+
+    def holds(self, lease_id: str) -> bool:
+        """Whether there is an open lease or a waiter of this id."""
+        return lease_id in self._book.leases or lease_id in self._queue.waiting
+
+    def reprice(self, lease_id: str, cost: Cost, now_ns: int) -> None:
+        """The cost of a waiter was estimated anew. No effect on a request that does not wait."""
+        if (waiter := self._queue.waiting.get(lease_id)) is not None:
+            self._queue.reprice(waiter, cost, now_ns)
+
     def advance(self, now_ns: int) -> tuple[str, ...]:
         """Admits, in order, the waiters that fit now. No other waiter overtakes a head that does not fit."""
         self._quota.demand_seen(now_ns)
@@ -289,7 +278,7 @@ class Pool:
     def learn(self, feedback: Feedback, now_ns: int) -> None:
         """Takes in a success, a refusal, a failure, or the limits that an answer reports."""
         if isinstance(feedback, Succeeded):
-            self._succeeded += 1
+            self._parts.succeeded += 1
             if feedback.sent_ago_ns is not None:
                 self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
                 self._quota.answer_came(now_ns - feedback.sent_ago_ns)
@@ -299,7 +288,7 @@ class Pool:
                 self._answer_came(feedback.sent_ago_ns, feedback.lease_id, now_ns)
             self._quota.learn_limits(feedback, now_ns)
         elif isinstance(feedback, RateLimited):
-            self._rate_limited += 1
+            self._parts.rate_limited += 1
             lease = self._book.leases.get(feedback.lease_id)
             self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
             self._quota.learn_429(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
@@ -319,26 +308,7 @@ class Pool:
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """The state now."""
-        dimensions, oldest_ns = self._quota.limits.snapshot(now_ns), self._book.leases.oldest_ns()
-        return PoolSnapshot(
-            pool=self.name,
-            dimensions=tuple(map(DimensionSnapshot.with_shares, dimensions, self._use.shares(now_ns))),
-            adaptive_factor=self._quota.factor,
-            frozen_seconds=self._quota.frozen_ns(now_ns) / NS_PER_SECOND,
-            probing=self._quota.is_probing or self._failures.is_outage,
-            waiting=len(self._queue),
-            classes=self._queue.snapshot(now_ns),
-            in_flight=len(self._book.leases),
-            oldest_lease_seconds=None if oldest_ns is None else (now_ns - oldest_ns) / NS_PER_SECOND,
-            granted=self._book.granted,
-            rate_limited=self._rate_limited,
-            succeeded=self._succeeded,
-            open_circuits={str(cause): ns / NS_PER_SECOND for cause, ns in self._failures.open_circuits(now_ns)},
-            unanswered=self._failures.unanswered,
-            concurrency_limit=self._failures.concurrency_limit(now_ns),
-            retries_waiting=len(self._queue.failed),
-            retries_left=self._failures.budget.left(now_ns),
-        )
+        return self._parts.snapshot(now_ns)
 
     @property
     def queue(self) -> QueueView:
@@ -396,5 +366,8 @@ class Pool:
 
     def _refuse_all(self, refused: Refused) -> None:
         for lease_id in tuple(self._queue.waiting):
-            self._queue.remove(lease_id)
-            self._refused.append((lease_id, refused))
+            self._refuse(lease_id, refused)
+
+    def _refuse(self, lease_id: str, refused: Refused) -> None:
+        self._queue.remove(lease_id)
+        self._refused.append((lease_id, refused))

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
-from tidegate.core.domain.dimension import NsPerUnit, service_time_ns
+from tidegate.core.domain.dimension import Cost, NsPerUnit, service_time_ns
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.snapshots import ClassSnapshot
 from tidegate.core.queue.class_queue import NO_LOAD, ClassQueue
@@ -132,11 +132,14 @@ class FairQueue:
 
     def refresh_price(self, waiter: Waiter, now_ns: int) -> None:
         """Estimates a waiter's cost anew, if that was done long ago."""
+        price = waiter.demand.price
+        if price is not None and now_ns - waiter.priced_ns >= _PRICE_KEPT_NS:
+            self.reprice(waiter, price(now_ns), now_ns)
+
+    def reprice(self, waiter: Waiter, cost: Cost, now_ns: int) -> None:
+        """Replaces a waiter's cost, which was estimated now."""
         demand = waiter.demand
-        if demand.price is None or now_ns - waiter.priced_ns < _PRICE_KEPT_NS:
-            return
         waiter.priced_ns = now_ns
-        cost = demand.price(now_ns)
         if cost == demand.cost:
             return
         own = self._classes[demand.caller.rank]

@@ -1,0 +1,129 @@
+"""Folds the steps of all replicas into the pools of a store."""
+
+from typing import Final
+
+from msgspec import structs
+
+from tidegate.core.claude.rate_limit_groups import overflow_pool
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import Granted, Refused, Wait
+from tidegate.stores.pools import Pools
+from tidegate.stores.steps import (
+    Advance,
+    Answer,
+    Batch,
+    Charge,
+    Configure,
+    End,
+    Folded,
+    Learn,
+    Leave,
+    LimitCallers,
+    Release,
+    Reload,
+    Reprice,
+    Reserve,
+    Step,
+    Withdraw,
+    replica_of,
+)
+
+__all__ = ["Fold"]
+
+_MOST_REPLICAS: Final = 1_000
+"""So many replicas are remembered. The one whose first step is the oldest is forgotten first."""
+
+_LeaseStep = Withdraw | Charge | End | Release | Reprice
+_PoolStep = Learn | Advance | Configure | Reload | LimitCallers | Leave
+_Result = Granted | Wait | Refused | bool | None
+
+
+class Fold:
+    """Applies each step once, in the order of its replica, whatever is sent twice or gets lost.
+
+    The same batches at the same times lead to the same pools and results in every process.
+
+    Args:
+        pools: the pools; other steps may be made on them directly.
+    """
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._folded: dict[str, int] = {}  # by replica: the number of its last step
+
+    def fold(self, batch: Batch, now_ns: int) -> Folded:
+        """Applies the steps of a batch that were not applied before. None of them, if steps before it are missing."""
+        last = self._folded.get(batch.replica, 0)
+        if batch.number > last + 1:
+            return Folded(last)
+        answers = []
+        for number, step in enumerate(batch.steps, batch.number):
+            result = self._repeated(step, now_ns) if number <= last else self._apply(step, now_ns)
+            if isinstance(step, Reserve | Withdraw | End):
+                answers.append(Answer(number, result))
+        last = max(last, batch.number + len(batch.steps) - 1)
+        self._folded[batch.replica] = last
+        if len(self._folded) > _MOST_REPLICAS:
+            del self._folded[next(iter(self._folded))]
+        return Folded(last, tuple(answers), tuple(self._pools.take_changes()))
+
+    def _apply(self, step: Step, now_ns: int) -> _Result:
+        if isinstance(step, Reserve):
+            demand = step.demand
+            name = self._pools.pool_for(demand.pool, now_ns)
+            return self._pools.reserve(step.lease_id, structs.replace(demand, pool=name), now_ns)
+        if isinstance(step, Withdraw | Charge | End | Release | Reprice):
+            return self._apply_to_lease(step, self._pool_of(step.pool, step.lease_id, now_ns), now_ns)
+        self._apply_to_pools(step, now_ns)
+        return None
+
+    def _apply_to_lease(self, step: _LeaseStep, pool: str, now_ns: int) -> _Result:
+        pools, lease_id = self._pools, step.lease_id
+        match step:
+            case Withdraw():
+                return pools.withdraw(pool, lease_id, now_ns)
+            case Charge():
+                pools.charge(pool, lease_id, step.known, now_ns)
+            case End():
+                return pools.end(pool, lease_id, step.outcome, step.used, step.feedback, now_ns)
+            case Release():
+                pools.release(pool, lease_id, now_ns)
+            case Reprice():
+                pools.reprice(pool, lease_id, step.cost, now_ns)
+        return None
+
+    def _apply_to_pools(self, step: _PoolStep, now_ns: int) -> None:
+        pools = self._pools
+        match step:
+            case Learn(pool, feedback):
+                pools.learn(pools.pool_for(pool, now_ns), feedback, now_ns)
+            case Advance(pool):
+                pools.advance(pools.pool_for(pool, now_ns), now_ns)
+            case Configure(pool, settings, origin):
+                pools.configure(pool, settings, origin, now_ns)
+            case Reload(configured, otherwise):
+                pools.reload(configured, otherwise, now_ns)
+            case LimitCallers(limits):
+                pools.limit_callers(limits, now_ns)
+            case Leave(replica):
+                pools.abandon(lambda lease_id: replica_of(lease_id) == replica, now_ns)
+
+    def _repeated(self, step: Step, now_ns: int) -> _Result:
+        """The answer to a step that was applied before."""
+        if isinstance(step, Reserve):
+            name, lease_id = step.demand.pool, step.lease_id
+        elif isinstance(step, Withdraw):
+            name, lease_id = step.pool, step.lease_id
+        else:
+            return False
+        standing = self._pools.standing(self._pool_of(name, lease_id, now_ns), lease_id, now_ns)
+        if standing is None:
+            return Refused(Cause.STORE_UNAVAILABLE)
+        return None if isinstance(step, Withdraw) else standing
+
+    def _pool_of(self, name: str, lease_id: str, now_ns: int) -> str:
+        """The pool that a lease or waiter is in: its own, or the overflow pool if its own did not exist then."""
+        pools, overflow = self._pools, overflow_pool(name)
+        if not pools.holds(name, lease_id) and pools.holds(overflow, lease_id):
+            return overflow
+        return pools.pool_for(name, now_ns)

@@ -1,0 +1,179 @@
+"""The fold of steps that replicas send: order, repetition, gaps, answers, and replicas that leave."""
+
+import pytest
+from msgspec import structs
+
+from support.virtual_time import VirtualClock
+from tidegate.core.domain.caller import Caller, CallerLimits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.domain.feedback import RateLimited, Succeeded
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.ports.store import Change
+from tidegate.stores.fold import Fold
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.pools import Pools
+from tidegate.stores.runtime_settings import SetAtRuntime
+from tidegate.stores.steps import (
+    Advance,
+    Answer,
+    Batch,
+    Charge,
+    Configure,
+    End,
+    Folded,
+    Learn,
+    Leave,
+    LimitCallers,
+    Release,
+    Reload,
+    Reprice,
+    Reserve,
+    Withdraw,
+)
+
+ONE = Demand("p", Caller("ann"), ONE_REQUEST)
+ONE_PER_SECOND = PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)}, AdaptiveSettings())
+TEN_PER_SECOND = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 1)}, AdaptiveSettings())
+
+
+@pytest.fixture
+def pools() -> Pools:
+    return Pools({"p": ONE_PER_SECOND})
+
+
+@pytest.fixture
+def fold(pools: Pools) -> Fold:
+    return Fold(pools)
+
+
+def test_a_reservation_is_answered_and_a_waiter_is_granted_later(fold: Fold) -> None:
+    first = fold.fold(Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE))), 0)
+    assert first == Folded(2, (Answer(1, GRANTED), Answer(2, Wait(S))), (Change("p", next_in_ns=S),))
+    second = fold.fold(Batch("a", 3, (End("p", "a-1", Outcome.SETTLED), Advance("p"))), S)
+    assert second.answers == (Answer(3, result=True),)
+    assert [change.granted for change in second.changes] == [("a-2",)]
+
+
+def test_a_step_that_comes_again_changes_nothing(fold: Fold, pools: Pools) -> None:
+    batch = Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE)))
+    fold.fold(batch, 0)
+    before = pools.snapshot(None, 0)
+    again = fold.fold(batch, 0)
+    assert again == Folded(2, (Answer(1, GRANTED), Answer(2, Wait(S))))
+    assert pools.snapshot(None, 0) == before
+
+
+def test_what_is_new_in_a_batch_that_comes_again_is_applied(fold: Fold, pools: Pools) -> None:
+    fold.fold(Batch("a", 1, (Reserve("a-1", ONE),)), 0)
+    folded = fold.fold(Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE))), 0)
+    assert folded.number == 2
+    assert [pool.waiting for pool in pools.snapshot(None, 0)] == [1]
+
+
+def test_repeated_steps_are_answered_by_what_is_true_now(fold: Fold) -> None:
+    steps = (Reserve("a-1", ONE), Reserve("a-2", ONE), Withdraw("p", "a-2"), End("p", "a-1", Outcome.RELEASED))
+    fold.fold(Batch("a", 1, steps), 0)
+    gone = Refused(Cause.STORE_UNAVAILABLE)
+    results = [answer.result for answer in fold.fold(Batch("a", 1, steps), 0).answers]
+    assert results == [gone, gone, gone, False]
+
+
+def test_a_repeated_withdrawal_of_what_was_granted_says_so(fold: Fold) -> None:
+    steps = (Reserve("a-1", ONE), Withdraw("p", "a-1"))
+    assert fold.fold(Batch("a", 1, steps), 0).answers[1] == Answer(2, None)
+    assert fold.fold(Batch("a", 2, steps[1:]), 0).answers == (Answer(2, None),)
+
+
+def test_steps_after_a_gap_wait_for_those_before(fold: Fold, pools: Pools) -> None:
+    assert fold.fold(Batch("a", 2, (Reserve("a-2", ONE),)), 0) == Folded(0)
+    fold.fold(Batch("a", 1, (Reserve("a-1", ONE),)), 0)
+    assert fold.fold(Batch("a", 3, (Reserve("a-3", ONE),)), 0) == Folded(1)
+    assert [pool.waiting + pool.in_flight for pool in pools.snapshot(None, 0)] == [1]
+
+
+def test_replicas_are_numbered_on_their_own_and_share_the_pools(fold: Fold) -> None:
+    fold.fold(Batch("a", 1, (Reserve("a-1", ONE),)), 0)
+    assert fold.fold(Batch("b", 1, (Reserve("b-1", ONE),)), 0).answers == (Answer(1, Wait(S)),)
+    folded = fold.fold(Batch("a", 2, (Release("p", "a-1"),)), 0)
+    assert [change.granted for change in folded.changes] == [("b-1",)]
+
+
+def test_who_leaves_takes_its_waiters_and_leases_along(fold: Fold, pools: Pools) -> None:
+    fold.fold(Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE))), 0)
+    fold.fold(Batch("b", 1, (Reserve("b-1", ONE),)), 0)
+    folded = fold.fold(Batch("b", 2, (Leave("a"),)), 0)
+    assert [change.refused for change in folded.changes] == [(("a-2", Refused(Cause.STORE_UNAVAILABLE)),)]
+    (snapshot,) = pools.snapshot(None, 0)
+    assert (snapshot.in_flight, snapshot.waiting, snapshot.dimensions[0].available) == (0, 1, 0)
+
+
+def test_every_other_step_reaches_its_pool(fold: Fold, pools: Pools) -> None:
+    limits = CallerLimits(requests_per_minute=1)
+    fold.fold(
+        Batch(
+            "a",
+            1,
+            (
+                Reserve("a-1", structs.replace(ONE, pool="q")),
+                Charge("q", "a-1", Cost(1, 100)),
+                Learn("q", Succeeded(0, "a-1")),
+                Configure("q", TEN_PER_SECOND, SetAtRuntime("admin", 5.0)),
+                Reload({"p": TEN_PER_SECOND}, PoolSettings()),
+                LimitCallers({"ann": limits}),
+            ),
+        ),
+        0,
+    )
+    (q,) = pools.snapshot("q", 0)
+    assert (q.unanswered, q.succeeded, q.dimensions[0].configured_per_minute) == (0, 1, 600)
+    assert pools.settings.of("p") == TEN_PER_SECOND
+    assert pools.settings.origins("q") == {Dimension.REQUESTS: SetAtRuntime("admin", 5.0)}
+    limited = Caller("ann", limits=CallerLimits(max_concurrent=9))
+    demand = structs.replace(ONE, caller=limited, patience_ns=0)
+    fold.fold(Batch("b", 1, (Reserve("b-1", demand),)), 0)
+    refused = fold.fold(Batch("b", 2, (Reserve("b-2", demand),)), S).answers[0].result
+    assert refused == Refused(Cause.CALLER_LIMIT, 59 * S, limit="requests_per_minute")
+
+
+def test_a_new_cost_counts_for_a_waiter_and_for_nobody_else(fold: Fold, pools: Pools) -> None:
+    tokens = PoolSettings({Dimension.INPUT_TOKENS: LimitSettings(600, 10)}, AdaptiveSettings())
+    ten, five = (structs.replace(ONE, cost=Cost(1, units)) for units in (10, 5))
+    fold.fold(Batch("a", 1, (Configure("p", tokens), Reserve("a-1", ten), Reserve("a-2", ten))), 0)
+    folded = fold.fold(Batch("a", 4, (Reprice("p", "a-1", Cost(1, 1)), Reprice("p", "a-2", five.cost))), 0)
+    assert [change.next_in_ns for change in folded.changes] == [S, S // 2]
+    assert fold.fold(Batch("a", 6, (Advance("p"),)), S // 2).changes[0].granted == ("a-2",)
+    assert pools.snapshot("p", S // 2)[0].classes["standard"].tokens == 0
+
+
+def test_a_lease_of_the_overflow_pool_is_found_under_its_own_name(fold: Fold, pools: Pools) -> None:
+    for number in range(200):
+        pools.reserve(f"{number}", structs.replace(ONE, pool=f"claude-{number}"), 0)
+    demand = structs.replace(ONE, pool="claude-more")
+    assert fold.fold(Batch("a", 1, (Reserve("a-1", demand), Reserve("a-2", demand))), 0).answers[0].result == GRANTED
+    pools.end("claude-0", "0", Outcome.RELEASED, None, (), 0)
+    pools.pool_for("claude-more", 0)
+    folded = fold.fold(Batch("a", 3, (End("claude-more", "a-1", Outcome.RELEASED),)), 0)
+    assert folded.answers == (Answer(3, result=True),)
+
+
+def test_so_many_replicas_are_remembered(fold: Fold) -> None:
+    for number in range(1_001):
+        fold.fold(Batch(f"r{number}", 1, (Advance("p"),)), 0)
+    assert fold.fold(Batch("r0", 2, ()), 0).number == 0, "forgotten"
+    assert fold.fold(Batch("r1", 2, ()), 0).number == 1
+
+
+def test_a_store_folds_at_its_own_time_and_reports_to_its_listeners() -> None:
+    clock = VirtualClock()
+    store, changes = MemoryStore(clock, {"p": ONE_PER_SECOND}), list[Change]()
+    store.watch(changes.append)
+    assert store.reserve_now("own-1", ONE) == GRANTED
+    folded = store.fold(Batch("a", 1, (Reserve("a-1", ONE),)))
+    assert folded.answers == (Answer(1, Wait(S)),)
+    clock.advance(1)
+    store.learn_now("p", RateLimited(lease_id="own-1"))
+    assert [change.granted for change in changes] == [(), ("a-1",)]
+    assert changes[0] == folded.changes[0]
