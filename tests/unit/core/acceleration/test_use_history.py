@@ -69,3 +69,16 @@ def test_the_minutes_are_those_that_a_list_of_all_uses_shows(steps: list[tuple[i
         begin = now - 240 + number
         assert last == sum(count for at, count in used if at >= begin)
         assert before == sum(count for at, count in used if begin - 240 <= at < begin)
+
+
+def test_a_dump_has_all_slices_that_still_count() -> None:
+    uses, now_ns = UseHistory(), 1_000 * S
+    for number in range(800):
+        uses.add(now_ns + number * SLICE_NS, number + 1)
+    now_ns += 799 * SLICE_NS
+    state = uses.dump(now_ns)
+    assert len(state.used) == 721
+    later_ns = 5 * now_ns
+    restored = UseHistory.restore(state, later_ns)
+    for ago_ns in (0, 60 * S):
+        assert list(restored.minutes(later_ns - ago_ns)) == list(uses.minutes(now_ns - ago_ns))

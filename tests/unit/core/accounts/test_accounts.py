@@ -191,3 +191,14 @@ class TestLimitsThatChangeWhileTheServiceRuns:
         account.call_began()
         accounts.configure({}, 0)
         assert account.exceeded(ONE_REQUEST, 0) == Exceeded("max_concurrent", None)
+
+
+def test_a_restored_account_tells_its_accounts_which_pools_it_frees() -> None:
+    original = Accounts()
+    original.get(Caller("a", limits=LIMITS), 0)
+    accounts = Accounts.restore(original.dump(0), 0)
+    account = accounts.get(Caller("a", limits=LIMITS), 0)
+    assert account is not None
+    account.note_skipped(AccountWaits("p"))
+    account.call_ended()
+    assert list(accounts.freed) == ["p"]

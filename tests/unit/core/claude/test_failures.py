@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from tidegate.core.claude.failures import attempt_status, lease_outcome, limited_dimension, never_began
+from tidegate.core.claude.failures import (
+    attempt_status,
+    credentials_refusal,
+    lease_outcome,
+    limited_dimension,
+    never_began,
+)
+from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
@@ -113,3 +120,17 @@ def test_the_limit_that_a_429_in_fast_mode_hit() -> None:
     )
     error = UpstreamError("slow down", status=429, headers=headers)
     assert (limited_dimension(error, fast=True), limited_dimension(error)) == ("output_tokens", "requests")
+
+
+def test_a_401_is_replaced_by_a_refusal_that_names_the_setting() -> None:
+    refusal = credentials_refusal(UpstreamError("bad key", status=401))
+    assert refusal is not None
+    assert refusal.cause is Cause.UPSTREAM_CREDENTIALS
+    assert str(refusal) == (
+        "the upstream rejects the API key of this service itself: its operator must set a valid ANTHROPIC_API_KEY"
+    )
+
+
+@pytest.mark.parametrize("status", [0, 400, 403, 404, 500])
+def test_other_errors_are_not_replaced(status: int) -> None:
+    assert credentials_refusal(UpstreamError("no", status=status)) is None

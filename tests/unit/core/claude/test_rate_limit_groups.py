@@ -13,6 +13,7 @@ from tidegate.core.claude.rate_limit_groups import (
     fast_model,
     is_endpoint_pool,
     is_fast_pool,
+    is_known_pool,
     model_pool,
     overflow_pool,
 )
@@ -102,6 +103,8 @@ def test_routes_that_the_upstream_limits_as_a_group_share_a_pool(path: str, pool
         ("GET", "/v1/a/b/c/d/e/f/g/h", "get_a_b_c_d_e_f"),
         ("GET", "/v1/" + "a" * 32, "get_id"),
         ("GET", "/v1/" + "/".join(["a" * 31] * 2), "other_endpoints"),
+        ("GET", f"/v1/{'a' * 31}/{'b' * 27}", f"get_{'a' * 31}_{'b' * 27}"),
+        ("GET", f"/v1/{'a' * 31}/{'b' * 28}", "other_endpoints"),
         ("BREW", "/v1/agents", "other_endpoints"),
         ("GET", "/v1/", "other_endpoints"),
     ],
@@ -124,3 +127,13 @@ def test_no_path_gives_a_name_that_a_model_has_too(method: str, path: str, model
 )
 def test_pools_without_room_share_one(pool: str, shared: str) -> None:
     assert overflow_pool(pool) == shared
+
+
+@pytest.mark.parametrize("pool", ["sonnet-5-5", "other-models", "files", "other_endpoints", "post_agents"])
+def test_the_pools_of_models_endpoints_and_routes_are_known(pool: str) -> None:
+    assert is_known_pool(pool)
+
+
+@pytest.mark.parametrize("pool", ["sonnet-9", "default", "get_files", "brew_agents", ""])
+def test_other_names_are_not_known_as_pools(pool: str) -> None:
+    assert not is_known_pool(pool)

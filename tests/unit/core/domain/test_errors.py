@@ -1,6 +1,13 @@
 """What errors carry, and what they say."""
 
-from tidegate.core.domain.errors import RetriesExhausted, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.errors import (
+    ConfigurationError,
+    ConfigurationErrors,
+    MissingExtra,
+    RetriesExhausted,
+    UpstreamError,
+    UpstreamUnreachable,
+)
 
 
 def test_an_upstream_that_cannot_be_reached_has_no_answer_to_pass_on() -> None:
@@ -23,3 +30,30 @@ def test_an_answer_is_kept_for_passing_on() -> None:
 def test_giving_up_tells_how_often_and_how_long_and_why() -> None:
     error = RetriesExhausted(5, 61.26, UpstreamError("overloaded", status=529))
     assert str(error) == "gave up after 5 attempts in 61.3 s; the last failed with: overloaded"
+
+
+def test_giving_up_at_the_deadline_says_so() -> None:
+    late = UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True)
+    assert (
+        str(RetriesExhausted(1, 40.0, late)) == "ran out of time after 1 attempt in 40.0 s; the last failed with: late"
+    )
+
+
+def test_a_setting_that_is_missing_is_reported_as_missing() -> None:
+    assert str(ConfigurationError("PORT", None, "a number")) == "PORT is not set; it must be a number"
+    assert str(ConfigurationError("PORT", "x", "a number")) == "PORT: got 'x', allowed is a number"
+
+
+def test_several_faults_have_a_line_each_and_the_attributes_of_the_first() -> None:
+    faults = [ConfigurationError("a", 1, "2"), ConfigurationError("b", None, "3")]
+    error = ConfigurationErrors(faults)
+    assert str(error) == "a: got 1, allowed is 2\nb is not set; it must be 3"
+    assert (error.faults, error.field, error.given, error.allowed) == (tuple(faults), "a", 1, "2")
+    assert error.args == ("a: got 1, allowed is 2",)
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    error = MissingExtra("protocol", "grpc", "http", extra="otlp-grpc")
+    assert (error.extra, error.field, error.given) == ("otlp-grpc", "protocol", "grpc")
+    command = "pip install 'tidegate[otlp-grpc]'"
+    assert str(error) == f"protocol: got 'grpc', allowed is http; to use grpc, run: {command}"

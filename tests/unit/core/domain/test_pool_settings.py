@@ -40,3 +40,12 @@ def test_an_update_takes_what_changed_and_keeps_the_rest() -> None:
         TOKENS: LimitSettings(8, 8),
     }
     assert at_runtime.updated(before, PoolSettings(caps=QueueCaps(5))).limits == {TOKENS: LimitSettings(7, 7)}
+
+
+def test_what_an_update_does_not_change_stays_as_it_was_set_at_runtime() -> None:
+    before = PoolSettings()
+    after = PoolSettings({REQUESTS: LimitSettings(60, 10)})
+    at_runtime = PoolSettings({}, AdaptiveSettings(), QueueCaps(7), allow_debt=False)
+    assert at_runtime.updated(before, after) == PoolSettings(
+        after.limits, AdaptiveSettings(), QueueCaps(7), allow_debt=False
+    )

@@ -20,6 +20,13 @@ def test_a_batch_is_one_from_its_first_report_on() -> None:
     assert Usage.from_json({"output_tokens": 99}, before=start) == Usage(10, 99, 30, 40, batch=True)
 
 
+def test_fast_mode_is_reported_once_and_then_remembered() -> None:
+    start = Usage.from_json({**FULL, "speed": "fast"})
+    assert start == Usage(10, 20, 30, 40, fast=True)
+    assert Usage.from_json({"output_tokens": 99}, before=start) == Usage(10, 99, 30, 40, fast=True)
+    assert not Usage.from_json({**FULL, "speed": "standard"}).fast
+
+
 def test_cache_writes_for_an_hour_are_part_of_all_writes() -> None:
     start = Usage.from_json(
         FULL | {"cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 10}}

@@ -60,6 +60,8 @@ def test_data_cut_at_any_byte_is_unreadable() -> None:
     for length in range(len(data)):
         with pytest.raises(UnreadableState):
             decode_pool_state(data[:length])
+    with pytest.raises(UnreadableState, match="the state is damaged: the checksum of its 9 bytes is wrong"):
+        decode_pool_state(data[:9])
 
 
 def test_another_version_is_unreadable_and_named() -> None:
