@@ -1,5 +1,6 @@
 """The closed sets of label values. They bound the number of series, whatever names clients send."""
 
+import re
 import threading
 from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
@@ -16,6 +17,7 @@ __all__ = [
     "REQUEST_OUTCOMES",
     "RETRY_REASONS",
     "ROUTES",
+    "SERVED",
     "SERVED_ROUTES",
     "TOKEN_KINDS",
     "WORKFLOW_OUTCOMES",
@@ -48,6 +50,9 @@ ROUTES: Final = (
 
 SERVED_ROUTES: Final = "/v1/.+|/api/workflows/generate"
 """Pattern of the routes that count for objectives; status and configuration do not."""
+
+SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
+"""The routes that count for objectives."""
 
 REQUEST_OUTCOMES: Final = ("ok", "refused", "rate_limited", "upstream_error", "client_error", "abandoned")
 """Values of `RequestFinished.outcome`."""

@@ -1,6 +1,5 @@
 """Counts events in the metrics of the catalogue."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -38,8 +37,7 @@ from tidegate.core.domain.events import (
 )
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.ports.clock import Clock
-from tidegate.observe.metrics import catalogue
-from tidegate.observe.metrics.instruments import Instruments
+from tidegate.observe.metrics.event_metrics import EventMetrics
 from tidegate.observe.metrics.labels import (
     ATTEMPT_STATUSES,
     FALLBACK_REASONS,
@@ -50,7 +48,7 @@ from tidegate.observe.metrics.labels import (
     REQUEST_OUTCOMES,
     RETRY_REASONS,
     ROUTES,
-    SERVED_ROUTES,
+    SERVED,
     WORKFLOW_OUTCOMES,
     LabelSet,
     Rows,
@@ -65,16 +63,9 @@ __all__ = ["MetricsObserver"]
 _MAX_LEARNED: Final = 50
 """Pools, and models, that may get their own label although they are not configured, once the upstream answers 2xx."""
 
-_ALERTED_STATUSES: Final = ("429", "500", "529", "error")
-"""Attempt statuses that alerts watch. Their series exist at 0 from the start."""
-
-_CAUSES_WITHOUT_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
-"""Causes of refusals that happen before the pool is known."""
-
 _SERVICE_FAULTS: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE})
 """Refusals that count as failed calls. All others are caused by the caller or by a lack of quota."""
 
-_SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
 _ENDPOINTS: Final = tuple(pool for pool in ENDPOINT_POOLS if pool != "skills")
 """Endpoint pools with their own label from the start. Each costs 100 series, and few teams use skills."""
 _BATCH_POOL: Final = endpoint_pool("POST", "/v1/messages/batches")
@@ -143,38 +134,10 @@ class MetricsObserver:
         self._workflow_outcomes = LabelSet(WORKFLOW_OUTCOMES)
         self._fallback_reasons = LabelSet(FALLBACK_REASONS)
 
-        instruments = Instruments(registry)
-        self._lock = instruments.lock
-        self._requests = instruments.counter(catalogue.REQUESTS)
-        self._failed_calls = instruments.counter(catalogue.FAILED_CALLS)
-        self._request_duration = instruments.histogram(catalogue.REQUEST_DURATION)
-        self._attempts = instruments.counter(catalogue.UPSTREAM_ATTEMPTS)
-        self._attempt_duration = instruments.histogram(catalogue.UPSTREAM_DURATION)
-        self._first_token = instruments.histogram(catalogue.TIME_TO_FIRST_TOKEN)
-        cost_usd = instruments.counter(catalogue.COST_USD)
-        unpriced = instruments.counter(catalogue.UNPRICED_TOKENS)
-        self._spend_capped = instruments.counter(catalogue.SPEND_CAPPED)
-        self._anomalies = instruments.counter(catalogue.ANOMALIES)
-        self._heads_refused = instruments.counter(catalogue.HEADS_REFUSED)
-        self._rate_limited = instruments.counter(catalogue.RATE_LIMITED)
-        self._refused = instruments.counter(catalogue.REFUSED)
-        self._retries = instruments.counter(catalogue.RETRIES)
-        self._retry_wait = instruments.histogram(catalogue.RETRY_WAIT)
-        tokens = instruments.counter(catalogue.TOKENS)
-        self._charged = instruments.counter(catalogue.QUOTA_CHARGED)
-        self._queue_wait = instruments.histogram(catalogue.QUEUE_WAIT)
-        self._estimate_error = instruments.histogram(catalogue.ESTIMATE_ERROR)
-        self._overhead = instruments.histogram(catalogue.OVERHEAD)
-        self._workflows = instruments.counter(catalogue.WORKFLOWS)
-        self._fallbacks = instruments.counter(catalogue.FALLBACKS)
-        self._usage = UsageMetrics(
-            clock,
-            self._prices,
-            tokens=tokens,
-            cost_usd=cost_usd,
-            unpriced=unpriced,
-            labels=(self._pools, self._models, self._callers),
-        )
+        self._metrics = EventMetrics(registry)
+        self._lock = self._metrics.lock
+        labels = (self._pools, self._models, self._callers)
+        self._usage = UsageMetrics(clock, self._prices, self._metrics, labels=labels)
         self._admissions: defaultdict[str, SlidingCount] = defaultdict(SlidingCount)
 
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
@@ -208,9 +171,9 @@ class MetricsObserver:
             for labels, values in ((self._pools, pools), (self._models, models), (self._callers, self._caller_labels)):
                 labels.know(values)
             for pool in (*self._pools.own, OTHER):
-                self._create_pool_series(pool)
+                self._metrics.create_pool_series(pool, self._classes)
             for model in models:
-                self._create_attempt_series(model_pool(model), model)
+                self._metrics.create_attempt_series(model_pool(model), model)
             for model in self._models.own:
                 self._usage.create_cost_series(model, self._caller_labels)
 
@@ -231,65 +194,34 @@ class MetricsObserver:
 
     def _create_series(self) -> None:
         for pool in (*_ENDPOINTS, OTHER):
-            self._create_attempt_series(pool, OTHER if pool == OTHER else NONE)
+            self._metrics.create_attempt_series(pool, OTHER if pool == OTHER else NONE)
         for model in self._prices.models:
             self._usage.create_cost_series(model, (DEFAULT_CALLER.label,))
-        self._create_poolless_series()
-
-    def _create_poolless_series(self) -> None:
-        self._failed_calls[NONE,].inc(0)
-        for route in _SERVED:
-            self._requests[route, NONE, DEFAULT_CALLER.label, "upstream_error"].inc(0)
-        for cause in Cause:
-            self._refused[NONE, DEFAULT_CALLER.label, cause].inc(0)
-        for outcome in WORKFLOW_OUTCOMES:
-            self._workflows[outcome,].inc(0)
-        for reason in FALLBACK_REASONS:
-            self._fallbacks[reason,].inc(0)
-        for kind in AnomalyKind:
-            self._anomalies[kind,].inc(0)
-        for head_status in HEAD_STATUSES:
-            self._heads_refused[head_status,].inc(0)
-
-    def _create_pool_series(self, pool: str) -> None:
-        self._failed_calls[pool,].inc(0)
-        for dimension in RATE_LIMITED_BY:
-            self._rate_limited[pool, dimension].inc(0)
-        for cause in Cause:
-            if cause not in _CAUSES_WITHOUT_POOL:
-                self._refused[pool, DEFAULT_CALLER.label, cause].inc(0)
-        for reason in RETRY_REASONS:
-            self._retries[pool, reason].inc(0)
-        self._spend_capped[pool,].inc(0)
-        for dimension in DIMENSIONS:
-            self._charged[pool, dimension].inc(0)
-        for priority in self._classes:
-            _ = self._queue_wait[pool, priority]  # the lookup creates it
-
-    def _create_attempt_series(self, pool: str, model: str) -> None:
-        for status in _ALERTED_STATUSES:
-            self._attempts[pool, model, status].inc(0)
-        _ = self._attempt_duration[pool, model]  # the lookup creates it
+        self._metrics.create_poolless_series()
 
     def _request_row(self, route: str, pool: str, caller: str, outcome: str) -> RequestRow:
-        is_failure = route in _SERVED and outcome == "upstream_error"
-        return RequestRow(self._requests[route, pool, caller, outcome], route, pool, route in _SERVED, is_failure)
+        is_failure = route in SERVED and outcome == "upstream_error"
+        return RequestRow(
+            self._metrics.requests[route, pool, caller, outcome], route, pool, route in SERVED, is_failure
+        )
 
     def _request_finished(self, event: RequestFinished) -> None:
         with self._lock:
             row = self._request_rows[event.route, event.pool, event.caller.label, event.outcome]
             row.requests.inc(1, event.exemplar)
             if event.pool or event.outcome == "ok":  # early refusals take no time and would distort the durations
-                duration = row.duration = row.duration or self._request_duration[row.route, row.pool]
+                duration = row.duration = row.duration or self._metrics.request_duration[row.route, row.pool]
                 duration.observe(event.duration_ns / NS_PER_SECOND, event.exemplar)
             if row.is_failure or (event.cause in _SERVICE_FAULTS and row.is_served):
-                self._failed_calls[row.pool,].inc(1, event.exemplar)
+                self._metrics.failed_calls[row.pool,].inc(1, event.exemplar)
             if event.overhead_ns is not None:
-                overhead = row.overhead = row.overhead or self._overhead[row.route,]
+                overhead = row.overhead = row.overhead or self._metrics.overhead[row.route,]
                 overhead.observe(event.overhead_ns / NS_PER_SECOND)
 
     def _attempt_row(self, pool: str, model: str, status: str) -> AttemptRow:
-        return AttemptRow(self._attempts[pool, model, status], self._attempt_duration[pool, model], pool, model)
+        return AttemptRow(
+            self._metrics.attempts[pool, model, status], self._metrics.attempt_duration[pool, model], pool, model
+        )
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         key = event.pool, event.model, event.status
@@ -297,14 +229,14 @@ class MetricsObserver:
         with self._lock:
             if key not in self._attempt_rows and event.status.startswith("2"):
                 if self._pools.add(event.pool):
-                    self._create_pool_series(event.pool)
+                    self._metrics.create_pool_series(event.pool, self._classes)
                 self._add_model(event.model)
-                self._create_attempt_series(self._pools.label(event.pool), self._models.label(event.model))
+                self._metrics.create_attempt_series(self._pools.label(event.pool), self._models.label(event.model))
             row = self._attempt_rows[key]
             row.attempts.inc(1, exemplar)
             row.duration.observe(event.duration_ns / NS_PER_SECOND, exemplar)
             if event.first_token_ns is not None:
-                self._first_token[row.pool, row.model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
+                self._metrics.first_token[row.pool, row.model].observe(event.first_token_ns / NS_PER_SECOND, exemplar)
             if event.usage is not None:
                 self._usage.add(event.pool, event.model, event.caller.label, event.usage)
 
@@ -322,35 +254,35 @@ class MetricsObserver:
         labels = self._pools.label(event.pool), self._rate_limited_by.label(event.dimension)
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
-            self._rate_limited[labels].inc(1, exemplar)
+            self._metrics.rate_limited[labels].inc(1, exemplar)
 
     def _spend_cap_reached(self, event: SpendCapReached) -> None:
         with self._lock:
-            self._spend_capped[self._pools.label(event.pool),].inc()
+            self._metrics.spend_capped[self._pools.label(event.pool),].inc()
 
     def _anomaly(self, event: Anomaly) -> None:
         with self._lock:
-            self._anomalies[self._anomaly_kinds.label(event.kind),].inc()
+            self._metrics.anomalies[self._anomaly_kinds.label(event.kind),].inc()
 
     def _head_refused(self, event: HeadRefused) -> None:
         with self._lock:
-            self._heads_refused[self._head_statuses.label(str(event.status)),].inc()
+            self._metrics.heads_refused[self._head_statuses.label(str(event.status)),].inc()
 
     def _refused_call(self, event: RefusedCall) -> None:
         labels = self._pools.label(event.pool), self._callers.label(event.caller.label), event.cause
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
-            self._refused[labels].inc(1, exemplar)
+            self._metrics.refused[labels].inc(1, exemplar)
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
-            self._retries[labels].inc(1, exemplar)
-            self._retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
+            self._metrics.retries[labels].inc(1, exemplar)
+            self._metrics.retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
 
     def _admitted_row(self, pool: str, priority: str) -> AdmittedRow:
-        return AdmittedRow(self._queue_wait[pool, priority], self._admissions[pool])
+        return AdmittedRow(self._metrics.queue_wait[pool, priority], self._admissions[pool])
 
     def _admitted(self, event: Admitted) -> None:
         exemplar = self._exemplar and self._exemplar()
@@ -360,7 +292,7 @@ class MetricsObserver:
             row.admissions.add(self._clock.monotonic_ns())
 
     def _lease_row(self, pool: str) -> LeaseRow:
-        requests, input_tokens, output_tokens = (self._charged[pool, dimension] for dimension in DIMENSIONS)
+        requests, input_tokens, output_tokens = (self._metrics.charged[pool, dimension] for dimension in DIMENSIONS)
         return LeaseRow(pool, requests, input_tokens, output_tokens)
 
     def _lease_ended(self, event: LeaseEnded) -> None:
@@ -377,16 +309,16 @@ class MetricsObserver:
                 return
             # Requests have no estimate error: a lease is always one request.
             if input_tokens > 0:
-                error = row.input_error = row.input_error or self._estimate_error[row.pool, _INPUT]
+                error = row.input_error = row.input_error or self._metrics.estimate_error[row.pool, _INPUT]
                 error.observe(event.reserved.input_tokens / input_tokens)
             if output_tokens > 0:
-                error = row.output_error = row.output_error or self._estimate_error[row.pool, _OUTPUT]
+                error = row.output_error = row.output_error or self._metrics.estimate_error[row.pool, _OUTPUT]
                 error.observe(event.reserved.output_tokens / output_tokens)
 
     def _workflow_finished(self, event: WorkflowFinished) -> None:
         with self._lock:
-            self._workflows[self._workflow_outcomes.label(event.outcome),].inc()
+            self._metrics.workflows[self._workflow_outcomes.label(event.outcome),].inc()
 
     def _fallback_used(self, event: FallbackUsed) -> None:
         with self._lock:
-            self._fallbacks[self._fallback_reasons.label(event.reason),].inc()
+            self._metrics.fallbacks[self._fallback_reasons.label(event.reason),].inc()

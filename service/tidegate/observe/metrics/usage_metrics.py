@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.clock import Clock
-from tidegate.observe.metrics.instruments import Children, Counter
+from tidegate.observe.metrics.event_metrics import EventMetrics
 from tidegate.observe.metrics.labels import TOKEN_KINDS, LabelSet, Rows
 from tidegate.observe.metrics.metric_rows import UsageRow
 from tidegate.observe.metrics.prices import PriceList
@@ -18,9 +18,7 @@ class UsageMetrics:
     Args:
         clock: selects the prices in force.
         prices: the price list.
-        tokens: counters by pool, model, caller and kind.
-        cost_usd: counters by model and caller.
-        unpriced: counters of tokens without a price, by model and kind.
+        metrics: holds the counters of tokens and cost.
         labels: label sets of pools, models and callers.
     """
 
@@ -28,17 +26,15 @@ class UsageMetrics:
         self,
         clock: Clock,
         prices: PriceList,
+        metrics: EventMetrics,
         *,
-        tokens: Children[Counter],
-        cost_usd: Children[Counter],
-        unpriced: Children[Counter],
         labels: tuple[LabelSet, LabelSet, LabelSet],
     ) -> None:
         self._clock = clock
         self._prices = prices
-        self._tokens = tokens
-        self._cost_usd = cost_usd
-        self._unpriced = unpriced
+        self._tokens = metrics.tokens
+        self._cost_usd = metrics.cost_usd
+        self._unpriced = metrics.unpriced
         self._rows = Rows(self._row, *labels)
 
     def create_cost_series(self, model: str, callers: Iterable[str]) -> None:
