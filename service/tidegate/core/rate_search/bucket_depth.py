@@ -33,7 +33,7 @@ class BucketDepth:
         self._shallow_seconds = shallow_seconds
         self._fixed_seconds: float | None = None
         self.began_ns = began_ns
-        self.first = RateLimitHit(began_ns, Cost())
+        self.first = RateLimitHit(began_ns, Cost(), counted_ns=began_ns)
 
     def dump(self, now_ns: int) -> BucketDepthState:
         """The state, for `restore`."""

@@ -28,10 +28,10 @@ class OutputDebt:
 
     __slots__ = ("_at_ns", "_most_seconds", "_tokens")
 
-    def __init__(self, most_seconds: float = 60) -> None:
+    def __init__(self, now_ns: int, most_seconds: float = 60) -> None:
         self._most_seconds = most_seconds
         self._tokens = _PAID_OFF
-        self._at_ns = 0
+        self._at_ns = now_ns
 
     def dump(self, now_ns: int) -> OutputDebtState:
         """The state, for `restore`."""
@@ -40,8 +40,8 @@ class OutputDebt:
     @classmethod
     def restore(cls, state: OutputDebtState, now_ns: int) -> Self:
         """Continues exactly from `state`."""
-        restored = cls()
-        restored.owe(state.tokens, now_ns - state.ago_ns)
+        restored = cls(now_ns - state.ago_ns)
+        restored._tokens = state.tokens
         return restored
 
     def owe(self, tokens: float, from_ns: int) -> None:

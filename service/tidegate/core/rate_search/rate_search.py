@@ -98,7 +98,7 @@ class RateSearch:
         self._depth = BucketDepth(now_ns)
         self._trials = Trials(now_ns, settings)
         self._proven = ProvenRate(now_ns)
-        self._debt = OutputDebt()
+        self._debt = OutputDebt(now_ns)
 
     def dump(self, now_ns: int) -> RateSearchState:
         """The state, for `restore`, without the requests in flight, which end with the process."""
