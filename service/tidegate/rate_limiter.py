@@ -26,6 +26,7 @@ from tidegate.engine.clock import SystemClock
 from tidegate.engine.waiting import Waiting
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.runtime_settings import SetAtRuntime, log_runtime_change
+from tidegate.stores.switchable import ProcessStore
 
 __all__ = [
     "RateLimitConfig",
@@ -138,7 +139,7 @@ class RateLimiter:
         self,
         config: RateLimitConfig | None = None,
         *,
-        store: MemoryStore | None = None,
+        store: ProcessStore | None = None,
         admission: Admission | None = None,
     ) -> None:
         if (store is None) != (admission is None):
@@ -149,7 +150,7 @@ class RateLimiter:
         self._set_at_runtime: dict[str, SetAtRuntime] = {}
         clock = admission.clock if admission else SystemClock()
         self._clock = clock
-        self._store = store or MemoryStore(clock)
+        self._store: ProcessStore = store or MemoryStore(clock)
         self.admission = admission or Admission(self._store, clock)
         self._store.set_initial(DEFAULT_POOL, self._config.pool_settings())
         self._store.watch(self._log_change, leases=False)

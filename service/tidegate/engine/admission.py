@@ -33,6 +33,7 @@ class Admission:
 
     Attributes:
         store: the store that holds the pools.
+        replica: the name of this admission, unique over all time. Its lease ids begin with it.
         clock: the time that waits are measured with.
         observer: receives all events; None: nobody does.
         estimator: prices Messages calls before they are sent.
@@ -43,7 +44,7 @@ class Admission:
         self.clock = clock
         self.observer = observer
         self.estimator = CostEstimator()
-        self._prefix = secrets.token_urlsafe(6)
+        self.replica = secrets.token_urlsafe(6)
         self._numbers = count()
         self._waiters = Waiters(store.advance, self._give_back)
         self._abandoned: SimpleQueue[tuple[str, str]] = SimpleQueue()  # left behind by finalizers
@@ -70,7 +71,7 @@ class Admission:
         There is no scope for it, because it would only show that it did not wait.
         """
         observer = self.observer
-        lease_id = f"{self._prefix}-{next(self._numbers)}"
+        lease_id = f"{self.replica}-{next(self._numbers)}"
         demand = self._prepared(demand)
         if not self.store.try_admit(lease_id, demand):
             return None
@@ -98,7 +99,7 @@ class Admission:
             return await self._observed(self.observer, demand, on_wait)
         # One frame for all the rest, and few objects: many thousands may wait here.
         demand = self._prepared(demand)
-        lease_id = f"{self._prefix}-{next(self._numbers)}"
+        lease_id = f"{self.replica}-{next(self._numbers)}"
         queued_ns, waited_ns, deadline = None, 0, None
         self._waiters.expect(lease_id, demand)
         try:

@@ -40,35 +40,61 @@ class UnreadableStateFile(TidegateError):
 class StateFolder:
     """Holds the lock of a state folder while the block runs; one process at a time writes to a folder.
 
-    Used as `with StateFolder(path) as folder:`.
+    Used as `with StateFolder(path) as folder:`. A process that hands the folder over passes on the descriptor of the
+    lock, which belongs to all processes that have it, and closes its own.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        path: the folder.
 
     Raises:
         ConfigurationError: on entering, if the folder cannot be made or written to, or another process holds its lock.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock: int | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-            lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+            self.path.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
         except OSError as error:
             allowed = f"a folder that this process may write to ({error.strerror})"
-            raise ConfigurationError("TIDEGATE_STATE_DIR", str(self._path), allowed) from None
+            raise ConfigurationError("TIDEGATE_STATE_DIR", str(self.path), allowed) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(lock)
             allowed = "a folder that no other running process uses"
-            raise ConfigurationError("TIDEGATE_STATE_DIR", str(self._path), allowed) from None
+            raise ConfigurationError("TIDEGATE_STATE_DIR", str(self.path), allowed) from None
         self._lock = lock
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.release()
+
+    @property
+    def lock(self) -> int:
+        """The descriptor of the lock.
+
+        Raises:
+            RuntimeError: the lock is not held.
+        """
+        if self._lock is None:
+            raise RuntimeError("the lock of the state folder is not held")
+        return self._lock
+
+    def adopt(self, lock: int) -> None:
+        """Holds the lock whose descriptor another process has handed over."""
+        self._lock = lock
+
+    def release(self) -> None:
+        """Gives the lock up, unless another process has it as well."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -79,14 +105,14 @@ class StateFolder:
         Raises:
             OSError: the disk is full or failing; the old state is kept.
         """
-        new = self._path / f"{_FILE}.new"
+        new = self.path / f"{_FILE}.new"
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _PRIVATE_FILE)
         with os.fdopen(descriptor, "wb") as file:
             file.write(_MAGIC + hashlib.sha256(state).hexdigest().encode() + b"\n" + state)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(self._path / _FILE)
-        folder = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        new.replace(self.path / _FILE)
+        folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)
         finally:
@@ -99,7 +125,7 @@ class StateFolder:
             UnreadableStateFile: the file is cut short, changed, of another version, or cannot be read; it is set aside.
         """
         try:
-            content = (self._path / _FILE).read_bytes()
+            content = (self.path / _FILE).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -117,7 +143,7 @@ class StateFolder:
 
         An older file that was set aside is replaced.
         """
-        path, aside = self._path / _FILE, self._path / _SET_ASIDE
+        path, aside = self.path / _FILE, self.path / _SET_ASIDE
         try:
             path.replace(aside)
         except OSError:

@@ -134,3 +134,32 @@ def test_stopping_now_shortens_notice_and_drain() -> None:
             assert app.cancelled == 1
 
     asyncio.run(main())
+
+
+def test_idle_connections_are_waited_for_if_wanted() -> None:
+    async def main() -> None:
+        async with served() as (server, _, address), await connect(address) as idle:
+            idle.ask()
+            await idle.head()
+            draining = asyncio.create_task(server.drain(notice_seconds=0, drain_seconds=5, awaits_idle=True))
+            await asyncio.sleep(0.3)
+            assert not draining.done()
+            idle.ask()
+            assert b"connection: close" in await idle.head()
+            assert await idle.is_closed()
+            await draining
+
+    asyncio.run(main())
+
+
+def test_idle_connections_do_not_outlast_a_second_signal() -> None:
+    async def main() -> None:
+        async with served() as (server, _, address), await connect(address) as idle:
+            idle.ask()
+            await idle.head()
+            draining = asyncio.create_task(server.drain(notice_seconds=0, drain_seconds=100, awaits_idle=True))
+            await asyncio.sleep(0.05)
+            server.stop_now()
+            await draining
+
+    asyncio.run(main())

@@ -89,3 +89,17 @@ def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="TIDEGATE_STATE_DIR"), StateFolder(tmp_path / "file" / "folder"):
         pass
+
+
+def test_a_lock_that_is_handed_over_is_never_free_in_between(tmp_path: Path) -> None:
+    with StateFolder(tmp_path) as before:
+        after = StateFolder(tmp_path)
+        after.adopt(os.dup(before.lock))  # as a descriptor that was sent to another process
+        before.release()
+        with pytest.raises(RuntimeError, match="not held"):
+            _ = before.lock
+        with pytest.raises(ConfigurationError), StateFolder(tmp_path):
+            pass
+        after.release()
+    with StateFolder(tmp_path):
+        pass

@@ -25,6 +25,7 @@ _GRACE_SECONDS: Final = 10
 _CONNECTION_LIMITS: Final = ConnectionLimits()
 _LAST_WRITES_SECONDS: Final = 0.5
 """For clients to read the error of their calls, if the service is stopped at once."""
+_IDLE_POLL_SECONDS: Final = 0.1
 _STARTING_POLL_SECONDS: Final = 0.01
 """uvicorn has no event for this."""
 
@@ -95,12 +96,15 @@ class HttpServer(uvicorn.Server):
         """The number of calls under way."""
         return len(self.server_state.tasks)
 
-    async def drain(self, notice_seconds: float, drain_seconds: float) -> None:
+    async def drain(self, notice_seconds: float, drain_seconds: float, *, awaits_idle: bool = False) -> None:
         """Ends the calls gracefully; afterwards the server may stop. `stop_now` shortens it.
 
         For `notice_seconds` connections and calls are still accepted, so that load balancers can notice. Each response
         closes its connection; idle connections stay open until the server stops. Then the listener closes, and calls
         have `drain_seconds` to end. Calls that are left after that are cancelled.
+
+        With `awaits_idle`, idle connections have that time as well. They end with the response to their next request,
+        or as usual after a while without one. So no client finds its connection closed in the moment that it uses it.
         """
         self._state.is_draining = True
         for connection in tuple(self.server_state.connections):
@@ -114,10 +118,19 @@ class HttpServer(uvicorn.Server):
         self._listener.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
-                while tasks := tuple(self.server_state.tasks):
-                    await asyncio.wait(tasks)
+                await self._until_idle(connections=awaits_idle)
         for task in tuple(self.server_state.tasks):
             task.cancel()
+
+    async def _until_idle(self, *, connections: bool) -> None:
+        """Waits for all calls, and for all connections if wanted."""
+        while True:
+            if tasks := tuple(self.server_state.tasks):
+                await asyncio.wait(tasks)
+            elif connections and self.server_state.connections and not self._hurry.is_set():
+                await asyncio.sleep(_IDLE_POLL_SECONDS)
+            else:
+                return
 
     def stop_now(self) -> None:
         """Ends the calls that a stopping server waits for. Clients get an error, unless their response has begun."""

@@ -1,0 +1,360 @@
+"""The store of a process that sends its steps to a leader."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from msgspec import Struct, structs
+
+from tidegate.core.domain.caller import CallerLimits
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.feedback import Feedback
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
+from tidegate.core.ports.store import Change
+from tidegate.stores.remote.messages import Ask, Channel, Message, Report, Results, Told
+from tidegate.stores.remote.step_sender import StepSender
+from tidegate.stores.runtime_settings import SetAtRuntime
+from tidegate.stores.steps import Answer, Charge, Configure, End, Learn, Leave, Release, Reserve, Withdraw
+
+__all__ = ["Follower", "Handed"]
+
+_RESEND_SECONDS: Final = 1.0
+"""A leader answers within milliseconds. Steps that are sent again do no harm."""
+_REPLY_SECONDS: Final = 1.0
+"""For the reply to a question, which a channel may lose."""
+_LOST: Final = Refused(Cause.STORE_UNAVAILABLE)
+
+Result = Granted | Wait | Refused
+
+
+class Handed(Struct, frozen=True):
+    """What a follower continues with from the store that it replaces.
+
+    Attributes:
+        waiting: the pool of each waiting request, by its lease id.
+        leases: the ids of the open leases.
+        pools: the last snapshots.
+        queues: the last queues.
+        last_step: the number of the last step that this replica has sent before.
+    """
+
+    waiting: Mapping[str, str] = {}
+    leases: frozenset[str] = frozenset()
+    pools: tuple[PoolSnapshot, ...] = ()
+    queues: tuple[QueueSnapshot, ...] = ()
+    last_step: int = 0
+
+
+class _Waiting(Struct):
+    """A request that waits, or that the leader has not answered yet. `number` is that of its step; 0: it was handed."""
+
+    pool: str
+    number: int = 0
+    step: Reserve | None = None
+
+
+class Follower:
+    """A `Store` that sends its steps to a leader, and passes on the leader's grants, refusals and changes.
+
+    It decides nothing: `try_admit` always returns False, `advance` does nothing, and the settings of pools and callers
+    are the leader's. Snapshots are those of the leader's last report, about a second old. `charge`, `end`, `release`
+    and `learn` do not wait for the leader. The order of all steps is kept.
+
+    Once the leader is lost, each request that waits, or comes, is refused as `STORE_UNAVAILABLE`. Leases end without
+    effect: the leader ends them.
+
+    All methods belong to the event loop that it was made in.
+
+    Args:
+        replica: name of this process; all its lease ids begin with it.
+        channel: to the leader.
+        settings_of: returns the settings of a pool.
+        handed: what it continues with.
+        resend_seconds: after which time without an answer steps are sent again.
+
+    Attributes:
+        replica: as above.
+        is_lost: whether the leader is lost.
+    """
+
+    def __init__(
+        self,
+        replica: str,
+        channel: Channel,
+        settings_of: Callable[[str], PoolSettings],
+        handed: Handed | None = None,
+        *,
+        resend_seconds: float = _RESEND_SECONDS,
+    ) -> None:
+        handed = handed or Handed()
+        self.replica = replica
+        self.is_lost = False
+        self._channel = channel
+        self._settings_of = settings_of
+        self._waiting = {lease_id: _Waiting(pool) for lease_id, pool in handed.waiting.items()}
+        self._leases = set(handed.leases)
+        self._pools = handed.pools
+        self._queues = handed.queues
+        self._sender = StepSender(replica, channel, resend_seconds, handed.last_step)
+        self._answers: dict[int, asyncio.Future[Refused | None]] = {}  # to withdrawals, by number
+        self._admissions: dict[str, asyncio.Future[Result]] = {}  # by lease id
+        self._numbers: dict[int, str] = {}  # of reservations that await an answer: their lease ids
+        self._replies: dict[str, asyncio.Future[WaitLeft | None]] = {}  # by lease id
+        self._listeners: dict[int, Callable[[Change], None]] = {}
+        self._watches = 0
+        self._serial = 0
+
+    @property
+    def last_step(self) -> int:
+        """The number of the last step."""
+        return self._sender.last
+
+    # What the channel brings.
+
+    def receive(self, message: Message) -> None:
+        """Takes in a message of the leader."""
+        if self.is_lost:
+            return
+        if isinstance(message, Results):
+            self._sender.settle(message.number, [answer.number for answer in message.answers])
+            for answer in message.answers:
+                self._take_answer(answer)
+            for change in message.changes:
+                self._apply(change)
+            self._notice_gap(message.serial - 1)
+            self._serial = max(self._serial, message.serial)
+        elif isinstance(message, Report):
+            self._pools, self._queues = message.pools, message.queues
+            self._notice_gap(message.serial)
+        elif isinstance(message, Told) and (reply := self._replies.pop(message.lease_id, None)) is not None:
+            reply.set_result(message.left)
+
+    def lost(self) -> None:
+        """No message arrives any more. Refuses all requests that wait."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self._sender.close()
+        for admission in self._admissions.values():
+            _set(admission, _LOST)
+        for answer in self._answers.values():
+            _set(answer, _LOST)
+        for reply in self._replies.values():
+            _set(reply, None)
+        by_pool: dict[str, list[str]] = {}
+        for lease_id, waiting in self._waiting.items():
+            by_pool.setdefault(waiting.pool, []).append(lease_id)
+        self._waiting.clear()
+        for pool, lease_ids in by_pool.items():
+            self._notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
+
+    def leave(self, replica: str) -> None:
+        """Ends the waits and leases of a replica that has gone, or of this one."""
+        self._sender.send(Leave(replica))
+
+    def _take_answer(self, given: Answer) -> None:
+        result = given.result
+        lease_id = self._numbers.pop(given.number, None)
+        if lease_id is not None and isinstance(result, Granted | Wait | Refused):
+            self._reserved(lease_id, result)
+        answer = self._answers.pop(given.number, None)
+        if answer is not None and (result is None or isinstance(result, Refused)):
+            _set(answer, result)
+
+    def _reserved(self, lease_id: str, result: Result) -> None:
+        """Takes in the answer to a reservation: the first one, or one that was asked for again."""
+        waiting, admission = self._waiting.get(lease_id), self._admissions.pop(lease_id, None)
+        if waiting is None:
+            return  # it was given up, or a change was faster
+        if admission is None:
+            if isinstance(result, Granted):
+                self._apply(Change(waiting.pool, (lease_id,)))
+            elif isinstance(result, Refused):
+                self._apply(Change(waiting.pool, refused=((lease_id, result),)))
+            return
+        if not isinstance(result, Wait):
+            self._leave_queue(lease_id, is_granted=isinstance(result, Granted))
+        _set(admission, result)
+
+    def _apply(self, change: Change) -> None:
+        """Passes on what a change says of requests that wait here."""
+        granted = tuple(each for each in change.granted if each in self._waiting)
+        refused = tuple(each for each in change.refused if each[0] in self._waiting)
+        for lease_id in granted:
+            self._leave_queue(lease_id, is_granted=True)
+        for lease_id, _ in refused:
+            self._leave_queue(lease_id, is_granted=False)
+        if granted or refused:
+            self._notify(Change(change.pool, granted, refused=refused))
+        for lease_id in granted:
+            self._settle_admission(lease_id, GRANTED)
+        for lease_id, refusal in refused:
+            self._settle_admission(lease_id, refusal)
+
+    def _leave_queue(self, lease_id: str, *, is_granted: bool) -> None:
+        del self._waiting[lease_id]
+        if is_granted:
+            self._leases.add(lease_id)
+
+    def _settle_admission(self, lease_id: str, result: Result) -> None:
+        """A change has come before the answer, which was lost."""
+        if (admission := self._admissions.pop(lease_id, None)) is not None:
+            _set(admission, result)
+
+    def _notice_gap(self, serial: int) -> None:
+        """If results up to this serial are missing, grants may be among them: asks for all requests that wait."""
+        if serial <= self._serial:
+            return
+        self._serial = serial
+        again = [(each.number, each.step) for each in self._waiting.values() if each.step is not None]
+        self._numbers.update((number, step.lease_id) for number, step in again)
+        self._sender.repeat(again)
+
+    def _notify(self, change: Change) -> None:
+        for listener in tuple(self._listeners.values()):
+            listener(change)
+
+    # The steps.
+
+    async def reserve(self, lease_id: str, demand: Demand) -> Result:
+        """As `Store.reserve`."""
+        if self.is_lost:
+            return _LOST
+        step = Reserve(lease_id, structs.replace(demand, price=None))
+        number = self._sender.send(step, awaits_answer=True)
+        self._waiting[lease_id] = _Waiting(demand.pool, number, step)
+        self._numbers[number] = lease_id
+        admission: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._admissions[lease_id] = admission
+        return await admission
+
+    async def withdraw(self, pool: str, lease_id: str) -> Refused | None:
+        """As `Store.withdraw`."""
+        if self.is_lost:
+            return _LOST
+        number = self._sender.send(Withdraw(pool, lease_id), awaits_answer=True)
+        answer: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        refused = await answer
+        if lease_id in self._waiting:
+            self._leave_queue(lease_id, is_granted=refused is None)
+        return refused
+
+    async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
+        """As `Store.charge`, without waiting for the leader."""
+        self._sender.send(Charge(pool, lease_id, known))
+
+    async def end(
+        self,
+        pool: str,
+        lease_id: str,
+        outcome: Outcome,
+        used: Cost | None = None,
+        feedback: tuple[Feedback, ...] = (),
+    ) -> bool:
+        """As `Store.end`, without waiting for the leader. False if this process has ended the lease before."""
+        self._sender.send(End(pool, lease_id, outcome, used, feedback))
+        is_open = lease_id in self._leases
+        self._leases.discard(lease_id)
+        return is_open
+
+    def release(self, pool: str, lease_id: str) -> None:
+        """As `Store.release`."""
+        self._waiting.pop(lease_id, None)
+        self._leases.discard(lease_id)
+        self._admissions.pop(lease_id, None)
+        self._sender.send(Release(pool, lease_id))
+
+    async def learn(self, pool: str, feedback: Feedback) -> None:
+        """As `Store.learn`, without waiting for the leader."""
+        self.learn_now(pool, feedback)
+
+    def learn_now(self, pool: str, feedback: Feedback) -> None:
+        """As `learn`."""
+        self._sender.send(Learn(pool, feedback))
+
+    async def configure(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:
+        """As `Store.configure`, without waiting for the leader. `by` is not recorded."""
+        self.configure_now(pool, settings, by)
+
+    def configure_now(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:  # noqa: ARG002
+        """As `configure`."""
+        self._sender.send(Configure(pool, settings))
+
+    def try_admit(self, lease_id: str, demand: Demand) -> bool:  # noqa: ARG002 - as `Store.try_admit`
+        """False: every admission takes a round trip."""
+        return False
+
+    def advance(self, pool: str) -> None:
+        """Nothing: the leader has the timers."""
+
+    # The present state.
+
+    async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """As `Store.snapshot`, by the leader's last report."""
+        return self.snapshot_now(pool)
+
+    def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """As `snapshot`."""
+        return tuple(each for each in self._pools if pool is None or each.pool == pool)
+
+    async def queues(self) -> tuple[QueueSnapshot, ...]:
+        """As `Store.queues`, by the leader's last report."""
+        return self._queues
+
+    async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
+        """As `Store.wait_left`. None also if the leader does not reply within a second."""
+        if lease_id not in self._waiting:
+            return None
+        reply = self._replies.get(lease_id)
+        if reply is None:
+            reply = self._replies[lease_id] = asyncio.get_running_loop().create_future()
+            self._channel.send(Ask(self.replica, pool, lease_id))
+        await asyncio.wait([reply], timeout=_REPLY_SECONDS)
+        if not reply.done():
+            self._replies.pop(lease_id, None)
+            return None
+        return reply.result()
+
+    def pool_for(self, name: str) -> str:
+        """`name`: the leader decides which pools are shared."""
+        return name
+
+    def settings_now(self, pool: str) -> PoolSettings:
+        """The settings of a pool, whether it exists yet or not."""
+        return self._settings_of(pool)
+
+    def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:  # noqa: ARG002 - as `ProcessStore.set_at_runtime`
+        """Nothing: the leader knows."""
+        return {}
+
+    def set_initial(self, pool: str, settings: PoolSettings) -> None:
+        """Nothing: the leader's configuration holds."""
+
+    def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
+        """Nothing: the leader's configuration holds."""
+
+    def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
+        """Nothing: the leader's configuration holds."""
+
+    def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:  # noqa: ARG002
+        """As `Store.watch`. No change has events: the leader reports each fact once."""
+        key = self._watches
+        self._watches += 1
+        self._listeners[key] = listener
+
+        def stop() -> None:
+            self._listeners.pop(key, None)
+
+        return stop
+
+
+T = TypeVar("T")
+
+
+def _set(future: "asyncio.Future[T]", result: T) -> None:
+    if not future.done():  # whoever waited may have been cancelled
+        future.set_result(result)

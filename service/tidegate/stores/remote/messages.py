@@ -1,0 +1,112 @@
+"""What followers and their leader send each other, and the protocol of the channel that carries it."""
+
+from typing import Final, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
+from tidegate.core.ports.store import Change
+from tidegate.stores.steps import Answer, Batch
+
+__all__ = ["Ask", "Channel", "Message", "Report", "Results", "Steps", "Told", "decode_message", "encode_message"]
+
+
+class Steps(Struct, frozen=True, array_like=True, tag=True):
+    """Steps of a replica, for the leader."""
+
+    batch: Batch
+
+    @property
+    def replica(self) -> str:
+        """The replica whose steps these are."""
+        return self.batch.replica
+
+
+class Ask(Struct, frozen=True, array_like=True, tag=True):
+    """A replica asks how much longer one of its requests waits. It may get no reply."""
+
+    replica: str
+    pool: str
+    lease_id: str
+
+
+class Results(Struct, frozen=True, array_like=True, tag=True):
+    """The effects of steps on one replica.
+
+    Attributes:
+        replica: that they are for.
+        serial: counts the results that the replica was sent, from 1, so that it notices lost ones.
+        number: as in `Folded`: all steps up to this one are folded.
+        answers: to its steps.
+        changes: grants and refusals of its waiters. They happened after the answers, or in the same step.
+    """
+
+    replica: str
+    serial: int
+    number: int
+    answers: tuple[Answer, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+class Told(Struct, frozen=True, array_like=True, tag=True):
+    """The reply to `Ask`; None if the request does not wait."""
+
+    replica: str
+    lease_id: str
+    left: WaitLeft | None
+
+
+class Report(Struct, frozen=True, array_like=True, tag=True):
+    """The state of all pools, sent about once per second.
+
+    Attributes:
+        replica: that it is for.
+        serial: of the last results that this replica was sent.
+        pools: all pools.
+        queues: the pools that somebody waits for.
+    """
+
+    replica: str
+    serial: int
+    pools: tuple[PoolSnapshot, ...]
+    queues: tuple[QueueSnapshot, ...]
+
+
+Message = Steps | Ask | Results | Told | Report
+"""Everything that a channel carries. Each message belongs to one replica."""
+
+
+class Channel(Protocol):
+    """Carries messages to the other side, which are received there one by one.
+
+    A channel may delay, lose and repeat messages: a follower sends again what it got no answer to, and the fold ignores
+    what it has folded before. It should keep their order, because steps after a gap are folded only when they come
+    again. It does not say whether a message has arrived. Once it is known that none arrives any more, both sides are
+    told so (`lost`).
+    """
+
+    def send(self, message: Message) -> None:
+        """Sends a message, without waiting for anything. Never fails."""
+        ...
+
+    def close(self) -> None:
+        """Ends the channel after what was sent. Both sides are told."""
+        ...
+
+
+_DECODER: Final[msgspec.msgpack.Decoder[Message]] = msgspec.msgpack.Decoder(Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """The message as bytes."""
+    return msgspec.msgpack.encode(message)
+
+
+def decode_message(data: bytes) -> Message:
+    """The message that `encode_message` has encoded.
+
+    Raises:
+        msgspec.DecodeError: the data is no message.
+    """
+    return _DECODER.decode(data)
