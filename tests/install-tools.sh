@@ -21,6 +21,8 @@ test)
   need amtool prometheus-alertmanager "checks who is told of an alert"
   need prometheus-alertmanager prometheus-alertmanager "tells of alerts for real"
   need jq jq "reads JSON in the commands of runbooks"
+  need systemd-analyze systemd "reads the unit of the service"
+  need nginx nginx "is the load balancer in front of a restarting service"
   need valkey-server valkey-server "holds the shared log"
   ;;
 test-clients)

@@ -68,6 +68,7 @@ def running(
             env=environment(**{"TIDEGATE_DRAIN_NOTICE_SECONDS": "0", **variables}),
             stdout=stream,
             stderr=subprocess.STDOUT,
+            close_fds=False,  # those that are inheritable are meant
         )
     service = ServiceProcess(process, output)
     try:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,26 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from support.systemd import NotifySocket, notify_socket
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.cli.service_manager import ServiceManager
-
-
-class Receiver:
-    """The end of systemd."""
-
-    def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(address.replace("@", "\0", 1))
-        self.socket.settimeout(0)
-
-    def messages(self) -> list[list[str]]:
-        """The lines of each message since the last call."""
-        found = []
-        while True:
-            try:
-                found.append(self.socket.recv(4_096).decode().split("\n"))
-            except BlockingIOError:
-                return found
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -39,10 +21,9 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def receiver(address: str) -> Iterator[Receiver]:
-    made = Receiver(address)
-    yield made
-    made.socket.close()
+def receiver(address: str) -> Iterator[NotifySocket]:
+    with notify_socket(address) as made:
+        yield made
 
 
 def test_the_variables_are_taken_out_of_the_environment() -> None:
@@ -57,7 +38,7 @@ def test_the_variables_are_taken_out_of_the_environment() -> None:
     [{}, {"WATCHDOG_USEC": "3", "WATCHDOG_PID": str(os.getpid() + 1)}, {"WATCHDOG_USEC": "soon"}],
 )
 def test_without_a_watchdog_for_this_process_nothing_pings(
-    variables: dict[str, str], receiver: Receiver, address: str
+    variables: dict[str, str], receiver: NotifySocket, address: str
 ) -> None:
     manager = ServiceManager.from_environment({**variables, "NOTIFY_SOCKET": address})
 
@@ -76,7 +57,7 @@ def test_outside_of_systemd_nothing_happens(caplog: pytest.LogCaptureFixture) ->
     assert caplog.records == []
 
 
-def test_start_and_stop(receiver: Receiver, address: str) -> None:
+def test_start_and_stop(receiver: NotifySocket, address: str) -> None:
     manager = ServiceManager(address)
     manager.ready("serving on http://127.0.0.1:8080")
     manager.stopping("draining: 3 open calls", 605)
@@ -86,7 +67,7 @@ def test_start_and_stop(receiver: Receiver, address: str) -> None:
     ]
 
 
-def test_a_reload(receiver: Receiver, address: str) -> None:
+def test_a_reload(receiver: NotifySocket, address: str) -> None:
     manager = ServiceManager(address)
     manager.ready("serving")
     before = time.monotonic_ns() // 1_000
@@ -105,7 +86,7 @@ def test_a_reload(receiver: Receiver, address: str) -> None:
 
 
 def test_the_watchdog_is_pinged_at_half_its_interval_unless_the_loop_is_blocked(
-    receiver: Receiver, address: str
+    receiver: NotifySocket, address: str
 ) -> None:
     clock = VirtualClock()
 
@@ -131,9 +112,8 @@ def test_a_socket_that_nobody_reads_is_one_line_in_the_log(tmp_path: Path, caplo
     manager.ready("serving")
     (line,) = caplog.messages
     assert line == f"systemd cannot be notified at {path}: No such file or directory"
-    receiver = Receiver(path)
-    manager.ready("serving")
-    assert len(receiver.messages()) == 1
-    receiver.socket.close()
+    with notify_socket(path) as receiver:
+        manager.ready("serving")
+        assert len(receiver.messages()) == 1
     manager.ready("serving")
     assert len(caplog.messages) == 2
