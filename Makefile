@@ -23,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(RUNNABLE) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
@@ -50,6 +50,10 @@ test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .t
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve
 	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
+
+.PHONY: prove-restarts
+prove-restarts: $(INSTALLED) | test-tools ## restart the service under open streams and steady calls, and count what clients notice
+	PYTHONPATH=tests $(BIN)/python -m restarts $(ARGS)
 
 .PHONY: check
 check: $(INSTALLED) ## check format, lint, types and layers
