@@ -6,7 +6,7 @@ from typing import Final, Self, TypeVar
 from msgspec import Struct, msgpack
 
 from tidegate.core.domain.dimension import Cost
-from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.domain.nanoseconds import to_ns, to_seconds
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.cached_prefixes import CachedPrefixes
 from tidegate.core.pricing.message_shape import MessageShape
@@ -95,8 +95,27 @@ class CostEstimator:
         produced = round(pace.value * to_seconds(after_ns))
         return reserved._replace(output_tokens=min(produced, reserved.output_tokens))
 
+    def response_ns(self, model: str, output_tokens: int, *, streams: bool) -> int:
+        """The expected time from a request to the first token of a stream, or to the whole of any other response.
+
+        0 while that is unknown.
+        """
+        rates = self._rates.of(model)
+        if streams:
+            first = rates.get("first_token")
+            return 0 if first is None else to_ns(first.value)
+        pace = rates.get("pace")
+        return 0 if pace is None else to_ns(output_tokens / pace.value)
+
     def observe(
-        self, shape: MessageShape, usage: Usage, now_ns: int, *, text_bytes: int = 0, written_ns: int = 0
+        self,
+        shape: MessageShape,
+        usage: Usage,
+        now_ns: int,
+        *,
+        text_bytes: int = 0,
+        written_ns: int = 0,
+        first_token_ns: int = 0,
     ) -> None:
         """Takes in the usage that a response reported.
 
@@ -106,6 +125,7 @@ class CostEstimator:
             now_ns: the time.
             text_bytes: bytes of text in the response, if they were counted.
             written_ns: time from the request to the end of the response, if that came all at once.
+            first_token_ns: time from the request to the first token, if the response was streamed.
         """
         if usage.cache_read_tokens or usage.cache_creation_tokens:
             self._cached.observe(shape.prefixes, now_ns)
@@ -117,9 +137,24 @@ class CostEstimator:
                 rates.observe("text", output_tokens, text_bytes)
             if written_ns:
                 rates.observe("pace", output_tokens, to_seconds(written_ns))
+            if first_token_ns:
+                rates.observe("first_token", to_seconds(first_token_ns), 1)
             self._outputs.observe(shape, output_tokens, now_ns)
         if usage.all_input_tokens:
             rates.observe_input(shape, usage.all_input_tokens)
+
+    def observe_timeout(self, model: str, output_tokens: int, after_ns: int, *, streams: bool) -> None:
+        """Takes in that a request with this expected output had no response after `after_ns`.
+
+        It counts as a response that took as long, if that is longer than expected. Otherwise `response_ns` would only
+        learn from fast responses, and slow ones would always come too late.
+        """
+        if after_ns <= self.response_ns(model, output_tokens, streams=streams):
+            return
+        if streams:
+            self._rates.updated(model).observe("first_token", to_seconds(after_ns), 1)
+        elif output_tokens:
+            self._rates.updated(model).observe("pace", output_tokens, to_seconds(after_ns))
 
     def _input_tokens(self, shape: MessageShape, now_ns: int) -> int:
         size = shape.size

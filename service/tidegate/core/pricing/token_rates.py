@@ -76,7 +76,10 @@ class TokenRate:
 
 
 class ModelRates:
-    """The rates of one model: tokens per unit of each kind of input, per byte of output text, and per second."""
+    """The rates of one model: tokens per unit of each kind of input, per byte of output text, and per second.
+
+    `first_token` has the seconds to the first token of a stream instead.
+    """
 
     __slots__ = ("_model", "_rates")
 

@@ -1,6 +1,7 @@
 """Computes what an attempt costs: to reserve, while its response comes, at its end, and when it is abandoned."""
 
 from functools import partial
+from typing import Final
 
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
@@ -13,20 +14,30 @@ from tidegate.gateway.relay.usage_reader import ResponseReader
 
 __all__ = ["abandoned_cost", "complete_cost", "demand_of", "usage_so_far"]
 
+_RESPONSE_TIMES: Final = 2
+"""Most responses come within twice the mean. At most half of the time left is kept, because the mean may be off."""
+
 
 def demand_of(
     call: Call, prepared: PreparedCall, estimator: CostEstimator, now_ns: int, *, front: bool, retry: bool
 ) -> Demand:
-    """What an attempt asks of the pool, until the call's deadline. `front` and `retry` are those of `Demand`."""
+    """What an attempt asks of the pool. `front` and `retry` are those of `Demand`.
+
+    It waits no longer than leaves time for a response before the call's deadline. Under overload each call would
+    otherwise be admitted in its last moment, and would use the quota for a response that comes too late.
+    """
     cost, overdraw_tokens, price = ONE_REQUEST, 0, None
+    left_ns = max(0, call.deadline_ns - now_ns)
+    response_ns = 0
     if prepared.shape is not None:
         cost, overdraw_tokens = estimator.quote(prepared.shape, now_ns)
         price = partial(estimator.estimate, prepared.shape)
+        response_ns = estimator.response_ns(prepared.shape.model, cost.output_tokens, streams=prepared.streams)
     return Demand(
         call.pool,
         call.caller,
         cost,
-        max(0, call.deadline_ns - now_ns),
+        left_ns - min(_RESPONSE_TIMES * response_ns, left_ns // 2),
         front=front,
         retry=retry,
         overdraw_tokens=overdraw_tokens,

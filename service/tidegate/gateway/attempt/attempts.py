@@ -198,7 +198,10 @@ class Attempts:
                 may_have_been_accepted=self._is_sending,
                 out_of_time=True,
             )
+            after_ns = self._clock.monotonic_ns() - sent_ns
             await self._settle_failure(lease, late, sent_ns)
+            if self._is_sending:
+                self._note_timeout(lease, after_ns)
             raise late from None
         except UpstreamError as error:
             await self._settle_failure(lease, error, sent_ns)
@@ -269,6 +272,13 @@ class Attempts:
         report = self._context.limit_updates.of_error(self._call.pool, error.headers, sent_ago_ns, self._clock)
         if report is not None:
             await self._admission.store.learn(self._call.pool, report)
+
+    def _note_timeout(self, lease: Lease, after_ns: int) -> None:
+        """Tells the estimator that a response takes longer than the time that was left for it."""
+        shape, output_tokens = self._prepared.shape, lease.demand.cost.output_tokens
+        if shape is not None:
+            estimator = self._admission.estimator
+            estimator.observe_timeout(shape.model, output_tokens, after_ns, streams=self._prepared.streams)
 
     async def _settle_abandoned(self, lease: Lease, error: BaseException, sent_ns: int) -> None:
         """Ends the lease of an attempt that ended on this side: the client left, or broke off its upload."""

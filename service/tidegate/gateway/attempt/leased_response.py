@@ -121,7 +121,14 @@ class LeasedResponse:
             self._context.report(Anomaly(self._call.pool, AnomalyKind.USAGE))
         elif usage is not None and shape is not None and succeeded:
             written_ns = 0 if self._prepared.streams else now_ns - self._sent_ns
-            estimator.observe(shape, usage, now_ns, text_bytes=reader.text_bytes, written_ns=written_ns)
+            estimator.observe(
+                shape,
+                usage,
+                now_ns,
+                text_bytes=reader.text_bytes,
+                written_ns=written_ns,
+                first_token_ns=self._to_first_token_ns() or 0,
+            )
         self._report(outcome, now_ns, usage, succeeded=succeeded)
 
     def _used(self) -> Usage | None:
@@ -158,7 +165,6 @@ class LeasedResponse:
         return (report, _SUCCEEDED) if succeeded else (report,)
 
     def _report(self, outcome: Outcome, now_ns: int, usage: Usage | None, *, succeeded: bool) -> None:
-        first_ns = self.start.first_token_ns
         self._context.report(
             AttemptFinished(
                 self._call.pool,
@@ -166,10 +172,14 @@ class LeasedResponse:
                 self._call.caller,
                 self._status(outcome, succeeded=succeeded),
                 now_ns - self._sent_ns,
-                None if first_ns is None else first_ns - self._sent_ns,
+                self._to_first_token_ns(),
                 usage,
             )
         )
+
+    def _to_first_token_ns(self) -> int | None:
+        first_ns = self.start.first_token_ns
+        return None if first_ns is None else first_ns - self._sent_ns
 
     def _status(self, outcome: Outcome, *, succeeded: bool) -> str:
         """The status of the attempt in metrics: `error` if the response broke off."""

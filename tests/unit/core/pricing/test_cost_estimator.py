@@ -174,6 +174,43 @@ class TestWhatWasProduced:
         reserved = Cost(1, 1_000, 500)
         assert estimator.given_up(CALL.model, reserved, NS_PER_SECOND, streams=False) == reserved
 
+    def test_the_time_for_a_response_is_unknown_at_first(self) -> None:
+        assert CostEstimator().response_ns(CALL.model, 500, streams=False) == 0
+        assert CostEstimator().response_ns(CALL.model, 500, streams=True) == 0
+
+    def test_a_response_takes_its_expected_output_at_the_usual_pace(self) -> None:
+        estimator = CostEstimator()
+        estimator.observe(CALL, Usage(input_tokens=1_000, output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
+        assert estimator.response_ns(CALL.model, 300, streams=False) == 5 * NS_PER_SECOND
+        assert estimator.response_ns(CALL.model, 300, streams=True) == 0
+
+    def test_a_stream_takes_the_mean_time_to_its_first_token(self) -> None:
+        estimator = CostEstimator()
+        for seconds in (1, 2):
+            usage = Usage(input_tokens=1_000, output_tokens=120)
+            estimator.observe(CALL, usage, 0, first_token_ns=seconds * NS_PER_SECOND)
+        assert estimator.response_ns(CALL.model, 300, streams=True) == 1.5 * NS_PER_SECOND
+        assert estimator.response_ns(CALL.model, 300, streams=False) == 0
+
+    def test_a_timeout_counts_as_a_response_that_took_as_long(self) -> None:
+        estimator = CostEstimator()
+        estimator.observe_timeout(CALL.model, 300, 6 * NS_PER_SECOND, streams=False)
+        assert estimator.response_ns(CALL.model, 300, streams=False) == 6 * NS_PER_SECOND
+        estimator.observe_timeout(CALL.model, 300, 4 * NS_PER_SECOND, streams=True)
+        assert estimator.response_ns(CALL.model, 300, streams=True) == 4 * NS_PER_SECOND
+
+    def test_a_timeout_that_is_shorter_than_expected_says_nothing(self) -> None:
+        estimator = CostEstimator()
+        for streams in (True, False):
+            for seconds in (4, 1):
+                estimator.observe_timeout(CALL.model, 300, seconds * NS_PER_SECOND, streams=streams)
+            assert estimator.response_ns(CALL.model, 300, streams=streams) == 4 * NS_PER_SECOND
+
+    def test_a_timeout_without_expected_output_says_nothing_of_the_pace(self) -> None:
+        estimator = CostEstimator()
+        estimator.observe_timeout(CALL.model, 0, 6 * NS_PER_SECOND, streams=False)
+        assert estimator.response_ns(CALL.model, 300, streams=False) == 0
+
 
 class TestInput:
     def test_the_tokens_per_byte_of_a_model_are_learned_from_all_its_callers(self) -> None:
