@@ -40,11 +40,12 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """Copies of the units whose program exists on this machine."""
+    """Copies of the units whose programs exist on every machine."""
     copies = []
     for unit in sorted(FOLDER.glob("tidegate.*")):
         copy = tmp_path / unit.name
-        copy.write_text(unit.read_text(encoding="utf-8").replace("/opt/tidegate/bin/tidegate", "/bin/sh"), "utf-8")
+        text = unit.read_text(encoding="utf-8")
+        copy.write_text(re.sub(r"^(Exec\w+)=\S+", r"\1=/bin/sh", text, flags=re.MULTILINE), encoding="utf-8")
         copies.append(copy)
     assert [copy.suffix for copy in copies] == [".service", ".socket"]
     return copies
