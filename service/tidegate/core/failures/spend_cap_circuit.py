@@ -45,7 +45,7 @@ class SpendCapCircuit:
         return SpendCapCircuitState(
             None if self.opened_ns is None else now_ns - self.opened_ns,
             None if self._ends_ns is None else self._ends_ns - now_ns,
-            0 if self.opened_ns is None else self._probe_ns - now_ns,
+            self._probe_ns - now_ns,
             self._wait_ns,
         )
 

@@ -1,8 +1,8 @@
 """The adaptive factor: the share of its full rate that a pool uses, learned from 429s and successes."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from tidegate.core.domain.pool_settings import AdaptiveSettings
 
@@ -12,7 +12,7 @@ __all__ = ["AdaptiveFactor", "AdaptiveFactorState"]
 class AdaptiveFactorState(Struct, frozen=True, array_like=True):
     """The dump of an `AdaptiveFactor`."""
 
-    value: float
+    value: Annotated[float, Meta(ge=0, le=1)]
 
 
 class AdaptiveFactor:
@@ -36,7 +36,7 @@ class AdaptiveFactor:
     def restore(cls, state: AdaptiveFactorState, settings: AdaptiveSettings) -> Self:
         """Continues from `state`, within the bounds of `settings`."""
         restored = cls(settings)
-        restored.value = min(1.0, state.value)
+        restored.value = state.value
         restored.configure(settings)
         return restored
 

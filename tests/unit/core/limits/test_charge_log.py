@@ -1,5 +1,6 @@
 """What an old figure is worth now: refill and charges played again."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -104,6 +105,24 @@ def test_memory_does_not_grow_with_the_rate(log: ChargeLog) -> None:
     assert log.total == 130 * per_second * 5
     told = replay(log, 50, 120 * S, 130 * S)
     assert told.later + told.near == pytest.approx((10 + 0.02) * per_second * 5, abs=5 * 5), "but for a slot's worth"
+
+
+def test_a_dump_of_128_slots_is_exact_and_may_be_restored_just_after_the_machine_started(log: ChargeLog) -> None:
+    for number in range(128):
+        log.add(number, number * S // 10)
+    now_ns = 13 * S
+    state = log.dump(now_ns)
+    assert len(state.slots) == 128
+    assert ChargeLog.restore(state, 0).dump(0) == state
+    assert replay(ChargeLog.restore(state, 0), 0, -9 * S, 0) == replay(log, 0, 4 * S, now_ns)
+
+
+def test_slots_in_a_longer_dump_are_nearly_a_second_apart(log: ChargeLog) -> None:
+    for number in range(1_000):
+        log.add(1, number * S // 10)
+    ages_ns = [ago_ns for ago_ns, _ in log.dump(100 * S).slots]
+    assert ages_ns[0] == 100 * S
+    assert min(before - after for before, after in pairwise(ages_ns)) > 0.94 * S
 
 
 @given(st.lists(st.tuples(st.integers(21 * MS, 5 * S), st.integers(0, 40)), max_size=20), st.integers(0, 100))

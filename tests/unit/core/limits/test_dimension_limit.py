@@ -286,6 +286,14 @@ class TestSearching:
         made.charge(1, 10 * NS_PER_SECOND)
         assert made.wait_ns(1, 10 * NS_PER_SECOND) == 2 * NS_PER_SECOND
 
+    def test_a_restored_limit_has_the_searched_rate(self) -> None:
+        made = limit()
+        made.search(2.0, 0, 0.5)
+        restored = DimensionLimit.restore(made.dump(0), 0, INPUT, FixedWindowVotes())
+        assert levels(restored) == levels(made) == (120, 1, 1, "adaptive")
+        assert restored.share == 0.5
+        assert restored.dump(0) == made.dump(0)
+
     def test_the_upstreams_word_is_better(self) -> None:
         made = limit()
         made.search(2.0, 0)

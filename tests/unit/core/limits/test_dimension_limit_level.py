@@ -206,6 +206,11 @@ class TestMargin:
         made.observe(DimensionReport(6, 6, 0), 0, 0, 0)
         assert made.margin_micro == 480_000
 
+    def test_counts_where_nobody_else_uses_any(self) -> None:
+        made = begun(100)
+        assert made.wait_ns(10, 0) == pytest.approx((480 + 10 - 100) * S / 100)
+        assert made.unshared_wait_ns(10, 0, 0) == pytest.approx(made.wait_ns(10, 0))
+
     def test_more_than_fits_beside_it_goes_when_the_bucket_is_full(self) -> None:
         assert begun(6_000).fits(6_000, 0)
 

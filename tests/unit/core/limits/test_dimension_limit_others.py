@@ -80,12 +80,20 @@ class TestOthers:
     def test_beside_them_we_go_by_our_share_without_bursts(self) -> None:
         made, now_ns = self.shared(), 15 * S
         assert level(made, now_ns) > 1_000
+        assert made.fits(30, now_ns)
         made.charge(100, now_ns)
         assert not made.fits(50, now_ns)
-        assert 0 < made.wait_ns(50, now_ns) < 3 * S
+        assert made.wait_ns(50, now_ns) == pytest.approx(100 * S / 60, rel=0.02)
         learn(made, 4_070, now_ns)
         assert made.share == pytest.approx(0.6, rel=0.02)
         assert not made.fits(50, now_ns), "the next answer changes nothing of that"
+
+    def test_are_left_as_much_by_a_restored_limit(self) -> None:
+        made, now_ns = self.shared(), 15 * S
+        made.charge(100, now_ns)
+        restored = DimensionLimit.restore(made.dump(now_ns), 0, Dimension.REQUESTS, FixedWindowVotes())
+        assert [restored.wait_ns(units, 0) for units in (1, 50)] == [made.wait_ns(units, now_ns) for units in (1, 50)]
+        assert (restored.per_minute, restored.share) == (made.per_minute, made.share)
 
     def test_half_a_second_of_our_share_may_go_at_once(self) -> None:
         made, now_ns = self.shared(others=200), 60 * S

@@ -54,6 +54,14 @@ class TestVotes:
 
 
 class TestTelling:
+    def test_a_restored_window_compares_the_next_report_with_the_last_one(self, votes: FixedWindowVotes) -> None:
+        window = FixedWindow(votes)
+        window.observe(report(5_000, 50 * S), 10 * S)
+        restored = FixedWindow.restore(window.dump(10 * S), 0, votes)
+        for second, remaining in ((10, 4_000), (20, 3_000)):
+            restored.observe(report(remaining, (50 - second) * S), second * S)
+        assert restored.is_fixed
+
     def test_a_reset_that_stands_still_while_much_is_used_is_a_windows_end(self, fixed: FixedWindow) -> None:
         assert fixed.is_fixed
         assert fixed.ends_ns == 60 * S

@@ -46,6 +46,19 @@ def test_steady_use_has_a_steady_share() -> None:
     assert recent.shares(1_200 * S) == [(1.0, 1.0), (0.5, 0.5), (None, None)]
 
 
+def test_restored_shares_are_the_same_and_age_alike() -> None:
+    recent = Using()
+    for number in range(7):
+        recent.rates[0] = 60.0 + number
+        recent.add(number, 100 * number, 0, number * 7 * S)
+    state, now_ns = recent.dump(43 * S), 43 * S
+    restored = RecentUse.restore(state, 0, lambda _now_ns: recent.rates)
+    assert len(state.past) == 6
+    assert restored.dump(0) == state
+    for later_ns in (0, S, 22 * S, 570 * S, 590 * S):
+        assert restored.shares(later_ns) == recent.shares(now_ns + later_ns)
+
+
 def test_a_quota_that_changed_counts_as_it_was() -> None:
     recent = Using()
     for second in range(30):
