@@ -172,7 +172,7 @@ class Dispatcher:
                     model=state.get("model", ""),
                     status=response.status if late_problem is None else late_problem.status,
                     cause=refusal,
-                    queued_ns=meter.queued_ns,
+                    queue_wait_ns=meter.queue_wait_ns,
                     attempts=meter.attempts,
                     usage=state.get("usage"),
                     exemplar=state.get("exemplar"),

@@ -17,18 +17,18 @@ class GenerationMeter:
     def __init__(self, clock: Clock) -> None:
         self.attempts = 0
         self._clock = clock
-        self._queued_ns = 0
+        self._queue_wait_ns = 0
         self._waiting_since_ns: int | None = None
 
     @property
-    def queued_ns(self) -> int:
+    def queue_wait_ns(self) -> int:
         """Time spent waiting for quota, including a wait in progress."""
-        return self._queued_ns + self._wait_ns()
+        return self._queue_wait_ns + self._wait_ns()
 
     @property
     def queued_ms(self) -> int:
-        """`queued_ns` in milliseconds."""
-        return round(to_seconds(self.queued_ns) * 1000)
+        """`queue_wait_ns` in milliseconds."""
+        return round(to_seconds(self.queue_wait_ns) * 1000)
 
     def observe(self, progress: Progress) -> None:
         """Updates the measurements."""
@@ -36,7 +36,7 @@ class GenerationMeter:
             self._waiting_since_ns = self._clock.monotonic_ns()
         elif isinstance(progress, AttemptStarted):
             self.attempts += 1
-            self._queued_ns += self._wait_ns()
+            self._queue_wait_ns += self._wait_ns()
             self._waiting_since_ns = None
 
     def _wait_ns(self) -> int:

@@ -100,7 +100,7 @@ class Admission:
         # One frame for all the rest, and few objects: many thousands may wait here.
         demand = self._prepared(demand)
         lease_id = f"{self.replica}-{next(self._numbers)}"
-        queued_ns, waited_ns, deadline = None, 0, None
+        queued_at_ns, waited_ns, deadline = None, 0, None
         self._waiters.expect(lease_id, demand)
         try:
             result = await self.store.reserve(lease_id, demand)
@@ -111,13 +111,13 @@ class Admission:
                     self._report_queued(demand, result, scope)
                 future = self._waiters.wait(lease_id)
                 result = GRANTED
-                queued_ns = self.clock.monotonic_ns()
+                queued_at_ns = self.clock.monotonic_ns()
                 deadline = _deadline(demand, future)
                 if await future is not True:
-                    result = await self._leave(lease_id, demand, future.result(), queued_ns)
-                waited_ns = self.clock.monotonic_ns() - queued_ns
+                    result = await self._leave(lease_id, demand, future.result(), queued_at_ns)
+                waited_ns = self.clock.monotonic_ns() - queued_at_ns
         except BaseException as error:
-            self._leave_early(lease_id, demand, queued_ns, error)
+            self._leave_early(lease_id, demand, queued_at_ns, error)
             raise
         finally:
             if deadline is not None:
@@ -134,17 +134,17 @@ class Admission:
         with observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
             return await self.acquire(demand, on_wait, scope)
 
-    async def _leave(self, lease_id: str, demand: Demand, answer: Answer, queued_ns: int) -> Granted | Refused:
+    async def _leave(self, lease_id: str, demand: Demand, answer: Answer, queued_at_ns: int) -> Granted | Refused:
         """Leaves the queue after a refusal, or when patience has ended, unless the grant came first."""
         refused = answer if isinstance(answer, Refused) else None
         if refused is None:
             refused = await self.store.withdraw(demand.pool, lease_id) or self._waiters.refusal(lease_id)
         if refused is None:
             return GRANTED
-        self._report_withdrawn(demand, queued_ns)
+        self._report_withdrawn(demand, queued_at_ns)
         return refused
 
-    def _leave_early(self, lease_id: str, demand: Demand, queued_ns: int | None, error: BaseException) -> None:
+    def _leave_early(self, lease_id: str, demand: Demand, queued_at_ns: int | None, error: BaseException) -> None:
         """Withdraws a waiter after an error, or gives back what was granted meanwhile."""
         if isinstance(error, GeneratorExit):
             # The coroutine is garbage-collected. That may interrupt a holder of any lock, so no lock is taken and no
@@ -153,8 +153,8 @@ class Admission:
                 self._abandoned.put((demand.pool, lease_id))
         else:
             self.store.release(demand.pool, lease_id)
-            if queued_ns is not None:
-                self._report_withdrawn(demand, queued_ns)
+            if queued_at_ns is not None:
+                self._report_withdrawn(demand, queued_at_ns)
 
     def _prepared(self, demand: Demand) -> Demand:
         """The demand with the name of the pool that serves it. First gives back what finalizers have left behind."""
@@ -183,9 +183,9 @@ class Admission:
         if self.observer is not None:
             self.observer.event(Admitted(demand.pool, demand.caller, demand.cost, waited_ns))
 
-    def _report_withdrawn(self, demand: Demand, queued_ns: int) -> None:
+    def _report_withdrawn(self, demand: Demand, queued_at_ns: int) -> None:
         if self.observer is not None:
-            self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - queued_ns))
+            self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - queued_at_ns))
 
     def _refusal(self, demand: Demand, refused: Refused, scope: Scope | None) -> Refusal:
         if scope is not None:

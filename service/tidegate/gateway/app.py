@@ -259,7 +259,7 @@ class Gateway:
                 last = await self._relay_parts(call, response, client_response)
             outcome = _ABANDONED if call.is_read_on else _SETTLED
             is_complete = True
-            call.waited_ns += head.waited_ns
+            call.external_wait_ns += head.waited_ns
             call.handed_ns = self._clock.monotonic_ns()
             if last is None:
                 await client_response.whole(head.status, head.headers, head.fields, start.whole())
@@ -284,7 +284,7 @@ class Gateway:
             handed_ns = now_ns()
             await client_response.part(chunk)
             taken_ns = now_ns()
-            call.waited_ns += taken_ns - handed_ns
+            call.external_wait_ns += taken_ns - handed_ns
             if response.accounting_is_due(taken_ns):
                 await response.account(taken_ns)
             chunk = await start.next_chunk()

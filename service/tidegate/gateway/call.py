@@ -45,8 +45,8 @@ class Call(Struct, gc=False):
         agent: the agent in that session; empty for the main agent.
         pool: the pool that the call uses; empty until it is known.
         attempts: attempts at the upstream so far.
-        queued_ns: time spent waiting for quota so far.
-        waited_ns: time spent waiting for others: the client's body, quota, the upstream, a slow reader.
+        queue_wait_ns: time spent waiting for quota so far.
+        external_wait_ns: time spent waiting for others: the client's body, quota, the upstream, a slow reader.
         handed_ns: when the last part of the response was passed to the server; None before.
         in_flight: whether a request has been sent, or its response is being relayed.
         names_timeout: whether the client says how long it waits.
@@ -74,8 +74,8 @@ class Call(Struct, gc=False):
     agent: str = ""
     pool: str = ""
     attempts: int = 0
-    queued_ns: int = 0
-    waited_ns: int = 0
+    queue_wait_ns: int = 0
+    external_wait_ns: int = 0
     handed_ns: int | None = None
     in_flight: bool = False
     names_timeout: bool = False
@@ -109,7 +109,7 @@ class Call(Struct, gc=False):
             model=self.model,
             status=self.status or 0,
             cause=self.refused,
-            queued_ns=self.queued_ns,
+            queue_wait_ns=self.queue_wait_ns,
             attempts=self.attempts,
             usage=self.usage,
             exemplar=exemplar,
@@ -120,12 +120,12 @@ class Call(Struct, gc=False):
         """The time that Tidegate itself took, for a call that got a whole response at the first attempt; else None."""
         if self.handed_ns is None or self.attempts != 1:
             return None
-        return max(0, self.handed_ns - self.started_ns - self.waited_ns)
+        return max(0, self.handed_ns - self.started_ns - self.external_wait_ns)
 
     @property
     def queued_ms(self) -> int:
         """Time spent waiting for quota, in whole milliseconds."""
-        return self.queued_ns * 1_000 // NS_PER_SECOND
+        return self.queue_wait_ns * 1_000 // NS_PER_SECOND
 
 
 def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool = False) -> float:

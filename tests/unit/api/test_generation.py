@@ -391,7 +391,7 @@ def test_the_report_has_what_a_log_line_tells(*, stream: bool) -> None:
     post(services, {**PROMPT, "stream": stream})
     (finished,) = observer.of(RequestFinished)
     assert (finished.request_id, finished.model, finished.status) == ("req_1", "claude-sonnet-5-5", 200)
-    assert (finished.queued_ns, finished.attempts, finished.usage) == (1_500_000_000, 1, Usage(100, 50, 10, 5))
+    assert (finished.queue_wait_ns, finished.attempts, finished.usage) == (1_500_000_000, 1, Usage(100, 50, 10, 5))
     assert finished.cause is None
 
 

@@ -210,7 +210,7 @@ def test_a_body_that_turns_out_too_long_is_refused() -> None:
         assert rig.in_flight() == 0
 
 
-def test_a_wait_beyond_the_deadline_is_refused_at_once_and_says_when_the_same_call_may_succeed() -> None:
+def test_a_call_that_is_still_waiting_at_its_deadline_is_refused_and_told_when_to_retry() -> None:
     clock = VirtualClock()
     one = PoolSettings(limits={Dimension.REQUESTS: LimitSettings(1, 1)})
     rig = make_gateway(FakeTransport([Reply()]), clock, pools={"sonnet-5-5": one})
@@ -312,7 +312,7 @@ def test_the_report_has_what_a_log_line_tells() -> None:
     _, _, rig = send("POST", "/v1/messages", body=MESSAGE)
     told = finished(rig)
     assert (told.request_id, told.model, told.status, told.cause) == ("tg_1", "claude-sonnet-5-5", 200, None)
-    assert (told.queued_ns, told.attempts, told.usage) == (0, 1, Usage(7, 3))
+    assert (told.queue_wait_ns, told.attempts, told.usage) == (0, 1, Usage(7, 3))
 
 
 def test_the_report_of_a_refusal_has_its_cause_and_status() -> None:

@@ -215,9 +215,9 @@ class RequestFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     `client_error` or `abandoned` (the client left, or the service stopped after the response had begun).
 
     `overhead_ns` is Tidegate's own time, without waits for quota, upstream or client. The other fields are for logs,
-    some also for metrics: `status` is the HTTP status sent (0: none), `cause` that of a refusal, `queued_ns` the wait
-    for quota,
-    `usage` that of all answers together as far as it is known, and `exemplar` the ids of its span if it is traced.
+    some also for metrics: `status` is the HTTP status sent (0: none), `cause` that of a refusal, `queue_wait_ns` the
+    wait for quota, `usage` that of all answers together as far as it is known, and `exemplar` the ids of its span if
+    it is traced.
     """
 
     route: str
@@ -230,7 +230,7 @@ class RequestFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     model: str = ""
     status: int = 0
     cause: Cause | None = None
-    queued_ns: int = 0
+    queue_wait_ns: int = 0
     attempts: int = 0
     usage: Usage | None = None
     exemplar: Mapping[str, str] | None = None

@@ -92,13 +92,13 @@ class RetryBudget:
 
     def wait_ns(self, now_ns: int) -> int:
         """Time until one more retry may go, even if nothing succeeds meanwhile; 0 if it may go now."""
-        left, waited_ns = self.left(now_ns), 0
+        left, wait_ns = self.left(now_ns), 0
         for each in self._slices:
             if left >= 1:
                 break
             left += each.retries - _SHARE * each.successes
-            waited_ns = max(1, self._origin_ns + (each.number + _SLICES) * _SLICE_NS - now_ns)
-        return waited_ns
+            wait_ns = max(1, self._origin_ns + (each.number + _SLICES) * _SLICE_NS - now_ns)
+        return wait_ns
 
     def _begin_slice(self, now_ns: int) -> None:
         self._forget(now_ns)

@@ -159,10 +159,10 @@ class Attempts:
         try:
             with self._while_reachable():
                 lease = await self._admission.acquire(demand, self._note_waiting)
-            call.waited_ns += lease.waited_ns
+            call.external_wait_ns += lease.waited_ns
             return lease
         finally:
-            call.queued_ns += self._clock.monotonic_ns() - asked_ns  # also if it was refused
+            call.queue_wait_ns += self._clock.monotonic_ns() - asked_ns  # also if it was refused
             call.waiting = None
 
     def _note_waiting(self, waiting: Waiting) -> None:

@@ -101,7 +101,7 @@ class Receiver:
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
-        call.waited_ns += client_request.waited_ns
+        call.external_wait_ns += client_request.waited_ns
         return prepared
 
     def _check_in(self, call: Call, scope: Message) -> None:

@@ -66,7 +66,7 @@ def request_line(event: RequestFinished | HeadRefused, unix_ns: int) -> CallLine
         event.model,
         event.status,
         event.outcome,
-        _ms(event.queued_ns),
+        _ms(event.queue_wait_ns),
         event.attempts,
         _ms(event.duration_ns),
         event.request_id,
