@@ -171,7 +171,7 @@ class RateLimiter:
 
     @property
     def set_at_runtime(self) -> Mapping[str, SetAtRuntime]:
-        """Who set each value that differs from the initial configuration's, and when."""
+        """The author and time of each value that differs from the initial configuration's."""
         return self._set_at_runtime
 
     def update_config(self, config: RateLimitConfig, *, by: str = _OLDER_API) -> None:

@@ -11,7 +11,7 @@ from claude_simulator.requests.models import Model
 from claude_simulator.requests.prompt import PromptBlock
 
 LOOKBACK_BLOCKS: Final = 20
-"""How many blocks before a breakpoint are searched for an entry of an earlier request."""
+"""Number of blocks before a breakpoint that are searched for an entry of an earlier request."""
 
 TTL_SECONDS: Final = {"5m": 300.0, "1h": 3600.0}
 """Lifetime of an entry after its last use, by `ttl`."""
@@ -34,7 +34,7 @@ class InputUse:
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
-    """What a request reads from the cache, and the entries (key, ttl) that it writes when its response starts."""
+    """A request's reads from the cache, and the entries (key, ttl) that it writes when its response starts."""
 
     use: InputUse
     entries: tuple[tuple[bytes, str], ...] = ()

@@ -12,7 +12,7 @@ from claude_simulator.http.routing import MAX_BATCH_BYTES, Exchange
 from claude_simulator.requests.validation import parse_json
 
 BATCH_SECONDS_HEADER: Final = "x-simulator-batch-seconds"
-"""How long after its creation a batch ends; on the request that creates it."""
+"""Seconds from the creation of a batch to its end; a header of the request that creates it."""
 
 
 async def create_batch(exchange: Exchange) -> Response:

@@ -122,7 +122,7 @@ class Pool:
         return RateLimited(self.ramp.limit.dimension, allowed, wait_seconds, ramp=True)
 
     def ramp_wait_seconds(self, input_tokens_estimate: int, now_seconds: float) -> float:
-        """How long the ramp limit delays a request; 0 without one."""
+        """Time for which the ramp limit delays a request; 0 without one."""
         if self.ramp is None:
             return 0.0
         amount = 1 if self.ramp.limit.dimension is Dimension.REQUESTS else input_tokens_estimate

@@ -103,7 +103,7 @@ class DimensionState:
 
 
 def input_tokens_estimate(charged_tokens: int, characters_per_token: float) -> int:
-    """What the API charges for an input when a request starts. It knows the characters, and one ratio for all models.
+    """The API's charge for an input when a request starts. It knows the characters, and one ratio for all models.
 
     The correction at the first token charges `charged_tokens` instead.
     """

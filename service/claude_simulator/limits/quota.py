@@ -103,7 +103,7 @@ class Quota:
         return SpendCapReached(cap.kind) if cap is not None and self._cap_reached(now_seconds) else None
 
     def blocked_seconds(self, now_seconds: float) -> float:
-        """How long outages and the spend cap reject all requests: 0 if they do not, infinite without an end."""
+        """Time for which outages and the spend cap reject all requests: 0 if they do not, infinite without an end."""
         stops = [
             outage.stop_seconds
             for outage in self._scenario.outages

@@ -17,7 +17,7 @@ _MINUTE: Final = 60
 
 
 class RampLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How fast the usage of one dimension may grow.
+    """The limit on the growth of usage in one dimension.
 
     Raises:
         ValueError: The dimension is not requests or input tokens, or a number is not above 0.

@@ -1,4 +1,4 @@
-"""When requests come that wait for nobody. Pure: randomness is an argument."""
+"""Arrival times of requests that do not depend on earlier responses. Pure: randomness is an argument."""
 
 import math
 import random
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Pattern(StrEnum):
-    """How open arrivals are spread over time."""
+    """The distribution of open arrivals over time."""
 
     STEADY = "steady"  # evenly
     POISSON = "poisson"  # each independent of the others

@@ -89,7 +89,7 @@ class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 
 
 Distribution = NonNegative | Uniform | Exponential | LogNormal | Choice
-"""How a time in seconds or a size in tokens varies from request to request. A number is a constant."""
+"""The distribution of a time in seconds or a size in tokens over requests. A number is a constant."""
 
 
 def branch(rng: random.Random) -> random.Random:

@@ -18,7 +18,7 @@ MAX_ACTIVE_FAULTS: Final = 100
 
 
 class FaultKind(StrEnum):
-    """What can go wrong with a call of `POST /v1/messages`."""
+    """The faults that a call of `POST /v1/messages` can have."""
 
     RATE_LIMITED = "rate_limited"  # 429 with `retry-after`
     RATE_LIMITED_BARE = "rate_limited_bare"  # 429 without `retry-after`

@@ -94,7 +94,7 @@ class Outage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class SpendCapKind(StrEnum):
-    """Who set the cap. Source: Claude Platform Docs "Claude API errors"."""
+    """The kinds of spend caps. Source: Claude Platform Docs "Claude API errors"."""
 
     TIER = "tier"  # 429 `enforced_spend_limit_reached`
     CONTRACT = "contract"  # 429 `contract_spend_limit_reached`
@@ -128,7 +128,7 @@ class HeadersAt(StrEnum):
 
 
 class HeaderOptions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which rate-limit headers responses carry. Remaining tokens are rounded to the nearest `token_rounding`."""
+    """The rate-limit headers of responses. Remaining tokens are rounded to the nearest `token_rounding`."""
 
     visible: bool = True
     retry_after_visible: bool = True

@@ -19,7 +19,7 @@ except ImportError as problem:  # an older Python, or a dependency that is missi
     sys.exit(f"{problem}: run `make run` once in the checkout, then start this script with its .venv/bin/python")
 
 LATE_SECONDS: Final = 0.25
-"""How late a busy machine may wake a waiter up; being early is always a miss."""
+"""Delay with which a busy machine may wake a waiter up; being early is always a miss."""
 _EARLY_SECONDS: Final = 0.005
 _CHART_COLUMNS: Final = 60
 
@@ -46,7 +46,7 @@ class Check:
 
 
 class Admission(NamedTuple):
-    """When one caller got its token, in seconds since all started; callers are numbered as they came, from 1."""
+    """Time at which a caller got its token, in seconds since all started. Callers are numbered from 1 as they came."""
 
     caller: int
     at_seconds: float

@@ -100,7 +100,7 @@ class Dispatcher:
             await self._serve(scope, receive, _RecordedResponse(services, path, state, send))
 
     def _page_denial(self, scope: Scope, path: str) -> Denial | None:
-        """Why a request may not read metrics or documentation; None if it may, and for other paths."""
+        """The reason that a request may not read metrics or documentation; None if it may, and for other paths."""
         if path not in _PAGES and not path.startswith("/docs/"):
             return None
         return self._services.access.check_page(access_request(self._services.access, scope))

@@ -51,7 +51,7 @@ class Limiter(Protocol):
 
     @property
     def set_at_runtime(self) -> Mapping[str, SetAtRuntime]:
-        """Who set each setting that is not the configuration's."""
+        """The author of each setting that is not the configuration's."""
         ...
 
     def get_stats(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class PoolStore(Store, Protocol):
         ...
 
     def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:
-        """Who set each limit that `configure` set, by name of the setting."""
+        """The author of each limit that `configure` set, by name of the setting."""
         ...
 
 

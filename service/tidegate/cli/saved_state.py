@@ -1,4 +1,4 @@
-"""What the service remembers over a restart: saved to the state folder while it runs, restored when it starts."""
+"""The state that survives a restart: saved to the state folder while the service runs, restored when it starts."""
 
 import asyncio
 import contextlib

@@ -109,7 +109,7 @@ class Waiters:
         return answer
 
     def refusal(self, lease_id: str) -> Refused | None:
-        """Why a waiter was refused, even if its patience ended in the same moment; None if it was not."""
+        """The refusal of a waiter, even if its patience ended in the same moment; None if it was not refused."""
         return self._refused.get(lease_id)
 
     def forget(self, lease_id: str) -> bool:

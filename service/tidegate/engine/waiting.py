@@ -1,4 +1,4 @@
-"""What is known of a request while it waits for its admission."""
+"""The place and the remaining wait of a request that waits for its admission."""
 
 from msgspec import Struct
 

@@ -179,7 +179,7 @@ class Gateway:
         self._context.report(RefusedCall(call.pool, call.caller, Cause.DRAINING))
 
     def _read_on_seconds(self, call: Call) -> float:
-        """How long the response of a call whose client has disconnected is read on, for its usage."""
+        """Time for which the response of a call whose client has disconnected is read on, for its usage."""
         if not call.in_flight or self._read_on_calls >= self._limits.read_on_calls:
             return 0.0
         call.is_read_on = True

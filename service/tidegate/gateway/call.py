@@ -27,12 +27,12 @@ _MARGIN_SHARE: Final = 0.05
 """A response must arrive before the SDK times out. So it is sent earlier by this share of the time, at most half a
 second."""
 _LONGEST_LOOKUP_SECONDS: Final = 60.0
-"""How long a lookup waits for the beginning of its response. SDKs say 10 minutes for every call, but an outage should
-show sooner where no model has to be asked."""
+"""The longest wait of a lookup for the beginning of its response. SDKs say 10 minutes for every call, but an outage
+should show sooner where no model has to be asked."""
 
 
 class Call(Struct, gc=False):
-    """What is known about a call so far. Instants are on the monotonic clock.
+    """The state of a call. Instants are on the monotonic clock.
 
     Attributes:
         request_id: Tidegate's id of the call.
@@ -93,7 +93,7 @@ class Call(Struct, gc=False):
     may_be_compressed: bool = False
 
     def left_seconds(self, now_ns: int) -> float:
-        """How much longer the client waits; never negative."""
+        """The time until the client gives up; never negative."""
         return to_seconds(max(0, self.deadline_ns - now_ns))
 
     def finished(self, now_ns: int, exemplar: Mapping[str, str] | None) -> RequestFinished:
@@ -129,7 +129,7 @@ class Call(Struct, gc=False):
 
 
 def timeout_seconds(fields: Fields, default_seconds: float, *, is_lookup: bool = False) -> float:
-    """How long the client waits: by Tidegate's header, else by its SDK's less a margin, else the default.
+    """The client's timeout: by Tidegate's header, else by its SDK's less a margin, else the default.
 
     A lookup waits a minute at most, unless Tidegate's header says more.
 
@@ -155,13 +155,13 @@ def names_timeout(fields: Fields) -> bool:
 
 
 def named_seconds(fields: Fields) -> float | None:
-    """How long the client's SDK waits for the head of its response, less a margin; None if it does not say."""
+    """The SDK's timeout for the head of a response, less a margin; None if the client sends none."""
     named = _seconds(fields.get(_STAINLESS_TIMEOUT, b""))
     return None if named is None else _less_margin(named)
 
 
 def silence_seconds(fields: Fields) -> float | None:
-    """How long the client waits for the first byte of its response, after it has sent its request.
+    """The client's timeout for the first byte of its response, after it has sent its request.
 
     The result has the same margin as an SDK's timeout. It is None if the client does not say.
     """

@@ -17,7 +17,7 @@ task per call to notice that the client disconnects."""
 
 
 class ServerExchange(Protocol):
-    """What Tidegate's server offers for a request in addition to ASGI.
+    """Functions of Tidegate's server for a request, in addition to ASGI.
 
     Attributes:
         task: the task that runs the application.

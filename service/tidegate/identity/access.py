@@ -47,7 +47,7 @@ class AccessRequest(NamedTuple):
 
 
 class Denial(NamedTuple):
-    """Why a request is denied: an HTTP status, a sentence, and a cause if one applies."""
+    """The denial of a request: an HTTP status, a sentence, and a cause if one applies."""
 
     status: int
     message: str
@@ -154,7 +154,7 @@ class AccessRules:
         return None
 
     def admin_name(self, fields: Fields) -> str:
-        """Who makes an admin call that `check_admin` allows: the caller, the admin key, or a local client."""
+        """The author of an admin call that `check_admin` allows: the caller, the admin key, or a local client."""
         key = presented_key(fields)
         return _LOCAL_CLIENT if key is None else self._admins.get(key_hash(key), _LOCAL_CLIENT)
 

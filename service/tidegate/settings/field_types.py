@@ -152,4 +152,4 @@ LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower
 """The format of log lines."""
 
 StoreUrl = Literal["memory://"]
-"""Where the state of pools is kept."""
+"""The place of the pools' state."""

@@ -170,7 +170,7 @@ class MemoryStore:
         return self._pools.settings.of(pool)
 
     def set_at_runtime(self, pool: str) -> dict[str, SetAtRuntime]:
-        """Who set each limit that `configure` set, by name of the setting. Without those of the configuration."""
+        """The author of each limit that `configure` set, by name of the setting. Without those of the configuration."""
         return {f"{dimension}_per_minute": origin for dimension, origin in self._pools.settings.origins(pool).items()}
 
     def fold(self, batch: Batch) -> Folded:
@@ -180,7 +180,7 @@ class MemoryStore:
         return folded
 
     def dump(self) -> StoreState:
-        """What all pools have learned, for `restore`: without waiters and leases."""
+        """The learned state of all pools, for `restore`: without waiters and leases."""
         return self._step(self._pools.dump)
 
     def restore(self, state: StoreState, age_ns: int = 0) -> None:

@@ -61,7 +61,7 @@ class PoolConfiguration:
         self._combine()
 
     def origins(self, pool: str) -> Mapping[Dimension, SetAtRuntime]:
-        """Who set each limit of a pool that is not the configuration's, as far as it was recorded."""
+        """The author of each limit of a pool that is not the configuration's, as far as it was recorded."""
         return self._origins.get(pool, {})
 
     def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
@@ -72,7 +72,7 @@ class PoolConfiguration:
         self.restore(at_runtime)
 
     def dump(self) -> tuple[ConfiguredState, ...]:
-        """What was set at runtime, for `restore`."""
+        """The settings that were set at runtime, for `restore`."""
         return tuple(
             ConfiguredState(pool, self._find(self._initial, pool), settings, dict(self.origins(pool)))
             for pool, settings in self._at_runtime.items()

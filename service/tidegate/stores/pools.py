@@ -210,7 +210,7 @@ class Pools:
         return tuple(each for each in found if each.waiting)
 
     def dump(self, now_ns: int) -> StoreState:
-        """What all pools have learned, for `restore`: without waiters and leases."""
+        """The learned state of all pools, for `restore`: without waiters and leases."""
         pools = tuple(pool.dump(now_ns) for pool in self._pools.values())
         return StoreState(pools, self._accounts.dump(now_ns), self.settings.dump())
 

@@ -29,7 +29,7 @@ class ProcessStore(Store, Protocol):
         ...
 
     def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:
-        """Who set each limit that `configure` set, by name of the setting."""
+        """The author of each limit that `configure` set, by name of the setting."""
         ...
 
     def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:

@@ -18,7 +18,7 @@ __all__ = ["GRANTED", "Demand", "Granted", "Outcome", "Refused", "Wait"]
 
 
 class Outcome(StrEnum):
-    """How a lease ends. Each ends exactly once."""
+    """The end of a lease. Each lease ends exactly once."""
 
     SETTLED = "settled"
     """Completed: the real usage replaces the estimate."""

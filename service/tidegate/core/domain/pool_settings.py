@@ -35,7 +35,7 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveSettings:
-    """How the rate of a pool follows the upstream's answers.
+    """Parameters by which the rate of a pool follows the upstream's responses.
 
     Attributes:
         learning_rate: the share of the rate that a 429 cuts, 0 to below 1; 0 switches adaptation off.

@@ -115,7 +115,7 @@ class WaitingGroup:
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """Who waits for a pool. `left_off` requests wait in groups that the snapshot has no room for."""
+    """The requests that wait for a pool. `left_off` of them wait in groups that the snapshot has no room for."""
 
     pool: str
     waiting: int

@@ -15,7 +15,7 @@ _CHECKSUM_BYTES: Final = 4
 
 
 class _Versioned(msgspec.Struct, array_like=True):
-    """What every version of every state begins with."""
+    """The first bytes of every version of every state."""
 
     version: int
 

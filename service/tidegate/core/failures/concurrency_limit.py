@@ -1,4 +1,4 @@
-"""How many requests may be unanswered at a time, learned from failures: 529, 5xx and no answer.
+"""A limit on unanswered requests, learned from failures: 529, 5xx and no answer.
 
 Additive increase, multiplicative decrease, after the ideas of TCP and of Netflix's concurrency-limits (`AIMDLimit`).
 The limit grows only where it is used, and the level that failed is remembered. Failures that are as frequent at a lower

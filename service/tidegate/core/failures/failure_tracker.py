@@ -137,7 +137,7 @@ class FailureTracker:
         return self._breaker.wait_ns(now_ns) or _LOOK_AGAIN_NS
 
     def binding(self) -> str:
-        """What holds the next request back: `outage` or `concurrency`."""
+        """The reason that the next request is held back: `outage` or `concurrency`."""
         return "outage" if self._breaker.is_open else "concurrency"
 
     def sent(self, now_ns: int) -> None:
@@ -191,7 +191,7 @@ class FailureTracker:
             self._events.append(CircuitClosed(self._name, Cause.SPEND_CAP))
 
     def concurrency_limit(self, now_ns: int) -> int | None:
-        """How many requests may be unanswered at a time; None: any number."""
+        """The number of requests that may be unanswered at a time; None: any number."""
         limit = self._concurrency.limit(now_ns)
         return None if limit is None else int(limit)
 

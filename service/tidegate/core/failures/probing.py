@@ -32,7 +32,7 @@ _SHORTEST_GAP_NS: Final = NS_PER_SECOND // 10
 _REFUSAL_TIMES: Final = 2
 _GROWTH: Final = 2
 _BOUNDED_GROWTH: Final = 4
-"""Where another mechanism bounds the requests, a wave only has to find out whether anything is accepted again."""
+"""If another mechanism bounds the requests, a wave only has to find out whether anything is accepted again."""
 
 
 class ProbingState(Struct, frozen=True, array_like=True):

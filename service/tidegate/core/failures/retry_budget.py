@@ -1,4 +1,4 @@
-"""How many failed requests may be retried: a tenth of the successes, plus a few. More would be a retry storm."""
+"""A budget for retries of failed requests: a tenth of the successes, plus a few. More would be a retry storm."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class RetryBudget:
         self._retries += 1
 
     def left(self, now_ns: int) -> float:
-        """How many retries may go now; below 0 when probes have used more."""
+        """The number of retries that may go now; below 0 when probes have used more."""
         self._forget(now_ns)
         return _FLOOR + _SHARE * self._successes - self._retries
 

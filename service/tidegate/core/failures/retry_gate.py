@@ -1,4 +1,4 @@
-"""When failed requests may be retried."""
+"""Decides when a failed request may be retried."""
 
 from typing import Final, Self
 

@@ -1,4 +1,4 @@
-"""Which upstream failures are retried, and after how long."""
+"""Decides which upstream failures are retried, and after how long."""
 
 import math
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _FAST_MODE, _LIMIT_OF_0 = "fast mode", "rate limit of 0 "
 
 
 def retry_reason(error: UpstreamError) -> str | None:
-    """Why a failure may be retried: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
+    """The reason to retry a failure: `rate_limited`, `overloaded`, `server_error`, `timeout` or `connection`.
 
     None for final failures: other 4xx, a spend cap, and fast mode for accounts without it. An error event in a stream
     counts by its type.
@@ -54,7 +54,7 @@ def lacks_fast_mode(error: UpstreamError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often, and after how long, a failed attempt is retried.
+    """The number of attempts, and the delays between them.
 
     Attributes:
         max_attempts: the number of attempts, including the first; at least 1.

@@ -103,5 +103,5 @@ class SpendCapCircuit:
         self.opened_ns = self._ends_ns = None
 
     def retry_after_ns(self, now_ns: int) -> int:
-        """When a refused call may succeed: at the date where one is known, else at the next probe."""
+        """Time until a refused call may succeed: until the date if one is known, else until the next probe."""
         return max(0, (self._probe_ns if self._ends_ns is None else self._ends_ns) - now_ns)

@@ -201,7 +201,7 @@ class DimensionLimit:
         return -(-missing * NS_PER_MINUTE // max(1, rate_micro)) if missing > _ROUNDING_MICRO else 0
 
     def full_ns(self, units: int = 0) -> int:
-        """How long a whole bucket takes to refill; with `units`, the part of it above them once they fit."""
+        """Time in which a whole bucket refills; with `units`, the part of it above them once they fit."""
         capacity, per_minute = self.capacity, self.per_minute
         if capacity is None or per_minute is None:
             return 0
@@ -309,7 +309,7 @@ class DimensionLimit:
         return 0.0, 0.0
 
     def _binding(self) -> str:
-        """Which source sets the effective rate."""
+        """The source of the effective rate."""
         if not self.is_limited:
             return "none"
         is_searched = self._upstream is not None and self._reported.per_minute is None

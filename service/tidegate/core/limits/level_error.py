@@ -96,7 +96,7 @@ class LevelError:
         return error
 
     def margin(self, capacity: float, at_least: float) -> float:
-        """How much to leave in the bucket: some mean errors, and at least `at_least`, but no more than half of it."""
+        """The margin to leave in the bucket: some mean errors, and at least `at_least`, but no more than half of it."""
         if self._error is None:
             return 0.0
         settings = self._settings
@@ -115,5 +115,5 @@ class LevelError:
 
 
 def distance(level: float, low: float, high: float) -> float:
-    """How far a level is above (positive) or below (negative) a range; 0 inside."""
+    """The distance of a level above (positive) or below (negative) a range; 0 inside."""
     return level - high if level > high else level - low if level < low else 0.0

@@ -63,7 +63,7 @@ class ReportedLevelState(Struct, frozen=True, array_like=True):
     window: FixedWindowState
     charges: ChargeLogState
     last: tuple[int, int] | None
-    """What remained at the last report, and its age."""
+    """The remainder at the last report, and its age."""
     refused_ago_ns: int | None
     uncertainty: float
     price_error: float
@@ -167,7 +167,7 @@ class ReportedLevel:
         return per_minute if self.window.is_fixed else self._capacity or per_minute / 60
 
     def margin(self, capacity: float) -> float:
-        """How much to leave in the bucket."""
+        """The margin to leave in the bucket."""
         kept_back = max(self._settings.competitor_seconds * self.competing.per_second, self._usual)
         return self._level_error.margin(capacity, kept_back)
 

@@ -117,5 +117,5 @@ class OpenLeases(dict[str, OpenLease]):
         return None
 
     def oldest_ns(self) -> int | None:
-        """When the oldest lease was granted; None if there is none."""
+        """The time at which the oldest lease was granted; None if there is none."""
         return min((lease.granted_ns for lease in self.values()), default=None)

@@ -79,7 +79,7 @@ class Pool:
         self._next_in_ns: int | None = None  # for the next change
 
     def dump(self, now_ns: int) -> PoolState:
-        """What the pool has learned, for `restore`: without settings, waiters and leases."""
+        """The learned state, for `restore`: without settings, waiters and leases."""
         return self._parts.dump(now_ns)
 
     @classmethod

@@ -91,11 +91,11 @@ class PoolLimits:
         return max(waits, default=0)
 
     def service_time_ns(self, cost: Sequence[int]) -> int:
-        """How long this cost takes to refill in the tightest dimension."""
+        """Time in which this cost refills, in the tightest dimension."""
         return service_time_ns(cost, self.ns_per_unit)
 
     def full_in_ns(self, cost: Cost, *, above: bool = False) -> int:
-        """How long the smallest bucket that this cost draws on takes to fill.
+        """Time in which the smallest bucket that this cost draws on fills.
 
         `above`: from the level at which the cost has just come to fit.
         """

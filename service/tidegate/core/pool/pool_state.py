@@ -1,4 +1,4 @@
-"""What a pool has learned, as one versioned value, and its encoding."""
+"""The learned state of a pool, as one versioned value, and its encoding."""
 
 from typing import Final
 

@@ -46,7 +46,7 @@ class QueueView:
         self._binding = binding
 
     def left(self, lease_id: str, now_ns: int) -> WaitLeft | None:
-        """How much longer a request waits; None if it does not wait (any more). O(log n)."""
+        """The remaining wait of a request; None if it does not wait (any more). O(log n)."""
         waiter = self._queue.waiting.get(lease_id)
         if waiter is None:
             return None
@@ -86,7 +86,7 @@ class QueueView:
         )
 
     def _left(self, waiter: Waiter, now_ns: int) -> tuple[float | None, str]:
-        """How many seconds a request still waits, and for what."""
+        """The seconds that a request still waits, and what binds it."""
         left_ns = self._forecast.left_ns(waiter, now_ns)
         own = self._own_limits.exceeded(waiter, now_ns)
         if own is not None and (own.wait_ns is None or own.wait_ns >= (left_ns or 0)):

@@ -1,4 +1,4 @@
-"""What a pool may spend now: three limits, a freeze, limits on growth, and the updates from responses."""
+"""The quota of a pool: three limits, a freeze, limits on growth, and the updates from responses."""
 
 from typing import Final, Self
 
@@ -183,7 +183,7 @@ class Quota:
         )
 
     def binding(self, cost: Cost, now_ns: int) -> str:
-        """What holds this cost back now, as in `Wait`; where several do, the longest; `queue` if nothing does."""
+        """The limit that binds this cost now, as in `Wait`: the one with the longest wait; `queue` if none binds."""
         waits: dict[str, int] = {"frozen": self.frozen_ns(now_ns)}
         waits |= {limit.dimension: limit.wait_ns(cost[i], now_ns) for i, limit in self.limits.limited}
         if self._learns:

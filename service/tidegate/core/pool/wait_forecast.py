@@ -112,7 +112,7 @@ class WaitForecast:
         return predicted_ns
 
     def left_ns(self, waiter: Waiter, now_ns: int) -> int | None:
-        """How much longer one of the waiters will probably wait; None while no limit is known to predict by."""
+        """The probable remaining wait of one of the waiters; None while no limit is known to predict by."""
         quota = self._quota
         if not (quota.is_known or quota.limits.limited or quota.frozen_ns(now_ns)):
             return None
@@ -121,7 +121,7 @@ class WaitForecast:
         return left_ns
 
     def batch_wait_ns(self, head: Waiter, wait_ns: int) -> int:
-        """When to look at a queue whose head fits in `wait_ns`: a moment later, if others fit then.
+        """Time until the next look at a queue whose head fits in `wait_ns`: a moment later, if others fit then.
 
         Nothing is lost: no bucket is full before, because only half of the time until then is used.
         """

@@ -97,7 +97,7 @@ class Store(Protocol):
         ...
 
     async def queues(self) -> tuple[QueueSnapshot, ...]:
-        """Who waits for each pool that anybody waits for."""
+        """The waiting requests of each pool that has any."""
         ...
 
     def pool_for(self, name: str) -> str:

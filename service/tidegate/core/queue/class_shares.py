@@ -1,4 +1,4 @@
-"""Which priority class goes next: the highest that waits, unless a lower one is owed its guaranteed share.
+"""Chooses the class that goes next: the highest that waits, unless a lower one is owed its guaranteed share.
 
 While a lower class waits, it earns its share of all that is admitted. Once it has earned the size of its next request,
 that request goes before all others. So over any time in which it waits, each class gets at least its share of what the
@@ -37,7 +37,7 @@ class ClassSharesState(Struct, frozen=True, array_like=True):
 
 
 class ClassShares:
-    """What the classes have earned of the pool's time, by rank. Rank 0 is the highest class."""
+    """The pool's time that the classes have earned, by rank. Rank 0 is the highest class."""
 
     __slots__ = ("_earned",)
 
@@ -61,7 +61,7 @@ class ClassShares:
         return self._earned[rank] >= 100 * service_time_ns
 
     def earned_ns(self, rank: int, after_ns: int = 0, age_ns: int = 0) -> float:
-        """What a class will have earned after `after_ns` of work is admitted, if its next request has age `age_ns` now.
+        """Time that a class will have earned after `after_ns` of admitted work, if its next request has age `age_ns`.
 
         The integral of share × (1 + age ÷ full age), where the age grows by what is admitted.
         """
@@ -71,7 +71,7 @@ class ClassShares:
         return self._earned[rank] / 100 + GUARANTEED[rank] * (aged_ns + 2 * (after_ns - grows_ns))
 
     def earned_after_ns(self, rank: int, needed_ns: int, age_ns: int) -> float:
-        """How much work is admitted until a class has earned `needed_ns`: the inverse of `earned_ns`."""
+        """The work that is admitted until a class has earned `needed_ns`: the inverse of `earned_ns`."""
         missing_ns = max(0.0, needed_ns - self._earned[rank] / 100)
         left_ns = self._left_ns(age_ns)
         until_aged_ns = self.earned_ns(rank, left_ns, age_ns) - self._earned[rank] / 100

@@ -69,7 +69,7 @@ class FairQueue:
         self.skipped: dict[str, Waiter] = {}
 
     def dump(self, now_ns: int) -> ClassSharesState:
-        """What the classes have earned. Waiters are not part of it: they belong to connections of this process."""
+        """The time that the classes have earned. Not the waiters: they belong to connections of this process."""
         return self._shares.dump(now_ns)
 
     @classmethod
@@ -211,7 +211,7 @@ class FairQueue:
         return waiter
 
     def load_of(self, caller: Caller) -> tuple[int, list[int]]:
-        """How many new requests of a caller wait in all classes, and their estimated cost."""
+        """The number of a caller's new requests that wait in all classes, and their estimated cost."""
         waiting, load = 0, [0, 0, 0]
         for each in self._classes:
             own, own_load = each.flows.load_of(caller.name)
@@ -261,7 +261,7 @@ class FairQueue:
     def _with_other_classes_ns(
         self, own: ClassQueue, demand: Demand, ahead_ns: int, *, may_retry: bool, now_ns: int
     ) -> int:
-        """What goes before a demand, from what goes before it in its own class."""
+        """The work before a demand in all classes, given the work before it in its own class."""
         if own.flows.waiting == len(self.waiting):
             return ahead_ns
         higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: own.rank])
@@ -275,7 +275,7 @@ class FairQueue:
         return max(ahead_ns, min(total_ns, round(self._shares.earned_after_ns(own.rank, needed_ns, age_ns))))
 
     def _owed_ns(self, rank: int, meanwhile_ns: int, *, may_retry: bool, now_ns: int) -> int:
-        """What classes below `rank` are owed while `meanwhile_ns` of work is admitted, or the held head."""
+        """The work that classes below `rank` are owed while `meanwhile_ns` of work is admitted, or the held head."""
         held, owed_ns = self._held, 0
         for each in self._classes[rank + 1 :]:
             if not (load_ns := self._load_ns(each, may_retry=may_retry)):

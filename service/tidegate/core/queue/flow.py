@@ -31,8 +31,8 @@ Path = tuple[str, str, str, str]
 _COMPACT_ABOVE: Final = 64
 """Void entries are tolerated up to this number plus the number of waiters."""
 _MOST_IDLE: Final = 1_000
-"""How many children without requests are remembered because they have had more than their share. Beyond that the one
-with the smallest debt is forgotten: invented session ids must not fill the memory."""
+"""Number of children without requests that are remembered because they have had more than their share. Beyond that the
+one with the smallest debt is forgotten: invented session ids must not fill the memory."""
 _CALLER_DEPTH: Final = 1
 SESSION_DEPTH: Final = 2
 _NOTHING: Final = (0, 0, 0)
@@ -201,7 +201,7 @@ class Flow:
         return iter((self.children or {}).items())
 
     def load_of(self, name: str) -> tuple[int, Sequence[int]]:
-        """How many requests of a caller wait, and their estimated cost in each dimension."""
+        """The number of a caller's waiting requests, and their estimated cost in each dimension."""
         flow = self._caller(name)
         return (0, _NOTHING) if flow is None else (flow.waiting, flow.load)
 

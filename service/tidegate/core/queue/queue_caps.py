@@ -1,4 +1,4 @@
-"""How much may wait for a pool. A queue takes memory and delays every request that joins it."""
+"""Caps on the queue of a pool. A queue takes memory and delays every request that joins it."""
 
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.pool_settings import QueueCaps

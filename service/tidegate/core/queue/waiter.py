@@ -57,6 +57,6 @@ class Waiter:
         return self.demand.front or self.demand.retry
 
     def patience_left_ns(self, now_ns: int) -> float:
-        """How much longer its caller waits."""
+        """The remaining patience of its caller."""
         patience_ns = self.demand.patience_ns
         return math.inf if patience_ns is None else self.since_ns + patience_ns - now_ns

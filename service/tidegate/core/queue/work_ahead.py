@@ -130,7 +130,7 @@ def _sent_before_ns(
     least: tuple[Flow, int] | None,
     entry: int | None,
 ) -> int:
-    """What the other children of `parent` send, of the requests that wait now, before their tags pass `tag_ns`."""
+    """The work of waiting requests that the other children of `parent` send before their tags pass `tag_ns`."""
     # One dimension for all, the one in which all together cost most: this loop is most of a prediction.
     costs_ns = [units * rate for units, rate in zip(parent.load, rates, strict=True)]
     index = costs_ns.index(max(costs_ns))

@@ -386,7 +386,7 @@ class RateSearch:
         return self._use.size(self._limiting.index)
 
     def _spare(self) -> float:
-        """What the upstream's bucket holds beside one request."""
+        """The content of the upstream's bucket beside one request."""
         depth_s = self._depth.seconds(self._limiting.index, max(self._highest, self._measured))
         return max(0.0, depth_s * self._measured - self._size)
 

@@ -1,4 +1,4 @@
-"""When a searched rate is raised, and by how much."""
+"""Decides when a searched rate is raised, and by how much."""
 
 from typing import Annotated, Final, Self
 

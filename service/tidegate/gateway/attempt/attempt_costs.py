@@ -21,7 +21,7 @@ _RESPONSE_TIMES: Final = 2
 def demand_of(
     call: Call, prepared: PreparedCall, estimator: CostEstimator, now_ns: int, *, front: bool, retry: bool
 ) -> Demand:
-    """What an attempt asks of the pool. `front` and `retry` are those of `Demand`.
+    """The demand of an attempt on the pool. `front` and `retry` are those of `Demand`.
 
     It waits no longer than leaves time for a response before the call's deadline. Under overload each call would
     otherwise be admitted in its last moment, and would use the quota for a response that comes too late.
@@ -63,7 +63,7 @@ def usage_so_far(reader: ResponseReader, shape: MessageShape | None, estimator: 
 def complete_cost(
     reader: ResponseReader, usage: Usage | None, shape: MessageShape, estimate: Cost, estimator: CostEstimator
 ) -> tuple[Cost | None, bool]:
-    """What a complete Messages response is charged, and whether its usage is missing or implausible.
+    """The charge for a complete Messages response, and whether its usage is missing or implausible.
 
     A cost of None means the estimate. `usage` is that of `usage_so_far`.
     """
@@ -78,7 +78,7 @@ def complete_cost(
 
 
 def abandoned_cost(prepared: PreparedCall, reserved: Cost, after_ns: int, estimator: CostEstimator) -> Cost:
-    """What a request is charged that may have been accepted, if its response had not begun after `after_ns`."""
+    """The charge for a request that may have been accepted, if its response had not begun after `after_ns`."""
     if prepared.shape is None:
         return reserved
     return estimator.given_up(prepared.shape.model, reserved, after_ns, streams=prepared.streams)

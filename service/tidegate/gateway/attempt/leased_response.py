@@ -155,7 +155,7 @@ class LeasedResponse:
         )
 
     def _feedback(self, now_ns: int, *, succeeded: bool) -> tuple[Feedback, ...]:
-        """What the pool is told with the end of the lease."""
+        """The feedback to the pool with the end of the lease."""
         if self._limits_are_updated:
             return (_SUCCEEDED,) if succeeded else ()
         self._limits_are_updated = True

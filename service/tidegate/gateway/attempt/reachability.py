@@ -16,7 +16,7 @@ __all__ = ["LONGEST_WAIT_SECONDS", "OutOfReach", "Reachability"]
 logger = logging.getLogger("tidegate.upstream")
 
 LONGEST_WAIT_SECONDS: Final = 60.0
-"""How long a call waits for an upstream that was reached before, if its client names no time limit."""
+"""The wait of a call for an upstream that was reached before, if its client names no time limit."""
 
 _REPORT_AFTER_NS: Final = 3 * NS_PER_SECOND
 """One failed connection is not reported. The log, `/readyz` and waiting calls report an outage within 5 s."""
@@ -70,7 +70,7 @@ class Reachability:
 
     @property
     def problem(self) -> str | None:
-        """Why the service is not ready, for the operator; None if it is ready, as far as known."""
+        """The reason that the service is not ready, for the operator; None if it is ready, as far as known."""
         if self.is_failing and (self._is_unreachable or not self._was_reached):
             return f"the upstream {self._url} cannot be reached: {self._reason}"
         return None

@@ -71,7 +71,7 @@ class InvalidCall(TidegateError):
 
 
 class MessageRequest(Struct, frozen=True, gc=False):
-    """What the limiter needs of a Messages body, as far as it can be read. The upstream validates the body.
+    """The facts of a Messages body that the limiter needs, as far as it can be read. The upstream validates the body.
 
     Attributes:
         model: empty if it is missing or not a string.

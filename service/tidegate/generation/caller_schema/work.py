@@ -32,7 +32,7 @@ _MOST_IN_PLACE: Final = 1_000
 _LONGEST_CHAIN: Final = 100
 
 _Times = dict[int, int]
-"""How often each schema applies to a value, by the identity of the schema."""
+"""The number of times that each schema applies to a value, by the identity of the schema."""
 
 
 class SchemaWork:

@@ -21,7 +21,7 @@ _TASK_LISTS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "listen": (("foreach", "do"),),
     "asyncapi": (("with", "subscription", "foreach", "do"),),
 }
-"""Where the document (the empty keyword) and each kind of task hold lists of tasks."""
+"""The places at which the document (the empty keyword) and each kind of task hold lists of tasks."""
 
 
 class Place(NamedTuple):

@@ -36,7 +36,7 @@ _DESCRIPTIONS: Final = {
     "array": "a list",
     "object": "an object",
 }
-"""What a value must be, by the name of a definition, the title of a place, a format, or a type in the schema."""
+"""The requirement on a value, by the name of a definition, the title of a place, a format, or a type in the schema."""
 
 
 def describe(schema: DslSchema, node: Mapping[str, Any]) -> str:

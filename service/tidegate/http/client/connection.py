@@ -19,7 +19,7 @@ _MAX_ROUND_TRIP_SECONDS: Final = 0.25
 
 @dataclass(slots=True)
 class ConnectionTimeouts:
-    """How long to wait for a connection, for the head of a response, and between two pieces of its body; all > 0.
+    """Timeouts for a connection, for the head of a response, and between two pieces of its body; all > 0.
 
     All connections of a transport share it, so that a change counts for those that are open.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpResponse", "unreachable"]
 
 _HIGH_WATER_BYTES: Final = 256 * 1024
-"""When this much of a body waits for its reader, reading from the socket stops until the reader has taken it."""
+"""Reading from the socket stops when this much of a body waits for its reader."""
 _MAX_FRAMING_BYTES: Final = 256 * 1024
 """Limit of a head, informational ones included, and of trailers and chunk extensions. Real ones are much smaller."""
 

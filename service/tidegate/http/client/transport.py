@@ -222,7 +222,7 @@ class HttpTransport:
         return unreachable(reason, may_have_been_accepted=False)
 
     def _reason(self, error: OSError) -> str:
-        """Why no connection could be opened, without the addresses that asyncio's errors list."""
+        """The reason that no connection could be opened, without the addresses that asyncio's errors list."""
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is not accepted ({error.verify_message})"
         if isinstance(error, ssl.SSLError):

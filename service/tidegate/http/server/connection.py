@@ -48,7 +48,7 @@ def plain_error(_error_type: str, message: str, _request_id: str) -> tuple[Heade
 
 
 class DrainableState(ServerState):
-    """What the connections of one server share.
+    """The state that the connections of one server share.
 
     Attributes:
         is_draining: the server stops soon, so each connection ends with its next response.

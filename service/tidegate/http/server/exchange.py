@@ -11,7 +11,7 @@ from tidegate.http.server.response_framing import ResponseFraming
 __all__ = ["HIGH_WATER_BYTES", "Exchange", "ExchangeConnection", "ExchangeWriter"]
 
 HIGH_WATER_BYTES: Final = 256 * 1024
-"""When this much of a body waits for the application, reading stops. One read yields at most as much."""
+"""Reading stops when this much of a body waits for the application. One read yields at most as much."""
 _PART_OVERHEAD_BYTES: Final = 64
 """Memory that a part takes in addition to its bytes. A body may arrive in parts of one byte."""
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

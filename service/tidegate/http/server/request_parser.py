@@ -22,7 +22,7 @@ _ERROR_TYPE: Final = "invalid_request_error"
 
 
 class Refusal(NamedTuple):
-    """Why the server refuses a request. `error_type` is passed to `ErrorResponse`."""
+    """The refusal of a request by the server. `error_type` is passed to `ErrorResponse`."""
 
     status: int
     error_type: str
@@ -205,7 +205,7 @@ class RequestParser:
     # Limits.
 
     def _unacceptable(self, version: str) -> Refusal | None:
-        """Why a well-formed head is refused; None if it is not."""
+        """The fault of a well-formed head that is refused; None if it is accepted."""
         limits, headers = self._limits, self._headers
         if self._framing_bytes > limits.head_bytes and self._head_size() > limits.head_bytes:
             return self._too_large()

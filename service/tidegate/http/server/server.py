@@ -17,7 +17,7 @@ from tidegate.http.write_batching import WriteBatcher
 __all__ = ["HttpImplementation", "HttpServer", "serving"]
 
 HttpImplementation = Literal["tidegate", "uvicorn"]
-"""Which connections serve clients: `ClientConnection`, or uvicorn's own, which have none of its limits."""
+"""The class of client connections: `ClientConnection`, or uvicorn's own, which has none of its limits."""
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than load balancers keep idle connections (60 s is common). Otherwise they use one that is just closing."""
 _GRACE_SECONDS: Final = 10

@@ -35,8 +35,8 @@ _OWN_LOGGERS: Final = ("tidegate", "services")
 All others stay at WARNING: at DEBUG, the Anthropic SDK logs whole requests, prompts included.
 """
 _FLUSH_SECONDS: Final = 0.02
-"""How long a line waits to be written together with others. One write takes as long as rendering ten lines, and lines
-rendered together take a third of the time each."""
+"""The time that a line waits to be written together with others. One write takes as long as rendering ten lines, and
+lines rendered together take a third of the time each."""
 _MAX_PENDING: Final = 64
 """Rendering this many takes 0.1 ms, which bounds the delay of the call that triggers it."""
 

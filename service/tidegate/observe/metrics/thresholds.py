@@ -32,7 +32,7 @@ ADAPTIVE_FACTOR_LOW_SECONDS: Final = 1_800
 """At the default recovery, 50 successes raise a factor of 0.5 to 1 again: that takes minutes, not half an hour."""
 
 LIMIT_MISMATCH_SHARE: Final = 0.02
-"""How far a configured limit may exceed the reported one, because the upstream rounds its figures."""
+"""The factor by which a configured limit may exceed the reported one, because the upstream rounds its figures."""
 
 # --- Quota ----------------------------------------------------------------------------------------------------------
 
@@ -41,7 +41,7 @@ QUOTA_USED_RUNS_OUT: Final = 1.0
 QUOTA_TREND_SECONDS: Final = 3_600
 """Range of the trend of use; shorter swings are bursts."""
 QUOTA_AHEAD_SECONDS: Final = 1_800
-"""How far ahead use is predicted: enough time to ask for a higher limit or to stop a batch job."""
+"""The time ahead for which use is predicted: enough to ask for a higher limit or to stop a batch job."""
 QUOTA_USED_RISKY: Final = 0.6
 """Below this share the trend is ignored: the first calls of a day always show steep growth."""
 QUOTA_UNUSED_SHARE: Final = 0.5

@@ -31,7 +31,7 @@ Result = Granted | Wait | Refused
 
 
 class Handed(Struct, frozen=True):
-    """What a follower continues with from the store that it replaces.
+    """The state with which a follower continues the store that it replaces.
 
     Attributes:
         waiting: the pool of each waiting request, by its lease id.
@@ -289,7 +289,7 @@ class Follower:
         return False
 
     def advance(self, pool: str) -> None:
-        """Nothing: the leader has the timers."""
+        """Does nothing: the leader has the timers."""
 
     # The present state.
 
@@ -328,17 +328,17 @@ class Follower:
         return self._settings_of(pool)
 
     def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:  # noqa: ARG002 - as `ProcessStore.set_at_runtime`
-        """Nothing: the leader knows."""
+        """Does nothing: the leader knows."""
         return {}
 
     def set_initial(self, pool: str, settings: PoolSettings) -> None:
-        """Nothing: the leader's configuration holds."""
+        """Does nothing: the leader's configuration holds."""
 
     def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
-        """Nothing: the leader's configuration holds."""
+        """Does nothing: the leader's configuration holds."""
 
     def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
-        """Nothing: the leader's configuration holds."""
+        """Does nothing: the leader's configuration holds."""
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:  # noqa: ARG002
         """As `Store.watch`. No change has events: the leader reports each fact once."""

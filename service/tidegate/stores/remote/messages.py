@@ -1,4 +1,4 @@
-"""What followers and their leader send each other, and the protocol of the channel that carries it."""
+"""The messages between followers and their leader, and the protocol of the channel that carries them."""
 
 from typing import Final, Protocol
 

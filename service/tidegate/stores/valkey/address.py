@@ -42,7 +42,7 @@ _FLAGS: Final = {"true": True, "false": False}
 
 
 class StoreAddress(Struct, frozen=True):
-    """Where the shared store is.
+    """The address of the shared store.
 
     Attributes:
         kind: one server, the primary that Sentinel names, or a cluster.

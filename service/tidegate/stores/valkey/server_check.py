@@ -24,7 +24,7 @@ _LEAST_REDIS: Final = (7, 0)
 
 
 async def server_faults(address: StoreAddress) -> tuple[str, ...]:
-    """What is missing at the server, a sentence each; empty if nothing is. Writes only keys that it removes again."""
+    """The faults of the server, a sentence each; empty if there are none. Writes only keys that it removes again."""
     client = connect(address, _TIMEOUT_SECONDS)
     try:
         tagged = f"{{{address.prefix}}}"
