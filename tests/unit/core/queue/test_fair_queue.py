@@ -318,6 +318,39 @@ class TestDetached:
         queue.remove("a")
         assert queue._classes[1].flows.children == {}
 
+    def test_what_a_held_back_request_now_costs_counts_when_its_caller_is_back(self) -> None:
+        queue = queue_of([waiter("a"), waiter("b", BEN)])
+        flows, held_back = queue._classes[1].flows, queue.waiting["a"]
+        queue.skip(held_back)
+        queue.reprice(held_back, Cost(1, 300), 0)
+        assert (queue.load_of(ANN), flows.load) == ((1, [1, 300, 0]), [1, 100, 0])
+        queue.readmit(held_back)
+        assert flows.load == [2, 400, 0]
+
+    def test_a_further_session_of_a_caller_that_is_held_back_waits_with_it(self) -> None:
+        queue = queue_of([waiter("b", BEN)])
+        for session in ("s", "s", "t"):
+            queue.push(Waiter(f"{session}-{len(queue)}", Demand("pool", ANN, COST, session=session)))
+            queue.skip(queue.waiting["s-1"])
+        assert order_of_those_who_may_go(queue) == ["b"]
+        queue.readmit(queue.waiting["s-1"])
+        assert order(queue) == ["s-1", "t-3", "s-2"]
+
+
+def order_of_those_who_may_go(queue: FairQueue) -> list[str]:
+    taken = []
+    while queue.head(0) is not None:
+        taken.append(pop(queue))
+    return taken
+
+
+def test_a_demand_that_continues_a_session_goes_first_in_it_whatever_its_agents_wait_for() -> None:
+    queue = FairQueue(rates, never)
+    for agent in ("", "x", ""):
+        queue.push(Waiter(f"{agent or 'main'}-{len(queue)}", Demand("pool", ANN, COST, session="s", agent=agent)))
+    assert queue.push(Waiter("next", Demand("pool", ANN, COST, session="s", session_front=True)))
+    assert order(queue) == ["next", "main-0", "x-1", "main-2"]
+
 
 def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
@@ -396,6 +429,12 @@ class TestAhead:
             queue.push(Waiter(f"{n}", demand))
         assert queue.ahead_ns(Demand("pool", ANN, COST, session="s"), 0) > 0
         assert queue.ahead_ns(Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0
+
+    def test_before_one_who_waits_nothing_of_its_caller_that_has_left(self) -> None:
+        queue = queue_of([waiter("b", BEN), *(waiter(f"{n}") for n in range(3))])
+        assert queue.before_ns(queue.waiting["2"], 0) == 300 * MS
+        queue.remove("0")
+        assert queue.before_ns(queue.waiting["1"], 0) == 100 * MS
 
 
 class TestAChangedWeight:

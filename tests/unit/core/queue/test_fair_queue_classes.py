@@ -264,6 +264,13 @@ class TestAhead:
         queue = queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30)
         assert self.seconds(queue, PEOPLE) == pytest.approx(20 + 4.667 + 1.167, abs=0.001)
 
+    def test_of_lower_classes_nothing_that_its_callers_own_limits_hold_back(self) -> None:
+        queue = queue_of(*[TEAM] * 20)
+        queue.push(come_back("night", NIGHT, "front"))
+        assert self.seconds(queue, TEAM) == 21
+        queue.skip(queue.waiting["night"])
+        assert self.seconds(queue, TEAM) == 20
+
     def test_of_lower_classes_a_head_that_is_held(self) -> None:
         queue = queue_of(NIGHT, NIGHT, cost=Cost(1, 30_000))
         head = queue.head(0)
