@@ -59,7 +59,7 @@ def assert_silent(tmp_path: Path, series_values: dict[str, str], *, but: tuple[s
                     {"eval_time": at, "alertname": name, "exp_alerts": [WATCHDOG] if name == "Watchdog" else []}
                     for name in NAMES
                     if name not in but
-                    for at in ("5m", "61m", "62m", "65m", "75m", "110m", "200m")
+                    for at in ("5m", "61m", "62m", "65m", "75m", "110m", "125m")
                 ],
             }
         ],
