@@ -1,6 +1,8 @@
 # Everything that a machine needs beyond Python 3.11 and make is made by these targets. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Tests start hundreds of processes. Without files of bytecode, each of them would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,8 +18,8 @@ CLIENTS := langchain pydantic-ai litellm
 # Other targets run the rest, apart from `quiet`: those run last, when the machine is not busy.
 QUICK := not quiet and not alerts and not clients
 # Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
-MEASURED := tests/unit tests/property tests/integration tests/monitoring tests/mutation
-UNMEASURED := tests/e2e tests/benchmarks tests/differential
+MEASURED := tests/unit tests/property/dumps tests/integration tests/monitoring
+UNMEASURED := tests/property --ignore=tests/property/dumps tests/e2e tests/benchmarks tests/differential tests/mutation
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 

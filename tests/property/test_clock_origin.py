@@ -2,7 +2,7 @@
 
 from hypothesis import given
 
-from property.test_dumped_states import SEARCH_STEPS, DrivenSearch, History, histories
+from property.dumps.test_dumped_states import SEARCH_STEPS, DrivenSearch, History, histories
 from support.dumps import START_NS
 from tidegate.core.rate_search.rate_search import RateSearch, RateSearchState
 
