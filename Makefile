@@ -19,7 +19,7 @@ CLIENTS := langchain pydantic-ai litellm
 QUICK := not quiet and not alerts and not clients
 # Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
 MEASURED := tests/unit tests/property/dumps tests/integration tests/monitoring
-UNMEASURED := tests/property --ignore=tests/property/dumps tests/e2e tests/benchmarks tests/differential tests/mutation
+UNMEASURED := tests/property --ignore=tests/property/dumps tests/e2e tests/benchmarks tests/soak tests/differential tests/mutation
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -85,6 +85,14 @@ bench-limiter: $(INSTALLED) ## measure the limiter's CPU time and memory, and wh
 bench-gateway: $(INSTALLED) .tools/litellm/.installed ## measure the relay beside nginx, a bare relay and litellm's proxy
 	@tests/install-tools.sh bench-gateway
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gateway $(ARGS)
+
+.PHONY: bench-overload
+bench-overload: $(INSTALLED) ## measure admitted calls, refusals and health checks under twenty times the quota
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.overload $(ARGS)
+
+.PHONY: soak
+soak: $(INSTALLED) ## see what grows in the service under 30 minutes of mixed load: make soak ARGS="--minutes 5 --rate 50"
+	PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)
 
 .PHONY: profile
 profile: $(INSTALLED) ## see where the relay's CPU time goes under load

@@ -1,5 +1,6 @@
-"""Sockets and memory of a process, from Linux."""
+"""Sockets, files, memory and CPU time of a process, from Linux."""
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -34,6 +35,17 @@ def sockets_of(pid: int) -> Sockets:
         inbound=Counter(state for port, state in own if port in listening and state != "listening"),
         outbound=Counter(state for port, state in own if port not in listening),
     )
+
+
+def descriptors_of(pid: int) -> int:
+    """Number of open file descriptors."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time used so far, by user code and system calls of all threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_kb(pid: int) -> int:
