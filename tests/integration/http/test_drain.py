@@ -110,6 +110,35 @@ def test_after_the_notice_nobody_connects_and_open_calls_end() -> None:
     asyncio.run(main())
 
 
+async def drain_and_stop(server: HttpServer) -> None:
+    await server.drain(notice_seconds=0, drain_seconds=5)
+    server.should_exit = True
+
+
+def test_a_client_that_has_just_connected_gets_an_answer() -> None:
+    async def main() -> None:
+        async with served() as (server, _, address), await connect(address) as new:
+            await asyncio.sleep(0.01)  # the server has accepted
+            stopping = asyncio.create_task(drain_and_stop(server))
+            await asyncio.sleep(0.3)
+            new.ask()
+            assert b"connection: close" in await new.head()
+            await stopping
+
+    asyncio.run(main())
+
+
+def test_a_client_that_sends_no_request_delays_the_stop_by_a_second_at_most() -> None:
+    async def main() -> None:
+        async with served() as (server, _, address), await connect(address):
+            await asyncio.sleep(0.01)
+            began = asyncio.get_running_loop().time()
+            await server.drain(notice_seconds=0, drain_seconds=5)
+            assert 0.9 < asyncio.get_running_loop().time() - began < 3
+
+    asyncio.run(main())
+
+
 def test_calls_that_outlast_the_drain_are_cancelled() -> None:
     async def main() -> None:
         async with served() as (server, app, address), await connect(address) as slow:

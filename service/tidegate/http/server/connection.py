@@ -104,6 +104,7 @@ class ClientConnection(asyncio.Protocol):
         self._ignored_bytes = 0
         self._read_paused = False
         self._received_at = self._resumed_at = 0.0
+        self._is_new = True
 
     # Callbacks of the event loop.
 
@@ -190,6 +191,7 @@ class ClientConnection(asyncio.Protocol):
             expects_continue=expects_continue,
         )
         self._timer.callback = None
+        self._is_new = False
         if self._answering is None:
             self._start(exchange)
         else:
@@ -246,6 +248,11 @@ class ClientConnection(asyncio.Protocol):
             self._close()
         else:
             self._answering.keep_alive = False
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no request has come yet: the client may be just sending its first."""
+        return self._is_new
 
     def close_after_response(self) -> None:
         """Ends the connection with the response under way, if that can still say so."""

@@ -26,6 +26,8 @@ _CONNECTION_LIMITS: Final = ConnectionLimits()
 _LAST_WRITES_SECONDS: Final = 0.5
 """For clients to read the error of their calls, if the service is stopped at once."""
 _IDLE_POLL_SECONDS: Final = 0.1
+_FIRST_REQUEST_POLLS: Final = 10
+"""For the first request of clients that connected just before the listener closed, and could not know."""
 _STARTING_POLL_SECONDS: Final = 0.01
 """uvicorn has no event for this."""
 
@@ -100,8 +102,9 @@ class HttpServer(uvicorn.Server):
         """Ends the calls gracefully; afterwards the server may stop. `stop_now` shortens it.
 
         For `notice_seconds` connections and calls are still accepted, so that load balancers can notice. Each response
-        closes its connection; idle connections stay open until the server stops. Then the listener closes, and calls
-        have `drain_seconds` to end. Calls that are left after that are cancelled.
+        closes its connection; idle connections stay open until the server stops. Then the listener closes. Clients
+        that have just connected have a second to begin a request, and calls have `drain_seconds` to end. Calls that are
+        left after that are cancelled.
 
         With `awaits_idle`, idle connections have that time as well. They end with the response to their next request,
         or as usual after a while without one. So no client finds its connection closed in the moment that it uses it.
@@ -118,9 +121,18 @@ class HttpServer(uvicorn.Server):
         self._listener.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
+                await self._first_requests()
                 await self._until_idle(connections=awaits_idle)
         for task in tuple(self.server_state.tasks):
             task.cancel()
+
+    async def _first_requests(self) -> None:
+        """Waits until each new connection has begun a request, for a second at most."""
+        for _ in range(_FIRST_REQUEST_POLLS):
+            connections = (each for each in self.server_state.connections if isinstance(each, ClientConnection))
+            if self._hurry.is_set() or not any(each.is_new for each in connections):
+                return
+            await asyncio.sleep(_IDLE_POLL_SECONDS)
 
     async def _until_idle(self, *, connections: bool) -> None:
         """Waits for all calls, and for all connections if wanted."""
