@@ -114,6 +114,11 @@ class TestCorrection:
         learn_figure(made, 0, 0)
         assert level(made, 0) == -2_000
 
+    def test_but_it_is_one_to_lower_the_level(self) -> None:
+        made = begun(3_000, Dimension.INPUT_TOKENS)
+        learn_figure(made, 0, 0)
+        assert level(made, 0) == 3_000 - 0.4 * 2_500
+
     def test_how_deep_a_debt_is_follows_from_when_all_is_back(self) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
         made.charge(5_000, 0)

@@ -134,17 +134,18 @@ class TestOthers:
     def test_a_shallow_bucket_hides_them(self) -> None:
         """It holds 40; others take 60 a second."""
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
-        for quarter in range(60):
-            made.charge(10, quarter * S // 4)
-            made.observe(DimensionReport(PER_MINUTE, 20, S * 7 // 10), 0, 0, quarter * S // 4)
+        for tick in range(300):
+            made.charge(2, tick * S // 20)
+            made.observe(DimensionReport(PER_MINUTE, 20, S * 7 // 10), 0, 0, tick * S // 20)
         assert made.snapshot(15 * S).effective_per_minute == PER_MINUTE
 
-    def test_one_of_two_seconds_shows_them(self) -> None:
+    @pytest.mark.parametrize(("remaining", "full_in_ns"), [(100, 2 * S), (155, 145 * S // 100)])
+    def test_one_of_two_seconds_shows_them(self, remaining: int, full_in_ns: int) -> None:
         """It holds 250; others take 60 a second."""
         made = DimensionLimit(Dimension.REQUESTS, FixedWindowVotes())
         for quarter in range(60):
             made.charge(10, quarter * S // 4)
-            made.observe(DimensionReport(PER_MINUTE, 100, 2 * S), 0, 0, quarter * S // 4)
+            made.observe(DimensionReport(PER_MINUTE, remaining, full_in_ns), 0, 0, quarter * S // 4)
         assert made.snapshot(15 * S).effective_per_minute == pytest.approx(2_400, rel=0.01)
 
     def test_keep_a_fifth_of_the_rate_for_us_however_much_they_take(self) -> None:

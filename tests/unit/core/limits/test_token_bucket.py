@@ -117,6 +117,17 @@ def test_the_time_that_much_takes_to_come_is_not_bounded_by_the_capacity(micro: 
     assert TokenBucket(60, 100, now_ns=0, level_micro=90).refill_ns(micro, 0) == refill_ns
 
 
+def test_that_time_is_rounded_up_to_a_nanosecond() -> None:
+    refill_ns = TokenBucket(7, 100, now_ns=0, level_micro=0).refill_ns(1, 0)
+    assert (refill_ns, type(refill_ns)) == (8_571_428_572, int)
+
+
+def test_nothing_is_missing_however_much_is_carried() -> None:
+    bucket = TokenBucket(7, 100, now_ns=0, level_micro=0)
+    bucket.level_micro(8_571_428_571)  # carries nearly a micro-unit
+    assert [bucket.refill_ns(micro, 8_571_428_571) for micro in (0, 1)] == [0, 1]
+
+
 class TestUnbounded:
     """The level as though the bucket held any amount from the moment at which it became full."""
 
@@ -147,9 +158,9 @@ class TestUnbounded:
     def test_begins_where_a_correction_fills_the_bucket(self, how: str) -> None:
         bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0, level_micro=2 * MICRO)
         if how == "filled":
-            bucket.fill(0)
+            bucket.fill(S)
         elif how == "given back":
-            bucket.correct(-9 * MICRO, 0)
+            bucket.correct(-9 * MICRO, S)
         else:
-            bucket.change(60 * MICRO, MICRO, 0)
-        assert bucket.unbounded_micro(S) == bucket.capacity_micro + MICRO
+            bucket.change(60 * MICRO, MICRO, S)
+        assert bucket.unbounded_micro(2 * S) == bucket.capacity_micro + MICRO
