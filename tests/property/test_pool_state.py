@@ -4,11 +4,10 @@ import random
 from typing import Any
 
 import hypothesis.strategies as st
-import msgspec
 import pytest
 from hypothesis import given
 
-from support.dumps import START_NS, assert_continues
+from support.dumps import START_NS, assert_continues, without_times_that_are_not_set
 from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, Priority
 from tidegate.core.domain.demand import Demand, Granted, Outcome
 from tidegate.core.domain.dimension import Cost, Dimension
@@ -49,8 +48,6 @@ STEPS = st.lists(
     max_size=25,
 )
 SHIFTS_NS = st.integers(-(10**14), 10**14)
-NEVER_NS = 5 * 10**14
-"""Longer ago than anything in these tests."""
 
 
 class Driven:
@@ -76,13 +73,6 @@ class Driven:
             case ("configure", settings):
                 pool.configure(settings, now_ns)
         return result, pool.advance_and_collect(now_ns), pool.snapshot(now_ns)
-
-
-def without_times_that_are_not_set(dumped: Any) -> object:
-    """The dump as plain values. A time that was never set is the clock's start, which differs between clocks."""
-    if isinstance(dumped, msgspec.Struct | tuple | list):
-        return [without_times_that_are_not_set(each) for each in msgspec.to_builtins(dumped)]
-    return None if isinstance(dumped, int) and abs(dumped) >= NEVER_NS else dumped
 
 
 @given(SETTINGS, STEPS, STEPS, SHIFTS_NS)

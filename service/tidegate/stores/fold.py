@@ -1,12 +1,14 @@
 """Folds the steps of all replicas into the pools of a store."""
 
-from typing import Final
+from typing import Final, Self
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from tidegate.core.claude.rate_limit_groups import overflow_pool
+from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Granted, Refused, Wait
+from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.stores.pools import Pools
 from tidegate.stores.steps import (
     Advance,
@@ -27,8 +29,12 @@ from tidegate.stores.steps import (
     Withdraw,
     replica_of,
 )
+from tidegate.stores.store_state import StoreState
 
-__all__ = ["Fold"]
+__all__ = ["FOLD_STATE_VERSION", "Fold", "FoldState"]
+
+FOLD_STATE_VERSION: Final = 1
+"""Counts changes after which older checkpoints cannot be read. A new last field with a default is no such change."""
 
 _MOST_REPLICAS: Final = 1_000
 """So many replicas are remembered. The one whose first step is the oldest is forgotten first."""
@@ -38,18 +44,65 @@ _PoolStep = Learn | Advance | Configure | Reload | LimitCallers | Leave
 _Result = Granted | Wait | Refused | bool | None
 
 
+class FoldState(Struct, frozen=True, array_like=True):
+    """The dump of a `Fold`: a checkpoint of the steps before it.
+
+    Attributes:
+        version: of this layout.
+        store: the pools with their live work.
+        configured, otherwise, callers: the settings by configuration.
+        folded: the number of the last step of each replica.
+    """
+
+    version: int
+    store: StoreState
+    configured: dict[str, PoolSettings]
+    otherwise: PoolSettings
+    callers: dict[str, CallerLimits | None]
+    folded: dict[str, int]
+
+
 class Fold:
     """Applies each step once, in the order of its replica, whatever is sent twice or gets lost.
 
     The same batches at the same times lead to the same pools and results in every process.
 
-    Args:
-        pools: the pools; other steps may be made on them directly.
+    Attributes:
+        pools: the pools. Other steps may be made on them directly.
     """
 
     def __init__(self, pools: Pools) -> None:
-        self._pools = pools
+        self.pools = pools
         self._folded: dict[str, int] = {}  # by replica: the number of its last step
+
+    def dump(self, now_ns: int) -> FoldState:
+        """All that the fold of the steps so far has led to, for `restore`.
+
+        `take_changes` of the pools first: changes are no part of it.
+        """
+        configured, otherwise = self.pools.settings.configured
+        return FoldState(
+            FOLD_STATE_VERSION,
+            self.pools.dump(now_ns, work=True),
+            dict(configured),
+            otherwise,
+            dict(self.pools.callers_limits),
+            dict(self._folded),
+        )
+
+    @classmethod
+    def restore(cls, state: FoldState, now_ns: int) -> Self:
+        """A fold that continues exactly from `state`, over pools of its own.
+
+        Raises:
+            UnreadableState: another version has dumped a pool.
+        """
+        pools = Pools(state.configured, state.otherwise)
+        pools.limit_callers(state.callers, now_ns)
+        pools.restore(state.store, now_ns)
+        fold = cls(pools)
+        fold._folded = dict(state.folded)
+        return fold
 
     def fold(self, batch: Batch, now_ns: int) -> Folded:
         """Applies the steps of a batch that were not applied before. None of them, if steps before it are missing."""
@@ -65,20 +118,20 @@ class Fold:
         self._folded[batch.replica] = last
         if len(self._folded) > _MOST_REPLICAS:
             del self._folded[next(iter(self._folded))]
-        return Folded(last, tuple(answers), tuple(self._pools.take_changes()))
+        return Folded(last, tuple(answers), tuple(self.pools.take_changes()))
 
     def _apply(self, step: Step, now_ns: int) -> _Result:
         if isinstance(step, Reserve):
             demand = step.demand
-            name = self._pools.pool_for(demand.pool, now_ns)
-            return self._pools.reserve(step.lease_id, structs.replace(demand, pool=name), now_ns)
+            name = self.pools.pool_for(demand.pool, now_ns)
+            return self.pools.reserve(step.lease_id, structs.replace(demand, pool=name), now_ns)
         if isinstance(step, Withdraw | Charge | End | Release | Reprice):
             return self._apply_to_lease(step, self._pool_of(step.pool, step.lease_id, now_ns), now_ns)
         self._apply_to_pools(step, now_ns)
         return None
 
     def _apply_to_lease(self, step: _LeaseStep, pool: str, now_ns: int) -> _Result:
-        pools, lease_id = self._pools, step.lease_id
+        pools, lease_id = self.pools, step.lease_id
         match step:
             case Withdraw():
                 return pools.withdraw(pool, lease_id, now_ns)
@@ -93,7 +146,7 @@ class Fold:
         return None
 
     def _apply_to_pools(self, step: _PoolStep, now_ns: int) -> None:
-        pools = self._pools
+        pools = self.pools
         match step:
             case Learn(pool, feedback):
                 pools.learn(pools.pool_for(pool, now_ns), feedback, now_ns)
@@ -116,14 +169,14 @@ class Fold:
             name, lease_id = step.pool, step.lease_id
         else:
             return False
-        standing = self._pools.standing(self._pool_of(name, lease_id, now_ns), lease_id, now_ns)
+        standing = self.pools.standing(self._pool_of(name, lease_id, now_ns), lease_id, now_ns)
         if standing is None:
             return Refused(Cause.STORE_UNAVAILABLE)
         return None if isinstance(step, Withdraw) else standing
 
     def _pool_of(self, name: str, lease_id: str, now_ns: int) -> str:
         """The pool that a lease or waiter is in: its own, or the overflow pool if its own did not exist then."""
-        pools, overflow = self._pools, overflow_pool(name)
+        pools, overflow = self.pools, overflow_pool(name)
         if not pools.holds(name, lease_id) and pools.holds(overflow, lease_id):
             return overflow
         return pools.pool_for(name, now_ns)

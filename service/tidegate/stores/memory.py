@@ -179,15 +179,16 @@ class MemoryStore:
         self._notify(folded.changes)
         return folded
 
-    def dump(self) -> StoreState:
-        """The learned state of all pools, for `restore`: without waiters and leases."""
-        return self._step(self._pools.dump)
+    def dump(self, *, work: bool = False) -> StoreState:
+        """The learned state of all pools, for `restore`; with `work` also all waiters and leases."""
+        return self._step(partial(self._pools.dump, work=work))
 
     def restore(self, state: StoreState, age_ns: int = 0) -> None:
         """Continues from `state`, which was dumped `age_ns` ago. Called once, before the first call is admitted.
 
         What `configure` had set holds in each dimension whose configuration is the same as then. Requests in flight
-        at the dump stay charged.
+        at the dump stay charged. With the work of a dump, all leases and waiters are restored: then `advance` every
+        pool in which somebody waits, so that the time of its next grant is reported.
 
         Raises:
             RuntimeError: a call was admitted or waits already.

@@ -34,6 +34,11 @@ class PoolConfiguration:
         """Whether a pool has settings of its own."""
         return pool in self._in_effect
 
+    @property
+    def configured(self) -> tuple[Mapping[str, PoolSettings], PoolSettings]:
+        """The settings by configuration: those by name of pool, and those of every other pool."""
+        return self._initial, self._otherwise
+
     def of(self, pool: str) -> PoolSettings:
         """The settings of a pool, whether it exists yet or not."""
         return self._find(self._in_effect, pool)
@@ -82,7 +87,8 @@ class PoolConfiguration:
         """Continues with what was set at runtime, as far as the configuration is the same as then."""
         for each in at_runtime:
             after = self._find(self._initial, each.pool)
-            if (kept := each.settings.updated(each.before, after)) != after:
+            kept = each.settings if each.before == after else each.settings.updated(each.before, after)
+            if each.before == after or kept != after:
                 self._at_runtime[each.pool] = kept
                 changed = self._changed(each.pool, kept)
                 self._origins[each.pool] = {key: each.origins[key] for key in changed if key in each.origins}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tidegate.core.accounts.accounts import Accounts
+from tidegate.core.accounts.accounts import Accounts, AccountWaits
 from tidegate.core.claude.rate_limit_groups import overflow_pool
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
@@ -18,7 +18,7 @@ from tidegate.core.pool.pool_state import POOL_STATE_VERSION
 from tidegate.core.ports.store import Change
 from tidegate.stores.pool_configuration import PoolConfiguration
 from tidegate.stores.runtime_settings import SetAtRuntime
-from tidegate.stores.store_state import StoreState
+from tidegate.stores.store_state import StoreState, StoreWork
 
 __all__ = ["Pools"]
 
@@ -52,6 +52,11 @@ class Pools:
     def __contains__(self, name: str) -> bool:
         """Whether a pool exists, or has settings of its own."""
         return name in self._pools or name in self.settings
+
+    @property
+    def callers_limits(self) -> Mapping[str, CallerLimits | None]:
+        """The limits that `limit_callers` has set."""
+        return self._accounts.configured
 
     def take_changes(self) -> list[Change]:
         """The changes since the last call."""
@@ -209,16 +214,27 @@ class Pools:
         found = [pool.queue.snapshot(now_ns) for pool in self._pools.values()]
         return tuple(each for each in found if each.waiting)
 
-    def dump(self, now_ns: int) -> StoreState:
-        """The learned state of all pools, for `restore`: without waiters and leases."""
-        pools = tuple(pool.dump(now_ns) for pool in self._pools.values())
-        return StoreState(pools, self._accounts.dump(now_ns), self.settings.dump())
+    def dump(self, now_ns: int, *, work: bool = False) -> StoreState:
+        """The learned state of all pools, for `restore`; with `work` also all waiters and leases."""
+        for pool in self._pools.values():
+            self._collect(pool.take_changes(), now_ns)
+        return StoreState(
+            tuple(pool.dump(now_ns) for pool in self._pools.values()),
+            self._accounts.dump(now_ns),
+            self.settings.dump(),
+            self._dump_work(now_ns) if work else None,
+        )
+
+    def _dump_work(self, now_ns: int) -> StoreWork:
+        pools = tuple(pool.dump_work(now_ns) for pool in self._pools.values())
+        return StoreWork(pools, self._accounts.dump_work())
 
     def restore(self, state: StoreState, now_ns: int) -> None:
         """Continues from `state`. Called once, before the first call is admitted.
 
         What `configure` had set holds in each dimension whose configuration is the same as then. Requests in flight
-        at the dump stay charged.
+        at the dump stay charged. With the work of a dump, all leases and waiters are restored, and under the same
+        settings the pools then behave exactly as the original.
 
         Raises:
             RuntimeError: a call was admitted or waits already.
@@ -230,11 +246,19 @@ class Pools:
         if not all(pool.is_unused for pool in self._pools.values()):
             raise RuntimeError("the state of a store can only be restored before its first call")
         self.settings.restore(state.configured)
-        self._accounts = Accounts.restore(state.accounts, now_ns)
+        self._accounts = Accounts.restore(state.accounts, now_ns, self._accounts.configured)
         for name in tuple(self._pools):
             self._make_pool(name, now_ns)  # under the restored settings and accounts
         for dumped in state.pools:
             self._add_pool(Pool.restore(dumped, now_ns, self.settings.of(dumped.pool), self._accounts))
+        if state.work is not None:
+            for work in state.work.pools:
+                self._pools[work.pool].restore_work(work, now_ns, self._accounts.known)
+            self._accounts.restore_work(state.work.accounts, self._account_waits)
+
+    def _account_waits(self, name: str) -> AccountWaits:
+        pool = self._pools.get(name)
+        return AccountWaits(name) if pool is None else pool.account_waits
 
     def _begun(self, name: str, now_ns: int) -> Pool:
         """The pool in which a step begins."""

@@ -1,14 +1,15 @@
-"""The learned state of all pools of a store, as one value."""
+"""The state of all pools of a store, as one value."""
 
 from msgspec import Struct
 
-from tidegate.core.accounts.accounts import AccountsState
+from tidegate.core.accounts.accounts import AccountsState, AccountWork
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.pool.pool_state import PoolState
+from tidegate.core.pool.pool_work import PoolWork
 from tidegate.stores.runtime_settings import SetAtRuntime
 
-__all__ = ["ConfiguredState", "StoreState"]
+__all__ = ["ConfiguredState", "StoreState", "StoreWork"]
 
 
 class ConfiguredState(Struct, frozen=True, array_like=True):
@@ -27,9 +28,21 @@ class ConfiguredState(Struct, frozen=True, array_like=True):
     origins: dict[Dimension, SetAtRuntime] = {}
 
 
+class StoreWork(Struct, frozen=True, array_like=True):
+    """The leases and waiters of all pools, and which pools each caller's account has to notify."""
+
+    pools: tuple[PoolWork, ...]
+    accounts: tuple[AccountWork, ...]
+
+
 class StoreState(Struct, frozen=True, array_like=True):
-    """The dump of a store: what its pools have learned, what callers have used, and what was configured at runtime."""
+    """The dump of a store: what its pools have learned, what callers have used, and what was configured at runtime.
+
+    Attributes:
+        work: the leases and waiters of the same moment, if they were asked for.
+    """
 
     pools: tuple[PoolState, ...]
     accounts: AccountsState
     configured: tuple[ConfiguredState, ...]
+    work: StoreWork | None = None

@@ -9,7 +9,7 @@ from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.dimension import MICRO, Cost
 from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState, changed
 
-__all__ = ["Account", "AccountState", "AccountWaits", "Accounts", "AccountsState", "Exceeded"]
+__all__ = ["Account", "AccountState", "AccountWaits", "AccountWork", "Accounts", "AccountsState", "Exceeded"]
 
 _CAPACITY_SECONDS: Final = 10.0
 """A bucket holds what its rate refills in this time, as the buckets of a pool with a configured limit do."""
@@ -36,6 +36,20 @@ class AccountState(Struct, frozen=True, array_like=True):
     caller: str
     limits: CallerLimits
     buckets: tuple[TokenBucketState | None, TokenBucketState | None, TokenBucketState | None]
+
+
+class AccountWork(Struct, frozen=True, array_like=True):
+    """The dump of the pools whose waiting requests depend on an account.
+
+    Attributes:
+        caller: its name.
+        skipped_in: pools in which its requests are skipped.
+        heads_in: pools in which its request is the next.
+    """
+
+    caller: str
+    skipped_in: tuple[str, ...]
+    heads_in: tuple[str, ...]
 
 
 AccountsState = tuple[AccountState, ...]
@@ -66,15 +80,20 @@ class Account:
     """The use of one caller's own limits.
 
     A request larger than a bucket goes when the bucket is full, and leaves it in debt.
+
+    Attributes:
+        in_flight: calls that have begun and not ended.
+        skipped_in: the waits of each pool in which requests of the caller are skipped.
+        heads_in: pools in which a request of the caller is the next.
     """
 
-    __slots__ = ("_accounts", "_buckets", "_heads_in", "_limits", "_skipped_in", "in_flight")
+    __slots__ = ("_accounts", "_buckets", "_limits", "heads_in", "in_flight", "skipped_in")
 
     def __init__(self, accounts: "Accounts", limits: CallerLimits, now_ns: int) -> None:
         self.in_flight = 0
         self._accounts = accounts
-        self._skipped_in: dict[str, AccountWaits] = {}  # pools in which requests of the caller are skipped
-        self._heads_in: dict[str, None] = {}  # pools in which a request of the caller is the next
+        self.skipped_in: dict[str, AccountWaits] = {}
+        self.heads_in: dict[str, None] = {}
         self._buckets: tuple[TokenBucket | None, ...] = (None, None, None)
         self._limits = limits
         self._apply(limits, now_ns)
@@ -140,11 +159,11 @@ class Account:
 
     def note_skipped(self, waits: AccountWaits) -> None:
         """Requests of the caller are skipped in this pool until the account allows them."""
-        self._skipped_in[waits.pool] = waits
+        self.skipped_in[waits.pool] = waits
 
     def note_head(self, pool: str) -> None:
         """A request of the caller is the next of this pool, as long as the account allows it."""
-        self._heads_in[pool] = None
+        self.heads_in[pool] = None
 
     def _longest(self, wait: Callable[[TokenBucket, int, int], int], cost: Cost, now_ns: int) -> Exceeded | None:
         limit, longest_ns = "", 0
@@ -155,16 +174,16 @@ class Account:
 
     def _note_freed(self) -> None:
         """The account allows more: skipped requests may go."""
-        for pool, waits in self._skipped_in.items():
+        for pool, waits in self.skipped_in.items():
             waits.until_ns = 0
             self._accounts.freed[pool] = None
-        self._skipped_in.clear()
+        self.skipped_in.clear()
 
     def _note_used(self) -> None:
         """The account allows less: where a request of the caller is the next, others may go instead."""
-        if self._heads_in:
-            self._accounts.freed.update(self._heads_in)
-            self._heads_in.clear()
+        if self.heads_in:
+            self._accounts.freed.update(self.heads_in)
+            self.heads_in.clear()
 
     def _apply(self, limits: CallerLimits, now_ns: int) -> None:
         rates = (limits.requests_per_minute, limits.input_tokens_per_minute, limits.output_tokens_per_minute)
@@ -194,11 +213,37 @@ class Accounts:
         return tuple(account.dump(now_ns, name) for name, account in sorted(self._by_name.items()))
 
     @classmethod
-    def restore(cls, state: AccountsState, now_ns: int) -> Self:
-        """Accounts that continue from `state`, with no call in flight."""
+    def restore(
+        cls, state: AccountsState, now_ns: int, configured: Mapping[str, CallerLimits | None] | None = None
+    ) -> Self:
+        """Accounts that continue from `state`, with no call in flight. `configured`: the limits as by `configure`."""
         accounts = cls()
+        accounts._configured = dict(configured or {})
         accounts._by_name = {each.caller: Account.restore(each, now_ns, accounts) for each in state}
         return accounts
+
+    def dump_work(self) -> tuple[AccountWork, ...]:
+        """Which pools each account has to notify, for `restore_work`. Calls in flight are dumped with their leases."""
+        return tuple(
+            AccountWork(name, tuple(account.skipped_in), tuple(account.heads_in))
+            for name, account in sorted(self._by_name.items())
+        )
+
+    def restore_work(self, work: tuple[AccountWork, ...], waits_in: Callable[[str], AccountWaits]) -> None:
+        """Continues from `work`, once the pools are restored. `waits_in` returns the waits in a pool by name."""
+        for each in work:
+            account = self._by_name[each.caller]
+            account.skipped_in.update((pool, waits_in(pool)) for pool in each.skipped_in)
+            account.heads_in.update(dict.fromkeys(each.heads_in))
+
+    def known(self, name: str) -> Account:
+        """The account of a caller that has made a request under limits."""
+        return self._by_name[name]
+
+    @property
+    def configured(self) -> Mapping[str, CallerLimits | None]:
+        """The limits of `configure`."""
+        return self._configured
 
     def get(self, caller: Caller, now_ns: int) -> Account | None:
         """The account of a caller that makes a new request, under its present limits; None if it has none.
@@ -221,6 +266,6 @@ class Accounts:
         From now on these limits count, and not those that a request brings: it may have come before they changed.
         """
         self._configured = dict(limits)
-        for name, account in self._by_name.items():
+        for name, account in sorted(self._by_name.items()):
             if name in limits:
                 account.configure(limits[name] or _NO_LIMITS, now_ns)

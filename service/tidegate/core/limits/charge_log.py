@@ -26,7 +26,7 @@ _LOST: Final = 0.5
 
 
 class ChargeLogState(Struct, frozen=True, array_like=True):
-    """The dump of a `ChargeLog`: at most 128 slots as (age, sum of the charges before it), the oldest first."""
+    """The dump of a `ChargeLog`: slots as (age, sum of the charges before it), the oldest first."""
 
     total: int
     slots: tuple[tuple[int, int], ...]
@@ -73,8 +73,10 @@ class ChargeLog:
         self.total = 0
         self._blocks = deque((_Block(),))  # only the last one has room
 
-    def dump(self, now_ns: int) -> ChargeLogState:
+    def dump(self, now_ns: int, *, exact: bool = False) -> ChargeLogState:
         """The state, for `restore`. If there are more than 128 slots, slots less than 0.95 s apart are merged.
+
+        `exact`: all slots are kept, up to 24,000.
 
         Merging dates charges back by less than 0.95 s. So a replay returns a level that is too high by less than the
         refill of that time, and charges of that time may count as earlier ones.
@@ -82,7 +84,7 @@ class ChargeLog:
         slots = [
             (now_ns - at_ns, before) for b in self._blocks for at_ns, before in zip(b.times, b.before, strict=True)
         ]
-        if len(slots) > _BLOCK:
+        if len(slots) > _BLOCK and not exact:
             apart = [slot for slot in slots if slot[0] <= _KEPT_NS][:1]
             for slot in slots:
                 if apart and slot[0] <= apart[-1][0] - _DUMPED_NS:
@@ -92,11 +94,15 @@ class ChargeLog:
 
     @classmethod
     def restore(cls, state: ChargeLogState, now_ns: int) -> Self:
-        """Continues from `state`: exactly, if there were at most 128 slots."""
+        """Continues from `state`: exactly, unless slots were merged."""
         restored = cls()
         restored.total = state.total
-        (block,) = restored._blocks
+        block = restored._blocks[-1]
         for ago_ns, before in state.slots:
+            if len(block.times) == _BLOCK:
+                block.close()
+                block = _Block()
+                restored._blocks.append(block)
             block.times.append(now_ns - ago_ns)
             block.before.append(before)
         return restored

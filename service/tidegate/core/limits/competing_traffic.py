@@ -43,14 +43,15 @@ class CompetingTraffic:
         self._at_response = RefillLine()
         self._at_admission = RefillLine()
 
-    def dump(self, now_ns: int) -> CompetingTrafficState:
-        """The state, for `restore`, with at most 64 reports."""
-        at_response, at_admission = self._at_response.dump(now_ns), self._at_admission.dump(now_ns)
+    def dump(self, now_ns: int, *, exact: bool = False) -> CompetingTrafficState:
+        """The state, for `restore`, with at most 64 reports, unless it has to be `exact`."""
+        at_response = self._at_response.dump(now_ns, exact=exact)
+        at_admission = self._at_admission.dump(now_ns, exact=exact)
         return CompetingTrafficState(self.per_second, now_ns - self._seen_ns, at_response, at_admission)
 
     @classmethod
     def restore(cls, state: CompetingTrafficState, now_ns: int) -> Self:
-        """Continues from `state`: exactly, unless there were more than 64 reports."""
+        """Continues from `state`: exactly, unless reports were left out."""
         restored = cls()
         restored.per_second, restored._seen_ns = state.per_second, now_ns - state.seen_ago_ns
         restored._at_response = RefillLine.restore(state.at_response, now_ns)

@@ -11,7 +11,7 @@ from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 from tidegate.core.domain.pool_settings import LimitSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot
 from tidegate.core.limits.fixed_window import FixedWindowVotes
-from tidegate.core.limits.reported_level import ReportedLevel, ReportedLevelState
+from tidegate.core.limits.reported_level import ReportedHistory, ReportedLevel, ReportedLevelState
 from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState, changed
 
 __all__ = ["DimensionLimit", "DimensionLimitState"]
@@ -117,6 +117,14 @@ class DimensionLimit:
             restored._upstream = restored._kept_upstream
         restored._update_rate()
         return restored
+
+    def dump_history(self, now_ns: int) -> ReportedHistory:
+        """As `ReportedLevel.dump_history`."""
+        return self._reported.dump_history(now_ns)
+
+    def restore_history(self, history: ReportedHistory, now_ns: int) -> None:
+        """As `ReportedLevel.restore_history`."""
+        self._reported.restore_history(history, now_ns)
 
     def configure(self, settings: LimitSettings | None, now_ns: int) -> None:
         """Sets or removes the configured limit."""

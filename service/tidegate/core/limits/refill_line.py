@@ -50,10 +50,13 @@ class RefillLine:
         self._points: deque[tuple[int, float]] = deque()  # time, and `remaining + all our charges`
         self._start_from((0, 0.0))
 
-    def dump(self, now_ns: int) -> RefillLineState:
-        """The state, for `restore`. Of more than 64 points it has an even selection that ends with the newest."""
+    def dump(self, now_ns: int, *, exact: bool = False) -> RefillLineState:
+        """The state, for `restore`. Of more than 64 points it has an even selection that ends with the newest.
+
+        `exact`: all points are kept, those of 8 s.
+        """
         points = list(self._points)
-        if len(points) > _DUMPED_POINTS:
+        if len(points) > _DUMPED_POINTS and not exact:
             selection = RefillLine()
             selection._points.extend(points[:: -(len(points) // _DUMPED_POINTS + 1)][::-1])
             selection._start_from(selection._points[0])

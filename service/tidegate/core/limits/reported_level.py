@@ -15,7 +15,7 @@ from tidegate.core.limits.fixed_window import FixedWindow, FixedWindowState, Fix
 from tidegate.core.limits.level_error import LevelError, LevelErrorState, distance
 from tidegate.core.limits.token_bucket import TokenBucket
 
-__all__ = ["ReportedLevel", "ReportedLevelSettings", "ReportedLevelState"]
+__all__ = ["ReportedHistory", "ReportedLevel", "ReportedLevelSettings", "ReportedLevelState"]
 
 _RESET_ROUNDING_NS: Final = NS_PER_SECOND // 2
 """`…-reset` is rounded up to a whole second, which adds half a second on average."""
@@ -68,6 +68,13 @@ class ReportedLevelState(Struct, frozen=True, array_like=True):
     uncertainty: float
     price_error: float
     usual: float
+
+
+class ReportedHistory(Struct, frozen=True, array_like=True):
+    """The charges of the last two minutes and the reports of the last seconds, as they were."""
+
+    charges: ChargeLogState
+    competing: CompetingTrafficState
 
 
 class ReportedLevel:
@@ -161,6 +168,15 @@ class ReportedLevel:
         restored._uncertainty, restored._price_error = state.uncertainty, state.price_error
         restored._usual = state.usual
         return restored
+
+    def dump_history(self, now_ns: int) -> ReportedHistory:
+        """All charges and reports that `dump` may condense."""
+        return ReportedHistory(self._charges.dump(now_ns, exact=True), self.competing.dump(now_ns, exact=True))
+
+    def restore_history(self, history: ReportedHistory, now_ns: int) -> None:
+        """Replaces what `dump` may have condensed."""
+        self._charges = ChargeLog.restore(history.charges, now_ns)
+        self.competing = CompetingTraffic.restore(history.competing, now_ns)
 
     def capacity(self, per_minute: float) -> float:
         """The capacity at this limit. Until reports show one, it is one second of the limit."""

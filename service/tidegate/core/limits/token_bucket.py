@@ -61,15 +61,20 @@ class TokenBucket:
 
     def level_micro(self, now_ns: int) -> int:
         """The level now. A clock that goes back adds nothing."""
-        elapsed = now_ns - self._at_ns
+        at_ns = self._at_ns
+        elapsed = now_ns - at_ns
         if elapsed > 0:
             self._at_ns = now_ns
-            if self._level < self.capacity_micro:
-                added, self._carry = divmod(elapsed * self.rate_micro_per_minute + self._carry, NS_PER_MINUTE)
-                self._level += added
-                if self._level >= self.capacity_micro:
-                    over = self._level - self.capacity_micro
-                    self._cap(now_ns - over * NS_PER_MINUTE // self.rate_micro_per_minute)
+            missing = self.capacity_micro - self._level
+            if missing > 0:
+                gained = elapsed * self.rate_micro_per_minute + self._carry
+                added, carry = divmod(gained, NS_PER_MINUTE)
+                if added >= missing:
+                    # To the nanosecond, and the same however often the level is asked for meanwhile.
+                    self._cap(at_ns - (self._carry - missing * NS_PER_MINUTE) // self.rate_micro_per_minute)
+                else:
+                    self._level += added
+                    self._carry = carry
         return self._level
 
     def unbounded_micro(self, now_ns: int) -> int:

@@ -37,11 +37,21 @@ class LeaseBook:
 
     def grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
         """Charges the cost of a demand under a lease."""
-        self.leases[lease_id] = OpenLease(demand, self.settle(demand, account, now_ns), now_ns, account)
-        if not demand.settle_at_once:
+        lease = self.leases[lease_id] = OpenLease(demand, self.settle(demand, account, now_ns), now_ns, account)
+        if demand.settle_at_once:
+            lease.answered = True  # no answer will come
+        else:
             self._failures.sent(now_ns)
             if account is not None:
                 account.call_began()
+
+    def restore(self, lease_id: str, lease: OpenLease) -> None:
+        """Adds a lease that was granted, charged and counted before a dump."""
+        self.leases[lease_id] = lease
+        if not lease.demand.settle_at_once:
+            self._failures.unanswered += not lease.answered
+            if lease.account is not None:
+                lease.account.in_flight += 1
 
     def settle(self, demand: Demand, account: Account | None, now_ns: int) -> Limited:
         """Charges the cost of a demand, without a lease. Returns the limits that were charged."""

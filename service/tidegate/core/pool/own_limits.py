@@ -20,6 +20,11 @@ class OwnLimits:
         self._queue = queue
         self._waits = AccountWaits(pool)
 
+    @property
+    def waits(self) -> AccountWaits:
+        """The waits of requests that are skipped, for the accounts that they wait for."""
+        return self._waits
+
     def account(self, demand: Demand, now_ns: int) -> Account | None:
         """The account of the demand's caller; None for a caller without limits of its own."""
         return None if demand.caller.limits is None else self._accounts.get(demand.caller, now_ns)

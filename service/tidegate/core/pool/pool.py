@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, Self
 
-from tidegate.core.accounts.accounts import Account, Accounts
+from tidegate.core.accounts.accounts import Account, Accounts, AccountWaits
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
@@ -16,6 +16,7 @@ from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.pool.pool_parts import PoolParts
 from tidegate.core.pool.pool_state import PoolState
+from tidegate.core.pool.pool_work import PoolWork
 from tidegate.core.pool.queue_view import QueueView
 from tidegate.core.ports.store import Change
 from tidegate.core.queue.queue_caps import exceeded_cap
@@ -92,6 +93,22 @@ class Pool:
         """
         parts = PoolParts.restore(state, now_ns, settings, accounts or Accounts())
         return cls(state.pool, settings, now_ns, parts=parts)
+
+    def dump_work(self, now_ns: int) -> PoolWork:
+        """All leases and waiters, for `restore_work`. All changes must have been collected before."""
+        return self._parts.dump_work(now_ns)
+
+    def restore_work(self, work: PoolWork, now_ns: int, account_of: Callable[[str], Account]) -> None:
+        """Adds the leases and waiters of a dump to a pool that was just restored from the dump of the same moment.
+
+        Under the same settings it then behaves exactly as the original. `account_of` returns a caller's account.
+        """
+        self._parts.restore_work(work, now_ns, account_of)
+
+    @property
+    def account_waits(self) -> AccountWaits:
+        """Its requests that wait for callers' own limits."""
+        return self._own_limits.waits
 
     def report_leases(self, *, enabled: bool) -> None:
         """Sets whether the end of each lease is an event. By default it is."""

@@ -1,8 +1,9 @@
 """The parts of a pool, which share its quota, queue and failures: how they are made, dumped, restored and shown."""
 
+from collections.abc import Callable
 from typing import Self
 
-from tidegate.core.accounts.accounts import Accounts
+from tidegate.core.accounts.accounts import Account, Accounts
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
@@ -12,9 +13,11 @@ from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_book import LeaseBook
 from tidegate.core.pool.own_limits import OwnLimits
 from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
+from tidegate.core.pool.pool_work import PoolWork, dump_leases, restore_leases
 from tidegate.core.pool.quota import Quota
 from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.queue_state import dump_queue, restore_queue
 
 __all__ = ["PoolParts"]
 
@@ -89,6 +92,26 @@ class PoolParts:
         parts.rate_limited = state.rate_limited
         parts.succeeded = state.succeeded
         return parts
+
+    def dump_work(self, now_ns: int) -> PoolWork:
+        """As `Pool.dump_work`."""
+        until_ns = self.own_limits.waits.until_ns
+        return PoolWork(
+            pool=self.name,
+            leases=dump_leases(self.book, now_ns),
+            checked_in_ns=max(0, self.book.leases.due_ns - now_ns),
+            queue=dump_queue(self.queue, now_ns),
+            skipped_for_ns=None if until_ns is None else max(0, until_ns - now_ns),
+            quota=self.quota.dump_work(now_ns),
+        )
+
+    def restore_work(self, work: PoolWork, now_ns: int, account_of: Callable[[str], Account]) -> None:
+        """As `Pool.restore_work`."""
+        restore_leases(self.book, work.leases, self.quota, now_ns, account_of)
+        self.book.leases.due_ns = now_ns + work.checked_in_ns
+        restore_queue(self.queue, work.queue, now_ns, account_of)
+        self.own_limits.waits.until_ns = None if work.skipped_for_ns is None else now_ns + work.skipped_for_ns
+        self.quota.restore_work(work.quota, now_ns)
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """As `Pool.snapshot`."""

@@ -8,7 +8,7 @@ from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.failures.failure_tracker import FailureTrackerState
 from tidegate.core.failures.retry_gate import RetryGateState
 from tidegate.core.limits.recent_use import RecentUseState
-from tidegate.core.pool.quota import QuotaState
+from tidegate.core.pool.quota_state import QuotaState
 from tidegate.core.pool.wait_forecast import WaitForecastState
 from tidegate.core.queue.class_shares import ClassSharesState
 

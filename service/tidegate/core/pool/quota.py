@@ -2,9 +2,7 @@
 
 from typing import Final, Self
 
-from msgspec import Struct
-
-from tidegate.core.acceleration.acceleration_limit import AccelerationLimit, AccelerationLimitState
+from tidegate.core.acceleration.acceleration_limit import AccelerationLimit
 from tidegate.core.claude.rate_limit_groups import is_endpoint_pool
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
@@ -13,38 +11,19 @@ from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.failures.probing import Probing, ProbingState
-from tidegate.core.limits.adaptive_factor import AdaptiveFactor, AdaptiveFactorState
+from tidegate.core.failures.probing import Probing
+from tidegate.core.limits.adaptive_factor import AdaptiveFactor
 from tidegate.core.limits.dimension_limit import DimensionLimit
-from tidegate.core.limits.reported_limit import ReportedLimitState
 from tidegate.core.pool.freeze import Freeze
 from tidegate.core.pool.limit_reports import LimitReports
-from tidegate.core.pool.pool_limits import PoolLimits, PoolLimitsState
-from tidegate.core.pool.rate_changes import NOTABLE_SHARE, RateChanges, RateChangesState
-from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch, RateSearchState
+from tidegate.core.pool.pool_limits import PoolLimits
+from tidegate.core.pool.quota_state import QuotaState, QuotaWork
+from tidegate.core.pool.rate_changes import NOTABLE_SHARE, RateChanges
+from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 
-__all__ = ["Quota", "QuotaState"]
+__all__ = ["Quota"]
 
 _SILENCE_NS: Final = 2 * NS_PER_SECOND
-
-
-class QuotaState(Struct, frozen=True, array_like=True):
-    """The dump of a `Quota`, without its settings and without requests in flight.
-
-    What was charged for requests in flight stays charged. Times are relative to the time of the dump.
-    """
-
-    limits: PoolLimitsState
-    reported: tuple[ReportedLimitState, ReportedLimitState, ReportedLimitState]
-    adaptive: AdaptiveFactorState | None
-    acceleration: AccelerationLimitState
-    search: RateSearchState | None
-    probing: ProbingState
-    freeze_ends_in_ns: int | None
-    is_answered: bool
-    cut_ago_ns: int
-    charged_ago_ns: int
-    reported_rates: RateChangesState
 
 
 class Quota:
@@ -130,8 +109,27 @@ class Quota:
         quota._cut_ns = now_ns - state.cut_ago_ns
         quota._charged_ns = now_ns - state.charged_ago_ns
         quota._changes = RateChanges.restore(state.reported_rates, now_ns, name, quota.events, quota.limits)
-        quota.configure(settings, now_ns)
+        quota._follow(settings, now_ns)
+        quota._changes.report("configured", NOTABLE_SHARE)  # smaller changes of an unchanged limit were not reported
         return quota
+
+    def dump_work(self, now_ns: int) -> QuotaWork:
+        """What requests in flight have left, and all that `dump` condenses."""
+        return QuotaWork(
+            self._reports.open_input_tokens,
+            self._reports.open_output_tokens,
+            0 if self._search is None else self._search.use.in_flight,
+            tuple(limit.dump_history(now_ns) for limit in self.limits),
+        )
+
+    def restore_work(self, work: QuotaWork, now_ns: int) -> None:
+        """Continues from `work`, which was dumped together with the restored state."""
+        self._reports.open_input_tokens = work.open_input_tokens
+        self._reports.open_output_tokens = work.open_output_tokens
+        if self._search is not None:
+            self._search.use.in_flight = work.searched_in_flight
+        for limit, history in zip(self.limits, work.histories, strict=True):
+            limit.restore_history(history, now_ns)
 
     def configure(self, settings: PoolSettings, now_ns: int) -> None:
         """Replaces the settings. Keeps levels and what was learned."""

@@ -69,7 +69,7 @@ class FairQueue:
         self.skipped: dict[str, Waiter] = {}
 
     def dump(self, now_ns: int) -> ClassSharesState:
-        """The time that the classes have earned. Not the waiters: they belong to connections of this process."""
+        """The time that the classes have earned. The waiters are dumped by `queue_state`."""
         return self._shares.dump(now_ns)
 
     @classmethod
@@ -90,19 +90,24 @@ class FairQueue:
 
     def push(self, waiter: Waiter) -> bool:
         """Adds a waiter. Returns whether it may be the next: not if an older one of its agent waits."""
+        own = self.add(waiter)
+        return own.flows.push(waiter) if own is not None else True
+
+    def add(self, waiter: Waiter) -> ClassQueue | None:
+        """Adds a waiter, a new request without its flow. Returns the class whose flows it has to join."""
         self.waiting[waiter.lease_id] = waiter
         demand = waiter.demand
         own = self._classes[demand.caller.rank]
         if demand.retry:
             self.failed[waiter.lease_id] = own.failed[waiter.lease_id] = waiter
             _add(own.failed_load, demand.cost)
-            return True
+            return None
         if demand.front:
             own.refused[waiter.lease_id] = waiter
             _add(own.refused_load, demand.cost)
-            return True
+            return None
         self.tokens += demand.cost[1] + demand.cost[2]
-        return own.flows.push(waiter)
+        return own
 
     def head(self, now_ns: int) -> Waiter | None:
         """The request that goes next; None if no waiter may go."""

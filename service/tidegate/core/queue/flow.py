@@ -111,6 +111,8 @@ class Flow:
         waiter.flow = flow
         flow._own += 1
         if demand.session_front:
+            while flow._waiters and flow._waiters[0].flow is not flow:
+                flow._waiters.popleft()
             waiter.number = flow._waiters[0].number - 1 if flow._waiters else flow._pushed
             flow._waiters.appendleft(waiter)
         else:

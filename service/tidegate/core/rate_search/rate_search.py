@@ -57,7 +57,7 @@ class RateSearch:
     - Trial: no 429 came by then, so the limit has risen. The rate goes up by ever larger steps (`trials`).
 
     Output in flight causes further 429s. So an output rate stays below the measured rate, and output after a 429 is
-    paid off first (`output_debt`).
+    paid off first (`output_debt`). `use` is all use since the search began.
     """
 
     __slots__ = (
@@ -74,7 +74,7 @@ class RateSearch:
         "_trials",
         "_uncertainty",
         "_upper",
-        "_use",
+        "use",
     )
 
     def __init__(
@@ -92,7 +92,7 @@ class RateSearch:
         self._uncertainty: float | None = None  # relative, of the measured rate; None before it was measured
         self._upper: float | None = None  # a rate that was too high
         self._highest = 0.0  # highest recent measured rate
-        self._use = UseCounter(Cost(), in_flight=0)
+        self.use = UseCounter(Cost(), in_flight=0)
         self._counted_ns = now_ns if counted_ns is None else counted_ns
         self._hits: deque[RateLimitHit] = deque(maxlen=_MOST_HITS)
         self._depth = BucketDepth(now_ns)
@@ -109,7 +109,7 @@ class RateSearch:
             uncertainty=self._uncertainty,
             upper=self._upper,
             highest=self._highest,
-            used=self._use.used,
+            used=self.use.used,
             counted_ago_ns=now_ns - self._counted_ns,
             hits=tuple(hit.dump(now_ns) for hit in self._hits),
             depth=self._depth.dump(now_ns),
@@ -127,7 +127,7 @@ class RateSearch:
         restored._limiting = LimitingDimension.restore(state.limiting)
         restored._measured, restored._uncertainty = state.measured, state.uncertainty
         restored._upper, restored._highest = state.upper, state.highest
-        restored._use = UseCounter(state.used, in_flight)
+        restored.use = UseCounter(state.used, in_flight)
         restored._hits.extend(RateLimitHit.restore(hit, now_ns) for hit in state.hits)
         restored._depth = BucketDepth.restore(state.depth, now_ns)
         restored._trials = Trials.restore(state.trials, now_ns, settings)
@@ -137,13 +137,13 @@ class RateSearch:
 
     def sent(self, cost: Cost, now_ns: int) -> None:
         """A request is sent. The request and its input are used at once, its output as it is produced."""
-        self._use.in_flight += 1
+        self.use.in_flight += 1
         self.corrected(cost._replace(output_tokens=0))
-        self._proven.sent(self._use.used, now_ns)
+        self._proven.sent(self.use.used, now_ns)
 
     def ended(self) -> None:
         """A request has ended. It may have been sent before the search began."""
-        self._use.in_flight = max(0, self._use.in_flight - 1)
+        self.use.in_flight = max(0, self.use.in_flight - 1)
 
     def corrected(self, units: Cost, sent_ns: int | None = None) -> None:
         """Counts more use, or less if negative.
@@ -157,7 +157,7 @@ class RateSearch:
             if sent_ns < self._counted_ns:
                 return
             self._recount(units, sent_ns)
-        self._use.add(units)
+        self.use.add(units)
 
     def refused(
         self, sent_ns: int, now_ns: int, *, retry_after_ns: int | None, pause_ns: int, needed: Cost = ONE_REQUEST
@@ -171,14 +171,14 @@ class RateSearch:
             pause_ns: how long the pool pauses.
             needed: the cost of the request; its output does not count.
         """
-        has_retry_after, half_done = retry_after_ns is not None, self._use.half_done_output()
-        units = self._use.used.plus(Cost(0, needed.input_tokens, half_done))
+        has_retry_after, half_done = retry_after_ns is not None, self.use.half_done_output()
+        units = self.use.used.plus(Cost(0, needed.input_tokens, half_done))
         hit = RateLimitHit(sent_ns + (retry_after_ns or 0), units, has_retry_after, pause_ns, self._rate, now_ns)
-        passed = self._trials.refused(self._use.used, self._enough())
+        passed = self._trials.refused(self.use.used, self._enough())
         self._proven.refused(sent_ns)
         if not self._is_tight or self._rate <= self._proven.per_second:
             self._proven.forget()
-        self._trials.begin(now_ns, self._use)
+        self._trials.begin(now_ns, self.use)
         if not self._hits:
             self._depth.first = hit
             self._measured = self._rate = self._possible(self._rate * self._settings.most_cut)
@@ -202,7 +202,7 @@ class RateSearch:
         elif self._is_trial_due(self._uncertainty, elapsed_ns):
             self._prove()
             self._try(self._uncertainty)
-            self._trials.begin(now_ns, self._use)
+            self._trials.begin(now_ns, self.use)
         return tuple(self._rate if index == self._limiting.index else None for index in range(len(DIMENSIONS)))
 
     def wait_ns(self, now_ns: int) -> int:
@@ -232,7 +232,7 @@ class RateSearch:
         """
         seconds = (hit.at_ns - self._proven.last_ns) / NS_PER_SECOND
         known_seconds = self._settings.largest_bucket_seconds + (now_ns - self._depth.began_ns) / NS_PER_SECOND
-        if hit.at_ns > now_ns + NS_PER_SECOND and self._use.used.requests * seconds <= known_seconds:
+        if hit.at_ns > now_ns + NS_PER_SECOND and self.use.used.requests * seconds <= known_seconds:
             self._upper = 1 / (seconds - 1)
             self._measured = self._rate = self._possible(min(self._rate, 1 / seconds))
             self._uncertainty = self._settings.poorly_measured
@@ -252,15 +252,15 @@ class RateSearch:
     def _grow(self, elapsed_ns: int, now_ns: int) -> None:
         # Pauses do not count, nor time in which something else has kept the rate from being tried.
         index, settings = self._limiting.index, self._settings
-        tried_s = (self._use.used[index] - self._trials.used[index]) / self._rate
+        tried_s = (self.use.used[index] - self._trials.used[index]) / self._rate
         growth = settings.growth_per_second ** max(0.0, min(elapsed_ns / NS_PER_SECOND, tried_s, 1.0))
         if self._hits:
-            requests = self._use.used.requests - self._trials.used.requests
+            requests = self.use.used.requests - self._trials.used.requests
             growth = min(growth, settings.growth_per_request**requests)
         if growth > 1:
             self._prove()
             self._rate = self._possible(self._rate * growth)
-            self._trials.begin(now_ns, self._use)
+            self._trials.begin(now_ns, self.use)
 
     def _learn(self, found: Measurement, passed: int, now_ns: int) -> None:
         """Computes the measured rate, its uncertainty and the rate to try, after a 429."""
@@ -301,7 +301,7 @@ class RateSearch:
         """Compares the rates of all dimensions. If another one is steadier, the search continues in that one."""
         settings, moved, per_second = self._settings, found.moved, found.per_second
         if not moved.requests and found.seconds >= settings.contradiction_seconds:
-            usual = self._use.output_per_second(now_ns - self._depth.began_ns)
+            usual = self.use.output_per_second(now_ns - self._depth.began_ns)
             if moved.output_tokens < found.seconds * settings.plausible * usual:
                 return  # output is reported late
             per_second = (0.0, 0.0, per_second[_OUTPUT])
@@ -361,10 +361,10 @@ class RateSearch:
         return (self._upper / self._rate - 1) * self._settings.part_of_way
 
     def _is_trial_due(self, uncertainty: float, elapsed_ns: int) -> bool:
-        if self._limiting.index == _OUTPUT and self._trials.is_pending(self._use):
+        if self._limiting.index == _OUTPUT and self._trials.is_pending(self.use):
             return False
         near, share, enough = self._near(), self.share, self._enough()
-        return self._trials.is_due(elapsed_ns, self._use.used, uncertainty, near, share=share, enough=enough)
+        return self._trials.is_due(elapsed_ns, self.use.used, uncertainty, near, share=share, enough=enough)
 
     def _enough(self) -> float:
         """The number of requests over which one 429 is acceptable."""
@@ -383,7 +383,7 @@ class RateSearch:
     @property
     def _size(self) -> float:
         """Mean use of a request in the limiting dimension."""
-        return self._use.size(self._limiting.index)
+        return self.use.size(self._limiting.index)
 
     def _spare(self) -> float:
         """The content of the upstream's bucket beside one request."""
@@ -392,7 +392,7 @@ class RateSearch:
 
     def _known_use(self, per_second: float) -> Use:
         index, size, vague = self._limiting.index, self._size, self._settings.vague
-        units = (0.0, vague * size, vague * sqrt(1 + max(0, self._use.in_flight)) * size)[index]
+        units = (0.0, vague * size, vague * sqrt(1 + max(0, self.use.in_flight)) * size)[index]
         if self._hits and not self._hits[-1].has_retry_after:
             units += size  # the refused request may have lacked all of its cost, or next to nothing
         return Use(index, self._spare(), units, per_second)
