@@ -12,11 +12,12 @@ import anthropic
 import click
 
 from restarts.behind_nginx import Outcome, restart_behind_nginx
+from restarts.hand_over import restart_by_hand_over
 from restarts.load import Load
 
 Restart = Callable[[Path, Load, int, float], Coroutine[Any, Any, Outcome]]
 
-_WAYS: Final[dict[str, Restart]] = {"behind-nginx": restart_behind_nginx}
+_WAYS: Final[dict[str, Restart]] = {"hand-over": restart_by_hand_over, "behind-nginx": restart_behind_nginx}
 
 
 @click.command()

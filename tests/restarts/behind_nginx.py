@@ -20,7 +20,7 @@ from restarts.load import Counts, Load, running_load
 from restarts.nginx import HealthCheck, checked, nginx, wait_until_open
 from support.service_process import ServiceProcess, environment, running
 
-__all__ = ["Outcome", "restart_behind_nginx"]
+__all__ = ["Outcome", "folder_in", "restart_behind_nginx", "simulator_in"]
 
 _BARE_RELAY: Final = Path(__file__).parents[1] / "benchmarks/gateway/bare_relay.py"
 _SIMULATOR: Final = (
@@ -37,7 +37,7 @@ class Outcome:
 
     Attributes:
         counts: what clients noticed.
-        open_calls: calls that the service still had at each SIGTERM.
+        open_calls: calls that the service still had at each restart.
         rate_limited: 429s of the upstream.
         exit_codes: of the service, for each restart.
     """
@@ -67,10 +67,10 @@ async def restart_behind_nginx(
     Each restart takes as long as the service's streams. Then it serves for `between_seconds`.
     """
     with ExitStack() as stack:
-        simulator = stack.enter_context(_simulator(directory, load.seconds_per_token))
+        simulator = stack.enter_context(simulator_in(directory, load.seconds_per_token))
         second = stack.enter_context(_bare_relay(simulator.url))
         port, front = free_port(), free_port()
-        stack.enter_context(nginx(_folder(directory, "nginx"), front, port, second))
+        stack.enter_context(nginx(folder_in(directory, "nginx"), front, port, second))
         async with checked(directory / "nginx", port) as check:
             restarted = _Service(directory, simulator.url, port)
             async with restarted.running(), running_load(f"http://127.0.0.1:{front}", load) as counts:
@@ -121,7 +121,7 @@ class _Service:
 
     async def start(self) -> None:
         self._starts += 1
-        place = _folder(self._directory, f"service-{self._starts}")
+        place = folder_in(self._directory, f"service-{self._starts}")
         self._context = running(place, "serve", "--port", str(self._port), **self._variables)
         self._process = await asyncio.to_thread(self._context.__enter__)
 
@@ -136,14 +136,16 @@ class _Service:
         return int(open_calls[1]) if open_calls else 0
 
 
-def _folder(directory: Path, name: str) -> Path:
+def folder_in(directory: Path, name: str) -> Path:
+    """A new folder."""
     made = directory / name
     made.mkdir()
     return made
 
 
-def _simulator(directory: Path, seconds_per_token: float) -> AbstractContextManager[ServiceProcess]:
-    return running(_folder(directory, "simulator"), *_SIMULATOR, f"--per-token-seconds={seconds_per_token}")
+def simulator_in(directory: Path, seconds_per_token: float) -> AbstractContextManager[ServiceProcess]:
+    """Runs a simulator with wide limits."""
+    return running(folder_in(directory, "simulator"), *_SIMULATOR, f"--per-token-seconds={seconds_per_token}")
 
 
 @contextmanager

@@ -51,7 +51,12 @@ def commands() -> None:
     default="tidegate",
     help="`uvicorn`: its own HTTP server, without limits on head size, framing and time.",
 )
-def serve(host: str | None, port: int | None, upstream: str, http: "HttpImplementation") -> None:
+@click.option(
+    "--take-over",
+    is_flag=True,
+    help="Replace the running process of the same TIDEGATE_STATE_DIR, without a refused or cut call.",
+)
+def serve(host: str | None, port: int | None, upstream: str, http: "HttpImplementation", *, take_over: bool) -> None:
     """Run the service."""
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
 
@@ -65,7 +70,7 @@ def serve(host: str | None, port: int | None, upstream: str, http: "HttpImplemen
 
     from tidegate.cli.service import run_service  # noqa: PLC0415 - imports everything
 
-    run_service(load, simulated=upstream == "simulator", http=http)
+    run_service(load, simulated=upstream == "simulator", http=http, take_over=take_over)
 
 
 @commands.command()

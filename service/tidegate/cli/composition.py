@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.cli.hand_over import Continuity
 from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.cli.reloading import Reloader
 from tidegate.cli.running_parts import RunningParts
-from tidegate.cli.saved_state import StateSaver
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import Anomaly, CircuitClosed, CircuitOpened, HeadRefused, RequestFinished
 from tidegate.core.ports.clock import Clock
@@ -47,7 +47,7 @@ from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
-from tidegate.stores.state_folder import StateFolder
+from tidegate.stores.switchable import SwitchableStore
 
 if TYPE_CHECKING:
     from tidegate.observe.tracing.span_provider import PresamplingProvider
@@ -62,7 +62,7 @@ async def services(
     request_log: RequestLog | None = None,
     tracer_provider: "PresamplingProvider | None" = None,
     write_batcher: WriteBatcher | None = None,
-    state_folder: StateFolder | None = None,
+    continuity: Continuity | None = None,
     load: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[Services]:
     """Yields the services of the routes, for the running event loop. Closes connections on exit.
@@ -75,7 +75,7 @@ async def services(
         request_log: writes a line per call; None disables it.
         tracer_provider: creates spans; None disables tracing.
         write_batcher: batches the writes of the server and the upstream's connections.
-        state_folder: where the state is saved; None: a restart forgets it.
+        continuity: restores and saves the state; None: a restart forgets it.
         load: reads the configuration again, for a reload; None disables reloads.
     """
     system_clock = SystemClock()
@@ -91,7 +91,8 @@ async def services(
         classes=[caller.priority for caller in settings.callers],
         exemplar=None if tracing is None else tracing.exemplar,
     )
-    store = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
+    memory = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
+    store = SwitchableStore(memory)
     registry.register(PoolCollector(store.snapshot_now, metrics))
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
     reachability = Reachability(settings.upstream_url, clock)
@@ -106,9 +107,8 @@ async def services(
     admission = Admission(store, clock, observer)
     limiter = RateLimiter(limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
-    saver = None if state_folder is None else StateSaver(state_folder, store, admission, limiter)
-    if saver is not None:
-        saver.restore()
+    if continuity is not None:
+        await continuity.attach(store, memory, admission, limiter)
     key = upstream_key(settings, upstream)
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
     _check_certificate_file(os.environ)
@@ -147,7 +147,7 @@ async def services(
                 watch_clock(system_clock, observer.event),
                 reachability.watch(transport.check),
             ),
-            contextlib.nullcontext() if saver is None else saver.saving(),
+            contextlib.nullcontext() if continuity is None else continuity.saver.saving(),
         ):
             parts = Services(
                 settings=settings,

@@ -1,16 +1,19 @@
-"""The listening sockets of the service: passed by systemd's socket activation, or bound here."""
+"""The listening sockets of the service: passed by systemd or by the process before this one, or bound here."""
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.http.server.listener import bind
+from tidegate.http.server.listener import bind, url_of
 from tidegate.settings import Settings
 
-__all__ = ["MAIN", "METRICS", "at_addresses_of", "listening", "sockets_from_systemd"]
+__all__ = ["MAIN", "METRICS", "at_addresses_of", "at_configured_addresses", "listening", "sockets_from_systemd"]
+
+logger = logging.getLogger("tidegate.service")
 
 MAIN: Final = "main"
 METRICS: Final = "metrics"
@@ -79,6 +82,30 @@ def listening(settings: Settings, inherited: Mapping[str, socket.socket]) -> Ite
             host, variables = settings.metrics_host or settings.host, ("TIDEGATE_METRICS_HOST", "TIDEGATE_METRICS_PORT")
             sockets[METRICS] = stack.enter_context(bind(host, settings.metrics_port, *variables))
         yield sockets
+
+
+def at_configured_addresses(settings: Settings, inherited: Mapping[str, socket.socket]) -> dict[str, socket.socket]:
+    """The inherited sockets that listen where the settings say. Closes the others."""
+    places = {MAIN: (settings.host, settings.port)}
+    if settings.metrics_port is not None:
+        places[METRICS] = settings.metrics_host or settings.host, settings.metrics_port
+    kept = {name: each for name, each in inherited.items() if name in places and _listens_at(each, *places[name])}
+    for name, each in inherited.items():
+        if name not in kept:
+            logger.warning("no longer listening on %s: the configuration names another %s address", url_of(each), name)
+            each.close()
+    return kept
+
+
+def _listens_at(listener: socket.socket, host: str, port: int) -> bool:
+    known_host, known_port = listener.getsockname()[:2]
+    if port not in {0, known_port}:  # 0: any free port
+        return False
+    try:
+        found = socket.getaddrinfo(host, known_port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return known_host in {address[0] for *_, address in found}
 
 
 def _open(descriptor: int, count: str) -> socket.socket:

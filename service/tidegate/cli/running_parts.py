@@ -15,7 +15,7 @@ from tidegate.observe.logging.request_log import RequestLog
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.rate_limiter import RateLimiter
 from tidegate.settings import Settings
-from tidegate.stores.memory import MemoryStore
+from tidegate.stores.switchable import SwitchableStore
 
 __all__ = ["RunningParts"]
 
@@ -26,7 +26,7 @@ class RunningParts:
 
     upstream: UpstreamKind
     services: Services
-    store: MemoryStore
+    store: SwitchableStore
     limiter: RateLimiter
     identifier: Identifier
     gateway: Gateway

@@ -80,6 +80,7 @@ class StateSaver:
         self._wall_ns = wall_ns
         self._is_failing = False
         self._writing: asyncio.Future[None] | None = None
+        self._is_paused = False
 
     def restore(self) -> None:
         """Continues from the saved state, if there is one that can be read. Never fails: a line in the log says why.
@@ -100,6 +101,14 @@ class StateSaver:
         except UnreadableState as error:
             logger.warning("%s", self._folder.set_aside(str(error)))
 
+    def take_over(self, data: bytes) -> None:
+        """Continues from the state of a process that hands over, with its waiting requests and leases.
+
+        Raises:
+            UnreadableState: another version has dumped it.
+        """
+        self._apply(decode_state(data, SavedState, _VERSION))
+
     def _apply(self, state: SavedState) -> None:
         age_ns = max(0, self._wall_ns() - state.unix_ns)
         if not state.is_final:
@@ -111,20 +120,30 @@ class StateSaver:
         self._admission.estimator = CostEstimator.restore(state.prices, now_ns - age_ns)
         logger.info("restored the state of %d pools, %.0f s old", len(state.store.pools), age_ns / 1e9)
 
-    def dump(self, *, is_final: bool) -> bytes:
-        """The state as it is now."""
+    def dump(self, *, is_final: bool, store: StoreState | None = None) -> bytes:
+        """The state as it is now. `store`: that of the pools, if it was dumped before."""
         return encode_state(
             SavedState(
                 version=_VERSION,
                 unix_ns=self._wall_ns(),
                 is_final=is_final,
-                store=self._store.dump(),
+                store=store or self._store.dump(),
                 prices=self._admission.estimator.dump(self._admission.clock.monotonic_ns()),
                 config_before=self._limiter.initial_config,
                 config=self._limiter.config,
                 config_origins=dict(self._limiter.set_at_runtime),
             )
         )
+
+    async def pause(self) -> None:
+        """Saves nothing any more, not even at the end, until `resume`. Another process may be about to."""
+        self._is_paused = True
+        if self._writing is not None:
+            await self._writing
+
+    def resume(self) -> None:
+        """Saves again."""
+        self._is_paused = False
 
     @contextlib.asynccontextmanager
     async def saving(self) -> AsyncIterator[None]:
@@ -138,11 +157,14 @@ class StateSaver:
                 await task
             if self._writing is not None:
                 await self._writing  # it must not replace the final state
-            self._save(self.dump(is_final=True))
+            if not self._is_paused:
+                self._save(self.dump(is_final=True))
 
     async def _save_repeatedly(self) -> None:
         while True:
             await asyncio.sleep(_EVERY_SECONDS)
+            if self._is_paused:
+                continue
             self._writing = asyncio.ensure_future(asyncio.to_thread(self._save, self.dump(is_final=False)))
             await asyncio.shield(self._writing)
 

@@ -1,5 +1,6 @@
 """Folds the steps of all replicas into the pools of a store."""
 
+from collections.abc import Mapping
 from typing import Final, Self
 
 from msgspec import Struct, structs
@@ -103,6 +104,10 @@ class Fold:
         fold = cls(pools)
         fold._folded = dict(state.folded)
         return fold
+
+    def continue_after(self, folded: Mapping[str, int]) -> None:
+        """The pools have these replicas' steps already, up to the numbers of their last ones."""
+        self._folded.update(folded)
 
     def fold(self, batch: Batch, now_ns: int) -> Folded:
         """Applies the steps of a batch that were not applied before. None of them, if steps before it are missing."""

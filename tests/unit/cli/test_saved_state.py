@@ -160,7 +160,7 @@ def test_a_file_from_before_origins_were_kept_is_read(folder: StateFolder) -> No
         fields: list[Any] = msgspec.msgpack.decode(before.saver.dump(is_final=True)[4:])
         fields.pop()  # of the older limiter
         store = fields[3]
-        for configured in store[-1]:
+        for configured in store[2]:
             configured.pop()
         content = msgspec.msgpack.encode(fields)
         folder.write(zlib.crc32(content).to_bytes(4) + content)

@@ -116,9 +116,7 @@ class HttpServer(uvicorn.Server):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(notice_seconds):
                 await self._hurry.wait()
-        for server in self.servers:
-            server.close()
-        self._listener.close()
+        self.stop_listening()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 await self._first_requests()
@@ -133,6 +131,12 @@ class HttpServer(uvicorn.Server):
             if self._hurry.is_set() or not any(each.is_new for each in connections):
                 return
             await asyncio.sleep(_IDLE_POLL_SECONDS)
+
+    def stop_listening(self) -> None:
+        """Accepts no more connections. Those that wait are left to another process, if one has the same socket."""
+        for server in self.servers:
+            server.close()
+        self._listener.close()
 
     async def _until_idle(self, *, connections: bool) -> None:
         """Waits for all calls, and for all connections if wanted."""

@@ -151,6 +151,10 @@ class Follower:
         for pool, lease_ids in by_pool.items():
             self._notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
 
+    def flush(self) -> None:
+        """Sends all steps now, and not at the end of this turn of the event loop."""
+        self._sender.flush()
+
     def leave(self, replica: str) -> None:
         """Ends the waits and leases of a replica that has gone, or of this one."""
         self._sender.send(Leave(replica))

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from itertools import count
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from tidegate.core.domain.nanoseconds import to_seconds
@@ -15,6 +16,7 @@ from tidegate.stores.steps import Answer, Batch, Folded, Leave, part_of, replica
 __all__ = ["Leader", "LeaderStore", "Session", "Upstream"]
 
 _REPORT_SECONDS: Final = 1.0
+_NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class LeaderStore(Protocol):
@@ -126,15 +128,21 @@ class Leader:
         self._idle.set()
 
     @property
-    def replicas(self) -> tuple[str, ...]:
-        """The replicas of all connected followers."""
-        return tuple(self._outboxes)
+    def folded(self) -> dict[str, int]:
+        """The replicas of all connected followers, each with the number of its last step."""
+        return {replica: outbox.folded for replica, outbox in self._outboxes.items()}
 
-    def connect(self, channel: Channel, replicas: Iterable[str] = ()) -> Session:
-        """A follower has connected. These replicas behind it may have waiting requests and leases in the store."""
+    def connect(self, channel: Channel, folded: Mapping[str, int] = _NOBODY) -> Session:
+        """A follower has connected.
+
+        Args:
+            channel: to the follower.
+            folded: the replicas behind it that may have waiting requests and leases in the store, each with the number
+                of its last step.
+        """
         session = Session(self, channel)
-        for replica in replicas:
-            self._open(replica, session)
+        for replica, number in folded.items():
+            self._open(replica, session).folded = number
         return session
 
     async def until_idle(self) -> None:

@@ -51,7 +51,7 @@ class StepSender:
         if awaits_answer:
             self._awaited.add(number)
         if not self._fresh:
-            self._loop.call_soon(self._send_fresh)
+            self._loop.call_soon(self.flush)
         self._fresh.append(number)
         return number
 
@@ -83,7 +83,8 @@ class StepSender:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _send_fresh(self) -> None:
+    def flush(self) -> None:
+        """Sends the steps of this turn now."""
         numbers, self._fresh = self._fresh, []
         self._send(numbers)
         if self._timer is None and numbers:

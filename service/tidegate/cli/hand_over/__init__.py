@@ -1,0 +1,9 @@
+"""Replaces the running process by a new one on the same machine, without a refused or cut call.
+
+`new_process.py` takes over from `old_process.py`, in the steps that `protocol.py` describes. The service uses both by
+`Continuity`.
+"""
+
+from tidegate.cli.hand_over.continuity import Continuity
+
+__all__ = ["Continuity"]
