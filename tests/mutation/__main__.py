@@ -17,16 +17,24 @@ from mutation.trial import Trials
 
 _FLOOR: Final = 0.85
 _TESTS: Final = ("tests/unit/core", "tests/unit/engine", "tests/unit/stores", "tests/property")
+LEFT_OUT: Final = (
+    "tests/property/dumps/test_dumped_states.py::test_what_a_pool_learns_takes_at_most_32_kilobytes_whatever_the_traffic",
+    "tests/property/test_pool_state.py::test_a_dump_is_small_whatever_the_traffic",
+    "tests/property/test_pool_state.py::test_a_dump_of_a_busy_pool_is_small",
+    "tests/property/test_restart.py::test_after_a_restart_under_load",
+)
+"""Tests that take seconds: they measure sizes and rates after minutes of traffic. Each survivor would run them."""
 _PYTEST: Final = (
     *("-q", "-s", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "--hypothesis-profile=mutation"),
     *("-o", "timeout=0", "-o", "faulthandler_timeout=0", "--tb=no"),
+    *(f"--deselect={test}" for test in LEFT_OUT),
 )
 
 
 def main() -> int:
     """Print the share of noticed changes by module, and the survivors that are not listed.
 
-    Return 1 if a finished module is below 85 % or has an unlisted survivor, or if a listed change no longer exists.
+    Return 1 if a module is below 85 % or has an unlisted survivor, or if a listed change no longer exists.
     """
     names = sorted(MODULES)
     parser = argparse.ArgumentParser("mutate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -73,7 +81,7 @@ def _report(module: str, done: list[tuple[Change, bool]], survivors: Survivors) 
     for change in unlisted:
         sys.stdout.write(f"  {change.where}:{change.lines.start}: {json.dumps(change.what, ensure_ascii=False)}\n")
     sys.stdout.flush()
-    return module not in survivors.finished or (not unlisted and share >= _FLOOR)
+    return not unlisted and share >= _FLOOR
 
 
 if __name__ == "__main__":

@@ -12,15 +12,11 @@ _LIST: Final = Path(__file__).with_name("survivors.toml")
 class Survivors:
     """The content of `survivors.toml`: groups of changes, each with a reason.
 
-    Attributes:
-        finished: Modules in which every survivor has been reviewed.
-
     Raises:
         ValueError: A group has no reason.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
-        self.finished = frozenset(content["finished"])
         self._listed: set[tuple[str, str]] = set()
         for group in content["survivors"]:
             if not group["reason"]:
