@@ -1,4 +1,4 @@
-"""Proves that clients notice nothing of restarts: `make prove-restarts`, which takes about an hour."""
+"""Proves that clients notice nothing of restarts: `make prove-restarts`, which takes over an hour."""
 
 import asyncio
 import sys
@@ -26,7 +26,7 @@ _WAYS: Final[dict[str, Restart]] = {"hand-over": restart_by_hand_over, "behind-n
 @click.option("--streams", default=200, show_default=True, help="Streams that are open at any time.")
 @click.option("--stream-seconds", default=60.0, show_default=True)
 @click.option("--calls-per-second", default=50.0, show_default=True)
-@click.option("--between-seconds", default=10.0, show_default=True, help="How long the service serves in between.")
+@click.option("--between-seconds", default=45.0, show_default=True, help="How long the service serves in between.")
 @click.option("--seconds-per-token", default=1.0, show_default=True, help="Of the simulator: one event in a stream.")
 @click.option(
     "--retries",
