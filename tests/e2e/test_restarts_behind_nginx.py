@@ -13,7 +13,7 @@ pytestmark = pytest.mark.quiet
 
 def test_clients_notice_nothing_of_restarts_behind_a_load_balancer(tmp_path: Path) -> None:
     load = Load(streams=20, stream_seconds=6, calls_per_second=20, retries=0)
-    outcome = asyncio.run(restart_behind_nginx(tmp_path, load, restarts=3, between_seconds=2))
+    outcome = asyncio.run(restart_behind_nginx(tmp_path, load, restarts=3, between_seconds=3))
     counts = outcome.counts
     assert (counts.lost, outcome.rate_limited, outcome.exit_codes) == (0, 0, [0, 0, 0]), counts
     assert min(outcome.open_calls) >= 3, "streams were open at each restart"
