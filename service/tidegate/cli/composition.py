@@ -1,18 +1,18 @@
 """The composition root: creates the parts of the service and connects them."""
 
-import asyncio
 import contextlib
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
+from tidegate.cli.background import background
 from tidegate.cli.hand_over import Continuity
 from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.cli.reloading import Reloader
@@ -142,7 +142,7 @@ async def services(
 
     try:
         async with (
-            _background(
+            background(
                 measure_loop_lag(registry, clock),
                 watch_clock(system_clock, observer.event),
                 reachability.watch(transport.check),
@@ -181,20 +181,6 @@ async def services(
     finally:
         await transport.aclose()
         await ai_client.aclose()
-
-
-@contextlib.asynccontextmanager
-async def _background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs coroutines in tasks while the block runs, and cancels them at its end."""
-    tasks = [asyncio.create_task(each) for each in coroutines]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 def _by_path(gateway: App, batches: App) -> App:

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from tidegate.cli.background import background
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.nanoseconds import to_ns
@@ -148,13 +149,10 @@ class StateSaver:
     @contextlib.asynccontextmanager
     async def saving(self) -> AsyncIterator[None]:
         """Saves the state every two seconds while the block runs, and once more at its end."""
-        task = asyncio.create_task(self._save_repeatedly())
         try:
-            yield
+            async with background(self._save_repeatedly()):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             if self._writing is not None:
                 await self._writing  # it must not replace the final state
             if not self._is_paused:

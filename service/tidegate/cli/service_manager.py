@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Final, NoReturn, Self
 
+from tidegate.cli.background import background
+
 __all__ = ["ServiceManager"]
 
 logger = logging.getLogger("tidegate.service")
@@ -68,13 +70,8 @@ class ServiceManager:
         if self._watchdog_seconds is None:
             yield
             return
-        task = asyncio.create_task(self._ping(self._watchdog_seconds / 2))
-        try:
+        async with background(self._ping(self._watchdog_seconds / 2)):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _ping(self, interval_seconds: float) -> NoReturn:
         while True:

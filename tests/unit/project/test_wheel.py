@@ -23,11 +23,10 @@ print(module.__file__)
 """
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
+def build(kind: str, folder: Path) -> None:
+    """Builds a distribution, `wheel` or `sdist`, into a folder."""
     built = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -35,6 +34,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert built.returncode == 0, built.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build("wheel", folder)
     (path,) = folder.glob("tidegate-*.whl")
     return path
 
@@ -115,15 +120,7 @@ def test_type_checkers_find_the_types_of_both_packages(wheel: Path, tmp_path: Pa
 
 
 def test_the_source_distribution_has_no_stray_files(tmp_path: Path) -> None:
-    built = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert built.returncode == 0, built.stderr
+    build("sdist", tmp_path)
     (path,) = tmp_path.glob("tidegate-*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from support.asgi_client import Answer, call
+from support.turns import turns_during
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import Refusal
@@ -95,7 +96,7 @@ def test_how_the_bytes_are_cut_does_not_matter(size: int, ending: bytes) -> None
     assert downloads.used == [("claude-sonnet-5-5", USED)] * 5
 
 
-def test_what_is_downloaded_again_is_not_counted_again() -> None:
+def test_a_second_download_is_not_counted_again() -> None:
     downloads = Downloads()
     for _ in range(3):
         downloads.get(*map(result, range(4)))
@@ -188,21 +189,11 @@ def test_a_line_that_is_too_long_is_held_by_nobody() -> None:
 
 def test_others_get_their_turn_while_a_long_download_is_read() -> None:
     async def main() -> int:
-        turns = 0
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
-
         async def gateway(_scope: Any, _receive: Any, send: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": list(JSONL)})
             await send({"type": "http.response.body", "body": b"".join(map(result, range(10_000)))})
 
-        at_work = asyncio.create_task(others())
-        await call(BatchUsage(gateway, lambda _: TEAM, lambda _: None), "GET", RESULTS)
-        at_work.cancel()
+        turns, _ = await turns_during(call(BatchUsage(gateway, lambda _: TEAM, lambda _: None), "GET", RESULTS))
         return turns
 
     assert asyncio.run(main()) >= 8

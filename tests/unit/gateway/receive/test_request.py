@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from claude_simulator.errors import ApiError
 from claude_simulator.requests.validation import parse_json
+from support.turns import turns_during
 from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.gateway.receive import request
 from tidegate.gateway.receive.request import InvalidCall, MessageRequest, max_body_bytes, route_of
@@ -209,22 +210,6 @@ def test_whatever_comes_is_read_or_refused(data: bytes) -> None:
         read_message(b'{"cache_control":1,"messages":' + data)
 
 
-async def turns_during(body: bytes) -> tuple[int, MessageRequest]:
-    """How often other tasks ran while a body was read, and the result."""
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(others())
-    read = await request.read_message(body)
-    task.cancel()
-    return turns, read
-
-
 MARKED = b'{"model": "m", "cache_control": {}, "messages": [%s{"content": "x"}]}'
 
 
@@ -239,7 +224,7 @@ MARKED = b'{"model": "m", "cache_control": {}, "messages": [%s{"content": "x"}]}
     ids=["a long block", "many messages", "many blocks", "many that may be media"],
 )
 def test_a_long_body_leaves_turns_to_others(body: bytes, turns: int) -> None:
-    had, read = asyncio.run(turns_during(body))
+    had, read = asyncio.run(turns_during(request.read_message(body)))
     assert had >= turns
     assert 0 < len(read.prefixes) <= 10_000
 
@@ -266,7 +251,7 @@ def test_of_a_long_body_of_many_objects_only_the_fields_beside_them_are_read(fil
 )
 def test_the_model_is_read_whatever_a_text_is_made_of(text: bytes) -> None:
     body = b'{"model": "m", "messages": [{"role": "user", "content": "%s"}], "max_tokens": 7, "stream": true}' % text
-    had, read = asyncio.run(turns_during(body))
+    had, read = asyncio.run(turns_during(request.read_message(body)))
     assert read == MessageRequest("m", 7, PromptSize(len(body)), stream=True)
     assert had >= 10
 

@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from support.api_services import make_services
 from support.asgi_client import call
 from support.scrape import OPENMETRICS, scrape
+from support.turns import turns_during
 from support.virtual_time import VirtualClock
 from tidegate.api.app import create_app
 from tidegate.core.domain.caller import Caller
@@ -121,7 +122,7 @@ def test_what_comes_between_the_start_and_the_first_scrape_is_an_increase_too(re
     assert [service.seen(), service.seen()] == [0, 2]
 
 
-def test_what_came_while_nobody_watched_is_no_burst(registry: CollectorRegistry) -> None:
+def test_counts_from_a_gap_between_scrapes_are_no_burst(registry: CollectorRegistry) -> None:
     service = Watched(registry)
     service.spend("claude-sonnet-5-5")
     assert service.seen(after_seconds=301) == 2
@@ -129,7 +130,7 @@ def test_what_came_while_nobody_watched_is_no_burst(registry: CollectorRegistry)
     assert service.seen(after_seconds=301) == 6
 
 
-def test_who_reads_the_plain_text_sees_the_count_and_takes_nothing_from_prometheus(registry: CollectorRegistry) -> None:
+def test_a_reader_of_plain_text_sees_the_count_and_hides_nothing_from_prometheus(registry: CollectorRegistry) -> None:
     service = Watched(registry)
     assert service.seen() == 0
     service.spend("claude-sonnet-5-5")
@@ -147,7 +148,7 @@ def test_a_series_at_zero_has_no_example_of_what_it_counts(registry: CollectorRe
     assert second.startswith("1.0 # {")
 
 
-def test_what_the_process_uses_is_shown_as_it_is(registry: CollectorRegistry) -> None:
+def test_the_resources_of_the_process_are_shown(registry: CollectorRegistry) -> None:
     exposition = Exposition(registry)
     for _ in range(2):
         text = b"".join(exposition.pieces(OPENMETRICS)[1]).decode()
@@ -167,21 +168,7 @@ def test_no_piece_is_long(registry: CollectorRegistry) -> None:
 def test_the_loop_serves_others_while_a_scrape_is_rendered(registry: CollectorRegistry, accept: str) -> None:
     fill(registry)
     pieces = len([*Exposition(registry).pieces(accept)[1]])
-    served = 0
-
-    async def others() -> None:
-        nonlocal served
-        while True:
-            served += 1
-            await asyncio.sleep(0)
-
-    async def main() -> None:
-        app = create_app(make_services(exposition=Exposition(registry)))
-        at_work = asyncio.create_task(others())
-        answer = await call(app, "GET", "/metrics", headers={"accept": accept})
-        at_work.cancel()
-        await asyncio.gather(at_work, return_exceptions=True)
-        assert answer.body.count(b"\n") > 1_000
-
-    asyncio.run(main())
+    app = create_app(make_services(exposition=Exposition(registry)))
+    served, answer = asyncio.run(turns_during(call(app, "GET", "/metrics", headers={"accept": accept})))
+    assert answer.body.count(b"\n") > 1_000
     assert served >= pieces
