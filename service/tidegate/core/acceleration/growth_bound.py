@@ -42,11 +42,11 @@ class Room(IntEnum):
     """Whether more may be used."""
 
     FREE = 0
-    """That much was accepted before."""
+    """The upstream accepted as much before."""
     UNTRIED = 1
     """Unknown. It is tried slowly, so that a 429 comes before much is sent."""
     NONE = 2
-    """That much was refused before."""
+    """The upstream refused as much before."""
 
 
 class GrowthBoundState(Struct, frozen=True, array_like=True):
@@ -134,9 +134,8 @@ class GrowthBound:
         """
         settings, room = self._settings, Room.FREE
         is_old = self._is_old(now_ns)
-        half_way = (self._accepted + self._refused) / 2
         below = self._refused * (settings.old_factor if is_old else 1 - self.error)
-        most = max(self._accepted, min(below if is_old else half_way, below, settings.most_tried * self._accepted))
+        most = max(self._accepted, min(below, settings.most_tried * self._accepted))
         for last, before in self.history.minutes(now_ns):
             needed = last * (1 + share) + units
             if not last or needed <= max(self._floor, self._accepted * before):

@@ -47,7 +47,7 @@ def test_the_first_refusal_tells_what_may_always_be_sent(limit: AccelerationLimi
     assert send(limit, 10 * MINUTE) == 99 + 1, "and one more, gently: it was refused long ago"
 
 
-def test_who_may_not_go_asks_again_in_a_quarter_of_a_second(limit: AccelerationLimit) -> None:
+def test_a_request_that_may_not_go_asks_again_in_a_quarter_of_a_second(limit: AccelerationLimit) -> None:
     use(limit, 0, 100)
     refuse(limit, 0)
     assert limit.wait_ns(S + 3) == S // 4 - 3
@@ -83,7 +83,7 @@ def test_of_few_the_one_that_was_refused_counts_once(limit: AccelerationLimit) -
     refuse(limit, 0)
     use(limit, MINUTE, 6)
     refuse(limit, MINUTE)
-    assert send(limit, 2 * MINUTE) == 9, "half as much again; half-way to 7 of 4 is not one more"
+    assert send(limit, 2 * MINUTE) == 10, "3 % below 7 of 4, which was refused"
 
 
 def test_what_was_refused_was_no_use(limit: AccelerationLimit) -> None:
@@ -122,7 +122,7 @@ def test_input_is_where_its_figures_do() -> None:
     assert limit.wait_ns(6 * MINUTE, 1) == 0
 
 
-def test_what_is_contradicted_by_little_is_told_from_what_is_not_at_all() -> None:
+def test_a_small_contradiction_of_one_quantity_points_to_the_other() -> None:
     limit = AccelerationLimit()
     use(limit, 0, 100, 100)
     refuse(limit, 0, 100)
@@ -167,7 +167,9 @@ class TestWhileThatIsOpen:
         open_ramp.corrected(now_ns, 96, 20_000)
         assert open_ramp.wait_ns(now_ns, 100) == 0
 
-    def test_but_only_if_that_one_allows_it_clearly(self, open_ramp: AccelerationLimit) -> None:
+    def test_what_one_allows_only_just_does_not_go_up_to_three_per_cent_below(
+        self, open_ramp: AccelerationLimit
+    ) -> None:
         now_ns = MINUTE + 59 * S
         open_ramp.corrected(now_ns, 98, 20_000)
         assert open_ramp.wait_ns(now_ns, 100) > 0, "3 % more would be too many"
