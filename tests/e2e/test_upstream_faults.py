@@ -150,7 +150,9 @@ BROKEN_STREAMS = {"closed": says(STREAM), "reset": resets_after(STREAM), "stalle
 
 
 @pytest.mark.parametrize("fault", BROKEN_STREAMS.values(), ids=BROKEN_STREAMS.keys())
-def test_so_does_a_stream_and_what_it_had_used_is_charged(on: FaultedService, fault: Fault) -> None:
+def test_a_stream_that_breaks_is_relayed_with_the_same_break_and_its_usage_is_charged(
+    on: FaultedService, fault: Fault
+) -> None:
     before = [on.charged(dimension) for dimension in ("requests", "input_tokens", "output_tokens")]
     received = on.ask(fault, stream=True)
     assert (received.status, received.body, received.broke) == (200, MESSAGE_START + CONTENT, True)

@@ -142,7 +142,7 @@ class TestConfiguring:
 
         assert run_virtual(main(), clock) == [0.0] * 5 + [2.0, 3.0, 4.0]
 
-    def test_what_its_owner_changes_afterwards_does_not_count(self, store: MemoryStore, clock: VirtualClock) -> None:
+    def test_a_later_change_of_the_config_object_has_no_effect(self, store: MemoryStore, clock: VirtualClock) -> None:
         config = RateLimitConfig()
         limiter = RateLimiter(config, store=store, admission=Admission(store, clock))
         config.requests_per_minute = 1_000

@@ -33,7 +33,7 @@ def test_defaults() -> None:
     assert (config.learning_rate, config.adaptive_floor) == (0.1, 0.1)
 
 
-def test_what_pool_and_retries_make_of_it() -> None:
+def test_the_configuration_becomes_pool_settings_and_a_retry_policy() -> None:
     config = RateLimitConfig(15, 3, 3.0, 45.0, 0.3, learning_rate=0.2, adaptive_floor=0.5, max_attempts=4)
     settings = config.pool_settings()
     assert settings.limits == {Dimension.REQUESTS: LimitSettings(15, 3)}

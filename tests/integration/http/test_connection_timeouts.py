@@ -138,7 +138,7 @@ def test_a_target_that_is_not_ascii_is_a_400_in_words(target: str) -> None:
     assert json.loads(seen[0].partition(b"\r\n\r\n")[2])["request_id"] == event.request_id
 
 
-def test_what_is_not_http_is_a_400_in_the_shape_of_the_api() -> None:
+def test_bytes_that_are_not_http_are_a_400_in_the_shape_of_the_api() -> None:
     async def steps(_: App, port: int) -> None:
         async with connected(port) as (reader, writer):
             writer.write(b"\x16\x03\x01 a TLS hello\r\n\r\n")

@@ -27,7 +27,7 @@ def test_a_head_that_is_too_large_is_a_431(head: bytes) -> None:
     assert heads_refused(run(steps)) == [(431, "127.0.0.1")]
 
 
-def test_who_is_still_sending_gets_its_answer_all_the_same_and_is_cut_off_in_the_end() -> None:
+def test_a_client_that_is_still_sending_gets_its_response_before_its_connection_is_closed() -> None:
     async def steps(_app: App, port: int) -> None:
         async with connected(port) as (reader, writer):
             writer.write(GET[:-2] + b"x: y\r\n" * 500)
@@ -183,7 +183,7 @@ def test_connect_ends_its_connection_because_nothing_behind_it_would_be_http() -
     run(steps)
 
 
-def test_what_comes_behind_a_refused_request_is_not_read_for_long() -> None:
+def test_bytes_behind_a_refused_request_are_not_read_for_long() -> None:
     async def steps(app: App, port: int) -> None:
         app.waits_seconds = 0.3
         async with connected(port) as (reader, writer):

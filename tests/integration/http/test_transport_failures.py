@@ -84,7 +84,7 @@ def test_a_body_that_stalls_is_an_error() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: +1, +1\r\n\r\na",
     ],
 )
-def test_what_is_no_http_is_an_error(answer: bytes) -> None:
+def test_a_response_that_is_not_http_is_an_error(answer: bytes) -> None:
     fails(says(answer), accepted=True, reason="is not valid")
 
 

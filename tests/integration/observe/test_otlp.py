@@ -152,7 +152,7 @@ def test_nothing_is_exported_unless_it_is_asked_for(variables: dict[str, str]) -
     asyncio.run(main())
 
 
-def test_what_is_not_asked_for_is_not_imported() -> None:
+def test_export_that_is_off_imports_no_exporter() -> None:
     program = """
 import asyncio, sys
 from tidegate.cli.service import exporting, run_service

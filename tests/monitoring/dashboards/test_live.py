@@ -114,7 +114,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             yield asked
 
 
-def test_what_a_batch_used_is_in_the_books(asked: Prometheus) -> None:
+def test_the_usage_of_a_batch_is_in_the_books(asked: Prometheus) -> None:
     assert asked.ask(
         'increase(tidegate_tokens_total{pool="batches",caller="web",kind="output"}[60s]) > 0', last_seconds=60
     )

@@ -228,7 +228,7 @@ def test_a_label_that_the_metric_lacks_is_refused_by_name() -> None:
         shared(catalogue.AVAILABLE, "class")
 
 
-def test_what_replicas_share_is_never_added_and_what_they_do_is_never_hidden() -> None:
+def test_shared_gauges_are_never_summed_and_counts_of_replicas_always_are() -> None:
     assert total(catalogue.QUEUE_DEPTH, "pool").startswith("sum by (pool)")
     with pytest.raises(ValueError, match="tidegate_queue_depth: differs between replicas"):
         shared(catalogue.QUEUE_DEPTH, "pool")

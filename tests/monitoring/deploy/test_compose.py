@@ -58,7 +58,7 @@ def test_what_is_published_is_published_on_loopback() -> None:
     assert [port for port in ports if not re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port)] == []
 
 
-def test_what_is_mounted_exists_and_cannot_be_written() -> None:
+def test_mounted_files_exist_and_are_read_only() -> None:
     files = [(source, read_only) for source, _, read_only in MOUNTS if source.startswith(".")]
     assert len(files) == 7
     assert [source for source, read_only in files if not (read_only and (ROOT / source).exists())] == []
@@ -68,7 +68,7 @@ def test_each_volume_is_declared_and_used() -> None:
     assert {source for source, _, _ in MOUNTS if source[0] not in ".$"} == set(COMPOSE["volumes"])
 
 
-def test_who_waits_waits_for_a_part() -> None:
+def test_each_dependency_of_a_part_is_a_part() -> None:
     assert {name for service in SERVICES.values() for name in service.get("depends_on", ())} <= set(SERVICES)
 
 
@@ -77,7 +77,7 @@ def test_the_build_finds_its_recipe() -> None:
 
 
 @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "TIDEGATE_CONFIG", "GRAFANA_PASSWORD"])
-def test_what_only_the_user_knows_is_asked_for(name: str) -> None:
+def test_compose_requires_the_variables_that_only_the_user_knows(name: str) -> None:
     assert f"${{{name}:?" in (ROOT / "deploy/compose.yaml").read_text()
 
 

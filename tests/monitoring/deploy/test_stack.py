@@ -50,7 +50,7 @@ def run_to_end(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     )
 
 
-def test_what_is_missing_is_said_with_its_package(tmp_path: Path) -> None:
+def test_missing_programs_are_named_with_their_packages(tmp_path: Path) -> None:
     told = run_to_end(PATH=str(tmp_path))
     assert told.returncode == 1
     assert told.stderr == (

@@ -192,7 +192,7 @@ FAILS = alert("TidegateAvailabilityBurn", "critical", window="1h")
         ),
     ],
 )
-def test_what_explains_others_silences_them(
+def test_an_alert_inhibits_its_consequences(
     alertmanager: str, request: pytest.FixtureRequest, alerts: list[dict[str, str]], expected: set[str]
 ) -> None:
     job = request.node.callspec.id.replace(" ", "-")  # each case has a job of its own: they share an Alertmanager

@@ -59,7 +59,7 @@ def _known(name: str) -> bool:
     return name.startswith(("TIDEGATE_", "ANTHROPIC_")) or hasattr(thresholds, name)
 
 
-def test_what_to_do_is_said_for_every_cause() -> None:
+def test_the_runbook_of_refusals_covers_every_cause() -> None:
     mitigation = (FOLDER / "TidegateRefusals.md").read_text().partition("## Mitigation")[2].partition("## ")[0]
     assert [cause for cause in Cause if f"`{cause}`" not in mitigation] == []
 

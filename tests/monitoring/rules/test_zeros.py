@@ -53,7 +53,7 @@ def exists(registry: CollectorRegistry, metric: str, conditions: str) -> bool:
     )
 
 
-def test_what_rules_count_exists_at_zero_before_anything_happens() -> None:
+def test_counters_of_rules_exist_at_zero_before_anything_happens() -> None:
     registry = new_registry("0.0.0", "unknown", "claude")
     MetricsObserver(registry, VirtualClock(), models=["claude-sonnet-5-5"])
     asked = counted()

@@ -63,7 +63,7 @@ def test_the_answer_has_the_document_and_how_it_came_about(services: Services) -
     assert "x-tidegate-upstream" not in answer.headers
 
 
-def test_what_is_asked_reaches_the_generator(services: Services) -> None:
+def test_all_fields_of_a_request_reach_the_generator(services: Services) -> None:
     body = {
         **PROMPT,
         "fallback": True,

@@ -110,7 +110,7 @@ def test_an_answer_of_something_else_is_an_error(service: FakeService) -> None:
     assert "did not answer as expected" in printed
 
 
-def test_nobody_listens() -> None:
+def test_a_refused_connection_is_an_error() -> None:
     code, printed = run("--url", "http://127.0.0.1:1")
     assert code == 1
     assert "Connection refused" in printed

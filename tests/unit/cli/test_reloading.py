@@ -134,7 +134,7 @@ def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_starte
     asyncio.run(main())
 
 
-def test_what_needs_a_restart_is_named_at_each_reload_and_has_no_effect(log: RequestLog) -> None:
+def test_a_setting_that_needs_a_restart_is_named_at_each_reload_and_has_no_effect(log: RequestLog) -> None:
     async def main() -> None:
         source = Source()
         async with running(source, log) as parts:

@@ -116,7 +116,7 @@ def test_what_was_configured_holds_until_the_file_says_something_else(folder: St
         assert changed.store.settings_now(DEFAULT_POOL).limits[Dimension.REQUESTS].per_minute == 40
 
 
-def test_who_configured_a_value_and_when_stays_with_it(folder: StateFolder) -> None:
+def test_the_author_and_time_of_a_configured_value_are_kept(folder: StateFolder) -> None:
     wall = VirtualClock()
     with folder:
         before = Service(folder, wall, requests_per_minute=20)

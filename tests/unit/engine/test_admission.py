@@ -266,7 +266,7 @@ class TestChangesWhileWaiting:
         # 20 a minute for 1 s, then 18 a minute: 3.3 tokens at the thaw.
         assert run_virtual(main(), clock)[5:] == [(5, 11.0), (6, 11.0)]
 
-    def test_what_is_given_back_goes_to_the_next_at_once(self, admission: Admission, clock: VirtualClock) -> None:
+    def test_quota_that_is_given_back_goes_to_the_next_at_once(self, admission: Admission, clock: VirtualClock) -> None:
         async def main() -> float:
             first, *_ = [await admission.acquire(ONE) for _ in range(5)]
             waiting = asyncio.ensure_future(admission.acquire(ONE))
@@ -277,7 +277,7 @@ class TestChangesWhileWaiting:
 
         assert run_virtual(main(), clock) == 1.0
 
-    def test_who_comes_back_after_a_429_goes_first(self, admission: Admission, clock: VirtualClock) -> None:
+    def test_a_request_that_returns_after_a_429_goes_first(self, admission: Admission, clock: VirtualClock) -> None:
         demands = [ONE] * 7 + [structs.replace(ONE, front=True)]
         assert run_virtual(times_of(admission, clock, demands), clock)[5:] == [(7, 3.0), (5, 6.0), (6, 9.0)]
 
@@ -331,7 +331,9 @@ def test_what_is_traced_is_acquired(admission: Admission, store: MemoryStore) ->
     assert store.snapshot_now("p")[0].granted == 0
 
 
-def test_what_cannot_be_taken_at_once_is_not_told(admission: Admission, observer: RecordingObserver) -> None:
+def test_a_demand_that_is_not_admitted_at_once_is_not_reported(
+    admission: Admission, observer: RecordingObserver
+) -> None:
     observer.traces = False
     assert [admission.try_admit(AT_ONCE) for _ in range(6)] == [True] * 5 + [False]
     assert len(observer.of(Admitted)) == 5
@@ -390,7 +392,7 @@ def test_nobody_needs_to_listen(store: MemoryStore, clock: VirtualClock) -> None
 class TestSpendCap:
     CAP = SpendCapped(3_600 * S)
 
-    def test_who_waits_is_refused_at_once_and_told_when_it_ends(
+    def test_a_waiter_is_refused_at_once_and_told_when_the_cap_ends(
         self, admission: Admission, clock: VirtualClock, store: MemoryStore, observer: RecordingObserver
     ) -> None:
         async def main() -> BaseException:

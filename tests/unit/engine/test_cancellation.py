@@ -108,7 +108,7 @@ def test_the_head_leaving_sets_the_timer_for_the_next(admission: Admission, cloc
     assert run_virtual(main(), clock) == 3.0
 
 
-def test_who_cannot_be_told_of_its_wait_does_not_wait(
+def test_a_demand_whose_wait_cannot_be_reported_does_not_wait(
     admission: Admission, store: MemoryStore, observer: RecordingObserver, clock: VirtualClock
 ) -> None:
     def fail(_waiting: Waiting) -> None:

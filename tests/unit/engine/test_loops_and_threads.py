@@ -164,7 +164,7 @@ class TestClosedLoop:
         run_virtual(asyncio.sleep(0), clock)
         assert store.snapshot_now("p")[0].dimensions[0].available == before == 0
 
-    def test_who_was_refused_there_gives_nothing_back(
+    def test_a_waiter_that_was_refused_in_a_closed_loop_gives_nothing_back(
         self, admission: Admission, store: MemoryStore, clock: VirtualClock
     ) -> None:
         loop = VirtualTimeLoop(clock)
@@ -232,7 +232,7 @@ class TestOverflow:
             store.learn_now(f"used-{n}", Succeeded())
         return store
 
-    def test_who_waits_there_is_woken(self, admission: Admission, clock: VirtualClock) -> None:
+    def test_a_waiter_in_the_overflow_pool_is_woken(self, admission: Admission, clock: VirtualClock) -> None:
         async def main() -> list[str]:
             return [(await admission.acquire(structs.replace(ONE, pool=name))).pool for name in ("new-1", "new-2")]
 

@@ -43,7 +43,7 @@ def test_a_grant_between_reserving_and_waiting_is_not_lost(clock: VirtualClock) 
     assert (waiters._leases, waiters._loops) == ({}, {})
 
 
-def test_who_leaves_between_reserving_and_waiting_leaves_nothing_behind(clock: VirtualClock) -> None:
+def test_a_waiter_that_leaves_between_reserving_and_waiting_leaves_nothing_behind(clock: VirtualClock) -> None:
     waiters = Recorder(clock).waiters
     waiters.expect("a", IN_P)
     waiters.on_change(Change("p", granted=("a",)))
@@ -74,7 +74,7 @@ REFUSED = Refused(Cause.SPEND_CAP, 60 * S)
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_who_waits_may_be_refused_after_all(clock: VirtualClock, early: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_waiter_may_be_refused_after_all(clock: VirtualClock, early: bool) -> None:  # noqa: FBT001 - a parameter
     waiters = Recorder(clock).waiters
 
     async def main() -> Answer:
@@ -224,7 +224,7 @@ class TestClosedLoop:
         assert recorder.given_back == [("a", IN_P), ("b", IN_P)]
         assert (recorder.waiters._leases, recorder.waiters._loops) == ({}, {})
 
-    def test_so_does_a_timer_for_it(self, clock: VirtualClock) -> None:
+    def test_a_timer_for_it_gives_back_whatever_was_left_there(self, clock: VirtualClock) -> None:
         recorder = Recorder(clock)
         self.closed(recorder, clock, "a")
         recorder.waiters.on_change(Change("p", next_in_ns=S))

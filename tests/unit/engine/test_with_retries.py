@@ -145,7 +145,7 @@ class TestFinalErrors:
 
 
 class TestUncertain:
-    def test_what_may_have_been_accepted_is_repeated_once(self, clock: VirtualClock) -> None:
+    def test_a_request_that_may_have_been_accepted_is_repeated_once(self, clock: VirtualClock) -> None:
         upstream = Upstream(clock, UNCERTAIN, UNCERTAIN)
         with pytest.raises(RetriesExhausted) as raised:
             run(upstream, clock)
@@ -170,7 +170,7 @@ class TestDeadline:
             run(Upstream(clock, OVERLOADED, OVERLOADED), clock, deadline_s=5.9)
         assert (raised.value.attempts, clock.elapsed_s) == (2, 2.0)
 
-    def test_nor_one_that_the_server_asks_for(self, clock: VirtualClock) -> None:
+    def test_a_wait_that_the_server_asks_for_and_that_would_pass_it_is_not(self, clock: VirtualClock) -> None:
         with pytest.raises(RetriesExhausted) as raised:
             run(Upstream(clock, LIMITED), clock, deadline_s=40.0)
         assert (raised.value.attempts, raised.value.last, clock.elapsed_s) == (1, LIMITED, 0.0)

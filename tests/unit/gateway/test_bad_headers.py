@@ -42,7 +42,7 @@ class TestLimits:
         assert (answer.status, kinds(rig)) == (200, [AnomalyKind.LIMITS])
         assert rig.store.snapshot_now(POOL)[0].dimensions[0].upstream_per_minute is None
 
-    def test_what_remains_is_never_more_than_the_limit(self) -> None:
+    def test_a_remainder_above_the_limit_is_cut_to_the_limit(self) -> None:
         answer, rig, _, _ = post([with_limits(limit="60", remaining="1000000000")])
         (requests, *_) = rig.store.snapshot_now(POOL)[0].dimensions
         assert (answer.status, kinds(rig)) == (200, [AnomalyKind.LIMITS])
@@ -51,7 +51,7 @@ class TestLimits:
     def test_none_at_all_is_counted_for_each_answer(self) -> None:
         assert kinds(post([Reply()])[1]) == [AnomalyKind.LIMITS_MISSING]
 
-    def test_but_not_of_endpoints_which_are_not_said_to_have_any(self) -> None:
+    def test_missing_limits_of_endpoints_are_not_counted(self) -> None:
         clock = VirtualClock()
         rig = make_gateway(FakeTransport([Reply()]), clock)
         run_virtual(call(rig.gateway, "POST", "/v1/messages/count_tokens", body=MESSAGE), clock)
@@ -72,7 +72,7 @@ class TestRetryAfter:
         assert kinds(rig) == [AnomalyKind.RETRY_AFTER]
         assert [event.duration_ns for event in rig.observer.of(Frozen)] == [300 * NS_PER_SECOND]
 
-    def test_who_cannot_wait_so_long_hears_what_the_upstream_said(self) -> None:
+    def test_a_client_that_cannot_wait_so_long_gets_the_429_of_the_upstream(self) -> None:
         answer, _, seconds = self.refused(THREE_DAYS, timeout_seconds="60")
         assert (answer.status, answer.headers["retry-after"], seconds) == (429, THREE_DAYS, 0)
 

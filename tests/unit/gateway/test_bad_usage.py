@@ -75,7 +75,7 @@ class TestWhole:
         assert (ended.used, anomalies) == (Cost(1, ended.reserved.input_tokens, 3), [ODD])
         assert told == Usage(0, 3)
 
-    def test_what_can_be_is_no_fault(self) -> None:
+    def test_plausible_usage_is_no_anomaly(self) -> None:
         assert charged(message(GOOD))[1] == []
         assert charged(message(GOOD | {"cache_read_input_tokens": None}))[1] == []
         warming = charged(message(GOOD | {"output_tokens": 0}), MESSAGE | {"max_tokens": 0})

@@ -46,7 +46,7 @@ def test_a_client_that_leaves_ends_its_lease_as_abandoned(*, stream: bool) -> No
 
 
 @pytest.mark.parametrize("leaves_first", [True, False])
-def test_what_never_had_a_connection_costs_nothing(*, leaves_first: bool) -> None:
+def test_an_attempt_without_a_connection_costs_nothing(*, leaves_first: bool) -> None:
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([Reply()], connected_after_seconds=100), clock)
 
@@ -82,7 +82,7 @@ def statuses(rig: Rig) -> list[str]:
     return [event.status for event in rig.observer.of(AttemptFinished)]
 
 
-def test_what_the_callers_deadline_cuts_short_is_no_failure_of_the_upstream() -> None:
+def test_a_call_that_its_deadline_cuts_short_is_no_failure_of_the_upstream() -> None:
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
     headers = {"x-tidegate-timeout-seconds": "2"}
@@ -90,7 +90,7 @@ def test_what_the_callers_deadline_cuts_short_is_no_failure_of_the_upstream() ->
     assert (answer.status, statuses(rig)) == (504, ["deadline"])
 
 
-def test_what_the_client_cuts_short_is_no_failure_of_the_upstream() -> None:
+def test_a_call_that_its_client_cuts_short_is_no_failure_of_the_upstream() -> None:
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
 

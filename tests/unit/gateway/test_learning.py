@@ -176,7 +176,7 @@ class TestOutage:
         assert seconds == pytest.approx(60, abs=1)
         assert rig.in_flight() == 0
 
-    def test_what_may_have_been_accepted_is_not_repeated_for_it(self) -> None:
+    def test_a_request_that_may_have_been_accepted_is_not_repeated_for_it(self) -> None:
         lost = unreachable(may_have_been_accepted=True)
         answer, _, transport, _ = post([*[OVERLOADED] * 6, lost, Reply()])
         assert (answer.status, len(transport.requests)) == (502, 7)

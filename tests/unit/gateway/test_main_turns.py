@@ -93,7 +93,7 @@ def test_and_at_most_4_s_beside_an_equal_flood_of_another_caller(agents: int) ->
     assert max(run_virtual(main(), clock)) <= 4
 
 
-def test_nor_does_it_wait_for_90_calls_of_another_session_of_the_same_key() -> None:
+def test_a_main_turn_does_not_wait_for_90_calls_of_another_session_of_the_same_key() -> None:
     async def main() -> list[float]:
         other = {"x-tidegate-session": "a-script"}
         return await beside([asyncio.create_task(send(gateway, ANN, other)) for _ in range(FLOOD)], gateway)

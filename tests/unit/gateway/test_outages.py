@@ -64,7 +64,7 @@ def test_twenty_seconds_cost_nobody_his_answer_who_has_a_minute(failure: Reply |
     assert sum(30 <= at < 35 for at in transport.sent) > 100, "full speed soon after"
 
 
-def test_who_never_got_through_is_told_of_the_outage() -> None:
+def test_a_call_that_never_reached_the_upstream_is_told_of_the_outage() -> None:
     clock = VirtualClock()
     transport = FailingTransport(clock, 0.0, 1_000.0)
     rig = make_gateway(transport, clock)
@@ -165,7 +165,7 @@ def test_a_call_whose_time_ends_while_it_is_connecting_ends_with_it(
     ],
 )
 @pytest.mark.parametrize("failure", [DOWN, unreachable()])
-def test_who_asks_no_model_is_told_of_an_outage_after_a_minute(
+def test_a_lookup_is_told_of_an_outage_after_a_minute(
     method: str, path: str, headers: dict[str, str], seconds: float, failure: Reply | Exception
 ) -> None:
     clock = VirtualClock()

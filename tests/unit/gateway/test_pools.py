@@ -74,7 +74,7 @@ class TestFastMode:
         assert [event.pool for event in rig.observer.of(UpstreamRateLimited)] == ["opus-4-8-fast"]
         assert {event.pool for event in rig.observer.of(AttemptFinished)} == {"opus-4-8-fast", "opus-4"}
 
-    def test_nor_the_reverse(self) -> None:
+    def test_a_429_in_standard_mode_does_not_delay_fast_calls(self) -> None:
         transport = ChoosyTransport(lambda _request, body: b'"fast"' not in body)
         ends, _ = run(transport, ("POST", "/v1/messages", STANDARD), ("POST", "/v1/messages", FAST))
         assert ends == [(200, 5.0), (200, 1.0)]

@@ -147,7 +147,7 @@ def test_when_time_runs_out_before_a_further_attempt_is_sent_the_answer_tells_wh
     assert (answer.status, answer.json()["error"]["message"]) == (502, "no response from the upstream: told")
 
 
-def test_what_may_have_been_accepted_is_repeated_once_and_charged_each_time() -> None:
+def test_a_request_that_may_have_been_accepted_is_repeated_once_and_charged_each_time() -> None:
     answer, rig, transport, _ = post([unreachable(may_have_been_accepted=True)])
     assert (answer.status, answer.headers["x-should-retry"], len(transport.requests)) == (502, "false", 2)
     assert rig.outcomes() == ["abandoned", "abandoned"]
@@ -367,7 +367,7 @@ def test_what_changes_nothing_is_repeated_too(method: str, path: str, body: Any)
         ("PUT", "/v1/novel", {}),
     ],
 )
-def test_what_may_change_something_is_sent_once(method: str, path: str, body: Any) -> None:
+def test_a_request_that_may_change_something_is_sent_once(method: str, path: str, body: Any) -> None:
     answer, transport, elapsed_s = ask(method, path, [THROTTLED, Reply()], body)
     assert (answer.status, len(transport.requests), elapsed_s) == (429, 1, 0)
 

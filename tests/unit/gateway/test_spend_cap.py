@@ -52,7 +52,7 @@ def test_the_first_call_gets_the_upstreams_answer_and_all_others_are_refused_unt
     assert rig.observer.of(CircuitClosed) == [CircuitClosed("sonnet-5-5", Cause.SPEND_CAP)]
 
 
-def test_who_waits_is_refused_at_once() -> None:
+def test_waiters_are_refused_at_once() -> None:
     rig, transport, clock = rig_of(CAPPED, head_after_seconds=0.2)  # the others wait for the first answer
 
     async def main() -> list[Answer]:

@@ -128,7 +128,7 @@ class TestDeadStreams:
         assert (rig.outcomes(), used(rig)) == (["settled"], [Cost(1, 7, 101)])
 
     @pytest.mark.parametrize("deltas", [1, 2, 40])
-    def test_nor_do_they_behind_content_that_nobody_has_read_yet(self, deltas: int) -> None:
+    def test_pings_behind_unread_content_do_not_keep_a_stream_alive(self, deltas: int) -> None:
         content: list[bytes | float] = [5.0, TEXT] * deltas
         told = sse(MESSAGE_START, TEXT, *content, *PINGS)
         clock = VirtualClock()
@@ -164,13 +164,13 @@ class TestDeadStreams:
 
 
 class TestAnErrorBeforeContent:
-    def test_what_follows_it_is_not_dropped(self) -> None:
+    def test_data_after_it_is_not_dropped(self) -> None:
         late = b"event: from_the_future\ndata: {}\n\n"
         answer, *_ = post([sse(MESSAGE_START, OVERLOADED_EVENT, 0.5, late)], policy=ONCE)
         assert (answer.body, answer.complete) == (MESSAGE_START + OVERLOADED_EVENT + late, True)
 
     @pytest.mark.parametrize("after", [(30.0, TEXT), (b"x" * 50_000,) * 9])
-    def test_what_follows_it_is_bounded_in_time_and_size(self, after: tuple[Any, ...]) -> None:
+    def test_data_after_it_is_bounded_in_time_and_size(self, after: tuple[Any, ...]) -> None:
         answer, _, _, seconds = post([sse(MESSAGE_START, OVERLOADED_EVENT, *after)], policy=ONCE)
         assert answer.body.startswith(MESSAGE_START + OVERLOADED_EVENT)
         assert len(answer.body) < 120_000
@@ -188,11 +188,11 @@ class TestAnErrorBeforeContent:
         assert (len(transport.requests), rig.outcomes()) == (1, ["settled"])
         assert rig.observer.of(RequestFinished)[0].outcome == "upstream_error"
 
-    def test_what_the_failed_attempt_used_is_charged(self) -> None:
+    def test_the_usage_of_the_failed_attempt_is_charged(self) -> None:
         _, rig, _, _ = post([sse(MESSAGE_START, OVERLOADED_EVENT), sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)])
         assert used(rig) == [Cost(1, 7, 1), Cost(1, 7, 30)]
 
-    def test_so_is_what_an_attempt_used_whose_connection_broke(self) -> None:
+    def test_the_usage_of_an_attempt_whose_connection_broke_is_charged(self) -> None:
         broken = sse(MESSAGE_START, unreachable(may_have_been_accepted=True))
         _, rig, _, _ = post([broken, sse(MESSAGE_START, CONTENT, MESSAGE_DELTA)])
         assert (rig.outcomes(), used(rig)) == (["abandoned", "settled"], [Cost(1, 7, 1), Cost(1, 7, 30)])

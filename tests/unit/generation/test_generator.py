@@ -194,7 +194,7 @@ def test_when_both_fail_the_second_failure_names_the_first_as_cause() -> None:
     assert caught.value.__cause__.reason == "refused"
 
 
-def test_what_failed_requests_took_counts() -> None:
+def test_the_usage_of_failed_requests_counts() -> None:
     tally = Tally()
     model = ScriptedModel(RetriesExhausted(5, 30.0, OVERLOADED), INVALID, VALID)
     workflow = generate(model, GenerationRequest("wait", fallback=True), tally=tally)

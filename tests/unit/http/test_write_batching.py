@@ -80,7 +80,7 @@ def test_after_a_turn_with_one_write_nothing_is_gathered() -> None:
     run(steps)
 
 
-def test_what_is_very_large_does_not_wait() -> None:
+def test_a_large_write_does_not_wait() -> None:
     async def steps(turns: Turns) -> None:
         turns.put(*BUSY)
         await turns.end()

@@ -74,7 +74,7 @@ def test_pools_are_named() -> None:
     ]
 
 
-def test_what_needs_a_restart_stays_as_it_is() -> None:
+def test_a_setting_that_needs_a_restart_stays_as_it_is() -> None:
     before = settings(port=1, max_calls=10)
     after = settings(port=2, max_calls=20)
     in_effect = reloaded(before, after)

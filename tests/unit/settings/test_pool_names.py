@@ -27,7 +27,7 @@ def test_the_pool_of_every_model_that_is_priced_or_simulated_is_known(model: str
     assert is_model_id(model)
 
 
-def test_so_is_that_of_every_model_in_fast_mode_that_is_priced() -> None:
+def test_the_pool_of_every_priced_model_in_fast_mode_is_known() -> None:
     fast = ["claude-opus-5-5", "claude-opus-5", "claude-opus-4-8"]
     assert {model_pool(fast_model(model)) for model in fast} <= set(MODEL_POOLS)
 
@@ -35,7 +35,7 @@ def test_so_is_that_of_every_model_in_fast_mode_that_is_priced() -> None:
 @pytest.mark.parametrize(
     "route", ["agents", "sessions/sesn_01/events", "memory_stores/m1/memories/m2", "skills", "files/f1"]
 )
-def test_so_is_that_of_every_route(route: str) -> None:
+def test_the_pool_of_every_route_is_known(route: str) -> None:
     assert is_known_pool(endpoint_pool("GET", f"/v1/{route}"))
 
 

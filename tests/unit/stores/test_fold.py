@@ -101,7 +101,7 @@ def test_replicas_are_numbered_on_their_own_and_share_the_pools(fold: Fold) -> N
     assert [change.granted for change in folded.changes] == [("b-1",)]
 
 
-def test_who_leaves_takes_its_waiters_and_leases_along(fold: Fold, pools: Pools) -> None:
+def test_a_replica_that_leaves_takes_its_waiters_and_leases_along(fold: Fold, pools: Pools) -> None:
     fold.fold(Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE))), 0)
     fold.fold(Batch("b", 1, (Reserve("b-1", ONE),)), 0)
     folded = fold.fold(Batch("b", 2, (Leave("a"),)), 0)
@@ -159,7 +159,7 @@ def test_a_lease_of_the_overflow_pool_is_found_under_its_own_name(fold: Fold, po
     assert folded.answers == (Answer(3, result=True),)
 
 
-def test_so_many_replicas_are_remembered(fold: Fold) -> None:
+def test_the_number_of_remembered_replicas_is_bounded(fold: Fold) -> None:
     for number in range(1_001):
         fold.fold(Batch(f"r{number}", 1, (Advance("p"),)), 0)
     assert fold.fold(Batch("r0", 2, ()), 0).number == 0, "forgotten"

@@ -86,7 +86,7 @@ class TestTakingAtOnce:
     def test_a_retry_goes_the_way_of_retries(self, store: MemoryStore) -> None:
         assert not store.try_admit("a", structs.replace(ONE, retry=True))
 
-    def test_what_does_not_fit_has_no_effect(self, store: MemoryStore, clock: VirtualClock) -> None:
+    def test_a_demand_that_does_not_fit_has_no_effect(self, store: MemoryStore, clock: VirtualClock) -> None:
         changes = heard_by(store)
         assert store.try_admit("", ONE)
         clock.advance(2)
@@ -116,13 +116,13 @@ class TestTakingAtOnce:
             store.learn_now("p", SpendCapped())
         assert store.try_admit("", ONE) is not is_capped
 
-    def test_what_can_never_fit_is_left_to_be_refused(self, store: MemoryStore) -> None:
+    def test_a_demand_that_can_never_fit_is_left_to_be_refused(self, store: MemoryStore) -> None:
         store.configure_now("p", replace(SETTINGS, allow_debt=False))
         assert not store.try_admit("", structs.replace(ONE, cost=Cost(2)))
         assert isinstance(store.reserve_now("big", structs.replace(ONE, cost=Cost(2))), Refused)
 
 
-def test_what_is_given_back_admits_in_the_same_step(store: MemoryStore) -> None:
+def test_quota_that_is_given_back_admits_in_the_same_step(store: MemoryStore) -> None:
     store.reserve_now("a", ONE)
     store.reserve_now("b", ONE)
     changes = heard_by(store)
@@ -198,7 +198,7 @@ def test_releasing_a_waiter_that_settles_at_once_takes_nothing(
     assert (snapshot.dimensions[0].available, snapshot.waiting) == (seconds / 3, 0)
 
 
-def test_who_stops_watching_hears_no_more(store: MemoryStore) -> None:
+def test_a_listener_that_stops_watching_hears_no_more(store: MemoryStore) -> None:
     first: list[Change] = []
     stop = store.watch(first.append)
     second = heard_by(store)
@@ -345,7 +345,7 @@ class TestFinalizers:
         }
 
     @pytest.mark.parametrize("step", ["admit", "admit in vain", "reserve", "end", "learn", "snapshot", "new pool"])
-    def test_what_they_give_back_is_done_after_the_step(
+    def test_a_finalizer_ends_its_lease_after_the_step(
         self, store: MemoryStore, clock: InterruptingClock, steps: dict[str, Callable[[], object]], step: str
     ) -> None:
         store.reserve_now("a", ONE)
@@ -414,7 +414,7 @@ class TestLeasesThatNobodyEnds:
             store.snapshot_now("p")
         assert [(change.pool, change.granted) for change in changes if change.granted] == [("q", ("b",))]
 
-    def test_so_does_whatever_else_happens(self, store: MemoryStore, clock: VirtualClock) -> None:
+    def test_any_other_step_ends_them(self, store: MemoryStore, clock: VirtualClock) -> None:
         store.reserve_now("a", ONE)
         self.pass_an_hour(store, clock)
         assert not store.end_now("p", "a", Outcome.SETTLED)

@@ -54,7 +54,7 @@ def test_a_newer_format_is_named(tmp_path: Path) -> None:
         folder.read()
 
 
-def test_what_cannot_be_written_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

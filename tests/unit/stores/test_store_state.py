@@ -65,7 +65,7 @@ def test_a_freeze_is_restored_for_all_pools(store: MemoryStore, clock: VirtualCl
     assert snapshots == {"p": 10, "q": 10}
 
 
-def test_what_callers_have_used_of_their_own_limits_is_restored(store: MemoryStore, clock: VirtualClock) -> None:
+def test_the_use_of_callers_own_limits_is_restored(store: MemoryStore, clock: VirtualClock) -> None:
     store.learn_now("p", Succeeded(0))
     demand = Demand("p", LIMITED, Cost(1), 0)
     assert store.reserve_now("a", demand) == Granted()

@@ -32,11 +32,11 @@ from tidegate.core.domain.usage import Usage
         (UpstreamError("bad key", status=401), Outcome.RELEASED, None),
     ],
 )
-def test_how_its_lease_ends(error: UpstreamError, outcome: Outcome, used: Cost | None) -> None:
+def test_each_failure_ends_its_lease_as_documented(error: UpstreamError, outcome: Outcome, used: Cost | None) -> None:
     assert lease_outcome(error) == (outcome, used)
 
 
-def test_what_an_answer_had_used_before_it_failed_is_charged() -> None:
+def test_the_usage_of_an_answer_that_failed_is_charged() -> None:
     used = Usage(input_tokens=10, output_tokens=2)
     no_answer = UpstreamUnreachable("no answer", may_have_been_accepted=True)
     assert lease_outcome(no_answer, used) == (Outcome.ABANDONED, Cost(1, 10, 2))

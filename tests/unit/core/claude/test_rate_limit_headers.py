@@ -186,7 +186,7 @@ class TestRetryAfter:
             ({"retry-after-ms": "250", "retry-after": "soon"}, 0.25),
         ],
     )
-    def test_what_is_understood(self, headers: dict[str, str], seconds: float) -> None:
+    def test_valid_values_are_read(self, headers: dict[str, str], seconds: float) -> None:
         assert read_retry_after(headers, WALL) == RetryAfter(seconds)
 
     @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ class TestRetryAfter:
             *(http_date(), http_date(days=-2), "Tue, 24 Nov 0001 08:00:00 GMT", "Tue, 99 Nov 2026"),
         ],
     )
-    def test_what_asks_for_no_wait_says_nothing(self, raw: str) -> None:
+    def test_a_retry_after_without_a_wait_is_ignored_as_odd(self, raw: str) -> None:
         assert read_retry_after({"retry-after": raw}, WALL) == RetryAfter(None, is_odd=True)
         assert read_retry_after({"retry-after-ms": raw}, WALL) == RetryAfter(None, is_odd=True)
 

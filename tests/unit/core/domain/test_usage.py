@@ -74,7 +74,7 @@ class TestWhatIsPossible:
     USAGE: ClassVar = Usage(10, 20, 30, 40, 10)
 
     @pytest.mark.parametrize("max_tokens", [None, 20, 128_000])
-    def test_what_is_stays(self, max_tokens: int | None) -> None:
+    def test_possible_usage_is_returned_unchanged(self, max_tokens: int | None) -> None:
         assert self.USAGE.possible(max_tokens) is self.USAGE
 
     def test_no_answer_is_longer_than_max_tokens(self) -> None:
@@ -82,11 +82,11 @@ class TestWhatIsPossible:
         assert Usage(10, 1).possible(0) == Usage(10, 1)
         assert Usage(10, 2).possible(0) == Usage(10, 0)
 
-    def test_nor_than_any_context_window(self) -> None:
+    def test_no_answer_is_longer_than_any_context_window(self) -> None:
         assert Usage(1, 1_000_000).possible(None) == Usage(1, 1_000_000)
         assert Usage(1, 1_000_001).possible(None) == Usage(1, 0)
 
-    def test_nor_is_any_prompt_but_tools_of_the_server_read_it_several_times(self) -> None:
+    def test_no_prompt_is_longer_than_a_context_window_except_as_server_tools_read_it_several_times(self) -> None:
         most = Usage(400_000, 20, 10_000_000, 600_000)
         assert most.possible(20) is most
         for more in (
@@ -104,12 +104,12 @@ class TestWhatIsPossible:
 class TestWhatIsCharged:
     ESTIMATE: ClassVar = Cost(1, 500, 200)
 
-    def test_what_was_used(self) -> None:
+    def test_a_settled_cost_counts_the_usage(self) -> None:
         assert settled_cost(Usage(10, 20, 30, 40), self.ESTIMATE, 1_000) == Cost(1, 50, 20)
         assert settled_cost(Usage(0, 20, 30), self.ESTIMATE) == Cost(1, 0, 20), "all of it was read from the cache"
         assert settled_cost(Usage(30, 20, 30), self.ESTIMATE) == Cost(1, 30, 20), "half of it was"
 
-    def test_the_estimate_for_what_is_not_said(self) -> None:
+    def test_a_settled_cost_counts_the_estimate_where_usage_is_missing(self) -> None:
         assert settled_cost(Usage(0, 20), self.ESTIMATE) == Cost(1, 500, 20)
         assert settled_cost(Usage(10, 0), self.ESTIMATE) == Cost(1, 10, 200)
         assert settled_cost(Usage(), self.ESTIMATE) == self.ESTIMATE

@@ -76,12 +76,12 @@ class TestBreaker:
 
 
 class TestProber:
-    def test_is_idle_at_first(self) -> None:
+    def test_probing_is_idle_at_first(self) -> None:
         prober = Probing(0)
         prober.sent(0)
         assert (prober.active, prober.wait_ns(0), prober.answered(1)) == (False, 0, False)
 
-    def test_what_was_sent_before_it_began_tells_nothing(self) -> None:
+    def test_answers_to_requests_from_before_the_probing_do_not_end_it(self) -> None:
         prober = Probing(0)
         prober.refused(S, S, waves=False)
         assert prober.predates(S - 1)

@@ -50,7 +50,7 @@ def test_both_are_forgotten_after_five_minutes_by_slices_of_ten_seconds() -> Non
     assert budget.left(WINDOW + 10 * S) == 10
 
 
-def test_as_many_slices_must_be_forgotten_as_it_takes() -> None:
+def test_the_wait_lasts_until_enough_slices_are_forgotten() -> None:
     budget = RetryBudget()
     retry(budget, 0, 3)
     retry(budget, 10 * S, 17)

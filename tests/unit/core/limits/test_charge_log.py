@@ -192,7 +192,7 @@ class TestOverflow:
         log.add(30, 4 * S)
         assert [self.overflows(log, second * S) for second in (6, 8, 9)] == [False, False, True]
 
-    def test_but_when_it_was_used_too_late(self, log: ChargeLog) -> None:
+    def test_it_does_when_it_was_used_too_late(self, log: ChargeLog) -> None:
         log.add(90, 6 * S)
         assert self.overflows(log, 6 * S)
 

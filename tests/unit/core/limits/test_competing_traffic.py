@@ -183,7 +183,7 @@ class TestCompetitor:
         assert competitor.per_second == 0
 
     @pytest.mark.parametrize(("after_ns", "left"), [(0, 40), (S // 2, 30), (S, 20), (2 * S, 0), (5 * S, 0)])
-    def test_who_leaves_is_believed_to_bit_by_bit(self, after_ns: int, left: float) -> None:
+    def test_a_competitor_that_leaves_is_forgotten_bit_by_bit(self, after_ns: int, left: float) -> None:
         competitor = CompetingTraffic()
         self.watch(competitor, of_the_answer=True, taken=40)
         last_ns = 12 * S + after_ns  # the last answer came at 12 s; this one tells far more than the line up to then
@@ -199,7 +199,7 @@ class TestCompetitor:
             assert competitor.per_second == 0 or competitor.per_second >= 2
         assert competitor.per_second == 0
 
-    def test_who_takes_less_from_now_on_is_never_believed_to_take_less_than_that(self) -> None:
+    def test_the_estimate_of_a_competitor_that_takes_less_never_falls_below_its_rate(self) -> None:
         competitor, remaining, seen = CompetingTraffic(), 0, []
         for second in range(50):
             remaining += 60 if second < 20 else 80

@@ -98,7 +98,7 @@ class TestCorrection:
         assert level(made, 0) == pytest.approx(3_000 - 0.4 * 100)
 
     @pytest.mark.parametrize(("full_in_s", "corrected"), [(30, 3_000), (31, 3_000), (33, 2_930), (28, 3_070)])
-    def test_but_when_all_is_back_tells_more_exactly_to_a_second(self, full_in_s: int, corrected: float) -> None:
+    def test_the_reset_time_gives_the_level_more_exactly(self, full_in_s: int, corrected: float) -> None:
         made = begun(3_000, Dimension.INPUT_TOKENS)
         made.observe(DimensionReport(PER_MINUTE, 3_000, full_in_s * S), sent_ago_ns=0, outstanding=0, now_ns=0)
         assert level(made, 0) == pytest.approx(corrected, abs=25), "the capacity is learned from the same figures"
@@ -126,7 +126,9 @@ class TestCorrection:
         assert level(made, 0) == -2_000 - 0.4 * 900
 
     @pytest.mark.parametrize(("remaining", "outstanding"), [(3_400, 0), (2_600, 0), (3_600, 500)])
-    def test_so_they_are_where_only_the_answer_counts(self, remaining: int, outstanding: int) -> None:
+    def test_figures_are_rounded_where_only_the_reading_at_the_answer_is_possible(
+        self, remaining: int, outstanding: int
+    ) -> None:
         """Nearly as old as the first, and of the admission it would mean a full bucket: that is out of the question."""
         made = begun(1_000, Dimension.INPUT_TOKENS)
         made.charge(2_000, 0)

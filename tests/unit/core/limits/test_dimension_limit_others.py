@@ -62,7 +62,7 @@ class TestOthers:
 
     @pytest.mark.parametrize(("count", "share"), [(8, 0.6), (9, 1)])
     @pytest.mark.parametrize("truth", [0, 100, 150])
-    def test_nor_after_nine_prices_that_were_quite_wrong(self, truth: int, count: int, share: float) -> None:
+    def test_are_not_looked_for_after_nine_prices_that_were_far_off(self, truth: int, count: int, share: float) -> None:
         made = self.shared()
         for _ in range(count):
             made.observe_price(50, truth)
@@ -70,7 +70,7 @@ class TestOthers:
         learn(made, 4_150, 15 * S + S // 2, sent_ago_ns=S // 2)
         assert made.share == pytest.approx(share, rel=0.02)
 
-    def test_but_beside_prices_that_are_off_by_a_fifth(self) -> None:
+    def test_are_found_beside_prices_that_are_off_by_a_fifth(self) -> None:
         assert self.shared(price_error=10).share == pytest.approx(0.6, rel=0.02)
 
     def test_are_left_what_they_take_also_after_one_large_request(self) -> None:
@@ -109,7 +109,7 @@ class TestOthers:
         made.charge(100, 15 * S)
         assert made.fits(50, 15 * S)
 
-    def test_so_does_one_that_was_full_since_the_last_report(self) -> None:
+    def test_a_bucket_that_was_full_since_the_last_report_hides_them_and_ends_the_pacing(self) -> None:
         made = begun(5_850)
         for second in range(2, 30, 2):
             made.charge(130, second * S)

@@ -60,7 +60,7 @@ def test_a_freeze_is_over_after_a_jump_and_one_request_probes(state: Pool) -> No
         assert admitted(state, HOUR) == 0, "the others wait for the probe"
 
 
-def test_who_waits_is_admitted_after_a_jump_with_a_wait_that_was_so_long(state: Pool) -> None:
+def test_a_jump_while_requests_wait_admits_few_and_leaves_predictions_plausible(state: Pool) -> None:
     for number in range(50):
         state.reserve(f"waits-{number}", ONE, 0)
     assert len(state.advance(HOUR)) <= 20

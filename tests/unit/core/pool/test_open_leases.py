@@ -13,14 +13,14 @@ def test_all_of_the_cost_is_charged_and_nothing_is_known_yet() -> None:
     assert lease.answered is False
 
 
-def test_that_it_is_answered_is_news_once() -> None:
+def test_a_lease_is_marked_as_answered_once() -> None:
     leases = OpenLeases()
     leases["a"] = OpenLease(Demand("p", DEFAULT_CALLER, Cost(1)), (), granted_ns=0)
     assert [leases.mark_answered(lease_id) for lease_id in ("a", "a", "b")] == [True, False, False]
     assert leases["a"].answered
 
 
-def test_where_there_are_none_none_is_forgotten_however_often_one_looks() -> None:
+def test_looking_at_no_leases_finds_none_expired() -> None:
     leases = OpenLeases()
     assert [leases.next_expired(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3
     assert leases.due_ns > 10**15, "nor is there any to look at soon"

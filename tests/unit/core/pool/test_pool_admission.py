@@ -88,25 +88,25 @@ def test_waiters_are_admitted_in_order_when_they_fit_not_before(drained: Pool) -
     assert drained.next_in_ns(9 * S) is None
 
 
-def test_each_who_waits_is_told_for_what(drained: Pool) -> None:
+def test_each_waiter_is_told_what_it_waits_for(drained: Pool) -> None:
     waits = [drained.reserve(f"w{number}", demand(), 0) for number in range(3)]
     assert [wait.binding for wait in waits if isinstance(wait, Wait)] == ["requests", "queue", "queue"]
 
 
-def test_who_comes_behind_others_is_no_reason_to_look_sooner(drained: Pool) -> None:
+def test_a_waiter_behind_others_sets_no_earlier_timer(drained: Pool) -> None:
     drained.reserve("w0", demand(), 0)
     assert drained.take_changes() == Change("p", next_in_ns=3 * S)
     drained.reserve("w1", Demand("p", Caller("ann"), ONE_REQUEST), 0)
     assert drained.take_changes() is None
 
 
-def test_nobody_overtakes_who_waits(drained: Pool) -> None:
+def test_a_new_request_does_not_overtake_a_waiter(drained: Pool) -> None:
     drained.reserve("w0", demand(), 0)
     assert isinstance(drained.reserve("late", demand(), 3 * S), Wait)
     assert drained.advance(3 * S) == ("w0",)
 
 
-def test_who_comes_back_after_a_429_goes_ahead(drained: Pool) -> None:
+def test_a_request_that_returns_after_a_429_goes_ahead(drained: Pool) -> None:
     drained.reserve("w0", demand(), 0)
     assert drained.reserve("back", demand(front=True), 0) == Wait(3 * S)
     assert drained.advance(6 * S) == ("back", "w0")

@@ -130,7 +130,7 @@ def test_a_lease_that_was_answered_is_not_unanswered_at_its_end(pool: Pool) -> N
     assert pool.snapshot(0).unanswered == 0
 
 
-def test_what_settles_at_once_is_given_back_when_it_is_released(pool: Pool) -> None:
+def test_a_demand_that_settles_at_once_is_given_back_when_it_is_released(pool: Pool) -> None:
     cost = Cost(1, 2_000, 500)
     shares = pool.snapshot(0).dimensions
     pool.reserve("b", Demand("p", DEFAULT_CALLER, cost, settle_at_once=True), 0)

@@ -36,7 +36,7 @@ def test_a_caller_over_its_own_rate_waits_for_that() -> None:
     assert state.advance(10 * S) == ("b",)
 
 
-def test_who_waits_for_its_own_limit_holds_up_nobody() -> None:
+def test_a_waiter_for_its_own_limit_delays_no_other_caller() -> None:
     state = pool()
     for name in "abc":
         state.reserve(name, ONE, 0)
@@ -74,7 +74,7 @@ def test_others_may_go_at_once_when_the_next_uses_up_its_limit_elsewhere() -> No
     assert accounts.freed == {}
 
 
-def test_who_is_within_its_limit_goes_at_once_though_others_wait_for_theirs() -> None:
+def test_a_caller_within_its_limit_goes_at_once_though_others_wait_for_theirs() -> None:
     state = pool()
     for name in "ab":
         state.reserve(name, ONE, 0)
@@ -91,7 +91,7 @@ def test_it_is_refused_only_where_its_limit_outlasts_its_patience() -> None:
     assert isinstance(state.reserve("d", structs.replace(late, patience_ns=20 * S), 0), Wait)
 
 
-def test_who_gave_up_hears_of_the_limit() -> None:
+def test_a_waiter_that_gave_up_is_told_the_limit() -> None:
     state = pool()
     for name in ("single", "waits"):
         state.reserve(name, SINGLE, 0)

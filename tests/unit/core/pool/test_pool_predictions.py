@@ -226,7 +226,7 @@ MS = S // 1_000
     ],
     ids=["4 ms", "alone", "half a bucket", "no burst", "at 4 ms anyway", "later anyway"],
 )
-def test_who_waits_for_moments_is_admitted_with_others(
+def test_a_waiter_for_a_moment_is_admitted_together_with_others(
     per_second: int, capacity: int, waiters: int, next_in_ns: int
 ) -> None:
     found = crowd(per_second, capacity, waiters).next_in_ns(0)

@@ -196,7 +196,7 @@ class TestOutage:
             state.end(f"old{number}", Outcome.SETTLED, None, 3 * S)
         assert state.advance(3 * S) == ()
 
-    def test_who_waits_too_long_for_it_is_told_so(self, failing: Pool) -> None:
+    def test_a_waiter_whose_patience_ends_in_an_outage_is_told_of_it(self, failing: Pool) -> None:
         refused = failing.withdraw("w1", 2 * S)
         assert refused is not None
         assert (refused.cause, refused.retry_after_ns) == (Cause.UPSTREAM_OUTAGE, S // 4)
@@ -296,7 +296,7 @@ class TestSilence:
 class TestSpendCap:
     """Nothing can be had until the cap ends: nobody waits in vain."""
 
-    def test_who_waits_and_who_comes_is_refused_at_once(self) -> None:
+    def test_waiters_and_new_requests_are_refused_at_once(self) -> None:
         state = Pool("p", PoolSettings(), 0)
         assert state.reserve("first", ONE, 0) == GRANTED
         state.reserve("a", ONE, 0)

@@ -141,7 +141,7 @@ def test_retries_of_a_lower_class_hold_up_a_higher_one_by_one_of_them_at_most() 
     assert state.advance(S) == ("person",)
 
 
-def test_who_waits_is_looked_at_sooner_only_if_it_is_the_next(state: Pool) -> None:
+def test_a_retry_sets_an_earlier_timer_only_if_it_is_the_next(state: Pool) -> None:
     spend_budget(state)
     state.take_changes()
     state.reserve("r1", RETRY, 0)

@@ -56,7 +56,7 @@ class TestSeveralLimits:
         assert quota(BOTH).limits.full_in_ns(Cost(0, 500)) == 10 * S
         assert quota(BOTH).limits.full_in_ns(Cost()) == 0
 
-    def test_what_never_fits_is_named(self) -> None:
+    def test_a_dimension_that_never_fits_is_named(self) -> None:
         assert quota(BOTH).limits.never_fits(Cost(1, 1_001)) is Dimension.INPUT_TOKENS
         assert quota(BOTH).limits.never_fits(Cost(3, 1_000)) is Dimension.REQUESTS
         assert quota(BOTH).limits.never_fits(Cost(2, 1_000, 10**9)) is None
@@ -208,7 +208,7 @@ class TestRefusals:
         assert made.wait_ns(ONE_REQUEST, 60 * S) == S // 4
         assert made.fits(ONE_REQUEST, 130 * S)
 
-    def test_what_was_refused_does_not_count_as_usage(self) -> None:
+    def test_a_refused_request_does_not_count_as_usage(self) -> None:
         made = answered()
         for _ in range(10):
             made.charge(ONE_REQUEST, 60 * S)

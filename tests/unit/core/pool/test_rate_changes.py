@@ -122,7 +122,7 @@ def test_a_success_gives_back_a_step() -> None:
     assert [event.after_per_minute for event in reported] == pytest.approx([54.6, 5_460])
 
 
-def test_what_changes_nothing_is_not_told() -> None:
+def test_a_step_without_a_change_reports_no_rate() -> None:
     for quota, happens in (
         (learning(TOLD), lambda quota: quota.learn_limits(TOLD, 0)),
         (learning(TOLD), lambda quota: refuse(quota, 1)),

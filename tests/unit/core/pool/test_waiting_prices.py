@@ -43,7 +43,7 @@ def test_a_price_is_kept_for_a_second() -> None:
     assert pool.advance(6 * S) == ("1",)
 
 
-def test_what_waits_is_counted_at_its_new_price() -> None:
+def test_a_waiter_counts_at_its_new_price() -> None:
     pool = pool_with([8], Demand("p", Caller("a"), Cost(1, 0, 5)))
     pool.advance(S)
     assert pool.snapshot(S).classes["standard"].tokens == 13
@@ -60,7 +60,7 @@ def test_the_lease_goes_by_the_new_price() -> None:
 
 
 @pytest.mark.parametrize("field", ["front", "retry"])
-def test_what_comes_back_is_priced_again_too(field: str) -> None:
+def test_a_returned_request_is_priced_again(field: str) -> None:
     demand = Demand("p", Caller("a"), Cost(1, 0, 9), price=lambda _now_ns: Cost(1, 0, 1))
     pool = pool_with([9], structs.replace(demand, **{field: True}))
     assert pool.advance(S) == ("2",)

@@ -12,7 +12,7 @@ def test_an_observer_opens_the_scope() -> None:
     assert (scope.kind, scope.attributes) == (ScopeKind.ATTEMPT, {"tidegate.pool": "sonnet"})
 
 
-def test_nobody_records_nothing() -> None:
+def test_a_scope_without_an_observer_records_nothing() -> None:
     with scope_of(None, ScopeKind.ATTEMPT, {}) as scope:
         scope.set("tidegate.pool", "sonnet")
         assert scope.headers() == {}

@@ -129,7 +129,7 @@ class TestPromptsOfMixedSizes:
         state.learn(Usage(input_tokens=900_000, output_tokens=1), structs.replace(CALL, size=PromptSize(1_800_000)))
         assert state.cost().input_tokens == pytest.approx(1_000 * (0.98 + 0.02 * 8 * 2) / (0.98 + 0.02 * 8), rel=0.01)
 
-    def test_nor_does_the_second_weigh_more_than_eight_like_the_first(self) -> None:
+    def test_a_second_prompt_weighs_no_more_than_eight_like_the_first(self) -> None:
         state = Estimating()
         state.learn(Usage(input_tokens=1_000, output_tokens=1))
         state.learn(Usage(input_tokens=40_000, output_tokens=1), structs.replace(CALL, size=PromptSize(80_000)))
@@ -317,7 +317,7 @@ class TestOutput:
         assert estimating.cost(structs.replace(CALL, max_tokens=600)).output_tokens == pytest.approx(30, rel=0.1)
         assert estimating.cost(structs.replace(CALL, caller="team-b")).output_tokens == pytest.approx(400, rel=0.1)
 
-    def test_who_is_new_is_like_all_others_in_the_band_then_like_all_of_the_pool(self) -> None:
+    def test_a_new_caller_gets_the_figure_of_its_band_or_else_of_the_pool(self) -> None:
         estimating = Estimating()
         estimating.learn(Usage(output_tokens=30), times=300)
         estimating.learn(Usage(output_tokens=90), structs.replace(CALL, max_tokens=None), times=300)

@@ -60,7 +60,7 @@ def test_going_in_turn_leaves_no_debt() -> None:
     assert shares.is_owed(BATCH, S)
 
 
-def test_who_does_not_wait_keeps_nothing() -> None:
+def test_a_class_without_waiters_keeps_no_credit() -> None:
     shares = ClassShares()
     for _ in range(100):
         shares.earn(BATCH, S, 0)

@@ -112,7 +112,7 @@ def test_idling_saves_nothing_up() -> None:
     assert Counter(name.partition("-")[0] for name in order(queue)[:4]) == {"ann": 2, "ben": 2}
 
 
-def test_who_comes_hears_whether_it_may_be_the_next() -> None:
+def test_push_returns_whether_the_waiter_may_be_the_next() -> None:
     queue = FairQueue(rates, never)
     comers = [waiter("a"), waiter("behind-a"), waiter("b", BEN), waiter("back", front=True)]
     assert [queue.push(one) for one in comers] == [True, False, True, True]
@@ -128,7 +128,7 @@ def test_coming_back_to_the_front_costs_no_share() -> None:
     assert order(queue) == ["back", "a", "b"]
 
 
-def test_who_leaves_is_skipped_wherever_it_stands() -> None:
+def test_a_waiter_that_leaves_is_skipped_at_any_place() -> None:
     queue = queue_of(waiter(f"{n}") for n in range(6))
     for lease_id in ("0", "3", "5"):
         left = queue.remove(lease_id)
@@ -194,7 +194,7 @@ def test_callers_who_were_served_and_left_are_forgotten_with_their_debt() -> Non
         pop(queue)
 
 
-def test_who_came_twice_while_in_debt_is_forgotten_once() -> None:
+def test_a_caller_that_came_twice_while_in_debt_is_forgotten_once() -> None:
     queue = queue_of([waiter("ben", BEN), *(waiter(f"{n}") for n in range(4))])
     assert pop(queue) == "ben"
     for n in range(2):
@@ -227,7 +227,7 @@ def test_a_wait_that_was_left_costs_no_share() -> None:
     assert order(queue)[:2] == ["ben-0", "ann"]
 
 
-def test_who_stays_moves_up_when_an_earlier_one_of_its_caller_leaves() -> None:
+def test_a_waiter_moves_up_when_an_earlier_one_of_its_caller_leaves() -> None:
     queue = queue_of([waiter(f"ben-{n}", BEN) for n in range(5)] + [waiter(f"ann-{n}") for n in range(4)])
     for n in range(3):
         queue.remove(f"ann-{n}")
@@ -352,7 +352,7 @@ def test_a_demand_that_continues_a_session_goes_first_in_it_whatever_its_agents_
     assert order(queue) == ["next", "main-0", "x-1", "main-2"]
 
 
-def test_what_a_caller_has_waiting_counts_in_all_classes() -> None:
+def test_the_waiters_of_a_caller_count_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
     queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
     assert queue.load_of(ANN) == queue.load_of(nightly) == (2, [2, 150, 0])
@@ -399,7 +399,7 @@ class TestAhead:
             queue.push(waiter(f"ben-{n}", BEN))
         assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 200 + 100) * MS
 
-    def test_nor_are_those_from_before_the_queue_was_empty(self) -> None:
+    def test_callers_from_before_the_queue_was_empty_are_no_rivals(self) -> None:
         queue = queue_of([waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(5))])
         order(queue)
         for one in [waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(50))]:

@@ -49,19 +49,19 @@ def answers(caps: QueueCaps, *asked: tuple[str, int]) -> list[str | None]:
         (QueueCaps(tokens_per_caller=10), [("a", 5000), ("a", 1)], [None, "10 tokens of one caller"]),
     ],
 )
-def test_what_exceeds_a_cap_is_refused_and_told_which(
+def test_a_demand_above_a_cap_is_refused_with_the_name_of_the_cap(
     caps: QueueCaps, asked: list[tuple[str, int]], full: list[str | None]
 ) -> None:
     assert answers(caps, *asked) == full
 
 
-def test_what_comes_back_to_the_front_is_let_in_beyond_every_cap() -> None:
+def test_a_request_that_returns_to_the_front_is_let_in_beyond_every_cap() -> None:
     pool = Pool("p", PoolSettings(ONE_PER_MINUTE, caps=QueueCaps(0, 0, 0, 0)), 0)
     assert pool.reserve("first", Demand("p", Caller("a"), Cost(1)), 0) is GRANTED
     assert isinstance(pool.reserve("back", Demand("p", Caller("a"), Cost(1, 9, 9), front=True), 0), Wait)
 
 
-def test_who_leaves_makes_room() -> None:
+def test_a_waiter_that_leaves_makes_room() -> None:
     pool = Pool("p", PoolSettings(ONE_PER_MINUTE, caps=QueueCaps(requests_per_caller=1)), 0)
     pool.reserve("first", Demand("p", Caller("a"), Cost(1)), 0)
     assert isinstance(pool.reserve("second", Demand("p", Caller("a"), Cost(1)), 0), Wait)

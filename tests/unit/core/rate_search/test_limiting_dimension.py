@@ -30,7 +30,7 @@ def test_the_one_whose_figures_stay_is_found(index: int) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "index"), [(5, 0), (100, 1)])
-def test_what_counts_are_seconds_not_shares(seconds: float, index: int) -> None:
+def test_errors_are_measured_in_seconds_and_not_in_shares(seconds: float, index: int) -> None:
     """2 % of 5 s is less than rounding explains, of 100 s it is not."""
     limited = LimitingDimension()
     limited.observe((10.0, 9_000.0, 2_000.0), seconds)

@@ -15,7 +15,7 @@ def sent(proven: ProvenRate, *at_s: float, first: int = 1) -> None:
         proven.sent(Cost(first + number), round(moment_s * S))
 
 
-def test_what_followed_a_request_by_the_time_it_took() -> None:
+def test_the_proven_rate_is_the_use_after_the_first_request_by_its_time() -> None:
     proven = ProvenRate(0)
     sent(proven, 10, 12, 14)
     proven.changed(EXACT)
@@ -81,7 +81,7 @@ def test_one_that_was_sent_after_the_refused_one_was_let_in_as_far_as_is_known()
     assert proven.last_ns == 3 * S
 
 
-def test_what_does_not_hold_any_more_is_forgotten() -> None:
+def test_forget_clears_the_proven_rate() -> None:
     proven = ProvenRate(0)
     sent(proven, 1, 2)
     proven.changed(EXACT)

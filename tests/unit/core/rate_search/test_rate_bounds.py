@@ -104,7 +104,7 @@ class TestBounds:
     def test_a_second_of_rounding_at_either_end(self) -> None:
         assert bounds([hit(0, 0)], hit(20, 100), use()) == pytest.approx((100 / 21, 100 / 19))
 
-    def test_but_no_more_than_the_bucket_holds(self) -> None:
+    def test_rounding_counts_no_more_than_the_bucket_holds(self) -> None:
         assert bounds([hit(0, 0)], hit(20, 100), use(spare=1)) == pytest.approx((99 / 20, 101 / 20))
 
     def test_all_that_agree_count(self) -> None:
@@ -130,7 +130,7 @@ class TestBounds:
     def test_less_time_than_rounding_gives_no_upper_bound_but_what_the_bucket_holds(self) -> None:
         assert bounds([hit(19.5, 98)], hit(20, 100), use(spare=3)) == pytest.approx((2 / 1.5, 5 / 0.5))
 
-    def test_as_fast_as_it_was_asked_the_bucket_may_have_been_full_meanwhile(self) -> None:
+    def test_at_the_rate_that_was_tried_the_bucket_may_have_been_full_meanwhile(self) -> None:
         fast = hit(20, 100)._replace(highest_rate=8.0)
         assert bounds([hit(0, 0)], fast, use(spare=20)) == pytest.approx((100 / 21, 8 - 20 / 20))
 

@@ -51,7 +51,7 @@ class TestGrowth:
         send(search, 10, from_s=0, to_s=1)
         assert rate(search, 3_600) == pytest.approx(3.2)
 
-    def test_nor_is_time_in_which_something_else_held_requests_back(self) -> None:
+    def test_time_in_which_something_else_held_requests_back_is_no_reason_to_grow(self) -> None:
         search = RateSearch(ns(0))
         assert [rate(search, second) for second in range(10)] == [2] * 10
         send(search, 1, from_s=9, to_s=10)
@@ -110,7 +110,7 @@ class TestLowRates:
         assert search.is_measured
         assert not search.is_sure, "it was only guessed"
 
-    def test_but_that_is_never_faster_than_a_429_allows(self) -> None:
+    def test_a_guessed_rate_is_never_above_the_rate_that_the_429_cut(self) -> None:
         search = RateSearch(ns(0))
         send(search, 1, from_s=0, to_s=0.5)
         refuse(search, 0.6, retry_after_s=2)
@@ -131,7 +131,7 @@ class TestLowRates:
         refuse(search, 20, retry_after_s=40)
         assert not search.is_measured
 
-    def test_what_was_too_much_is_so_no_more_once_as_much_has_been_let_in(self) -> None:
+    def test_an_upper_bound_ends_once_the_upstream_has_admitted_as_much(self) -> None:
         search = RateSearch(ns(0))
         send(search, 1, from_s=0, to_s=0.5)
         refuse(search, 1, retry_after_s=12)
@@ -336,7 +336,7 @@ class TestDimension:
         [(10, 1, 1.0, phases, 0.95), (2, 2, 2.5, scattered, 0.89)],
         ids=["phases", "scattered"],
     )
-    def test_nor_is_input_taken_for_requests(
+    def test_input_that_is_limited_is_not_taken_for_requests(
         self, per_second: int, seconds_worth: int, pause_s: float, size: Callable[[int], Cost], least: float
     ) -> None:
         per_second *= 800

@@ -113,7 +113,7 @@ class TestGuess:
         refuse(search, 30, retry_after_s=12)
         assert search.is_measured, "75 seconds of 90"
 
-    def test_but_no_more(self) -> None:
+    def test_a_bucket_is_worth_no_more_than_a_minute_and_the_time_so_far(self) -> None:
         search = RateSearch(ns(0))
         send(search, 8, from_s=0, to_s=29.5)
         refuse(search, 30, retry_after_s=12)

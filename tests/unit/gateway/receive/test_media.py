@@ -67,7 +67,7 @@ def test_the_size_of_a_jpeg_is_found_behind_its_profiles() -> None:
 
 
 @pytest.mark.parametrize("where", ["url", "file"])
-def test_what_stands_elsewhere_is_counted_by_number(where: str) -> None:
+def test_media_elsewhere_is_counted_by_number(where: str) -> None:
     image, document = elsewhere("image", where), elsewhere("document", where)
     assert size(image, image, document) == PromptSize(unsized_images=2, documents=1)
 

@@ -31,7 +31,7 @@ def test_a_beginning_that_is_too_short_tells_nothing_or_the_same(image: bytes) -
 
 
 @pytest.mark.parametrize("data", [b"", b"text", png(0, 480), gif(640, 0), b"\xff\xd8\xff\xda\x00\x02", b"\xff\xd8\x00"])
-def test_what_is_no_image_has_no_size(data: bytes) -> None:
+def test_data_that_is_no_image_has_no_size(data: bytes) -> None:
     assert image_pixels(data) is None
 
 

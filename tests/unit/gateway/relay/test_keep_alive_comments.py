@@ -170,7 +170,7 @@ def test_after_a_comment_a_failure_is_an_error_event(failure: Reply | Exception,
     assert rig.observer.of(RequestFinished)[0].outcome == outcome
 
 
-def test_so_is_a_429_that_outlasts_the_client() -> None:
+def test_after_a_comment_a_429_that_outlasts_the_client_is_an_error_event() -> None:
     clock = VirtualClock()
     told = error(429, "rate_limit_error", retry_after="100")
     rig = make_gateway(FakeTransport([told], head_after_seconds=20), clock, limits=COMMENTS)
@@ -180,7 +180,7 @@ def test_so_is_a_429_that_outlasts_the_client() -> None:
     assert (clock.elapsed_s, rig.outcomes()) == (20, ["throttled"])
 
 
-def test_so_is_a_refusal_of_our_own() -> None:
+def test_after_a_comment_a_refusal_by_tidegate_is_an_error_event() -> None:
     clock = VirtualClock()
     rig = make_gateway(FakeTransport([STREAM]), clock, limits=COMMENTS)
 

@@ -25,7 +25,7 @@ from tidegate.generation.dsl.json_values import MAX_DEPTH, MAX_VALUES
         ),
     ],
 )
-def test_what_json_cannot_say_is_found_before_anything_else(document: object, finding: Finding) -> None:
+def test_values_without_a_json_form_are_found_first(document: object, finding: Finding) -> None:
     assert check_document(document) == (finding,)
 
 

@@ -49,7 +49,7 @@ def test_an_exception_goes_directly(name: str, excepted: str) -> None:
 
 
 @pytest.mark.parametrize("excepted", ["", ".", "thropic.com", "api.anthropic.com:8443", "10.0.0.0/8", "localhost"])
-def test_what_is_no_exception_goes_through_the_proxy(excepted: str) -> None:
+def test_a_host_outside_no_proxy_goes_through_the_proxy(excepted: str) -> None:
     assert proxy_for(API, {**HTTPS_PROXY, "NO_PROXY": excepted}) is not None
 
 
@@ -58,7 +58,7 @@ def test_an_address_is_excepted_by_its_network(excepted: str) -> None:
     assert proxy_for("https://10.1.2.3", {**HTTPS_PROXY, "NO_PROXY": excepted}) is None
 
 
-def test_so_is_one_of_ipv6() -> None:
+def test_an_ipv6_address_is_excepted_by_its_network() -> None:
     assert proxy_for("https://[fd00::1]:8443", {**HTTPS_PROXY, "NO_PROXY": "fd00::/8"}) is None
     assert proxy_for("https://[fd00::1]:8443", {**HTTPS_PROXY, "NO_PROXY": "[fd00::1]"}) is None
     assert proxy_for("https://[fd00::1]:8443", {**HTTPS_PROXY, "NO_PROXY": "::1"}) is not None

@@ -268,7 +268,7 @@ def test_more_than_enough_of_a_body_holds_the_client_back() -> None:
     assert client.told[0] == "pause reading"
 
 
-def test_who_asks_too_late_learns_of_the_leaving_at_once() -> None:
+def test_an_application_that_asks_late_learns_at_once_that_the_client_left() -> None:
     left: list[str] = []
 
     async def app(scope: Message, _receive: Receive, _send: Send) -> None:

@@ -41,7 +41,7 @@ def test_the_application_is_told_at_once_that_its_client_has_left() -> None:
     asyncio.run(_leave(before_anybody_asks=False))
 
 
-def test_who_asks_late_is_told_all_the_same() -> None:
+def test_an_application_that_asks_late_is_told_that_its_client_has_left() -> None:
     asyncio.run(_leave(before_anybody_asks=True))
 
 

@@ -60,7 +60,7 @@ def test_uvicorn_is_bounded_to_the_minor_version_that_was_looked_at() -> None:
     assert version("uvicorn").startswith("0.54.")
 
 
-def test_what_is_used_of_uvicorn_is_as_it_was() -> None:
+def test_the_internals_of_uvicorn_that_are_used_are_unchanged() -> None:
     asyncio.run(_use_uvicorn())
 
 

@@ -177,7 +177,7 @@ def test_the_level_can_change_while_it_runs() -> None:
     assert [line["event"] for line in lines(stream)] == ["told", "request", "request"]
 
 
-def test_what_cannot_be_written_is_dropped() -> None:
+def test_a_line_that_cannot_be_written_is_dropped() -> None:
     stream, log = opened()
     stream.close()
 
@@ -322,7 +322,7 @@ def test_a_record_has_the_id_of_the_request_that_is_worked_on() -> None:
     assert [line.get("request_id") for line in lines(stream)] == ["tg_8", None]
 
 
-def test_what_only_python_can_say_is_said_as_well() -> None:
+def test_values_that_only_python_can_encode_are_logged() -> None:
     stream, log = opened()
     log.log(replace(CALL, model="modèle\u2028", duration_ns=10**30))
 

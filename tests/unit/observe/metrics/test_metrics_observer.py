@@ -98,7 +98,7 @@ def test_an_answer_costs_what_the_list_says_and_a_model_without_a_price_is_flagg
     assert bench.value("unpriced_tokens_total", model=MODEL, kind="input") is None
 
 
-def test_what_was_asked_for_in_a_batch_costs_half(bench: Bench) -> None:
+def test_usage_of_a_batch_costs_half(bench: Bench) -> None:
     bench.hear(AttemptFinished(POOL, MODEL, TEAM, "200", 0, None, Usage(1_000_000, 100_000, batch=True)))
     assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 1.5
 
@@ -233,7 +233,7 @@ POOLS = ("default", "count_tokens", POOL, "other_endpoints", "other")
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_what_alerts_watch_exists_at_zero_from_the_start(bench: Bench, pool: str) -> None:
+def test_counters_that_alerts_watch_exist_at_zero_from_the_start(bench: Bench, pool: str) -> None:
     assert bench.value("failed_calls_total", pool=pool) == 0
     assert bench.value("rate_limited_total", pool=pool, dimension="unknown") == 0
     assert bench.value("retries_total", pool=pool, reason="timeout") == 0
@@ -244,7 +244,7 @@ def test_what_alerts_watch_exists_at_zero_from_the_start(bench: Bench, pool: str
     assert bench.value("spend_capped_total", pool=pool) == 0
 
 
-def test_so_does_what_ends_before_its_pool_is_known(bench: Bench) -> None:
+def test_refusals_before_the_pool_is_known_exist_at_zero_from_the_start(bench: Bench) -> None:
     assert bench.value("failed_calls_total", pool="none") == 0
     labels = {"route": "/v1/messages", "pool": "none", "caller": "default", "outcome": "upstream_error"}
     assert bench.value("requests_total", **labels) == 0
@@ -253,17 +253,17 @@ def test_so_does_what_ends_before_its_pool_is_known(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("status", ["429", "500", "529", "error"])
-def test_so_do_failures_of_the_upstream(bench: Bench, status: str) -> None:
+def test_failures_of_the_upstream_exist_at_zero_from_the_start(bench: Bench, status: str) -> None:
     for pool, model in ((POOL, MODEL), ("count_tokens", "none"), ("other", "other")):
         assert bench.value("upstream_attempts_total", pool=pool, model=model, status=status) == 0
 
 
-def test_so_do_workflows(bench: Bench) -> None:
+def test_outcomes_of_workflows_exist_at_zero_from_the_start(bench: Bench) -> None:
     assert bench.value("workflows_total", outcome="failed") == 0
     assert bench.value("fallbacks_total", reason="too_long") == 0
 
 
-def test_so_does_what_a_caller_spends(bench: Bench) -> None:
+def test_the_cost_of_a_caller_exists_at_zero_from_the_start(bench: Bench) -> None:
     assert bench.value("cost_usd_total", model=MODEL, caller="team-a") == 0
     assert bench.value("cost_usd_total", model="claude-opus-5-5", caller="default") == 0
     assert bench.value("cost_usd_total", model="claude-opus-5-5", caller="team-a") is None
@@ -430,7 +430,7 @@ def test_what_becomes_known_later_has_its_own_labels_from_then_on(bench: Bench) 
     assert bench.value("requests_total", route="/v1/models", pool="none", caller="other", outcome="ok") == 1
 
 
-def test_what_is_known_later_does_not_take_the_place_of_what_may_be_learned() -> None:
+def test_values_that_become_known_leave_room_for_learned_ones() -> None:
     labels = LabelSet(["a"], max_added=1)
     labels.know(["b", "c", "a"])
     assert [labels.add(value) for value in ("d", "e")] == [True, False]

@@ -37,7 +37,7 @@ def test_limits_by_source_and_the_level() -> None:
     assert registry.get_sample_value("tidegate_available", {"pool": "default", "dimension": "input_tokens"}) == 123.5
 
 
-def test_what_is_unknown_or_infinite_is_absent() -> None:
+def test_unknown_and_infinite_values_are_absent() -> None:
     endless = DimensionSnapshot(Dimension.REQUESTS, math.inf, math.nan, math.inf, math.inf, math.inf, "configured")
     registry, _ = scrape([replace(IDLE, dimensions=(endless, UNKNOWN))])
 
