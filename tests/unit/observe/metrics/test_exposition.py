@@ -10,6 +10,7 @@ from support.asgi_client import call
 from support.scrape import OPENMETRICS, scrape
 from support.turns import turns_during
 from support.virtual_time import VirtualClock
+from tidegate.api import health
 from tidegate.api.app import create_app
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.events import AttemptFinished
@@ -165,7 +166,10 @@ def test_no_piece_is_long(registry: CollectorRegistry) -> None:
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
-def test_the_loop_serves_others_while_a_scrape_is_rendered(registry: CollectorRegistry, accept: str) -> None:
+def test_the_loop_serves_others_while_a_scrape_is_rendered(
+    registry: CollectorRegistry, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_TURN_SECONDS", 0.0)  # as if each piece took 2 ms
     fill(registry)
     pieces = len([*Exposition(registry).pieces(accept)[1]])
     app = create_app(make_services(exposition=Exposition(registry)))
