@@ -14,7 +14,6 @@ import httpx2
 
 from restarts.load import Load, running_load
 from support.service_process import ServiceProcess, run_to_end, running
-from tidegate.cli.hand_over.protocol import Request, frame, short_path
 
 CALL = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
 HEADERS = {"x-api-key": "any", "anthropic-version": "2023-06-01", "x-simulator-output-tokens": "1"}
@@ -80,17 +79,17 @@ def comes(text: str, service: ServiceProcess) -> None:
 def test_streams_and_calls_outlive_three_processes_and_the_limit_holds(tmp_path: Path) -> None:
     """Retries are off, so that a single refused or cut connection fails the test."""
     fast = ("--requests-per-minute=1200", "--per-token-seconds=0.05", "--input-tokens-per-minute=100000000")
-    load = Load(streams=10, stream_seconds=4, calls_per_second=10, retries=0, seconds_per_token=0.05)
+    load = Load(streams=10, stream_seconds=3, calls_per_second=10, retries=0, seconds_per_token=0.05)
 
     async def main(on: Machine) -> None:
         async with running_load(on.processes[0].url, load) as counts:
             for _ in range(3):
-                await asyncio.sleep(2)
+                await asyncio.sleep(1)
                 await asyncio.to_thread(on.start)
             await asyncio.sleep(1)
         assert counts.lost == 0, str(counts)
-        assert counts.calls > 50
-        assert counts.streams > 15
+        assert counts.calls > 30
+        assert counts.streams > 10
 
     with machine(tmp_path, *fast) as on:
         on.start()
@@ -106,81 +105,46 @@ def test_streams_and_calls_outlive_three_processes_and_the_limit_holds(tmp_path:
 
 
 def test_calls_that_wait_in_the_old_process_are_admitted_by_the_new_one(tmp_path: Path) -> None:
-    slow = {"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "60", "TIDEGATE_POOL_BURST_SECONDS": "1"}
+    slow = {"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "1", "TIDEGATE_POOL_BURST_SECONDS": "60"}
     with machine(tmp_path, **slow) as on, ThreadPoolExecutor(8) as clients:
         first = on.start()
-        began = time.monotonic()
         calls = [clients.submit(_call, first.url) for _ in range(8)]
-        _waits(first, 5)
+        _waits(first, 7)  # by the limit of this process, for one to seven minutes
+        on.variables["TIDEGATE_POOL_REQUESTS_PER_MINUTE"] = "600"
         second = on.start()
         later = clients.submit(_call, second.url)
         assert [call.result().status_code for call in (*calls, later)] == [200] * 9
-        # 9 calls at 1 per second, of which about 2 go at once.
-        assert time.monotonic() - began > 6
-        assert on.refused_by_upstream() == 0
         assert first.process.wait(timeout=20) == 0
-        assert on.requests() == 9
+        assert (on.requests(), on.refused_by_upstream()) == (9, 0)
 
 
 def test_without_its_leader_the_old_process_refuses_waiting_calls_and_goes_on_with_streams(tmp_path: Path) -> None:
-    slow = {"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "3", "TIDEGATE_POOL_BURST_SECONDS": "20"}
-    with machine(tmp_path, "--per-token-seconds=0.1", **slow) as on, ThreadPoolExecutor(2) as clients:
+    slow = {"TIDEGATE_POOL_REQUESTS_PER_MINUTE": "1", "TIDEGATE_POOL_BURST_SECONDS": "60"}
+    with machine(tmp_path, "--per-token-seconds=0.1", **slow) as on, ThreadPoolExecutor(1) as clients:
         first = on.start()
-        stream = clients.submit(_call, first.url, stream=True, tokens="60")
-        _in_flight(first, 1)
-        waiting = clients.submit(_call, first.url)
-        _waits(first, 1)
-        second = on.start()
-        comes("has taken over", first)
-        second.process.kill()
-        refused = waiting.result()
-        assert (refused.status_code, refused.headers["x-tidegate-cause"]) == (503, "store_unavailable")
-        assert refused.headers["x-should-retry"] == "true"
-        assert b"message_stop" in stream.result().content
+        with _endless_stream(first.url) as pieces:
+            waiting = clients.submit(_call, first.url)
+            _waits(first, 1)
+            second = on.start()
+            comes("has taken over", first)
+            second.process.kill()
+            refused = waiting.result()
+            assert (refused.status_code, refused.headers["x-tidegate-cause"]) == (503, "store_unavailable")
+            assert refused.headers["x-should-retry"] == "true"
+            assert all(next(pieces) for _ in range(3)), "it goes on"
         assert first.process.wait(timeout=20) == 0
         assert "Traceback" not in first.printed()
 
 
 def test_the_leases_of_an_old_process_that_is_killed_end(tmp_path: Path) -> None:
-    with machine(tmp_path, "--per-token-seconds=0.5") as on, ThreadPoolExecutor(1) as clients:
+    with machine(tmp_path, "--per-token-seconds=0.1") as on:
         first = on.start()
-        stream = clients.submit(_call, first.url, stream=True, tokens="1000")
-        _in_flight(first, 1)
-        second = on.start()
-        comes("has taken over", first)
-        _in_flight(second, 1)
-        first.process.kill()
-        _in_flight(second, 0)
-        assert stream.exception() is not None
-
-
-def test_a_process_that_fails_before_it_is_ready_leaves_the_old_one_in_charge(tmp_path: Path) -> None:
-    with machine(tmp_path) as on:
-        first = on.start()
-        with socket.socket(socket.AF_UNIX) as asking, short_path(on.state_dir, "take-over") as path:
-            asking.connect(path)
-            asking.sendall(frame(Request(1, "0", 1)))
-            assert asking.recv(1) == b"F"
-        comes("this one goes on", first)
-        assert _call(first.url).status_code == 200
-        invalid = run_to_end(tmp_path, "serve", "--take-over", **{**on.variables, "TIDEGATE_PORT": "none"})
-        assert (invalid.returncode, "TIDEGATE_PORT" in invalid.stderr) == (2, True)
-        assert _call(first.url).status_code == 200
-        second = on.start()
-        assert first.process.wait(timeout=20) == 0
-        assert _call(second.url).status_code == 200
-
-
-def test_another_version_of_the_protocol_is_declined(tmp_path: Path) -> None:
-    with machine(tmp_path) as on:
-        first = on.start()
-        with socket.socket(socket.AF_UNIX) as asking, short_path(on.state_dir, "take-over") as path:
-            asking.connect(path)
-            asking.sendall(frame(Request(99, "9.9", 1)))
-            answer = asking.makefile("rb").read()
-        assert b"Tidegate 9.9 hands over by version 99" in answer
-        comes("Tidegate 9.9 hands over by version 99", first)
-        assert _call(first.url).status_code == 200
+        with _endless_stream(first.url):
+            second = on.start()
+            comes("has taken over", first)
+            _comes_to(second, "tidegate_in_flight{", 1)
+            first.process.kill()
+            _comes_to(second, "tidegate_in_flight{", 0)
 
 
 def test_without_a_process_to_replace_it_starts_as_usual(tmp_path: Path) -> None:
@@ -215,9 +179,8 @@ def test_metrics_of_their_own_address_are_handed_over_and_a_new_port_is_opened(t
         assert _call(third.url).status_code == 200
 
 
-def _call(url: str, *, stream: bool = False, tokens: str = "1") -> httpx2.Response:
-    headers = {**HEADERS, "x-simulator-output-tokens": tokens}
-    return httpx2.post(f"{url}/v1/messages", json={**CALL, "stream": stream}, headers=headers, timeout=60)
+def _call(url: str) -> httpx2.Response:
+    return httpx2.post(f"{url}/v1/messages", json=CALL, headers=HEADERS, timeout=60)
 
 
 def _metric(service: ServiceProcess, name: str) -> float:
@@ -232,8 +195,15 @@ def _comes_to(service: ServiceProcess, name: str, value: float) -> None:
         time.sleep(0.05)
 
 
-def _in_flight(service: ServiceProcess, count: int) -> None:
-    _comes_to(service, "tidegate_in_flight{", count)
+@contextmanager
+def _endless_stream(url: str) -> Iterator[Iterator[bytes]]:
+    """A stream that has begun, until the client leaves."""
+    headers = {**HEADERS, "x-simulator-output-tokens": "100000"}
+    body = {**CALL, "max_tokens": 100_000, "stream": True}
+    with httpx2.stream("POST", f"{url}/v1/messages", json=body, headers=headers, timeout=60) as answer:
+        pieces = answer.iter_bytes()
+        next(pieces)
+        yield pieces
 
 
 def _waits(service: ServiceProcess, count: int) -> None:

@@ -16,6 +16,7 @@ _MESSAGES: Final = {
     Cause.CALLER_LIMIT: "caller {caller!r} is over its own limit ({limit}) for longer than the request may take",
     Cause.UPSTREAM_OUTAGE: "the upstream has an outage, and {pool} waits for longer than the request may take",
     Cause.SPEND_CAP: "the upstream refuses all requests of {pool} because a spend cap is reached; try again at {when}",
+    Cause.STORE_UNAVAILABLE: "the process that decides about {pool} cannot be reached",
     Cause.COST_EXCEEDS_CAPACITY: "the request needs more {dimension} than {pool} can ever hold",
 }
 
