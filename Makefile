@@ -18,8 +18,9 @@ CLIENTS := langchain pydantic-ai litellm
 # Other targets run the rest, apart from `quiet`: those run last, when the machine is not busy.
 QUICK := not quiet and not alerts and not clients
 # Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
-MEASURED := tests/unit tests/property/dumps tests/integration tests/monitoring
-UNMEASURED := tests/property --ignore=tests/property/dumps tests/e2e tests/benchmarks tests/soak tests/differential tests/mutation
+MEASURED := tests/unit tests/property/dumps tests/integration tests/monitoring --ignore=tests/monitoring/deploy
+UNMEASURED := tests/property --ignore=tests/property/dumps tests/monitoring/deploy \
+  tests/e2e tests/benchmarks tests/soak tests/differential tests/mutation
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 

@@ -153,7 +153,6 @@ def test_a_client_that_does_not_read_uses_bounded_time_and_memory(tmp_path: Path
         assert on.charged("output_tokens") > 10_000, "what came is charged"
 
 
-@pytest.mark.quiet
 def test_ten_thousand_idle_connections_leave_room_for_others(tmp_path: Path) -> None:
     least = IDLE_CONNECTIONS + 500
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

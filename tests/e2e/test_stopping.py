@@ -23,7 +23,7 @@ CALL = {
     "stream": True,
     "messages": [{"role": "user", "content": "Tell a long story"}],
 }
-TOKENS = 16
+TOKENS = 32
 TOO_MANY_TOKENS = 1_000
 """At four tokens a second, these take longer than the service waits."""
 TOKENS_AN_EVENT = 4
@@ -99,7 +99,7 @@ def test_metrics_of_their_own_address_are_there_until_the_last_stream_has_ended(
     places = tmp_path / "simulator", tmp_path / "service"
     for place in places:
         place.mkdir()
-    slow = ("--first-token-seconds=0.01", "--per-token-seconds=0.2")
+    slow = ("--first-token-seconds=0.01", "--per-token-seconds=0.1")
     with (
         running(places[0], "simulator", *slow) as simulator,
         running(

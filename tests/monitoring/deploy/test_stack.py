@@ -117,7 +117,6 @@ def test_a_program_that_ends_is_named_with_its_last_words_and_takes_the_others_a
     assert children(os.getpid()) == before
 
 
-@pytest.mark.quiet
 def test_all_of_it_starts_works_and_ends(tmp_path: Path) -> None:
     with free_ports() as ports:
         pass

@@ -84,7 +84,7 @@ def state_digest(seed: int) -> str:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_two_processes_with_different_hashes_fold_a_log_alike(seed: int) -> None:
-    program = f"from tests.property.test_fold import state_digest; print(state_digest({seed}))"
+    program = f"from tests.property.dumps.test_fold import state_digest; print(state_digest({seed}))"
     digests = set[Any]()
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(["tests", "."])}
