@@ -129,6 +129,11 @@ class Pools:
         """As `Store.advance`."""
         self._collect(self._begun(name, now_ns).advance_and_collect(now_ns), now_ns)
 
+    def advance_all(self, now_ns: int) -> None:
+        """`advance` for every pool."""
+        for name in tuple(self._pools):
+            self.advance(name, now_ns)
+
     def reprice(self, name: str, lease_id: str, cost: Cost, now_ns: int) -> None:
         """The cost of a waiter was estimated anew. No effect on a request that does not wait."""
         pool = self._begun(name, now_ns)

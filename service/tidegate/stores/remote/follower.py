@@ -184,15 +184,15 @@ class Follower:
         _set(admission, result)
 
     def _apply(self, change: Change) -> None:
-        """Passes on what a change says of requests that wait here."""
+        """Passes on what a change says of requests that wait here, and its events."""
         granted = tuple(each for each in change.granted if each in self._waiting)
         refused = tuple(each for each in change.refused if each[0] in self._waiting)
         for lease_id in granted:
             self._leave_queue(lease_id, is_granted=True)
         for lease_id, _ in refused:
             self._leave_queue(lease_id, is_granted=False)
-        if granted or refused:
-            self._notify(Change(change.pool, granted, refused=refused))
+        if granted or refused or change.events:
+            self._notify(Change(change.pool, granted, change.events, refused=refused))
         for lease_id in granted:
             self._settle_admission(lease_id, GRANTED)
         for lease_id, refusal in refused:

@@ -1,0 +1,224 @@
+"""The state that the log leads to: the same for every replica that folds it."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Final, Self
+
+import msgspec
+from msgspec import Struct
+
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
+from tidegate.core.domain.state_encoding import decode_state, encode_state
+from tidegate.core.ports.store import Change
+from tidegate.stores.fold import Fold, FoldState
+from tidegate.stores.pools import Pools
+from tidegate.stores.remote.messages import Ask, Message, Report, Results, Steps, Told
+from tidegate.stores.steps import Answer, part_of, replica_of
+from tidegate.stores.valkey.shared_log import START, Entry, EntryId
+
+__all__ = ["Appended", "Effects", "LogFold", "decode_appended", "encode_appended"]
+
+_VERSION: Final = 1
+"""Counts changes after which older checkpoints cannot be read, here or in a state within."""
+
+_NS_PER_MS: Final = 1_000_000
+_SILENT_NS: Final = 5 * NS_PER_SECOND
+"""A replica that has appended nothing for so long is gone."""
+_UNLED_NS: Final = NS_PER_SECOND // 4
+"""Leaders tick ten times per second. Beyond this time after the last tick, nobody leads."""
+
+
+class Appended(Struct, frozen=True, array_like=True):
+    """The payload of an entry.
+
+    Attributes:
+        replica: who appended it.
+        messages: steps and questions, in order.
+        tick: whether a leader appended it: time passes, and the waiters that fit by now are admitted.
+        report: whether dead replicas are looked for, and all replicas get a report. Only with a tick.
+    """
+
+    replica: str
+    messages: tuple[Message, ...] = ()
+    tick: bool = False
+    report: bool = False
+
+
+class Effects(Struct):
+    """What an entry has caused.
+
+    Attributes:
+        messages: for each replica, in order.
+        next_in_ns: by pool, how long until the next waiter may fit.
+    """
+
+    messages: dict[str, list[Message]] = {}
+    next_in_ns: dict[str, int] = {}
+
+
+class _Member(Struct, array_like=True):
+    """A replica that takes part.
+
+    Attributes:
+        serial: of the last results that it was sent.
+        seen_ns: when it last appended something.
+        folded: the number of its last step.
+    """
+
+    serial: int = 0
+    seen_ns: int = 0
+    folded: int = 0
+
+
+class _LogState(Struct, frozen=True, array_like=True):
+    """The dump of a `LogFold`. The attributes are its own."""
+
+    version: int
+    fold: FoldState
+    members: dict[str, _Member]
+    now_ns: int
+    ticked_ns: int
+    last: EntryId
+
+
+class LogFold:
+    """Folds entries into pools. Nothing but the log and the initial settings decides what results.
+
+    Ids of entries tell how much time has passed. Only time with a leader counts: without one, nobody publishes the
+    grants. If that time earned refill, its grants would be delivered all at once, and could exceed the capacity.
+
+    Each fact is reported to the replica whose entry caused it.
+
+    Args:
+        pools: without any call yet.
+    """
+
+    def __init__(self, pools: Pools) -> None:
+        self._fold = Fold(pools)
+        self._members: dict[str, _Member] = {}
+        self._last = START
+        self._now_ns = self._ticked_ns = 0
+
+    def dump(self) -> bytes:
+        """All that the entries so far have led to, for `restore`."""
+        fold = self._fold.dump(self._now_ns)
+        return encode_state(_LogState(_VERSION, fold, self._members, self._now_ns, self._ticked_ns, self._last))
+
+    @classmethod
+    def restore(cls, dump: bytes) -> Self:
+        """A fold that continues exactly as the one that was dumped.
+
+        Raises:
+            UnreadableState: another version has dumped it, or it is damaged.
+        """
+        state = decode_state(dump, _LogState, _VERSION)
+        fold = Fold.restore(state.fold, state.now_ns)
+        log_fold = cls(fold.pools)
+        log_fold._fold = fold
+        log_fold._members = state.members
+        log_fold._last, log_fold._now_ns, log_fold._ticked_ns = state.last, state.now_ns, state.ticked_ns
+        return log_fold
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The replicas that take part."""
+        return tuple(self._members)
+
+    @property
+    def now_seconds(self) -> float:
+        """How much time with a leader has passed since the first entry."""
+        return to_seconds(self._now_ns)
+
+    def apply(self, entry: Entry) -> Effects:
+        """Folds one entry. Its id must be later than that of every entry before."""
+        appended = decode_appended(entry.payload)
+        now_ns = self._advance_time(entry.id, is_tick=appended.tick)
+        member = self._members.setdefault(appended.replica, _Member())
+        member.seen_ns = now_ns
+        effects = Effects()
+        answers: list[Answer] = []
+        changes: list[Change] = []
+        for message in appended.messages:
+            if isinstance(message, Steps):
+                folded = self._fold.fold(message.batch, now_ns)
+                member.folded = folded.number
+                answers += folded.answers
+                changes += folded.changes
+            elif isinstance(message, Ask):
+                left = self._fold.pools.wait_left(message.pool, message.lease_id, now_ns)
+                effects.messages.setdefault(appended.replica, []).append(Told(appended.replica, message.lease_id, left))
+        if appended.report:
+            self._end_dead_replicas(now_ns)
+        if appended.tick:
+            self._fold.pools.advance_all(now_ns)
+            changes += self._fold.pools.take_changes()
+        self._deliver(appended.replica, answers, changes, effects, has_steps=bool(appended.messages))
+        if appended.report:
+            self._report(now_ns, effects)
+        return effects
+
+    def _advance_time(self, name: EntryId, *, is_tick: bool) -> int:
+        """The time of an entry. Entries of one millisecond have the same time."""
+        if self._last != START:
+            passed_ns = (name.unix_ms - self._last.unix_ms) * _NS_PER_MS
+            self._now_ns = min(self._now_ns + passed_ns, self._ticked_ns + _UNLED_NS)
+        self._last = name
+        if is_tick:
+            self._ticked_ns = self._now_ns
+        return self._now_ns
+
+    def _end_dead_replicas(self, now_ns: int) -> None:
+        for name in [name for name, each in self._members.items() if now_ns - each.seen_ns > _SILENT_NS]:
+            del self._members[name]
+            self._fold.pools.abandon(partial(_is_of, name), now_ns)
+
+    def _deliver(
+        self, cause: str, answers: list[Answer], changes: Iterable[Change], effects: Effects, *, has_steps: bool
+    ) -> None:
+        parts: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.next_in_ns is not None:
+                effects.next_in_ns[change.pool] = change.next_in_ns
+            if change.events:
+                parts.setdefault(cause, []).append(Change(change.pool, events=change.events))
+            lease_ids = (*change.granted, *(lease_id for lease_id, _ in change.refused))
+            for replica in dict.fromkeys(map(replica_of, lease_ids)):
+                part = part_of(change, replica)
+                if part is not None:
+                    parts.setdefault(replica, []).append(part)
+        if has_steps:
+            parts.setdefault(cause, [])
+        for replica, own in parts.items():
+            member = self._members.get(replica)
+            if member is None:
+                continue
+            member.serial += 1
+            given = tuple(answers) if replica == cause else ()
+            results = Results(replica, member.serial, member.folded, given, tuple(own))
+            effects.messages.setdefault(replica, []).append(results)
+
+    def _report(self, now_ns: int, effects: Effects) -> None:
+        pools, queues = self._fold.pools.snapshot(None, now_ns), self._fold.pools.queues(now_ns)
+        for replica, member in self._members.items():
+            effects.messages.setdefault(replica, []).append(Report(replica, member.serial, pools, queues))
+
+
+def _is_of(replica: str, lease_id: str) -> bool:
+    return replica_of(lease_id) == replica
+
+
+_DECODER: Final[msgspec.msgpack.Decoder[Appended]] = msgspec.msgpack.Decoder(Appended)
+
+
+def encode_appended(appended: Appended) -> bytes:
+    """The payload of an entry."""
+    return msgspec.msgpack.encode(appended)
+
+
+def decode_appended(payload: bytes) -> Appended:
+    """What `encode_appended` has encoded.
+
+    Raises:
+        msgspec.DecodeError: it is something else.
+    """
+    return _DECODER.decode(payload)

@@ -1,0 +1,192 @@
+"""Replicas that share one log have one limit and one queue, whatever fails."""
+
+import asyncio
+import itertools
+from collections import Counter
+
+import pytest
+
+from support.replicas import Replica, replicas
+from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.demand import Demand, Outcome
+from tidegate.core.domain.dimension import Cost, Dimension
+from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+
+PER_SECOND, BURST = 10, 10
+CONFIGURED = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60 * PER_SECOND, BURST)})}
+
+
+class Calls:
+    """Calls through some replicas, with the times at which they were admitted."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self.admitted: list[tuple[float, str]] = []
+        self.refused: list[Refusal] = []
+
+    async def call(self, replica: Replica, caller: str, *, takes_seconds: float = 0.5) -> None:
+        try:
+            lease = await replica.admission.acquire(Demand("p", Caller(caller), Cost(1)))
+        except Refusal as refusal:
+            self.refused.append(refusal)
+            return
+        self.admitted.append((self._clock.elapsed_s, caller))
+        await asyncio.sleep(takes_seconds)
+        await lease.end(Outcome.SETTLED, Cost(1))
+
+    def most_above_the_rate(self) -> float:
+        """The most calls in any window, above the window's share of the rate."""
+        times = sorted(time for time, _ in self.admitted)
+        return max(
+            last - first + 1 - PER_SECOND * (times[last] - times[first])
+            for first in range(len(times))
+            for last in range(first, len(times))
+        )
+
+
+def test_all_replicas_share_one_limit_and_one_fair_queue() -> None:
+    clock = VirtualClock()
+
+    async def main() -> Calls:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (_, running):
+            callers = [(running[number % 3], f"caller {number % 3}") for number in range(150)]
+            await asyncio.gather(*(calls.call(replica, caller) for replica, caller in callers))
+        return calls
+
+    calls = run_virtual(main(), clock)
+    assert len(calls.admitted) == 150
+    assert calls.most_above_the_rate() <= BURST + 0.5
+    assert calls.admitted[-1][0] == pytest.approx((150 - BURST) / PER_SECOND, rel=0.06)
+    shares = Counter(caller for _, caller in calls.admitted[:90])
+    assert max(shares.values()) - min(shares.values()) <= 2
+
+
+def test_a_light_caller_on_one_replica_does_not_wait_behind_a_flood_on_another() -> None:
+    clock = VirtualClock()
+
+    async def main() -> list[float]:
+        calls, waits = Calls(clock), []
+        async with replicas(clock, CONFIGURED, 2) as (_, (first, second)):
+            flood = [asyncio.create_task(calls.call(first, "flood")) for _ in range(300)]
+            for _ in range(10):
+                await asyncio.sleep(1)
+                started_s = clock.elapsed_s
+                await calls.call(second, "light", takes_seconds=0)
+                waits.append(clock.elapsed_s - started_s)
+            for task in flood:
+                task.cancel()
+            await asyncio.wait(flood)
+        return waits
+
+    assert max(run_virtual(main(), clock)) < 0.5
+
+
+def leader_of(running: list[Replica]) -> Replica:
+    (leader,) = (each for each in running if each.leader.leads)
+    return leader
+
+
+def test_after_the_death_of_the_leader_another_one_continues_with_the_same_queue() -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[Calls, float]:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (_, running):
+            leader = leader_of(running)
+            others = [each for each in running if each is not leader]
+            tasks = [asyncio.create_task(calls.call(others[number % 2], f"{number % 2}")) for number in range(120)]
+            await asyncio.sleep(3.03)
+            await leader.kill()
+            killed_s = clock.elapsed_s
+            await asyncio.gather(*tasks)
+        times = [time for time, _ in calls.admitted]
+        pause_s = max(later - earlier for earlier, later in itertools.pairwise(times) if later > killed_s)
+        return calls, pause_s
+
+    calls, pause_s = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused) == (120, [])
+    assert calls.most_above_the_rate() <= BURST + 0.5
+    assert pause_s <= 2
+    shares = Counter(caller for _, caller in calls.admitted[:60])
+    assert abs(shares["0"] - shares["1"]) <= 2
+
+
+def test_a_leader_that_leaves_in_order_is_followed_at_once() -> None:
+    clock = VirtualClock()
+
+    async def main() -> float:
+        async with replicas(clock, CONFIGURED, 2) as (_, running):
+            leader = leader_of(running)
+            await leader.stop()
+            left_s = clock.elapsed_s
+            calls = Calls(clock)
+            (other,) = (each for each in running if each is not leader)
+            await calls.call(other, "next")
+            return calls.admitted[0][0] - left_s
+
+    assert run_virtual(main(), clock) <= 0.4
+
+
+def test_lost_commands_and_lost_answers_lose_no_call_and_admit_none_twice() -> None:
+    clock = VirtualClock()
+
+    async def main() -> Calls:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (_, running):
+            for each in running:
+                each.connection.lost_before = each.connection.lost_after = 0.05
+            callers = [(running[number % 3], f"caller {number % 3}") for number in range(120)]
+            await asyncio.gather(*(calls.call(replica, caller) for replica, caller in callers))
+        return calls
+
+    calls = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused) == (120, [])
+    assert (
+        calls.most_above_the_rate() <= BURST + PER_SECOND * 0.5
+    )  # an answer may be late by the time that a command takes
+
+
+def test_the_waits_and_leases_of_a_dead_replica_end() -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[int, int, int]:
+        calls = Calls(clock)
+        slow = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(6, 2)})}
+        async with replicas(clock, slow, 2) as (_, running):
+            leader = leader_of(running)
+            (other,) = (each for each in running if each is not leader)
+            tasks = [asyncio.create_task(calls.call(other, "gone", takes_seconds=99)) for _ in range(5)]
+            await asyncio.sleep(2)
+            (before,) = await leader.admission.store.snapshot("p")
+            await other.kill()
+            await asyncio.sleep(7.5)
+            (after,) = await leader.admission.store.snapshot("p")
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        return before.in_flight, after.in_flight, after.waiting
+
+    assert run_virtual(main(), clock) == (2, 0, 0)
+
+
+def test_a_silence_of_the_server_is_nobodys_death() -> None:
+    clock = VirtualClock()
+
+    async def main() -> Calls:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (server, running):
+            callers = [(running[number % 3], f"caller {number % 3}") for number in range(100)]
+            tasks = [asyncio.create_task(calls.call(replica, caller)) for replica, caller in callers]
+            await asyncio.sleep(2)
+            server.is_down = True
+            await asyncio.sleep(12)
+            server.is_down = False
+            await asyncio.gather(*tasks)
+        return calls
+
+    calls = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused) == (100, [])
+    assert calls.most_above_the_rate() <= BURST + 0.5
