@@ -83,7 +83,7 @@ def test_of_few_the_one_that_was_refused_counts_once(limit: AccelerationLimit) -
     refuse(limit, 0)
     use(limit, MINUTE, 6)
     refuse(limit, MINUTE)
-    assert send(limit, 2 * MINUTE) == 10, "3 % below 7 of 4, which was refused"
+    assert send(limit, 2 * MINUTE) == 9, "half as much again; half-way to 7 of 4 is not one more"
 
 
 def test_what_was_refused_was_no_use(limit: AccelerationLimit) -> None:

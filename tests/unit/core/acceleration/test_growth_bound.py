@@ -72,10 +72,21 @@ def test_what_was_accepted_may_go_again_and_what_was_refused_may_not(bound: Grow
     assert room_at(bound, 122 * S, Room.UNTRIED) == 224
 
 
+def test_between_both_it_is_tried_half_way(bound: GrowthBound) -> None:
+    bound.history.add(0, 100)
+    bound.refused(1, 0, 0)
+    bound.history.add(61 * S, 199)
+    bound.refused(1, 61 * S, 61 * S)
+    bound.history.add(61 * S, -99)
+    bound.history.add(122 * S, 1)
+    assert room_at(bound, 122 * S, Room.FREE) == 104
+    assert room_at(bound, 122 * S, Room.UNTRIED) == 151, "half-way between 1.05 and 2"
+
+
 def test_nearer_to_what_was_refused_than_is_known_nothing_is_tried(bound: GrowthBound) -> None:
     grown(bound, floor=1_000, more=20)
     bound.history.add(122 * S, 1)
-    assert room_at(bound, 122 * S, Room.UNTRIED) == 2_249, "3 % below 1.52"
+    assert room_at(bound, 122 * S, Room.UNTRIED) == 2_249, "half-way, 2,264, is less than 3 % below 1.52"
 
 
 def test_use_at_the_floor_says_nothing_of_growth(bound: GrowthBound) -> None:
@@ -148,7 +159,7 @@ def test_an_old_refusal_counts_no_more_beside_a_new_one(bound: GrowthBound) -> N
     bound.refused(1, 661 * S, 661 * S)
     assert bound.error == error, "nothing was to be expected"
     bound.history.add(722 * S, 1)
-    assert room_at(bound, 722 * S, Room.UNTRIED) == 607, "3 % below 2.51"
+    assert room_at(bound, 722 * S, Room.UNTRIED) == 500, "half-way between 1.5 and 2.51"
 
 
 def test_use_that_none_went_before_is_the_floor(bound: GrowthBound) -> None:
