@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ from tidegate.stores.state_folder import StateFolder
 from tidegate.stores.switchable import SwitchableStore
 
 __all__ = ["Continuity"]
+
+logger = logging.getLogger("tidegate.hand_over")
 
 
 class Continuity:
@@ -115,6 +118,7 @@ class Continuity:
             self._predecessor.confirm()
             await self._predecessor.lead(self._leader, self._folded)
             self.saver.resume()
+            logger.info("took over the pools and calls of %d processes", len(self._folded))
 
     @contextlib.asynccontextmanager
     async def handing_over(self, sockets: Mapping[str, socket.socket]) -> AsyncIterator["asyncio.Future[None]"]:

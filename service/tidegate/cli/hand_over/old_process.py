@@ -79,10 +79,15 @@ class HandOver:
                 await self._serve(connection)
             except BaseException as error:
                 connection.close()
-                if not isinstance(error, OSError | EOFError | msgspec.DecodeError):
+                if not isinstance(error, Exception):
                     raise
+                expected = isinstance(error, OSError | EOFError | msgspec.DecodeError)
                 reason = str(error) or "no answer"
-                logger.warning("another process asked to take over, and failed: %s; this one goes on", reason)
+                logger.warning(
+                    "another process asked to take over, and failed: %s; this one goes on",
+                    reason,
+                    exc_info=not expected,
+                )
 
     async def _serve(self, connection: socket.socket) -> None:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -97,9 +102,8 @@ class HandOver:
             await asyncio.get_running_loop().sock_sendall(connection, frame(Declined(reason)))
             raise msgspec.DecodeError(reason)
         await self._saver.pause()
-        offered = self._offered()
         try:
-            await self._send(connection, *offered)
+            await self._send(connection, *self._offered())
             async with asyncio.timeout(ANSWER_SECONDS):
                 _require_taken(decode(await _read(connection)))
         except BaseException:

@@ -71,6 +71,9 @@ class StoreHandOver:
                 follower.receive(Results(self._replica, 0, folded.number, folded.answers))
         follower.lost()  # whoever still waits for its reply goes on without
         self._follower = None
+        for pool in self._memory.snapshot_now():
+            if pool.waiting:
+                self._memory.advance(pool.pool)  # timers that ended meanwhile have had no effect
 
     def commit(self, channel: Channel) -> None:
         """Sends all steps, held back and further ones, to the other process."""

@@ -175,6 +175,22 @@ def test_after_an_abort_everything_goes_on_here(seconds: float) -> None:
     run(main)
 
 
+def test_calls_that_wait_over_an_abort_are_admitted_without_a_further_step() -> None:
+    async def main(on: Machine) -> None:
+        old = on.first()
+        leases = [await old.admission.acquire(ONE) for _ in range(5)]
+        waiting = old.call()
+        await asyncio.sleep(0.5)
+        old.hand_over.begin()
+        await asyncio.sleep(10)
+        old.hand_over.abort()
+        await waiting
+        assert on.admitted == [("first", 10.5)]
+        assert len(leases) == 5
+
+    run(main)
+
+
 def test_a_process_hands_over_while_the_one_before_it_still_has_calls() -> None:
     async def main(on: Machine) -> None:
         first = on.first()
