@@ -93,3 +93,4 @@ def test_from_the_two_hundredth_on_each_weighs_a_two_hundredth() -> None:
 
 def test_where_they_have_become_others_each_weighs_a_fiftieth() -> None:
     assert mean_of([300.0] * 80 + [900.0] * 35).mean == pytest.approx(900 - 600 * 0.98**35, rel=1e-3)
+    assert mean_of([900.0] * 80 + [300.0] * 35).mean == pytest.approx(300 + 600 * 0.98**35, rel=1e-3)
