@@ -22,7 +22,13 @@ def test_it_is_what_was_used_beyond_the_refill_and_at_least_a_second(depth: Buck
     assert depth.seconds(1, 200.0) == 5
 
 
-@pytest.mark.parametrize(("per_second", "is_shallow"), [(10.0, False), (10.8, True)])
+def test_it_is_a_second_until_something_was_used() -> None:
+    depth = BucketDepth(BEGAN_NS)
+    assert depth.first == RateLimitHit(BEGAN_NS, Cost(), counted_ns=BEGAN_NS)
+    assert depth.seconds(0, 10.0) == 1
+
+
+@pytest.mark.parametrize(("per_second", "is_shallow"), [(10.5, False), (10.8, True)])
 def test_less_than_four_seconds_are_shallow(depth: BucketDepth, per_second: float, *, is_shallow: bool) -> None:
     assert depth.is_shallow(0, per_second) is is_shallow
 

@@ -30,6 +30,12 @@ def least(trials: Trials, uncertainty: float, near: float = 0.0) -> tuple[float,
     return seconds, next(requests for requests in range(1_000) if is_due(1_000, requests))
 
 
+def test_nothing_is_counted_at_first() -> None:
+    trials = Trials(BEGAN_NS, RateSearchSettings())
+    assert (trials.changed_ns, trials.used) == (BEGAN_NS, Cost())
+    assert (trials.early, trials.passed, trials.vain) == (0, 0, 0)
+
+
 def test_the_better_a_rate_is_measured_the_rarer_trials_are(trials: Trials) -> None:
     assert least(trials, 0.01) == (20, 40)
     assert least(trials, 0.04) == (20, 40)
