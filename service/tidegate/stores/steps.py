@@ -18,6 +18,8 @@ change that a replica needs. A follower's waiter may also be granted by a step o
 with a `MemoryStore` watches the store (`Store.watch`, which reports the changes of `fold` as well), and passes on to
 each follower its part of every change.
 
+`Fold.dump` is a checkpoint: a fold that is restored from it continues with the steps after it as if it had folded all.
+
 A replica that leaves, or that died, takes its waiters and leases along by `Leave`.
 """
 

@@ -21,8 +21,8 @@ POOL_STATE_VERSION: Final = 1
 class PoolState(Struct, frozen=True, array_like=True):
     """The dump of a `Pool`: at most 64 KB encoded.
 
-    It holds no settings, which configuration has, and neither waiters nor leases, which belong to connections of one
-    process. All times are ages or remaining times.
+    It holds no settings, which configuration has, and neither waiters nor leases, which `PoolWork` has. All times are
+    ages or remaining times.
     """
 
     version: int
