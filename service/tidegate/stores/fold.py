@@ -52,7 +52,6 @@ class FoldState(Struct, frozen=True, array_like=True):
         version: of this layout.
         store: the pools with their live work.
         configured, otherwise, callers: the settings by configuration.
-        folded: the number of the last step of each replica.
     """
 
     version: int
@@ -60,7 +59,6 @@ class FoldState(Struct, frozen=True, array_like=True):
     configured: dict[str, PoolSettings]
     otherwise: PoolSettings
     callers: dict[str, CallerLimits | None]
-    folded: dict[str, int]
 
 
 class Fold:
@@ -84,11 +82,10 @@ class Fold:
         configured, otherwise = self.pools.settings.configured
         return FoldState(
             FOLD_STATE_VERSION,
-            self.pools.dump(now_ns, work=True),
+            self.dump_store(now_ns, work=True),
             dict(configured),
             otherwise,
             dict(self.pools.callers_limits),
-            dict(self._folded),
         )
 
     @classmethod
@@ -100,10 +97,22 @@ class Fold:
         """
         pools = Pools(state.configured, state.otherwise)
         pools.limit_callers(state.callers, now_ns)
-        pools.restore(state.store, now_ns)
         fold = cls(pools)
-        fold._folded = dict(state.folded)
+        fold.restore_store(state.store, now_ns)
         return fold
+
+    def dump_store(self, now_ns: int, *, work: bool) -> StoreState:
+        """As `Pools.dump`; the work includes the number of the last step of each replica."""
+        state = self.pools.dump(now_ns, work=work)
+        if state.work is None:
+            return state
+        return structs.replace(state, work=structs.replace(state.work, folded=dict(self._folded)))
+
+    def restore_store(self, state: StoreState, now_ns: int) -> None:
+        """As `Pools.restore`. With the work of a dump, the steps of all replicas continue after those folded then."""
+        self.pools.restore(state, now_ns)
+        if state.work is not None:
+            self._folded = dict(state.work.folded)
 
     def continue_after(self, folded: Mapping[str, int]) -> None:
         """The pools have these replicas' steps already, up to the numbers of their last ones."""

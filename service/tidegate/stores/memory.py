@@ -185,7 +185,7 @@ class MemoryStore:
 
     def dump(self, *, work: bool = False) -> StoreState:
         """The learned state of all pools, for `restore`; with `work` also all waiters and leases."""
-        return self._step(partial(self._pools.dump, work=work))
+        return self._step(partial(self._fold.dump_store, work=work))
 
     def restore(self, state: StoreState, age_ns: int = 0) -> None:
         """Continues from `state`, which was dumped `age_ns` ago. Called once, before the first call is admitted.
@@ -198,7 +198,7 @@ class MemoryStore:
             RuntimeError: a call was admitted or waits already.
             UnreadableState: another version has dumped a pool. Nothing was restored.
         """
-        self._step(lambda now_ns: self._pools.restore(state, now_ns - age_ns))
+        self._step(lambda now_ns: self._fold.restore_store(state, now_ns - age_ns))
 
     def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:
         """As `Store.watch`."""

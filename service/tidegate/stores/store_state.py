@@ -29,10 +29,15 @@ class ConfiguredState(Struct, frozen=True, array_like=True):
 
 
 class StoreWork(Struct, frozen=True, array_like=True):
-    """The leases and waiters of all pools, and which pools each caller's account has to notify."""
+    """The leases and waiters of all pools, and which pools each caller's account has to notify.
+
+    Attributes:
+        folded: the number of the last step of each replica whose steps were folded.
+    """
 
     pools: tuple[PoolWork, ...]
     accounts: tuple[AccountWork, ...]
+    folded: dict[str, int] = {}
 
 
 class StoreState(Struct, frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from tidegate.core.pool.pool_state import encode_pool_state
 from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.pools import Pools
+from tidegate.stores.steps import Batch, Release, Reserve
 
 SLOW = PoolSettings({Dimension.REQUESTS: LimitSettings(60.0, 1.0)}, AdaptiveSettings())
 ONE = Demand("p", Caller("ann"), Cost(1))
@@ -49,6 +50,17 @@ def test_a_store_continues_with_its_leases_and_waiters(store: MemoryStore, clock
     assert changes[-1].granted == ("a-1",)
     assert fresh.end_now("p", "a-0", Outcome.SETTLED)
     assert not fresh.end_now("p", "a-0", Outcome.SETTLED)
+
+
+def test_the_steps_of_other_processes_continue_after_those_folded_before(
+    store: MemoryStore, clock: VirtualClock
+) -> None:
+    store.fold(Batch("b", 1, (Reserve("b-0", ONE), Reserve("b-1", ONE))))
+    fresh = restarted(store, clock)
+    folded = fresh.fold(Batch("b", 2, (Reserve("b-1", ONE), Release("p", "b-0"))))
+    assert folded.number == 3
+    assert [type(answer.result) for answer in folded.answers] == [Wait]
+    assert fresh.snapshot_now("p")[0].waiting == 0
 
 
 def test_waiting_time_goes_on_during_the_restart(store: MemoryStore, clock: VirtualClock) -> None:
