@@ -1,4 +1,4 @@
-"""What stops the start of the real process: exit code 2, and one sentence on stderr. `unit/cli` has the other cases."""
+"""Faults that stop the start of the process: exit code 2, and a sentence on stderr. `unit/cli` has the other cases."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is read of a Messages body, beside a plain parser that is given the same."""
+"""The reader of Messages bodies agrees with a plain parser of the same input."""
 
 import asyncio
 import json

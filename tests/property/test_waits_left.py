@@ -1,4 +1,4 @@
-"""How much longer each waiter is predicted to wait, and its place, compared with what follows."""
+"""The predicted remaining wait and place of each waiter, compared with what follows."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ _KEEPS_TURNS = 10
 
 @dataclass
 class Outcomes:
-    """How the streams of a session ended, and the maximum number of concurrent streams."""
+    """The ends of the streams of a session, and the maximum number of concurrent streams."""
 
     ended: Counter[str] = field(default_factory=Counter)
     most_at_a_time: int = 0

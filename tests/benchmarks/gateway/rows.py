@@ -13,7 +13,7 @@ _CELL: Final = 13
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What is judged: a figure, most often a ratio, and the least or the most that it may be."""
+    """A judged figure, most often a ratio, and the least or the most that it may be."""
 
     what: str
     value: float

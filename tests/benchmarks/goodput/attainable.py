@@ -10,7 +10,7 @@ from claude_simulator.scenarios.scenario import Outage, Scenario
 
 
 class AttainableUsage:
-    """What the limits of each family granted, less what competitors used and what nobody could use.
+    """The grants of each family's limits, less the use of competitors and what nobody could use.
 
     Refill during a complete outage can be used later only as far as it pays a debt or fits into the bucket: the rest is
     not counted. Create it before the quota advances: it schedules events at the start and end of outages.

@@ -25,7 +25,7 @@ _SHORT_WAIT_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Which parts of a run are measured. Times are seconds since its start.
+    """The parts of a run that are measured. Times are seconds since its start.
 
     Attributes:
         steady_from_seconds: Start of the period in which the share of the quota is measured.

@@ -1,4 +1,4 @@
-"""How long a client that knows the simulator's state has to wait. Pure: time is an argument."""
+"""The wait of a client that knows the simulator's state. Pure: time is an argument."""
 
 import math
 
@@ -8,7 +8,7 @@ from claude_simulator.limits.quota import Quota
 
 
 def seconds_until_fits(quota: Quota, pool: Pool, input_tokens_estimate: int, now_seconds: float) -> float:
-    """How long until a request would be admitted, or until the next event that may change that.
+    """Time until a request would be admitted, or until the next event that may change that.
 
     0 means now, infinite never. Outages of only a share of the requests do not count.
     """
@@ -25,7 +25,7 @@ def seconds_until_fits(quota: Quota, pool: Pool, input_tokens_estimate: int, now
 
 
 def seconds_until_level(bucket: Bucket, level: float, now_seconds: float) -> float:
-    """How long until a level is reached while the present outflow continues; 0 if it is, infinite for never.
+    """Time until a level is reached while the present outflow continues; 0 if it is, infinite for never.
 
     If several windows are needed, it is the time to the end of the first.
     """

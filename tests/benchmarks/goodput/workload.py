@@ -49,7 +49,7 @@ class RequestShape:
 
 
 class WorkloadKind(StrEnum):
-    """How a caller's requests arrive."""
+    """The arrival pattern of a caller's requests."""
 
     WORKERS = "workers"  # each worker sends its next request after it has received a response
     POISSON = "poisson"  # at a mean rate, independent of each other

@@ -1,4 +1,4 @@
-"""How SDKs handle our refusals with their own retries: the error, the number of attempts, and the waits.
+"""SDKs handle Tidegate's refusals with their own retries: the error, the number of attempts, and the waits.
 
 By default each SDK retries twice. It must obey `retry-after` and `x-should-retry`, and its final error must explain
 what happened.

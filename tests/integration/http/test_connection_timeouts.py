@@ -1,4 +1,4 @@
-"""How long a client may take: over real sockets, with limits of parts of a second."""
+"""Time limits of clients, over real sockets, with limits of parts of a second."""
 
 import asyncio
 import contextlib

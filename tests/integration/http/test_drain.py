@@ -1,4 +1,4 @@
-"""How a server ends its calls before it stops: over real sockets, with times of parts of a second."""
+"""A server ends its calls before it stops: over real sockets, with times of parts of a second."""
 
 import asyncio
 from collections.abc import AsyncIterator

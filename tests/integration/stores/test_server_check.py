@@ -1,4 +1,4 @@
-"""What `server_faults` says of a server that cannot hold the shared log."""
+"""`server_faults` names the faults of a server that cannot hold the shared log."""
 
 import asyncio
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a shared log promises, on a real server, and on the one in memory that other tests use."""
+"""The promises of a shared log, on a real server, and on the one in memory that other tests use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -1,4 +1,4 @@
-"""What Grafana reads: built from the Python beside it, complete, and in good order."""
+"""The JSON that Grafana reads is built from the Python beside it, complete, and in good order."""
 
 import itertools
 import json

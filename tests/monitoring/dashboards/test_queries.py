@@ -1,4 +1,4 @@
-"""What panels ask for exists, with such labels and values, and nothing that exists is left out."""
+"""Every metric, label and value of a query exists, and every metric is shown."""
 
 import re
 import subprocess

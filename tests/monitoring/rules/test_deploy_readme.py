@@ -1,4 +1,4 @@
-"""What the README shows to copy is valid, and its command makes what it says."""
+"""Snippets of the README are valid, and its command makes what it says."""
 
 import re
 import subprocess

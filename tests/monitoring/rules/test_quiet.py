@@ -1,4 +1,4 @@
-"""What is no fault fires nothing: no series at all, a service that nobody calls, a restart, and few calls at night."""
+"""No alert fires without a fault: no series at all, a service that nobody calls, a restart, and few calls at night."""
 
 import subprocess
 from collections.abc import Iterator

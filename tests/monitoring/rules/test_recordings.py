@@ -1,4 +1,4 @@
-"""What is recorded is right, by hand-made series: shares, and sums over replicas."""
+"""Recording rules compute shares and sums over replicas correctly, by hand-made series."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who serves what, the headers of every answer, access rules on every route, and the documents for operators."""
+"""Routing, the headers of every answer, access rules on every route, and the documents for operators."""
 
 import asyncio
 from typing import Any, cast

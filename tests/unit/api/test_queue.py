@@ -1,4 +1,4 @@
-"""Who waits, as `/api/system/queue` shows it."""
+"""`/api/system/queue` shows the waiting requests."""
 
 from typing import TYPE_CHECKING, Any, cast
 

@@ -1,4 +1,4 @@
-"""What a start does not import, because it takes long and a relay does not need it."""
+"""Modules that a start must not import: they take long, and a relay does not need them."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a process does with the memory of large bodies."""
+"""A server process uses the freed memory of large bodies again."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ print(faults() - before)
 
 
 def faults_of_many_bodies(call: str) -> int:
-    """How many pages the kernel has to clear for 1,600 bodies of 300 KB, which have 73 each, after as many before."""
+    """Counts the pages that the kernel clears for 1,600 bodies of 300 KB, which have 73 each, after as many before."""
     plain = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
     done = subprocess.run(
         [sys.executable, "-c", _BODIES.format(call=call)], env=plain, capture_output=True, check=True, text=True

@@ -1,4 +1,4 @@
-"""What a restart keeps: two services in turn on one state folder, on virtual time."""
+"""A restart keeps the learned state: two services in turn on one state folder, on virtual time."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What all parts share: causes, costs, errors, protocols and metric names, as the design fixes them."""
+"""Causes, costs, errors, protocols and metric names are as the design fixes them."""
 
 import asyncio
 import re

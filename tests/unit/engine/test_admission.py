@@ -40,7 +40,7 @@ ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=20, capaci
 
 
 async def times_of(admission: Admission, clock: VirtualClock, demands: list[Demand]) -> list[tuple[int, float]]:
-    """Who was admitted when, in the order of admission."""
+    """The names and times of the admitted, in the order of admission."""
     admitted: list[tuple[int, float]] = []
 
     async def one(number: int, demand: Demand) -> None:

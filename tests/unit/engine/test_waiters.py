@@ -18,7 +18,7 @@ IN_P = Demand("p", DEFAULT_CALLER, ONE_REQUEST)
 
 
 class Recorder:
-    """What the waiters ask of their store."""
+    """The calls of the waiters to their store."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock

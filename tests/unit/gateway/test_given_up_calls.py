@@ -1,4 +1,4 @@
-"""What a call costs that its client gives up, and how it is counted."""
+"""The cost of a call that its client gives up, and how it is counted."""
 
 import asyncio
 

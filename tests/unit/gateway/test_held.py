@@ -1,4 +1,4 @@
-"""What is kept in memory of a call that waits, or that streams for minutes."""
+"""The memory that a waiting call, or a stream of minutes, keeps."""
 
 import asyncio
 import weakref

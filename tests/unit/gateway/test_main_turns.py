@@ -52,7 +52,7 @@ def subagents(run: str, number: int) -> list[dict[str, str]]:
 
 
 async def turns(gateway: Rig, run: str = WITHOUT_HINTS) -> list[float]:
-    """How long each of several main turns waits for quota, in seconds."""
+    """The waits of several main turns for quota, in seconds."""
     waits = []
     for _ in range(TURNS):
         await asyncio.sleep(1.7)  # a tool runs meanwhile

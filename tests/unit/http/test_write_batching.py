@@ -1,4 +1,4 @@
-"""When a write batcher writes."""
+"""The moments at which a write batcher writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

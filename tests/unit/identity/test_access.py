@@ -15,7 +15,7 @@ LOCAL = "127.0.0.1"
 
 
 def arrival(path: str = "/api/x", **headers: str) -> tuple[str, Fields]:
-    """What the rules for all calls look at."""
+    """The facts of a request that the rules for all calls look at."""
     arrived = request(path, **headers)
     return arrived.path, arrived.fields
 

@@ -1,4 +1,4 @@
-"""Which client a request comes from, with and without trusted proxies."""
+"""The client's address, with and without trusted proxies."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""Which header fields name the session, the agent and the class of a request."""
+"""The header fields that name the session, the agent and the class of a request."""
 
 import pytest
 from hypothesis import given

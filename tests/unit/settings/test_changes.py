@@ -1,4 +1,4 @@
-"""What is different between two configurations, and what a reload can apply of it."""
+"""The changes between two configurations, and the part of them that a reload can apply."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which pools can be configured: those that some call will draw on."""
+"""The pools that can be configured: those that some call will draw on."""
 
 import pytest
 

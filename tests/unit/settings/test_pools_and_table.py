@@ -1,4 +1,4 @@
-"""What the settings mean for pools, and the table that documents them."""
+"""The pool settings that follow from the settings, and the table that documents them."""
 
 from tidegate.core.claude.rate_limit_groups import ENDPOINT_POOLS
 from tidegate.core.domain.dimension import Dimension

@@ -69,7 +69,7 @@ def test_time_admits_and_tells_who_and_when_next(store: MemoryStore, clock: Virt
 
 
 class TestTakingAtOnce:
-    """What is settled at once needs no lease, and no round trip while nobody waits."""
+    """A demand that is settled at once needs no lease, and no round trip while nobody waits."""
 
     def test_it_is_spent_and_no_lease_is_left(self, store: MemoryStore) -> None:
         assert store.try_admit("", structs.replace(ONE, settle_at_once=True))

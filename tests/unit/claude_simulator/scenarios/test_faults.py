@@ -1,4 +1,4 @@
-"""Which requests a fault affects, and its error response."""
+"""The requests that a fault affects, and its error response."""
 
 import random
 from typing import Any

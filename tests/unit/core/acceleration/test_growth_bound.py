@@ -1,4 +1,4 @@
-"""How fast one quantity may rise: tables of what was used, refused and answered, and the room after it."""
+"""The bound on the growth of one quantity: tables of use, refusals and answers, and the room after them."""
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ def bound() -> GrowthBound:
 
 
 def room_at(bound: GrowthBound, now_ns: int, room: Room) -> int:
-    """How much more there is at least this room for."""
+    """The largest amount for which there is at least this room."""
     units = 0
     while bound.room(units + 1, now_ns) <= room:
         units += 1

@@ -1,4 +1,4 @@
-"""What was used in the last two minutes, in each way in which an upstream may count them."""
+"""The use of the last two minutes, in each way in which an upstream may count them."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What a failed attempt means for its lease and for the metrics."""
+"""The consequences of a failed attempt for its lease and for the metrics."""
 
 import asyncio
 

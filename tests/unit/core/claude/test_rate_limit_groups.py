@@ -1,4 +1,4 @@
-"""Which models and endpoints share one quota."""
+"""The pools of models and endpoints: those of one pool share a quota."""
 
 import re
 

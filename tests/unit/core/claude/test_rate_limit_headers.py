@@ -1,4 +1,4 @@
-"""What the upstream's headers say about limits, good and bad."""
+"""The reader of rate-limit headers, with good and bad input."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime

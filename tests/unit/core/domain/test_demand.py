@@ -1,4 +1,4 @@
-"""When two waits are the same."""
+"""The equality of waits."""
 
 from tidegate.core.domain.demand import Granted, Wait
 

@@ -1,4 +1,4 @@
-"""What errors carry, and what they say."""
+"""The fields and texts of errors."""
 
 from tidegate.core.domain.errors import (
     ConfigurationError,

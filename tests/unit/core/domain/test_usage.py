@@ -1,4 +1,4 @@
-"""What an answer says it used, and what counts against the limits."""
+"""The usage of an answer, and the part of it that counts against the limits."""
 
 from typing import Any, ClassVar
 

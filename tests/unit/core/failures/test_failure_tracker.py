@@ -1,4 +1,4 @@
-"""What failures of the upstream mean for a pool: an outage, fewer at a time, a spend cap."""
+"""The effects of upstream failures on a pool: an outage, a concurrency limit, a spend cap."""
 
 import pytest
 

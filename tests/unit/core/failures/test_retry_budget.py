@@ -1,4 +1,4 @@
-"""How many failed requests may be repeated."""
+"""The budget of retries."""
 
 import pytest
 

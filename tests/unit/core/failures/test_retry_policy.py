@@ -1,4 +1,4 @@
-"""Which failures are worth another attempt, and after how long."""
+"""The retry policy: which failures are retried, and after how long."""
 
 from typing import Any
 

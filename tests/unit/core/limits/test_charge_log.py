@@ -1,4 +1,4 @@
-"""What an old figure is worth now: refill and charges played again."""
+"""The replay of refill and charges since an old figure."""
 
 from itertools import pairwise
 from random import Random

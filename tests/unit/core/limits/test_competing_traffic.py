@@ -1,4 +1,4 @@
-"""What others take, from the slope of what remains."""
+"""The estimate of competing traffic, from the slope of the remainder."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""What the level of one dimension learns from what remains: the reading of the figures, and the margin."""
+"""The level of one dimension follows the reported remainder: the reading of the figures, and the margin."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What the limit of one dimension learns about others that use it too."""
+"""The limit of one dimension finds competing traffic."""
 
 import pytest
 

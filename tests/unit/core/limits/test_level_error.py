@@ -1,4 +1,4 @@
-"""How exact a level is: which reading of `remaining` is believed, and the margin that follows."""
+"""The error of a level: which reading of `remaining` is believed, and the margin that follows."""
 
 import pytest
 from hypothesis import given

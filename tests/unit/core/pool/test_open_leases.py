@@ -1,4 +1,4 @@
-"""What a lease begins with."""
+"""The open leases of a pool."""
 
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand

@@ -1,4 +1,4 @@
-"""What answers and operators teach a pool, while callers wait."""
+"""A pool learns from answers and operators while callers wait."""
 
 import pytest
 from msgspec import structs

@@ -1,4 +1,4 @@
-"""Who waits for a pool, for what, and for how much longer."""
+"""The view of a pool's queue: the waiters, what binds them, and their remaining waits."""
 
 import pytest
 from msgspec import structs

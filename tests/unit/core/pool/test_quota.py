@@ -1,4 +1,4 @@
-"""What a pool may spend: several limits at once, hidden headers, a slope, outages, refusals."""
+"""The quota of a pool: several limits at once, hidden headers, limits on growth, outages, refusals."""
 
 import pytest
 from msgspec import structs

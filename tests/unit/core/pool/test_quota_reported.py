@@ -1,4 +1,4 @@
-"""What a pool learns from reported limits: limits, margins and events."""
+"""A pool learns from reported limits: limits, margins and events."""
 
 from itertools import pairwise
 

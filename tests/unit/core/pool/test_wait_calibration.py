@@ -1,4 +1,4 @@
-"""What waiting really takes, beside what was predicted."""
+"""The calibration of predicted waits by real ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which waits teach something about predictions."""
+"""The waits from which the forecast learns."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast

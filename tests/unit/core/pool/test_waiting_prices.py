@@ -1,4 +1,4 @@
-"""Who has waited is priced again when it is about to be admitted."""
+"""A waiter is priced again when it is about to be admitted."""
 
 import pytest
 from msgspec import structs

@@ -1,4 +1,4 @@
-"""What a scope says of an answer and of a failure, in the words of the conventions."""
+"""The span attributes of an answer and of a failure, as the conventions name them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What calls are estimated to cost, and what is learned from their answers."""
+"""The estimated cost of calls, and the calibration by their answers."""
 
 from dataclasses import dataclass, field
 

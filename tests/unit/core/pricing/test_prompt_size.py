@@ -1,4 +1,4 @@
-"""What images and tools cost by the documented rules."""
+"""The cost of images and tools by the documented rules."""
 
 import pytest
 from hypothesis import given

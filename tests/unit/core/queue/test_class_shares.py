@@ -1,4 +1,4 @@
-"""What a class earns by waiting, and spends by going."""
+"""A class earns credit while it waits, and spends it when it is served."""
 
 import pytest
 from hypothesis import given

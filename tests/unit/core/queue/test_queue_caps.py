@@ -1,4 +1,4 @@
-"""How much may wait for a pool, in all and of one caller."""
+"""The caps on the queue of a pool, in all and of one caller."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which dimension is limited, told by whose figures miss the moment of the refusal by least."""
+"""The limiting dimension is the one whose rates miss the moment of the 429 by least."""
 
 import pytest
 

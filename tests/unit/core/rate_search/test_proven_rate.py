@@ -1,4 +1,4 @@
-"""What was let in at a rate proves that it is granted."""
+"""Admitted requests prove that the upstream grants their rate."""
 
 import pytest
 

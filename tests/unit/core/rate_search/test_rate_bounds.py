@@ -1,4 +1,4 @@
-"""What two refusals measure, and how well."""
+"""The rate between two 429s, and its bounds."""
 
 from math import inf
 

@@ -1,4 +1,4 @@
-"""What each 429 makes of a rate that is searched, and when it is tried to go faster: figures that can be worked out."""
+"""The effect of each 429 on a searched rate, and the times of trials, with figures worked out by hand."""
 
 import pytest
 

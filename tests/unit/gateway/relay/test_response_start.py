@@ -1,4 +1,4 @@
-"""Which bytes of a response are read before they are relayed, and which afterwards."""
+"""The bytes of a response that are read before it is relayed, and those that are read afterwards."""
 
 from collections.abc import Sequence
 from itertools import pairwise

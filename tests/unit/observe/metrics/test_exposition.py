@@ -101,7 +101,7 @@ class Watched:
         Observers(self._metrics.handlers).event(AttemptFinished("p", model, caller, "200", 1, 1, Usage(1_000_000)))
 
     def seen(self, accept: str = OPENMETRICS, after_seconds: float = 15) -> float:
-        """What a scrape says was spent."""
+        """The spending that a scrape shows."""
         self.clock.advance(after_seconds)
         return sum(counted(self.exposition.pieces(accept)[1], self.SPENT))
 

@@ -1,4 +1,4 @@
-"""What a span says that a snapshot of a trace does not show."""
+"""Properties of spans that a snapshot of a trace does not show."""
 
 import asyncio
 from collections.abc import Mapping

@@ -74,7 +74,7 @@ def run(main: Callable[[Processes], Coroutine[Any, Any, None]], faults: Faults =
 
 
 async def times_of(admission: Admission, clock: VirtualClock, count: int) -> list[tuple[int, float]]:
-    """Which call was admitted when, in the order of admission."""
+    """The names and times of the admitted calls, in the order of admission."""
     admitted: list[tuple[int, float]] = []
 
     async def one(number: int) -> None:
