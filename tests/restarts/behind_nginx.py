@@ -71,23 +71,23 @@ async def restart_behind_nginx(
         second = stack.enter_context(_bare_relay(simulator.url))
         port, front = free_port(), free_port()
         stack.enter_context(nginx(folder_in(directory, "nginx"), front, port, second))
-        async with checked(directory / "nginx", port) as check:
-            restarted = _Service(directory, simulator.url, port)
-            async with restarted.running(), running_load(f"http://127.0.0.1:{front}", load) as counts:
-                outcome = Outcome(counts)
-                for number in range(1, restarts + 1):
-                    await check.wait_until(is_ready=True)
-                    await asyncio.sleep(between_seconds)
-                    began = time.monotonic()
-                    outcome.open_calls.append(await restarted.stop(check))
-                    outcome.exit_codes.append(restarted.exit_code)
-                    drained = time.monotonic()
-                    await restarted.start()
-                    report(
-                        f"{time.strftime('%H:%M:%S')} restart {number}: {outcome.open_calls[-1]} open calls drained in "
-                        f"{drained - began:.1f} s, started in {time.monotonic() - drained:.1f} s; so far {counts}"
-                    )
+        check = stack.enter_context(checked(directory / "nginx", port))
+        restarted = _Service(directory, simulator.url, port)
+        async with restarted.running(), running_load(f"http://127.0.0.1:{front}", load) as counts:
+            outcome = Outcome(counts)
+            for number in range(1, restarts + 1):
                 await check.wait_until(is_ready=True)
+                await asyncio.sleep(between_seconds)
+                began = time.monotonic()
+                outcome.open_calls.append(await restarted.stop(check))
+                outcome.exit_codes.append(restarted.exit_code)
+                drained = time.monotonic()
+                await restarted.start()
+                report(
+                    f"{time.strftime('%H:%M:%S')} restart {number}: {outcome.open_calls[-1]} open calls drained in "
+                    f"{drained - began:.1f} s, started in {time.monotonic() - drained:.1f} s; so far {counts}"
+                )
+            await check.wait_until(is_ready=True)
         pools = httpx2.get(f"{simulator.url}/simulator/state").json()["pools"].values()
         outcome.rate_limited = sum(pool["rate_limited"] for pool in pools)
     return outcome

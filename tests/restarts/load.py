@@ -12,6 +12,8 @@ import anthropic
 import httpx2
 
 MODEL = "claude-sonnet-5-5"
+_TIMEOUT = httpx2.Timeout(600, connect=60)
+"""As the SDK's, but on a busy machine this process itself may take more than the usual 5 s to notice a connection."""
 TOKENS_HEADER = "x-simulator-output-tokens"
 """The simulator generates so many tokens."""
 
@@ -72,7 +74,9 @@ class Load:
 async def running_load(url: str, load: Load) -> AsyncIterator[Counts]:
     """Loads the service while the block runs. At its end, all calls under way get their answers, which are counted."""
     counts, over = Counts(), asyncio.Event()
-    async with anthropic.AsyncAnthropic(api_key="any", base_url=url, max_retries=load.retries) as client:
+    async with anthropic.AsyncAnthropic(
+        api_key="any", base_url=url, max_retries=load.retries, timeout=_TIMEOUT
+    ) as client:
         clients = _Clients(client, load, counts, over)
         tasks = [asyncio.create_task(clients.keep_a_stream_open(number)) for number in range(load.streams)]
         tasks.append(asyncio.create_task(clients.call_steadily()))

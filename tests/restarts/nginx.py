@@ -1,20 +1,19 @@
 """nginx before the service and a second server, with a health check of the service."""
 
 import asyncio
-import contextlib
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx2
-
 __all__ = ["HealthCheck", "checked", "nginx", "wait_until_open"]
 
-_CHECK_SECONDS: Final = 1.0
+_HEALTH_CHECK: Final = Path(__file__).with_name("health_check.py")
+_POLL_SECONDS: Final = 0.05
 _CONFIGURATION: Final = """\
 daemon off;
 master_process off;
@@ -33,6 +32,8 @@ http {{
   upstream second {{ server 127.0.0.1:{second}; keepalive 64; }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    keepalive_timeout 1h; # a client that is not scheduled for a minute still finds its connection
+    keepalive_requests 1000000;
     location / {{
       set $to second;
       if (-f {directory}/service-is-ready) {{ set $to service; }}
@@ -79,51 +80,28 @@ def wait_until_open(port: int, seconds: float = 20) -> None:
 
 
 class HealthCheck:
-    """Asks `/readyz` every second, and tells nginx by a file whether the service is ready.
+    """Knows what nginx is told of the service."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    async def wait_until(self, *, is_ready: bool) -> None:
+        """Waits until nginx knows it."""
+        while self._file.exists() != is_ready:  # noqa: ASYNC110 - another process makes the file
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def checked(directory: Path, service_port: int) -> Iterator[HealthCheck]:
+    """Checks `/readyz` every second for the duration of a block, in a process that the load does not slow down.
 
     nginx itself has such checks only in its commercial version. This one does what the controllers of consul-template
     and Kubernetes do, but needs no reload of nginx, in which nginx closes connections that a client may be using.
     """
-
-    def __init__(self, directory: Path, service_port: int) -> None:
-        self._file = directory / "service-is-ready"
-        self._url = f"http://127.0.0.1:{service_port}/readyz"
-        self._changed = asyncio.Condition()
-
-    async def run(self) -> None:
-        """Checks until it is cancelled."""
-        async with httpx2.AsyncClient(timeout=_CHECK_SECONDS) as http:
-            while True:
-                await self._check(http)
-                await asyncio.sleep(_CHECK_SECONDS)
-
-    async def wait_until(self, *, is_ready: bool) -> None:
-        """Waits until nginx knows it."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._file.exists() == is_ready)
-
-    async def _check(self, http: httpx2.AsyncClient) -> None:
-        try:
-            # A new connection each time, as load balancers do: an old one would lead to a process that drains.
-            is_ready = (await http.get(self._url, headers={"connection": "close"})).status_code == 200
-        except httpx2.HTTPError:
-            is_ready = False
-        async with self._changed:
-            if is_ready:
-                self._file.touch()
-            else:
-                self._file.unlink(missing_ok=True)
-            self._changed.notify_all()
-
-
-@asynccontextmanager
-async def checked(directory: Path, service_port: int) -> AsyncIterator[HealthCheck]:
-    """A health check for the duration of a block."""
-    check = HealthCheck(directory, service_port)
-    task = asyncio.create_task(check.run())
+    file, url = directory / "service-is-ready", f"http://127.0.0.1:{service_port}/readyz"
+    process = subprocess.Popen([sys.executable, _HEALTH_CHECK, url, file])
     try:
-        yield check
+        yield HealthCheck(file)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        process.kill()
+        process.wait()

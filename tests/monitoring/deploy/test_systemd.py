@@ -72,6 +72,20 @@ def test_the_variant_for_newer_versions_is_valid_too(units: list[Path]) -> None:
     assert (verified.returncode, verified.stderr) == (0, "")
 
 
+def test_a_template_for_hand_overs_is_valid_and_its_instances_share_user_and_state(tmp_path: Path) -> None:
+    text = (FOLDER / "tidegate.service").read_text()
+    instances = [tmp_path / f"tidegate@{name}.service" for name in "ab"]
+    for instance in instances:
+        instance.symlink_to("tidegate@.service")
+    template = re.sub(r"^ExecReload=\S+", "ExecReload=/bin/sh", text, flags=re.MULTILINE)
+    template = re.sub(r"^ExecStart=.*$", "ExecStart=/bin/sh serve --take-over", template, flags=re.MULTILINE)
+    (tmp_path / "tidegate@.service").write_text(template)
+    verified = analyze("verify", *instances)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    service = directives("tidegate.service")
+    assert (service["User"], service["StateDirectory"]) == (["tidegate"], ["tidegate"])
+
+
 def test_little_is_exposed(units: list[Path]) -> None:
     overall = analyze("security", "--offline=true", units[0]).stdout.splitlines()[-1]
     found = re.search(r"Overall exposure level for tidegate.service: ([\d.]+) ", overall)
