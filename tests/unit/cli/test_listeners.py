@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.cli.listeners import MAIN, METRICS, at_addresses_of, listening, sockets_from_systemd
+from tidegate.cli.listeners import (
+    MAIN,
+    METRICS,
+    at_addresses_of,
+    at_configured_addresses,
+    listening,
+    sockets_from_systemd,
+)
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.identity.access import AccessRules
 from tidegate.settings import Settings
@@ -119,3 +126,34 @@ def test_inherited_sockets_are_used_and_others_bound() -> None:
             assert sockets[METRICS].getsockname()[1] not in {0, port}
     with listening(Settings(port=0), {}) as sockets:
         assert [*sockets] == [MAIN]
+
+
+@pytest.mark.parametrize(
+    ("host", "is_any_port", "is_kept"),
+    [
+        ("127.0.0.1", False, True),
+        ("localhost", False, True),
+        ("127.0.0.1", True, True),
+        ("127.0.0.2", False, False),
+        ("no-such-host.invalid", False, False),
+    ],
+)
+def test_a_socket_of_another_process_is_kept_while_its_address_is_configured(
+    host: str,
+    is_any_port: bool,  # noqa: FBT001
+    is_kept: bool,  # noqa: FBT001
+) -> None:
+    with tcp() as main, tcp() as metrics:
+        port = 0 if is_any_port else main.getsockname()[1]
+        inherited = {MAIN: main, METRICS: metrics}
+        with_metrics = Settings(host=host, port=port, metrics_host="127.0.0.1", metrics_port=0)
+        kept = at_configured_addresses(with_metrics, inherited)
+        assert kept == (inherited if is_kept else {METRICS: metrics})
+        assert (main.fileno() != -1) is is_kept
+
+
+def test_a_socket_whose_port_or_purpose_is_not_configured_any_more_is_closed() -> None:
+    with tcp() as main, tcp() as metrics:
+        other_port = main.getsockname()[1] % 60_000 + 1
+        assert at_configured_addresses(Settings(port=other_port), {MAIN: main, METRICS: metrics}) == {}
+        assert main.fileno() == metrics.fileno() == -1
