@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
+import msgspec
 from msgspec import Struct, structs
 
 from tidegate.cli.background import background
@@ -98,9 +99,27 @@ class StateSaver:
             return
         try:
             state = decode_state(data, SavedState, _VERSION)
-            self._apply(state)
+            self._check(state)
         except UnreadableState as error:
             logger.warning("%s", self._folder.set_aside(str(error)))
+        else:
+            self._apply(state)
+
+    def _check(self, state: SavedState) -> None:
+        """Restores and dumps parts that are thrown away, so that a state with impossible values is not half applied.
+
+        Raises:
+            UnreadableState: a part cannot be restored.
+        """
+        try:
+            store = MemoryStore(self._admission.clock)
+            store.restore(state.store)
+            prices = CostEstimator.restore(state.prices, 0)
+            msgspec.msgpack.encode((store.dump(), prices.dump(0)))
+        except UnreadableState:
+            raise
+        except Exception as error:  # a bug of the version that wrote it, or of this one: neither may prevent the start
+            raise UnreadableState(f"it has values that cannot be restored: {error!r}") from error
 
     def take_over(self, data: bytes) -> None:
         """Continues from the state of a process that hands over, with its waiting requests and leases.

@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.cli.saved_state import StateSaver
@@ -17,7 +21,12 @@ from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
 from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
+from tidegate.core.domain.usage import Usage
+from tidegate.core.pricing.cost_estimator import CostEstimator
+from tidegate.core.pricing.message_shape import MessageShape
+from tidegate.core.pricing.prompt_size import PromptSize
 from tidegate.engine.admission import Admission
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
 from tidegate.stores.memory import MemoryStore
@@ -243,3 +252,114 @@ def test_a_full_disk_is_logged_once_and_when_it_is_over(
         "the state cannot be saved, and a restart would forget it: No space left on device",
         "the state is saved again",
     ]
+
+
+@pytest.fixture(scope="module")
+def written() -> bytes:
+    """The state of a service that has learned and was configured, as `StateSaver` writes it."""
+    with TemporaryDirectory() as path, StateFolder(Path(path)) as folder:
+        service = Service(folder, VirtualClock())
+        service.learn_limit(60, 10)
+        service.store.configure_now(POOL, PoolSettings({Dimension.REQUESTS: LimitSettings(30, 5)}))
+        service.limiter.update_config(RateLimitConfig(requests_per_minute=15))
+        shape = MessageShape("ann", "claude-sonnet-5-5", PromptSize(500), 1_024)
+        service.admission.estimator.observe(shape, Usage(500, 100), 0, text_bytes=300, written_ns=NS_PER_SECOND)
+        return service.saver.dump(is_final=False)
+
+
+def starts_with(content: bytes) -> list[str]:
+    """Starts a service with this file, makes a call, and saves. Returns the warnings."""
+    with TemporaryDirectory() as path, StateFolder(Path(path)) as folder:
+        (Path(path) / "state").write_bytes(content)
+        logs = logging.getLogger("tidegate.state")
+        records: list[str] = []
+        listener = logging.Handler(logging.WARNING)
+        listener.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+        logs.addHandler(listener)
+        try:
+            service = Service(folder, VirtualClock())
+        finally:
+            logs.removeHandler(listener)
+        service.clock.advance(3)
+        service.store.reserve_now("call", ONE)
+        service.store.end_now(POOL, "call", Outcome.SETTLED, ONE_REQUEST)
+        service.saver.dump(is_final=True)
+        assert (Path(path) / "state.unreadable").exists() is bool(records)
+        return records
+
+
+def file_of(content: bytes) -> bytes:
+    """A state file with valid checksums of any MessagePack."""
+    with TemporaryDirectory() as path, StateFolder(Path(path)) as folder:
+        folder.write(zlib.crc32(content).to_bytes(4) + content)
+        return (Path(path) / "state").read_bytes()
+
+
+def places_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values within a decoded one."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield (*at, key)
+        yield from places_in(each, (*at, key))
+
+
+@settings(max_examples=25)
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_it_starts_with_a_file_that_is_cut_at_any_byte(written: bytes, share: float) -> None:
+    whole = file_of(written[4:])
+    (line,) = starts_with(whole[: int(share * len(whole))])
+    assert "starting without it" in line
+
+
+@settings(max_examples=25)
+@given(share=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_it_starts_with_a_changed_byte_under_valid_checksums(written: bytes, share: float, byte: int) -> None:
+    content = bytearray(written[4:])
+    content[int(share * len(content))] = byte
+    assert len(starts_with(file_of(bytes(content)))) <= 1
+
+
+IMPOSSIBLE = [
+    None,
+    0,
+    -1,
+    2**63 - 1,
+    2**64 - 1,
+    -(2**63),
+    1.5,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    [],
+    True,
+]
+
+
+@settings(max_examples=25)
+@given(draw=st.data(), value=st.sampled_from(IMPOSSIBLE))
+def test_it_starts_with_any_value_under_valid_checksums(written: bytes, draw: st.DataObject, value: object) -> None:
+    state = msgspec.msgpack.decode(written[4:])
+    *path, last = draw.draw(st.sampled_from(list(places_in(state))))
+    place = state
+    for key in path:
+        place = place[key]
+    place[last] = value
+    assert len(starts_with(file_of(msgspec.msgpack.encode(state)))) <= 1
+
+
+def test_a_state_that_cannot_be_restored_leaves_nothing_half_restored(
+    folder: StateFolder, written: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_state: object, _now_ns: int) -> None:
+        raise OverflowError("cannot convert float infinity to integer")
+
+    monkeypatch.setattr(CostEstimator, "restore", fail)
+    with folder:
+        folder.write(written)
+        service = Service(folder, VirtualClock())
+        assert service.limiter.config.requests_per_minute != 15
+        assert service.store.snapshot_now(POOL) == ()
+    assert "it has values that cannot be restored: OverflowError" in caplog.text

@@ -40,5 +40,5 @@ def decode_state(data: bytes, kind: type[State], version: int) -> State:
         if found != version:
             raise UnreadableState(f"the state has version {found}, and only version {version} can be read")
         return msgspec.msgpack.decode(content, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableState(f"the state is not as version {version} writes it: {error}") from error
