@@ -96,7 +96,12 @@ async def with_retries(
         before_sleep=report,
         retry_error_callback=limits.give_up,
     )
-    result: T = await retrying(again)
+    try:
+        result: T = await retrying(again)
+    finally:
+        # Both refer to themselves otherwise, and the garbage collector finds old objects only after hours.
+        failed.__traceback__ = None
+        retrying.iter_state.reset()
     return result
 
 

@@ -11,7 +11,14 @@ from tidegate.core.claude.failures import attempt_status, credentials_refusal
 from tidegate.core.claude.header_names import TIDEGATE_UPSTREAM
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.demand import Outcome
-from tidegate.core.domain.errors import ConfigurationError, Refusal, TidegateError, UpstreamError, UpstreamUnreachable
+from tidegate.core.domain.errors import (
+    ConfigurationError,
+    Refusal,
+    TidegateError,
+    UpstreamError,
+    UpstreamUnreachable,
+    forget_frames,
+)
 from tidegate.core.domain.events import RefusedCall
 from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.failures.retry_policy import RetryPolicy
@@ -206,16 +213,20 @@ class Gateway:
             else:
                 response = await attempts.response()
         except Refusal as refusal:
+            forget_frames(refusal)
             # The admission has reported refusals of calls that have a pool.
             return await self._refused(call, refusal, client_response, is_reported=bool(call.pool))
         except InvalidCall as error:
+            forget_frames(error)
             await client_response.local(invalid(error, call.request_id))
             return "client_error"
         except UpstreamUnreachable as error:
+            forget_frames(error)
             out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
             await client_response.local(unreachable(error, call.request_id, out_of_time=out_of_time))
             return "upstream_error"
         except UpstreamError as error:
+            forget_frames(error)
             return await self._failed(call, error, client_response)
         prepared.drop_request()
         self._caps.remove_body(call)
@@ -266,7 +277,8 @@ class Gateway:
             else:
                 await client_response.end(last)
             client_request.unwatch()  # the response has been sent: the client does not wait for the rest
-        except TidegateError:
+        except TidegateError as error:
+            forget_frames(error)
             outcome = _SETTLED  # the upstream broke off; returning without an end makes the server break off as well
         finally:
             succeeded = False

@@ -319,7 +319,7 @@ def test_it_starts_with_a_changed_byte_under_valid_checksums(written: bytes, sha
     assert len(starts_with(file_of(bytes(content)))) <= 1
 
 
-IMPOSSIBLE = [
+IMPOSSIBLE: list[Any] = [
     None,
     0,
     -1,

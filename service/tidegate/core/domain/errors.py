@@ -28,6 +28,7 @@ __all__ = [
     "UnreadableState",
     "UpstreamError",
     "UpstreamUnreachable",
+    "forget_frames",
 ]
 
 
@@ -198,6 +199,21 @@ class GenerationError(TidegateError):
         self.reason = reason
         self.findings = tuple(findings)
         super().__init__(message)
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drops the tracebacks of a handled error and of all errors that led to it.
+
+    A traceback holds the frames of a call, and their variables hold the errors of its attempts. Such a cycle keeps the
+    whole call in memory until the garbage collector finds it, which takes hours for objects that have become old.
+    """
+    known, chain = set[int](), [error]
+    while chain:
+        each = chain.pop()
+        if id(each) not in known:
+            known.add(id(each))
+            each.__traceback__ = None
+            chain += [other for other in (each.__cause__, each.__context__) if other is not None]
 
 
 def _shortened(value: object, limit: int = 80) -> str:

@@ -116,7 +116,7 @@ class Attempts:
                     pool=self._call.pool,
                 )
         except RetriesExhausted as exhausted:
-            raise exhausted.last from None
+            last = exhausted.last
         except OutOfReach as refusal:
             self._context.report(RefusedCall(self._call.pool, self._call.caller, refusal.cause))
             raise
@@ -125,6 +125,7 @@ class Attempts:
             if self._last_error is not None and refusal.row.retryable:
                 raise self._last_error from refusal
             raise
+        raise last  # not above: as its context, the exhaustion would refer to it and it to the exhaustion
 
     async def _attempt(self, _number: int) -> LeasedResponse:
         """One attempt by the policy's count. It waits out 429s and outages."""

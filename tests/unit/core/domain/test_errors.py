@@ -7,6 +7,7 @@ from tidegate.core.domain.errors import (
     RetriesExhausted,
     UpstreamError,
     UpstreamUnreachable,
+    forget_frames,
 )
 
 
@@ -57,3 +58,22 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     assert (error.extra, error.field, error.given) == ("otlp-grpc", "protocol", "grpc")
     command = "pip install 'tidegate[otlp-grpc]'"
     assert str(error) == f"protocol: got 'grpc', allowed is http; to use grpc, run: {command}"
+
+
+def test_a_handled_error_forgets_its_frames_and_those_of_its_causes() -> None:
+    errors: list[BaseException] = []
+    try:
+        try:
+            try:
+                raise ValueError  # noqa: TRY301
+            except ValueError as first:
+                errors.append(first)
+                raise KeyError from first
+        except KeyError as second:
+            errors.append(second)
+            raise TypeError  # noqa: B904
+    except TypeError as last:
+        errors.append(last)
+        last.__cause__ = last  # a chain may contain an error twice
+        forget_frames(last)
+    assert [each.__traceback__ for each in errors] == [None, None, None]
