@@ -87,3 +87,23 @@ def test_forget_clears_the_proven_rate() -> None:
     proven.changed(EXACT)
     proven.forget()
     assert proven.per_second == 0
+
+
+def test_a_correction_counts_for_all_requests_from_then_on() -> None:
+    proven = ProvenRate(0)
+    assert proven.dump(0).before == (0, Cost())
+    proven.sent(Cost(1), S)
+    proven.sent(Cost(2), 2 * S)
+    for tokens, sent_ns in ((9, 2 * S + 1), (5, 2 * S), (7, S)):
+        proven.recounted(Cost(0, tokens), sent_ns)
+    state = proven.dump(2 * S)
+    assert (state.last, state.before, state.first) == ((0, Cost(2, 12)), (S, Cost(1, 7)), (S, Cost(1, 7)))
+
+
+def test_a_correction_after_a_refusal_begins_no_phase() -> None:
+    proven = ProvenRate(0)
+    proven.sent(Cost(1), S)
+    proven.refused(S)
+    proven.recounted(Cost(0, 5), 0)
+    state = proven.dump(S)
+    assert (state.last, state.before, state.first) == ((S, Cost(0, 5)), (S, Cost(0, 5)), None)
