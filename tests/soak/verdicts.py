@@ -28,7 +28,7 @@ class Sample:
         resident_bytes: its resident memory.
         descriptors: its open file descriptors.
         tasks: of its event loop.
-        series: lines with a value in `/metrics`.
+        series: lines with a value in `/metrics`, without those that exist only while a lease or a waiter does.
         leases: requests in flight to the upstream.
         cpu_seconds: CPU time used so far.
         overhead: calls in `tidegate_overhead_seconds` since the start, by upper bound of the bucket, cumulative.

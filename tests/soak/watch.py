@@ -14,6 +14,8 @@ from support.processes import cpu_seconds, descriptors_of, resident_kb
 __all__ = ["Watch"]
 
 _PROBES_PER_SECOND: Final = 10
+_ONLY_WHILE_OPEN: Final = ("tidegate_oldest_lease_seconds", "tidegate_queue_oldest_seconds")
+"""Series that exist only while a pool has a lease or a waiter."""
 
 
 class Watch:
@@ -60,7 +62,7 @@ class Watch:
             resident_bytes=resident_kb(self._pid) * 1_024,
             descriptors=descriptors_of(self._pid),
             tasks=round(sum(float(value) for name, value in values if name == "tidegate_event_loop_tasks")),
-            series=len(values),
+            series=sum(not name.startswith(_ONLY_WHILE_OPEN) for name, _ in values),
             leases=round(sum(float(value) for name, value in values if name.startswith("tidegate_in_flight"))),
             cpu_seconds=cpu_seconds(self._pid),
             overhead=_overhead(values),
