@@ -57,6 +57,16 @@ def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
     assert waiter("b").patience_left_ns(6 * MS) == inf
 
 
+def test_a_caller_that_comes_back_pays_for_all_that_it_had() -> None:
+    """Two requests of 100 make a tag of 200. Ben's third and fourth request of 60 begin at 120 and 180."""
+    queue = queue_of([waiter("a1"), *(waiter(f"b{number}", BEN, 60) for number in range(1, 5))])
+    assert pop(queue) == "a1"
+    queue.push(waiter("a2"))
+    assert [pop(queue) for _ in range(3)] == ["b1", "b2", "a2"]
+    queue.push(waiter("a3"))
+    assert order(queue) == ["b3", "b4", "a3"]
+
+
 def test_an_empty_queue_has_no_head_and_nothing_to_pop() -> None:
     queue = FairQueue(rates, never)
     assert queue.head(0) is None
