@@ -125,6 +125,12 @@ def test_slots_in_a_longer_dump_are_nearly_a_second_apart(log: ChargeLog) -> Non
     assert min(before - after for before, after in pairwise(ages_ns)) > 0.94 * S
 
 
+def test_a_longer_dump_goes_back_two_minutes(log: ChargeLog) -> None:
+    for number in range(700):
+        log.add(1, number * S // 4)
+    assert 119 * S < log.dump(175 * S).slots[0][0] <= 120 * S
+
+
 @given(st.lists(st.tuples(st.integers(21 * MS, 5 * S), st.integers(0, 40)), max_size=20), st.integers(0, 100))
 def test_replaying_all_of_it_gives_what_a_bucket_would_hold(charges: list[tuple[int, int]], remaining: int) -> None:
     log = ChargeLog()

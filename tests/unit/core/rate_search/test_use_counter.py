@@ -20,7 +20,7 @@ def test_the_size_of_a_request_is_the_mean_use_and_at_least_1() -> None:
     [
         (Cost(10, 0, 1_200), 4, 400),  # the 6 that ended had 200 each; half of 4 × 200
         (Cost(10, 0, 1_200), 0, 0),
-        (Cost(10, 0, -60), 4, 0),
+        (Cost(10, 0, -60), 8, 0),
         (Cost(4, 0, 1_200), 4, 0),
         (Cost(3, 0, 1_200), 4, 0),
     ],
