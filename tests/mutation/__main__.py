@@ -19,8 +19,8 @@ _FLOOR: Final = 0.85
 _TESTS: Final = ("tests/unit/core", "tests/unit/engine", "tests/unit/stores", "tests/property")
 LEFT_OUT: Final = (
     "tests/property/dumps/test_dumped_states.py::test_what_a_pool_learns_takes_at_most_32_kilobytes_whatever_the_traffic",
-    "tests/property/dumps/test_pool_state.py::test_a_dump_is_small_whatever_the_traffic",
-    "tests/property/dumps/test_pool_state.py::test_a_dump_of_a_busy_pool_is_small",
+    "tests/property/test_pool_state.py::test_a_dump_is_small_whatever_the_traffic",
+    "tests/property/test_pool_state.py::test_a_dump_of_a_busy_pool_is_small",
     "tests/property/test_restart.py::test_after_a_restart_under_load",
 )
 """Tests that take seconds: they measure sizes and rates after minutes of traffic. Each survivor would run them."""

@@ -1,8 +1,5 @@
 """Pools continue from a dump with their live work exactly as if they had never stopped."""
 
-import random
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,9 +37,3 @@ def check(choose: Choose, before: int, after: int, shift_ns: int) -> None:
 @given(st.data(), st.integers(0, 25), st.integers(0, 15), st.integers(-(10**4), 10**4))
 def test_pools_continue_with_all_their_work(data: st.DataObject, before: int, after: int, slices: int) -> None:
     check(lambda options: data.draw(st.sampled_from(options)), before, after, slices * SLICE_NS)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_pools_continue_after_long_histories(seed: int) -> None:
-    rng = random.Random(seed)  # noqa: S311
-    check(rng.choice, rng.choice([100, 300]), 100, rng.randrange(-(10**4), 10**4) * SLICE_NS)

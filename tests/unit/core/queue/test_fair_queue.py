@@ -362,6 +362,15 @@ def test_a_demand_that_continues_a_session_goes_first_in_it_whatever_its_agents_
     assert order(queue) == ["next", "main-0", "x-1", "main-2"]
 
 
+def test_a_demand_that_continues_a_session_goes_first_though_the_first_has_left() -> None:
+    queue = FairQueue(rates, never)
+    for number in range(3):
+        queue.push(Waiter(f"{number}", Demand("pool", ANN, COST, session="s")))
+    queue.remove("0")
+    queue.push(Waiter("next", Demand("pool", ANN, COST, session="s", session_front=True)))
+    assert order(queue) == ["next", "1", "2"]
+
+
 def test_the_waiters_of_a_caller_count_in_all_classes() -> None:
     nightly = Caller("ann", priority=Priority.BATCH)
     queue = queue_of([waiter("a"), waiter("b", nightly, 50), waiter("c", BEN)])
