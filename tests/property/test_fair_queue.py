@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from msgspec import structs
 
+from support.work_ahead import ahead_ns
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
@@ -180,7 +181,7 @@ class QueueMachine(RuleBasedStateMachine):
                     if (one.demand.caller, one.demand.session, one.demand.agent) == (caller, session, agent)
                     and not one.is_returned
                 )
-                assert own_ns <= self.queue.ahead_ns(demand, 0) <= everything_ns
+                assert own_ns <= ahead_ns(self.queue, demand, 0) <= everything_ns
 
     @invariant()
     def memory_is_bounded_by_the_waiters(self) -> None:

@@ -48,11 +48,11 @@ def test_what_a_class_has_earned_is_bounded_in_a_dump() -> None:
     assert round_trip(shares.dump(0)).earned == (0, 0, 2**63 - 1)
 
 
-WAITS = st.lists(st.tuples(st.just(0), st.tuples(SIZES_NS, SIZES_NS)), max_size=30)
+WAITS = st.lists(st.tuples(st.sampled_from([0, S, 60 * S]), st.tuples(SIZES_NS, SIZES_NS)), max_size=30)
 
 
-def calibrate(calibration: WaitCalibration, step: tuple[int, int], _now_ns: int) -> object:
-    calibration.observe(*step)
+def calibrate(calibration: WaitCalibration, step: tuple[int, int], now_ns: int) -> object:
+    calibration.observe(*step, now_ns)
     return calibration.corrected_ns(7 * S), calibration.is_tested
 
 

@@ -51,7 +51,7 @@ NsPerUnit = tuple[float, float, float]
 """The refill time of one unit in each dimension, in nanoseconds; 0 where nothing is limited."""
 
 
-def service_time_ns(cost: Sequence[int], ns_per_unit: NsPerUnit) -> int:
+def service_time_ns(cost: Sequence[float], ns_per_unit: NsPerUnit) -> int:
     """The refill time of a cost in its tightest dimension."""
     # No `max`: each waiter passes here, several times.
     longest = cost[0] * ns_per_unit[0]

@@ -184,6 +184,19 @@ class DimensionLimit:
         paced_ns = 0 if self._pace is None else self._pace.wait_ns(units * MICRO, now_ns)
         return max(own_ns, upstream_ns, paced_ns)
 
+    def spare_ns(self, units: int, now_ns: int) -> int:
+        """How long the refill takes of what is available beside `units`; 0 if they do not fit.
+
+        Beside other traffic it is 0, because what is available is not ours alone.
+        """
+        if self._pace is not None:
+            return 0
+        spares: list[int] = []
+        for bucket in self._levels:
+            kept = units * MICRO + (self.margin_micro if bucket is self._upstream else 0)
+            spares.append((bucket.level_micro(now_ns) - kept) * NS_PER_MINUTE // bucket.rate_micro_per_minute)
+        return max(0, min(spares, default=0))
+
     def own_wait_ns(self, units: int, now_ns: int) -> int:
         """Time until the configured limit allows `units`."""
         return 0 if self._own is None else self._own.wait_ns(units * MICRO, now_ns)

@@ -7,7 +7,8 @@ from tidegate.core.domain.events import Event, LeaseEnded
 from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_charging import LeaseCharging
-from tidegate.core.pool.open_leases import Limited, OpenLease, OpenLeases
+from tidegate.core.pool.open_leases import Limited, OpenLease
+from tidegate.core.pool.output_ahead import OutputAhead
 from tidegate.core.pool.quota import Quota
 
 __all__ = ["LeaseBook"]
@@ -22,10 +23,21 @@ class LeaseBook:
         reports_ends: whether the end of each lease is an event.
     """
 
-    __slots__ = ("_charging", "_events", "_failures", "_pool", "_quota", "_use", "granted", "leases", "reports_ends")
+    __slots__ = (
+        "_charging",
+        "_events",
+        "_failures",
+        "_outputs",
+        "_pool",
+        "_quota",
+        "_use",
+        "granted",
+        "leases",
+        "reports_ends",
+    )
 
-    def __init__(self, pool: str, quota: Quota, failures: FailureTracker, use: RecentUse) -> None:
-        self.leases = OpenLeases()
+    def __init__(self, pool: str, quota: Quota, failures: FailureTracker, use: RecentUse, outputs: OutputAhead) -> None:
+        self.leases = outputs.leases
         self.granted = 0
         self.reports_ends = True
         self._pool = pool
@@ -34,6 +46,7 @@ class LeaseBook:
         self._use = use
         self._events: list[Event] = quota.events
         self._charging = LeaseCharging(quota, use)
+        self._outputs = outputs
 
     def grant(self, lease_id: str, demand: Demand, account: Account | None, now_ns: int) -> None:
         """Charges the cost of a demand under a lease."""
@@ -67,9 +80,12 @@ class LeaseBook:
 
         An input of 0 is not known yet.
         """
-        lease = self.leases.touch(lease_id, now_ns)
+        lease = self.leases.get(lease_id)
         if lease is not None:
+            seen_ns = lease.alive_ns
+            self.leases.touch(lease_id, now_ns)
             self._charging.charge(lease, known, now_ns)
+            self._outputs.grew(lease, seen_ns, now_ns)
 
     def answered(self, lease_id: str) -> None:
         """The head of an answer came for this lease, if there is one of this id."""
@@ -87,6 +103,8 @@ class LeaseBook:
             self._failures.ended(lease.granted_ns, answered=lease.answered)
             if lease.account is not None:
                 lease.account.call_ended()
+        if outcome is Outcome.SETTLED and used is not None:
+            self._outputs.ended(lease, used.output_tokens, now_ns)
         used = self._charging.close(lease, outcome, used, now_ns)
         if self.reports_ends:
             self._events.append(LeaseEnded(self._pool, demand.caller, outcome, demand.cost, used))

@@ -194,6 +194,7 @@ class Pool:
             if forecast.may_refuse(demand, now_ns):
                 return Refused(self._failures.late_cause, retry_after_ns=wait_ns - demand.patience_ns)
         is_next = False
+        forecast.joined(waiter, now_ns)
         if queue.push(waiter):  # otherwise timers are set already for those that go before it
             self._next_in_ns = self.next_in_ns(now_ns, only_for=waiter)
             is_next = self._own_limits.head(now_ns) is waiter

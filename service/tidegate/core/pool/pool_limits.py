@@ -12,6 +12,7 @@ from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot
 from tidegate.core.limits.dimension_limit import DimensionLimit, DimensionLimitState
 from tidegate.core.limits.fixed_window import FixedWindowVotes, FixedWindowVotesState
+from tidegate.core.pool.output_ahead import OutputAhead
 
 __all__ = ["PoolLimits", "PoolLimitsState"]
 
@@ -81,6 +82,22 @@ class PoolLimits:
                 longest_ns = wait_ns
         return longest_ns
 
+    def wait_behind_ns(self, cost: Cost, ahead: Sequence[float], now_ns: int, outputs: OutputAhead) -> int:
+        """Time until the levels allow this cost after so many units were spent before it."""
+        longest_ns = 0
+        for index, limit in self.limited:
+            units, before_ns = cost[index], round(ahead[index] * self.ns_per_unit[index])
+            if not (units or before_ns):
+                continue
+            wait_ns = limit.wait_ns(units, now_ns)
+            missing_ns = wait_ns or -limit.spare_ns(units, now_ns)
+            if index == _OUTPUT:
+                wait_ns = outputs.wait_ns(ahead[0], ahead[index], self.ns_per_unit[index], missing_ns, now_ns)
+            else:
+                wait_ns = max(0, before_ns + missing_ns)
+            longest_ns = max(longest_ns, wait_ns)
+        return longest_ns
+
     def own_wait_ns(self, cost: Cost, now_ns: int) -> int:
         """Time until the configured limits allow this cost."""
         return max((limit.own_wait_ns(cost[i], now_ns) for i, limit in self.limited if cost[i]), default=0)
@@ -90,7 +107,7 @@ class PoolLimits:
         waits = (limit.unshared_wait_ns(cost[i], charged_ns, now_ns) for i, limit in self.limited if cost[i])
         return max(waits, default=0)
 
-    def service_time_ns(self, cost: Sequence[int]) -> int:
+    def service_time_ns(self, cost: Sequence[float]) -> int:
         """Time in which this cost refills, in the tightest dimension."""
         return service_time_ns(cost, self.ns_per_unit)
 

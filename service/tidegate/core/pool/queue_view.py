@@ -51,7 +51,7 @@ class QueueView:
         if waiter is None:
             return None
         left_seconds, binding = self._left(waiter, now_ns)
-        place = self._queue.place(self._queue.before_ns(waiter, now_ns))
+        place = self._queue.place(self._queue.before(waiter, now_ns))
         return WaitLeft(self._pool, place, len(self._queue), left_seconds, binding)
 
     def snapshot(self, now_ns: int) -> QueueSnapshot:
@@ -92,6 +92,6 @@ class QueueView:
         if own is not None and (own.wait_ns is None or own.wait_ns >= (left_ns or 0)):
             left_ns = max(left_ns or 0, own.wait_ns or 0)
             return to_seconds(left_ns), "caller_limit"
-        is_next = self._queue.before_ns(waiter, now_ns) == 0
+        is_next = self._queue.service_time_ns(self._queue.before(waiter, now_ns)) == 0
         binding = self._binding(waiter.demand.cost, now_ns) if is_next else "queue"
         return None if left_ns is None else to_seconds(left_ns), binding

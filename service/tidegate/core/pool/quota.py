@@ -16,9 +16,11 @@ from tidegate.core.limits.adaptive_factor import AdaptiveFactor
 from tidegate.core.limits.dimension_limit import DimensionLimit
 from tidegate.core.pool.freeze import Freeze
 from tidegate.core.pool.limit_reports import LimitReports
+from tidegate.core.pool.output_ahead import OutputAhead
 from tidegate.core.pool.pool_limits import PoolLimits
 from tidegate.core.pool.quota_state import QuotaState, QuotaWork
 from tidegate.core.pool.rate_changes import NOTABLE_SHARE, RateChanges
+from tidegate.core.queue.work_ahead import Work
 from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 
 __all__ = ["Quota"]
@@ -173,6 +175,13 @@ class Quota:
         """Time until this cost may be spent, at the latest."""
         longest_ns = max(self.limits.wait_ns(cost, now_ns), self._freeze.left_ns(now_ns))
         return max(longest_ns, self._wait_for_answers_ns(cost, now_ns)) if self._learns else longest_ns
+
+    def wait_behind_ns(self, cost: Cost, ahead: Work, now_ns: int, outputs: OutputAhead) -> int:
+        """Time until this cost may be spent after so many units were spent before it, unless there is a freeze."""
+        longest_ns = self.limits.wait_behind_ns(cost, ahead, now_ns, outputs)
+        if self._learns and (answers_ns := self._wait_for_answers_ns(cost, now_ns)):
+            longest_ns = max(longest_ns, self.limits.service_time_ns(ahead) + answers_ns)
+        return longest_ns
 
     def only_levels_bind(self, now_ns: int) -> bool:
         """Whether only levels can hold a request back: no freeze, no probing and no limit on growth."""

@@ -16,10 +16,11 @@ from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost, NsPerUnit, service_time_ns
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.snapshots import ClassSnapshot
+from tidegate.core.queue.arrivals import Arrivals
 from tidegate.core.queue.class_queue import NO_LOAD, ClassQueue
 from tidegate.core.queue.class_shares import ClassShares, ClassSharesState
 from tidegate.core.queue.waiter import Waiter
-from tidegate.core.queue.work_ahead import work_ahead_ns, work_before_ns
+from tidegate.core.queue.work_ahead import NO_WORK, Work, plus, work_ahead, work_before
 
 __all__ = ["FairQueue"]
 
@@ -125,7 +126,7 @@ class FairQueue:
                 continue
             if highest is None:
                 highest = first
-            elif self._shares.is_owed(each.rank, max(self._service_time_ns(first.demand.cost), _LEAST_SIZE_NS)):
+            elif self._shares.is_owed(each.rank, max(self.service_time_ns(first.demand.cost), _LEAST_SIZE_NS)):
                 return first
         return highest
 
@@ -184,7 +185,7 @@ class FairQueue:
         """
         del self.waiting[waiter.lease_id]
         own = self._classes[waiter.demand.caller.rank]
-        takes_ns = max(self._service_time_ns(waiter.demand.cost), _LEAST_SIZE_NS)
+        takes_ns = max(self.service_time_ns(waiter.demand.cost), _LEAST_SIZE_NS)
         if self.waiting:
             self._credit_classes(waiter, own, takes_ns, now_ns)
         if waiter is self._held:
@@ -224,76 +225,91 @@ class FairQueue:
             _add(load, own_load)
         return waiting, load
 
-    def ahead_ns(self, demand: Demand, now_ns: int) -> int:
-        """About how long the pool needs for everything that goes before a new waiter with this demand.
+    def ahead(self, demand: Demand, now_ns: int, arrivals: Arrivals | None = None) -> Work:
+        """About everything that goes before a new waiter with this demand, in units of each dimension.
 
         Of its class, what fairness lets go ahead. Of higher classes everything, but no more than the share of its own
-        class leaves them. Of lower classes what they are owed meanwhile, or the held head.
+        class leaves them. Of lower classes what they are owed meanwhile, or the held head. `arrivals` says how much
+        more the callers of its class will probably send meanwhile.
         """
         may_retry, own = self._may_retry(now_ns), self._classes[demand.caller.rank]
         returned = own.returned_load(may_retry=may_retry)
-        if demand.front or demand.retry:
-            ahead_ns = self._service_time_ns(returned)
-        else:
-            ahead_ns = work_ahead_ns(own.flows, demand, self._ns_per_unit(), self._held_in(own))
-            ahead_ns += self._service_time_ns(returned) if returned is not NO_LOAD else 0
-        return self._with_other_classes_ns(own, demand, ahead_ns, may_retry=may_retry, now_ns=now_ns)
+        ahead = NO_WORK
+        if not (demand.front or demand.retry):
+            coming = None if arrivals is None else arrivals.of_class(own.rank).at(now_ns)
+            ahead = work_ahead(own.flows, demand, self._ns_per_unit(), self._held_in(own), coming)
+        if returned is not NO_LOAD:
+            ahead = plus(ahead, returned)
+        return self._with_other_classes(own, demand, ahead, may_retry=may_retry, now_ns=now_ns)
 
-    def before_ns(self, waiter: Waiter, now_ns: int) -> int:
-        """About how long the pool needs for everything that goes before one of the waiters: as `ahead_ns`."""
+    def before(self, waiter: Waiter, now_ns: int, arrivals: Arrivals | None = None) -> Work:
+        """About everything that goes before one of the waiters: as `ahead`."""
         demand, flow, may_retry = waiter.demand, waiter.flow, self._may_retry(now_ns)
         own = self._classes[demand.caller.rank]
         if waiter is self.head(now_ns):
-            return 0
+            return NO_WORK
         if flow is None:
             returned = own.failed if demand.retry else own.refused
             load, share = own.returned_load(may_retry=may_retry), list(returned).index(waiter.lease_id) / len(returned)
-            ahead_ns = round(self._service_time_ns(load) * share)
+            ahead = plus(NO_WORK, load, share)
         else:
-            ahead_ns = work_before_ns(own.flows, waiter, flow, self._ns_per_unit(), self._held_in(own))
-            ahead_ns += self._service_time_ns(own.returned_load(may_retry=may_retry))
-        return self._with_other_classes_ns(own, demand, ahead_ns, may_retry=may_retry, now_ns=now_ns)
+            coming = None if arrivals is None else arrivals.of_class(own.rank).at(now_ns)
+            ahead = work_before(own.flows, waiter, flow, self._ns_per_unit(), self._held_in(own), coming)
+            ahead = plus(ahead, own.returned_load(may_retry=may_retry))
+        return self._with_other_classes(own, demand, ahead, may_retry=may_retry, now_ns=now_ns)
 
-    def place(self, before_ns: int) -> int:
+    def place(self, before: Work) -> int:
         """About which place in the queue a waiter has that this much work goes before; 1 is the first."""
-        all_ns = sum(self._load_ns(each, may_retry=True) for each in self._classes)
-        return 1 + (min(len(self) - 1, round(len(self) * before_ns / all_ns)) if all_ns else 0)
+        everything = NO_WORK
+        for each in self._classes:
+            everything = plus(everything, self._load(each, may_retry=True))
+        all_ns = self.service_time_ns(everything)
+        share = self.service_time_ns(before) / all_ns if all_ns else 0.0
+        return 1 + min(len(self) - 1, round(len(self) * share))
 
     def _held_in(self, own: ClassQueue) -> Waiter | None:
         held = self._held
         return held if held is not None and held.demand.caller.rank == own.rank else None
 
-    def _with_other_classes_ns(
-        self, own: ClassQueue, demand: Demand, ahead_ns: int, *, may_retry: bool, now_ns: int
-    ) -> int:
+    def _with_other_classes(
+        self, own: ClassQueue, demand: Demand, ahead: Work, *, may_retry: bool, now_ns: int
+    ) -> Work:
         """The work before a demand in all classes, given the work before it in its own class."""
         if own.flows.waiting == len(self.waiting):
-            return ahead_ns
-        higher_ns = sum(self._load_ns(other, may_retry=may_retry) for other in self._classes[: own.rank])
-        total_ns = ahead_ns + higher_ns
-        total_ns += self._owed_ns(own.rank, total_ns, may_retry=may_retry, now_ns=now_ns)
-        if not higher_ns:
-            return total_ns
-        needed_ns = ahead_ns + max(self._service_time_ns(demand.cost), _LEAST_SIZE_NS)
+            return ahead
+        total = ahead
+        for other in self._classes[: own.rank]:
+            total = plus(total, self._load(other, may_retry=may_retry))
+        has_higher = total != ahead
+        total = self._with_owed(own.rank, total, may_retry=may_retry, now_ns=now_ns)
+        if not has_higher:
+            return total
+        ahead_ns, total_ns = self.service_time_ns(ahead), self.service_time_ns(total)
+        needed_ns = ahead_ns + max(self.service_time_ns(demand.cost), _LEAST_SIZE_NS)
         first = own.first(may_retry=may_retry)
         age_ns = 0 if first is None else now_ns - first.since_ns
-        return max(ahead_ns, min(total_ns, round(self._shares.earned_after_ns(own.rank, needed_ns, age_ns))))
+        least_ns = max(ahead_ns, self._shares.earned_after_ns(own.rank, needed_ns, age_ns))
+        if least_ns >= total_ns:
+            return total
+        share = (least_ns - ahead_ns) / (total_ns - ahead_ns)  # of what others would send
+        return plus(plus(NO_WORK, ahead, 1 - share), total, share)
 
-    def _owed_ns(self, rank: int, meanwhile_ns: int, *, may_retry: bool, now_ns: int) -> int:
-        """The work that classes below `rank` are owed while `meanwhile_ns` of work is admitted, or the held head."""
-        held, owed_ns = self._held, 0
+    def _with_owed(self, rank: int, work: Work, *, may_retry: bool, now_ns: int) -> Work:
+        """Adds to `work` what classes below `rank` are owed while it is admitted, or the held head."""
+        held, meanwhile_ns, total = self._held, self.service_time_ns(work), work
         for each in self._classes[rank + 1 :]:
-            if not (load_ns := self._load_ns(each, may_retry=may_retry)):
+            load = self._load(each, may_retry=may_retry)
+            load_ns = self.service_time_ns(load)
+            if not load_ns or (first := each.first(may_retry=may_retry)) is None:
                 continue
-            if (first := each.first(may_retry=may_retry)) is None:
-                continue
-            held_ns = 0
-            if held is not None and held.demand.caller.rank == each.rank:
-                held_ns = self._service_time_ns(held.demand.cost)
             earned_ns = self._shares.earned_ns(each.rank, meanwhile_ns, now_ns - first.since_ns)
-            goes = earned_ns >= self._service_time_ns(first.demand.cost)
-            owed_ns += max(held_ns, min(round(earned_ns), load_ns) if goes else 0)
-        return owed_ns
+            goes = earned_ns >= self.service_time_ns(first.demand.cost)
+            owed = plus(NO_WORK, load, min(earned_ns / load_ns, 1.0) if goes else 0.0)
+            if held is not None and held.demand.caller.rank == each.rank:
+                cost = held.demand.cost
+                owed = max(owed, plus(NO_WORK, cost), key=self.service_time_ns)
+            total = plus(total, owed)
+        return total
 
     def snapshot(self, now_ns: int) -> dict[str, ClassSnapshot]:
         """The waiters by class."""
@@ -315,7 +331,8 @@ class FairQueue:
             )
         return snapshots
 
-    def _service_time_ns(self, cost: Sequence[int]) -> int:
+    def service_time_ns(self, cost: Sequence[float]) -> int:
+        """How long the pool needs for this cost."""
         return service_time_ns(cost, self._ns_per_unit())
 
     def _may_retry(self, now_ns: int) -> bool:
@@ -330,11 +347,13 @@ class FairQueue:
                 return returned  # new requests of this class must not wait for returned ones of a lower class
         return self._classes[rank].first_returned(may_retry=may_retry)
 
-    def _load_ns(self, each: ClassQueue, *, may_retry: bool) -> int:
+    @staticmethod
+    def _load(each: ClassQueue, *, may_retry: bool) -> Sequence[int]:
+        """The cost of everything in a class that may go."""
         returned = each.returned_load(may_retry=may_retry)
-        if not each.flows.waiting and returned is NO_LOAD:
-            return 0
-        return self._service_time_ns([one + other for one, other in zip(each.flows.load, returned, strict=True)])
+        if returned is NO_LOAD:
+            return each.flows.load
+        return [one + other for one, other in zip(each.flows.load, returned, strict=True)]
 
     def _credit_classes(self, waiter: Waiter, served: ClassQueue, takes_ns: int, now_ns: int) -> None:
         """Lets the waiting classes earn their shares of what is admitted, and the served one spend."""

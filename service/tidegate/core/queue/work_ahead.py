@@ -1,18 +1,39 @@
-"""An estimate of the work that a class admits before a new demand, from the tags of its flows."""
+"""An estimate of the work that a class admits before a demand, from the tags of its flows.
+
+Work is counted in units of each dimension, not in time: requests of one caller may be short of another dimension than
+those of the next, and then both take less time together than one after the other.
+"""
+
+from collections.abc import Sequence
+from typing import Final
 
 from tidegate.core.domain.demand import Demand
-from tidegate.core.domain.dimension import NsPerUnit, service_time_ns
+from tidegate.core.domain.dimension import Cost, NsPerUnit, service_time_ns
+from tidegate.core.queue.arrivals import ClassArrivals
 from tidegate.core.queue.flow import SESSION_DEPTH, Flow, Path, path_of
 from tidegate.core.queue.waiter import Waiter
 
-__all__ = ["work_ahead_ns", "work_before_ns"]
+__all__ = ["NO_WORK", "Work", "plus", "work_ahead", "work_before"]
 
-_MOST_COUNTED = 32
+Work = tuple[float, float, float]
+"""Units in each dimension, in the order of `Cost`. Parts of requests are possible, because all of it is estimated."""
+
+NO_WORK: Final[Work] = (0.0, 0.0, 0.0)
+_MOST_COUNTED: Final = 32
 """Up to this many rivals are looked at one by one."""
+_ROUNDS: Final = 6
+"""How often the wait is computed anew with what arrives during it. Each round adds less than the one before."""
 
 
-def work_ahead_ns(root: Flow, demand: Demand, rates: NsPerUnit, held: Waiter | None = None) -> int:
-    """About how long the pool needs for everything in the class `root` that goes before a new demand.
+def plus(work: Work, other: Sequence[float], times: float = 1.0) -> Work:
+    """The sum per dimension, with `times` times the other."""
+    return work[0] + times * other[0], work[1] + times * other[1], work[2] + times * other[2]
+
+
+def work_ahead(
+    root: Flow, demand: Demand, rates: NsPerUnit, held: Waiter | None = None, arrivals: ClassArrivals | None = None
+) -> Work:
+    """About everything in the class `root` that goes before a new demand.
 
     All requests of its own flow go before it. At each level above, rivals get their weighted share of that time, and
     one request each.
@@ -22,129 +43,180 @@ def work_ahead_ns(root: Flow, demand: Demand, rates: NsPerUnit, held: Waiter | N
         demand: the new demand.
         rates: how long the pool takes to refill a unit of each dimension.
         held: a waiter that goes before the demand in any case.
+        arrivals: how often requests of each caller join the class; None: only what waits now is counted.
     """
     path = path_of(demand)
     parents: list[Flow] = []
-    node, below, ahead_ns = root, None, 0
+    node, below, ahead = root, None, NO_WORK
     while True:
         if node.children is None or (demand.session_front and node.depth == SESSION_DEPTH):
-            below, ahead_ns = node, _own_work_ns(node, demand, path, rates, held)
+            below, ahead = node, _own_work(node, demand, path, rates, held)
             break
         parents.append(node)
         child = node.children.get(path[node.depth])
         if child is None:
             break
         node = child
-    held_ns = 0 if held is None else service_time_ns(held.demand.cost, rates)
     first = None if held is None else held.flow
     for parent in reversed(parents):
         while first is not None and first.depth > parent.depth + 1:
             first = first.parent
         weight = demand.caller.weight if parent.depth == 0 else 1.0
-        least = (first, held_ns) if first is not None and first.parent is parent else None
-        ahead_ns = _with_rivals_ns(parent, below, ahead_ns, weight, rates, least)
+        least = (first, held.demand.cost) if held and first is not None and first.parent is parent else None
+        ahead = _with_rivals(parent, below, ahead, weight, rates, least, arrivals=arrivals)
         below = parent
-    return ahead_ns
+    return ahead
 
 
-def work_before_ns(root: Flow, waiter: Waiter, flow: Flow, rates: NsPerUnit, held: Waiter | None = None) -> int:
-    """About how long the pool needs for everything in the class `root` that goes before a waiter in `flow`.
+def work_before(
+    root: Flow,
+    waiter: Waiter,
+    flow: Flow,
+    rates: NsPerUnit,
+    held: Waiter | None = None,
+    arrivals: ClassArrivals | None = None,
+) -> Work:
+    """About everything in the class `root` that goes before a waiter in `flow`.
 
-    As `work_ahead_ns`, for a request that waits already: of its own flow, only what is before it counts.
+    As `work_ahead`, for a request that waits already: of its own flow, only what is before it counts.
     """
-    ahead_ns = round(service_time_ns(flow.load, rates) * flow.share_before(waiter))
-    held_ns = 0 if held is None else service_time_ns(held.demand.cost, rates)
+    share = flow.share_before(waiter)
+    ahead = plus(NO_WORK, flow.load, share)
     first = None if held is None else held.flow
     child = flow
     while child is not root and (parent := child.parent) is not None:
         while first is not None and first.depth > child.depth:
             first = first.parent
-        least = (first, held_ns) if first is not None and first is not child and first.parent is parent else None
-        entry = None if ahead_ns else child._entry
-        ahead_ns = _with_rivals_ns(parent, child, ahead_ns, child.weight, rates, least, entry)
+        is_rival = first is not None and first is not child and first.parent is parent
+        least = (first, held.demand.cost) if held and first is not None and is_rival else None
+        entry = None if any(ahead) else child._entry
+        ahead = _with_rivals(parent, child, ahead, child.weight, rates, least, entry, arrivals)
         child = parent
-    return ahead_ns
+    return ahead
 
 
-def _own_work_ns(flow: Flow, demand: Demand, path: Path, rates: NsPerUnit, held: Waiter | None) -> int:
+def _own_work(flow: Flow, demand: Demand, path: Path, rates: NsPerUnit, held: Waiter | None) -> Work:
     """The work before a new demand in the flow that the demand will join or share with."""
     if demand.session_front and flow._path[:SESSION_DEPTH] == path[:SESSION_DEPTH]:
-        return 0
+        return NO_WORK
     if flow._path == path or not flow.waiting:
-        return service_time_ns(flow.load, rates)
-    one_ns = service_time_ns(flow.load, rates) // flow.waiting  # another session or agent: they alternate
+        return plus(NO_WORK, flow.load)
+    one = plus(NO_WORK, flow.load, 1 / flow.waiting)  # another session or agent: they alternate
     if held is not None and held.flow is flow:
-        return max(one_ns, service_time_ns(held.demand.cost, rates))
-    return one_ns
+        cost = held.demand.cost
+        return one if service_time_ns(one, rates) >= service_time_ns(cost, rates) else plus(NO_WORK, cost)
+    return one
 
 
-def _with_rivals_ns(
+def _with_rivals(
     parent: Flow,
     child: Flow | None,
-    ahead_ns: int,
+    ahead: Work,
     weight: float,
     rates: NsPerUnit,
-    least: tuple[Flow, int] | None,
+    least: tuple[Flow, Cost] | None,
     entry: int | None = None,
-) -> int:
+    arrivals: ClassArrivals | None = None,
+) -> Work:
     """The work before a new request of `child` among all children of `parent`.
 
-    `ahead_ns` is the child's own work before the request. `least` is a child of which at least so much goes first.
+    `ahead` is the child's own work before the request. `least` is a child of which at least so much goes first.
     `entry` is the number of a child whose first request this is. It goes before rivals with the same tag and a larger
     number.
 
     With few rivals, each one counts with the requests that it may send before its tag passes the tag of the new
     request. With many, they count together with their weighted share of the child's own work, and one request each.
+    Neither is more than what waits now and what will probably arrive meanwhile.
     """
-    front_ns = (
-        sum(service_time_ns(each.demand.cost, rates) for each in parent._waiters if each.flow is parent)
-        if parent._own
-        else 0
-    )
+    front = [each.demand.cost for each in parent._waiters if each.flow is parent] if parent._own else []
     is_rival = child is not None and child.waiting > 0 and child.attached
-    if parent.active - is_rival <= 0:
-        return front_ns + ahead_ns
-    if parent.active <= _MOST_COUNTED and parent.children is not None:
-        start_ns = parent._virtual_ns
-        if child is not None and child.parent is parent:
-            start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
-        return front_ns + ahead_ns + _sent_before_ns(parent, child, start_ns + ahead_ns / weight, rates, least, entry)
-    rivals, others, others_ns, weights = (
-        parent.active,
-        parent.waiting,
-        service_time_ns(parent.load, rates),
-        parent._active_weight,
-    )
-    if child is not None and is_rival:
-        rivals, others, weights = rivals - 1, others - child.waiting, weights - child.weight
-        others_ns = max(0, others_ns - service_time_ns(child.load, rates))
-    fair_ns = ahead_ns / weight * weights + rivals * others_ns / max(1, others)
-    return ahead_ns + min(others_ns, round(fair_ns))
+    if parent.active - is_rival > 0:
+        ahead_ns = service_time_ns(ahead, rates)
+        if parent.depth:
+            arrivals = None  # known by caller only
+        if parent.active <= _MOST_COUNTED and parent.children is not None:
+            start_ns = parent._virtual_ns
+            if child is not None and child.parent is parent:
+                start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
+            tag_ns = start_ns + ahead_ns / weight
+            ahead = _with_few_rivals(parent, child, tag_ns, ahead, rates, least, entry, arrivals)
+        else:
+            ahead = _with_many_rivals(parent, child if is_rival else None, ahead, weight, rates, arrivals)
+    for cost in front:
+        ahead = plus(ahead, cost)
+    return ahead
 
 
-def _sent_before_ns(
+def _with_many_rivals(
+    parent: Flow, child: Flow | None, ahead: Work, weight: float, rates: NsPerUnit, arrivals: ClassArrivals | None
+) -> Work:
+    rivals, waiting, weights, others = parent.active, parent.waiting, parent._active_weight, plus(NO_WORK, parent.load)
+    per_ns = 0.0 if arrivals is None else arrivals.total_per_ns
+    if child is not None:
+        rivals, waiting, weights = rivals - 1, waiting - child.waiting, weights - child.weight
+        others = plus(others, child.load, -1)
+        per_ns -= 0.0 if arrivals is None else arrivals.per_ns(child._path[0])
+    ahead_ns, others_ns = service_time_ns(ahead, rates), service_time_ns(others, rates)
+    if others_ns <= 0:
+        return plus(ahead, others)
+    mean_ns = others_ns / max(1, waiting)
+    fair_ns = ahead_ns / weight * weights + rivals * mean_ns
+    # What comes meanwhile: the wait is `ahead_ns` + `others_ns` + the wait × the share of the rate that arrivals take.
+    arriving = per_ns * mean_ns
+    come_ns = fair_ns if arriving >= 1 else (ahead_ns + others_ns) / (1 - arriving) - ahead_ns
+    return plus(ahead, others, min(fair_ns, come_ns) / others_ns)
+
+
+def _with_few_rivals(
     parent: Flow,
     child: Flow | None,
     tag_ns: float,
+    ahead: Work,
     rates: NsPerUnit,
-    least: tuple[Flow, int] | None,
+    least: tuple[Flow, Cost] | None,
     entry: int | None,
-) -> int:
-    """The work of waiting requests that the other children of `parent` send before their tags pass `tag_ns`."""
-    # One dimension for all, the one in which all together cost most: this loop is most of a prediction.
-    costs_ns = [units * rate for units, rate in zip(parent.load, rates, strict=True)]
-    index = costs_ns.index(max(costs_ns))
-    rate_ns, before_ns = rates[index], 0.0
+    arrivals: ClassArrivals | None,
+) -> Work:
+    """Adds to `ahead` what the other children of `parent` send before their tags pass `tag_ns`."""
+    # No calls in this loop: it is most of a prediction.
+    requests_ns, input_ns, output_ns = rates
+    requests, input_tokens, output_tokens = ahead
+    growing: list[tuple[float, float, Flow]] = []
     for each in (parent.children or {}).values():
         if each._entry is None or each is child:
             continue
-        sent_ns = 0.0
-        lead_ns = tag_ns - each._start_ns
-        is_later = lead_ns < 0 or (lead_ns == 0 and entry is not None and each._entry > entry)
-        if not is_later and (load_ns := each.load[index] * rate_ns):
-            requests, waiting = lead_ns * each.weight * each.waiting // load_ns + 1, each.waiting
-            sent_ns = load_ns if requests >= waiting else requests * load_ns / waiting
-        if least is not None and each is least[0] and sent_ns < least[1]:
-            sent_ns = least[1]
-        before_ns += sent_ns
-    return int(before_ns)
+        lead_ns, waiting, load = tag_ns - each._start_ns, each.waiting, each.load
+        load_ns = load[0] * requests_ns
+        if (other_ns := load[1] * input_ns) > load_ns:
+            load_ns = other_ns
+        if (other_ns := load[2] * output_ns) > load_ns:
+            load_ns = other_ns
+        sent: float = 0
+        if not (lead_ns < 0 or (lead_ns == 0 and entry is not None and each._entry > entry)):
+            sent = lead_ns * each.weight * waiting // load_ns + 1 if load_ns else waiting
+        if sent > waiting:
+            if arrivals is not None and (per_ns := arrivals.per_ns(each._path[0])):
+                growing.append((sent - waiting, per_ns, each))
+            sent = waiting
+        if least is not None and each is least[0] and sent * load_ns < waiting * service_time_ns(least[1], rates):
+            requests, input_tokens, output_tokens = plus((requests, input_tokens, output_tokens), least[1])
+            continue
+        share = sent / waiting
+        requests += share * load[0]
+        input_tokens += share * load[1]
+        output_tokens += share * load[2]
+    work = requests, input_tokens, output_tokens
+    return _with_arrivals(work, growing, rates) if growing else work
+
+
+def _with_arrivals(work: Work, growing: list[tuple[float, float, Flow]], rates: NsPerUnit) -> Work:
+    """Adds what arrives while all of it is admitted: by rival, at most so many requests, so many in a nanosecond."""
+    total, duration_ns = work, 0
+    for _ in range(_ROUNDS):
+        before_ns, duration_ns = duration_ns, service_time_ns(total, rates)
+        if duration_ns <= before_ns:
+            break
+        total = work
+        for most, per_ns, flow in growing:
+            total = plus(total, flow.load, min(most, per_ns * duration_ns) / flow.waiting)
+    return total

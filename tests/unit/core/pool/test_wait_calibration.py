@@ -6,40 +6,49 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.pool.wait_calibration import WaitCalibration
 
 
-def drained(*waits: tuple[int, int]) -> WaitCalibration:
-    ratio = WaitCalibration()
-    for predicted_ns, waited_ns in waits:
-        ratio.observe(predicted_ns, waited_ns)
-    return ratio
+def calibrated(*waits: tuple[int, int], every_ns: int = S) -> WaitCalibration:
+    calibration = WaitCalibration()
+    for number, (predicted_ns, waited_ns) in enumerate(waits, start=1):
+        calibration.observe(predicted_ns, waited_ns, number * every_ns)
+    return calibration
 
 
 def test_a_prediction_is_believed_until_somebody_has_waited() -> None:
     assert WaitCalibration().corrected_ns(7 * S) == 7 * S
 
 
-def test_the_first_wait_counts_in_full_then_the_mean() -> None:
-    assert drained((4 * S, 5 * S)).corrected_ns(8 * S) == 10 * S
-    assert drained((4 * S, 5 * S), (4 * S, 4 * S)).corrected_ns(8 * S) == 9 * S
+def test_the_first_waits_count_as_much_as_the_formula_itself_once_there_are_twenty() -> None:
+    assert calibrated((10 * S, 11 * S)).corrected_ns(2_100 * S) == 2_110 * S
+    assert calibrated(*[(10 * S, 11 * S)] * 20, every_ns=0).corrected_ns(1_000 * S) == 1_050 * S
 
 
 def test_newer_waits_outweigh_older_ones() -> None:
-    ratio = drained(*[(S, 2 * S)] * 200, *[(S, S)] * 100)
-    assert ratio.corrected_ns(S) == pytest.approx(S, rel=0.01)
+    calibration = calibrated(*[(S, 2 * S)] * 200, *[(S, S)] * 200)
+    assert calibration.corrected_ns(100 * S) == pytest.approx(100 * S, rel=0.01)
+
+
+def test_the_ratio_follows_no_faster_than_waits_end() -> None:
+    """A thousand waits of ten seconds that end within a second say no more than a few of them."""
+    calibration = calibrated(*[(10 * S, 10 * S)] * 1_000, *[(10 * S, 12 * S)] * 1_000, every_ns=S // 1_000)
+    fast = calibration.corrected_ns(100 * S)
+    slow = calibrated(*[(S, S)] * 1_000, *[(S, 6 * S // 5)] * 1_000).corrected_ns(100 * S)
+    assert 100 * S < fast < 115 * S < slow
 
 
 def test_short_predictions_tell_nothing() -> None:
-    ratio = drained(*[(S // 2 - 1, 60 * S)] * 20)
-    assert ratio.corrected_ns(S) == S
-    assert not ratio.is_tested
+    calibration = calibrated(*[(S // 2 - 1, 60 * S)] * 20)
+    assert calibration.corrected_ns(S) == S
+    assert not calibration.is_tested
 
 
-@pytest.mark.parametrize(("waited_ns", "corrected_ns"), [(0, 5 * S), (3_600 * S, 49 * S // 5)])
-def test_experience_corrects_by_no_more_than_a_factor(waited_ns: int, corrected_ns: int) -> None:
-    assert drained((S, waited_ns)).corrected_ns(7 * S) == corrected_ns
+@pytest.mark.parametrize(("waited_ns", "corrected_ns"), [(0, 100 * S / 12), (3_600 * S, 12 * S)])
+def test_experience_corrects_by_no_more_than_a_factor(waited_ns: int, corrected_ns: float) -> None:
+    calibration = calibrated(*[(S, waited_ns)] * 1_000, every_ns=9_000 * S)
+    assert calibration.corrected_ns(10 * S) == pytest.approx(corrected_ns)
 
 
 def test_it_is_tested_after_ten_waits() -> None:
-    ratio = drained(*[(S, S)] * 9)
-    assert not ratio.is_tested
-    ratio.observe(S // 2, S // 2)
-    assert ratio.is_tested
+    calibration = calibrated(*[(S, S)] * 9)
+    assert not calibration.is_tested
+    calibration.observe(S // 2, S // 2, 10 * S)
+    assert calibration.is_tested

@@ -1,5 +1,6 @@
 """The waits from which the forecast learns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -10,14 +11,19 @@ from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.failures.failure_tracker import FailureTracker
+from tidegate.core.pool.output_ahead import OutputAhead
 from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.waiter import Waiter
+from tidegate.core.queue.work_ahead import Work
 
 if TYPE_CHECKING:
     from tidegate.core.pool.quota import Quota
 
 DEMAND = Demand("p", DEFAULT_CALLER, Cost(1, 1_000))
+
+CORRECTED_NS = round(S * (1 + 0.2 / 21))
+"""A wait of one second, after the first one was a quarter longer than predicted."""
 
 
 @dataclass
@@ -43,15 +49,15 @@ class Limited:
     def frozen_ns(self, _now_ns: int) -> int:
         return self.freeze_ns
 
-    def wait_ns(self, cost: Cost, _now_ns: int) -> int:
+    def wait_behind_ns(self, cost: Cost, _ahead: Work, _now_ns: int, _outputs: OutputAhead) -> int:
         return self.service_time_ns(cost)
 
     @property
     def limits(self) -> "Limited":
         return self
 
-    def service_time_ns(self, cost: Cost) -> int:
-        return round(cost.input_tokens / self.limit.per_minute * 60 * S)
+    def service_time_ns(self, cost: Sequence[float]) -> int:
+        return round(cost[1] / self.limit.per_minute * 60 * S)
 
     def full_in_ns(self, _cost: Cost) -> int:
         return 0
@@ -59,7 +65,7 @@ class Limited:
 
 @pytest.mark.parametrize(
     ("meanwhile", "then_ns"),
-    [(Limit(60_000, 1.0), 5 * S // 4), (Limit(15_000, 0.25), 5 * S // 4), (Limit(15_000, 1.0), S)],
+    [(Limit(60_000, 1.0), CORRECTED_NS), (Limit(15_000, 0.25), CORRECTED_NS), (Limit(15_000, 1.0), S)],
     ids=["nothing changed", "somebody took three quarters", "the limit was another"],
 )
 def test_others_who_come_and_go_make_no_other_rate(meanwhile: Limit, then_ns: int) -> None:

@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from support.work_ahead import ahead_ns, before_ns
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost, NsPerUnit
@@ -384,31 +385,31 @@ def test_the_waiters_of_a_caller_count_in_all_classes() -> None:
 
 class TestAhead:
     def test_nothing_in_an_empty_queue(self) -> None:
-        assert FairQueue(rates, never).ahead_ns(Demand("pool", ANN, COST), 0) == 0
+        assert ahead_ns(FairQueue(rates, never), Demand("pool", ANN, COST), 0) == 0
 
     def test_all_of_ones_own(self) -> None:
-        assert queue_of(waiter(f"{n}") for n in range(7)).ahead_ns(Demand("pool", ANN, COST), 0) == 700 * MS
+        assert ahead_ns(queue_of(waiter(f"{n}") for n in range(7)), Demand("pool", ANN, COST), 0) == 700 * MS
 
     def test_of_others_one_request_each_when_one_has_none(self) -> None:
         queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
-        assert queue.ahead_ns(Demand("pool", Caller("new"), COST), 0) == 200 * MS
+        assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 200 * MS
 
     def test_of_others_their_weighted_share_meanwhile(self) -> None:
         heavy = Caller("heavy", weight=3.0)
         queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
-        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 3 * 200 + 100) * MS
+        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (200 + 3 * 200 + 100) * MS
 
     def test_a_callers_own_weight_lets_fewer_of_others_go_meanwhile(self) -> None:
         heavy = Caller("heavy", weight=2.0)
         queue = queue_of([*(waiter(f"heavy-{n}", heavy) for n in range(4)), *(waiter(f"{n}") for n in range(50))])
-        assert queue.ahead_ns(Demand("pool", heavy, COST), 0) == (400 + 400 / 2 + 100) * MS
+        assert ahead_ns(queue, Demand("pool", heavy, COST), 0) == (400 + 400 / 2 + 100) * MS
 
     def test_of_many_others_about_their_share(self) -> None:
         queue = queue_of(waiter(f"{n}-{turn}", Caller(f"caller-{n}")) for n in range(40) for turn in range(3))
         newcomer, member = (Demand("pool", Caller(name), COST) for name in ("new", "caller-0"))
         one_ns = 100 * MS
-        assert queue.ahead_ns(newcomer, 0) == 40 * one_ns
-        assert queue.ahead_ns(member, 0) == (3 + 39 * 3) * one_ns
+        assert ahead_ns(queue, newcomer, 0) == 40 * one_ns
+        assert ahead_ns(queue, member, 0) == (3 + 39 * 3) * one_ns
 
     def test_those_who_have_left_are_no_rivals(self) -> None:
         heavy = Caller("heavy", weight=3.0)
@@ -416,14 +417,14 @@ class TestAhead:
         queue.remove("heavy")
         for n in range(50):
             queue.push(waiter(f"ben-{n}", BEN))
-        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (200 + 200 + 100) * MS
+        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (200 + 200 + 100) * MS
 
     def test_callers_from_before_the_queue_was_empty_are_no_rivals(self) -> None:
         queue = queue_of([waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(5))])
         order(queue)
         for one in [waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(50))]:
             queue.push(one)
-        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (100 + 100 + 100) * MS
+        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (100 + 100 + 100) * MS
 
     @pytest.mark.parametrize("index", range(3), ids=["requests", "input", "output"])
     def test_counts_what_the_pool_is_short_of(self, index: int) -> None:
@@ -433,12 +434,12 @@ class TestAhead:
             queue.push(Waiter(f"{n}", Demand("pool", ANN, cost)))
         for n in range(3):
             queue.remove(f"{n}")
-        assert queue.ahead_ns(Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS
-        assert queue.ahead_ns(Demand("pool", Caller("new"), cost), 0) == cost[index] * MS
+        assert ahead_ns(queue, Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS
+        assert ahead_ns(queue, Demand("pool", Caller("new"), cost), 0) == cost[index] * MS
 
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
-        assert queue.ahead_ns(Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS
+        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS
 
     @pytest.mark.parametrize("agents", [("",), ("", "x")])
     def test_of_its_session_nothing_goes_before_a_demand_that_continues_it(self, agents: tuple[str, ...]) -> None:
@@ -446,14 +447,14 @@ class TestAhead:
         for n in range(4):
             demand = Demand("pool", ANN, COST, session="s", agent=agents[n % len(agents)])
             queue.push(Waiter(f"{n}", demand))
-        assert queue.ahead_ns(Demand("pool", ANN, COST, session="s"), 0) > 0
-        assert queue.ahead_ns(Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0
+        assert ahead_ns(queue, Demand("pool", ANN, COST, session="s"), 0) > 0
+        assert ahead_ns(queue, Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0
 
     def test_before_one_who_waits_nothing_of_its_caller_that_has_left(self) -> None:
         queue = queue_of([waiter("b", BEN), *(waiter(f"{n}") for n in range(3))])
-        assert queue.before_ns(queue.waiting["2"], 0) == 300 * MS
+        assert before_ns(queue, queue.waiting["2"], 0) == 300 * MS
         queue.remove("0")
-        assert queue.before_ns(queue.waiting["1"], 0) == 100 * MS
+        assert before_ns(queue, queue.waiting["1"], 0) == 100 * MS
 
 
 class TestAChangedWeight:

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from msgspec import structs
 
+from support.work_ahead import ahead_ns
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost, NsPerUnit
@@ -154,9 +155,9 @@ class TestThoseThatComeBack:
             waiter.demand = structs.replace(waiter.demand, price=lambda _now_ns, name=name: prices[name])
             queue.push(waiter)
             queue.refresh_price(waiter, S)
-        assert queue.ahead_ns(Demand("p", TEAM, ONE), 0) == 7 * S
+        assert ahead_ns(queue, Demand("p", TEAM, ONE), 0) == 7 * S
         assert queue.remove("failed") is not None
-        assert queue.ahead_ns(Demand("p", TEAM, ONE, front=True), 0) == 3 * S
+        assert ahead_ns(queue, Demand("p", TEAM, ONE, front=True), 0) == 3 * S
 
 
 class TestHeld:
@@ -235,7 +236,7 @@ class TestAhead:
 
     @staticmethod
     def seconds(queue: FairQueue, caller: Caller, now_ns: int = 0) -> float:
-        return queue.ahead_ns(Demand("p", caller, ONE), now_ns) / S
+        return ahead_ns(queue, Demand("p", caller, ONE), now_ns) / S
 
     def test_of_higher_classes_all_but_what_the_own_share_leaves(self) -> None:
         assert self.seconds(queue_of(*[PEOPLE] * 3), TEAM) == 3
@@ -259,7 +260,7 @@ class TestAhead:
         assert self.seconds(queue_of(*[NIGHT] * 30), TEAM) == 0
         assert self.seconds(queue_of(*[TEAM] * 10, *[NIGHT] * 30), TEAM) == 10
         assert self.seconds(queue_of(*[TEAM] * 20, *[NIGHT] * 30), TEAM) == pytest.approx(20 + 1 + 1 / 6)
-        assert queue_of(*[TEAM] * 200, NIGHT).ahead_ns(Demand("p", TEAM, ONE), 0) == 201 * S
+        assert ahead_ns(queue_of(*[TEAM] * 200, NIGHT), Demand("p", TEAM, ONE), 0) == 201 * S
         # In 20 seconds the shares grow by a sixth: 0.2 × (20 + 20² / 120) = 4.67 and 1.17.
         queue = queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30)
         assert self.seconds(queue, PEOPLE) == pytest.approx(20 + 4.667 + 1.167, abs=0.001)
@@ -276,4 +277,4 @@ class TestAhead:
         head = queue.head(0)
         assert head is not None
         queue.hold(head)
-        assert queue.ahead_ns(Demand("p", TEAM, ONE), 0) == 30 * S
+        assert ahead_ns(queue, Demand("p", TEAM, ONE), 0) == 30 * S

@@ -1,0 +1,178 @@
+"""Lengths of answers relative to their estimates, and what they do to waits for output."""
+
+import random
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from support.dumps import assert_continues
+from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.domain.demand import Demand
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.pool.answer_lengths import AnswerLengths, LengthDistribution, relative_age
+from tidegate.core.pool.open_leases import OpenLease
+from tidegate.core.pool.output_ahead import OutputAhead
+
+PACE = 64
+ESTIMATE = 640
+"""Ten seconds."""
+
+
+def took_ns(tokens: int) -> int:
+    return tokens * S // PACE
+
+
+def learned(*lengths: int, estimate: int = ESTIMATE) -> AnswerLengths:
+    answers = AnswerLengths()
+    for tokens in lengths:
+        answers.ended(estimate, 0, took_ns(tokens), tokens)
+    return answers
+
+
+def distribution(answers: AnswerLengths) -> LengthDistribution:
+    found = answers.distribution()
+    assert found is not None
+    return found
+
+
+def test_few_answers_say_nothing() -> None:
+    assert learned(*[ESTIMATE] * 9).distribution() is None
+
+
+def test_the_charge_of_new_and_old_answers() -> None:
+    """Half of the answers end after 5 seconds, the others after 20."""
+    lengths = distribution(learned(*[320, 1_280] * 50))
+    assert lengths.charge(0.0, 0.0) == pytest.approx(1)
+    assert lengths.charge(0.0, relative_age(6 * S, ESTIMATE)) == pytest.approx((0.5 + 1) / 2, rel=0.02)
+    assert lengths.charge(0.0, relative_age(30 * S, ESTIMATE)) == pytest.approx((0.5 + 2) / 2, rel=0.02)
+    assert lengths.charge(1.0, 0.5) == pytest.approx(1.5)
+    assert lengths.charge(1.0, 5.0) == pytest.approx(2)
+    assert lengths.charge(1.0, 5.0, pace=1.5) == pytest.approx(3)
+
+
+def test_an_answer_older_than_all_others_becomes_half_as_old_again() -> None:
+    lengths = distribution(learned(*[ESTIMATE] * 50))
+    assert lengths.charge(4.0, 1.0) == pytest.approx(5)
+    assert lengths.charge(4.0, 100.0) == pytest.approx(6)
+
+
+def test_the_first_answers_that_end_are_the_short_ones() -> None:
+    answers = learned(*[320] * 20)
+    for _ in range(20):
+        answers.grew(ESTIMATE, 0, took_ns(1_000))
+    lengths = distribution(answers)
+    assert lengths.older[-1] == pytest.approx(0.5, abs=0.03)
+    assert lengths.sums[0] > 0.6
+
+
+def test_estimates_from_before_any_length_was_known_are_left_out() -> None:
+    answers = AnswerLengths()
+    for _ in range(40):
+        answers.grew(4_000, 0, took_ns(300))
+        answers.ended(4_000, 0, took_ns(320), 320)
+    for _ in range(40):
+        answers.ended(320, 0, took_ns(320), 320)
+    assert distribution(answers).sums[0] == pytest.approx(1)
+
+
+def test_estimates_that_differ_by_chance_are_moved_to_their_mean() -> None:
+    rng, by_chance, by_length = random.Random(1), AnswerLengths(), AnswerLengths()  # noqa: S311
+    for _ in range(400):
+        estimate = rng.choice([500, 700])
+        by_chance.ended(estimate, 0, S, rng.choice([300, 900]))
+        by_length.ended(estimate, 0, S, estimate)
+    assert by_chance.without_chance(700) == pytest.approx(600, abs=40)
+    assert by_length.without_chance(700) == pytest.approx(700, abs=5)
+    assert learned(*[640] * 20).without_chance(500) == 500
+
+
+def test_weights_do_not_overflow() -> None:
+    answers = learned(*[640] * 20_000)
+    assert answers.dump(0).weight < 1e9
+    assert distribution(answers).sums[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("age_ns", [0, 10**18])
+def test_any_age_has_a_place(age_ns: int) -> None:
+    answers = AnswerLengths()
+    for _ in range(20):
+        answers.ended(1, 0, age_ns, 1)
+    assert distribution(answers).lengths == [1]
+
+
+SIZES = st.integers(1, 5_000)
+STEPS = st.lists(st.tuples(st.just(0), st.tuples(st.booleans(), SIZES, SIZES)), max_size=40)
+
+
+def go_on(answers: AnswerLengths, step: tuple[bool, int, int], _now_ns: int) -> object:
+    has_ended, estimate, tokens = step
+    if has_ended:
+        answers.ended(estimate, 0, took_ns(tokens), tokens)
+    else:
+        answers.grew(estimate, 0, took_ns(tokens))
+    return answers.distribution()
+
+
+@given(STEPS, STEPS, st.integers(-(10**15), 10**15))
+def test_lengths_continue_from_their_dump(
+    history: list[tuple[int, tuple[bool, int, int]]],
+    continuation: list[tuple[int, tuple[bool, int, int]]],
+    shift_ns: int,
+) -> None:
+    assert_continues(AnswerLengths(), go_on, AnswerLengths.restore, history, continuation, shift_ns)
+
+
+class TestOutputAhead:
+    """One token refills in a millisecond."""
+
+    @staticmethod
+    def lease(known: int = 0, granted_ns: int = 0, alive_ns: int = 0, estimate: int = ESTIMATE) -> OpenLease:
+        lease = OpenLease(Demand("p", DEFAULT_CALLER, Cost(1, 0, estimate)), (), granted_ns)
+        lease.known, lease.alive_ns = Cost(0, 0, known), alive_ns
+        lease.charged = Cost(1, 0, max(estimate, known))
+        return lease
+
+    def ended(self, outputs: OutputAhead, *lengths: int, estimate: int = ESTIMATE) -> None:
+        for tokens in lengths:
+            outputs.ended(self.lease(estimate=estimate), tokens, took_ns(tokens))
+
+    @staticmethod
+    def seconds(outputs: OutputAhead, units: float, now_ns: int = 0, missing_ns: int = 0) -> float:
+        return outputs.wait_ns(units / ESTIMATE, units, S / 1_000, missing_ns, now_ns) / S
+
+    def test_while_nothing_is_known_estimates_count(self) -> None:
+        outputs = OutputAhead()
+        assert self.seconds(outputs, 6_400, missing_ns=S) == 7.4
+        assert self.seconds(outputs, 6_400, missing_ns=-9 * S) == 0
+
+    def test_answers_that_end_early_shorten_a_wait(self) -> None:
+        outputs = OutputAhead()
+        self.ended(outputs, *[320] * 200)
+        assert 64 < self.seconds(outputs, 128_000) < 70
+        assert self.seconds(outputs, 0, missing_ns=S) == 1
+        assert self.seconds(outputs, 640_000) == pytest.approx(320, rel=0.03), "beyond the last horizon"
+
+    def test_long_answers_in_flight_lengthen_it(self) -> None:
+        outputs = OutputAhead()
+        self.ended(outputs, *[320, 320, 320, 5_120] * 50)
+        before = self.seconds(outputs, 12_800)
+        for number in range(5):  # each takes 64 of a thousand tokens a second, for 60 more seconds
+            outputs.leases[f"{number}"] = self.lease(1_280, granted_ns=0, alive_ns=20 * S)
+        outputs.leases["no output"] = self.lease(estimate=0)
+        assert self.seconds(outputs, 12_800, now_ns=20 * S) == pytest.approx(before * 1.5, rel=0.25)
+        assert outputs.dump(0) == OutputAhead.restore(outputs.dump(0), 0).dump(0)
+
+    def test_many_leases_are_sampled(self) -> None:
+        outputs = OutputAhead()
+        self.ended(outputs, *[320] * 50)
+        for number in range(1_000):
+            outputs.leases[f"{number}"] = self.lease()
+        assert 35 < self.seconds(outputs, 640_000) < 50, "half of 640 seconds comes back, and half of what is in flight"
+
+    def test_requests_without_an_estimate_teach_nothing(self) -> None:
+        outputs = OutputAhead()
+        outputs.grew(self.lease(estimate=0), 0, S)
+        self.ended(outputs, *[320] * 50, estimate=0)
+        assert self.seconds(outputs, 6_400) == 6.4
