@@ -117,6 +117,10 @@ def test_the_time_that_much_takes_to_come_is_not_bounded_by_the_capacity(micro: 
     assert TokenBucket(60, 100, now_ns=0, level_micro=90).refill_ns(micro, 0) == refill_ns
 
 
+def test_what_fits_now_waits_for_nothing() -> None:
+    assert [TokenBucket(60, 100, 0, level_micro=50).wait_ns(micro, 0) for micro in (49, 50)] == [0, 0]
+
+
 def test_that_time_is_rounded_up_to_a_nanosecond() -> None:
     refill_ns = TokenBucket(7, 100, now_ns=0, level_micro=0).refill_ns(1, 0)
     assert (refill_ns, type(refill_ns)) == (8_571_428_572, int)
@@ -133,8 +137,8 @@ class TestUnbounded:
 
     def test_goes_on_rising_once_the_bucket_is_full(self) -> None:
         bucket = TokenBucket(60 * MICRO, 10 * MICRO, 0, level_micro=8 * MICRO)
-        at_s = [bucket.unbounded_micro(second * S) for second in (1, 2, 5)]
-        assert at_s == [9 * MICRO, 10 * MICRO, 13 * MICRO]
+        at_s = [bucket.unbounded_micro(second * S) for second in (1, 2, 3, 5)]
+        assert at_s == [9 * MICRO, 10 * MICRO, 11 * MICRO, 13 * MICRO]
         assert bucket.level_micro(5 * S) == 10 * MICRO
 
     def test_goes_by_the_moment_of_becoming_full_however_late_it_is_looked_at(self) -> None:
