@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from msgspec import structs
 
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
@@ -102,3 +103,11 @@ def test_a_freeze_is_certain_and_experience_is_about_the_rest() -> None:
     quota.becomes(Limit(60_000, 1.0))
     quota.freeze_ns = 3 * S
     assert forecast.predict_ns(DEMAND, 4 * S, 0) == 4 * S
+
+
+def test_a_dump_from_before_arrivals_and_answers_were_counted_can_be_read() -> None:
+    quota = cast("Quota", Limited(Limit(60_000, 1.0)))
+    queue, failures = FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1), FailureTracker("p", [], 0)
+    forecast = WaitForecast(quota, queue, failures)
+    older = structs.replace(forecast.dump(0), arrivals=None, answers=None)
+    assert WaitForecast.restore(older, S, quota, queue, failures).dump(S) == forecast.dump(0)
