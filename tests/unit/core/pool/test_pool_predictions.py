@@ -215,6 +215,13 @@ class TestOthers:
             pass
         assert S // 2 < self.predicted_ns(state, now_ns) <= S
 
+    def test_leave_nothing_that_is_surely_available(self) -> None:
+        alone = Pool("p", PoolSettings(), 0)
+        self.learn(alone, 0, 0, 10)
+        for state, has_spare in ((self.shared(), False), (alone, True)):
+            limit = tuple(state._quota.limits)[1]
+            assert (limit.spare_ns(1, 10 * S) > 0) is has_spare
+
 
 def crowd(per_second: int, capacity: int, waiters: int) -> Pool:
     """An empty bucket of requests, and so many who wait."""
