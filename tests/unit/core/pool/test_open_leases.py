@@ -20,6 +20,12 @@ def test_a_lease_is_marked_as_answered_once() -> None:
     assert leases["a"].answered
 
 
+def test_a_report_of_an_unknown_lease_touches_none() -> None:
+    leases = OpenLeases()
+    assert leases.touch("a", 1) is None
+    assert not leases
+
+
 def test_looking_at_no_leases_finds_none_expired() -> None:
     leases = OpenLeases()
     assert [leases.next_expired(now_ns) for now_ns in (0, 1, 10**15)] == [None] * 3

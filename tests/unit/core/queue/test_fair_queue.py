@@ -437,6 +437,35 @@ class TestAhead:
         assert ahead_ns(queue, Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS
         assert ahead_ns(queue, Demand("pool", Caller("new"), cost), 0) == cost[index] * MS
 
+    def test_a_request_that_continues_a_session_goes_before_all_its_agents(self) -> None:
+        queue = queue_of(Waiter(name, Demand("pool", ANN, COST, session="s", agent=name)) for name in ("", "x", "y"))
+        new = Demand("pool", ANN, COST, session="s", agent="z")
+        before = ahead_ns(queue, new, 0)
+        queue.push(Waiter("next", Demand("pool", ANN, COST, session="s", session_front=True)))
+        assert ahead_ns(queue, new, 0) == before + 100 * MS
+
+    def test_nothing_of_others_who_had_more_than_their_share(self) -> None:
+        queue = queue_of([waiter("large", BEN, 500), waiter("ben", BEN), waiter("ann")])
+        assert pop(queue) == "large"
+        assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 100 * MS
+
+    def test_of_another_session_never_more_than_it_has(self) -> None:
+        queue = queue_of(Waiter(f"{n}", Demand("pool", ANN, COST, session=session)) for n, session in enumerate("aaab"))
+        assert ahead_ns(queue, Demand("pool", ANN, COST, session="a"), 0) == 400 * MS
+
+    @pytest.mark.parametrize(("held", "other", "first"), [(300, 100, 300), (100, 300, 200)])
+    def test_a_held_head_goes_before_another_session(self, held: int, other: int, first: int) -> None:
+        """The sessions alternate: one request of about the mean size goes first, or the held head if it is larger."""
+        queue = queue_of(
+            Waiter(f"{tokens}", Demand("pool", ANN, Cost(1, tokens), session="a")) for tokens in (held, other)
+        )
+        new = Demand("pool", ANN, COST, session="b")
+        assert ahead_ns(queue, new, 0) == 200 * MS
+        head = queue.head(0)
+        assert head is not None
+        queue.hold(head)
+        assert ahead_ns(queue, new, 0) == first * MS
+
     def test_of_others_never_more_than_they_have(self) -> None:
         queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
         assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS
