@@ -1,55 +1,16 @@
 """The fair queue by example: order, weights, front, removal, prediction."""
 
 from collections import Counter
-from collections.abc import Iterable
 from math import inf
 
-import pytest
-
-from support.work_ahead import ahead_ns, before_ns
+from support.queues import ANN, BEN, COST, MS, never, order, pop, queue_of, rates, waiter
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
-from tidegate.core.domain.dimension import Cost, NsPerUnit
+from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.snapshots import ClassSnapshot
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.flow import Flow
 from tidegate.core.queue.waiter import Waiter
-
-ANN, BEN = Caller("ann"), Caller("ben")
-MS = 1_000_000
-COST = Cost(1, 100)
-
-
-def rates() -> NsPerUnit:
-    """The pool of these tests refills an input token in a millisecond."""
-    return 0.0, MS, 0.0
-
-
-def never(_now_ns: int) -> int:
-    """The retry budget of these tests: used up."""
-    return MS
-
-
-def waiter(lease_id: str, caller: Caller = ANN, tokens: int = 100, *, front: bool = False) -> Waiter:
-    return Waiter(lease_id, Demand("pool", caller, Cost(1, tokens), front=front))
-
-
-def queue_of(waiters: Iterable[Waiter]) -> FairQueue:
-    queue = FairQueue(rates, never)
-    for one in waiters:
-        queue.push(one)
-    return queue
-
-
-def pop(queue: FairQueue, now_ns: int = 0) -> str:
-    head = queue.head(0)
-    assert head is not None
-    queue.serve(head, now_ns)
-    return head.lease_id
-
-
-def order(queue: FairQueue) -> list[str]:
-    return [pop(queue) for _ in range(len(queue))]
 
 
 def test_a_waiter_has_as_long_left_as_it_is_patient() -> None:
@@ -381,109 +342,6 @@ def test_the_waiters_of_a_caller_count_in_all_classes() -> None:
     queue.remove("a")
     assert queue.load_of(ANN) == (1, [1, 50, 0])
     assert queue.tokens == 150
-
-
-class TestAhead:
-    def test_nothing_in_an_empty_queue(self) -> None:
-        assert ahead_ns(FairQueue(rates, never), Demand("pool", ANN, COST), 0) == 0
-
-    def test_all_of_ones_own(self) -> None:
-        assert ahead_ns(queue_of(waiter(f"{n}") for n in range(7)), Demand("pool", ANN, COST), 0) == 700 * MS
-
-    def test_of_others_one_request_each_when_one_has_none(self) -> None:
-        queue = queue_of([waiter(f"ann-{n}") for n in range(50)] + [waiter("ben", BEN)])
-        assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 200 * MS
-
-    def test_of_others_their_weighted_share_meanwhile(self) -> None:
-        heavy = Caller("heavy", weight=3.0)
-        queue = queue_of([waiter("a"), waiter("b"), *(waiter(f"heavy-{n}", heavy) for n in range(50))])
-        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (200 + 3 * 200 + 100) * MS
-
-    def test_a_callers_own_weight_lets_fewer_of_others_go_meanwhile(self) -> None:
-        heavy = Caller("heavy", weight=2.0)
-        queue = queue_of([*(waiter(f"heavy-{n}", heavy) for n in range(4)), *(waiter(f"{n}") for n in range(50))])
-        assert ahead_ns(queue, Demand("pool", heavy, COST), 0) == (400 + 400 / 2 + 100) * MS
-
-    def test_of_many_others_about_their_share(self) -> None:
-        queue = queue_of(waiter(f"{n}-{turn}", Caller(f"caller-{n}")) for n in range(40) for turn in range(3))
-        newcomer, member = (Demand("pool", Caller(name), COST) for name in ("new", "caller-0"))
-        one_ns = 100 * MS
-        assert ahead_ns(queue, newcomer, 0) == 40 * one_ns
-        assert ahead_ns(queue, member, 0) == (3 + 39 * 3) * one_ns
-
-    def test_those_who_have_left_are_no_rivals(self) -> None:
-        heavy = Caller("heavy", weight=3.0)
-        queue = queue_of([waiter("a"), waiter("b"), waiter("heavy", heavy)])
-        queue.remove("heavy")
-        for n in range(50):
-            queue.push(waiter(f"ben-{n}", BEN))
-        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (200 + 200 + 100) * MS
-
-    def test_callers_from_before_the_queue_was_empty_are_no_rivals(self) -> None:
-        queue = queue_of([waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(5))])
-        order(queue)
-        for one in [waiter("a"), *(waiter(f"ben-{n}", BEN) for n in range(50))]:
-            queue.push(one)
-        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (100 + 100 + 100) * MS
-
-    @pytest.mark.parametrize("index", range(3), ids=["requests", "input", "output"])
-    def test_counts_what_the_pool_is_short_of(self, index: int) -> None:
-        cost = Cost(1, 88, 12)
-        queue = FairQueue(lambda: (MS * (index == 0), MS * (index == 1), MS * (index == 2)), never)
-        for n in range(7):
-            queue.push(Waiter(f"{n}", Demand("pool", ANN, cost)))
-        for n in range(3):
-            queue.remove(f"{n}")
-        assert ahead_ns(queue, Demand("pool", ANN, cost), 0) == 4 * cost[index] * MS
-        assert ahead_ns(queue, Demand("pool", Caller("new"), cost), 0) == cost[index] * MS
-
-    def test_a_request_that_continues_a_session_goes_before_all_its_agents(self) -> None:
-        queue = queue_of(Waiter(name, Demand("pool", ANN, COST, session="s", agent=name)) for name in ("", "x", "y"))
-        new = Demand("pool", ANN, COST, session="s", agent="z")
-        before = ahead_ns(queue, new, 0)
-        queue.push(Waiter("next", Demand("pool", ANN, COST, session="s", session_front=True)))
-        assert ahead_ns(queue, new, 0) == before + 100 * MS
-
-    def test_nothing_of_others_who_had_more_than_their_share(self) -> None:
-        queue = queue_of([waiter("large", BEN, 500), waiter("ben", BEN), waiter("ann")])
-        assert pop(queue) == "large"
-        assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 100 * MS
-
-    def test_of_another_session_never_more_than_it_has(self) -> None:
-        queue = queue_of(Waiter(f"{n}", Demand("pool", ANN, COST, session=session)) for n, session in enumerate("aaab"))
-        assert ahead_ns(queue, Demand("pool", ANN, COST, session="a"), 0) == 400 * MS
-
-    @pytest.mark.parametrize(("held", "other", "first"), [(300, 100, 300), (100, 300, 200)])
-    def test_a_held_head_goes_before_another_session(self, held: int, other: int, first: int) -> None:
-        """The sessions alternate: one request of about the mean size goes first, or the held head if it is larger."""
-        queue = queue_of(
-            Waiter(f"{tokens}", Demand("pool", ANN, Cost(1, tokens), session="a")) for tokens in (held, other)
-        )
-        new = Demand("pool", ANN, COST, session="b")
-        assert ahead_ns(queue, new, 0) == 200 * MS
-        head = queue.head(0)
-        assert head is not None
-        queue.hold(head)
-        assert ahead_ns(queue, new, 0) == first * MS
-
-    def test_of_others_never_more_than_they_have(self) -> None:
-        queue = queue_of([*(waiter(f"{n}") for n in range(50)), waiter("ben", BEN)])
-        assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (5_000 + 100) * MS
-
-    @pytest.mark.parametrize("agents", [("",), ("", "x")])
-    def test_of_its_session_nothing_goes_before_a_demand_that_continues_it(self, agents: tuple[str, ...]) -> None:
-        queue = FairQueue(rates, never)
-        for n in range(4):
-            demand = Demand("pool", ANN, COST, session="s", agent=agents[n % len(agents)])
-            queue.push(Waiter(f"{n}", demand))
-        assert ahead_ns(queue, Demand("pool", ANN, COST, session="s"), 0) > 0
-        assert ahead_ns(queue, Demand("pool", ANN, COST, session="s", session_front=True), 0) == 0
-
-    def test_before_one_who_waits_nothing_of_its_caller_that_has_left(self) -> None:
-        queue = queue_of([waiter("b", BEN), *(waiter(f"{n}") for n in range(3))])
-        assert before_ns(queue, queue.waiting["2"], 0) == 300 * MS
-        queue.remove("0")
-        assert before_ns(queue, queue.waiting["1"], 0) == 100 * MS
 
 
 class TestAChangedWeight:
