@@ -124,8 +124,8 @@ async def _under_load(on: ServiceAndSimulator, bare_port: int, file: Path, plan:
         lost=load.lost,
         reloads=Counter(event.partition(":")[0].partition(",")[0] for event in events),
         left={
+            "client connections": sockets_of(pid).inbound.total(),  # first: each scrape below is a connection as well
             "tasks": on.tasks_of_calls(),
-            "client connections": sockets_of(pid).inbound.total(),
             "leases": sum(on.metrics("tidegate_in_flight").values()),
             "waiting requests": sum(on.metrics("tidegate_queue_depth").values()),
         },

@@ -80,7 +80,7 @@ class Overload:
         phases: the figures of each phase.
         failed: calls that neither succeeded nor were refused with a `retry-after`.
         upstream_429s: refusals by the upstream.
-        returned: status of each client that came back after its `retry-after`, when the load had ended.
+        returned: last status of each client that came back after `retry-after`, at most twice, when the load had ended.
         retry_after: the `retry-after` of those, and the time that their clients would have waited.
     """
 
@@ -140,5 +140,10 @@ async def _phase(on: ServiceAndSimulator, calls: Calls, per_second: float, plan:
 
 
 async def _return(calls: Calls, refused_at: float, timeout_seconds: float, retry_after: float) -> int:
+    """Comes back as SDKs do by default: twice, each time after `retry-after`, beside all others who were refused."""
     await asyncio.sleep(refused_at + retry_after - time.monotonic())
-    return (await calls.call(timeout_seconds)).status
+    answer = await calls.call(timeout_seconds)
+    if answer.status != 200 and "retry-after" in answer.headers:
+        await asyncio.sleep(float(answer.headers["retry-after"]))
+        answer = await calls.call(timeout_seconds)
+    return answer.status

@@ -52,6 +52,16 @@ def test_the_charge_of_new_and_old_answers() -> None:
     assert lengths.charge(1.0, 5.0, pace=1.5) == pytest.approx(3)
 
 
+def test_an_end_that_no_answer_was_seen_to_reach_counts_for_nothing() -> None:
+    """The later answers were not seen before they ended: none has passed the age at which all others have ended."""
+    answers = learned(*[320] * 50)
+    for _ in range(50):
+        answers.ended(ESTIMATE, took_ns(1_280), took_ns(1_280), 1_280)
+    lengths = distribution(answers)
+    assert min(lengths.older) > 0
+    assert lengths.charge(1.0, 1.0) == pytest.approx(1.5)
+
+
 def test_an_answer_older_than_all_others_becomes_half_as_old_again() -> None:
     lengths = distribution(learned(*[ESTIMATE] * 50))
     assert lengths.charge(4.0, 1.0) == pytest.approx(5)
