@@ -1,4 +1,4 @@
-"""Tells systemd about the state of the service, by the protocol of sd_notify(3)."""
+"""Reports the state of the service to systemd, by the protocol of sd_notify(3)."""
 
 import asyncio
 import contextlib

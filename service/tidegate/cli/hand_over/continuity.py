@@ -1,4 +1,4 @@
-"""What lives on when a process ends: saved state, and the live work that it hands over to the next process."""
+"""The state that outlives a process: what it saves, and the live work that it hands over to the next process."""
 
 import asyncio
 import contextlib

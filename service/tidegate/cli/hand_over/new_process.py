@@ -39,7 +39,7 @@ class TakeOverFailed(TidegateError):
 
 @dataclass
 class Taking:
-    """What the running process has handed over.
+    """The sockets, the lock and the state that the running process has handed over.
 
     Attributes:
         offer: its state.

@@ -1,4 +1,4 @@
-"""What two processes say to each other when one takes over from the other, over a Unix socket in the state folder.
+"""The messages of two processes when one takes over from the other, over a Unix socket in the state folder.
 
 1. The new process is ready to serve. It connects and sends `Request`.
 2. The old process sends `Offer`: its state with all waiting requests and leases, and with it, by SCM_RIGHTS, its

@@ -185,7 +185,7 @@ class DimensionLimit:
         return max(own_ns, upstream_ns, paced_ns)
 
     def spare_ns(self, units: int, now_ns: int) -> int:
-        """How long the refill takes of what is available beside `units`; 0 if they do not fit.
+        """The refill time of what is available beside `units`; 0 if they do not fit.
 
         Beside other traffic it is 0, because what is available is not ours alone.
         """

@@ -1,4 +1,4 @@
-"""How long answers turn out to be, in tokens and in time, compared with their estimates."""
+"""The lengths of answers, in tokens and in time, compared with their estimates."""
 
 import math
 from bisect import bisect_right
@@ -18,7 +18,7 @@ _LEAST_OCTAVE: Final = -5
 _BINS: Final = 26
 """Half octaves of relative age, from 1/32 to 256."""
 _KEPT: Final = 0.998
-"""What an answer counts once the next one has ended: the distribution covers about 500 answers."""
+"""The weight of an answer once the next one has ended: the distribution covers about 500 answers."""
 _LARGEST_WEIGHT: Final = 1e9
 _ENOUGH: Final = 10.0
 """Fewer answers say nothing about their distribution."""

@@ -20,7 +20,7 @@ _MOST_FASTER: Final = 4.0
 
 
 class _Outlook(NamedTuple):
-    """What was found at one time.
+    """The findings at one time.
 
     Attributes:
         at_ns: the time.

@@ -116,7 +116,7 @@ class Quota:
         return quota
 
     def dump_work(self, now_ns: int) -> QuotaWork:
-        """What requests in flight have left, and all that `dump` condenses."""
+        """The estimates of requests in flight, and all that `dump` condenses."""
         return QuotaWork(
             self._reports.open_input_tokens,
             self._reports.open_output_tokens,

@@ -1,4 +1,4 @@
-"""How often requests join the queue, by class and caller."""
+"""The rates at which requests join the queue, by class and caller."""
 
 from collections import OrderedDict
 from typing import Final, Self
@@ -82,7 +82,7 @@ class _Count:
 
 
 class ClassArrivals:
-    """How often requests join one class, in total and by caller, for at most 64 callers."""
+    """The rates at which requests join one class, in total and by caller, for at most 64 callers."""
 
     __slots__ = ("_callers", "_now_ns", "_total")
 
@@ -137,7 +137,7 @@ class ClassArrivals:
 
 
 class Arrivals:
-    """How often requests join each class."""
+    """The rates at which requests join each class."""
 
     __slots__ = ("_classes",)
 

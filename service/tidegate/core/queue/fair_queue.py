@@ -332,7 +332,7 @@ class FairQueue:
         return snapshots
 
     def service_time_ns(self, cost: Sequence[float]) -> int:
-        """How long the pool needs for this cost."""
+        """The time that the pool needs for this cost."""
         return service_time_ns(cost, self._ns_per_unit())
 
     def _may_retry(self, now_ns: int) -> bool:

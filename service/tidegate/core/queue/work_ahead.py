@@ -22,7 +22,7 @@ NO_WORK: Final[Work] = (0.0, 0.0, 0.0)
 _MOST_COUNTED: Final = 32
 """Up to this many rivals are looked at one by one."""
 _ROUNDS: Final = 6
-"""How often the wait is computed anew with what arrives during it. Each round adds less than the one before."""
+"""Number of times that the wait is computed anew with what arrives during it. Each round adds less than the last."""
 
 
 def plus(work: Work, other: Sequence[float], times: float = 1.0) -> Work:
