@@ -10,8 +10,8 @@ from mutation.changes import MODULES, modules_by_name
 
 
 def test_two_modules_of_one_name_are_refused() -> None:
-    paths = [Path("core/pool/quota.py"), Path("core/limits/quota.py")]
-    with pytest.raises(ValueError, match=r"core/pool/quota\.py and core/limits/quota\.py have the same name"):
+    paths = [Path("core/quota/quota.py"), Path("core/limits/quota.py")]
+    with pytest.raises(ValueError, match=r"core/quota/quota\.py and core/limits/quota\.py have the same name"):
         modules_by_name(paths)
 
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
-from tidegate.cli.background import background
 from tidegate.cli.hand_over import Continuity
 from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
+from tidegate.cli.process.background import background
 from tidegate.cli.reloading import Reloader
 from tidegate.cli.running_parts import RunningParts
 from tidegate.core.domain.errors import ConfigurationError

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
-from tidegate.cli.background import background
+from tidegate.cli.process.background import background
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.nanoseconds import to_ns

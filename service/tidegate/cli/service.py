@@ -20,7 +20,9 @@ from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import services
 from tidegate.cli.hand_over import Continuity
-from tidegate.cli.listeners import (
+from tidegate.cli.part_settings import UpstreamKind, connection_limits
+from tidegate.cli.process.event_loop import hold_reload_signals, on_reload_signal, on_stop_signal, run
+from tidegate.cli.process.listeners import (
     MAIN,
     METRICS,
     at_addresses_of,
@@ -28,11 +30,9 @@ from tidegate.cli.listeners import (
     listening,
     sockets_from_systemd,
 )
-from tidegate.cli.memory import keep_freed_memory, tune_garbage_collector
-from tidegate.cli.part_settings import UpstreamKind, connection_limits
-from tidegate.cli.process import hold_reload_signals, on_reload_signal, on_stop_signal, run
+from tidegate.cli.process.memory import keep_freed_memory, tune_garbage_collector
+from tidegate.cli.process.service_manager import ServiceManager
 from tidegate.cli.reloading import Reloader
-from tidegate.cli.service_manager import ServiceManager
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.gateway.gateway_errors import unread_request
 from tidegate.http.server.listener import allow_many_connections, bind, url_of

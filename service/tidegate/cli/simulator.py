@@ -89,7 +89,7 @@ def _run(options: "SimulatorOptions", host: str, port: int, *, clock: "Clock | N
         ConfigurationError: the address is not available.
     """
     from claude_simulator import create_app  # noqa: PLC0415
-    from tidegate.cli.process import on_stop_signal, run  # noqa: PLC0415
+    from tidegate.cli.process.event_loop import on_stop_signal, run  # noqa: PLC0415
     from tidegate.http.server.listener import bind, url_of  # noqa: PLC0415
     from tidegate.http.server.server import HttpServer, serving  # noqa: PLC0415
     from tidegate.observe.logging.request_log import open_logs  # noqa: PLC0415

@@ -1,6 +1,6 @@
 from benchmarks.gateway.profile import parts, shares
 
-LOOP = "run (tidegate/cli/process.py:1);Runner.run (asyncio/runners.py:118)"
+LOOP = "run (tidegate/cli/process/event_loop.py:1);Runner.run (asyncio/runners.py:118)"
 
 
 def test_a_stack_counts_for_its_innermost_part() -> None:

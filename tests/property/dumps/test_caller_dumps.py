@@ -11,7 +11,7 @@ from tidegate.core.accounts.accounts import Accounts, AccountsState, Exceeded
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.pool.wait_calibration import WaitCalibration
+from tidegate.core.forecast.wait_calibration import WaitCalibration
 from tidegate.core.queue.class_shares import ClassShares
 
 RANKS = st.sampled_from([0, 1, 2])

@@ -26,8 +26,8 @@ from tidegate.core.limits.fixed_window import FixedWindow, FixedWindowState, Fix
 from tidegate.core.limits.recent_use import RecentUse, RecentUseState
 from tidegate.core.limits.reported_level import ReportedLevel, ReportedLevelState
 from tidegate.core.limits.token_bucket import TokenBucket, TokenBucketState
-from tidegate.core.pool.pool_limits import PoolLimits, PoolLimitsState
 from tidegate.core.pricing.cost_estimator import CostEstimator, CostEstimatorState
+from tidegate.core.quota.pool_limits import PoolLimits, PoolLimitsState
 from tidegate.core.rate_search.limiting_dimension import LimitingDimension, LimitingDimensionState
 from tidegate.core.rate_search.output_debt import OutputDebt, OutputDebtState
 from tidegate.core.rate_search.proven_rate import ProvenRate, ProvenRateState

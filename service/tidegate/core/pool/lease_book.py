@@ -5,11 +5,11 @@ from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.events import Event, LeaseEnded
 from tidegate.core.failures.failure_tracker import FailureTracker
+from tidegate.core.leases.open_leases import Limited, OpenLease
+from tidegate.core.leases.output_ahead import OutputAhead
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_charging import LeaseCharging
-from tidegate.core.pool.open_leases import Limited, OpenLease
-from tidegate.core.pool.output_ahead import OutputAhead
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 __all__ = ["LeaseBook"]
 

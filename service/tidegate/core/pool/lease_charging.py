@@ -4,9 +4,9 @@ from typing import Final
 
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.dimension import DIMENSIONS, Cost, Dimension
+from tidegate.core.leases.open_leases import OpenLease
 from tidegate.core.limits.recent_use import RecentUse
-from tidegate.core.pool.open_leases import OpenLease
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 __all__ = ["LeaseCharging"]
 

@@ -9,15 +9,15 @@ from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot, PoolSnapshot
 from tidegate.core.failures.failure_tracker import FailureTracker
 from tidegate.core.failures.retry_gate import RetryGate
+from tidegate.core.forecast.wait_forecast import WaitForecast
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_book import LeaseBook
 from tidegate.core.pool.own_limits import OwnLimits
 from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
 from tidegate.core.pool.pool_work import PoolWork, dump_leases, restore_leases
-from tidegate.core.pool.quota import Quota
-from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.queue_state import dump_queue, restore_queue
+from tidegate.core.quota.quota import Quota
 
 __all__ = ["PoolParts"]
 

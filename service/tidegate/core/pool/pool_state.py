@@ -7,10 +7,10 @@ from msgspec import Struct
 from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.failures.failure_tracker import FailureTrackerState
 from tidegate.core.failures.retry_gate import RetryGateState
+from tidegate.core.forecast.wait_forecast import WaitForecastState
 from tidegate.core.limits.recent_use import RecentUseState
-from tidegate.core.pool.quota_state import QuotaState
-from tidegate.core.pool.wait_forecast import WaitForecastState
 from tidegate.core.queue.class_shares import ClassSharesState
+from tidegate.core.quota.quota_state import QuotaState
 
 __all__ = ["POOL_STATE_VERSION", "PoolState", "decode_pool_state", "encode_pool_state"]
 

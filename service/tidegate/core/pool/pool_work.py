@@ -12,11 +12,11 @@ from msgspec import Struct, structs
 from tidegate.core.accounts.accounts import Account
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
+from tidegate.core.leases.open_leases import OpenLease
 from tidegate.core.pool.lease_book import LeaseBook
-from tidegate.core.pool.open_leases import OpenLease
-from tidegate.core.pool.quota import Quota
-from tidegate.core.pool.quota_state import QuotaWork
 from tidegate.core.queue.queue_state import QueueState
+from tidegate.core.quota.quota import Quota
+from tidegate.core.quota.quota_state import QuotaWork
 
 __all__ = ["OpenLeaseState", "PoolWork", "dump_leases", "restore_leases"]
 

@@ -7,8 +7,8 @@ from typing import Final
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.domain.snapshots import QueueSnapshot, WaitingGroup, WaitLeft
+from tidegate.core.forecast.wait_forecast import WaitForecast
 from tidegate.core.pool.own_limits import OwnLimits
-from tidegate.core.pool.wait_forecast import WaitForecast
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.waiter import Waiter
 

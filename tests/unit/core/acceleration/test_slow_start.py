@@ -10,7 +10,7 @@ from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 BEGAN_NS = 1_000 * S
 PLENTY = LimitReport(DimensionReport(60_000, 60_000))

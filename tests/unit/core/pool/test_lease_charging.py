@@ -7,12 +7,12 @@ from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.leases.open_leases import OpenLease
 from tidegate.core.limits.dimension_limit import DimensionLimit
 from tidegate.core.limits.fixed_window import FixedWindowVotes
 from tidegate.core.limits.recent_use import RecentUse
 from tidegate.core.pool.lease_charging import LeaseCharging
-from tidegate.core.pool.open_leases import OpenLease
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 ESTIMATE = Cost(1, 900, 300)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.cli.listeners import (
+from tidegate.cli.process.listeners import (
     MAIN,
     METRICS,
     at_addresses_of,

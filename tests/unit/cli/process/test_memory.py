@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tidegate.cli.memory import keep_freed_memory
+from tidegate.cli.process.memory import keep_freed_memory
 
 _BODIES = """
 import resource
-from tidegate.cli.memory import keep_freed_memory
+from tidegate.cli.process.memory import keep_freed_memory
 {call}
 def faults():
     for _ in range(100):

@@ -3,8 +3,8 @@
 from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.events import Anomaly, Event
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
-from tidegate.core.pool.limit_reports import LimitReports
-from tidegate.core.pool.pool_limits import PoolLimits
+from tidegate.core.quota.limit_reports import LimitReports
+from tidegate.core.quota.pool_limits import PoolLimits
 
 
 def test_a_doubted_limit_is_still_doubted_after_a_restart() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from tidegate.core.domain.events import Event, Thawed
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.pool.freeze import Freeze
+from tidegate.core.quota.freeze import Freeze
 
 
 def test_a_restored_freeze_lasts_as_long_as_the_original_would_have() -> None:

@@ -11,7 +11,7 @@ from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import PoolSettings
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 FAULTS = (AnomalyKind.LIMITS_MISSING, AnomalyKind.CLOCK)
 

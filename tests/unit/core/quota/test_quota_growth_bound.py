@@ -7,7 +7,7 @@ from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, PoolSettings
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 MINUTE = 61 * S
 """Whatever the second in which the upstream begins to count, this is a minute later."""

@@ -7,8 +7,8 @@ from tidegate.core.failures.probing import ProbingState
 from tidegate.core.limits.adaptive_factor import AdaptiveFactorState
 from tidegate.core.limits.reported_level import ReportedHistory
 from tidegate.core.limits.reported_limit import ReportedLimitState
-from tidegate.core.pool.pool_limits import PoolLimitsState
-from tidegate.core.pool.rate_changes import RateChangesState
+from tidegate.core.quota.pool_limits import PoolLimitsState
+from tidegate.core.quota.rate_changes import RateChangesState
 from tidegate.core.rate_search.rate_search import RateSearchState
 
 __all__ = ["QuotaState", "QuotaWork"]

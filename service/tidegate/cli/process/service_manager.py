@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Final, NoReturn, Self
 
-from tidegate.cli.background import background
+from tidegate.cli.process.background import background
 
 __all__ = ["ServiceManager"]
 

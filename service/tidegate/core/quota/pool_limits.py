@@ -10,9 +10,9 @@ from tidegate.core.domain.dimension import DIMENSIONS, Cost, Dimension, NsPerUni
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import DimensionSnapshot
+from tidegate.core.leases.output_ahead import OutputAhead
 from tidegate.core.limits.dimension_limit import DimensionLimit, DimensionLimitState
 from tidegate.core.limits.fixed_window import FixedWindowVotes, FixedWindowVotesState
-from tidegate.core.pool.output_ahead import OutputAhead
 
 __all__ = ["PoolLimits", "PoolLimitsState"]
 

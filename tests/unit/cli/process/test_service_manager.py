@@ -12,7 +12,7 @@ import pytest
 
 from support.systemd import NotifySocket, notify_socket
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.cli.service_manager import ServiceManager
+from tidegate.cli.process.service_manager import ServiceManager
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -3,7 +3,7 @@
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
-from tidegate.core.pool.open_leases import OpenLease, OpenLeases
+from tidegate.core.leases.open_leases import OpenLease, OpenLeases
 
 
 def test_all_of_the_cost_is_charged_and_nothing_is_known_yet() -> None:

@@ -6,7 +6,7 @@ from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.events import Anomaly, Event, LimitLearned
 from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.limits.reported_limit import ReportedLimit, ReportedLimitState
-from tidegate.core.pool.pool_limits import PoolLimits
+from tidegate.core.quota.pool_limits import PoolLimits
 
 __all__ = ["LimitReports"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.pool.wait_calibration import WaitCalibration
+from tidegate.core.forecast.wait_calibration import WaitCalibration
 
 
 def calibrated(*waits: tuple[int, int], every_ns: int = S) -> WaitCalibration:

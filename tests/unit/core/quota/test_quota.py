@@ -9,7 +9,7 @@ from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
-from tidegate.core.pool.quota import Quota
+from tidegate.core.quota.quota import Quota
 
 HEADERLESS = LimitReport()
 REPORTED = LimitReport(DimensionReport(6_000, 3_000, 30 * S))

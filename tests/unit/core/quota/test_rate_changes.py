@@ -14,8 +14,8 @@ from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, 
 from tidegate.core.limits.dimension_limit import DimensionLimit
 from tidegate.core.limits.fixed_window import FixedWindowVotes
 from tidegate.core.pool.pool import Pool
-from tidegate.core.pool.quota import Quota
-from tidegate.core.pool.rate_changes import RateChanges
+from tidegate.core.quota.quota import Quota
+from tidegate.core.quota.rate_changes import RateChanges
 
 CONFIGURED = PoolSettings({Dimension.REQUESTS: LimitSettings(60, 2), Dimension.INPUT_TOKENS: LimitSettings(6_000, 100)})
 TOLD = LimitReport(DimensionReport(6_000, 3_000, 30 * S))

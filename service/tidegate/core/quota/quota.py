@@ -12,15 +12,15 @@ from tidegate.core.domain.limit_report import LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, NS_PER_SECOND
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.failures.probing import Probing
+from tidegate.core.leases.output_ahead import OutputAhead
 from tidegate.core.limits.adaptive_factor import AdaptiveFactor
 from tidegate.core.limits.dimension_limit import DimensionLimit
-from tidegate.core.pool.freeze import Freeze
-from tidegate.core.pool.limit_reports import LimitReports
-from tidegate.core.pool.output_ahead import OutputAhead
-from tidegate.core.pool.pool_limits import PoolLimits
-from tidegate.core.pool.quota_state import QuotaState, QuotaWork
-from tidegate.core.pool.rate_changes import NOTABLE_SHARE, RateChanges
 from tidegate.core.queue.work_ahead import Work
+from tidegate.core.quota.freeze import Freeze
+from tidegate.core.quota.limit_reports import LimitReports
+from tidegate.core.quota.pool_limits import PoolLimits
+from tidegate.core.quota.quota_state import QuotaState, QuotaWork
+from tidegate.core.quota.rate_changes import NOTABLE_SHARE, RateChanges
 from tidegate.core.rate_search.rate_search import ENDPOINT_PER_SECOND, START_PER_SECOND, RateSearch
 
 __all__ = ["Quota"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tidegate.cli.process import hold_reload_signals, on_reload_signal
+from tidegate.cli.process.event_loop import hold_reload_signals, on_reload_signal
 
 
 @pytest.fixture(autouse=True)

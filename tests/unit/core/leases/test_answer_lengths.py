@@ -11,9 +11,9 @@ from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.pool.answer_lengths import AnswerLengths, LengthDistribution, relative_age
-from tidegate.core.pool.open_leases import OpenLease
-from tidegate.core.pool.output_ahead import OutputAhead
+from tidegate.core.leases.answer_lengths import AnswerLengths, LengthDistribution, relative_age
+from tidegate.core.leases.open_leases import OpenLease
+from tidegate.core.leases.output_ahead import OutputAhead
 
 PACE = 64
 ESTIMATE = 640

@@ -12,14 +12,14 @@ from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.failures.failure_tracker import FailureTracker
-from tidegate.core.pool.output_ahead import OutputAhead
-from tidegate.core.pool.wait_forecast import WaitForecast
+from tidegate.core.forecast.wait_forecast import WaitForecast
+from tidegate.core.leases.output_ahead import OutputAhead
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.waiter import Waiter
 from tidegate.core.queue.work_ahead import Work
 
 if TYPE_CHECKING:
-    from tidegate.core.pool.quota import Quota
+    from tidegate.core.quota.quota import Quota
 
 DEMAND = Demand("p", DEFAULT_CALLER, Cost(1, 1_000))
 

@@ -4,8 +4,8 @@ from itertools import islice, pairwise
 from typing import Final, NamedTuple, Self
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
-from tidegate.core.pool.answer_lengths import AnswerLengths, AnswerLengthsState, LengthDistribution, relative_age
-from tidegate.core.pool.open_leases import OpenLease, OpenLeases
+from tidegate.core.leases.answer_lengths import AnswerLengths, AnswerLengthsState, LengthDistribution, relative_age
+from tidegate.core.leases.open_leases import OpenLease, OpenLeases
 
 __all__ = ["OutputAhead"]
 

@@ -15,15 +15,15 @@ from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.failures.failure_tracker import FailureTracker
+from tidegate.core.forecast.wait_calibration import WaitCalibration, WaitCalibrationState
+from tidegate.core.leases.answer_lengths import AnswerLengthsState
+from tidegate.core.leases.output_ahead import OutputAhead
 from tidegate.core.limits.dimension_limit import DimensionLimit
-from tidegate.core.pool.answer_lengths import AnswerLengthsState
-from tidegate.core.pool.output_ahead import OutputAhead
-from tidegate.core.pool.quota import Quota
-from tidegate.core.pool.wait_calibration import WaitCalibration, WaitCalibrationState
 from tidegate.core.queue.arrivals import Arrivals, ArrivalsState
 from tidegate.core.queue.fair_queue import FairQueue
 from tidegate.core.queue.waiter import Waiter
 from tidegate.core.queue.work_ahead import Work, plus
+from tidegate.core.quota.quota import Quota
 
 __all__ = ["WaitForecast", "WaitForecastState"]
 

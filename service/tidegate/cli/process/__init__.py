@@ -1,0 +1,1 @@
+"""A server process and its operating system: event loop, signals, listening sockets, memory and systemd."""
