@@ -1,6 +1,5 @@
 """Folds the steps of all replicas into the pools of a store."""
 
-from collections.abc import Mapping
 from typing import Final, Self
 
 from msgspec import Struct, structs
@@ -113,10 +112,6 @@ class Fold:
         self.pools.restore(state, now_ns)
         if state.work is not None:
             self._folded = dict(state.work.folded)
-
-    def continue_after(self, folded: Mapping[str, int]) -> None:
-        """The pools have these replicas' steps already, up to the numbers of their last ones."""
-        self._folded.update(folded)
 
     def fold(self, batch: Batch, now_ns: int) -> Folded:
         """Applies the steps of a batch that were not applied before. None of them, if steps before it are missing."""

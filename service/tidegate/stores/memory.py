@@ -173,10 +173,6 @@ class MemoryStore:
         """The author of each limit that `configure` set, by name of the setting. Without those of the configuration."""
         return {f"{dimension}_per_minute": origin for dimension, origin in self._pools.settings.origins(pool).items()}
 
-    def continue_after(self, folded: Mapping[str, int]) -> None:
-        """As `Fold.continue_after`. Called after `restore`."""
-        self._fold.continue_after(folded)
-
     def fold(self, batch: Batch) -> Folded:
         """Folds the steps of another process, as `Fold.fold`. Their changes are reported to the listeners as well."""
         folded = self._step(self._fold.fold, batch)

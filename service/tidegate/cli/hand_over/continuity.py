@@ -46,7 +46,6 @@ class Continuity:
         self._predecessor = predecessor
         self._folded: dict[str, int] = {}
         self._leader: Leader
-        self._memory: MemoryStore
         self._store: StoreHandOver
 
     @classmethod
@@ -79,7 +78,6 @@ class Continuity:
         """Connects the parts of the service. Without a predecessor, restores the saved state."""
         self.saver = StateSaver(self._folder, memory, admission, limiter)
         self._leader = Leader(memory, f"{admission.replica}.leader")
-        self._memory = memory
         self._store = StoreHandOver(store, memory, self._leader, admission.replica)
         if self._predecessor is None:
             self.saver.restore()
@@ -103,7 +101,6 @@ class Continuity:
             except UnreadableState as error:
                 raise TakeOverFailed(f"the running process goes on: {error}") from error
             self._folded = taking.offer.folded
-            self._memory.continue_after(self._folded)
             if (lock := taking.take(LOCK)) is not None:
                 self._folder.adopt(lock)
             return {name: socket.socket(fileno=taking.take(name)) for name in tuple(taking.sockets)}

@@ -64,7 +64,6 @@ class Process:
 def receive(old: Process, new: Process, state: StoreState) -> Callable[[], None]:
     """The new process takes everything. Returns a function that breaks the connection."""
     new.memory.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=StoreState))
-    new.memory.continue_after(old.hand_over.folded)
     to_new, to_old = MemoryChannel(), MemoryChannel()
     session = new.leader.connect(to_old, old.hand_over.folded)
     to_new.listen(session.receive, session.lost)
