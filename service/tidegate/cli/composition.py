@@ -78,6 +78,10 @@ async def services(
         continuity: restores and saves the state; None: a restart forgets it.
         load: reads the configuration again, for a reload; None disables reloads.
     """
+    if settings.store_url.address is not None:
+        raise ConfigurationError(
+            "TIDEGATE_STORE_URL", str(settings.store_url), "memory://, until replicas can share it"
+        )
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
     registry = new_registry(__version__, settings.revision, upstream)

@@ -3,14 +3,15 @@
 import difflib
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import SettingsModel, field_docs
 from tidegate.settings.model import Settings
+from tidegate.settings.secret_files import SECRETS
 from tidegate.settings.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _given(details: "ErrorDetails") -> object:
     """The refused value, without secrets and without the password of a URL."""
     if details["type"] == "missing":
         return None
-    if SecretStr in get_args(Settings.model_fields[str(details["loc"][0])].annotation):
+    if details["loc"][0] in SECRETS:
         return "(hidden)"
     given = details["input"]
     return re.sub(r"//[^/@]*@", "//…@", given) if isinstance(given, str) else given

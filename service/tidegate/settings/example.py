@@ -32,6 +32,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "metrics_host": "127.0.0.1",
     "metrics_port": 9_090,
     "state_dir": "/var/lib/tidegate",
+    "store_replicas": 2,
     "trusted_proxies": ["10.0.0.0/8"],
     "queue_tokens": 10_000_000,
     "queue_tokens_per_caller": 1_000_000,
@@ -79,5 +80,5 @@ def _value(model: type[SettingsModel], name: str, table: str | None) -> str:
     elif default in (None, ()) or model.model_fields[name].is_required():
         value = _EXAMPLES.get(name, _NUMBER)
     else:
-        value = default.value if isinstance(default, Enum) else default
+        value = default.value if isinstance(default, Enum) else str(default) if name in SECRETS else default
     return json.dumps(value, ensure_ascii=False)  # TOML writes text, numbers, booleans and lists like JSON

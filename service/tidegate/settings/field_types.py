@@ -35,7 +35,6 @@ __all__ = [
     "PoolName",
     "Port",
     "Seconds",
-    "StoreUrl",
     "Text",
     "Timeout",
     "UpstreamUrl",
@@ -150,6 +149,3 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidat
 
 LogFormat = Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)]
 """The format of log lines."""
-
-StoreUrl = Literal["memory://"]
-"""The place of the pools' state."""

@@ -9,6 +9,7 @@ from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, ENDPOINT_POOLS,
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.ports.store_address import STORE_URL_TEXT
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import FieldDoc
 from tidegate.settings.field_types import (
@@ -28,13 +29,13 @@ from tidegate.settings.field_types import (
     Networks,
     Port,
     Seconds,
-    StoreUrl,
     Text,
     Timeout,
     UpstreamUrl,
 )
 from tidegate.settings.pool_names import check_pool_name, is_model_id
 from tidegate.settings.relay_settings import RelaySettings
+from tidegate.settings.store_url import MEMORY, StoreStart, StoreUrl, StoreUrlField
 
 __all__ = ["Settings"]
 
@@ -142,9 +143,29 @@ class Settings(RelaySettings):
         ),
     ] = 1_048_576
     store_url: Annotated[
-        StoreUrl,
-        FieldDoc("TIDEGATE_STORE_URL", "memory://", "Store of limits and queues; `memory://` is this process."),
-    ] = "memory://"
+        StoreUrlField,
+        FieldDoc(
+            "TIDEGATE_STORE_URL",
+            STORE_URL_TEXT,
+            "Store of limits and queues: `memory://` is this process; replicas share those in a Valkey or Redis.",
+        ),
+    ] = StoreUrl(MEMORY)
+    store_start: Annotated[
+        StoreStart,
+        FieldDoc(
+            "TIDEGATE_STORE_START",
+            "fail or degraded",
+            "Without the shared store, `fail` ends the start; `degraded` starts with a share of the limits.",
+        ),
+    ] = "fail"
+    store_replicas: Annotated[
+        Count | None,
+        FieldDoc(
+            "TIDEGATE_STORE_REPLICAS",
+            f"a whole number of replicas, 1 to {MAX_UNITS:,}",
+            "Number of replicas that a start with `TIDEGATE_STORE_START=degraded` divides the limits by.",
+        ),
+    ] = None
     state_dir: Annotated[
         Text | None,
         FieldDoc(
@@ -256,6 +277,9 @@ class Settings(RelaySettings):
                 self.rate_limit_base_delay_seconds,
                 f"at most MAX_RATE_LIMIT_DELAY, which is {self.rate_limit_max_delay_seconds}",
             )
+        if self.store_start == "degraded" and self.store_replicas is None:
+            allowed = "degraded only together with TIDEGATE_STORE_REPLICAS"
+            raise ConfigurationError("store_start", self.store_start, allowed)
         if self.metrics_host is not None and self.metrics_port is None:
             raise ConfigurationError("metrics_host", self.metrics_host, "only together with TIDEGATE_METRICS_PORT")
         return self

@@ -12,9 +12,13 @@ from tidegate.settings.model import Settings
 
 __all__ = ["SECRETS", "file_variable", "secrets_from_files"]
 
-SECRETS: Final = frozenset(
-    name for name, field in Settings.model_fields.items() if SecretStr in get_args(field.annotation)
-)
+
+def _is_secret(annotation: object) -> bool:
+    types = (annotation, *get_args(annotation))
+    return any(isinstance(each, type) and issubclass(each, SecretStr) for each in types)
+
+
+SECRETS: Final = frozenset(name for name, field in Settings.model_fields.items() if _is_secret(field.annotation))
 """Names of the settings that are secret."""
 
 _SUFFIX: Final = "_FILE"

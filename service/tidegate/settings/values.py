@@ -4,6 +4,7 @@ from pydantic import BaseModel, SecretStr
 
 from tidegate.settings.field_docs import FieldDoc
 from tidegate.settings.field_types import AUTO
+from tidegate.settings.store_url import StoreUrl
 
 __all__ = ["as_json", "as_text"]
 
@@ -13,6 +14,8 @@ def as_text(value: object, doc: FieldDoc) -> str:
     match value:
         case None:
             return AUTO if AUTO in doc.allowed else "not set"
+        case StoreUrl():
+            return repr(str(value))
         case SecretStr():
             return "(set)"
         case ():
@@ -28,6 +31,8 @@ def as_json(value: object) -> object:
     match value:
         case None | bool() | int() | float() | str():
             return value
+        case StoreUrl():
+            return str(value)
         case SecretStr():
             return "(set)"
         case tuple():

@@ -9,7 +9,7 @@ from valkey import Valkey
 
 from support.daemon import free_port
 from support.valkey_server import valkey_server
-from tidegate.stores.valkey.address import parse_store_url
+from tidegate.core.ports.store_address import parse_store_url
 from tidegate.stores.valkey.server_check import server_faults
 
 

@@ -9,7 +9,7 @@ import pytest
 from support.memory_log import LogServer, MemoryLog
 from support.valkey_server import valkey_server
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.stores.valkey.address import StoreAddress
+from tidegate.core.ports.store_address import StoreAddress
 from tidegate.stores.valkey.shared_log import START, Checkpoint, EntryId, LostLead, SharedLog, StoreLost
 from tidegate.stores.valkey.valkey_log import ValkeyLog
 

@@ -185,7 +185,9 @@ BAD_VARIABLES = [
     ("TIDEGATE_UPSTREAM_URL", "api.anthropic.com", "http or https URL"),
     ("TIDEGATE_UPSTREAM_URL", "http://host:99999", "http or https URL"),
     ("TIDEGATE_UPSTREAM_URL", "http://api..anthropic.com", "http or https URL"),
-    ("TIDEGATE_STORE_URL", "redis://localhost", "memory://"),
+    ("TIDEGATE_STORE_URL", "postgres://localhost", "memory://"),
+    ("TIDEGATE_STORE_URL", "valkey+sentinel://localhost", "the name of the service is missing"),
+    ("TIDEGATE_STORE_START", "degraded", "together with TIDEGATE_STORE_REPLICAS"),
     ("TIDEGATE_DEFAULT_TIMEOUT_SECONDS", "0", "above 0"),
     ("TIDEGATE_METRICS_HOST", "127.0.0.1", "together with TIDEGATE_METRICS_PORT"),
     ("TIDEGATE_MAX_BODY_BYTES", "0", "1 to 1,000,000,000"),
@@ -221,7 +223,7 @@ def test_a_misspelt_variable_is_refused_with_the_likely_name_and_without_its_val
 @pytest.mark.parametrize("name", ["TIDEGATE_UPSTREAM_URL", "TIDEGATE_STORE_URL"])
 def test_credentials_in_a_refused_url_are_not_shown(name: str, file: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        loaded(file, "", **{name: "valkey://user:hunter2@host"})
+        loaded(file, "", **{name: "valkey://user:hunter2@host/path"})
     assert "hunter2" not in str(caught.value)
 
 

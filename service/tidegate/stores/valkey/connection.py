@@ -5,7 +5,7 @@ from typing import Any
 from valkey.asyncio import Sentinel, Valkey
 from valkey.asyncio.cluster import ClusterNode, ValkeyCluster
 
-from tidegate.stores.valkey.address import StoreAddress
+from tidegate.core.ports.store_address import StoreAddress
 
 __all__ = ["connect"]
 

@@ -13,7 +13,7 @@ from valkey.exceptions import (
     ValkeyError,
 )
 
-from tidegate.stores.valkey.address import StoreAddress
+from tidegate.core.ports.store_address import StoreAddress
 from tidegate.stores.valkey.connection import connect
 
 __all__ = ["server_faults"]

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from valkey.exceptions import ResponseError, ValkeyClusterException, ValkeyError
 
-from tidegate.stores.valkey.address import StoreAddress
+from tidegate.core.ports.store_address import StoreAddress
 from tidegate.stores.valkey.connection import connect
 from tidegate.stores.valkey.shared_log import (
     START,

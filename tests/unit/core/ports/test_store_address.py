@@ -3,7 +3,7 @@
 import pytest
 
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.stores.valkey.address import StoreAddress, parse_store_url
+from tidegate.core.ports.store_address import StoreAddress, parse_store_url
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_forms_of_a_url(url: str, address: StoreAddress) -> None:
     ],
 )
 def test_another_url_is_refused_with_the_reason_and_the_forms(url: str, reason: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^TIDEGATE_STORE_URL: got .*allowed is memory://") as caught:
+    with pytest.raises(ConfigurationError, match=r"^store_url: got .*allowed is memory://") as caught:
         parse_store_url(url)
     assert reason in str(caught.value)
 

@@ -19,13 +19,13 @@ from msgspec import Struct
 
 from tidegate.core.domain.errors import ConfigurationError
 
-__all__ = ["STORE_URL_TEXT", "StoreAddress", "parse_store_url"]
+__all__ = ["STORE_URL_TEXT", "StoreAddress", "parse_store_url", "without_credentials"]
 
 STORE_URL_TEXT: Final = (
     "memory://, valkey://host:port/database (also redis://, and valkeys:// or rediss:// for TLS), "
     "valkey+sentinel://host:port,…/service or valkey+cluster://host:port,…"
 )
-_FIELD: Final = "TIDEGATE_STORE_URL"
+_FIELD: Final = "store_url"
 _SCHEMES: Final[dict[str, tuple[Literal["server", "sentinel", "cluster"], bool]]] = {
     "valkey": ("server", False),
     "redis": ("server", False),
@@ -84,7 +84,7 @@ def parse_store_url(url: str) -> StoreAddress:
     try:
         return _parse(url)
     except ValueError as error:
-        raise ConfigurationError(_FIELD, _without_credentials(url), f"{STORE_URL_TEXT} ({error})") from None
+        raise ConfigurationError(_FIELD, without_credentials(url), f"{STORE_URL_TEXT} ({error})") from None
 
 
 def _parse(url: str) -> StoreAddress:
@@ -144,7 +144,7 @@ def _flag(text: str) -> bool:
     return _FLAGS[text]
 
 
-def _without_credentials(url: str) -> str:
+def without_credentials(url: str) -> str:
     """The URL with whatever may be a user or a password hidden, also where it is malformed."""
     scheme, separator, rest = url.partition("://")
     if not separator:
