@@ -12,6 +12,7 @@ from tidegate.cli.connect import connect
 from tidegate.cli.keys import keys
 from tidegate.cli.monitoring import monitoring
 from tidegate.cli.reload import reload
+from tidegate.cli.shared_store import check_store
 from tidegate.cli.simulator import simulator
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
@@ -77,7 +78,7 @@ def serve(host: str | None, port: int | None, upstream: str, http: "HttpImplemen
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: `valid`, and `settings` or `errors`.")
 def check(file: Path | None, *, as_json: bool) -> None:
-    """Validate the configuration. Print the effective values and their origins.
+    """Validate the configuration and the shared store. Print the effective values and their origins.
 
     FILE is the configuration file; default: the file that `serve` reads.
     """
@@ -85,6 +86,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
         loaded = load_settings(file=file)
         AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
         AccessRules.for_metrics(loaded.settings)
+        check_store(loaded.settings)
     except ConfigurationError as error:
         if not as_json:
             raise
