@@ -15,7 +15,7 @@ CHECKSUM_BYTES = 4
 
 
 def new_fold() -> LogFold:
-    return LogFold(Pools({"default": ADAPTIVE, "q": SETTINGS[2]}, SETTINGS[0]))
+    return LogFold(Pools({"default": ADAPTIVE, "q": SETTINGS[2]}, SETTINGS[0]), "log")
 
 
 def values_of(fold: LogFold) -> object:

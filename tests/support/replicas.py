@@ -1,6 +1,5 @@
 """Replicas that share one log, on virtual time, each with an admission of its own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
@@ -10,12 +9,7 @@ from support.virtual_time import VirtualClock
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.ports.observer import Observer
 from tidegate.engine.admission import Admission
-from tidegate.stores.pools import Pools
-from tidegate.stores.remote.follower import Follower
-from tidegate.stores.remote.messages import Message
-from tidegate.stores.valkey.log_channel import LogChannel
-from tidegate.stores.valkey.log_fold import LogFold
-from tidegate.stores.valkey.log_leader import LogLeader
+from tidegate.stores.valkey.shared_store import SharedStore
 
 __all__ = ["Replica", "replicas"]
 
@@ -33,31 +27,25 @@ class Replica:
     ) -> None:
         self.name = name
         self.connection = MemoryLog(server, Random(name), latency_seconds=0.0005)  # noqa: S311
-        self.channel = LogChannel(self.connection, name, self._receive)
-        self.follower = Follower(name, self.channel, lambda pool: configured.get(pool, PoolSettings()))
-        self.leader = LogLeader(self.connection, lambda: LogFold(Pools(configured)))
-        self.admission = Admission(self.follower, clock, observer)
+        self.store = SharedStore(self.connection, clock, configured, replica=name)
+        self.admission = Admission(self.store, clock, observer)
         self.admission.replica = name
-        self._tasks: list[asyncio.Task[None]] = []
 
-    def _receive(self, message: Message) -> None:
-        self.follower.receive(message)
+    @property
+    def leads(self) -> bool:
+        return self.store.status().is_leader
 
-    def start(self) -> None:
-        self._tasks = [asyncio.create_task(each) for each in (self.channel.run(), self.leader.run())]
+    async def start(self) -> None:
+        await self.store.start()
 
     async def stop(self) -> None:
         """As SIGTERM."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
-        self._tasks = []
+        await self.store.leave()
 
     async def kill(self) -> None:
         """As SIGKILL: nothing is given up in order."""
         self.connection.is_cut = True
-        if self._tasks:
-            await self.stop()
+        await self.store.stop()
 
 
 @asynccontextmanager
@@ -68,8 +56,7 @@ async def replicas(
     server = LogServer(clock)
     running = [Replica(server, clock, f"r{number}", configured) for number in range(count)]
     for each in running:
-        each.start()
-        await asyncio.sleep(0.1)
+        await each.start()
     try:
         yield server, running
     finally:

@@ -17,7 +17,7 @@ from tidegate.core.ports.store import Change
 from tidegate.stores.remote.messages import Ask, Channel, Message, Report, Results, Told
 from tidegate.stores.remote.step_sender import StepSender
 from tidegate.stores.runtime_settings import SetAtRuntime
-from tidegate.stores.steps import Answer, Charge, Configure, End, Learn, Leave, Release, Reserve, Withdraw
+from tidegate.stores.steps import Answer, Charge, Configure, End, Learn, Leave, Release, Reserve, Step, Withdraw
 
 __all__ = ["Follower", "Handed"]
 
@@ -111,6 +111,15 @@ class Follower:
     def last_step(self) -> int:
         """The number of the last step."""
         return self._sender.last
+
+    @property
+    def folded(self) -> int:
+        """All steps up to this number are folded, as far as it is known."""
+        return self._sender.folded
+
+    def send(self, step: Step) -> int:
+        """Sends a step that has no answer. Returns its number."""
+        return self._sender.send(step)
 
     # What the channel brings.
 

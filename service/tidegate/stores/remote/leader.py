@@ -276,4 +276,4 @@ class Leader:
     async def _report(self) -> None:
         pools, queues = self._store.snapshot_now(), await self._store.queues()
         for outbox in self._outboxes.values():
-            outbox.session.channel.send(Report(outbox.replica, outbox.serial, pools, queues))
+            outbox.session.channel.send(Report(outbox.replica, outbox.serial, pools, queues, outbox.folded))

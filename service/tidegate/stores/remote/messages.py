@@ -5,11 +5,25 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.ports.store import Change
 from tidegate.stores.steps import Answer, Batch
+from tidegate.stores.store_state import ConfiguredState
 
-__all__ = ["Ask", "Channel", "Message", "Report", "Results", "Steps", "Told", "decode_message", "encode_message"]
+__all__ = [
+    "Ask",
+    "Channel",
+    "LogStatus",
+    "Message",
+    "Report",
+    "Results",
+    "SettingsInEffect",
+    "Steps",
+    "Told",
+    "decode_message",
+    "encode_message",
+]
 
 
 class Steps(Struct, frozen=True, array_like=True, tag=True):
@@ -57,6 +71,32 @@ class Told(Struct, frozen=True, array_like=True, tag=True):
     left: WaitLeft | None
 
 
+class SettingsInEffect(Struct, frozen=True, array_like=True):
+    """The settings of all pools: those by configuration, and those that were set at runtime in their place."""
+
+    configured: dict[str, PoolSettings]
+    otherwise: PoolSettings
+    at_runtime: tuple[ConfiguredState, ...] = ()
+
+
+class LogStatus(Struct, frozen=True, array_like=True):
+    """The state of a shared log.
+
+    Attributes:
+        incarnation: its random name. Another one means that the log was lost and began anew.
+        entry: the last entry folded: its time in milliseconds, and its number among those of the same millisecond.
+        replicas: how many replicas take part.
+        leader_changes: how often another replica has taken the lead.
+        settings: of all pools.
+    """
+
+    incarnation: str
+    entry: tuple[int, int]
+    replicas: int
+    leader_changes: int
+    settings: SettingsInEffect
+
+
 class Report(Struct, frozen=True, array_like=True, tag=True):
     """The state of all pools, sent about once per second.
 
@@ -65,12 +105,16 @@ class Report(Struct, frozen=True, array_like=True, tag=True):
         serial: of the last results that this replica was sent.
         pools: all pools.
         queues: the pools that somebody waits for.
+        number: all steps of the replica up to this one are folded.
+        log: the state of the log, if the leader reads one.
     """
 
     replica: str
     serial: int
     pools: tuple[PoolSnapshot, ...]
     queues: tuple[QueueSnapshot, ...]
+    number: int = 0
+    log: LogStatus | None = None
 
 
 Message = Steps | Ask | Results | Told | Report

@@ -27,6 +27,7 @@ class StepSender:
 
     Attributes:
         last: the number of the last step.
+        folded: all steps up to this number are folded, as far as it is known.
     """
 
     def __init__(self, replica: str, channel: Channel, resend_seconds: float, after: int = 0) -> None:
@@ -34,7 +35,7 @@ class StepSender:
         self._channel = channel
         self._resend_seconds = resend_seconds
         self._loop = asyncio.get_running_loop()
-        self.last = after
+        self.last = self.folded = after
         self._unsettled: dict[int, Step] = {}  # by number, in its order
         self._awaited: set[int] = set()  # numbers of steps whose answer matters
         self._fresh: list[int] = []  # numbers of steps that were not sent yet
@@ -65,6 +66,7 @@ class StepSender:
 
     def settle(self, folded: int, answered: Iterable[int]) -> None:
         """All steps up to the number `folded` are folded, and these numbers are answered."""
+        self.folded = max(self.folded, folded)
         self._awaited.difference_update(answered)
         settled = []
         for number in self._unsettled:

@@ -12,8 +12,17 @@ from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.ports.store import Change
 from tidegate.stores.fold import Fold, FoldState
 from tidegate.stores.pools import Pools
-from tidegate.stores.remote.messages import Ask, Message, Report, Results, Steps, Told
-from tidegate.stores.steps import Answer, part_of, replica_of
+from tidegate.stores.remote.messages import (
+    Ask,
+    LogStatus,
+    Message,
+    Report,
+    Results,
+    SettingsInEffect,
+    Steps,
+    Told,
+)
+from tidegate.stores.steps import Answer, Leave, part_of, replica_of
 from tidegate.stores.valkey.shared_log import START, Entry, EntryId
 
 __all__ = ["Appended", "Effects", "LogFold", "decode_appended", "encode_appended"]
@@ -32,7 +41,7 @@ class Appended(Struct, frozen=True, array_like=True):
     """The payload of an entry.
 
     Attributes:
-        replica: who appended it.
+        replica: who appended it; for a tick, the leader's name.
         messages: steps and questions, in order.
         tick: whether a leader appended it: time passes, and the waiters that fit by now are admitted.
         report: whether dead replicas are looked for, and all replicas get a report. Only with a tick.
@@ -74,11 +83,14 @@ class _LogState(Struct, frozen=True, array_like=True):
     """The dump of a `LogFold`. The attributes are its own."""
 
     version: int
+    incarnation: str
     fold: FoldState
     members: dict[str, _Member]
     now_ns: int
     ticked_ns: int
     last: EntryId
+    leader: str
+    leader_changes: int
 
 
 class LogFold:
@@ -91,18 +103,37 @@ class LogFold:
 
     Args:
         pools: without any call yet.
+        incarnation: random name of the log.
+
+    Attributes:
+        incarnation: as above.
     """
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, incarnation: str) -> None:
+        self.incarnation = incarnation
         self._fold = Fold(pools)
         self._members: dict[str, _Member] = {}
         self._last = START
         self._now_ns = self._ticked_ns = 0
+        self._leader = ""
+        self._leader_changes = 0
 
     def dump(self) -> bytes:
         """All that the entries so far have led to, for `restore`."""
         fold = self._fold.dump(self._now_ns)
-        return encode_state(_LogState(_VERSION, fold, self._members, self._now_ns, self._ticked_ns, self._last))
+        return encode_state(
+            _LogState(
+                version=_VERSION,
+                incarnation=self.incarnation,
+                fold=fold,
+                members=self._members,
+                now_ns=self._now_ns,
+                ticked_ns=self._ticked_ns,
+                last=self._last,
+                leader=self._leader,
+                leader_changes=self._leader_changes,
+            )
+        )
 
     @classmethod
     def restore(cls, dump: bytes) -> Self:
@@ -113,10 +144,11 @@ class LogFold:
         """
         state = decode_state(dump, _LogState, _VERSION)
         fold = Fold.restore(state.fold, state.now_ns)
-        log_fold = cls(fold.pools)
+        log_fold = cls(fold.pools, state.incarnation)
         log_fold._fold = fold
         log_fold._members = state.members
         log_fold._last, log_fold._now_ns, log_fold._ticked_ns = state.last, state.now_ns, state.ticked_ns
+        log_fold._leader, log_fold._leader_changes = state.leader, state.leader_changes
         return log_fold
 
     @property
@@ -133,9 +165,30 @@ class LogFold:
         """Folds one entry. Its id must be later than that of every entry before."""
         appended = decode_appended(entry.payload)
         now_ns = self._advance_time(entry.id, is_tick=appended.tick)
-        member = self._members.setdefault(appended.replica, _Member())
-        member.seen_ns = now_ns
         effects = Effects()
+        if appended.tick:
+            self._tick(appended, now_ns, effects)
+        else:
+            self._fold_messages(appended, now_ns, effects)
+        return effects
+
+    def _tick(self, tick: Appended, now_ns: int, effects: Effects) -> None:
+        if tick.replica != self._leader:
+            self._leader_changes += bool(self._leader)
+            self._leader = tick.replica
+        pools = self._fold.pools
+        if tick.report:
+            self._end_dead_replicas(now_ns)
+        pools.advance_all(now_ns)
+        self._deliver(tick.replica, [], pools.take_changes(), effects)
+        if tick.report:
+            self._report(self._members, now_ns, effects)
+
+    def _fold_messages(self, appended: Appended, now_ns: int, effects: Effects) -> None:
+        replica = appended.replica
+        is_new = replica not in self._members
+        member = self._members.setdefault(replica, _Member())
+        member.seen_ns = now_ns
         answers: list[Answer] = []
         changes: list[Change] = []
         for message in appended.messages:
@@ -144,18 +197,15 @@ class LogFold:
                 member.folded = folded.number
                 answers += folded.answers
                 changes += folded.changes
+                for step in message.batch.steps:
+                    if isinstance(step, Leave):
+                        self._members.pop(step.replica, None)
             elif isinstance(message, Ask):
                 left = self._fold.pools.wait_left(message.pool, message.lease_id, now_ns)
-                effects.messages.setdefault(appended.replica, []).append(Told(appended.replica, message.lease_id, left))
-        if appended.report:
-            self._end_dead_replicas(now_ns)
-        if appended.tick:
-            self._fold.pools.advance_all(now_ns)
-            changes += self._fold.pools.take_changes()
-        self._deliver(appended.replica, answers, changes, effects, has_steps=bool(appended.messages))
-        if appended.report:
-            self._report(now_ns, effects)
-        return effects
+                effects.messages.setdefault(replica, []).append(Told(replica, message.lease_id, left))
+        self._deliver(replica, answers, changes, effects, has_steps=bool(appended.messages))
+        if is_new and replica in self._members:
+            self._report((replica,), now_ns, effects)
 
     def _advance_time(self, name: EntryId, *, is_tick: bool) -> int:
         """The time of an entry. Entries of one millisecond have the same time."""
@@ -173,7 +223,7 @@ class LogFold:
             self._fold.pools.abandon(partial(_is_of, name), now_ns)
 
     def _deliver(
-        self, cause: str, answers: list[Answer], changes: Iterable[Change], effects: Effects, *, has_steps: bool
+        self, cause: str, answers: list[Answer], changes: Iterable[Change], effects: Effects, *, has_steps: bool = False
     ) -> None:
         parts: dict[str, list[Change]] = {}
         for change in changes:
@@ -197,10 +247,16 @@ class LogFold:
             results = Results(replica, member.serial, member.folded, given, tuple(own))
             effects.messages.setdefault(replica, []).append(results)
 
-    def _report(self, now_ns: int, effects: Effects) -> None:
-        pools, queues = self._fold.pools.snapshot(None, now_ns), self._fold.pools.queues(now_ns)
-        for replica, member in self._members.items():
-            effects.messages.setdefault(replica, []).append(Report(replica, member.serial, pools, queues))
+    def _report(self, replicas: Iterable[str], now_ns: int, effects: Effects) -> None:
+        pools = self._fold.pools
+        snapshots, queues = pools.snapshot(None, now_ns), pools.queues(now_ns)
+        configured, otherwise = pools.settings.configured
+        settings = SettingsInEffect(dict(configured), otherwise, pools.settings.dump())
+        log = LogStatus(self.incarnation, self._last, len(self._members), self._leader_changes, settings)
+        for replica in replicas:
+            member = self._members[replica]
+            report = Report(replica, member.serial, snapshots, queues, member.folded, log)
+            effects.messages.setdefault(replica, []).append(report)
 
 
 def _is_of(replica: str, lease_id: str) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.stores.pools import Pools
 from tidegate.stores.remote.messages import Message
 from tidegate.stores.valkey.log_channel import encode_messages
 from tidegate.stores.valkey.log_fold import Appended, Effects, LogFold, encode_appended
@@ -36,16 +37,24 @@ class LogLeader:
 
     Args:
         log: shared by all replicas.
-        new_fold: makes the state before the first entry, by the configuration of this replica.
+        new_pools: makes the pools before the first entry, by the configuration of this replica.
 
-    Attributes:
-        leads: whether it leads.
     """
 
-    def __init__(self, log: SharedLog, new_fold: Callable[[], LogFold]) -> None:
+    def __init__(self, log: SharedLog, new_pools: Callable[[], Pools]) -> None:
         self._log = log
-        self._new_fold = new_fold
-        self.leads = False
+        self._new_pools = new_pools
+        self._term: _Term | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica leads."""
+        return self._term is not None
+
+    @property
+    def lag_seconds(self) -> float:
+        """How long the last tick took from its append to its fold; 0 while this replica does not lead."""
+        return 0.0 if self._term is None else self._term.lag_seconds
 
     async def run(self) -> None:
         """Runs until it is cancelled. Then it gives up the lead, so that another replica takes it at once."""
@@ -57,8 +66,7 @@ class LogLeader:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, epoch: str) -> None:
-        self.leads = True
-        term = _Term(self._log, epoch, self._new_fold)
+        term = self._term = _Term(self._log, epoch, self._new_pools)
         tasks = [asyncio.create_task(each) for each in (term.keep(), term.fold(), term.tick(), term.save())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -66,7 +74,7 @@ class LogLeader:
                 if not isinstance(error := task.exception(), LostLead):
                     raise error or AssertionError("no part of a term returns")
         finally:
-            self.leads = False
+            self._term = None
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -78,16 +86,20 @@ class _Term:
     """One time of leading. The coroutines run side by side and never return; `LostLead` from one ends the term.
 
     While the server cannot be reached, each tries again, until another replica may have taken the lead.
+
+    Attributes:
+        lag_seconds: as `LogLeader.lag_seconds`.
     """
 
-    def __init__(self, log: SharedLog, epoch: str, new_fold: Callable[[], LogFold]) -> None:
+    def __init__(self, log: SharedLog, epoch: str, new_pools: Callable[[], Pools]) -> None:
         self._log = log
         self._epoch = epoch
         self._name = f"leader:{epoch}"
-        self._new_fold = new_fold
+        self._new_pools = new_pools
         self._fold: LogFold | None = None
         self._folded: EntryId = START
-        self._incarnation = ""
+        self.lag_seconds = 0.0
+        self._ticked: dict[EntryId, float] = {}  # ticks not folded yet: when they were appended
         self._loop = asyncio.get_running_loop()
         self._lead_until = self._loop.time() + _LEAD_SECONDS
         self._ready = asyncio.Event()
@@ -107,9 +119,9 @@ class _Term:
         """Continues from the checkpoint, folds the entries after it, and publishes what they cause."""
         checkpoint = await self._insist(self._log.load)
         if checkpoint is None:
-            self._incarnation, self._fold = secrets.token_urlsafe(9), self._new_fold()
+            self._fold = LogFold(self._new_pools(), secrets.token_urlsafe(9))
         else:
-            self._incarnation, self._folded = checkpoint.incarnation, checkpoint.folded
+            self._folded = checkpoint.folded
             self._fold = LogFold.restore(checkpoint.state)
         self._ready.set()
         while True:
@@ -118,6 +130,8 @@ class _Term:
             for entry in entries:
                 self._take_effects(self._fold.apply(entry), messages)
                 self._folded = entry.id
+                if (ticked_at := self._ticked.pop(entry.id, None)) is not None:
+                    self.lag_seconds = self._loop.time() - ticked_at
             if messages:
                 encoded = {replica: encode_messages(each) for replica, each in messages.items()}
                 await self._insist(partial(self._log.publish, self._epoch, encoded))
@@ -141,7 +155,12 @@ class _Term:
             self._advance_at = math.inf
             self._advance_sooner.clear()
             tick = Appended(self._name, tick=True, report=is_regular and ticks % _TICKS_PER_REPORT == 1)
-            await self._insist(partial(self._log.append, encode_appended(tick)))
+            ticked_at = self._loop.time()
+            entry = await self._insist(partial(self._log.append, encode_appended(tick)))
+            if entry > self._folded:
+                self._ticked[entry] = ticked_at
+            else:
+                self.lag_seconds = self._loop.time() - ticked_at
             while (left := min(next_tick, self._advance_at) - self._loop.time()) > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left):
@@ -156,7 +175,7 @@ class _Term:
             await asyncio.sleep(_CHECKPOINT_SECONDS)
             if self._fold is not None and self._folded != saved:
                 saved = self._folded
-                checkpoint = Checkpoint(self._incarnation, saved, self._fold.dump())
+                checkpoint = Checkpoint(self._fold.incarnation, saved, self._fold.dump())
                 await self._insist(partial(self._log.save, self._epoch, checkpoint))
 
     async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:

@@ -85,7 +85,7 @@ def test_a_light_caller_on_one_replica_does_not_wait_behind_a_flood_on_another()
 
 
 def leader_of(running: list[Replica]) -> Replica:
-    (leader,) = (each for each in running if each.leader.leads)
+    (leader,) = (each for each in running if each.leads)
     return leader
 
 
