@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from support.snapshots import idle_pool
+from support.snapshots import idle_pool, shared_status
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
@@ -37,6 +37,7 @@ from tidegate.observe.metrics.granted_quota import QuotaCollector
 from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
+from tidegate.observe.metrics.store_metrics import StoreMetrics
 from tidegate.observe.observers import Observers
 
 UPDATE = "UPDATE_GOLDEN"
@@ -89,6 +90,9 @@ def registry() -> CollectorRegistry:
     )
     registry.register(PoolCollector(lambda: [snapshot], observer))
     registry.register(QuotaCollector(lambda: [snapshot], clock, observer))
+    store = StoreMetrics(registry)
+    store.watch(lambda: shared_status(is_leader=True, log_lag_seconds=0.0125, leader_changes=3))
+    store.on_latency(0.0004)
     generate_latest(registry)  # the limits count from the first scrape
     clock.advance(60)
 

@@ -1,7 +1,10 @@
-"""Snapshots of pools."""
+"""Snapshots of pools, and states of a shared store."""
+
+from msgspec import structs
 
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot, PoolSnapshot
+from tidegate.core.ports.store_status import SharedStatus
 
 
 def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:
@@ -20,3 +23,20 @@ def idle_pool(name: str, *dimensions: DimensionSnapshot) -> PoolSnapshot:
         rate_limited=0,
         succeeded=0,
     )
+
+
+def shared_status(**different: float | bool | None) -> SharedStatus:
+    """The state of a store that two replicas share, as one that follows sees it, but for what is given."""
+    status = SharedStatus(
+        is_up=True,
+        silent_seconds=0.1,
+        latency_seconds=0.0005,
+        is_degraded=False,
+        is_refusing=False,
+        is_leader=False,
+        log_lag_seconds=0.0,
+        leader_changes=0,
+        replicas=2,
+        snapshot_age_seconds=0.5,
+    )
+    return structs.replace(status, **different)

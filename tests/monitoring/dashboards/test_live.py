@@ -17,6 +17,7 @@ import pytest
 from support.project import ROOT
 from support.prometheus import Prometheus, as_asked, prometheus
 from support.service_process import running
+from support.valkey_server import valkey_server
 from tidegate.monitoring.dashboards.board import Board
 from tidegate.monitoring.dashboards.boards import BOARDS
 from tidegate.monitoring.dashboards.queries import Query
@@ -96,7 +97,14 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         for name, text in files.items():
             (rules / name).write_text(text)
         with (
-            running(home, "serve", ANTHROPIC_API_KEY="sk-ant-fake", TIDEGATE_UPSTREAM_URL=simulator.url) as service,
+            valkey_server(folders("store")) as store,
+            running(
+                home,
+                "serve",
+                ANTHROPIC_API_KEY="sk-ant-fake",
+                TIDEGATE_UPSTREAM_URL=simulator.url,
+                TIDEGATE_STORE_URL=f"valkey://127.0.0.1:{store}",
+            ) as service,
             prometheus(
                 folders("prometheus"), service.url.removeprefix("http://"), [rules / name for name in files]
             ) as asked,

@@ -18,6 +18,7 @@ from tidegate.monitoring.dashboards.queries import (
     shared,
     total,
 )
+from tidegate.monitoring.dashboards.replicas import REPLICAS_ROW
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
 
@@ -336,4 +337,6 @@ _SATURATION: Final = Row(
     ),
 )
 
-OVERVIEW_BOARD: Final = Board(OVERVIEW, "Is it us, Claude, or one caller?", (_NOW, _COURSE, _CALLERS, _SATURATION))
+OVERVIEW_BOARD: Final = Board(
+    OVERVIEW, "Is it us, Claude, or one caller?", (_NOW, _COURSE, _CALLERS, _SATURATION, REPLICAS_ROW)
+)

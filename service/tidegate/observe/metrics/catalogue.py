@@ -18,6 +18,7 @@ _WAIT: Final = (0.01, 0.5, 1, 2.5, 5, 10, 20, 60, 120, 300)
 _FIRST_TOKEN: Final = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60)
 _RETRY_WAIT: Final = (0.5, 1, 2.5, 5, 10, 30, 60)
 _OVERHEAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+_STORE: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 _LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _RATIO: Final = (0.25, 0.5, 0.8, 1.0, 1.25, 2, 4, 10)
 
@@ -48,6 +49,10 @@ def _counter(name: str, labels: str, text: str) -> Metric:
 
 def _gauge(name: str, labels: str, text: str) -> Metric:
     return Metric(f"tidegate_{name}", MetricType.GAUGE, tuple(labels.split()), text)
+
+
+def _gauge_seconds(name: str, labels: str, text: str) -> Metric:
+    return Metric(f"tidegate_{name}_seconds", MetricType.GAUGE, tuple(labels.split()), text, "seconds")
 
 
 def _seconds(name: str, labels: str, text: str, buckets: tuple[float, ...] = _SECONDS) -> Metric:
@@ -115,7 +120,8 @@ CAPACITY: Final = _gauge(
 QUOTA_GRANTED: Final = _counter(
     "quota_granted",
     "pool dimension",
-    "Quota granted by the upstream's limit since the start, in requests or tokens (shared).",
+    "Quota granted by the upstream's limit since the start, in requests or tokens (shared); of replicas with a shared"
+    " store only the leader exports it.",
 )
 QUOTA_CHARGED: Final = _counter(
     "quota_charged", "pool dimension", "Quota charged to ended leases, in requests or tokens."
@@ -137,21 +143,17 @@ CONCURRENCY_LIMIT: Final = _gauge(
     "Limit of concurrent requests (shared); absent unless failures have led to a limit.",
 )
 IN_FLIGHT: Final = _gauge("in_flight", "pool", "Open leases (shared).")
-OLDEST_LEASE: Final = Metric(
-    "tidegate_oldest_lease_seconds",
-    MetricType.GAUGE,
-    ("pool",),
-    "Age of the oldest open lease (shared); absent if there is none.",
-    "seconds",
+OLDEST_LEASE: Final = _gauge_seconds(
+    "oldest_lease", "pool", "Age of the oldest open lease (shared); absent if there is none."
 )
-QUEUE_DEPTH: Final = _gauge("queue_depth", "pool class", "Waiting requests, by priority class.")
-QUEUE_TOKENS: Final = _gauge("queue_tokens", "pool class", "Estimated tokens of waiting requests.")
-QUEUE_OLDEST: Final = Metric(
-    "tidegate_queue_oldest_seconds",
-    MetricType.GAUGE,
-    ("pool", "class"),
-    "Wait so far of the oldest waiting request (shared); absent if none waits.",
-    "seconds",
+QUEUE_DEPTH: Final = _gauge(
+    "queue_depth", "pool class", "Waiting requests, by priority class; of replicas with a shared store, the leader's."
+)
+QUEUE_TOKENS: Final = _gauge(
+    "queue_tokens", "pool class", "Estimated tokens of waiting requests; of replicas with a shared store, the leader's."
+)
+QUEUE_OLDEST: Final = _gauge_seconds(
+    "queue_oldest", "pool class", "Wait so far of the oldest waiting request (shared); absent if none waits."
 )
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, including zero.", _WAIT)
 ESTIMATE_ERROR: Final = Metric(
@@ -169,6 +171,18 @@ EVENT_LOOP_LAG: Final = _seconds("event_loop_lag", "", "Delay of timers in the e
 EVENT_LOOP_TASKS: Final = _gauge("event_loop_tasks", "", "Unfinished tasks in the event loop.")
 WORKFLOWS: Final = _counter("workflows", "outcome", "Workflow generations, by outcome.")
 FALLBACKS: Final = _counter("fallbacks", "reason", "Generations that used the fallback request, by reason.")
+LEADER: Final = _gauge("leader", "", "1 if this replica leads those that share a store.")
+LEADER_CHANGES: Final = _counter("leader_changes", "", "Times that another replica has taken the lead (shared).")
+REPLICAS: Final = _gauge("replicas", "", "Replicas that share the limits, as the leader counts them (shared).")
+STORE_UP: Final = _gauge("store_up", "", "1 while the shared store answers this replica in time.")
+STORE_LATENCY: Final = _seconds("store_latency", "", "Time that the shared store takes to answer a ping.", _STORE)
+LOG_LAG: Final = _gauge_seconds("log_lag", "", "How far the leader is behind the log; 0 on other replicas.")
+SNAPSHOT_AGE: Final = _gauge_seconds(
+    "snapshot_age", "", "Age of the leader's last report, which gauges marked (shared) show; absent before the first."
+)
+DEGRADED: Final = _gauge(
+    "degraded", "", "1 while this replica decides by its share of the limits, because the shared store is lost."
+)
 BUILD_INFO: Final = _gauge(
     "build_info", "version revision upstream", "Always 1; labels give version, revision and kind of upstream."
 )

@@ -25,14 +25,21 @@ class QuotaCollector(Collector):
         snapshots: returns the state of all pools; must not block.
         clock: measures the time between scrapes.
         observer: knows which pools have their own label.
+        counts: whether this process counts: of replicas that share their limits, only the leader does. The others
+            export nothing, so that the sum over all replicas is right.
     """
 
     def __init__(
-        self, snapshots: Callable[[], Iterable[PoolSnapshot]], clock: Clock, observer: MetricsObserver
+        self,
+        snapshots: Callable[[], Iterable[PoolSnapshot]],
+        clock: Clock,
+        observer: MetricsObserver,
+        counts: Callable[[], bool] = lambda: True,
     ) -> None:
         self._snapshots = snapshots
         self._clock = clock
         self._observer = observer
+        self._counts = counts
         self._granted: dict[tuple[str, str], float] = {}
         self._at_ns = clock.monotonic_ns()
         self._lock = threading.Lock()  # scrapes are rendered in threads, several at a time
@@ -48,6 +55,9 @@ class QuotaCollector(Collector):
             now_ns = self._clock.monotonic_ns()
             minutes = (now_ns - self._at_ns) / NS_PER_MINUTE
             self._at_ns = now_ns
+            if not self._counts():
+                yield family
+                return
             for pool in self._snapshots():
                 if self._observer.has_own_label(pool.pool):
                     self._grant(pool, minutes)

@@ -41,11 +41,18 @@ class PoolCollector(Collector):
     Args:
         snapshots: returns the state of all pools; must not block.
         observer: knows which pools have their own label, and their `current_rpm`.
+        counts: as of `QuotaCollector`, for the waiting requests, which are summed over all replicas.
     """
 
-    def __init__(self, snapshots: Callable[[], Iterable[PoolSnapshot]], observer: MetricsObserver) -> None:
+    def __init__(
+        self,
+        snapshots: Callable[[], Iterable[PoolSnapshot]],
+        observer: MetricsObserver,
+        counts: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._snapshots = snapshots
         self._observer = observer
+        self._counts = counts
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """The families without samples, so that registration reads no pool."""
@@ -59,10 +66,12 @@ class PoolCollector(Collector):
             if value is not None and math.isfinite(value):
                 families[metric.name].add_metric(labels, value)
 
-        requests = self._observer.requests_last_minute()
+        requests, counts = self._observer.requests_last_minute(), self._counts()
         for pool in self._snapshots():
             if self._observer.has_own_label(pool.pool):
                 _put_pool(pool, put)
+                if counts:
+                    _put_waiting(pool, put)
                 put(catalogue.CURRENT_RPM, (pool.pool,), requests.get(pool.pool, 0))
         yield from families.values()
 
@@ -89,6 +98,10 @@ def _put_pool(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float 
     put(catalogue.IN_FLIGHT, (name,), pool.in_flight)
     put(catalogue.OLDEST_LEASE, (name,), pool.oldest_lease_seconds)
     for priority, waiters in pool.classes.items():
-        put(catalogue.QUEUE_DEPTH, (name, priority), waiters.waiting)
-        put(catalogue.QUEUE_TOKENS, (name, priority), waiters.tokens)
         put(catalogue.QUEUE_OLDEST, (name, priority), waiters.oldest_seconds)
+
+
+def _put_waiting(pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float | None], None]) -> None:
+    for priority, waiters in pool.classes.items():
+        put(catalogue.QUEUE_DEPTH, (pool.pool, priority), waiters.waiting)
+        put(catalogue.QUEUE_TOKENS, (pool.pool, priority), waiters.tokens)

@@ -63,3 +63,21 @@ def test_a_limit_that_the_upstream_does_not_report_grants_nothing() -> None:
 
 def test_a_pool_without_a_label_of_its_own_is_absent() -> None:
     assert Scraped(replace(POOL, pool="invented")).granted() is None
+
+
+def test_of_replicas_only_the_leader_counts_the_time_that_it_leads() -> None:
+    leads = True
+    clock, registry = VirtualClock(), CollectorRegistry()
+    observer = MetricsObserver(CollectorRegistry(), clock)
+    registry.register(QuotaCollector(lambda: [POOL], clock, observer, lambda: leads))
+    labels = {"pool": POOL.pool, "dimension": "requests"}
+
+    def granted_after(seconds: float) -> float | None:
+        clock.advance(seconds)
+        return registry.get_sample_value("tidegate_quota_granted_total", labels)
+
+    assert (granted_after(0), granted_after(30)) == (0, 30)
+    leads = False
+    assert (granted_after(30), granted_after(30)) == (None, None)
+    leads = True
+    assert granted_after(30) == 60

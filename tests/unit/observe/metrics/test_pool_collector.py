@@ -98,3 +98,19 @@ def test_registration_reads_no_pool() -> None:
 
     registry = CollectorRegistry()
     registry.register(PoolCollector(fail, MetricsObserver(registry, VirtualClock())))
+
+
+def test_of_replicas_only_the_leader_exports_waiting_requests_which_are_summed() -> None:
+    leads, registry = True, CollectorRegistry()
+    observer = MetricsObserver(registry, VirtualClock())
+    registry.register(PoolCollector(lambda: [IDLE], observer, lambda: leads))
+    labels = {"pool": "default", "class": "batch"}
+
+    def waiting() -> tuple[float | None, ...]:
+        names = ("tidegate_queue_depth", "tidegate_queue_tokens")
+        return tuple(registry.get_sample_value(name, labels) for name in names)
+
+    assert waiting() == (0, 0)
+    leads = False
+    assert waiting() == (None, None)
+    assert registry.get_sample_value("tidegate_in_flight", {"pool": "default"}) == 0
