@@ -22,6 +22,8 @@ __all__ = ["health_router", "metrics_app"]
 _TURN_SECONDS: Final = 0.002
 """A scrape holds up calls about this long at a time. With a turn for each of a hundred families, a scrape of a busy
 service would take as long as a hundred turns of the event loop."""
+_DEGRADED: Final = "degraded: the shared store does not answer; this replica uses its share of the limits"
+_STORE_LOST: Final = "store_unavailable: the shared store does not answer"
 
 
 def health_router(services: Services) -> APIRouter:
@@ -37,9 +39,14 @@ def health_router(services: Services) -> APIRouter:
     @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", summary="Readiness", responses={503: {"description": "Not ready; `reasons` says why."}})
     async def readyz() -> Response:
-        """Readiness: whether requests can be admitted; 503 with the reasons if not."""
+        """Readiness: whether requests can be admitted; 503 with the reasons if not.
+
+        `warnings` are about calls that are admitted, but not as they should be.
+        """
         reasons = await _reasons_not_ready(services)
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        status = services.shared_status() if services.shared_status is not None else None
+        warnings = {"warnings": [_DEGRADED]} if status is not None and status.is_degraded else {}
+        return JSONResponse({"ready": not reasons, "reasons": reasons, **warnings}, 503 if reasons else 200)
 
     if services.exposition is not None:
         exposition = services.exposition
@@ -82,6 +89,8 @@ async def _reasons_not_ready(services: Services) -> list[str]:
     reasons = ["draining: the service is shutting down"] if services.draining else []
     if services.reachability is not None and (problem := services.reachability.problem) is not None:
         reasons.append(problem)
+    if services.shared_status is not None and services.shared_status().is_refusing:
+        reasons.append(_STORE_LOST)
     try:
         await services.store.snapshot()
     except Refusal as refusal:

@@ -11,6 +11,7 @@ from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer
 from tidegate.core.ports.store import Store
+from tidegate.core.ports.store_status import SharedStatus
 from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally
 from tidegate.identity.access import AccessRules
@@ -97,6 +98,7 @@ class Services:
         tracer_provider: creates server spans; None disables tracing.
         upstream_kind: `claude` or `simulator`; a header of every response names the simulator.
         new_request_id: returns a value for `x-tidegate-request-id`.
+        shared_status: returns the state of the store that replicas share; None: it is in memory.
         reachability: whether the upstream is reachable; None disables the check.
         reloader: reloads the configuration; None: it cannot be reloaded.
         draining: set when shutdown starts; the service is not ready from then on.
@@ -115,6 +117,7 @@ class Services:
     observer: Observer | None = None
     tracer_provider: TracerProvider | None = None
     upstream_kind: str = "claude"
+    shared_status: Callable[[], SharedStatus] | None = None
     reachability: Reachability | None = None
     draining: bool = False
     reloader: Reloads | None = None

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request
+from msgspec import structs
 from starlette.exceptions import HTTPException
 
 from tidegate.api.access import for_admins, for_callers_and_admins
@@ -56,6 +57,7 @@ def system_router(services: Services) -> APIRouter:
         return {
             "pools": {pool.pool: _pool_status(pool, _set_at_runtime(services, pool.pool)) for pool in pools},
             "older_limiter": OLDER_LIMITER,
+            **({} if services.shared_status is None else {"shared_store": structs.asdict(services.shared_status())}),
             **services.rate_limiter.get_stats(),
         }
 
@@ -73,6 +75,9 @@ def system_router(services: Services) -> APIRouter:
         Each dimension has its limit by source, the binding source, the level, and the share of the quota used in the
         last 1 and 10 minutes. Each class has its waiting requests and the wait of the oldest. `set_at_runtime` has the
         settings that `configure` has set in place of the configuration's, by whom and when.
+
+        With a shared store, pools are as its leader reports them, about a second ago. `shared_store` says how old the
+        report is, how many replicas share the limits, and whether this one leads, or is degraded.
         """
         return await status()
 

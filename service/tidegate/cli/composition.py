@@ -17,6 +17,7 @@ from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limit
 from tidegate.cli.process.background import background
 from tidegate.cli.reloading import Reloader
 from tidegate.cli.running_parts import RunningParts
+from tidegate.cli.shared_store import ServiceStore
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import Anomaly, CircuitClosed, CircuitOpened, HeadRefused, RequestFinished
 from tidegate.core.ports.clock import Clock
@@ -46,8 +47,6 @@ from tidegate.observe.observers import Observers
 from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
-from tidegate.stores.memory import MemoryStore
-from tidegate.stores.switchable import SwitchableStore
 
 if TYPE_CHECKING:
     from tidegate.observe.tracing.span_provider import PresamplingProvider
@@ -78,10 +77,6 @@ async def services(
         continuity: restores and saves the state; None: a restart forgets it.
         load: reads the configuration again, for a reload; None disables reloads.
     """
-    if settings.store_url.address is not None:
-        raise ConfigurationError(
-            "TIDEGATE_STORE_URL", str(settings.store_url), "memory://, until replicas can share it"
-        )
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
     registry = new_registry(__version__, settings.revision, upstream)
@@ -95,10 +90,10 @@ async def services(
         classes=[caller.priority for caller in settings.callers],
         exemplar=None if tracing is None else tracing.exemplar,
     )
-    memory = MemoryStore(clock, settings.named_pool_settings(), settings.messages_pool_settings())
-    store = SwitchableStore(memory)
-    registry.register(PoolCollector(store.snapshot_now, metrics))
-    registry.register(QuotaCollector(store.snapshot_now, clock, metrics))
+    stores = ServiceStore(settings, clock, registry)
+    store = stores.store
+    registry.register(PoolCollector(store.snapshot_now, metrics, stores.counts))
+    registry.register(QuotaCollector(store.snapshot_now, clock, metrics, stores.counts))
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
         metrics.handlers,
@@ -112,7 +107,7 @@ async def services(
     limiter = RateLimiter(limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
     if continuity is not None:
-        await continuity.attach(store, memory, admission, limiter)
+        await continuity.attach(store, stores.memory, admission, limiter)
     key = upstream_key(settings, upstream)
     ai_client = AIClient(key, settings=settings, rate_limiter=limiter)
     _check_certificate_file(os.environ)
@@ -146,6 +141,7 @@ async def services(
 
     try:
         async with (
+            stores.joined(admission),
             background(
                 measure_loop_lag(registry, clock),
                 watch_clock(system_clock, observer.event),
@@ -174,6 +170,7 @@ async def services(
                 tracer_provider=tracer_provider,
                 upstream_kind=upstream,
                 reachability=reachability,
+                shared_status=stores.status,
             )
             if load is not None:
                 parts.reloader = Reloader(load, parts)

@@ -61,7 +61,7 @@ class StateSaver:
 
     Args:
         folder: the locked state folder.
-        store: the pools; no call was admitted yet.
+        store: the pools; no call was admitted yet. None: they are shared. Then the folder keeps what is not.
         admission: has the estimator of prices.
         limiter: the older limiter.
         wall_ns: the wall clock, in nanoseconds since 1970-01-01 UTC.
@@ -70,7 +70,7 @@ class StateSaver:
     def __init__(
         self,
         folder: StateFolder,
-        store: MemoryStore,
+        store: MemoryStore | None,
         admission: Admission,
         limiter: RateLimiter,
         wall_ns: Callable[[], int] = time.time_ns,
@@ -133,9 +133,10 @@ class StateSaver:
         age_ns = max(0, self._wall_ns() - state.unix_ns)
         if not state.is_final:
             age_ns = max(0, age_ns - to_ns(_EVERY_SECONDS))
-        self._limiter.restore(state.config_before, state.config, state.config_origins)
-        configured = tuple(each for each in state.store.configured if each.pool != DEFAULT_POOL)  # the limiter's
-        self._store.restore(structs.replace(state.store, configured=configured), age_ns)
+        if self._store is not None:
+            self._limiter.restore(state.config_before, state.config, state.config_origins)
+            configured = tuple(each for each in state.store.configured if each.pool != DEFAULT_POOL)  # the limiter's
+            self._store.restore(structs.replace(state.store, configured=configured), age_ns)
         now_ns = self._admission.clock.monotonic_ns()
         self._admission.estimator = CostEstimator.restore(state.prices, now_ns - age_ns)
         logger.info("restored the state of %d pools, %.0f s old", len(state.store.pools), age_ns / 1e9)
@@ -147,7 +148,7 @@ class StateSaver:
                 version=_VERSION,
                 unix_ns=self._wall_ns(),
                 is_final=is_final,
-                store=store or self._store.dump(),
+                store=store or (self._store or MemoryStore(self._admission.clock)).dump(),
                 prices=self._admission.estimator.dump(self._admission.clock.monotonic_ns()),
                 config_before=self._limiter.initial_config,
                 config=self._limiter.config,

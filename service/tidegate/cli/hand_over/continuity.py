@@ -10,6 +10,7 @@ from typing import Self
 
 from tidegate.cli.hand_over.new_process import Predecessor, TakeOverFailed
 from tidegate.cli.hand_over.old_process import LOCK, HandOver
+from tidegate.cli.hand_over.shared_hand_over import SharedHandOver
 from tidegate.cli.hand_over.store_hand_over import StoreHandOver
 from tidegate.cli.saved_state import StateSaver
 from tidegate.core.domain.errors import UnreadableState
@@ -45,8 +46,8 @@ class Continuity:
         self._folder = folder
         self._predecessor = predecessor
         self._folded: dict[str, int] = {}
-        self._leader: Leader
-        self._store: StoreHandOver
+        self._leader: Leader | None = None  # None: the pools are shared in a store
+        self._store: StoreHandOver | SharedHandOver
 
     @classmethod
     @contextlib.contextmanager
@@ -73,12 +74,18 @@ class Continuity:
             predecessor.close()
 
     async def attach(
-        self, store: SwitchableStore, memory: MemoryStore, admission: Admission, limiter: RateLimiter
+        self, store: SwitchableStore, memory: MemoryStore | None, admission: Admission, limiter: RateLimiter
     ) -> None:
-        """Connects the parts of the service. Without a predecessor, restores the saved state."""
+        """Connects the parts of the service. Without a predecessor, restores the saved state.
+
+        `memory`: the pools of this process; None: they are shared in a store, and stay there.
+        """
         self.saver = StateSaver(self._folder, memory, admission, limiter)
-        self._leader = Leader(memory, f"{admission.replica}.leader")
-        self._store = StoreHandOver(store, memory, self._leader, admission.replica)
+        if memory is None:
+            self._store = SharedHandOver(MemoryStore(admission.clock).dump())
+        else:
+            self._leader = Leader(memory, f"{admission.replica}.leader")
+            self._store = StoreHandOver(store, memory, self._leader, admission.replica)
         if self._predecessor is None:
             self.saver.restore()
         else:
@@ -96,11 +103,13 @@ class Continuity:
             return {}
         taking = await self._predecessor.ask()
         with contextlib.closing(taking):
+            self._folded = taking.offer.folded
+            if (self._leader is None) != (not self._folded):
+                raise TakeOverFailed("the running process goes on: only one of the two has a shared store; restart it")
             try:
                 self.saver.take_over(taking.offer.state)
             except UnreadableState as error:
                 raise TakeOverFailed(f"the running process goes on: {error}") from error
-            self._folded = taking.offer.folded
             if (lock := taking.take(LOCK)) is not None:
                 self._folder.adopt(lock)
             return {name: socket.socket(fileno=taking.take(name)) for name in tuple(taking.sockets)}
@@ -113,8 +122,11 @@ class Continuity:
         """
         if self._predecessor is not None:
             self._predecessor.confirm()
-            await self._predecessor.lead(self._leader, self._folded)
             self.saver.resume()
+            if self._leader is None:
+                logger.info("took over; the calls of the replaced process share the store with those of this one")
+                return
+            await self._predecessor.lead(self._leader, self._folded)
             logger.info("took over the pools and calls of %d processes", len(self._folded))
 
     @contextlib.asynccontextmanager
@@ -126,12 +138,14 @@ class Continuity:
 
     async def leave(self, wait_seconds: float) -> None:
         """Waits for the processes that have handed over to this one to end, and then ends its connections."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_seconds):
-                await self._leader.until_idle()
+        if self._leader is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._leader.until_idle()
         self.stop_leading()
         self._store.close()
 
     def stop_leading(self) -> None:
         """Ends the connections to the processes that have handed over to this one. Their waiting calls are refused."""
-        self._leader.close()
+        if self._leader is not None:
+            self._leader.close()

@@ -23,6 +23,7 @@ from tidegate.cli.hand_over.protocol import (
     frame,
     short_path,
 )
+from tidegate.cli.hand_over.shared_hand_over import SharedHandOver
 from tidegate.cli.hand_over.store_hand_over import StoreHandOver
 from tidegate.cli.saved_state import StateSaver
 from tidegate.stores.remote.socket_channel import LENGTH_BYTES, SocketChannel
@@ -50,7 +51,11 @@ class HandOver:
     """
 
     def __init__(
-        self, folder: StateFolder, saver: StateSaver, store: StoreHandOver, sockets: Mapping[str, socket.socket]
+        self,
+        folder: StateFolder,
+        saver: StateSaver,
+        store: StoreHandOver | SharedHandOver,
+        sockets: Mapping[str, socket.socket],
     ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._folder = folder

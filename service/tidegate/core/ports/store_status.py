@@ -6,7 +6,7 @@ __all__ = ["SharedStatus"]
 
 
 class SharedStatus(Struct, frozen=True):
-    """The state of the shared store, as one replica sees it.
+    """The state of a `SharedStore`.
 
     Attributes:
         is_up: whether the server answered the last ping in time.

@@ -6,12 +6,11 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from msgspec import Struct
-
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.store_status import SharedStatus
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.pool_configuration import PoolConfiguration
 from tidegate.stores.pools import Pools
@@ -24,7 +23,7 @@ from tidegate.stores.valkey.log_channel import LogChannel
 from tidegate.stores.valkey.log_leader import LogLeader
 from tidegate.stores.valkey.shared_log import SharedLog, StoreLost
 
-__all__ = ["SharedStatus", "SharedStore"]
+__all__ = ["SharedStore"]
 
 logger = logging.getLogger("tidegate.store")
 
@@ -32,34 +31,6 @@ _PING_SECONDS: Final = 0.2
 _LOST_SECONDS: Final = 0.25
 _START_SECONDS: Final = 5.0
 _LEAVE_SECONDS: Final = 1.0
-
-
-class SharedStatus(Struct, frozen=True):
-    """The state of a `SharedStore`, for metrics and readiness.
-
-    Attributes:
-        is_up: whether the server answered the last ping in time.
-        silent_seconds: since its last answer.
-        latency_seconds: how long that answer took.
-        is_degraded: whether this replica decides alone, by its share of the limits.
-        is_refusing: whether it refuses all calls, because it was degraded for too long.
-        is_leader: whether this replica leads.
-        log_lag_seconds: how far the leader is behind the log; 0 on other replicas.
-        leader_changes: how often another replica has taken the lead, counted by the log.
-        replicas: how many replicas share the limits, by the last report.
-        snapshot_age_seconds: the age of the last report; None before the first.
-    """
-
-    is_up: bool
-    silent_seconds: float
-    latency_seconds: float
-    is_degraded: bool
-    is_refusing: bool
-    is_leader: bool
-    log_lag_seconds: float
-    leader_changes: int
-    replicas: int
-    snapshot_age_seconds: float | None
 
 
 class SharedStore(SwitchableStore):
