@@ -8,6 +8,7 @@ import pytest
 from support.api_services import FakeExposition, FakeGenerator, make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
+from support.snapshots import shared_status
 from support.virtual_time import VirtualClock
 from tidegate.api.app import create_api, create_app
 from tidegate.api.health import metrics_app
@@ -243,6 +244,19 @@ def test_readiness_fails_with_the_store() -> None:
 
     services.store.snapshot = unreachable  # type: ignore[method-assign, assignment]
     assert ask(services, "GET", "/readyz").json()["reasons"] == ["the store does not answer"]
+
+
+def test_readiness_tells_a_degraded_replica_from_one_that_refuses_calls() -> None:
+    services = make_services(shared_status=shared_status)
+    assert ask(services, "GET", "/readyz").json() == {"ready": True, "reasons": []}
+    services.shared_status = lambda: shared_status(is_degraded=True)
+    answer = ask(services, "GET", "/readyz")
+    assert (answer.status, answer.json()["ready"]) == (200, True)
+    assert "its share of the limits" in answer.json()["warnings"][0]
+    services.shared_status = lambda: shared_status(is_refusing=True)
+    answer = ask(services, "GET", "/readyz")
+    assert answer.status == 503
+    assert answer.json() == {"ready": False, "reasons": ["store_unavailable: the shared store does not answer"]}
 
 
 def test_metrics_come_in_the_format_that_is_asked_for() -> None:

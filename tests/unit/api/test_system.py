@@ -10,6 +10,7 @@ from msgspec import structs
 from support.api_services import make_services
 from support.asgi_client import Answer, call
 from support.recording_observer import RecordingObserver
+from support.snapshots import shared_status
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.api.app import create_app
 from tidegate.api.services import Services
@@ -268,3 +269,11 @@ def test_a_request_that_a_proxy_has_forwarded_does_not_come_from_this_machine() 
     assert ask(trusting, "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.9", headers=local).status == 200
     assert ask(trusting, "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.9", headers=remote).status == 403
     assert ask(trusting, "POST", CONFIGURE, {"burst_limit": 3}, peer="10.0.0.8", headers=local).status == 403
+
+
+def test_the_status_has_the_state_of_a_shared_store_if_there_is_one() -> None:
+    services = make_services()
+    assert "shared_store" not in ask(services, "GET", STATUS).json()
+    services.shared_status = lambda: shared_status(is_leader=True, replicas=3)
+    found = ask(services, "GET", STATUS).json()["shared_store"]
+    assert (found["is_leader"], found["replicas"], found["is_degraded"]) == (True, 3, False)

@@ -73,6 +73,24 @@ def folder(tmp_path: Path) -> StateFolder:
     return StateFolder(tmp_path)
 
 
+def test_with_a_shared_store_the_folder_keeps_prices_alone(folder: StateFolder) -> None:
+    wall = VirtualClock()
+    with folder:
+        before = Service(folder, wall)
+        before.learn_limit(60, 10)
+        before.limiter.update_config(RateLimitConfig(requests_per_minute=77))
+        shape = MessageShape("ann", "claude-sonnet-5-5", PromptSize(500), 1_024)
+        now_ns = before.clock.monotonic_ns()
+        for _ in range(20):
+            before.admission.estimator.observe(shape, Usage(500, 40), now_ns, text_bytes=150, written_ns=NS_PER_SECOND)
+        saver = StateSaver(folder, None, before.admission, before.limiter, lambda: round(wall.wall_seconds() * 1e9))
+        folder.write(saver.dump(is_final=True))
+        after = Service(folder, wall)
+    assert after.store.snapshot_now(POOL) == ()
+    assert after.limiter.config.requests_per_minute == 77  # this service has no shared store, which would have its own
+    assert after.admission.estimator.quote(shape, now_ns) == before.admission.estimator.quote(shape, now_ns)
+
+
 def test_limits_and_levels_continue_with_their_age(folder: StateFolder) -> None:
     wall = VirtualClock()
     with folder:

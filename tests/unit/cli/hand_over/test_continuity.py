@@ -48,19 +48,26 @@ class Process:
 
 
 @asynccontextmanager
-async def process(folder: Path, *, take_over: bool = False) -> AsyncIterator[Process]:
+async def process(folder: Path, *, take_over: bool = False, shares: bool = False) -> AsyncIterator[Process]:
+    """One process. `shares`: its pools are in a store that it shares, and not in `memory`."""
     with Continuity.of(folder, take_over=take_over) as continuity:
         started = Process(continuity)
-        await continuity.attach(started.store, started.memory, started.admission, started.limiter)
+        memory = None if shares else started.memory
+        await continuity.attach(started.store, memory, started.admission, started.limiter)
         async with continuity.saver.saving():
             yield started
 
 
 @asynccontextmanager
-async def first_process(folder: Path) -> AsyncIterator[tuple[Process, "asyncio.Future[None]", socket.socket]]:
+async def first_process(
+    folder: Path, *, shares: bool = False
+) -> AsyncIterator[tuple[Process, "asyncio.Future[None]", socket.socket]]:
     """A process that can be replaced, with a listening socket."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with process(folder) as first, first.continuity.handing_over({"main": listener}) as handed_over:
+        async with (
+            process(folder, shares=shares) as first,
+            first.continuity.handing_over({"main": listener}) as handed_over,
+        ):
             first.memory.learn_now("p", Succeeded(sent_ago_ns=0))  # it does not probe
             yield first, handed_over, listener
             await first.continuity.leave(0)
@@ -106,6 +113,42 @@ def test_sockets_lock_state_and_calls_are_handed_over(tmp_path: Path) -> None:
                         pass
                 await second.continuity.leave(0.01)
         assert (tmp_path / "state").exists()
+
+    run(main)
+
+
+def test_of_processes_that_share_a_store_each_keeps_its_calls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with first_process(tmp_path, shares=True) as (first, handed_over, listener):
+            lease = await first.admission.acquire(ONE)
+            async with process(tmp_path, take_over=True, shares=True) as second:
+                inherited = await second.continuity.take_over()
+                assert inherited["main"].getsockname() == listener.getsockname()
+                inherited["main"].close()
+                await first.admission.acquire(ONE)  # calls are admitted all the while
+                await second.continuity.confirm()
+                await handed_over
+                assert first.load == (2, 0)
+                await lease.end(Outcome.RELEASED)
+                await second.continuity.leave(0)
+        assert "share the store" in caplog.text
+
+    with caplog.at_level(logging.INFO):
+        run(main)
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_a_process_with_a_shared_store_replaces_only_one_with_a_shared_store(
+    *, shares: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with first_process(tmp_path, shares=shares) as (first, handed_over, _):
+            async with process(tmp_path, take_over=True, shares=not shares) as second:
+                with pytest.raises(TakeOverFailed, match="only one of the two has a shared store"):
+                    await second.continuity.take_over()
+            await logged("this one goes on", caplog)
+            await first.admission.acquire(ONE)
+            assert not handed_over.done()
 
     run(main)
 
