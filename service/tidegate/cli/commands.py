@@ -18,6 +18,7 @@ from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
 from tidegate.identity.access import AccessRules
 from tidegate.settings import LoadedSettings, Settings, load_settings
 from tidegate.settings.example import example_file
+from tidegate.settings.prices import load_prices
 
 if TYPE_CHECKING:
     from tidegate.http.server.server import HttpImplementation  # imports uvicorn
@@ -87,6 +88,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
         AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
         AccessRules.for_metrics(loaded.settings)
         check_store(loaded.settings)
+        load_prices(loaded.settings.prices)
     except ConfigurationError as error:
         if not as_json:
             raise

@@ -47,6 +47,7 @@ from tidegate.observe.observers import Observers
 from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
+from tidegate.settings.prices import load_prices
 
 if TYPE_CHECKING:
     from tidegate.observe.tracing.span_provider import PresamplingProvider
@@ -88,6 +89,7 @@ async def services(
         pools=[pool.name for pool in settings.pools],
         callers=[caller.name for caller in settings.callers],
         classes=[caller.priority for caller in settings.callers],
+        prices=load_prices(settings.prices),
         exemplar=None if tracing is None else tracing.exemplar,
     )
     stores = ServiceStore(settings, clock, registry)

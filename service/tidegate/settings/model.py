@@ -174,6 +174,14 @@ class Settings(RelaySettings):
             "Folder that keeps over a restart what was learned and configured; default: `$STATE_DIRECTORY` of systemd.",
         ),
     ] = None
+    prices: Annotated[
+        Text | None,
+        FieldDoc(
+            "TIDEGATE_PRICES",
+            "path of a TOML file with the keys of core/pricing/prices.toml",
+            "Own prices, such as those of a contract; they replace the list prices of the models that the file names.",
+        ),
+    ] = None
     rate_limit_base_delay_seconds: Annotated[
         Seconds,
         FieldDoc(

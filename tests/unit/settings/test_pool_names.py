@@ -12,7 +12,7 @@ from tidegate.core.claude.rate_limit_groups import (
     model_pool,
 )
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.observe.metrics.prices import PriceList
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.settings.pool_names import check_pool_name, is_model_id
 
 

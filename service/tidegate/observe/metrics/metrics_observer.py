@@ -37,6 +37,7 @@ from tidegate.core.domain.events import (
 )
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.ports.clock import Clock
+from tidegate.core.pricing.price_list import PriceList
 from tidegate.observe.metrics.event_metrics import EventMetrics
 from tidegate.observe.metrics.labels import (
     ATTEMPT_STATUSES,
@@ -54,7 +55,6 @@ from tidegate.observe.metrics.labels import (
     Rows,
 )
 from tidegate.observe.metrics.metric_rows import AdmittedRow, AttemptRow, LeaseRow, RequestRow
-from tidegate.observe.metrics.prices import PriceList
 from tidegate.observe.metrics.sliding_count import SlidingCount
 from tidegate.observe.metrics.usage_metrics import UsageMetrics
 

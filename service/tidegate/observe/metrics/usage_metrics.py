@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.clock import Clock
+from tidegate.core.pricing.price_list import PICO_USD, PriceList
 from tidegate.observe.metrics.event_metrics import EventMetrics
 from tidegate.observe.metrics.labels import TOKEN_KINDS, LabelSet, Rows
 from tidegate.observe.metrics.metric_rows import UsageRow
-from tidegate.observe.metrics.prices import PriceList
 
 __all__ = ["UsageMetrics"]
 
@@ -39,7 +39,7 @@ class UsageMetrics:
 
     def create_cost_series(self, model: str, callers: Iterable[str]) -> None:
         """Exports the callers' cost of a model at 0, if the model has a price."""
-        if self._prices.cost_usd(model, Usage(), self._clock.wall_seconds()) is not None:
+        if self._prices.cost_pico_usd(model, Usage(), self._clock.wall_seconds()) is not None:
             for caller in callers:
                 self._cost_usd[model, caller].inc(0)
 
@@ -55,10 +55,10 @@ class UsageMetrics:
             row.cache_read.inc(cache_read_tokens)
         if cache_creation_tokens:
             row.cache_creation.inc(cache_creation_tokens)
-        cost_usd = self._prices.cost_usd(model, usage, self._clock.wall_seconds())
-        if cost_usd is not None:
-            cost = row.cost_usd = row.cost_usd or self._cost_usd[row.model, row.caller]
-            cost.inc(cost_usd)
+        cost = self._prices.cost_pico_usd(model, usage, self._clock.wall_seconds())
+        if cost is not None:
+            counter = row.cost_usd = row.cost_usd or self._cost_usd[row.model, row.caller]
+            counter.inc(cost / PICO_USD)
         else:
             for kind, tokens in zip(TOKEN_KINDS, usage, strict=False):  # the other fields of a usage are no counts
                 self._unpriced[row.model, kind].inc(tokens)
