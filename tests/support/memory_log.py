@@ -61,6 +61,7 @@ class MemoryLog:
         latency_seconds: of each direction.
         lost_before, lost_after: probability that a command is lost before, or its answer after it had effect.
         is_cut: whether the connection is cut; commands then time out.
+        is_mute: whether appends are lost, and nothing else.
         timeout_seconds: after which a command without an answer fails.
     """
 
@@ -70,6 +71,7 @@ class MemoryLog:
     lost_before: float = 0.0
     lost_after: float = 0.0
     is_cut: bool = False
+    is_mute: bool = False
     timeout_seconds: float = 0.25
 
     async def _arrive(self) -> None:
@@ -86,6 +88,9 @@ class MemoryLog:
 
     async def append(self, payload: bytes) -> EntryId:
         await self._arrive()
+        if self.is_mute:
+            await asyncio.sleep(self.timeout_seconds)
+            raise StoreLost("no answer")
         server = self.server
         server.last = server.next_id(server.last)
         server.entries.append(Entry(server.last, payload))

@@ -20,9 +20,11 @@ from tidegate.stores.steps import (
     Charge,
     Configure,
     End,
+    Held,
     Learn,
     Leave,
     LimitCallers,
+    Rejoin,
     Release,
     Reload,
     Reprice,
@@ -58,7 +60,7 @@ AGES_NS = [0, S // 10, S, 20 * S]
 PASSED_NS = [0, 0, S // 100, S // 4, S, 5 * S, 31 * S, 31 * NS_PER_MINUTE]
 KINDS = [
     *[Reserve] * 10, *[End] * 5, *[None] * 4, *[Charge] * 2, *[Advance] * 2, *[Withdraw] * 2, *[Learn] * 2,
-    Release, Reprice, Configure, Reload, LimitCallers, Leave,
+    Release, Reprice, Configure, Reload, LimitCallers, Leave, Rejoin,
 ]  # fmt: skip
 
 
@@ -82,6 +84,8 @@ class StepSource:
             return passed_ns, Reserve(lease_id, demand)
         if kind in {End, Charge, Withdraw, Release, Reprice}:
             return passed_ns, self._on_lease(kind, *choose(self._asked[-12:] or [("p", "a-0")]))
+        if kind is Rejoin:
+            return passed_ns, self._rejoin()
         return passed_ns, self._on_pool(kind, pool)
 
     def _on_lease(self, kind: type, pool: str, lease_id: str) -> Step:
@@ -91,6 +95,13 @@ class StepSource:
             return End(pool, lease_id, choose(list(Outcome)), choose([None, *COSTS]), given)
         step: Step = kind(pool, lease_id, choose(COSTS)) if kind in {Charge, Reprice} else kind(pool, lease_id)
         return step
+
+    def _rejoin(self) -> Step:
+        choose = self._choose
+        known = [each for each in self._asked[-8:] if choose([False, True])]
+        waiting = [Reserve(lease_id, self._demand(pool)) for pool, lease_id in known[::2]]
+        leases = [Held(lease_id, self._demand(pool), choose(COSTS)) for pool, lease_id in known[1::2]]
+        return Rejoin(tuple(enumerate(waiting)), tuple(leases))
 
     def _on_pool(self, kind: type, pool: str) -> Step:
         choose = self._choose

@@ -21,11 +21,11 @@ from tidegate.stores.steps import (
     Learn,
     Leave,
     LimitCallers,
+    Rejoin,
     Release,
     Reload,
     Reprice,
     Reserve,
-    Step,
     Withdraw,
     replica_of,
 )
@@ -41,6 +41,7 @@ _MOST_REPLICAS: Final = 1_000
 
 _LeaseStep = Withdraw | Charge | End | Release | Reprice
 _PoolStep = Learn | Advance | Configure | Reload | LimitCallers | Leave
+_SingleStep = _LeaseStep | _PoolStep | Reserve
 _Result = Granted | Wait | Refused | bool | None
 
 
@@ -113,13 +114,23 @@ class Fold:
         if state.work is not None:
             self._folded = dict(state.work.folded)
 
+    def forget(self, replica: str, now_ns: int) -> None:
+        """A replica has died: ends its waits and leases. If it lives after all, it notices, and rejoins."""
+        self._folded.pop(replica, None)
+        self._apply(Leave(replica), now_ns)
+
     def fold(self, batch: Batch, now_ns: int) -> Folded:
         """Applies the steps of a batch that were not applied before. None of them, if steps before it are missing."""
         last = self._folded.get(batch.replica, 0)
-        if batch.number > last + 1:
+        if batch.number > last + 1 and not (batch.steps and isinstance(batch.steps[0], Rejoin)):
             return Folded(last)
-        answers = []
+        answers: list[Answer] = []
         for number, step in enumerate(batch.steps, batch.number):
+            if isinstance(step, Rejoin):
+                if number > last:
+                    self._apply_rejoin(batch.replica, step, now_ns)
+                answers += (Answer(asked, self._repeated(reserve, now_ns)) for asked, reserve in step.waiting)
+                continue
             result = self._repeated(step, now_ns) if number <= last else self._apply(step, now_ns)
             if isinstance(step, Reserve | Withdraw | End):
                 answers.append(Answer(number, result))
@@ -129,7 +140,7 @@ class Fold:
             del self._folded[next(iter(self._folded))]
         return Folded(last, tuple(answers), tuple(self.pools.take_changes()))
 
-    def _apply(self, step: Step, now_ns: int) -> _Result:
+    def _apply(self, step: _SingleStep, now_ns: int) -> _Result:
         if isinstance(step, Reserve):
             demand = step.demand
             name = self.pools.pool_for(demand.pool, now_ns)
@@ -138,6 +149,19 @@ class Fold:
             return self._apply_to_lease(step, self._pool_of(step.pool, step.lease_id, now_ns), now_ns)
         self._apply_to_pools(step, now_ns)
         return None
+
+    def _apply_rejoin(self, replica: str, rejoin: Rejoin, now_ns: int) -> None:
+        for step in rejoin.steps:
+            self._apply(step, now_ns)
+        pools = self.pools
+        kept = {reserve.lease_id for _, reserve in rejoin.waiting} | {held.lease_id for held in rejoin.leases}
+        pools.abandon(lambda lease_id: replica_of(lease_id) == replica and lease_id not in kept, now_ns)
+        for held in rejoin.leases:
+            pool = self._pool_of(held.demand.pool, held.lease_id, now_ns)
+            pools.hold(held.lease_id, structs.replace(held.demand, pool=pool), held.known, now_ns)
+        for _, reserve in rejoin.waiting:
+            if not pools.holds(self._pool_of(reserve.demand.pool, reserve.lease_id, now_ns), reserve.lease_id):
+                self._apply(reserve, now_ns)
 
     def _apply_to_lease(self, step: _LeaseStep, pool: str, now_ns: int) -> _Result:
         pools, lease_id = self.pools, step.lease_id
@@ -170,7 +194,7 @@ class Fold:
             case Leave(replica):
                 pools.abandon(lambda lease_id: replica_of(lease_id) == replica, now_ns)
 
-    def _repeated(self, step: Step, now_ns: int) -> _Result:
+    def _repeated(self, step: _SingleStep, now_ns: int) -> _Result:
         """The answer to a step that was applied before."""
         if isinstance(step, Reserve):
             name, lease_id = step.demand.pool, step.lease_id

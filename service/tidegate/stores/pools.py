@@ -173,6 +173,12 @@ class Pools:
             pool.abandon(is_gone, now_ns)
             self._collect(pool.advance_and_collect(now_ns), now_ns)
 
+    def hold(self, lease_id: str, demand: Demand, known: Cost, now_ns: int) -> None:
+        """Adds an open lease that was granted and charged elsewhere, of whose cost this much is `known`."""
+        pool = self._begun(demand.pool, now_ns)
+        pool.hold(lease_id, demand, known, now_ns)
+        self._collect(pool.advance_and_collect(now_ns), now_ns)
+
     def pool_for(self, name: str, now_ns: int) -> str:
         """As `Store.pool_for`."""
         if name in self:

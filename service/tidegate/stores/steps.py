@@ -20,7 +20,8 @@ each follower its part of every change.
 
 `Fold.dump` is a checkpoint: a fold that is restored from it continues with the steps after it as if it had folded all.
 
-A replica that leaves, or that died, takes its waiters and leases along by `Leave`.
+A replica that leaves, or that died, takes its waiters and leases along by `Leave`. A replica whose steps were lost, or
+that was thought dead, or that comes from another leader, continues by `Rejoin`.
 """
 
 from msgspec import Struct
@@ -41,9 +42,12 @@ __all__ = [
     "Configure",
     "End",
     "Folded",
+    "Held",
+    "LastingStep",
     "Learn",
     "Leave",
     "LimitCallers",
+    "Rejoin",
     "Release",
     "Reload",
     "Reprice",
@@ -145,9 +149,47 @@ class Leave(Struct, frozen=True, array_like=True, tag=True):
     replica: str
 
 
-Step = (
-    Reserve | Withdraw | Charge | End | Release | Learn | Advance | Reprice | Configure | Reload | LimitCallers | Leave
-)
+LastingStep = Charge | End | Release | Learn | Configure | Reload | LimitCallers | Leave
+"""A step whose effect lasts, whoever waits."""
+
+
+class Held(Struct, frozen=True, array_like=True):
+    """An open lease.
+
+    Attributes:
+        lease_id: its id.
+        demand: what was granted.
+        known: what is known of its cost, from `Charge`.
+    """
+
+    lease_id: str
+    demand: Demand
+    known: Cost = Cost()
+
+
+class Rejoin(Struct, frozen=True, array_like=True, tag=True):
+    """All that a replica has now. Other waiters and leases of it end.
+
+    It may follow a gap, and takes the place of all steps before it. Each of its reservations is answered, by the number
+    of that step. Leases were charged before, so they are not charged again.
+
+    Attributes:
+        waiting: its requests that wait, in order, each with the number of its step.
+        leases: its open leases.
+        steps: steps before this one that may be missing.
+        incarnation, entry: of the last report that the replica got, as in `LogStatus`.
+        serial: of the last results that it got.
+    """
+
+    waiting: tuple[tuple[int, Reserve], ...] = ()
+    leases: tuple[Held, ...] = ()
+    steps: tuple[LastingStep, ...] = ()
+    incarnation: str = ""
+    entry: tuple[int, int] = (0, 0)
+    serial: int = 0
+
+
+Step = LastingStep | Reserve | Withdraw | Advance | Reprice | Rejoin
 """One step of a replica."""
 
 

@@ -24,9 +24,11 @@ from tidegate.stores.steps import (
     Configure,
     End,
     Folded,
+    Held,
     Learn,
     Leave,
     LimitCallers,
+    Rejoin,
     Release,
     Reload,
     Reprice,
@@ -177,3 +179,45 @@ def test_a_store_folds_at_its_own_time_and_reports_to_its_listeners() -> None:
     store.learn_now("p", RateLimited(lease_id="own-1"))
     assert [change.granted for change in changes] == [(), ("a-1",)]
     assert changes[0] == folded.changes[0]
+
+
+def test_a_replica_that_rejoins_has_what_it_says_and_nothing_else(fold: Fold, pools: Pools) -> None:
+    fold.fold(Batch("a", 1, tuple(Reserve(f"a-{number}", ONE) for number in range(4))), 0)
+    fold.fold(Batch("b", 1, (Reserve("b-1", ONE),)), 0)
+    waiting = (2, Reserve("a-1", ONE)), (9, Reserve("a-8", ONE))
+    rejoin = Rejoin(waiting, (Held("a-7", ONE), Held("a-2", ONE)), (End("p", "a-0", Outcome.RELEASED),))
+    folded = fold.fold(Batch("a", 11, (rejoin,)), 0)
+    assert folded.number == 11
+    assert [answer.number for answer in folded.answers] == [2, 9]
+    assert folded.answers[0].result == GRANTED  # what the ended lease had reserved is free again
+    assert isinstance(folded.answers[1].result, Wait)
+    (pool,) = pools.snapshot(None, 0)
+    assert (pool.in_flight, pool.waiting) == (3, 2)
+    assert [pools.holds("p", f"a-{number}") for number in (0, 1, 2, 3, 7, 8)] == [False, True, True, False, True, True]
+
+
+def test_a_lease_that_rejoins_is_not_charged_again_until_more_is_known(fold: Fold, pools: Pools) -> None:
+    demand = structs.replace(ONE, cost=Cost(1, 100, 50))
+    fold.fold(Batch("a", 9, (Rejoin(leases=(Held("a-1", demand, Cost(0, 90, 60)),)),)), 0)
+    (pool,) = pools.snapshot(None, 0)
+    assert (pool.in_flight, pool.dimensions[0].available) == (1, 1)
+    assert fold.fold(Batch("a", 10, (End("p", "a-1", Outcome.RELEASED),)), 0).answers == (Answer(10, result=True),)
+
+
+def test_a_rejoin_that_comes_again_changes_nothing(fold: Fold, pools: Pools) -> None:
+    batch = Batch("a", 5, (Rejoin(((2, Reserve("a-1", ONE)), (3, Reserve("a-2", ONE))), (Held("a-3", ONE),)),))
+    fold.fold(batch, 0)
+    fold.fold(Batch("a", 6, (End("p", "a-3", Outcome.SETTLED), Withdraw("p", "a-2"))), 0)
+    before = pools.snapshot(None, 0)
+    again = fold.fold(batch, 0)
+    assert again == Folded(7, (Answer(2, GRANTED), Answer(3, Refused(Cause.STORE_UNAVAILABLE))))
+    assert pools.snapshot(None, 0) == before
+
+
+def test_a_replica_that_was_forgotten_is_unknown_until_it_rejoins(fold: Fold, pools: Pools) -> None:
+    fold.fold(Batch("a", 1, (Reserve("a-1", ONE), Reserve("a-2", ONE))), 0)
+    fold.forget("a", 0)
+    assert [(pool.in_flight, pool.waiting) for pool in pools.snapshot(None, 0)] == [(0, 0)]
+    assert fold.fold(Batch("a", 3, (Reserve("a-3", ONE),)), 0).number == 0
+    assert fold.fold(Batch("a", 4, (Rejoin(leases=(Held("a-1", ONE),)), Reserve("a-3", ONE))), S).number == 5
+    assert [(pool.in_flight, pool.waiting) for pool in pools.snapshot(None, S)] == [(2, 0)]

@@ -66,6 +66,21 @@ class LeaseBook:
             if lease.account is not None:
                 lease.account.in_flight += 1
 
+    def hold(self, lease_id: str, demand: Demand, known: Cost, account: Account | None, now_ns: int) -> None:
+        """Adds a lease that another pool has granted and charged. What of its cost is `known` replaces the estimate."""
+        lease = OpenLease(demand, self._quota.limits.limited, now_ns, account)
+        cost = demand.cost
+        lease.charged = Cost(max(cost[0], known[0]), known[1] or cost[1], max(cost[2], known[2]))
+        lease.known, lease.answered = known, demand.settle_at_once or known != Cost()
+        lease.open_input_tokens = 0 if known[1] else cost[1]
+        lease.open_output_tokens = lease.charged[2] - known[2]
+        self.leases[lease_id] = lease
+        self._quota.hold(lease.open_input_tokens, lease.open_output_tokens)
+        if not demand.settle_at_once:
+            self._failures.unanswered += not lease.answered
+            if account is not None:
+                account.call_began()
+
     def settle(self, demand: Demand, account: Account | None, now_ns: int) -> Limited:
         """Charges the cost of a demand, without a lease. Returns the limits that were charged."""
         limits = self._quota.charge(demand.cost, now_ns, demand.overdraw_tokens)

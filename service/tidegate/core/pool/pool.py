@@ -223,6 +223,15 @@ class Pool:
         for lease_id in tuple(filter(is_gone, self._book.leases)):
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
 
+    def hold(self, lease_id: str, demand: Demand, known: Cost, now_ns: int) -> None:
+        """Adds an open lease that another pool has granted and charged; `known` is known of its cost.
+
+        A waiter of this id leaves the queue. No effect if the lease is open here.
+        """
+        if lease_id not in self._book.leases:
+            self._queue.remove(lease_id)
+            self._book.hold(lease_id, demand, known, self._own_limits.account(demand, now_ns), now_ns)
+
     def holds(self, lease_id: str) -> bool:
         """Whether there is an open lease or a waiter of this id."""
         return lease_id in self._book.leases or lease_id in self._queue.waiting

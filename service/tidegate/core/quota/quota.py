@@ -235,6 +235,14 @@ class Quota:
                 self._probing.sent(now_ns, self.limits.service_time_ns(cost))
         return self.limits.limited
 
+    def hold(self, input_tokens: int, output_tokens: int) -> None:
+        """Another request is in flight that was charged elsewhere. The tokens are those that are still estimates."""
+        if self._learns:
+            self._reports.open_input_tokens += input_tokens
+            self._reports.open_output_tokens += output_tokens
+            if self._search is not None:
+                self._search.use.in_flight += 1
+
     def correct_use(self, requests: int, input_tokens: int, output_tokens: int, at_ns: int) -> None:
         """Corrects the use at `at_ns`: input that had been estimated, output as it is produced."""
         if not self._learns:

@@ -14,10 +14,24 @@ from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.ports.store import Change
-from tidegate.stores.remote.messages import Ask, Channel, Message, Report, Results, Told
+from tidegate.stores.remote.held_work import HeldWork
+from tidegate.stores.remote.messages import Ask, Channel, LogStatus, Message, Report, Results, Told
 from tidegate.stores.remote.step_sender import StepSender
 from tidegate.stores.runtime_settings import SetAtRuntime
-from tidegate.stores.steps import Answer, Charge, Configure, End, Learn, Leave, Release, Reserve, Step, Withdraw
+from tidegate.stores.steps import (
+    Answer,
+    Charge,
+    Configure,
+    End,
+    LastingStep,
+    Learn,
+    Leave,
+    Rejoin,
+    Release,
+    Reserve,
+    Step,
+    Withdraw,
+)
 
 __all__ = ["Follower", "Handed"]
 
@@ -46,14 +60,6 @@ class Handed(Struct, frozen=True):
     pools: tuple[PoolSnapshot, ...] = ()
     queues: tuple[QueueSnapshot, ...] = ()
     last_step: int = 0
-
-
-class _Waiting(Struct):
-    """A request that waits, or that the leader has not answered yet. `number` is that of its step; 0: it was handed."""
-
-    pool: str
-    number: int = 0
-    step: Reserve | None = None
 
 
 class Follower:
@@ -94,12 +100,12 @@ class Follower:
         self.is_lost = False
         self._channel = channel
         self._settings_of = settings_of
-        self._waiting = {lease_id: _Waiting(pool) for lease_id, pool in handed.waiting.items()}
-        self._leases = set(handed.leases)
+        self._work = HeldWork(handed.waiting, handed.leases)
+        self._log: LogStatus | None = None
         self._pools = handed.pools
         self._queues = handed.queues
         self._sender = StepSender(replica, channel, resend_seconds, handed.last_step)
-        self._answers: dict[int, asyncio.Future[Refused | None]] = {}  # to withdrawals, by number
+        self._withdrawals: dict[int, tuple[Withdraw, asyncio.Future[Refused | None]]] = {}  # by number
         self._admissions: dict[str, asyncio.Future[Result]] = {}  # by lease id
         self._numbers: dict[int, str] = {}  # of reservations that await an answer: their lease ids
         self._replies: dict[str, asyncio.Future[WaitLeft | None]] = {}  # by lease id
@@ -136,8 +142,7 @@ class Follower:
             self._notice_gap(message.serial - 1)
             self._serial = max(self._serial, message.serial)
         elif isinstance(message, Report):
-            self._pools, self._queues = message.pools, message.queues
-            self._notice_gap(message.serial)
+            self._take_report(message)
         elif isinstance(message, Told) and (reply := self._replies.pop(message.lease_id, None)) is not None:
             reply.set_result(message.left)
 
@@ -149,16 +154,26 @@ class Follower:
         self._sender.close()
         for admission in self._admissions.values():
             _set(admission, _LOST)
-        for answer in self._answers.values():
+        for _, answer in self._withdrawals.values():
             _set(answer, _LOST)
         for reply in self._replies.values():
             _set(reply, None)
-        by_pool: dict[str, list[str]] = {}
-        for lease_id, waiting in self._waiting.items():
-            by_pool.setdefault(waiting.pool, []).append(lease_id)
-        self._waiting.clear()
-        for pool, lease_ids in by_pool.items():
+        for pool, lease_ids in self._work.leave_all().items():
             self._notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
+
+    def rejoin(self) -> None:
+        """The leader lacks steps that it has had: tells it all that this process has."""
+        missing = [step for step in self._sender.restart(self._sender.folded) if isinstance(step, LastingStep)]
+        waiting = [(number, _patient(step)) for number, step in self._work.reserved()]
+        log = self._log
+        rejoin = Rejoin(tuple(waiting), tuple(self._work.held()), tuple(missing), serial=self._serial)
+        if log is not None:
+            rejoin = structs.replace(rejoin, incarnation=log.incarnation, entry=log.entry)
+        self._sender.send(rejoin)
+        self._numbers = {number: step.lease_id for number, step in waiting}
+        withdrawals, self._withdrawals = self._withdrawals, {}
+        for step, answer in withdrawals.values():
+            self._withdrawals[self._sender.send(step, awaits_answer=True)] = step, answer
 
     def flush(self) -> None:
         """Sends all steps now, and not at the end of this turn of the event loop."""
@@ -173,33 +188,26 @@ class Follower:
         lease_id = self._numbers.pop(given.number, None)
         if lease_id is not None and isinstance(result, Granted | Wait | Refused):
             self._reserved(lease_id, result)
-        answer = self._answers.pop(given.number, None)
-        if answer is not None and (result is None or isinstance(result, Refused)):
-            _set(answer, result)
+        withdrawal = self._withdrawals.pop(given.number, None)
+        if withdrawal is not None and (result is None or isinstance(result, Refused)):
+            _set(withdrawal[1], result)
 
     def _reserved(self, lease_id: str, result: Result) -> None:
         """Takes in the answer to a reservation: the first one, or one that was asked for again."""
-        waiting, admission = self._waiting.get(lease_id), self._admissions.pop(lease_id, None)
-        if waiting is None:
-            return  # it was given up, or a change was faster
-        if admission is None:
-            if isinstance(result, Granted):
-                self._apply(Change(waiting.pool, (lease_id,)))
-            elif isinstance(result, Refused):
-                self._apply(Change(waiting.pool, refused=((lease_id, result),)))
-            return
+        admission, pool = self._admissions.pop(lease_id, None), None
         if not isinstance(result, Wait):
-            self._leave_queue(lease_id, is_granted=isinstance(result, Granted))
-        _set(admission, result)
+            pool = self._work.leave_queue(lease_id, is_granted=isinstance(result, Granted))
+        if admission is not None:
+            _set(admission, result)
+        elif pool is not None:
+            refused = ((lease_id, result),) if isinstance(result, Refused) else ()
+            self._notify(Change(pool, () if refused else (lease_id,), refused=refused))
 
     def _apply(self, change: Change) -> None:
         """Passes on what a change says of requests that wait here, and its events."""
-        granted = tuple(each for each in change.granted if each in self._waiting)
-        refused = tuple(each for each in change.refused if each[0] in self._waiting)
-        for lease_id in granted:
-            self._leave_queue(lease_id, is_granted=True)
-        for lease_id, _ in refused:
-            self._leave_queue(lease_id, is_granted=False)
+        leave = self._work.leave_queue
+        granted = tuple(each for each in change.granted if leave(each, is_granted=True))
+        refused = tuple(each for each in change.refused if leave(each[0], is_granted=False))
         if granted or refused or change.events:
             self._notify(Change(change.pool, granted, change.events, refused=refused))
         for lease_id in granted:
@@ -207,10 +215,16 @@ class Follower:
         for lease_id, refusal in refused:
             self._settle_admission(lease_id, refusal)
 
-    def _leave_queue(self, lease_id: str, *, is_granted: bool) -> None:
-        del self._waiting[lease_id]
-        if is_granted:
-            self._leases.add(lease_id)
+    def _take_report(self, report: Report) -> None:
+        log, known = report.log, self._log
+        if log is not None:
+            if known is not None and known.incarnation == log.incarnation and log.entry <= known.entry:
+                return  # a new leader repeats it
+            self._log = log
+        self._pools, self._queues = report.pools, report.queues
+        if log is not None and report.number < self._sender.folded:
+            self.rejoin()
+        self._notice_gap(report.serial)
 
     def _settle_admission(self, lease_id: str, result: Result) -> None:
         """A change has come before the answer, which was lost."""
@@ -222,7 +236,7 @@ class Follower:
         if serial <= self._serial:
             return
         self._serial = serial
-        again = [(each.number, each.step) for each in self._waiting.values() if each.step is not None]
+        again = self._work.reserved()
         self._numbers.update((number, step.lease_id) for number, step in again)
         self._sender.repeat(again)
 
@@ -238,7 +252,7 @@ class Follower:
             return _LOST
         step = Reserve(lease_id, structs.replace(demand, price=None))
         number = self._sender.send(step, awaits_answer=True)
-        self._waiting[lease_id] = _Waiting(demand.pool, number, step)
+        self._work.ask(number, step)
         self._numbers[number] = lease_id
         admission: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._admissions[lease_id] = admission
@@ -248,17 +262,17 @@ class Follower:
         """As `Store.withdraw`."""
         if self.is_lost:
             return _LOST
-        number = self._sender.send(Withdraw(pool, lease_id), awaits_answer=True)
+        step = Withdraw(pool, lease_id)
         answer: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
-        self._answers[number] = answer
+        self._withdrawals[self._sender.send(step, awaits_answer=True)] = step, answer
         refused = await answer
-        if lease_id in self._waiting:
-            self._leave_queue(lease_id, is_granted=refused is None)
+        self._work.leave_queue(lease_id, is_granted=refused is None)
         return refused
 
     async def charge(self, pool: str, lease_id: str, known: Cost) -> None:
         """As `Store.charge`, without waiting for the leader."""
         self._sender.send(Charge(pool, lease_id, known))
+        self._work.charge(lease_id, known)
 
     async def end(
         self,
@@ -270,14 +284,12 @@ class Follower:
     ) -> bool:
         """As `Store.end`, without waiting for the leader. False if this process has ended the lease before."""
         self._sender.send(End(pool, lease_id, outcome, used, feedback))
-        is_open = lease_id in self._leases
-        self._leases.discard(lease_id)
-        return is_open
+        return self._work.end(lease_id)
 
     def release(self, pool: str, lease_id: str) -> None:
         """As `Store.release`."""
-        self._waiting.pop(lease_id, None)
-        self._leases.discard(lease_id)
+        self._work.leave_queue(lease_id, is_granted=False)
+        self._work.end(lease_id)
         self._admissions.pop(lease_id, None)
         self._sender.send(Release(pool, lease_id))
 
@@ -320,7 +332,7 @@ class Follower:
 
     async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
         """As `Store.wait_left`. None also if the leader does not reply within a second."""
-        if lease_id not in self._waiting:
+        if not self._work.waits(lease_id):
             return None
         reply = self._replies.get(lease_id)
         if reply is None:
@@ -363,6 +375,11 @@ class Follower:
             self._listeners.pop(key, None)
 
         return stop
+
+
+def _patient(step: Reserve) -> Reserve:
+    """The step of a request that waits already, so that it is not refused because of its wait."""
+    return Reserve(step.lease_id, structs.replace(step.demand, patience_ns=None))
 
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from tidegate.stores.remote.messages import Channel, Steps
-from tidegate.stores.steps import Batch, Step
+from tidegate.stores.steps import Batch, Rejoin, Step
 
 __all__ = ["StepSender"]
 
@@ -64,6 +64,15 @@ class StepSender:
         self._unsettled = dict(sorted(self._unsettled.items()))
         self._send_again()
 
+    def restart(self, folded: int) -> list[Step]:
+        """Sends no earlier step again. Returns those after the number `folded`, in their order."""
+        unfolded = [step for number, step in self._unsettled.items() if number > folded]
+        self._unsettled.clear()
+        self._awaited.clear()
+        self._fresh.clear()
+        self.folded = 0
+        return unfolded
+
     def settle(self, folded: int, answered: Iterable[int]) -> None:
         """All steps up to the number `folded` are folded, and these numbers are answered."""
         self.folded = max(self.folded, folded)
@@ -113,6 +122,7 @@ class StepSender:
         start = 0
         for end in range(1, len(numbers) + 1):
             is_run = end < len(numbers) and numbers[end] == numbers[end - 1] + 1
+            is_run = is_run and not isinstance(self._unsettled[numbers[end]], Rejoin)  # the first of its batch
             if not is_run or end - start == _MOST_STEPS:
                 steps = tuple(self._unsettled[number] for number in numbers[start:end])
                 self._channel.send(Steps(Batch(self._replica, numbers[start], steps)))

@@ -1,7 +1,6 @@
 """The state that the log leads to: the same for every replica that folds it."""
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Final, Self
 
 import msgspec
@@ -22,7 +21,7 @@ from tidegate.stores.remote.messages import (
     Steps,
     Told,
 )
-from tidegate.stores.steps import Answer, Leave, part_of, replica_of
+from tidegate.stores.steps import Answer, Leave, Rejoin, part_of, replica_of
 from tidegate.stores.valkey.shared_log import START, Entry, EntryId
 
 __all__ = ["Appended", "Effects", "LogFold", "decode_appended", "encode_appended"]
@@ -200,6 +199,8 @@ class LogFold:
                 for step in message.batch.steps:
                     if isinstance(step, Leave):
                         self._members.pop(step.replica, None)
+                    elif isinstance(step, Rejoin):
+                        member.serial = max(member.serial, step.serial)
             elif isinstance(message, Ask):
                 left = self._fold.pools.wait_left(message.pool, message.lease_id, now_ns)
                 effects.messages.setdefault(replica, []).append(Told(replica, message.lease_id, left))
@@ -220,7 +221,7 @@ class LogFold:
     def _end_dead_replicas(self, now_ns: int) -> None:
         for name in [name for name, each in self._members.items() if now_ns - each.seen_ns > _SILENT_NS]:
             del self._members[name]
-            self._fold.pools.abandon(partial(_is_of, name), now_ns)
+            self._fold.forget(name, now_ns)
 
     def _deliver(
         self, cause: str, answers: list[Answer], changes: Iterable[Change], effects: Effects, *, has_steps: bool = False
@@ -257,10 +258,6 @@ class LogFold:
             member = self._members[replica]
             report = Report(replica, member.serial, snapshots, queues, member.folded, log)
             effects.messages.setdefault(replica, []).append(report)
-
-
-def _is_of(replica: str, lease_id: str) -> bool:
-    return replica_of(lease_id) == replica
 
 
 _DECODER: Final[msgspec.msgpack.Decoder[Appended]] = msgspec.msgpack.Decoder(Appended)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tidegate.core.domain.caller import DEFAULT_CALLER
-from tidegate.core.domain.demand import GRANTED, Demand, Outcome
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
+from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.domain.events import Frozen, LeaseEnded
 from tidegate.core.domain.feedback import RateLimited, Succeeded
@@ -163,3 +163,44 @@ def test_the_oldest_lease_is_the_first_that_has_not_ended(pool: Pool) -> None:
     assert pool.snapshot(5 * S).oldest_lease_seconds == 3
     pool.end("b", Outcome.SETTLED, None, 5 * S)
     assert pool.snapshot(5 * S).oldest_lease_seconds is None
+
+
+def test_a_lease_that_was_charged_elsewhere_is_charged_only_what_is_more(pool: Pool) -> None:
+    before = charged(pool)
+    held = Demand("p", DEFAULT_CALLER, Cost(1, 1_000, 100))
+    pool.hold("b", held, Cost(0, 900, 300), 0)
+    assert (charged(pool), pool.snapshot(0).in_flight) == (before, 2)
+    pool.hold("b", held, Cost(), 0)
+    pool.charge("b", Cost(1, 950, 400), 0)
+    assert charged(pool).minus(before) == Cost(0, 50, 100)
+    assert pool.end("b", Outcome.SETTLED, Cost(1, 950, 250), 0)
+    assert charged(pool).minus(before) == Cost(0, 50, -50)
+
+
+def test_a_waiter_becomes_a_lease_that_was_granted_elsewhere(pool: Pool) -> None:
+    demand = Demand("p", DEFAULT_CALLER, Cost(5))
+    assert pool.reserve("b", demand, 0) != GRANTED
+    pool.hold("b", demand, Cost(), 0)
+    assert (pool.snapshot(0).waiting, pool.snapshot(0).in_flight, pool.snapshot(0).unanswered) == (0, 2, 2)
+    pool.learn(Succeeded(0, "b"), 0)
+    pool.hold("c", demand, Cost(0, 4), 0)
+    pool.hold("d", Demand("p", DEFAULT_CALLER, Cost(1), settle_at_once=True), Cost(), 0)
+    assert (pool.snapshot(0).in_flight, pool.snapshot(0).unanswered) == (4, 1)
+
+
+def test_a_held_lease_counts_for_its_callers_own_limit() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    demand = Demand("p", Caller("ann", limits=CallerLimits(max_concurrent=1)), Cost(1))
+    state.hold("a", demand, Cost(), 0)
+    assert state.reserve("b", demand, 0) == Wait(0, "caller_limit")
+    assert state.end("a", Outcome.SETTLED, Cost(1), 0)
+    assert state.advance(0) == ("b",)
+
+
+def test_a_held_lease_is_in_flight_for_a_rate_that_is_searched() -> None:
+    state = Pool("claude-sonnet", PoolSettings(), 0)
+    state.learn(LimitReport(), 0)
+    state.hold("a", Demand("claude-sonnet", DEFAULT_CALLER, Cost(1, 10, 10)), Cost(), 0)
+    assert state.dump_work(0).quota.searched_in_flight == 1
+    state.end("a", Outcome.SETTLED, Cost(1, 10, 10), 0)
+    assert state.dump_work(0).quota.searched_in_flight == 0

@@ -190,3 +190,31 @@ def test_a_silence_of_the_server_is_nobodys_death() -> None:
     calls = run_virtual(main(), clock)
     assert (len(calls.admitted), calls.refused) == (100, [])
     assert calls.most_above_the_rate() <= BURST + 0.5
+
+
+def test_a_replica_that_was_thought_dead_continues_where_it_was() -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[Calls, list[int]]:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (_, running):
+            leader = leader_of(running)
+            silent = next(each for each in running if each is not leader)
+            tasks = [asyncio.create_task(calls.call(silent, "silent", takes_seconds=9)) for _ in range(30)]
+            await asyncio.sleep(1.0)
+            silent.connection.is_mute = True
+            await asyncio.sleep(6.5)
+            (dead,) = await leader.admission.store.snapshot("p")
+            silent.connection.is_mute = False
+            await asyncio.sleep(2.5)
+            (alive,) = await leader.admission.store.snapshot("p")
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(2.5)
+            (ended,) = await leader.admission.store.snapshot("p")
+        return calls, [dead.in_flight, dead.waiting, alive.in_flight + alive.waiting, ended.in_flight]
+
+    calls, (dead_in_flight, dead_waiting, alive, ended) = run_virtual(main(), clock)
+    assert (dead_in_flight, dead_waiting) == (0, 0)
+    assert alive > 0
+    assert (len(calls.admitted), calls.refused, ended) == (30, [], 0)
+    assert calls.most_above_the_rate() <= BURST + 0.5
