@@ -20,6 +20,8 @@ def valkey_server(directory: Path, *options: str) -> Iterator[int]:
     port = free_port()
     output = directory / "valkey-server.log"
     arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(directory), *options]
+    if "--cluster-enabled" in options:  # the default, 10,000 above the port, may be no port at all
+        arguments += ["--cluster-port", str(free_port())]
     with output.open("wb") as log:
         process = subprocess.Popen([program, *arguments], stdout=log, stderr=subprocess.STDOUT)
     try:
