@@ -1,6 +1,7 @@
 """A shared log in memory, on virtual time, with the faults of a network and of a server."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -9,7 +10,10 @@ from typing import TypeVar
 from support.virtual_time import VirtualClock
 from tidegate.stores.valkey.shared_log import START, Checkpoint, Entry, EntryId, LostLead, Message, StoreLost
 
-T = TypeVar("T")
+T = TypeVar("T", Entry, Message)
+
+_LOG = ""
+"""The name of the log among the streams; all others are mailboxes, by replica."""
 
 
 @dataclass
@@ -24,7 +28,10 @@ class LogServer:
     """Epoch, and when it ends by the clock."""
     last: EntryId = START
     is_down: bool = False
-    _something_new: asyncio.Event = field(default_factory=asyncio.Event)
+    silent: list[tuple[float, float]] = field(default_factory=list)
+    """Times at which it is down as well: since when, and until when, in the clock's seconds."""
+    _new: dict[str, asyncio.Event] = field(default_factory=dict)
+    """By stream that somebody waits for."""
 
     def next_id(self, after: EntryId) -> EntryId:
         unix_ms = round(self.clock.wall_seconds() * 1_000)
@@ -33,13 +40,20 @@ class LogServer:
     def leads(self, epoch: str) -> bool:
         return self.lead is not None and self.lead[0] == epoch and self.lead[1] > self.clock.monotonic_ns()
 
-    def wake(self) -> None:
-        self._something_new.set()
-        self._something_new = asyncio.Event()
+    @property
+    def answers(self) -> bool:
+        now_s = self.clock.elapsed_s
+        return not self.is_down and not any(since <= now_s < until for since, until in self.silent)
 
-    async def something_new(self, wait_seconds: float) -> None:
+    def wake(self, stream: str) -> None:
+        if (new := self._new.pop(stream, None)) is not None:
+            new.set()
+
+    async def something_new(self, stream: str, wait_seconds: float) -> None:
+        new = self._new.setdefault(stream, asyncio.Event())
         try:
-            await asyncio.wait_for(self._something_new.wait(), wait_seconds)
+            async with asyncio.timeout(wait_seconds):
+                await new.wait()
         except TimeoutError:
             return
 
@@ -58,7 +72,9 @@ class MemoryLog:
     """Implements `SharedLog`. One replica's connection to the server.
 
     Attributes:
-        latency_seconds: of each direction.
+        latency_seconds: of each direction, at least.
+        jitter_seconds: how much more it is at most.
+        repeated: probability that an entry is appended twice.
         lost_before, lost_after: probability that a command is lost before, or its answer after it had effect.
         is_cut: whether the connection is cut; commands then time out.
         is_mute: whether appends are lost, and nothing else.
@@ -68,21 +84,26 @@ class MemoryLog:
     server: LogServer
     random: Random = field(default_factory=lambda: Random(0))  # noqa: S311
     latency_seconds: float = 0.0
+    jitter_seconds: float = 0.0
+    repeated: float = 0.0
     lost_before: float = 0.0
     lost_after: float = 0.0
     is_cut: bool = False
     is_mute: bool = False
     timeout_seconds: float = 0.25
 
+    def _latency(self) -> float:
+        return self.latency_seconds + self.jitter_seconds * self.random.random()
+
     async def _arrive(self) -> None:
-        await asyncio.sleep(self.latency_seconds)
-        if self.is_cut or self.server.is_down or self.random.random() < self.lost_before:
+        await asyncio.sleep(self._latency())
+        if self.is_cut or not self.server.answers or self.random.random() < self.lost_before:
             await asyncio.sleep(self.timeout_seconds)
             raise StoreLost("no answer")
 
     async def _return(self) -> None:
-        await asyncio.sleep(self.latency_seconds)
-        if self.is_cut or self.server.is_down or self.random.random() < self.lost_after:
+        await asyncio.sleep(self._latency())
+        if self.is_cut or not self.server.answers or self.random.random() < self.lost_after:
             await asyncio.sleep(self.timeout_seconds)
             raise StoreLost("no answer")
 
@@ -92,34 +113,33 @@ class MemoryLog:
             await asyncio.sleep(self.timeout_seconds)
             raise StoreLost("no answer")
         server = self.server
-        server.last = server.next_id(server.last)
-        server.entries.append(Entry(server.last, payload))
-        server.wake()
+        for _ in range(2 if self.random.random() < self.repeated else 1):
+            server.last = server.next_id(server.last)
+            server.entries.append(Entry(server.last, payload))
+        server.wake(_LOG)
         appended = server.last
         await self._return()
         return appended
 
     async def read(self, after: EntryId, wait_seconds: float) -> Sequence[Entry]:
         await self._arrive()
-        found = await self._found(lambda: [each for each in self.server.entries if each.id > after], wait_seconds)
+        found = await self._found(_LOG, lambda: _after(self.server.entries, after), wait_seconds)
         await self._return()
         return found
 
     async def receive(self, replica: str, after: EntryId, wait_seconds: float) -> Sequence[Message]:
         await self._arrive()
-        found = await self._found(
-            lambda: [each for each in self.server.mailboxes.get(replica, ()) if each.id > after], wait_seconds
-        )
+        found = await self._found(replica, lambda: _after(self.server.mailboxes.get(replica, []), after), wait_seconds)
         await self._return()
         return found
 
-    async def _found(self, look: Callable[[], list[T]], wait_seconds: float) -> list[T]:
+    async def _found(self, stream: str, look: Callable[[], list[T]], wait_seconds: float) -> list[T]:
         deadline_ns = self.server.clock.monotonic_ns() + round(wait_seconds * 1e9)
         while not (found := look()):
             left = (deadline_ns - self.server.clock.monotonic_ns()) / 1e9
             if left <= 0:
                 return []
-            await self.server.something_new(left)
+            await self.server.something_new(stream, left)
         return found
 
     async def take_lead(self, epoch: str, seconds: float) -> bool:
@@ -155,7 +175,7 @@ class MemoryLog:
                 mailbox = server.mailboxes.setdefault(replica, [])
                 name = server.next_id(mailbox[-1].id if mailbox else START)
                 mailbox.append(Message(name, epoch, payload))
-            server.wake()
+                server.wake(replica)
         await self._return()
         self._require(has_lead=has_lead)
 
@@ -185,3 +205,7 @@ class MemoryLog:
     def _require(*, has_lead: bool) -> None:
         if not has_lead:
             raise LostLead
+
+
+def _after(stream: list[T], after: EntryId) -> list[T]:
+    return stream[bisect_right(stream, after, key=lambda each: each.id) :]

@@ -1,7 +1,8 @@
 """`make bench-goodput`: the share of the quota that the limiter uses, its 429s, and the waits of callers.
 
 Every scenario runs on virtual time with several seeds, through Tidegate's engine and, for comparison, through an oracle
-that sees the upstream's state, the SDK's retries, and aiolimiter.
+that sees the upstream's state, the SDK's retries, and aiolimiter. Those with bounds for it also run through four
+processes that share a log (`tidegate-shared`).
 
     PYTHONPATH=tests python -m benchmarks.goodput --scenario limit_halves --seeds 1 --clients tidegate --trace
     PYTHONPATH=tests python -m benchmarks.goodput --random hidden_changes --seeds 40 --clients tidegate
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.command import Progress, bench_parser, exit_code
+from benchmarks.goodput.case import BenchmarkCase
+from benchmarks.goodput.clients import CLIENTS, SHARED
 from benchmarks.goodput.expectations import Expectations, judge, read_expectations
-from benchmarks.goodput.harness import CLIENTS, BenchmarkCase, Watch, run
+from benchmarks.goodput.harness import Watch, run
 from benchmarks.goodput.measurement import measurement_of
 from benchmarks.goodput.metrics import Figures, figures
 from benchmarks.goodput.random_scenarios import KINDS, random_scenario
@@ -35,7 +38,7 @@ _Task = tuple[BenchmarkCase, str, int, bool]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables; returns 1 if a bound was missed and `--strict` is given, else 0."""
     options = _options(arguments)
-    expectations = read_expectations()
+    expectations, of_shared = read_expectations(), read_expectations(shared=True)
     started_seconds = time.monotonic()
     missed = []
     sys.stdout.write(f"{HEADER}\n(median|worst of {options.seeds} seeds)\n")
@@ -43,16 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         in_one_process = options.trace or options.jobs == 1
         run_each = map if in_one_process else stack.enter_context(multiprocessing.Pool(options.jobs)).imap
         # All are started at once: waiting for each scenario would leave processes idle.
-        rows = [(name, _run_all(each, options, run_each)) for name, each in _rows(options)]
+        rows = []
+        for name, cases in _rows(options):
+            clients = options.clients or [each for each in CLIENTS if each != SHARED or name in of_shared]
+            rows.append((name, clients, _run_all(cases, clients, options, run_each)))
         progress = Progress(len(rows))
-        for name, begun in rows:
+        for name, clients, begun in rows:
             progress.begin(name)
-            expected = expectations.get(name, Expectations())
-            runs = _collect(begun, options)
-            lines = scenario_lines(runs, expected, _OURS)
+            runs = {client: [next(begun) for _ in range(options.seeds)] for client in clients}
+            ours = runs.get(_OURS, ())
+            verdicts = {
+                _OURS: judge(expectations.get(name, Expectations()), ours),
+                SHARED: judge(of_shared.get(name, Expectations()), runs.get(SHARED, ()), ours),
+            }
+            lines = scenario_lines(runs, verdicts)
             sys.stdout.write(f"\n{name}\n" + "".join(f"{line}\n" for line in lines))
             sys.stdout.flush()
-            if not all(verdict.passed for verdict in judge(expected, runs.get(_OURS, ()))):
+            if not all(verdict.passed for judged in verdicts.values() for verdict in judged):
                 missed.append(name)
     sys.stdout.write(f"\n{time.monotonic() - started_seconds:.0f} s; missed: {', '.join(missed) or 'none'}\n")
     return exit_code(len(missed), strict=options.strict)
@@ -70,15 +80,13 @@ def _rows(options: argparse.Namespace) -> list[tuple[str, Sequence[BenchmarkCase
 
 
 def _run_all(
-    cases: Sequence[BenchmarkCase], options: argparse.Namespace, run_each: Callable[..., Iterator[Figures]]
+    cases: Sequence[BenchmarkCase],
+    clients: Sequence[str],
+    options: argparse.Namespace,
+    run_each: Callable[..., Iterator[Figures]],
 ) -> Iterator[Figures]:
     seeded = list(enumerate(cases, start=options.first_seed))
-    tasks = [(each, client, seed, options.trace) for client in options.clients for seed, each in seeded]
-    return run_each(_run_one, tasks)
-
-
-def _collect(begun: Iterator[Figures], options: argparse.Namespace) -> dict[str, list[Figures]]:
-    return {client: [next(begun) for _ in range(options.seeds)] for client in options.clients}
+    return run_each(_run_one, [(each, client, seed, options.trace) for client in clients for seed, each in seeded])
 
 
 def _run_one(task: _Task) -> Figures:
@@ -102,7 +110,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=_at_least_one, default=20, help="number of seeds (20)")
     parser.add_argument("--first-seed", type=_seed, default=0, help="number of the first seed (0)")
-    parser.add_argument("--clients", nargs="+", choices=CLIENTS, default=list(CLIENTS))
+    parser.add_argument("--clients", nargs="+", choices=CLIENTS, help=f"all; {SHARED} where it has bounds")
     parser.add_argument("--trace", action="store_true", help="print the state every second; runs in one process")
     parser.add_argument("--jobs", type=_at_least_one, default=2, help="processes (2)")
     return parser.parse_args(arguments)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Final
 
-from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, Sample
+from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, Sample, Sent
 from benchmarks.goodput.scenario import LoadScenario
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
 from claude_simulator.limits.dimension import Dimension
@@ -82,6 +82,7 @@ class UpstreamConnection:
         upstream: The simulated API.
         answers: Number of admitted attempts.
         refusals: Number of 429s.
+        sent: When each attempt was sent, and its requests and input tokens, unless it met an outage.
     """
 
     def __init__(self, scenario: LoadScenario, rng: Random, clock: VirtualClock) -> None:
@@ -98,6 +99,7 @@ class UpstreamConnection:
         )
         self.answers = 0
         self.refusals = 0
+        self.sent: list[Sent] = []
 
     def now_seconds(self) -> float:
         """Time since the start of the run."""
@@ -118,11 +120,14 @@ class UpstreamConnection:
         now_seconds = self.now_seconds()
         outcome = self.upstream.attempt(job.shape, now_seconds)
         if isinstance(outcome, Rejected):
-            self.refusals += outcome.status == 429
+            if outcome.status == 429:
+                self.refusals += 1
+                self.sent.append(Sent(now_seconds, 1, job.shape.input_tokens))
             raise Rejection(outcome)
         self.answers += 1
         job.accepted_seconds = now_seconds
         job.charged = (1, outcome.input_tokens + outcome.cache_creation_input_tokens, outcome.output_tokens)
+        self.sent.append(Sent(now_seconds, *job.charged[:2]))
         return Stream(self, outcome)
 
     async def send(self, job: Job) -> Stream:

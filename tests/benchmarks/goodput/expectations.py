@@ -3,7 +3,7 @@
 import math
 import statistics
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -21,8 +21,10 @@ class Expectations:
     """Bounds for the median seed; None: reported without a bound. Names and units are those of `Figures`.
 
     All except `share` are upper bounds. The worst seed may exceed a bound by a third; for `share`, by a third of its
-    distance to 1. Two fields are not bounds: `configured`, whether the limiter is configured with the scenario's
-    limits, and `configured_seconds`, how many seconds of refill the configured bucket holds (None: as the upstream's).
+    distance to 1. `share_below_one_process` is by how much the share is below that of one process with the same seed.
+
+    Two fields are not bounds: `configured`, whether the limiter is configured with the scenario's limits, and
+    `configured_seconds`, how many seconds of refill the configured bucket holds (None: as the upstream's).
     """
 
     configured: bool = False
@@ -34,6 +36,8 @@ class Expectations:
     light_p99_seconds: float | None = None
     makespan: float | None = None
     prediction_error_p90: float | None = None
+    largest_window: float | None = None
+    share_below_one_process: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,25 @@ class Verdict:
         return self.median <= self.bound and self.worst <= self.bound * (1 + _WORST_MAY_MISS_BY)
 
 
-def read_expectations() -> dict[str, Expectations]:
-    """Read the bounds by scenario.
+def read_expectations(*, shared: bool = False) -> dict[str, Expectations]:
+    """Read the bounds for `tidegate`, or for `tidegate-shared`, by scenario.
 
     Raises:
         TypeError: the file names an unknown figure.
     """
-    return {name: Expectations(**bounds) for name, bounds in tomllib.loads(_FILE.read_text()).items()}
+    both = tomllib.loads(_FILE.read_text())
+    of_shared = {name: bounds.pop("shared") for name, bounds in both.items() if "shared" in bounds}
+    return {name: Expectations(**bounds) for name, bounds in (of_shared if shared else both).items() if bounds}
 
 
-def judge(expectations: Expectations, runs: Sequence[Figures]) -> list[Verdict]:
-    """Compare the runs of all seeds with every bound. A missing figure counts as missed."""
+def judge(expectations: Expectations, runs: Sequence[Figures], one_process: Sequence[Figures] = ()) -> list[Verdict]:
+    """Compare the runs of all seeds with every bound. A missing figure counts as missed.
+
+    Args:
+        expectations: The bounds.
+        runs: One per seed.
+        one_process: The runs of one process with the same seeds. Without them, nothing is compared with it.
+    """
     if not runs:
         return []
     verdicts: list[Verdict] = []
@@ -71,7 +83,12 @@ def judge(expectations: Expectations, runs: Sequence[Figures]) -> list[Verdict]:
         bound = getattr(expectations, field.name)
         if field.name.startswith("configured") or bound is None:
             continue
-        worst_of, missing = (min, -math.inf) if field.name == "share" else (max, math.inf)
-        values = [missing if (value := getattr(run, field.name)) is None else value for run in runs]
-        verdicts.append(Verdict(field.name, bound, statistics.median(values), worst_of(values)))
+        if field.name == "share_below_one_process":
+            values = [one.share - run.share for one, run in zip(one_process, runs, strict=False)]
+            worst_of: Callable[[Sequence[float]], float] = max
+        else:
+            worst_of, missing = (min, -math.inf) if field.name == "share" else (max, math.inf)
+            values = [missing if (value := getattr(run, field.name)) is None else value for run in runs]
+        if values:
+            verdicts.append(Verdict(field.name, bound, statistics.median(values), worst_of(values)))
     return verdicts

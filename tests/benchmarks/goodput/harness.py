@@ -7,25 +7,19 @@ from itertools import count
 from random import Random
 from typing import Final
 
+from benchmarks.goodput.case import BenchmarkCase
+from benchmarks.goodput.clients import replica_count, starter
 from benchmarks.goodput.connection import UpstreamConnection
-from benchmarks.goodput.oracle_client import OracleClient
+from benchmarks.goodput.fleet import Fleet
 from benchmarks.goodput.records import Job, RunRecord
-from benchmarks.goodput.scenario import LoadScenario
-from benchmarks.goodput.sdk_clients import Client, LimitedSdkClient, SdkClient
-from benchmarks.goodput.tidegate_client import TidegateClient
+from benchmarks.goodput.sdk_clients import Client
 from benchmarks.goodput.workload import Workload, WorkloadKind
 from claude_simulator.scenarios.distributions import sample
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.caller import Caller
-from tidegate.core.domain.dimension import DIMENSIONS
-from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.core.ports.observer import Observer
 
-__all__ = ["CLIENTS", "BenchmarkCase", "Watch", "run"]
-
-CLIENTS: Final = ("tidegate", "oracle", "sdk", "aiolimiter")
-"""Tidegate, the oracle, and two others for comparison."""
+__all__ = ["Watch", "run"]
 
 _SAMPLE_SECONDS: Final = 0.25
 _AFTER_FAILURE_SECONDS: Final = 1.0
@@ -41,21 +35,6 @@ class _TickingClock(VirtualClock):
 
 
 @dataclass(frozen=True, slots=True)
-class BenchmarkCase:
-    """A named scenario, and the configuration of the limiter under test.
-
-    Attributes:
-        configured: Whether the limiter is configured with the scenario's limits.
-        configured_seconds: How many seconds of refill the configured bucket holds; None: as the upstream's.
-    """
-
-    name: str
-    scenario: LoadScenario
-    configured: bool = False
-    configured_seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Watch:
     """An observer of each replica's engine, and a callback for about every second of virtual time."""
 
@@ -66,33 +45,41 @@ class Watch:
 def run(case: BenchmarkCase, kind: str, seed: int, watch: Watch | None = None) -> RunRecord:
     """Run a case once. All kinds of clients get the same arrivals, sizes, latencies and competitors for a seed."""
     clock = _TickingClock(wall_start_s=1_795_000_000 + _rng(seed, "wall").random())
-    return run_virtual(_Run(case, kind, seed, clock, watch).record(), clock)
+
+    async def record() -> RunRecord:
+        return await _Run(case, kind, seed, clock, watch).record()
+
+    return run_virtual(record(), clock)
 
 
 class _Run:
+    """One run. Made in its event loop."""
+
     def __init__(self, case: BenchmarkCase, kind: str, seed: int, clock: VirtualClock, watch: Watch | None) -> None:
         self._scenario = case.scenario
         self._seed = seed
-        self._clock = clock
         self._watch = watch
         self._connection = UpstreamConnection(case.scenario, self._rng("upstream"), clock)
         self._record = RunRecord(
-            frozenset(each.name for each in case.scenario.workloads if each.kind is WorkloadKind.WORKERS)
+            frozenset(each.name for each in case.scenario.workloads if each.kind is WorkloadKind.WORKERS),
+            sent=self._connection.sent,
         )
-        self._clients = self._make_clients(case, kind)
+        observer = None if watch is None else watch.observer
+        start = starter(case, kind, self._connection, clock, self._rng, observer, self._record.waits)
+        self._fleet = Fleet(start, replica_count(case, kind))
         self._numbers = count()
 
     async def record(self) -> RunRecord:
         """Run until the end of the scenario, and drop calls that are still in progress."""
         tasks = [asyncio.create_task(self._ask(workload)) for workload in self._scenario.workloads]
+        tasks.append(asyncio.create_task(self._resize()))
         try:
             await self._sample_every_second()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for client in self._clients:
-                await client.aclose()
+            await self._fleet.aclose()
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
@@ -104,8 +91,13 @@ class _Run:
             await self._connection.sleep_until(due_seconds)
             self._record.samples.append(self._connection.sample())
             if self._watch is not None and due_seconds % 1 == 0:
-                self._watch.each_second(self._connection, self._clients)
+                self._watch.each_second(self._connection, self._fleet.running)
             due_seconds += _SAMPLE_SECONDS
+
+    async def _resize(self) -> None:
+        for change in self._scenario.resizes:
+            await self._connection.sleep_until(change.at_seconds)
+            self._fleet.resize(change.replicas)
 
     async def _ask(self, workload: Workload) -> None:
         caller = Caller(workload.name, weight=workload.weight)
@@ -114,27 +106,27 @@ class _Run:
             if workload.workers is not None:
                 await self._connection.sleep_until(workload.start_seconds)
                 for number in range(workload.workers):
-                    group.create_task(self._work(workload, caller, rng, self._client(number)))
+                    group.create_task(self._work(workload, caller, rng, number))
             else:
                 shapes = self._rng(f"{workload.name} sizes")
                 for number, moment in enumerate(workload.arrival_seconds(self._scenario.duration_seconds, rng)):
                     await self._connection.sleep_until(moment)
                     job = self._job(workload, caller, shapes)
-                    group.create_task(self._do(job, self._client(number)))
+                    group.create_task(self._do(job, number, workload))
 
-    async def _work(self, workload: Workload, caller: Caller, rng: Random, client: Client) -> None:
+    async def _work(self, workload: Workload, caller: Caller, rng: Random, number: int) -> None:
         stop_seconds = workload.stop_seconds or self._scenario.duration_seconds
         while self._connection.now_seconds() < stop_seconds:
-            answered = await self._do(self._job(workload, caller, rng), client)
+            answered = await self._do(self._job(workload, caller, rng), number, workload)
             think_seconds = sample(workload.think_seconds, rng) if answered else _AFTER_FAILURE_SECONDS
             if think_seconds:
                 await asyncio.sleep(think_seconds)
 
-    async def _do(self, job: Job, client: Client) -> bool:
+    async def _do(self, job: Job, number: int, workload: Workload) -> bool:
         answered = False
         try:
             async with asyncio.timeout(job.patience_seconds):
-                answered = await client.call(job)
+                answered = await self._fleet.call(job, number, workload.replica_weights)
         except TimeoutError:
             pass
         if not answered:
@@ -153,50 +145,10 @@ class _Run:
         self._record.jobs.append(job)
         return job
 
-    def _client(self, number: int) -> Client:
-        return self._clients[number % len(self._clients)]
-
     def _rng(self, purpose: str) -> Random:
         return _rng(self._seed, purpose)
-
-    def _make_clients(self, case: BenchmarkCase, kind: str) -> list[Client]:
-        replicas = range(case.scenario.replicas)
-        connection, limits = self._connection, case.scenario.upstream.limits
-        match kind:
-            case "tidegate":
-                pools = {model_pool(connection.model): _configured(case)} if case.configured else {}
-                observer = self._watch.observer if self._watch is not None else None
-                return [
-                    TidegateClient(
-                        connection, self._rng(f"replica {number}"), self._clock, pools, observer, self._record.waits
-                    )
-                    for number in replicas
-                ]
-            case "oracle":
-                return [OracleClient(connection)]
-            case "sdk":
-                return [SdkClient(connection, self._rng(f"replica {number}")) for number in replicas]
-            case "aiolimiter":
-                return [
-                    LimitedSdkClient(connection, self._rng(f"replica {number}"), limits.requests_per_minute)
-                    for number in replicas
-                ]
-            case _:
-                raise ValueError(f"client: {kind!r} was given; allowed are {', '.join(CLIENTS)}")
 
 
 def _rng(seed: int, purpose: str) -> Random:
     """Create a generator for one purpose: drawing from it does not change the others."""
     return Random(f"{seed} {purpose}")  # noqa: S311 - a simulation
-
-
-def _configured(case: BenchmarkCase) -> PoolSettings:
-    """The settings of an operator who knows the limits per minute, and perhaps the capacity of the bucket."""
-    limits = case.scenario.upstream.limits
-    seconds = case.configured_seconds or limits.enforcement_seconds
-    return PoolSettings(
-        limits={
-            dimension: LimitSettings(per_minute, max(1.0, per_minute * seconds / 60))
-            for dimension, per_minute in zip(DIMENSIONS, limits.per_minute().values(), strict=True)
-        }
-    )

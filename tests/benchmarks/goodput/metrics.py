@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, PredictedWait, RunRecord, Sample
+from benchmarks.goodput.records import DIMENSIONS, Amounts, Job, PredictedWait, RunRecord, Sample, Sent
 
-__all__ = ["Figures", "Measurement", "figures", "jain_index", "percentile", "seconds_to_settle"]
+__all__ = ["Figures", "Measurement", "figures", "jain_index", "most_in_a_window", "percentile", "seconds_to_settle"]
 
 LIGHT_CALLER: Final = "light"
 """The caller, if there is one, whose wait is reported separately."""
@@ -65,6 +65,8 @@ class Figures:
         makespan: Duration of the burst, in multiples of the ideal.
         prediction_error_p90: Of waits above 5 s that begin in the steady state, the difference between prediction and
             wait, divided by the wait.
+        largest_window: The most that was sent in any window of time, less what the limit grants in that window, in
+            multiples of the capacity. Above 1 the limit was exceeded. None if limits change, or do not fill buckets.
     """
 
     share: float
@@ -79,6 +81,7 @@ class Figures:
     jain: float | None
     makespan: float | None
     prediction_error_p90: float | None = None
+    largest_window: float | None = None
 
 
 def figures(record: RunRecord, measurement: Measurement) -> Figures:
@@ -105,6 +108,7 @@ def figures(record: RunRecord, measurement: Measurement) -> Figures:
         jain=_fairness(record, measurement),
         makespan=_makespan(jobs, measurement),
         prediction_error_p90=percentile(_prediction_errors(record.waits, measurement.steady_from_seconds), 0.9),
+        largest_window=_largest_window(record, measurement),
     )
 
 
@@ -211,3 +215,24 @@ def _makespan(jobs: Sequence[Job], measurement: Measurement) -> float | None:
     )
     took_seconds = max(job.accepted_seconds or 0.0 for job in burst) - start
     return took_seconds / ideal_seconds if ideal_seconds > 0 else None
+
+
+def _largest_window(record: RunRecord, measurement: Measurement) -> float | None:
+    if measurement.changes_seconds or not measurement.buckets_bind or not record.sent:
+        return None
+    windows = [
+        most_in_a_window([(each.seconds, each[1 + index]) for each in record.sent], rate) / capacity
+        for index, (rate, capacity) in enumerate(zip(measurement.rates_per_second, measurement.capacities, strict=True))
+        if index < len(Sent._fields) - 1
+    ]
+    return max(windows)
+
+
+def most_in_a_window(sent: Iterable[tuple[float, float]], rate_per_second: float) -> float:
+    """The largest sum of amounts in any window, less the rate times its length. Amounts are in order of time."""
+    most = excess = before_seconds = 0.0
+    for seconds, amount in sent:
+        excess = max(0.0, excess - rate_per_second * (seconds - before_seconds)) + amount
+        before_seconds = seconds
+        most = max(most, excess)
+    return most

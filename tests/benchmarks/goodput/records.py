@@ -7,7 +7,7 @@ from benchmarks.goodput.workload import RequestShape
 from claude_simulator.limits.dimension import Dimension
 from tidegate.core.domain.caller import Caller
 
-__all__ = ["DIMENSIONS", "Amounts", "Job", "PredictedWait", "RunRecord", "Sample"]
+__all__ = ["DIMENSIONS", "Amounts", "Job", "PredictedWait", "RunRecord", "Sample", "Sent"]
 
 DIMENSIONS = tuple(Dimension)
 """The order of all `Amounts`."""
@@ -49,6 +49,14 @@ class Sample(NamedTuple):
     refusals: int
 
 
+class Sent(NamedTuple):
+    """An attempt that was sent, whether the upstream admitted it or refused it with a 429."""
+
+    seconds: float
+    requests: float
+    input_tokens: float
+
+
 class PredictedWait(NamedTuple):
     """The wait of one admitted request in the queue: since when, as predicted when it joined, and as it was."""
 
@@ -62,10 +70,11 @@ class RunRecord:
     """All jobs and samples of a run.
 
     `saturating` names the callers that always have pending requests. `waits` holds the predicted waits of clients that
-    predict them.
+    predict them. `sent` holds all attempts, in order.
     """
 
     saturating: frozenset[str] = frozenset()
     jobs: list[Job] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     waits: list[PredictedWait] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from benchmarks.goodput.expectations import Expectations, judge
+from benchmarks.goodput.expectations import Verdict
 from benchmarks.goodput.metrics import Figures
 
 __all__ = ["HEADER", "scenario_lines"]
@@ -30,26 +30,26 @@ _COLUMNS: Final = (
     _Column("light p99 s", "light_p99_seconds", "{:.2f}"),
     _Column("makespan", "makespan", "{:.3f}"),
     _Column("ETA off p90 %", "prediction_error_p90", "{:.0f}", 100.0),
+    _Column("largest window", "largest_window", "{:.3f}"),
 )
 _WIDTH: Final = 15
 
-HEADER: Final = f"{'':12}" + "".join(f"{column.title:>{_WIDTH}}" for column in _COLUMNS)
+HEADER: Final = f"{'':16}" + "".join(f"{column.title:>{_WIDTH}}" for column in _COLUMNS)
 """Titles of the columns; a cell is `median|worst seed`."""
 
 
-def scenario_lines(runs: Mapping[str, Sequence[Figures]], expectations: Expectations, ours: str) -> list[str]:
-    """The lines of one scenario, and a verdict for each bound of Tidegate."""
+def scenario_lines(runs: Mapping[str, Sequence[Figures]], verdicts: Mapping[str, Sequence[Verdict]]) -> list[str]:
+    """The lines of one scenario, and each verdict, by client."""
     lines = [
-        f"{client:12}" + "".join(f" {_cell(column, figures):>{_WIDTH - 1}}" for column in _COLUMNS)
+        f"{client:16}" + "".join(f" {_cell(column, figures):>{_WIDTH - 1}}" for column in _COLUMNS)
         for client, figures in runs.items()
     ]
-    if ours in runs:
-        lines += [
-            f"  {'PASS' if verdict.passed else 'MISS'} {verdict.figure}: bound {verdict.bound:g},"
-            f" median {verdict.median:.4g}, worst {verdict.worst:.4g}"
-            for verdict in judge(expectations, runs[ours])
-        ]
-    return lines
+    return lines + [
+        f"  {'PASS' if each.passed else 'MISS'} {client} {each.figure}: bound {each.bound:g},"
+        f" median {each.median:.4g}, worst {each.worst:.4g}"
+        for client, judged in verdicts.items()
+        for each in judged
+    ]
 
 
 def _cell(column: _Column, runs: Sequence[Figures]) -> str:

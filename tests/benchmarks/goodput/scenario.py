@@ -5,10 +5,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct
+
+from benchmarks.goodput.log_network import LogNetwork
 from benchmarks.goodput.workload import Lengths, Workload
 from claude_simulator.checks import decode, require_number
 from claude_simulator.scenarios.scenario import Scenario
 from claude_simulator.scenarios.scenario_file import scenario_from
+
+
+class Resize(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From `at_seconds` on there are so many processes: the newest start, or the oldest leave.
+
+    Raises:
+        ValueError: A value is outside its range; the message names field, value and range.
+    """
+
+    at_seconds: float
+    replicas: int
+
+    def __post_init__(self) -> None:
+        require_number(self, "at_seconds", above=0)
+        require_number(self, "replicas", least=1, whole=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +38,9 @@ class LoadScenario:
         workloads: The callers.
         lengths: Sizes of requests of workloads that have none of their own.
         duration_seconds: How long it lasts.
-        replicas: How many processes share the key.
+        replicas: How many processes share the key at the start.
+        resizes: Changes of their number, in order.
+        log: The network between processes that share a log, and its server.
 
     Raises:
         ValueError: A value is outside its range, or two workloads have the same name.
@@ -31,6 +51,8 @@ class LoadScenario:
     lengths: Lengths = field(default=Lengths())
     duration_seconds: float = 120.0
     replicas: int = 1
+    resizes: tuple[Resize, ...] = ()
+    log: LogNetwork = field(default=LogNetwork())
 
     def __post_init__(self) -> None:
         require_number(self, "duration_seconds", above=0)
@@ -46,6 +68,8 @@ _FIELDS: Final[dict[str, tuple[str, Any]]] = {
     "lengths": ("lengths", Lengths),
     "duration_seconds": ("duration_seconds", float),
     "replicas": ("replicas", int),
+    "resize": ("resizes", tuple[Resize, ...]),
+    "log": ("log", LogNetwork),
 }
 """By key in the file: the field and its type. All other keys describe the upstream."""
 

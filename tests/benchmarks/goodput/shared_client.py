@@ -1,17 +1,14 @@
-"""Tidegate in several processes that share one log, with the delays and faults of a network."""
+"""Tidegate in several processes that share one log: one of them."""
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from random import Random
-from typing import Final
 
 from benchmarks.goodput.connection import UpstreamConnection
-from benchmarks.goodput.records import Job, PredictedWait
+from benchmarks.goodput.records import PredictedWait
 from benchmarks.goodput.tidegate_client import TidegateClient
-from support.memory_log import LogServer, MemoryLog
-from support.virtual_time import VirtualClock
 from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer
 from tidegate.stores.pools import Pools
 from tidegate.stores.remote.follower import Follower
@@ -19,39 +16,28 @@ from tidegate.stores.remote.messages import Message
 from tidegate.stores.valkey.log_channel import LogChannel
 from tidegate.stores.valkey.log_fold import LogFold
 from tidegate.stores.valkey.log_leader import LogLeader
+from tidegate.stores.valkey.shared_log import SharedLog
 
-__all__ = ["LogFaults", "SharedClient"]
-
-
-@dataclass(frozen=True, slots=True)
-class LogFaults:
-    """The network between the replicas and the server of the log.
-
-    Attributes:
-        latency_seconds: Of each direction; drawn from this range for each command.
-        lost: Share of commands that get lost; of as many the answer gets lost, so that they are repeated.
-    """
-
-    latency_seconds: tuple[float, float] = (0.000_25, 0.000_5)
-    lost: float = 0.0
+__all__ = ["SharedClient"]
 
 
 class SharedClient(TidegateClient):
-    """One replica. Make it in the event loop: it begins to follow, and to lead if nobody does."""
+    """Calls like the gateway, by a store on a shared log.
+
+    Make it in the event loop: it begins to follow, and to lead if nobody does.
+    """
 
     def __init__(
         self,
         name: str,
-        server: LogServer,
+        log: SharedLog,
         connection: UpstreamConnection,
         rng: Random,
-        clock: VirtualClock,
+        clock: Clock,
         pools: Mapping[str, PoolSettings],
         observer: Observer | None,
         waits: list[PredictedWait],
-        faults: LogFaults,
     ) -> None:
-        log = MemoryLog(server, rng, latency_seconds=sum(faults.latency_seconds)/2)
         channel = LogChannel(log, name, self._receive)
         self._follower = Follower(name, channel, lambda pool: pools.get(pool, PoolSettings()))
         leader = LogLeader(log, lambda: LogFold(Pools(pools)))
@@ -62,6 +48,7 @@ class SharedClient(TidegateClient):
         self._follower.receive(message)
 
     async def aclose(self) -> None:
+        """Leaves, as at SIGTERM."""
         for task in self._tasks:
             task.cancel()
         await asyncio.wait(self._tasks)

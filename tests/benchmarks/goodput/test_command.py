@@ -19,6 +19,15 @@ workers = 20
 """
 
 
+FAULTS = """
+[log]
+lost = 0.01
+[[resize]]
+at_seconds = 20
+replicas = 1
+"""
+
+
 def test_a_scenario_file_is_run_with_every_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(SCENARIO)
@@ -27,6 +36,17 @@ def test_a_scenario_file_is_run_with_every_client(tmp_path: Path, capsys: pytest
     lines = [line.split()[0] for line in printed.splitlines() if "|" in line]
     assert lines[1:] == ["tidegate", "oracle", "sdk", "aiolimiter"]
     assert "missed: none" in printed
+
+
+def test_processes_that_share_a_log_are_run_where_they_have_bounds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "four_processes.toml").write_text(f"replicas = 2\n{SCENARIO}{FAULTS}")
+    monkeypatch.setattr("benchmarks.goodput.__main__._SCENARIOS", tmp_path)
+    main(["--scenario", "four_processes", "--seeds", "1", "--jobs", "1"])
+    printed = capsys.readouterr().out
+    assert "tidegate-shared" in printed
+    assert "PASS tidegate-shared share: bound 0.97" in printed
 
 
 @pytest.mark.parametrize("kind", KINDS)

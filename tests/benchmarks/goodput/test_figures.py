@@ -2,10 +2,18 @@ import math
 
 import pytest
 
+from benchmarks.goodput.clients import CLIENTS
 from benchmarks.goodput.expectations import Expectations, judge, read_expectations
-from benchmarks.goodput.harness import CLIENTS
-from benchmarks.goodput.metrics import Figures, Measurement, figures, jain_index, percentile, seconds_to_settle
-from benchmarks.goodput.records import Job, PredictedWait, RunRecord, Sample
+from benchmarks.goodput.metrics import (
+    Figures,
+    Measurement,
+    figures,
+    jain_index,
+    most_in_a_window,
+    percentile,
+    seconds_to_settle,
+)
+from benchmarks.goodput.records import Job, PredictedWait, RunRecord, Sample, Sent
 from benchmarks.goodput.report import scenario_lines
 from benchmarks.goodput.workload import RequestShape
 from tidegate.core.domain.caller import Caller
@@ -143,13 +151,41 @@ def test_a_figure_that_is_missing_misses_its_bound() -> None:
     assert not verdict.passed
 
 
+def test_shares_are_compared_with_those_of_one_process_seed_by_seed() -> None:
+    def runs(*used: float) -> list[Figures]:
+        return [figures_of([sample(0, 0, 0), sample(10, each, 100)], [], Measurement(0, 10)) for each in used]
+
+    expected = Expectations(share_below_one_process=0.02)
+    (verdict,) = judge(expected, runs(97, 89, 95), one_process=runs(98, 91, 96))
+    assert verdict.median == pytest.approx(0.01)
+    assert verdict.worst == pytest.approx(0.02)
+    assert judge(expected, runs(97)) == []
+
+
+def test_the_largest_window_is_what_exceeds_the_rate_for_a_time() -> None:
+    assert most_in_a_window([(0, 1), (0, 1), (1, 1), (1, 3), (9, 4)], rate_per_second=1) == 5
+    assert most_in_a_window([(number, 2) for number in range(10)], rate_per_second=1) == 11
+    assert most_in_a_window([], rate_per_second=1) == 0
+
+
+def test_the_largest_window_counts_refused_attempts_in_the_dimension_that_fits_worst() -> None:
+    measurement = Measurement(0, 10, rates_per_second=(1, 10, 1), capacities=(4, 100, 1))
+    record = RunRecord(samples=[sample(0, 0, 0), sample(10, 1, 1)], sent=[Sent(0, 1, 50), Sent(5, 1, 90)])
+    assert figures(record, measurement).largest_window == 0.9
+    changing = Measurement(0, 10, changes_seconds=(5,), rates_per_second=(1, 10, 1), capacities=(4, 100, 1))
+    assert figures(record, changing).largest_window is None
+
+
 def test_every_client_has_a_line_and_every_bound_a_verdict() -> None:
     run = figures_of([sample(0, 0, 0), sample(10, 99, 100, answers=1)], [], Measurement(0, 10))
-    lines = scenario_lines({client: [run] for client in CLIENTS}, Expectations(share=0.98), CLIENTS[0])
+    verdicts = {"tidegate": judge(Expectations(share=0.98), [run])}
+    lines = scenario_lines({client: [run] for client in CLIENTS}, verdicts)
     assert len(lines) == len(CLIENTS) + 1
     assert "99.0|99.0" in lines[0]
-    assert lines[-1] == "  PASS share: bound 0.98, median 0.99, worst 0.99"
+    assert lines[-1] == "  PASS tidegate share: bound 0.98, median 0.99, worst 0.99"
 
 
 def test_expectations_are_for_scenarios_that_exist() -> None:
     assert {"requests_bind", "flood", "ramp"} <= read_expectations().keys()
+    assert {"four_processes_unequal", "competitor"} <= read_expectations(shared=True).keys()
+    assert "four_processes_unequal" not in read_expectations()

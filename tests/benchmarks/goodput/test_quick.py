@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import goodput
+from benchmarks.goodput.case import BenchmarkCase
+from benchmarks.goodput.clients import CLIENTS
 from benchmarks.goodput.expectations import Expectations, read_expectations
-from benchmarks.goodput.harness import CLIENTS, BenchmarkCase, run
+from benchmarks.goodput.harness import run
 from benchmarks.goodput.measurement import measurement_of
 from benchmarks.goodput.metrics import Figures, figures
 from benchmarks.goodput.scenario import load_scenario

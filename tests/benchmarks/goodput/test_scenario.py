@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.goodput.scenario import LoadScenario, load_scenario
+from benchmarks.goodput.log_network import LogNetwork, Pause
+from benchmarks.goodput.scenario import LoadScenario, Resize, load_scenario
 from benchmarks.goodput.workload import Lengths, Workload, WorkloadKind
 from claude_simulator.scenarios.distributions import Choice
 from claude_simulator.scenarios.scenario import HeaderOptions, Scenario
@@ -12,6 +13,17 @@ from claude_simulator.scenarios.scenario import HeaderOptions, Scenario
 EVERYTHING = """
 duration_seconds = 90
 replicas = 4
+
+[[resize]]
+at_seconds = 30
+replicas = 2
+
+[log]
+latency_seconds = 0.01
+jitter_seconds = 0.02
+lost = 0.1
+repeated = 0.2
+pauses = [{ at_seconds = 60, seconds = 0.2 }]
 
 [headers]
 visible = false
@@ -35,6 +47,7 @@ input_tokens = 10
 output_tokens = 20
 start_seconds = 1
 stop_seconds = 70
+replica_weights = [1, 0]
 
 [[workload]]
 name = "light"
@@ -75,12 +88,21 @@ def test_every_field_is_read(tmp_path: Path) -> None:
                 output_tokens=20,
                 start_seconds=1,
                 stop_seconds=70,
+                replica_weights=(1, 0),
             ),
             Workload(name="light", kind=WorkloadKind.POISSON, requests_per_second=0.5),
             Workload(name="once", kind=WorkloadKind.BURST, requests=200),
         ),
         duration_seconds=90,
         replicas=4,
+        resizes=(Resize(at_seconds=30, replicas=2),),
+        log=LogNetwork(
+            latency_seconds=0.01,
+            jitter_seconds=0.02,
+            lost=0.1,
+            repeated=0.2,
+            pauses=(Pause(at_seconds=60, seconds=0.2),),
+        ),
     )
 
 
@@ -98,6 +120,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
             '[[workload]]\nname = "a"\nkind = "burst"\nrequests = 1\n' * 2,
             "workload: the name 'a' was given twice; each caller needs its own",
         ),
+        (
+            '[[workload]]\nname = "a"\nkind = "burst"\nrequests = 1\nreplica_weights = [0]',
+            "workload[0].replica_weights: (0,) was given; one above 0 is needed",
+        ),
+        ("[[resize]]\nat_seconds = 0\nreplicas = 1", "resize[0].at_seconds: 0.0 was given; a finite number above 0"),
+        ("[log]\nlost = 1", "log.lost: 1.0 was given; a finite number from 0 and up to 0.5 is allowed"),
         ("replicas = 0", "replicas: 0 was given; a whole number from 1 is allowed"),
         ("duration_seconds = inf", "duration_seconds: inf was given; a finite number above 0 is allowed"),
     ],

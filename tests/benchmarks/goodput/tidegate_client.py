@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from benchmarks.goodput.connection import Rejection, Stream, UpstreamConnection
 from benchmarks.goodput.records import Job, PredictedWait
@@ -10,10 +10,11 @@ from tidegate.core.claude.rate_limit_groups import model_pool
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.errors import Refusal, UpstreamError
 from tidegate.core.domain.nanoseconds import to_ns, to_seconds
-from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer, Scope
+from tidegate.core.ports.store import Store
 from tidegate.core.ports.transport import Fields, Headers, TransportRequest
 from tidegate.core.pricing.message_shape import MessageShape, Prefix
 from tidegate.core.pricing.prompt_size import PromptSize
@@ -26,9 +27,8 @@ from tidegate.gateway.receive.prepared_call import PreparedCall
 from tidegate.gateway.receive.request import MESSAGES_ROUTE
 from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.gateway.upstream_key import UpstreamKey
-from tidegate.stores.memory import MemoryStore
 
-__all__ = ["TidegateClient"]
+__all__ = ["LocalStore", "TidegateClient"]
 
 _JSON: Final = ((b"content-type", b"application/json"),)
 _PART_TOKENS: Final = 300
@@ -39,11 +39,22 @@ _DELTA: Final = (
 _EVENT_STREAM: Final = (b"content-type", b"text/event-stream")
 
 
+class LocalStore(Store, Protocol):
+    """A store that knows the last state of its pools without a round trip."""
+
+    def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """As `Store.snapshot`."""
+        ...
+
+
 class TidegateClient:
     """Calls like the gateway.
 
+    Args:
+        replica: The name of this process, if the store knows it by one.
+
     Attributes:
-        store: The pools of this replica, for a trace.
+        store: The pools, for a trace.
     """
 
     def __init__(
@@ -51,15 +62,18 @@ class TidegateClient:
         connection: UpstreamConnection,
         rng: Random,
         clock: Clock,
-        pools: Mapping[str, PoolSettings],
+        store: LocalStore,
         observer: Observer | None = None,
         waits: list[PredictedWait] | None = None,
+        replica: str | None = None,
     ) -> None:
         self._pool = model_pool(connection.model)
         self._clock = clock
         self._jobs: dict[bytes, Job] = {}
-        self.store = MemoryStore(clock, pools)
-        admission = _RecordingAdmission(self.store, clock, observer, connection, [] if waits is None else waits)
+        self.store = store
+        admission = _RecordingAdmission(store, clock, observer, connection, [] if waits is None else waits)
+        if replica is not None:
+            admission.replica = replica
         transport = _Transport(connection, self._jobs)
         self._context = RelayContext(admission, transport, RetryPolicy, rng.random, RelayLimits(), UpstreamKey("any"))
 
@@ -103,7 +117,7 @@ class _RecordingAdmission(Admission):
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Store,
         clock: Clock,
         observer: Observer | None,
         connection: UpstreamConnection,

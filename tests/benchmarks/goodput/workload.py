@@ -79,6 +79,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         output_tokens: Size of responses; None takes the scenario's.
         start_seconds: Time of the first request, from the start of the scenario; time of a burst.
         stop_seconds: Time after which no request is sent; None means the end of the scenario.
+        replica_weights: Relative numbers of its requests for each process, the oldest first; equal if empty.
 
     Raises:
         ValueError: A value is outside its range; the message names field, value and range.
@@ -99,6 +100,7 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     output_tokens: Distribution | None = None
     start_seconds: float = 0.0
     stop_seconds: float | None = None
+    replica_weights: tuple[Annotated[int, Meta(ge=0)], ...] = ()
 
     def __post_init__(self) -> None:
         for kind, name in _NEEDED.items():
@@ -112,6 +114,8 @@ class Workload(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         require_number(self, "start_seconds", least=0)
         require_number(self, "stop_seconds", above=self.start_seconds, optional=True)
         require_model(self.model)
+        if self.replica_weights and not any(self.replica_weights):
+            raise ValueError(f"replica_weights: {self.replica_weights!r} was given; one above 0 is needed")
 
     def draw(self, lengths: Lengths, rng: random.Random) -> RequestShape:
         """Draw one request of this caller."""
