@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import goodput
 from benchmarks.goodput.case import BenchmarkCase
-from benchmarks.goodput.clients import CLIENTS
-from benchmarks.goodput.expectations import Expectations, read_expectations
+from benchmarks.goodput.clients import CLIENTS, SHARED
+from benchmarks.goodput.expectations import Expectations, judge, read_expectations
 from benchmarks.goodput.harness import run
 from benchmarks.goodput.measurement import measurement_of
 from benchmarks.goodput.metrics import Figures, figures
@@ -51,7 +51,7 @@ def expectations() -> dict[str, Expectations]:
 
 def measured(name: str, client: str, seed: int) -> Figures:
     scenario = load_scenario(SCENARIOS / f"{name}.toml")
-    case = BenchmarkCase(name, scenario, configured=expectations()[name].configured)
+    case = BenchmarkCase(name, scenario, configured=expectations().get(name, Expectations()).configured)
     return figures(run(case, client, seed), measurement_of(scenario))
 
 
@@ -75,6 +75,21 @@ def test_tidegate_meets_its_bounds(name: str) -> None:
     if name == "weights":
         assert found.jain is not None
         assert found.jain >= 0.98
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "four_processes_resized",
+        pytest.param("four_processes_faults", marks=pytest.mark.clients),
+        pytest.param("four_processes_flood", marks=pytest.mark.clients),
+        pytest.param("four_processes_tokens", marks=pytest.mark.clients),
+        pytest.param("four_processes_unequal", marks=pytest.mark.clients),
+    ],
+)
+def test_processes_that_share_a_log_meet_their_bounds(name: str) -> None:
+    verdicts = judge(read_expectations(shared=True)[name], [measured(name, SHARED, SEED)])
+    assert [each for each in verdicts if not each.passed] == []
 
 
 @pytest.mark.parametrize("client", CLIENTS)
