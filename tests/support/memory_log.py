@@ -28,13 +28,14 @@ class LogServer:
     """Epoch, and when it ends by the clock."""
     last: EntryId = START
     is_down: bool = False
+    clock_behind_ms: int = 0
     silent: list[tuple[float, float]] = field(default_factory=list)
     """Times at which it is down as well: since when, and until when, in the clock's seconds."""
     _new: dict[str, asyncio.Event] = field(default_factory=dict)
     """By stream that somebody waits for."""
 
     def next_id(self, after: EntryId) -> EntryId:
-        unix_ms = round(self.clock.wall_seconds() * 1_000)
+        unix_ms = round(self.clock.wall_seconds() * 1_000) - self.clock_behind_ms
         return EntryId(unix_ms, 0) if unix_ms > after.unix_ms else EntryId(after.unix_ms, after.number + 1)
 
     def leads(self, epoch: str) -> bool:
@@ -61,10 +62,15 @@ class LogServer:
         """As `FLUSHALL`."""
         self.entries, self.mailboxes, self.checkpoint, self.lead, self.last = [], {}, None, None, START
 
-    def lose_tail(self, kept: int) -> None:
-        """As a failover to a replica of the server that lags behind: only the first entries of the log are left."""
-        self.entries = self.entries[:kept]
-        self.last = self.entries[-1].id if self.entries else START
+    def copied(self) -> "LogServer":
+        """A replica of the server, as it is now."""
+        mailboxes = {name: list(each) for name, each in self.mailboxes.items()}
+        return LogServer(self.clock, list(self.entries), mailboxes, self.checkpoint, self.lead, self.last)
+
+    def fail_over(self, replica: "LogServer") -> None:
+        """Everything that was written since the copy was made is lost."""
+        self.entries, self.mailboxes, self.checkpoint = replica.entries, replica.mailboxes, replica.checkpoint
+        self.lead, self.last = replica.lead, replica.last
 
 
 @dataclass

@@ -1,14 +1,18 @@
 """Folds the steps of all replicas into the pools of a store."""
 
+import logging
 from typing import Final, Self
 
 from msgspec import Struct, structs
 
 from tidegate.core.claude.rate_limit_groups import overflow_pool
+from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Granted, Refused, Wait
+from tidegate.core.domain.events import Anomaly
 from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.ports.store import Change
 from tidegate.stores.pools import Pools
 from tidegate.stores.steps import (
     Advance,
@@ -33,6 +37,8 @@ from tidegate.stores.store_state import StoreState
 
 __all__ = ["FOLD_STATE_VERSION", "Fold", "FoldState"]
 
+logger = logging.getLogger("tidegate.store")
+
 FOLD_STATE_VERSION: Final = 1
 """Counts changes after which older checkpoints cannot be read. A new last field with a default is no such change."""
 
@@ -52,6 +58,7 @@ class FoldState(Struct, frozen=True, array_like=True):
         version: of this layout.
         store: the pools with their live work.
         configured, otherwise, callers: the settings by configuration.
+        drained_ago_ns: how long ago the levels were drained; None: never.
     """
 
     version: int
@@ -59,6 +66,7 @@ class FoldState(Struct, frozen=True, array_like=True):
     configured: dict[str, PoolSettings]
     otherwise: PoolSettings
     callers: dict[str, CallerLimits | None]
+    drained_ago_ns: int | None = None
 
 
 class Fold:
@@ -86,6 +94,7 @@ class Fold:
             dict(configured),
             otherwise,
             dict(self.pools.callers_limits),
+            None if (drained_ns := self.pools.drained_ns) is None else now_ns - drained_ns,
         )
 
     @classmethod
@@ -99,6 +108,8 @@ class Fold:
         pools.limit_callers(state.callers, now_ns)
         fold = cls(pools)
         fold.restore_store(state.store, now_ns)
+        if state.drained_ago_ns is not None:
+            pools.drained_ns = now_ns - state.drained_ago_ns
         return fold
 
     def dump_store(self, now_ns: int, *, work: bool) -> StoreState:
@@ -114,6 +125,10 @@ class Fold:
         if state.work is not None:
             self._folded = dict(state.work.folded)
 
+    def folded(self, replica: str) -> int:
+        """The number of the last step of a replica; 0: it is unknown."""
+        return self._folded.get(replica, 0)
+
     def forget(self, replica: str, now_ns: int) -> None:
         """A replica has died: ends its waits and leases. If it lives after all, it notices, and rejoins."""
         self._folded.pop(replica, None)
@@ -125,20 +140,30 @@ class Fold:
         if batch.number > last + 1 and not (batch.steps and isinstance(batch.steps[0], Rejoin)):
             return Folded(last)
         answers: list[Answer] = []
+        faults: list[Change] = []
         for number, step in enumerate(batch.steps, batch.number):
             if isinstance(step, Rejoin):
                 if number > last:
-                    self._apply_rejoin(batch.replica, step, now_ns)
+                    self._apply_rejoin(batch.replica, step, now_ns, faults)
                 answers += (Answer(asked, self._repeated(reserve, now_ns)) for asked, reserve in step.waiting)
                 continue
-            result = self._repeated(step, now_ns) if number <= last else self._apply(step, now_ns)
+            result = self._repeated(step, now_ns) if number <= last else self._try(step, now_ns, faults)
             if isinstance(step, Reserve | Withdraw | End):
                 answers.append(Answer(number, result))
         last = max(last, batch.number + len(batch.steps) - 1)
         self._folded[batch.replica] = last
         if len(self._folded) > _MOST_REPLICAS:
             del self._folded[next(iter(self._folded))]
-        return Folded(last, tuple(answers), tuple(self.pools.take_changes()))
+        return Folded(last, tuple(answers), (*self.pools.take_changes(), *faults))
+
+    def _try(self, step: _SingleStep, now_ns: int, faults: list[Change]) -> _Result:
+        """Applies a step. One that fails would fail again, at every replica that leads: it is skipped instead."""
+        try:
+            return self._apply(step, now_ns)
+        except Exception:
+            logger.exception("a step is skipped, which cannot be applied: %s", type(step).__name__)
+            faults.append(Change("", events=(Anomaly("", AnomalyKind.STEP),)))
+            return Refused(Cause.STORE_UNAVAILABLE)
 
     def _apply(self, step: _SingleStep, now_ns: int) -> _Result:
         if isinstance(step, Reserve):
@@ -150,9 +175,9 @@ class Fold:
         self._apply_to_pools(step, now_ns)
         return None
 
-    def _apply_rejoin(self, replica: str, rejoin: Rejoin, now_ns: int) -> None:
+    def _apply_rejoin(self, replica: str, rejoin: Rejoin, now_ns: int, faults: list[Change]) -> None:
         for step in rejoin.steps:
-            self._apply(step, now_ns)
+            self._try(step, now_ns, faults)
         pools = self.pools
         kept = {reserve.lease_id for _, reserve in rejoin.waiting} | {held.lease_id for held in rejoin.leases}
         pools.abandon(lambda lease_id: replica_of(lease_id) == replica and lease_id not in kept, now_ns)
@@ -161,7 +186,7 @@ class Fold:
             pools.hold(held.lease_id, structs.replace(held.demand, pool=pool), held.known, now_ns)
         for _, reserve in rejoin.waiting:
             if not pools.holds(self._pool_of(reserve.demand.pool, reserve.lease_id, now_ns), reserve.lease_id):
-                self._apply(reserve, now_ns)
+                self._try(reserve, now_ns, faults)
 
     def _apply_to_lease(self, step: _LeaseStep, pool: str, now_ns: int) -> _Result:
         pools, lease_id = self.pools, step.lease_id

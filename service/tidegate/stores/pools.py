@@ -30,7 +30,7 @@ further names share the overflow pool."""
 class Pools:
     """The pools, callers' accounts across them, and the settings. One method call is one step, as in `Store`.
 
-    `now_ns` is the time of the step, which must not go back. The same steps at the same times have the same results in
+    `now_ns` is the time of a step, which must not go back. The same steps at the same times have the same results in
     every process.
 
     A step admits the waiters that fit after it, in all pools. `take_changes` returns its effects.
@@ -38,6 +38,10 @@ class Pools:
     Args:
         configured: settings by name of pool. Those of `other_endpoints` also apply to each further endpoint.
         otherwise: settings of every other pool.
+
+    Attributes:
+        settings: of all pools.
+        drained_ns: when `drain` was last called; None: never.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Pools:
         self._accounts = Accounts()
         self._changes: list[Change] = []
         self._reports_leases = True
+        self.drained_ns: int | None = None
 
     def __contains__(self, name: str) -> bool:
         """Whether a pool exists, or has settings of its own."""
@@ -179,6 +184,12 @@ class Pools:
         pool.hold(lease_id, demand, known, now_ns)
         self._collect(pool.advance_and_collect(now_ns), now_ns)
 
+    def drain(self, now_ns: int) -> None:
+        """It is unknown how much was used: leaves nothing available, also in pools that are made later."""
+        self.drained_ns = now_ns
+        for pool in self._pools.values():
+            pool.drain(now_ns)
+
     def pool_for(self, name: str, now_ns: int) -> str:
         """As `Store.pool_for`."""
         if name in self:
@@ -294,7 +305,11 @@ class Pools:
                     self._changes.append(moved)
 
     def _make_pool(self, name: str, now_ns: int) -> Pool:
-        return self._add_pool(Pool(name, self.settings.of(name), now_ns, self._accounts))
+        if (drained_ns := self.drained_ns) is None:
+            return self._add_pool(Pool(name, self.settings.of(name), now_ns, self._accounts))
+        pool = self._add_pool(Pool(name, self.settings.of(name), drained_ns, self._accounts))  # it refills since then
+        pool.drain(drained_ns)
+        return pool
 
     def _add_pool(self, pool: Pool) -> Pool:
         pool.report_leases(enabled=self._reports_leases)

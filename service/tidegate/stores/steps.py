@@ -177,7 +177,8 @@ class Rejoin(Struct, frozen=True, array_like=True, tag=True):
         waiting: its requests that wait, in order, each with the number of its step.
         leases: its open leases.
         steps: steps before this one that may be missing.
-        incarnation, entry: of the last report that the replica got, as in `LogStatus`.
+        incarnation: of the log, by the last report that the replica got.
+        folded: all of its steps up to this number were folded.
         serial: of the last results that it got.
     """
 
@@ -185,7 +186,7 @@ class Rejoin(Struct, frozen=True, array_like=True, tag=True):
     leases: tuple[Held, ...] = ()
     steps: tuple[LastingStep, ...] = ()
     incarnation: str = ""
-    entry: tuple[int, int] = (0, 0)
+    folded: int = 0
     serial: int = 0
 
 

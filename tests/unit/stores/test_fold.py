@@ -4,10 +4,12 @@ import pytest
 from msgspec import structs
 
 from support.virtual_time import VirtualClock
+from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
+from tidegate.core.domain.events import Anomaly
 from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
@@ -221,3 +223,29 @@ def test_a_replica_that_was_forgotten_is_unknown_until_it_rejoins(fold: Fold, po
     assert fold.fold(Batch("a", 3, (Reserve("a-3", ONE),)), 0).number == 0
     assert fold.fold(Batch("a", 4, (Rejoin(leases=(Held("a-1", ONE),)), Reserve("a-3", ONE))), S).number == 5
     assert [(pool.in_flight, pool.waiting) for pool in pools.snapshot(None, S)] == [(2, 0)]
+
+
+def test_a_step_that_cannot_be_applied_is_skipped(fold: Fold, pools: Pools, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pools, "learn", fail)
+    monkeypatch.setattr(pools, "withdraw", fail)
+    folded = fold.fold(Batch("a", 1, (Learn("p", Succeeded()), Withdraw("p", "a-9"), Reserve("a-1", ONE))), 0)
+    assert folded.number == 3
+    assert folded.answers == (Answer(2, Refused(Cause.STORE_UNAVAILABLE)), Answer(3, GRANTED))
+    assert [change.events for change in folded.changes] == [(Anomaly("", AnomalyKind.STEP),)] * 2
+
+
+def test_drained_pools_have_nothing_but_what_was_refilled_since(fold: Fold, pools: Pools) -> None:
+    def available(now_ns: int) -> list[float | None]:
+        return [pool.dimensions[0].available for pool in fold.pools.snapshot(None, now_ns)]
+
+    fold.fold(Batch("a", 1, (Advance("p"),)), 0)
+    assert available(0) == [1]
+    pools.drain(0)
+    assert available(S // 4) == [0.25]
+    fold = Fold.restore(fold.dump(S // 2), S // 2)
+    fold.pools.reload({"p": ONE_PER_SECOND, "q": ONE_PER_SECOND}, PoolSettings(), S // 2)
+    fold.fold(Batch("a", 2, (Advance("q"),)), S // 2)
+    assert available(S // 2) == [0.5, 0.5]

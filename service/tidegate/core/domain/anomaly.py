@@ -24,3 +24,5 @@ class AnomalyKind(StrEnum):
     goes back."""
     LEASE = "lease"
     """A lease that nobody ended. The estimate is charged, and its quota is free again."""
+    STEP = "step"
+    """A step of another process that the pools could not apply, because of a defect. It is skipped."""

@@ -294,6 +294,11 @@ class DimensionLimit:
         if self._upstream is not None and self._reported.per_minute is None:
             self._upstream.full_in(wait_ns, now_ns)
 
+    def drain(self, now_ns: int) -> None:
+        """Empties the buckets after use of unknown extent. A report of the upstream may raise its level again."""
+        for bucket in self._levels:
+            bucket.limit_level(0, now_ns)
+
     def overrun(self, now_ns: int) -> None:
         """Trusts the level less: the upstream refused a request for which it sufficed."""
         if self._upstream is not None and self._reported.per_minute is not None:

@@ -224,13 +224,14 @@ class Pool:
             self.end(lease_id, Outcome.ABANDONED, None, now_ns)
 
     def hold(self, lease_id: str, demand: Demand, known: Cost, now_ns: int) -> None:
-        """Adds an open lease that another pool has granted and charged; `known` is known of its cost.
-
-        A waiter of this id leaves the queue. No effect if the lease is open here.
-        """
+        """Adds an open lease that was granted and charged elsewhere, in place of a waiter, if there is one."""
         if lease_id not in self._book.leases:
             self._queue.remove(lease_id)
             self._book.hold(lease_id, demand, known, self._own_limits.account(demand, now_ns), now_ns)
+
+    def drain(self, now_ns: int) -> None:
+        """Leaves nothing available: it is unknown how much was used."""
+        self._quota.limits.drain(now_ns)
 
     def holds(self, lease_id: str) -> bool:
         """Whether there is an open lease or a waiter of this id."""
@@ -320,7 +321,9 @@ class Pool:
             self.end(feedback.lease_id, Outcome.THROTTLED, None, now_ns)
             self._quota.learn_429(feedback, now_ns, ONE_REQUEST if lease is None else lease.demand.cost)
         elif isinstance(feedback, SpendCapped):
-            self._refuse_all(self._failures.spend_cap_reached(feedback.ends_in_ns, now_ns))
+            refused = self._failures.spend_cap_reached(feedback.ends_in_ns, now_ns)
+            for lease_id in tuple(self._queue.waiting):
+                self._refuse(lease_id, refused)
         else:
             self._failures.failed(now_ns - feedback.sent_ago_ns, now_ns)
 
@@ -390,10 +393,6 @@ class Pool:
     def _answer_came(self, sent_ago_ns: int, lease_id: str, now_ns: int) -> None:
         self._failures.answered(now_ns - sent_ago_ns, now_ns)
         self._book.answered(lease_id)
-
-    def _refuse_all(self, refused: Refused) -> None:
-        for lease_id in tuple(self._queue.waiting):
-            self._refuse(lease_id, refused)
 
     def _refuse(self, lease_id: str, refused: Refused) -> None:
         self._queue.remove(lease_id)

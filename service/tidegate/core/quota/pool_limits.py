@@ -74,6 +74,11 @@ class PoolLimits:
         requests, input_tokens, output_tokens = (NS_PER_MINUTE / (limit.per_minute or math.inf) for limit in self._all)
         self.ns_per_unit = (requests, input_tokens, output_tokens)
 
+    def drain(self, now_ns: int) -> None:
+        """Leaves nothing available in any dimension."""
+        for limit in self._all:
+            limit.drain(now_ns)
+
     def wait_ns(self, cost: Cost, now_ns: int) -> int:
         """Time until the levels allow this cost."""
         longest_ns = 0  # no `max` here, and none over a generator: each waiter passes here

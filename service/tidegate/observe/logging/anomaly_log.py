@@ -23,6 +23,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     AnomalyKind.USAGE: "usage missing or implausible: charged the estimate",
     AnomalyKind.CLOCK: "clock stepped, or differs from the upstream's: reading upstream dates by the upstream's clock",
     AnomalyKind.LEASE: "lease open for an hour: charged its estimate",
+    AnomalyKind.STEP: "defect: a step in the shared log could not be applied, and was skipped",
 }
 _OTHER_TEXT: Final = "implausible value ignored"
 

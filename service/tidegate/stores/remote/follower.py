@@ -159,17 +159,15 @@ class Follower:
         for reply in self._replies.values():
             _set(reply, None)
         for pool, lease_ids in self._work.leave_all().items():
-            self._notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
+            self.notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
 
     def rejoin(self) -> None:
         """The leader lacks steps that it has had: tells it all that this process has."""
-        missing = [step for step in self._sender.restart(self._sender.folded) if isinstance(step, LastingStep)]
+        folded, incarnation = self._sender.folded, self._incarnation
+        missing = [step for step in self._sender.restart(folded) if isinstance(step, LastingStep)]
         waiting = [(number, _patient(step)) for number, step in self._work.reserved()]
-        log = self._log
-        rejoin = Rejoin(tuple(waiting), tuple(self._work.held()), tuple(missing), serial=self._serial)
-        if log is not None:
-            rejoin = structs.replace(rejoin, incarnation=log.incarnation, entry=log.entry)
-        self._sender.send(rejoin)
+        leases = tuple(self._work.held())
+        self._sender.send(Rejoin(tuple(waiting), leases, tuple(missing), incarnation, folded, self._serial))
         self._numbers = {number: step.lease_id for number, step in waiting}
         withdrawals, self._withdrawals = self._withdrawals, {}
         for step, answer in withdrawals.values():
@@ -201,7 +199,7 @@ class Follower:
             _set(admission, result)
         elif pool is not None:
             refused = ((lease_id, result),) if isinstance(result, Refused) else ()
-            self._notify(Change(pool, () if refused else (lease_id,), refused=refused))
+            self.notify(Change(pool, () if refused else (lease_id,), refused=refused))
 
     def _apply(self, change: Change) -> None:
         """Passes on what a change says of requests that wait here, and its events."""
@@ -209,21 +207,24 @@ class Follower:
         granted = tuple(each for each in change.granted if leave(each, is_granted=True))
         refused = tuple(each for each in change.refused if leave(each[0], is_granted=False))
         if granted or refused or change.events:
-            self._notify(Change(change.pool, granted, change.events, refused=refused))
+            self.notify(Change(change.pool, granted, change.events, refused=refused))
         for lease_id in granted:
             self._settle_admission(lease_id, GRANTED)
         for lease_id, refusal in refused:
             self._settle_admission(lease_id, refusal)
 
+    @property
+    def _incarnation(self) -> str:
+        return "" if self._log is None else self._log.incarnation
+
     def _take_report(self, report: Report) -> None:
         log, known = report.log, self._log
-        if log is not None:
-            if known is not None and known.incarnation == log.incarnation and log.entry <= known.entry:
-                return  # a new leader repeats it
-            self._log = log
+        if log is not None and known is not None and _is_repeated(log, known):
+            return
         self._pools, self._queues = report.pools, report.queues
         if log is not None and report.number < self._sender.folded:
             self.rejoin()
+        self._log = log
         self._notice_gap(report.serial)
 
     def _settle_admission(self, lease_id: str, result: Result) -> None:
@@ -240,7 +241,8 @@ class Follower:
         self._numbers.update((number, step.lease_id) for number, step in again)
         self._sender.repeat(again)
 
-    def _notify(self, change: Change) -> None:
+    def notify(self, change: Change) -> None:
+        """Passes a change on to those who watch."""
         for listener in tuple(self._listeners.values()):
             listener(change)
 
@@ -375,6 +377,11 @@ class Follower:
             self._listeners.pop(key, None)
 
         return stop
+
+
+def _is_repeated(log: LogStatus, known: LogStatus) -> bool:
+    """Whether a new leader reports again what its predecessor had reported."""
+    return log.incarnation == known.incarnation and log.now_ns <= known.now_ns
 
 
 def _patient(step: Reserve) -> Reserve:

@@ -84,14 +84,14 @@ class LogStatus(Struct, frozen=True, array_like=True):
 
     Attributes:
         incarnation: its random name. Another one means that the log was lost and began anew.
-        entry: the last entry folded: its time in milliseconds, and its number among those of the same millisecond.
+        now_ns: its time.
         replicas: how many replicas take part.
         leader_changes: how often another replica has taken the lead.
         settings: of all pools.
     """
 
     incarnation: str
-    entry: tuple[int, int]
+    now_ns: int
     replicas: int
     leader_changes: int
     settings: SettingsInEffect

@@ -9,7 +9,8 @@ import msgspec
 
 from tidegate.stores.remote.messages import Message, Results
 from tidegate.stores.valkey.log_fold import Appended, encode_appended
-from tidegate.stores.valkey.shared_log import START, EntryId, SharedLog, StoreLost
+from tidegate.stores.valkey.shared_log import START, SharedLog, StoreLost
+from tidegate.stores.valkey.shared_log import Message as Entry
 
 __all__ = ["LogChannel", "decode_messages", "encode_messages"]
 
@@ -18,6 +19,8 @@ logger = logging.getLogger("tidegate.store")
 _HEARTBEAT_SECONDS: Final = 1.0
 _WAIT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.1
+_SILENT_SECONDS: Final = 3.0
+"""A leader reports every second. After a longer silence the ids of the mailbox may have gone back."""
 _MOST_MESSAGES: Final = 1_000
 """In one entry."""
 
@@ -98,17 +101,28 @@ class LogChannel:
                 return
 
     async def _receive_messages(self) -> None:
-        after: EntryId = START
+        after, loop = START, asyncio.get_running_loop()
+        heard_at = loop.time()
         while True:
             try:
                 entries = await self._log.receive(self._replica, after, _WAIT_SECONDS)
             except StoreLost:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
+            if entries:
+                heard_at = loop.time()
+            elif loop.time() - heard_at > _SILENT_SECONDS:
+                after, heard_at = START, loop.time()  # what comes again does no harm
             for entry in entries:
                 after = entry.id
-                for message in decode_messages(entry.payload):
-                    self._pass_on(message)
+                self._take_in(entry)
+
+    def _take_in(self, entry: Entry) -> None:
+        try:
+            for message in decode_messages(entry.payload):
+                self._pass_on(message)
+        except Exception:  # without this task the replica would never hear of the leader again
+            logger.exception("entry %s of the mailbox is skipped", entry.id)
 
     def _pass_on(self, message: Message) -> None:
         if isinstance(message, Results):

@@ -1,11 +1,14 @@
 """The state that the log leads to: the same for every replica that folds it."""
 
+import logging
 from collections.abc import Iterable
 from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
 
+from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.events import Anomaly
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.ports.store import Change
@@ -21,10 +24,12 @@ from tidegate.stores.remote.messages import (
     Steps,
     Told,
 )
-from tidegate.stores.steps import Answer, Leave, Rejoin, part_of, replica_of
+from tidegate.stores.steps import Answer, Batch, Leave, Rejoin, part_of, replica_of
 from tidegate.stores.valkey.shared_log import START, Entry, EntryId
 
 __all__ = ["Appended", "Effects", "LogFold", "decode_appended", "encode_appended"]
+
+logger = logging.getLogger("tidegate.store")
 
 _VERSION: Final = 1
 """Counts changes after which older checkpoints cannot be read, here or in a state within."""
@@ -57,10 +62,12 @@ class Effects(Struct):
 
     Attributes:
         messages: for each replica, in order.
+        facts: of ticks, which no replica has caused: for the leader.
         next_in_ns: by pool, how long until the next waiter may fit.
     """
 
     messages: dict[str, list[Message]] = {}
+    facts: list[Change] = []
     next_in_ns: dict[str, int] = {}
 
 
@@ -98,7 +105,8 @@ class LogFold:
     Ids of entries tell how much time has passed. Only time with a leader counts: without one, nobody publishes the
     grants. If that time earned refill, its grants would be delivered all at once, and could exceed the capacity.
 
-    Each fact is reported to the replica whose entry caused it.
+    Each fact is reported to the replica whose entry caused it. An entry, or a step of one, that cannot be folded is
+    skipped, because every other leader would fail in the same place.
 
     Args:
         pools: without any call yet.
@@ -162,14 +170,30 @@ class LogFold:
 
     def apply(self, entry: Entry) -> Effects:
         """Folds one entry. Its id must be later than that of every entry before."""
-        appended = decode_appended(entry.payload)
-        now_ns = self._advance_time(entry.id, is_tick=appended.tick)
         effects = Effects()
-        if appended.tick:
-            self._tick(appended, now_ns, effects)
-        else:
-            self._fold_messages(appended, now_ns, effects)
+        try:
+            appended = decode_appended(entry.payload)
+        except msgspec.DecodeError:
+            logger.exception("entry %s of the log is skipped, which cannot be read", entry.id)
+            return effects
+        now_ns = self._advance_time(entry.id, is_tick=appended.tick)
+        try:
+            if appended.tick:
+                self._tick(appended, now_ns, effects)
+            else:
+                self._fold_messages(appended, now_ns, effects)
+        except Exception:  # it would fail again, at every replica that leads
+            logger.exception("entry %s of the log is skipped, which cannot be folded", entry.id)
+            effects.facts.append(Change("", events=(Anomaly("", AnomalyKind.STEP),)))
         return effects
+
+    def drain(self) -> None:
+        """The end of the log is lost, or all of it: it is unknown how much was used. Leaves nothing available."""
+        self._fold.pools.drain(self._now_ns)
+
+    def folded(self, replica: str) -> int:
+        """The number of the last step of a replica; 0: it is unknown."""
+        return self._fold.folded(replica)
 
     def _tick(self, tick: Appended, now_ns: int, effects: Effects) -> None:
         if tick.replica != self._leader:
@@ -179,7 +203,7 @@ class LogFold:
         if tick.report:
             self._end_dead_replicas(now_ns)
         pools.advance_all(now_ns)
-        self._deliver(tick.replica, [], pools.take_changes(), effects)
+        self._deliver("", [], pools.take_changes(), effects)
         if tick.report:
             self._report(self._members, now_ns, effects)
 
@@ -192,6 +216,7 @@ class LogFold:
         changes: list[Change] = []
         for message in appended.messages:
             if isinstance(message, Steps):
+                self._notice_loss(message.batch, now_ns)
                 folded = self._fold.fold(message.batch, now_ns)
                 member.folded = folded.number
                 answers += folded.answers
@@ -211,12 +236,24 @@ class LogFold:
     def _advance_time(self, name: EntryId, *, is_tick: bool) -> int:
         """The time of an entry. Entries of one millisecond have the same time."""
         if self._last != START:
-            passed_ns = (name.unix_ms - self._last.unix_ms) * _NS_PER_MS
+            passed_ns = max(0, name.unix_ms - self._last.unix_ms) * _NS_PER_MS  # ids go back where a tail is lost
             self._now_ns = min(self._now_ns + passed_ns, self._ticked_ns + _UNLED_NS)
         self._last = name
         if is_tick:
             self._ticked_ns = self._now_ns
         return self._now_ns
+
+    def _notice_loss(self, batch: Batch, now_ns: int) -> None:
+        """A replica that rejoins may prove that the log has lost steps that were folded: then more may be lost."""
+        rejoin = batch.steps[0] if batch.steps else None
+        if not isinstance(rejoin, Rejoin) or not rejoin.incarnation:
+            return
+        if rejoin.incarnation == self.incarnation:
+            is_lost = 0 < self._fold.folded(batch.replica) < rejoin.folded
+        else:
+            is_lost = now_ns < _SILENT_NS
+        if is_lost:
+            self._fold.pools.drain(now_ns)
 
     def _end_dead_replicas(self, now_ns: int) -> None:
         for name in [name for name, each in self._members.items() if now_ns - each.seen_ns > _SILENT_NS]:
@@ -231,7 +268,8 @@ class LogFold:
             if change.next_in_ns is not None:
                 effects.next_in_ns[change.pool] = change.next_in_ns
             if change.events:
-                parts.setdefault(cause, []).append(Change(change.pool, events=change.events))
+                facts = effects.facts if not cause else parts.setdefault(cause, [])
+                facts.append(Change(change.pool, events=change.events))
             lease_ids = (*change.granted, *(lease_id for lease_id, _ in change.refused))
             for replica in dict.fromkeys(map(replica_of, lease_ids)):
                 part = part_of(change, replica)
@@ -253,7 +291,7 @@ class LogFold:
         snapshots, queues = pools.snapshot(None, now_ns), pools.queues(now_ns)
         configured, otherwise = pools.settings.configured
         settings = SettingsInEffect(dict(configured), otherwise, pools.settings.dump())
-        log = LogStatus(self.incarnation, self._last, len(self._members), self._leader_changes, settings)
+        log = LogStatus(self.incarnation, self._now_ns, len(self._members), self._leader_changes, settings)
         for replica in replicas:
             member = self._members[replica]
             report = Report(replica, member.serial, snapshots, queues, member.folded, log)

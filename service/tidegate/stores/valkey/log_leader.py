@@ -7,9 +7,11 @@ import math
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
+from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.ports.store import Change
 from tidegate.stores.pools import Pools
 from tidegate.stores.remote.messages import Message
 from tidegate.stores.valkey.log_channel import encode_messages
@@ -32,18 +34,41 @@ _WAIT_SECONDS: Final = 0.5
 _INSIST_SECONDS: Final = 0.02
 
 
+class LocalReplica(Protocol):
+    """The replica of the same process."""
+
+    @property
+    def replica(self) -> str:
+        """Its name."""
+        ...
+
+    def new_pools(self) -> Pools:
+        """The pools before the first entry, by the configuration of this replica."""
+        ...
+
+    def last_seen(self) -> tuple[str, int]:
+        """The incarnation of the log by the last report, and the number of its own last step that it knows is folded.
+
+        The incarnation is empty before the first report.
+        """
+        ...
+
+    def take_facts(self, change: Change) -> None:
+        """Reports facts that no replica has caused."""
+        ...
+
+
 class LogLeader:
     """Takes the lead whenever nobody has it, and leads until it is lost.
 
     Args:
         log: shared by all replicas.
-        new_pools: makes the pools before the first entry, by the configuration of this replica.
-
+        local: the replica that this leader belongs to.
     """
 
-    def __init__(self, log: SharedLog, new_pools: Callable[[], Pools]) -> None:
+    def __init__(self, log: SharedLog, local: LocalReplica) -> None:
         self._log = log
-        self._new_pools = new_pools
+        self._local = local
         self._term: _Term | None = None
 
     @property
@@ -60,13 +85,18 @@ class LogLeader:
         """Runs until it is cancelled. Then it gives up the lead, so that another replica takes it at once."""
         while True:
             epoch = secrets.token_urlsafe(9)
-            with contextlib.suppress(StoreLost):
+            try:
                 if await self._log.take_lead(epoch, _LEAD_SECONDS):
                     await self._lead(epoch)
+            except StoreLost as error:
+                logger.debug("the lead cannot be taken: %s", error)
+            except Exception:
+                logger.exception("this replica has failed to lead")
+                await asyncio.sleep(_LEAD_SECONDS)  # another one may try first
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, epoch: str) -> None:
-        term = self._term = _Term(self._log, epoch, self._new_pools)
+        term = self._term = _Term(self._log, epoch, self._local)
         tasks = [asyncio.create_task(each) for each in (term.keep(), term.fold(), term.tick(), term.save())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -91,17 +121,18 @@ class _Term:
         lag_seconds: as `LogLeader.lag_seconds`.
     """
 
-    def __init__(self, log: SharedLog, epoch: str, new_pools: Callable[[], Pools]) -> None:
+    def __init__(self, log: SharedLog, epoch: str, local: LocalReplica) -> None:
         self._log = log
         self._epoch = epoch
         self._name = f"leader:{epoch}"
-        self._new_pools = new_pools
+        self._local = local
         self._fold: LogFold | None = None
         self._folded: EntryId = START
         self.lag_seconds = 0.0
         self._ticked: dict[EntryId, float] = {}  # ticks not folded yet: when they were appended
         self._loop = asyncio.get_running_loop()
         self._lead_until = self._loop.time() + _LEAD_SECONDS
+        self._first_tick_at = self._loop.time()
         self._ready = asyncio.Event()
         self._advance_at = math.inf
         """When the next waiter may fit, by the event loop's time."""
@@ -114,21 +145,22 @@ class _Term:
             asked_at = self._loop.time()
             await self._insist(partial(self._log.keep_lead, self._epoch, _LEAD_SECONDS))
             self._lead_until = asked_at + _LEAD_SECONDS
+            self._folded = min(self._folded, await self._insist(self._log.last))  # the server may have lost the end
 
     async def fold(self) -> None:
         """Continues from the checkpoint, folds the entries after it, and publishes what they cause."""
-        checkpoint = await self._insist(self._log.load)
-        if checkpoint is None:
-            self._fold = LogFold(self._new_pools(), secrets.token_urlsafe(9))
-        else:
-            self._folded = checkpoint.folded
-            self._fold = LogFold.restore(checkpoint.state)
-        self._ready.set()
+        fold = self._fold = await self._restored()
+        last = await self._insist(self._log.last)
         while True:
+            if self._folded >= last and not self._ready.is_set():
+                incarnation, number = self._local.last_seen()
+                if incarnation == fold.incarnation and number > fold.folded(self._local.replica):
+                    self._note_loss(fold, "the end of the log is lost")
+                self._ready.set()
             entries = await self._insist(partial(self._log.read, self._folded, _WAIT_SECONDS))
             messages: dict[str, list[Message]] = {}
             for entry in entries:
-                self._take_effects(self._fold.apply(entry), messages)
+                self._take_effects(fold.apply(entry), messages)
                 self._folded = entry.id
                 if (ticked_at := self._ticked.pop(entry.id, None)) is not None:
                     self.lag_seconds = self._loop.time() - ticked_at
@@ -136,9 +168,35 @@ class _Term:
                 encoded = {replica: encode_messages(each) for replica, each in messages.items()}
                 await self._insist(partial(self._log.publish, self._epoch, encoded))
 
+    async def _restored(self) -> LogFold:
+        """The state of the last checkpoint, or a new one if there is none that can be read."""
+        checkpoint, incarnation = await self._insist(self._log.load), self._local.last_seen()[0]
+        if checkpoint is not None:
+            self._folded = checkpoint.folded
+            try:
+                fold = LogFold.restore(checkpoint.state)
+            except UnreadableState as error:
+                logger.warning("the checkpoint of the shared store cannot be read: %s", error)
+                incarnation = checkpoint.incarnation
+            else:
+                return fold
+        fold = LogFold(self._local.new_pools(), secrets.token_urlsafe(9))
+        if incarnation:
+            self._note_loss(fold, "the log is lost")
+        await self._save(fold)  # so that whoever follows soon knows that this log is not lost
+        return fold
+
+    def _note_loss(self, fold: LogFold, text: str) -> None:
+        """Nobody knows how much was used. Lets all replicas state what they have before time passes for the levels."""
+        logger.error("%s: the shared limits begin again with nothing available", text)
+        fold.drain()
+        self._first_tick_at = self._loop.time() + _LEAD_SECONDS
+
     def _take_effects(self, effects: Effects, messages: dict[str, list[Message]]) -> None:
         for replica, each in effects.messages.items():
             messages.setdefault(replica, []).extend(each)
+        for facts in effects.facts:
+            self._local.take_facts(facts)
         for next_in_ns in effects.next_in_ns.values():
             at = self._loop.time() + to_seconds(next_in_ns)
             if at < self._advance_at:
@@ -148,6 +206,7 @@ class _Term:
     async def tick(self) -> None:
         """Appends ticks: ten per second, and one when the next waiter may fit."""
         await self._ready.wait()
+        await asyncio.sleep(self._first_tick_at - self._loop.time())
         next_tick, ticks = self._loop.time(), 0
         while True:
             if is_regular := self._loop.time() >= next_tick:
@@ -175,8 +234,11 @@ class _Term:
             await asyncio.sleep(_CHECKPOINT_SECONDS)
             if self._fold is not None and self._folded != saved:
                 saved = self._folded
-                checkpoint = Checkpoint(self._fold.incarnation, saved, self._fold.dump())
-                await self._insist(partial(self._log.save, self._epoch, checkpoint))
+                await self._save(self._fold)
+
+    async def _save(self, fold: LogFold) -> None:
+        checkpoint = Checkpoint(fold.incarnation, self._folded, fold.dump())
+        await self._insist(partial(self._log.save, self._epoch, checkpoint))
 
     async def _insist(self, command: Callable[[], Awaitable[T]]) -> T:
         """The answer to a command, which is repeated while the server cannot be reached.

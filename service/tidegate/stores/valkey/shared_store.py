@@ -10,6 +10,7 @@ from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.store import Change
 from tidegate.core.ports.store_status import SharedStatus
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.pool_configuration import PoolConfiguration
@@ -80,7 +81,7 @@ class SharedStore(SwitchableStore):
         self._callers: Mapping[str, CallerLimits | None] = {}
         self._settings = self._file
         self._settings_step = 0  # the number of the last step of this replica that sets something
-        self._leader = LogLeader(log, self._new_pools)
+        self._leader = LogLeader(log, self)
         self._follower: Follower | None = None
         self._channel: LogChannel | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -213,11 +214,22 @@ class SharedStore(SwitchableStore):
 
     # The log.
 
-    def _new_pools(self) -> Pools:
+    def new_pools(self) -> Pools:
+        """As `LocalReplica.new_pools`."""
         configured, otherwise = self._file.configured
         pools = Pools(configured, otherwise)
         pools.limit_callers(self._callers, 0)
         return pools
+
+    def last_seen(self) -> tuple[str, int]:
+        """As `LocalReplica.last_seen`."""
+        log = None if self._report is None else self._report.log
+        return "" if log is None else log.incarnation, 0 if self._follower is None else self._follower.folded
+
+    def take_facts(self, change: Change) -> None:
+        """As `LocalReplica.take_facts`."""
+        if self._follower is not None:
+            self._follower.notify(change)
 
     def _receive(self, message: Message) -> None:
         if isinstance(message, Report):

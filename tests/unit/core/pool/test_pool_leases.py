@@ -204,3 +204,12 @@ def test_a_held_lease_is_in_flight_for_a_rate_that_is_searched() -> None:
     assert state.dump_work(0).quota.searched_in_flight == 1
     state.end("a", Outcome.SETTLED, Cost(1, 10, 10), 0)
     assert state.dump_work(0).quota.searched_in_flight == 0
+
+
+def test_a_drained_pool_has_nothing_available_and_keeps_its_debt(pool: Pool) -> None:
+    pool.drain(0)
+    assert charged(pool) == FULL
+    pool.charge("a", Cost(1, 15_000), 0)
+    before = charged(pool)
+    pool.drain(0)
+    assert charged(pool) == before

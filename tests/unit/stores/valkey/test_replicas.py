@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from support.memory_log import LogServer
 from support.replicas import Replica, replicas
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Caller
@@ -218,3 +219,97 @@ def test_a_replica_that_was_thought_dead_continues_where_it_was() -> None:
     assert alive > 0
     assert (len(calls.admitted), calls.refused, ended) == (30, [], 0)
     assert calls.most_above_the_rate() <= BURST + 0.5
+
+
+async def finished(calls: list[asyncio.Task[None]], clock: VirtualClock) -> float:
+    """When the last call ended."""
+    await asyncio.gather(*calls)
+    return clock.elapsed_s
+
+
+def test_after_the_loss_of_everything_all_calls_go_on_without_a_burst() -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[Calls, float]:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (server, running):
+            tasks = [
+                asyncio.create_task(calls.call(running[number % 3], f"{number % 3}", takes_seconds=9))
+                for number in range(90)
+            ]
+            await asyncio.sleep(3.3)
+            server.lose_everything()
+            await finished(tasks, clock)
+            await asyncio.sleep(2)
+            (pool,) = await running[0].store.snapshot("p")
+        assert pool.in_flight == 0
+        return calls, clock.elapsed_s
+
+    calls, _ = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused) == (90, [])
+    assert calls.most_above_the_rate() <= BURST + 0.5
+    assert calls.admitted[-1][0] < 90 / PER_SECOND + 5
+
+
+@pytest.mark.parametrize("leader_dies", [False, True])
+def test_after_a_failover_that_loses_the_last_moment_no_call_is_lost_and_none_goes_too_early(
+    *, leader_dies: bool
+) -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[Calls, int]:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 3) as (server, running):
+            leader = leader_of(running)
+            others = [each for each in running if each is not leader]
+            tasks = [
+                asyncio.create_task(calls.call(others[number % 2], f"{number % 2}", takes_seconds=9))
+                for number in range(90)
+            ]
+            await asyncio.sleep(2.6)
+            copied = server.copied()
+            await asyncio.sleep(0.7)
+            server.fail_over(copied)
+            if leader_dies:
+                await leader.kill()
+            await finished(tasks, clock)
+            await asyncio.sleep(2)
+            (pool,) = await others[0].store.snapshot("p")
+        return calls, pool.in_flight
+
+    calls, in_flight = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused, in_flight) == (90, [], 0)
+    assert calls.most_above_the_rate() <= BURST + 0.5
+    assert calls.admitted[-1][0] < 90 / PER_SECOND + 7
+
+
+def test_ids_that_go_back_after_a_failover_stop_nothing() -> None:
+    clock = VirtualClock()
+
+    async def main() -> Calls:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 2) as (server, running):
+            tasks = [asyncio.create_task(calls.call(running[number % 2], "c")) for number in range(60)]
+            await asyncio.sleep(2)
+            server.clock_behind_ms = 3_600_000
+            server.fail_over(LogServer(clock, [], {}, server.checkpoint, server.lead))
+            await asyncio.gather(*tasks)
+        return calls
+
+    calls = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused) == (60, [])
+    assert calls.admitted[-1][0] < 60 / PER_SECOND + 6
+
+
+def test_an_entry_that_cannot_be_folded_stops_no_leader(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+
+    async def main() -> Calls:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 2) as (_, running):
+            await running[0].connection.append(b"no entry")
+            await asyncio.gather(*(calls.call(running[number % 2], "c") for number in range(20)))
+        return calls
+
+    assert len(run_virtual(main(), clock).admitted) == 20
+    assert [each.levelname for each in caplog.records if "is skipped" in each.message] == ["ERROR"]
