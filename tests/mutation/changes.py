@@ -81,7 +81,7 @@ class Change:
 
 
 def changes_of(module: str) -> list[Change]:
-    """All of mutmut's changes to the functions of this module, except decorated ones.
+    """All of mutmut's changes to the functions of this module, except decorated ones and those without code.
 
     Cached in `.tools/` until the module changes: making them takes half a minute for all modules.
     """
@@ -106,7 +106,7 @@ def _made(module: str, text: str) -> Iterator[Change]:
     code = libcst.Module([]).code_for_node
     for mutation in visitor.mutations:
         function = mutation.contained_by_top_level_function
-        if not isinstance(function, libcst.FunctionDef):
+        if not isinstance(function, libcst.FunctionDef) or not _has_code(function):
             continue
         changed = deep_replace(function, mutation.original_node, mutation.mutated_node)
         assert isinstance(changed, libcst.FunctionDef)
@@ -119,6 +119,18 @@ def _made(module: str, text: str) -> Iterator[Change]:
             lines=_lines(mutation.original_node, function, positions, parents),
             source=f"class {within}:\n" + _indented(source) if within else source,
         )
+
+
+def _has_code(function: libcst.FunctionDef) -> bool:
+    """Whether the body is more than a docstring and `...`. A method of a protocol has no more, and is never called."""
+    lines = function.body.body
+    statements = [
+        each for line in lines for each in (line.body if isinstance(line, libcst.SimpleStatementLine) else [line])
+    ]
+    return not all(
+        isinstance(each, libcst.Expr) and isinstance(each.value, (libcst.SimpleString, libcst.Ellipsis))
+        for each in statements
+    )
 
 
 def _function(found: dict[str, object], path: list[str]) -> FunctionType:

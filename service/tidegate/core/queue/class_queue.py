@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from operator import add
 from typing import Final
 
 from tidegate.core.queue.flow import Flow
@@ -36,7 +37,7 @@ class ClassQueue:
         """The request that goes next: a returned one if there is one that may go, else the first new one."""
         if (self.refused or self.failed) and (returned := self.first_returned(may_retry=may_retry)) is not None:
             return returned
-        return self.flows.head() if self.flows.waiting else None
+        return self.flows.head()
 
     def first_returned(self, *, may_retry: bool) -> Waiter | None:
         """The first returned request that may go."""
@@ -58,4 +59,4 @@ class ClassQueue:
         if not (self.refused or self.failed):
             return NO_LOAD
         failed = self.failed_load if may_retry else NO_LOAD
-        return [one + other for one, other in zip(self.refused_load, failed, strict=True)]
+        return list(map(add, self.refused_load, failed))

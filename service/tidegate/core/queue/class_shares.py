@@ -60,7 +60,7 @@ class ClassShares:
         """Whether a class has earned a request of this size."""
         return self._earned[rank] >= 100 * service_time_ns
 
-    def earned_ns(self, rank: int, after_ns: int = 0, age_ns: int = 0) -> float:
+    def earned_ns(self, rank: int, after_ns: int, age_ns: int) -> float:
         """Time that a class will have earned after `after_ns` of admitted work, if its next request has age `age_ns`.
 
         The integral of share × (1 + age ÷ full age), where the age grows by what is admitted.

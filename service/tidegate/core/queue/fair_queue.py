@@ -7,6 +7,7 @@ one still go before it, as long as they do not delay new requests of a class abo
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from operator import add
 from typing import Final, Self
 
 from msgspec import structs
@@ -353,7 +354,7 @@ class FairQueue:
         returned = each.returned_load(may_retry=may_retry)
         if returned is NO_LOAD:
             return each.flows.load
-        return [one + other for one, other in zip(each.flows.load, returned, strict=True)]
+        return list(map(add, each.flows.load, returned))
 
     def _credit_classes(self, waiter: Waiter, served: ClassQueue, takes_ns: int, now_ns: int) -> None:
         """Lets the waiting classes earn their shares of what is admitted, and the served one spend."""

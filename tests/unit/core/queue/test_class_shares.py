@@ -66,3 +66,30 @@ def test_a_class_without_waiters_keeps_no_credit() -> None:
         shares.earn(BATCH, S, 0)
     shares.forget(BATCH)
     assert not shares.is_owed(BATCH, 1)
+
+
+@pytest.mark.parametrize(
+    ("admitted_s", "age_s", "earned_s"),
+    [
+        (10, 30, 10 * 1.5 + 10**2 / 120),
+        (20, 40, 20 * (1 + 40 / 60) + 20**2 / 120),
+        (40, 40, 20 * (1 + 40 / 60) + 20**2 / 120 + 20 * 2),
+        (10, 90, 10 * 2),
+    ],
+    ids=["ages meanwhile", "becomes of full age", "is of full age halfway", "is of full age"],
+)
+def test_what_a_class_will_earn_grows_with_the_age_of_its_next_request(
+    admitted_s: int, age_s: int, earned_s: float
+) -> None:
+    shares = ClassShares()
+    shares.earn(BATCH, 20 * S, 0)  # a twentieth: one second
+    expected_ns = (1 + 0.05 * earned_s) * S
+    assert shares.earned_ns(BATCH, admitted_s * S, age_s * S) == pytest.approx(expected_ns)
+    assert shares.earned_after_ns(BATCH, round(expected_ns), age_s * S) == pytest.approx(admitted_s * S)
+
+
+def test_a_class_that_has_earned_enough_waits_for_no_further_work() -> None:
+    shares = ClassShares()
+    shares.earn(BATCH, 20 * S, 0)
+    assert shares.earned_after_ns(BATCH, S, 30 * S) == 0
+    assert shares.earned_after_ns(BATCH, S // 2, 60 * S) == 0

@@ -140,6 +140,14 @@ class TestThoseThatComeBack:
         assert queue.head(0) is None
         assert (len(queue), len(queue.failed)) == (1, 1)
 
+    @pytest.mark.parametrize(
+        ("kind", "may_retry", "goes"), [("front", False, 1), ("retry", True, 1), ("retry", False, 0)]
+    )
+    def test_go_ahead_of_a_new_one_if_they_may_go(self, kind: str, *, may_retry: bool, goes: int) -> None:
+        queue = queue_of(may_retry=may_retry)
+        queue.push(Waiter("back", structs.replace(Demand("p", TEAM, Cost(1, 20, 3)), **{kind: True})))
+        assert queue.ahead(Demand("p", TEAM, ONE), 0) == (goes, 20 * goes, 3 * goes)
+
     def test_are_counted_with_their_class(self) -> None:
         queue = queue_of(TEAM)
         queue.push(come_back("back", TEAM, "retry"))

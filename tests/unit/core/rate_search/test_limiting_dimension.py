@@ -73,11 +73,27 @@ def test_a_limit_that_halves_changes_nothing() -> None:
 def test_figures_that_move_together_tell_that_the_limit_has_changed_and_not_in_which_dimension(
     *, together: bool, index: int
 ) -> None:
-    """By 12, 16 and 8 % of 10 seconds and more: a competitor comes bit by bit. Or output does not move with them."""
+    """By 20, 22 and 8 % of 14 seconds each: a competitor comes bit by bit. Or output does not move with them."""
     limited = LimitingDimension()
     figures: tuple[float, ...] = (10.0, 9_000.0, 2_000.0)
     for _ in range(5):
-        changes = (0.88, 0.84, 0.92 if together else 1.001)
+        changes = (0.8, 0.78, 0.92 if together else 1.001)
+        figures = tuple(figure * change for figure, change in zip(figures, changes, strict=True))
+        limited.observe(figures, 14)
+    assert limited.index == index
+
+
+@pytest.mark.parametrize(
+    ("changes", "index"),
+    [((0.78, 0.92, 0.0), 0), ((1.25, 0.8, 0.92), 2)],
+    ids=["two of them, where the third is not used", "not all in one direction"],
+)
+def test_figures_move_together_if_all_that_are_used_move_in_one_direction(
+    changes: tuple[float, ...], index: int
+) -> None:
+    limited = LimitingDimension()
+    figures: tuple[float, ...] = (10.0, 9_000.0, 2_000.0)
+    for _ in range(6):
         figures = tuple(figure * change for figure, change in zip(figures, changes, strict=True))
         limited.observe(figures, 14)
     assert limited.index == index
