@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from tidegate.cli.process.background import background
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.core.domain.errors import UnreadableState
-from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_ns
 from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.pricing.cost_estimator import CostEstimator, CostEstimatorState
 from tidegate.engine.admission import Admission
@@ -31,6 +31,8 @@ _VERSION: Final = 1
 """Counts changes after which older files cannot be read, here or in a state within."""
 _EVERY_SECONDS: Final = 2.0
 """After a crash, limits and levels are at most this old. A write takes milliseconds, in a thread."""
+_LONG_NS: Final = 10 * 365 * 86_400 * NS_PER_SECOND
+"""Ages and remaining times of a state must fit into MessagePack even if the service runs for as long as this."""
 
 
 class SavedState(Struct, frozen=True, array_like=True):
@@ -113,8 +115,8 @@ class StateSaver:
         """
         try:
             store = MemoryStore(self._admission.clock)
-            store.restore(state.store)
-            prices = CostEstimator.restore(state.prices, 0)
+            store.restore(state.store, _LONG_NS)
+            prices = CostEstimator.restore(state.prices, -_LONG_NS)
             msgspec.msgpack.encode((store.dump(), prices.dump(0)))
         except UnreadableState:
             raise
@@ -192,7 +194,8 @@ class StateSaver:
             self._folder.write(state)
         except OSError as error:
             if not self._is_failing:
-                logger.error("the state cannot be saved, and a restart would forget it: %s", error.strerror)  # noqa: TRY400
+                text = "the state cannot be saved in %s, and a restart would forget it: %s"
+                logger.error(text, self._folder.path, error.strerror)  # noqa: TRY400
             self._is_failing = True
             return
         if self._is_failing:

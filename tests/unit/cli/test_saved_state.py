@@ -267,7 +267,7 @@ def test_a_full_disk_is_logged_once_and_when_it_is_over(
         run_virtual(main(), VirtualClock())
     lines = [record.getMessage() for record in caplog.records if record.name == "tidegate.state"]
     assert lines == [
-        "the state cannot be saved, and a restart would forget it: No space left on device",
+        f"the state cannot be saved in {folder.path}, and a restart would forget it: No space left on device",
         "the state is saved again",
     ]
 
@@ -335,6 +335,14 @@ def test_it_starts_with_a_changed_byte_under_valid_checksums(written: bytes, sha
     content = bytearray(written[4:])
     content[int(share * len(content))] = byte
     assert len(starts_with(file_of(bytes(content)))) <= 1
+
+
+def test_it_starts_without_an_age_that_the_next_dump_could_not_encode(written: bytes) -> None:
+    state = msgspec.msgpack.decode(written[4:])
+    forecast = state[3][0][0][6]
+    forecast[1][2][2] = 2**64 - 1  # one nanosecond older, it does not fit into MessagePack
+    (line,) = starts_with(file_of(msgspec.msgpack.encode(state)))
+    assert "it has values that cannot be restored" in line
 
 
 IMPOSSIBLE: list[Any] = [
