@@ -16,8 +16,9 @@ from tidegate.core.domain.feedback import Failed, Feedback, RateLimited, SpendCa
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.pool.pool import Pool
-from tidegate.core.pool.pool_state import PoolState, decode_pool_state, encode_pool_state
+from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
 
 MOST_BYTES = 64 * 1024
 FULL = DimensionReport(10**7, 10**7, S)
@@ -82,7 +83,9 @@ def test_a_pool_continues_from_its_dump(
     original = Driven(Pool("p", settings, START_NS))
 
     def restore(state: PoolState, now_ns: int) -> Driven:
-        pool = Pool.restore(decode_pool_state(encode_pool_state(state)), now_ns, original.pool.settings)
+        pool = Pool.restore(
+            decode_state(encode_state(state), PoolState, POOL_STATE_VERSION), now_ns, original.pool.settings
+        )
         assert pool.take_changes() is None, "nothing has happened"
         return Driven(pool)
 
@@ -135,14 +138,14 @@ def test_a_dump_is_small_whatever_the_traffic(*, reports: bool, seed: int) -> No
                 pool.learn(feedback, now_ns)
         pool.advance_and_collect(now_ns)
         if number % 100 == 0:
-            sizes.append(len(encode_pool_state(pool.dump(now_ns))))
+            sizes.append(len(encode_state(pool.dump(now_ns))))
     assert max(sizes) <= MOST_BYTES
 
 
 def some_data() -> bytes:
     pool = Pool("p", CONFIGURED, START_NS)
     pool.learn(RateLimited(S, 0), START_NS)
-    return encode_pool_state(pool.dump(START_NS))
+    return encode_state(pool.dump(START_NS))
 
 
 @given(st.data())
@@ -150,13 +153,13 @@ def test_damaged_data_is_unreadable(data: st.DataObject) -> None:
     damaged = bytearray(some_data())
     damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(UnreadableState, match="checksum"):
-        decode_pool_state(bytes(damaged))
+        decode_state(bytes(damaged), PoolState, POOL_STATE_VERSION)
 
 
 @given(st.binary())
 def test_other_data_is_unreadable(data: bytes) -> None:
     with pytest.raises(UnreadableState):
-        decode_pool_state(data)
+        decode_state(data, PoolState, POOL_STATE_VERSION)
 
 
 def test_a_dump_of_a_busy_pool_is_small() -> None:
@@ -179,6 +182,6 @@ def test_a_dump_of_a_busy_pool_is_small() -> None:
             pool.end(lease_id, Outcome.SETTLED, used, now_ns, (report, Succeeded()))
         pool.advance_and_collect(now_ns)
         if number % 500 == 499:
-            sizes.append(len(encode_pool_state(pool.dump(now_ns))))
+            sizes.append(len(encode_state(pool.dump(now_ns))))
     assert pool.snapshot(now_ns).granted > 8_000, "the pool is busy"
     assert 5_000 < max(sizes) <= MOST_BYTES

@@ -18,8 +18,9 @@ from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_MINUTE
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.pool.pool import Pool
-from tidegate.core.pool.pool_state import decode_pool_state, encode_pool_state
+from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
 
 TICK_NS = S // 100
 ANSWER_NS = S
@@ -120,10 +121,10 @@ def test_after_a_restart_under_load(per_minute: int, capacity_seconds: int, *, r
     killed_ns -= killed_ns % TICK_NS
     before = Service(Pool("p", PoolSettings(), 0), upstream)
     before.run(0, killed_ns)
-    data = encode_pool_state(before.pool.dump(killed_ns))
+    data = encode_state(before.pool.dump(killed_ns))
     refused_before = len([at_ns for at_ns in upstream.refused if at_ns >= killed_ns - 60 * S])
     shift_ns = 10**15
-    restored = Pool.restore(decode_pool_state(data), killed_ns + shift_ns, PoolSettings())
+    restored = Pool.restore(decode_state(data, PoolState, POOL_STATE_VERSION), killed_ns + shift_ns, PoolSettings())
     state = before.pool.snapshot(killed_ns)
     assert restored.snapshot(killed_ns + shift_ns).probing == state.probing, "it never probes from nothing"
 

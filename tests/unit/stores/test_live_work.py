@@ -12,7 +12,7 @@ from tidegate.core.domain.feedback import Succeeded
 from tidegate.core.domain.limit_report import DimensionReport, LimitReport
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
-from tidegate.core.pool.pool_state import encode_pool_state
+from tidegate.core.domain.state_encoding import encode_state
 from tidegate.core.ports.store import Change
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.pools import Pools
@@ -109,7 +109,7 @@ def test_a_busy_pool_keeps_all_charges_and_reports_of_the_last_minutes() -> None
         given = (LimitReport(DimensionReport(12_000, 500 - number % 7), sent_ago_ns=S // 2),) if not number % 4 else ()
         pools.end("p", f"a-{number}", Outcome.SETTLED, Cost(1, 1, 1), given, now_ns)
     state = pools.dump(now_ns, work=True)
-    assert len(encode_pool_state(state.pools[0])) <= 64 * 1024
+    assert len(encode_state(state.pools[0])) <= 64 * 1024
     copy = Pools()
     copy.restore(round_trip(state), now_ns)
     assert copy.dump(now_ns, work=True) == state

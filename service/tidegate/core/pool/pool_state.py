@@ -1,10 +1,9 @@
-"""The learned state of a pool, as one versioned value, and its encoding."""
+"""The learned state of a pool, as one versioned value."""
 
 from typing import Final
 
 from msgspec import Struct
 
-from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.failures.failure_tracker import FailureTrackerState
 from tidegate.core.failures.retry_gate import RetryGateState
 from tidegate.core.forecast.wait_forecast import WaitForecastState
@@ -12,7 +11,7 @@ from tidegate.core.limits.recent_use import RecentUseState
 from tidegate.core.queue.class_shares import ClassSharesState
 from tidegate.core.quota.quota_state import QuotaState
 
-__all__ = ["POOL_STATE_VERSION", "PoolState", "decode_pool_state", "encode_pool_state"]
+__all__ = ["POOL_STATE_VERSION", "PoolState"]
 
 POOL_STATE_VERSION: Final = 1
 """Counts changes after which older dumps cannot be read. A new field at the end, with a default, is no such change."""
@@ -36,17 +35,3 @@ class PoolState(Struct, frozen=True, array_like=True):
     granted: int
     rate_limited: int
     succeeded: int
-
-
-def encode_pool_state(state: PoolState) -> bytes:
-    """The state as bytes, with a checksum."""
-    return encode_state(state)
-
-
-def decode_pool_state(data: bytes) -> PoolState:
-    """The state that `encode_pool_state` has encoded.
-
-    Raises:
-        UnreadableState: the data is damaged, or another version wrote it.
-    """
-    return decode_state(data, PoolState, POOL_STATE_VERSION)

@@ -10,9 +10,9 @@ from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
-from tidegate.core.domain.state_encoding import encode_state
+from tidegate.core.domain.state_encoding import decode_state, encode_state
 from tidegate.core.pool.pool import Pool
-from tidegate.core.pool.pool_state import POOL_STATE_VERSION, decode_pool_state, encode_pool_state
+from tidegate.core.pool.pool_state import POOL_STATE_VERSION, PoolState
 
 START_NS = 10**15
 CONFIGURED = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)})
@@ -22,7 +22,7 @@ ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)}, AdaptiveSet
 def some_data() -> bytes:
     pool = Pool("p", CONFIGURED, START_NS)
     pool.learn(RateLimited(S, 0), START_NS)
-    return encode_pool_state(pool.dump(START_NS))
+    return encode_state(pool.dump(START_NS))
 
 
 def test_requests_in_flight_stay_charged_and_are_no_longer_unanswered() -> None:
@@ -56,18 +56,20 @@ def test_a_factor_is_kept_only_by_a_pool_that_adapts() -> None:
 
 def test_data_cut_at_any_byte_is_unreadable() -> None:
     data = some_data()
-    assert decode_pool_state(data).pool == "p"
+    assert decode_state(data, PoolState, POOL_STATE_VERSION).pool == "p"
     for length in range(len(data)):
         with pytest.raises(UnreadableState):
-            decode_pool_state(data[:length])
+            decode_state(data[:length], PoolState, POOL_STATE_VERSION)
     with pytest.raises(UnreadableState, match="the state is damaged: the checksum of its 9 bytes is wrong"):
-        decode_pool_state(data[:9])
+        decode_state(data[:9], PoolState, POOL_STATE_VERSION)
 
 
 def test_another_version_is_unreadable_and_named() -> None:
-    state = msgspec.structs.replace(decode_pool_state(some_data()), version=POOL_STATE_VERSION + 1)
+    state = msgspec.structs.replace(
+        decode_state(some_data(), PoolState, POOL_STATE_VERSION), version=POOL_STATE_VERSION + 1
+    )
     with pytest.raises(UnreadableState, match=f"has version {POOL_STATE_VERSION + 1}, and only version"):
-        decode_pool_state(encode_pool_state(state))
+        decode_state(encode_state(state), PoolState, POOL_STATE_VERSION)
 
 
 def test_the_right_version_with_another_content_is_unreadable() -> None:
@@ -75,4 +77,4 @@ def test_the_right_version_with_another_content_is_unreadable() -> None:
         version: int = POOL_STATE_VERSION
 
     with pytest.raises(UnreadableState, match="is not as version 1 writes it: Expected `array` of at least length 11"):
-        decode_pool_state(encode_state(Other()))
+        decode_state(encode_state(Other()), PoolState, POOL_STATE_VERSION)
