@@ -31,6 +31,7 @@ from tidegate.gateway.receive.request import BATCHES_ROUTE
 from tidegate.http.asgi import App, Message, Receive, Send
 from tidegate.http.client.proxy import proxy_for
 from tidegate.http.client.transport import HttpTransport
+from tidegate.http.request_id import new_request_id
 from tidegate.http.write_batching import WriteBatcher
 from tidegate.identity.access import AccessRules
 from tidegate.identity.identify import Identifier
@@ -133,7 +134,6 @@ async def services(
         hop_id=uuid.uuid4().hex,
         default_timeout_seconds=settings.default_timeout_seconds,
         limits=relay_limits(settings),
-        new_request_id=_new_request_id,
         passes_trace_context=settings.trace_upstream,
         reachability=reachability,
     )
@@ -166,7 +166,7 @@ async def services(
                     ),
                 ),
                 clock=clock,
-                new_request_id=_new_request_id,
+                new_request_id=new_request_id,
                 exposition=Exposition(registry),
                 observer=observer,
                 tracer_provider=tracer_provider,
@@ -212,7 +212,3 @@ def _tracing(settings: Settings, provider: "PresamplingProvider", clock: Clock) 
         send_upstream=settings.trace_upstream,
         samples_next=provider.samples_next,
     )
-
-
-def _new_request_id() -> str:
-    return f"tg_{random.getrandbits(128):032x}"  # not a secret, so `random` is enough

@@ -4,10 +4,10 @@ from typing import Final
 
 import click
 
-from tidegate.settings import Settings, load_settings
+from tidegate.http.server.listener import base_url
+from tidegate.settings import load_settings
 
-__all__ = ["connect", "url_of"]
-
+__all__ = ["connect"]
 
 _TEXTS: Final = {
     "claude-code": """\
@@ -45,7 +45,6 @@ curl -s {url}/v1/messages -H 'content-type: application/json' -H 'anthropic-vers
   -d '{{"model": "{model}", "max_tokens": 100, "messages": [{{"role": "user", "content": "Hello"}}]}}'
 """,
 }
-_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - nothing is bound here
 
 
 @click.command()
@@ -55,13 +54,9 @@ def connect(client: str, url: str | None) -> None:
     """Print how to configure a client: base URL and key."""
     settings = load_settings().settings
     key = "YOUR_KEY" if settings.callers else "any-key"
-    text = _TEXTS[client].format(url=(url or url_of(settings)).rstrip("/"), key=key, model=settings.model)
+    text = _TEXTS[client].format(
+        url=(url or base_url(settings.host, settings.port)).rstrip("/"), key=key, model=settings.model
+    )
     click.echo(text, nl=False)
     if settings.callers:
         click.echo("tidegate: YOUR_KEY is the key of a caller; `tidegate keys create` creates one", err=True)
-
-
-def url_of(settings: Settings) -> str:
-    """The base URL of the service of a configuration, for clients on the same machine."""
-    host = _LOOPBACK.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"

@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.gateway.receive.request import MESSAGES_ROUTE
 from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.http.server.connection_limits import ConnectionLimits
@@ -17,9 +18,17 @@ _SIMULATOR_KEY: Final = "simulator"
 
 
 def upstream_key(settings: Settings, upstream: UpstreamKind) -> str:
-    """The key that is sent to the upstream."""
+    """The key that is sent to the upstream.
+
+    Raises:
+        ConfigurationError: there is no key for the real API.
+    """
+    if upstream == "simulator":
+        return _SIMULATOR_KEY
     secret = settings.anthropic_api_key
-    return _SIMULATOR_KEY if upstream == "simulator" or secret is None else secret.get_secret_value()
+    if secret is None:
+        raise ConfigurationError("ANTHROPIC_API_KEY", None, "a key of the Claude API")
+    return secret.get_secret_value()
 
 
 def limiter_config(settings: Settings) -> RateLimitConfig:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import click
 
-from tidegate.cli.connect import url_of
 from tidegate.core.claude.header_names import API_KEY
+from tidegate.http.server.listener import base_url
 from tidegate.settings import load_settings
 
 __all__ = ["reload"]
@@ -30,7 +30,7 @@ def reload(url: str | None, *, as_json: bool) -> None:
     headers = {"content-type": "application/json"}
     if settings.admin_key is not None:
         headers[API_KEY] = settings.admin_key.get_secret_value()
-    address = (url or url_of(settings)).rstrip("/")
+    address = (url or base_url(settings.host, settings.port)).rstrip("/")
     answer = _post(f"{address}{_PATH}", headers)
     if as_json:
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
@@ -46,7 +46,7 @@ def _post(url: str, headers: dict[str, str]) -> Any:
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter("must begin with http:// or https://", param_hint="--url")
     request = urllib.request.Request(url, b"", headers, method="POST")  # noqa: S310 - checked above
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the service is no matter of proxies
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies are for other machines
     try:
         with opener.open(request, timeout=_SECONDS) as response:
             return json.load(response)

@@ -1,7 +1,6 @@
 """The gateway: an ASGI application that relays `/v1/…` to the upstream, byte for byte, under the limiter."""
 
 import asyncio
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,6 @@ from tidegate.core.claude.header_names import TIDEGATE_UPSTREAM
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.errors import (
-    ConfigurationError,
     Refusal,
     TidegateError,
     UpstreamError,
@@ -42,13 +40,12 @@ from tidegate.gateway.relay.keep_alive import KeepAlive
 from tidegate.gateway.relay_limits import RelayLimits
 from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import EXCHANGE, Message, Receive, Send
+from tidegate.http.request_id import new_request_id
 from tidegate.identity.identify import Identifier
 
 __all__ = ["Gateway"]
 
 _ABANDONED, _SETTLED = Outcome.ABANDONED, Outcome.SETTLED  # looked up once: every call uses them
-_SIMULATOR_KEY: Final = "simulator"
-"""The key sent to the simulator, which does not check it, if no real key is configured."""
 _LIMITS: Final = RelayLimits()
 _NO_EXTENSIONS: Final[Mapping[str, object]] = {}
 _DRAINED: Final = "the service is shutting down"
@@ -62,7 +59,7 @@ class Gateway:
         transport: sends requests to the upstream.
         identifier: identifies the caller of a request.
         upstream_key: the service's own API key, sent in place of the client's.
-        upstream_kind: what the upstream is. A simulator needs no key, and every response says that it is simulated.
+        upstream_kind: what the upstream is. Every response of a simulator says that it is simulated.
         retry_policy: returns the policy in effect for failures other than 429.
         random: returns random numbers from 0 to 1, for jitter.
         hop_id: the id of this process in the header that shows loops; unique, without commas.
@@ -71,9 +68,6 @@ class Gateway:
         new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
         passes_trace_context: whether the client's trace context is sent upstream.
         reachability: tracks whether connections to the upstream can be opened; None if nothing does.
-
-    Raises:
-        ConfigurationError: there is no key for a real upstream.
     """
 
     def __init__(
@@ -82,20 +76,18 @@ class Gateway:
         transport: Transport,
         identifier: Identifier,
         *,
-        upstream_key: str | None,
+        upstream_key: str,
         upstream_kind: Literal["claude", "simulator"],
         retry_policy: Callable[[], RetryPolicy],
         random: Callable[[], float],
         hop_id: str,
         default_timeout_seconds: float = 600.0,
         limits: RelayLimits = _LIMITS,
-        new_request_id: Callable[[], str] = lambda: f"tg_{uuid.uuid4().hex}",
+        new_request_id: Callable[[], str] = new_request_id,
         passes_trace_context: bool = False,
         reachability: Reachability | None = None,
     ) -> None:
-        if upstream_key is None and upstream_kind == "claude":
-            raise ConfigurationError("upstream_key", None, "the API key of the service")
-        self._upstream_key = UpstreamKey(upstream_key or _SIMULATOR_KEY)
+        self._upstream_key = UpstreamKey(upstream_key)
         self._context = RelayContext(
             admission, transport, retry_policy, random, limits, self._upstream_key, reachability
         )
@@ -117,9 +109,9 @@ class Gateway:
         self._new_request_id = new_request_id
         self._extra_headers = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
 
-    def configure(self, *, upstream_key: str | None, default_timeout_seconds: float, limits: RelayLimits) -> None:
+    def configure(self, *, upstream_key: str, default_timeout_seconds: float, limits: RelayLimits) -> None:
         """Replaces settings, for calls that arrive from now on. The key is replaced for all attempts from now on."""
-        self._upstream_key.replace(upstream_key or _SIMULATOR_KEY)
+        self._upstream_key.replace(upstream_key)
         self._caps.configure(limits)
         self._context = replace(self._context, limits=limits)
         self._configure(limits, default_timeout_seconds)

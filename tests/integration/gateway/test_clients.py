@@ -50,7 +50,7 @@ async def stage(*faults: Fault) -> AsyncIterator[Stage]:
             transport,
             SystemClock(),
             policy=policy,
-            upstream_key=None,
+            upstream_key="simulator",
             upstream_kind="simulator",
             limits=RelayLimits(hold_seconds=0.05),
         )

@@ -44,7 +44,7 @@ class ConnectionWatcher(Protocol):
 
 
 class HttpTransport:
-    """Implements `core.transport.Transport` over kept-alive HTTP/1.1 connections. Belongs to one event loop.
+    """Implements `core.ports.transport.Transport` over kept-alive HTTP/1.1 connections. Belongs to one event loop.
 
     It retries nothing, with one exception. If the upstream closed a kept-alive connection before the request could
     arrive there, that is, within one round trip of the write, a replayable request is sent again on a new connection.

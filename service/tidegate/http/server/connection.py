@@ -5,7 +5,6 @@ more time per call than the whole limiter.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,6 +14,7 @@ from uvicorn.server import ServerState
 
 from tidegate.core.domain.events import Event, HeadRefused
 from tidegate.core.ports.transport import Headers
+from tidegate.http.request_id import new_request_id
 from tidegate.http.server.connection_limits import ConnectionLimits
 from tidegate.http.server.exchange import Exchange
 from tidegate.http.server.lazy_timer import LazyTimer
@@ -337,7 +337,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _send_refusal(self, refusal: Refusal, *, is_reported: bool) -> None:
         """Sends an error response and closes the connection. `is_reported`: the application reports the request."""
-        request_id = f"tg_{random.getrandbits(128):032x}"
+        request_id = new_request_id()
         if not is_reported and self._report is not None:
             self._report(HeadRefused(refusal.status, self._client[0] if self._client else "", request_id))
         headers, body = self._error_response(refusal.error_type, refusal.message, request_id)

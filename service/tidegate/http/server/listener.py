@@ -6,7 +6,7 @@ from typing import Final
 
 from tidegate.core.domain.errors import ConfigurationError
 
-__all__ = ["allow_many_connections", "bind", "url_of"]
+__all__ = ["allow_many_connections", "base_url", "bind", "url_of"]
 
 _LOOPBACK_OF_ANY: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 """Addresses that mean all interfaces of a machine, and the loopback address for each."""
@@ -36,16 +36,19 @@ def bind(host: str, port: int, host_setting: str, port_setting: str) -> socket.s
 
 def url_of(listener: socket.socket) -> str:
     """The base URL of a listening socket, as seen from this machine."""
-    host, port = listener.getsockname()[:2]
-    host = _LOOPBACK_OF_ANY.get(host, host)
+    return base_url(*listener.getsockname()[:2])
+
+
+def base_url(host: str, port: int) -> str:
+    """The base URL of a service that listens on this host or address, as seen from this machine."""
+    host = _LOOPBACK_OF_ANY.get(host, host).strip("[]")
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def allow_many_connections() -> None:
     """Raises the limit of open files as far as the system permits: each connection takes one."""
-    with contextlib.suppress(
-        ImportError, ValueError, OSError
-    ):  # there is none on Windows, and some systems permit less than they report
+    # The module is missing on Windows. Some systems permit less than they report.
+    with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # noqa: PLC0415 - as above
 
         _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
