@@ -181,4 +181,4 @@ def _check_prompt(prompt: object) -> None:
 
 
 def _ignore(progress: Progress) -> None:
-    """Nobody wants to know of progress."""
+    """Stands for a missing `on_progress`."""

@@ -278,11 +278,11 @@ class RateLimiter:
         return _logged_seconds((await self.admission.acquire(demand, on_wait)).waited_ns)
 
     def record_success(self) -> None:
-        """The upstream answered. A rate that was cut recovers a step."""
+        """Records a successful response of the upstream. A rate that was cut recovers by one step."""
         self._store.learn_now(DEFAULT_POOL, Succeeded())
 
     def record_rate_limit(self, retry_after: float | None = None) -> None:
-        """The upstream answered 429. Cuts the rate a step, and admits nobody for `retry_after` seconds, if given.
+        """Records a 429 of the upstream. Cuts the rate by one step, and admits nothing for `retry_after` seconds.
 
         Raises:
             ConfigurationError: `retry_after` is not a number of seconds from 0 to 40 days.

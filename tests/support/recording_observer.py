@@ -59,7 +59,7 @@ class RecordedScope:
 
 
 class RecordingObserver:
-    """Implements `core.observer.Observer`.
+    """Implements `core.ports.observer.Observer`.
 
     Attributes:
         events: Events in order.

@@ -38,7 +38,7 @@ ANSWER_EXAMPLE: Final[JsonDict] = {
     "fallback_message": None,
     "queue_seconds": 0.0,
     "notes": [],
-    "request_id": "req_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",
+    "request_id": "tg_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",
 }
 
 PROBLEM_EXAMPLE: Final = {
@@ -47,7 +47,7 @@ PROBLEM_EXAMPLE: Final = {
     "status": 422,
     "detail": "burst_limit: got 0, allowed is a whole number, at least 1",
     "errors": [{"field": "burst_limit", "given": 0, "allowed": "a whole number, at least 1"}],
-    "request_id": "req_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",
+    "request_id": "tg_5f0c1e6b1c1f4d0a9a7d6c1d2b3e4f50",
 }
 
 GENERATE_EXAMPLES: Final[dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""`/api/system/queue`: who waits for quota, and for how much longer."""
+"""`/api/system/queue`: the waiting requests by class and caller, with their predicted waits."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -20,11 +20,11 @@ def queue_router(services: Services) -> APIRouter:
 
     @router.get(
         QUEUE_PATH,
-        summary="Who waits, for what, and for how much longer",
+        summary="Waiting requests by class and caller, with their predicted waits",
         responses={200: {"content": {"application/json": {"example": QUEUE_EXAMPLE}}}},
     )
     async def queue() -> dict[str, Any]:
-        """Each pool that anybody waits for, the longest queue first.
+        """Returns each pool with waiting requests, the longest queue first.
 
         Its groups are the callers of each class, those with the oldest request first. `oldest_seconds`: how long that
         has been waiting. `next_in_seconds` and `last_in_seconds`: when the oldest and the newest request will probably

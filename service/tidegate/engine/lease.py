@@ -35,15 +35,18 @@ class Lease:
         return self.demand.pool
 
     def charge(self, known: Cost) -> Coroutine[None, None, None]:
-        """Charges what is known while the answer comes: its input, unless 0, and its output so far."""
+        """Charges what is known while the response comes: its input, unless 0, and its output so far."""
         return self._store.charge(self.demand.pool, self.id, known)
 
     def end(
         self, outcome: Outcome, used: Cost | None = None, feedback: tuple[Feedback, ...] = ()
     ) -> Coroutine[None, None, bool]:
-        """Ends the lease; False if it has ended. `used` None: the estimate is charged, if anything.
+        """Ends the lease. Returns False, without effect, if it has ended before.
 
-        The pool takes in the `feedback` of the answer first.
+        Args:
+            outcome: how it ends.
+            used: the cost to charge; None: the estimate, if this outcome charges anything.
+            feedback: the feedback of the response, which the pool takes in first.
         """
         return self._store.end(self.demand.pool, self.id, outcome, used, feedback)
 

@@ -42,7 +42,7 @@ class _LoopWaiters:
         self.timers[pool] = (when, self.loop.call_at(when, self._fire, pool))
 
     def leave(self, pool: str) -> bool:
-        """One task less waits. Returns whether it was the last of all pools."""
+        """Counts one waiting task less. Returns whether it was the last of all pools."""
         waiting = self.waiting
         left = waiting[pool] - 1
         if left:
@@ -212,7 +212,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> bool:
-    """Calls the function in the loop of another thread. False if that has closed."""
+    """Calls the function in the loop of another thread. Returns False if the loop has closed."""
     try:
         loop.call_soon_threadsafe(function, *arguments)
     except RuntimeError:

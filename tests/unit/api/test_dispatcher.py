@@ -166,7 +166,7 @@ def test_an_upstream_that_cannot_be_reached_is_a_reason_and_ends_a_generation() 
     reachability = Reachability("http://no.such.host", VirtualClock())
     services = make_services(reachability=reachability)
     assert ask(services, "GET", "/readyz").status == 200
-    reachability.failed("no such host", after_ns=10**10)
+    reachability.failed("no such host", took_ns=10**10)
     answer = ask(services, "GET", "/readyz")
     reason = "the upstream http://no.such.host cannot be reached: no such host"
     assert (answer.status, answer.json()["reasons"]) == (503, [reason])

@@ -44,7 +44,7 @@ class ServiceManager:
         return cls(address, int(microseconds) / 1e6 if is_watched else None)
 
     def ready(self, status: str) -> None:
-        """The service is reachable. `status` is one line, which `systemctl status` shows."""
+        """Reports that the service is reachable. `status` is one line, which `systemctl status` shows."""
         self._ready_status = status
         self._notify("READY=1", f"STATUS={status}")
 
@@ -60,7 +60,7 @@ class ServiceManager:
             self._notify("READY=1", f"STATUS={status}")
 
     def stopping(self, status: str, within_seconds: float) -> None:
-        """The service stops, and needs at most `within_seconds` until its last call has ended."""
+        """Reports that the service stops, and takes at most `within_seconds` until its last call has ended."""
         microseconds = round((within_seconds + _STOP_MARGIN_SECONDS) * 1e6)
         self._notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={microseconds}", f"STATUS={status}")
 

@@ -91,10 +91,10 @@ class Reachability:
         self._failing_since_ns = self._logged_ns = None
         self._failures = 0
 
-    def failed(self, reason: str, after_ns: int = 0) -> None:
-        """A connection could not be opened, for this reason; the attempt began `after_ns` ago."""
+    def failed(self, reason: str, took_ns: int = 0) -> None:
+        """A connection could not be opened, for this reason; the attempt took `took_ns`."""
         if self._failing_since_ns is None:
-            self._failing_since_ns = self._clock.monotonic_ns() - after_ns
+            self._failing_since_ns = self._clock.monotonic_ns() - took_ns
         self._reason = reason
         self._failures += 1
         self._probe_soon.set()

@@ -62,7 +62,7 @@ class Receiver:
         stream_wait_seconds: float,
         passes_trace_context: bool,
     ) -> None:
-        self.caps = caps
+        self._caps = caps
         self._identifier = identifier
         self._clock = clock
         self._pool_for = pool_for
@@ -96,7 +96,7 @@ class Receiver:
             call,
             self._upstream_headers(call, scope, hops),
             timeout_seconds=left_seconds,
-            add_body_bytes=partial(self.caps.add_body_bytes, call),
+            add_body_bytes=partial(self._caps.add_body_bytes, call),
         )
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
@@ -106,9 +106,9 @@ class Receiver:
 
     def _check_in(self, call: Call, scope: Message) -> None:
         """Counts the call, identifies its caller, and checks its path."""
-        self.caps.enter(call)
+        self._caps.enter(call)
         call.caller = self._identifier.identify(call.fields)
-        self.caps.enter_caller(call)
+        self._caps.enter_caller(call)
         check_target(scope["method"], scope.get("raw_path") or scope["path"].encode())
         if call.route == OTHER_ROUTE and (foreign := foreign_path(scope["path"])) is not None:
             raise foreign

@@ -211,9 +211,8 @@ async def _check_values(body: bytes) -> None:
             if in_string and string_end >= len(body) - 1:  # the string does not end; the last byte may be a backslash
                 return
         else:
-            parts = _STRING.split(
-                body[start:end]
-            )  # alternately: bytes outside of strings, and the closing quote of a string
+            # Alternately: bytes outside of strings, and the closing quote of a string.
+            parts = _STRING.split(body[start:end])
             outside = b"".join(parts[::2])
             in_string = len(parts) > 1 and not parts[-2]
             values += _separators(outside, 0, len(outside)) + len(parts) // 2

@@ -25,6 +25,7 @@ __all__ = [
     "REQUEST_ID",
     "add_error",
     "add_origin",
+    "add_request_id",
     "add_span",
     "add_timestamp",
     "as_console",

@@ -220,7 +220,7 @@ def test_a_cancellation_stays_one_also_when_the_wait_ends_at_the_same_time() -> 
         for both in (False, True):
             task = asyncio.create_task(wait())
             await asyncio.sleep(1)
-            reachability.failed(REASON, after_ns=10**10)
+            reachability.failed(REASON, took_ns=10**10)
             if both:
                 task.cancel()
             with pytest.raises(asyncio.CancelledError if both else OutOfReach):
