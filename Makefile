@@ -16,7 +16,7 @@ NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 # What test-clients drives beside the SDKs that `make test` does.
 CLIENTS := langchain pydantic-ai litellm
 # Other targets run the rest, apart from `quiet`: those run last, when the machine is not busy.
-QUICK := not quiet and not alerts and not clients
+QUICK := not quiet and not alerts and not clients and not stores
 # Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
 MEASURED := tests/unit tests/property/dumps tests/integration tests/monitoring --ignore=tests/monitoring/deploy
 UNMEASURED := tests/property --ignore=tests/property/dumps tests/monitoring/deploy \
@@ -53,6 +53,14 @@ test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .t
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve
 	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
+
+.PHONY: test-stores
+test-stores: $(INSTALLED) | test-tools ## run replicas on real Valkey servers, let each part fail, and see that no answer is lost
+	$(BIN)/pytest -m stores -n 2 --dist worksteal tests/e2e/stores
+
+.PHONY: chaos
+chaos: $(INSTALLED) | test-tools ## measure what clients notice while a replica, the store or the network fails: make chaos ARGS=--help
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 .PHONY: prove-restarts
 prove-restarts: $(INSTALLED) | test-tools ## restart the service under open streams and steady calls, and count what clients notice

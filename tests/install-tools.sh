@@ -24,6 +24,8 @@ test)
   need systemd-analyze systemd "reads the unit of the service"
   need nginx nginx "is the load balancer in front of a restarting service"
   need valkey-server valkey-server "holds the shared log"
+  need valkey-cli valkey-tools "makes a cluster"
+  need valkey-sentinel valkey-sentinel "lets a replica of the store take over"
   ;;
 test-clients)
   need curl curl "is one of the clients"

@@ -1,0 +1,55 @@
+"""`make chaos ARGS="leader-killed store-flushed"`: shows what clients and the upstream notice of failures."""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chaos.cases import CASES, ON_LINKS
+from chaos.scene import Outcome, play, scene
+from chaos.servers import Server, cluster, sentinel, server
+
+_KEPT = ("--appendonly", "yes", "--appendfsync", "always")
+_KEY = "{tidegate}:log"
+_STORES = ("server", "persistent", "sentinel", "cluster")
+
+
+@contextmanager
+def store_of(kind: str, directory: Path) -> Iterator[tuple[str, Server]]:
+    """Run a store. Yields its URL, in which `{port}` may stand for the port, and the server that can fail."""
+    if kind == "sentinel":
+        with sentinel(directory) as running:
+            yield running
+    elif kind == "cluster":
+        with cluster(directory, _KEY) as running:
+            yield running
+    else:
+        with server(directory / "server", *(_KEPT if kind == "persistent" else ())) as single:
+            yield "valkey://127.0.0.1:{port}", single
+
+
+async def prove(directory: Path, name: str, kind: str, replicas: int, after_seconds: float) -> Outcome:
+    """Plays one case on new processes."""
+    with store_of(kind, directory) as (url, store):
+        async with scene(directory, url, store, replicas, has_links=name in ON_LINKS) as on:
+            return await play(on, CASES[name], after_seconds)
+
+
+def main() -> None:
+    """Plays the cases that are named, or all of them."""
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[*CASES])
+    parser.add_argument("--store", choices=_STORES, default="server")
+    parser.add_argument("--replicas", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=8, help="after everything works again")
+    given = parser.parse_args()
+    for name in given.cases:
+        with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+            outcome = asyncio.run(prove(Path(folder), name, given.store, given.replicas, given.seconds))
+        print(f"{name} on {given.store}, {given.replicas} replicas: {outcome}", flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
