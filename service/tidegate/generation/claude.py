@@ -67,7 +67,7 @@ class Gate(Protocol):
         session: str,
         session_front: bool,
     ) -> Awaitable[float]:
-        """Return the time waited, in seconds. If there is a wait, `on_wait` is called."""
+        """Returns the time waited, in seconds. If there is a wait, `on_wait` is called."""
         ...
 
 
@@ -77,14 +77,14 @@ class ClaudeModel:
     Each attempt is admitted by the pool `default` first, then by the pool of the model. Both learn from its outcome.
 
     Args:
-        sdk: Returns the SDK's client for the running event loop, with its own retries and traces off.
-        gate: Waits for the pool `default`.
-        admission: Admits attempts to the pool of a model.
-        retry_policy: Returns the current policy.
-        random: Returns random numbers from 0 to 1.
+        sdk: returns the SDK's client for the running event loop, with its own retries and traces off.
+        gate: waits for the pool `default`.
+        admission: admits attempts to the pool of a model.
+        retry_policy: returns the current policy.
+        random: returns random numbers from 0 to 1.
 
     Attributes:
-        counts: Attempts, answers, retries and failures since the start, for the status.
+        counts: attempts, answers, retries and failures since the start, for the status.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ClaudeModel:
         self._random = random
 
     async def ask(self, question: Question, on_progress: OnProgress, tally: Tally) -> ModelAnswer:
-        """Implement `LanguageModel.ask`."""
+        """Implements `LanguageModel.ask`."""
         call = _Call(question, on_progress, tally, self._store.pool_for(model_pool(question.model)), _shape(question))
 
         async def attempt(number: int) -> ModelAnswer:
@@ -214,7 +214,7 @@ class ClaudeModel:
     async def _failed(
         self, call: "_Call", received: ReceivedAnswer, lease: Lease, error: BaseException, started_ns: int
     ) -> None:
-        """End the lease of a failed or cancelled attempt, as the gateway does, and update the pools."""
+        """Ends the lease of a failed or cancelled attempt, as the gateway does, and updates the pools."""
         estimator, model = self._admission.estimator, call.question.model
         after_ns, used = self._clock.monotonic_ns() - started_ns, received.estimated_usage(model, estimator)
         if used is not None:
@@ -235,10 +235,10 @@ class ClaudeModel:
         self._report(self._attempt_event(call, started_ns, attempt_status(error), received, used))
 
     async def _receive(self, call: "_Call", answer: ReceivedAnswer, scope: Scope, lease_id: str) -> None:
-        """Send one attempt and receive its answer within the deadline.
+        """Sends one attempt and receives its answer within the deadline.
 
         Raises:
-            UpstreamError: There is no complete answer.
+            UpstreamError: there is no complete answer.
         """
         started_ns = self._clock.monotonic_ns()
 

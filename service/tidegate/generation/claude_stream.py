@@ -23,15 +23,15 @@ class ReceivedAnswer:
     """The part of an answer that has arrived.
 
     Attributes:
-        opened: Whether the response headers have arrived.
-        started: Whether the message has started.
-        text: The text so far.
-        unreported_bytes: The size of the text after the last usage report.
-        stop_reason: Why the model stopped; None if the answer is not complete.
-        model: The id of the model that answers.
-        usage: The usage so far, as reported.
-        usage_is_odd: Whether a report was impossible, or missing in a complete answer.
-        first_token_ns: The time from the start of the attempt to the first text.
+        opened: whether the response headers have arrived.
+        started: whether the message has started.
+        text: the text so far.
+        unreported_bytes: the size of the text after the last usage report.
+        stop_reason: why the model stopped; None if the answer is not complete.
+        model: the id of the model that answers.
+        usage: the usage so far, as reported.
+        usage_is_odd: whether a report was impossible, or missing in a complete answer.
+        first_token_ns: the time from the start of the attempt to the first text.
     """
 
     opened: bool = False
@@ -47,7 +47,7 @@ class ReceivedAnswer:
     def update_usage(
         self, usage: "MessageUsage | MessageDeltaUsage", question: Question, *, final: bool = False
     ) -> None:
-        """Update the usage, with impossible figures corrected. Without a final report the output is unknown."""
+        """Updates the usage, with impossible figures corrected. Without a final report the output is unknown."""
         self.started, self.unreported_bytes = True, 0
         fields = usage.model_dump()
         reported = Usage.from_json(fields, self.usage)
@@ -57,12 +57,12 @@ class ReceivedAnswer:
         self.usage_is_odd |= reported != self.usage or Usage.is_odd(fields)
 
     def append_text(self, text: str) -> None:
-        """Append a piece of text."""
+        """Appends a piece of text."""
         self.text += text
         self.unreported_bytes += len(text.encode())
 
     def estimated_usage(self, model: str, estimator: CostEstimator) -> Usage | None:
-        """Return the estimated usage of an answer that broke off, or None if it had not started."""
+        """Returns the estimated usage of an answer that broke off, or None if it had not started."""
         return estimator.produced(model, self.usage, self.unreported_bytes) if self.started else None
 
 
@@ -77,20 +77,20 @@ async def receive_answer(
     on_headers: Callable[[Mapping[str, str]], Awaitable[None]],
     on_text: Callable[[], None],
 ) -> None:
-    """Send a question and receive the answer into `answer`.
+    """Sends a question and receives the answer into `answer`.
 
     Args:
-        client: The SDK's client.
-        question: The question.
-        answer: Filled as the answer arrives, also if it breaks off.
-        timeout_seconds: The time until the answer must be complete.
-        wall_seconds: The wall clock.
-        trace_headers: Headers to send.
-        on_headers: Called with the response headers.
-        on_text: Called after each piece of text.
+        client: the SDK's client.
+        question: the question.
+        answer: filled as the answer arrives, also if it breaks off.
+        timeout_seconds: the time until the answer must be complete.
+        wall_seconds: the wall clock.
+        trace_headers: headers to send.
+        on_headers: called with the response headers.
+        on_text: called after each piece of text.
 
     Raises:
-        UpstreamError: There is no complete answer.
+        UpstreamError: there is no complete answer.
     """
     try:
         async with asyncio.timeout(timeout_seconds):

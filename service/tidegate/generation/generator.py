@@ -70,12 +70,12 @@ class Generator:
     """Generates documents.
 
     Args:
-        language_model: Answers the questions.
-        clock: The time for deadlines.
-        model: The id of the model for full requests, unless a request names one.
-        fallback_model: The id of the model for simpler requests.
-        timeout_seconds: The time for a generation that names none.
-        observer: Receives the outcome of each generation.
+        language_model: answers the questions.
+        clock: the time for deadlines.
+        model: the id of the model for full requests, unless a request names one.
+        fallback_model: the id of the model for simpler requests.
+        timeout_seconds: the time for a generation that names none.
+        observer: receives the outcome of each generation.
     """
 
     def __init__(
@@ -98,17 +98,17 @@ class Generator:
     async def generate(
         self, request: GenerationRequest, on_progress: OnProgress, tally: Tally | None = None
     ) -> GenerationResult:
-        """Generate a valid document.
+        """Generates a valid document.
 
         The tally counts the cost, also if the generation fails or is cancelled.
 
         Raises:
-            ConfigurationError: The caller's schema cannot be used (nothing was sent), or the upstream does not know the
+            ConfigurationError: the caller's schema cannot be used (nothing was sent), or the upstream does not know the
                 model that the request names.
             Refusal: Tidegate did not admit the call.
-            UpstreamError: The upstream refused, and a retry would not help.
-            RetriesExhausted: All attempts failed, or the time ran out.
-            GenerationError: No answer could be used. The error has the findings about the last one.
+            UpstreamError: the upstream refused, and a retry would not help.
+            RetriesExhausted: all attempts failed, or the time ran out.
+            GenerationError: no answer could be used. The error has the findings about the last one.
         """
         timeout_seconds = request.timeout_seconds or self._timeout_seconds
         started_ns = self._clock.monotonic_ns()
@@ -143,7 +143,7 @@ class Generator:
         return _result(answered, run.tally, fallback_reason=reason, fallback_message=str(first))
 
     async def _ask_and_repair(self, question: Question, run: _Run) -> _Answered:
-        """Return the document that answers a question, after at most one repair."""
+        """Returns the document that answers a question, after at most one repair."""
         answer, checked = await self._ask(question, run)
         repaired = bool(checked.findings)
         if repaired:
@@ -216,7 +216,7 @@ def _result(
 
 
 def _check_of(schema: Mapping[str, Any] | None) -> Callable[[str, bool], Checked]:
-    """Return the check of answers, a function of their text and of whether it is an envelope."""
+    """Returns the check of answers, a function of their text and of whether it is an envelope."""
     if schema is None:
         return lambda text, _enveloped: check_answer(text)
     from tidegate.generation.caller_schema.schema import CallerSchema  # noqa: PLC0415  # rarely needed, slow to import
@@ -226,7 +226,7 @@ def _check_of(schema: Mapping[str, Any] | None) -> Callable[[str, bool], Checked
 
 
 def _fallback_reason(error: TidegateError) -> str | None:
-    """Return why a simpler request may succeed, or None if it would fail in the same way."""
+    """Returns why a simpler request may succeed, or None if it would fail in the same way."""
     if isinstance(error, GenerationError):
         return error.reason
     if isinstance(error, Refusal) and error.cause is Cause.DEADLINE:
@@ -241,7 +241,7 @@ def _fallback_reason(error: TidegateError) -> str | None:
 
 
 def _as_bad_model(error: TidegateError, request: GenerationRequest) -> TidegateError:
-    """Return the error, or a `ConfigurationError` if the upstream does not know the model that the request names."""
+    """Returns the error, or a `ConfigurationError` if the upstream does not know the model that the request names."""
     if isinstance(error, UpstreamError) and error.status == 404 and request.model is not None:
         return ConfigurationError("model", request.model, f"a model that the upstream has; it answered {error}")
     return error

@@ -16,15 +16,15 @@ class Question:
     """A request to a model.
 
     Attributes:
-        model: The id of the model.
-        system: The system prompt, which the upstream caches.
-        messages: The conversation, with alternating roles; the last message is the user's.
-        schema: The schema of the structured output, or None for free text.
-        max_tokens: The upper bound of the answer.
-        caller: The caller who is charged.
-        deadline_ns: The deadline on the monotonic clock.
-        session: The caller's session that the question belongs to.
-        session_front: Whether it goes ahead of other requests of that session, because it continues its work.
+        model: the id of the model.
+        system: the system prompt, which the upstream caches.
+        messages: the conversation, with alternating roles; the last message is the user's.
+        schema: the schema of the structured output, or None for free text.
+        max_tokens: the upper bound of the answer.
+        caller: the caller who is charged.
+        deadline_ns: the deadline on the monotonic clock.
+        session: the caller's session that the question belongs to.
+        session_front: whether it goes ahead of other requests of that session, because it continues its work.
     """
 
     model: str
@@ -53,11 +53,11 @@ class LanguageModel(Protocol):
     """Asks a model, with admission control and retries."""
 
     async def ask(self, question: Question, on_progress: OnProgress, tally: Tally) -> ModelAnswer:
-        """Ask until there is an answer. Add the cost of each attempt to the tally, also if the attempt fails.
+        """Asks until there is an answer. Adds the cost of each attempt to the tally, also if the attempt fails.
 
         Raises:
             Refusal: Tidegate did not admit the call.
-            UpstreamError: The upstream refused, and a retry would not help.
-            RetriesExhausted: All attempts failed, or the time ran out.
+            UpstreamError: the upstream refused, and a retry would not help.
+            RetriesExhausted: all attempts failed, or the time ran out.
         """
         ...

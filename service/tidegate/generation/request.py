@@ -25,12 +25,12 @@ class GenerationRequest:
     """One document to generate.
 
     Attributes:
-        prompt: What the workflow should do.
-        caller: The caller who is charged.
-        model: The id of a model to use instead of the configured one.
-        fallback: Whether the simpler request may follow when the full one fails.
-        schema: The caller's JSON Schema for the document, instead of the workflow DSL.
-        timeout_seconds: The time for the whole generation, including waits.
+        prompt: what the workflow should do.
+        caller: the caller who is charged.
+        model: the id of a model to use instead of the configured one.
+        fallback: whether the simpler request may follow when the full one fails.
+        schema: the caller's JSON Schema for the document, instead of the workflow DSL.
+        timeout_seconds: the time for the whole generation, including waits.
     """
 
     prompt: str
@@ -46,9 +46,9 @@ class Tally:
     """The cost of a generation so far, including repairs, retries and the fallback.
 
     Attributes:
-        attempts: Attempts sent to the upstream.
-        queue_seconds: Time spent waiting for quota.
-        usage: Tokens of all answers together. For answers that broke off, what they had reported.
+        attempts: attempts sent to the upstream.
+        queue_seconds: time spent waiting for quota.
+        usage: tokens of all answers together. For answers that broke off, what they had reported.
     """
 
     attempts: int = 0
@@ -56,7 +56,7 @@ class Tally:
     usage: Usage = field(default_factory=Usage)
 
     def add_usage(self, usage: Usage) -> None:
-        """Add the tokens of one answer."""
+        """Adds the tokens of one answer."""
         self.usage = Usage._make(map(sum, zip(self.usage, usage, strict=True)))
 
 
@@ -65,16 +65,16 @@ class GenerationResult:
     """A valid document, with how it was generated.
 
     Attributes:
-        document: A plain JSON value: a dict, unless the caller's schema allows something else.
-        model: The id of the model that answered.
-        usage: Tokens of all answers together.
-        attempts: Attempts sent to the upstream, including repairs and retries.
-        queue_seconds: Time spent waiting for quota.
-        repaired: Whether the first answer was invalid and a second turn repaired it.
-        fallback_reason: Why the simpler request was needed: `invalid`, `refused`, `truncated`, `deadline`, `overloaded`
+        document: a plain JSON value: a dict, unless the caller's schema allows something else.
+        model: the id of the model that answered.
+        usage: tokens of all answers together.
+        attempts: attempts sent to the upstream, including repairs and retries.
+        queue_seconds: time spent waiting for quota.
+        repaired: whether the first answer was invalid and a second turn repaired it.
+        fallback_reason: why the simpler request was needed: `invalid`, `refused`, `truncated`, `deadline`, `overloaded`
             or `too_long`; None if the full request was answered.
-        fallback_message: The same reason as a sentence.
-        notes: The model's remarks.
+        fallback_message: the same reason as a sentence.
+        notes: the model's remarks.
     """
 
     document: Any

@@ -19,7 +19,7 @@ _NEVER_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTim
 
 
 def as_upstream_error(error: anthropic.APIError | httpx2.TransportError, wall_seconds: float) -> UpstreamError:
-    """Return the failure as an `UpstreamError`. The SDK wraps only failures before the response headers."""
+    """Returns the failure as an `UpstreamError`. The SDK wraps only failures before the response headers."""
     if isinstance(error, anthropic.APIStatusError):
         headers = error.response.headers
         retry_after = read_retry_after(dict(headers), wall_seconds)

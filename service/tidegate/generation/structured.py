@@ -28,7 +28,7 @@ _MOST_UNIONS: Final = 16
 
 
 def wire_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the schema of the structured output: the caller's, in the form that the API accepts, or the envelope.
+    """Returns the schema of the structured output: the caller's, in the form that the API accepts, or the envelope.
 
     The envelope is for workflows (None), for schemas beyond the limits of structured outputs, and for schemas that
     would allow less in the API's form. Constraints that the API cannot check, such as lengths, move into descriptions.
@@ -48,10 +48,10 @@ def wire_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def open_envelope(text: str) -> tuple[Any, tuple[str, ...]]:
-    """Return the document and the notes of an answer in the envelope.
+    """Returns the document and the notes of an answer in the envelope.
 
     Raises:
-        ValueError: The answer is not an envelope, or it or the text inside it is not JSON. The message says which.
+        ValueError: the answer is not an envelope, or it or the text inside it is not JSON. The message says which.
     """
     envelope = parse_json(text, "the answer")
     if not isinstance(envelope, dict) or not isinstance(envelope.get("workflow"), str):
@@ -63,10 +63,10 @@ def open_envelope(text: str) -> tuple[Any, tuple[str, ...]]:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse JSON.
+    """Parses JSON.
 
     Raises:
-        ValueError: It is not JSON, nested too deeply, or holds a lone surrogate. The message starts with `where`.
+        ValueError: it is not JSON, nested too deeply, or holds a lone surrogate. The message starts with `where`.
     """
     try:
         value = json.loads(text)

@@ -22,7 +22,7 @@ class Checked:
 
 
 def check_answer(text: str) -> Checked:
-    """Check an answer that should be a workflow document in the envelope."""
+    """Checks an answer that should be a workflow document in the envelope."""
     try:
         document, notes = open_envelope(text)
     except ValueError as error:
@@ -31,7 +31,7 @@ def check_answer(text: str) -> Checked:
 
 
 def check_caller_schema_answer(text: str, schema: "CallerSchema", *, enveloped: bool) -> Checked:
-    """Check an answer that should fit the caller's schema."""
+    """Checks an answer that should fit the caller's schema."""
     notes: tuple[str, ...] = ()
     try:
         if enveloped:

@@ -35,7 +35,7 @@ class Subschema(NamedTuple):
 
 
 def subschemas(schema: Mapping[str, Any]) -> Iterator[Subschema]:
-    """Yield the schemas directly inside a schema in order, without boolean ones."""
+    """Yields the schemas directly inside a schema in order, without boolean ones."""
     for keyword, value in schema.items():
         if keyword not in _ALL:
             continue

@@ -44,7 +44,7 @@ class SchemaNode:
         self.units = 1 + len(json.dumps(compared)) / 1_000
 
     def add(self, keyword: str, key: str | int | None, inner: Mapping[str, Any]) -> None:
-        """Add a schema directly inside this one."""
+        """Adds a schema directly inside this one."""
         child = id(inner)
         if keyword in IN_PLACE:
             self.in_place.append(child)
@@ -62,7 +62,7 @@ class SchemaNode:
             self.every_item.append(child)
 
     def of_properties(self, value: Mapping[str, Any]) -> list[tuple[str | int, int]]:
-        """Return the schemas that may apply to properties of an object, with the name of the property."""
+        """Returns the schemas that may apply to properties of an object, with the name of the property."""
         found: list[tuple[str | int, int]] = []
         if self.properties:
             found += [(name, self.properties[name]) for name in value if name in self.properties]
@@ -73,7 +73,7 @@ class SchemaNode:
         return found
 
     def of_items(self, length: int) -> list[tuple[str | int, int]]:
-        """Return the schemas that may apply to items of a list, with the position of the item."""
+        """Returns the schemas that may apply to items of a list, with the position of the item."""
         found: list[tuple[str | int, int]] = [(at, child) for at, child in self.by_position if at < length]
         for child in self.every_item:
             found += [(at, child) for at in range(length)]

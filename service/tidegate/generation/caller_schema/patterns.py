@@ -41,19 +41,19 @@ class SchemaPatterns:
         self._backtracking: set[str] = set()
 
     def engine(self) -> RegexOptions | FancyRegexOptions:
-        """Return the regex engine that supports all patterns."""
+        """Returns the regex engine that supports all patterns."""
         return _engine(_REGEX_BYTES[-1], backtracks=bool(self._backtracking))
 
     def match_units(self, pattern: str, characters: int) -> float:
-        """Return the work of matching a pattern with a text of some characters, in units."""
+        """Returns the work of matching a pattern with a text of some characters, in units."""
         linear = self._regex_bytes[pattern] * characters * _UNITS_PER_BYTE_AND_CHARACTER
         return linear + (characters**2 * _UNITS_PER_SQUARE_CHARACTER if pattern in self._backtracking else 0)
 
     def add(self, pattern: str) -> None:
-        """Add a pattern.
+        """Adds a pattern.
 
         Raises:
-            ConfigurationError: It is not supported, or the patterns are too large.
+            ConfigurationError: it is not supported, or the patterns are too large.
         """
         if pattern in self._regex_bytes:
             return
@@ -63,7 +63,7 @@ class SchemaPatterns:
             raise ConfigurationError("schema", given, f"at most {_MOST_REGEX_BYTES:,} bytes, compiled")
 
     def _compiled_bytes(self, pattern: str) -> int:
-        """Return the size class of a compiled pattern, and remember the pattern if it needs backtracking."""
+        """Returns the size class of a compiled pattern, and remembers the pattern if it needs backtracking."""
         if len(pattern) <= _LONGEST_PATTERN:
             for size in _REGEX_BYTES:
                 if _compiles(pattern, _engine(size)):
@@ -97,7 +97,7 @@ def _compiles(pattern: str, engine: RegexOptions | FancyRegexOptions) -> bool:
 
 
 def _repetitions(pattern: str) -> int:
-    """Return an upper bound of how much longer a pattern is when its counted repetitions are written out."""
+    """Returns an upper bound of how much longer a pattern is when its counted repetitions are written out."""
     product = 1
     for least, most in _COUNTED.findall(pattern):
         product *= max(int(least), int(most or 0), 1)

@@ -40,7 +40,7 @@ class CallerSchema:
     """A compiled schema. It never fetches anything from outside the schema.
 
     Raises:
-        ConfigurationError: It is not a JSON Schema (draft 2020-12 unless `$schema` names an older one), is nested more
+        ConfigurationError: it is not a JSON Schema (draft 2020-12 unless `$schema` names an older one), is nested more
             than 50 levels deep, has a reference to something outside itself, or is too costly to check.
     """
 
@@ -56,7 +56,7 @@ class CallerSchema:
             )
 
     def findings(self, document: object) -> tuple[str, ...]:
-        """Return the faults of a document as "JSON pointer: message". There are none if it is valid."""
+        """Returns the faults of a document as "JSON pointer: message". There are none if it is valid."""
         not_json = find_non_json(document)
         if not_json is not None:
             return (str(not_json),)
@@ -82,7 +82,7 @@ def _dialect(schema: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _refused_schemas(schema: Mapping[str, Any]) -> Iterator[None]:
-    """Convert the library's errors about a schema to a `ConfigurationError`."""
+    """Converts the library's errors about a schema to a `ConfigurationError`."""
     try:
         yield
     except jsonschema_rs.ValidationError as error:
@@ -102,7 +102,7 @@ def _messages(errors: Iterable[jsonschema_rs.ValidationError]) -> tuple[str, ...
 
 
 def _short(message: str) -> str:
-    """Shorten a message. It starts with the value, which may be long, and ends with what is wrong with it."""
+    """Shortens a message. It starts with the value, which may be long, and ends with what is wrong with it."""
     half = _LONGEST_MESSAGE // 2
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:half]}…{message[-half:]}"
 

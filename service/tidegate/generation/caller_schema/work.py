@@ -39,10 +39,10 @@ class SchemaWork:
     """Counts the checks of a schema. Boolean schemas count as nothing.
 
     Attributes:
-        regex_options: The regex engine that supports all patterns of the schema.
+        regex_options: the regex engine that supports all patterns of the schema.
 
     Raises:
-        ConfigurationError: A reference leads to nothing inside the schema or back to its own place, a regular
+        ConfigurationError: a reference leads to nothing inside the schema or back to its own place, a regular
             expression is not supported, or a limit is exceeded. The message says what is allowed.
     """
 
@@ -57,7 +57,7 @@ class SchemaWork:
         self.regex_options = self._patterns.engine()
 
     def units(self, document: object) -> float:
-        """Return the work of checking a document, in units. Counting stops soon after `MOST_UNITS`.
+        """Returns the work of checking a document, in units. Counting stops soon after `MOST_UNITS`.
 
         The document must be a JSON value, nested at most 100 levels deep.
         """
@@ -82,7 +82,7 @@ class SchemaWork:
         return total
 
     def _applied(self, direct: _Times) -> _Times:
-        """Return how often each schema applies to a value, including those that others apply in place."""
+        """Returns how often each schema applies to a value, including those that others apply in place."""
         applied: _Times = {}
         ahead = list(direct.items())
         while ahead:
@@ -92,7 +92,7 @@ class SchemaWork:
         return applied
 
     def _below(self, value: dict[str, Any] | list[Any], applied: _Times) -> list[tuple[object, _Times]]:
-        """Return the parts of a value with the schemas that apply to each, but no more than may be checked."""
+        """Returns the parts of a value with the schemas that apply to each, but no more than may be checked."""
         below: dict[str | int, _Times] = {}
         names: _Times = {}
         added = 0
@@ -123,7 +123,7 @@ class SchemaWork:
         return 0.0
 
     def _read(self, schema: Mapping[str, Any], dialect: str) -> None:
-        """Read all schemas inside the schema and all that it refers to."""
+        """Reads all schemas inside the schema and all that it refers to."""
         specification = specification_with(dialect)
         resource = specification.create_resource(schema)
         registry: Registry[Any] = Registry().with_resource(resource.id() or "", resource).crawl()
@@ -151,7 +151,7 @@ class SchemaWork:
         self._link_dynamic_references()
 
     def _link_dynamic_references(self) -> None:
-        """Add all possible targets of each `$dynamicRef`. Which one applies depends on the value."""
+        """Adds all possible targets of each `$dynamicRef`. Which one applies depends on the value."""
         anchored: dict[str, list[int]] = {}
         for key, node in self._nodes.items():
             anchor = node.schema.get("$dynamicAnchor")
@@ -164,7 +164,7 @@ class SchemaWork:
                 node.in_place.extend(set(meant) - set(node.in_place))
 
     def _count_in_place(self, node: int, depth: int) -> int:
-        """Return how many checks of one value a schema causes, including itself."""
+        """Returns how many checks of one value a schema causes, including itself."""
         known = self._checks.get(node)
         if known is not None:
             return known
@@ -189,7 +189,7 @@ def _looked_up(resolver: "Resolver[Any]", keyword: str, reference: str) -> "tupl
 
 
 def _measure(value: object, sizes: dict[int, int]) -> int:
-    """Store the approximate number of characters of each object and list, and return that of the value."""
+    """Stores the approximate number of characters of each object and list, and returns that of the value."""
     if isinstance(value, dict):
         size = 2 + sum(len(key) + 4 + _measure(item, sizes) for key, item in value.items())
     elif isinstance(value, list):

@@ -18,7 +18,7 @@ __all__ = ["check_document"]
 
 
 def check_document(document: object) -> tuple[Finding, ...]:
-    """Check a parsed workflow document, an object of JSON values.
+    """Checks a parsed workflow document, an object of JSON values.
 
     The schema is the specification's own, in the version that `document.dsl` names. A document that fits the schema is
     also checked for what the schema cannot express, such as jumps to tasks that do not exist.
@@ -57,7 +57,7 @@ def _check_schema(parts: Iterable[Part], schema: DslSchema) -> Iterator[Finding]
 
 
 def _in_order(findings: Iterable[Finding], document: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Return the findings, each once, in the order of their places; a missing property has the place of its object."""
+    """Returns the findings, each once, in the order of their places; a missing property has the place of its object."""
     unique = dict.fromkeys(findings)
     if not unique:
         return ()

@@ -20,9 +20,9 @@ class Finding:
     """One fault of a workflow document.
 
     Attributes:
-        path: A JSON pointer (RFC 6901) into the document, such as `/do/0/checkStock/call`. A missing property has the
+        path: a JSON pointer (RFC 6901) into the document, such as `/do/0/checkStock/call`. A missing property has the
             path that it should have. The path is empty for the document as a whole.
-        message: What is wrong, what was given and what is allowed. It never contains a password or token.
+        message: what is wrong, what was given and what is allowed. It never contains a password or token.
     """
 
     path: str
@@ -33,12 +33,12 @@ class Finding:
 
 
 def pointer(parts: Iterable[object], start: str = "") -> str:
-    """Return a JSON pointer extended by keys and indexes."""
+    """Returns a JSON pointer extended by keys and indexes."""
     return start + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def shown(value: object) -> str:
-    """Return a value as JSON for a message, at most 60 characters, without the credentials of a URI.
+    """Returns a value as JSON for a message, at most 60 characters, without the credentials of a URI.
 
     Objects and lists are named, but their content is not shown.
     """
@@ -49,13 +49,13 @@ def shown(value: object) -> str:
 
 
 def listed(names: Collection[str]) -> str:
-    """Return names for a message: the first twenty and how many there are, or "none"."""
+    """Returns names for a message: the first twenty and how many there are, or "none"."""
     first = ", ".join(list(names)[:_LISTED_NAMES]) or "none"
     return first if len(names) <= _LISTED_NAMES else f"{first}, … ({len(names)} in all)"
 
 
 def did_you_mean(given: Iterable[str], allowed: Sequence[str]) -> str:
-    """Return a suggestion such as " (did you mean call?)" for the first name that resembles an allowed one, or ""."""
+    """Returns a suggestion such as " (did you mean call?)" for the first name that resembles an allowed one, or ""."""
     for name in given:
         if len(name) <= _COMPARED_CHARACTERS and (matches := get_close_matches(name, allowed, 1, 0.75)):
             return f" (did you mean {matches[0]}?)"

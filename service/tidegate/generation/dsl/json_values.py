@@ -14,7 +14,7 @@ MAX_VALUES = 100_000
 
 
 def find_non_json(document: object) -> Finding | None:
-    """Return a finding for the first value that JSON does not have (a date, NaN, a number as key), or for the size."""
+    """Returns a finding for the first value that JSON does not have (a date, NaN, a number as key), or for the size."""
     count = 0
     ahead: list[tuple[str, int, object]] = [("", 0, document)]
     while ahead:
@@ -33,7 +33,7 @@ def find_non_json(document: object) -> Finding | None:
 
 
 def _problem(value: object) -> str | None:
-    """Return what is wrong with a value itself, not with the values inside it."""
+    """Returns what is wrong with a value itself, not with the values inside it."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):

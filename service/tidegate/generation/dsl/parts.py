@@ -45,11 +45,11 @@ class Part:
     """The document without its tasks, or a task without the tasks inside it.
 
     Attributes:
-        path: The JSON pointer of the part.
-        value: The document or task.
-        keyword: The keyword of the task, or the empty string for the document.
-        validator: Validates the part, ignoring the tasks inside it.
-        parent: The part around it.
+        path: the JSON pointer of the part.
+        value: the document or task.
+        keyword: the keyword of the task, or the empty string for the document.
+        validator: validates the part, ignoring the tasks inside it.
+        parent: the part around it.
     """
 
     path: str
@@ -73,7 +73,7 @@ class Part:
         return self.keyword == "call" and self.value["call"] == "asyncapi"
 
     def task_lists(self) -> Iterator[tuple[TaskEntry, ...]]:
-        """Yield the lists of tasks directly inside the part, whether they are valid or not."""
+        """Yields the lists of tasks directly inside the part, whether they are valid or not."""
         for keys in _TASK_LISTS.get("asyncapi" if self.is_asyncapi else self.keyword, ()):
             yield _task_list(self.value, keys, self.path)
         if self.keyword == "":
@@ -83,7 +83,7 @@ class Part:
                 yield _task_list(extension, ("after",), path)
 
     def tasks(self) -> Iterator[TaskEntry]:
-        """Yield the tasks directly inside the part, whether they are valid or not."""
+        """Yields the tasks directly inside the part, whether they are valid or not."""
         for tasks in self.task_lists():
             yield from tasks
         functions = _at(self.value, ("use", "functions")) if self.keyword == "" else None
@@ -93,7 +93,7 @@ class Part:
 
 
 def divide(document: dict[str, Any], schema: DslSchema) -> tuple[list[Part], list[Finding]]:
-    """Return the parts of a document, each before the parts inside it, and a finding for each task of no known kind."""
+    """Returns the parts of a document, each before the parts inside it, and a finding per task of no known kind."""
     parts = [Part("", document, "", schema.document)]
     findings: list[Finding] = []
     for part in parts:  # grows while it is read
@@ -128,7 +128,7 @@ def _kind_problem(task: object, schema: DslSchema) -> str | None:
 
 
 def entries(items: object, path: str) -> Iterator[TaskEntry]:
-    """Yield the entries of a list of objects, which have one entry each if they are valid."""
+    """Yields the entries of a list of objects, which have one entry each if they are valid."""
     for position, item in enumerate(items if isinstance(items, list) else ()):
         for name, value in item.items() if isinstance(item, dict) else ():
             yield TaskEntry(pointer((position, name), path), name, value)

@@ -24,9 +24,9 @@ class DslSchema:
     """One version of the schema.
 
     Attributes:
-        document: Validates a workflow document, except for its tasks.
-        keywords: The keyword of each kind of task, sorted.
-        functions: The built-in functions that `call` accepts.
+        document: validates a workflow document, except for its tasks.
+        keywords: the keyword of each kind of task, sorted.
+        functions: the built-in functions that `call` accepts.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -41,25 +41,25 @@ class DslSchema:
         self.functions = tuple(function for _, function in kinds if function)
 
     def task_validator(self, keyword: str, task: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
-        """Return the validator for a task with this keyword; it ignores the tasks inside the task."""
+        """Returns the validator for a task with this keyword; it ignores the tasks inside the task."""
         function = task[keyword] if keyword == "call" and task[keyword] in self.functions else None
         return self._tasks[keyword, function]
 
     def node(self, location: Sequence[str | int]) -> Any:
-        """Return the part of the schema at a location that a validation error names."""
+        """Returns the part of the schema at a location that a validation error names."""
         part: Any = self._schema
         for key in location:
             part = part[key]
         return part
 
     def layers(self, node: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-        """Return the schemas that apply in one place: a schema, and the definition that it refers to."""
+        """Returns the schemas that apply in one place: a schema, and the definition that it refers to."""
         reference = node.get("$ref")
         return (node, self._schema["$defs"][reference.removeprefix(_DEFINITIONS)]) if reference else (node,)
 
 
 def schema_for(document: Mapping[str, Any]) -> DslSchema:
-    """Return the schema for the version of the DSL that a document names.
+    """Returns the schema for the version of the DSL that a document names.
 
     1.0.0 and its pre-releases have the schema of the tag v1.0.0. Everything else has the newest schema.
     """
@@ -76,7 +76,7 @@ def _load(version: str) -> DslSchema:
 
 
 def _kinds(definitions: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str | None], str]]:
-    """Yield the keyword of each kind of task, the built-in function for a `call`, and a reference to its schema."""
+    """Yields the keyword of each kind of task, the built-in function for a `call`, and a reference to its schema."""
     for kind in definitions["task"]["oneOf"]:
         name = kind["$ref"].removeprefix(_DEFINITIONS)
         keyword = name.removesuffix("Task")

@@ -27,12 +27,12 @@ _Keys = tuple[str | int, ...]
 
 
 def explain(errors: Iterable[ValidationError], schema: DslSchema, path: str) -> list[Finding]:
-    """Return findings for the errors of a part of a document; there is at least one if there are errors.
+    """Returns findings for the errors of a part of a document; there is at least one if there are errors.
 
     Args:
-        errors: What the validator reports.
-        schema: The schema that the part was validated against.
-        path: The JSON pointer of the part.
+        errors: what the validator reports.
+        schema: the schema that the part was validated against.
+        path: the JSON pointer of the part.
     """
     given = list(errors)
     findings = [Finding(pointer(keys, path), message) for keys, message in _Explanation(schema).of_all(given)]
@@ -48,7 +48,7 @@ class _Explanation:
         self._schema = schema
 
     def of_all(self, errors: Sequence[ValidationError]) -> Iterator[tuple[_Keys, str]]:
-        """Yield path and message for errors. A value of the wrong type has no other errors."""
+        """Yields path and message for errors. A value of the wrong type has no other errors."""
         wrong_types = {_keys(error) for error in errors if isinstance(error.kind, ValidationErrorKind.Type)}
         for error in errors:
             if isinstance(error.kind, ValidationErrorKind.Type) or _keys(error) not in wrong_types:
@@ -124,7 +124,7 @@ class _Explanation:
         yield keys, f"must have one of: {', '.join(choices)}; it has {listed(value)}"
 
     def _rivals(self, branches: Sequence[Mapping[str, Any]], value: Mapping[str, Any]) -> str:
-        """Return the properties by which the matching alternatives differ."""
+        """Returns the properties by which the matching alternatives differ."""
         matching = [
             required
             for branch in branches
@@ -153,6 +153,6 @@ def _has_wrong_type(errors: Sequence[ValidationError], keys: _Keys) -> bool:
 
 
 def _shown(value: object, keys: _Keys) -> str:
-    """Return a value for a message, or a remark instead if it may be a credential."""
+    """Returns a value for a message, or a remark instead if it may be a credential."""
     is_secret = keys[-1:] and keys[-1] in _SECRET_PROPERTIES
     return "what was given (not shown)" if is_secret or keys[-2:-1] == ("authentications",) else shown(value)

@@ -40,7 +40,7 @@ _DESCRIPTIONS: Final = {
 
 
 def describe(schema: DslSchema, node: Mapping[str, Any]) -> str:
-    """Return what a part of the schema allows, such as "a string" or "an object with uri"."""
+    """Returns what a part of the schema allows, such as "a string" or "an object with uri"."""
     reference = node.get("$ref", "").rpartition("/")[2]
     for name in (reference, node.get("title"), node.get("format")):
         if name in _DESCRIPTIONS:
@@ -55,7 +55,7 @@ def describe(schema: DslSchema, node: Mapping[str, Any]) -> str:
 
 
 def properties(schema: DslSchema, node: Mapping[str, Any], value: Mapping[str, Any]) -> list[str]:
-    """Return the properties that are allowed; of alternatives, only those of the likely ones for the value."""
+    """Returns the properties that are allowed; of alternatives, only those of the likely ones for the value."""
     names: list[str] = []
     for layer in schema.layers(node):
         names += layer.get("properties", ())
@@ -65,7 +65,7 @@ def properties(schema: DslSchema, node: Mapping[str, Any], value: Mapping[str, A
 
 
 def requirements(schema: DslSchema, node: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the required properties, once for each alternative inside the part of the schema."""
+    """Returns the required properties, once for each alternative inside the part of the schema."""
     layers = schema.layers(node)
     own = tuple(name for layer in layers for name in layer.get("required", ()))
     branches = [branch for layer in layers for branch in layer.get("oneOf", ())]
@@ -76,7 +76,7 @@ def requirements(schema: DslSchema, node: Mapping[str, Any]) -> list[tuple[str, 
 def likely_alternatives(
     schema: DslSchema, branches: Sequence[Mapping[str, Any]], value: Mapping[str, Any]
 ) -> list[Mapping[str, Any]]:
-    """Return the alternatives that require most of the properties that a value has.
+    """Returns the alternatives that require most of the properties that a value has.
 
     An alternative that requires nothing comes before those of which the value has nothing.
     """

@@ -23,14 +23,14 @@ def _text(name: str) -> str:
 
 @cache
 def example(name: str) -> Mapping[str, Any]:
-    """Return a worked example with `description`, the matching `workflow` document, and `notes`."""
+    """Returns a worked example with `description`, the matching `workflow` document, and `notes`."""
     parsed: dict[str, Any] = json.loads(_text(f"example_{name}.json"))
     return parsed
 
 
 @cache
 def system_prompt() -> str:
-    """Return the rules of the DSL with both examples, long enough (over 512 tokens) for the upstream's cache."""
+    """Returns the rules of the DSL with both examples, long enough (over 512 tokens) for the upstream's cache."""
     parts = [_text("rules.md"), "# Worked examples"]
     for name in EXAMPLE_NAMES:
         worked = example(name)
@@ -41,16 +41,16 @@ def system_prompt() -> str:
 
 @cache
 def simple_system_prompt() -> str:
-    """Return the rules for a simpler document, without examples."""
+    """Returns the rules for a simpler document, without examples."""
     return _text("simple_rules.md")
 
 
 def schema_rules(schema: Mapping[str, Any]) -> str:
-    """Return the rules for a document under the caller's schema."""
+    """Returns the rules for a document under the caller's schema."""
     return f"{_SCHEMA_RULES}\n\n{json.dumps(schema, ensure_ascii=False)}"
 
 
 def repair_message(findings: Sequence[str]) -> str:
-    """Return the message that asks the model to repair an answer, with one line per finding."""
+    """Returns the message that asks the model to repair an answer, with one line per finding."""
     listed = "\n".join(f"- {finding}" for finding in findings)
     return f"The document is not valid. Fix exactly these faults and answer in the same form again:\n{listed}"

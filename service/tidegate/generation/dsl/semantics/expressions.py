@@ -37,7 +37,7 @@ MAX_EXPRESSIONS: Final = 1_000
 
 
 def check_expressions(parts: Sequence[Part]) -> Iterator[Finding]:
-    """Yield a finding for each expression that is not valid jq, or that uses an undeclared variable or secret.
+    """Yields a finding for each expression that is not valid jq, or that uses an undeclared variable or secret.
 
     Expressions are the strings of the form `${ … }` anywhere, and all strings in places that hold only expressions,
     such as `if` and `when`. A string that contains `${` but is not one expression as a whole is also a finding, because
@@ -78,7 +78,7 @@ def _check_secrets(expression: str, path: str, secrets: Sequence[str]) -> Iterat
 
 @lru_cache(maxsize=1024)
 def _problem(text: str, variables: frozenset[str]) -> str | None:
-    """Return what is wrong with an expression, in one line, or None."""
+    """Returns what is wrong with an expression, in one line, or None."""
     if len(text) > MAX_CHARACTERS:
         return f"it has {len(text)} characters; at most {MAX_CHARACTERS} are allowed"
     if "\0" in text:
@@ -94,7 +94,7 @@ def _problem(text: str, variables: frozenset[str]) -> str | None:
 
 
 def _in_one_line(message: str, names: frozenset[str]) -> str:
-    """Return the first error of jq without its place. If it is an unknown variable, add those that exist."""
+    """Returns the first error of jq without its place. If it is an unknown variable, adds those that exist."""
     first = message.splitlines()[0].removeprefix("jq: error: ").partition(" at <top-level>")[0]
     if re.match(r"\$\S+ is not defined", first):
         first += f" (available: {', '.join('$' + name for name in sorted(names))})"

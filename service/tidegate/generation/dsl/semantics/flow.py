@@ -15,7 +15,7 @@ _Task = Mapping[str, Any]
 
 
 def check_flow(parts: Sequence[Part]) -> Iterator[Finding]:
-    """Yield a finding for each wrong `then`, unreachable task, name used twice, and second default case of a switch.
+    """Yields a finding for each wrong `then`, unreachable task, name used twice, and second default case of a switch.
 
     A `then` may only name a task of the same list (reference of the DSL, "Flow Directive"). The first task of a list
     is reachable, and so are those that a reachable task continues with or jumps to. A task with `if` may be skipped.
@@ -73,7 +73,7 @@ class _Reach:
         self._can_end: dict[int, bool] = {}
 
     def of(self, tasks: Sequence[TaskEntry]) -> set[int]:
-        """Return the positions of the tasks that can run, and the position after the last one if the list can end."""
+        """Returns the positions of the tasks that can run, and the position after the last one if the list can end."""
         first = _first_positions(tasks)
         reached: set[int] = set()
         ahead = [0]
@@ -87,7 +87,7 @@ class _Reach:
         return reached
 
     def _exits(self, task: _Task) -> list[str]:
-        """Return every `then` that a task can follow when it is done; none if it never completes."""
+        """Returns every `then` that a task can follow when it is done; none if it never completes."""
         exits = ["continue"] if "if" in task else []
         own = task.get("then", "continue")
         if "switch" in task:

@@ -24,7 +24,7 @@ _DEFAULT_CATALOG: Final = "default"
 
 
 def check_references(parts: Sequence[Part], schema: DslSchema) -> Iterator[Finding]:
-    """Yield a finding for each name of a function, secret, error, timeout … that `use` does not declare."""
+    """Yields a finding for each name of a function, secret, error, timeout … that `use` does not declare."""
     use = parts[0].value.get("use", {})
     for part in parts:
         if part.keyword == "call" and part.value["call"] not in schema.functions:

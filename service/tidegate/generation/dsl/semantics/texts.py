@@ -28,11 +28,11 @@ class Text:
     """A string of a document.
 
     Attributes:
-        path: The JSON pointer of the string.
-        text: The string.
-        is_expression: Whether it is an expression even without `${ }` around it.
-        is_for_a_program: Whether it is passed to a program, which may interpret `${` itself.
-        variables: The jq variables (without `$`) that loops and catch clauses around it add.
+        path: the JSON pointer of the string.
+        text: the string.
+        is_expression: whether it is an expression even without `${ }` around it.
+        is_for_a_program: whether it is passed to a program, which may interpret `${` itself.
+        variables: the jq variables (without `$`) that loops and catch clauses around it add.
     """
 
     path: str
@@ -47,7 +47,7 @@ _Scopes = list[tuple[str, frozenset[str]]]
 
 
 def texts(parts: Sequence[Part]) -> Iterator[Text]:
-    """Yield the strings of a document that a runtime may evaluate, those of each part before those inside it."""
+    """Yields the strings of a document that a runtime may evaluate, those of each part before those inside it."""
     scopes: dict[str, _Scopes] = {}
     excluded = {part.path for part in parts} | {"/document"}
     for part in parts:
@@ -62,7 +62,7 @@ def texts(parts: Sequence[Part]) -> Iterator[Text]:
 
 
 def _scopes_of(place: Place) -> _Scopes:
-    """Return where the variables that a loop or a catch clause names are available."""
+    """Returns where the variables that a loop or a catch clause names are available."""
     path, title, value = place
     if title == "ForTask":
         loop = value["for"]

@@ -25,7 +25,7 @@ _CRON_FIELDS: Final = (
 
 
 def check_times(parts: Sequence[Part]) -> Iterator[Finding]:
-    """Yield a finding for each negative or non-standard duration, and for a schedule that never starts the workflow."""
+    """Yields a finding per negative or non-standard duration, and for a schedule that never starts the workflow."""
     for part in parts:
         for path, title, value in part.places:
             if title in _DURATIONS:
@@ -49,7 +49,7 @@ def _check_duration(duration: str | dict[str, int], path: str) -> Iterator[Findi
 
 
 def _check_iso_8601(text: str, path: str) -> Iterator[Finding]:
-    """Check what the schema's pattern does not: weeks stand alone, and only the last part has a fraction."""
+    """Checks what the schema's pattern does not: weeks stand alone, and only the last part has a fraction."""
     parts = re.findall(r"([0-9.]+)([YMWDHS])", text)
     if len(parts) > 1 and any(unit == "W" for _, unit in parts):
         yield Finding(path, f"must be an ISO 8601 duration, which has weeks (W) alone, not {shown(text)}")
