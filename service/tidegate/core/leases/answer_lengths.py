@@ -24,6 +24,9 @@ _ENOUGH: Final = 10.0
 """Fewer answers say nothing about their distribution."""
 _MANY: Final = 100
 """While fewer answers have ended, those whose estimates are far from the mean length are left out."""
+_DOUBT: Final = 20.0
+"""Once so many answers have ended, differences of estimates as large as their mean count by half. The short ones end
+first, and estimates fall with them: the slope of a line through few answers is wrong."""
 _LONGER: Final = 1.5
 """Answers that are older than all that have ended will probably become half as old again."""
 
@@ -56,19 +59,19 @@ class LengthDistribution(NamedTuple):
     older: list[float]
     sums: list[float]
 
-    def charge(self, age: float, later: float, pace: float = 1.0) -> float:
+    def charge(self, age: float, later: float, pace: float = 1.0, least: float = 1.0) -> float:
         """The expected charge, relative to the estimate, of an answer of this age that is `later` older.
 
-        An answer that has ended is charged its length. Before, it is charged its estimate, or its length until then if
-        that is more. `pace` is that of this answer divided by the usual one.
+        An answer that has ended is charged its length. Before, it is charged `least`, or its length until then if that
+        is more. `pace` is that of this answer divided by the usual one.
         """
         first, ended = bisect_right(self.ages, age), bisect_right(self.ages, age + later)
         if first == len(self.ages):
             most = age * _LONGER
-            return max(1.0, pace * self.produced(min(age + later, most)))
+            return max(least, pace * self.produced(min(age + later, most)))
         if ended == len(self.ages):
             return pace * self.sums[first] / self.older[first]
-        still = self.older[ended] * max(1.0, pace * self.produced(age + later))
+        still = self.older[ended] * max(least, pace * self.produced(age + later))
         return (pace * (self.sums[first] - self.sums[ended]) + still) / self.older[first]
 
     def produced(self, age: float) -> float:
@@ -155,14 +158,15 @@ class AnswerLengths:
         """The estimate, moved towards the mean estimate as far as differences of estimates say nothing about lengths.
 
         That is shown by the slope of a line through the observed lengths: 0 if estimates vary by chance, 1 if lengths
-        differ as estimates do.
+        differ as estimates do. It is reduced while few answers have ended, the more the less their estimates differ.
         """
         weight, estimates, tokens, squares, products = self._moments
         mean, length = estimates / weight, tokens / weight
-        variance, covariance = squares / weight - mean * mean, products / weight - mean * length
-        if variance <= 0 or length <= 0:
+        if length <= 0:
             return estimate
-        slope = min(max(covariance / variance * mean / length, 0.0), 1.0)
+        variance, covariance = squares / weight - mean * mean, products / weight - mean * length
+        doubt = _DOUBT * self._weight / weight * mean
+        slope = min(max(covariance / (variance + doubt * doubt) * mean / length, 0.0), 1.0)
         return max(mean + slope * (estimate - mean), estimate / 4)
 
     def distribution(self) -> LengthDistribution | None:

@@ -114,12 +114,12 @@ class OutputAhead:
         for lease in islice(self.leases.values(), 0, None, step):
             if not (estimate := lease.demand.cost.output_tokens):
                 continue
-            age, charged = relative_age(now_ns - lease.granted_ns, estimate), lease.charged.output_tokens
-            pace = _pace(lease, estimate, lengths)
+            likely, charged = self._lengths.without_chance(estimate), lease.charged.output_tokens
+            age, pace = relative_age(now_ns - lease.granted_ns, likely), _pace(lease, likely, lengths)
             for index, horizon_ns in enumerate(_HORIZONS_NS):
                 if index:
-                    later = relative_age(horizon_ns, estimate)
-                    changes[index] += estimate * lengths.charge(age, later, pace) - charged
+                    later = relative_age(horizon_ns, likely)
+                    changes[index] += likely * lengths.charge(age, later, pace, charged / likely) - charged
         return tuple(step * change for change in changes)
 
 
@@ -134,7 +134,7 @@ def _charges(lengths: LengthDistribution, estimate: float) -> list[float]:
     return charges
 
 
-def _pace(lease: OpenLease, estimate: int, lengths: LengthDistribution) -> float:
+def _pace(lease: OpenLease, estimate: float, lengths: LengthDistribution) -> float:
     """The pace of an answer divided by the usual one, by what was reported last."""
     known = lease.known.output_tokens
     if known < estimate:  # reported in steps, the first of which says that it has begun
