@@ -24,10 +24,15 @@ class Replica:
         name: str,
         configured: Mapping[str, PoolSettings],
         observer: Observer | None = None,
+        *,
+        without_store: int | None = None,
     ) -> None:
         self.name = name
         self.connection = MemoryLog(server, Random(name), latency_seconds=0.0005)  # noqa: S311
-        self.store = SharedStore(self.connection, clock, configured, replica=name)
+        chance = Random(name).random  # noqa: S311
+        self.store = SharedStore(
+            self.connection, clock, configured, replica=name, without_store=without_store, random=chance
+        )
         self.admission = Admission(self.store, clock, observer)
         self.admission.replica = name
 

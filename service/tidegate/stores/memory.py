@@ -157,6 +157,14 @@ class MemoryStore:
         """As `Store.advance`."""
         self._step_or_defer(self._pools.advance, pool)
 
+    def use_elsewhere(self, pool: str, cost: Cost) -> None:
+        """As `Pools.use_elsewhere`."""
+        self._step(self._pools.use_elsewhere, pool, cost)
+
+    def drain(self) -> None:
+        """As `Pools.drain`."""
+        self._step(self._pools.drain)
+
     def pool_for(self, name: str) -> str:
         """As `Store.pool_for`."""
         return name if name in self._pools else self._step(self._pools.pool_for, name)

@@ -10,7 +10,7 @@ from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refus
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.errors import UnreadableState
 from tidegate.core.domain.feedback import Feedback
-from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, to_ns
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.pool.pool import Pool
@@ -184,11 +184,31 @@ class Pools:
         pool.hold(lease_id, demand, known, now_ns)
         self._collect(pool.advance_and_collect(now_ns), now_ns)
 
+    def use_elsewhere(self, name: str, cost: Cost, now_ns: int) -> None:
+        """Takes this much of what is available in a pool, without a lease."""
+        pool = self._begun(name, now_ns)
+        pool.limits.charge(cost, now_ns, 0)
+        self._collect(pool.advance_and_collect(now_ns), now_ns)
+
+    def set_aside(self, count: int, from_ns: int, to_ns: int, now_ns: int, *, of_level: bool) -> None:
+        """Takes one of `count` equal shares of what all pools refill between two ages of a silence.
+
+        `of_level`: of what is available now as well.
+        """
+        for name, pool in self._pools.items():
+            cost = [0, 0, 0]
+            for index, limit in pool.limits.limited:
+                per_ns = (limit.per_minute or 0.0) / NS_PER_MINUTE / count
+                cost[index] = int(per_ns * to_ns) - int(per_ns * from_ns)
+                if of_level:
+                    cost[index] += max(0, int((limit.snapshot(now_ns).available or 0.0) / count))
+            self.use_elsewhere(name, Cost(*cost), now_ns)
+
     def drain(self, now_ns: int) -> None:
         """It is unknown how much was used: leaves nothing available, also in pools that are made later."""
         self.drained_ns = now_ns
         for pool in self._pools.values():
-            pool.drain(now_ns)
+            pool.limits.drain(now_ns)
 
     def pool_for(self, name: str, now_ns: int) -> str:
         """As `Store.pool_for`."""
@@ -308,7 +328,7 @@ class Pools:
         if (drained_ns := self.drained_ns) is None:
             return self._add_pool(Pool(name, self.settings.of(name), now_ns, self._accounts))
         pool = self._add_pool(Pool(name, self.settings.of(name), drained_ns, self._accounts))  # it refills since then
-        pool.drain(drained_ns)
+        pool.limits.drain(drained_ns)
         return pool
 
     def _add_pool(self, pool: Pool) -> Pool:

@@ -180,6 +180,7 @@ class Rejoin(Struct, frozen=True, array_like=True, tag=True):
         incarnation: of the log, by the last report that the replica got.
         folded: all of its steps up to this number were folded.
         serial: of the last results that it got.
+        alone: if the replica has decided alone since then: for each pool, what it used of its share of the level.
     """
 
     waiting: tuple[tuple[int, Reserve], ...] = ()
@@ -188,6 +189,7 @@ class Rejoin(Struct, frozen=True, array_like=True, tag=True):
     incarnation: str = ""
     folded: int = 0
     serial: int = 0
+    alone: dict[str, Cost] | None = None
 
 
 Step = LastingStep | Reserve | Withdraw | Advance | Reprice | Rejoin

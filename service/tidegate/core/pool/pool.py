@@ -53,6 +53,7 @@ class Pool:
         "_quota",
         "_refused",
         "_retries",
+        "limits",
         "name",
         "settings",
     )
@@ -69,6 +70,7 @@ class Pool:
         self.settings = settings
         self._parts = parts = parts or PoolParts(name, settings, now_ns, accounts or Accounts())
         self._quota = parts.quota
+        self.limits = parts.quota.limits
         self._events = parts.quota.events
         self._failures = parts.failures
         self._retries = parts.retries
@@ -228,10 +230,6 @@ class Pool:
         if lease_id not in self._book.leases:
             self._queue.remove(lease_id)
             self._book.hold(lease_id, demand, known, self._own_limits.account(demand, now_ns), now_ns)
-
-    def drain(self, now_ns: int) -> None:
-        """Leaves nothing available: it is unknown how much was used."""
-        self._quota.limits.drain(now_ns)
 
     def holds(self, lease_id: str) -> bool:
         """Whether there is an open lease or a waiter of this id."""

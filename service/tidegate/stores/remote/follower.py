@@ -6,7 +6,6 @@ from typing import Final, TypeVar
 
 from msgspec import Struct, structs
 
-from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Granted, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import Cost
@@ -15,9 +14,9 @@ from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot, WaitLeft
 from tidegate.core.ports.store import Change
 from tidegate.stores.remote.held_work import HeldWork
-from tidegate.stores.remote.messages import Ask, Channel, LogStatus, Message, Report, Results, Told
+from tidegate.stores.remote.messages import Ask, Channel, Message, Report, Results, Told
+from tidegate.stores.remote.reported_pools import ReportedPools
 from tidegate.stores.remote.step_sender import StepSender
-from tidegate.stores.runtime_settings import SetAtRuntime
 from tidegate.stores.steps import (
     Answer,
     Charge,
@@ -62,7 +61,7 @@ class Handed(Struct, frozen=True):
     last_step: int = 0
 
 
-class Follower:
+class Follower(ReportedPools):
     """A `Store` that sends its steps to a leader, and passes on the leader's grants, refusals and changes.
 
     It decides nothing: `try_admit` always returns False, `advance` does nothing, and the settings of pools and callers
@@ -84,6 +83,7 @@ class Follower:
     Attributes:
         replica: as above.
         is_lost: whether the leader is lost.
+        refuses: whether all requests are refused.
     """
 
     def __init__(
@@ -96,21 +96,16 @@ class Follower:
         resend_seconds: float = _RESEND_SECONDS,
     ) -> None:
         handed = handed or Handed()
+        super().__init__(settings_of, handed.pools, handed.queues)
         self.replica = replica
-        self.is_lost = False
+        self.is_lost = self.refuses = False
         self._channel = channel
-        self._settings_of = settings_of
         self._work = HeldWork(handed.waiting, handed.leases)
-        self._log: LogStatus | None = None
-        self._pools = handed.pools
-        self._queues = handed.queues
         self._sender = StepSender(replica, channel, resend_seconds, handed.last_step)
         self._withdrawals: dict[int, tuple[Withdraw, asyncio.Future[Refused | None]]] = {}  # by number
         self._admissions: dict[str, asyncio.Future[Result]] = {}  # by lease id
         self._numbers: dict[int, str] = {}  # of reservations that await an answer: their lease ids
         self._replies: dict[str, asyncio.Future[WaitLeft | None]] = {}  # by lease id
-        self._listeners: dict[int, Callable[[Change], None]] = {}
-        self._watches = 0
         self._serial = 0
 
     @property
@@ -161,13 +156,43 @@ class Follower:
         for pool, lease_ids in self._work.leave_all().items():
             self.notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
 
+    def follow(self, channel: Channel, before: Rejoin) -> None:
+        """Continues with another leader, and admits again after `refuse`.
+
+        Args:
+            channel: to that leader.
+            before: what that leader may have to know beside the waits and leases of this process.
+        """
+        self.refuses = False
+        self._channel = channel
+        self._serial = before.serial
+        missing = self._sender.restart(self._sender.folded, channel)
+        steps = tuple(step for step in missing if isinstance(step, LastingStep))
+        self._state(structs.replace(before, steps=(*before.steps, *steps)))
+
+    def refuse(self) -> None:
+        """Refuses all requests that wait, or come, until `follow`."""
+        self.refuses = True
+        for pool, lease_ids in self._work.leave_all().items():
+            for lease_id in lease_ids:
+                self._settle_admission(lease_id, _LOST)
+                self._sender.send(Release(pool, lease_id))
+            self.notify(Change(pool, refused=tuple((lease_id, _LOST) for lease_id in lease_ids)))
+
+    def position(self) -> Rejoin:
+        """Where this process is with its leader: a `Rejoin` without waits and leases."""
+        return Rejoin(incarnation=self.incarnation, folded=self._sender.folded, serial=self._serial)
+
     def rejoin(self) -> None:
         """The leader lacks steps that it has had: tells it all that this process has."""
-        folded, incarnation = self._sender.folded, self._incarnation
-        missing = [step for step in self._sender.restart(folded) if isinstance(step, LastingStep)]
+        position = self.position()
+        missing = self._sender.restart(position.folded)
+        steps = tuple(step for step in missing if isinstance(step, LastingStep))
+        self._state(structs.replace(position, steps=steps))
+
+    def _state(self, rejoin: Rejoin) -> None:
         waiting = [(number, _patient(step)) for number, step in self._work.reserved()]
-        leases = tuple(self._work.held())
-        self._sender.send(Rejoin(tuple(waiting), leases, tuple(missing), incarnation, folded, self._serial))
+        self._sender.send(structs.replace(rejoin, waiting=tuple(waiting), leases=tuple(self._work.held())))
         self._numbers = {number: step.lease_id for number, step in waiting}
         withdrawals, self._withdrawals = self._withdrawals, {}
         for step, answer in withdrawals.values():
@@ -213,18 +238,11 @@ class Follower:
         for lease_id, refusal in refused:
             self._settle_admission(lease_id, refusal)
 
-    @property
-    def _incarnation(self) -> str:
-        return "" if self._log is None else self._log.incarnation
-
     def _take_report(self, report: Report) -> None:
-        log, known = report.log, self._log
-        if log is not None and known is not None and _is_repeated(log, known):
+        if not self.take(report):
             return
-        self._pools, self._queues = report.pools, report.queues
-        if log is not None and report.number < self._sender.folded:
+        if report.log is not None and report.number < self._sender.folded:
             self.rejoin()
-        self._log = log
         self._notice_gap(report.serial)
 
     def _settle_admission(self, lease_id: str, result: Result) -> None:
@@ -241,16 +259,11 @@ class Follower:
         self._numbers.update((number, step.lease_id) for number, step in again)
         self._sender.repeat(again)
 
-    def notify(self, change: Change) -> None:
-        """Passes a change on to those who watch."""
-        for listener in tuple(self._listeners.values()):
-            listener(change)
-
     # The steps.
 
     async def reserve(self, lease_id: str, demand: Demand) -> Result:
         """As `Store.reserve`."""
-        if self.is_lost:
+        if self.is_lost or self.refuses:
             return _LOST
         step = Reserve(lease_id, structs.replace(demand, price=None))
         number = self._sender.send(step, awaits_answer=True)
@@ -315,23 +328,6 @@ class Follower:
         """False: every admission takes a round trip."""
         return False
 
-    def advance(self, pool: str) -> None:
-        """Does nothing: the leader has the timers."""
-
-    # The present state.
-
-    async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
-        """As `Store.snapshot`, by the leader's last report."""
-        return self.snapshot_now(pool)
-
-    def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
-        """As `snapshot`."""
-        return tuple(each for each in self._pools if pool is None or each.pool == pool)
-
-    async def queues(self) -> tuple[QueueSnapshot, ...]:
-        """As `Store.queues`, by the leader's last report."""
-        return self._queues
-
     async def wait_left(self, pool: str, lease_id: str) -> WaitLeft | None:
         """As `Store.wait_left`. None also if the leader does not reply within a second."""
         if not self._work.waits(lease_id):
@@ -345,43 +341,6 @@ class Follower:
             self._replies.pop(lease_id, None)
             return None
         return reply.result()
-
-    def pool_for(self, name: str) -> str:
-        """`name`: the leader decides which pools are shared."""
-        return name
-
-    def settings_now(self, pool: str) -> PoolSettings:
-        """The settings of a pool, whether it exists yet or not."""
-        return self._settings_of(pool)
-
-    def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:  # noqa: ARG002 - as `ProcessStore.set_at_runtime`
-        """Does nothing: the leader knows."""
-        return {}
-
-    def set_initial(self, pool: str, settings: PoolSettings) -> None:
-        """Does nothing: the leader's configuration holds."""
-
-    def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
-        """Does nothing: the leader's configuration holds."""
-
-    def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
-        """Does nothing: the leader's configuration holds."""
-
-    def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:  # noqa: ARG002
-        """As `Store.watch`. No change has events: the leader reports each fact once."""
-        key = self._watches
-        self._watches += 1
-        self._listeners[key] = listener
-
-        def stop() -> None:
-            self._listeners.pop(key, None)
-
-        return stop
-
-
-def _is_repeated(log: LogStatus, known: LogStatus) -> bool:
-    """Whether a new leader reports again what its predecessor had reported."""
-    return log.incarnation == known.incarnation and log.now_ns <= known.now_ns
 
 
 def _patient(step: Reserve) -> Reserve:

@@ -64,8 +64,12 @@ class StepSender:
         self._unsettled = dict(sorted(self._unsettled.items()))
         self._send_again()
 
-    def restart(self, folded: int) -> list[Step]:
-        """Sends no earlier step again. Returns those after the number `folded`, in their order."""
+    def restart(self, folded: int, channel: Channel | None = None) -> list[Step]:
+        """Sends no earlier step again. Returns those after the number `folded`, in their order.
+
+        Further steps go to `channel`, if it is given.
+        """
+        self._channel = channel or self._channel
         unfolded = [step for number, step in self._unsettled.items() if number > folded]
         self._unsettled.clear()
         self._awaited.clear()

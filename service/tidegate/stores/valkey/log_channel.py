@@ -61,11 +61,28 @@ class LogChannel:
         self._unsent: list[Message] = []
         self._something_to_send = asyncio.Event()
         self._serial = 0
-        self._is_closed = False
+        self._is_closed = self._is_paused = False
 
     def send(self, message: Message) -> None:
-        """As `Channel.send`."""
+        """As `Channel.send`. Without effect while it is paused."""
+        if self._is_paused:
+            return
         self._unsent.append(message)
+        self._something_to_send.set()
+
+    @property
+    def serial(self) -> int:
+        """That of the last results that were received."""
+        return self._serial
+
+    def pause(self) -> None:
+        """Drops what was not appended, and appends nothing until `resume`, so that the replica is not thought there."""
+        self._is_paused = True
+        self._unsent.clear()
+
+    def resume(self) -> None:
+        """Appends messages again."""
+        self._is_paused = False
         self._something_to_send.set()
 
     def close(self) -> None:
@@ -87,11 +104,13 @@ class LogChannel:
             if not self._unsent:
                 await _within(self._something_to_send, _HEARTBEAT_SECONDS)
             self._something_to_send.clear()
+            if self._is_paused:
+                continue
             messages, self._unsent = self._unsent[:_MOST_MESSAGES], self._unsent[_MOST_MESSAGES:]
             await self._append(encode_appended(Appended(self._replica, tuple(messages))))
 
     async def _append(self, payload: bytes) -> None:
-        while True:
+        while not self._is_paused:
             try:
                 await self._log.append(payload)
             except StoreLost as error:

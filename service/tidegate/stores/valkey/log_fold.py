@@ -1,13 +1,14 @@
 """The state that the log leads to: the same for every replica that folds it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Self
 
 import msgspec
 from msgspec import Struct
 
 from tidegate.core.domain.anomaly import AnomalyKind
+from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.events import Anomaly
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
 from tidegate.core.domain.state_encoding import decode_state, encode_state
@@ -24,7 +25,7 @@ from tidegate.stores.remote.messages import (
     Steps,
     Told,
 )
-from tidegate.stores.steps import Answer, Batch, Leave, Rejoin, part_of, replica_of
+from tidegate.stores.steps import Answer, Leave, Rejoin, part_of, replica_of
 from tidegate.stores.valkey.shared_log import START, Entry, EntryId
 
 __all__ = ["Appended", "Effects", "LogFold", "decode_appended", "encode_appended"]
@@ -36,7 +37,10 @@ _VERSION: Final = 1
 
 _NS_PER_MS: Final = 1_000_000
 _SILENT_NS: Final = 5 * NS_PER_SECOND
-"""A replica that has appended nothing for so long is gone."""
+"""A replica that has appended nothing for so long is dead: its waits and leases end."""
+_ASIDE_AFTER_NS: Final = 2 * NS_PER_SECOND
+_ASIDE_NS: Final = 30 * NS_PER_SECOND
+"""A silent replica may decide alone for so long. Until then its share is set aside."""
 _UNLED_NS: Final = NS_PER_SECOND // 4
 """Leaders tick ten times per second. Beyond this time after the last tick, nobody leads."""
 
@@ -78,11 +82,15 @@ class _Member(Struct, array_like=True):
         serial: of the last results that it was sent.
         seen_ns: when it last appended something.
         folded: the number of its last step.
+        aside_ns: the share of so much time, since it was seen, was set aside for it.
+        is_dead: whether its waits and leases have ended.
     """
 
     serial: int = 0
     seen_ns: int = 0
     folded: int = 0
+    aside_ns: int = 0
+    is_dead: bool = False
 
 
 class _LogState(Struct, frozen=True, array_like=True):
@@ -161,7 +169,7 @@ class LogFold:
     @property
     def replicas(self) -> tuple[str, ...]:
         """The replicas that take part."""
-        return tuple(self._members)
+        return tuple(name for name, each in self._members.items() if not each.is_dead)
 
     @property
     def now_seconds(self) -> float:
@@ -201,22 +209,24 @@ class LogFold:
             self._leader = tick.replica
         pools = self._fold.pools
         if tick.report:
-            self._end_dead_replicas(now_ns)
+            self._watch_silent_replicas(now_ns)
         pools.advance_all(now_ns)
         self._deliver("", [], pools.take_changes(), effects)
         if tick.report:
-            self._report(self._members, now_ns, effects)
+            self._report([name for name, each in self._members.items() if not each.is_dead], now_ns, effects)
 
     def _fold_messages(self, appended: Appended, now_ns: int, effects: Effects) -> None:
         replica = appended.replica
-        is_new = replica not in self._members
-        member = self._members.setdefault(replica, _Member())
-        member.seen_ns = now_ns
+        is_new = replica not in self._members or self._members[replica].is_dead
+        member = self._members.setdefault(replica, _Member(seen_ns=now_ns))
         answers: list[Answer] = []
         changes: list[Change] = []
         for message in appended.messages:
             if isinstance(message, Steps):
-                self._notice_loss(message.batch, now_ns)
+                if message.batch.steps and isinstance(rejoin := message.batch.steps[0], Rejoin):
+                    self._notice_loss(replica, rejoin, now_ns)
+                    if message.batch.number > self._fold.folded(replica) and rejoin.alone is not None:
+                        self._charge_alone(member, rejoin.alone, now_ns)
                 folded = self._fold.fold(message.batch, now_ns)
                 member.folded = folded.number
                 answers += folded.answers
@@ -229,6 +239,7 @@ class LogFold:
             elif isinstance(message, Ask):
                 left = self._fold.pools.wait_left(message.pool, message.lease_id, now_ns)
                 effects.messages.setdefault(replica, []).append(Told(replica, message.lease_id, left))
+        member.seen_ns, member.aside_ns, member.is_dead = now_ns, 0, False
         self._deliver(replica, answers, changes, effects, has_steps=bool(appended.messages))
         if is_new and replica in self._members:
             self._report((replica,), now_ns, effects)
@@ -243,22 +254,39 @@ class LogFold:
             self._ticked_ns = self._now_ns
         return self._now_ns
 
-    def _notice_loss(self, batch: Batch, now_ns: int) -> None:
+    def _notice_loss(self, replica: str, rejoin: Rejoin, now_ns: int) -> None:
         """A replica that rejoins may prove that the log has lost steps that were folded: then more may be lost."""
-        rejoin = batch.steps[0] if batch.steps else None
-        if not isinstance(rejoin, Rejoin) or not rejoin.incarnation:
-            return
         if rejoin.incarnation == self.incarnation:
-            is_lost = 0 < self._fold.folded(batch.replica) < rejoin.folded
+            is_lost = 0 < self._fold.folded(replica) < rejoin.folded
         else:
-            is_lost = now_ns < _SILENT_NS
+            is_lost = bool(rejoin.incarnation) and now_ns < _SILENT_NS
         if is_lost:
             self._fold.pools.drain(now_ns)
 
-    def _end_dead_replicas(self, now_ns: int) -> None:
-        for name in [name for name, each in self._members.items() if now_ns - each.seen_ns > _SILENT_NS]:
-            del self._members[name]
-            self._fold.forget(name, now_ns)
+    def _watch_silent_replicas(self, now_ns: int) -> None:
+        for name, member in tuple(self._members.items()):
+            silent_ns = now_ns - member.seen_ns
+            if silent_ns > _SILENT_NS and not member.is_dead:
+                member.is_dead, member.folded = True, 0
+                self._fold.forget(name, now_ns)
+            if silent_ns > _ASIDE_AFTER_NS:
+                self._set_aside(member, now_ns, of_level=not member.aside_ns)
+            if silent_ns > _ASIDE_NS:
+                del self._members[name]
+
+    def _set_aside(self, member: _Member, now_ns: int, *, of_level: bool) -> None:
+        """Takes the share of a replica that may decide alone since it was seen last."""
+        until_ns = min(now_ns - member.seen_ns, _ASIDE_NS)
+        if len(self._members) > 1:
+            self._fold.pools.set_aside(len(self._members), member.aside_ns, until_ns, now_ns, of_level=of_level)
+        member.aside_ns = until_ns
+
+    def _charge_alone(self, member: _Member, used: Mapping[str, Cost], now_ns: int) -> None:
+        """A replica comes back that has decided alone."""
+        if not member.aside_ns:  # otherwise its share of the levels is set aside
+            for name, cost in used.items():
+                self._fold.pools.use_elsewhere(name, cost, now_ns)
+        self._set_aside(member, now_ns, of_level=False)
 
     def _deliver(
         self, cause: str, answers: list[Answer], changes: Iterable[Change], effects: Effects, *, has_steps: bool = False
@@ -286,13 +314,14 @@ class LogFold:
             results = Results(replica, member.serial, member.folded, given, tuple(own))
             effects.messages.setdefault(replica, []).append(results)
 
-    def _report(self, replicas: Iterable[str], now_ns: int, effects: Effects) -> None:
+    def _report(self, names: Iterable[str], now_ns: int, effects: Effects) -> None:
         pools = self._fold.pools
         snapshots, queues = pools.snapshot(None, now_ns), pools.queues(now_ns)
         configured, otherwise = pools.settings.configured
         settings = SettingsInEffect(dict(configured), otherwise, pools.settings.dump())
-        log = LogStatus(self.incarnation, self._now_ns, len(self._members), self._leader_changes, settings)
-        for replica in replicas:
+        alive = sum(not each.is_dead for each in self._members.values())
+        log = LogStatus(self.incarnation, self._now_ns, alive, self._leader_changes, settings)
+        for replica in names:
             member = self._members[replica]
             report = Report(replica, member.serial, snapshots, queues, member.folded, log)
             effects.messages.setdefault(replica, []).append(report)

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import random
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from msgspec import structs
 
 from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.pool_settings import PoolSettings
@@ -18,18 +21,22 @@ from tidegate.stores.pools import Pools
 from tidegate.stores.remote.follower import Follower
 from tidegate.stores.remote.messages import Message, Report
 from tidegate.stores.runtime_settings import SetAtRuntime
-from tidegate.stores.steps import Configure, LimitCallers, Reload, Step
+from tidegate.stores.steps import Configure, LimitCallers, Rejoin, Reload, Step
 from tidegate.stores.switchable import SwitchableStore
+from tidegate.stores.valkey.alone import AloneLeader
 from tidegate.stores.valkey.log_channel import LogChannel
 from tidegate.stores.valkey.log_leader import LogLeader
+from tidegate.stores.valkey.server_watch import ServerWatch
 from tidegate.stores.valkey.shared_log import SharedLog, StoreLost
 
 __all__ = ["SharedStore"]
 
 logger = logging.getLogger("tidegate.store")
 
-_PING_SECONDS: Final = 0.2
-_LOST_SECONDS: Final = 0.25
+_ALONE_SECONDS: Final = 30.0
+"""The leader sets the share of a silent replica aside for as long."""
+_RETURN_SECONDS: Final = 1.0
+"""The replicas return to a server one by one within this time."""
 _START_SECONDS: Final = 5.0
 _LEAVE_SECONDS: Final = 1.0
 
@@ -40,6 +47,9 @@ class SharedStore(SwitchableStore):
     Before `start` it is a store in memory, which admits nothing that counts later: make no calls then. It may be made
     outside of any event loop. After `start` its asynchronous methods belong to the event loop that called it; the
     synchronous ones may be called from any thread.
+
+    While the server is lost, the replica decides alone, by its share of the limits. If others may still have the
+    server, it refuses all calls after 30 seconds.
 
     Example:
         store = SharedStore(ValkeyLog(address, 0.25), clock, configured)
@@ -55,6 +65,9 @@ class SharedStore(SwitchableStore):
         configured: settings by name of pool, as of `MemoryStore`.
         otherwise: settings of every other pool.
         replica: name of this process, unique over all time. All its lease ids begin with it.
+        without_store: the number of replicas to assume if the server is lost at the start, which then decides alone for
+            as long as it is lost; None: the start fails.
+        random: returns numbers from 0 to 1.
         on_latency: called with the time in seconds that each ping of the server took.
 
     Attributes:
@@ -69,6 +82,8 @@ class SharedStore(SwitchableStore):
         otherwise: PoolSettings | None = None,
         *,
         replica: str | None = None,
+        without_store: int | None = None,
+        random: Callable[[], float] = random.random,
         on_latency: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._unshared = MemoryStore(clock, configured, otherwise)
@@ -76,7 +91,9 @@ class SharedStore(SwitchableStore):
         self.replica = replica or secrets.token_urlsafe(6)
         self._log = log
         self._clock = clock
-        self._on_latency = on_latency
+        self._without_store = without_store
+        self._random = random
+        self._server = ServerWatch(log, clock, on_latency)
         self._file = PoolConfiguration(configured or {}, otherwise or PoolSettings())
         self._callers: Mapping[str, CallerLimits | None] = {}
         self._settings = self._file
@@ -88,24 +105,32 @@ class SharedStore(SwitchableStore):
         self._tasks: list[asyncio.Task[None]] = []
         self._report: Report | None = None
         self._reported = asyncio.Event()
-        self._reported_ns = self._answered_ns = clock.monotonic_ns()
-        self._latency_seconds = 0.0
-        self._is_up = False
+        self._reported_ns = clock.monotonic_ns()
+        self._alone: AloneLeader | None = None
+        self._times_alone = 0
+        self._position = Rejoin()  # in the log, while it decides alone
 
     async def start(self) -> None:
         """Joins the other replicas.
 
         Raises:
-            StoreLost: the server does not answer.
+            StoreLost: the server does not answer, and `without_store` is not given.
         """
-        await self._log.last()
         self._loop = asyncio.get_running_loop()
-        self._is_up, self._answered_ns = True, self._clock.monotonic_ns()
+        try:
+            await self._server.first_ping()
+        except StoreLost:
+            if self._without_store is None:
+                raise
         self._channel = LogChannel(self._log, self.replica, self._receive)
         self._follower = Follower(self.replica, self._channel, self._settings_of)
         self.switch(self._follower)
         self._send_configuration()
-        self._tasks = [asyncio.create_task(each) for each in (self._channel.run(), self._leader.run(), self._ping())]
+        if not self._server.is_up:
+            self._go_alone()
+        self._tasks = [asyncio.create_task(each) for each in (self._channel.run(), self._leader.run(), self._watch())]
+        if self._alone is not None:
+            return
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._reported.wait()
@@ -123,6 +148,8 @@ class SharedStore(SwitchableStore):
         await asyncio.wait(self._tasks[:1], timeout=_LEAVE_SECONDS)
         await self.stop()
         self._follower.lost()
+        if self._alone is not None:
+            self._alone.close()
 
     async def stop(self) -> None:
         """Ends all tasks. The other replicas notice within seconds, unless this one has left before."""
@@ -136,15 +163,15 @@ class SharedStore(SwitchableStore):
         """The present state."""
         now_ns, log = self._clock.monotonic_ns(), None if self._report is None else self._report.log
         return SharedStatus(
-            is_up=self._is_up,
-            silent_seconds=(now_ns - self._answered_ns) / 1e9,
-            latency_seconds=self._latency_seconds,
-            is_degraded=False,
-            is_refusing=False,
+            is_up=self._server.is_up,
+            silent_seconds=self._server.silent_seconds,
+            latency_seconds=self._server.latency_seconds,
+            is_degraded=self._alone is not None,
+            is_refusing=self._follower is not None and self._follower.refuses,
             is_leader=self._leader.leads,
             log_lag_seconds=self._leader.lag_seconds,
             leader_changes=0 if log is None else log.leader_changes,
-            replicas=1 if log is None else log.replicas,
+            replicas=self._count,
             snapshot_age_seconds=None if log is None else (now_ns - self._reported_ns) / 1e9,
         )
 
@@ -224,7 +251,8 @@ class SharedStore(SwitchableStore):
     def last_seen(self) -> tuple[str, int]:
         """As `LocalReplica.last_seen`."""
         log = None if self._report is None else self._report.log
-        return "" if log is None else log.incarnation, 0 if self._follower is None else self._follower.folded
+        folded = self._position.folded if self._alone is not None or self._follower is None else self._follower.folded
+        return "" if log is None else log.incarnation, folded
 
     def take_facts(self, change: Change) -> None:
         """As `LocalReplica.take_facts`."""
@@ -236,22 +264,71 @@ class SharedStore(SwitchableStore):
             self._report, self._reported_ns = message, self._clock.monotonic_ns()
             self._follow_settings(message)
             self._reported.set()
+        if self._alone is None:
+            self._receive_decision(message)
+
+    def _receive_decision(self, message: Message) -> None:
         if self._follower is not None:
             self._follower.receive(message)
 
-    async def _ping(self) -> None:
+    # The loss of the server.
+
+    async def _watch(self) -> None:
         while True:
-            asked_ns = self._clock.monotonic_ns()
-            try:
-                async with asyncio.timeout(_LOST_SECONDS):
-                    await self._log.last()
-            except (StoreLost, TimeoutError):
-                self._is_up = False
-            else:
-                self._is_up, self._answered_ns = True, self._clock.monotonic_ns()
-                self._latency_seconds = (self._answered_ns - asked_ns) / 1e9
-                self._on_latency(self._latency_seconds)
-            await asyncio.sleep(_PING_SECONDS)
+            if self._alone is None:
+                await self._server.until(is_up=False)
+                self._go_alone()
+            await self._until_back()
+            self._come_back()
+
+    @property
+    def _count(self) -> int:
+        """How many replicas share the limits, as far as it is known."""
+        log = None if self._report is None else self._report.log
+        return (self._without_store or 1) if log is None else log.replicas
+
+    def _go_alone(self) -> None:
+        follower, channel, report, count = self._follower, self._channel, self._report, self._count
+        if follower is None or channel is None:
+            return
+        logger.error("the shared store does not answer: this replica decides alone, by 1/%d of the limits", count)
+        channel.pause()
+        self._position = follower.position()
+        self._times_alone += 1
+        pools, name = None if report is None else report.pools, f"{self.replica}.alone{self._times_alone}"
+        self._alone = AloneLeader(
+            self._clock, self._settings, pools, count, name, self._receive_decision, self.take_facts
+        )
+        follower.follow(self._alone, Rejoin())
+
+    async def _until_back(self) -> None:
+        others_may_have_it = self._report is not None and self._count > 1
+        timer = self._loop.call_later(_ALONE_SECONDS, self._refuse) if others_may_have_it else None
+        try:
+            while True:
+                await self._server.until(is_up=True)
+                await asyncio.sleep(self._random() * _RETURN_SECONDS)
+                if await self._server.ping():
+                    return
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _refuse(self) -> None:
+        logger.error("the shared store does not answer: other replicas may have it, so this one refuses all calls")
+        if self._follower is not None:
+            self._follower.refuse()
+
+    def _come_back(self) -> None:
+        follower, channel, alone = self._follower, self._channel, self._alone
+        if follower is None or channel is None or alone is None:
+            return
+        logger.warning("the shared store answers again")
+        before = structs.replace(self._position, serial=channel.serial, steps=alone.steps, alone=alone.used)
+        alone.close()
+        self._alone = None
+        channel.resume()
+        follower.follow(channel, before)
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
         """Calls the function in the event loop of `start`, in the order of these calls. Before `start`: not at all."""

@@ -207,9 +207,9 @@ def test_a_held_lease_is_in_flight_for_a_rate_that_is_searched() -> None:
 
 
 def test_a_drained_pool_has_nothing_available_and_keeps_its_debt(pool: Pool) -> None:
-    pool.drain(0)
+    pool.limits.drain(0)
     assert charged(pool) == FULL
     pool.charge("a", Cost(1, 15_000), 0)
     before = charged(pool)
-    pool.drain(0)
+    pool.limits.drain(0)
     assert charged(pool) == before

@@ -7,44 +7,11 @@ from collections import Counter
 import pytest
 
 from support.memory_log import LogServer
-from support.replicas import Replica, replicas
+from support.replica_calls import BURST, CONFIGURED, PER_SECOND, Calls, leader_of
+from support.replicas import replicas
 from support.virtual_time import VirtualClock, run_virtual
-from tidegate.core.domain.caller import Caller
-from tidegate.core.domain.demand import Demand, Outcome
-from tidegate.core.domain.dimension import Cost, Dimension
-from tidegate.core.domain.errors import Refusal
+from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
-
-PER_SECOND, BURST = 10, 10
-CONFIGURED = {"p": PoolSettings({Dimension.REQUESTS: LimitSettings(60 * PER_SECOND, BURST)})}
-
-
-class Calls:
-    """Calls through some replicas, with the times at which they were admitted."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
-        self.admitted: list[tuple[float, str]] = []
-        self.refused: list[Refusal] = []
-
-    async def call(self, replica: Replica, caller: str, *, takes_seconds: float = 0.5) -> None:
-        try:
-            lease = await replica.admission.acquire(Demand("p", Caller(caller), Cost(1)))
-        except Refusal as refusal:
-            self.refused.append(refusal)
-            return
-        self.admitted.append((self._clock.elapsed_s, caller))
-        await asyncio.sleep(takes_seconds)
-        await lease.end(Outcome.SETTLED, Cost(1))
-
-    def most_above_the_rate(self) -> float:
-        """The most calls in any window, above the window's share of the rate."""
-        times = sorted(time for time, _ in self.admitted)
-        return max(
-            last - first + 1 - PER_SECOND * (times[last] - times[first])
-            for first in range(len(times))
-            for last in range(first, len(times))
-        )
 
 
 def test_all_replicas_share_one_limit_and_one_fair_queue() -> None:
@@ -83,11 +50,6 @@ def test_a_light_caller_on_one_replica_does_not_wait_behind_a_flood_on_another()
         return waits
 
     assert max(run_virtual(main(), clock)) < 0.5
-
-
-def leader_of(running: list[Replica]) -> Replica:
-    (leader,) = (each for each in running if each.leads)
-    return leader
 
 
 def test_after_the_death_of_the_leader_another_one_continues_with_the_same_queue() -> None:

@@ -1,0 +1,102 @@
+"""The part of a follower that shows what its leader reports."""
+
+from collections.abc import Callable, Mapping
+
+from tidegate.core.domain.caller import CallerLimits
+from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot
+from tidegate.core.ports.store import Change
+from tidegate.stores.remote.messages import LogStatus, Report
+from tidegate.stores.runtime_settings import SetAtRuntime
+
+__all__ = ["ReportedPools"]
+
+
+class ReportedPools:
+    """The last report of a leader, and whoever watches the changes.
+
+    Args:
+        settings_of: returns the settings of a pool.
+        pools: the snapshots before the first report.
+        queues: the queues before the first report.
+    """
+
+    def __init__(
+        self,
+        settings_of: Callable[[str], PoolSettings],
+        pools: tuple[PoolSnapshot, ...],
+        queues: tuple[QueueSnapshot, ...],
+    ) -> None:
+        self._settings_of = settings_of
+        self._pools = pools
+        self._queues = queues
+        self._log: LogStatus | None = None
+        self._listeners: dict[int, Callable[[Change], None]] = {}
+        self._watches = 0
+
+    @property
+    def incarnation(self) -> str:
+        """The incarnation of the log by the last report; empty if there is none."""
+        return "" if self._log is None else self._log.incarnation
+
+    def take(self, report: Report) -> bool:
+        """Takes in a report. False if a new leader repeats one that its predecessor had sent."""
+        log, known = report.log, self._log
+        if log is not None:
+            if known is not None and log.incarnation == known.incarnation and log.now_ns <= known.now_ns:
+                return False
+            self._log = log
+        self._pools, self._queues = report.pools, report.queues
+        return True
+
+    async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """As `Store.snapshot`, by the leader's last report."""
+        return self.snapshot_now(pool)
+
+    def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
+        """As `snapshot`."""
+        return tuple(each for each in self._pools if pool is None or each.pool == pool)
+
+    async def queues(self) -> tuple[QueueSnapshot, ...]:
+        """As `Store.queues`, by the leader's last report."""
+        return self._queues
+
+    def pool_for(self, name: str) -> str:
+        """`name`: the leader decides which pools are shared."""
+        return name
+
+    def advance(self, pool: str) -> None:
+        """Does nothing: the leader has the timers."""
+
+    def settings_now(self, pool: str) -> PoolSettings:
+        """The settings of a pool, whether it exists yet or not."""
+        return self._settings_of(pool)
+
+    def set_at_runtime(self, pool: str) -> Mapping[str, SetAtRuntime]:  # noqa: ARG002 - as `ProcessStore.set_at_runtime`
+        """Does nothing: the leader knows."""
+        return {}
+
+    def set_initial(self, pool: str, settings: PoolSettings) -> None:
+        """Does nothing: the leader's configuration holds."""
+
+    def reload(self, configured: Mapping[str, PoolSettings], otherwise: PoolSettings) -> None:
+        """Does nothing: the leader's configuration holds."""
+
+    def limit_callers(self, limits: Mapping[str, CallerLimits | None]) -> None:
+        """Does nothing: the leader's configuration holds."""
+
+    def watch(self, listener: Callable[[Change], None], *, leases: bool = True) -> Callable[[], None]:  # noqa: ARG002
+        """As `Store.watch`. A change has the events that the leader delivers here."""
+        key = self._watches
+        self._watches += 1
+        self._listeners[key] = listener
+
+        def stop() -> None:
+            self._listeners.pop(key, None)
+
+        return stop
+
+    def notify(self, change: Change) -> None:
+        """Passes a change on to those who watch."""
+        for listener in tuple(self._listeners.values()):
+            listener(change)

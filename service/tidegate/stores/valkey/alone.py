@@ -1,0 +1,182 @@
+"""Decides for one replica alone, by its share of the limits, while the shared store is lost."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from msgspec import structs
+
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.dimension import Cost
+from tidegate.core.domain.feedback import SpendCapped, Succeeded
+from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.pool_settings import LEAST_UNITS, LimitSettings, PoolSettings
+from tidegate.core.domain.snapshots import PoolSnapshot
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.store import Change
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.pool_configuration import PoolConfiguration
+from tidegate.stores.remote.leader import Leader
+from tidegate.stores.remote.messages import Message, Steps
+from tidegate.stores.steps import Configure, End, LastingStep, LimitCallers, Rejoin, Release, Reload, Step
+
+__all__ = ["AloneLeader"]
+
+_MOST_STEPS: Final = 20_000
+"""So many steps are kept for the log. The oldest are dropped first; their leases then end as abandoned there."""
+
+
+class AloneLeader:
+    """Implements `Channel` to a leader within this process, over pools that have this replica's share.
+
+    The share is one of `count` equal parts: of each limit that is configured or was learned, and of what was available.
+    A pool whose limits nobody knew learns them as usual. Callers' own limits are not divided.
+
+    Args:
+        clock: the time of this process.
+        settings: of all pools.
+        pools: the last snapshots of the shared pools; None: there are none, and nothing is available at first.
+        count: of replicas that share the limits.
+        name: unique over all time.
+        receive: called with each message for the replica.
+        take_facts: called with changes that have events.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        settings: PoolConfiguration,
+        pools: Sequence[PoolSnapshot] | None,
+        count: int,
+        name: str,
+        receive: Callable[[Message], None],
+        take_facts: Callable[[Change], None],
+    ) -> None:
+        known = {pool.pool: pool for pool in pools or ()}
+        configured, otherwise = settings.configured
+        names = dict.fromkeys((*configured, *known))
+        shares = {name: _share(settings.of(name), known.get(name), count) for name in names}
+        self._store = MemoryStore(clock, shares, _share(otherwise, None, count))
+        self._available = {name: self._begin(pool, count) for name, pool in known.items()}
+        if pools is None:
+            self._store.drain()
+        self._stop_watching = self._store.watch(lambda change: take_facts(change) if change.events else None)
+        self._leader = Leader(self._store, name)
+        self._receiver = _Receiver(receive)
+        self._session = self._leader.connect(self._receiver)
+        self._loop = asyncio.get_running_loop()
+        self._count = count
+        self._steps: deque[LastingStep] = deque(maxlen=_MOST_STEPS)
+        self._noted = 0  # the number of the last step noted
+
+    @property
+    def used(self) -> dict[str, Cost]:
+        """How much less is available in each pool than at first."""
+        used = {}
+        for pool in self._store.snapshot_now():
+            if (before := self._available.get(pool.pool)) is not None:
+                now = _levels(pool)
+                used[pool.pool] = Cost(*(max(0, math.ceil(was - is_)) for was, is_ in zip(before, now, strict=True)))
+        return used
+
+    @property
+    def steps(self) -> tuple[LastingStep, ...]:
+        """The steps of the replica that the shared log has to know as well."""
+        return tuple(self._steps)
+
+    def send(self, message: Message) -> None:
+        """As `Channel.send`."""
+        if isinstance(message, Steps):
+            batch = message.batch
+            for number, step in enumerate(batch.steps, batch.number):
+                self._note(number, step)
+            message = Steps(structs.replace(batch, steps=tuple(map(self._shared, batch.steps))))
+        self._loop.call_soon(self._session.receive, message)
+
+    def close(self) -> None:
+        """Ends it. No message is received any more."""
+        self._receiver.close()
+        self._stop_watching()
+        self._session.lost()
+
+    def _note(self, number: int, step: Step) -> None:
+        if number <= self._noted:
+            return  # it is sent again
+        self._noted = number
+        for each in step.steps if isinstance(step, Rejoin) else (step,):
+            if isinstance(each, End):
+                self._steps.append(structs.replace(each, feedback=()))  # which is too old by then
+            elif isinstance(each, Release | Configure | Reload | LimitCallers):
+                self._steps.append(each)
+
+    def _shared(self, step: Step) -> Step:
+        """The step for pools with this replica's share."""
+        count = self._count
+        if isinstance(step, Configure):
+            return structs.replace(step, settings=_share(step.settings, None, count))
+        if isinstance(step, Reload):
+            configured = {name: _share(settings, None, count) for name, settings in step.configured.items()}
+            return Reload(configured, _share(step.otherwise, None, count))
+        if isinstance(step, Rejoin):
+            return structs.replace(step, steps=tuple(map(self._shared, step.steps)))
+        return step
+
+    def _begin(self, pool: PoolSnapshot, count: int) -> tuple[float, ...]:
+        """Brings a pool into the state of a snapshot. Returns what is available then."""
+        name = pool.pool
+        if pool.succeeded and not pool.probing:
+            self._store.learn_now(name, Succeeded(sent_ago_ns=0))  # it need not be probed
+        if (seconds := pool.open_circuits.get(Cause.SPEND_CAP)) is not None:
+            self._store.learn_now(name, SpendCapped(to_ns(seconds)))
+        self._store.advance(name)
+        (full,) = self._store.snapshot_now(name)
+        shares = tuple(level / count for level in _levels(pool))
+        rates = (each.effective_per_minute or 0.0 for each in full.dimensions)
+        frozen = tuple(rate / 60 * pool.frozen_seconds for rate in rates)
+        taken = (
+            max(0, math.ceil(now - share + wait))
+            for now, share, wait in zip(_levels(full), shares, frozen, strict=True)
+        )
+        self._store.use_elsewhere(name, Cost(*taken))
+        return shares
+
+
+class _Receiver:
+    """The channel to the replica."""
+
+    def __init__(self, receive: Callable[[Message], None]) -> None:
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+
+    def send(self, message: Message) -> None:
+        """As `Channel.send`."""
+        self._loop.call_soon(self._pass_on, message)
+
+    def close(self) -> None:
+        """No message is passed on any more."""
+        self._is_closed = True
+
+    def _pass_on(self, message: Message) -> None:
+        if not self._is_closed:
+            self._receive(message)
+
+
+def _share(settings: PoolSettings, pool: PoolSnapshot | None, count: int) -> PoolSettings:
+    """One of `count` equal shares of each limit that is configured, or in effect by a snapshot."""
+    limits = {name: (limit.per_minute, limit.capacity) for name, limit in settings.limits.items()}
+    for each in () if pool is None else pool.dimensions:
+        if each.effective_per_minute is not None and each.capacity is not None:
+            limits[each.dimension] = each.effective_per_minute, each.capacity
+    shares = {
+        name: LimitSettings(max(LEAST_UNITS, per_minute / count), max(1.0, capacity / count))
+        for name, (per_minute, capacity) in limits.items()
+    }
+    return replace(settings, limits=shares)
+
+
+def _levels(pool: PoolSnapshot) -> tuple[float, ...]:
+    return tuple(each.available or 0.0 for each in pool.dimensions)
