@@ -23,6 +23,7 @@ test)
   need jq jq "reads JSON in the commands of runbooks"
   need systemd-analyze systemd "reads the unit of the service"
   need nginx nginx "is the load balancer in front of a restarting service"
+  need haproxy haproxy "is the load balancer in front of replicas"
   need valkey-server valkey-server "holds the shared log"
   need valkey-cli valkey-tools "makes a cluster"
   need valkey-sentinel valkey-sentinel "lets a replica of the store take over"

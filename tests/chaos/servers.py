@@ -17,6 +17,7 @@ from support.daemon import free_port
 __all__ = ["Server", "cluster", "sentinel", "server"]
 
 _READY_SECONDS = 20
+_HIGHEST_PORT = 55_535
 
 
 class Server:
@@ -26,7 +27,7 @@ class Server:
         found = shutil.which(program)
         assert found, f"{program} is missing; on Debian: apt-get install --no-install-recommends {program}"
         directory.mkdir()
-        self.port = free_port()
+        self.port = _free_port()
         self.directory = directory
         own = ("--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(directory))
         self._command = [found, *options] if program == "valkey-sentinel" else [found, *own, *options]
@@ -108,6 +109,13 @@ def cluster(directory: Path, key: str) -> Iterator[tuple[str, Server]]:
         (holder,) = (node for node in nodes if node.port == port)
         _wait_until(lambda: holder.client.info("replication")["connected_slaves"] == 1)
         yield f"valkey+cluster://{','.join(addresses)}", holder
+
+
+def _free_port() -> int:
+    """A free port, 10,000 below another possible one: a node of a cluster uses both."""
+    while (port := free_port()) > _HIGHEST_PORT:
+        pass
+    return port
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:

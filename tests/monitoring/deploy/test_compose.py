@@ -11,10 +11,14 @@ import pytest
 import yaml
 
 from support.project import ROOT
+from tidegate.core.ports.store_address import parse_store_url
+from tidegate.settings import Settings
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
 CHECK = (Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec")
 """The Compose Specification's own schema, in the package of check-jsonschema: nothing is downloaded."""
+DISCOVERY = {"names": ["tidegate"], "type": "A", "port": 8080}
+"""All replicas of the service have its name."""
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
@@ -45,7 +49,10 @@ def test_a_misspelt_key_is_found(tmp_path: Path) -> None:
 
 
 def test_the_parts_are_there() -> None:
-    assert set(SERVICES) == {"tidegate", "prometheus", "alertmanager", "collector", "jaeger", "grafana"}
+    assert set(SERVICES) == {
+        *("tidegate", "load-balancer", "valkey", "prometheus"),
+        *("alertmanager", "collector", "jaeger", "grafana"),
+    }
 
 
 def test_each_foreign_image_is_pinned_to_a_patch_release() -> None:
@@ -60,7 +67,7 @@ def test_what_is_published_is_published_on_loopback() -> None:
 
 def test_mounted_files_exist_and_are_read_only() -> None:
     files = [(source, read_only) for source, _, read_only in MOUNTS if source.startswith(".")]
-    assert len(files) == 7
+    assert len(files) == 8
     assert [source for source, read_only in files if not (read_only and (ROOT / source).exists())] == []
 
 
@@ -81,11 +88,35 @@ def test_compose_requires_the_variables_that_only_the_user_knows(name: str) -> N
     assert f"${{{name}:?" in (ROOT / "deploy/compose.yaml").read_text()
 
 
-def test_prometheus_differs_from_the_shipped_one_in_names_alone() -> None:
-    text = (ROOT / "deploy/stack/prometheus-compose.yml").read_text()
-    shipped = (ROOT / "deploy/prometheus/prometheus.yml").read_text()
-    here = text.replace("alertmanager:9093", "localhost:9093").replace("tidegate:8080", "localhost:8080")
-    assert yaml.safe_load(here) == yaml.safe_load(shipped)
+def test_prometheus_differs_from_the_shipped_one_in_what_it_finds_alone() -> None:
+    here = yaml.safe_load((ROOT / "deploy/stack/prometheus-compose.yml").read_text())
+    shipped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    (replicas,), (service,) = here.pop("scrape_configs"), shipped.pop("scrape_configs")
+    assert replicas == {"job_name": service["job_name"], "dns_sd_configs": [DISCOVERY]}
+    assert here.pop("alerting") != shipped.pop("alerting")
+    assert here == shipped
+
+
+def test_replicas_share_the_store_and_none_has_a_place_of_its_own() -> None:
+    tidegate = SERVICES["tidegate"]
+    assert tidegate["deploy"]["replicas"] == 2
+    address = parse_store_url(tidegate["environment"]["TIDEGATE_STORE_URL"])
+    assert address.nodes == (("valkey", 6379),)
+    assert [mount for mount in mounts(tidegate) if not mount[2]] == []
+    assert "ports" not in tidegate
+    command = SERVICES["valkey"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+
+
+def test_the_load_balancer_asks_each_replica_whether_it_is_ready() -> None:
+    text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
+    assert "server-template tidegate 16 tidegate:8080" in text
+    assert "uri /readyz" in text
+    ready = Settings().drain_notice_seconds
+    assert ready > 2, "a replica must say `draining` for longer than two checks take"
+    patience = Settings().default_timeout_seconds
+    assert all(int(seconds) > patience for seconds in re.findall(r"timeout (?:client|server) (\d+)s", text))
+    assert len(re.findall(r"timeout (?:client|server) ", text)) == 2
 
 
 @pytest.mark.parametrize("kind", ["dashboards", "datasources"])
