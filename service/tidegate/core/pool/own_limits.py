@@ -27,7 +27,7 @@ class OwnLimits:
 
     def account(self, demand: Demand, now_ns: int) -> Account | None:
         """The account of the demand's caller; None for a caller without limits of its own."""
-        return None if demand.caller.limits is None else self._accounts.get(demand.caller, now_ns)
+        return self._accounts.get(demand.caller, now_ns)
 
     def head(self, now_ns: int) -> Waiter | None:
         """The request that goes next. Skips requests of callers over their own limits."""

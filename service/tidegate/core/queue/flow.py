@@ -213,9 +213,7 @@ class Flow:
         while node is not None:
             for index, units in enumerate(after):
                 node.load[index] += units - before[index]
-            if not node.attached:
-                break
-            node = node.parent
+            node = node.parent if node.attached else None
 
     def clear(self) -> None:
         """Forgets all children of an empty flow. Old tags are void, unless a detached child keeps its own."""
@@ -226,8 +224,6 @@ class Flow:
             self.children = {} if self.parent is None else None
             self._heap.clear()
             self._idle.clear()
-            self.active = 0
-            self._active_weight = 0.0
 
     def _caller(self, name: str) -> "Flow | None":
         return self.children.get(name) if self.children else None
@@ -242,7 +238,7 @@ class Flow:
             key = path[node.depth]
             child = node.children.get(key)
             if child is None:
-                child = node.children[key] = Flow(node, path)
+                child = node.children[key] = Flow(node)
             if not child.waiting:
                 child._path = path
             elif child.children is None and child._path != path:
@@ -259,10 +255,10 @@ class Flow:
         level.waiting, level.load = child.waiting, list(child.load)
         level.attached, child.attached = child.attached, True
         level._start_ns, level._finish_ns = child._start_ns, child._finish_ns
-        if child._entry is not None and level.attached:
+        if level.attached:
             self._enter(level, level._start_ns)
         child.parent, child.depth, child.weight = level, level.depth + 1, 1.0
-        child._start_ns = child._finish_ns = 0.0
+        child._finish_ns = 0.0
         level.active, level._active_weight = 1, 1.0
         level._enter(child, 0.0)
         return level

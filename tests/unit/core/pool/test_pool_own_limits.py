@@ -31,7 +31,7 @@ def test_a_caller_over_its_own_rate_waits_for_that() -> None:
     wait = state.reserve("b", ONE, 0)
     assert isinstance(wait, Wait)
     assert (wait.predicted_ns, wait.binding) == (10 * S, "caller_limit")
-    assert state.next_in_ns(0) == 10 * S
+    assert [state.next_in_ns(now_ns) for now_ns in (0, 4 * S)] == [10 * S, 6 * S]
     assert state.advance(9 * S) == ()
     assert state.advance(10 * S) == ("b",)
 
@@ -89,6 +89,33 @@ def test_it_is_refused_only_where_its_limit_outlasts_its_patience() -> None:
     late = structs.replace(ONE, patience_ns=15 * S)
     assert state.reserve("c", late, 0) == Refused(Cause.CALLER_LIMIT, 5 * S, limit="requests_per_minute")
     assert isinstance(state.reserve("d", structs.replace(late, patience_ns=20 * S), 0), Wait)
+
+
+def test_a_caller_within_its_rate_waits_for_the_pool() -> None:
+    state = pool(60)
+    state.reserve("all", structs.replace(OTHER, cost=Cost(10)), 0)
+    wait = state.reserve("a", ONE, 0)
+    assert isinstance(wait, Wait)
+    assert (wait.predicted_ns, wait.binding) == (S, "requests")
+
+
+def test_limits_that_are_configured_count_also_for_a_request_that_brings_none() -> None:
+    accounts = Accounts()
+    state, unlimited = pool(accounts=accounts), structs.replace(ONE, caller=Caller("slow"))
+    accounts.configure({"slow": CallerLimits(max_concurrent=1)}, 0)
+    assert state.reserve("a", unlimited, 0) == GRANTED
+    wait = state.reserve("b", unlimited, 0)
+    assert isinstance(wait, Wait)
+    assert wait.binding == "caller_limit"
+
+
+def test_there_is_nothing_to_wait_for_once_all_who_were_passed_over_have_left() -> None:
+    state = pool()
+    for name in "ab":
+        state.reserve(name, ONE, 0)
+    assert state.next_in_ns(0) == 10 * S
+    state.withdraw("b", 0)
+    assert state.next_in_ns(0) is None
 
 
 def test_a_waiter_that_gave_up_is_told_the_limit() -> None:
