@@ -88,7 +88,7 @@ class Trials:
 
     def _begin(self, change: Change) -> None:
         known = self._record.noticed_by(change)
-        if known is not None and known[1]:
+        if known is not None and known[1] and known[0] in self._items:
             self._end(change, known[0])
             return
         if self._record.survived(change):

@@ -70,10 +70,9 @@ def restore_queue(queue: FairQueue, state: QueueState, now_ns: int, account_of: 
 
 
 def _dump_waiter(waiter: Waiter, now_ns: int) -> WaiterState:
-    demand = waiter.demand
     return WaiterState(
         lease_id=waiter.lease_id,
-        demand=demand if demand.price is None else structs.replace(demand, price=None),
+        demand=structs.replace(waiter.demand, price=None),
         since_ago_ns=now_ns - waiter.since_ns,
         priced_ago_ns=now_ns - waiter.priced_ns,
         formula_ns=waiter.formula_ns,

@@ -38,6 +38,19 @@ def test_requests_in_flight_stay_charged_and_are_no_longer_unanswered() -> None:
     assert restored.next_in_ns(0) is None, "nobody waits"
 
 
+def test_a_lease_keeps_its_ages_and_loses_the_function_that_prices_it() -> None:
+    pool = Pool("p", CONFIGURED, START_NS)
+    pool.learn(Succeeded(0), START_NS)
+    priced = Demand("p", DEFAULT_CALLER, Cost(1, 100), price=lambda _now_ns: Cost(1, 100))
+    assert pool.reserve("a", priced, START_NS + S) == Granted()
+    pool.charge("a", Cost(1, 100, 1), START_NS + 3 * S)
+    now_ns = START_NS + 7 * S
+    restored = Pool.restore(pool.dump(now_ns), 90 * S, CONFIGURED)
+    restored.restore_work(pool.dump_work(now_ns), 90 * S, {}.__getitem__)
+    lease = restored._book.leases["a"]
+    assert (lease.granted_ns, lease.alive_ns, lease.demand.price) == (84 * S, 86 * S, None)
+
+
 def test_other_settings_apply_to_what_was_learned() -> None:
     pool = Pool("p", CONFIGURED, START_NS)
     restored = Pool.restore(pool.dump(START_NS), 0, PoolSettings({Dimension.REQUESTS: LimitSettings(60, 5)}))
