@@ -145,6 +145,7 @@ def test_a_demand_that_settles_at_once_waits_for_no_answer(pool: Pool) -> None:
     assert pool.reserve("b", demand, 0) == GRANTED
     snapshot = pool.snapshot(0)
     assert (snapshot.in_flight, snapshot.unanswered) == (2, 1)
+    pool.learn(Succeeded(sent_ago_ns=0, lease_id="b"), 0)
     assert pool.end("b", Outcome.SETTLED, None, 0)
     assert pool.snapshot(0).unanswered == 1
     assert pool.try_admit("c", demand, 0)
@@ -175,6 +176,32 @@ def test_a_lease_that_was_charged_elsewhere_is_charged_only_what_is_more(pool: P
     assert charged(pool).minus(before) == Cost(0, 50, 100)
     assert pool.end("b", Outcome.SETTLED, Cost(1, 950, 250), 0)
     assert charged(pool).minus(before) == Cost(0, 50, -50)
+
+
+@pytest.mark.parametrize(
+    ("known", "charged", "still_open"),
+    [
+        (Cost(0, 900, 300), Cost(1, 900, 300), (0, 0)),
+        (Cost(0, 900, 30), Cost(1, 900, 100), (0, 70)),
+        (Cost(0, 0, 30), Cost(1, 1_000, 100), (1_000, 70)),
+    ],
+)
+def test_what_is_known_of_a_lease_that_was_charged_elsewhere_is_no_estimate(
+    pool: Pool, known: Cost, charged: Cost, still_open: tuple[int, int]
+) -> None:
+    pool.hold("b", Demand("p", DEFAULT_CALLER, Cost(1, 1_000, 100)), known, 0)
+    lease = pool._book.leases["b"]
+    assert (lease.charged, (lease.open_input_tokens, lease.open_output_tokens)) == (charged, still_open)
+
+
+def test_by_how_much_the_output_may_become_larger_is_learned_of_the_output_alone() -> None:
+    learned = []
+    for overdraw_tokens in (0, 1_000):
+        state, report = Pool("p", PoolSettings(), 0), DimensionReport(60_000, 9_000, S)
+        state.learn(LimitReport(report, report, report), 0)
+        state.reserve("a", Demand("p", DEFAULT_CALLER, Cost(1, 10, 10), overdraw_tokens=overdraw_tokens), 0)
+        learned.append(state.dump(0).quota.limits.limits)
+    assert [one == other for one, other in zip(*learned, strict=True)] == [True, True, False]
 
 
 def test_a_waiter_becomes_a_lease_that_was_granted_elsewhere(pool: Pool) -> None:

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from tidegate.core.domain.caller import DEFAULT_CALLER
+from tidegate.core.accounts.accounts import Accounts
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.errors import UnreadableState
@@ -46,9 +47,24 @@ def test_a_lease_keeps_its_ages_and_loses_the_function_that_prices_it() -> None:
     pool.charge("a", Cost(1, 100, 1), START_NS + 3 * S)
     now_ns = START_NS + 7 * S
     restored = Pool.restore(pool.dump(now_ns), 90 * S, CONFIGURED)
-    restored.restore_work(pool.dump_work(now_ns), 90 * S, {}.__getitem__)
+    restored.restore_work(pool.dump_work(now_ns), 90 * S, Accounts().known)
     lease = restored._book.leases["a"]
     assert (lease.granted_ns, lease.alive_ns, lease.demand.price) == (84 * S, 86 * S, None)
+
+
+def test_requests_in_flight_count_again_with_their_leases() -> None:
+    accounts, ann = Accounts(), Caller("ann", limits=CallerLimits(max_concurrent=5))
+    pool = Pool("p", CONFIGURED, START_NS, accounts)
+    pool.learn(Succeeded(0), START_NS)
+    for name in "abc":
+        pool.reserve(name, Demand("p", ann, Cost(1)), START_NS)
+    pool.reserve("counted", Demand("p", ann, Cost(1), settle_at_once=True), START_NS)
+    pool.learn(Succeeded(0, "a"), START_NS)
+    copies = Accounts.restore(accounts.dump(START_NS), 0)
+    restored = Pool.restore(pool.dump(START_NS), 0, CONFIGURED, copies)
+    restored.restore_work(pool.dump_work(START_NS), 0, copies.known)
+    assert (restored.snapshot(0).in_flight, restored.snapshot(0).unanswered) == (4, 2)
+    assert copies.known("ann").in_flight == 3
 
 
 def test_other_settings_apply_to_what_was_learned() -> None:
