@@ -31,6 +31,8 @@ class LogServer:
     clock_behind_ms: int = 0
     silent: list[tuple[float, float]] = field(default_factory=list)
     """Times at which it is down as well: since when, and until when, in the clock's seconds."""
+    history: list[Entry] = field(default_factory=list)
+    """All entries that were ever appended, also those that were trimmed or lost."""
     _new: dict[str, asyncio.Event] = field(default_factory=dict)
     """By stream that somebody waits for."""
 
@@ -97,11 +99,29 @@ class MemoryLog:
     is_cut: bool = False
     is_mute: bool = False
     timeout_seconds: float = 0.25
+    _runs: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._runs.set()
+
+    def pause(self, seconds: float) -> None:
+        """As SIGSTOP of the process, and SIGCONT later: it sends and receives nothing meanwhile."""
+        self._runs.clear()
+        asyncio.get_running_loop().call_later(seconds, self._runs.set)
+
+    def cut(self, seconds: float) -> None:
+        """Cuts the connection for a time."""
+        self.is_cut = True
+        asyncio.get_running_loop().call_later(seconds, self._mend)
+
+    def _mend(self) -> None:
+        self.is_cut = False
 
     def _latency(self) -> float:
         return self.latency_seconds + self.jitter_seconds * self.random.random()
 
     async def _arrive(self) -> None:
+        await self._runs.wait()
         await asyncio.sleep(self._latency())
         if self.is_cut or not self.server.answers or self.random.random() < self.lost_before:
             await asyncio.sleep(self.timeout_seconds)
@@ -112,6 +132,7 @@ class MemoryLog:
         if self.is_cut or not self.server.answers or self.random.random() < self.lost_after:
             await asyncio.sleep(self.timeout_seconds)
             raise StoreLost("no answer")
+        await self._runs.wait()
 
     async def append(self, payload: bytes) -> EntryId:
         await self._arrive()
@@ -122,6 +143,7 @@ class MemoryLog:
         for _ in range(2 if self.random.random() < self.repeated else 1):
             server.last = server.next_id(server.last)
             server.entries.append(Entry(server.last, payload))
+            server.history.append(server.entries[-1])
         server.wake(_LOG)
         appended = server.last
         await self._return()

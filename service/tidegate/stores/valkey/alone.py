@@ -5,6 +5,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from msgspec import structs
@@ -42,7 +43,7 @@ class AloneLeader:
         count: of replicas that share the limits.
         name: unique over all time.
         receive: called with each message for the replica.
-        take_facts: called with changes that have events.
+        take_facts: called with changes that have nothing but events.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class AloneLeader:
         self._available = {name: self._begin(pool, count) for name, pool in known.items()}
         if pools is None:
             self._store.drain()
-        self._stop_watching = self._store.watch(lambda change: take_facts(change) if change.events else None)
+        self._stop_watching = self._store.watch(partial(_pass_facts, take_facts))
         self._leader = Leader(self._store, name)
         self._receiver = _Receiver(receive)
         self._session = self._leader.connect(self._receiver)
@@ -163,6 +164,12 @@ class _Receiver:
     def _pass_on(self, message: Message) -> None:
         if not self._is_closed:
             self._receive(message)
+
+
+def _pass_facts(take_facts: Callable[[Change], None], change: Change) -> None:
+    """Passes on the events of a change. The session brings its grants and refusals."""
+    if change.events:
+        take_facts(Change(change.pool, events=change.events))
 
 
 def _share(settings: PoolSettings, pool: PoolSnapshot | None, count: int) -> PoolSettings:

@@ -64,6 +64,23 @@ def test_a_replica_that_is_cut_off_uses_the_share_that_the_leader_sets_aside() -
     assert alone == pytest.approx(20 * PER_SECOND / 4, rel=0.15)
 
 
+def test_leases_that_begin_and_end_while_a_replica_decides_alone_do_not_stay() -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[int, int]:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 1) as (server, (only,)):
+            server.is_down = True
+            await asyncio.sleep(1)
+            await asyncio.gather(*(calls.call(only, "c", takes_seconds=0) for _ in range(30)))
+            server.is_down = False
+            await asyncio.sleep(5)
+            (pool,) = await only.store.snapshot("p")
+        return pool.in_flight, pool.waiting
+
+    assert run_virtual(main(), clock) == (0, 0)
+
+
 def test_a_replica_that_is_cut_off_for_long_refuses_and_returns() -> None:
     clock = VirtualClock()
 
