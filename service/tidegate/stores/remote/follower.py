@@ -267,7 +267,7 @@ class Follower(ReportedPools):
             return _LOST
         step = Reserve(lease_id, structs.replace(demand, price=None))
         number = self._sender.send(step, awaits_answer=True)
-        self._work.ask(number, step)
+        self._work.ask(number, step, demand.price)
         self._numbers[number] = lease_id
         admission: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._admissions[lease_id] = admission
@@ -313,8 +313,13 @@ class Follower(ReportedPools):
         self.learn_now(pool, feedback)
 
     def learn_now(self, pool: str, feedback: Feedback) -> None:
-        """As `learn`."""
-        self._sender.send(Learn(pool, feedback))
+        """As `learn`. `snapshot_now` counts it at once."""
+        self.note_learned(self._sender.send(Learn(pool, feedback)), pool, feedback)
+
+    def reprice(self, now_ns: int) -> None:
+        """Sends the new costs of the requests that may go next, if they have changed."""
+        for step in self._work.reprice(now_ns):
+            self._sender.send(step)
 
     async def configure(self, pool: str, settings: PoolSettings, by: str | None = None) -> None:
         """As `Store.configure`, without waiting for the leader. `by` is not recorded."""

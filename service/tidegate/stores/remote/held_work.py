@@ -1,24 +1,30 @@
 """The requests that wait in a process, and its open leases, as a follower knows them."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from msgspec import Struct, structs
 
 from tidegate.core.domain.dimension import Cost
-from tidegate.stores.steps import Held, Reserve
+from tidegate.stores.steps import Held, Reprice, Reserve
 
 __all__ = ["HeldWork"]
+
+_REPRICED: Final = 16
+"""Requests per pool. Those behind them are estimated anew when they come to the front."""
 
 
 class _Waiting(Struct):
     """A request that waits, or that the leader has not answered yet.
 
-    `number` is that of its step. A request that was handed over has none.
+    `number` is that of its step, and `price` that of its demand. A request that was handed over has no step.
     """
 
     pool: str
     number: int = 0
     step: Reserve | None = None
+    price: Callable[[int], Cost] | None = None
 
 
 class HeldWork:
@@ -37,9 +43,25 @@ class HeldWork:
         """Whether a request waits, or has not been answered yet."""
         return lease_id in self._waiting
 
-    def ask(self, number: int, step: Reserve) -> None:
-        """A request was made by the step of this number."""
-        self._waiting[step.lease_id] = _Waiting(step.demand.pool, number, step)
+    def ask(self, number: int, step: Reserve, price: Callable[[int], Cost] | None) -> None:
+        """A request was made by the step of this number. `price` is that of its demand."""
+        self._waiting[step.lease_id] = _Waiting(step.demand.pool, number, step, price)
+
+    def reprice(self, now_ns: int) -> list[Reprice]:
+        """Estimates the costs of the first requests of each pool anew. Returns those that have changed."""
+        seen, changed = Counter[str](), list[Reprice]()
+        for waiting in self._waiting.values():
+            step, pool = waiting.step, waiting.pool
+            if waiting.price is None or step is None:
+                continue
+            seen[pool] += 1
+            if seen[pool] > _REPRICED:
+                continue
+            cost = waiting.price(now_ns)
+            if cost != step.demand.cost:
+                waiting.step = Reserve(step.lease_id, structs.replace(step.demand, cost=cost))
+                changed.append(Reprice(pool, step.lease_id, cost))
+        return changed
 
     def leave_queue(self, lease_id: str, *, is_granted: bool) -> str | None:
         """A request waits no longer. Returns its pool; None if it did not wait."""

@@ -1,8 +1,12 @@
 """The part of a follower that shows what its leader reports."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
 
 from tidegate.core.domain.caller import CallerLimits
+from tidegate.core.domain.feedback import Feedback, RateLimited, Succeeded
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot, QueueSnapshot
 from tidegate.core.ports.store import Change
@@ -10,6 +14,9 @@ from tidegate.stores.remote.messages import LogStatus, Report
 from tidegate.stores.runtime_settings import SetAtRuntime
 
 __all__ = ["ReportedPools"]
+
+_MOST_LEARNED: Final = 1_000
+"""So many answers are counted before they are reported."""
 
 
 class ReportedPools:
@@ -31,6 +38,7 @@ class ReportedPools:
         self._pools = pools
         self._queues = queues
         self._log: LogStatus | None = None
+        self._learned: list[tuple[int, str, Feedback]] = []  # by steps of these numbers, which the report lacks
         self._listeners: dict[int, Callable[[Change], None]] = {}
         self._watches = 0
 
@@ -47,15 +55,29 @@ class ReportedPools:
                 return False
             self._log = log
         self._pools, self._queues = report.pools, report.queues
+        self._learned = [each for each in self._learned if each[0] > report.number]
         return True
+
+    def note_learned(self, number: int, pool: str, feedback: Feedback) -> None:
+        """The step of this number lets a pool learn."""
+        if isinstance(feedback, Succeeded | RateLimited):
+            self._learned.append((number, pool, feedback))
+            del self._learned[:-_MOST_LEARNED]
 
     async def snapshot(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
         """As `Store.snapshot`, by the leader's last report."""
         return self.snapshot_now(pool)
 
     def snapshot_now(self, pool: str | None = None) -> tuple[PoolSnapshot, ...]:
-        """As `snapshot`."""
-        return tuple(each for each in self._pools if pool is None or each.pool == pool)
+        """As `snapshot`. Counts also the answers that the leader has not reported yet."""
+        return tuple(self._counted(each) for each in self._pools if pool is None or each.pool == pool)
+
+    def _counted(self, pool: PoolSnapshot) -> PoolSnapshot:
+        kinds = Counter(type(feedback) for _, name, feedback in self._learned if name == pool.pool)
+        if not kinds:
+            return pool
+        rate_limited, succeeded = pool.rate_limited + kinds[RateLimited], pool.succeeded + kinds[Succeeded]
+        return replace(pool, rate_limited=rate_limited, succeeded=succeeded)
 
     async def queues(self) -> tuple[QueueSnapshot, ...]:
         """As `Store.queues`, by the leader's last report."""

@@ -195,7 +195,7 @@ class _Term:
     def _take_effects(self, effects: Effects, messages: dict[str, list[Message]]) -> None:
         for replica, each in effects.messages.items():
             messages.setdefault(replica, []).extend(each)
-        for facts in effects.facts:
+        for facts in effects.facts if self._ready.is_set() else ():  # the former leader has reported those before
             self._local.take_facts(facts)
         for next_in_ns in effects.next_in_ns.values():
             at = self._loop.time() + to_seconds(next_in_ns)

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import structs
 
 from tidegate.core.domain.caller import CallerLimits
+from tidegate.core.domain.feedback import Feedback
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.ports.clock import Clock
@@ -19,7 +20,7 @@ from tidegate.stores.memory import MemoryStore
 from tidegate.stores.pool_configuration import PoolConfiguration
 from tidegate.stores.pools import Pools
 from tidegate.stores.remote.follower import Follower
-from tidegate.stores.remote.messages import Message, Report
+from tidegate.stores.remote.messages import Message, Report, SettingsInEffect
 from tidegate.stores.runtime_settings import SetAtRuntime
 from tidegate.stores.steps import Configure, LimitCallers, Rejoin, Reload, Step
 from tidegate.stores.switchable import SwitchableStore
@@ -37,6 +38,7 @@ _ALONE_SECONDS: Final = 30.0
 """The leader sets the share of a silent replica aside for as long."""
 _RETURN_SECONDS: Final = 1.0
 """The replicas return to a server one by one within this time."""
+_REPRICE_SECONDS: Final = 1.0
 _START_SECONDS: Final = 5.0
 _LEAVE_SECONDS: Final = 1.0
 
@@ -95,8 +97,9 @@ class SharedStore(SwitchableStore):
         self._random = random
         self._server = ServerWatch(log, clock, on_latency)
         self._file = PoolConfiguration(configured or {}, otherwise or PoolSettings())
-        self._callers: Mapping[str, CallerLimits | None] = {}
+        self._callers: Mapping[str, CallerLimits | None] | None = None
         self._settings = self._file
+        self._reported_settings: SettingsInEffect | None = None
         self._settings_step = 0  # the number of the last step of this replica that sets something
         self._leader = LogLeader(log, self)
         self._follower: Follower | None = None
@@ -128,7 +131,8 @@ class SharedStore(SwitchableStore):
         self._send_configuration()
         if not self._server.is_up:
             self._go_alone()
-        self._tasks = [asyncio.create_task(each) for each in (self._channel.run(), self._leader.run(), self._watch())]
+        parts = self._channel.run(), self._leader.run(), self._watch(), self._reprice()
+        self._tasks = [asyncio.create_task(each) for each in parts]
         if self._alone is not None:
             return
         try:
@@ -207,6 +211,14 @@ class SharedStore(SwitchableStore):
         self._settings.set_at_runtime(pool, settings, origin)
         self._in_loop(self._send_setting, Configure(pool, settings, origin))
 
+    def learn_now(self, pool: str, feedback: Feedback) -> None:
+        """As `ProcessStore.learn_now`."""
+        self._in_loop(self.present.learn_now, pool, feedback)
+
+    def release(self, pool: str, lease_id: str) -> None:
+        """As `Store.release`."""
+        self._in_loop(self.present.release, pool, lease_id)
+
     def settings_now(self, pool: str) -> PoolSettings:
         """As `ProcessStore.settings_now`: what this replica has set last, or the last report says."""
         return self._settings.of(pool)
@@ -225,7 +237,8 @@ class SharedStore(SwitchableStore):
     def _send_configuration(self) -> None:
         configured, otherwise = self._file.configured
         self._send_setting(Reload(dict(configured), otherwise))
-        self._send_setting(LimitCallers(dict(self._callers)))
+        if self._callers is not None:
+            self._send_setting(LimitCallers(dict(self._callers)))
 
     def _send_setting(self, step: Step) -> None:
         if self._follower is not None:
@@ -234,7 +247,15 @@ class SharedStore(SwitchableStore):
     def _follow_settings(self, report: Report) -> None:
         if report.log is None or report.number < self._settings_step:
             return
-        reported = report.log.settings
+        reported, before = report.log.settings, self._reported_settings
+        if reported == before:
+            return
+        self._reported_settings = reported
+        if (reported.configured, reported.otherwise) != self._file.configured:
+            logger.warning(
+                "another replica has other limits in its configuration, and they are in effect:"
+                " the last start or reload decides"
+            )
         settings = PoolConfiguration(reported.configured, reported.otherwise)
         settings.restore(reported.at_runtime)
         self._settings = settings
@@ -245,7 +266,8 @@ class SharedStore(SwitchableStore):
         """As `LocalReplica.new_pools`."""
         configured, otherwise = self._file.configured
         pools = Pools(configured, otherwise)
-        pools.limit_callers(self._callers, 0)
+        if self._callers is not None:
+            pools.limit_callers(self._callers, 0)
         return pools
 
     def last_seen(self) -> tuple[str, int]:
@@ -271,6 +293,12 @@ class SharedStore(SwitchableStore):
         if self._follower is not None:
             self._follower.receive(message)
 
+    async def _reprice(self) -> None:
+        while True:
+            await asyncio.sleep(_REPRICE_SECONDS)
+            if self._follower is not None:
+                self._follower.reprice(self._clock.monotonic_ns())
+
     # The loss of the server.
 
     async def _watch(self) -> None:
@@ -291,7 +319,6 @@ class SharedStore(SwitchableStore):
         follower, channel, report, count = self._follower, self._channel, self._report, self._count
         if follower is None or channel is None:
             return
-        logger.error("the shared store does not answer: this replica decides alone, by 1/%d of the limits", count)
         channel.pause()
         self._position = follower.position()
         self._times_alone += 1
@@ -315,7 +342,6 @@ class SharedStore(SwitchableStore):
                 timer.cancel()
 
     def _refuse(self) -> None:
-        logger.error("the shared store does not answer: other replicas may have it, so this one refuses all calls")
         if self._follower is not None:
             self._follower.refuse()
 
@@ -323,7 +349,6 @@ class SharedStore(SwitchableStore):
         follower, channel, alone = self._follower, self._channel, self._alone
         if follower is None or channel is None or alone is None:
             return
-        logger.warning("the shared store answers again")
         before = structs.replace(self._position, serial=channel.serial, steps=alone.steps, alone=alone.used)
         alone.close()
         self._alone = None
@@ -331,10 +356,8 @@ class SharedStore(SwitchableStore):
         follower.follow(channel, before)
 
     def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
-        """Calls the function in the event loop of `start`, in the order of these calls. Before `start`: not at all."""
-        if self._follower is None:
-            return
-        if _runs(self._loop):
+        """Calls the function in the event loop of `start`, in the order of these calls."""
+        if self._follower is None or _runs(self._loop):
             function(*arguments)
         else:
             self._loop.call_soon_threadsafe(function, *arguments)
