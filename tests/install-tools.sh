@@ -27,6 +27,7 @@ test)
   need valkey-server valkey-server "holds the shared log"
   need valkey-cli valkey-tools "makes a cluster"
   need valkey-sentinel valkey-sentinel "lets a replica of the store take over"
+  need pg_ctlcluster postgresql "holds the ledger"
   ;;
 test-clients)
   need curl curl "is one of the clients"

@@ -32,8 +32,10 @@ from tidegate.core.domain.events import (
 )
 from tidegate.core.domain.snapshots import ClassSnapshot, DimensionSnapshot
 from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.usage_sink import SinkStatus
 from tidegate.observe.metrics.exposition import new_registry
 from tidegate.observe.metrics.granted_quota import QuotaCollector
+from tidegate.observe.metrics.ledger_metrics import LedgerMetrics
 from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
@@ -93,6 +95,7 @@ def registry() -> CollectorRegistry:
     store = StoreMetrics(registry)
     store.watch(lambda: shared_status(is_leader=True, log_lag_seconds=0.0125, leader_changes=3))
     store.on_latency(0.0004)
+    registry.register(LedgerMetrics(lambda: SinkStatus(up=True, unwritten_seconds=0.25, failures=2, lost=1)))
     generate_latest(registry)  # the limits count from the first scrape
     clock.advance(60)
 

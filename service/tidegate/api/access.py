@@ -24,12 +24,14 @@ def access_request(rules: AccessRules, scope: Scope) -> AccessRequest:
 
 
 def for_callers(services: Services) -> type[APIRoute]:
-    """A route class for callers. It puts the caller, with the request's priority, into `request.state.caller`."""
+    """A route class for calls that use quota. It puts the caller, with its priority, into `request.state.caller`."""
 
     def check(request: Request) -> None:
         fields = _fields(request)
         caller = request.state.caller = services.identifier.identify(fields)
         request.state.caller = with_priority(caller, fields)
+        if services.ledger is not None:
+            services.ledger.check()
 
     return _checked(check)
 

@@ -17,6 +17,7 @@ from tidegate.api.problems import handle_errors
 from tidegate.api.queue import queue_router
 from tidegate.api.services import Services
 from tidegate.api.system import system_router
+from tidegate.api.usage import usage_router
 
 __all__ = ["create_api", "create_app"]
 
@@ -61,6 +62,7 @@ def create_api(services: Services) -> FastAPI:
     api.include_router(generation_router(services), responses=problems)
     api.include_router(system_router(services), responses=problems)
     api.include_router(queue_router(services), responses=problems)
+    api.include_router(usage_router(services), responses=problems)
     api.include_router(health_router(services))
     add_docs(api)
     return api

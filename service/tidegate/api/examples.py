@@ -14,6 +14,7 @@ __all__ = [
     "QUEUE_EXAMPLE",
     "RELOAD_EXAMPLE",
     "STATUS_EXAMPLE",
+    "USAGE_EXAMPLE",
 ]
 
 _WORKFLOW: Final[JsonDict] = {
@@ -182,4 +183,25 @@ RELOAD_EXAMPLE: Final[dict[str, Any]] = {
         {"setting": "anthropic_api_key", "change": "changed"},
     ],
     "needs_restart": [{"setting": "port", "change": "changed", "before": 8080, "after": 8081}],
+}
+
+_USAGE_SUMS: Final[dict[str, Any]] = {
+    "calls": 412,
+    "refused": 3,
+    "failed": 1,
+    "tokens": {"input": 1_204_000, "output": 310_500, "cache_read": 5_870_000, "cache_creation": 420_000},
+    "cost_usd": 7.15,
+    "unpriced_tokens": 0,
+    "cache_share": 0.7833,
+    "waits": {"0.1": 380, "1": 12, "10": 15, "60": 3, "600": 0, "longer": 0},
+    "refusals": {"deadline": 2, "queue_full": 1},
+}
+
+USAGE_EXAMPLE: Final[dict[str, Any]] = {
+    "since": "2026-11-24T12:00:00+00:00",
+    "until": "2026-12-01T12:00:00+00:00",
+    "by": ["caller"],
+    "groups": [{"caller": "team-a", **_USAGE_SUMS}],
+    "total": _USAGE_SUMS,
+    "prices": [{"source": "model pages and pricing page on platform.claude.com", "read_on": "2026-10-24"}],
 }

@@ -20,6 +20,7 @@ from tidegate.core.domain.errors import (
     ConfigurationError,
     ConfigurationErrors,
     GenerationError,
+    LedgerUnavailable,
     Refusal,
     RetriesExhausted,
     UpstreamError,
@@ -169,6 +170,10 @@ def _refusal(refusal: Refusal) -> Problem:
     )
 
 
+def _no_ledger(error: LedgerUnavailable) -> Problem:
+    return _refusal(Refusal(Cause.LEDGER_UNAVAILABLE, str(error), retry_after_seconds=5))
+
+
 def _upstream(error: UpstreamError) -> Problem:
     """Passes on the upstream's status if it concerns the call. Otherwise, or without a response, the status is 502.
 
@@ -232,6 +237,7 @@ _PROBLEMS: Final[tuple[tuple[type[Exception], Callable[[Any], Problem]], ...]] =
     (ConfigurationError, _out_of_range),
     (AccessDenied, _denied),
     (Refusal, _refusal),
+    (LedgerUnavailable, _no_ledger),
     (RetriesExhausted, _exhausted),
     (UpstreamError, _upstream),
     (GenerationError, _not_generated),

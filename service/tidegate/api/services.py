@@ -1,7 +1,8 @@
 """The services behind the routes. The composition root creates them; tests use fakes."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol
 
 from opentelemetry.trace import TracerProvider
@@ -12,6 +13,7 @@ from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer
 from tidegate.core.ports.store import Store
 from tidegate.core.ports.store_status import SharedStatus
+from tidegate.core.ports.usage_sink import UsageReports, UsageSink
 from tidegate.gateway.attempt.reachability import Reachability
 from tidegate.generation.request import GenerationRequest, GenerationResult, OnProgress, Tally
 from tidegate.identity.access import AccessRules
@@ -21,7 +23,7 @@ from tidegate.settings import Settings
 from tidegate.settings.changes import Change
 from tidegate.stores.runtime_settings import SetAtRuntime
 
-__all__ = ["Exposition", "Generator", "Limiter", "PoolStore", "Reloads", "Services"]
+__all__ = ["Exposition", "Generator", "Ledger", "Limiter", "PoolStore", "Reloads", "Services"]
 
 
 class Generator(Protocol):
@@ -72,6 +74,10 @@ class PoolStore(Store, Protocol):
         ...
 
 
+class Ledger(UsageSink, UsageReports, Protocol):
+    """The ledger of usage."""
+
+
 class Exposition(Protocol):
     """Renders metrics."""
 
@@ -101,6 +107,8 @@ class Services:
         shared_status: returns the state of the store that replicas share; None: it is in memory.
         reachability: whether the upstream is reachable; None disables the check.
         reloader: reloads the configuration; None: it cannot be reloaded.
+        ledger: records usage and reports it; None: there is none.
+        price_sources: where prices are from, and when they were read.
         draining: set when shutdown starts; the service is not ready from then on.
     """
 
@@ -121,3 +129,5 @@ class Services:
     reachability: Reachability | None = None
     draining: bool = False
     reloader: Reloads | None = None
+    ledger: Ledger | None = None
+    price_sources: Sequence[tuple[str, date]] = ()

@@ -10,6 +10,8 @@ from tidegate import __version__
 from tidegate.cli.completion import completion
 from tidegate.cli.connect import connect
 from tidegate.cli.keys import keys
+from tidegate.cli.ledger import check_ledger
+from tidegate.cli.ledger_commands import ledger, usage
 from tidegate.cli.monitoring import monitoring
 from tidegate.cli.reload import reload
 from tidegate.cli.shared_store import check_store
@@ -89,6 +91,7 @@ def check(file: Path | None, *, as_json: bool) -> None:
         AccessRules.for_metrics(loaded.settings)
         check_store(loaded.settings)
         load_prices(loaded.settings.prices)
+        check_ledger(loaded.settings)
     except ConfigurationError as error:
         if not as_json:
             raise
@@ -118,7 +121,7 @@ def version() -> None:
     click.echo(__version__)
 
 
-for each in (completion, connect, keys, monitoring, reload, simulator):
+for each in (completion, connect, keys, ledger, monitoring, reload, simulator, usage):
     commands.add_command(each)
 
 

@@ -13,6 +13,8 @@ from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.cli.hand_over import Continuity
+from tidegate.cli.ledger import open_ledger
+from tidegate.cli.ledger import running as running_ledger
 from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.cli.process.background import background
 from tidegate.cli.reloading import Reloader
@@ -41,6 +43,7 @@ from tidegate.observe.logging.request_log import RequestLog
 from tidegate.observe.metrics.clock_watch import watch_clock
 from tidegate.observe.metrics.exposition import Exposition, new_registry
 from tidegate.observe.metrics.granted_quota import QuotaCollector
+from tidegate.observe.metrics.ledger_metrics import LedgerMetrics
 from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
@@ -83,6 +86,7 @@ async def services(
     clock = SteadyClock(system_clock)
     registry = new_registry(__version__, settings.revision, upstream)
     tracing = None if tracer_provider is None else _tracing(settings, tracer_provider, clock)
+    prices = load_prices(settings.prices)
     metrics = MetricsObserver(
         registry,
         clock,
@@ -90,13 +94,16 @@ async def services(
         pools=[pool.name for pool in settings.pools],
         callers=[caller.name for caller in settings.callers],
         classes=[caller.priority for caller in settings.callers],
-        prices=load_prices(settings.prices),
+        prices=prices,
         exemplar=None if tracing is None else tracing.exemplar,
     )
     stores = ServiceStore(settings, clock, registry)
     store = stores.store
     registry.register(PoolCollector(store.snapshot_now, metrics, stores.counts))
     registry.register(QuotaCollector(store.snapshot_now, clock, metrics, stores.counts))
+    ledger = open_ledger(settings, clock, prices)
+    if ledger is not None:
+        registry.register(LedgerMetrics(ledger.status))
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
         metrics.handlers,
@@ -104,6 +111,7 @@ async def services(
         [(Anomaly, AnomalyLog(clock).log)],
         [(CircuitOpened, log_circuit_opened), (CircuitClosed, log_circuit_closed)],
         [(RequestFinished, request_log.log), (HeadRefused, request_log.log)] if request_log else [],
+        [] if ledger is None else ledger.handlers,
         tracing=tracing,
     )
     admission = Admission(store, clock, observer)
@@ -136,6 +144,7 @@ async def services(
         limits=relay_limits(settings),
         passes_trace_context=settings.trace_upstream,
         reachability=reachability,
+        usage_sink=ledger,
     )
 
     def trusts_proxy(peer: str | None) -> bool:
@@ -143,6 +152,7 @@ async def services(
 
     try:
         async with (
+            running_ledger(ledger),
             stores.joined(admission),
             background(
                 measure_loop_lag(registry, clock),
@@ -173,6 +183,8 @@ async def services(
                 upstream_kind=upstream,
                 reachability=reachability,
                 shared_status=stores.status,
+                ledger=ledger,
+                price_sources=prices.sources,
             )
             if load is not None:
                 parts.reloader = Reloader(load, parts)

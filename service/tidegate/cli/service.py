@@ -20,6 +20,7 @@ from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import services
 from tidegate.cli.hand_over import Continuity
+from tidegate.cli.ledger import state_dir_of
 from tidegate.cli.part_settings import UpstreamKind, connection_limits
 from tidegate.cli.process.event_loop import hold_reload_signals, on_reload_signal, on_stop_signal, run
 from tidegate.cli.process.listeners import (
@@ -47,8 +48,6 @@ __all__ = ["run_service"]
 
 logger = logging.getLogger("tidegate.service")
 
-_SYSTEMD_STATE = "STATE_DIRECTORY"
-"""The variable in which systemd passes the folder of `StateDirectory=`."""
 _EXAMPLE = "When an order arrives, check stock, charge the card, retry twice, then notify the warehouse"
 _SIMULATED = """\
 *** SIMULATED UPSTREAM: the built-in simulator invents every response, none comes from Claude.
@@ -76,7 +75,7 @@ def run_service(
     settings = load()
     AccessRules.of(settings).check_bind(settings.host)
     AccessRules.for_metrics(settings)  # checks the metrics address
-    state_dir = settings.state_dir or os.environ.get(_SYSTEMD_STATE)
+    state_dir = state_dir_of(settings)
     if take_over and not state_dir:
         raise ConfigurationError("TIDEGATE_STATE_DIR", None, "the folder of the process that --take-over replaces")
     with contextlib.ExitStack() as stack:

@@ -22,6 +22,7 @@ from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.observer import NULL_SCOPE, Scope
 from tidegate.core.ports.transport import Transport
+from tidegate.core.ports.usage_sink import UsageSink
 from tidegate.engine.admission import Admission
 from tidegate.gateway.attempt.attempts import Attempts
 from tidegate.gateway.attempt.call_spans import request_span
@@ -68,6 +69,7 @@ class Gateway:
         new_request_id: makes the id of a call that has none in `scope["state"]["request_id"]` yet.
         passes_trace_context: whether the client's trace context is sent upstream.
         reachability: tracks whether connections to the upstream can be opened; None if nothing does.
+        usage_sink: may refuse calls whose usage cannot be recorded; None: there is no ledger.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Gateway:
         new_request_id: Callable[[], str] = new_request_id,
         passes_trace_context: bool = False,
         reachability: Reachability | None = None,
+        usage_sink: UsageSink | None = None,
     ) -> None:
         self._upstream_key = UpstreamKey(upstream_key)
         self._context = RelayContext(
@@ -102,6 +105,7 @@ class Gateway:
             upstream_key=self._upstream_key,
             hop_id=hop_id,
             passes_trace_context=passes_trace_context,
+            usage_sink=usage_sink,
         )
         self._clock = admission.clock
         self._observer = admission.observer

@@ -15,7 +15,16 @@ __all__ = ["NEEDS_RESTART", "RELOADABLE", "Change", "changes_between", "reloaded
 NEEDS_RESTART: Final = frozenset(
     {
         *("host", "port", "metrics_host", "metrics_port"),  # sockets are bound at the start
-        *("upstream_url", "store_url", "store_start", "store_replicas", "state_dir", "prices"),
+        *(
+            "upstream_url",
+            "store_url",
+            "store_start",
+            "store_replicas",
+            "state_dir",
+            "prices",
+            "ledger",
+            "database_url",
+        ),
         *("log_format", "trace_upstream", "revision"),
     }
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from tidegate.core.claude.rate_limit_groups import model_pool
-from tidegate.core.domain.caller import Caller, CallerLimits, Priority
+from tidegate.core.domain.caller import DEFAULT_TEAM, Caller, CallerLimits, Priority
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import LimitSettings
 from tidegate.settings.field_docs import FieldDoc, SettingsModel
@@ -40,6 +40,10 @@ class CallerSettings(SettingsModel):
         CallerName, FieldDoc(None, "letters, digits, dot, dash or underscore, at most 63, unique", "metric label")
     ]
     key_sha256: Annotated[KeyHash, FieldDoc(None, "64 lower-case hex digits, unique", "SHA-256 of the caller's key")]
+    team: Annotated[
+        CallerName,
+        FieldDoc(None, "letters, digits, dot, dash or underscore, at most 63", "team of the caller, for the ledger"),
+    ] = DEFAULT_TEAM
     weight: Annotated[Amount, FieldDoc(None, AMOUNT_TEXT, "share relative to other callers")] = 1.0
     priority: Annotated[Priority, FieldDoc(None, ", ".join(Priority), "class of the caller's requests")] = (
         Priority.STANDARD
@@ -94,6 +98,7 @@ class CallerSettings(SettingsModel):
             priority=self.priority,
             limits=None if limits == CallerLimits() else limits,
             models=self.models or (),
+            team=self.team,
         )
 
 

@@ -33,6 +33,8 @@ _EXAMPLES: Final[dict[str, object]] = {
     "metrics_port": 9_090,
     "state_dir": "/var/lib/tidegate",
     "store_replicas": 2,
+    "database_url": "postgresql://tidegate@database.example:5432/tidegate",
+    "team": "search",
     "prices": "/etc/tidegate/prices.toml",
     "trusted_proxies": ["10.0.0.0/8"],
     "queue_tokens": 10_000_000,

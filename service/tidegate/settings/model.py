@@ -10,6 +10,7 @@ from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.ports.store_address import STORE_URL_TEXT
+from tidegate.settings.database_url import DATABASE_URL_TEXT, DatabaseUrlField, LedgerUse
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import FieldDoc
 from tidegate.settings.field_types import (
@@ -172,6 +173,23 @@ class Settings(RelaySettings):
             "TIDEGATE_STATE_DIR",
             "path of a folder",
             "Folder that keeps over a restart what was learned and configured; default: `$STATE_DIRECTORY` of systemd.",
+        ),
+    ] = None
+    ledger: Annotated[
+        LedgerUse,
+        FieldDoc(
+            "TIDEGATE_LEDGER",
+            "auto, required or off",
+            "`auto`: usage is kept if there is a state folder or TIDEGATE_DATABASE_URL; `required`: calls are refused "
+            "while it cannot be kept.",
+        ),
+    ] = "auto"
+    database_url: Annotated[
+        DatabaseUrlField | None,
+        FieldDoc(
+            "TIDEGATE_DATABASE_URL",
+            DATABASE_URL_TEXT,
+            "Database of the ledger; default: `ledger.sqlite` in the state folder.",
         ),
     ] = None
     prices: Annotated[

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, SecretStr
 
+from tidegate.settings.database_url import DatabaseUrl
 from tidegate.settings.field_docs import FieldDoc
 from tidegate.settings.field_types import AUTO
 from tidegate.settings.store_url import StoreUrl
@@ -14,7 +15,7 @@ def as_text(value: object, doc: FieldDoc) -> str:
     match value:
         case None:
             return AUTO if AUTO in doc.allowed else "not set"
-        case StoreUrl():
+        case StoreUrl() | DatabaseUrl():
             return repr(str(value))
         case SecretStr():
             return "(set)"
@@ -31,7 +32,7 @@ def as_json(value: object) -> object:
     match value:
         case None | bool() | int() | float() | str():
             return value
-        case StoreUrl():
+        case StoreUrl() | DatabaseUrl():
             return str(value)
         case SecretStr():
             return "(set)"

@@ -97,7 +97,7 @@ def test_leases_of_a_replica_end_at_once_when_it_leaves(store: Server, tmp_path:
 
 
 def test_a_process_takes_over_from_another_one_as_a_further_replica(store: Server, tmp_path: Path) -> None:
-    state = {"TIDEGATE_STATE_DIR": str(tmp_path / "state")}
+    state = {"TIDEGATE_STATE_DIR": str(tmp_path / "state"), "TIDEGATE_LEDGER": "off"}
 
     async def main() -> None:
         with ExitStack() as stack:

@@ -1,5 +1,7 @@
 """Faults of the service itself, and of its monitoring."""
 
+import contextlib
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 from support.alerting.fault import fault
@@ -67,3 +69,14 @@ def a_lease_that_does_not_end(stack: Stack) -> None:
         stack.fires("TidegateLeaseLeak", pool=POOL)
         stack.restart("a")
     stack.resolves("TidegateLeaseLeak")
+
+
+@fault("TidegateLedgerNotWritten warning", variables={"TIDEGATE_STATE_DIR": "state"})
+def a_database_that_cannot_be_written(stack: Stack) -> None:
+    stack.call()
+    with contextlib.closing(sqlite3.connect(stack._folder("a") / "state/ledger.sqlite", timeout=60)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        stack.call()
+        stack.fires("TidegateLedgerNotWritten", instance=stack.addresses[0])
+        other.rollback()
+    stack.resolves("TidegateLedgerNotWritten")

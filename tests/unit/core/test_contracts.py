@@ -47,6 +47,7 @@ DESIGN_CAUSES = """
     upstream_outage        529  overloaded_error       yes
     draining               503  api_error              yes
     store_unavailable      503  api_error              yes
+    ledger_unavailable     503  api_error              yes
     loop                   508  invalid_request_error  no
     unauthenticated        401  authentication_error   no
     forbidden              403  permission_error       no

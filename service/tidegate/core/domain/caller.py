@@ -4,7 +4,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["DEFAULT_CALLER", "Caller", "CallerLimits", "Priority"]
+__all__ = ["DEFAULT_CALLER", "DEFAULT_TEAM", "Caller", "CallerLimits", "Priority"]
+
+
+DEFAULT_TEAM: Final = "default"
+"""The team of callers without one."""
 
 
 class Priority(StrEnum):
@@ -44,6 +48,7 @@ class Caller:
         priority: class of this caller's requests.
         limits: the caller's own limits; None: only those of the pools.
         models: the models that the caller may use; empty: all.
+        team: the team that the caller belongs to, for the ledger.
         rank: of the class; 0 is the highest.
     """
 
@@ -53,6 +58,7 @@ class Caller:
     priority: Priority = Priority.STANDARD
     limits: CallerLimits | None = None
     models: tuple[str, ...] = ()
+    team: str = DEFAULT_TEAM
     rank: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ class Cause(StrEnum):
     UPSTREAM_OUTAGE = "upstream_outage"
     DRAINING = "draining"
     STORE_UNAVAILABLE = "store_unavailable"
+    LEDGER_UNAVAILABLE = "ledger_unavailable"
     LOOP = "loop"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
@@ -43,6 +44,7 @@ CAUSES: Final[dict[Cause, CauseRow]] = {
     Cause.UPSTREAM_OUTAGE: CauseRow(529, "overloaded_error", retryable=True),
     Cause.DRAINING: CauseRow(503, "api_error", retryable=True),
     Cause.STORE_UNAVAILABLE: CauseRow(503, "api_error", retryable=True),
+    Cause.LEDGER_UNAVAILABLE: CauseRow(503, "api_error", retryable=True),
     Cause.LOOP: CauseRow(508, "invalid_request_error", retryable=False),
     Cause.UNAUTHENTICATED: CauseRow(401, "authentication_error", retryable=False),
     Cause.FORBIDDEN: CauseRow(403, "permission_error", retryable=False),

@@ -8,6 +8,7 @@ TidegateError
 ├── UpstreamError          the upstream answered with an error
 │   └── UpstreamUnreachable    no answer at all: connection refused, reset, timed out
 ├── RetriesExhausted       every attempt failed; holds the number of attempts, the time, and the last error
+├── LedgerUnavailable       the database of the ledger does not answer, or a statement failed
 ├── UnreadableState         dumped state is damaged, or another version wrote it
 └── GenerationError        the upstream answered, but with no valid document
 """
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigurationError",
     "ConfigurationErrors",
     "GenerationError",
+    "LedgerUnavailable",
     "MissingExtra",
     "Refusal",
     "RetriesExhausted",
@@ -181,6 +183,10 @@ class RetriesExhausted(TidegateError):
     def out_of_time(self) -> bool:
         """Whether the call's own deadline ended the last attempt."""
         return isinstance(self.last, UpstreamUnreachable) and self.last.out_of_time
+
+
+class LedgerUnavailable(TidegateError):
+    """The database of the ledger does not answer, or refuses a statement."""
 
 
 class UnreadableState(TidegateError):

@@ -10,6 +10,7 @@ from tidegate.core.domain.errors import ConfigurationError, Refusal
 from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.transport import Headers
+from tidegate.core.ports.usage_sink import UsageSink
 from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
 from tidegate.gateway.forwarded_headers import for_upstream, listed
 from tidegate.gateway.gateway_errors import client_version_fields
@@ -46,6 +47,7 @@ class Receiver:
         stream_wait_seconds: how long such a client may wait, if its SDK would wait for 10 minutes; the default timeout
             if that is longer.
         passes_trace_context: whether the client's trace context is sent upstream.
+        usage_sink: records usage; None: no ledger does.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Receiver:
         comment_seconds: float,
         stream_wait_seconds: float,
         passes_trace_context: bool,
+        usage_sink: UsageSink | None = None,
     ) -> None:
         self._caps = caps
         self._identifier = identifier
@@ -72,6 +75,7 @@ class Receiver:
         self._comment_seconds = comment_seconds
         self._stream_wait_seconds = max(stream_wait_seconds, default_timeout_seconds)
         self._passes_trace_context = passes_trace_context
+        self._usage_sink = usage_sink
 
     async def receive(self, call: Call, scope: Message, client_request: ClientRequest) -> PreparedCall:
         """Checks a request, prices it, and fills in what the call is about.
@@ -109,6 +113,8 @@ class Receiver:
         self._caps.enter(call)
         call.caller = self._identifier.identify(call.fields)
         self._caps.enter_caller(call)
+        if self._usage_sink is not None:
+            self._usage_sink.check()
         check_target(scope["method"], scope.get("raw_path") or scope["path"].encode())
         if call.route == OTHER_ROUTE and (foreign := foreign_path(scope["path"])) is not None:
             raise foreign

@@ -4,6 +4,7 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
+from tidegate.monitoring.dashboards.ledger import LEDGER_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import stat, timeseries
 from tidegate.monitoring.dashboards.queries import (
@@ -258,5 +259,7 @@ _WAIT_AND_SPEND: Final = Row(
 )
 
 CALLERS_BOARD: Final = Board(
-    CALLERS, "Which caller uses, waits, is refused or spends how much?", (_NOW, _TABLE, _SHARES, _WAIT_AND_SPEND)
+    CALLERS,
+    "Which caller uses, waits, is refused or spends how much?",
+    (_NOW, _TABLE, _SHARES, _WAIT_AND_SPEND, LEDGER_ROW),
 )

@@ -24,7 +24,7 @@ from tidegate.observe.metrics import catalogue, thresholds
 __all__ = ["SLO_BOARD"]
 
 _TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
-_OUR_FAULT: Final = "=~store_unavailable|upstream_credentials|upstream_outage"
+_OUR_FAULT: Final = "=~store_unavailable|ledger_unavailable|upstream_credentials|upstream_outage"
 _OBJECTIVE: Final = str(thresholds.LATENCY_OBJECTIVE_SECONDS)
 _WITHIN: Final = f"{thresholds.LATENCY_OBJECTIVE_SECONDS:g} s"
 _BUDGET_STEPS: Final[tuple[Step, ...]] = ((None, units.CRITICAL), (0.0, units.GOOD))
@@ -175,7 +175,7 @@ _CAUSES: Final = Row(
             shades={
                 "/ upstream_error$/": units.FAILED,
                 "/ upstream_(credentials|outage)$/": units.OVERLOADED,
-                "/ store_unavailable$/": units.WARNING,
+                "/ (store|ledger)_unavailable$/": units.WARNING,
             },
             no_value="No bad calls",
         ),

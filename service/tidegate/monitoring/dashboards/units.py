@@ -38,6 +38,7 @@ CAUSES: Final[dict[str, str]] = {
     Cause.UPSTREAM_CREDENTIALS: "semi-dark-red",
     Cause.UPSTREAM_OUTAGE: OVERLOADED,
     Cause.STORE_UNAVAILABLE: "red",
+    Cause.LEDGER_UNAVAILABLE: "red",
     Cause.DRAINING: "light-blue",
     Cause.LOOP: "dark-blue",
     Cause.UNAUTHENTICATED: "blue",

@@ -148,6 +148,22 @@ def service(job: str) -> Group:
                 dashboard=LIMITER,
                 by=("pool",),
             ),
+            Alert(
+                name="TidegateLedgerNotWritten",
+                severity="warning",
+                expr=(
+                    f"max by (job, instance) ({catalogue.LEDGER_UNWRITTEN.name}) > "
+                    f"{thresholds.LEDGER_UNWRITTEN_SECONDS}"
+                ),
+                for_seconds=60,
+                summary="Usage is not written to the ledger.",
+                description=(
+                    "The oldest usage of {{ $labels.instance }} that is only in memory is "
+                    "{{ $value | humanizeDuration }} old. A restart would lose it."
+                ),
+                dashboard=OVERVIEW,
+                by=("instance",),
+            ),
             _estimate_drift("warning", f"< {thresholds.ESTIMATE_RATIO_LOW:g}", "far more"),
             _estimate_drift("info", f"> {thresholds.ESTIMATE_RATIO_HIGH:g}", "far less"),
             Alert(

@@ -45,6 +45,7 @@ ROUTES: Final = (
     "/api/system/ai-client/status",
     "/api/system/reload",
     "/api/system/queue",
+    "/api/system/usage",
 )
 """Values of `RequestFinished.route`; a route includes all paths below it."""
 

@@ -63,7 +63,9 @@ __all__ = ["MetricsObserver"]
 _MAX_LEARNED: Final = 50
 """Pools, and models, that may get their own label although they are not configured, once the upstream answers 2xx."""
 
-_SERVICE_FAULTS: Final = frozenset({Cause.STORE_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE})
+_SERVICE_FAULTS: Final = frozenset(
+    {Cause.STORE_UNAVAILABLE, Cause.LEDGER_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE}
+)
 """Refusals that count as failed calls. All others are caused by the caller or by a lack of quota."""
 
 _ENDPOINTS: Final = tuple(pool for pool in ENDPOINT_POOLS if pool != "skills")

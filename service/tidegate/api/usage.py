@@ -1,0 +1,77 @@
+"""`/api/system/usage`: who used how much, from the ledger."""
+
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from tidegate.api.access import for_callers_and_admins
+from tidegate.api.content_negotiation import prefers
+from tidegate.api.examples import USAGE_EXAMPLE
+from tidegate.api.ledger_calls import LedgerCalls
+from tidegate.api.services import Services
+from tidegate.api.usage_format import as_csv, as_json, groupings
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.time_span import moment
+from tidegate.core.ports.usage_sink import UsageQuery
+
+__all__ = ["NO_LEDGER", "USAGE_PATH", "usage_router"]
+
+USAGE_PATH: Final = "/api/system/usage"
+NO_LEDGER: Final = (
+    "this service has no ledger: set TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL, and install tidegate[ledger]"
+)
+_CSV: Final = "text/csv"
+_JSON: Final = "application/json"
+
+
+def usage_router(services: Services) -> APIRouter:
+    """The route that reports usage."""
+    router = APIRouter(tags=["system"], route_class=for_callers_and_admins(services))
+    calls = LedgerCalls()
+
+    @router.get(
+        USAGE_PATH,
+        summary="Who used how much",
+        response_class=Response,
+        responses={200: {"content": {_JSON: {"example": USAGE_EXAMPLE}, _CSV: {}}}},
+    )
+    async def usage(
+        request: Request,
+        by: str = "caller",
+        since: str = "7d",
+        until: str | None = None,
+        format: Literal["json", "csv"] | None = None,  # noqa: A002 - the name of the parameter
+    ) -> Response:
+        """Sums of calls, refusals, tokens, cost and waits, the most expensive group first.
+
+        `by` is one to three of `team`, `caller`, `model`, `pool`, `class`, `hour` and `day`, separated by commas.
+        `since` and `until` are `12h`, `7d` or `4w` ago, or a date or time in ISO 8601; whole hours count. `cost_usd` is
+        that of models with a known price; `prices` says from where. `waits` are calls by the seconds that they waited
+        for quota at most. The key of a caller who is no admin sees this caller only. Usage of the last second may be
+        missing. `format=csv` or `Accept: text/csv` returns a table.
+        """
+        ledger = services.ledger
+        if ledger is None:
+            raise HTTPException(501, NO_LEDGER)
+        now = services.clock.wall_seconds()
+        caller = getattr(request.state, "caller", None)
+        query = UsageQuery(
+            moment("since", since, now),
+            int(now) + 1 if until is None else moment("until", until, now),
+            groupings(by),
+            None if caller is None else caller.label,
+        )
+        if query.since >= query.until:
+            raise ConfigurationError("since", since, "a time before `until`")
+        report = await calls.run(lambda: ledger.report(query))
+        wants_csv = prefers(request.headers.get("accept", ""), _CSV, _JSON) if format is None else format == "csv"
+        if wants_csv:
+            return Response(as_csv(query, report), media_type=_CSV)
+        prices: list[dict[str, Any]] = [
+            {"source": source, "read_on": read_on.isoformat()} for source, read_on in services.price_sources
+        ]
+        return JSONResponse({**as_json(query, report), "prices": prices})
+
+    return router

@@ -1,0 +1,102 @@
+"""A report of usage as JSON and as CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.ports.usage_sink import UsageGroup, UsageQuery, UsageReport
+from tidegate.core.pricing.price_list import MICRO_USD
+
+__all__ = ["GROUPINGS", "WAIT_NAMES", "as_csv", "as_json", "groupings", "shown_group"]
+
+GROUPINGS: Final = ("team", "caller", "model", "pool", "class", "hour", "day")
+"""What usage can be grouped by."""
+_MAX_GROUPINGS: Final = 3
+WAIT_NAMES: Final = ("0.1", "1", "10", "60", "600", "longer")
+"""The longest wait of each bucket, in seconds."""
+_COUNTS: Final = ("calls", "refused", "failed")
+_TOKENS: Final = ("input", "output", "cache_read", "cache_creation")
+
+
+def groupings(text: str) -> tuple[str, ...]:
+    """The names of groupings in a list with commas.
+
+    Raises:
+        ConfigurationError: a name is unknown or repeated, or there are too many.
+    """
+    names = tuple(text.split(","))
+    if not set(names) <= set(GROUPINGS) or len(set(names)) < len(names) or len(names) > _MAX_GROUPINGS:
+        allowed = f"one to {_MAX_GROUPINGS} of {', '.join(GROUPINGS)}, separated by commas"
+        raise ConfigurationError("by", text, allowed)
+    return names
+
+
+def as_json(query: UsageQuery, report: UsageReport) -> dict[str, Any]:
+    """The report as an object."""
+    return {
+        "since": _time(query.since),
+        "until": _time(query.until),
+        "by": list(query.by),
+        "groups": [{**shown_group(group), **_sums(group)} for group in report.groups],
+        "total": _sums(report.total),
+    }
+
+
+def as_csv(query: UsageQuery, report: UsageReport) -> str:
+    """The report as a table with a head, one line per group."""
+    causes = sorted(report.total.refusals)
+    head = [
+        *query.by,
+        *_COUNTS,
+        *(f"{kind}_tokens" for kind in _TOKENS),
+        *("cost_usd", "unpriced_tokens", "cache_share"),
+        *(f"waited_{name}" for name in WAIT_NAMES),
+        *(f"refused_{cause}" for cause in causes),
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head)
+    writer.writerows(_line(group, causes) for group in report.groups)
+    return text.getvalue()
+
+
+def shown_group(group: UsageGroup) -> dict[str, str]:
+    """The values of the grouping columns as texts; times in ISO 8601."""
+    return {name: _time(value) if isinstance(value, int) else value for name, value in group.group.items()}
+
+
+def _sums(group: UsageGroup) -> dict[str, Any]:
+    return {
+        **{name: getattr(group, name) for name in _COUNTS},
+        "tokens": {kind: getattr(group, f"{kind}_tokens") for kind in _TOKENS},
+        "cost_usd": group.cost_micro_usd / MICRO_USD,
+        "unpriced_tokens": group.unpriced_tokens,
+        "cache_share": round(group.cache_share, 4),
+        "waits": dict(zip(WAIT_NAMES, group.waits, strict=True)),
+        "refusals": group.refusals,
+    }
+
+
+def _line(group: UsageGroup, causes: Sequence[str]) -> list[object]:
+    return [
+        *map(_cell, shown_group(group).values()),
+        *(getattr(group, name) for name in _COUNTS),
+        *(getattr(group, f"{kind}_tokens") for kind in _TOKENS),
+        f"{group.cost_micro_usd / MICRO_USD:.6f}",
+        group.unpriced_tokens,
+        round(group.cache_share, 4),
+        *group.waits,
+        *(group.refusals.get(cause, 0) for cause in causes),
+    ]
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

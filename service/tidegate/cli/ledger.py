@@ -1,0 +1,122 @@
+"""The ledger of the service and of the command line, as the settings describe it."""
+
+import asyncio
+import importlib.util
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tidegate.core.domain.errors import ConfigurationError, MissingExtra
+from tidegate.core.ports.clock import Clock
+from tidegate.core.pricing.price_list import PriceList
+from tidegate.settings import Settings
+
+if TYPE_CHECKING:
+    from tidegate.ledger.database import Database
+    from tidegate.ledger.ledger import Ledger
+
+__all__ = ["check_ledger", "ledger_database", "open_ledger", "running", "state_dir_of"]
+
+logger = logging.getLogger("tidegate.ledger")
+
+_SYSTEMD_STATE: Final = "STATE_DIRECTORY"
+"""The variable in which systemd passes the folder of `StateDirectory=`."""
+_DATABASE: Final = "TIDEGATE_DATABASE_URL"
+_LEDGER: Final = "TIDEGATE_LEDGER"
+_PLACES: Final = "a database, as the place of the ledger; or set TIDEGATE_STATE_DIR to a folder"
+
+
+def state_dir_of(settings: Settings) -> str | None:
+    """The state folder; None if none is configured."""
+    return settings.state_dir or os.environ.get(_SYSTEMD_STATE)
+
+
+def check_ledger(settings: Settings) -> None:
+    """Checks whether there can be a ledger, if the settings ask for one.
+
+    Raises:
+        ConfigurationError: there is no place for it, or replicas would have one each.
+        MissingExtra: its packages are not installed.
+    """
+    if settings.ledger == "off":
+        return
+    has_folder = state_dir_of(settings) is not None
+    if settings.database_url is None:
+        if settings.ledger == "required" and not has_folder:
+            raise ConfigurationError(_DATABASE, None, _PLACES)
+        if settings.store_url.address is not None and (has_folder or settings.ledger == "required"):
+            allowed = "a database that all replicas share, because TIDEGATE_STORE_URL is shared; or TIDEGATE_LEDGER=off"
+            raise ConfigurationError(_DATABASE, None, allowed)
+    elif not _is_installed("psycopg"):
+        raise MissingExtra(_DATABASE, str(settings.database_url), "unset", extra="postgresql")
+    if settings.ledger == "required" and not _is_installed("alembic"):
+        raise MissingExtra(_LEDGER, settings.ledger, "auto or off", extra="ledger")
+
+
+def ledger_database(settings: Settings) -> "Database":
+    """The database of the ledger, for commands.
+
+    Raises:
+        ConfigurationError: none is configured, or the configuration is faulty.
+    """
+    check_ledger(settings)
+    if settings.ledger == "off":
+        raise ConfigurationError(_LEDGER, settings.ledger, "auto or required")
+    database = _database(settings)
+    if database is None:
+        raise ConfigurationError(_DATABASE, None, _PLACES)
+    return database
+
+
+def open_ledger(settings: Settings, clock: Clock, prices: PriceList) -> "Ledger | None":
+    """The ledger of the service; None if the settings ask for none, or its packages are not installed.
+
+    Raises:
+        ConfigurationError: as `check_ledger`.
+    """
+    check_ledger(settings)
+    if settings.ledger == "off":
+        return None
+    try:
+        database = _database(settings)
+    except MissingExtra as error:
+        logger.warning("there is no ledger of usage: %s", error)
+        return None
+    if database is None:
+        return None
+    from tidegate.ledger.ledger import Ledger  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    return Ledger(database, clock, prices, required=settings.ledger == "required")
+
+
+@asynccontextmanager
+async def running(ledger: "Ledger | None") -> AsyncIterator[None]:
+    """Writes usage while the block runs, and what is left at its end."""
+    if ledger is None:
+        yield
+        return
+    await asyncio.to_thread(ledger.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(ledger.stop)
+
+
+def _database(settings: Settings) -> "Database | None":
+    folder = state_dir_of(settings)
+    if settings.database_url is None and folder is None:
+        return None
+    if not _is_installed("alembic"):
+        raise MissingExtra("TIDEGATE_STATE_DIR", folder, "unset, for no ledger", extra="ledger")
+    from tidegate.ledger.database import Database  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    if settings.database_url is not None:
+        return Database(settings.database_url.get_secret_value())
+    return Database.in_folder(Path(folder or ""))
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

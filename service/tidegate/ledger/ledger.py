@@ -1,0 +1,71 @@
+"""The ledger as the service uses it: records usage, writes it, and answers questions."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from tidegate.core.domain.events import Event
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.usage_sink import SinkStatus, UsageQuery, UsageReport
+from tidegate.core.pricing.price_list import PriceList
+from tidegate.ledger.database import Database
+from tidegate.ledger.usage_recorder import UsageRecorder
+from tidegate.ledger.usage_report import report
+from tidegate.ledger.usage_writer import UsageWriter
+
+__all__ = ["Ledger"]
+
+_STOP_SECONDS: Final = 5.0
+"""How long a stopping service waits for the last write."""
+
+
+class Ledger:
+    """A ledger in a database. Implements `UsageSink` and `UsageReports`.
+
+    Args:
+        database: the database.
+        clock: the time.
+        prices: the price list.
+        required: whether calls are refused while usage cannot be written.
+    """
+
+    def __init__(self, database: Database, clock: Clock, prices: PriceList, *, required: bool) -> None:
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        self._database = database
+        self._recorder = UsageRecorder(clock, prices)
+        self._writer = UsageWriter(database, self._recorder, clock, required=required)
+
+    @property
+    def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
+        """Event types and their handlers, for observers."""
+        return self._recorder.handlers
+
+    def start(self) -> None:
+        """Migrates the database, unless it does not answer, and writes to it from now on, in a thread."""
+        self._writer.write()
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Writes what is left, for at most some seconds, and closes the database."""
+        self._writer.stop(_STOP_SECONDS)
+        self._database.close()
+
+    def status(self) -> SinkStatus:
+        """The state of the ledger."""
+        return self._writer.status()
+
+    def check(self) -> None:
+        """Checks that usage can be recorded, if calls are refused otherwise.
+
+        Raises:
+            Refusal: LEDGER_UNAVAILABLE.
+        """
+        self._writer.check()
+
+    def report(self, query: UsageQuery) -> UsageReport:
+        """The sums of each group. Waits for the database.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        return report(self._database, query)

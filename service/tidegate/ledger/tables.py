@@ -1,0 +1,60 @@
+"""The tables of the ledger. Every change of them needs a migration."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+
+__all__ = ["DIMENSIONS", "HOUR_SECONDS", "SUMS", "WAITS", "metadata", "refusals", "usage", "writers"]
+
+HOUR_SECONDS: Final = 3_600
+
+metadata: Final = MetaData()
+
+DIMENSIONS: Final = ("team", "caller", "model", "pool", "priority")
+"""What usage is counted by, beside the time."""
+
+WAITS: Final = ("wait_0_1", "wait_1", "wait_10", "wait_60", "wait_600", "wait_longer")
+"""Calls by their wait for quota: at most so many seconds, and more than the bucket before."""
+
+SUMS: Final = (
+    *("calls", "refused", "failed"),
+    *("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens"),
+    *("cost_micro_usd", "unpriced_tokens"),
+    *WAITS,
+)
+"""The counted columns of `usage`."""
+
+
+def _span() -> list[Column[int]]:
+    """The beginning of a span of time, in seconds since 1970-01-01 UTC, and its length: an hour, or later a day."""
+    return [
+        Column("starts", BigInteger, primary_key=True, autoincrement=False),
+        Column("seconds", BigInteger, primary_key=True, autoincrement=False),
+    ]
+
+
+def _dimensions() -> list[Column[str]]:
+    return [Column(name, Text, primary_key=True) for name in DIMENSIONS]
+
+
+usage: Final = Table(
+    "usage", metadata, *_span(), *_dimensions(), *(Column(name, BigInteger, nullable=False) for name in SUMS)
+)
+
+refusals: Final = Table(
+    "refusals",
+    metadata,
+    *_span(),
+    *_dimensions(),
+    Column("cause", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+)
+
+writers: Final = Table(
+    "writers",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    Column("batch", BigInteger, nullable=False),
+    Column("written_at", BigInteger, nullable=False),
+)
+"""The last batch of each process. It makes a batch count once, even if the answer to its commit was lost."""

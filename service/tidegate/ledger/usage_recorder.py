@@ -1,0 +1,147 @@
+"""Adds up usage in memory, from the events of calls."""
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from tidegate.core.claude.rate_limit_groups import (
+    DEFAULT_POOL,
+    ENDPOINT_POOLS,
+    OTHER_ENDPOINTS,
+    endpoint_pool,
+    is_endpoint_pool,
+    undated,
+)
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.events import AttemptFinished, BatchResultsRead, Event, RequestFinished
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.clock import Clock
+from tidegate.core.pricing.price_list import PriceList
+from tidegate.ledger.tables import HOUR_SECONDS
+from tidegate.ledger.usage_sums import WAIT_BOUNDS_SECONDS, Pending, Sums, UsageKey
+
+__all__ = ["UsageRecorder"]
+
+_MAX_KEYS: Final = 20_000
+"""Distinct sums that wait at most, about 20 MB. A team has some hundred in an hour."""
+_MAX_MODELS: Final = 500
+_OTHER: Final = "other"
+_CALLS: Final = ("/v1/", "/api/workflows/")
+"""Routes whose calls are counted."""
+_BATCH_POOL: Final = endpoint_pool("POST", "/v1/messages/batches")
+"""Usage of batches counts in this pool: it does not use the limits of the Messages pools."""
+_FAILED: Final = frozenset({"rate_limited", "upstream_error"})
+
+
+class UsageRecorder:
+    """Adds up usage by hour, team, caller, model, pool and priority. Thread-safe; no method waits for I/O.
+
+    Names that only a client has chosen do not become keys: a model that has neither a price nor an answer counts as
+    `other`, with its pool.
+
+    Args:
+        clock: says which hour it is.
+        prices: the price list.
+        max_keys: distinct sums that may wait. Beyond them, events of a further key are not recorded, but counted.
+
+    Attributes:
+        lost: events that were not recorded.
+    """
+
+    def __init__(self, clock: Clock, prices: PriceList, max_keys: int = _MAX_KEYS) -> None:
+        self._clock = clock
+        self._prices = prices
+        self._max_keys = max_keys
+        self._lock = threading.Lock()
+        self._sums: dict[UsageKey, Sums] = {}
+        self._since_ns = 0
+        self._answered: set[str] = set()
+        self._priced = frozenset(prices.models)
+        self.lost = 0
+
+    @property
+    def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
+        """Event types and their handlers."""
+        return (
+            (RequestFinished, self._request_finished),
+            (AttemptFinished, self._attempt_finished),
+            (BatchResultsRead, self._batch_results_read),
+        )
+
+    def take(self) -> Pending | None:
+        """Removes and returns all sums; None if there are none."""
+        with self._lock:
+            if not self._sums:
+                return None
+            pending = Pending(self._sums, self._since_ns)
+            self._sums = {}
+        return pending
+
+    def since_ns(self) -> int | None:
+        """The monotonic time of the first event that was not taken; None if there is none."""
+        with self._lock:
+            return self._since_ns if self._sums else None
+
+    def _attempt_finished(self, event: AttemptFinished) -> None:
+        if event.usage is not None:
+            self._add_usage(event.pool, event.model, event.caller, event.usage)
+
+    def _batch_results_read(self, event: BatchResultsRead) -> None:
+        for model, usage in event.used:
+            self._add_usage(_BATCH_POOL, model, event.caller, usage)
+
+    def _add_usage(self, pool: str, model: str, caller: Caller, usage: Usage) -> None:
+        now = self._clock.wall_seconds()
+        cost = self._prices.cost_micro_usd(model, usage, now)
+        input_tokens, output_tokens, read_tokens, created_tokens, _, _, _ = usage
+        with self._lock:
+            if len(self._answered) < _MAX_MODELS:
+                self._answered.add(model)
+            sums = self._at(now, pool, model, caller)
+            if sums is None:
+                return
+            sums.input_tokens += input_tokens
+            sums.output_tokens += output_tokens
+            sums.cache_read_tokens += read_tokens
+            sums.cache_creation_tokens += created_tokens
+            if cost is None:
+                sums.unpriced_tokens += input_tokens + output_tokens + read_tokens + created_tokens
+            else:
+                sums.cost_micro_usd += cost
+
+    def _request_finished(self, event: RequestFinished) -> None:
+        if not event.route.startswith(_CALLS):
+            return
+        now = self._clock.wall_seconds()
+        with self._lock:
+            sums = self._at(now, event.pool, event.model, event.caller)
+            if sums is None:
+                return
+            sums.calls += 1
+            if event.cause is not None:
+                sums.refused += 1
+                sums.refusals[event.cause] = sums.refusals.get(event.cause, 0) + 1
+            elif event.outcome in _FAILED:
+                sums.failed += 1
+            if event.pool:
+                sums.waits[bisect_left(WAIT_BOUNDS_SECONDS, event.queue_wait_ns / NS_PER_SECOND)] += 1
+
+    def _at(self, now: float, pool: str, model: str, caller: Caller) -> Sums | None:
+        """The sums of a key; None if there is no room for another key."""
+        if model and model not in self._answered and undated(model) not in self._priced:
+            model = pool = _OTHER
+        elif not model and pool != DEFAULT_POOL and pool not in ENDPOINT_POOLS:
+            pool = OTHER_ENDPOINTS if is_endpoint_pool(pool) else pool and _OTHER
+        hour = int(now) // HOUR_SECONDS * HOUR_SECONDS
+        key = (hour, caller.team, caller.label, model, pool, caller.priority.value)
+        sums = self._sums.get(key)
+        if sums is None:
+            if len(self._sums) >= self._max_keys:
+                self.lost += 1
+                return None
+            if not self._sums:
+                self._since_ns = self._clock.monotonic_ns()
+            sums = self._sums[key] = Sums()
+        return sums

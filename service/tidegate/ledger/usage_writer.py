@@ -1,0 +1,188 @@
+"""Writes sums of usage to the database, from a thread of its own."""
+
+import logging
+import secrets
+import threading
+import time
+from typing import Final
+
+from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import LedgerUnavailable, Refusal
+from tidegate.core.domain.nanoseconds import NS_PER_SECOND
+from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.usage_sink import SinkStatus
+from tidegate.ledger.database import Database
+from tidegate.ledger.retention import DAY_SECONDS, merge_old_hours
+from tidegate.ledger.tables import DIMENSIONS, HOUR_SECONDS, SUMS, refusals, usage, writers
+from tidegate.ledger.usage_recorder import UsageRecorder
+from tidegate.ledger.usage_sums import Pending
+
+__all__ = ["UsageWriter"]
+
+logger = logging.getLogger("tidegate.ledger")
+
+_EVERY_SECONDS: Final = 0.5
+"""With the time that a write takes, a killed process loses at most a second of usage."""
+_LATE_NS: Final = 5 * NS_PER_SECOND
+"""If calls need the ledger, they are refused once usage waits for so long."""
+_FORGET_WRITERS_SECONDS: Final = 30 * DAY_SECONDS
+
+
+class UsageWriter:
+    """Writes what a recorder adds up, every half second.
+
+    A batch counts once. It is written in one transaction with its number, and if the answer to the commit is lost, the
+    number says whether it was written. A batch that fails is written again until it succeeds, while the recorder goes
+    on adding up the next one.
+
+    Args:
+        database: the database.
+        recorder: has the sums.
+        clock: the time.
+        required: whether calls are refused while usage cannot be written.
+    """
+
+    def __init__(self, database: Database, recorder: UsageRecorder, clock: Clock, *, required: bool = False) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._clock = clock
+        self._required = required
+        self._writer = secrets.token_hex(16)
+        self._number = 0
+        self._batch: Pending | None = None
+        self._merged_day = 0
+        self._failures = 0
+        self._up = True
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Writes what is left and ends the thread. Gives up after a time: the database may not answer."""
+        self._stop.set()
+        self._thread.join(timeout_seconds)
+        if self.status().unwritten_seconds:
+            logger.error("the usage of the last %.0f s was not written", self.status().unwritten_seconds)
+
+    def status(self) -> SinkStatus:
+        """The state of the ledger."""
+        batch, since_ns = self._batch, self._recorder.since_ns()
+        if batch is not None:
+            since_ns = batch.since_ns
+        unwritten_ns = 0 if since_ns is None else self._clock.monotonic_ns() - since_ns
+        return SinkStatus(self._up, unwritten_ns / NS_PER_SECOND, self._failures, self._recorder.lost)
+
+    def check(self) -> None:
+        """Checks that usage can be recorded, if calls are refused otherwise.
+
+        Raises:
+            Refusal: LEDGER_UNAVAILABLE.
+        """
+        if not self._required:
+            return
+        batch = self._batch
+        if not self._up or (batch is not None and self._clock.monotonic_ns() - batch.since_ns > _LATE_NS):
+            message = "the ledger cannot record usage now, and TIDEGATE_LEDGER is `required`"
+            raise Refusal(Cause.LEDGER_UNAVAILABLE, message, retry_after_seconds=5)
+
+    def write(self) -> bool:
+        """Writes the sums so far. Returns whether that succeeded; a failure is logged once, until a write succeeds."""
+        if self._batch is None:
+            self._batch = self._recorder.take()
+            self._number += self._batch is not None
+        try:
+            if self._batch is not None or not self._up:
+                with self._database.begin() as connection:
+                    self._add(connection, self._batch)
+                self._batch = None
+            self._merge()
+        except LedgerUnavailable as error:
+            self._failures += 1
+            if self._up:
+                logger.error("the ledger cannot be written; usage is kept in memory: %s", error)  # noqa: TRY400
+            self._up = False
+            return False
+        if not self._up:
+            logger.warning("the ledger is written again")
+        self._up = True
+        return True
+
+    def _run(self) -> None:
+        while not self._stop.wait(_EVERY_SECONDS):
+            try:
+                self.write()
+            except Exception:  # the thread must live on
+                self._up = False
+                self._failures += 1
+                logger.exception("the ledger cannot be written")
+                self._stop.wait(_EVERY_SECONDS)
+        if self.write():
+            self.write()  # what was recorded while an earlier batch was written again
+
+    def _add(self, connection: Connection, batch: Pending | None) -> None:
+        if batch is None or not _is_new(connection, self._writer, self._number, int(time.time())):
+            return
+        _add_up(
+            connection,
+            usage,
+            [
+                dict(zip(_USAGE_COLUMNS, (*_span(key), *key[1:], *sums.row()), strict=True))
+                for key, sums in batch.sums.items()
+            ],
+            SUMS,
+        )
+        _add_up(
+            connection,
+            refusals,
+            [
+                dict(zip(_REFUSAL_COLUMNS, (*_span(key), *key[1:], cause, calls), strict=True))
+                for key, sums in batch.sums.items()
+                for cause, calls in sums.refusals.items()
+            ],
+            ("calls",),
+        )
+
+    def _merge(self) -> None:
+        """Merges old hours into days, once a day."""
+        today = int(self._clock.wall_seconds()) // DAY_SECONDS
+        if today != self._merged_day:
+            while merge_old_hours(self._database, today * DAY_SECONDS):
+                pass
+            self._merged_day = today
+
+
+_USAGE_COLUMNS: Final = ("starts", "seconds", *DIMENSIONS, *SUMS)
+_REFUSAL_COLUMNS: Final = ("starts", "seconds", *DIMENSIONS, "cause", "calls")
+
+
+def _span(key: tuple[int, *tuple[str, ...]]) -> tuple[int, int]:
+    return key[0], HOUR_SECONDS
+
+
+def _is_new(connection: Connection, writer: str, number: int, now: int) -> bool:
+    """Whether a batch was not written before. Records that it is written."""
+    written = connection.scalar(select(writers.c.batch).where(writers.c.writer == writer))
+    if written is None:
+        connection.execute(delete(writers).where(writers.c.written_at < now - _FORGET_WRITERS_SECONDS))
+        connection.execute(writers.insert().values(writer=writer, batch=number, written_at=now))
+        return True
+    connection.execute(writers.update().where(writers.c.writer == writer).values(batch=number, written_at=now))
+    return int(written) < number
+
+
+def _add_up(connection: Connection, table: Table, rows: list[dict[str, object]], summed: tuple[str, ...]) -> None:
+    """Inserts rows, or adds them to those with the same key. In the order of keys, so that no two writers deadlock."""
+    if not rows:
+        return
+    keys = [column.name for column in table.primary_key]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert = dialect.insert(table)
+    added = {name: table.c[name] + insert.excluded[name] for name in summed}
+    statement = insert.on_conflict_do_update(index_elements=keys, set_=added)
+    connection.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))

@@ -1,0 +1,216 @@
+"""Writing usage: exactly once, in the background, whatever the database does."""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from support.ledgers import NIGHTLY, WEB, answered, ended, everything, hear
+from support.virtual_time import VirtualClock
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.errors import LedgerUnavailable, Refusal
+from tidegate.core.domain.usage import Usage
+from tidegate.core.pricing.price_list import PriceList
+from tidegate.engine.clock import SystemClock
+from tidegate.ledger.database import Database
+from tidegate.ledger.ledger import Ledger
+from tidegate.ledger.usage_recorder import UsageRecorder
+from tidegate.ledger.usage_writer import UsageWriter
+
+PATIENCE_SECONDS = 20
+
+
+class LosesAnswers(Database):
+    """Commits, and then breaks its connection, so that nobody learns of it."""
+
+    lost = 0
+
+    @contextlib.contextmanager
+    def begin(self, *arguments: Any) -> Iterator[Connection]:
+        with super().begin(*arguments) as connection:
+            yield connection
+        if self.lost < 2:
+            self.lost += 1
+            raise LedgerUnavailable("the connection broke")
+
+
+def new_writer(
+    database: Database, clock: VirtualClock | None = None, **options: bool
+) -> tuple[UsageRecorder, UsageWriter]:
+    clock = clock or VirtualClock()
+    recorder = UsageRecorder(clock, PriceList.bundled())
+    return recorder, UsageWriter(database, recorder, clock, **options)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_batches_of_several_writers_add_up(database: Database) -> None:
+    for _ in range(2):
+        recorder, writer = new_writer(database)
+        for _ in range(2):
+            hear(recorder, ended(), answered(Usage(100, 20, 3, 4)), ended(NIGHTLY, Cause.DEADLINE))
+            assert writer.write()
+    found = everything(database, "caller", "team")
+    (web, nightly) = found.groups
+    assert web.group == {"caller": "web", "team": "shop"}
+    assert (web.calls, web.input_tokens, web.output_tokens, web.cache_read_tokens, web.cache_creation_tokens) == (
+        *(4, 400, 80, 12, 16),
+    )
+    assert web.cost_micro_usd == 4 * 21  # 10 + 10 + 0.03 + 0.5 micro-dollars
+    assert (nightly.refused, nightly.refusals) == (4, {"deadline": 4})
+    assert (found.total.calls, found.total.refusals) == (8, {"deadline": 4})
+
+
+def test_a_batch_counts_once_although_the_answer_to_its_commit_was_lost(url: str) -> None:
+    database = LosesAnswers(url)
+    recorder, writer = new_writer(database)
+    hear(recorder, ended())
+    assert not writer.write()
+    hear(recorder, ended())  # belongs to the next batch
+    assert not writer.write()
+    assert writer.write()
+    assert writer.write()
+    assert everything(database).total.calls == 2
+    database.close()
+
+
+def test_nothing_is_written_if_nothing_happened(database: Database) -> None:
+    _, writer = new_writer(database)
+    assert writer.write()
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM writers").scalar() == 0
+
+
+def test_while_the_folder_is_missing_usage_is_kept_and_the_log_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "state"
+    database, clock = Database.in_folder(folder), VirtualClock()
+    recorder, writer = new_writer(database, clock)
+    for _ in range(3):
+        hear(recorder, ended())
+        assert not writer.write()
+        clock.advance(2)
+    status = writer.status()
+    assert (status.up, status.unwritten_seconds, status.failures, status.lost) == (False, 6.0, 3, 0)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    folder.mkdir()
+    assert writer.write()  # the batch that failed
+    assert writer.write()  # and what came meanwhile
+    assert writer.status()[:3] == (True, 0.0, 3)
+    assert caplog.records[-1].message == "the ledger is written again"
+    assert everything(database).total.calls == 3
+    database.close()
+
+
+def test_a_disk_that_was_replaced_is_used_after_the_first_failure(tmp_path: Path) -> None:
+    database = Database.in_folder(tmp_path)
+    recorder, writer = new_writer(database)
+    hear(recorder, ended())
+    assert writer.write()
+    database.close()
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    hear(recorder, ended(), ended())
+    while not writer.write():
+        pass
+    assert everything(database).total.calls == 2
+    database.close()
+
+
+def test_a_full_disk_is_a_failed_write(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = Database.in_folder(tmp_path)
+    recorder, writer = new_writer(database)
+    with database.begin() as connection:  # the connection is kept, and with it the bound
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    hear(recorder, *(ended(replace(WEB, label=f"caller-{number}")) for number in range(2_000)))
+    assert not writer.write()
+    assert "database or disk is full" in caplog.text
+    assert writer.write()  # another connection has no such bound
+    assert everything(database).total.calls == 2_000
+    database.close()
+
+
+def test_calls_are_refused_only_if_the_ledger_is_required(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    clock = VirtualClock()
+    recorder, required = new_writer(Database.in_folder(folder), clock, required=True)
+    other, optional = new_writer(Database.in_folder(folder), clock)
+    for each in (recorder, other):
+        hear(each, ended())
+    required.check()
+    assert not required.write()
+    assert not optional.write()
+    optional.check()
+    with pytest.raises(Refusal) as raised:
+        required.check()
+    assert raised.value.cause is Cause.LEDGER_UNAVAILABLE
+    folder.mkdir()
+    assert required.write()
+    required.check()
+
+
+def test_a_database_that_hangs_delays_no_event_and_loses_nothing(
+    url: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    clock = SystemClock()
+    database = Database(url)
+    ledger = Ledger(database, clock, PriceList.bundled(), required=True)
+    ledger.start()
+    try:
+        record = dict(ledger.handlers)
+        with contextlib.ExitStack() as hang:
+            if database.is_postgresql:
+                server = request.getfixturevalue("postgresql")
+                hang.enter_context(server.stopped())
+            else:
+                other = hang.enter_context(contextlib.closing(sqlite3.connect(str(database.url.database))))
+                other.execute("BEGIN EXCLUSIVE")
+                hang.callback(other.rollback)
+            slowest = 0.0
+            for _ in range(1_000):
+                event = ended()
+                began = time.thread_time()
+                record[type(event)](event)
+                slowest = max(slowest, time.thread_time() - began)
+            wait_until(lambda: ledger.status().unwritten_seconds > 5.5)
+            with pytest.raises(Refusal):
+                ledger.check()
+        wait_until(lambda: ledger.status().unwritten_seconds == 0)
+        assert slowest < 0.05  # seconds of this thread's own time: it waits for nothing
+        assert everything(database).total.calls == 1_000
+    finally:
+        ledger.stop()
+
+
+def test_a_ledger_that_stops_has_written_everything(url: str) -> None:
+    database = Database(url)
+    ledger = Ledger(database, SystemClock(), PriceList.bundled(), required=False)
+    ledger.start()
+    hear_all = dict(ledger.handlers)
+    threads = [
+        threading.Thread(target=lambda: [hear_all[type(each)](each) for each in [ended(WEB)] * 500]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger.stop()
+    assert ledger.status().unwritten_seconds == 0
+    assert everything(database).total.calls == 2_000
+    database.close()

@@ -1,0 +1,39 @@
+"""Events that a ledger records, and what it makes of them."""
+
+from typing import Any
+
+from tidegate.core.domain.caller import Caller
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.events import AttemptFinished, Event, RequestFinished
+from tidegate.core.domain.usage import Usage
+from tidegate.core.ports.usage_sink import UsageQuery, UsageReport
+from tidegate.ledger.database import Database
+from tidegate.ledger.usage_recorder import UsageRecorder
+from tidegate.ledger.usage_report import report
+
+HAIKU = "claude-haiku-5-5"
+WEB = Caller("web", label="web", team="shop")
+NIGHTLY = Caller("nightly", label="nightly", team="data")
+ALWAYS = 2**40
+
+
+def answered(usage: Usage, caller: Caller = WEB, model: str = HAIKU) -> AttemptFinished:
+    return AttemptFinished("haiku-5-5", model, caller, "200", 1, None, usage)
+
+
+def ended(caller: Caller = WEB, cause: Cause | None = None, **changes: Any) -> RequestFinished:
+    outcome = "ok" if cause is None else "refused"
+    fields: dict[str, Any] = {"route": "/v1/messages", "pool": "haiku-5-5", "model": HAIKU, "duration_ns": 1}
+    return RequestFinished(**{**fields, "caller": caller, "outcome": outcome, "cause": cause, **changes})
+
+
+def hear(recorder: UsageRecorder, *events: Event) -> None:
+    """Pass events to a recorder."""
+    handlers = dict(recorder.handlers)
+    for event in events:
+        handlers[type(event)](event)
+
+
+def everything(database: Database, *by: str) -> UsageReport:
+    """The report on all usage that is written."""
+    return report(database, UsageQuery(0, ALWAYS, by or ("caller",)))
