@@ -18,19 +18,19 @@ def require_number(
     whole: bool = False,
     optional: bool = False,
 ) -> None:
-    """Check that a field is a finite number in a range.
+    """Checks that a field is a finite number in a range.
 
     Args:
-        owner: The object with the field.
-        name: The field.
-        least: The smallest value allowed.
-        above: A bound that the value must exceed.
-        most: The largest value allowed.
-        whole: Whether only whole numbers are allowed.
-        optional: Whether None is allowed.
+        owner: the object with the field.
+        name: the field.
+        least: the smallest value allowed.
+        above: a bound that the value must exceed.
+        most: the largest value allowed.
+        whole: whether only whole numbers are allowed.
+        optional: whether None is allowed.
 
     Raises:
-        ValueError: The field is anything else.
+        ValueError: the field is anything else.
     """
     value = getattr(owner, name)
     if value is None and optional:
@@ -48,15 +48,15 @@ def require_number(
 
 
 def decode(value: object, kind: Any, path: str = "") -> Any:
-    """Convert parsed TOML or JSON to a type that msgspec supports.
+    """Converts parsed TOML or JSON to a type that msgspec supports.
 
     Args:
-        value: The parsed value.
-        kind: The type.
-        path: Where the value was found; starts every error.
+        value: the parsed value.
+        kind: the type.
+        path: where the value was found; starts every error.
 
     Raises:
-        ValueError: A field is unknown or missing, or has a wrong type or value.
+        ValueError: a field is unknown or missing, or has a wrong type or value.
     """
     try:
         return msgspec.convert(value, kind)

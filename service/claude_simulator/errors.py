@@ -14,10 +14,10 @@ class ApiError(Exception):
     Args:
         status: HTTP status.
         error_type: `error.type` of the body, e.g. `rate_limit_error`.
-        message: One sentence that names the field, the value and what is allowed.
+        message: one sentence that names the field, the value and what is allowed.
         error_code: `error.details.error_code`, if the error has one.
-        retry_after_seconds: Value of `retry-after`; None sends no such header.
-        should_retry: Value of `x-should-retry`; None sends no such header.
+        retry_after_seconds: value of `retry-after`; None sends no such header.
+        should_retry: value of `x-should-retry`; None sends no such header.
 
     Source: Claude Platform Docs "Claude API errors"; `x-should-retry: true` was seen on real 429s.
     """
@@ -58,7 +58,7 @@ class ApiError(Exception):
 
 
 def invalid_request(message: str) -> ApiError:
-    """Create a 400: the request breaks a rule of the API, and a retry is useless.
+    """Creates a 400: the request breaks a rule of the API, and a retry is useless.
 
     A message that quotes a long value is cut to `MAX_MESSAGE_CHARACTERS`.
     """

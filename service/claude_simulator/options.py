@@ -43,7 +43,7 @@ class FixedClock:
     """A clock that never advances: limits do not refill, and equal calls get equal bytes.
 
     Args:
-        unix_seconds: The time that it shows, in seconds since 1970-01-01 UTC.
+        unix_seconds: the time that it shows, in seconds since 1970-01-01 UTC.
     """
 
     def __init__(self, unix_seconds: float) -> None:
@@ -63,23 +63,23 @@ class SimulatorOptions:
     """All options of a simulated API.
 
     Args:
-        limits: Limits of every family that `limits_by_family` does not name.
-        limits_by_family: Limits of single families, by a name of `models.FAMILIES`.
-        fast_limits: Limits of each model in fast mode.
-        count_tokens_requests_per_minute: The separate limit of `POST /v1/messages/count_tokens`.
-        latency: Response times.
-        scenario: Limits, events and response times; replaces `limits`, `limits_by_family`, `fast_limits` and `latency`.
-        faults: Faults in force from the start.
-        seed: Determines ids and random faults.
-        rejected_keys: Keys that get 401. Every other key is accepted, unless `accepted_keys` is given.
-        accepted_keys: The only keys that are accepted; None accepts any.
-        max_body_bytes: Bodies above this get 413.
-        batch_seconds: How long after its creation a batch ends.
-        compression: Whether JSON and event streams are compressed for clients that accept gzip.
-        cached_prefixes: Size of the prompt cache; the oldest entries are evicted first.
+        limits: limits of every family that `limits_by_family` does not name.
+        limits_by_family: limits of single families, by a name of `models.FAMILIES`.
+        fast_limits: limits of each model in fast mode.
+        count_tokens_requests_per_minute: the separate limit of `POST /v1/messages/count_tokens`.
+        latency: response times.
+        scenario: limits, events and response times; replaces `limits`, `limits_by_family`, `fast_limits` and `latency`.
+        faults: faults in force from the start.
+        seed: determines ids and random faults.
+        rejected_keys: keys that get 401. Every other key is accepted, unless `accepted_keys` is given.
+        accepted_keys: the only keys that are accepted; None accepts any.
+        max_body_bytes: bodies above this get 413.
+        batch_seconds: how long after its creation a batch ends.
+        compression: whether JSON and event streams are compressed for clients that accept gzip.
+        cached_prefixes: size of the prompt cache; the oldest entries are evicted first.
 
     Raises:
-        ValueError: A value is outside its range; the message names field, value and range. Keys are never shown.
+        ValueError: a value is outside its range; the message names field, value and range. Keys are never shown.
     """
 
     limits: PoolLimits = START_TIER
@@ -107,7 +107,7 @@ class SimulatorOptions:
             require_family("limits_by_family", family)
 
     def effective_scenario(self) -> Scenario:
-        """Return the scenario, or build one from limits and latency, without events."""
+        """Returns the scenario, or builds one from limits and latency, without events."""
         return self.scenario or Scenario(
             limits=self.limits,
             limits_by_family=self.limits_by_family,

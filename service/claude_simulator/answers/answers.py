@@ -53,16 +53,16 @@ class Answer:
 
 
 def compose_answer(request: MessagesRequest, *, fault: FaultKind | None, output_tokens: int | None) -> Answer:
-    """Compose the answer to a request.
+    """Composes the answer to a request.
 
     The first that applies: a refusal (fault); a tool call, if `tool_choice` forces one or the last message names a
     tool; an instance of the output schema; a workflow document, if the system prompt mentions workflows; a sentence
     that repeats the last message. `max_tokens` and stop sequences truncate it.
 
     Args:
-        request: The request.
-        fault: A fault of the answer, if any.
-        output_tokens: The length of a text answer; None leaves it as composed.
+        request: the request.
+        fault: a fault of the answer, if any.
+        output_tokens: the length of a text answer; None leaves it as composed.
 
     Raises:
         ApiError: 400, no instance of a tool's schema can be composed.
@@ -164,7 +164,7 @@ def _with_length(answer: Answer, output_tokens: int) -> Answer:
 
 
 def _stopped(answer: Answer, stop_sequences: list[str]) -> Answer:
-    """Truncate the text at the first stop sequence."""
+    """Truncates the text at the first stop sequence."""
     last = answer.blocks[-1]
     if last.kind != "text":
         return answer
@@ -177,7 +177,7 @@ def _stopped(answer: Answer, stop_sequences: list[str]) -> Answer:
 
 
 def _truncated(answer: Answer, max_tokens: int) -> Answer:
-    """Truncate to `max_tokens`. A tool call that does not fit is dropped: its JSON would be invalid."""
+    """Truncates to `max_tokens`. A tool call that does not fit is dropped: its JSON would be invalid."""
     if answer.output_tokens <= max_tokens:
         return answer
     left = max_tokens

@@ -40,7 +40,7 @@ class Batch:
     counts: dict[str, int] = field(default_factory=dict)
 
     def refresh(self, now_seconds: float) -> None:
-        """End the batch if it is due."""
+        """Ends the batch if it is due."""
         if self.ended_seconds is not None:
             return
         if self.cancelled_seconds is not None or now_seconds >= self.ends_seconds:
@@ -50,7 +50,7 @@ class Batch:
                 self.counts[result["result"]["type"]] += 1
 
     def cancel(self, now_seconds: float) -> None:
-        """Cancel the batch.
+        """Cancels the batch.
 
         Raises:
             ApiError: 400, it has already ended.
@@ -61,7 +61,7 @@ class Batch:
             self.cancelled_seconds = now_seconds
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """Compute the result of each request, in order; always the same."""
+        """Computes the result of each request, in order; always the same."""
         for number, request in enumerate(self.requests):
             yield {"custom_id": request["custom_id"], "result": self._result(number, request["params"])}
 
@@ -102,7 +102,7 @@ class Batch:
 
 
 def check_batch(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Validate a body that creates a batch, and return its requests. Their `params` are validated when it is processed.
+    """Returns the requests of a body that creates a batch. Their `params` are validated when it is processed.
 
     Raises:
         ApiError: 400; the message names the path, the value and what is allowed.
@@ -137,13 +137,13 @@ class BatchStore:
         self._batches: dict[str, Batch] = {}
 
     def add(self, batch: Batch) -> None:
-        """Store a batch."""
+        """Stores a batch."""
         if len(self._batches) >= MAX_STORED_BATCHES:
             del self._batches[next(iter(self._batches))]
         self._batches[batch.id] = batch
 
     def find(self, batch_id: str, now_seconds: float) -> Batch:
-        """Look up a batch by its id, and refresh it.
+        """Looks up a batch by its id, and refreshes it.
 
         Raises:
             ApiError: 404, it does not exist.
@@ -155,7 +155,7 @@ class BatchStore:
         return batch
 
     def remove(self, batch: Batch) -> None:
-        """Delete a batch.
+        """Deletes a batch.
 
         Raises:
             ApiError: 400, it has not ended.

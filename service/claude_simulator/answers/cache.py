@@ -51,7 +51,7 @@ class PromptCache:
         return len(self._expires_seconds)
 
     def plan(self, model: Model, blocks: Sequence[PromptBlock], now_seconds: float) -> CachePlan:
-        """Look up a request. A prefix shorter than the model's minimum is not cached."""
+        """Looks up a request. A prefix shorter than the model's minimum is not cached."""
         sums = _running_sums(blocks)
         total = sums[-1] if sums else 0
         breakpoints = [
@@ -74,7 +74,7 @@ class PromptCache:
         )
 
     def store(self, plan: CachePlan, now_seconds: float) -> None:
-        """Write the entries of a request, or renew their time to live."""
+        """Writes the entries of a request, or renews their time to live."""
         for key, ttl in plan.entries:
             self._expires_seconds[key] = now_seconds + TTL_SECONDS[ttl]
             self._expires_seconds.move_to_end(key)

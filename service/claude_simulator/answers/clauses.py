@@ -28,7 +28,7 @@ _WORD: Final = re.compile(r"[^\W_]+")
 
 
 def request_text(message: str) -> str:
-    """Extract the request from a message: the content of the last XML-like tag, or else the whole message.
+    """Extracts the request from a message: the content of the last XML-like tag, or else the whole message.
 
     A lone surrogate, which JSON can contain, becomes a question mark.
     """
@@ -50,7 +50,7 @@ def schema_in(system: str) -> dict[str, Any] | None:
 
 
 def clauses(text: str) -> list[str]:
-    """Split a request into clauses, at most `MAX_CLAUSES`.
+    """Splits a request into clauses, at most `MAX_CLAUSES`.
 
     Splits at punctuation, at "then", and at an "and" before a verb unless the clause says "in parallel".
     """

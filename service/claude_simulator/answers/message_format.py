@@ -32,7 +32,7 @@ def encode_json(value: Mapping[str, Any], *, separators: tuple[str, str] | None 
 
 
 def encode_event(name: str, data: bytes) -> bytes:
-    """Encode an event with a name and JSON data."""
+    """Encodes an event with a name and JSON data."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 

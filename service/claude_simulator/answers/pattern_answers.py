@@ -22,7 +22,7 @@ _HEX_DIGITS: Final = {"x": 2, "u": 4}
 
 
 def text_matching(pattern: str, least: int = 0) -> str | None:
-    """Compose a matching text of at least `least` characters; None if the pattern is not supported.
+    """Composes a matching text of at least `least` characters; None if the pattern is not supported.
 
     Back-references and positive look-around are not supported. Negative look-around is ignored.
     """

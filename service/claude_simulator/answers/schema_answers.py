@@ -27,12 +27,12 @@ _MAX_VALUES: Final = 20_000
 
 
 def instance_of(schema: Mapping[str, Any], words: str) -> Any:
-    """Compose a minimal valid value: required properties only, and the first alternative of each choice.
+    """Composes a minimal valid value: required properties only, and the first alternative of each choice.
 
     Args:
-        schema: Types, enum, const, anyOf/oneOf/allOf, local `$ref`, formats, patterns, and limits of numbers, strings,
+        schema: types, enum, const, anyOf/oneOf/allOf, local `$ref`, formats, patterns, and limits of numbers, strings,
             arrays and objects are respected. `not`, `if` and restrictions on property names are ignored.
-        words: The text of unconstrained strings.
+        words: the text of unconstrained strings.
 
     Raises:
         ApiError: 400, a `$ref` does not resolve, or the schema is too deep, too large or recursive.
@@ -60,7 +60,7 @@ class _Composer:
         return self._typed(schema, depth) if simpler is None else self.value(simpler, depth + 1)
 
     def _resolved(self, schema: Mapping[str, Any], depth: int) -> Any:
-        """Simplify by one step: follow a reference, choose an alternative or merge a conjunction. None: is simple."""
+        """Simplifies by one step: a reference, a choice or a conjunction. Returns None if there is none of these."""
         if "$ref" in schema:
             return resolve_reference(self._root, schema["$ref"], "schema")
         for choice in ("anyOf", "oneOf"):
@@ -133,7 +133,7 @@ def _alternative(choices: list[Any], depth: int) -> Any:
 
 
 def _numbered(value: Any, number: int) -> Any:
-    """Make the value distinct for each number."""
+    """Makes the value distinct for each number."""
     if isinstance(value, str):
         return f"{value} {number}" if number else value
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -146,7 +146,7 @@ def _without(schema: Mapping[str, Any], keyword: str) -> Mapping[str, Any]:
 
 
 def _merged(base: Mapping[str, Any], part: Any) -> Mapping[str, Any]:
-    """Merge two schemas: unite properties and required names; otherwise `part` takes precedence."""
+    """Merges two schemas: unites properties and required names; otherwise `part` takes precedence."""
     if not isinstance(part, Mapping):
         return base
     united = {**base, **part}
@@ -167,7 +167,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _whole(number: float) -> int:
-    """Round away from zero."""
+    """Rounds away from zero."""
     return math.ceil(number) if number > 0 else math.floor(number)
 
 

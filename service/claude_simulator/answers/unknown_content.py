@@ -10,13 +10,13 @@ _EVENT: Final = StreamEvent({"type": "novel_event", "index": 0, **_FIELD})
 
 
 def add_unknown_content(message: dict[str, Any]) -> dict[str, Any]:
-    """Add an unknown field to a message and to its usage, and a content block of an unknown type."""
+    """Adds an unknown field to a message and to its usage, and a content block of an unknown type."""
     block = {"type": "novel_block", **_FIELD}
     return {**message, **_FIELD, "content": [*message["content"], block], "usage": {**message["usage"], **_FIELD}}
 
 
 def add_unknown_events(events: Iterable[StreamEvent]) -> Iterator[StreamEvent]:
-    """Add an unknown field to every event of a stream, and unknown events before the end of blocks and message."""
+    """Adds an unknown field to every event of a stream, and unknown events before the end of blocks and message."""
     for event in events:
         if event.data["type"] in {"content_block_stop", "message_delta", "message_stop"}:
             yield _EVENT

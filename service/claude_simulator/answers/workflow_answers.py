@@ -37,7 +37,7 @@ _READS: Final = re.compile(r"^(?:check|fetch|find|get|load|look|query|read|valid
 
 
 def workflow_document(message: str) -> dict[str, Any]:
-    """Compose a valid document for a request in any language. It always has a task."""
+    """Composes a valid document for a request in any language. It always has a task."""
     text = request_text(message)
     steps = _Steps()
     for clause in clauses(text) or ["do nothing"]:
@@ -58,7 +58,7 @@ def workflow_document(message: str) -> dict[str, Any]:
 
 
 def broken_workflow_document(message: str) -> dict[str, Any]:
-    """Compose a document with three errors: an invalid name, a call without arguments, an unknown `then`."""
+    """Composes a document with three errors: an invalid name, a call without arguments, an unknown `then`."""
     document = workflow_document(message)
     document["document"]["name"] = "Not A Label!"
     document["do"] = [{"broken": {"call": "http", "then": "nowhere"}}, *document["do"]]
@@ -83,7 +83,7 @@ class _Steps:
         return [{name: task} for name, task in self._tasks]
 
     def add(self, clause: str) -> None:
-        """Turn a clause into a task, or into a schedule, condition, loop or retry for another task."""
+        """Turns a clause into a task, or into a schedule, condition, loop or retry for another task."""
         rules = (
             (_RETRY, self._retry),
             (_OTHERWISE, self._otherwise),

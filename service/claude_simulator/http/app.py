@@ -43,11 +43,11 @@ SIMULATED_HEADER: Final = "x-simulated"
 
 
 def create_app(options: SimulatorOptions | None = None, *, clock: Clock | None = None) -> "ASGIApp":
-    """Create a simulated Claude API as an ASGI application.
+    """Creates a simulated Claude API as an ASGI application.
 
     Args:
-        options: Limits, latency, faults and more; None takes the defaults.
-        clock: The source of time; None takes the system's. All waiting uses `asyncio.sleep`.
+        options: limits, latency, faults and more; None takes the defaults.
+        clock: the source of time; None takes the system's. All waiting uses `asyncio.sleep`.
     """
     return _App(SimulatorState(options or SimulatorOptions(), clock or SystemClock()))
 

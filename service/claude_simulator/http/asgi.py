@@ -43,12 +43,12 @@ class ReceivedRequest:
 
 
 def json_response(value: Mapping[str, Any]) -> Response:
-    """Create a 200 with a JSON body."""
+    """Creates a 200 with a JSON body."""
     return Response(200, json.dumps(value).encode())
 
 
 def error_response(error: ApiError, request_id: str, headers: dict[str, str] | None = None) -> Response:
-    """Create the response of an error, with further headers."""
+    """Creates the response of an error, with further headers."""
     return Response(error.status, error.body(request_id), {**(headers or {}), **error.headers()})
 
 
@@ -58,11 +58,11 @@ def request_headers(scope: "Scope") -> dict[str, str]:
 
 
 async def body_chunks(receive: "Receive", headers: dict[str, str], *, limit_bytes: int) -> AsyncIterator[bytes]:
-    """Iterate over the chunks of a request body.
+    """Iterates over the chunks of a request body.
 
     Raises:
         ApiError: 413, as soon as the declared or the received size exceeds `limit_bytes`.
-        ClientGoneError: The client disconnected.
+        ClientGoneError: the client disconnected.
     """
     too_large = ApiError(413, "request_too_large", f"Request exceeds the maximum size of {limit_bytes} bytes")
     declared = headers.get("content-length", "")
@@ -84,7 +84,7 @@ async def body_chunks(receive: "Receive", headers: dict[str, str], *, limit_byte
 
 
 async def send_head(send: "Send", status: int, content_type: str, headers: dict[str, str]) -> None:
-    """Send status and headers."""
+    """Sends status and headers."""
     pairs = {"content-type": content_type, **headers}
     await send(
         {
@@ -96,7 +96,7 @@ async def send_head(send: "Send", status: int, content_type: str, headers: dict[
 
 
 async def send_response(send: "Send", response: Response, headers: dict[str, str]) -> None:
-    """Send a complete response; `headers` precede its own."""
+    """Sends a complete response; `headers` precede its own."""
     length = {"content-length": str(len(response.body))}
     await send_head(send, response.status, response.content_type, {**headers, **response.headers, **length})
     cut = response.cut_after_bytes is not None
@@ -104,7 +104,7 @@ async def send_response(send: "Send", response: Response, headers: dict[str, str
 
 
 async def until_disconnect(receive: "Receive", work: Coroutine[Any, Any, T]) -> T | None:
-    """Await a coroutine and return its result. If the client disconnects first, cancel it and return None."""
+    """Awaits a coroutine and returns its result. If the client disconnects first, cancels it and returns None."""
 
     async def wait_for_disconnect() -> None:
         while (await receive())["type"] != "http.disconnect":

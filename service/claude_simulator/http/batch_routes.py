@@ -16,7 +16,7 @@ BATCH_SECONDS_HEADER: Final = "x-simulator-batch-seconds"
 
 
 async def create_batch(exchange: Exchange) -> Response:
-    """Create a batch. Its requests are validated when it ends."""
+    """Creates a batch. Its requests are validated when it ends."""
     received = await exchange.read(most_bytes=MAX_BATCH_BYTES)
     now_seconds = exchange.state.clock.wall_seconds()
     batch = Batch(
@@ -32,18 +32,18 @@ async def create_batch(exchange: Exchange) -> Response:
 
 
 async def list_batches(exchange: Exchange) -> Response:
-    """List a page of batches."""
+    """Lists a page of batches."""
     batches = exchange.state.batches.all(exchange.state.clock.wall_seconds())
     return json_response(page_of(exchange, [batch.info(exchange.url) for batch in batches]))
 
 
 async def show_batch(exchange: Exchange) -> Response:
-    """Show a batch."""
+    """Shows a batch."""
     return _shown(exchange, _found(exchange))
 
 
 async def cancel_batch(exchange: Exchange) -> Response:
-    """Cancel a batch."""
+    """Cancels a batch."""
     await exchange.read()
     batch = _found(exchange)
     batch.cancel(exchange.state.clock.wall_seconds())
@@ -51,14 +51,14 @@ async def cancel_batch(exchange: Exchange) -> Response:
 
 
 async def delete_batch(exchange: Exchange) -> Response:
-    """Delete a batch that has ended."""
+    """Deletes a batch that has ended."""
     batch = _found(exchange)
     exchange.state.batches.remove(batch)
     return json_response({"id": batch.id, "type": "message_batch_deleted"})
 
 
 async def batch_results(exchange: Exchange) -> Response:
-    """Send the results of a batch that has ended, one JSON object per line."""
+    """Sends the results of a batch that has ended, one JSON object per line."""
     batch = _found(exchange)
     if batch.ended_seconds is None:
         raise ApiError(404, "not_found_error", f"Batch {batch.id} has no results yet: it has not ended")

@@ -22,7 +22,7 @@ class Compressed:
         self._compressor: zlib._Compress | None = None
 
     async def __call__(self, message: "Message") -> None:
-        """Send one ASGI message of the response."""
+        """Sends one ASGI message of the response."""
         if message["type"] == "http.response.start" and self._accepts:
             message = self._begin(message)
         elif message["type"] == "http.response.body" and self._compressor is not None:

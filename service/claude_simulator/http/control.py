@@ -9,7 +9,7 @@ from claude_simulator.scenarios.faults import fault_from
 
 
 async def add_fault(exchange: Exchange) -> Response:
-    """Add the fault that a JSON body describes, and list all faults in force.
+    """Adds the fault that a JSON body describes, and lists all faults in force.
 
     Raises:
         ApiError: 400; the message names the field, the value and what is allowed. Nothing is changed then.
@@ -23,13 +23,13 @@ async def add_fault(exchange: Exchange) -> Response:
 
 
 async def clear_faults(exchange: Exchange) -> Response:
-    """Remove every fault."""
+    """Removes every fault."""
     exchange.state.faults.clear()
     return _faults(exchange.state)
 
 
 async def show_state(exchange: Exchange) -> Response:
-    """Show what each pool was charged, what remains, and what is in flight. Unused pools are left out."""
+    """Shows what each pool was charged, what remains, and what is in flight. Unused pools are left out."""
     state = exchange.state
     now_seconds = state.advance()
     pools = {
@@ -59,7 +59,7 @@ async def show_state(exchange: Exchange) -> Response:
 
 
 async def show_requests(exchange: Exchange) -> Response:
-    """Show the latest requests as received, oldest first; keys are left out."""
+    """Shows the latest requests as received, oldest first; keys are left out."""
     return json_response({"requests": [record.to_json() for record in exchange.state.recent_requests]})
 
 

@@ -36,7 +36,7 @@ class FileStore:
         self._files: dict[str, StoredFile] = {}
 
     def add(self, info: dict[str, Any], content: IO[bytes]) -> None:
-        """Store a file.
+        """Stores a file.
 
         Raises:
             ApiError: 403, the storage is full.
@@ -48,7 +48,7 @@ class FileStore:
         self._files[info["id"]] = StoredFile(info, content)
 
     def find(self, file_id: str) -> StoredFile:
-        """Look up a file by its id.
+        """Looks up a file by its id.
 
         Raises:
             ApiError: 404, it does not exist.
@@ -58,7 +58,7 @@ class FileStore:
         return self._files[file_id]
 
     def remove(self, file_id: str) -> None:
-        """Delete a file; raises as `find`."""
+        """Deletes a file; raises as `find`."""
         self.find(file_id).content.close()
         del self._files[file_id]
 

@@ -20,7 +20,7 @@ _FORM_OVERHEAD_BYTES: Final = 64 * 1024
 
 
 async def upload_file(exchange: Exchange) -> Response:
-    """Store the file in the form field `file`."""
+    """Stores the file in the form field `file`."""
     boundary = boundary_of(exchange.headers.get("content-type", ""))
     content: IO[bytes] | None = None
     name, kind, size_bytes = "", "application/octet-stream", 0
@@ -53,23 +53,23 @@ async def upload_file(exchange: Exchange) -> Response:
 
 
 async def list_files(exchange: Exchange) -> Response:
-    """List a page of files."""
+    """Lists a page of files."""
     return json_response(page_of(exchange, exchange.state.files.listing()))
 
 
 async def show_file(exchange: Exchange) -> Response:
-    """Show the metadata of a file."""
+    """Shows the metadata of a file."""
     return json_response(exchange.state.files.find(exchange.ids[0]).info)
 
 
 async def delete_file(exchange: Exchange) -> Response:
-    """Delete a file."""
+    """Deletes a file."""
     exchange.state.files.remove(exchange.ids[0])
     return json_response({"id": exchange.ids[0], "type": "file_deleted"})
 
 
 async def download_file(exchange: Exchange) -> None:
-    """Send the content of a file in chunks."""
+    """Sends the content of a file in chunks."""
     file = exchange.state.files.find(exchange.ids[0])
     exchange.state.responses_by_status[200] += 1
     headers = {**exchange.common, "content-length": str(file.info["size_bytes"])}

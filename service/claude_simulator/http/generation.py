@@ -39,7 +39,7 @@ class Generation:
     headers_of_admission: dict[str, str] | None
 
     async def whole(self) -> Response:
-        """Produce the answer and return it as a JSON message."""
+        """Produces the answer and returns it as a JSON message."""
         await self._begin()
         for event in message_events(self.metadata, self.answer):
             await self._produce(event)
@@ -49,7 +49,7 @@ class Generation:
         return Response(200, body, self._limit_headers(), cut_after_bytes=cut)
 
     async def stream(self, send: "Send", common_headers: dict[str, str], request_id: str) -> None:
-        """Send the answer as server-sent events while it is produced."""
+        """Sends the answer as server-sent events while it is produced."""
         await self._begin()
         self.state.responses_by_status[200] += 1
         headers = {**common_headers, **self._limit_headers(), "cache-control": "no-cache"}
@@ -66,7 +66,7 @@ class Generation:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _break_off(self, send: "Send", request_id: str) -> None:
-        """End the stream with the error event of the fault. A cut has none: the server then closes the connection."""
+        """Ends the stream with the error event of the fault. A cut has none: the server then closes the connection."""
         error = None if self.fault is None else error_of(self.fault, unix_seconds=self.state.clock.wall_seconds())
         if error is not None:
             body = encode_event("error", error.body(request_id))
@@ -79,7 +79,7 @@ class Generation:
         return deltas >= self.fault.after_events or event.data["type"] == "message_delta"
 
     async def _begin(self) -> None:
-        """Wait for the first token, correct the estimated input, and write the prompt to the cache."""
+        """Waits for the first token, corrects the estimated input, and writes the prompt to the cache."""
         if self.fault is not None and self._is(FaultKind.SLOW_START):
             await self.state.wait(self.fault.delay_seconds)
         await self.state.wait(self.latency.first_token_seconds)

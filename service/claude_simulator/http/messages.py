@@ -38,10 +38,10 @@ _BAD_GATEWAY: Final = Response(
 
 
 async def answer_count_tokens(exchange: Exchange) -> Response:
-    """Count tokens, under a separate limit of requests.
+    """Counts tokens, under a separate limit of requests.
 
     Raises:
-        ApiError: The request is invalid (400), or its model is unknown (404).
+        ApiError: the request is invalid (400), or its model is unknown (404).
     """
     state, received = exchange.state, await exchange.read()
     body = parse_json(received.body)
@@ -56,12 +56,12 @@ async def answer_count_tokens(exchange: Exchange) -> Response:
 
 
 async def answer_messages(exchange: Exchange) -> Response | None:
-    """Handle a Messages request. A stream is sent here; any other response is returned.
+    """Handles a Messages request. A stream is sent here; any other response is returned.
 
     If the client disconnects, the work ends at once, what was produced stays charged, and None is returned.
 
     Raises:
-        ApiError: The request is invalid (400), or its model is unknown (404).
+        ApiError: the request is invalid (400), or its model is unknown (404).
     """
     state, received = exchange.state, await exchange.read()
     body = parse_json(received.body)
@@ -120,7 +120,7 @@ def forced_response(state: SimulatorState, headers: dict[str, str], request_id: 
 
 
 def _raise_error_of(fault: Fault | None, request: MessagesRequest, state: SimulatorState) -> None:
-    """Raise the error of the fault, unless it is to be sent within a stream."""
+    """Raises the error of the fault, unless it is to be sent within a stream."""
     if fault is None or (fault.kind is FaultKind.STREAM_ERROR and request.stream):
         return
     error = error_of(fault, unix_seconds=state.clock.wall_seconds())
@@ -129,7 +129,7 @@ def _raise_error_of(fault: Fault | None, request: MessagesRequest, state: Simula
 
 
 def _check_files(body: dict[str, Any], state: SimulatorState) -> None:
-    """Check that the files that a message refers to exist; raises `ApiError` 404."""
+    """Checks that the files that a message refers to exist; raises `ApiError` 404."""
     for _, block in message_blocks(body):
         parts = block["content"] if isinstance(block.get("content"), list) else []
         for part in (block, *parts):

@@ -38,7 +38,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 async def read_form(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[tuple[Part, bytes]]:
-    """Iterate over the parts, each with one or more chunks of its content; a chunk may be empty.
+    """Iterates over the parts, each with one or more chunks of its content; a chunk may be empty.
 
     Raises:
         ApiError: 400, the body is not a form with this boundary, or is incomplete.

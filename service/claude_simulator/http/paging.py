@@ -8,7 +8,7 @@ from claude_simulator.http.routing import Exchange
 
 
 def page_of(exchange: Exchange, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Select the requested page of items that have an `id`.
+    """Selects the requested page of items that have an `id`.
 
     `next_page` is the `page` of the next request: here, the last id.
 

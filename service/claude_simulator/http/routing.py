@@ -24,11 +24,11 @@ class Exchange:
     """One request and its means of response.
 
     Attributes:
-        headers: Request headers by lower-case name.
-        query: Query parameters; the last of several equal names counts.
-        ids: The segments of the path at `{}` in the route.
-        common: Headers of every response.
-        url: The base URL that the client used.
+        headers: request headers by lower-case name.
+        query: query parameters; the last of several equal names counts.
+        ids: the segments of the path at `{}` in the route.
+        common: headers of every response.
+        url: the base URL that the client used.
     """
 
     state: SimulatorState
@@ -43,12 +43,12 @@ class Exchange:
     send: "Send"
 
     async def read(self, *, most_bytes: int | None = None) -> ReceivedRequest:
-        """Read the whole body; raises as `body_chunks`."""
+        """Reads the whole body; raises as `body_chunks`."""
         body = b"".join([chunk async for chunk in self.chunks(most_bytes or self.state.options.max_body_bytes)])
         return ReceivedRequest(self.headers, body, self.request_id)
 
     def chunks(self, most_bytes: int) -> AsyncIterator[bytes]:
-        """Iterate over the chunks of the body; raises as `body_chunks`."""
+        """Iterates over the chunks of the body; raises as `body_chunks`."""
         return body_chunks(self.receive, self.headers, limit_bytes=most_bytes)
 
     def page_limit(self) -> int:
@@ -79,7 +79,7 @@ class Routes:
         ]
 
     def find(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
-        """Find the handler, and the ids in the path.
+        """Finds the handler, and the ids in the path.
 
         Raises:
             ApiError: 404 for an unknown path, 405 for a method that the path does not support.

@@ -60,24 +60,24 @@ class SimulatorState:
         return self.clock.monotonic_ns() / 1e9
 
     def advance(self) -> float:
-        """Run the quota events that are due, and return the time."""
+        """Runs the quota events that are due, and returns the time."""
         now_seconds = self.now_seconds()
         self.quota.advance(now_seconds)
         return now_seconds
 
     def draw_latency(self) -> Latency:
-        """Draw the latency of the next response."""
+        """Draws the latency of the next response."""
         return self.scenario.latency.draw(self._latency_rng)
 
     def new_id(self, prefix: str) -> str:
-        """Create an id such as `msg_Wn3…`; the same seed gives the same ids."""
+        """Creates an id such as `msg_Wn3…`; the same seed gives the same ids."""
         return f"{prefix}_{''.join(self._ids.choices(_ID_LETTERS, k=24))}"
 
     def admit(self, pool: Pool, input_tokens_estimate: int, *, model: Model) -> Charge:
-        """Admit a request to a pool.
+        """Admits a request to a pool.
 
         Raises:
-            ApiError: The request is rate-limited, or rejected by an outage or a spend cap of the scenario.
+            ApiError: the request is rate-limited, or rejected by an outage or a spend cap of the scenario.
         """
         outcome = self.quota.admit(pool, input_tokens_estimate, self.now_seconds())
         if isinstance(outcome, Charge):
@@ -101,6 +101,6 @@ class SimulatorState:
         )
 
     async def wait(self, seconds: float) -> None:
-        """Sleep; the simulator waits nowhere else. Zero does not yield to the event loop."""
+        """Sleeps; the simulator waits nowhere else. Zero does not yield to the event loop."""
         if seconds > 0:
             await asyncio.sleep(seconds)

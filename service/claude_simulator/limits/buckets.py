@@ -22,7 +22,7 @@ class Bucket(Protocol):
         """The remaining amount. A clock that steps back counts as one that stands still."""
 
     def take(self, amount: float, now_seconds: float) -> None:
-        """Take an amount, into debt if necessary. A negative amount is a refund, up to the capacity."""
+        """Takes an amount, into debt if necessary. A negative amount is a refund, up to the capacity."""
 
     def seconds_until(self, level: float, now_seconds: float) -> float:
         """Time until this level (at most the capacity) is reached without further outflow; 0 if it is."""
@@ -31,7 +31,7 @@ class Bucket(Protocol):
         """Time until the bucket is full, as reported by `reset` headers."""
 
     def set_limit(self, limit_per_minute: int, capacity: float, now_seconds: float) -> None:
-        """Change the limit."""
+        """Changes the limit."""
 
 
 class TokenBucket:

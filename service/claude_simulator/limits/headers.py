@@ -11,7 +11,7 @@ from claude_simulator.limits.pool_limits import DimensionState
 
 
 def rfc3339(unix_seconds: float) -> str:
-    """Format a time like the API, rounded up to a whole second: `2026-11-24T05:31:10Z`."""
+    """Formats a time like the API, rounded up to a whole second: `2026-11-24T05:31:10Z`."""
     return _rfc3339_of_second(math.ceil(unix_seconds))
 
 

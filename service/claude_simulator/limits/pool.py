@@ -46,7 +46,7 @@ class Tally:
         return self._output_tokens
 
     def add_output(self, tokens: float, now_seconds: float) -> None:
-        """Count output that was produced at once."""
+        """Counts output that was produced at once."""
         self._output_tokens = self.output_tokens(now_seconds) + tokens
 
     def charged(self, now_seconds: float) -> dict[Dimension, float]:
@@ -90,7 +90,7 @@ class Pool:
         self.others = Tally(now_seconds)
 
     def admit(self, input_tokens_estimate: int, now_seconds: float) -> Charge | RateLimited:
-        """Admit a request under test and charge its estimate, or refuse it and charge nothing."""
+        """Admits a request under test and charges its estimate, or refuses it and charges nothing."""
         refusal = self.rate_limit(input_tokens_estimate, now_seconds)
         if refusal is not None:
             self.own.rate_limited += 1
@@ -98,7 +98,7 @@ class Pool:
         return self.charge(self.own, input_tokens_estimate, now_seconds)
 
     def charge(self, tally: Tally, input_tokens_estimate: int, now_seconds: float) -> Charge:
-        """Charge one request and its estimated input to a party, whether it fits or not."""
+        """Charges one request and its estimated input to a party, whether it fits or not."""
         self._take(Dimension.REQUESTS, 1, now_seconds)
         self._take(Dimension.INPUT_TOKENS, input_tokens_estimate, now_seconds)
         tally.requests += 1
@@ -129,19 +129,19 @@ class Pool:
         return self.ramp.seconds_until_fits(amount, now_seconds)
 
     def correct_input(self, charge: Charge, input_tokens: int, now_seconds: float) -> None:
-        """Replace the estimate by the true input: input and cache writes, without cache reads."""
+        """Replaces the estimate by the true input: input and cache writes, without cache reads."""
         difference = input_tokens - charge.input_tokens
         self._take(Dimension.INPUT_TOKENS, difference, now_seconds)
         charge.tally.input_tokens += difference
         charge.input_tokens = input_tokens
 
     def produce(self, charge: Charge, output_tokens: float, now_seconds: float) -> None:
-        """Charge output tokens when they are produced."""
+        """Charges output tokens when they are produced."""
         self._take(Dimension.OUTPUT_TOKENS, output_tokens, now_seconds)
         charge.tally.add_output(output_tokens, now_seconds)
 
     def set_output_rate(self, charge: Charge, tokens_per_second: float, now_seconds: float) -> None:
-        """Charge a request's output continuously at this rate from now on; 0 stops it."""
+        """Charges a request's output continuously at this rate from now on; 0 stops it."""
         bucket, tally = self.buckets[Dimension.OUTPUT_TOKENS], charge.tally
         bucket.level(now_seconds)
         tally.output_tokens(now_seconds)
@@ -153,7 +153,7 @@ class Pool:
         charge.tokens_per_second = tokens_per_second
 
     def finish(self, charge: Charge, now_seconds: float) -> None:
-        """End a request. Idempotent."""
+        """Ends a request. Idempotent."""
         if charge.finished:
             return
         charge.finished = True
@@ -162,7 +162,7 @@ class Pool:
             self.set_output_rate(charge, 0, now_seconds)
 
     def set_limits(self, per_minute: dict[Dimension, int], now_seconds: float) -> None:
-        """Change the limits of these dimensions."""
+        """Changes the limits of these dimensions."""
         for dimension, limit in per_minute.items():
             self.buckets[dimension].set_limit(limit, self._capacity(limit), now_seconds)
 

@@ -38,7 +38,7 @@ class PoolLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     at once; at 1, a second's. With fixed windows it is their length.
 
     Raises:
-        ValueError: A limit is not a whole number above 0, or the period is outside 0 < s <= 60.
+        ValueError: a limit is not a whole number above 0, or the period is outside 0 < s <= 60.
     """
 
     requests_per_minute: int
@@ -68,7 +68,7 @@ class FastLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Start tier's limits.
 
     Raises:
-        ValueError: A limit is not a whole number from 0, or only one is 0.
+        ValueError: a limit is not a whole number from 0, or only one is 0.
     """
 
     input_tokens_per_minute: int = 200_000

@@ -45,11 +45,11 @@ class Quota:
             self._begin(competitor, branch(rng))
 
     def schedule(self, moment_seconds: float, action: Callable[[float], None]) -> None:
-        """Run an action at a time. It receives that time."""
+        """Runs an action at a time. It receives that time."""
         heapq.heappush(self._events, (moment_seconds, next(self._order), action))
 
     def advance(self, now_seconds: float) -> None:
-        """Run the events that are due up to now."""
+        """Runs the events that are due up to now."""
         while self._events and self._events[0][0] <= now_seconds:
             moment_seconds, _, action = heapq.heappop(self._events)
             self._now_seconds = max(self._now_seconds, moment_seconds)
@@ -57,7 +57,7 @@ class Quota:
         self._now_seconds = max(self._now_seconds, now_seconds)
 
     def admit(self, pool: Pool, input_tokens_estimate: int, now_seconds: float) -> Charge | Rejection:
-        """Admit a request and charge its estimate, or return the reason for its rejection and charge nothing."""
+        """Admits a request and charges its estimate, or returns the reason for its rejection and charges nothing."""
         self.advance(now_seconds)
         return self._unavailable(now_seconds) or pool.admit(input_tokens_estimate, now_seconds)
 
@@ -75,7 +75,7 @@ class Quota:
         latency: Latency,
         now_seconds: float,
     ) -> tuple[float, float]:
-        """Schedule the response to an admitted request: the input is corrected at the first token, then output is even.
+        """Schedules the response to an admitted request: the input is corrected at the first token, then output is even.
 
         Returns the times of the first token and of the end.
         """
@@ -177,7 +177,7 @@ class Quota:
 
 
 def fast_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
-    """Create a full pool for each model in fast mode; none for an account without it."""
+    """Creates a full pool for each model in fast mode; none for an account without it."""
     if not scenario.fast_limits.granted:
         return {}
     families = [model.in_fast_mode().family for model in MODELS.values() if model.has_fast_mode]
@@ -185,7 +185,7 @@ def fast_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
 
 
 def scenario_pools(scenario: Scenario, now_seconds: float) -> dict[str, Pool]:
-    """Create a full pool for each model family, with the limits of a scenario."""
+    """Creates a full pool for each model family, with the limits of a scenario."""
     return {
         family: Pool(
             limits.per_minute(),

@@ -20,7 +20,7 @@ class RampLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limit on the growth of usage in one dimension.
 
     Raises:
-        ValueError: The dimension is not requests or input tokens, or a number is not above 0.
+        ValueError: the dimension is not requests or input tokens, or a number is not above 0.
     """
 
     floor_per_minute: float
@@ -45,7 +45,7 @@ class RampMeter:
         self._minute_before = 0.0
 
     def record(self, amount: float, now_seconds: float) -> None:
-        """Count an amount used now; a negative amount is a refund."""
+        """Counts an amount used now; a negative amount is a refund."""
         self._advance(math.floor(now_seconds))
         self._by_second[self._second % (2 * _MINUTE)] += amount
         self._last_minute += amount

@@ -38,14 +38,14 @@ _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
 
 def check_block_type(path: str, kind: str, *, in_result: bool, beta: bool) -> None:
-    """Refuse an unknown type of block; a beta may add types."""
+    """Refuses an unknown type of block; a beta may add types."""
     allowed = RESULT_BLOCK_TYPES if in_result else BLOCK_TYPES
     if kind not in allowed and not beta:
         raise invalid_request(f"{path}.type: {kind!r} was given; one of {_listed(allowed)} is allowed")
 
 
 def check_source(path: str, kind: str, source: dict[str, Any], *, beta: bool) -> None:
-    """Refuse a source whose type its block does not support, or whose base64 data is invalid."""
+    """Refuses a source whose type its block does not support, or whose base64 data is invalid."""
     source_type = source.get("type")
     allowed = _SOURCE_TYPES[kind]
     if not isinstance(source_type, str) or (source_type not in allowed and not beta):
@@ -58,7 +58,7 @@ def check_source(path: str, kind: str, source: dict[str, Any], *, beta: bool) ->
 
 
 def check_tool_names(tools: list[dict[str, Any]], *, beta: bool) -> None:
-    """Refuse unknown types of tools, invalid names of custom tools, and duplicate names."""
+    """Refuses unknown types of tools, invalid names of custom tools, and duplicate names."""
     names: set[str] = set()
     for index, tool in enumerate(tools):
         kind = tool.get("type") or "custom"
@@ -72,7 +72,7 @@ def check_tool_names(tools: list[dict[str, Any]], *, beta: bool) -> None:
 
 
 def check_tool_calls(messages: list[dict[str, Any]]) -> None:
-    """Check that each tool call has a result in the next turn, and each result a call in the previous turn.
+    """Checks that each tool call has a result in the next turn, and each result a call in the previous turn.
 
     Consecutive messages of the assistant are one turn, and so are consecutive other messages. The first is a user's.
     """

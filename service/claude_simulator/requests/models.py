@@ -170,7 +170,7 @@ FAMILIES: Final = tuple(dict.fromkeys(model.family for model in MODELS.values())
 
 
 def find_model(model_id: str) -> Model:
-    """Look up a model by its id.
+    """Looks up a model by its id.
 
     Raises:
         ApiError: 404 `not_found_error`, it does not exist. The API names only the model; we add where the list is.

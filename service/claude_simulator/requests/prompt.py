@@ -48,7 +48,7 @@ def prompt_blocks(body: Mapping[str, Any], model: Model) -> list[PromptBlock]:
 
 
 def check_context(blocks: list[PromptBlock], model: Model) -> None:
-    """Refuse a prompt longer than the model's context; the message is the API's.
+    """Refuses a prompt longer than the model's context; the message is the API's.
 
     Raises:
         ApiError: 400.

@@ -20,7 +20,7 @@ MAX_CACHE_BREAKPOINTS: Final = 4
 
 
 def check_conversation(body: dict[str, Any], model: Model, *, beta: bool) -> None:
-    """Check `messages`: roles, content, tool calls and their results, first and last turn, and system messages.
+    """Checks `messages`: roles, content, tool calls and their results, first and last turn, and system messages.
 
     Source for system messages: Claude Platform Docs "Mid-conversation system messages"; since Opus 4.8.
     """
@@ -92,7 +92,7 @@ def _check_block(path: str, block: object, *, beta: bool, in_result: bool = Fals
 
 
 def check_system(system: object) -> None:
-    """Check `system`: a string or text blocks."""
+    """Checks `system`: a string or text blocks."""
     if system is None or isinstance(system, str):
         return
     if not isinstance(system, list):
@@ -104,7 +104,7 @@ def check_system(system: object) -> None:
 
 
 def check_tools(body: dict[str, Any], model: Model, *, beta: bool) -> None:
-    """Check `tools` and `tool_choice`."""
+    """Checks `tools` and `tool_choice`."""
     tools = body.get("tools") or []
     if not isinstance(tools, list):
         raise invalid_request("tools: a list of tools is allowed")
@@ -134,7 +134,7 @@ def _check_tool_choice(choice: Any, tool_names: list[str], model: Model) -> None
 
 
 def check_breakpoints(body: dict[str, Any]) -> None:
-    """Check every `cache_control`, and their number."""
+    """Checks every `cache_control`, and their number."""
     system = body.get("system")
     system_blocks = enumerate(system) if isinstance(system, list) else ()
     holders = [

@@ -42,7 +42,7 @@ _META_SCHEMA: Final = Draft202012Validator(
 
 
 def resolve_reference(root: Mapping[str, Any], reference: object, path: str) -> Any:
-    """Resolve a local `$ref` such as `#/$defs/Address`.
+    """Resolves a local `$ref` such as `#/$defs/Address`.
 
     Raises:
         ApiError: 400, it is not local, or does not resolve.
@@ -59,7 +59,7 @@ def resolve_reference(root: Mapping[str, Any], reference: object, path: str) -> 
 
 
 def check_schema(schema: Mapping[str, Any], path: str) -> None:
-    """Refuse an invalid JSON Schema (2020-12).
+    """Refuses an invalid JSON Schema (2020-12).
 
     Raises:
         ApiError: 400; the message names the place and the problem.
@@ -81,7 +81,7 @@ def _first_error(schema_json: str) -> str | None:
 
 
 def check_output_schema(schema: Mapping[str, Any], path: str) -> None:
-    """Refuse a schema that structured output does not support.
+    """Refuses a schema that structured output does not support.
 
     Raises:
         ApiError: 400; the message starts with the path of the offending part.

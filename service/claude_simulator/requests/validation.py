@@ -57,7 +57,7 @@ class MessagesRequest:
 
 
 def parse_json(raw: bytes) -> dict[str, Any]:
-    """Parse a body as a JSON object.
+    """Parses a body as a JSON object.
 
     Raises:
         ApiError: 400, it is not one. The message is orjson's, as in the real API: see anthropics/claude-code issues
@@ -73,13 +73,13 @@ def parse_json(raw: bytes) -> dict[str, Any]:
 
 
 def check_messages(body: dict[str, Any], *, version: str, beta: bool, betas: str = "") -> MessagesRequest:
-    """Check the body of `POST /v1/messages`.
+    """Checks the body of `POST /v1/messages`.
 
     Args:
-        body: The parsed body.
+        body: the parsed body.
         version: `anthropic-version`.
-        beta: Whether `anthropic-beta` was sent: then unknown fields pass.
-        betas: Value of `anthropic-beta`.
+        beta: whether `anthropic-beta` was sent: then unknown fields pass.
+        betas: value of `anthropic-beta`.
 
     Raises:
         ApiError: 400, or 404 for an unknown model.
@@ -113,7 +113,7 @@ def check_messages(body: dict[str, Any], *, version: str, beta: bool, betas: str
 
 
 def check_count_tokens(body: dict[str, Any], *, version: str, beta: bool) -> Model:
-    """Check the body of `POST /v1/messages/count_tokens`, which supports no server tools and no remote sources.
+    """Checks the body of `POST /v1/messages/count_tokens`, which supports no server tools and no remote sources.
 
     Raises:
         ApiError: 400, or 404 for an unknown model.

@@ -25,7 +25,7 @@ class Uniform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
         require_number(self, "high", least=self.low)
 
     def sample(self, rng: random.Random) -> float:
-        """Draw one value."""
+        """Draws one value."""
         return rng.uniform(self.low, self.high)
 
 
@@ -42,7 +42,7 @@ class Exponential(
         require_number(self, "max", above=0, optional=True)
 
     def sample(self, rng: random.Random) -> float:
-        """Draw one value."""
+        """Draws one value."""
         return _clipped(rng.expovariate(1 / self.mean), 0, self.max)
 
 
@@ -66,7 +66,7 @@ class LogNormal(
         require_number(self, "max", least=self.min, optional=True)
 
     def sample(self, rng: random.Random) -> float:
-        """Draw one value."""
+        """Draws one value."""
         return _clipped(rng.lognormvariate(math.log(self.median), self.sigma), self.min, self.max)
 
 
@@ -83,7 +83,7 @@ class Choice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
             raise ValueError(f"weights: {len(self.weights)} were given; one for each of {len(self.values)} values")
 
     def sample(self, rng: random.Random) -> float:
-        """Draw one value."""
+        """Draws one value."""
         cumulative = list(accumulate(self.weights)) if self.weights else None
         return rng.choices(self.values, cum_weights=cumulative)[0]
 
@@ -93,17 +93,17 @@ Distribution = NonNegative | Uniform | Exponential | LogNormal | Choice
 
 
 def branch(rng: random.Random) -> random.Random:
-    """Create an independent generator: drawing from it does not change what others draw."""
+    """Creates an independent generator: drawing from it does not change what others draw."""
     return random.Random(rng.getrandbits(64))  # noqa: S311 - a simulation, no secret
 
 
 def sample(distribution: Distribution, rng: random.Random) -> float:
-    """Draw one value."""
+    """Draws one value."""
     return distribution if isinstance(distribution, int | float) else distribution.sample(rng)
 
 
 def sample_tokens(distribution: Distribution, rng: random.Random) -> int:
-    """Draw one size in whole tokens, at least 1."""
+    """Draws one size in whole tokens, at least 1."""
     return max(1, round(sample(distribution, rng)))
 
 

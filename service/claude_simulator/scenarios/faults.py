@@ -46,18 +46,18 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of fault, and which requests it affects.
 
     Args:
-        kind: What happens.
-        probability: Share of the requests that are affected, 0 < p <= 1.
-        count: How many requests are affected at most; None means no limit.
-        skip: How many requests pass unaffected first.
-        start_seconds: When it starts, counted from when the fault was added.
-        end_seconds: When it ends, counted likewise; None means never.
-        delay_seconds: For slow_start (once) and slow_stream (before each event); at most 3,600.
-        retry_after_seconds: For rate_limited and ramp_limited.
-        after_events: For stream_error and cut: how many content deltas precede it.
+        kind: what happens.
+        probability: share of the requests that are affected, 0 < p <= 1.
+        count: how many requests are affected at most; None means no limit.
+        skip: how many requests pass unaffected first.
+        start_seconds: when it starts, counted from when the fault was added.
+        end_seconds: when it ends, counted likewise; None means never.
+        delay_seconds: for slow_start (once) and slow_stream (before each event); at most 3,600.
+        retry_after_seconds: for rate_limited and ramp_limited.
+        after_events: for stream_error and cut: how many content deltas precede it.
 
     Raises:
-        ValueError: A value is outside its range; the message names field, value and range.
+        ValueError: a value is outside its range; the message names field, value and range.
     """
 
     kind: FaultKind
@@ -89,10 +89,10 @@ def _require(fault: Fault, field: str, *, allowed: str, valid: bool) -> None:
 
 
 def fault_kind(name: Any) -> FaultKind:
-    """Look up a kind by its name.
+    """Looks up a kind by its name.
 
     Raises:
-        ValueError: There is none; the message lists all.
+        ValueError: there is none; the message lists all.
     """
     try:
         return FaultKind(name)
@@ -101,10 +101,10 @@ def fault_kind(name: Any) -> FaultKind:
 
 
 def fault_from(fields: Mapping[str, Any]) -> Fault:
-    """Build a fault from parsed JSON: `kind` and any other field of `Fault`.
+    """Builds a fault from parsed JSON: `kind` and any other field of `Fault`.
 
     Raises:
-        ValueError: A field is unknown, or its value has a wrong type or is outside its range.
+        ValueError: a field is unknown, or its value has a wrong type or is outside its range.
     """
     fault: Fault = decode(fields, Fault)
     return fault
@@ -142,7 +142,7 @@ class ActiveFaults:
             self.add(fault, now_seconds)
 
     def add(self, fault: Fault, now_seconds: float) -> None:
-        """Add a fault.
+        """Adds a fault.
 
         Raises:
             ValueError: `MAX_ACTIVE_FAULTS` are in force.
@@ -153,16 +153,16 @@ class ActiveFaults:
         self._active.append(_Active(fault, now_seconds))
 
     def clear(self) -> None:
-        """Remove every fault."""
+        """Removes every fault."""
         self._active.clear()
 
     def next_fault(self, now_seconds: float) -> Fault | None:
-        """Choose the fault of the request that arrives now, and count it."""
+        """Chooses the fault of the request that arrives now, and counts it."""
         self._remove_exhausted(now_seconds)
         return next((active.fault for active in self._active if active.affects_next(now_seconds, self._rng)), None)
 
     def listing(self, now_seconds: float) -> list[dict[str, Any]]:
-        """List the faults in force: kind, how many requests were affected, and how many may still be."""
+        """Lists the faults in force: kind, how many requests were affected, and how many may still be."""
         self._remove_exhausted(now_seconds)
         return [
             {
@@ -203,7 +203,7 @@ _SPENT: Final = (FaultKind.SPEND_CAP, FaultKind.SPEND_LIMIT)
 
 
 def error_of(fault: Fault, *, unix_seconds: float) -> ApiError | None:
-    """Build the error response of a fault; None if the fault is in a successful response, or not JSON.
+    """Builds the error response of a fault; None if the fault is in a successful response, or not JSON.
 
     `unix_seconds` is the current time. It dates spend limits: they end at 00:00 UTC on the first of the next month.
     """

@@ -15,7 +15,7 @@ class Latency:
     """Fixed response times. Zero never waits.
 
     Raises:
-        ValueError: A value is negative or not finite.
+        ValueError: a value is negative or not finite.
     """
 
     first_token_seconds: float = 0.02
@@ -26,7 +26,7 @@ class Latency:
             require_number(self, name, least=0)
 
     def draw(self, _rng: random.Random) -> "Latency":
-        """Return the latency of one response: always this."""
+        """Returns the latency of one response: always this."""
         return self
 
 
@@ -41,7 +41,7 @@ class LatencyDistribution(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tokens_per_second: Distribution = 80
 
     def draw(self, rng: random.Random) -> Latency:
-        """Draw the latency of one response."""
+        """Draws the latency of one response."""
         rate = sample(self.tokens_per_second, rng)
         return Latency(
             first_token_seconds=sample(self.first_token_seconds, rng), per_token_seconds=1 / rate if rate else 0.0

@@ -144,19 +144,19 @@ class Scenario:
     """The limits of a simulated API and the events that change them.
 
     Args:
-        limits: Limits of every family that `limits_by_family` does not name.
-        limits_by_family: Limits of single families, by a name in `models.FAMILIES`.
-        fast_limits: Limits of each model in fast mode.
-        changes: New limits from a time on.
-        competitors: Other clients on the same key.
-        outages: Periods in which the API fails; they must not overlap.
-        ramp: How fast the usage of a family may grow; None does not limit growth.
-        spend_cap: The limit on cost; None sets no limit.
-        headers: Which rate-limit headers responses carry.
-        latency: Response times.
+        limits: limits of every family that `limits_by_family` does not name.
+        limits_by_family: limits of single families, by a name in `models.FAMILIES`.
+        fast_limits: limits of each model in fast mode.
+        changes: new limits from a time on.
+        competitors: other clients on the same key.
+        outages: periods in which the API fails; they must not overlap.
+        ramp: how fast the usage of a family may grow; None does not limit growth.
+        spend_cap: the limit on cost; None sets no limit.
+        headers: which rate-limit headers responses carry.
+        latency: response times.
 
     Raises:
-        ValueError: A value is outside its range; the message names field, value and range.
+        ValueError: a value is outside its range; the message names field, value and range.
     """
 
     limits: PoolLimits = START_TIER
@@ -177,20 +177,20 @@ class Scenario:
 
 
 def require_family(name: str, family: str) -> None:
-    """Check that a field names a model family.
+    """Checks that a field names a model family.
 
     Raises:
-        ValueError: It does not; the message lists all.
+        ValueError: it does not; the message lists all.
     """
     if family not in FAMILIES:
         raise ValueError(f"{name}: {family!r} was given; allowed are {', '.join(FAMILIES)}")
 
 
 def require_model(model: str) -> None:
-    """Check that a model is simulated.
+    """Checks that a model is simulated.
 
     Raises:
-        ValueError: It is not; the message lists all that are.
+        ValueError: it is not; the message lists all that are.
     """
     if model not in MODELS:
         raise ValueError(f"model: {model!r} was given; allowed are {', '.join(MODELS)}")

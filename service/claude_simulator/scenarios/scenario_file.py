@@ -30,11 +30,11 @@ _TABLES: Final[Mapping[str, Any]] = {
 
 
 def load_scenario(path: Path) -> Scenario:
-    """Read the scenario in a file.
+    """Reads the scenario in a file.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is not TOML, or a field is unknown, missing or outside its range. The message names the file,
+        OSError: the file cannot be read.
+        ValueError: it is not TOML, or a field is unknown, missing or outside its range. The message names the file,
             the field, the value and what is allowed.
     """
     try:
@@ -44,10 +44,10 @@ def load_scenario(path: Path) -> Scenario:
 
 
 def scenario_from(document: Mapping[str, Any]) -> Scenario:
-    """Build a scenario from a parsed TOML document.
+    """Builds a scenario from a parsed TOML document.
 
     Raises:
-        ValueError: As `load_scenario`, without the file's name.
+        ValueError: as `load_scenario`, without the file's name.
     """
     unknown = sorted(document.keys() - _TABLES.keys())
     if unknown:
