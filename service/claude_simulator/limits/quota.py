@@ -75,7 +75,7 @@ class Quota:
         latency: Latency,
         now_seconds: float,
     ) -> tuple[float, float]:
-        """Schedules the response to an admitted request: the input is corrected at the first token, then output is even.
+        """Schedules the response to an admitted request: input is corrected at the first token, then output is even.
 
         Returns the times of the first token and of the end.
         """

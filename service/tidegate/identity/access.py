@@ -122,16 +122,15 @@ class AccessRules:
             raise ConfigurationError("TIDEGATE_METRICS_HOST", host, allowed)
         return rules
 
-    def check_bind(self, host: str, variable: str = "TIDEGATE_HOST") -> None:
+    def check_bind(self, host: str) -> None:
         """Checks the address that the service will listen on.
 
         Raises:
             ConfigurationError: the service is open and `host` is not loopback.
         """
         if self._open_service and not is_loopback(host):
-            raise ConfigurationError(
-                variable, host, "127.0.0.1, ::1 or localhost, unless [[callers]] with keys are configured"
-            )
+            allowed = "127.0.0.1, ::1 or localhost, unless [[callers]] with keys are configured"
+            raise ConfigurationError("TIDEGATE_HOST", host, allowed)
 
     def check(self, path: str, fields: Fields) -> Denial | None:
         """Denies a request that a foreign web page could have caused. None allows it."""

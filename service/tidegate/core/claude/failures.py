@@ -1,4 +1,4 @@
-"""The meaning of a failed attempt, for its lease and for metrics."""
+"""The meaning of a failed attempt, for retries, for its lease and for metrics."""
 
 from typing import Final
 
@@ -9,17 +9,26 @@ from tidegate.core.domain.dimension import DIMENSIONS, Cost
 from tidegate.core.domain.errors import Refusal, UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.usage import Usage
 
-__all__ = ["attempt_status", "credentials_refusal", "lease_outcome", "limited_dimension", "never_began"]
+__all__ = ["attempt_status", "credentials_refusal", "lease_outcome", "limited_dimension", "never_began", "status_of"]
 
 _UNAUTHORIZED: Final = 401
 _RAMP_CODE: Final = "ramp_limit_exceeded"
 """`error_code` of a 429 for use that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
 
-_STATUS_OF_EVENTS: Final = {"overloaded_error": "529", "api_error": "500", "rate_limit_error": "429"}
+_STATUS_OF_EVENTS: Final[dict[str | None, int]] = {
+    "overloaded_error": 529,
+    "api_error": 500,
+    "rate_limit_error": 429,
+}
 """The HTTP status of an error type, for error events inside a stream.
 
 Source: Claude Platform Docs, "Claude API errors" (read 2026-11-24).
 """
+
+
+def status_of(error: UpstreamError) -> int | None:
+    """The HTTP status of a failure; for an error event inside a stream that of its type, or None if it is unknown."""
+    return _STATUS_OF_EVENTS.get(error.error_type) if error.status == 200 else error.status
 
 
 def lease_outcome(error: UpstreamError, used: Usage | None = None) -> tuple[Outcome, Cost | None]:
@@ -69,9 +78,8 @@ def attempt_status(error: BaseException) -> str:
         return "abandoned"
     if isinstance(error, UpstreamUnreachable):
         return "deadline" if error.out_of_time else "error"
-    if error.status == 200:
-        return _STATUS_OF_EVENTS.get(error.error_type or "", "error")
-    return str(error.status)
+    status = status_of(error)
+    return "error" if status is None else str(status)
 
 
 def limited_dimension(error: UpstreamError, *, fast: bool = False) -> str:

@@ -4,13 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from tidegate.core.claude.failures import status_of
 from tidegate.core.claude.rate_limit_headers import has_no_fast_quota, header_text
 from tidegate.core.claude.spend_cap import is_spend_cap
 from tidegate.core.domain.errors import ConfigurationError, UpstreamError, UpstreamUnreachable
 
 __all__ = ["RetryPolicy", "lacks_fast_mode", "retry_reason"]
 
-_REASONS: Final = {
+_REASONS: Final[dict[int | None, str]] = {
     429: "rate_limited",
     500: "server_error",
     502: "server_error",
@@ -34,11 +35,7 @@ def retry_reason(error: UpstreamError) -> str | None:
         return None
     if isinstance(error, UpstreamUnreachable):
         return "timeout" if error.may_have_been_accepted else "connection"
-    if error.status == 200:
-        return {"overloaded_error": "overloaded", "api_error": "server_error", "rate_limit_error": "rate_limited"}.get(
-            error.error_type or ""
-        )
-    return _REASONS.get(error.status)
+    return _REASONS.get(status_of(error))
 
 
 def lacks_fast_mode(error: UpstreamError) -> bool:

@@ -89,7 +89,7 @@ class Quota:
             is_answered=self._answered,
             cut_ago_ns=now_ns - self._cut_ns,
             charged_ago_ns=now_ns - self._charged_ns,
-            reported_rates=self._changes.dump(now_ns),
+            reported_rates=self._changes.dump(),
         )
 
     @classmethod
@@ -110,7 +110,7 @@ class Quota:
         quota._answered = state.is_answered
         quota._cut_ns = now_ns - state.cut_ago_ns
         quota._charged_ns = now_ns - state.charged_ago_ns
-        quota._changes = RateChanges.restore(state.reported_rates, now_ns, name, quota.events, quota.limits)
+        quota._changes = RateChanges.restore(state.reported_rates, name, quota.events, quota.limits)
         quota._follow(settings, now_ns)
         quota._changes.report("configured", NOTABLE_SHARE)  # smaller changes of an unchanged limit were not reported
         return quota
@@ -324,12 +324,12 @@ class Quota:
                 limit.overrun(now_ns)
         else:
             self._search = self._search or self._new_search(sent_ns, now_ns)
-            told_ns, pause_ns = refusal.retry_after_ns, refusal.pause_ns
-            self._search.refused(sent_ns, now_ns, retry_after_ns=told_ns, pause_ns=pause_ns, needed=needed)
+            retry_after_ns, pause_ns = refusal.retry_after_ns, refusal.pause_ns
+            self._search.refused(sent_ns, now_ns, retry_after_ns=retry_after_ns, pause_ns=pause_ns, needed=needed)
             self._apply_search(self._search, now_ns)
             self._changes.report("rate_limited")
             for limit in self.limits:
-                limit.empty(max(told_ns or 0, pause_ns), now_ns)
+                limit.empty(max(retry_after_ns or 0, pause_ns), now_ns)
 
     def demand_seen(self, now_ns: int) -> None:
         """A request waits: a searched rate may grow."""

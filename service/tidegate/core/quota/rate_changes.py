@@ -26,15 +26,13 @@ class RateChanges:
         self._limits = tuple(limits)
         self._reported = [limit.per_minute for limit in self._limits]  # the first rates of a pool are no change
 
-    def dump(self, _now_ns: int) -> RateChangesState:
+    def dump(self) -> RateChangesState:
         """The state, for `restore`."""
         requests, input_tokens, output_tokens = self._reported
         return requests, input_tokens, output_tokens
 
     @classmethod
-    def restore(
-        cls, state: RateChangesState, _now_ns: int, pool: str, events: list[Event], limits: Iterable[DimensionLimit]
-    ) -> Self:
+    def restore(cls, state: RateChangesState, pool: str, events: list[Event], limits: Iterable[DimensionLimit]) -> Self:
         """Continues from `state`."""
         changes = cls(pool, events, limits)
         changes._reported = list(state)

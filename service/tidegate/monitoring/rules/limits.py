@@ -73,7 +73,7 @@ def _queue_wait_high(severity: str, seconds: float) -> Alert:
 
 
 def _limit_mismatch(severity: str, comparison: str, text: str) -> Alert:
-    limit = f"max by (job, pool, dimension) ({catalogue.LIMIT_PER_MINUTE.name}{{source=%r}})".replace("%r", '"%s"')
+    limit = f'max by (job, pool, dimension) ({catalogue.LIMIT_PER_MINUTE.name}{{source="%s"}})'
     return Alert(
         name="TidegateLimitMismatch",
         severity=severity,
