@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from tidegate.monitoring.dashboards import units
+from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import heatmap, stat, timeseries
-from tidegate.monitoring.dashboards.panels import Panel, Step
+from tidegate.monitoring.dashboards.panels import Panel
 from tidegate.monitoring.dashboards.queries import (
     Query,
     histogram,
@@ -45,14 +45,13 @@ def _share(status: str) -> str:
 
 
 def _failure(title: str, description: str, status: str, warning: float, critical: float) -> Panel:
-    steps: tuple[Step, ...] = ((None, units.GOOD), (warning, units.WARNING), (critical, units.CRITICAL))
     return stat(
         title,
         description,
         units.SHARE,
         Query(_share(status)),
         LIMITER if status == "429" else OVERVIEW,
-        steps=steps,
+        steps=levels.rising(warning, critical),
         no_value="No attempts",
         decimals=1,
     )
