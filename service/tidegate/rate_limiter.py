@@ -1,11 +1,9 @@
 """The older public API: one global limiter of requests, as a thin layer over the pool `default`."""
 
 import logging
-import math
-import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Final
 
 from msgspec import structs
@@ -13,17 +11,17 @@ from msgspec import structs
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL
 from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
 from tidegate.core.domain.demand import Demand
-from tidegate.core.domain.dimension import ONE_REQUEST, Dimension
+from tidegate.core.domain.dimension import ONE_REQUEST
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import Frozen, RateChanged
 from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import to_ns, to_seconds
-from tidegate.core.domain.pool_settings import LEAST_UNITS, AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.failures.retry_policy import RetryPolicy
 from tidegate.core.ports.store import Change
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.engine.waiting import Waiting
+from tidegate.rate_limit_config import LONGEST_SECONDS, RateLimitConfig, is_number
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.runtime_settings import SetAtRuntime, log_runtime_change
 from tidegate.stores.switchable import ProcessStore
@@ -39,88 +37,8 @@ __all__ = [
 logger = logging.getLogger("services.dsl_generator.rate_limiter")
 """The name that programs for the older module configure."""
 
-_MOST_WAITING: Final = 1_000_000
-_MOST_REQUESTS: Final = 10**9
-_LONGEST_SECONDS: Final = 40 * 86_400
-"""No rate limit lasts longer than a month."""
 _OLDER_API: Final = "update_config()"
 _DEMAND: Final = Demand(DEFAULT_POOL, DEFAULT_CALLER, ONE_REQUEST, settle_at_once=True)
-
-
-def _seconds_from_environment(name: str, otherwise: float) -> float:
-    raw = os.environ.get(name, "").strip()
-    if not raw:
-        return otherwise
-    try:
-        seconds = float(raw)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= _LONGEST_SECONDS:
-        raise ConfigurationError(name, raw, f"a number of seconds, 0 to {_LONGEST_SECONDS:,}")
-    return seconds
-
-
-@dataclass(slots=True)
-class RateLimitConfig:
-    """The limits, adaptation and retries of the `default` pool.
-
-    Attributes:
-        requests_per_minute: the refill rate, at least 0.001.
-        burst_limit: the requests that may go at once after a pause, at least 1.
-        base_delay: seconds before the first retry, at least 0; default from `CLAUDE_RATE_LIMIT_DELAY`, else 2.0.
-        max_delay: the longest wait between retries in seconds, at least `base_delay`; default from
-            `MAX_RATE_LIMIT_DELAY`, else 30.0.
-        jitter_factor: the random share by which a retry's wait is longer or shorter, 0 to 1.
-        learning_rate: the share of the rate that a 429 cuts, 0 (no adaptation) to below 1.
-        adaptive_floor: the lowest share of `requests_per_minute` after cuts, 0.001 to 1.
-        max_attempts: the number of attempts, including the first, at least 1.
-
-    Raises:
-        ConfigurationError: a value is outside its range.
-    """
-
-    requests_per_minute: float = 20
-    burst_limit: int = 5
-    base_delay: float = field(default_factory=lambda: _seconds_from_environment("CLAUDE_RATE_LIMIT_DELAY", 2.0))
-    max_delay: float = field(default_factory=lambda: _seconds_from_environment("MAX_RATE_LIMIT_DELAY", 30.0))
-    jitter_factor: float = 0.25
-    learning_rate: float = 0.1
-    adaptive_floor: float = 0.1
-    max_attempts: int = 5
-
-    def __post_init__(self) -> None:
-        _require(
-            self,
-            "requests_per_minute",
-            f"a number, {LEAST_UNITS} to {_MOST_REQUESTS:,}",
-            lambda n: LEAST_UNITS <= n <= _MOST_REQUESTS,
-        )
-        _require(
-            self,
-            "burst_limit",
-            f"a whole number, 1 to {_MOST_REQUESTS:,}",
-            lambda n: 1 <= n <= _MOST_REQUESTS and n % 1 == 0,
-        )
-        seconds = f"a number of seconds, 0 to {_LONGEST_SECONDS:,}"
-        _require(self, "base_delay", seconds, lambda delay: 0 <= delay <= _LONGEST_SECONDS)
-        _require(self, "max_delay", seconds, lambda delay: 0 <= delay <= _LONGEST_SECONDS)
-        _require(self, "max_delay", f"at least base_delay ({self.base_delay})", lambda delay: delay >= self.base_delay)
-        _require(self, "jitter_factor", "0 to 1", lambda jitter: 0 <= jitter <= 1)
-        _require(self, "learning_rate", "0 to below 1", lambda share: 0 <= share < 1)
-        _require(self, "adaptive_floor", "0.001 to 1", lambda share: 0.001 <= share <= 1)
-        _require(self, "max_attempts", "a whole number, 1 to 1,000", lambda n: 1 <= n <= 1_000 and n % 1 == 0)
-
-    def pool_settings(self) -> PoolSettings:
-        """The settings of the pool `default`."""
-        return PoolSettings(
-            limits={Dimension.REQUESTS: LimitSettings(self.requests_per_minute, self.burst_limit)},
-            adaptive=AdaptiveSettings(learning_rate=self.learning_rate, floor=self.adaptive_floor),
-            caps=QueueCaps(requests=_MOST_WAITING),
-        )
-
-    def retry_policy(self) -> RetryPolicy:
-        """The retry policy of this configuration."""
-        return RetryPolicy(int(self.max_attempts), self.base_delay, self.max_delay, self.jitter_factor)
 
 
 class RateLimiter:
@@ -154,10 +72,12 @@ class RateLimiter:
         self.admission = admission or Admission(self._store, clock)
         self._store.set_initial(DEFAULT_POOL, self._config.pool_settings())
         self._store.watch(self._log_change, leases=False)
+        self._followed = self._store.settings_now(DEFAULT_POOL)
 
     @property
     def config(self) -> RateLimitConfig:
         """The configuration in effect."""
+        self._follow_store()
         return self._config
 
     @property
@@ -167,11 +87,13 @@ class RateLimiter:
 
     def retry_policy(self) -> RetryPolicy:
         """The retry policy of the configuration in effect."""
+        self._follow_store()
         return self._retry_policy
 
     @property
     def set_at_runtime(self) -> Mapping[str, SetAtRuntime]:
         """The author and time of each value that differs from the initial configuration's."""
+        self._follow_store()
         return self._set_at_runtime
 
     def update_config(self, config: RateLimitConfig, *, by: str = _OLDER_API) -> None:
@@ -182,9 +104,9 @@ class RateLimiter:
             by: who changes it, for the log and for `set_at_runtime`.
         """
         config = replace(config)
-        before, after, origin = asdict(self._config), asdict(config), SetAtRuntime(by, self._clock.wall_seconds())
+        before, after, origin = asdict(self.config), asdict(config), SetAtRuntime(by, self._clock.wall_seconds())
         changed = {name: origin for name, value in after.items() if value != before[name]}
-        self._put_in_effect(config, {**self._set_at_runtime, **changed})
+        self._put_in_effect(config, {**self._set_at_runtime, **changed}, by)
         log_runtime_change(DEFAULT_POOL, before, after, by)
 
     def reloaded(self, config: RateLimitConfig) -> RateLimitConfig:
@@ -196,7 +118,7 @@ class RateLimiter:
         names = [each.name for each in fields(config)]
         before = self._initial_config
         changed = {name: getattr(config, name) for name in names if getattr(config, name) != getattr(before, name)}
-        return replace(self._config, **changed)
+        return replace(self.config, **changed)
 
     def reload(self, config: RateLimitConfig) -> None:
         """Replaces the initial configuration. Raises as `reloaded`, and then changes nothing."""
@@ -228,9 +150,29 @@ class RateLimiter:
         if in_effect != self._config:
             self._put_in_effect(in_effect, set_at_runtime)
 
-    def _put_in_effect(self, config: RateLimitConfig, origins: Mapping[str, SetAtRuntime]) -> None:
+    def _put_in_effect(
+        self, config: RateLimitConfig, origins: Mapping[str, SetAtRuntime], by: str | None = None
+    ) -> None:
         """Replaces the configuration. Keeps the origins of values that are not the initial ones."""
-        self._store.configure_now(DEFAULT_POOL, config.pool_settings())
+        self._store.configure_now(DEFAULT_POOL, config.pool_settings(), by)
+        self._followed = self._store.settings_now(DEFAULT_POOL)
+        self._adopt(config, origins)
+
+    def _follow_store(self) -> None:
+        """Adopts what another replica has configured, if the store is shared."""
+        settings = self._store.settings_now(DEFAULT_POOL)
+        if settings is self._followed:
+            return
+        self._followed = settings
+        config = RateLimitConfig.of_pool(settings)
+        if config is None or config == self._config:
+            return
+        origins, author = dict(self._set_at_runtime), self._store.set_at_runtime(DEFAULT_POOL).values()
+        before, after = asdict(self._config), asdict(config)
+        origins.update((name, origin) for name in after if after[name] != before[name] for origin in author)
+        self._adopt(config, origins)
+
+    def _adopt(self, config: RateLimitConfig, origins: Mapping[str, SetAtRuntime]) -> None:
         self._config, self._retry_policy = config, config.retry_policy()
         initial, values = asdict(self._initial_config), asdict(config)
         self._set_at_runtime = {name: origins[name] for name in origins if values[name] != initial[name]}
@@ -287,9 +229,9 @@ class RateLimiter:
         Raises:
             ConfigurationError: `retry_after` is not a number of seconds from 0 to 40 days.
         """
-        if retry_after is not None and not (_is_number(retry_after) and 0 <= retry_after <= _LONGEST_SECONDS):
+        if retry_after is not None and not (is_number(retry_after) and 0 <= retry_after <= LONGEST_SECONDS):
             raise ConfigurationError(
-                "retry_after", retry_after, f"None, or a number of seconds, 0 to {_LONGEST_SECONDS:,}"
+                "retry_after", retry_after, f"None, or a number of seconds, 0 to {LONGEST_SECONDS:,}"
             )
         self._store.learn_now(DEFAULT_POOL, RateLimited(None if retry_after is None else to_ns(retry_after)))
 
@@ -307,7 +249,7 @@ class RateLimiter:
                 "waiting_requests": pool.waiting,
                 "frozen_seconds": pool.frozen_seconds,
             },
-            "configuration": asdict(self._config),
+            "configuration": asdict(self.config),
             "adaptive_metrics": {
                 "adaptive_factor": pool.adaptive_factor,
                 "configured_requests_per_minute": requests.configured_per_minute,
@@ -360,13 +302,3 @@ def set_global_rate_limiter(limiter: RateLimiter) -> None:
 def set_global_rate_limiter_config(config: RateLimitConfig) -> None:
     """Configures the global limiter, for present and future callers."""
     get_global_rate_limiter().update_config(config)
-
-
-def _require(config: RateLimitConfig, name: str, allowed: str, test: Callable[[float], bool]) -> None:
-    value = getattr(config, name)
-    if not _is_number(value) or not test(value):
-        raise ConfigurationError(name, value, allowed)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import ConfigurationError, Refusal
 from tidegate.core.domain.feedback import RateLimited
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
+from tidegate.core.domain.pool_settings import RetrySettings
 from tidegate.engine.admission import Admission
 from tidegate.engine.clock import SystemClock
 from tidegate.rate_limiter import RateLimitConfig, RateLimiter
@@ -32,6 +34,31 @@ def store(clock: VirtualClock) -> MemoryStore:
 @pytest.fixture
 def limiter(store: MemoryStore, clock: VirtualClock) -> RateLimiter:
     return RateLimiter(RateLimitConfig(), store=store, admission=Admission(store, clock))
+
+
+def test_what_another_replica_has_configured_in_the_store_is_adopted(limiter: RateLimiter, store: MemoryStore) -> None:
+    other = RateLimitConfig(requests_per_minute=7, burst_limit=2, base_delay=1, max_attempts=3, learning_rate=0.2)
+    store.configure_now("default", other.pool_settings(), "ann")
+    assert limiter.config == other
+    assert limiter.retry_policy() == other.retry_policy()
+    assert {limiter.set_at_runtime[name].by for name in ("requests_per_minute", "base_delay")} == {"ann"}
+    assert "jitter_factor" not in limiter.set_at_runtime
+    assert limiter.get_stats()["configuration"]["max_attempts"] == 3
+    limiter.update_config(RateLimitConfig(requests_per_minute=9))
+    assert store.settings_now("default") == RateLimitConfig(requests_per_minute=9).pool_settings()
+
+
+def test_settings_of_the_store_that_are_no_configuration_are_not_adopted(
+    limiter: RateLimiter, store: MemoryStore
+) -> None:
+    before, settings = limiter.config, limiter.config.pool_settings()
+    store.configure_now("default", replace(settings, adaptive=None))
+    assert limiter.config == before
+    store.configure_now(
+        "default",
+        replace(settings, retries=RetrySettings(5, base_delay_seconds=9, max_delay_seconds=8, jitter_factor=0)),
+    )
+    assert limiter.config == before
 
 
 async def acquire_many(limiter: RateLimiter, number: int) -> list[float]:

@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib.util
+import logging
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from tidegate.stores.valkey.shared_store import SharedStore
 
 __all__ = ["ServiceStore", "check_store"]
+
+logger = logging.getLogger("tidegate.store")
 
 _VARIABLE: Final = "TIDEGATE_STORE_URL"
 _TIMEOUT_SECONDS: Final = 0.5
@@ -62,7 +66,14 @@ class ServiceStore:
 
         metrics = StoreMetrics(registry)
         self._log = valkey_log.ValkeyLog(address, _TIMEOUT_SECONDS)
-        self.store = self._shared = shared_store.SharedStore(self._log, clock, *pools, on_latency=metrics.on_latency)
+        self.store = self._shared = shared_store.SharedStore(
+            self._log,
+            clock,
+            *pools,
+            without_store=settings.store_replicas if self._may_start_alone else None,
+            random=random.random,
+            on_latency=metrics.on_latency,
+        )
         metrics.watch(self._shared.status)
 
     @property
@@ -82,23 +93,39 @@ class ServiceStore:
             admission: admits to the store, and has admitted nothing yet.
 
         Raises:
-            ConfigurationErrors: the server cannot hold the store, or cannot be reached.
+            ConfigurationError: the server cannot hold the store, or is lost and `store_start` is not `degraded`.
         """
         shared, address = self._shared, self._settings.store_url.address
         if shared is None or address is None:
             yield
             return
         shown = str(self._settings.store_url)
-        if errors := await _errors(address, shown):
+        errors = await _errors(address, shown)
+        if errors and not self._may_start_alone:
             raise ConfigurationErrors(errors)
+        for error in errors:
+            logger.error("starting without the shared store: %s", error)
         admission.replica = shared.replica
         try:
-            await shared.start()
+            await self._start(shared, shown)
             async with background(log_store_changes(shown, shared.status)):
                 yield
         finally:
             await shared.leave()
             await self._log.close()
+
+    @property
+    def _may_start_alone(self) -> bool:
+        return self._settings.store_start == "degraded"
+
+    @staticmethod
+    async def _start(shared: "SharedStore", shown: str) -> None:
+        from tidegate.stores.valkey.shared_log import StoreLost  # noqa: PLC0415 - imported with its client
+
+        try:
+            await shared.start()
+        except StoreLost as error:
+            raise ConfigurationError(_VARIABLE, shown, f"a server that can hold the store ({error})") from None
 
 
 def check_store(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Replicas on a real Valkey share one limit, one queue and one configuration."""
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -65,15 +66,17 @@ def test_what_one_replica_is_told_holds_for_all_and_survives_their_restart(store
     with ExitStack() as stack:
         first, second = _replicas(stack, tmp_path, store, 2)
         _post(first.url + CONFIGURE, {"pool": "sonnet-5-5", "requests_per_minute": 33})
-        _post(second.url + CONFIGURE, {"requests_per_minute": 7})
+        _post(second.url + CONFIGURE, {"requests_per_minute": 7, "base_delay": 1.5})
         for replica in (first, second):
             _comes_true(partial(_is_configured, replica, "sonnet-5-5", 33))
             _comes_true(partial(_is_configured, replica, "default", 7))
+            assert httpx2.get(replica.url + STATUS).json()["configuration"]["base_delay"] == 1.5
     with ExitStack() as stack:
         (third,) = _replicas(stack, tmp_path / "later", store, 1)
         _comes_true(partial(_is_configured, third, "sonnet-5-5", 33))
         assert _configured(third, "default") == 7
         found = httpx2.get(third.url + STATUS).json()
+        assert found["configuration"]["base_delay"] == 1.5
         assert found["pools"]["sonnet-5-5"]["set_at_runtime"]["requests_per_minute"]["by"]
         _comes_true(lambda: httpx2.get(third.url + STATUS).json()["shared_store"]["replicas"] == 1)
 
@@ -136,6 +139,50 @@ def test_without_the_store_the_service_does_not_start(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "TIDEGATE_STORE_URL: got 'valkey://(hidden)@127.0.0.1:1'" in ended.stderr
     assert "cannot be reached" in ended.stderr
+
+
+def test_a_degraded_start_serves_a_share_and_joins_the_store_later(tmp_path: Path) -> None:
+    store = Server(tmp_path / "store")
+    variables = {
+        "TIDEGATE_STORE_URL": URL.format(port=store.port),
+        "TIDEGATE_STORE_START": "degraded",
+        "TIDEGATE_STORE_REPLICAS": "3",
+        "TIDEGATE_POOL_REQUESTS_PER_MINUTE": "60",
+    }
+    with running(tmp_path, "serve", "--upstream", "simulator", **variables) as service, ExitStack() as stack:
+        ready = httpx2.get(f"{service.url}/readyz")
+        assert ready.status_code == 200
+        assert "degraded" in ready.json()["warnings"][0]
+        assert "starting without the shared store" in service.printed()
+        assert "\ntidegate_degraded 1.0" in httpx2.get(f"{service.url}/metrics").text
+        asyncio.run(_one_call(service.url))
+        assert _effective(service) == pytest.approx(60 / 3, rel=0.01)
+        stack.callback(store.close)
+        store.start()
+        _comes_true(lambda: "warnings" not in httpx2.get(f"{service.url}/readyz").json())
+        _comes_true(lambda: "is back" in service.printed())
+        _comes_true(lambda: _effective(service) == 60)
+
+
+def test_without_a_shared_store_no_series_of_it_is_exported(tmp_path: Path) -> None:
+    with running(tmp_path, "serve", "--upstream", "simulator") as service:
+        exported = httpx2.get(f"{service.url}/metrics").text
+    names = "leader|leader_changes|replicas|store_up|store_latency|log_lag|snapshot_age|degraded"
+    assert not re.search(rf"^tidegate_({names})(_total|_seconds\w*)?[ {{]", exported, re.MULTILINE)
+    assert "tidegate_build_info" in exported
+
+
+async def _one_call(url: str) -> None:
+    clients = Clients(url, callers=1, streams=0)
+    async with calling(clients):
+        await asyncio.sleep(0.1)
+    assert clients.waits
+
+
+def _effective(service: ServiceProcess) -> float | None:
+    pools = httpx2.get(service.url + STATUS, timeout=20).json()["pools"]
+    found: float | None = pools["sonnet-5-5"]["dimensions"]["requests"]["effective_per_minute"]
+    return found
 
 
 def _replicas(

@@ -8,7 +8,7 @@ from tidegate.core.domain.errors import ConfigurationError
 
 T = TypeVar("T")
 
-__all__ = ["LEAST_UNITS", "AdaptiveSettings", "LimitSettings", "PoolSettings", "QueueCaps"]
+__all__ = ["LEAST_UNITS", "AdaptiveSettings", "LimitSettings", "PoolSettings", "QueueCaps", "RetrySettings"]
 
 _MOST_UNITS: Final = 10**12
 """More per minute than any upstream grants. Keeps integers in micro-units small."""
@@ -62,6 +62,32 @@ class QueueCaps:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How often and when failed calls of a pool are sent again. Pools ignore it: it is for those who send the calls.
+
+    Attributes:
+        max_attempts: including the first.
+        base_delay_seconds: before the first retry.
+        max_delay_seconds: before any retry.
+        jitter_factor: the random share by which a delay is longer or shorter, 0 to 1.
+    """
+
+    max_attempts: int
+    base_delay_seconds: float
+    max_delay_seconds: float
+    jitter_factor: float
+
+    def updated(self, before: "RetrySettings", after: "RetrySettings") -> "RetrySettings":
+        """As `PoolSettings.updated`, for each field."""
+        return RetrySettings(
+            _updated(self.max_attempts, before.max_attempts, after.max_attempts),
+            _updated(self.base_delay_seconds, before.base_delay_seconds, after.base_delay_seconds),
+            _updated(self.max_delay_seconds, before.max_delay_seconds, after.max_delay_seconds),
+            _updated(self.jitter_factor, before.jitter_factor, after.jitter_factor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class PoolSettings:
     """The configuration of a pool. An absent dimension is `auto`: the limit that the upstream reports, if any.
 
@@ -71,12 +97,14 @@ class PoolSettings:
         caps: the most that waits at a time.
         allow_debt: a request larger than the bucket is admitted when the bucket is full, and leaves it in debt;
             otherwise it is refused as `cost_exceeds_capacity`.
+        retries: of the calls of the pool `default`; None: they are not part of the pool's configuration.
     """
 
     limits: dict[Dimension, LimitSettings] = field(default_factory=dict)
     adaptive: AdaptiveSettings | None = None
     caps: QueueCaps = QueueCaps()
     allow_debt: bool = True
+    retries: RetrySettings | None = None
 
     def updated(self, before: "PoolSettings", after: "PoolSettings") -> "PoolSettings":
         """These settings, with whatever is different between `before` and `after`. Each dimension counts separately."""
@@ -90,7 +118,13 @@ class PoolSettings:
             _updated(self.adaptive, before.adaptive, after.adaptive),
             _updated(self.caps, before.caps, after.caps),
             _updated(self.allow_debt, before.allow_debt, after.allow_debt),
+            self._updated_retries(before.retries, after.retries),
         )
+
+    def _updated_retries(self, before: RetrySettings | None, after: RetrySettings | None) -> RetrySettings | None:
+        if self.retries is None or before is None or after is None:
+            return _updated(self.retries, before, after)
+        return self.retries.updated(before, after)
 
 
 def _updated(now: T, before: T, after: T) -> T:

@@ -6,7 +6,7 @@ import pytest
 
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
+from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps, RetrySettings
 
 
 @pytest.mark.parametrize("field", ["per_minute", "capacity"])
@@ -49,3 +49,14 @@ def test_what_an_update_does_not_change_stays_as_it_was_set_at_runtime() -> None
     assert at_runtime.updated(before, after) == PoolSettings(
         after.limits, AdaptiveSettings(), QueueCaps(7), allow_debt=False
     )
+
+
+def test_each_value_of_the_retries_is_updated_on_its_own() -> None:
+    before, after = RetrySettings(5, 2, 30, 0.25), RetrySettings(5, 1, 30, 0.25)
+    at_runtime = PoolSettings(retries=RetrySettings(3, 2, 60, 0.1))
+    assert at_runtime.updated(PoolSettings(retries=before), PoolSettings(retries=after)).retries == RetrySettings(
+        3, 1, 60, 0.1
+    )
+    assert at_runtime.updated(PoolSettings(), PoolSettings()).retries == at_runtime.retries
+    assert at_runtime.updated(PoolSettings(), PoolSettings(retries=after)).retries == after
+    assert PoolSettings().updated(PoolSettings(retries=before), PoolSettings(retries=after)).retries == after
