@@ -8,7 +8,8 @@
 | `valkey+cluster://user:password@node:6379,other:6379` | a cluster |
 
 Options follow as a query: `prefix` (of all keys, default `tidegate`), and for Sentinel and clusters `tls=true`.
-`ca_file` is a PEM file of the authorities to trust instead of the system's.
+`ca_file` is a PEM file of the authorities to trust instead of the system's. User and password before the hosts belong
+to the primary. The Sentinels' own are `sentinel_password`, and `sentinel_user` for an ACL user.
 """
 
 import re
@@ -38,6 +39,7 @@ _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 _LARGEST_PORT: Final = 65_535
 _PREFIX: Final = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+_SECRET_OPTION: Final = re.compile(r"(sentinel_(?:user|password)=)[^&#]*")
 _FLAGS: Final = {"true": True, "false": False}
 
 
@@ -53,6 +55,7 @@ class StoreAddress(Struct, frozen=True):
         username, password: of an ACL user; a password alone belongs to the user `default`.
         tls: whether connections use TLS.
         ca_file: PEM file of trusted authorities; None for the system's.
+        sentinel_username, sentinel_password: of the Sentinels, which have none by default.
     """
 
     kind: Literal["server", "sentinel", "cluster"]
@@ -64,6 +67,8 @@ class StoreAddress(Struct, frozen=True):
     password: str | None = None
     tls: bool = False
     ca_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
 
     def __repr__(self) -> str:
         return f"StoreAddress({self})"
@@ -113,8 +118,10 @@ def _parse(url: str) -> StoreAddress:
         raise ValueError("a prefix has 1 to 100 letters, digits, dots, colons, underscores or hyphens")
     tls = _flag(options.pop("tls", "true" if tls else "false"))
     ca_file = options.pop("ca_file", None)
+    sentinel_user, sentinel_password = _sentinel_login(options, kind)
     if options:
-        raise ValueError(f"unknown option {min(options)}; known are prefix, tls and ca_file")
+        known = "prefix, tls, ca_file, sentinel_user and sentinel_password"
+        raise ValueError(f"unknown option {min(options)}; known are {known}")
     return StoreAddress(
         kind=kind,
         nodes=nodes,
@@ -125,7 +132,19 @@ def _parse(url: str) -> StoreAddress:
         password=unquote(password) or None,
         tls=tls,
         ca_file=ca_file,
+        sentinel_username=sentinel_user,
+        sentinel_password=sentinel_password,
     )
+
+
+def _sentinel_login(options: dict[str, str], kind: str) -> tuple[str | None, str | None]:
+    """Takes the user and the password of the Sentinels out of the options."""
+    user, password = options.pop("sentinel_user", None), options.pop("sentinel_password", None)
+    if kind != "sentinel" and (user or password):
+        raise ValueError("sentinel_user and sentinel_password belong to valkey+sentinel://")
+    if user and not password:
+        raise ValueError("sentinel_user without sentinel_password")
+    return user or None, password or None
 
 
 def _node(text: str, default_port: int) -> tuple[str, int]:
@@ -150,4 +169,5 @@ def without_credentials(url: str) -> str:
     if not separator:
         return "(hidden)" if "@" in url else url
     _, at, hosts = rest.rpartition("@")
+    hosts = _SECRET_OPTION.sub(r"\1(hidden)", hosts)
     return f"{scheme}://{'(hidden)@' if at else ''}{hosts}"

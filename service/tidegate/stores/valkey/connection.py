@@ -21,6 +21,8 @@ def connect(address: StoreAddress, timeout_seconds: float) -> Any:  # the three 
         return ValkeyCluster(startup_nodes=nodes, **connection, **user)
     if address.kind == "sentinel":
         sentinel: Any = Sentinel  # untyped in valkey-py
-        return sentinel(address.nodes, sentinel_kwargs=connection, **connection, **user).master_for(address.service)
+        own = {"username": address.sentinel_username, "password": address.sentinel_password}
+        sentinels = sentinel(address.nodes, sentinel_kwargs=connection | own, **connection, **user)
+        return sentinels.master_for(address.service)
     ((host, port),) = address.nodes
     return Valkey(host=host, port=port, db=address.database, **connection, **user)

@@ -22,6 +22,12 @@ from tidegate.core.ports.store_address import StoreAddress, parse_store_url
             StoreAddress("sentinel", (("one", 26379), ("two", 26380)), service="main"),
         ),
         (
+            "valkey+sentinel://one/main?sentinel_user=ann&sentinel_password=p%2Bw",
+            StoreAddress(
+                "sentinel", (("one", 26379),), service="main", sentinel_username="ann", sentinel_password="p+w"
+            ),
+        ),
+        (
             "valkey+cluster://one:7000,two:7001?tls=true",
             StoreAddress("cluster", (("one", 7000), ("two", 7001)), tls=True),
         ),
@@ -45,6 +51,8 @@ def test_the_forms_of_a_url(url: str, address: StoreAddress) -> None:
         ("valkey://cache?prefix={a}", "a prefix has 1 to 100"),
         ("valkey://cache?tls=yes", "tls is true or false"),
         ("valkey://cache?db=3", "unknown option db"),
+        ("valkey://cache?sentinel_password=x", "belong to valkey+sentinel://"),
+        ("valkey+sentinel://cache/main?sentinel_user=x", "sentinel_user without sentinel_password"),
         ("valkey+sentinel://cache", "the name of the service is missing"),
         ("valkey+cluster://cache/1", "a cluster has no databases"),
     ],
@@ -55,7 +63,15 @@ def test_another_url_is_refused_with_the_reason_and_the_forms(url: str, reason: 
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["valkey://ann:hunter2@cache/x", "valkey://ann:hunt#er2@cache", "ann:hunter2@cache"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "valkey://ann:hunter2@cache/x",
+        "valkey://ann:hunt#er2@cache",
+        "ann:hunter2@cache",
+        "valkey+sentinel://cache/main?sentinel_user=ann&sentinel_password=hunter2&x=y",
+    ],
+)
 def test_no_password_is_shown(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_store_url(url)
