@@ -26,31 +26,27 @@ limits = st.builds(
     enforcement_seconds=st.sampled_from([1.0, 7.5, 60.0]),
     refill=st.sampled_from(Refill),
 )
-competitors = st.builds(
-    Competitor,
-    requests_per_minute=st.floats(1, 60),
-    pattern=st.sampled_from(Pattern),
-    burst_requests=st.integers(1, 5),
-    input_tokens=st.just(50),
-    output_tokens=st.just(20),
-    start_seconds=st.floats(0, 60),
-)
-light_competitors = st.builds(
-    Competitor,
-    requests_per_minute=st.floats(1, 12),
-    pattern=st.sampled_from(Pattern),
-    burst_requests=st.integers(1, 5),
-    input_tokens=st.just(50),
-    output_tokens=st.just(20),
-    start_seconds=st.floats(0, 60),
-)
+
+
+def competitors_up_to(requests_per_minute: float) -> st.SearchStrategy[Competitor]:
+    return st.builds(
+        Competitor,
+        requests_per_minute=st.floats(1, requests_per_minute),
+        pattern=st.sampled_from(Pattern),
+        burst_requests=st.integers(1, 5),
+        input_tokens=st.just(50),
+        output_tokens=st.just(20),
+        start_seconds=st.floats(0, 60),
+    )
+
+
 scenarios = st.builds(
     Scenario,
     limits=limits,
     changes=st.lists(st.builds(Change, at_seconds=st.floats(0, 60), requests_per_minute=st.integers(30, 600))).map(
         tuple
     ),
-    competitors=st.lists(competitors, max_size=2).map(tuple),
+    competitors=st.lists(competitors_up_to(60), max_size=2).map(tuple),
     outages=st.sampled_from([(), (Outage(start_seconds=20, stop_seconds=30),)]),
     ramp=st.sampled_from([None, RampLimit(floor_per_minute=40, growth=1.5)]),
     latency=st.builds(Latency, first_token_seconds=st.floats(0, 3), per_token_seconds=st.floats(0, 0.05)),
@@ -129,7 +125,7 @@ def test_a_request_is_admitted_exactly_when_its_wait_is_zero(
 
 
 @settings(max_examples=100, deadline=None)
-@given(scenario=scenarios, others=st.lists(light_competitors, max_size=2).map(tuple), plan=plans)
+@given(scenario=scenarios, others=st.lists(competitors_up_to(12), max_size=2).map(tuple), plan=plans)
 def test_a_client_that_waits_as_told_is_admitted_if_competitors_leave_quota(
     scenario: Scenario, others: tuple[Competitor, ...], plan: list[tuple[float, RequestShape]]
 ) -> None:

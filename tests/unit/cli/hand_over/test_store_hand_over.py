@@ -93,10 +93,23 @@ class Machine:
         process.memory.learn_now("p", Succeeded(sent_ago_ns=0))  # it does not probe
         return process
 
+    async def busy(self, *, calls: int) -> "tuple[Process, list[asyncio.Task[None]]]":
+        """The first process, and its calls: five are in flight, the others wait."""
+        process = self.first()
+        tasks = [process.call() for _ in range(calls)]
+        await asyncio.sleep(0.1)
+        return process, tasks
+
     def replace(self, old: Process, name: str) -> Process:
         new = self.process(name)
         self.ends.append(receive(old, new, old.hand_over.begin()))
         return new
+
+
+async def finish(*calls: "asyncio.Task[None]") -> None:
+    """Waits until the calls have ended and their last step has arrived."""
+    await asyncio.gather(*calls)
+    await asyncio.sleep(0.01)
 
 
 def run(main: Callable[[Machine], Coroutine[Any, Any, None]]) -> None:
@@ -114,13 +127,10 @@ def run(main: Callable[[Machine], Coroutine[Any, Any, None]]) -> None:
 
 def test_waiting_calls_keep_their_places_before_those_of_the_new_process() -> None:
     async def main(on: Machine) -> None:
-        old = on.first()
-        calls = [old.call() for _ in range(8)]
-        await asyncio.sleep(0.5)
+        old, calls = await on.busy(calls=8)
         new = on.replace(old, "second")
         calls += [new.call() for _ in range(2)]
-        await asyncio.gather(*calls)
-        await asyncio.sleep(0.01)  # for the last step to arrive
+        await finish(*calls)
         admitted = [("first", 0.0)] * 5 + [("first", 3.0), ("first", 6.0), ("first", 9.0)]
         assert on.admitted == [*admitted, ("second", 12.0), ("second", 15.0)]
         assert (new.in_flight, new.waiting) == (0, 0)
@@ -141,8 +151,7 @@ def test_steps_between_the_dump_and_its_restore_are_not_lost() -> None:
         await asyncio.sleep(1)  # the first five end meanwhile
         assert on.admitted[5:] == [], "nobody admits"
         on.ends.append(receive(old, new, state))
-        await asyncio.gather(*calls)
-        await asyncio.sleep(0.01)  # for the last step to arrive
+        await finish(*calls)
         assert [name for name, _ in on.admitted] == ["first"] * 6 + ["late"]
         assert (new.in_flight, new.waiting) == (0, 0)
 
@@ -152,9 +161,7 @@ def test_steps_between_the_dump_and_its_restore_are_not_lost() -> None:
 @pytest.mark.parametrize("seconds", [0.0, 10.0])
 def test_after_an_abort_everything_goes_on_here(seconds: float) -> None:
     async def main(on: Machine) -> None:
-        old = on.first()
-        calls = [old.call() for _ in range(6)]
-        await asyncio.sleep(0.5)
+        old, calls = await on.busy(calls=6)
         for _ in range(2):
             old.hand_over.begin()
             calls.append(old.call())
@@ -162,13 +169,11 @@ def test_after_an_abort_everything_goes_on_here(seconds: float) -> None:
             old.hand_over.abort()
         old.hand_over.abort()
         calls.append(old.call())
-        await asyncio.gather(*calls)
-        await asyncio.sleep(0.01)  # for the last step to arrive
+        await finish(*calls)
         assert len(on.admitted) == 9
         assert (old.in_flight, old.waiting) == (0, 0)
         new = on.replace(old, "second")
-        await asyncio.gather(new.call(), old.call())
-        await asyncio.sleep(0.01)
+        await finish(new.call(), old.call())
         assert (new.in_flight, new.waiting) == (0, 0)
 
     run(main)
@@ -192,9 +197,7 @@ def test_calls_that_wait_over_an_abort_are_admitted_without_a_further_step() -> 
 
 def test_a_process_hands_over_while_the_one_before_it_still_has_calls() -> None:
     async def main(on: Machine) -> None:
-        first = on.first()
-        calls = [first.call() for _ in range(7)]
-        await asyncio.sleep(0.1)
+        first, calls = await on.busy(calls=7)
         second = on.replace(first, "second")
         calls.append(first.call())  # on a connection that it has accepted before
         await asyncio.sleep(0.1)
@@ -204,8 +207,7 @@ def test_a_process_hands_over_while_the_one_before_it_still_has_calls() -> None:
         for each in (first, second, third):
             calls.append(each.call())
             await asyncio.sleep(0.1)
-        await asyncio.gather(*calls)
-        await asyncio.sleep(0.01)  # for the last step to arrive
+        await finish(*calls)
         assert [name for name, _ in on.admitted[5:]] == ["first"] * 3 + ["second", "first", "second", "third"]
         assert [at for _, at in on.admitted[5:]] == [3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 21.0]
         assert (third.in_flight, third.waiting) == (0, 0)
@@ -215,16 +217,13 @@ def test_a_process_hands_over_while_the_one_before_it_still_has_calls() -> None:
 
 def test_an_abort_serves_the_processes_before_again() -> None:
     async def main(on: Machine) -> None:
-        first = on.first()
-        calls = [first.call() for _ in range(7)]
-        await asyncio.sleep(0.1)
+        first, calls = await on.busy(calls=7)
         second = on.replace(first, "second")
         second.hand_over.begin()
         calls.append(first.call())
         await asyncio.sleep(1.5)
         second.hand_over.abort()
-        await asyncio.gather(*calls)
-        await asyncio.sleep(0.01)  # for the last step to arrive
+        await finish(*calls)
         assert [at for _, at in on.admitted[5:]] == [3.0, 6.0, 9.0]
         assert (second.in_flight, second.waiting) == (0, 0)
 
@@ -233,9 +232,7 @@ def test_an_abort_serves_the_processes_before_again() -> None:
 
 def test_the_end_of_a_process_reaches_those_behind_it() -> None:
     async def main(on: Machine) -> None:
-        first = on.first()
-        calls = [first.call() for _ in range(7)]
-        await asyncio.sleep(0.1)
+        first, calls = await on.busy(calls=7)
         second = on.replace(first, "second")
         third = on.replace(second, "third")
         await asyncio.sleep(0.1)
@@ -251,9 +248,7 @@ def test_the_end_of_a_process_reaches_those_behind_it() -> None:
 
 def test_a_process_that_is_gone_leaves_the_pools_of_the_last_one() -> None:
     async def main(on: Machine) -> None:
-        first = on.first()
-        calls = [first.call() for _ in range(7)]
-        await asyncio.sleep(0.1)
+        first, calls = await on.busy(calls=7)
         second = on.replace(first, "second")
         third = on.replace(second, "third")
         await asyncio.sleep(0.1)
