@@ -161,9 +161,9 @@ class AnswerLengths:
         differ as estimates do. It is reduced while few answers have ended, the more the less their estimates differ.
         """
         weight, estimates, tokens, squares, products = self._moments
-        mean, length = estimates / weight, tokens / weight
-        if length <= 0:
+        if tokens <= 0:
             return estimate
+        mean, length = estimates / weight, tokens / weight
         variance, covariance = squares / weight - mean * mean, products / weight - mean * length
         doubt = _DOUBT * self._weight / weight * mean
         slope = min(max(covariance / (variance + doubt * doubt) * mean / length, 0.0), 1.0)

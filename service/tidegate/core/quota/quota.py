@@ -66,7 +66,6 @@ class Quota:
         self.limits = PoolLimits()
         self._reports = LimitReports(name, self.events, self.limits)
         self._adaptive: AdaptiveFactor | None = None
-        self._learns = True
         self._answered = False
         self._probing = Probing(now_ns)
         self._freeze = Freeze(name, self.events)
