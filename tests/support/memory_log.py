@@ -134,6 +134,10 @@ class MemoryLog:
             raise StoreLost("no answer")
         await self._runs.wait()
 
+    async def ping(self) -> None:
+        await self._arrive()
+        await self._return()
+
     async def append(self, payload: bytes) -> EntryId:
         await self._arrive()
         if self.is_mute:

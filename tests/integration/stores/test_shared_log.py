@@ -115,6 +115,24 @@ def test_only_the_leader_writes_to_mailboxes_and_the_checkpoint(run: Run) -> Non
     run(test)
 
 
+def test_a_ping_leaves_no_entry(run: Run) -> None:
+    async def test(log: SharedLog) -> None:
+        await log.ping()
+        assert await log.last() == START
+
+    run(test)
+
+
+def test_a_server_that_refuses_writes_does_not_count_as_there(tmp_path_factory: pytest.TempPathFactory) -> None:
+    async def main() -> None:
+        with valkey_server(tmp_path_factory.mktemp("full"), "--maxmemory", "1") as port:
+            async with opened(StoreAddress("server", (("127.0.0.1", port),))) as log:
+                with pytest.raises(StoreLost, match="maxmemory"):
+                    await log.ping()
+
+    asyncio.run(main())
+
+
 def test_a_checkpoint_replaces_the_entries_that_it_contains(run: Run) -> None:
     async def test(log: SharedLog) -> None:
         await log.take_lead("leader", 9)

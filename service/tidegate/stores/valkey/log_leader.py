@@ -145,7 +145,10 @@ class _Term:
             asked_at = self._loop.time()
             await self._insist(partial(self._log.keep_lead, self._epoch, _LEAD_SECONDS))
             self._lead_until = asked_at + _LEAD_SECONDS
-            self._folded = min(self._folded, await self._insist(self._log.last))  # the server may have lost the end
+            folded = self._folded
+            last = await self._insist(self._log.last)
+            if last < folded:  # the server has lost the end, and new entries may have earlier ids
+                self._folded = last
 
     async def fold(self) -> None:
         """Continues from the checkpoint, folds the entries after it, and publishes what they cause."""

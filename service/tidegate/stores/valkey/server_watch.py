@@ -44,7 +44,7 @@ class ServerWatch:
     async def ping(self) -> bool:
         """Pings once. Returns whether the server answered in time."""
         asked_ns = self._clock.monotonic_ns()
-        asking = asyncio.ensure_future(self._log.last())
+        asking = asyncio.ensure_future(self._log.ping())
         try:
             await asyncio.wait([asking], timeout=_LOST_SECONDS)
             if not asking.done() and to_seconds(self._clock.monotonic_ns() - asked_ns) > _LOST_SECONDS + _LATE_SECONDS:
@@ -71,5 +71,5 @@ class ServerWatch:
         Raises:
             StoreLost: the server does not answer.
         """
-        await self._log.last()
+        await self._log.ping()
         self.is_up, self._answered_ns = True, self._clock.monotonic_ns()

@@ -72,6 +72,10 @@ class LostLead(Exception):
 class SharedLog(Protocol):
     """A log on a server. Each method is one round trip, and raises `StoreLost`."""
 
+    async def ping(self) -> None:
+        """Writes something small, so that a server that refuses writes does not count as there."""
+        ...
+
     async def append(self, payload: bytes) -> EntryId:
         """Appends an entry to the log."""
         ...

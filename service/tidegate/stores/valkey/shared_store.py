@@ -263,9 +263,12 @@ class SharedStore(SwitchableStore):
     # The log.
 
     def new_pools(self) -> Pools:
-        """As `LocalReplica.new_pools`."""
-        configured, otherwise = self._file.configured
-        pools = Pools(configured, otherwise)
+        """As `LocalReplica.new_pools`. If the log was lost, what was in effect before stays so."""
+        if (known := self._reported_settings) is None:
+            pools = Pools(*self._file.configured)
+        else:
+            pools = Pools(known.configured, known.otherwise)
+            pools.settings.restore(known.at_runtime)
         if self._callers is not None:
             pools.limit_callers(self._callers, 0)
         return pools

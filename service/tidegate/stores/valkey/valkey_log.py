@@ -68,10 +68,15 @@ class ValkeyLog:
         self._reader = connect(address, timeout_seconds + longest_wait_seconds)
         tagged = f"{{{address.prefix}}}"
         self._log, self._lead, self._checkpoint = f"{tagged}:log", f"{tagged}:lead", f"{tagged}:checkpoint"
+        self._pinged = f"{tagged}:ping"
         self._mailboxes = f"{tagged}:mailbox:"
         self._keep, self._give_up, self._publish, self._save = (
             self._client.register_script(each) for each in (_KEEP, _GIVE_UP, _PUBLISH, _SAVE)
         )
+
+    async def ping(self) -> None:
+        """As `SharedLog.ping`."""
+        await _answer(self._client.set(self._pinged, "", px=_MAILBOX_MS))
 
     async def append(self, payload: bytes) -> EntryId:
         """As `SharedLog.append`."""
@@ -124,8 +129,10 @@ class ValkeyLog:
         """As `SharedLog.last`."""
         try:
             about = await self._client.xinfo_stream(self._log)
-        except ResponseError:
-            return START  # no such key
+        except ResponseError as error:
+            if "no such key" in str(error):
+                return START
+            raise StoreLost(str(error)) from error
         except (ValkeyError, ValkeyClusterException, OSError) as error:
             raise StoreLost(str(error)) from error
         return _id(about["last-generated-id"])

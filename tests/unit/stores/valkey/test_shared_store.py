@@ -17,6 +17,8 @@ from tidegate.core.domain.events import Frozen, LeaseEnded, Thawed
 from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
+from tidegate.stores.valkey.log_fold import Effects, LogFold
+from tidegate.stores.valkey.shared_log import Entry, EntryId
 
 FASTER = PoolSettings({Dimension.REQUESTS: LimitSettings(6_000, 3)})
 ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)}, AdaptiveSettings())
@@ -41,6 +43,44 @@ def test_what_one_replica_configures_applies_to_all_and_survives_restarts_of_all
             await third.stop()
 
     run_virtual(main(), clock)
+
+
+def test_what_was_configured_survives_the_loss_of_the_log() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        async with replicas(clock, CONFIGURED, 2) as (server, running):
+            running[0].store.configure_now("p", FASTER, by="ann")
+            await asyncio.sleep(2)
+            server.lose_everything()
+            await asyncio.sleep(5)
+            assert [each.store.settings_now("p") for each in running] == [FASTER, FASTER]
+            await Calls(clock).call(running[0], "c", takes_seconds=1.5)
+            (pool,) = await running[0].store.snapshot("p")
+            assert pool.dimensions[0].configured_per_minute == 6_000
+
+    run_virtual(main(), clock)
+
+
+def test_each_entry_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, folded = VirtualClock(), list[EntryId]()
+    apply = LogFold.apply
+
+    def noted(fold: LogFold, entry: Entry) -> Effects:
+        folded.append(entry.id)
+        return apply(fold, entry)
+
+    monkeypatch.setattr(LogFold, "apply", noted)
+
+    async def main() -> None:
+        async with replicas(clock, CONFIGURED, 2) as (_, running):
+            for each in running:
+                each.connection.latency_seconds = 0.05
+            calls = Calls(clock)
+            await asyncio.gather(*(calls.call(running[number % 2], "c", takes_seconds=0.01) for number in range(60)))
+
+    run_virtual(main(), clock)
+    assert len(folded) == len(set(folded)) > 50
 
 
 def test_the_last_configuration_that_was_read_is_in_effect_and_others_say_so(caplog: pytest.LogCaptureFixture) -> None:
