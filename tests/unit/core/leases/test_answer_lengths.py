@@ -106,7 +106,7 @@ def test_an_estimate_that_fell_before_long_answers_ended_is_moved_to_the_mean() 
     for _ in range(100):
         answers.ended(2_000, 0, took_ns(2_000), 2_000)
     assert answers.without_chance(2_000) == pytest.approx(2_000, abs=100), "chance does not explain such differences"
-    assert learned(*[0] * 20).without_chance(500) == 500
+    assert learned(*[0] * 120).without_chance(500) == 500
 
 
 def test_a_lease_is_charged_at_least_what_was_charged() -> None:
