@@ -4,11 +4,11 @@ import json
 from typing import Final
 
 from tidegate.monitoring.dashboards.board import Board
-from tidegate.monitoring.dashboards.callers import CALLERS_BOARD
-from tidegate.monitoring.dashboards.limiter import LIMITER_BOARD
-from tidegate.monitoring.dashboards.models import MODELS_BOARD
-from tidegate.monitoring.dashboards.overview import OVERVIEW_BOARD
-from tidegate.monitoring.dashboards.slo import SLO_BOARD
+from tidegate.monitoring.dashboards.content.callers import CALLERS_BOARD
+from tidegate.monitoring.dashboards.content.limiter import LIMITER_BOARD
+from tidegate.monitoring.dashboards.content.models import MODELS_BOARD
+from tidegate.monitoring.dashboards.content.overview import OVERVIEW_BOARD
+from tidegate.monitoring.dashboards.content.slo import SLO_BOARD
 
 __all__ = ["BOARDS", "as_text"]
 

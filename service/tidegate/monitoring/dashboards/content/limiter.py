@@ -5,8 +5,8 @@ from typing import Final
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Dimension
 from tidegate.monitoring.dashboards import levels, units
-from tidegate.monitoring.dashboards.admission import ADMISSION_ROW
 from tidegate.monitoring.dashboards.board import Board, Row
+from tidegate.monitoring.dashboards.content.admission import ADMISSION_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import heatmap, stat, states, timeseries
 from tidegate.monitoring.dashboards.panels import Panel

@@ -4,7 +4,7 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.ledger import LEDGER_ROW
+from tidegate.monitoring.dashboards.content.ledger import LEDGER_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW
 from tidegate.monitoring.dashboards.panel_types import stat, timeseries
 from tidegate.monitoring.dashboards.queries import (

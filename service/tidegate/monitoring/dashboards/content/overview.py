@@ -4,7 +4,13 @@ from typing import Final
 
 from tidegate.monitoring.dashboards import levels, units
 from tidegate.monitoring.dashboards.board import Board, Row
-from tidegate.monitoring.dashboards.callers import BUSIEST_CALLER, BUSIEST_CALLERS, CALLER_COLUMNS, COST_OF_CALLERS
+from tidegate.monitoring.dashboards.content.callers import (
+    BUSIEST_CALLER,
+    BUSIEST_CALLERS,
+    CALLER_COLUMNS,
+    COST_OF_CALLERS,
+)
+from tidegate.monitoring.dashboards.content.replicas import REPLICAS_ROW
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERVIEW, SLO
 from tidegate.monitoring.dashboards.panel_types import stat, states, timeseries
 from tidegate.monitoring.dashboards.queries import (
@@ -18,7 +24,6 @@ from tidegate.monitoring.dashboards.queries import (
     shared,
     total,
 )
-from tidegate.monitoring.dashboards.replicas import REPLICAS_ROW
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
 
