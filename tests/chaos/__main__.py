@@ -2,17 +2,23 @@
 
 import argparse
 import asyncio
+import os
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from chaos.cases import CASES, ON_LINKS
+from chaos.cases import CASES, IN_NAMESPACE, ON_LINKS, program
 from chaos.scene import Outcome, play, scene
 from chaos.servers import Server, cluster, sentinel, server
 
 _KEPT = ("--appendonly", "yes", "--appendfsync", "always")
 _KEY = "{tidegate}:log"
+_NAMESPACE = "CHAOS_NAMESPACE"
+"""Set in a process that has a network namespace of its own."""
 _STORES = ("server", "persistent", "sentinel", "cluster")
 
 
@@ -33,7 +39,8 @@ def store_of(kind: str, directory: Path) -> Iterator[tuple[str, Server]]:
 async def prove(directory: Path, name: str, kind: str, replicas: int, after_seconds: float) -> Outcome:
     """Plays one case on new processes."""
     with store_of(kind, directory) as (url, store):
-        async with scene(directory, url, store, replicas, has_links=name in ON_LINKS) as on:
+        started = scene(directory, url, store, replicas, has_links=name in ON_LINKS, program=partial(program, name))
+        async with started as on:
             return await play(on, CASES[name], after_seconds)
 
 
@@ -45,6 +52,11 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=8, help="after everything works again")
     given = parser.parse_args()
+    if not IN_NAMESPACE.isdisjoint(given.cases) and _NAMESPACE not in os.environ:
+        again = shlex.join([sys.executable, "-m", "chaos", *sys.argv[1:]])
+        os.environ[_NAMESPACE] = "1"
+        command = ["unshare", "--net", "sh", "-c", f"ip link set lo up && exec {again}"]
+        os.execvp(command[0], command)  # noqa: S606 - our own arguments
     for name in given.cases:
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
             outcome = asyncio.run(prove(Path(folder), name, given.store, given.replicas, given.seconds))

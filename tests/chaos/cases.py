@@ -2,16 +2,18 @@
 
 import asyncio
 import signal
+import subprocess
 from collections.abc import Mapping
 from typing import Final
 
 from chaos.scene import Act, Scene
 
-__all__ = ["CASES", "ON_LINKS"]
+__all__ = ["CASES", "IN_NAMESPACE", "ON_LINKS", "program"]
 
 _SECONDS: Final = 10.0
 """How long a stopped process stays stopped."""
 _SHORT_SECONDS: Final = 4.0
+_ENDS: Final = ("dport", "sport")
 
 
 async def leader_killed(on: Scene) -> None:
@@ -116,6 +118,28 @@ async def primary_killed(on: Scene) -> None:
     await asyncio.sleep(0)
 
 
+async def lossy_network(on: Scene) -> None:
+    """5 % of the packets between the replicas and the store are lost, for ten seconds. In a namespace of its own."""
+    rules = (
+        "add table inet chaos",
+        "add chain inet chaos input { type filter hook input priority 0; }",
+        *(f"add rule inet chaos input tcp {end} {on.store.port} numgen random mod 100 < 5 drop" for end in _ENDS),
+    )
+    for rule in rules:
+        await asyncio.to_thread(_filter, rule)
+    await asyncio.sleep(_SECONDS)
+    await asyncio.to_thread(_filter, "delete table inet chaos")
+
+
+def _filter(rule: str) -> None:
+    subprocess.run(["nft", *rule.split()], check=True)
+
+
+async def clocks_apart(_on: Scene) -> None:
+    """Every second replica's wall clock is an hour ahead, all the while."""
+    await asyncio.sleep(_SHORT_SECONDS)
+
+
 async def nothing(_on: Scene) -> None:
     """Nothing fails."""
     await asyncio.sleep(_SHORT_SECONDS)
@@ -138,7 +162,24 @@ CASES: Final[Mapping[str, Act]] = {
         leader_cut_off,
         slow_network,
         primary_killed,
+        lossy_network,
+        clocks_apart,
     )
 }
 ON_LINKS: Final = frozenset({"leader-cut-off", "slow-network"})
 """Cases in which each replica has a way of its own to the store."""
+IN_NAMESPACE: Final = frozenset({"lossy-network"})
+"""Cases that run in a network namespace of their own, for which they need root."""
+_AHEAD: Final = """
+import time
+seconds, nanoseconds = time.time, time.time_ns
+time.time = lambda: seconds() + 3_600
+time.time_ns = lambda: nanoseconds() + 3_600 * 10**9
+from tidegate.cli import main
+main()
+"""
+
+
+def program(case: str, number: int) -> tuple[str, ...]:
+    """What the interpreter runs as the replica of this number."""
+    return ("-c", _AHEAD) if case == "clocks-apart" and number % 2 else ("-m", "tidegate")

@@ -22,6 +22,7 @@ _CASES = [
     ("store-restarted", "persistent", 2, 5),
     ("store-flushed", "server", 2, 4),
     ("primary-killed", "sentinel", 2, 8),
+    ("clocks-apart", "server", 2, 2),
 ]
 """What fails, on which store, of how many replicas, and the longest time without an answer that is expected."""
 
