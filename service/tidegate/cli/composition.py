@@ -99,8 +99,9 @@ async def services(
     )
     stores = ServiceStore(settings, clock, registry)
     store = stores.store
-    registry.register(PoolCollector(store.snapshot_now, metrics, stores.counts))
-    registry.register(QuotaCollector(store.snapshot_now, clock, metrics, stores.counts))
+    snapshots = stores.snapshots(metrics)
+    registry.register(PoolCollector(snapshots, metrics, stores.counts))
+    registry.register(QuotaCollector(snapshots, clock, metrics, stores.counts))
     ledger = open_ledger(settings, clock, prices)
     if ledger is not None:
         registry.register(LedgerMetrics(ledger.status))

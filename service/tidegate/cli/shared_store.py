@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry
 
 from tidegate.cli.process.background import background
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors, MissingExtra
+from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.store_address import StoreAddress
 from tidegate.core.ports.store_status import SharedStatus
 from tidegate.engine.admission import Admission
 from tidegate.observe.logging.store_log import log_store_changes
+from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.store_metrics import StoreMetrics
 from tidegate.settings import Settings
 from tidegate.stores.memory import MemoryStore
@@ -84,6 +86,18 @@ class ServiceStore:
     def counts(self) -> bool:
         """Whether this process exports values that are summed over all replicas: it is alone, or it leads."""
         return self._shared is None or self._shared.status().is_leader
+
+    def snapshots(self, metrics: MetricsObserver) -> Callable[[], tuple[PoolSnapshot, ...]]:
+        """Returns the state of all pools for `metrics`. Of a shared store, also pools that only other replicas use."""
+        if self._shared is None:
+            return self.store.snapshot_now
+
+        def labelled() -> tuple[PoolSnapshot, ...]:
+            pools = self.store.snapshot_now()
+            metrics.served(pool.pool for pool in pools if pool.succeeded)
+            return pools
+
+        return labelled
 
     @asynccontextmanager
     async def joined(self, admission: Admission) -> AsyncIterator[None]:

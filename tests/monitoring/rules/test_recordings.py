@@ -9,9 +9,9 @@ from support.project import ROOT
 
 RULES = ROOT / "deploy/prometheus/rules/tidegate-recording.yml"
 SERIES = {
-    # Two replicas see the same limit, and each charges half of what was used.
-    'tidegate_quota_granted_total{job="t",instance="a",pool="p",dimension="requests"}': "0+100x60",
-    'tidegate_quota_granted_total{job="t",instance="b",pool="p",dimension="requests"}': "0+100x60",
+    # The lead changes between two replicas, and the leader counts the limit. Each charges half of what was used.
+    'tidegate_quota_granted_total{job="t",instance="a",pool="p",dimension="requests"}': "0+100x40",
+    'tidegate_quota_granted_total{job="t",instance="b",pool="p",dimension="requests"}': "_x40 0+100x20",
     'tidegate_quota_charged_total{job="t",instance="a",pool="p",dimension="requests"}': "0+30x60",
     'tidegate_quota_charged_total{job="t",instance="b",pool="p",dimension="requests"}': "0+30x60",
     'tidegate_queue_depth{job="t",instance="a",pool="p",class="batch"}': "2x60",

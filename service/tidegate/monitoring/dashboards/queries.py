@@ -25,7 +25,6 @@ __all__ = [
     "recorded",
     "select",
     "shared",
-    "shared_increase",
     "top",
     "top_and_rest",
     "total",
@@ -88,11 +87,6 @@ def increase(metric: Metric, by: str = "", suffix: str = "", **matchers: str) ->
 def shared(metric: Metric, by: str, **matchers: str) -> str:
     """A gauge that is the same in all replicas: its maximum, because a sum would count it once per replica."""
     return f"{_max(metric, by)} ({select(metric, **matchers)})"
-
-
-def shared_increase(metric: Metric, by: str, **matchers: str) -> str:
-    """The increase in the time range of a counter that is the same in all replicas."""
-    return f"{_max(metric, by)} (increase({select(metric, **matchers)}[$__range]))"
 
 
 def total(metric: Metric, by: str, **matchers: str) -> str:

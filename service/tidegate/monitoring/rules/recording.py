@@ -86,7 +86,7 @@ RECORDINGS: Final = (
             Recording(
                 QUOTA_USED,
                 f"sum by (job, pool, dimension) (rate({catalogue.QUOTA_CHARGED.name}[5m]))\n"
-                f"/\nmax by (job, pool, dimension) (rate({catalogue.QUOTA_GRANTED.name}[5m]))",
+                f"/\nsum by (job, pool, dimension) (rate({catalogue.QUOTA_GRANTED.name}[5m]))",
             ),
             Recording(QUEUE_DEPTH, f"sum by (job, pool, class) ({catalogue.QUEUE_DEPTH.name})"),
             Recording(

@@ -120,8 +120,7 @@ CAPACITY: Final = _gauge(
 QUOTA_GRANTED: Final = _counter(
     "quota_granted",
     "pool dimension",
-    "Quota granted by the upstream's limit since the start, in requests or tokens (shared); of replicas with a shared"
-    " store only the leader exports it.",
+    "Quota granted by the upstream's limit, in requests or tokens; of replicas with a shared store, the leader's.",
 )
 QUOTA_CHARGED: Final = _counter(
     "quota_charged", "pool dimension", "Quota charged to ended leases, in requests or tokens."

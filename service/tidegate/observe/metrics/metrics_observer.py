@@ -184,6 +184,14 @@ class MetricsObserver:
         """Event types and their handlers, for `Observers`."""
         return self._handlers.items()
 
+    def served(self, pools: Iterable[str]) -> None:
+        """Gives pools that the upstream has answered with 2xx at any replica their own label."""
+        for pool in pools:
+            if not self._pools.has_own_label(pool):
+                with self._lock:
+                    if self._pools.add(pool):
+                        self._metrics.create_pool_series(pool, self._classes)
+
     def has_own_label(self, pool: str) -> bool:
         """Whether a pool has its own label. Only such pools have gauges."""
         return self._pools.has_own_label(pool)

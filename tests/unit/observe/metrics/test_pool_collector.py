@@ -114,3 +114,14 @@ def test_of_replicas_only_the_leader_exports_waiting_requests_which_are_summed()
     leads = False
     assert waiting() == (None, None)
     assert registry.get_sample_value("tidegate_in_flight", {"pool": "default"}) == 0
+
+
+def test_a_pool_that_only_another_replica_has_used_gets_its_label() -> None:
+    registry = CollectorRegistry()
+    observer = MetricsObserver(registry, VirtualClock())
+    pool = replace(idle_pool("opus-5", TOKENS), in_flight=4)
+    registry.register(PoolCollector(lambda: [pool], observer))
+    assert registry.get_sample_value("tidegate_in_flight", {"pool": "opus-5"}) is None
+    observer.served(["opus-5", "opus-5"])
+    assert registry.get_sample_value("tidegate_in_flight", {"pool": "opus-5"}) == 4
+    assert registry.get_sample_value("tidegate_quota_charged_total", {"pool": "opus-5", "dimension": "requests"}) == 0

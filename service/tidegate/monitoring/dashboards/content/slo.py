@@ -15,7 +15,6 @@ from tidegate.monitoring.dashboards.queries import (
     rate,
     ratio,
     recorded,
-    shared_increase,
 )
 from tidegate.monitoring.rules.recording import QUOTA_USED, bad_share
 from tidegate.monitoring.rules.rule import duration
@@ -225,7 +224,7 @@ _QUOTA: Final = Row(
             [
                 Query(
                     f"{increase(catalogue.QUOTA_CHARGED, by='pool, dimension')}"
-                    f" / {shared_increase(catalogue.QUOTA_GRANTED, 'pool, dimension')}",
+                    f" / {increase(catalogue.QUOTA_GRANTED, by='pool, dimension')}",
                     "{{pool}} {{dimension}}",
                     instant=True,
                 )
