@@ -50,11 +50,13 @@ def for_admins(services: Services) -> type[APIRoute]:
 
 
 def for_callers_and_admins(services: Services) -> type[APIRoute]:
-    """A route class for callers and admins. It puts a caller into `request.state.caller`."""
+    """A route class for callers, viewers and admins. It puts a caller into `request.state.caller`."""
 
     def check(request: Request) -> None:
-        if services.access.check_admin(access_request(services.access, request.scope)) is not None:
-            request.state.caller = services.identifier.identify(_fields(request))
+        fields = _fields(request)
+        denial = services.access.check_admin(access_request(services.access, request.scope))
+        if denial is not None and not services.access.is_viewer(fields):
+            request.state.caller = services.identifier.identify(fields)
 
     return _checked(check)
 

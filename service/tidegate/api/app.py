@@ -13,6 +13,7 @@ from tidegate.api.docs import add_docs
 from tidegate.api.examples import PROBLEM_EXAMPLE
 from tidegate.api.generation import generation_router
 from tidegate.api.health import health_router
+from tidegate.api.keys import keys_router
 from tidegate.api.problems import handle_errors
 from tidegate.api.queue import queue_router
 from tidegate.api.services import Services
@@ -63,6 +64,7 @@ def create_api(services: Services) -> FastAPI:
     api.include_router(system_router(services), responses=problems)
     api.include_router(queue_router(services), responses=problems)
     api.include_router(usage_router(services), responses=problems)
+    api.include_router(keys_router(services), responses=problems)
     api.include_router(health_router(services))
     add_docs(api)
     return api

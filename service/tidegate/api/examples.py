@@ -8,11 +8,17 @@ __all__ = [
     "ANSWER_EXAMPLE",
     "CLIENT_STATUS_EXAMPLE",
     "CONFIGURE_EXAMPLES",
+    "CREATE_KEY_EXAMPLES",
+    "EXPIRE_KEY_EXAMPLES",
     "GENERATE_EXAMPLES",
+    "KEYS_EXAMPLE",
+    "KEY_EXAMPLE",
+    "NEW_KEY_EXAMPLE",
     "OLDER_LIMITER",
     "PROBLEM_EXAMPLE",
     "QUEUE_EXAMPLE",
     "RELOAD_EXAMPLE",
+    "ROTATE_KEY_EXAMPLES",
     "STATUS_EXAMPLE",
     "USAGE_EXAMPLE",
 ]
@@ -205,3 +211,33 @@ USAGE_EXAMPLE: Final[dict[str, Any]] = {
     "total": _USAGE_SUMS,
     "prices": [{"source": "model pages and pricing page on platform.claude.com", "read_on": "2026-10-24"}],
 }
+
+KEY_EXAMPLE: Final[dict[str, Any]] = {
+    "id": "key_5f0c61d2a9b4",
+    "caller": "web",
+    "team": "shop",
+    "role": "caller",
+    "state": "valid",
+    "created_at": 1_796_000_000,
+    "created_by": "the admin key",
+    "expires_at": None,
+    "revoked_at": None,
+}
+
+KEYS_EXAMPLE: Final[dict[str, Any]] = {"keys": [KEY_EXAMPLE]}
+
+NEW_KEY_EXAMPLE: Final[dict[str, Any]] = {
+    "id": "key_5f0c61d2a9b4",
+    "caller": "web",
+    "key": "tg_…",
+    "expires_at": None,
+    "old_key": None,
+    "old_valid_until": None,
+}
+
+CREATE_KEY_EXAMPLES: Final[dict[str, Any]] = {
+    "caller": {"value": {"name": "web", "team": "shop", "expires": "90d"}},
+    "admin": {"summary": "A key that administers", "value": {"name": "on-call", "role": "admin"}},
+}
+ROTATE_KEY_EXAMPLES: Final[dict[str, Any]] = {"grace": {"value": {"grace": "7d"}}}
+EXPIRE_KEY_EXAMPLES: Final[dict[str, Any]] = {"at": {"value": {"at": "12h"}}}

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.key_store import KeyAdministration, KeyStore
 from tidegate.core.ports.observer import Observer
 from tidegate.core.ports.store import Store
 from tidegate.core.ports.store_status import SharedStatus
@@ -108,6 +109,8 @@ class Services:
         reachability: whether the upstream is reachable; None disables the check.
         reloader: reloads the configuration; None: it cannot be reloaded.
         ledger: records usage and reports it; None: there is none.
+        key_store: finds the keys of the ledger; None: there is none.
+        keys: creates and ends them; None: there is no ledger.
         price_sources: where prices are from, and when they were read.
         draining: set when shutdown starts; the service is not ready from then on.
     """
@@ -130,4 +133,6 @@ class Services:
     draining: bool = False
     reloader: Reloads | None = None
     ledger: Ledger | None = None
+    key_store: KeyStore | None = None
+    keys: KeyAdministration | None = None
     price_sources: Sequence[tuple[str, date]] = ()

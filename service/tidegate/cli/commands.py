@@ -10,7 +10,7 @@ from tidegate import __version__
 from tidegate.cli.completion import completion
 from tidegate.cli.connect import connect
 from tidegate.cli.keys import keys
-from tidegate.cli.ledger import check_ledger
+from tidegate.cli.ledger import stored_keys
 from tidegate.cli.ledger_commands import ledger, usage
 from tidegate.cli.monitoring import monitoring
 from tidegate.cli.reload import reload
@@ -87,11 +87,11 @@ def check(file: Path | None, *, as_json: bool) -> None:
     """
     try:
         loaded = load_settings(file=file)
-        AccessRules.of(loaded.settings).check_bind(loaded.settings.host)
-        AccessRules.for_metrics(loaded.settings)
+        key_store = stored_keys(loaded.settings)
+        AccessRules.of(loaded.settings, key_store=key_store).check_bind(loaded.settings.host)
+        AccessRules.for_metrics(loaded.settings, key_store=key_store)
         check_store(loaded.settings)
         load_prices(loaded.settings.prices)
-        check_ledger(loaded.settings)
     except ConfigurationError as error:
         if not as_json:
             raise

@@ -105,6 +105,8 @@ async def services(
     ledger = open_ledger(settings, clock, prices)
     if ledger is not None:
         registry.register(LedgerMetrics(ledger.status))
+        ledger.key_store.on_callers = metrics.know_callers
+    key_store = None if ledger is None else ledger.key_store
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
         metrics.handlers,
@@ -131,7 +133,7 @@ async def services(
         write_batcher=write_batcher,
         watcher=reachability,
     )
-    identifier = Identifier(settings.callers)
+    identifier = Identifier(settings.callers, key_store)
     gateway = Gateway(
         admission,
         transport,
@@ -168,7 +170,7 @@ async def services(
                 rate_limiter=limiter,
                 ai_client=ai_client,
                 identifier=identifier,
-                access=AccessRules.of(settings),
+                access=AccessRules.of(settings, key_store=key_store),
                 gateway=_by_path(
                     gateway,
                     BatchResultUrls(
@@ -185,6 +187,8 @@ async def services(
                 reachability=reachability,
                 shared_status=stores.status,
                 ledger=ledger,
+                key_store=key_store,
+                keys=None if ledger is None else ledger.keys,
                 price_sources=prices.sources,
             )
             if load is not None:

@@ -1,44 +1,166 @@
-"""`tidegate keys`: creates keys for callers."""
+"""`tidegate keys`: creates keys for callers, in the ledger or for the configuration file, and ends them."""
 
-import secrets
+import getpass
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from tidegate.cli.ledger import has_ledger, ledger_database
+from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.identity.identify import key_hash
-from tidegate.settings import CallerSettings
+from tidegate.core.domain.time_span import END_TEXT, end_of
+from tidegate.core.ports.key_store import KeyInfo, NewCaller
+from tidegate.identity.identify import new_key
+from tidegate.settings import CallerSettings, load_settings
+
+if TYPE_CHECKING:
+    from tidegate.ledger.key_administration import Keys
 
 __all__ = ["keys"]
 
-_KEY_BYTES = 32
-_PREFIX = "tg_"
-"""Makes keys recognizable to people and secret scanners."""
+_COLUMNS: Final = ("id", "caller", "team", "role", "state", "created", "expires", "by")
 
 
 @click.group()
 def keys() -> None:
-    """Keys of callers."""
+    """Keys of callers.
+
+    They are in the ledger: the database of TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL. A running service knows a
+    change within a second. Without a ledger, `create` prints a key for the configuration file.
+    """
 
 
 @keys.command()
 @click.argument("name")
+@click.option("--team", default=DEFAULT_TEAM, help="Team of the caller.")
+@click.option(
+    "--role", type=click.Choice([each.value for each in Role]), default=Role.CALLER.value, help="What the key allows."
+)
+@click.option("--weight", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Share relative to others.")
+@click.option(
+    "--priority",
+    type=click.Choice([each.value for each in Priority]),
+    default=Priority.STANDARD.value,
+    help="Class of its calls.",
+)
+@click.option("--model", "models", multiple=True, help="The only model that it may use; repeatable; default: all.")
+@click.option("--expires", help=f"End of the key: {END_TEXT}; default: never.")
 @click.option("--toml", is_flag=True, help="Print the lines for tidegate.toml on stdout, and the key on stderr.")
-@click.option("--admin", is_flag=True, help="Allow admin calls with the key.")
-def create(name: str, *, toml: bool, admin: bool) -> None:
-    """Create a random key (256 bits) for the caller NAME, which is a team or a program.
+@click.option("--admin", is_flag=True, help="The same as --role admin.")
+def create(
+    name: str,
+    team: str,
+    role: str,
+    weight: float,
+    priority: str,
+    models: tuple[str, ...],
+    expires: str | None,
+    *,
+    toml: bool,
+    admin: bool,
+) -> None:
+    """Create the caller NAME, a team or a program, with a random key (256 bits).
 
-    The key is printed once and not stored. The configuration file holds its SHA-256.
+    The key is printed once and not stored. The ledger, or the configuration file, holds its SHA-256.
     """
-    key = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
-    hashed = key_hash(key)
+    role = Role.ADMIN if admin else Role(role)
+    _check_name("NAME", name)
+    _check_name("--team", team)
+    settings = load_settings().settings
+    if toml or not has_ledger(settings):
+        _print_for_file(name, team, role, toml=toml)
+        return
+    if any(caller.name == name for caller in settings.callers):
+        raise ConfigurationError("NAME", name, "a name that no caller of the configuration has")
+    caller = NewCaller(name, team, Role(role), weight, Priority(priority), models)
+    expires_at = None if expires is None else end_of("--expires", expires, time.time())
+    made = _keys().create(caller, expires_at=expires_at, by=_user())
+    click.echo(f"key  {made.key}\nid   {made.id}")
+    click.echo(f"tidegate: the ledger holds the hash of the key of {name}; it is shown only now", err=True)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List all keys of the ledger, without anything secret."""
+    now = time.time()
+    rows = [_COLUMNS, *(_row(each, now) for each in _keys().all_keys())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--grace", default="7d", help=f"End of the old key: {END_TEXT}.")
+def rotate(name: str, grace: str) -> None:
+    """Create a second key of the caller NAME. The first one stays valid for the grace."""
+    now = time.time()
+    made = _keys().rotate(name, grace_seconds=end_of("--grace", grace, now) - int(now), by=_user())
+    click.echo(f"key  {made.key}\nid   {made.id}")
+    click.echo(f"tidegate: the old key {made.old_key} is valid until {_time(made.old_valid_until)}", err=True)
+
+
+@keys.command()
+@click.argument("key")
+def revoke(key: str) -> None:
+    """End a key by its id, or all keys of a caller by its name, at once."""
+    for each in _keys().revoke(key):
+        click.echo(f"revoked {each.id} of {each.caller}")
+
+
+@keys.command()
+@click.argument("key")
+@click.option("--at", required=True, help=f"End of the key: {END_TEXT}.")
+def expire(key: str, at: str) -> None:
+    """Let the key with this id end at a moment."""
+    changed = _keys().expire(key, end_of("--at", at, time.time()))
+    click.echo(f"{changed.id} of {changed.caller} expires at {_time(changed.expires_at)}")
+
+
+def _keys() -> "Keys":
+    database = ledger_database(load_settings().settings)
+    from tidegate.ledger.key_administration import Keys  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    return Keys(database, new_key)
+
+
+def _check_name(field: str, name: str) -> None:
     try:
-        CallerSettings(name=name, key_sha256=hashed)
+        CallerSettings(name=name, key_sha256="0" * 64)
     except ValueError:
         allowed = "letters, digits, dot, dash or underscore, at most 63; the first is a letter or digit"
-        raise ConfigurationError("NAME", name, allowed) from None
+        raise ConfigurationError(field, name, allowed) from None
+
+
+def _print_for_file(name: str, team: str, role: str, *, toml: bool) -> None:
+    """Prints a key and its hash, or the lines of the configuration file."""
+    if role == Role.VIEWER:
+        raise ConfigurationError("--role", role, "caller or admin, in a configuration file")
+    key, hashed = new_key()
     if not toml:
         click.echo(f"key         {key}\nkey_sha256  {hashed}")
         return
     click.echo(f"The key of {name}, shown only once: {key}", err=True)
     lines = ["[[callers]]", f'name = "{name}"', f'key_sha256 = "{hashed}"']
-    click.echo("\n".join([*lines, *(["admin = true"] if admin else []), ""]))
+    lines += [f'team = "{team}"'] if team != DEFAULT_TEAM else []
+    lines += ["admin = true"] if role == Role.ADMIN else []
+    click.echo("\n".join([*lines, ""]))
+
+
+def _row(key: KeyInfo, now: float) -> tuple[str, ...]:
+    expires = "never" if key.expires_at is None else _time(key.expires_at)
+    return (key.id, key.caller, key.team, key.role, key.state(now), _time(key.created_at), expires, key.created_by)
+
+
+def _time(seconds: int | None) -> str:
+    return datetime.fromtimestamp(seconds or 0, UTC).isoformat(timespec="minutes")
+
+
+def _user() -> str:
+    """The author of a change, for the list of keys."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return "command line"

@@ -9,16 +9,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tidegate.core.domain.errors import ConfigurationError, MissingExtra
+from tidegate.core.domain.errors import ConfigurationError, LedgerUnavailable, MissingExtra
 from tidegate.core.ports.clock import Clock
+from tidegate.core.ports.key_store import KeyStore
 from tidegate.core.pricing.price_list import PriceList
+from tidegate.identity.identify import new_key
 from tidegate.settings import Settings
 
 if TYPE_CHECKING:
     from tidegate.ledger.database import Database
     from tidegate.ledger.ledger import Ledger
 
-__all__ = ["check_ledger", "ledger_database", "open_ledger", "running", "state_dir_of"]
+__all__ = ["check_ledger", "has_ledger", "ledger_database", "open_ledger", "running", "state_dir_of", "stored_keys"]
 
 logger = logging.getLogger("tidegate.ledger")
 
@@ -56,6 +58,12 @@ def check_ledger(settings: Settings) -> None:
         raise MissingExtra(_LEDGER, settings.ledger, "auto or off", extra="ledger")
 
 
+def has_ledger(settings: Settings) -> bool:
+    """Whether the settings name a place for a ledger, and its packages are installed."""
+    has_place = settings.database_url is not None or state_dir_of(settings) is not None
+    return settings.ledger != "off" and has_place and _is_installed("alembic")
+
+
 def ledger_database(settings: Settings) -> "Database":
     """The database of the ledger, for commands.
 
@@ -89,7 +97,32 @@ def open_ledger(settings: Settings, clock: Clock, prices: PriceList) -> "Ledger 
         return None
     from tidegate.ledger.ledger import Ledger  # noqa: PLC0415 - SQLAlchemy is an extra
 
-    return Ledger(database, clock, prices, required=settings.ledger == "required")
+    return Ledger(database, clock, prices, required=settings.ledger == "required", new_key=new_key)
+
+
+def stored_keys(settings: Settings) -> KeyStore | None:
+    """The keys as they are now. None: there is no ledger yet, or it cannot be read.
+
+    Raises:
+        ConfigurationError: as `check_ledger`.
+    """
+    check_ledger(settings)
+    if settings.ledger == "off" or not _is_installed("alembic") or not _exists(settings):
+        return None
+    database = _database(settings)
+    if database is None:
+        return None
+    from tidegate.ledger.key_cache import KeyCache  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    found = KeyCache(database)
+    try:
+        found.refresh()
+    except LedgerUnavailable as error:
+        logger.warning("the keys of the ledger cannot be read: %s", error)
+        return None
+    finally:
+        database.close()
+    return found
 
 
 @asynccontextmanager
@@ -98,7 +131,8 @@ async def running(ledger: "Ledger | None") -> AsyncIterator[None]:
     if ledger is None:
         yield
         return
-    await asyncio.to_thread(ledger.start)
+    await asyncio.to_thread(ledger.prepare)
+    ledger.start()
     try:
         yield
     finally:
@@ -116,6 +150,16 @@ def _database(settings: Settings) -> "Database | None":
     if settings.database_url is not None:
         return Database(settings.database_url.get_secret_value())
     return Database.in_folder(Path(folder or ""))
+
+
+def _exists(settings: Settings) -> bool:
+    """Whether there is a database, or may be: that of a state folder is created by the service or a command."""
+    folder = state_dir_of(settings)
+    if settings.database_url is not None or folder is None:
+        return True
+    from tidegate.ledger.database import FILE  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    return (Path(folder) / FILE).exists()
 
 
 def _is_installed(package: str) -> bool:

@@ -63,9 +63,10 @@ class Reloader:
             new = await asyncio.to_thread(self._load)
             old = self._services.settings
             in_effect = reloaded(old, new)
+            key_store = self._services.key_store
             for settings in (new, in_effect):
-                AccessRules.of(settings).check_bind(settings.host)
-                AccessRules.for_metrics(settings)
+                AccessRules.of(settings, key_store=key_store).check_bind(settings.host)
+                AccessRules.for_metrics(settings, key_store=key_store)
             steps = [prepare(in_effect) for prepare in self._prepare]
         except ConfigurationError as error:
             logger.error("reload failed, the old configuration stays: %s", _one_line(error))  # noqa: TRY400

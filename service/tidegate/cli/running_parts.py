@@ -41,7 +41,8 @@ class RunningParts:
         Raises:
             ConfigurationError: a value does not fit what was configured at runtime.
         """
-        key, limits, access = upstream_key(new, self.upstream), relay_limits(new), AccessRules.of(new)
+        key, limits = upstream_key(new, self.upstream), relay_limits(new)
+        access = AccessRules.of(new, key_store=self.services.key_store)
         config = limiter_config(new)
         self.limiter.reloaded(config)  # raises
         pools = {**new.named_pool_settings(), DEFAULT_POOL: config.pool_settings()}

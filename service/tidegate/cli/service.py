@@ -20,7 +20,7 @@ from tidegate.api.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import services
 from tidegate.cli.hand_over import Continuity
-from tidegate.cli.ledger import state_dir_of
+from tidegate.cli.ledger import state_dir_of, stored_keys
 from tidegate.cli.part_settings import UpstreamKind, connection_limits
 from tidegate.cli.process.event_loop import hold_reload_signals, on_reload_signal, on_stop_signal, run
 from tidegate.cli.process.listeners import (
@@ -73,8 +73,9 @@ def run_service(
     manager, inherited = ServiceManager.from_environment(os.environ), sockets_from_systemd(os.environ)
     load = at_addresses_of(inherited, load)
     settings = load()
-    AccessRules.of(settings).check_bind(settings.host)
-    AccessRules.for_metrics(settings)  # checks the metrics address
+    key_store = stored_keys(settings)
+    AccessRules.of(settings, key_store=key_store).check_bind(settings.host)
+    AccessRules.for_metrics(settings, key_store=key_store)  # checks the metrics address
     state_dir = state_dir_of(settings)
     if take_over and not state_dir:
         raise ConfigurationError("TIDEGATE_STATE_DIR", None, "the folder of the process that --take-over replaces")
@@ -119,7 +120,9 @@ async def _serve(
         )
         metrics = None
         if parts.exposition is not None and (settings.metrics_port is not None or METRICS in (listeners or {})):
-            metrics = metrics_app(parts.exposition, lambda: AccessRules.for_metrics(parts.settings))
+            metrics = metrics_app(
+                parts.exposition, lambda: AccessRules.for_metrics(parts.settings, key_store=parts.key_store)
+            )
             parts.exposition = None
         app = create_app(parts)
         if listeners is None:

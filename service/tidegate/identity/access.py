@@ -13,8 +13,10 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tidegate.core.claude.header_names import API_VERSION
+from tidegate.core.domain.caller import Role
 from tidegate.core.domain.cause import CAUSES, Cause
-from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.errors import ConfigurationError, Refusal
+from tidegate.core.ports.key_store import KeyStore, StoredKey
 from tidegate.core.ports.transport import Fields
 from tidegate.identity.identify import key_hash, presented_key
 from tidegate.identity.proxies import TrustedProxies
@@ -74,6 +76,7 @@ class AccessRules:
         on_loopback: whether the service listens on loopback only.
         open_pages: whether metrics and documentation never need a key.
         proxies: the proxies whose forwarded headers are trusted.
+        key_store: the keys of the ledger; None: there is no ledger. Once there was a key, the service is not open.
     """
 
     def __init__(
@@ -86,16 +89,18 @@ class AccessRules:
         on_loopback: bool = True,
         open_pages: bool = False,
         proxies: TrustedProxies | None = None,
+        key_store: KeyStore | None = None,
     ) -> None:
         self.proxies = proxies or TrustedProxies()
-        self._open_service = open_service
+        self._has_no_callers = open_service
+        self._key_store = key_store
         self._admins = {**({key_hash(admin_key): _ADMIN_KEY} if admin_key else {}), **admins}
         self._known_hashes = frozenset(self._admins).union(caller_hashes)
         self._on_loopback = on_loopback
         self._open_pages = open_pages
 
     @classmethod
-    def of(cls, settings: Settings, host: str | None = None) -> "AccessRules":
+    def of(cls, settings: Settings, host: str | None = None, *, key_store: KeyStore | None = None) -> "AccessRules":
         """The rules for the settings. `host` overrides the address that the service listens on."""
         key = settings.admin_key
         return cls(
@@ -106,18 +111,20 @@ class AccessRules:
             on_loopback=is_loopback(host or settings.host),
             open_pages=settings.open_metrics_and_docs,
             proxies=TrustedProxies(settings.trusted_proxies),
+            key_store=key_store,
         )
 
     @classmethod
-    def for_metrics(cls, settings: Settings) -> "AccessRules":
+    def for_metrics(cls, settings: Settings, *, key_store: KeyStore | None = None) -> "AccessRules":
         """The rules for the separate address of metrics.
 
         Raises:
             ConfigurationError: the address is not loopback, no keys are configured, and metrics are not opened.
         """
         host = settings.metrics_host or settings.host
-        rules = cls.of(settings, host)
-        if not (is_loopback(host) or settings.open_metrics_and_docs or settings.callers or settings.admin_key):
+        rules = cls.of(settings, host, key_store=key_store)
+        has_keys = settings.callers or settings.admin_key or rules.has_stored_keys
+        if not (is_loopback(host) or settings.open_metrics_and_docs or has_keys):
             allowed = "127.0.0.1, ::1 or localhost, unless TIDEGATE_OPEN_METRICS_AND_DOCS is true or there are keys"
             raise ConfigurationError("TIDEGATE_METRICS_HOST", host, allowed)
         return rules
@@ -128,8 +135,8 @@ class AccessRules:
         Raises:
             ConfigurationError: the service is open and `host` is not loopback.
         """
-        if self._open_service and not is_loopback(host):
-            allowed = "127.0.0.1, ::1 or localhost, unless [[callers]] with keys are configured"
+        if self._has_no_callers and not self.has_stored_keys and not is_loopback(host):
+            allowed = "127.0.0.1, ::1 or localhost, unless [[callers]] with keys are configured, or the ledger has keys"
             raise ConfigurationError("TIDEGATE_HOST", host, allowed)
 
     def check(self, path: str, fields: Fields) -> Denial | None:
@@ -138,7 +145,7 @@ class AccessRules:
 
     def check_admin(self, request: AccessRequest) -> Denial | None:
         """Denies a request that may not change settings. The key is in `x-api-key` or `Authorization: Bearer`."""
-        if not self._admins:
+        if not self._admins and (self._key_store is None or self._key_store.is_used is False):
             if not self._open_service:
                 return _forbidden("admin calls need TIDEGATE_ADMIN_KEY or a caller with `admin = true`: none is set")
             if request.peer is None or not is_loopback(request.peer):
@@ -148,14 +155,24 @@ class AccessRules:
         if key is None:
             message = "the admin key is missing: send it as x-api-key or Authorization: Bearer"
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
-        if key_hash(key) not in self._admins:  # comparing hashes avoids timing attacks on the key
+        hashed = key_hash(key)  # comparing hashes avoids timing attacks on the key
+        if hashed not in self._admins and self._role(hashed) is not Role.ADMIN:
             return _forbidden("the key is not an admin key")
         return None
+
+    def is_viewer(self, fields: Fields) -> bool:
+        """Whether the key of a request is one of the ledger's that may read everything, but not make calls."""
+        key = presented_key(fields)
+        return key is not None and self._role(key_hash(key)) is Role.VIEWER
 
     def admin_name(self, fields: Fields) -> str:
         """The author of an admin call that `check_admin` allows: the caller, the admin key, or a local client."""
         key = presented_key(fields)
-        return _LOCAL_CLIENT if key is None else self._admins.get(key_hash(key), _LOCAL_CLIENT)
+        if key is None:
+            return _LOCAL_CLIENT
+        hashed = key_hash(key)
+        stored = None if hashed in self._admins else self._stored(hashed)
+        return self._admins.get(hashed, _LOCAL_CLIENT) if stored is None else stored.caller.name
 
     def check_page(self, request: AccessRequest) -> Denial | None:
         """Denies a request that may not read metrics or documentation."""
@@ -169,7 +186,32 @@ class AccessRules:
                 "Authorization: Bearer; TIDEGATE_OPEN_METRICS_AND_DOCS=true opens it"
             )
             return Denial(CAUSES[Cause.UNAUTHENTICATED].status, message, Cause.UNAUTHENTICATED)
-        return None if key_hash(key) in self._known_hashes else _forbidden("the key is not a caller's or an admin's")
+        hashed = key_hash(key)
+        is_known = hashed in self._known_hashes or self._stored(hashed) is not None
+        return None if is_known else _forbidden("the key is not a caller's or an admin's")
+
+    @property
+    def _open_service(self) -> bool:
+        """Whether calls need no key."""
+        return self._has_no_callers and (self._key_store is None or self._key_store.is_used is False)
+
+    @property
+    def has_stored_keys(self) -> bool:
+        """Whether the ledger is known to have, or to have had, keys."""
+        return self._key_store is not None and self._key_store.is_used is True
+
+    def _role(self, hashed: str) -> Role | None:
+        stored = self._stored(hashed)
+        return None if stored is None else stored.role
+
+    def _stored(self, hashed: str) -> StoredKey | None:
+        """A key of the ledger; None also while the keys cannot be read."""
+        if self._key_store is None:
+            return None
+        try:
+            return self._key_store.find(hashed)
+        except Refusal:
+            return None
 
 
 def _denied_on_loopback(path: str, fields: Fields) -> Denial | None:

@@ -1,18 +1,24 @@
 """Identifies the caller of a request by its key."""
 
 import hashlib
+import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
 from tidegate.core.claude.header_names import API_KEY, AUTHORIZATION
-from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, Role
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import Refusal
+from tidegate.core.ports.key_store import KeyStore
 from tidegate.core.ports.transport import Fields
 from tidegate.settings import CallerSettings
 
-__all__ = ["Identifier", "key_hash", "presented_key"]
+__all__ = ["Identifier", "key_hash", "new_key", "presented_key"]
+
+_KEY_BYTES: Final = 32
+_PREFIX: Final = "tg_"
+"""Makes keys recognizable to people and secret scanners."""
 
 _MAX_ANONYMOUS_CALLERS: Final = 1_000
 """Size of the LRU cache of keys. A name depends only on the key, so an evicted caller gets the same name again."""
@@ -23,6 +29,12 @@ _API_KEY, _AUTHORIZATION = API_KEY.encode(), AUTHORIZATION.encode()
 def key_hash(key: str) -> str:
     """SHA-256 of a key as 64 hex digits. The configuration holds it instead of the key."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def new_key() -> tuple[str, str]:
+    """A random key of 256 bits, and its hash."""
+    key = _PREFIX + secrets.token_urlsafe(_KEY_BYTES)
+    return key, key_hash(key)
 
 
 def presented_key(fields: Fields) -> str | None:
@@ -43,12 +55,17 @@ def presented_key(fields: Fields) -> str | None:
 class Identifier:
     """Identifies the caller of a request.
 
-    With configured callers, the key must belong to one of them. Without, every key is a separate caller with weight 1,
-    and a request without a key belongs to the default caller.
+    With configured callers, or keys in the ledger, the key must be one of theirs. Without, every key is a separate
+    caller with weight 1, and a request without a key belongs to the default caller.
+
+    Args:
+        callers: the configured callers.
+        key_store: the keys of the ledger; None: there is no ledger.
     """
 
-    def __init__(self, callers: Sequence[CallerSettings] = ()) -> None:
+    def __init__(self, callers: Sequence[CallerSettings] = (), key_store: KeyStore | None = None) -> None:
         self.configure(callers)
+        self._key_store = key_store
         self._anonymous: OrderedDict[str, Caller] = OrderedDict()
 
     def configure(self, callers: Sequence[CallerSettings]) -> None:
@@ -59,11 +76,12 @@ class Identifier:
         """The caller of a request with these header fields.
 
         Raises:
-            Refusal: UNAUTHENTICATED when callers are configured and the key is missing or not one of theirs.
+            Refusal: UNAUTHENTICATED when there are callers and the key is missing or not one of theirs; FORBIDDEN if
+                it may only read; LEDGER_UNAVAILABLE while the keys of the ledger are not known.
         """
         key = presented_key(fields)
-        if self._configured:
-            caller = self._configured.get(key_hash(key)) if key else None
+        if self._configured or (self._key_store is not None and self._key_store.is_used is not False):
+            caller = self._caller(key_hash(key)) if key else None
             if caller is None:
                 what = "is not a caller's" if key else "is missing"
                 raise Refusal(
@@ -72,6 +90,17 @@ class Identifier:
                 )
             return caller
         return DEFAULT_CALLER if key is None else self._anonymous_caller(key)
+
+    def _caller(self, hashed: str) -> Caller | None:
+        caller = self._configured.get(hashed)
+        if caller is not None or self._key_store is None:
+            return caller
+        stored = self._key_store.find(hashed)
+        if stored is None:
+            return None
+        if stored.role is Role.VIEWER:
+            raise Refusal(Cause.FORBIDDEN, "the key may only read usage and state: its role is viewer")
+        return stored.caller
 
     def _anonymous_caller(self, key: str) -> Caller:
         caller = self._anonymous.get(key)

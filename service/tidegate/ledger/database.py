@@ -1,6 +1,7 @@
 """The database of the ledger: connections, migrations and backups."""
 
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -109,6 +110,7 @@ class Database:
         """
         if self.url.get_backend_name() == "sqlite":
             _create_private(Path(self.url.database or ""))
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         config = Config()
         config.set_main_option("script_location", "tidegate.ledger:migrations")
         config.set_main_option("path_separator", "os")

@@ -1,6 +1,5 @@
-"""The ledger as the service uses it: records usage, writes it, and answers questions."""
+"""The ledger as the service uses it: records usage, writes it, answers questions, and knows the keys."""
 
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -9,6 +8,8 @@ from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SinkStatus, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.database import Database
+from tidegate.ledger.key_administration import Keys
+from tidegate.ledger.key_cache import KeyCache
 from tidegate.ledger.usage_recorder import UsageRecorder
 from tidegate.ledger.usage_report import report
 from tidegate.ledger.usage_writer import UsageWriter
@@ -27,22 +28,39 @@ class Ledger:
         clock: the time.
         prices: the price list.
         required: whether calls are refused while usage cannot be written.
+        new_key: returns a random key, and its SHA-256 as 64 hex digits.
+
+    Attributes:
+        key_store: finds keys.
+        keys: creates and ends keys.
     """
 
-    def __init__(self, database: Database, clock: Clock, prices: PriceList, *, required: bool) -> None:
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        prices: PriceList,
+        *,
+        required: bool,
+        new_key: Callable[[], tuple[str, str]],
+    ) -> None:
         self._database = database
         self._recorder = UsageRecorder(clock, prices)
-        self._writer = UsageWriter(database, self._recorder, clock, required=required)
+        self.key_store = KeyCache(database, clock.wall_seconds)
+        self.keys = Keys(database, new_key, self.key_store.refresh, clock.wall_seconds)
+        self._writer = UsageWriter(database, self._recorder, clock, required=required, on_turn=self.key_store.refresh)
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
         """Event types and their handlers, for observers."""
         return self._recorder.handlers
 
-    def start(self) -> None:
-        """Migrates the database, unless it does not answer, and writes to it from now on, in a thread."""
+    def prepare(self) -> None:
+        """Migrates the database and reads the keys, unless the database does not answer, which is logged."""
         self._writer.write()
+
+    def start(self) -> None:
+        """Writes usage and reads keys from now on, in a thread."""
         self._writer.start()
 
     def stop(self) -> None:

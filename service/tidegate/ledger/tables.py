@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, MetaData, Table, Text
 
-__all__ = ["DIMENSIONS", "HOUR_SECONDS", "SUMS", "WAITS", "metadata", "refusals", "usage", "writers"]
+__all__ = ["DIMENSIONS", "HOUR_SECONDS", "SUMS", "WAITS", "callers", "keys", "metadata", "refusals", "usage", "writers"]
 
 HOUR_SECONDS: Final = 3_600
 
@@ -58,3 +58,27 @@ writers: Final = Table(
     Column("written_at", BigInteger, nullable=False),
 )
 """The last batch of each process. It makes a batch count once, even if the answer to its commit was lost."""
+
+callers: Final = Table(
+    "callers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("team", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("priority", Text, nullable=False),
+    Column("models", JSON, nullable=False),
+)
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller", Text, ForeignKey("callers.name"), nullable=False),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+"""Keys are never deleted: the list says who had which, and a service that had keys never becomes open again."""

@@ -4,6 +4,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection, Table, delete, select
@@ -43,9 +44,19 @@ class UsageWriter:
         recorder: has the sums.
         clock: the time.
         required: whether calls are refused while usage cannot be written.
+        on_turn: called in the thread after each write; may raise `LedgerUnavailable`.
     """
 
-    def __init__(self, database: Database, recorder: UsageRecorder, clock: Clock, *, required: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        recorder: UsageRecorder,
+        clock: Clock,
+        *,
+        required: bool = False,
+        on_turn: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_turn = on_turn
         self._database = database
         self._recorder = recorder
         self._clock = clock
@@ -102,6 +113,7 @@ class UsageWriter:
                     self._add(connection, self._batch)
                 self._batch = None
             self._merge()
+            self._on_turn()
         except LedgerUnavailable as error:
             self._failures += 1
             if self._up:

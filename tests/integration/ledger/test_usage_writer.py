@@ -20,6 +20,7 @@ from tidegate.core.domain.errors import LedgerUnavailable, Refusal
 from tidegate.core.domain.usage import Usage
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.engine.clock import SystemClock
+from tidegate.identity.identify import new_key
 from tidegate.ledger.database import Database
 from tidegate.ledger.ledger import Ledger
 from tidegate.ledger.usage_recorder import UsageRecorder
@@ -43,11 +44,11 @@ class LosesAnswers(Database):
 
 
 def new_writer(
-    database: Database, clock: VirtualClock | None = None, **options: bool
+    database: Database, clock: VirtualClock | None = None, *, required: bool = False
 ) -> tuple[UsageRecorder, UsageWriter]:
     clock = clock or VirtualClock()
     recorder = UsageRecorder(clock, PriceList.bundled())
-    return recorder, UsageWriter(database, recorder, clock, **options)
+    return recorder, UsageWriter(database, recorder, clock, required=required)
 
 
 def wait_until(true: Callable[[], bool]) -> None:
@@ -170,7 +171,8 @@ def test_a_database_that_hangs_delays_no_event_and_loses_nothing(
     caplog.set_level(logging.CRITICAL)
     clock = SystemClock()
     database = Database(url)
-    ledger = Ledger(database, clock, PriceList.bundled(), required=True)
+    ledger = Ledger(database, clock, PriceList.bundled(), required=True, new_key=new_key)
+    ledger.prepare()
     ledger.start()
     try:
         record = dict(ledger.handlers)
@@ -200,7 +202,8 @@ def test_a_database_that_hangs_delays_no_event_and_loses_nothing(
 
 def test_a_ledger_that_stops_has_written_everything(url: str) -> None:
     database = Database(url)
-    ledger = Ledger(database, SystemClock(), PriceList.bundled(), required=False)
+    ledger = Ledger(database, SystemClock(), PriceList.bundled(), required=False, new_key=new_key)
+    ledger.prepare()
     ledger.start()
     hear_all = dict(ledger.handlers)
     threads = [

@@ -295,13 +295,14 @@ def test_openapi_has_an_example_for_every_api_route() -> None:
         if path.startswith("/api/")
         for method, operation in methods.items()
     }
-    assert len(operations) == 7
+    assert len(operations) == 12
     schemas = create_api(make_services()).openapi()["components"]["schemas"]
     for operation in operations.values():
-        content = operation["responses"]["200"]["content"]["application/json"]
+        responses = operation["responses"]
+        content = responses["201" if "201" in responses else "200"]["content"]["application/json"]
         referenced = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
         assert "example" in content or "example" in schemas[referenced]
-        assert "example" in operation["responses"]["4XX"]["content"]["application/problem+json"]
+        assert "example" in responses["4XX"]["content"]["application/problem+json"]
         if "requestBody" in operation:
             assert operation["requestBody"]["content"]["application/json"]["examples"]
         assert operation["summary"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["DEFAULT_CALLER", "DEFAULT_TEAM", "Caller", "CallerLimits", "Priority"]
+__all__ = ["DEFAULT_CALLER", "DEFAULT_TEAM", "Caller", "CallerLimits", "Priority", "Role"]
 
 
 DEFAULT_TEAM: Final = "default"
@@ -17,6 +17,14 @@ class Priority(StrEnum):
     INTERACTIVE = "interactive"
     STANDARD = "standard"
     BATCH = "batch"
+
+
+class Role(StrEnum):
+    """What a key of the ledger allows: to make calls, to read usage and state, or both and administration."""
+
+    CALLER = "caller"
+    VIEWER = "viewer"
+    ADMIN = "admin"
 
 
 _RANKS: Final = {priority: rank for rank, priority in enumerate(Priority)}

@@ -1,4 +1,4 @@
-"""Reads the beginning of a span of time, as people write it."""
+"""Reads the beginning and the end of a span of time, as people write it."""
 
 import re
 from datetime import UTC, datetime
@@ -6,10 +6,13 @@ from typing import Final
 
 from tidegate.core.domain.errors import ConfigurationError
 
-__all__ = ["MOMENT_TEXT", "moment"]
+__all__ = ["END_TEXT", "MOMENT_TEXT", "end_of", "moment"]
 
 MOMENT_TEXT: Final = (
     "a number of hours, days or weeks ago, such as 12h, 7d or 4w; or a date or time in ISO 8601, in UTC"
+)
+END_TEXT: Final = (
+    "a number of hours, days or weeks from now, such as 12h, 7d or 4w; or a date or time in ISO 8601, in UTC"
 )
 _AGO: Final = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _UNIT_SECONDS: Final = {"h": 3_600, "d": 86_400, "w": 604_800}
@@ -33,3 +36,22 @@ def moment(field: str, text: str, now: float) -> int:
         return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError):
         raise ConfigurationError(field, text, MOMENT_TEXT) from None
+
+
+def end_of(field: str, text: str, now: float) -> int:
+    """The moment in the future that a text names, in seconds since 1970-01-01 UTC.
+
+    Args:
+        field: the name of the value, for the error.
+        text: `7d` (so long from now), `2026-12-01` or `2026-12-01T12:00:00+01:00`.
+        now: seconds since 1970-01-01 UTC.
+
+    Raises:
+        ConfigurationError: the text has none of these forms.
+    """
+    if ahead := _AGO.fullmatch(text):
+        return int(now) + int(ahead[1]) * _UNIT_SECONDS[ahead[2]]
+    try:
+        return moment(field, text, now)
+    except ConfigurationError:
+        raise ConfigurationError(field, text, END_TEXT) from None

@@ -46,6 +46,7 @@ ROUTES: Final = (
     "/api/system/reload",
     "/api/system/queue",
     "/api/system/usage",
+    "/api/system/keys",
 )
 """Values of `RequestFinished.route`; a route includes all paths below it."""
 

@@ -15,7 +15,7 @@ from tidegate.core.claude.rate_limit_groups import (
     model_pool,
 )
 from tidegate.core.domain.anomaly import AnomalyKind
-from tidegate.core.domain.caller import DEFAULT_CALLER, Priority
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.dimension import DIMENSIONS, Dimension
@@ -178,6 +178,13 @@ class MetricsObserver:
                 self._metrics.create_attempt_series(model_pool(model), model)
             for model in self._models.own:
                 self._usage.create_cost_series(model, self._caller_labels)
+
+    def know_callers(self, callers: Iterable[Caller]) -> None:
+        """Gives callers their own label. Forgets none."""
+        callers = tuple(callers)
+        self.know(
+            models=(), pools=(), callers=[each.label for each in callers], classes=[each.priority for each in callers]
+        )
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:

@@ -1,0 +1,74 @@
+"""Keys of the ledger on a running service: made, rotated and revoked from the command line, without a restart."""
+
+import re
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import httpx2
+
+from support.service_process import run_to_end, running
+
+BODY = {"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
+PROMISED_SECONDS = 1.0
+BUSY_SECONDS = 3.0
+"""How much later than promised a busy machine may be."""
+
+
+def test_keys_are_rotated_under_load_without_a_refusal_and_end_within_a_second(tmp_path: Path) -> None:
+    state_dir = str(tmp_path / "state")
+
+    def keys(*arguments: str) -> str:
+        """Run `tidegate keys`; returns the key that it printed, or nothing."""
+        done = run_to_end(tmp_path, "keys", *arguments, TIDEGATE_STATE_DIR=state_dir)
+        assert done.returncode == 0, done.stderr
+        return "".join(re.findall(r"^key +(\S+)$", done.stdout, re.MULTILINE))
+
+    with running(tmp_path, "serve", "--upstream", "simulator", TIDEGATE_STATE_DIR=state_dir) as service:
+
+        def ask(key: str | None) -> int:
+            headers = {"anthropic-version": "2023-06-01", **({"x-api-key": key} if key else {})}
+            return httpx2.post(f"{service.url}/v1/messages", json=BODY, headers=headers, timeout=30).status_code
+
+        def becomes(status: int, key: str | None) -> None:
+            deadline = time.monotonic() + PROMISED_SECONDS + BUSY_SECONDS
+            while (found := ask(key)) != status:
+                assert time.monotonic() < deadline, found
+                time.sleep(0.02)
+
+        assert ask(None) == 200  # nobody has a key yet
+        in_use = [keys("create", "web", "--team", "shop")]
+        becomes(401, None)
+        becomes(200, in_use[0])
+
+        stop = Event()
+
+        def load() -> Counter[int]:
+            statuses: Counter[int] = Counter()
+            while not stop.is_set():
+                statuses[ask(in_use[0])] += 1
+            return statuses
+
+        with ThreadPoolExecutor(3) as at_once:
+            loads = [at_once.submit(load) for _ in range(3)]
+            old = in_use[0]
+            new = keys("rotate", "web", "--grace", "1h")
+            becomes(200, new)
+            in_use[0] = new
+            time.sleep(0.5)  # calls with the old key end
+            old_id = re.findall(
+                r"^(key_\w+) ", run_to_end(tmp_path, "keys", "list", TIDEGATE_STATE_DIR=state_dir).stdout, re.MULTILINE
+            )[0]
+            keys("revoke", old_id)
+            becomes(401, old)
+            stop.set()
+            statuses = sum((each.result() for each in loads), Counter[int]())
+        assert set(statuses) == {200}, statuses
+
+        usage = httpx2.get(f"{service.url}/api/system/usage", params={"by": "team"}, headers={"x-api-key": new})
+        assert [group["team"] for group in usage.json()["groups"]] == ["shop"]
+        keys("revoke", "web")
+        becomes(401, new)
+        becomes(401, None)
