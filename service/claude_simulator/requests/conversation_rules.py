@@ -6,7 +6,6 @@ allowed.
 """
 
 import base64
-import binascii
 import re
 from typing import Any, Final
 
@@ -53,7 +52,7 @@ def check_source(path: str, kind: str, source: dict[str, Any], *, beta: bool) ->
     if source_type == "base64":
         try:
             base64.b64decode(str(source.get("data", "")), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise invalid_request(f"{path}.source.base64.data: is not valid base64: {error}") from None
 
 

@@ -83,12 +83,17 @@ def _check_block(path: str, block: object, *, beta: bool, in_result: bool = Fals
         if not isinstance(block.get("source"), dict):
             raise invalid_request(f"{path}.source: an object is required")
         check_source(path, kind, block["source"], beta=beta)
+        if block["source"].get("type") == "content":
+            _check_inner_content(f"{path}.source.content", block["source"].get("content") or [], beta=beta)
     if kind == "tool_result":
-        content = block.get("content") or []
-        for index, part in enumerate(content if isinstance(content, list) else ()):
-            _check_block(f"{path}.content.{index}", part, beta=beta, in_result=True)
-        if not isinstance(content, list | str):
-            raise invalid_request(f"{path}.content: a string or a list of blocks is allowed")
+        _check_inner_content(f"{path}.content", block.get("content") or [], beta=beta)
+
+
+def _check_inner_content(path: str, content: object, *, beta: bool) -> None:
+    if not isinstance(content, list | str):
+        raise invalid_request(f"{path}: a string or a list of blocks is allowed")
+    for index, part in enumerate(content if isinstance(content, list) else ()):
+        _check_block(f"{path}.{index}", part, beta=beta, in_result=True)
 
 
 def check_system(system: object) -> None:
@@ -122,7 +127,9 @@ def check_tools(body: dict[str, Any], model: Model, *, beta: bool) -> None:
 
 
 def _check_tool_choice(choice: Any, tool_names: list[str], model: Model) -> None:
-    kind = choice.get("type") if isinstance(choice, dict) else choice
+    if not isinstance(choice, dict):
+        raise invalid_request(f"tool_choice: {choice!r} was given; an object with a type is allowed")
+    kind = choice.get("type")
     if kind not in ("auto", "any", "tool", "none"):
         raise invalid_request(f"tool_choice.type: {kind!r} was given; 'auto', 'any', 'tool' or 'none' is allowed")
     if kind in ("any", "tool") and not model.accepts_forced_tools:

@@ -187,6 +187,19 @@ MISSING = "messages.1: `tool_use` ids were found without `tool_result` blocks im
             turns([{"type": "image", "source": {"type": "base64", "data": "%%%"}}]),
             "messages.0.content.0.source.base64.data: is not valid base64",
         ),
+        (
+            turns([{"type": "image", "source": {"type": "base64", "data": "é"}}]),
+            "messages.0.content.0.source.base64.data: is not valid base64",
+        ),
+        (
+            turns([{"type": "document", "source": {"type": "content", "content": 5}}]),
+            "messages.0.content.0.source.content: a string or a list of blocks is allowed",
+        ),
+        (
+            turns([{"type": "document", "source": {"type": "content", "content": [{"type": "text"}]}}]),
+            "messages.0.content.0.source.content.0.text: text content blocks must be non-empty",
+        ),
+        ({"tool_choice": "auto"}, "tool_choice: 'auto' was given; an object with a type is allowed"),
         ({"output_config": {"effort": "banana"}}, "output_config.effort: 'banana' was given; one of low, medium, high"),
         ({"service_tier": "banana"}, "service_tier: 'banana' was given; auto or standard_only is allowed"),
         ({"metadata": 5}, "metadata: 5 was given; an object with a string user_id is allowed"),
@@ -212,6 +225,7 @@ def test_invalid_types_and_combinations_are_named(changes: dict[str, Any], messa
         {"messages": [*turns("x", [CALL])["messages"], *user({"type": "text", "text": "hm"}), *user(RESULT)]},
         {"output_config": {"effort": "xhigh"}, "service_tier": "standard_only", "metadata": {"user_id": None}},
         turns([{"type": "search_result", "source": "https://example.com", "title": "t", "content": []}]),
+        turns([{"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "x"}]}}]),
         {"tools": [{"type": "bash_20250124", "name": "bash"}, TOOL]},
     ],
 )
@@ -374,7 +388,20 @@ def test_count_tokens_takes_custom_tools_and_encoded_images() -> None:
     assert check_count_tokens(body, version=NEW_VERSION, beta=False).id == "claude-sonnet-4-5"
 
 
-WORDS = ["", "x", "user", "text", "ephemeral", "auto", "json_schema", "object", "array", "tool_result"]
+WORDS = [
+    "",
+    "é",
+    "user",
+    "text",
+    "ephemeral",
+    "auto",
+    "json_schema",
+    "object",
+    "array",
+    "tool_result",
+    "content",
+    "base64",
+]
 FIELDS = ["type", "role", "content", "text", "name", "source", "ttl", "format", "schema", "input_schema", "properties"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(WORDS),
