@@ -53,18 +53,20 @@ def test_a_lease_keeps_its_ages_and_loses_the_function_that_prices_it() -> None:
 
 
 def test_requests_in_flight_count_again_with_their_leases() -> None:
-    accounts, ann = Accounts(), Caller("ann", limits=CallerLimits(max_concurrent=5))
+    accounts, ann = Accounts(), Caller("ann", limits=CallerLimits(max_concurrent=3))
     pool = Pool("p", CONFIGURED, START_NS, accounts)
     pool.learn(Succeeded(0), START_NS)
+    pool.reserve("counted", Demand("p", ann, Cost(1), settle_at_once=True), START_NS)
     for name in "abc":
         pool.reserve(name, Demand("p", ann, Cost(1)), START_NS)
-    pool.reserve("counted", Demand("p", ann, Cost(1), settle_at_once=True), START_NS)
     pool.learn(Succeeded(0, "a"), START_NS)
     copies = Accounts.restore(accounts.dump(START_NS), 0)
     restored = Pool.restore(pool.dump(START_NS), 0, CONFIGURED, copies)
     restored.restore_work(pool.dump_work(START_NS), 0, copies.known)
     assert (restored.snapshot(0).in_flight, restored.snapshot(0).unanswered) == (4, 2)
     assert copies.known("ann").in_flight == 3
+    assert not restored.try_admit("d", Demand("p", ann, Cost(1)), 0), "it has three already"
+    assert restored.try_admit("d", Demand("p", DEFAULT_CALLER, Cost(1)), 0)
 
 
 def test_other_settings_apply_to_what_was_learned() -> None:
