@@ -3,7 +3,8 @@
 import pytest
 
 from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
-from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Wait
+from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.domain.events import Frozen, LeaseEnded
 from tidegate.core.domain.feedback import RateLimited, Succeeded
@@ -51,6 +52,17 @@ def test_each_outcome_charges_what_it_says(pool: Pool, outcome: Outcome, used: C
     assert charged(pool) == final
     assert pool.drain_events() == (LeaseEnded("p", DEFAULT_CALLER, str(outcome), RESERVED, final),)
     assert pool.snapshot(0).in_flight == 0
+
+
+def test_those_whose_holders_are_gone_are_abandoned_or_refused(pool: Pool) -> None:
+    for lease_id in ("gone", "stays"):
+        assert pool.reserve(lease_id, Demand("p", DEFAULT_CALLER, Cost(5)), 0) != GRANTED
+    pool.abandon({"a", "gone"}.__contains__, 0)
+    change = pool.take_changes()
+    assert change is not None
+    assert change.refused == (("gone", Refused(Cause.STORE_UNAVAILABLE)),)
+    assert change.events == (LeaseEnded("p", DEFAULT_CALLER, "abandoned", RESERVED, RESERVED),)
+    assert (pool.snapshot(0).in_flight, pool.snapshot(0).waiting) == (0, 1)
 
 
 def test_a_lease_ends_once(pool: Pool) -> None:

@@ -8,7 +8,7 @@ from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Outcome, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
-from tidegate.core.domain.feedback import Failed
+from tidegate.core.domain.feedback import Failed, RateLimited
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
 from tidegate.core.pool.pool import Pool
@@ -116,6 +116,22 @@ def test_there_is_nothing_to_wait_for_once_all_who_were_passed_over_have_left() 
     assert state.next_in_ns(0) == 10 * S
     state.withdraw("b", 0)
     assert state.next_in_ns(0) is None
+
+
+def test_it_is_not_refused_for_its_own_limit_where_the_pool_outlasts_its_patience() -> None:
+    state = pool()
+    assert state.reserve("a", ONE, 0) == GRANTED
+    state.learn(RateLimited(20 * S), 0)
+    late = structs.replace(ONE, patience_ns=10 * S)
+    assert state.reserve("b", late, 0) == Refused(Cause.DEADLINE, 10 * S)
+
+
+@pytest.mark.parametrize("settle_at_once", [False, True])
+def test_what_is_admitted_at_once_counts_for_its_caller(*, settle_at_once: bool) -> None:
+    state = pool()
+    assert state.try_admit("a", structs.replace(ONE, settle_at_once=settle_at_once), 0)
+    assert state.reserve("b", ONE, 4 * S) == Wait(6 * S, "caller_limit")
+    assert state.withdraw("b", 5 * S) == Refused(Cause.CALLER_LIMIT, 5 * S, limit="requests_per_minute")
 
 
 def test_a_waiter_that_gave_up_is_told_the_limit() -> None:
