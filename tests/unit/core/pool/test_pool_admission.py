@@ -2,12 +2,12 @@
 
 import pytest
 
-from tidegate.core.domain.caller import DEFAULT_CALLER, Caller
+from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import GRANTED, Demand, Refused, Wait
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost, Dimension
 from tidegate.core.domain.events import Frozen, Thawed
-from tidegate.core.domain.feedback import RateLimited, Succeeded
+from tidegate.core.domain.feedback import Failed, Feedback, RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.domain.snapshots import ClassSnapshot
@@ -208,3 +208,13 @@ def test_a_snapshot_counts_waiters_by_class_and_caller(drained: Pool) -> None:
     assert snapshot.classes["standard"] == ClassSnapshot(2, 110, 0, {"default": 1, "ann": 1})
     assert snapshot.classes["batch"] == snapshot.classes["interactive"] == ClassSnapshot()
     assert (snapshot.in_flight, snapshot.granted) == (5, 5)
+
+
+@pytest.mark.parametrize("stops", [[RateLimited(3 * S)], [Failed(0)] * 5], ids=["freeze", "outage"])
+def test_no_place_is_kept_for_a_head_while_nobody_may_go(drained: Pool, stops: list[Feedback]) -> None:
+    for stop in stops:
+        drained.learn(stop, 0)
+    drained.reserve("first", demand(), 0)
+    assert drained.advance(S // 10) == ()
+    drained.reserve("urgent", Demand("p", Caller("a", priority=Priority.INTERACTIVE), ONE_REQUEST), S // 10)
+    assert drained.advance(60 * S)[0] == "urgent"

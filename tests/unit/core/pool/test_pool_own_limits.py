@@ -200,12 +200,40 @@ def test_what_a_call_has_used_is_settled_in_the_account() -> None:
     assert state.advance(2 * S) == ("b",), "20 of 100 were used, and have come back"
 
 
-def test_an_outage_is_not_probed_by_a_caller_over_its_own_limit() -> None:
+@pytest.mark.parametrize("over", [SINGLE, ONE], ids=["concurrency", "rate"])
+def test_an_outage_is_not_probed_by_a_caller_over_its_own_limit(over: Demand) -> None:
     state = Pool("p", PoolSettings(), 0)
-    state.reserve("single", SINGLE, 0)
+    state.reserve("first", over, 0)
     for _ in range(5):
         state.learn(Failed(0), S)
-    state.reserve("over", structs.replace(SINGLE, patience_ns=600 * S), S)
+    state.reserve("over", structs.replace(over, patience_ns=600 * S), S)
     state.reserve("front", structs.replace(OTHER, patience_ns=4 * S), S)
     state.reserve("second", structs.replace(OTHER, patience_ns=60 * S), S)
     assert state.advance(3 * S) == ("second",)
+
+
+def test_a_probe_of_an_outage_counts_for_its_caller() -> None:
+    state = Pool("p", PoolSettings(), 0)
+    for _ in range(5):
+        state.learn(Failed(0), S)
+    state.reserve("front", structs.replace(OTHER, patience_ns=4 * S), S)
+    state.reserve("single", structs.replace(SINGLE, patience_ns=60 * S), S)
+    assert state.advance(3 * S) == ("single",)
+    again = state.reserve("again", SINGLE, 3 * S)
+    assert isinstance(again, Wait)
+    assert again.binding == "caller_limit"
+
+
+def test_a_lease_that_was_charged_elsewhere_takes_nothing_from_its_callers_rate() -> None:
+    state = pool()
+    state.hold("a", ONE, Cost(), 0)
+    assert state.reserve("b", ONE, S) == GRANTED
+    assert isinstance(state.reserve("c", ONE, S), Wait)
+
+
+def test_a_moment_of_waiting_for_ones_own_limit_is_not_prolonged_to_admit_others_together() -> None:
+    state, caller = pool(), Caller("fast", limits=CallerLimits(input_tokens_per_minute=60_000))
+    state.reserve("all", Demand("p", caller, Cost(1, 10_000)), 0)
+    for name in "ab":
+        state.reserve(name, Demand("p", caller, Cost(1, 2)), 0)
+    assert state.next_in_ns(0) == S // 500

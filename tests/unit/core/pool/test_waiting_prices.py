@@ -64,3 +64,10 @@ def test_a_returned_request_is_priced_again(field: str) -> None:
     demand = Demand("p", Caller("a"), Cost(1, 0, 9), price=lambda _now_ns: Cost(1, 0, 1))
     pool = pool_with([9], structs.replace(demand, **{field: True}))
     assert pool.advance(S) == ("2",)
+
+
+def test_a_price_that_is_told_is_kept_for_a_second_as_well() -> None:
+    pool = pool_with([1])
+    pool.reprice("1", Cost(1, 0, 9), 5 * S)
+    assert pool.advance(5 * S + S // 2) == ()
+    assert pool.advance(6 * S) == ("1",)
