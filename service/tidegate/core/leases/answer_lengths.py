@@ -15,6 +15,7 @@ _NOMINAL_PER_SECOND: Final = 64
 """Tokens a second. Any number would do: it makes ages of answers with different estimates comparable."""
 _PER_OCTAVE: Final = 2
 _LEAST_OCTAVE: Final = -5
+_LEAST_AGE: Final = 2.0**_LEAST_OCTAVE
 _BINS: Final = 26
 """Half octaves of relative age, from 1/32 to 256."""
 _KEPT: Final = 0.998
@@ -138,18 +139,24 @@ class AnswerLengths:
 
     def ended(self, estimate: int, from_ns: int, to_ns: int, tokens: int) -> None:
         """An answer that was last seen at age `from_ns` has ended at age `to_ns`, with so many tokens."""
-        self._count = min(self._count + 1, _MANY)
-        self._mean += (tokens - self._mean) / self._count
-        if self._is_guess(estimate):
-            return
-        self.grew(estimate, from_ns, to_ns)
+        if self._count < _MANY:
+            self._count += 1
+            self._mean += (tokens - self._mean) / self._count
+            if self._is_guess(estimate):
+                return
         weight, age = self._weight, relative_age(to_ns, estimate)
-        index = _bin(age)
+        index, passed = _bin(age), self._passed
+        for other in range(_bin(relative_age(from_ns, estimate)), index):
+            passed[other] += weight
         self._ended[index] += weight
         self._ages[index] += weight * age
         self._lengths[index] += weight * tokens / estimate
-        for index, value in enumerate((1, estimate, tokens, estimate * estimate, estimate * tokens)):
-            self._moments[index] += weight * value
+        moments = self._moments  # no loop: each answer passes here
+        moments[0] += weight
+        moments[1] += weight * estimate
+        moments[2] += weight * tokens
+        moments[3] += weight * (estimate * estimate)
+        moments[4] += weight * (estimate * tokens)
         self._weight = weight / _KEPT
         if self._weight > _LARGEST_WEIGHT:
             self._rescale(1 / self._weight)
@@ -206,9 +213,10 @@ def relative_age(age_ns: float, estimate: float) -> float:
 
 
 def _bin(age: float) -> int:
-    if age <= 0:
+    if age <= _LEAST_AGE:
         return 0
-    return min(max(int(_PER_OCTAVE * (math.log2(age) - _LEAST_OCTAVE)), 0), _BINS - 1)
+    index = int(_PER_OCTAVE * (math.log2(age) - _LEAST_OCTAVE))
+    return index if index < _BINS else _BINS - 1
 
 
 def _from_each_on(values: list[float]) -> list[float]:

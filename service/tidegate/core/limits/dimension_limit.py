@@ -191,11 +191,15 @@ class DimensionLimit:
         """
         if self._pace is not None:
             return 0
-        spares: list[int] = []
-        for bucket in self._levels:
-            kept = units * MICRO + (self.margin_micro if bucket is self._upstream else 0)
-            spares.append((bucket.level_micro(now_ns) - kept) * NS_PER_MINUTE // bucket.rate_micro_per_minute)
-        return max(0, min(spares, default=0))
+        own, upstream, least_ns = self._own, self._upstream, None
+        if own is not None:  # no loop: each waiter passes here
+            least_ns = (own.level_micro(now_ns) - units * MICRO) * NS_PER_MINUTE // own.rate_micro_per_minute
+        if upstream is not None:
+            spare = upstream.level_micro(now_ns) - units * MICRO - self.margin_micro
+            spare_ns = spare * NS_PER_MINUTE // upstream.rate_micro_per_minute
+            if least_ns is None or spare_ns < least_ns:
+                least_ns = spare_ns
+        return least_ns if least_ns is not None and least_ns > 0 else 0
 
     def own_wait_ns(self, units: int, now_ns: int) -> int:
         """Time until the configured limit allows `units`."""

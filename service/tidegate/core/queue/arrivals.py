@@ -59,7 +59,8 @@ class _Count:
         return restored
 
     def add(self, now_ns: int) -> None:
-        self._advance(now_ns)
+        if now_ns - self.began_ns >= _WINDOW_NS:
+            self._advance(now_ns)
         self.present += 1
 
     def per_ns(self, now_ns: int) -> float:
@@ -67,14 +68,15 @@ class _Count:
 
         Many requests at once do not make a rate that lasts.
         """
-        self._advance(now_ns)
+        if now_ns - self.began_ns >= _WINDOW_NS:
+            self._advance(now_ns)
+        if not (self.last and self.second_last):
+            return 0.0
         until_now = self.present + self.last * (1 - (now_ns - self.began_ns) / _WINDOW_NS)
         return max(0.0, min(until_now, self.last, self.second_last)) / _WINDOW_NS
 
     def _advance(self, now_ns: int) -> None:
         windows = (now_ns - self.began_ns) // _WINDOW_NS
-        if windows <= 0:
-            return
         self.began_ns += windows * _WINDOW_NS
         self.second_last, self.last, self.present = (self.last if windows == 1 else 0), self.present, 0
         if windows > 1:

@@ -185,26 +185,29 @@ def _with_few_rivals(
     for each in (parent.children or {}).values():
         if each._entry is None or each is child:
             continue
-        lead_ns, waiting, load = tag_ns - each._start_ns, each.waiting, each.load
+        lead_ns = tag_ns - each._start_ns
+        if lead_ns < 0 or (lead_ns == 0 and entry is not None and each._entry > entry):
+            if least is not None and each is least[0]:
+                requests, input_tokens, output_tokens = plus((requests, input_tokens, output_tokens), least[1])
+            continue
+        waiting, load = each.waiting, each.load
         load_ns = load[0] * requests_ns
         if (other_ns := load[1] * input_ns) > load_ns:
             load_ns = other_ns
         if (other_ns := load[2] * output_ns) > load_ns:
             load_ns = other_ns
-        sent: float = 0
-        if not (lead_ns < 0 or (lead_ns == 0 and entry is not None and each._entry > entry)):
-            sent = lead_ns * each.weight * waiting // load_ns + 1 if load_ns else waiting
+        sent = lead_ns * each.weight * waiting // load_ns + 1 if load_ns else waiting
         if sent > waiting:
             if arrivals is not None and (per_ns := arrivals.per_ns(each._path[0])):
                 growing.append((sent - waiting, per_ns, each))
             sent = waiting
         if least is not None and each is least[0] and sent * load_ns < waiting * service_time_ns(least[1], rates):
             requests, input_tokens, output_tokens = plus((requests, input_tokens, output_tokens), least[1])
-            continue
-        share = sent / waiting
-        requests += share * load[0]
-        input_tokens += share * load[1]
-        output_tokens += share * load[2]
+        else:
+            share = sent / waiting
+            requests += share * load[0]
+            input_tokens += share * load[1]
+            output_tokens += share * load[2]
     work = requests, input_tokens, output_tokens
     return _with_arrivals(work, growing, rates) if growing else work
 

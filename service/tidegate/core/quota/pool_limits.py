@@ -91,15 +91,16 @@ class PoolLimits:
         """Time until the levels allow this cost after so many units were spent before it."""
         longest_ns = 0
         for index, limit in self.limited:
-            units, before_ns = cost[index], round(ahead[index] * self.ns_per_unit[index])
+            units, ns_per_unit = cost[index], self.ns_per_unit[index]
+            before_ns = round(ahead[index] * ns_per_unit)
             if not (units or before_ns):
                 continue
             wait_ns = limit.wait_ns(units, now_ns)
             missing_ns = wait_ns or -limit.spare_ns(units, now_ns)
             if index == _OUTPUT:
-                wait_ns = outputs.wait_ns(ahead[0], ahead[index], self.ns_per_unit[index], missing_ns, now_ns)
+                wait_ns = outputs.wait_ns(ahead[0], ahead[index], ns_per_unit, missing_ns, now_ns)
             else:
-                wait_ns = max(0, before_ns + missing_ns)
+                wait_ns = before_ns + missing_ns
             longest_ns = max(longest_ns, wait_ns)
         return longest_ns
 

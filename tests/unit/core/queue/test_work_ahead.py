@@ -87,6 +87,16 @@ def test_nothing_goes_before_of_others_who_had_more_than_their_share() -> None:
     assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 100 * MS
 
 
+def test_a_held_head_goes_before_a_new_caller_even_if_its_caller_had_more_than_its_share() -> None:
+    queue = queue_of([waiter("large", BEN, 500), waiter("ann"), waiter("ben", BEN)])
+    assert (pop(queue), pop(queue)) == ("large", "ann")
+    head = queue.head(0)
+    assert head is queue.waiting["ben"]
+    assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 0
+    queue.hold(head)
+    assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 100 * MS
+
+
 def test_another_session_sends_no_more_than_it_has() -> None:
     queue = queue_of(Waiter(f"{n}", Demand("pool", ANN, COST, session=session)) for n, session in enumerate("aaab"))
     assert ahead_ns(queue, Demand("pool", ANN, COST, session="a"), 0) == 400 * MS
