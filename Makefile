@@ -15,12 +15,8 @@ BUILD_TOOLS := hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers
 NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 # What test-clients drives beside the SDKs that `make test` does.
 CLIENTS := langchain pydantic-ai litellm
-# Other targets run the rest, apart from `quiet`: those run last, when the machine is not busy.
+# Other targets run the rest.
 QUICK := not quiet and not alerts and not clients and not stores
-# Measuring coverage more than doubles the CPU time of a test. These tests reach nearly every line; the others run without.
-MEASURED := tests/unit tests/property/dumps tests/integration tests/monitoring --ignore=tests/monitoring/deploy
-UNMEASURED := tests/property --ignore=tests/property/dumps tests/monitoring/deploy \
-  tests/e2e tests/benchmarks tests/soak tests/differential tests/mutation
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -39,11 +35,13 @@ stack: $(INSTALLED) ## try it all: service, simulator, lively load, Prometheus a
 .PHONY: test
 test: $(INSTALLED) $(NODE_INSTALLED) ## run the tests, and require 100 % coverage of core and engine, 95 % of everything
 	$(BIN)/coverage erase
-	$(BIN)/pytest -m "$(QUICK)" -n 2 --dist worksteal --cov --cov-report= $(MEASURED)
+	$(BIN)/pytest -m "$(QUICK)" -n 3 --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report --include="service/tidegate/core/*,service/tidegate/engine/*" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
-	$(BIN)/pytest -m "$(QUICK)" -n 4 --dist worksteal $(UNMEASURED)
-	$(BIN)/pytest -m quiet -n 2 --dist loadfile tests/e2e tests/monitoring
+
+.PHONY: test-properties
+test-properties: $(INSTALLED) ## try three times as many examples of each property as `make test`, at random
+	$(BIN)/pytest -m "hypothesis and $(QUICK)" --hypothesis-profile=full -n 2 --dist worksteal
 
 .PHONY: test-clients
 test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .tools/anthropic-0.121/.installed .tools/claude-code/.installed ## drive further clients through the service, hold books beside the upstream's, and run a thousand turns of coding agents
@@ -51,8 +49,9 @@ test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .t
 	$(BIN)/pytest -m clients -n 3 --dist worksteal
 
 .PHONY: test-alerts
-test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, and see its alerts fire and resolve
-	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
+test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, see its alerts fire and resolve, and query every panel
+	$(BIN)/pytest -m "not quiet" -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
+	$(BIN)/pytest -m quiet tests/monitoring/dashboards
 
 .PHONY: test-stores
 test-stores: $(INSTALLED) | test-tools ## run replicas on real Valkey servers, let each part fail, and see that no answer is lost

@@ -75,16 +75,16 @@ def gauge(service: ServiceProcess, name: str, labels: str = 'pool="sonnet-5-5"')
 
 
 @pytest.mark.parametrize(
-    ("visible", "before_seconds", "after_seconds"),
+    ("visible", "before_seconds", "after_seconds", "least_share"),
     [
-        pytest.param(True, 2.5, 2.5, marks=pytest.mark.quiet),
-        pytest.param(True, 20.0, 55.0, marks=[pytest.mark.clients, pytest.mark.timeout(300)]),
-        pytest.param(False, 80.0, 55.0, marks=[pytest.mark.clients, pytest.mark.timeout(300)]),
+        (True, 2.5, 2.5, 0.4),  # beside other tests
+        pytest.param(True, 20.0, 55.0, 0.7, marks=[pytest.mark.clients, pytest.mark.timeout(300)]),
+        pytest.param(False, 80.0, 55.0, 0.7, marks=[pytest.mark.clients, pytest.mark.timeout(300)]),
     ],
     ids=["quick", "reported limit", "searched limit"],
 )
 def test_a_killed_service_continues_with_its_limits(
-    tmp_path: Path, *, visible: bool, before_seconds: float, after_seconds: float
+    tmp_path: Path, *, visible: bool, before_seconds: float, after_seconds: float, least_share: float
 ) -> None:
     scenario = tmp_path / "scenario.toml"
     scenario.write_text(SCENARIO.format(per_minute=60 * PER_SECOND, visible=str(visible).lower()), encoding="utf-8")
@@ -97,7 +97,7 @@ def test_a_killed_service_continues_with_its_limits(
         state = {"TIDEGATE_STATE_DIR": str(tmp_path / "state")}
         with running(places[1], "serve", **variables, **state) as service:
             ends = asyncio.run(load(service, before_seconds))
-        assert ends[200] > 0.7 * PER_SECOND * before_seconds, ends
+        assert ends[200] > least_share * PER_SECOND * before_seconds, ends
         accepted_before, refused_before = upstream.counts()
 
         with running(places[2], "serve", **variables, **state) as service:
@@ -110,7 +110,7 @@ def test_a_killed_service_continues_with_its_limits(
         accepted, refused = (
             now - then for now, then in zip(upstream.counts(), (accepted_before, refused_before), strict=True)
         )
-        assert ends[200] > 0.7 * PER_SECOND * after_seconds, ends
+        assert ends[200] > least_share * PER_SECOND * after_seconds, ends
         assert accepted >= ends[200]
         assert refused <= max(2, 0.005 * (accepted + refused)), "a burst, or a search from the beginning"
 

@@ -8,7 +8,7 @@ import pytest
 from restarts.behind_nginx import restart_behind_nginx
 from restarts.load import Load
 
-pytestmark = [pytest.mark.quiet, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 
 def test_clients_notice_nothing_of_restarts_behind_a_load_balancer(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import pytest
 from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 from support.service_process import running
 
-STREAMS = 500
 CALL = {
     "model": "claude-sonnet-5-5",
     "max_tokens": 1_000,
@@ -25,7 +24,7 @@ CALL = {
 }
 TOKENS = 32
 TOO_MANY_TOKENS = 1_000
-"""At four tokens a second, these take longer than the service waits."""
+"""These take longer than the service waits."""
 TOKENS_AN_EVENT = 4
 
 
@@ -71,11 +70,16 @@ def charged_for_calls(on: ServiceAndSimulator) -> list[tuple[int, int]]:
     return [(call["input_tokens"], call["output_tokens"]) for call in calls]
 
 
-@pytest.mark.quiet
-def test_streams_end_or_are_told_when_their_time_is_over(tmp_path: Path) -> None:
-    times = {"TIDEGATE_DRAIN_NOTICE_SECONDS": "0.5", "TIDEGATE_DRAIN_SECONDS": "10"}
-    lengths = [TOKENS, TOO_MANY_TOKENS] * (STREAMS // 2)
-    with service_and_simulator(tmp_path, per_token_seconds=0.25, variables=times) as on:
+@pytest.mark.parametrize(
+    ("streams", "seconds_per_token", "drain_seconds"),
+    [(100, 0.1, 8), pytest.param(500, 0.25, 20, marks=pytest.mark.clients)],
+)
+def test_streams_end_or_are_told_when_their_time_is_over(
+    tmp_path: Path, streams: int, seconds_per_token: float, drain_seconds: int
+) -> None:
+    times = {"TIDEGATE_DRAIN_NOTICE_SECONDS": "0.5", "TIDEGATE_DRAIN_SECONDS": f"{drain_seconds}"}
+    lengths = [TOKENS, TOO_MANY_TOKENS] * (streams // 2)
+    with service_and_simulator(tmp_path, per_token_seconds=seconds_per_token, variables=times) as on:
         ended = asyncio.run(streams_while_it_stops(on, lengths))
         assert ended == ["whole" if tokens == TOKENS else "error" for tokens in lengths]
         assert on.service.process.wait(timeout=20) == 0
@@ -87,12 +91,12 @@ def test_streams_end_or_are_told_when_their_time_is_over(tmp_path: Path) -> None
             assert time.monotonic() < deadline, "the upstream works on for nobody"
             time.sleep(0.05)
         charged = charged_for_calls(on)
-        assert len(charged) == STREAMS == on.real("requests")
+        assert len(charged) == streams == on.real("requests")
         assert sum(tokens for tokens, _ in charged) == on.real("input_tokens")
-        assert sorted(tokens for _, tokens in charged)[: STREAMS // 2] == [TOKENS] * (STREAMS // 2)
+        assert sorted(tokens for _, tokens in charged)[: streams // 2] == [TOKENS] * (streams // 2)
         # What is produced, and never read, while the connections are being closed is less than an event of each.
         unknown = on.real("output_tokens") - sum(tokens for _, tokens in charged)
-        assert abs(unknown) <= STREAMS // 2 * TOKENS_AN_EVENT, unknown
+        assert abs(unknown) <= streams // 2 * TOKENS_AN_EVENT, unknown
 
 
 def test_metrics_of_their_own_address_are_there_until_the_last_stream_has_ended(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from restarts.load import Load, running_load
 from support.service_process import ServiceProcess, run_to_end, running
@@ -77,7 +76,6 @@ def comes(text: str, service: ServiceProcess) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.quiet
 def test_streams_and_calls_outlive_three_processes_and_the_limit_holds(tmp_path: Path) -> None:
     """Retries are off, so a single refused or cut connection fails the test.
 

@@ -7,9 +7,10 @@ import heapq
 import random
 from itertools import count
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from support.hypothesis_settings import share_of_examples
 from tidegate.core.domain.caller import DEFAULT_CALLER
 from tidegate.core.domain.demand import Demand, Granted, Outcome
 from tidegate.core.domain.dimension import Cost
@@ -107,7 +108,7 @@ def most_in_windows(times_ns: list[int], window_ns: int) -> int:
     return most
 
 
-@settings(max_examples=8, deadline=None)
+@share_of_examples(0.2)
 @given(
     per_minute=st.sampled_from([300, 1_200]),
     capacity_seconds=st.sampled_from([1, 5, 60]),

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.goodput.upstream_model import Accepted, Rejected, SimulatedUpstream
@@ -65,7 +65,6 @@ def seeded(seed: int = 1) -> random.Random:
     return random.Random(seed)  # noqa: S311 - repeats on purpose
 
 
-@settings(max_examples=150, deadline=None)
 @given(scenario=scenarios, plan=plans)
 def test_no_client_is_charged_more_than_was_attainable(
     scenario: Scenario, plan: list[tuple[float, RequestShape]]
@@ -86,7 +85,6 @@ def test_no_client_is_charged_more_than_was_attainable(
     assert upstream.charged(MODEL, now + 1_000)[Dimension.OUTPUT_TOKENS] <= total + 1e-6
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, plan=plans, looks=st.lists(st.floats(0, 200), max_size=10))
 def test_reading_the_state_changes_nothing(
     scenario: Scenario, plan: list[tuple[float, RequestShape]], looks: list[float]
@@ -106,7 +104,6 @@ def test_reading_the_state_changes_nothing(
     assert run(looking=True) == run(looking=False)
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, plan=plans)
 def test_a_request_is_admitted_exactly_when_its_wait_is_zero(
     scenario: Scenario, plan: list[tuple[float, RequestShape]]
@@ -124,7 +121,6 @@ def test_a_request_is_admitted_exactly_when_its_wait_is_zero(
             now += max(seconds, 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
 @given(scenario=scenarios, others=st.lists(competitors_up_to(12), max_size=2).map(tuple), plan=plans)
 def test_a_client_that_waits_as_told_is_admitted_if_competitors_leave_quota(
     scenario: Scenario, others: tuple[Competitor, ...], plan: list[tuple[float, RequestShape]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from support.virtual_time import VirtualClock, run_virtual
@@ -321,7 +321,6 @@ def places_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield from places_in(each, (*at, key))
 
 
-@settings(max_examples=25)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_it_starts_with_a_file_that_is_cut_at_any_byte(written: bytes, share: float) -> None:
     whole = file_of(written[4:])
@@ -329,7 +328,6 @@ def test_it_starts_with_a_file_that_is_cut_at_any_byte(written: bytes, share: fl
     assert "starting without it" in line
 
 
-@settings(max_examples=25)
 @given(share=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_it_starts_with_a_changed_byte_under_valid_checksums(written: bytes, share: float, byte: int) -> None:
     content = bytearray(written[4:])
@@ -364,7 +362,6 @@ IMPOSSIBLE: list[Any] = [
 ]
 
 
-@settings(max_examples=25)
 @given(draw=st.data(), value=st.sampled_from(IMPOSSIBLE))
 def test_it_starts_with_any_value_under_valid_checksums(written: bytes, draw: st.DataObject, value: object) -> None:
     state = msgspec.msgpack.decode(written[4:])

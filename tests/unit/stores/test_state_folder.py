@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.core.domain.errors import ConfigurationError
@@ -39,7 +39,6 @@ def test_a_file_cut_at_any_byte_is_set_aside(tmp_path: Path) -> None:
             assert folder.read() is None
 
 
-@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_content_is_read_or_set_aside(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("state")

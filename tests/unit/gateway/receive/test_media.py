@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from support.media import encoded, gif, jpeg, pdf, png
@@ -154,7 +154,6 @@ BLOCKS: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(st.lists(BLOCKS, max_size=4))
 def test_every_medium_is_counted_once(blocks: list[Any]) -> None:
     text = json.dumps(blocks)
