@@ -22,7 +22,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(RUNNABLE) ## start the service on 127.0.0.1:8080; without ANTHROPIC_API_KEY: before its own simulator
@@ -50,7 +50,7 @@ test-clients: $(INSTALLED) $(NODE_INSTALLED) $(CLIENTS:%=.tools/%/.installed) .t
 
 .PHONY: test-alerts
 test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running service, see its alerts fire and resolve, and query every panel
-	$(BIN)/pytest -m "not quiet" -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
+	$(BIN)/pytest -n 5 --dist worksteal -o faulthandler_timeout=0 tests/monitoring/alerts tests/monitoring/test_cardinality.py
 	$(BIN)/pytest -m quiet tests/monitoring/dashboards
 
 .PHONY: test-stores

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tidegate.core.domain.errors import ConfigurationError
 from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
 from tidegate.monitoring.dashboards.boards import BOARDS
+from tidegate.monitoring.export import set_thresholds
 
 
 def install(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -82,7 +84,6 @@ def test_without_a_place_for_runbooks_links_lead_to_those_that_were_written(tmp_
 @pytest.mark.parametrize(
     ("setting", "allowed"),
     [
-        ("QUEUE_WAIT_P95_WARNING_SECONDS=15", "allowed are its bucket bounds (0.01, 0.5,"),
         ("QUEUE_WAIT_P95_WARNING_SECONDS=soon", "allowed is numbers above 0 and below inf"),
         ("REFUSED_LEAST=1.5", "allowed is whole numbers above 0"),
         ("REFUSED_LEAST=0", "allowed is whole numbers above 0"),
@@ -91,10 +92,15 @@ def test_without_a_place_for_runbooks_links_lead_to_those_that_were_written(tmp_
         ("INVENTED=3", "allowed is NAME=VALUE with a name of "),
     ],
 )
-def test_a_number_that_cannot_be_is_told_with_what_can(tmp_path: Path, setting: str, allowed: str) -> None:
-    done = install(tmp_path / "new", "--threshold", setting)
+def test_the_error_of_an_invalid_threshold_names_what_is_allowed(setting: str, allowed: str) -> None:
+    with pytest.raises(ConfigurationError, match=allowed):
+        set_thresholds([setting])
+
+
+def test_a_threshold_between_bucket_bounds_is_an_error_and_nothing_is_written(tmp_path: Path) -> None:
+    done = install(tmp_path / "new", "--threshold", "QUEUE_WAIT_P95_WARNING_SECONDS=15")
     assert done.returncode == 2
-    assert allowed in done.stderr
+    assert "allowed are its bucket bounds (0.01, 0.5," in done.stderr
     assert not (tmp_path / "new").exists()
 
 

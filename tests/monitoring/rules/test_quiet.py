@@ -1,10 +1,10 @@
 """No alert fires without a fault: no series at all, a service that nobody calls, a restart, and few calls at night."""
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
 from prometheus_client import CollectorRegistry
 
 from support.project import ROOT
@@ -65,7 +65,7 @@ def assert_silent(tmp_path: Path, series_values: dict[str, str], *, but: tuple[s
         ],
     }
     file = tmp_path / "test.yml"
-    file.write_text(yaml.safe_dump(test))
+    file.write_text(json.dumps(test))  # JSON is YAML, and faster to write
     done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
