@@ -20,26 +20,27 @@ SEED = 1
 SLOW = {"competitor_half", "competitor_half_hidden", "competitor_half_shallow", "huge_pool", "ramp_doubles"}
 """Too many calls for a test: only `make bench-goodput` runs them."""
 
-VARIANTS = {
-    "competitor",
-    "competitor_hidden",
-    "fixed_windows_hidden",
-    "four_processes",
-    "heavy_tails",
-    "input_binds",
-    "limit_halves",
-    "one_second",
-    "one_second_input_hidden",
-    "outage_during_ramp",
-    "ramp",
-    "ramp_input",
-    "requests_configured",
-    "requests_hidden",
+OF_EACH_KIND = {
+    "burst_after_idle",
+    "burst_of_one_hidden",
+    "cache_reads",
+    "competitor_tokens",
+    "fixed_windows",
+    "flood",
+    "input_hidden",
+    "limit_halves_hidden",
+    "long_answers",
+    "outage",
+    "output_hidden",
+    "overload",
+    "ramp_hidden",
+    "tiny_pool_hidden",
+    "weights",
 }
-"""Scenarios of which `make test` runs a sibling, such as `ramp_hidden`: `make test-clients` runs them."""
+"""Scenarios that `make test` runs; `make test-clients` runs the others."""
 
 SCENARIO_NAMES = [
-    pytest.param(name, marks=pytest.mark.clients if name in VARIANTS else ())
+    pytest.param(name, marks=() if name in OF_EACH_KIND else pytest.mark.clients)
     for name in sorted(read_expectations().keys() - SLOW)
 ]
 
