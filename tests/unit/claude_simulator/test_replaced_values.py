@@ -13,6 +13,8 @@ from claude_simulator.errors import ApiError
 from claude_simulator.requests.prompt import prompt_blocks
 from claude_simulator.requests.validation import check_count_tokens, check_messages
 
+pytestmark = pytest.mark.no_cover  # thousands of requests; other tests reach the same lines
+
 TEXT = {"type": "text", "text": "hi"}
 IMAGE = {"type": "image", "source": {"type": "base64", "data": "eA=="}}
 DOCUMENT = {"type": "document", "source": {"type": "text", "data": "x"}}

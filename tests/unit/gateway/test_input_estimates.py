@@ -16,6 +16,8 @@ from tidegate.core.pricing.cost_estimator import CostEstimator
 from tidegate.core.pricing.message_shape import MessageShape
 from tidegate.gateway.receive.request import read_message
 
+pytestmark = pytest.mark.no_cover  # long simulations; other tests reach the same lines
+
 TOOL = {"name": "look_up", "description": "Looks a word up. " * 20, "input_schema": {"type": "object"}}
 
 

@@ -19,6 +19,8 @@ from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 from tidegate.identity.identify import Identifier, key_hash
 from tidegate.settings import CallerSettings
 
+pytestmark = pytest.mark.no_cover  # long simulations; other tests reach the same lines
+
 POOLS: Final = {"opus-5-5": PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=60, capacity=1)})}
 BODY: Final = {**MESSAGE, "model": "claude-opus-5-5"}
 FLOOD: Final = 90

@@ -14,6 +14,8 @@ from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.events import CircuitClosed, CircuitOpened, RefusedCall
 from tidegate.core.ports.transport import TransportRequest
 
+pytestmark = pytest.mark.no_cover  # long simulations; other tests reach the same lines
+
 DOWN = error(529, "overloaded_error")
 
 
@@ -98,7 +100,7 @@ def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
     rig = make_gateway(transport, clock)
 
     async def main() -> list[Answer]:
-        return await asyncio.gather(*(arriving(number) for number in range(1_000)))
+        return await asyncio.gather(*(arriving(number) for number in range(400)))
 
     async def arriving(number: int) -> Answer:
         await asyncio.sleep(number * 0.1)
@@ -107,7 +109,7 @@ def test_half_of_all_failing_by_chance_makes_no_storm_of_retries() -> None:
     answers = run_virtual(main(), clock)
     served = sum(answer.status == 200 for answer in answers)
     retries = len(transport.requests) - len(answers)
-    assert served >= 500
+    assert served >= 200
     outage_probes = 3 * len(rig.observer.of(CircuitOpened))  # now and then five fail in a row
     assert retries <= 0.1 * served + 10 + clock.elapsed_s / 5 + 1 + outage_probes
 

@@ -21,6 +21,8 @@ from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings
 
+pytestmark = pytest.mark.no_cover  # long simulations; other tests reach the same lines
+
 ONE_PER_SECOND = PoolSettings({Dimension.REQUESTS: LimitSettings(60, 1)})
 OFFERED_PER_SECOND = 5
 CLIENT_SECONDS = 6
