@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIDEGATE = ("-m", "tidegate")
+_NOT_INSTALLED = str(Path(__file__).with_name("not_installed"))
+"""Shadows modules that only development tools need. Importing them would take 8 % of a start."""
 READY_SECONDS = 40
 """Starting an interpreter is slow on a busy machine."""
 
@@ -35,7 +37,8 @@ def environment(**variables: str) -> dict[str, str]:
     """The environment without settings of the service, and with these variables."""
     foreign = ("TIDEGATE_", "ANTHROPIC_", "CLAUDE_", "MAX_RATE_LIMIT")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return {**inherited, **variables}
+    path = os.pathsep.join(filter(None, (_NOT_INSTALLED, inherited.get("PYTHONPATH"))))
+    return {**inherited, "PYTHONPATH": path, **variables}
 
 
 def run_to_end(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
