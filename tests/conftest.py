@@ -52,7 +52,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not session.config.pluginmanager.hasplugin("dsession"):
         for package in ("tidegate", "claude_simulator", "services.dsl_generator"):
             for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
-                if not module.name.endswith("__main__"):
+                if not module.name.endswith(("__main__", "migrations.env")):  # these run when they are imported
                     importlib.import_module(module.name)
     measuring.cov_controller.pause()
 

@@ -1,6 +1,7 @@
 import tomllib
 from datetime import UTC, date, datetime
 from importlib.resources import files
+from inspect import unwrap
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,11 @@ def usd(model: str, usage: Usage, at: float = NOW, prices: PriceList = PRICES) -
 )
 def test_each_kind_of_token_has_its_price(usage: Usage, dollars: float) -> None:
     assert usd("claude-sonnet-5-5", usage) == dollars
+
+
+def test_the_bundled_prices_are_those_of_the_package() -> None:
+    assert unwrap(PriceList.bundled)(PriceList).models == PRICES.models
+    assert unwrap(bundled_prices)() == bundled_prices()
 
 
 def test_writes_for_an_hour_are_never_more_than_all_writes() -> None:
