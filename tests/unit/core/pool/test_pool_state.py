@@ -8,6 +8,7 @@ from tidegate.core.domain.caller import DEFAULT_CALLER, Caller, CallerLimits
 from tidegate.core.domain.demand import Demand, Granted, Outcome
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.errors import UnreadableState
+from tidegate.core.domain.events import RateChanged
 from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
@@ -74,7 +75,7 @@ def test_other_settings_apply_to_what_was_learned() -> None:
     restored = Pool.restore(pool.dump(START_NS), 0, PoolSettings({Dimension.REQUESTS: LimitSettings(60, 5)}))
     change = restored.take_changes()
     assert change is not None
-    assert [type(event).__name__ for event in change.events] == ["RateChanged"]
+    assert change.events == (RateChanged("p", Dimension.REQUESTS, 600, 60, "configured"),)
     assert restored.snapshot(0).dimensions[0].effective_per_minute == 60
 
 

@@ -38,8 +38,19 @@ def ask(quota: Quota, now_ns: int) -> tuple[object, ...]:
     return quota.fits(COST, now_ns), *waits, quota.binding(COST, now_ns), quota.factor, quota.is_probing, quota.is_known
 
 
+def headerless(quota: Quota, now_ns: int) -> None:
+    quota.learn_limits(LimitReport(), now_ns)
+
+
+def use(quota: Quota, now_ns: int) -> None:
+    charge(quota, now_ns)
+    quota.demand_seen(now_ns)
+
+
+RISE: list[tuple[int, Step]] = [(0, headerless), *((S // 200, use) for _ in range(50))]
+"""The rate has grown by less than a tenth since it was last reported."""
 SEARCH: list[tuple[int, Step]] = [
-    (0, lambda quota, now_ns: quota.learn_limits(LimitReport(), now_ns)),
+    (0, headerless),
     *((S // 10, charge) for _ in range(30)),
     (S, refuse(RateLimited(2 * S, sent_ago_ns=S // 10))),
     *((S // 10, charge) for _ in range(30)),
@@ -59,12 +70,13 @@ GROWTH: list[tuple[int, Step]] = [
     ("settings", "before", "after"),
     [
         (LEARNING, SEARCH, [(S, ask), (S, refuse(RateLimited(S, sent_ago_ns=S // 2))), (5 * S, ask)]),
+        (LEARNING, RISE, [(S, ask), (S, ask)]),
         (LEARNING, REPORTED, [(S, ask), (S, report(700, 300)), (S, report(700, 300)), (S, ask)]),
         (LEARNING, GROWTH, [(S, ask), (S, charge), (70 * S, ask)]),
         (ADAPTIVE, CUT, [(0, ask), (S, refuse(RateLimited(S, sent_ago_ns=3 * S // 2))), (0, ask)]),
         (LEARNING, [], [(S, ask), (S, charge), (S, ask), (S, report(600, 300)), (S, ask)]),
     ],
-    ids=["searches its rate", "follows reports", "grows slowly", "has cut its rate", "probes"],
+    ids=["searches its rate", "raises its rate", "follows reports", "grows slowly", "has cut its rate", "probes"],
 )
 def test_a_quota_goes_on(settings: PoolSettings, before: list[tuple[int, Step]], after: list[tuple[int, Step]]) -> None:
     original, now_ns = Quota("p", settings, 0), 7 * S
