@@ -70,6 +70,47 @@ def test_requests_in_flight_count_again_with_their_leases() -> None:
     assert restored.try_admit("d", Demand("p", DEFAULT_CALLER, Cost(1)), 0)
 
 
+def test_timers_of_leases_and_of_callers_over_their_limits_go_on() -> None:
+    accounts, slow = Accounts(), Caller("slow", limits=CallerLimits(requests_per_minute=6))
+    pool = Pool("p", CONFIGURED, START_NS, accounts)
+    pool.learn(Succeeded(0), START_NS)
+    for name in "abc":
+        pool.reserve(name, Demand("p", slow, Cost(1)), START_NS)
+    pool.expire(START_NS)
+    for now_ns, next_s in ((START_NS + 4 * S, 6), (START_NS + 12 * S, 0)):
+        due_in_ns = pool._book.leases.due_ns - now_ns
+        copies = Accounts.restore(accounts.dump(now_ns), 90 * S)
+        restored = Pool.restore(pool.dump(now_ns), 90 * S, CONFIGURED, copies)
+        restored.restore_work(pool.dump_work(now_ns), 90 * S, copies.known)
+        assert restored._book.leases.due_ns == 90 * S + due_in_ns
+        assert restored.account_waits.until_ns == (90 + next_s) * S
+        assert restored.dump_work(90 * S) == pool.dump_work(now_ns)
+    assert pool.dump_work(START_NS + 95 * 3_600 * S).checked_in_ns == 0, "it is overdue"
+
+
+def test_a_pool_over_whose_callers_nothing_hangs_has_nothing_to_wait_for() -> None:
+    pool = Pool("p", CONFIGURED, START_NS)
+    restored = Pool.restore(pool.dump(START_NS), 0, CONFIGURED)
+    restored.restore_work(pool.dump_work(START_NS), 0, Accounts().known)
+    assert restored.account_waits.until_ns is None
+
+
+def test_what_a_pool_has_counted_goes_on() -> None:
+    pool = Pool("p", CONFIGURED, START_NS)
+    for _ in range(3):
+        pool.learn(Succeeded(0), START_NS)
+    for name in "ab":
+        pool.reserve(name, Demand("p", DEFAULT_CALLER, Cost(1, 300)), START_NS)
+        pool.end(name, Outcome.SETTLED, Cost(1, 200), START_NS + S)
+    pool.learn(RateLimited(5 * S, 0), START_NS + S)
+    before, after = (
+        each.snapshot(now_ns)
+        for each, now_ns in ((pool, START_NS + 2 * S), (Pool.restore(pool.dump(START_NS + 2 * S), 0, CONFIGURED), 0))
+    )
+    assert after == before
+    assert (after.succeeded, after.granted, after.rate_limited, after.frozen_seconds) == (3, 2, 1, 4)
+
+
 def test_other_settings_apply_to_what_was_learned() -> None:
     pool = Pool("p", CONFIGURED, START_NS)
     restored = Pool.restore(pool.dump(START_NS), 0, PoolSettings({Dimension.REQUESTS: LimitSettings(60, 5)}))
