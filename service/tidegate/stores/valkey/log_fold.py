@@ -307,7 +307,7 @@ class LogFold:
             parts.setdefault(cause, [])
         for replica, own in parts.items():
             member = self._members.get(replica)
-            if member is None:
+            if member is None or member.is_dead:  # one that lives after all asks again for what waits
                 continue
             member.serial += 1
             given = tuple(answers) if replica == cause else ()

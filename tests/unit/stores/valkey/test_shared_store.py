@@ -11,6 +11,7 @@ from support.replica_calls import CONFIGURED, Calls, leader_of
 from support.replicas import Replica, replicas
 from support.virtual_time import VirtualClock, run_virtual
 from tidegate.core.domain.caller import Caller, CallerLimits
+from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Demand, Outcome
 from tidegate.core.domain.dimension import Cost, Dimension
 from tidegate.core.domain.events import Frozen, LeaseEnded, Thawed
@@ -18,7 +19,7 @@ from tidegate.core.domain.feedback import RateLimited, Succeeded
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.domain.pool_settings import AdaptiveSettings, LimitSettings, PoolSettings
 from tidegate.stores.valkey.log_fold import Effects, LogFold
-from tidegate.stores.valkey.shared_log import Entry, EntryId
+from tidegate.stores.valkey.shared_log import Checkpoint, Entry, EntryId, StoreLost
 
 FASTER = PoolSettings({Dimension.REQUESTS: LimitSettings(6_000, 3)})
 ADAPTIVE = PoolSettings({Dimension.REQUESTS: LimitSettings(600, 5)}, AdaptiveSettings())
@@ -211,3 +212,78 @@ def test_a_call_can_be_given_back_from_another_thread() -> None:
             return pool.in_flight
 
     assert run_virtual(main(), clock) == 0
+
+
+def test_a_start_that_finds_nobody_who_leads_fails() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        server = LogServer(clock)
+        server.lead = "nobody's", clock.monotonic_ns() + 60 * S
+        replica = Replica(server, clock, "r", CONFIGURED)
+        with pytest.raises(StoreLost, match="no replica has taken the lead"):
+            await replica.start()
+
+    run_virtual(main(), clock)
+
+
+def test_a_replica_may_leave_before_it_has_started_or_while_it_is_alone() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        alone = Replica(LogServer(clock, is_down=True), clock, "r", CONFIGURED, without_store=2)
+        await alone.stop()
+        await alone.start()
+        await Calls(clock).call(alone, "c")
+        await alone.stop()
+        calls = Calls(clock)
+        await calls.call(alone, "late")
+        assert [refusal.cause for refusal in calls.refused] == [Cause.STORE_UNAVAILABLE]
+
+    run_virtual(main(), clock)
+
+
+def test_a_checkpoint_of_another_version_counts_as_the_loss_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock = VirtualClock()
+
+    async def main() -> Calls:
+        calls = Calls(clock)
+        async with replicas(clock, CONFIGURED, 2) as (server, running):
+            tasks = [asyncio.create_task(calls.call(running[number % 2], "c")) for number in range(40)]
+            await asyncio.sleep(1.2)
+            leader = leader_of(running)
+            (other,) = (each for each in running if each is not leader)
+            leader.connection.is_cut = True
+            await asyncio.sleep(1.4)
+            assert server.checkpoint is not None
+            server.checkpoint = Checkpoint(server.checkpoint.incarnation, server.checkpoint.folded, b"0000?")
+            await asyncio.sleep(1)
+            assert other.leads
+            leader.connection.is_cut = False
+            await asyncio.gather(*tasks)
+        return calls
+
+    calls = run_virtual(main(), clock)
+    assert (len(calls.admitted), calls.refused) == (40, [])
+    assert any("cannot be read" in record.getMessage() for record in caplog.records)
+
+
+def test_a_leader_that_fails_gives_up_the_lead(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = VirtualClock()
+
+    async def main() -> bool:
+        async with replicas(clock, CONFIGURED, 2) as (_, running):
+            leader = leader_of(running)
+
+            def fail(_fold: LogFold) -> bytes:
+                monkeypatch.undo()
+                raise ZeroDivisionError
+
+            monkeypatch.setattr(LogFold, "dump", fail)
+            await asyncio.sleep(2)
+            return leader_of(running) is not leader
+
+    assert run_virtual(main(), clock)
+    assert any("has failed to lead" in record.getMessage() for record in caplog.records)
