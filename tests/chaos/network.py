@@ -36,10 +36,12 @@ class Link:
         else:
             self._passes.set()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends all connections."""
-        for connection in self._connections:
+        connections = [*self._connections]
+        for connection in connections:
             connection.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Passes on the bytes of a connection until it ends."""
@@ -54,8 +56,9 @@ class Link:
         except OSError:
             writer.close()
             return
-        ways = self._pass_on(reader, there[1]), self._pass_on(there[0], writer)
-        await asyncio.gather(*ways, return_exceptions=True)
+        async with asyncio.TaskGroup() as ways:
+            ways.create_task(self._pass_on(reader, there[1]))
+            ways.create_task(self._pass_on(there[0], writer))
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         """Passes on what comes, each part after the delay, as many at a time as come."""
@@ -82,6 +85,7 @@ class Link:
                 await sending
         finally:
             sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
             sink.close()
 
 
@@ -95,4 +99,4 @@ async def linked(to_port: int) -> AsyncIterator[Link]:
         yield link
     finally:
         listener.close()
-        link.close()
+        await link.close()

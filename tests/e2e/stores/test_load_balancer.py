@@ -15,6 +15,7 @@ import pytest
 
 from chaos.load import Clients, calling
 from chaos.servers import server
+from restarts.nginx import wait_until_open
 from support.daemon import free_port
 from support.project import ROOT
 from support.service_process import ServiceProcess, running
@@ -45,6 +46,7 @@ def load_balancer(directory: Path, *services: int) -> Iterator[str]:
     file.write_text(text)
     process = subprocess.Popen([program, "-q", "-f", file], cwd=directory)
     try:
+        wait_until_open(port)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
