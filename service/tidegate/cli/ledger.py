@@ -14,6 +14,7 @@ from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.key_store import KeyStore
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.identity.identify import new_key
+from tidegate.ledger import FILE
 from tidegate.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def check_ledger(settings: Settings) -> None:
             raise ConfigurationError(_DATABASE, None, allowed)
     elif not _is_installed("psycopg"):
         raise MissingExtra(_DATABASE, str(settings.database_url), "unset", extra="postgresql")
-    if settings.ledger == "required" and not _is_installed("alembic"):
-        raise MissingExtra(_LEDGER, settings.ledger, "auto or off", extra="ledger")
+    # A ledger that exists may have keys. Without it the service would be open to everyone on this machine.
+    if (settings.ledger == "required" or (has_folder and _exists(settings))) and not _is_installed("alembic"):
+        raise MissingExtra(_LEDGER, settings.ledger, "off", extra="ledger")
 
 
 def has_ledger(settings: Settings) -> bool:
@@ -144,7 +146,7 @@ def _database(settings: Settings) -> "Database | None":
     if settings.database_url is None and folder is None:
         return None
     if not _is_installed("alembic"):
-        raise MissingExtra("TIDEGATE_STATE_DIR", folder, "unset, for no ledger", extra="ledger")
+        raise MissingExtra(_LEDGER, settings.ledger, "off", extra="ledger")
     from tidegate.ledger.database import Database  # noqa: PLC0415 - SQLAlchemy is an extra
 
     if settings.database_url is not None:
@@ -157,8 +159,6 @@ def _exists(settings: Settings) -> bool:
     folder = state_dir_of(settings)
     if settings.database_url is not None or folder is None:
         return True
-    from tidegate.ledger.database import FILE  # noqa: PLC0415 - SQLAlchemy is an extra
-
     return (Path(folder) / FILE).exists()
 
 

@@ -33,13 +33,15 @@ def usage(by: str, since: str, until: str | None, form: str) -> None:
     TIDEGATE_STATE_DIR. Usage of the last second may be missing.
     """
     from tidegate.api.usage_format import as_csv, as_json, groupings  # noqa: PLC0415 - for this command only
-    from tidegate.ledger.usage_report import report  # noqa: PLC0415 - SQLAlchemy is an extra
 
     now = time.time()
     query = UsageQuery(
         moment("--since", since, now), int(now) + 1 if until is None else moment("--until", until, now), groupings(by)
     )
-    found = report(ledger_database(load_settings().settings), query)
+    database = ledger_database(load_settings().settings)
+    from tidegate.ledger.usage_report import report  # noqa: PLC0415 - SQLAlchemy is an extra
+
+    found = report(database, query)
     if form == "json":
         click.echo(json.dumps(as_json(query, found), indent=2, ensure_ascii=False))
     elif form == "csv":

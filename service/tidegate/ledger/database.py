@@ -16,11 +16,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidegate.core.domain.errors import LedgerUnavailable
+from tidegate.ledger import FILE
 
-__all__ = ["FILE", "Database"]
+__all__ = ["Database"]
 
-FILE: Final = "ledger.sqlite"
-"""The name of the database in the state folder."""
 _PRIVATE_FILE: Final = 0o600
 _SECONDS: Final = 10
 """For one statement, a lock, or a connection."""

@@ -125,11 +125,15 @@ def test_replicas_do_not_start_with_a_ledger_each(name: str, value: str, monkeyp
 
 
 def test_without_the_packages_the_service_runs_without_a_ledger_unless_it_is_required(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     assert not opened(settings(monkeypatch, STATE_DIR="state"))
     assert "pip install 'tidegate[ledger]'" in caplog.text
+    with_database = settings(monkeypatch, STATE_DIR=str(tmp_path))
+    (tmp_path / "ledger.sqlite").touch()  # it may have keys
+    with pytest.raises(MissingExtra, match=r"tidegate\[ledger\]"):
+        check_ledger(with_database)
     with pytest.raises(MissingExtra, match=r"tidegate\[ledger\]"):
         check_ledger(settings(monkeypatch, LEDGER="required"))
     with pytest.raises(MissingExtra, match=r"tidegate\[postgresql\]") as raised:
