@@ -1,11 +1,13 @@
 """`tidegate keys`: creates keys for callers, in the ledger or for the configuration file, and ends them."""
 
 import getpass
+import json
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
+from pydantic import ValidationError
 
 from tidegate.cli.ledger import has_ledger, ledger_database
 from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
@@ -14,12 +16,15 @@ from tidegate.core.domain.time_span import END_TEXT, end_of
 from tidegate.core.ports.key_store import KeyInfo, NewCaller
 from tidegate.identity.identify import new_key
 from tidegate.settings import CallerSettings, load_settings
+from tidegate.settings.field_docs import field_docs
 
 if TYPE_CHECKING:
     from tidegate.ledger.key_administration import Keys
 
 __all__ = ["keys"]
 
+_OPTIONS: Final = {"name": "NAME", "team": "--team", "weight": "--weight", "models": "--model"}
+"""The options whose values are checked, by the field of the configuration file."""
 _COLUMNS: Final = ("id", "caller", "team", "role", "state", "created", "expires", "by")
 
 
@@ -38,7 +43,7 @@ def keys() -> None:
 @click.option(
     "--role", type=click.Choice([each.value for each in Role]), default=Role.CALLER.value, help="What the key allows."
 )
-@click.option("--weight", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Share relative to others.")
+@click.option("--weight", type=float, default=1.0, help="Share relative to others.")
 @click.option(
     "--priority",
     type=click.Choice([each.value for each in Priority]),
@@ -65,16 +70,16 @@ def create(
 
     The key is printed once and not stored. The ledger, or the configuration file, holds its SHA-256.
     """
-    role = Role.ADMIN if admin else Role(role)
-    _check_name("NAME", name)
-    _check_name("--team", team)
+    caller = NewCaller(name, team, Role.ADMIN if admin else Role(role), weight, Priority(priority), models)
+    _check(caller)
     settings = load_settings().settings
     if toml or not has_ledger(settings):
-        _print_for_file(name, team, role, toml=toml)
+        if expires is not None:
+            raise ConfigurationError("--expires", expires, "no end for a key of the configuration file")
+        _print_for_file(caller, toml=toml)
         return
     if any(caller.name == name for caller in settings.callers):
         raise ConfigurationError("NAME", name, "a name that no caller of the configuration has")
-    caller = NewCaller(name, team, Role(role), weight, Priority(priority), models)
     expires_at = None if expires is None else end_of("--expires", expires, time.time())
     made = _keys().create(caller, expires_at=expires_at, by=_user())
     click.echo(f"key  {made.key}\nid   {made.id}")
@@ -126,26 +131,35 @@ def _keys() -> "Keys":
     return Keys(database, new_key)
 
 
-def _check_name(field: str, name: str) -> None:
+def _check(caller: NewCaller) -> None:
+    """Allows what the configuration file would allow."""
+    values = {name: getattr(caller, name) for name in _OPTIONS}
     try:
-        CallerSettings(name=name, key_sha256="0" * 64)
-    except ValueError:
-        allowed = "letters, digits, dot, dash or underscore, at most 63; the first is a letter or digit"
-        raise ConfigurationError(field, name, allowed) from None
+        CallerSettings(key_sha256="0" * 64, **values | {"models": caller.models or None})
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        raise ConfigurationError(_OPTIONS[name], values[name], field_docs(CallerSettings)[name].allowed) from None
 
 
-def _print_for_file(name: str, team: str, role: str, *, toml: bool) -> None:
+def _print_for_file(caller: NewCaller, *, toml: bool) -> None:
     """Prints a key and its hash, or the lines of the configuration file."""
-    if role == Role.VIEWER:
-        raise ConfigurationError("--role", role, "caller or admin, in a configuration file")
+    default = NewCaller(caller.name, DEFAULT_TEAM)
+    if caller.role == Role.VIEWER:
+        raise ConfigurationError("--role", caller.role, "caller or admin, in a configuration file")
+    if not toml and caller != default:
+        raise ConfigurationError("--toml", None, "given with any other option, because there is no ledger to store it")
     key, hashed = new_key()
     if not toml:
         click.echo(f"key         {key}\nkey_sha256  {hashed}")
         return
-    click.echo(f"The key of {name}, shown only once: {key}", err=True)
-    lines = ["[[callers]]", f'name = "{name}"', f'key_sha256 = "{hashed}"']
-    lines += [f'team = "{team}"'] if team != DEFAULT_TEAM else []
-    lines += ["admin = true"] if role == Role.ADMIN else []
+    click.echo(f"The key of {caller.name}, shown only once: {key}", err=True)
+    lines = ["[[callers]]", f'name = "{caller.name}"', f'key_sha256 = "{hashed}"']
+    lines += [f'team = "{caller.team}"'] if caller.team != default.team else []
+    lines += [f"weight = {caller.weight}"] if caller.weight != default.weight else []
+    lines += [f'priority = "{caller.priority}"'] if caller.priority != default.priority else []
+    # A list of JSON strings is one of TOML as well.
+    lines += [f"models = {json.dumps(caller.models, ensure_ascii=False)}"] if caller.models else []
+    lines += ["admin = true"] if caller.role == Role.ADMIN else []
     click.echo("\n".join([*lines, ""]))
 
 

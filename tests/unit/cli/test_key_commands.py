@@ -87,8 +87,13 @@ def test_rotate_revoke_and_expire() -> None:
     [
         (("create", "no spaces"), "NAME"),
         (("create", "web", "--team", "?"), "--team"),
+        (("create", "web", "--weight", "nan"), "--weight"),
+        (("create", "web", "--weight", "inf"), "--weight"),
+        (("create", "web", "--model", ""), "--model"),
+        (("create", "web", "--model", "m", "--model", "m", "--toml"), "--model"),
         (("create", "web", "--expires", "soon"), "--expires"),
         (("create", "web", "--toml", "--role", "viewer"), "--role"),
+        (("create", "web", "--toml", "--expires", "30d"), "--expires"),
         (("rotate", "nobody"), "name"),
         (("revoke", "nobody"), "key"),
         (("expire", "nobody", "--at", "1d"), "key"),
@@ -108,6 +113,23 @@ def test_a_name_of_the_configuration_is_taken(tmp_path: Path) -> None:
 def test_lines_for_the_file_are_not_stored() -> None:
     assert 'team = "shop"' in run("create", "web", "--toml", "--team", "shop").output
     assert stored_keys(load_settings().settings) is None
+
+
+def test_lines_for_the_file_have_every_option(tmp_path: Path) -> None:
+    options = ("--team", "shop", "--priority", "batch", "--model", "m", "--model", 'n"', "--weight", "2", "--admin")
+    (tmp_path / "tidegate.toml").write_text(run("create", "web", "--toml", *options).stdout)
+    (caller,) = load_settings({}).settings.callers
+    assert (caller.team, caller.priority, caller.models, caller.weight, caller.admin) == (
+        *("shop", Priority.BATCH, ("m", 'n"'), 2.0, True),
+    )
+
+
+@pytest.mark.parametrize("option", [("--team", "shop"), ("--model", "m"), ("--role", "admin")])
+def test_a_bare_hash_has_no_options(monkeypatch: pytest.MonkeyPatch, option: tuple[str, str]) -> None:
+    monkeypatch.delenv("TIDEGATE_STATE_DIR")
+    error = run("create", "web", *option).exception
+    assert isinstance(error, ConfigurationError)
+    assert error.field == "--toml"
 
 
 def test_a_database_that_cannot_be_read_has_no_keys(tmp_path: Path) -> None:
