@@ -5,6 +5,7 @@ those of the next, and then both take less time together than one after the othe
 """
 
 from collections.abc import Sequence
+from operator import sub
 from typing import Final
 
 from tidegate.core.domain.demand import Demand
@@ -141,22 +142,28 @@ def _with_rivals(
             tag_ns = start_ns + ahead_ns / weight
             ahead = _with_few_rivals(parent, child, tag_ns, ahead, rates, least, entry, arrivals)
         else:
-            ahead = _with_many_rivals(parent, child if is_rival else None, ahead, weight, rates, arrivals)
+            ahead = _with_many_rivals(parent, child if is_rival else None, ahead, ahead_ns, weight, rates, arrivals)
     for cost in front:
         ahead = plus(ahead, cost)
     return ahead
 
 
 def _with_many_rivals(
-    parent: Flow, child: Flow | None, ahead: Work, weight: float, rates: NsPerUnit, arrivals: ClassArrivals | None
+    parent: Flow,
+    child: Flow | None,
+    ahead: Work,
+    ahead_ns: int,
+    weight: float,
+    rates: NsPerUnit,
+    arrivals: ClassArrivals | None,
 ) -> Work:
-    rivals, waiting, weights, others = parent.active, parent.waiting, parent._active_weight, plus(NO_WORK, parent.load)
+    rivals, waiting, weights, others = parent.active, parent.waiting, parent._active_weight, parent.load
     per_ns = 0.0 if arrivals is None else arrivals.total_per_ns
     if child is not None:
         rivals, waiting, weights = rivals - 1, waiting - child.waiting, weights - child.weight
-        others = plus(others, child.load, -1)
+        others = list(map(sub, others, child.load))
         per_ns -= 0.0 if arrivals is None else arrivals.per_ns(child._path[0])
-    ahead_ns, others_ns = service_time_ns(ahead, rates), service_time_ns(others, rates)
+    others_ns = service_time_ns(others, rates)
     if others_ns <= 0:
         return plus(ahead, others)
     mean_ns = others_ns / max(1, waiting)
