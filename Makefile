@@ -98,6 +98,11 @@ bench-gateway: $(INSTALLED) .tools/litellm/.installed ## measure the relay besid
 bench-overload: $(INSTALLED) ## measure admitted calls, refusals and health checks under twenty times the quota
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.overload $(ARGS)
 
+.PHONY: bench-store
+bench-store: $(INSTALLED) ## measure calls per second through a shared store, beside two limiters on the same server
+	@tests/install-tools.sh bench-store
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.store $(ARGS)
+
 .PHONY: soak
 soak: $(INSTALLED) ## see what grows in the service under 30 minutes of mixed load: make soak ARGS="--minutes 5 --rate 50"
 	PYTHONPATH=tests $(BIN)/python -m soak $(ARGS)

@@ -35,6 +35,9 @@ test-clients)
   need javac default-jdk-headless "runs Java's HttpClient as a client"
   need go golang-go "runs Go's net/http as a client"
   ;;
+bench-store)
+  need valkey-server valkey-server "holds the shared log"
+  ;;
 bench-gateway)
   need nginx nginx "is the upstream, and the proxy that nobody beats"
   need wrk wrk "makes the load"
