@@ -11,10 +11,7 @@ from tidegate.api.content_negotiation import prefers
 from tidegate.api.examples import USAGE_EXAMPLE
 from tidegate.api.ledger_calls import LedgerCalls
 from tidegate.api.services import Services
-from tidegate.api.usage_format import as_csv, as_json, groupings
-from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.time_span import moment
-from tidegate.core.ports.usage_sink import UsageQuery
+from tidegate.api.usage_format import as_csv, as_json, usage_query
 
 __all__ = ["NO_LEDGER", "USAGE_PATH", "usage_router"]
 
@@ -55,16 +52,10 @@ def usage_router(services: Services) -> APIRouter:
         ledger = services.ledger
         if ledger is None:
             raise HTTPException(501, NO_LEDGER)
-        now = services.clock.wall_seconds()
         caller = getattr(request.state, "caller", None)
-        query = UsageQuery(
-            moment("since", since, now),
-            int(now) + 1 if until is None else moment("until", until, now),
-            groupings(by),
-            None if caller is None else caller.label,
+        query = usage_query(
+            by, since, until, services.clock.wall_seconds(), caller=None if caller is None else caller.label
         )
-        if query.since >= query.until:
-            raise ConfigurationError("since", since, "a time before `until`")
         report = await calls.run(lambda: ledger.report(query))
         wants_csv = prefers(request.headers.get("accept", ""), _CSV, _JSON) if format is None else format == "csv"
         if wants_csv:

@@ -1,4 +1,4 @@
-"""A report of usage as JSON and as CSV."""
+"""What a report of usage is asked for, and the report as JSON and as CSV."""
 
 import csv
 import io
@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.domain.time_span import moment
 from tidegate.core.ports.usage_sink import UsageGroup, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import MICRO_USD
 
-__all__ = ["GROUPINGS", "WAIT_NAMES", "as_csv", "as_json", "groupings", "shown_group"]
+__all__ = ["GROUPINGS", "WAIT_NAMES", "as_csv", "as_json", "shown_group", "usage_query"]
 
 GROUPINGS: Final = ("team", "caller", "model", "pool", "class", "hour", "day")
 """What usage can be grouped by."""
@@ -21,17 +22,31 @@ _COUNTS: Final = ("calls", "refused", "failed")
 _TOKENS: Final = ("input", "output", "cache_read", "cache_creation")
 
 
-def groupings(text: str) -> tuple[str, ...]:
-    """The names of groupings in a list with commas.
+def usage_query(
+    by: str, since: str, until: str | None, now: float, *, caller: str | None = None, prefix: str = ""
+) -> UsageQuery:
+    """The query for texts as a user writes them.
+
+    Args:
+        by: names of groupings, separated by commas.
+        since: the beginning, as `moment` allows.
+        until: the end, likewise; None: now.
+        now: the time, in seconds since 1970-01-01 UTC.
+        caller: the only caller to report; None: all.
+        prefix: what precedes the names of the texts in errors.
 
     Raises:
-        ConfigurationError: a name is unknown or repeated, or there are too many.
+        ConfigurationError: a text is not allowed, or the beginning is not before the end.
     """
-    names = tuple(text.split(","))
+    names = tuple(by.split(","))
     if not set(names) <= set(GROUPINGS) or len(set(names)) < len(names) or len(names) > _MAX_GROUPINGS:
         allowed = f"one to {_MAX_GROUPINGS} of {', '.join(GROUPINGS)}, separated by commas"
-        raise ConfigurationError("by", text, allowed)
-    return names
+        raise ConfigurationError(f"{prefix}by", by, allowed)
+    begin = moment(f"{prefix}since", since, now)
+    end = int(now) + 1 if until is None else moment(f"{prefix}until", until, now)
+    if begin >= end:
+        raise ConfigurationError(f"{prefix}since", since, "a time before the end")
+    return UsageQuery(begin, end, names, caller)
 
 
 def as_json(query: UsageQuery, report: UsageReport) -> dict[str, Any]:

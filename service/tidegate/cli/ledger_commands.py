@@ -9,7 +9,7 @@ import click
 
 from tidegate.cli.ledger import ledger_database
 from tidegate.core.domain.errors import ConfigurationError
-from tidegate.core.domain.time_span import MOMENT_TEXT, moment
+from tidegate.core.domain.time_span import MOMENT_TEXT
 from tidegate.core.ports.usage_sink import UsageGroup, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import MICRO_USD
 from tidegate.settings import load_settings
@@ -32,12 +32,9 @@ def usage(by: str, since: str, until: str | None, form: str) -> None:
     The command reads the database that its own configuration names: TIDEGATE_DATABASE_URL, or `ledger.sqlite` in
     TIDEGATE_STATE_DIR. Usage of the last second may be missing.
     """
-    from tidegate.api.usage_format import as_csv, as_json, groupings  # noqa: PLC0415 - for this command only
+    from tidegate.api.usage_format import as_csv, as_json, usage_query  # noqa: PLC0415 - for this command only
 
-    now = time.time()
-    query = UsageQuery(
-        moment("--since", since, now), int(now) + 1 if until is None else moment("--until", until, now), groupings(by)
-    )
+    query = usage_query(by, since, until, time.time(), prefix="--")
     database = ledger_database(load_settings().settings)
     from tidegate.ledger.usage_report import report  # noqa: PLC0415 - SQLAlchemy is an extra
 

@@ -69,6 +69,21 @@ def test_other_forms_are_json_and_csv() -> None:
     assert run("usage", "--since", "2w", "--until", "1w").output == "no usage in this time\n"
 
 
+@pytest.mark.usefixtures("state_dir")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--since", "1d", "--until", "2d"), "--since: got '1d', allowed is a time before the end"),
+        (("--until", "soon"), "--until: got 'soon', allowed is"),
+        (("--by", "planet"), "--by: got 'planet', allowed is"),
+    ],
+)
+def test_a_faulty_option_is_named(arguments: tuple[str, ...], told: str) -> None:
+    error = run("usage", *arguments).exception
+    assert isinstance(error, ConfigurationError)
+    assert str(error).startswith(told)
+
+
 def test_a_backup_is_a_complete_ledger_of_its_own(state_dir: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.sqlite"
     assert run("ledger", "backup", str(copy)).output == f"{copy}\n"
