@@ -55,7 +55,7 @@ test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running servi
 
 .PHONY: test-stores
 test-stores: $(INSTALLED) | test-tools ## run replicas on real Valkey servers, let each part fail, and see that no answer is lost
-	$(BIN)/pytest -m stores -n 2 --dist worksteal tests/e2e/stores
+	$(BIN)/pytest -m stores -n 2 --dist worksteal --timeout=300 -o faulthandler_timeout=0 tests/e2e/stores
 
 .PHONY: chaos
 chaos: $(INSTALLED) | test-tools ## measure what clients notice while a replica, the store or the network fails: make chaos ARGS=--help

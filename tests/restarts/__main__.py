@@ -14,10 +14,15 @@ import click
 from restarts.behind_nginx import Outcome, restart_behind_nginx
 from restarts.hand_over import restart_by_hand_over
 from restarts.load import Load
+from restarts.replicas import restart_replicas
 
 Restart = Callable[[Path, Load, int, float], Coroutine[Any, Any, Outcome]]
 
-_WAYS: Final[dict[str, Restart]] = {"hand-over": restart_by_hand_over, "behind-nginx": restart_behind_nginx}
+_WAYS: Final[dict[str, Restart]] = {
+    "hand-over": restart_by_hand_over,
+    "behind-nginx": restart_behind_nginx,
+    "replicas": restart_replicas,
+}
 
 
 @click.command()
