@@ -191,15 +191,11 @@ class DimensionLimit:
         """
         if self._pace is not None:
             return 0
-        own, upstream, least_ns = self._own, self._upstream, None
-        if own is not None:  # no loop: each waiter passes here
-            least_ns = (own.level_micro(now_ns) - units * MICRO) * NS_PER_MINUTE // own.rate_micro_per_minute
-        if upstream is not None:
-            spare = upstream.level_micro(now_ns) - units * MICRO - self.margin_micro
-            spare_ns = spare * NS_PER_MINUTE // upstream.rate_micro_per_minute
-            if least_ns is None or spare_ns < least_ns:
-                least_ns = spare_ns
-        return least_ns if least_ns is not None and least_ns > 0 else 0
+        own, upstream = self._own, self._upstream  # no loop: each waiter passes here
+        if upstream is None:
+            return 0 if own is None else max(0, own.spare_ns(units * MICRO, now_ns))
+        upstream_ns = upstream.spare_ns(units * MICRO + self.margin_micro, now_ns)
+        return max(0, upstream_ns if own is None else min(upstream_ns, own.spare_ns(units * MICRO, now_ns)))
 
     def own_wait_ns(self, units: int, now_ns: int) -> int:
         """Time until the configured limit allows `units`."""

@@ -105,6 +105,10 @@ class TokenBucket:
         if self._level >= self.capacity_micro:
             self._cap(now_ns if before < self.capacity_micro else self._full_ns)
 
+    def spare_ns(self, micro: int, now_ns: int) -> int:
+        """The refill time of what is available beyond `micro`; negative if that does not fit."""
+        return (self.level_micro(now_ns) - micro) * NS_PER_MINUTE // self.rate_micro_per_minute
+
     def wait_ns(self, micro: int, now_ns: int) -> int:
         """Time until `micro` fits, rounded up to a nanosecond; 0 if it fits now."""
         missing = min(micro, self.capacity_micro) - self.level_micro(now_ns)
