@@ -276,12 +276,9 @@ class DimensionLimit:
         self._apply(now_ns)
 
     def search(self, per_second: float | None, now_ns: int, share: float = 1.0) -> None:
-        """Applies a searched rate while no limit is reported; a quarter of a second's worth may go at once.
+        """Applies a searched rate while no limit is reported; None ends it. A quarter of a second's worth goes at once.
 
-        Args:
-            per_second: the rate; None ends the search.
-            now_ns: the time.
-            share: the rate divided by the last rate found, if that was higher.
+        `share`: the rate divided by the last rate found, if that was higher.
         """
         if (per_second, share) != (self._searched_per_second, self._searched_share):
             self._searched_per_second, self._searched_share = per_second, share
