@@ -9,6 +9,7 @@ from collections.abc import Generator
 from unittest.mock import patch
 
 import pytest
+from coverage import Coverage
 from hypothesis import HealthCheck, Phase, settings
 
 # No deadline: timing is unreliable on a busy machine. Select a profile with `--hypothesis-profile=full`.
@@ -55,6 +56,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 if not module.name.endswith(("__main__", "migrations.env")):  # these run when they are imported
                     importlib.import_module(module.name)
     measuring.cov_controller.pause()
+    # Beneath its own, a worker has the one that pytest-cov begins before it knows of the worker. It would go on.
+    if (beneath := Coverage.current()) is not None:
+        beneath.stop()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from differential.run import Comparison
 from differential.streams import Stream, answer_streams, mutated, recordings, request_streams
 
-MUTATIONS = 1_500
+MUTATIONS = 700
 Compare = Callable[[Comparison], Callable[[Stream], Coroutine[Any, Any, None]]]
 COMPARED: list[tuple[str, Compare]] = [
     ("requests", lambda comparison: comparison.serve),

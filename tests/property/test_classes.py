@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from support.hypothesis_settings import share_of_examples
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
@@ -41,6 +42,7 @@ def run(queue: FairQueue, arrivals: list[tuple[Caller, int]], until: Waiter | No
     return taken
 
 
+@share_of_examples(0.5)
 @given(arrivals=ARRIVALS, others=ARRIVALS, priority=st.sampled_from(Priority), weight=st.sampled_from([0.5, 1.0, 4.0]))
 def test_a_class_that_waits_gets_its_share_less_one_request(
     arrivals: list[tuple[Caller, int]], others: list[tuple[Caller, int]], priority: Priority, weight: float

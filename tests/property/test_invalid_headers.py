@@ -252,5 +252,5 @@ class AbsurdUpstreamMachine(RuleBasedStateMachine):
         assert self.refused - refused <= 2
 
 
-AbsurdUpstreamMachine.TestCase.settings = settings(share_of_examples(0.2), stateful_step_count=10)
+AbsurdUpstreamMachine.TestCase.settings = settings(share_of_examples(0.14), stateful_step_count=10)
 TestAbsurdUpstream = AbsurdUpstreamMachine.TestCase

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from support.hypothesis_settings import share_of_examples
 from tidegate.core.pricing.prompt_size import PromptSize, tool_prompt_tokens
 from tidegate.gateway.receive.request import InvalidCall, MessageRequest, read_message
 
@@ -148,6 +149,7 @@ def test_a_body_is_read_as_a_parser_reads_it(body: Body) -> None:
     assert [tuple(prefix)[1:] for prefix in found.prefixes] == prefixes_of(body, fixed_tokens)
 
 
+@share_of_examples(0.35)
 @given(bodies())
 def test_where_the_markers_are_changes_no_beginning(body: Body) -> None:
     def digests(message: MessageRequest) -> list[int]:

@@ -114,13 +114,13 @@ def hostile_feedback(rng: random.Random, *, reports: bool) -> tuple[Feedback, ..
 
 
 @pytest.mark.parametrize("reports", [True, False])
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.clients)])
-def test_a_dump_is_small_whatever_the_traffic(*, reports: bool, seed: int) -> None:
-    """20,000 steps of many callers, absurd figures, bursts and pauses, with thousands of calls in flight."""
+@pytest.mark.parametrize(("seed", "steps"), [(1, 4_000), pytest.param(2, 20_000, marks=pytest.mark.clients)])
+def test_a_dump_is_small_whatever_the_traffic(*, reports: bool, seed: int, steps: int) -> None:
+    """Steps of many callers, absurd figures, bursts and pauses, with thousands of calls in flight."""
     rng, now_ns, sizes = random.Random(seed), START_NS, []  # noqa: S311
     pool, flying = Pool("p", PoolSettings(), now_ns), dict[str, Cost]()
     callers = [Caller(f"caller {number}", priority=rng.choice(list(Priority))) for number in range(300)]
-    for number in range(20_000):
+    for number in range(steps):
         now_ns += rng.choice([0, 0, 10**6, 6 * 10**6, 6 * 10**6, S // 10]) if number % 500 else 70 * S
         cost = Cost(1, rng.choice([0, 1, 10**3, 10**6]), rng.choice([0, 1, 10**4]))
         demand = Demand("p", rng.choice(callers), cost, 0, retry=rng.random() < 0.1, front=rng.random() < 0.1)
@@ -162,13 +162,14 @@ def test_other_data_is_unreadable(data: bytes) -> None:
         decode_state(data, PoolState, POOL_STATE_VERSION)
 
 
-def test_a_dump_of_a_busy_pool_is_small() -> None:
-    """Two minutes at 90 requests a second, all answered after a while beside a competitor: every log is full."""
+@pytest.mark.parametrize("calls", [4_000, pytest.param(12_000, marks=pytest.mark.clients)])
+def test_a_dump_of_a_busy_pool_is_small(calls: int) -> None:
+    """90 requests a second, all answered after a while beside a competitor. After two minutes every log is full."""
     rng, now_ns = random.Random(1), START_NS  # noqa: S311
     pool = Pool("p", PoolSettings(), now_ns)
     pool.learn(LimitReport(FULL, FULL, FULL), now_ns)
     flying, sizes = dict[str, int](), list[int]()
-    for number in range(12_000):
+    for number in range(calls):
         now_ns += rng.randrange(5, 18) * 10**6
         demand = Demand("p", DEFAULT_CALLER, Cost(1, rng.randrange(2_000), rng.randrange(900)), 0)
         if isinstance(pool.reserve(f"{number}", demand, now_ns), Granted):
@@ -183,5 +184,5 @@ def test_a_dump_of_a_busy_pool_is_small() -> None:
         pool.advance_and_collect(now_ns)
         if number % 500 == 499:
             sizes.append(len(encode_state(pool.dump(now_ns))))
-    assert pool.snapshot(now_ns).granted > 8_000, "the pool is busy"
+    assert pool.snapshot(now_ns).granted > calls * 2 / 3, "the pool is busy"
     assert 5_000 < max(sizes) <= MOST_BYTES

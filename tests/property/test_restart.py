@@ -108,7 +108,7 @@ def most_in_windows(times_ns: list[int], window_ns: int) -> int:
     return most
 
 
-@share_of_examples(0.2)
+@share_of_examples(0.14)
 @given(
     per_minute=st.sampled_from([300, 1_200]),
     capacity_seconds=st.sampled_from([1, 5, 60]),

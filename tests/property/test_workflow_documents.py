@@ -3,13 +3,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from support.hypothesis_settings import share_of_examples
 from support.workflow_documents import HEADER
 from tidegate.generation.dsl import check_document
-
-_unhurried = settings(deadline=None)  # a document may have many expressions, a millisecond each
 
 _names = st.text("abcdeXYZ-_/~ é", min_size=1, max_size=6)
 _scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -79,14 +78,13 @@ _documents = st.fixed_dictionaries(
 )
 
 
-@_unhurried
 @given(document=_documents)
 def test_every_finding_points_into_the_document(document: dict[str, Any]) -> None:
     for finding in check_document(document):
         _resolve(document, finding.path)
 
 
-@_unhurried
+@share_of_examples(0.5)
 @given(document=_documents, damage=_json, data=st.data())
 def test_a_damaged_document_has_findings_and_raises_nothing(
     document: dict[str, Any], damage: object, data: st.DataObject
@@ -101,13 +99,11 @@ def test_a_damaged_document_has_findings_and_raises_nothing(
         _resolve(damaged, finding.path.rpartition("/")[0])  # what is missing has no value
 
 
-@_unhurried
 @given(document=_json)
 def test_anything_may_be_given(document: object) -> None:
     assert check_document(document)
 
 
-@_unhurried
 @given(text=_yaml)
 def test_any_yaml_may_be_given_with_aliases_that_repeat_or_contain_themselves(text: str) -> None:
     document = yaml.safe_load(text)
