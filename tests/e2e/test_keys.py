@@ -8,9 +8,11 @@ from pathlib import Path
 from threading import Event
 
 import httpx2
+import pytest
 
 from support.service_process import run_to_end, running
 
+pytestmark = pytest.mark.quiet
 BODY = {"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
 PROMISED_SECONDS = 1.0
 BUSY_SECONDS = 3.0
@@ -47,23 +49,23 @@ def test_keys_are_rotated_under_load_without_a_refusal_and_end_within_a_second(t
 
         def load() -> Counter[int]:
             statuses: Counter[int] = Counter()
-            while not stop.is_set():
+            while not stop.wait(0.02):
                 statuses[ask(in_use[0])] += 1
             return statuses
 
         with ThreadPoolExecutor(3) as at_once:
             loads = [at_once.submit(load) for _ in range(3)]
-            old = in_use[0]
-            new = keys("rotate", "web", "--grace", "1h")
-            becomes(200, new)
-            in_use[0] = new
-            time.sleep(0.5)  # calls with the old key end
-            old_id = re.findall(
-                r"^(key_\w+) ", run_to_end(tmp_path, "keys", "list", TIDEGATE_STATE_DIR=state_dir).stdout, re.MULTILINE
-            )[0]
-            keys("revoke", old_id)
-            becomes(401, old)
-            stop.set()
+            try:
+                old = in_use[0]
+                new = keys("rotate", "web", "--grace", "1h")
+                becomes(200, new)
+                in_use[0] = new
+                time.sleep(0.5)  # calls with the old key end
+                listed = run_to_end(tmp_path, "keys", "list", TIDEGATE_STATE_DIR=state_dir).stdout
+                keys("revoke", re.findall(r"^(key_\w+) ", listed, re.MULTILINE)[0])
+                becomes(401, old)
+            finally:
+                stop.set()
             statuses = sum((each.result() for each in loads), Counter[int]())
         assert set(statuses) == {200}, statuses
 
