@@ -78,6 +78,15 @@ class TestQuota:
         made._freeze.extend(S, 0)
         assert made.binding(ONE_REQUEST, 0) == "frozen"
 
+    def test_nothing_binds_where_everything_fits(self) -> None:
+        assert answered().binding(Cost(1, 10, 10), 0) == "queue"
+
+    def test_a_configured_limit_on_output_binds(self) -> None:
+        made = quota(PoolSettings({Dimension.OUTPUT_TOKENS: LimitSettings(60, 10)}))
+        made.answer_came(0)
+        made.charge(Cost(1, 0, 10), 0)
+        assert made.binding(Cost(1, 0, 5), 0) == "output_tokens"
+
     def test_output_debt_binds_as_output_tokens(self) -> None:
         made = in_output_debt()
         assert not made.fits(ONE_REQUEST, 83 * S)

@@ -117,3 +117,4 @@ def test_the_use_in_flight_is_given_back_where_it_was_counted() -> None:
     restored.request_ended(S)
     assert restored.dump_work(2 * S).open_input_tokens == restored.dump_work(2 * S).open_output_tokens == 0
     assert restored.dump_work(2 * S).searched_in_flight == 0
+    assert Quota("p", LEARNING, 0).dump_work(0).searched_in_flight == 0
