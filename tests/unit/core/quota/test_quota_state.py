@@ -118,3 +118,12 @@ def test_the_use_in_flight_is_given_back_where_it_was_counted() -> None:
     assert restored.dump_work(2 * S).open_input_tokens == restored.dump_work(2 * S).open_output_tokens == 0
     assert restored.dump_work(2 * S).searched_in_flight == 0
     assert Quota("p", LEARNING, 0).dump_work(0).searched_in_flight == 0
+
+
+def test_leases_that_were_charged_elsewhere_are_in_flight_each() -> None:
+    made = Quota("p", LEARNING, 0)
+    made.learn_limits(LimitReport(), 0)
+    for _ in range(2):
+        made.hold(500, 20)
+    work = made.dump_work(S)
+    assert (work.open_input_tokens, work.open_output_tokens, work.searched_in_flight) == (1_000, 40, 2)
