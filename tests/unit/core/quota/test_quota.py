@@ -330,3 +330,22 @@ def test_a_volley_of_429s_is_one_overrun_where_limits_are_told() -> None:
     for _ in range(3):
         made.learn_429(RateLimited(S, sent_ago_ns=S), 2 * S)
     assert requests_per_second(made, 2 * S) == 100
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_was_sent_before_a_search_is_not_taken_from_the_use_that_it_has_counted(*, refused: bool) -> None:
+    made = quota()
+    made.charge(Cost(1, 500, 20), 8 * S // 5)
+    if refused:
+        made.learn_429(RateLimited(sent_ago_ns=S // 2), 2 * S)
+    else:
+        made.learn_limits(HEADERLESS, 2 * S)
+    made.charge(Cost(1, 500, 20), 3 * S)
+    search = made._search
+    assert search is not None
+    made.correct_use(-1, -500, 0, 8 * S // 5)
+    assert search.use.used == Cost(1, 500), "it was sent before"
+    made.correct_use(0, 100, 5, 2 * S)
+    assert search.use.used == Cost(1, 600, 5), "the upstream counts it now"
+    made.correct_use(-1, -600, 0, 3 * S)
+    assert search.use.used == Cost(0, 0, 5)
