@@ -133,8 +133,6 @@ class FairQueue:
 
     def has_head(self, now_ns: int) -> bool:
         """Whether any waiter may go: as `head`, mostly without finding out which."""
-        if self._held is not None:
-            return True
         return any(each.flows.waiting for each in self._classes) or self.head(now_ns) is not None
 
     def refresh_price(self, waiter: Waiter, now_ns: int) -> None:

@@ -191,6 +191,12 @@ def test_an_empty_queue_remembers_nobody() -> None:
         assert (flows.children, flows._heap, flows._idle, home.refused, home.failed) == ({}, [], [], {}, {})
 
 
+def test_a_price_is_of_the_time_at_which_it_is_refreshed() -> None:
+    queue = queue_of([Waiter("a", Demand("pool", ANN, COST, price=lambda now_ns: Cost(1, now_ns // MS)))])
+    queue.refresh_price(queue.waiting["a"], 5_000 * MS)
+    assert (queue.tokens, queue.waiting["a"].priced_ns) == (5_000, 5_000 * MS)
+
+
 def test_a_wait_that_was_left_costs_no_share() -> None:
     queue = queue_of([waiter(f"ben-{n}", BEN) for n in range(5)] + [waiter(f"left-{n}") for n in range(4)])
     for n in range(4):

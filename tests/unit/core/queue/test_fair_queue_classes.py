@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from msgspec import structs
 
-from support.work_ahead import ahead_ns
+from support.work_ahead import ahead_ns, before_ns
 from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost, NsPerUnit
@@ -148,6 +148,31 @@ class TestThoseThatComeBack:
         queue.push(Waiter("back", structs.replace(Demand("p", TEAM, Cost(1, 20, 3)), **{kind: True})))
         assert queue.ahead(Demand("p", TEAM, ONE), 0) == (goes, 20 * goes, 3 * goes)
 
+    def test_that_may_not_be_repeated_yet_hold_up_no_lower_class(self) -> None:
+        queue = queue_of(TEAM)
+        queue.push(come_back("back", PEOPLE, "retry"))
+        assert go(queue) == "team"
+
+    def test_go_before_one_another_in_their_order_and_before_new_ones_once_they_may(self) -> None:
+        queue = FairQueue(rates, lambda now_ns: 0 if now_ns >= S else S)
+        for waiter in (
+            Waiter("new", Demand("p", TEAM, ONE)),
+            come_back("first", TEAM, "retry"),
+            come_back("second", TEAM, "retry"),
+        ):
+            queue.push(waiter)
+        befores = [[before_ns(queue, each, now_ns) for each in queue.waiting.values()] for now_ns in (0, S)]
+        assert befores == [[0, 0, 0], [2 * S, 0, S]]
+        assert ahead_ns(queue, Demand("p", NIGHT, ONE), 0) == S
+        assert ahead_ns(queue, Demand("p", NIGHT, ONE), S) == 3 * S
+
+    def test_that_are_held_back_leave_nothing_when_they_leave(self) -> None:
+        queue = queue_of(TEAM)
+        queue.push(come_back("back", TEAM, "front"))
+        queue.skip(queue.waiting["back"])
+        queue.remove("back")
+        assert queue.skipped == {}
+
     def test_are_counted_with_their_class(self) -> None:
         queue = queue_of(TEAM)
         queue.push(come_back("back", TEAM, "retry"))
@@ -199,6 +224,14 @@ class TestHeld:
                 queue.remove(lease_id)
         queue.push(Waiter("p", Demand("p", PEOPLE, ONE)))
         assert [go(queue) for _ in range(2)] == ["night", "people"]
+
+    def test_one_that_may_be_repeated_goes_before_a_held_head_of_its_class(self) -> None:
+        queue = queue_of(TEAM, may_retry=True)
+        head = queue.head(0)
+        assert head is not None
+        queue.hold(head)
+        queue.push(come_back("back", Caller("other"), "retry"))
+        assert [go(queue) for _ in range(2)] == ["other", "team"]
 
     def test_one_that_came_back_needs_not_be_held(self) -> None:
         queue = queue_of(PEOPLE)

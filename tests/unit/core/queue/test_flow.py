@@ -112,6 +112,7 @@ def test_the_cost_of_a_request_of_a_session_counts_for_its_caller_and_class() ->
     queue.reprice(queue.waiting["s"], Cost(1, 300, 7), 0)
     assert queue.load_of(ANN) == (2, [2, 400, 7])
     assert queue._classes[1].flows.load == [2, 400, 7]
+    assert queue.tokens == 407
 
 
 class TestSessionFront:

@@ -65,6 +65,7 @@ def test_the_order_goes_on() -> None:
     copy = continued(queue)
     assert dump_queue(copy, LATER_NS) == dump_queue(queue, NOW_NS)
     assert (copy.tokens, copy.load_of(ANN), copy.load_of(ZOE)) == (queue.tokens, queue.load_of(ANN), queue.load_of(ZOE))
+    assert [each.head(0) is None for each in (queue, copy)] == [False, False]
     for each in (queue, copy):
         each.readmit(each.waiting["zoe-0"])
         each.push(waiter("once once more", Caller("once-1")))

@@ -345,7 +345,7 @@ def test_what_was_sent_before_a_search_is_not_taken_from_the_use_that_it_has_cou
     assert search is not None
     made.correct_use(-1, -500, 0, 8 * S // 5)
     assert search.use.used == Cost(1, 500), "it was sent before"
-    made.correct_use(0, 100, 5, 2 * S)
+    made.correct_use(0, 100, 5, 8 * S // 5)
     assert search.use.used == Cost(1, 600, 5), "the upstream counts it now"
     made.correct_use(-1, -600, 0, 3 * S)
     assert search.use.used == Cost(0, 0, 5)
