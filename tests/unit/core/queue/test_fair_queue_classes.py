@@ -159,12 +159,13 @@ class TestThoseThatComeBack:
             Waiter("new", Demand("p", TEAM, ONE)),
             come_back("first", TEAM, "retry"),
             come_back("second", TEAM, "retry"),
+            Waiter("night", Demand("p", NIGHT, ONE)),
         ):
             queue.push(waiter)
         befores = [[before_ns(queue, each, now_ns) for each in queue.waiting.values()] for now_ns in (0, S)]
-        assert befores == [[0, 0, 0], [2 * S, 0, S]]
-        assert ahead_ns(queue, Demand("p", NIGHT, ONE), 0) == S
-        assert ahead_ns(queue, Demand("p", NIGHT, ONE), S) == 3 * S
+        assert befores == [[0, 0, 0, S], [2 * S, 0, S, 3 * S]]
+        assert ahead_ns(queue, Demand("p", NIGHT, ONE), 0) == 2 * S
+        assert ahead_ns(queue, Demand("p", NIGHT, ONE), S) == 4 * S
 
     def test_that_are_held_back_leave_nothing_when_they_leave(self) -> None:
         queue = queue_of(TEAM)
