@@ -1,6 +1,7 @@
 """A process that sends 25 events per second on each connection, and reads what comes back. Prints its port."""
 
 import asyncio
+import random
 import sys
 from typing import Final
 
@@ -21,6 +22,7 @@ async def _serve() -> None:
 
 async def _send_events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     reading = asyncio.create_task(_discard(reader))
+    await asyncio.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311 - so that not all streams send at once
     while not reading.done():
         writer.write(_EVENT)
         await asyncio.sleep(_PAUSE_SECONDS)
