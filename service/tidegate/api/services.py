@@ -1,6 +1,7 @@
 """The services behind the routes. The composition root creates them; tests use fakes."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol
@@ -105,6 +106,8 @@ class Services:
         tracer_provider: creates server spans; None disables tracing.
         upstream_kind: `claude` or `simulator`; a header of every response names the simulator.
         new_request_id: returns a value for `x-tidegate-request-id`.
+        join: makes this process a replica of the shared store, if there is one, while a block runs. Entered when all is
+            ready, because others take a process for dead whose event loop is busy for long.
         shared_status: returns the state of the store that replicas share; None: it is in memory.
         reachability: whether the upstream is reachable; None disables the check.
         reloader: reloads the configuration; None: it cannot be reloaded.
@@ -128,6 +131,7 @@ class Services:
     observer: Observer | None = None
     tracer_provider: TracerProvider | None = None
     upstream_kind: str = "claude"
+    join: Callable[[], AbstractAsyncContextManager[None]] = nullcontext
     shared_status: Callable[[], SharedStatus] | None = None
     reachability: Reachability | None = None
     draining: bool = False

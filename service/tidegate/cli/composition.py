@@ -5,6 +5,7 @@ import os
 import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -156,7 +157,6 @@ async def services(
     try:
         async with (
             running_ledger(ledger),
-            stores.joined(admission),
             background(
                 measure_loop_lag(registry, clock),
                 watch_clock(system_clock, observer.event),
@@ -186,6 +186,7 @@ async def services(
                 upstream_kind=upstream,
                 reachability=reachability,
                 shared_status=stores.status,
+                join=partial(stores.joined, admission),
                 ledger=ledger,
                 key_store=key_store,
                 keys=None if ledger is None else ledger.keys,

@@ -125,6 +125,7 @@ async def _serve(
             )
             parts.exposition = None
         app = create_app(parts)
+        await stack.enter_async_context(parts.join())
         if listeners is None:
             inherited = {} if continuity is None else await continuity.take_over()
             listeners = stack.enter_context(listening(settings, at_configured_addresses(settings, inherited)))

@@ -134,6 +134,16 @@ def test_another_store_needs_a_restart_and_no_log_shows_the_password(store: Serv
         assert "sharing limits in valkey://(hidden)@127.0.0.1" in service.printed()
 
 
+def test_a_lone_replica_that_was_paused_leads_again(store: Server, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        (replica,) = _replicas(stack, tmp_path, store, 1)
+        replica.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)  # longer than the lead lasts
+        replica.process.send_signal(signal.SIGCONT)
+        _comes_true(lambda: httpx2.get(replica.url + STATUS).json()["shared_store"]["leader_changes"] == 1)
+        asyncio.run(_one_call(replica.url))
+
+
 def test_without_the_store_the_service_does_not_start(tmp_path: Path) -> None:
     ended = run_to_end(tmp_path, "serve", "--upstream", "simulator", TIDEGATE_STORE_URL="valkey://:pw@127.0.0.1:1")
     assert ended.returncode == 2

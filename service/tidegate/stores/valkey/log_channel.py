@@ -11,6 +11,7 @@ from tidegate.stores.remote.messages import Message, Results
 from tidegate.stores.valkey.log_fold import Appended, encode_appended
 from tidegate.stores.valkey.shared_log import START, SharedLog, StoreLost
 from tidegate.stores.valkey.shared_log import Message as Entry
+from tidegate.stores.valkey.task_end import end_tasks
 
 __all__ = ["LogChannel", "decode_messages", "encode_messages"]
 
@@ -96,8 +97,7 @@ class LogChannel:
         try:
             await self._append_messages()
         finally:
-            receiving.cancel()
-            await asyncio.wait([receiving])
+            await end_tasks([receiving])
 
     async def _append_messages(self) -> None:
         while self._unsent or not self._is_closed:

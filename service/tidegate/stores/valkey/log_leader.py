@@ -17,6 +17,7 @@ from tidegate.stores.remote.messages import Message
 from tidegate.stores.valkey.log_channel import encode_messages
 from tidegate.stores.valkey.log_fold import Appended, Effects, LogFold, encode_appended
 from tidegate.stores.valkey.shared_log import START, Checkpoint, EntryId, LostLead, SharedLog, StoreLost
+from tidegate.stores.valkey.task_end import end_tasks
 
 __all__ = ["LogLeader"]
 
@@ -107,9 +108,7 @@ class LogLeader:
                     raise error or AssertionError("no part of a term returns")
         finally:
             self._term = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await end_tasks(tasks)
             with contextlib.suppress(StoreLost):
                 await self._log.give_up_lead(epoch)
 

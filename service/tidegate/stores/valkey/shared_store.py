@@ -29,6 +29,7 @@ from tidegate.stores.valkey.log_channel import LogChannel
 from tidegate.stores.valkey.log_leader import LogLeader
 from tidegate.stores.valkey.server_watch import ServerWatch
 from tidegate.stores.valkey.shared_log import SharedLog, StoreLost
+from tidegate.stores.valkey.task_end import end_tasks
 
 __all__ = ["SharedStore"]
 
@@ -158,10 +159,7 @@ class SharedStore(SwitchableStore):
     async def stop(self) -> None:
         """Ends all tasks. The other replicas notice within seconds, unless this one has left before."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_tasks(tasks)
 
     def status(self) -> SharedStatus:
         """The present state."""
