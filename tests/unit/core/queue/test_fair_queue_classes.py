@@ -174,6 +174,20 @@ class TestThoseThatComeBack:
         queue.remove("back")
         assert queue.skipped == {}
 
+    def test_no_longer_count_when_they_have_left(self) -> None:
+        queue = queue_of(may_retry=True)
+        for kind in ("front", "retry"):
+            for number in range(2):
+                queue.push(come_back(f"{kind}-{number}", TEAM, kind))
+            queue.remove(f"{kind}-0")
+        assert ahead_ns(queue, Demand("p", TEAM, ONE, front=True), 0) == 2 * S
+
+    def test_count_in_the_places_of_others_also_while_they_may_not_go(self) -> None:
+        queue = queue_of(TEAM)
+        for number in range(3):
+            queue.push(come_back(f"back-{number}", TEAM, "retry"))
+        assert [queue.place((0.0, tokens, 0.0)) for tokens in (0.0, 1_000.0, 10_000.0)] == [1, 2, 4]
+
     def test_are_counted_with_their_class(self) -> None:
         queue = queue_of(TEAM)
         queue.push(come_back("back", TEAM, "retry"))
@@ -226,13 +240,14 @@ class TestHeld:
         queue.push(Waiter("p", Demand("p", PEOPLE, ONE)))
         assert [go(queue) for _ in range(2)] == ["night", "people"]
 
-    def test_one_that_may_be_repeated_goes_before_a_held_head_of_its_class(self) -> None:
+    @pytest.mark.parametrize("caller", [Caller("other"), PEOPLE])
+    def test_one_that_may_be_repeated_goes_before_a_held_head_of_its_class(self, caller: Caller) -> None:
         queue = queue_of(TEAM, may_retry=True)
         head = queue.head(0)
         assert head is not None
         queue.hold(head)
-        queue.push(come_back("back", Caller("other"), "retry"))
-        assert [go(queue) for _ in range(2)] == ["other", "team"]
+        queue.push(come_back("back", caller, "retry"))
+        assert [go(queue) for _ in range(2)] == [caller.name, "team"]
 
     def test_one_that_came_back_needs_not_be_held(self) -> None:
         queue = queue_of(PEOPLE)
@@ -307,9 +322,37 @@ class TestAhead:
         queue = queue_of(*[PEOPLE] * 20, *[TEAM] * 30, *[NIGHT] * 30)
         assert self.seconds(queue, PEOPLE) == pytest.approx(20 + 4.667 + 1.167, abs=0.001)
 
-    def test_of_lower_classes_nothing_that_its_callers_own_limits_hold_back(self) -> None:
-        queue = queue_of(*[TEAM] * 20)
-        queue.push(come_back("night", NIGHT, "front"))
+    def test_of_other_classes_as_they_age(self) -> None:
+        queue = FairQueue(rates, never)
+        for number, caller in enumerate([*[PEOPLE] * 300, *[TEAM] * 40]):
+            queue.push(Waiter(f"{number}", Demand("p", caller, ONE), since_ns=70 * S))
+        assert self.seconds(queue, TEAM, 100 * S) == pytest.approx(30 + (41 - 0.2 * (30 * 1.5 + 7.5)) / 0.4)
+        queue = FairQueue(rates, never)
+        for number, caller in enumerate([*[PEOPLE] * 10, NIGHT]):
+            queue.push(Waiter(f"{number}", Demand("p", caller, ONE), since_ns=70 * S))
+        assert [self.seconds(queue, PEOPLE, now_s * S) for now_s in (70, 130)] == [10, 11]
+
+    def test_of_higher_classes_less_where_a_request_of_the_own_class_has_waited_to_be_repeated(self) -> None:
+        queue = queue_of(*[PEOPLE] * 300, may_retry=True)
+        queue.push(come_back("back", TEAM, "retry"))
+        assert self.seconds(queue, TEAM, 60 * S) == pytest.approx(5)
+
+    def test_of_lower_classes_what_they_are_owed_though_none_waits_between(self) -> None:
+        assert self.seconds(queue_of(*[PEOPLE] * 20, NIGHT), PEOPLE) == 21
+
+    def test_of_lower_classes_the_longer_of_what_they_are_owed_and_a_held_head(self) -> None:
+        queue = queue_of(NIGHT, cost=Cost(1, 30_000))
+        queue.hold(queue.waiting["night-0"])
+        for number in range(3):
+            queue.push(come_back(f"back-{number}", NIGHT, "front"))
+        for number in range(200):
+            queue.push(Waiter(f"team-{number}", Demand("p", TEAM, ONE)))
+        assert self.seconds(queue, TEAM) == 230
+
+    @pytest.mark.parametrize("kind", ["front", "retry"])
+    def test_of_lower_classes_nothing_that_its_callers_own_limits_hold_back(self, kind: str) -> None:
+        queue = queue_of(*[TEAM] * 20, may_retry=True)
+        queue.push(come_back("night", NIGHT, kind))
         assert self.seconds(queue, TEAM) == 21
         queue.skip(queue.waiting["night"])
         assert self.seconds(queue, TEAM) == 20
