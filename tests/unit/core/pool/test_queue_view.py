@@ -127,3 +127,13 @@ def test_a_snapshot_shows_the_groups_that_wait_longest(pool: Pool) -> None:
 def test_nobody_waits() -> None:
     snapshot = Pool("p", A_SECOND_EACH, 0).queue.snapshot(0)
     assert (snapshot.waiting, snapshot.groups, snapshot.left_off) == (0, (), 0)
+
+
+def test_a_group_that_may_go_now_waits_no_longer() -> None:
+    state = Pool("p", PoolSettings({Dimension.REQUESTS: LimitSettings(per_minute=60, capacity=2)}, None), 0)
+    state.learn(Succeeded(0), 0)
+    state.reserve("burst", structs.replace(demand(ANN), cost=Cost(2)), 0)
+    for name in "ab":
+        state.reserve(name, demand(ANN), 0)
+    (group,) = state.queue.snapshot(10 * S).groups
+    assert (group.next_in_seconds, group.last_in_seconds) == (0, 0)

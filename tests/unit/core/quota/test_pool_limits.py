@@ -72,6 +72,27 @@ def test_what_goes_before_uses_what_is_available_first(
     assert waits == [full_s * S, empty_s * S]
 
 
+class HeardOutput(OutputAhead):
+    """Records what it is asked, and answers seven seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[float, ...]] = []
+
+    def wait_ns(self, requests: float, units: float, ns_per_unit: float, wait_ns: int, now_ns: int) -> int:
+        self.asked.append((requests, units, ns_per_unit, wait_ns, now_ns))
+        return 7 * S
+
+
+def test_of_output_the_lengths_of_answers_say_how_long_it_takes() -> None:
+    limits, output = PoolLimits(), HeardOutput()
+    given = {Dimension.REQUESTS: LimitSettings(60, 2), Dimension.OUTPUT_TOKENS: LimitSettings(600, 10)}
+    limits.configure(PoolSettings(given), 0)
+    limits.refresh()
+    assert limits.wait_behind_ns(Cost(1, 0, 4), (3.0, 0.0, 20.0), S, output) == 7 * S
+    assert output.asked == [(3.0, 20.0, S / 10, -6 * S // 10, S)]
+
+
 def test_what_refills_above_a_cost_that_has_just_come_to_fit(limits: PoolLimits) -> None:
     assert [limits.full_in_ns(cost, above=True) for cost in (Cost(1, 500), Cost(0, 500), Cost())] == [S, 5 * S, 0]
 
