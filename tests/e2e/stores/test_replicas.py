@@ -171,6 +171,7 @@ def test_a_degraded_start_serves_a_share_and_joins_the_store_later(tmp_path: Pat
         store.start()
         _comes_true(lambda: "warnings" not in httpx2.get(f"{service.url}/readyz").json())
         _comes_true(lambda: "is back" in service.printed())
+        asyncio.run(_one_call(service.url))
         _comes_true(lambda: _effective(service) == 60)
 
 
@@ -191,6 +192,8 @@ async def _one_call(url: str) -> None:
 
 def _effective(service: ServiceProcess) -> float | None:
     pools = httpx2.get(service.url + STATUS, timeout=20).json()["pools"]
+    if "sonnet-5-5" not in pools:
+        return None
     found: float | None = pools["sonnet-5-5"]["dimensions"]["requests"]["effective_per_minute"]
     return found
 
