@@ -137,3 +137,13 @@ def test_a_group_that_may_go_now_waits_no_longer() -> None:
         state.reserve(name, demand(ANN), 0)
     (group,) = state.queue.snapshot(10 * S).groups
     assert (group.next_in_seconds, group.last_in_seconds) == (0, 0)
+
+
+def test_a_limit_of_the_callers_own_does_not_bind_where_the_pool_takes_longer() -> None:
+    state = Pool("p", A_SECOND_EACH, 0)
+    for name in ("a", "b"):
+        state.reserve(name, demand(Caller("ann", limits=CallerLimits(requests_per_minute=6))), 0)
+    state.learn(RateLimited(20 * S), 0)
+    left = state.queue.left("b", 0)
+    assert left is not None
+    assert (left.seconds, left.binding) == (20.0, "frozen")
