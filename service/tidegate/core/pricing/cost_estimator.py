@@ -17,6 +17,9 @@ __all__ = ["CostEstimator", "CostEstimatorState"]
 
 _MOST_TOKENS_PER_BYTE: Final = 1.0
 """Of text that came. Output that is never sent, such as hidden thinking, is reported at the end."""
+_MOST_MEAN_TIMES: Final = 8.0
+"""A response is expected within this multiple of the mean time. Before lengths are known, a length is a guess on the
+safe side, and the time that is kept for it shortens the wait."""
 _VERSION: Final = 1
 _State = TypeVar("_State", bound=Struct)
 
@@ -105,7 +108,7 @@ class CostEstimator:
             first = rates.get("first_token")
             return 0 if first is None else to_ns(first.value)
         pace = rates.get("pace")
-        return 0 if pace is None else to_ns(output_tokens / pace.value)
+        return 0 if pace is None else to_ns(min(output_tokens / pace.value, _MOST_MEAN_TIMES * pace.units))
 
     def observe(
         self,

@@ -184,6 +184,11 @@ class TestWhatWasProduced:
         assert estimator.response_ns(CALL.model, 300, streams=False) == 5 * NS_PER_SECOND
         assert estimator.response_ns(CALL.model, 300, streams=True) == 0
 
+    def test_a_response_takes_no_more_than_eight_times_as_long_as_the_mean_one(self) -> None:
+        estimator = CostEstimator()
+        estimator.observe(CALL, Usage(input_tokens=1_000, output_tokens=120), 0, written_ns=2 * NS_PER_SECOND)
+        assert estimator.response_ns(CALL.model, 4_000, streams=False) == 16 * NS_PER_SECOND
+
     def test_a_stream_takes_the_mean_time_to_its_first_token(self) -> None:
         estimator = CostEstimator()
         for seconds in (1, 2):
