@@ -17,9 +17,9 @@ import pytest
 from support.project import ROOT
 from support.prometheus import Prometheus, as_asked, prometheus
 from support.service_process import running
-from support.valkey_server import valkey_server
 from tidegate.monitoring.dashboards.board import Board
 from tidegate.monitoring.dashboards.boards import BOARDS
+from tidegate.monitoring.dashboards.content.replicas import REPLICAS_ROW
 from tidegate.monitoring.dashboards.queries import Query
 from tidegate.monitoring.dashboards.variables import FILTERS, filter_variable
 from tidegate.monitoring.rules.files import rule_files
@@ -41,6 +41,11 @@ _EMPTY: dict[tuple[str, str], str] = {
     ("Unsuccessful calls", "others"): "there are fewer kinds of failures than are shown by name",
     ("Refusals by caller and cause", "others"): "likewise",
     ("Anomalies", "{{kind}}"): "no lease went on for longer than it may",
+    **{
+        (panel.title, query.legend): "one process alone shares no store"
+        for panel in REPLICAS_ROW.panels
+        for query in panel.queries
+    },
 }
 """Queries, by panel and legend, that find nothing though all is well, and why."""
 
@@ -97,13 +102,12 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         for name, text in files.items():
             (rules / name).write_text(text)
         with (
-            valkey_server(folders("store")) as store,
             running(
                 home,
                 "serve",
                 ANTHROPIC_API_KEY="sk-ant-fake",
                 TIDEGATE_UPSTREAM_URL=simulator.url,
-                TIDEGATE_STORE_URL=f"valkey://127.0.0.1:{store}",
+                TIDEGATE_STATE_DIR=str(folders("state")),
             ) as service,
             prometheus(
                 folders("prometheus"), service.url.removeprefix("http://"), [rules / name for name in files]
