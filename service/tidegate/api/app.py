@@ -9,16 +9,16 @@ from starlette.types import ASGIApp
 from tidegate import __version__
 from tidegate.api.bodies import ProblemDocument
 from tidegate.api.dispatcher import Dispatcher
-from tidegate.api.docs import add_docs
 from tidegate.api.examples import PROBLEM_EXAMPLE
-from tidegate.api.generation import generation_router
-from tidegate.api.health import health_router
-from tidegate.api.keys import keys_router
 from tidegate.api.problems import handle_errors
-from tidegate.api.queue import queue_router
+from tidegate.api.routes.docs import add_docs
+from tidegate.api.routes.generation import generation_router
+from tidegate.api.routes.health import health_router
+from tidegate.api.routes.keys import keys_router
+from tidegate.api.routes.queue import queue_router
+from tidegate.api.routes.system import system_router
+from tidegate.api.routes.usage import usage_router
 from tidegate.api.services import Services
-from tidegate.api.system import system_router
-from tidegate.api.usage import usage_router
 
 __all__ = ["create_api", "create_app"]
 

@@ -32,7 +32,7 @@ def usage(by: str, since: str, until: str | None, form: str) -> None:
     The command reads the database that its own configuration names: TIDEGATE_DATABASE_URL, or `ledger.sqlite` in
     TIDEGATE_STATE_DIR. Usage of the last second may be missing.
     """
-    from tidegate.api.usage_format import as_csv, as_json, usage_query  # noqa: PLC0415 - for this command only
+    from tidegate.api.routes.usage_format import as_csv, as_json, usage_query  # noqa: PLC0415 - for this command only
 
     query = usage_query(by, since, until, time.time(), prefix="--")
     database = ledger_database(load_settings().settings)
@@ -70,7 +70,7 @@ def backup(file: Path) -> None:
 
 def _table(query: UsageQuery, report: UsageReport) -> list[str]:
     """Lines of a table: the groups with a bar for their share of the cost, or of the calls if nothing cost anything."""
-    from tidegate.api.usage_format import shown_group  # noqa: PLC0415 - for this command only
+    from tidegate.api.routes.usage_format import shown_group  # noqa: PLC0415 - for this command only
 
     if not report.groups:
         return ["no usage in this time"]

@@ -16,7 +16,7 @@ import click
 
 from tidegate import __version__
 from tidegate.api.app import create_app
-from tidegate.api.health import metrics_app
+from tidegate.api.routes.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.cli.composition import services
 from tidegate.cli.hand_over import Continuity

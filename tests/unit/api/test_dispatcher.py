@@ -11,7 +11,7 @@ from support.recording_observer import RecordingObserver
 from support.snapshots import shared_status
 from support.virtual_time import VirtualClock
 from tidegate.api.app import create_api, create_app
-from tidegate.api.health import metrics_app
+from tidegate.api.routes.health import metrics_app
 from tidegate.api.services import Services
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import Refusal

@@ -10,8 +10,8 @@ from support.asgi_client import call
 from support.scrape import OPENMETRICS, scrape
 from support.turns import turns_during
 from support.virtual_time import VirtualClock
-from tidegate.api import health
 from tidegate.api.app import create_app
+from tidegate.api.routes import health
 from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.events import AttemptFinished
 from tidegate.core.domain.usage import Usage

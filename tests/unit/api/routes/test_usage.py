@@ -9,9 +9,9 @@ import pytest
 
 from support.api_services import make_services
 from support.asgi_client import Answer, call
-from tidegate.api import ledger_calls
 from tidegate.api.app import create_app
-from tidegate.api.ledger_calls import LedgerCalls
+from tidegate.api.routes import ledger_calls
+from tidegate.api.routes.ledger_calls import LedgerCalls
 from tidegate.api.services import Services
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import LedgerUnavailable, Refusal

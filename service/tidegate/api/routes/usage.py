@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from tidegate.api.access import for_callers_and_admins
 from tidegate.api.content_negotiation import prefers
 from tidegate.api.examples import USAGE_EXAMPLE
-from tidegate.api.ledger_calls import LedgerCalls
+from tidegate.api.routes.ledger_calls import LedgerCalls
+from tidegate.api.routes.usage_format import as_csv, as_json, usage_query
 from tidegate.api.services import Services
-from tidegate.api.usage_format import as_csv, as_json, usage_query
 
 __all__ = ["NO_LEDGER", "USAGE_PATH", "usage_router"]
 

@@ -15,9 +15,9 @@ from tidegate.api.examples import (
     NEW_KEY_EXAMPLE,
     ROTATE_KEY_EXAMPLES,
 )
-from tidegate.api.ledger_calls import LedgerCalls
+from tidegate.api.routes.ledger_calls import LedgerCalls
+from tidegate.api.routes.usage import NO_LEDGER
 from tidegate.api.services import Services
-from tidegate.api.usage import NO_LEDGER
 from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import end_of
