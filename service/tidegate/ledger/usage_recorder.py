@@ -57,6 +57,7 @@ class UsageRecorder:
         self._lock = threading.Lock()
         self._sums: dict[UsageKey, Sums] = {}
         self._since_ns = 0
+        self._taken: Pending | None = None
         self._answered: set[str] = set()
         self._priced = frozenset(prices.models)
         self.lost = 0
@@ -71,17 +72,24 @@ class UsageRecorder:
         )
 
     def take(self) -> Pending | None:
-        """Removes and returns all sums; None if there are none."""
+        """Removes and returns all sums; None if there are none. They count as unwritten until `written`."""
         with self._lock:
             if not self._sums:
                 return None
-            pending = Pending(self._sums, self._since_ns)
+            pending = self._taken = Pending(self._sums, self._since_ns)
             self._sums = {}
         return pending
 
-    def since_ns(self) -> int | None:
-        """The monotonic time of the first event that was not taken; None if there is none."""
+    def written(self) -> None:
+        """What was taken last is written."""
         with self._lock:
+            self._taken = None
+
+    def since_ns(self) -> int | None:
+        """The monotonic time of the first event that is not written; None if there is none."""
+        with self._lock:
+            if self._taken is not None:
+                return self._taken.since_ns
             return self._since_ns if self._sums else None
 
     def _attempt_finished(self, event: AttemptFinished) -> None:

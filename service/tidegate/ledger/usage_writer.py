@@ -83,9 +83,7 @@ class UsageWriter:
 
     def status(self) -> SinkStatus:
         """The state of the ledger."""
-        batch, since_ns = self._batch, self._recorder.since_ns()
-        if batch is not None:
-            since_ns = batch.since_ns
+        since_ns = self._recorder.since_ns()
         unwritten_ns = 0 if since_ns is None else self._clock.monotonic_ns() - since_ns
         return SinkStatus(self._up, unwritten_ns / NS_PER_SECOND, self._failures, self._recorder.lost)
 
@@ -112,6 +110,7 @@ class UsageWriter:
                 with self._database.begin() as connection:
                     self._add(connection, self._batch)
                 self._batch = None
+                self._recorder.written()
             self._merge()
             self._on_turn()
         except LedgerUnavailable as error:

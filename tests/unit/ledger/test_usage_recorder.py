@@ -157,7 +157,7 @@ def test_beyond_the_bound_further_keys_are_lost_and_counted_and_known_ones_are_n
     assert len(on.sums()) == 1
 
 
-def test_the_age_is_that_of_the_first_event_since_the_last_take(on: Recorder) -> None:
+def test_the_age_is_that_of_the_first_event_that_is_not_written(on: Recorder) -> None:
     assert on.recorder.since_ns() is None
     on.hear(ended())
     first = on.clock.monotonic_ns()
@@ -166,6 +166,8 @@ def test_the_age_is_that_of_the_first_event_since_the_last_take(on: Recorder) ->
     assert on.recorder.since_ns() == first
     on.sums()
     on.hear(ended())
+    assert on.recorder.since_ns() == first, "taken, but not written yet"
+    on.recorder.written()
     assert on.recorder.since_ns() == first + 5_000_000_000
 
 

@@ -26,7 +26,7 @@ __all__ = ["EventMetrics"]
 _ALERTED_STATUSES: Final = ("429", "500", "529", "error")
 """Attempt statuses that alerts watch. Their series exist at 0 from the start."""
 
-_CAUSES_WITHOUT_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN)
+_CAUSES_WITHOUT_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN, Cause.LEDGER_UNAVAILABLE)
 """Causes of refusals that happen before the pool is known."""
 
 
