@@ -1,8 +1,8 @@
 """Watches whether the server of the shared log answers."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.ports.clock import Clock
@@ -12,6 +12,8 @@ __all__ = ["ServerWatch"]
 
 _PING_SECONDS: Final = 0.2
 _LOST_SECONDS: Final = 0.25
+_AGAIN_SECONDS: Final = 0.1
+"""A ping without an answer is sent again after this time."""
 _LATE_SECONDS: Final = 0.05
 
 
@@ -44,15 +46,19 @@ class ServerWatch:
     async def ping(self) -> bool:
         """Pings once. Returns whether the server answered in time."""
         asked_ns = self._clock.monotonic_ns()
-        asking = asyncio.ensure_future(self._log.ping())
+        asking = [asyncio.ensure_future(self._log.ping())]
         try:
-            await asyncio.wait([asking], timeout=_LOST_SECONDS)
-            if not asking.done() and to_seconds(self._clock.monotonic_ns() - asked_ns) > _LOST_SECONDS + _LATE_SECONDS:
-                # This process was late itself: the answer may be there.
-                await asyncio.wait([asking], timeout=_LOST_SECONDS)
-            self.is_up = asking.done() and asking.exception() is None
+            if not await _any_done(asking, _AGAIN_SECONDS):
+                asking.append(asyncio.ensure_future(self._log.ping()))  # one lost command is no lost server
+            if not await _any_done(asking, _LOST_SECONDS - _AGAIN_SECONDS):
+                waited_seconds = to_seconds(self._clock.monotonic_ns() - asked_ns)
+                if waited_seconds > _LOST_SECONDS + _LATE_SECONDS:
+                    # This process was late itself: the answer may be there.
+                    await _any_done(asking, _LOST_SECONDS)
+            self.is_up = any(each.done() and each.exception() is None for each in asking)
         finally:
-            asking.cancel()
+            for each in asking:
+                each.cancel()
         if self.is_up:
             self._answered_ns = self._clock.monotonic_ns()
             self.latency_seconds = to_seconds(self._answered_ns - asked_ns)
@@ -73,3 +79,8 @@ class ServerWatch:
         """
         await self._log.ping()
         self.is_up, self._answered_ns = True, self._clock.monotonic_ns()
+
+
+async def _any_done(tasks: Sequence["asyncio.Future[Any]"], timeout_seconds: float) -> bool:
+    done, _ = await asyncio.wait(tasks, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
