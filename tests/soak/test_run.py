@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from soak.load import FAULTS, Kind
 from soak.run import Plan, soak
 
 
+@pytest.mark.clients
 def test_a_short_soak_loses_and_leaves_nothing(tmp_path: Path) -> None:
     faults = tuple(fault for fault in FAULTS if not fault.startswith("slow"))
     found = soak(tmp_path, Plan(seconds=6, per_second=30, reload_seconds=0.5, faults=faults))

@@ -7,6 +7,7 @@ from benchmarks.limiter.contenders import CONTENDERS, Allowance
 SMALL = Sizes(calls=20, waiters=20, some_cancelled=100, virtual_seconds=0.5, rounds=1)
 
 
+@pytest.mark.clients
 def test_every_limiter_is_measured_and_the_verdict_is_the_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([], SMALL) == 0
     said = capsys.readouterr().err.splitlines()

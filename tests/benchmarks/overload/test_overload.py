@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.overload.__main__ import bounds
 from benchmarks.overload.measure import Overload, Phase, Plan, measure
 
@@ -27,6 +29,7 @@ def test_each_figure_is_held_to_its_bound() -> None:
     ]
 
 
+@pytest.mark.clients
 def test_calls_under_overload_succeed_or_are_told_when_to_return(tmp_path: Path) -> None:
     """Without time kept for responses, every admitted call would be too late, whatever the machine."""
     found = measure(tmp_path, Plan(rates=(150,), seconds=1.5, timeouts=(3.0, 4.0), settle_seconds=3))

@@ -7,6 +7,7 @@ from benchmarks.store.measure import Measured, Plan
 from benchmarks.store.worker import Found
 
 
+@pytest.mark.clients
 def test_every_limiter_makes_calls_and_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--followers", "1", "--seconds", "0.3", "--tasks", "5", "--rate", "50"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:5]

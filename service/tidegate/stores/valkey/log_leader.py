@@ -108,9 +108,11 @@ class LogLeader:
                     raise error or AssertionError("no part of a term returns")
         finally:
             self._term = None
-            await end_tasks(tasks)
-            with contextlib.suppress(StoreLost):
-                await self._log.give_up_lead(epoch)
+            try:
+                await end_tasks(tasks)
+            finally:
+                with contextlib.suppress(StoreLost):
+                    await self._log.give_up_lead(epoch)
 
 
 class _Term:

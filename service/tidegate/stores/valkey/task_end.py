@@ -13,12 +13,19 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancels tasks until all have ended. Their errors are of no interest any more.
 
     One cancellation is not enough: it is lost if it comes at the same moment as a timeout within the server's client.
+    If this call is cancelled, it still waits for all tasks: whoever cancels it may do so again and again.
     """
-    pending = {*tasks}
-    while pending:
+    tasks = tuple(tasks)
+    is_cancelled = False
+    while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=_AGAIN_SECONDS)
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # asyncio would log it otherwise
+        try:
+            await asyncio.wait(pending, timeout=_AGAIN_SECONDS)
+        except asyncio.CancelledError:
+            is_cancelled = True
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # asyncio would log it otherwise
+    if is_cancelled:
+        raise asyncio.CancelledError
