@@ -25,10 +25,10 @@ HEADERS = {"anthropic-version": "2023-06-01"}
 CONTEXT = [{"type": "text", "text": "The sea is wide. " * 1_000, "cache_control": {"type": "ephemeral"}}]
 
 
-@pytest.fixture(scope="module")
-def on(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceAndSimulator]:
+@pytest.fixture
+def on(tmp_path: Path) -> Iterator[ServiceAndSimulator]:
     variables = {"TIDEGATE_STATE_DIR": "state", "TIDEGATE_READ_ON_SECONDS": "30"}
-    with service_and_simulator(tmp_path_factory.mktemp("ledger"), variables=variables) as on:
+    with service_and_simulator(tmp_path, variables=variables) as on:
         yield on
 
 
@@ -119,7 +119,8 @@ def test_the_sums_are_those_of_the_simulator_and_of_the_metrics(on: ServiceAndSi
         # Each response is rounded to a micro-dollar.
         assert models[model]["cost_usd"] == pytest.approx(spent, abs=0.5e-6 * (models[model]["calls"] + len(results)))
     finished = on.metrics("tidegate_requests_total").items()
-    assert responses == sum(count for labels, count in finished if 'route="/v1/messages"' in labels)
+    pool_labels = [f'pool="{model.removeprefix("claude-")}"' for model in MODELS]
+    assert responses == sum(count for labels, count in finished if any(pool in labels for pool in pool_labels))
 
 
 def test_refusals_are_counted_by_cause_as_in_the_metrics(on: ServiceAndSimulator) -> None:
