@@ -1,4 +1,4 @@
-"""Tells the usual framing of a body from excessive trailers and chunk extensions, for both sides of HTTP."""
+"""Distinguishes the usual framing of a body from excessive trailers and chunk extensions, for both sides of HTTP."""
 
 from typing import Final
 

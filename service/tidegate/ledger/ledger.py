@@ -17,7 +17,7 @@ from tidegate.ledger.usage_writer import UsageWriter
 __all__ = ["Ledger"]
 
 _STOP_SECONDS: Final = 5.0
-"""How long a stopping service waits for the last write."""
+"""The time for which a stopping service waits for the last write."""
 
 
 class Ledger:

@@ -11,7 +11,7 @@ HOUR_SECONDS: Final = 3_600
 metadata: Final = MetaData()
 
 DIMENSIONS: Final = ("team", "caller", "model", "pool", "priority")
-"""What usage is counted by, beside the time."""
+"""The properties by which usage is counted, beside the time."""
 
 WAITS: Final = ("wait_0_1", "wait_1", "wait_10", "wait_60", "wait_600", "wait_longer")
 """Calls by their wait for quota: at most so many seconds, and more than the bucket before."""

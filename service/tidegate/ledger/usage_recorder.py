@@ -81,7 +81,7 @@ class UsageRecorder:
         return pending
 
     def written(self) -> None:
-        """What was taken last is written."""
+        """Notes that the sums that were taken last are written."""
         with self._lock:
             self._taken = None
 

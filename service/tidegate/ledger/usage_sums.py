@@ -14,7 +14,7 @@ UsageKey = tuple[int, str, str, str, str, str]
 
 
 class Sums(Struct):
-    """What happened under one key. `refusals` are counted by cause."""
+    """The usage under one key. `refusals` are counted by cause."""
 
     calls: int = 0
     refused: int = 0

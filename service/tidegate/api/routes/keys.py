@@ -47,7 +47,7 @@ class CreateKeyBody(_Body):
 
 
 class RotateBody(_Body):
-    """How long the old key stays valid."""
+    """The time for which the old key stays valid."""
 
     grace: Annotated[str, Field(description="such as 12h, 7d or 4w from now, or a date or time")] = _GRACE
 

@@ -1,4 +1,4 @@
-"""What a report of usage is asked for, and the report as JSON and as CSV."""
+"""Queries for reports of usage, and the reports as JSON and as CSV."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from tidegate.core.pricing.price_list import MICRO_USD
 __all__ = ["GROUPINGS", "WAIT_NAMES", "as_csv", "as_json", "shown_group", "usage_query"]
 
 GROUPINGS: Final = ("team", "caller", "model", "pool", "class", "hour", "day")
-"""What usage can be grouped by."""
+"""The properties by which usage can be grouped."""
 _MAX_GROUPINGS: Final = 3
 WAIT_NAMES: Final = ("0.1", "1", "10", "60", "600", "longer")
 """The longest wait of each bucket, in seconds."""

@@ -20,7 +20,7 @@ class Priority(StrEnum):
 
 
 class Role(StrEnum):
-    """What a key of the ledger allows: to make calls, to read usage and state, or both and administration."""
+    """The rights of a key of the ledger: to make calls, to read usage and state, or both and administration."""
 
     CALLER = "caller"
     VIEWER = "viewer"

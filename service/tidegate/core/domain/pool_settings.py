@@ -63,7 +63,7 @@ class QueueCaps:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """How often and when failed calls of a pool are sent again. Pools ignore it: it is for those who send the calls.
+    """The retries of a pool: number and times. Pools ignore these settings: they are for those who send the calls.
 
     Attributes:
         max_attempts: including the first.

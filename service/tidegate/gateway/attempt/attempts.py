@@ -257,7 +257,7 @@ class Attempts:
     # Settle.
 
     async def _settle_failure(self, lease: Lease, error: UpstreamError, sent_ns: int) -> None:
-        """Tells the pool about a failure, ends the lease, and reports the attempt."""
+        """Reports a failure to the pool, ends the lease, and reports the attempt."""
         self._call.in_flight = False
         usage = self._used()
         sent_ago_ns = self._clock.monotonic_ns() - sent_ns
@@ -275,7 +275,7 @@ class Attempts:
             await self._admission.store.learn(self._call.pool, report)
 
     def _note_timeout(self, lease: Lease, after_ns: int) -> None:
-        """Tells the estimator that a response takes longer than the time that was left for it."""
+        """Reports to the estimator that a response takes longer than the time that was left for it."""
         shape, output_tokens = self._prepared.shape, lease.demand.cost.output_tokens
         if shape is not None:
             estimator = self._admission.estimator
@@ -296,7 +296,7 @@ class Attempts:
         self._report_attempt("abandoned", after_ns, usage)
 
     async def _report_failure(self, lease: Lease, error: UpstreamError, sent_ago_ns: int) -> None:
-        """Tells the pool. A 429 freezes it as long as the upstream asks, else by the policy: longer each time."""
+        """Reports a failure. A 429 freezes the pool as long as the upstream asks, else by the policy: ever longer."""
         pause_ns = 0
         if retry_reason(error) == "rate_limited":
             policy_seconds = self._context.retry_policy().wait_seconds(self._rate_limited, self._context.random())

@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         on_lost: Callable[["Connection"], None],
     ) -> None:
         self.opened_in_ns = 0
-        """How long it took to open; 0 once the first exchange has counted it."""
+        """The time that opening took; 0 once the first exchange has counted it."""
         self.idle_since_seconds = 0.0
         """When the last exchange ended, by `time.monotonic`; 0 before the first exchange."""
         self.round_trip_seconds = _MAX_ROUND_TRIP_SECONDS
