@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from contextlib import suppress
 from typing import Final
 
 import uvloop
@@ -30,8 +31,9 @@ async def _send_events(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 async def _discard(reader: asyncio.StreamReader) -> None:
-    while await reader.read(65_536):
-        pass
+    with suppress(ConnectionError):  # the leader may end with bytes unread
+        while await reader.read(65_536):
+            pass
 
 
 if __name__ == "__main__":
