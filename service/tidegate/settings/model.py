@@ -267,11 +267,16 @@ class Settings(RelaySettings):
         Text, FieldDoc("TIDEGATE_REVISION", "a commit id", "Commit of the build, for the metric `build_info`.")
     ] = "unknown"
     pools: Annotated[
-        tuple[PoolLimits, ...], FieldDoc(None, "entries with a name and limits", "Limits of individual pools.")
+        tuple[PoolLimits, ...],
+        FieldDoc(None, "[[pools]] entries, each with a name and limits", "Limits of individual pools."),
     ] = ()
     callers: Annotated[
         tuple[CallerSettings, ...],
-        FieldDoc(None, "entries with a name and key_sha256", "Callers and their keys; empty: open, on loopback only."),
+        FieldDoc(
+            None,
+            "[[callers]] entries, each with a name and key_sha256",
+            "Callers and their keys; empty: open, on loopback only.",
+        ),
     ] = ()
 
     @field_validator("callers")
