@@ -50,14 +50,15 @@ def test_a_misspelt_key_is_found(tmp_path: Path) -> None:
 
 def test_the_parts_are_there() -> None:
     assert set(SERVICES) == {
-        *("tidegate", "load-balancer", "valkey", "prometheus"),
+        *("tidegate", "load-balancer", "valkey", "postgres", "prometheus"),
         *("alertmanager", "collector", "jaeger", "grafana"),
     }
 
 
 def test_each_foreign_image_is_pinned_to_a_patch_release() -> None:
     images = [service["image"] for service in SERVICES.values() if "build" not in service]
-    assert [image for image in images if not re.fullmatch(r"[\w/-]+:v?\d+\.\d+\.\d+", image)] == []
+    pinned = r"[\w/-]+:v?\d+\.\d+\.\d+|postgres:\d+\.\d+"  # PostgreSQL's patch releases have two numbers
+    assert [image for image in images if not re.fullmatch(pinned, image)] == []
 
 
 def test_what_is_published_is_published_on_loopback() -> None:
@@ -83,7 +84,7 @@ def test_the_build_finds_its_recipe() -> None:
     assert (ROOT / SERVICES["tidegate"]["build"]["context"] / SERVICES["tidegate"]["build"]["dockerfile"]).is_file()
 
 
-@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "TIDEGATE_CONFIG", "GRAFANA_PASSWORD"])
+@pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "TIDEGATE_CONFIG", "GRAFANA_PASSWORD", "POSTGRES_PASSWORD"])
 def test_compose_requires_the_variables_that_only_the_user_knows(name: str) -> None:
     assert f"${{{name}:?" in (ROOT / "deploy/compose.yaml").read_text()
 
@@ -104,6 +105,9 @@ def test_replicas_share_the_store_and_none_has_a_place_of_its_own() -> None:
     assert address.nodes == (("valkey", 6379),)
     assert [mount for mount in mounts(tidegate) if not mount[2]] == []
     assert "ports" not in tidegate
+    database = re.sub(r"\$\{.*?\}", "word", tidegate["environment"]["TIDEGATE_DATABASE_URL"])
+    assert str(Settings(database_url=database).database_url) == "postgresql://postgres/tidegate"
+    assert SERVICES["postgres"]["environment"]["POSTGRES_USER"] == "tidegate"
     command = SERVICES["valkey"]["command"]
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
 
