@@ -106,7 +106,7 @@ def test_replicas_share_the_store_and_none_has_a_place_of_its_own() -> None:
     assert [mount for mount in mounts(tidegate) if not mount[2]] == []
     assert "ports" not in tidegate
     database = re.sub(r"\$\{.*?\}", "word", tidegate["environment"]["TIDEGATE_DATABASE_URL"])
-    assert str(Settings(database_url=database).database_url) == "postgresql://postgres/tidegate"
+    assert str(Settings(database_url=database).database_url) == "postgresql://(hidden)@postgres/tidegate"
     assert SERVICES["postgres"]["environment"]["POSTGRES_USER"] == "tidegate"
     command = SERVICES["valkey"]["command"]
     assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
