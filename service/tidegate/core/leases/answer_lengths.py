@@ -146,8 +146,7 @@ class AnswerLengths:
                 return
         weight, age = self._weight, relative_age(to_ns, estimate)
         index, passed = _bin(age), self._passed
-        first = _bin(relative_age(from_ns, estimate)) if from_ns > 0 else 0
-        for other in range(first, index):
+        for other in range(_bin(relative_age(from_ns, estimate)), index):
             passed[other] += weight
         self._ended[index] += weight
         self._ages[index] += weight * age

@@ -1,6 +1,6 @@
 """Predicts how the output charges of admitted requests will change: of those in flight, and of those that go next."""
 
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Final, NamedTuple, Self
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
@@ -109,9 +109,9 @@ class OutputAhead:
         return outlook
 
     def _changes(self, lengths: LengthDistribution, now_ns: int) -> tuple[float, ...]:
-        step = -(-len(self.leases) // _MOST_LEASES) or 1
+        step = max(1, -(-len(self.leases) // _MOST_LEASES))
         changes = list(_NO_CHANGES)
-        for lease in islice(self.leases.values(), 0, None, step):
+        for lease in tuple(self.leases.values())[::step]:
             if not (estimate := lease.demand.cost.output_tokens):
                 continue
             likely, charged = self._lengths.without_chance(estimate), lease.charged.output_tokens

@@ -27,7 +27,6 @@ class FlowState(Struct, frozen=True, array_like=True):
             none, or is detached.
         waiters: its own requests in order, by their places in the dump of the queue.
         children: in the order in which they came; None for a flow that has none.
-        idle: children that had more than their share, as finish tag and name; without a name if the child is gone.
     """
 
     path: Path
@@ -41,7 +40,6 @@ class FlowState(Struct, frozen=True, array_like=True):
     entry: int | None
     waiters: tuple[int, ...] = ()
     children: "tuple[FlowState, ...] | None" = None
-    idle: tuple[tuple[float, str | None], ...] = ()
 
 
 def dump_flow(flow: Flow, places: Mapping[str, int], entry: int | None = None) -> FlowState:
@@ -68,7 +66,6 @@ def dump_flow(flow: Flow, places: Mapping[str, int], entry: int | None = None) -
             dump_flow(child, places, None if child._entry is None else entries[child._entry])
             for child in children.values()
         ),
-        idle=tuple((finish_ns, _name_in(flow, child)) for finish_ns, _, child in sorted(flow._idle, key=_by_tag)),
     )
 
 
@@ -88,7 +85,7 @@ def restore_flow(state: FlowState, waiters: Sequence["Waiter"], parent: Flow | N
     flow._own = len(state.waiters)
     if state.children is not None:
         flow.children = {}
-        for each in state.children:
+        for number, each in enumerate(state.children):
             child = restore_flow(each, waiters, flow)
             flow.children[each.path[flow.depth]] = child
             flow._detached += not child.attached
@@ -97,25 +94,11 @@ def restore_flow(state: FlowState, waiters: Sequence["Waiter"], parent: Flow | N
             if child._entry is not None:
                 flow.active += 1
                 flow._heap.append((child._start_ns, child._entry, child))
+            if not child.waiting:  # it is remembered because it had more than its share
+                flow._idle.append((child._finish_ns, number, child))
         heapq.heapify(flow._heap)
-    for number, (finish_ns, name) in enumerate(state.idle):
-        flow._idle.append((finish_ns, number, _child(flow, name)))
+        heapq.heapify(flow._idle)
     return flow
-
-
-def _by_tag(entry: tuple[float, int, Flow]) -> tuple[float, int]:
-    return entry[:2]
-
-
-def _name_in(flow: Flow, child: Flow) -> str | None:
-    """The name of a child; None if it was forgotten."""
-    name = child._path[flow.depth]
-    return name if flow.children is not None and flow.children.get(name) is child else None
-
-
-def _child(flow: Flow, name: str | None) -> Flow:
-    """The child of this name; one that belongs to nobody for a void entry."""
-    return Flow(flow) if name is None or flow.children is None else flow.children[name]
 
 
 def _count(flow: Flow, waiting: int, load: Sequence[int]) -> None:
@@ -127,4 +110,4 @@ def _count(flow: Flow, waiting: int, load: Sequence[int]) -> None:
 def _numbers_used(state: FlowState) -> int:
     """A number above all that the flow and those below it use."""
     below = state.children or ()
-    return max([len(state.idle), len(below), *map(_numbers_used, below)])
+    return max([len(below), *map(_numbers_used, below)])

@@ -9,6 +9,7 @@ from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.demand import Demand
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.queue.fair_queue import FairQueue
+from tidegate.core.queue.flow import Flow
 from tidegate.core.queue.queue_state import dump_queue, restore_queue
 from tidegate.core.queue.waiter import Waiter
 
@@ -60,6 +61,15 @@ def busy_queue() -> FairQueue:
     return queue
 
 
+def remembered(flow: Flow) -> list[tuple[float, str]]:
+    """The callers without requests that had more than their share, with their finish tags."""
+    return [
+        (finish_ns, child._path[0])
+        for finish_ns, _, child in flow._idle
+        if not child.waiting and child._finish_ns == finish_ns and (flow.children or {}).get(child._path[0]) is child
+    ]
+
+
 def test_the_order_goes_on() -> None:
     queue = busy_queue()
     copy = continued(queue)
@@ -78,8 +88,10 @@ def test_flows_continue_with_the_same_tags_counts_and_memory() -> None:
     queue = busy_queue()
     flows, copied = (each._classes[1].flows for each in (queue, continued(queue)))
     assert (copied.waiting, copied.load, copied.active) == (flows.waiting, flows.load, flows.active)
-    assert (copied._detached, len(copied._idle)) == (flows._detached, len(flows._idle))
-    assert next(copied._numbers) >= len(copied._heap)
+    assert copied._detached == flows._detached
+    assert sorted(remembered(copied)) == sorted(set(remembered(flows))) != []
+    assert len(copied._idle) == len(remembered(copied)), "entries without effect are left out"
+    assert next(copied._numbers) >= max(len(copied._heap), len(copied._idle))
     for name, flow in flows.callers():
         copy = (copied.children or {})[name]
         assert (copy.parent, copy.depth, copy.weight, copy._own) == (copied, flow.depth, flow.weight, flow._own)
