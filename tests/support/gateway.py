@@ -182,6 +182,7 @@ class Rig:
     gateway: Gateway
     store: MemoryStore
     observer: RecordingObserver
+    admission: Admission
 
     def in_flight(self) -> int:
         return sum(pool.in_flight for pool in self.store.snapshot_now())
@@ -226,7 +227,7 @@ def make_gateway(
         "new_request_id": lambda: f"tg_{next(numbers)}",
     }
     admission = Admission(store, clock, _heard(observer, tracing, listener))
-    return Rig(Gateway(admission, transport, **{**settings, **changes}), store, observer)
+    return Rig(Gateway(admission, transport, **{**settings, **changes}), store, observer, admission)
 
 
 def _heard(recorder: RecordingObserver, tracing: Tracing | None, listener: Callable[[Event], None] | None) -> Observer:

@@ -11,10 +11,12 @@ from tidegate.api.bodies import ProblemDocument
 from tidegate.api.dispatcher import Dispatcher
 from tidegate.api.examples import PROBLEM_EXAMPLE
 from tidegate.api.problems import handle_errors
+from tidegate.api.routes.audit import audit_router
 from tidegate.api.routes.docs import add_docs
 from tidegate.api.routes.generation import generation_router
 from tidegate.api.routes.health import health_router
 from tidegate.api.routes.keys import keys_router
+from tidegate.api.routes.pauses import pauses_router
 from tidegate.api.routes.queue import queue_router
 from tidegate.api.routes.system import system_router
 from tidegate.api.routes.usage import usage_router
@@ -65,6 +67,8 @@ def create_api(services: Services) -> FastAPI:
     api.include_router(queue_router(services), responses=problems)
     api.include_router(usage_router(services), responses=problems)
     api.include_router(keys_router(services), responses=problems)
+    api.include_router(pauses_router(services), responses=problems)
+    api.include_router(audit_router(services), responses=problems)
     api.include_router(health_router(services))
     add_docs(api)
     return api

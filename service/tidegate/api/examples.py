@@ -6,6 +6,7 @@ from pydantic.config import JsonDict
 
 __all__ = [
     "ANSWER_EXAMPLE",
+    "AUDIT_EXAMPLE",
     "CLIENT_STATUS_EXAMPLE",
     "CONFIGURE_EXAMPLES",
     "CREATE_KEY_EXAMPLES",
@@ -15,6 +16,9 @@ __all__ = [
     "KEY_EXAMPLE",
     "NEW_KEY_EXAMPLE",
     "OLDER_LIMITER",
+    "PAUSES_EXAMPLE",
+    "PAUSE_EXAMPLE",
+    "PAUSE_EXAMPLES",
     "PROBLEM_EXAMPLE",
     "QUEUE_EXAMPLE",
     "RELOAD_EXAMPLE",
@@ -241,3 +245,28 @@ CREATE_KEY_EXAMPLES: Final[dict[str, Any]] = {
 }
 ROTATE_KEY_EXAMPLES: Final[dict[str, Any]] = {"grace": {"value": {"grace": "7d"}}}
 EXPIRE_KEY_EXAMPLES: Final[dict[str, Any]] = {"at": {"value": {"at": "12h"}}}
+
+PAUSE_EXAMPLE: Final[dict[str, Any]] = {
+    "kind": "caller",
+    "name": "nightly",
+    "by": "on-call",
+    "at": 1_796_000_000,
+    "reason": "an agent runs away",
+}
+PAUSES_EXAMPLE: Final[dict[str, Any]] = {"pauses": [PAUSE_EXAMPLE]}
+PAUSE_EXAMPLES: Final[dict[str, Any]] = {
+    "caller": {"value": {"kind": "caller", "name": "nightly", "reason": "an agent runs away"}},
+    "session": {"value": {"kind": "session", "name": "5f0c61d2-a9b4-4d0e-9a55-0d6f0c1f3a77"}},
+}
+AUDIT_EXAMPLE: Final[dict[str, Any]] = {
+    "changes": [
+        {
+            "at": "2026-12-01T12:00:00+00:00",
+            "who": "on-call",
+            "action": "configure",
+            "target": "pool sonnet-5-5",
+            "before": {"requests_per_minute": None},
+            "after": {"requests_per_minute": 100},
+        }
+    ]
+}

@@ -10,9 +10,11 @@ from opentelemetry.trace import TracerProvider
 from starlette.types import ASGIApp
 
 from tidegate.core.domain.pool_settings import PoolSettings
+from tidegate.core.ports.audit import AuditTrail
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.key_store import KeyAdministration, KeyStore
 from tidegate.core.ports.observer import Observer
+from tidegate.core.ports.pauses import PauseAdministration
 from tidegate.core.ports.store import Store
 from tidegate.core.ports.store_status import SharedStatus
 from tidegate.core.ports.usage_sink import UsageReports, UsageSink
@@ -91,8 +93,11 @@ class Exposition(Protocol):
 class Reloads(Protocol):
     """The part of `Reloader` that the routes use."""
 
-    async def reload(self) -> list[Change]:
-        """Reloads the configuration and returns what changed; raises `ConfigurationError`, and then changes nothing."""
+    async def reload(self, by: str) -> list[Change]:
+        """Reloads the configuration and returns what changed; raises `ConfigurationError`, and then changes nothing.
+
+        `by` says who asks for it.
+        """
         ...
 
 
@@ -114,6 +119,8 @@ class Services:
         ledger: records usage and reports it; None: there is none.
         key_store: finds the keys of the ledger; None: there is none.
         keys: creates and ends them; None: there is no ledger.
+        pauses: pauses and resumes callers; None: there is no ledger.
+        audit: records what admins change; None: there is no ledger.
         price_sources: where prices are from, and when they were read.
         draining: set when shutdown starts; the service is not ready from then on.
     """
@@ -139,4 +146,6 @@ class Services:
     ledger: Ledger | None = None
     key_store: KeyStore | None = None
     keys: KeyAdministration | None = None
+    pauses: PauseAdministration | None = None
+    audit: AuditTrail | None = None
     price_sources: Sequence[tuple[str, date]] = ()

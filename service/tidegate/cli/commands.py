@@ -13,6 +13,7 @@ from tidegate.cli.keys import keys
 from tidegate.cli.ledger import stored_keys
 from tidegate.cli.ledger_commands import ledger, usage
 from tidegate.cli.monitoring import monitoring
+from tidegate.cli.pauses import audit, pause, paused, resume
 from tidegate.cli.reload import reload
 from tidegate.cli.shared_store import check_store
 from tidegate.cli.simulator import simulator
@@ -121,7 +122,7 @@ def version() -> None:
     click.echo(__version__)
 
 
-for each in (completion, connect, keys, ledger, monitoring, reload, simulator, usage):
+for each in (audit, completion, connect, keys, ledger, monitoring, pause, paused, reload, resume, simulator, usage):
     commands.add_command(each)
 
 

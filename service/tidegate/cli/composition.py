@@ -52,6 +52,7 @@ from tidegate.observe.observers import Observers
 from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
+from tidegate.settings.known_names import is_configured
 from tidegate.settings.prices import load_prices
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ async def services(
     registry.register(QuotaCollector(snapshots, clock, metrics, stores.counts))
     ledger = open_ledger(settings, clock, prices)
     if ledger is not None:
-        registry.register(LedgerMetrics(ledger.status))
+        registry.register(LedgerMetrics(ledger.status, lambda: ledger.pause_cache.current))
         ledger.key_store.on_callers = metrics.know_callers
     key_store = None if ledger is None else ledger.key_store
     reachability = Reachability(settings.upstream_url, clock)
@@ -119,6 +120,9 @@ async def services(
         tracing=tracing,
     )
     admission = Admission(store, clock, observer)
+    if ledger is not None:
+        ledger.pause_cache.on_pauses = admission.pause
+        ledger.pauses.is_known = lambda kind, name: is_configured(parts.settings, kind, name)
     limiter = RateLimiter(limiter_config(settings), store=store, admission=admission)
     set_global_rate_limiter(limiter)
     if continuity is not None:
@@ -190,6 +194,8 @@ async def services(
                 ledger=ledger,
                 key_store=key_store,
                 keys=None if ledger is None else ledger.keys,
+                pauses=None if ledger is None else ledger.pauses,
+                audit=None if ledger is None else ledger.audit,
                 price_sources=prices.sources,
             )
             if load is not None:

@@ -1,6 +1,5 @@
 """`tidegate keys`: creates keys for callers, in the ledger or for the configuration file, and ends them."""
 
-import getpass
 import json
 import time
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from pydantic import ValidationError
 
-from tidegate.cli.ledger import has_ledger, ledger_database
+from tidegate.cli.ledger import command_line_user, has_ledger, ledger_database
 from tidegate.core.domain.caller import DEFAULT_TEAM, Priority, Role
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.time_span import END_TEXT, end_of
@@ -81,7 +80,7 @@ def create(
     if any(caller.name == name for caller in settings.callers):
         raise ConfigurationError("NAME", name, "a name that no caller of the configuration has")
     expires_at = None if expires is None else end_of("--expires", expires, time.time())
-    made = _keys().create(caller, expires_at=expires_at, by=_user())
+    made = _keys().create(caller, expires_at=expires_at, by=command_line_user())
     click.echo(f"key  {made.key}\nid   {made.id}")
     click.echo(f"tidegate: the ledger holds the hash of the key of {name}; it is shown only now", err=True)
 
@@ -102,7 +101,7 @@ def list_keys() -> None:
 def rotate(name: str, grace: str) -> None:
     """Create a second key of the caller NAME. The first one stays valid for the grace."""
     now = time.time()
-    made = _keys().rotate(name, grace_seconds=end_of("--grace", grace, now) - int(now), by=_user())
+    made = _keys().rotate(name, grace_seconds=end_of("--grace", grace, now) - int(now), by=command_line_user())
     click.echo(f"key  {made.key}\nid   {made.id}")
     click.echo(f"tidegate: the old key {made.old_key} is valid until {_time(made.old_valid_until)}", err=True)
 
@@ -111,7 +110,7 @@ def rotate(name: str, grace: str) -> None:
 @click.argument("key")
 def revoke(key: str) -> None:
     """End a key by its id, or all keys of a caller by its name, at once."""
-    for each in _keys().revoke(key):
+    for each in _keys().revoke(key, by=command_line_user()):
         click.echo(f"revoked {each.id} of {each.caller}")
 
 
@@ -120,7 +119,7 @@ def revoke(key: str) -> None:
 @click.option("--at", required=True, help=f"End of the key: {END_TEXT}.")
 def expire(key: str, at: str) -> None:
     """Let the key with this id end at a moment."""
-    changed = _keys().expire(key, end_of("--at", at, time.time()))
+    changed = _keys().expire(key, end_of("--at", at, time.time()), by=command_line_user())
     click.echo(f"{changed.id} of {changed.caller} expires at {_time(changed.expires_at)}")
 
 
@@ -170,11 +169,3 @@ def _row(key: KeyInfo, now: float) -> tuple[str, ...]:
 
 def _time(seconds: int | None) -> str:
     return datetime.fromtimestamp(seconds or 0, UTC).isoformat(timespec="minutes")
-
-
-def _user() -> str:
-    """The author of a change, for the list of keys."""
-    try:
-        return f"{getpass.getuser()} (command line)"
-    except (KeyError, OSError):  # a user id without a name, as in containers
-        return "command line"

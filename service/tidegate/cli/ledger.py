@@ -1,6 +1,7 @@
 """The ledger of the service and of the command line, as the settings describe it."""
 
 import asyncio
+import getpass
 import importlib.util
 import logging
 import os
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
     from tidegate.ledger.database import Database
     from tidegate.ledger.ledger import Ledger
 
-__all__ = ["check_ledger", "has_ledger", "ledger_database", "open_ledger", "running", "state_dir_of", "stored_keys"]
+__all__ = [
+    "check_ledger",
+    "command_line_user",
+    "has_ledger",
+    "ledger_database",
+    "open_ledger",
+    "running",
+    "state_dir_of",
+    "stored_keys",
+]
 
 logger = logging.getLogger("tidegate.ledger")
 
@@ -58,6 +68,14 @@ def check_ledger(settings: Settings) -> None:
     # A ledger that exists may have keys. Without it the service would be open to everyone on this machine.
     if (settings.ledger == "required" or (has_folder and _exists(settings))) and not _is_installed("alembic"):
         raise MissingExtra(_LEDGER, settings.ledger, "off", extra="ledger")
+
+
+def command_line_user() -> str:
+    """The author of a change by a command, for the ledger."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return "command line"
 
 
 def has_ledger(settings: Settings) -> bool:

@@ -44,8 +44,11 @@ class Reloader:
         """Adds a part of the service whose settings are replaced."""
         self._prepare.append(prepare)
 
-    async def reload(self) -> list[Change]:
+    async def reload(self, by: str = "SIGHUP") -> list[Change]:
         """Reloads the configuration. Returns and logs what changed, and what only a restart applies.
+
+        Args:
+            by: who asks for it, for the ledger.
 
         Raises:
             ConfigurationError: a value is not allowed; nothing changed.
@@ -55,6 +58,9 @@ class Reloader:
                 old, new = await self._replace_settings()
         changes = changes_between(old, new)
         _log(changes)
+        audit = self._services.audit
+        if audit is not None and changes:
+            audit.record(by, "reload", "configuration", {}, {"changes": [change.as_json() for change in changes]})
         return changes
 
     async def _replace_settings(self) -> tuple[Settings, Settings]:

@@ -14,6 +14,7 @@ from tidegate.core.domain.dimension import DIMENSIONS
 from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.events import Admitted, LeaseEnded, Queued, RefusedCall, Withdrawn
 from tidegate.core.domain.nanoseconds import to_seconds
+from tidegate.core.domain.pause import NO_PAUSES, Pauses
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.observer import Observer, Scope, ScopeKind
 from tidegate.core.ports.store import Change, Store
@@ -45,10 +46,22 @@ class Admission:
         self.observer = observer
         self.estimator = CostEstimator()
         self.replica = secrets.token_urlsafe(6)
+        self._pauses = NO_PAUSES
         self._numbers = count()
         self._waiters = Waiters(store.advance, self._give_back)
         self._abandoned: SimpleQueue[tuple[str, str]] = SimpleQueue()  # left behind by finalizers
         store.watch(self._on_change, leases=observer is not None)
+
+    @property
+    def pauses(self) -> Pauses:
+        """The pauses in effect."""
+        return self._pauses
+
+    def pause(self, pauses: Pauses) -> None:
+        """Replaces the pauses. Refuses paused demands from now on, also those that wait. From any thread."""
+        self._pauses = pauses
+        if pauses:
+            self._waiters.refuse(self._paused)
 
     def try_admit(self, demand: Demand) -> bool:
         """Admits a demand that is settled at once, without a lease, if it need not wait.
@@ -58,7 +71,8 @@ class Admission:
         observer = self.observer
         if observer is not None and observer.traces:
             return False  # `acquire` has a scope for it
-        if not self.store.try_admit("", self._prepared(demand)):
+        demand = self._prepared(demand)
+        if (self._pauses and self._paused(demand) is not None) or not self.store.try_admit("", demand):
             return False
         if observer is not None:
             observer.event(LeaseEnded(demand.pool, demand.caller, Outcome.SETTLED, demand.cost, demand.cost))
@@ -73,7 +87,7 @@ class Admission:
         observer = self.observer
         lease_id = f"{self.replica}-{next(self._numbers)}"
         demand = self._prepared(demand)
-        if not self.store.try_admit(lease_id, demand):
+        if (self._pauses and self._paused(demand) is not None) or not self.store.try_admit(lease_id, demand):
             return None
         if observer is not None:
             observer.event(Admitted(demand.pool, demand.caller, demand.cost, 0))
@@ -93,7 +107,7 @@ class Admission:
             scope: receives the attributes of this admission; the observer's own scope unless given.
 
         Raises:
-            Refusal: the store refused, or the demand's patience ended first; nothing was taken.
+            Refusal: the store refused, the demand's patience ended first, or the demand is paused; nothing was taken.
         """
         if scope is None and self.observer is not None and self.observer.traces:
             return await self._observed(self.observer, demand, on_wait)
@@ -102,6 +116,7 @@ class Admission:
         lease_id = f"{self.replica}-{next(self._numbers)}"
         queued_at_ns, waited_ns, deadline = None, 0, None
         self._waiters.expect(lease_id, demand)
+        self._refuse_paused(lease_id, demand, scope)
         try:
             result = await self.store.reserve(lease_id, demand)
             if isinstance(result, Wait):
@@ -114,7 +129,7 @@ class Admission:
                 queued_at_ns = self.clock.monotonic_ns()
                 deadline = _deadline(demand, future)
                 if await future is not True:
-                    result = await self._leave(lease_id, demand, future.result(), queued_at_ns)
+                    result = await self._leave(lease_id, demand, future.result(), queued_at_ns, scope)
                 waited_ns = self.clock.monotonic_ns() - queued_at_ns
         except BaseException as error:
             self._leave_early(lease_id, demand, queued_at_ns, error)
@@ -134,8 +149,16 @@ class Admission:
         with observer.scope(ScopeKind.ACQUIRE, _described(demand)) as scope:
             return await self.acquire(demand, on_wait, scope)
 
-    async def _leave(self, lease_id: str, demand: Demand, answer: Answer, queued_at_ns: int) -> Granted | Refused:
-        """Leaves the queue after a refusal, or when patience has ended, unless the grant came first."""
+    async def _leave(
+        self, lease_id: str, demand: Demand, answer: Answer, queued_at_ns: int, scope: Scope | None
+    ) -> Granted | Refused:
+        """Leaves the queue after a refusal, or when patience has ended, unless the grant came first.
+
+        Raises:
+            Refusal: the demand is paused. Its place, or a grant that came meanwhile, is still to be given back.
+        """
+        if isinstance(answer, Refusal):
+            raise self._reported(demand, answer, scope)
         refused = answer if isinstance(answer, Refused) else None
         if refused is None:
             refused = await self.store.withdraw(demand.pool, lease_id) or self._waiters.refusal(lease_id)
@@ -188,11 +211,24 @@ class Admission:
             self.observer.event(Withdrawn(demand.pool, demand.caller, self.clock.monotonic_ns() - queued_at_ns))
 
     def _refusal(self, demand: Demand, refused: Refused, scope: Scope | None) -> Refusal:
+        return self._reported(demand, refusal_of(demand, refused, self.clock.wall_seconds()), scope)
+
+    def _reported(self, demand: Demand, refusal: Refusal, scope: Scope | None) -> Refusal:
         if scope is not None:
-            scope.set("tidegate.cause", refused.cause)
+            scope.set("tidegate.cause", refusal.cause)
         if self.observer is not None:
-            self.observer.event(RefusedCall(demand.pool, demand.caller, refused.cause))
-        return refusal_of(demand, refused, self.clock.wall_seconds())
+            self.observer.event(RefusedCall(demand.pool, demand.caller, refusal.cause))
+        return refusal
+
+    def _refuse_paused(self, lease_id: str, demand: Demand, scope: Scope | None) -> None:
+        """Raises `Refusal` if the demand is paused. `pause` refuses those that are expected by then."""
+        refusal = self._paused(demand)
+        if refusal is not None:
+            self._waiters.forget(lease_id)
+            raise self._reported(demand, refusal, scope)
+
+    def _paused(self, demand: Demand) -> Refusal | None:
+        return self._pauses.refusal(demand.caller, demand.session, demand.pool)
 
     def _on_change(self, change: Change) -> None:
         if change.granted or change.refused or change.next_in_ns is not None:

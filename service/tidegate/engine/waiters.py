@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from tidegate.core.domain.demand import Demand, Refused
+from tidegate.core.domain.errors import Refusal
 from tidegate.core.domain.nanoseconds import to_seconds
 from tidegate.core.ports.store import Change
 
@@ -59,8 +60,11 @@ class _LoopWaiters:
         self._advance(pool)
 
 
-Answer = bool | Refused
-"""The result of a wait: True, it is granted; False, its patience has ended; or why it is refused after all."""
+Answer = bool | Refused | Refusal
+"""The result of a wait: True, it is granted; False, its patience has ended; or why it is refused after all.
+
+The store refuses with `Refused`, and has ended the wait then. A `Refusal` is of this process alone.
+"""
 
 
 class Waiters:
@@ -146,6 +150,17 @@ class Waiters:
                 home.arm(change.pool, change.next_in_ns)
             elif not _call_in(home.loop, home.arm, change.pool, change.next_in_ns):
                 self._drop_loop(home.loop)
+
+    def refuse(self, refusal_of: Callable[[Demand], Refusal | None]) -> None:
+        """Wakes the tasks whose demand is to be refused, also those that are only expected. From any thread."""
+        refusals = [(lease_id, refusal_of(demand)) for lease_id, demand in list(self._leases.items())]
+        for lease_id, refusal in refusals:
+            if refusal is None:
+                continue
+            with self._lock:
+                answer = self._answer_for(lease_id, refusal)
+            if answer is not None and not _call_in(answer.get_loop(), _wake, answer, refusal):
+                self._drop_loop(answer.get_loop())
 
     def _grant(self, lease_ids: tuple[str, ...]) -> None:
         running = _running_loop()

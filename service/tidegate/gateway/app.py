@@ -102,6 +102,7 @@ class Gateway:
             self._caps,
             admission.clock,
             admission.store.pool_for,
+            lambda: admission.pauses,
             upstream_key=self._upstream_key,
             hop_id=hop_id,
             passes_trace_context=passes_trace_context,

@@ -21,7 +21,7 @@ from tidegate.core.domain.caller import Caller, Priority
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.ports.transport import Fields
 
-__all__ = ["RequestOrigin", "origin_of", "with_priority"]
+__all__ = ["RequestOrigin", "origin_of", "plain_id", "with_priority"]
 
 _SESSION, _PRIORITY = TIDEGATE_SESSION.encode(), TIDEGATE_PRIORITY.encode()
 _CLAUDE_SESSION, _CLAUDE_AGENT = CLAUDE_CODE_SESSION_ID.encode(), CLAUDE_CODE_AGENT_ID.encode()
@@ -69,7 +69,7 @@ def origin_of(caller: Caller, fields: Fields) -> RequestOrigin:
         caller = with_priority(caller, fields)
     elif _CLAUDE_CLASS in fields:
         caller = _with_claude_class(caller, fields[_CLAUDE_CLASS], of_subagent=bool(agent))
-    return RequestOrigin(caller, _bounded(session), _bounded(agent))
+    return RequestOrigin(caller, plain_id(session), plain_id(agent))
 
 
 def with_priority(caller: Caller, fields: Fields) -> Caller:
@@ -98,7 +98,7 @@ def _lowered(caller: Caller, priority: Priority) -> Caller:
     return caller.lowered(priority)
 
 
-def _bounded(name: bytes) -> str:
+def plain_id(name: bytes) -> str:
     """The id as text of at most 64 plain characters. Any other id is replaced by a hash."""
     if not name:
         return ""

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, Select, select
 
 from tidegate.core.domain.caller import Role
 from tidegate.core.domain.errors import ConfigurationError
+from tidegate.core.ports.audit import AuditEntry, Values
 from tidegate.core.ports.key_store import KeyInfo, NewCaller, NewKey
+from tidegate.ledger.audit import write_entry
 from tidegate.ledger.database import Database
 from tidegate.ledger.tables import callers, keys
 
@@ -66,6 +68,8 @@ class Keys:
             if connection.execute(callers.update().where(callers.c.name == caller.name).values(values)).rowcount == 0:
                 connection.execute(callers.insert().values(name=caller.name, **values))
             made = self._insert(connection, caller.name, expires_at, now, by)
+            after = {"key": made.id, "expires_at": expires_at, **values}
+            write_entry(connection, AuditEntry(now, by, "key.create", f"caller {caller.name}", {}, after))
         self._on_change()
         return made
 
@@ -86,10 +90,13 @@ class Keys:
             ends = min(now + grace_seconds, now + grace_seconds if old.expires_at is None else old.expires_at)
             connection.execute(keys.update().where(keys.c.id == old.id).values(expires_at=ends))
             made = self._insert(connection, caller, old.expires_at, now, by)
+            before = {"key": old.id, "expires_at": old.expires_at}
+            after = {"key": made.id, "expires_at": made.expires_at, "old_valid_until": ends}
+            write_entry(connection, AuditEntry(now, by, "key.rotate", f"caller {caller}", before, after))
         self._on_change()
         return NewKey(made.id, caller, made.key, made.expires_at, old.id, ends)
 
-    def revoke(self, key_or_caller: str) -> Sequence[KeyInfo]:
+    def revoke(self, key_or_caller: str, *, by: str) -> Sequence[KeyInfo]:
         """Ends a key at once, or all keys of a caller. Returns those that ended.
 
         Raises:
@@ -105,10 +112,12 @@ class Keys:
             ids = [each.id for each in found]
             connection.execute(keys.update().where(keys.c.id.in_(ids)).values(revoked_at=now))
             ended = _infos(connection, _all().where(keys.c.id.in_(ids)))
+            for before, after in zip(found, ended, strict=True):
+                write_entry(connection, _change(now, by, "key.revoke", before, after))
         self._on_change()
         return ended
 
-    def expire(self, key: str, at: int) -> KeyInfo:
+    def expire(self, key: str, at: int, *, by: str) -> KeyInfo:
         """Lets a key end at a moment.
 
         Raises:
@@ -123,6 +132,7 @@ class Keys:
                 raise ConfigurationError("key", key, "the id of a valid key")
             connection.execute(keys.update().where(keys.c.id == key).values(expires_at=at))
             (changed,) = _infos(connection, _all().where(keys.c.id == key))
+            write_entry(connection, _change(now, by, "key.expire", found[0], changed))
         self._on_change()
         return changed
 
@@ -156,6 +166,14 @@ def _all() -> Select[Any]:
 
 def _infos(connection: Connection, query: Select[Any]) -> list[KeyInfo]:
     return [KeyInfo(**{**row, "role": Role(row["role"])}) for row in connection.execute(query).mappings()]
+
+
+def _change(now: int, by: str, action: str, before: KeyInfo, after: KeyInfo) -> AuditEntry:
+    return AuditEntry(now, by, action, f"key {after.id} of caller {after.caller}", _ends(before), _ends(after))
+
+
+def _ends(key: KeyInfo) -> Values:
+    return {"expires_at": key.expires_at, "revoked_at": key.revoked_at}
 
 
 def _check_end(field: str, at: int | None, now: int) -> None:

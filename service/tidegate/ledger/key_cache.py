@@ -17,7 +17,7 @@ from tidegate.ledger.tables import callers, keys
 __all__ = ["KeyCache"]
 
 _COLUMNS: Final = (
-    *(keys.c.sha256, keys.c.expires_at, keys.c.revoked_at),
+    *(keys.c.id, keys.c.sha256, keys.c.expires_at, keys.c.revoked_at),
     *(callers.c.name, callers.c.team, callers.c.role, callers.c.weight, callers.c.priority, callers.c.models),
 )
 
@@ -108,4 +108,5 @@ def _caller(row: Mapping[str, Any]) -> Caller:
         priority=Priority(row["priority"]),
         models=tuple(row["models"]),
         team=row["team"],
+        key=row["id"],
     )

@@ -1,4 +1,4 @@
-"""The ledger as the service uses it: records usage, writes it, answers questions, and knows the keys."""
+"""The ledger as the service uses it: records usage, writes it, answers questions, and knows keys and pauses."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -7,9 +7,11 @@ from tidegate.core.domain.events import Event
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SinkStatus, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import PriceList
+from tidegate.ledger.audit import Audit
 from tidegate.ledger.database import Database
 from tidegate.ledger.key_administration import Keys
 from tidegate.ledger.key_cache import KeyCache
+from tidegate.ledger.pauses import LedgerPauses, PauseCache
 from tidegate.ledger.usage_recorder import UsageRecorder
 from tidegate.ledger.usage_report import report
 from tidegate.ledger.usage_writer import UsageWriter
@@ -33,6 +35,9 @@ class Ledger:
     Attributes:
         key_store: finds keys.
         keys: creates and ends keys.
+        pause_cache: knows what is paused.
+        pauses: pauses and resumes.
+        audit: records what admins change.
     """
 
     def __init__(
@@ -48,7 +53,10 @@ class Ledger:
         self._recorder = UsageRecorder(clock, prices)
         self.key_store = KeyCache(database, clock.wall_seconds)
         self.keys = Keys(database, new_key, self.key_store.refresh, clock.wall_seconds)
-        self._writer = UsageWriter(database, self._recorder, clock, required=required, on_turn=self.key_store.refresh)
+        self.pause_cache = PauseCache(database)
+        self.pauses = LedgerPauses(database, on_change=self.pause_cache.refresh, wall_seconds=clock.wall_seconds)
+        self.audit = Audit(database, clock.wall_seconds)
+        self._writer = UsageWriter(database, self._recorder, clock, required=required, on_turn=self._take_turn)
 
     @property
     def handlers(self) -> Iterable[tuple[type[Event], Callable[[Any], None]]]:
@@ -56,11 +64,11 @@ class Ledger:
         return self._recorder.handlers
 
     def prepare(self) -> None:
-        """Migrates the database and reads the keys, unless the database does not answer, which is logged."""
+        """Migrates the database and reads keys and pauses, unless the database does not answer, which is logged."""
         self._writer.write()
 
     def start(self) -> None:
-        """Writes usage and reads keys from now on, in a thread."""
+        """Writes usage, and reads keys and pauses, from now on, in a thread."""
         self._writer.start()
 
     def stop(self) -> None:
@@ -87,3 +95,9 @@ class Ledger:
             LedgerUnavailable: the database does not answer.
         """
         return report(self._database, query)
+
+    def _take_turn(self) -> None:
+        """Reads and writes what is not usage, twice a second."""
+        self.key_store.refresh()
+        self.pause_cache.refresh()
+        self.audit.write()

@@ -4,7 +4,20 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, MetaData, Table, Text
 
-__all__ = ["DIMENSIONS", "HOUR_SECONDS", "SUMS", "WAITS", "callers", "keys", "metadata", "refusals", "usage", "writers"]
+__all__ = [
+    "DIMENSIONS",
+    "HOUR_SECONDS",
+    "SUMS",
+    "WAITS",
+    "audit",
+    "callers",
+    "keys",
+    "metadata",
+    "pauses",
+    "refusals",
+    "usage",
+    "writers",
+]
 
 HOUR_SECONDS: Final = 3_600
 
@@ -82,3 +95,27 @@ keys: Final = Table(
     Column("revoked_at", BigInteger),
 )
 """Keys are never deleted: the list says who had which, and a service that had keys never becomes open again."""
+
+pauses: Final = Table(
+    "pauses",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("paused_by", Text, nullable=False),
+    Column("paused_at", BigInteger, nullable=False),
+)
+"""What is paused now."""
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("who", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+)
+"""The changes that admins have made. `before` and `after` have the changed values, and nothing secret."""

@@ -111,8 +111,8 @@ class UsageWriter:
                     self._add(connection, self._batch)
                 self._batch = None
                 self._recorder.written()
-            self._merge()
             self._on_turn()
+            self._merge()
         except LedgerUnavailable as error:
             self._failures += 1
             if self._up:

@@ -50,7 +50,7 @@ def on(database: Database) -> Bench:
 
 def test_a_key_is_found_with_the_caller_as_it_was_created(on: Bench) -> None:
     made = on.create()
-    caller = Caller("web", "web", 2.0, Priority.INTERACTIVE, None, ("claude-haiku-5-5",), "shop")
+    caller = Caller("web", "web", 2.0, Priority.INTERACTIVE, None, ("claude-haiku-5-5",), "shop", made.id)
     assert on.cache.find(key_hash(made.key)) == StoredKey(caller, Role.CALLER)
     assert on.cache.find(key_hash("another")) is None
     (listed,) = on.keys.all_keys()
@@ -87,7 +87,7 @@ def test_a_third_key_is_refused_until_one_of_two_has_ended(on: Bench) -> None:
     on.rotate()
     with pytest.raises(ConfigurationError, match="name: got 'web', allowed is a caller with one valid key"):
         on.rotate()
-    on.keys.revoke(old.id)
+    on.keys.revoke(old.id, by="ann")
     assert on.is_valid(on.rotate())
 
 
@@ -108,7 +108,7 @@ def test_a_key_expires_at_its_moment_without_another_look_at_the_database(on: Be
 
 def test_the_end_of_a_key_can_be_set_later(on: Bench) -> None:
     made = on.create()
-    assert on.keys.expire(made.id, 1_795_000_100).expires_at == 1_795_000_100
+    assert on.keys.expire(made.id, 1_795_000_100, by="ann").expires_at == 1_795_000_100
     on.now += 100
     assert not on.is_valid(made)
 
@@ -116,10 +116,10 @@ def test_the_end_of_a_key_can_be_set_later(on: Bench) -> None:
 def test_a_revoked_key_ends_at_once_and_a_revoked_caller_with_all_keys(on: Bench) -> None:
     first = on.create()
     second = on.rotate()
-    assert [each.id for each in on.keys.revoke(first.id)] == [first.id]
+    assert [each.id for each in on.keys.revoke(first.id, by="ann")] == [first.id]
     assert not on.is_valid(first)
     assert on.is_valid(second)
-    assert [each.state(on.now) for each in on.keys.revoke("web")] == ["revoked"]
+    assert [each.state(on.now) for each in on.keys.revoke("web", by="ann")] == ["revoked"]
     assert not on.is_valid(second)
 
 
@@ -127,7 +127,7 @@ def test_a_caller_whose_keys_have_ended_can_be_created_again_with_other_values(o
     old = on.create()
     with pytest.raises(ConfigurationError, match="a caller without a valid key"):
         on.create()
-    on.keys.revoke("web")
+    on.keys.revoke("web", by="ann")
     new = on.create(NewCaller("web", "ops", Role.ADMIN))
     assert not on.is_valid(old)
     found = on.cache.find(key_hash(new.key))
@@ -139,10 +139,10 @@ def test_a_caller_whose_keys_have_ended_can_be_created_again_with_other_values(o
 def test_what_does_not_exist_or_lies_in_the_past_is_refused(on: Bench) -> None:
     made = on.create()
     for call in (
-        lambda: on.keys.revoke("nobody"),
+        lambda: on.keys.revoke("nobody", by="ann"),
         lambda: on.keys.rotate("nobody", grace_seconds=1, by="ann"),
-        lambda: on.keys.expire("nobody", 1_796_000_000),
-        lambda: on.keys.expire(made.id, 1_795_000_000),
+        lambda: on.keys.expire("nobody", 1_796_000_000, by="ann"),
+        lambda: on.keys.expire(made.id, 1_795_000_000, by="ann"),
         lambda: on.create(NewCaller("late", "shop"), expires_at=1),
     ):
         with pytest.raises(ConfigurationError):
@@ -158,7 +158,7 @@ def test_whether_there_were_keys_is_unknown_then_known_and_never_forgotten(datab
     on.cache.refresh()
     assert on.cache.is_used is False
     on.create()
-    on.keys.revoke("web")
+    on.keys.revoke("web", by="ann")
     assert on.cache.is_used is True
     with database.begin() as connection:
         connection.exec_driver_sql("DELETE FROM keys")
@@ -175,7 +175,7 @@ def test_a_process_is_told_of_callers_when_they_change(on: Bench) -> None:
     on.create(NewCaller("nightly", "data"))
     for _ in range(2):
         on.other.refresh()
-    on.keys.revoke("web")
+    on.keys.revoke("web", by="ann")
     on.other.refresh()
     assert [sorted(each) for each in told] == [[], ["nightly", "web"], ["nightly"]]
 

@@ -74,7 +74,10 @@ def test_the_list_shows_states_and_nothing_secret() -> None:
 def test_rotate_revoke_and_expire() -> None:
     old, old_id = created("create", "web")
     new, new_id = created("rotate", "web", "--grace", "1h")
-    assert found(old) == found(new)
+    first, second = found(old), found(new)
+    assert first is not None
+    assert second is not None
+    assert (first.caller.name, second.caller.name) == ("web", "web")
     assert run("expire", new_id, "--at", "2099-01-01").output == f"{new_id} of web expires at 2099-01-01T00:00+00:00\n"
     assert run("revoke", old_id).output == f"revoked {old_id} of web\n"
     assert found(old) is None

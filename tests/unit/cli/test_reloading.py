@@ -20,6 +20,8 @@ from tidegate.cli.part_settings import connection_limits
 from tidegate.cli.reloading import Reloader
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.identity.identify import key_hash
+from tidegate.ledger.audit import Audit
+from tidegate.ledger.database import Database
 from tidegate.observe.logging.request_log import RequestLog
 from tidegate.rate_limiter import RateLimitConfig
 from tidegate.settings import Settings, load_settings
@@ -119,7 +121,7 @@ def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_starte
             before = state_of(parts, log)
             for name in sorted(RELOADABLE, key=lambda name: (name in NO_ORDER, "max_delay" not in name, name)):
                 source.values[name] = other(name)
-                changes = await parts.reloader.reload()
+                changes = await parts.reloader.reload("ops")
                 assert {change.setting.partition(".")[0] for change in changes} == {name}
                 after = state_of(parts, log)
                 assert after != before, f"{name} has no effect"
@@ -134,6 +136,23 @@ def test_every_reloadable_setting_reaches_the_parts_as_if_the_service_was_starte
     asyncio.run(main())
 
 
+def test_what_a_reload_changes_is_recorded_with_its_author(log: RequestLog, tmp_path: Path) -> None:
+    async def main() -> None:
+        source = Source()
+        async with running(source, log) as parts:
+            trail = parts.audit = Audit(Database.in_folder(tmp_path))
+            assert parts.reloader is not None
+            await parts.reloader.reload("ops")  # changes nothing
+            source.values["max_calls"] = other("max_calls")
+            await parts.reloader.reload("ops")
+            trail.write()
+            (entry,) = trail.entries(0, 2**40, 10)
+            assert (entry.who, entry.action) == ("ops", "reload")
+            assert [change["setting"] for change in entry.after["changes"]] == ["max_calls"]  # type: ignore[attr-defined]
+
+    asyncio.run(main())
+
+
 def test_a_setting_that_needs_a_restart_is_named_at_each_reload_and_has_no_effect(log: RequestLog) -> None:
     async def main() -> None:
         source = Source()
@@ -142,7 +161,7 @@ def test_a_setting_that_needs_a_restart_is_named_at_each_reload_and_has_no_effec
             source.values |= {"port": 1, "upstream_url": "http://127.0.0.1:1", "log_format": "console"}
             assert parts.reloader is not None
             for _ in range(2):
-                changes = await parts.reloader.reload()
+                changes = await parts.reloader.reload("ops")
                 assert {change.setting for change in changes} == {"port", "upstream_url", "log_format"} <= NEEDS_RESTART
                 assert all(change.needs_restart for change in changes)
             assert state_of(parts, log) == before
@@ -173,7 +192,7 @@ def test_nothing_changes_if_any_value_is_wrong(
             if {"host", "metrics_host"} & set(wrong):
                 source.values["callers"] = []
             with pytest.raises(ValueError, match=r"."):
-                await parts.reloader.reload()
+                await parts.reloader.reload("ops")
             await parts.reloader.reload_on_signal()
             assert state_of(parts, log) == before
             assert parts.settings == Settings.model_validate(START)
@@ -193,7 +212,7 @@ def test_a_service_that_is_open_to_others_cannot_lose_its_callers(log: RequestLo
             assert parts.reloader is not None
             source.values |= {"host": "127.0.0.1", "callers": []}
             with pytest.raises(ConfigurationError, match="TIDEGATE_HOST"):
-                await parts.reloader.reload()
+                await parts.reloader.reload("ops")
 
     asyncio.run(main())
 
@@ -242,7 +261,7 @@ def test_reloads_at_the_same_time_come_one_after_the_other(log: RequestLog) -> N
         async with running(source, log) as parts:
             assert parts.reloader is not None
             source.values["max_calls"] = 7
-            return [len(changes) for changes in await asyncio.gather(*[parts.reloader.reload() for _ in range(3)])]
+            return [len(changes) for changes in await asyncio.gather(*[parts.reloader.reload("ops") for _ in range(3)])]
 
     assert asyncio.run(main()) == [1, 0, 0]
 

@@ -43,6 +43,7 @@ DESIGN_CAUSES = """
     budget                 429  rate_limit_error       no
     cost_exceeds_capacity  400  invalid_request_error  no
     spend_cap              403  permission_error       no
+    paused                 403  permission_error       no
     upstream_credentials   502  api_error              no
     upstream_outage        529  overloaded_error       yes
     draining               503  api_error              yes

@@ -107,17 +107,17 @@ def keys_router(services: Services) -> APIRouter:
 
     @router.post(f"{KEYS_PATH}/{{key}}/expire", summary="Let a key expire", responses=_example(KEY_EXAMPLE))
     async def expire_key(
-        key: str, body: Annotated[ExpireBody, Body(openapi_examples=EXPIRE_KEY_EXAMPLES)]
+        request: Request, key: str, body: Annotated[ExpireBody, Body(openapi_examples=EXPIRE_KEY_EXAMPLES)]
     ) -> dict[str, Any]:
         """Lets the key with this id expire at a moment."""
-        at, keys = end_of("at", body.at, now()), ledger_keys()
-        return shown_key(await calls.run(lambda: keys.expire(key, at)), now())
+        at, keys, by = end_of("at", body.at, now()), ledger_keys(), request.state.admin
+        return shown_key(await calls.run(lambda: keys.expire(key, at, by=by)), now())
 
     @router.delete(f"{KEYS_PATH}/{{key}}", summary="Revoke a key", responses=_example(KEYS_EXAMPLE))
-    async def revoke_key(key: str) -> dict[str, Any]:
+    async def revoke_key(request: Request, key: str) -> dict[str, Any]:
         """Ends the key with this id, or all keys of the caller with this name. No call can be made with it any more."""
-        keys = ledger_keys()
-        ended = await calls.run(lambda: keys.revoke(key))
+        keys, by = ledger_keys(), request.state.admin
+        ended = await calls.run(lambda: keys.revoke(key, by=by))
         return {"keys": [shown_key(each, now()) for each in ended]}
 
     return router

@@ -108,6 +108,7 @@ def system_router(services: Services) -> APIRouter:
             limits = PoolLimits.model_validate({"name": pool, **after}).limits()
             await services.store.configure(pool, replace(current, limits=limits), by)
             log_runtime_change(pool, before, after, by)
+            _record_limits(services, pool, before, after, by)
         return {"changed_pool": pool, **await status()}
 
     @admin_router.post(
@@ -115,14 +116,14 @@ def system_router(services: Services) -> APIRouter:
         summary="Reload the configuration",
         responses={200: {"content": {"application/json": {"example": RELOAD_EXAMPLE}}}},
     )
-    async def reload() -> dict[str, Any]:
+    async def reload(request: Request) -> dict[str, Any]:
         """Reads the configuration file and the files of secrets again. Applies all of it; nothing if it is invalid.
 
         `changes` are in effect. Those under `needs_restart` are not. Secrets are not shown.
         """
         if services.reloader is None:
             raise HTTPException(501, "this service has no configuration that can be reloaded")
-        changes = await services.reloader.reload()
+        changes = await services.reloader.reload(request.state.admin)
         return {
             "changes": [change.as_json() for change in changes if not change.needs_restart],
             "needs_restart": [change.as_json() for change in changes if change.needs_restart],
@@ -174,7 +175,19 @@ def _configure_default(services: Services, changes: dict[str, Any], by: str) -> 
             allowed = f"0 to max_delay, which is {services.rate_limiter.config.max_delay}"
             raise ConfigurationError("base_delay", changes["base_delay"], allowed) from None
         raise
+    before = asdict(services.rate_limiter.config)
     services.rate_limiter.update_config(config, by=by)
+    _record_limits(services, DEFAULT_POOL, before, asdict(config), by)
+
+
+def _record_limits(
+    services: Services, pool: str, before: Mapping[str, object], after: Mapping[str, object], by: str
+) -> None:
+    """Records the limits that have changed, if there is a ledger."""
+    changed = [name for name in after if before[name] != after[name]]
+    if services.audit is not None and changed:
+        old, new = ({name: values[name] for name in changed} for values in (before, after))
+        services.audit.record(by, "configure", f"pool {pool}", old, new)
 
 
 def _limits_before_and_after(

@@ -57,6 +57,7 @@ class Caller:
         limits: the caller's own limits; None: only those of the pools.
         models: the models that the caller may use; empty: all.
         team: the team that the caller belongs to, for the ledger.
+        key: id of the key that this request presented, if the ledger holds it; else empty.
         rank: of the class; 0 is the highest.
     """
 
@@ -67,6 +68,7 @@ class Caller:
     limits: CallerLimits | None = None
     models: tuple[str, ...] = ()
     team: str = DEFAULT_TEAM
+    key: str = ""
     rank: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -15,6 +15,7 @@ class Cause(StrEnum):
     BUDGET = "budget"
     COST_EXCEEDS_CAPACITY = "cost_exceeds_capacity"
     SPEND_CAP = "spend_cap"
+    PAUSED = "paused"
     UPSTREAM_CREDENTIALS = "upstream_credentials"
     UPSTREAM_OUTAGE = "upstream_outage"
     DRAINING = "draining"
@@ -40,6 +41,7 @@ CAUSES: Final[dict[Cause, CauseRow]] = {
     Cause.BUDGET: CauseRow(429, "rate_limit_error", retryable=False),
     Cause.COST_EXCEEDS_CAPACITY: CauseRow(400, "invalid_request_error", retryable=False),
     Cause.SPEND_CAP: CauseRow(403, "permission_error", retryable=False),
+    Cause.PAUSED: CauseRow(403, "permission_error", retryable=False),
     Cause.UPSTREAM_CREDENTIALS: CauseRow(502, "api_error", retryable=False),
     Cause.UPSTREAM_OUTAGE: CauseRow(529, "overloaded_error", retryable=True),
     Cause.DRAINING: CauseRow(503, "api_error", retryable=True),

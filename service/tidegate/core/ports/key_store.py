@@ -97,11 +97,11 @@ class KeyAdministration(Protocol):
         """Creates a second key. The first stays valid for a time."""
         ...
 
-    def revoke(self, key_or_caller: str) -> Sequence[KeyInfo]:
+    def revoke(self, key_or_caller: str, *, by: str) -> Sequence[KeyInfo]:
         """Ends a key at once, or all keys of a caller; returns those that ended."""
         ...
 
-    def expire(self, key: str, at: int) -> KeyInfo:
+    def expire(self, key: str, at: int, *, by: str) -> KeyInfo:
         """Lets a key end at a moment."""
         ...
 

@@ -8,6 +8,7 @@ from tidegate.core.claude.header_names import TIDEGATE_HOP, TIDEGATE_TIMEOUT_SEC
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import ConfigurationError, Refusal
 from tidegate.core.domain.nanoseconds import to_ns
+from tidegate.core.domain.pause import Pauses
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.transport import Headers
 from tidegate.core.ports.usage_sink import UsageSink
@@ -40,6 +41,7 @@ class Receiver:
         caps: bounds of the calls under way and of the memory of their bodies.
         clock: the clock of the calls.
         pool_for: returns the pool that a call uses, from the pool that its request names.
+        pauses: returns the pauses in effect.
         upstream_key: replaces the client's key.
         hop_id: the id of this process in the header that shows loops; unique, without commas.
         default_timeout_seconds: how long a call may take if its client does not say; > 0.
@@ -56,6 +58,7 @@ class Receiver:
         caps: CallCaps,
         clock: Clock,
         pool_for: Callable[[str], str],
+        pauses: Callable[[], Pauses],
         *,
         upstream_key: UpstreamKey,
         hop_id: str,
@@ -69,6 +72,7 @@ class Receiver:
         self._identifier = identifier
         self._clock = clock
         self._pool_for = pool_for
+        self._pauses = pauses
         self._upstream_key = upstream_key
         self._hop_id = hop_id
         self._default_timeout_seconds = default_timeout_seconds
@@ -109,7 +113,7 @@ class Receiver:
         return prepared
 
     def _check_in(self, call: Call, scope: Message) -> None:
-        """Counts the call, identifies its caller, and checks its path."""
+        """Counts the call, identifies its caller, and checks its path and whether the caller or session is paused."""
         self._caps.enter(call)
         call.caller = self._identifier.identify(call.fields)
         self._caps.enter_caller(call)
@@ -122,6 +126,9 @@ class Receiver:
             call.caller, call.session, call.agent = origin_of(call.caller, call.fields)
         except ConfigurationError as error:
             raise InvalidCall(str(error)) from None
+        paused = self._pauses().refusal(call.caller, call.session)  # before its body is read; the pool is checked later
+        if paused is not None:
+            raise paused
 
     def _upstream_headers(self, call: Call, scope: Message, hops: list[str]) -> Headers:
         return for_upstream(

@@ -35,6 +35,7 @@ CAUSES: Final[dict[str, str]] = {
     Cause.BUDGET: "dark-yellow",
     Cause.COST_EXCEEDS_CAPACITY: "light-orange",
     Cause.SPEND_CAP: "dark-purple",
+    Cause.PAUSED: "purple",
     Cause.UPSTREAM_CREDENTIALS: "semi-dark-red",
     Cause.UPSTREAM_OUTAGE: OVERLOADED,
     Cause.STORE_UNAVAILABLE: "red",

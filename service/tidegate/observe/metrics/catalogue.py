@@ -188,6 +188,7 @@ LEDGER_WRITE_FAILURES: Final = _counter("ledger_write_failures", "", "Failed wri
 LEDGER_LOST: Final = _counter(
     "ledger_lost", "", "Ends of calls and answers that the ledger misses, because too much usage waited to be written."
 )
+PAUSED: Final = _gauge("paused", "kind", "Callers, keys, teams, sessions and pools that an admin has paused (shared).")
 BUILD_INFO: Final = _gauge(
     "build_info", "version revision upstream", "Always 1; labels give version, revision and kind of upstream."
 )
