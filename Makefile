@@ -16,7 +16,7 @@ NODE_INSTALLED := tests/node/node_modules/.package-lock.json
 # What test-clients drives beside the SDKs that `make test` does.
 CLIENTS := langchain pydantic-ai litellm
 # Other targets run the rest.
-QUICK := not quiet and not alerts and not clients and not stores
+QUICK := not quiet and not alerts and not clients and not stores and not ledger
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-strip-extras --upgrade
 
@@ -56,6 +56,11 @@ test-alerts: $(INSTALLED) | test-tools ## provoke every fault in a running servi
 .PHONY: test-stores
 test-stores: $(INSTALLED) | test-tools ## run replicas on real Valkey servers, let each part fail, and see that no answer is lost
 	$(BIN)/pytest -m stores -n 2 --dist worksteal --timeout=300 -o faulthandler_timeout=0 tests/e2e/stores
+
+.PHONY: test-ledger
+test-ledger: $(INSTALLED) | test-tools ## try the ledger on a real PostgreSQL server, and under load
+	@tests/install-tools.sh test-ledger
+	$(BIN)/pytest -m ledger -n 2 --dist worksteal --timeout=300 -o faulthandler_timeout=0
 
 .PHONY: chaos
 chaos: $(INSTALLED) | test-tools ## measure what clients notice while a replica, the store or the network fails: make chaos ARGS=--help

@@ -35,6 +35,9 @@ test-clients)
   need javac default-jdk-headless "runs Java's HttpClient as a client"
   need go golang-go "runs Go's net/http as a client"
   ;;
+test-ledger)
+  need chromium chromium "shows the page of usage, as a browser does"
+  ;;
 bench-store)
   need valkey-server valkey-server "holds the shared log"
   ;;

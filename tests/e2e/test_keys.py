@@ -12,7 +12,7 @@ import pytest
 
 from support.service_process import run_to_end, running
 
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.ledger
 BODY = {"model": "claude-haiku-5-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
 PROMISED_SECONDS = 1.0
 BUSY_SECONDS = 3.0

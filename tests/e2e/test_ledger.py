@@ -17,6 +17,7 @@ import pytest
 from support.service_and_simulator import ServiceAndSimulator, service_and_simulator
 from support.service_process import run_to_end, running
 
+pytestmark = pytest.mark.ledger
 MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")
 KINDS = ("input", "output", "cache_read", "cache_creation")
 CALLS = 120

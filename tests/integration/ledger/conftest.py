@@ -1,4 +1,4 @@
-"""Every test of the ledger runs on SQLite and on PostgreSQL."""
+"""Every test of the ledger runs on SQLite, and, in `make test-ledger`, on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.ledger)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
     if request.param == "sqlite":
