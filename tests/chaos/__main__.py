@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from chaos.cases import CASES, IN_NAMESPACE, ON_LINKS, program
+from chaos.cases import CASES, IN_NAMESPACE, ON_LINKS, WITH_SUCCESSOR, program
 from chaos.scene import Outcome, play, scene
 from chaos.servers import Server, cluster, sentinel, server
 
@@ -47,17 +47,21 @@ async def prove(directory: Path, name: str, kind: str, replicas: int, after_seco
 def main() -> None:
     """Plays the cases that are named, or all of them."""
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[*CASES])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all, if none is named")
     parser.add_argument("--store", choices=_STORES, default="server")
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=8, help="after everything works again")
     given = parser.parse_args()
-    if not IN_NAMESPACE.isdisjoint(given.cases) and _NAMESPACE not in os.environ:
+    if unknown := sorted({*given.cases} - {*CASES}):
+        parser.error(f"cases: got {', '.join(unknown)}, allowed is {', '.join(CASES)}")
+    alone = given.store in {"server", "persistent"}
+    cases = given.cases or [name for name in CASES if not (alone and name in WITH_SUCCESSOR)]
+    if not IN_NAMESPACE.isdisjoint(cases) and _NAMESPACE not in os.environ:
         again = shlex.join([sys.executable, "-m", "chaos", *sys.argv[1:]])
         os.environ[_NAMESPACE] = "1"
         command = ["unshare", "--net", "sh", "-c", f"ip link set lo up && exec {again}"]
         os.execvp(command[0], command)  # noqa: S606 - our own arguments
-    for name in given.cases:
+    for name in cases:
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
             outcome = asyncio.run(prove(Path(folder), name, given.store, given.replicas, given.seconds))
         print(f"{name} on {given.store}, {given.replicas} replicas: {outcome}", flush=True)  # noqa: T201

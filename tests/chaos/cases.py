@@ -8,7 +8,7 @@ from typing import Final
 
 from chaos.scene import Act, Scene
 
-__all__ = ["CASES", "IN_NAMESPACE", "ON_LINKS", "program"]
+__all__ = ["CASES", "IN_NAMESPACE", "ON_LINKS", "WITH_SUCCESSOR", "program"]
 
 _SECONDS: Final = 10.0
 """How long a stopped process stays stopped."""
@@ -168,6 +168,8 @@ CASES: Final[Mapping[str, Act]] = {
 }
 ON_LINKS: Final = frozenset({"leader-cut-off", "slow-network"})
 """Cases in which each replica has a way of its own to the store."""
+WITH_SUCCESSOR: Final = frozenset({"primary-killed"})
+"""Cases in which another server takes over, so that one server alone cannot play them."""
 IN_NAMESPACE: Final = frozenset({"lossy-network"})
 """Cases that run in a network namespace of their own, for which they need root."""
 _AHEAD: Final = """

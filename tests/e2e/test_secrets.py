@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.otlp import Received, environment, receiving
+from support.otlp import Received, environment, receiving, values
 from support.service_process import ServiceProcess, running
 
 MARK = "xqzvmark"
@@ -56,6 +56,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         variables = {
             **environment("grpc", received.url),
             "OTEL_TRACES_EXPORTER": "otlp,console",
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_LOGS_EXPORTER": "otlp",
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             "TIDEGATE_UPSTREAM_URL": simulator.url,
             "TIDEGATE_LOG_LEVEL": "debug",
@@ -177,7 +179,7 @@ def watched(scene: Scene) -> dict[str, str]:
     scene.service.process.send_signal(signal.SIGTERM)
     assert scene.service.process.wait(30) == 0
     bodies["log"] = scene.service.printed()
-    bodies["spans"] = "\n".join(map(str, scene.received.requests))
+    bodies["OTLP"] = "\n".join(map(str, scene.received.requests))
     return bodies
 
 
@@ -202,6 +204,15 @@ def test_no_prompt_completion_or_key_is_exposed(scene: Scene) -> None:
         traced = re.findall(exemplar, seen["OpenMetrics"])
         assert traced
         assert bytes.fromhex(traced[0]) in {span.trace_id for span in scene.received.spans()}
-    assert seen["spans"]
+    calls = [record for name, record in scene.received.logs() if name == "tidegate.requests" and record.trace_id]
+    assert {record.trace_id for record in calls} <= {span.trace_id for span in scene.received.spans()}
+    logged = set(re.findall(r'"event":"request".*"request_id":"(\w+)"', seen["log"]))
+    assert {values(record.attributes)["request_id"] for record in calls} == logged
+    metrics = scene.received.metrics()
+    durations = metrics["gen_ai.client.operation.duration"].histogram.data_points
+    errors = {values(point.attributes).get("error.type") for point in durations}
+    assert {None, "400", "504"} <= errors
+    tokens = metrics["tidegate_tokens_total"].sum.data_points
+    assert {values(point.attributes)["kind"] for point in tokens} == {"input", "output", "cache_read", "cache_creation"}
     shown = {where: [line.strip()[:300] for line in text.splitlines() if MARK in line] for where, text in seen.items()}
     assert {where: lines for where, lines in shown.items() if lines} == {}

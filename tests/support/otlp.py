@@ -1,7 +1,7 @@
-"""An OpenTelemetry collector for tests: receives spans over HTTP or gRPC, and stores them."""
+"""An OpenTelemetry collector for tests: receives spans, metrics and logs over HTTP or gRPC, and stores them."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,24 +9,36 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 import grpc
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2_grpc import add_LogsServiceServicer_to_server
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc import add_MetricsServiceServicer_to_server
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import add_TraceServiceServicer_to_server
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Protocol = Literal["http/protobuf", "grpc"]
+Request = ExportTraceServiceRequest | ExportMetricsServiceRequest | ExportLogsServiceRequest
 
 _PATIENCE_SECONDS = 20
+_BY_PATH: dict[str, tuple[type[Request], type[Any], Callable[[Any, Any], None]]] = {
+    "/v1/traces": (ExportTraceServiceRequest, ExportTraceServiceResponse, add_TraceServiceServicer_to_server),
+    "/v1/metrics": (ExportMetricsServiceRequest, ExportMetricsServiceResponse, add_MetricsServiceServicer_to_server),
+    "/v1/logs": (ExportLogsServiceRequest, ExportLogsServiceResponse, add_LogsServiceServicer_to_server),
+}
 
 
 @dataclass
 class Received:
-    """Received spans.
+    """What was received.
 
     Attributes:
         url: URL of the collector.
@@ -34,10 +46,10 @@ class Received:
     """
 
     url: str = ""
-    requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def add(self, request: ExportTraceServiceRequest) -> None:
+    def add(self, request: Request) -> None:
         with self._changed:
             self.requests.append(request)
             self._changed.notify_all()
@@ -46,9 +58,32 @@ class Received:
         return [
             span
             for request in self.requests
+            if isinstance(request, ExportTraceServiceRequest)
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
+        ]
+
+    def metrics(self) -> dict[str, Metric]:
+        """The last state of each metric."""
+        return {
+            metric.name: metric
+            for request in self.requests
+            if isinstance(request, ExportMetricsServiceRequest)
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+    def logs(self) -> list[tuple[str, LogRecord]]:
+        """Records with the names of their loggers."""
+        return [
+            (scope.scope.name, record)
+            for request in self.requests
+            if isinstance(request, ExportLogsServiceRequest)
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
         ]
 
     def wait_for(self, *names: str) -> list[Span]:
@@ -61,8 +96,20 @@ class Received:
             return self.spans()
 
     def resource(self) -> dict[str, str]:
-        """Resource attributes of the first span."""
-        return {entry.key: entry.value.string_value for entry in self.requests[0].resource_spans[0].resource.attributes}
+        """Resource attributes of the first request."""
+        request = self.requests[0]
+        if isinstance(request, ExportTraceServiceRequest):
+            resource = request.resource_spans[0].resource
+        elif isinstance(request, ExportMetricsServiceRequest):
+            resource = request.resource_metrics[0].resource
+        else:
+            resource = request.resource_logs[0].resource
+        return values(resource.attributes)
+
+
+def values(attributes: Any) -> dict[str, Any]:
+    """Attributes as a mapping."""
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
 
 
 def environment(protocol: Protocol, url: str) -> dict[str, str]:
@@ -84,9 +131,9 @@ def _over_http(port: int) -> Iterator[Received]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            assert self.path == "/v1/traces"
-            received.add(ExportTraceServiceRequest.FromString(body))
-            answer = ExportTraceServiceResponse().SerializeToString()
+            request, response, _ = _BY_PATH[self.path]
+            received.add(request.FromString(body))
+            answer = response().SerializeToString()
             self.send_response(200)
             self.send_header("content-type", "application/x-protobuf")
             self.send_header("content-length", str(len(answer)))
@@ -112,15 +159,19 @@ def _over_http(port: int) -> Iterator[Received]:
 def _over_grpc(port: int) -> Iterator[Received]:
     received = Received()
 
-    class Servicer(TraceServiceServicer):
-        def Export(self, request: ExportTraceServiceRequest, context: Any) -> ExportTraceServiceResponse:  # noqa: N802
+    class Servicer:
+        def __init__(self, response: type[Any]) -> None:
+            self._response = response
+
+        def Export(self, request: Request, context: Any) -> Any:  # noqa: N802 - its name in the protocol
             del context
             received.add(request)
-            return ExportTraceServiceResponse()
+            return self._response()
 
     with ThreadPoolExecutor(2) as pool:
         server = grpc.server(pool)
-        add_TraceServiceServicer_to_server(Servicer(), server)  # type: ignore[no-untyped-call]  # generated
+        for _, response, add in _BY_PATH.values():
+            add(Servicer(response), server)
         received.url = f"http://127.0.0.1:{server.add_insecure_port(f'127.0.0.1:{port}')}"
         server.start()
         try:

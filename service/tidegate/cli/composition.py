@@ -49,6 +49,7 @@ from tidegate.observe.metrics.loop_lag import measure_loop_lag
 from tidegate.observe.metrics.metrics_observer import MetricsObserver
 from tidegate.observe.metrics.pool_collector import PoolCollector
 from tidegate.observe.observers import Observers
+from tidegate.observe.otlp.genai_metrics import GenAiMetrics
 from tidegate.observe.tracing.span_observer import Tracing
 from tidegate.rate_limiter import RateLimiter, set_global_rate_limiter
 from tidegate.settings import Settings
@@ -56,6 +57,7 @@ from tidegate.settings.known_names import is_configured
 from tidegate.settings.prices import load_prices
 
 if TYPE_CHECKING:
+    from tidegate.observe.otlp.metric_export import MetricExport
     from tidegate.observe.tracing.span_provider import PresamplingProvider
 
 __all__ = ["services"]
@@ -70,6 +72,7 @@ async def services(
     write_batcher: WriteBatcher | None = None,
     continuity: Continuity | None = None,
     load: Callable[[], Settings] | None = None,
+    metric_export: "MetricExport | None" = None,
 ) -> AsyncIterator[Services]:
     """Yields the services of the routes, for the running event loop. Closes connections on exit.
 
@@ -83,6 +86,7 @@ async def services(
         write_batcher: batches the writes of the server and the upstream's connections.
         continuity: restores and saves the state; None: a restart forgets it.
         load: reads the configuration again, for a reload; None disables reloads.
+        metric_export: exports all metrics over OTLP; None disables it.
     """
     system_clock = SystemClock()
     clock = SteadyClock(system_clock)
@@ -99,6 +103,7 @@ async def services(
         prices=prices,
         exemplar=None if tracing is None else tracing.exemplar,
     )
+    genai = GenAiMetrics(*_upstream_address(settings), metrics.model_label) if metric_export is not None else None
     stores = ServiceStore(settings, clock, registry)
     store = stores.store
     snapshots = stores.snapshots(metrics)
@@ -117,6 +122,7 @@ async def services(
         [(CircuitOpened, log_circuit_opened), (CircuitClosed, log_circuit_closed)],
         [(RequestFinished, request_log.log), (HeadRefused, request_log.log)] if request_log else [],
         [] if ledger is None else ledger.handlers,
+        [] if genai is None else genai.handlers,
         tracing=tracing,
     )
     admission = Admission(store, clock, observer)
@@ -167,6 +173,9 @@ async def services(
                 reachability.watch(transport.check),
             ),
             contextlib.nullcontext() if continuity is None else continuity.saver.saving(),
+            contextlib.nullcontext()
+            if metric_export is None or genai is None
+            else metric_export.exporting(registry, genai.registry),
         ):
             parts = Services(
                 settings=settings,
@@ -227,12 +236,17 @@ def _check_certificate_file(environment: Mapping[str, str]) -> None:
 
 
 def _tracing(settings: Settings, provider: "PresamplingProvider", clock: Clock) -> Tracing:
-    url = urlsplit(settings.upstream_url)
+    host, port = _upstream_address(settings)
     return Tracing(
         provider,
         clock,
-        upstream_host=url.hostname or "",
-        upstream_port=url.port or (443 if url.scheme == "https" else 80),
+        upstream_host=host,
+        upstream_port=port,
         send_upstream=settings.trace_upstream,
         samples_next=provider.samples_next,
     )
+
+
+def _upstream_address(settings: Settings) -> tuple[str, int]:
+    url = urlsplit(settings.upstream_url)
+    return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)

@@ -41,6 +41,7 @@ from tidegate.http.server.server import HttpImplementation, HttpServer, serving
 from tidegate.http.write_batching import WriteBatcher
 from tidegate.identity.access import AccessRules
 from tidegate.observe.logging.request_log import RequestLog, open_logs
+from tidegate.observe.otlp.exports import exporting_logs, metric_export
 from tidegate.observe.tracing.span_export import exporting
 from tidegate.settings import Settings
 
@@ -114,9 +115,19 @@ async def _serve(
             upstream = "simulator"
             settings, load = await _simulated(stack, settings, load)
         tracer_provider = await stack.enter_async_context(exporting(os.environ))
+        await stack.enter_async_context(exporting_logs(os.environ, request_log))
         write_batcher = WriteBatcher()
         parts = await stack.enter_async_context(
-            services(settings, upstream, request_log, tracer_provider, write_batcher, continuity, load)
+            services(
+                settings,
+                upstream,
+                request_log,
+                tracer_provider,
+                write_batcher,
+                continuity,
+                load,
+                metric_export(os.environ),
+            )
         )
         metrics = None
         if parts.exposition is not None and (settings.metrics_port is not None or METRICS in (listeners or {})):

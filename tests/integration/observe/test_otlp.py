@@ -155,9 +155,10 @@ def test_nothing_is_exported_unless_it_is_asked_for(variables: dict[str, str]) -
 def test_export_that_is_off_imports_no_exporter() -> None:
     program = """
 import asyncio, sys
-from tidegate.cli.service import exporting, run_service
+from tidegate.cli.service import exporting, exporting_logs, metric_export, run_service
 async def main():
-    async with exporting({}): pass
+    async with exporting({}), exporting_logs({}, None):
+        assert metric_export({}) is None
 asyncio.run(main())
 heavy = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.instrumentation", "grpc", "google.protobuf")
 print([name for name in sys.modules if name.startswith(heavy)])
@@ -192,7 +193,7 @@ def test_a_value_that_is_not_known_is_refused_by_name(variables: dict[str, str],
 def test_grpc_without_its_extra_is_refused_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    monkeypatch.setattr("tidegate.observe.tracing.span_export.find_spec", lambda name: None if "grpc" in name else name)
+    monkeypatch.setattr("tidegate.observe.otlp.signals.find_spec", lambda name: None if "grpc" in name else name)
     with pytest.raises(MissingExtra) as refused:
         asyncio.run(end_a_span({"OTEL_TRACES_EXPORTER": "otlp", variable: "grpc"}))
     assert str(refused.value) == (

@@ -1,4 +1,4 @@
-"""Names of span attributes, from OpenTelemetry where it has one, and the attributes of answers and failures.
+"""Names of attributes and metrics, from OpenTelemetry where it has one, and the attributes of answers and failures.
 
 Source: OpenTelemetry semantic conventions for generative AI v0.1.0 (spans, and the page on Anthropic; status
 Development) and for HTTP v1.45.0 (stable), read 2026-11-24. No other module spells out a name of these conventions.
@@ -20,6 +20,7 @@ __all__ = [
     "METHOD",
     "MODEL",
     "OPERATION",
+    "OPERATION_DURATION",
     "PROVIDER",
     "RESEND_COUNT",
     "RESPONSE_ID",
@@ -31,6 +32,8 @@ __all__ = [
     "STATUS",
     "STREAMED",
     "TIME_TO_FIRST_CHUNK",
+    "TOKEN_TYPE",
+    "TOKEN_USAGE",
     "URL_PATH",
     "described_call",
     "set_error",
@@ -46,6 +49,9 @@ RESPONSE_ID: Final = "gen_ai.response.id"
 RESPONSE_MODEL: Final = "gen_ai.response.model"
 FINISH_REASON: Final = "gen_ai.response.finish_reasons"
 TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - no secret
+TOKEN_USAGE: Final = "gen_ai.client.token.usage"  # noqa: S105 - no secret
+OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
 _INPUT: Final = "gen_ai.usage.input_tokens"
 _OUTPUT: Final = "gen_ai.usage.output_tokens"
 _CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"

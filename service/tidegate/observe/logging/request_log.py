@@ -50,10 +50,12 @@ class RequestLog:
 
     Attributes:
         is_enabled: whether the log level includes INFO; if not, no lines are written.
+        on_line: receives each line as well; it must not raise or block.
     """
 
     def __init__(self, stream: TextIO, render: Callable[[Struct], str]) -> None:
         self.is_enabled = True
+        self.on_line: Callable[[Struct], None] | None = None
         self._stream = stream
         self._render = render
         self._pending: list[tuple[int, RequestFinished | HeadRefused]] = []
@@ -75,9 +77,14 @@ class RequestLog:
     def flush(self) -> None:
         """Writes the pending lines. Must also be called when the process ends."""
         pending, self._pending = self._pending, []
-        lines = [self._render(request_line(event, unix_ns)) for unix_ns, event in pending]
+        lines = [request_line(event, unix_ns) for unix_ns, event in pending]
+        if self.on_line is not None:
+            for line in lines:
+                self.on_line(line)
         try:
-            self._stream.write("\n".join((*lines, "")))  # one write: lines of several threads do not interleave
+            self._stream.write(
+                "\n".join((*map(self._render, lines), ""))
+            )  # one write: lines of several threads do not interleave
             self._stream.flush()
         except (OSError, ValueError):  # the stream or its reader is closed
             return

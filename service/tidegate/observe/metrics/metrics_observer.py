@@ -199,6 +199,10 @@ class MetricsObserver:
                     if self._pools.add(pool):
                         self._metrics.create_pool_series(pool, self._classes)
 
+    def model_label(self, model: str) -> str:
+        """The bounded name of a model."""
+        return self._models.label(model)
+
     def has_own_label(self, pool: str) -> bool:
         """Whether a pool has its own label. Only such pools have gauges."""
         return self._pools.has_own_label(pool)

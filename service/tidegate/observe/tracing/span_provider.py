@@ -4,7 +4,7 @@ import math
 import random
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from opentelemetry.context import Context
@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Status
 
-from tidegate import __version__
 from tidegate.core.domain.errors import ConfigurationError
 
 __all__ = ["PresamplingProvider", "ScrubbingExporter", "new_provider"]
@@ -95,19 +94,16 @@ class _PresampledIds(RandomIdGenerator):
         return super().generate_trace_id() if trace_id is None else trace_id
 
 
-def new_provider(exporters: Iterable[str], service_name: str | None) -> PresamplingProvider:
+def new_provider(exporters: Iterable[str], attributes: Mapping[str, str]) -> PresamplingProvider:
     """A provider that exports spans in batches from its own threads and drops what exceeds its queue.
 
     Args:
         exporters: `console`, `grpc` or `http/protobuf`.
-        service_name: `service.name`; None if the environment names the service.
+        attributes: of this service, beside those of the environment.
 
     Raises:
         ConfigurationError: the SDK refuses the value of an OpenTelemetry variable.
     """
-    attributes = {"service.version": __version__}
-    if service_name is not None:
-        attributes["service.name"] = service_name
     try:
         provider = PresamplingProvider(Resource.create(attributes))
         for exporter in exporters:

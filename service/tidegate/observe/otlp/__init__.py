@@ -1,0 +1,1 @@
+"""Export over OTLP: what all signals have in common, metrics, and logs."""
