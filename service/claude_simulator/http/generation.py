@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from claude_simulator.answers.answers import Answer
 from claude_simulator.answers.cache import CachePlan
+from claude_simulator.answers.implausible_usage import claim_impossible_tokens
 from claude_simulator.answers.message_format import (
     MessageMetadata,
     StreamEvent,
@@ -44,6 +45,8 @@ class Generation:
         for event in message_events(self.metadata, self.answer):
             await self._produce(event)
         message = message_json(self.metadata, self.answer)
+        if self._is(FaultKind.IMPLAUSIBLE_USAGE):
+            message = claim_impossible_tokens(message)
         body = encode_json(add_unknown_content(message) if self._is(FaultKind.UNKNOWN_CONTENT) else message)
         cut = len(body) // 2 if self._is(FaultKind.CUT) else None
         return Response(200, body, self._limit_headers(), cut_after_bytes=cut)
@@ -61,6 +64,8 @@ class Generation:
                 await self._break_off(send, request_id)
                 return
             await self._produce(event)
+            if event.data["type"] == "message_delta" and self._is(FaultKind.IMPLAUSIBLE_USAGE):
+                event = StreamEvent(claim_impossible_tokens(event.data), event.output_tokens)  # noqa: PLW2901
             await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
             deltas += event.data["type"] == "content_block_delta"
         await send({"type": "http.response.body", "body": b"", "more_body": False})

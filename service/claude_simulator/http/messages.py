@@ -30,11 +30,15 @@ OUTPUT_TOKENS_HEADER: Final = "x-simulator-output-tokens"
 _FAST_MODE_SPEEDUP: Final = 2.5
 """The maximum in Claude Platform Docs "Fast mode"."""
 
-_BAD_GATEWAY: Final = Response(
-    502,
-    b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>\n",
-    content_type="text/html",
-)
+_PAGE: Final = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>\n"
+_OF_PROXIES: Final = {
+    kind: Response(status, _PAGE.format(f"{status} {reason}").encode(), content_type="text/html")
+    for kind, status, reason in (
+        (FaultKind.BAD_GATEWAY, 502, "Bad Gateway"),
+        (FaultKind.ORIGIN_ERROR, 520, "Web server is returning an unknown error"),
+    )
+}
+"""Responses of proxies in front of the API."""
 
 
 async def answer_count_tokens(exchange: Exchange) -> Response:
@@ -68,8 +72,8 @@ async def answer_messages(exchange: Exchange) -> Response | None:
     betas = received.headers.get(BETA)
     request = check_messages(body, version=received.headers[API_VERSION], beta=betas is not None, betas=betas or "")
     fault = _fault(state, received)
-    if fault is not None and fault.kind is FaultKind.BAD_GATEWAY:
-        return _BAD_GATEWAY
+    if fault is not None and fault.kind in _OF_PROXIES:
+        return _OF_PROXIES[fault.kind]
     _check_files(body, state)
     blocks = prompt_blocks(body, request.model)
     check_context(blocks, request.model)
@@ -113,8 +117,8 @@ def forced_response(state: SimulatorState, headers: dict[str, str], request_id: 
     fault = _forced_fault(headers)
     if fault is None:
         return None
-    if fault.kind is FaultKind.BAD_GATEWAY:
-        return _BAD_GATEWAY
+    if fault.kind in _OF_PROXIES:
+        return _OF_PROXIES[fault.kind]
     error = error_of(fault, unix_seconds=state.clock.wall_seconds())
     return None if error is None else error_response(error, request_id)
 

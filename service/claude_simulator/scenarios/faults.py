@@ -27,16 +27,19 @@ class FaultKind(StrEnum):
     SPEND_LIMIT = "spend_limit"  # 400: the limit that the customer set
     UNAUTHENTICATED = "unauthenticated"  # 401: the key has been revoked
     FORBIDDEN = "forbidden"  # 403: the key may not do this
+    NOT_FOUND = "not_found"  # 404: the model has been retired
     TOO_LARGE = "too_large"  # 413
     OVERLOADED = "overloaded"  # 529
     INTERNAL_ERROR = "internal_error"  # 500
     BAD_GATEWAY = "bad_gateway"  # 502 with an HTML body, as from a proxy before the API
     GATEWAY_TIMEOUT = "gateway_timeout"  # 504
+    ORIGIN_ERROR = "origin_error"  # 520 with an HTML body, as from Cloudflare
     SLOW_START = "slow_start"  # waits before the response head
     SLOW_STREAM = "slow_stream"  # waits before each event
     STREAM_ERROR = "stream_error"  # `overloaded_error` in the middle of a stream; 529 if the request does not stream
     CUT = "cut"  # the connection breaks in the middle of the response
     INVALID_WORKFLOW = "invalid_workflow"  # the document or instance breaks its schema
+    IMPLAUSIBLE_USAGE = "implausible_usage"  # the usage claims 10^12 output tokens
     UNKNOWN_CONTENT = "unknown_content"  # fields, blocks and events that no client knows
     REFUSAL = "refusal"  # `stop_reason: refusal`
     MAX_TOKENS = "max_tokens"  # the answer is truncated in the middle
@@ -192,6 +195,7 @@ _ERRORS: Final = {
     FaultKind.SPEND_LIMIT: (400, "invalid_request_error", None, OWN_LIMIT_MESSAGE),
     FaultKind.UNAUTHENTICATED: (401, "authentication_error", None, "invalid x-api-key (simulated fault)"),
     FaultKind.FORBIDDEN: (403, "permission_error", None, "Your API key may not do this (simulated fault)"),
+    FaultKind.NOT_FOUND: (404, "not_found_error", None, "model: it has been retired (simulated fault)"),
     FaultKind.TOO_LARGE: (413, "request_too_large", None, "Request exceeds the maximum size (simulated fault)"),
     FaultKind.OVERLOADED: (529, "overloaded_error", None, "Overloaded"),
     FaultKind.STREAM_ERROR: (529, "overloaded_error", None, "Overloaded"),

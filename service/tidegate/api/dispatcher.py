@@ -159,8 +159,8 @@ class Dispatcher:
             meter: GenerationMeter = state.get("meter") or GenerationMeter(self._services.clock)
             problem: Problem | None = late_problem or state.get("problem")
             outcome = response.outcome(late_problem)
-            if problem is not None and problem.rate_limited and outcome != "abandoned":
-                outcome = "rate_limited"
+            if problem is not None and problem.outcome is not None and outcome != "abandoned":
+                outcome = problem.outcome
             observer.event(
                 RequestFinished(
                     route=route_of(path) if path.startswith("/v1/") else path,

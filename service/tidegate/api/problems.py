@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tidegate.api.bodies import usage_body
 from tidegate.api.disconnect import ClientDisconnected
-from tidegate.core.claude.failures import attempt_status
+from tidegate.core.claude.failures import failed_outcome
 from tidegate.core.claude.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.errors import (
@@ -57,7 +57,7 @@ class Problem:
         detail: the error in one sentence.
         headers: further header fields.
         errors: the refused values.
-        rate_limited: whether 429s of the upstream caused the error.
+        outcome: `RequestFinished.outcome`, if an error of the upstream decides it.
         members: further members of the document.
     """
 
@@ -69,11 +69,11 @@ class Problem:
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, Any]] = (),
-        rate_limited: bool = False,
+        outcome: str | None = None,
         **members: Any,
     ) -> None:
         self.status = status
-        self.rate_limited = rate_limited
+        self.outcome = outcome
         self.headers = dict(headers or {})
         self._members = {
             "type": f"urn:tidegate:problem:{kind}",
@@ -196,7 +196,7 @@ def _upstream(error: UpstreamError) -> Problem:
         "upstream",
         str(error),
         headers=headers,
-        rate_limited=attempt_status(error) == "429",
+        outcome=failed_outcome(error),
         upstream=_upstream_facts(error),
     )
 
@@ -208,7 +208,7 @@ def _exhausted(error: RetriesExhausted) -> Problem:
         "out-of-time" if error.out_of_time else "retries-exhausted",
         str(error),
         headers=headers,
-        rate_limited=attempt_status(error.last) == "429",
+        outcome=failed_outcome(error.last),
         attempts=error.attempts,
         elapsed_seconds=round(error.elapsed_seconds, 3),
         upstream=_upstream_facts(error.last),

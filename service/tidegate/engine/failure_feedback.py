@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import structs
 
-from tidegate.core.claude.failures import limited_dimension
+from tidegate.core.claude.failures import FAIR_SECONDS, limited_dimension
 from tidegate.core.claude.rate_limit_groups import is_fast_pool
 from tidegate.core.claude.rate_limit_headers import header_text
 from tidegate.core.claude.server_time import server_seconds
@@ -13,14 +13,13 @@ from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.events import Anomaly, SpendCapReached, UpstreamRateLimited
 from tidegate.core.domain.feedback import Failed, RateLimited, SpendCapped
-from tidegate.core.domain.nanoseconds import NS_PER_MINUTE, to_ns
+from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.failures.retry_policy import retry_reason
 from tidegate.engine.admission import Admission, Lease
 
 __all__ = ["report_failure"]
 
-_LONG_NS: Final = NS_PER_MINUTE
-"""A caller that gave the upstream less time than this says nothing about the upstream."""
+_FAIR_NS: Final = to_ns(FAIR_SECONDS)
 
 
 async def report_failure(
@@ -50,7 +49,7 @@ async def report_failure(
         if observer is not None:
             observer.event(UpstreamRateLimited(pool, dimension, asked_ns))
     elif reason is not None:
-        if sent_ago_ns >= _LONG_NS or not (isinstance(error, UpstreamUnreachable) and error.out_of_time):
+        if sent_ago_ns >= _FAIR_NS or not (isinstance(error, UpstreamUnreachable) and error.out_of_time):
             await store.learn(pool, Failed(sent_ago_ns))
     elif is_spend_cap(error):
         now_seconds = server_seconds(header_text(error.headers), admission.clock.wall_seconds())

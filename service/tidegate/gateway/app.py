@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
-from tidegate.core.claude.failures import attempt_status, credentials_refusal
+from tidegate.core.claude.failures import credentials_refusal, failed_outcome
 from tidegate.core.claude.header_names import TIDEGATE_UPSTREAM
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.demand import Outcome
@@ -221,7 +221,7 @@ class Gateway:
             forget_frames(error)
             out_of_time = self._clock.monotonic_ns() >= call.deadline_ns
             await client_response.local(unreachable(error, call.request_id, out_of_time=out_of_time))
-            return "upstream_error"
+            return failed_outcome(error)
         except UpstreamError as error:
             forget_frames(error)
             return await self._failed(call, error, client_response)
@@ -246,9 +246,7 @@ class Gateway:
         if refusal is not None:
             return await self._refused(call, refusal, client_response)
         await client_response.error(error)
-        if attempt_status(error) == "429":
-            return "rate_limited"
-        return "client_error" if 400 <= error.status < 500 else "upstream_error"
+        return failed_outcome(error)
 
     async def _relay(
         self, call: Call, response: LeasedResponse, client_response: ClientResponse, client_request: ClientRequest

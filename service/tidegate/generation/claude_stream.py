@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tidegate.core.claude.failures import FAIR_SECONDS
 from tidegate.core.domain.errors import UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.usage import Usage, reports_output
 from tidegate.core.pricing.cost_estimator import CostEstimator
@@ -100,6 +101,7 @@ async def receive_answer(
             f"no complete answer within the {timeout_seconds:.1f} s that were left",
             may_have_been_accepted=True,
             out_of_time=True,
+            is_hasty=timeout_seconds < FAIR_SECONDS,
         ) from None
     except UpstreamError:
         raise

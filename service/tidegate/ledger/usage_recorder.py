@@ -32,7 +32,7 @@ _CALLS: Final = ("/v1/", "/api/workflows/")
 """Routes whose calls are counted."""
 _BATCH_POOL: Final = endpoint_pool("POST", "/v1/messages/batches")
 """Usage of batches counts in this pool: it does not use the limits of the Messages pools."""
-_FAILED: Final = frozenset({"rate_limited", "upstream_error"})
+_FAILED: Final = frozenset({"rate_limited", "upstream_error", "deadline"})
 
 
 class UsageRecorder:

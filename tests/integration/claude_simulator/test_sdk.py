@@ -139,6 +139,7 @@ def test_older_clients_send_the_older_version_and_sampling() -> None:
         ("ramp_limited", anthropic.RampLimitExceededError, "ramp_limit_exceeded"),
         ("spend_cap", anthropic.EnforcedSpendLimitReachedError, "enforced_spend_limit_reached"),
         ("spend_limit", anthropic.BadRequestError, None),
+        ("not_found", anthropic.NotFoundError, None),
         ("overloaded", anthropic.OverloadedError, None),
         ("internal_error", anthropic.InternalServerError, None),
         ("bad_gateway", anthropic.InternalServerError, None),

@@ -82,12 +82,13 @@ def statuses(rig: Rig) -> list[str]:
     return [event.status for event in rig.observer.of(AttemptFinished)]
 
 
-def test_a_call_that_its_deadline_cuts_short_is_no_failure_of_the_upstream() -> None:
+@pytest.mark.parametrize(("seconds", "outcome"), [("2", "deadline"), ("70", "upstream_error")])
+def test_a_short_deadline_is_no_failure_of_the_upstream(seconds: str, outcome: str) -> None:
     clock = VirtualClock()
-    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=60), clock)
-    headers = {"x-tidegate-timeout-seconds": "2"}
+    rig = make_gateway(FakeTransport([Reply()], head_after_seconds=90), clock)
+    headers = {"x-tidegate-timeout-seconds": seconds}
     answer = run_virtual(call(rig.gateway, "POST", "/v1/messages", body=MESSAGE, headers=headers), clock)
-    assert (answer.status, statuses(rig)) == (504, ["deadline"])
+    assert (answer.status, statuses(rig), rig.call_outcome()) == (504, ["deadline"], outcome)
 
 
 def test_a_call_that_its_client_cuts_short_is_no_failure_of_the_upstream() -> None:

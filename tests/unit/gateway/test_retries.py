@@ -101,12 +101,20 @@ def test_when_attempts_run_out_the_last_answer_is_passed_on_unchanged() -> None:
     assert rig.call_outcome() == "upstream_error"
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 413])
-def test_the_clients_own_faults_pass_at_once(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [
+        (400, "client_error"),
+        pytest.param(403, "upstream_error", id="403-is-about-our-own-key"),
+        (404, "client_error"),
+        (413, "client_error"),
+    ],
+)
+def test_the_clients_own_faults_pass_at_once(status: int, outcome: str) -> None:
     told = error(status, "some_error")
     answer, rig, transport, _ = post([told])
     assert (answer.status, answer.body, len(transport.requests)) == (status, told.chunks[0], 1)
-    assert (rig.outcomes(), rig.call_outcome()) == (["released"], "client_error")
+    assert (rig.outcomes(), rig.call_outcome()) == (["released"], outcome)
     assert [event.status for event in rig.observer.of(AttemptFinished)] == [str(status)]
 
 

@@ -9,9 +9,20 @@ from tidegate.core.domain.dimension import DIMENSIONS, Cost
 from tidegate.core.domain.errors import Refusal, UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.usage import Usage
 
-__all__ = ["attempt_status", "credentials_refusal", "lease_outcome", "limited_dimension", "never_began", "status_of"]
+__all__ = [
+    "FAIR_SECONDS",
+    "attempt_status",
+    "credentials_refusal",
+    "failed_outcome",
+    "lease_outcome",
+    "limited_dimension",
+    "never_began",
+    "status_of",
+]
 
-_UNAUTHORIZED: Final = 401
+FAIR_SECONDS: Final = 60.0
+"""A caller that gives the upstream less time than this says nothing about the upstream."""
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _RAMP_CODE: Final = "ramp_limit_exceeded"
 """`error_code` of a 429 for use that grew too fast. Source: Anthropic Python SDK 2.12.0 `types/shared`."""
 
@@ -80,6 +91,20 @@ def attempt_status(error: BaseException) -> str:
         return "deadline" if error.out_of_time else "error"
     status = status_of(error)
     return "error" if status is None else str(status)
+
+
+def failed_outcome(error: UpstreamError) -> str:
+    """The outcome of a call that ends with this error of the upstream, as in `RequestFinished.outcome`.
+
+    A 403 is about the service's key, so it is a failure of the service. A 404 is the client's: it may have invented the
+    model. A short deadline of the call itself fails nobody.
+    """
+    status = attempt_status(error)
+    if status == "429":
+        return "rate_limited"
+    if isinstance(error, UpstreamUnreachable):
+        return "deadline" if error.is_hasty else "upstream_error"
+    return "client_error" if 400 <= error.status < 500 and error.status != _FORBIDDEN else "upstream_error"
 
 
 def limited_dimension(error: UpstreamError, *, fast: bool = False) -> str:

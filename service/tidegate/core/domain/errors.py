@@ -154,11 +154,15 @@ class UpstreamUnreachable(UpstreamError):
     Attributes:
         may_have_been_accepted: the whole request was sent, so the upstream may have processed and billed it.
         out_of_time: the wait ended because the call's own deadline had passed.
+        is_hasty: that deadline gave the upstream less than a minute, which says nothing about the upstream.
     """
 
-    def __init__(self, message: str, *, may_have_been_accepted: bool, out_of_time: bool = False) -> None:
+    def __init__(
+        self, message: str, *, may_have_been_accepted: bool, out_of_time: bool = False, is_hasty: bool = False
+    ) -> None:
         self.may_have_been_accepted = may_have_been_accepted
         self.out_of_time = out_of_time
+        self.is_hasty = is_hasty
         super().__init__(message, status=0)
 
 

@@ -212,7 +212,8 @@ class RequestFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """A call of one of Tidegate's routes ended.
 
     `outcome` is `ok`, `refused` (by Tidegate), `rate_limited` (a 429 of the upstream was passed on), `upstream_error`,
-    `client_error` or `abandoned` (the client left, or the service stopped after the response had begun).
+    `deadline` (the call gave the upstream less than a minute, and got no response), `client_error` or `abandoned` (the
+    client left, or the service stopped after the response had begun).
 
     `overhead_ns` is Tidegate's own time, without waits for quota, upstream or client. The other fields are for logs,
     some also for metrics: `status` is the HTTP status sent (0: none), `cause` that of a refusal, `queue_wait_ns` the

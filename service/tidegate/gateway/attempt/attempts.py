@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from tidegate.core.claude.failures import attempt_status, lease_outcome, never_began
+from tidegate.core.claude.failures import FAIR_SECONDS, attempt_status, lease_outcome, never_began
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
@@ -186,6 +186,7 @@ class Attempts:
         """Sends the request once. Ends the lease unless there is a response to relay."""
         call, sent_ns = self._call, self._clock.monotonic_ns()
         left_seconds = max(0, call.deadline_ns - sent_ns) / NS_PER_SECOND
+        is_hasty = left_seconds < FAIR_SECONDS
         if self._prepared.streams:  # it may wait longer for quota than an upstream takes to begin a stream
             left_seconds = min(left_seconds, self._context.limits.content_idle_seconds)
         call.in_flight = True
@@ -198,6 +199,7 @@ class Attempts:
                 f"no response from the upstream within the {left_seconds:.1f} s that were left for it",
                 may_have_been_accepted=self._is_sending,
                 out_of_time=True,
+                is_hasty=is_hasty,
             )
             after_ns = self._clock.monotonic_ns() - sent_ns
             await self._settle_failure(lease, late, sent_ns)

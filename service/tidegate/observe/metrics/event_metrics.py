@@ -23,7 +23,7 @@ from tidegate.observe.metrics.labels import (
 
 __all__ = ["EventMetrics"]
 
-_ALERTED_STATUSES: Final = ("429", "500", "529", "error")
+_ALERTED_STATUSES: Final = ("401", "404", "429", "500", "529", "error", "deadline")
 """Attempt statuses that alerts watch. Their series exist at 0 from the start."""
 
 _CAUSES_WITHOUT_POOL: Final = (Cause.LOOP, Cause.UNAUTHENTICATED, Cause.FORBIDDEN, Cause.LEDGER_UNAVAILABLE)

@@ -23,6 +23,7 @@ __all__ = [
     "WORKFLOW_OUTCOMES",
     "LabelSet",
     "Rows",
+    "status_group",
 ]
 
 Row = TypeVar("Row")
@@ -56,14 +57,17 @@ SERVED_ROUTES: Final = "/v1/.+|/api/workflows/generate"
 SERVED: Final = tuple(route for route in ROUTES if re.fullmatch(SERVED_ROUTES, route))
 """The routes that count for objectives."""
 
-REQUEST_OUTCOMES: Final = ("ok", "refused", "rate_limited", "upstream_error", "client_error", "abandoned")
+REQUEST_OUTCOMES: Final = ("ok", "refused", "rate_limited", "upstream_error", "deadline", "client_error", "abandoned")
 """Values of `RequestFinished.outcome`."""
 
 ATTEMPT_STATUSES: Final = (
     *("200", "201", "202", "204", "400", "401", "402", "403", "404", "405", "408", "409", "410", "413", "415", "422"),
-    *("429", "500", "501", "502", "503", "504", "529", "error", "deadline", "abandoned"),
+    *("429", "4xx", "500", "501", "502", "503", "504", "529", "5xx", "error", "deadline", "abandoned"),
 )
-"""Values of `AttemptFinished.status`: the statuses of the Claude API and of proxies in front of it."""
+"""Values of `AttemptFinished.status`: the statuses of the Claude API, and `4xx` and `5xx` for all others.
+
+Proxies in front of the API have statuses of their own, such as 520 to 527.
+"""
 
 RATE_LIMITED_BY: Final = (*DIMENSIONS, "acceleration", "unknown")
 """Values of `UpstreamRateLimited.dimension`."""
@@ -82,6 +86,11 @@ FALLBACK_REASONS: Final = ("invalid", "refused", "truncated", "overloaded", "too
 
 HEAD_STATUSES: Final = ("400", "408", "431")
 """Values of `HeadRefused.status`."""
+
+
+def status_group(status: str) -> str | None:
+    """The label of statuses that have none of their own: `4xx` or `5xx`; None for other values."""
+    return f"{status[0]}xx" if re.fullmatch("[45][0-9]{2}", status) else None
 
 
 class LabelSet:

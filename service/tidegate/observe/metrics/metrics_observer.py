@@ -53,6 +53,7 @@ from tidegate.observe.metrics.labels import (
     WORKFLOW_OUTCOMES,
     LabelSet,
     Rows,
+    status_group,
 )
 from tidegate.observe.metrics.metric_rows import AdmittedRow, AttemptRow, LeaseRow, RequestRow
 from tidegate.observe.metrics.sliding_count import SlidingCount
@@ -126,7 +127,8 @@ class MetricsObserver:
         self._routes = LabelSet(ROUTES)
         self._request_outcomes = LabelSet(REQUEST_OUTCOMES)
         self._request_rows = Rows(self._request_row, self._routes, self._pools, self._callers, self._request_outcomes)
-        self._attempt_rows = Rows(self._attempt_row, self._pools, self._models, LabelSet(ATTEMPT_STATUSES))
+        statuses = LabelSet(ATTEMPT_STATUSES, group_of=status_group)
+        self._attempt_rows = Rows(self._attempt_row, self._pools, self._models, statuses)
         self._lease_rows = Rows(self._lease_row, self._pools)
         self._admitted_rows = Rows(self._admitted_row, self._pools, LabelSet(Priority))
         self._rate_limited_by = LabelSet(RATE_LIMITED_BY)

@@ -403,9 +403,11 @@ def test_the_report_has_what_a_log_line_tells(*, stream: bool) -> None:
         (RetriesExhausted(5, 61.5, UpstreamError("slow down", status=429)), "rate_limited"),
         (RetriesExhausted(5, 61.5, UpstreamError("busy", status=529)), "upstream_error"),
         (UpstreamError("wrong", status=400), "client_error"),
+        (UpstreamError("not with this key", status=403), "upstream_error"),
+        (UpstreamUnreachable("late", may_have_been_accepted=True, out_of_time=True, is_hasty=True), "deadline"),
     ],
 )
-def test_429s_of_the_upstream_are_no_failure_of_it(*, error: Exception, outcome: str, stream: bool) -> None:
+def test_the_upstream_fails_by_its_own_errors_only(*, error: Exception, outcome: str, stream: bool) -> None:
     observer = RecordingObserver()
     services = make_services(observer=observer)
     generator(services).error = error

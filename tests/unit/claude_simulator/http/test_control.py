@@ -149,11 +149,12 @@ def test_a_forced_fault_must_exist(make_client: MakeClient, clock: VirtualClock)
     run_virtual(main(), clock)
 
 
-def test_a_bad_gateway_answers_html(make_client: MakeClient, clock: VirtualClock) -> None:
+@pytest.mark.parametrize(("kind", "status"), [("bad_gateway", 502), ("origin_error", 520)])
+def test_a_proxy_answers_html(make_client: MakeClient, clock: VirtualClock, kind: str, status: int) -> None:
     async def main() -> None:
-        answer = await make_client().ask(headers={"x-simulator-fault": "bad_gateway"})
+        answer = await make_client().ask(headers={"x-simulator-fault": kind})
 
-        assert (answer.status, answer.headers["content-type"]) == (502, "text/html")
+        assert (answer.status, answer.headers["content-type"]) == (status, "text/html")
         assert answer.body.startswith(b"<html>")
 
     run_virtual(main(), clock)

@@ -252,7 +252,7 @@ def test_refusals_before_the_pool_is_known_exist_at_zero_from_the_start(bench: B
         assert bench.value("refused_total", pool="none", caller="default", cause=cause) == 0
 
 
-@pytest.mark.parametrize("status", ["429", "500", "529", "error"])
+@pytest.mark.parametrize("status", ["401", "404", "429", "500", "529", "error", "deadline"])
 def test_failures_of_the_upstream_exist_at_zero_from_the_start(bench: Bench, status: str) -> None:
     for pool, model in ((POOL, MODEL), ("count_tokens", "none"), ("other", "other")):
         assert bench.value("upstream_attempts_total", pool=pool, model=model, status=status) == 0
@@ -297,6 +297,7 @@ def test_calls_that_nobody_answered(bench: Bench) -> None:
         ended("ok"),
         ended("rate_limited"),
         ended("client_error"),
+        ended("deadline"),
         ended("abandoned"),
         ended("refused", Cause.DEADLINE),
         ended("refused", Cause.SPEND_CAP),
@@ -345,6 +346,12 @@ def test_values_outside_the_closed_sets_count_as_other(bench: Bench) -> None:
     assert bench.value("retries_total", pool="other", reason="other") == 1
     assert bench.value("workflows_total", outcome="other") == 1
     assert bench.value("fallbacks_total", reason="other") == 1
+
+
+@pytest.mark.parametrize(("status", "label"), [("418", "4xx"), ("520", "5xx"), ("599", "5xx"), ("600", "other")])
+def test_statuses_without_a_label_of_their_own_count_by_their_class(bench: Bench, status: str, label: str) -> None:
+    bench.hear(AttemptFinished(POOL, MODEL, TEAM, status, 0))
+    assert bench.value("upstream_attempts_total", pool=POOL, model=MODEL, status=label) == 1
 
 
 def test_threads_lose_no_event(bench: Bench) -> None:
