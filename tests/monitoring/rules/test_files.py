@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from support.project import ROOT
+from tidegate.core.domain.anomaly import AnomalyKind
 from tidegate.core.domain.caller import Priority
 from tidegate.core.domain.cause import Cause
 from tidegate.monitoring.dashboards.boards import BOARDS
@@ -16,7 +17,7 @@ from tidegate.monitoring.rules.files import rule_files, shortened
 from tidegate.monitoring.rules.recording import RECORDINGS
 from tidegate.monitoring.rules.rule import Installation, duration
 from tidegate.observe.metrics.catalogue import CATALOGUE, MetricType
-from tidegate.observe.metrics.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES
+from tidegate.observe.metrics.labels import ATTEMPT_STATUSES, REQUEST_OUTCOMES, ROUTES, TOKEN_KINDS
 
 FOLDER = ROOT / "deploy/prometheus"
 NAMES = sorted(rule_files(Installation()))
@@ -101,6 +102,8 @@ def test_every_value_of_a_closed_set_exists() -> None:
         "class": set(Priority),
         "source": ("configured", "upstream", "effective"),
         "upstream": ("claude", "simulator"),
+        "kind": {*AnomalyKind, *TOKEN_KINDS},
+        "model": ("none", "other", "m"),
     }
     asked = [
         (label, sign, value)

@@ -105,6 +105,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
                 "UPSTREAM": upstream,
                 "CALLER_KEY": CALLER_KEY,
                 "ADMIN_KEY": ADMIN_KEY,
+                "JOB": "tidegate",
                 "POOL": "sonnet-5-5",
                 "CURL_HOME": str(directory),
             }

@@ -1,5 +1,6 @@
 """Faults of limits, quota and queue."""
 
+from pathlib import Path
 from typing import Any
 
 from support.alerting.fault import fault
@@ -89,6 +90,15 @@ def growing_use(stack: Stack) -> None:
         with stack.load(workers=1, pause_seconds=0.4), stack.load(workers=1, pause_seconds=0.7):
             stack.fires("TidegateQuotaRunsOut", pool=POOL, dimension="requests")
     stack.resolves("TidegateQuotaRunsOut")
+
+
+@fault("TidegateLimitFell warning", simulator=("--scenario", str(Path(__file__).with_name("limit_falls.toml"))))
+def a_limit_that_falls(stack: Stack) -> None:
+    """It falls to a third 45 s after the simulator's start."""
+    with stack.load(workers=1, pause_seconds=0.3):
+        stack.fires("TidegateLimitFell", pool=POOL, dimension="requests")
+        stack.silent("critical")
+        stack.resolves("TidegateLimitFell")
 
 
 @fault("TidegateRefusals warning")

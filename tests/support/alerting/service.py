@@ -25,6 +25,16 @@ def replicas_that_die(stack: Stack) -> None:
     stack.resolves("TidegateDown", "warning")
 
 
+@fault("TidegateRestarts warning")
+def crash_loop(stack: Stack) -> None:
+    (replica,) = stack.addresses
+    for _ in range(4):
+        stack.restart("a")
+    stack.fires("TidegateRestarts", instance=replica)
+    stack.silent("critical")
+    stack.resolves("TidegateRestarts")
+
+
 @fault("TidegateMetricsAbsent critical")
 def metrics_that_are_absent(stack: Stack) -> None:
     stack.scrape()

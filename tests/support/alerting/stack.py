@@ -97,8 +97,11 @@ class Stack:
         return int(service.url.rpartition(":")[2])
 
     def restart(self, name: str) -> None:
-        """Restart a replica on the same port."""
-        self.serve(name, self.stop(name))
+        """Kill a replica, and start it on the same port as a supervisor would."""
+        port, killed_seconds = self.stop(name), time.time()
+        self.serve(name, port)
+        started = f"process_start_time_seconds > {killed_seconds - 1}"  # the kernel rounds it
+        self.wait_for(lambda: self.query(started), "a scrape of the new process")
 
     def wait_half_an_hour(self) -> None:
         """Advance the service's clock by 31 minutes."""
@@ -260,6 +263,13 @@ class Stack:
         _check_annotations(alert["annotations"], wanted)
         if not silenced:
             self._seen.add((name, severity, labels.get("window", "")))
+
+    def silent(self, severity: str, *, but: str = "") -> None:
+        """Check that no other alert of this severity is active in Alertmanager."""
+        active = [
+            each["labels"] for each in self._alerts({"severity": severity}) if each["status"]["state"] == "active"
+        ]
+        assert {each["alertname"] for each in active} <= {but}, active
 
     def resolves(self, name: str, severity: str = "warning", **labels: str) -> None:
         """Wait until an alert is resolved."""

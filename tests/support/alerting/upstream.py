@@ -32,6 +32,84 @@ def _failing(stack: Stack, alert: str, *, some: tuple[str, float], every: str) -
     stack.resolves(alert, "warning")
 
 
+@fault("TidegateUpstreamErrors warning", "TidegateUpstreamErrors critical")
+def statuses_of_a_proxy(stack: Stack) -> None:
+    """520 is none of the API's statuses."""
+    _failing(stack, "TidegateUpstreamErrors", some=("origin_error", 0.2), every="origin_error")
+
+
+@fault("TidegateKeyRejected critical")
+def key_revoked(stack: Stack) -> None:
+    _rejected(stack, "unauthenticated")
+
+
+@fault("TidegateKeyRejected critical")
+def key_without_permission(stack: Stack) -> None:
+    _rejected(stack, "forbidden")
+
+
+def _rejected(stack: Stack, kind: str) -> None:
+    stack.call()
+    with stack.load():
+        stack.fault(kind)
+        stack.fires("TidegateKeyRejected", "critical", pool=POOL)
+        stack.silent("critical", but="TidegateKeyRejected")
+        stack.clear()
+        stack.resolves("TidegateKeyRejected", "critical")
+
+
+@fault("TidegateModelNotFound critical")
+def model_retired(stack: Stack) -> None:
+    stack.call()
+    with stack.load():
+        stack.fault("not_found")
+        stack.fires("TidegateModelNotFound", "critical", pool=POOL, model=MODEL)
+        stack.silent("critical", but="TidegateModelNotFound")
+        stack.clear()
+        stack.resolves("TidegateModelNotFound", "critical")
+
+
+@fault("TidegateResponsesSlow warning")
+def slow_without_streaming(stack: Stack) -> None:
+    stack.call(stream=False)
+    stack.fault("slow_start", delay_seconds=22)
+    with stack.load({"timeout_seconds": 60, "stream": False}, workers=12, pause_seconds=0.5):
+        stack.fires("TidegateResponsesSlow", pool=POOL, model=MODEL)
+        stack.silent("critical")
+        stack.clear()
+    with stack.load():
+        stack.resolves("TidegateResponsesSlow")
+
+
+@fault("TidegateUpstreamHangs warning", "TidegateUpstreamHangs critical")
+def hanging_responses(stack: Stack) -> None:
+    stack.call()
+    late = {"timeout_seconds": 0.5, "stream": False}
+    with stack.load(late):
+        stack.fault("slow_start", delay_seconds=5, probability=0.4)
+        stack.fires("TidegateUpstreamHangs", pool=POOL)
+        stack.silent("critical")
+        stack.clear()
+        stack.fault("slow_start", delay_seconds=5)
+        stack.fires("TidegateUpstreamHangs", "critical", pool=POOL)
+        stack.fires("TidegateUpstreamHangs", pool=POOL, silenced=True)
+        stack.silent("critical", but="TidegateUpstreamHangs")
+        stack.clear()
+        stack.resolves("TidegateUpstreamHangs", "critical")
+    stack.resolves("TidegateUpstreamHangs")
+
+
+@fault("TidegateAnomalies warning")
+def implausible_usage(stack: Stack) -> None:
+    stack.call()
+    stack.fault("implausible_usage")
+    with stack.load():
+        stack.fires("TidegateAnomalies", kind="usage")
+        stack.silent("critical")
+        stack.clear()
+        stack.resolves("TidegateAnomalies")
+
+
 @fault("TidegateUpstreamSlow warning")
 def slow_to_first_token(stack: Stack) -> None:
     stack.call()

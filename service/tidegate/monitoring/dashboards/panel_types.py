@@ -1,6 +1,7 @@
 """The panel types in use, with their common options."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from tidegate.monitoring.dashboards.links import Link
@@ -34,13 +35,13 @@ def stat(
     named: bool = False,
     decimals: int | None = None,
 ) -> Panel:
-    """A single number. `named` shows the series name as well."""
+    """A single number: the value now, never an older one. `named` shows the series name as well."""
     return Panel(
         kind="stat",
         title=title,
         description=description,
         unit=unit,
-        queries=[query],
+        queries=[replace(query, instant=True)],
         width=width,
         height=height,
         link=link,
@@ -56,6 +57,9 @@ def stat(
         defaults={
             "thresholds": thresholds(steps),
             "noValue": no_value,
+            "mappings": [
+                {"type": "special", "options": {"match": "null+nan", "result": {"text": no_value, "color": "text"}}}
+            ],
             **decimals_of(decimals),
             "color": {"mode": "thresholds"},
         },

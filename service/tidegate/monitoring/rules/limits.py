@@ -89,6 +89,36 @@ def _limit_mismatch(severity: str, comparison: str, text: str) -> Alert:
     )
 
 
+def _limit_fell() -> Alert:
+    def limit(source: str) -> str:
+        return f'{catalogue.LIMIT_PER_MINUTE.name}{{source="{source}"}}'
+
+    now, past = duration(thresholds.LIMIT_FELL_WINDOW_SECONDS), duration(thresholds.LIMIT_FELL_BASELINE_SECONDS)
+    by = "max by (job, pool, dimension)"
+    return Alert(
+        name="TidegateLimitFell",
+        severity="warning",
+        expr=(
+            f"{by} (avg_over_time({limit('effective')}[{now}]))\n"
+            f"  / {by} (quantile_over_time(0.5, {limit('effective')}[{past}] offset {now}))"
+            f" < {thresholds.LIMIT_FELL_SHARE}\n"
+            # A lower configured limit is intended.
+            f"unless {by} ({limit('configured')}) < {by} (max_over_time({limit('configured')}[{past}]))\n"
+            # The search for a limit moves only while calls are sent.
+            f"and sum by (job, pool, dimension) (increase({catalogue.QUOTA_CHARGED.name}[{now}])) > 0"
+        ),
+        for_seconds=300,
+        keep_firing_seconds=300,
+        summary="A limit of the upstream fell.",
+        description=(
+            "The limit of pool {{ $labels.pool }} for {{ $labels.dimension }} is {{ $value | humanizePercentage }} of "
+            f"its median of the last {past}: the upstream lowered it, or others use the same quota."
+        ),
+        dashboard=LIMITER,
+        by=("pool",),
+    )
+
+
 LIMITS: Final = Group(
     "tidegate-limits",
     (
@@ -128,6 +158,7 @@ LIMITS: Final = Group(
             dashboard=LIMITER,
             by=("pool",),
         ),
+        _limit_fell(),
         _limit_mismatch("warning", f"> {1 + thresholds.LIMIT_MISMATCH_SHARE}", "higher"),
         _limit_mismatch("info", f"< {1 - thresholds.LIMIT_MISMATCH_SHARE}", "lower"),
         Alert(

@@ -156,9 +156,10 @@ def frequent(
     )
 
 
-def quantile(level: float, metric: Metric, by: str, window: str) -> str:
-    """A quantile of a histogram."""
-    return f"histogram_quantile(\n  {level},\n  sum by ({by}, le) (rate({metric.name}_bucket[{window}]))\n)"
+def quantile(level: float, metric: Metric, by: str, window: str, conditions: str = "") -> str:
+    """A quantile of a histogram. `conditions` are matchers of labels."""
+    series = f"{metric.name}_bucket{{{conditions}}}" if conditions else f"{metric.name}_bucket"
+    return f"histogram_quantile(\n  {level},\n  sum by ({by}, le) (rate({series}[{window}]))\n)"
 
 
 def enough_above(metric: Metric, bound: float, least: int, window_seconds: int, by: str, conditions: str = "") -> str:

@@ -105,6 +105,23 @@ def service(job: str) -> Group:
             ),
             _no_traffic(),
             Alert(
+                name="TidegateRestarts",
+                severity="warning",
+                expr=(
+                    f'changes(process_start_time_seconds{{job="{job}"}}'
+                    f"[{duration(thresholds.RESTARTS_WINDOW_SECONDS)}]) >= {thresholds.RESTARTS}"
+                ),
+                for_seconds=0,
+                keep_firing_seconds=600,
+                summary="A replica starts again and again.",
+                description=(
+                    "{{ $labels.instance }} has started {{ $value }} times in the last "
+                    f"{duration(thresholds.RESTARTS_WINDOW_SECONDS)}. Each end cuts its calls, which no metric counts."
+                ),
+                dashboard=OVERVIEW,
+                by=("instance",),
+            ),
+            Alert(
                 name="TidegateOverheadHigh",
                 severity="warning",
                 expr=(

@@ -4,6 +4,7 @@ from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS, MODELS
 from tidegate.monitoring.rules.recording import SPEND_PER_HOUR
+from tidegate.monitoring.rules.responses import RESPONSES
 from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, frequent, quantile
 from tidegate.observe.metrics import catalogue, thresholds
 
@@ -81,6 +82,7 @@ UPSTREAM: Final = Group(
         _overloaded("critical", thresholds.OVERLOADED_SHARE_CRITICAL),
         _errors("warning", thresholds.UPSTREAM_ERROR_SHARE_WARNING),
         _errors("critical", thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
+        *RESPONSES,
         Alert(
             name="TidegateUpstreamSlow",
             severity="warning",

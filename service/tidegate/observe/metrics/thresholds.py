@@ -34,6 +34,11 @@ ADAPTIVE_FACTOR_LOW_SECONDS: Final = 1_800
 LIMIT_MISMATCH_SHARE: Final = 0.02
 """The factor by which a configured limit may exceed the reported one, because the upstream rounds its figures."""
 
+LIMIT_FELL_SHARE: Final = 0.7
+"""Of the median of the past day. A searched limit varies by a tenth or two."""
+LIMIT_FELL_WINDOW_SECONDS: Final = 600
+LIMIT_FELL_BASELINE_SECONDS: Final = 86_400
+
 # --- Quota ----------------------------------------------------------------------------------------------------------
 
 QUOTA_USED_RUNS_OUT: Final = 1.0
@@ -84,6 +89,22 @@ UPSTREAM_ERROR_SHARE_WARNING: Final = 0.05
 UPSTREAM_ERROR_SHARE_CRITICAL: Final = 0.5
 FIRST_TOKEN_P95_SECONDS: Final = 10.0
 """Streams without thinking start within a few seconds. A bucket bound of the histogram."""
+RESPONSE_P50_SECONDS: Final = 20.0
+"""Half of the responses take longer than this and are slow in tokens, too. A bucket bound of the histogram."""
+RESPONSE_TOKENS_PER_SECOND: Final = 5.0
+"""Output tokens per second of waiting for responses. Long responses of a healthy model have 30 and more."""
+HANGING_SHARE_WARNING: Final = 0.2
+"""Attempts without a response before the deadline of their call. Some callers set deadlines that are too short."""
+HANGING_SHARE_CRITICAL: Final = 0.8
+"""Hardly any call of the pool gets a response in time: that is no caller's mistake."""
+KEY_REJECTED_SHARE: Final = 0.5
+"""401s and 403s among attempts: these are about the service's own key, never about a client's."""
+KEY_REJECTED_LEAST: Final = 3
+"""A key that was revoked fails every call, so few are enough."""
+MODEL_NOT_FOUND_SHARE: Final = 0.5
+"""404s among the attempts of a model that has answered before, or is configured: it was retired or renamed."""
+ANOMALIES_LEAST: Final = 5
+"""Implausible values of one kind in the window of the upstream. Normal is none; the cause of a single one is past."""
 
 # --- Money ----------------------------------------------------------------------------------------------------------
 
@@ -110,6 +131,9 @@ OVERHEAD_LEAST: Final = 5
 LOOP_LAG_P99_SECONDS: Final = 0.1
 """Delays every call in the process by as much. A bucket bound of the histogram."""
 SERVICE_WINDOW_SECONDS: Final = 300
+RESTARTS_WINDOW_SECONDS: Final = 1_800
+RESTARTS: Final = 3
+"""Starts of one replica in the window. An upgrade, or a change of the configuration, is one."""
 OLDEST_LEASE_SECONDS: Final = 1_800
 """Three times the default deadline of a call. No live call holds quota for so long."""
 LEDGER_UNWRITTEN_SECONDS: Final = 60

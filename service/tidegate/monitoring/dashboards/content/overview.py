@@ -15,6 +15,7 @@ from tidegate.monitoring.dashboards.links import CALLERS, LIMITER, MODELS, OVERV
 from tidegate.monitoring.dashboards.panel_types import stat, states, timeseries
 from tidegate.monitoring.dashboards.queries import (
     Query,
+    availability,
     increase,
     nonzero_per_minute,
     quantile,
@@ -39,16 +40,21 @@ _FIRING: Final = (
 """`about` joins the labels that distinguish alerts of one name, besides their pool."""
 _CALLS: Final = rate(catalogue.REQUESTS)
 _ATTEMPTS: Final = rate(catalogue.UPSTREAM_ATTEMPTS)
-_OTHER_FAILURES: Final = "=~50.|error"
+_OTHER_FAILURES: Final = "=~50.|5xx|error"
 """Failures of Claude except 529, which has its own row."""
 _NOT_BATCH: Final = "!=batch"
 
 _LIMITED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="429"), _ATTEMPTS)
 _OVERLOADED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="529"), _ATTEMPTS)
 _FAILED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status=_OTHER_FAILURES), _ATTEMPTS)
-_ANSWERED_SHARE: Final = ratio(
-    rate(catalogue.REQUESTS, outcome="ok"), rate(catalogue.REQUESTS, outcome="=~ok|upstream_error")
+_REJECTED_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="=~401|403"), _ATTEMPTS)
+_OWN_MODELS: Final = "!~none|other"
+"""Models that have answered or are configured, other than names that clients may have invented."""
+_NOT_FOUND_SHARE: Final = ratio(
+    rate(catalogue.UPSTREAM_ATTEMPTS, by="model", status="404", model=_OWN_MODELS),
+    rate(catalogue.UPSTREAM_ATTEMPTS, by="model", model=_OWN_MODELS),
 )
+_HANGING_SHARE: Final = ratio(rate(catalogue.UPSTREAM_ATTEMPTS, status="deadline"), _ATTEMPTS)
 _REFUSED_SHARE: Final = ratio(rate(catalogue.REFUSED), _CALLS)
 _WAIT_P95: Final = quantile(0.95, catalogue.QUEUE_WAIT, class_=_NOT_BATCH)
 
@@ -81,6 +87,12 @@ _HEALTH: Final = (
         _state(_FAILED_SHARE, thresholds.UPSTREAM_ERROR_SHARE_WARNING, thresholds.UPSTREAM_ERROR_SHARE_CRITICAL),
         "Claude: other errors",
     ),
+    Query(
+        _state(_HANGING_SHARE, thresholds.HANGING_SHARE_WARNING, thresholds.HANGING_SHARE_CRITICAL),
+        "Claude: no response",
+    ),
+    Query(f"2 * ({_REJECTED_SHARE} >bool {thresholds.KEY_REJECTED_SHARE:g})", "Our key"),
+    Query(f"2 * max({_NOT_FOUND_SHARE} >bool {thresholds.MODEL_NOT_FOUND_SHARE:g})", "Retired models"),
 )
 
 _NOW: Final = Row(
@@ -89,13 +101,14 @@ _NOW: Final = Row(
         states(
             "Health",
             "Green is good. Each row turns orange and red at the thresholds of the alerts. For rows named Us, see"
-            " Limiter. For rows named Claude, see Models and upstream, and status.claude.com. If all rows are green,"
-            " look for a single caller in the table below.",
+            " Limiter. For rows named Claude, see Models and upstream, and status.claude.com. Our key: Claude answers"
+            " 401 or 403, so see the Claude Console. Retired models: a model that answered before gets 404. If all rows"
+            " are green, look for a single caller in the table below.",
             _HEALTH,
             LIMITER,
             names=_STATES,
             width=13,
-            height=8,
+            height=10,
             no_value="No traffic",
         ),
         table(
@@ -110,7 +123,7 @@ _NOW: Final = Row(
             wide=("alertname",),
             words={"severity": {"critical": units.CRITICAL, "warning": units.WARNING, "info": units.NEUTRAL}},
             width=11,
-            height=8,
+            height=10,
             no_value="No alert fires",
         ),
         stat(
@@ -123,10 +136,10 @@ _NOW: Final = Row(
         ),
         stat(
             "Answered",
-            "Share of calls that succeeded, excluding refused, invalid and abandoned ones. Below the objective, the"
+            "Share of calls that did not fail, excluding refused, invalid and abandoned ones. Below the objective, the"
             " error budget shrinks: see SLO.",
             units.SHARE,
-            Query(_ANSWERED_SHARE),
+            Query(availability(rate)),
             SLO,
             steps=((None, units.CRITICAL), (thresholds.AVAILABILITY_TARGET, units.GOOD)),
             no_value="No traffic",
@@ -227,7 +240,7 @@ _COURSE: Final = Row(
             ],
             MODELS,
             stacked=True,
-            colours={"429": units.LIMITED, "529": units.OVERLOADED, "/^50/": units.FAILED, "error": units.WARNING},
+            colours={"429": units.LIMITED, "529": units.OVERLOADED, "/^5(0|xx)/": units.FAILED, "error": units.WARNING},
             no_value="No failures",
         ),
     ),
