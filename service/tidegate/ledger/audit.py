@@ -11,8 +11,7 @@ from sqlalchemy import Connection, delete, select
 
 from tidegate.core.ports.audit import AuditEntry, Values
 from tidegate.ledger.database import Database
-from tidegate.ledger.retention import DAY_SECONDS
-from tidegate.ledger.tables import audit
+from tidegate.ledger.tables import DAY_SECONDS, audit
 
 __all__ = ["Audit", "write_entry"]
 

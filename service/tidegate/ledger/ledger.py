@@ -1,19 +1,20 @@
 """The ledger as the service uses it: records usage, writes it, answers questions, and knows keys and pauses."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from tidegate.core.domain.events import Event
 from tidegate.core.ports.clock import Clock
-from tidegate.core.ports.usage_sink import SinkStatus, UsageQuery, UsageReport
+from tidegate.core.ports.usage_sink import SessionUsage, SinkStatus, UsageOverview, UsageQuery, UsageReport
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.audit import Audit
 from tidegate.ledger.database import Database
 from tidegate.ledger.key_administration import Keys
 from tidegate.ledger.key_cache import KeyCache
 from tidegate.ledger.pauses import LedgerPauses, PauseCache
+from tidegate.ledger.sessions import expensive_sessions
 from tidegate.ledger.usage_recorder import UsageRecorder
-from tidegate.ledger.usage_report import report
+from tidegate.ledger.usage_report import overview, report
 from tidegate.ledger.usage_writer import UsageWriter
 
 __all__ = ["Ledger"]
@@ -95,6 +96,22 @@ class Ledger:
             LedgerUnavailable: the database does not answer.
         """
         return report(self._database, query)
+
+    def overview(self, query: UsageQuery) -> UsageOverview:
+        """The sums of a page. Waits for the database.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        return overview(self._database, query)
+
+    def sessions(self, query: UsageQuery, limit: int) -> Sequence[SessionUsage]:
+        """The most expensive sessions in the time of the query. Waits for the database.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        return expensive_sessions(self._database, query, limit)
 
     def _take_turn(self) -> None:
         """Reads and writes what is not usage, twice a second."""

@@ -1,12 +1,14 @@
 """The tables of the ledger. Every change of them needs a migration."""
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, MetaData, Table, Text
 
 __all__ = [
+    "DAY_SECONDS",
     "DIMENSIONS",
     "HOUR_SECONDS",
+    "SESSION_SUMS",
     "SUMS",
     "WAITS",
     "audit",
@@ -14,12 +16,16 @@ __all__ = [
     "keys",
     "metadata",
     "pauses",
+    "refusal_days",
     "refusals",
+    "sessions",
     "usage",
+    "usage_days",
     "writers",
 ]
 
 HOUR_SECONDS: Final = 3_600
+DAY_SECONDS: Final = 86_400
 
 metadata: Final = MetaData()
 
@@ -38,30 +44,54 @@ SUMS: Final = (
 """The counted columns of `usage`."""
 
 
-def _span() -> list[Column[int]]:
-    """The beginning of a span of time, in seconds since 1970-01-01 UTC, and its length: an hour, or later a day."""
-    return [
-        Column("starts", BigInteger, primary_key=True, autoincrement=False),
-        Column("seconds", BigInteger, primary_key=True, autoincrement=False),
-    ]
+def _starts() -> Column[int]:
+    """The beginning of an hour or day, in seconds since 1970-01-01 UTC."""
+    return Column("starts", BigInteger, primary_key=True, autoincrement=False)
+
+
+def _seconds() -> Column[int]:
+    """Always an hour."""
+    return Column("seconds", BigInteger, primary_key=True, autoincrement=False)
 
 
 def _dimensions() -> list[Column[str]]:
     return [Column(name, Text, primary_key=True) for name in DIMENSIONS]
 
 
-usage: Final = Table(
-    "usage", metadata, *_span(), *_dimensions(), *(Column(name, BigInteger, nullable=False) for name in SUMS)
-)
+def _sums() -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in SUMS]
 
-refusals: Final = Table(
-    "refusals",
-    metadata,
-    *_span(),
-    *_dimensions(),
-    Column("cause", Text, primary_key=True),
-    Column("calls", BigInteger, nullable=False),
+
+def _refused() -> list[Column[Any]]:
+    return [Column("cause", Text, primary_key=True), Column("calls", BigInteger, nullable=False)]
+
+
+usage: Final = Table("usage", metadata, _starts(), _seconds(), *_dimensions(), *_sums())
+"""Usage by the hour, of the last 400 days."""
+
+usage_days: Final = Table("usage_days", metadata, _starts(), *_dimensions(), *_sums())
+"""The same by the day, for ever: reports on long times would read a million hours otherwise."""
+
+refusals: Final = Table("refusals", metadata, _starts(), _seconds(), *_dimensions(), *_refused())
+
+refusal_days: Final = Table("refusal_days", metadata, _starts(), *_dimensions(), *_refused())
+
+SESSION_SUMS: Final = (
+    *("answers", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_micro_usd"),
 )
+"""The counted columns of `sessions`."""
+
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("caller", Text, primary_key=True),
+    Column("session", Text, primary_key=True),
+    Column("team", Text, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False, index=True),
+    *(Column(name, BigInteger, nullable=False) for name in SESSION_SUMS),
+)
+"""The most expensive sessions of the last 30 days, under the names that the queue gives them."""
 
 writers: Final = Table(
     "writers",

@@ -20,12 +20,14 @@ from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.clock import Clock
 from tidegate.core.pricing.price_list import PriceList
 from tidegate.ledger.tables import HOUR_SECONDS
-from tidegate.ledger.usage_sums import WAIT_BOUNDS_SECONDS, Pending, Sums, UsageKey
+from tidegate.ledger.usage_sums import WAIT_BOUNDS_SECONDS, Pending, SessionKey, SessionSums, Sums, UsageKey
 
 __all__ = ["UsageRecorder"]
 
 _MAX_KEYS: Final = 20_000
 """Distinct sums that wait at most, about 20 MB. A team has some hundred in an hour."""
+_MAX_SESSIONS: Final = 5_000
+"""Sessions that wait at most. Clients choose their names."""
 _MAX_MODELS: Final = 500
 _OTHER: Final = "other"
 _CALLS: Final = ("/v1/", "/api/workflows/")
@@ -36,7 +38,7 @@ _FAILED: Final = frozenset({"rate_limited", "upstream_error", "deadline"})
 
 
 class UsageRecorder:
-    """Adds up usage by hour, team, caller, model, pool and priority. Thread-safe; no method waits for I/O.
+    """Adds up usage by hour, team, caller, model, pool and priority, and by session. Thread-safe; never waits for I/O.
 
     Names that only a client has chosen do not become keys: a model that has neither a price nor an answer counts as
     `other`, with its pool.
@@ -56,6 +58,7 @@ class UsageRecorder:
         self._max_keys = max_keys
         self._lock = threading.Lock()
         self._sums: dict[UsageKey, Sums] = {}
+        self._sessions: dict[SessionKey, SessionSums] = {}
         self._since_ns = 0
         self._taken: Pending | None = None
         self._answered: set[str] = set()
@@ -76,8 +79,8 @@ class UsageRecorder:
         with self._lock:
             if not self._sums:
                 return None
-            pending = self._taken = Pending(self._sums, self._since_ns)
-            self._sums = {}
+            pending = self._taken = Pending(self._sums, self._sessions, self._since_ns)
+            self._sums, self._sessions = {}, {}
         return pending
 
     def written(self) -> None:
@@ -94,13 +97,13 @@ class UsageRecorder:
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
         if event.usage is not None:
-            self._add_usage(event.pool, event.model, event.caller, event.usage)
+            self._add_usage(event.pool, event.model, event.caller, event.usage, event.session)
 
     def _batch_results_read(self, event: BatchResultsRead) -> None:
         for model, usage in event.used:
             self._add_usage(_BATCH_POOL, model, event.caller, usage)
 
-    def _add_usage(self, pool: str, model: str, caller: Caller, usage: Usage) -> None:
+    def _add_usage(self, pool: str, model: str, caller: Caller, usage: Usage, session: str = "") -> None:
         now = self._clock.wall_seconds()
         cost = self._prices.cost_micro_usd(model, usage, now)
         input_tokens, output_tokens, read_tokens, created_tokens, _, _, _ = usage
@@ -118,6 +121,23 @@ class UsageRecorder:
                 sums.unpriced_tokens += input_tokens + output_tokens + read_tokens + created_tokens
             else:
                 sums.cost_micro_usd += cost
+            if session:
+                self._add_to_session(session, caller, usage, cost or 0, int(now))
+
+    def _add_to_session(self, session: str, caller: Caller, usage: Usage, cost_micro_usd: int, now: int) -> None:
+        key = (caller.label, session)
+        sums = self._sessions.get(key)
+        if sums is None:
+            if len(self._sessions) >= _MAX_SESSIONS:
+                return
+            sums = self._sessions[key] = SessionSums(caller.team, now, now)
+        sums.last_at = now
+        sums.answers += 1
+        sums.input_tokens += usage.input_tokens
+        sums.output_tokens += usage.output_tokens
+        sums.cache_read_tokens += usage.cache_read_tokens
+        sums.cache_creation_tokens += usage.cache_creation_tokens
+        sums.cost_micro_usd += cost_micro_usd
 
     def _request_finished(self, event: RequestFinished) -> None:
         if not event.route.startswith(_CALLS):

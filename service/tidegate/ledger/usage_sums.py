@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-__all__ = ["WAIT_BOUNDS_SECONDS", "Pending", "Sums", "UsageKey"]
+__all__ = ["WAIT_BOUNDS_SECONDS", "Pending", "SessionKey", "SessionSums", "Sums", "UsageKey"]
 
 WAIT_BOUNDS_SECONDS: Final = (0.1, 1.0, 10.0, 60.0, 600.0)
 """The longest wait of each bucket; one more is for longer waits."""
@@ -38,8 +38,27 @@ class Sums(Struct):
         )
 
 
+SessionKey = tuple[str, str]
+"""Label of the caller, and session."""
+
+
+class SessionSums(Struct):
+    """The usage of one session. `first_at` and `last_at` are in seconds since 1970-01-01 UTC."""
+
+    team: str
+    first_at: int
+    last_at: int
+    answers: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cost_micro_usd: int = 0
+
+
 class Pending(Struct, frozen=True):
     """Sums that are not written yet, and the monotonic time of the first event in them."""
 
     sums: dict[UsageKey, Sums]
+    sessions: dict[SessionKey, SessionSums]
     since_ns: int

@@ -5,8 +5,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from msgspec.structs import asdict
 from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -16,8 +17,21 @@ from tidegate.core.domain.nanoseconds import NS_PER_SECOND
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.usage_sink import SinkStatus
 from tidegate.ledger.database import Database
-from tidegate.ledger.retention import DAY_SECONDS, merge_old_hours
-from tidegate.ledger.tables import DIMENSIONS, HOUR_SECONDS, SUMS, refusals, usage, writers
+from tidegate.ledger.retention import delete_old_hours
+from tidegate.ledger.sessions import delete_cheap_sessions
+from tidegate.ledger.tables import (
+    DAY_SECONDS,
+    DIMENSIONS,
+    HOUR_SECONDS,
+    SESSION_SUMS,
+    SUMS,
+    refusal_days,
+    refusals,
+    sessions,
+    usage,
+    usage_days,
+    writers,
+)
 from tidegate.ledger.usage_recorder import UsageRecorder
 from tidegate.ledger.usage_sums import Pending
 
@@ -29,7 +43,13 @@ _EVERY_SECONDS: Final = 0.5
 """With the time that a write takes, a killed process loses at most a second of usage."""
 _LATE_NS: Final = 5 * NS_PER_SECOND
 """If calls need the ledger, they are refused once usage waits for so long."""
+_MAX_NEW_SESSIONS: Final = 10_000
+"""After so many written sessions, the cheapest are deleted before the day is over."""
 _FORGET_WRITERS_SECONDS: Final = 30 * DAY_SECONDS
+
+
+_Row = dict[str, Any]
+"""The values of a row by their columns."""
 
 
 class UsageWriter:
@@ -64,7 +84,8 @@ class UsageWriter:
         self._writer = secrets.token_hex(16)
         self._number = 0
         self._batch: Pending | None = None
-        self._merged_day = 0
+        self._cleared_day = 0
+        self._written_sessions = 0
         self._failures = 0
         self._up = True
         self._stop = threading.Event()
@@ -112,7 +133,7 @@ class UsageWriter:
                 self._batch = None
                 self._recorder.written()
             self._on_turn()
-            self._merge()
+            self._delete_old_hours()
         except LedgerUnavailable as error:
             self._failures += 1
             if self._up:
@@ -139,41 +160,47 @@ class UsageWriter:
     def _add(self, connection: Connection, batch: Pending | None) -> None:
         if batch is None or not _is_new(connection, self._writer, self._number, int(time.time())):
             return
+        used = [
+            dict(zip(("starts", *DIMENSIONS, *SUMS), (*key, *sums.row()), strict=True))
+            for key, sums in batch.sums.items()
+        ]
+        refused = [
+            dict(zip(("starts", *DIMENSIONS, "cause", "calls"), (*key, cause, calls), strict=True))
+            for key, sums in batch.sums.items()
+            for cause, calls in sums.refusals.items()
+        ]
+        _add_up(connection, usage, _hours(used), SUMS)
+        _add_up(connection, usage_days, _days(used), SUMS)
+        _add_up(connection, refusals, _hours(refused), ("calls",))
+        _add_up(connection, refusal_days, _days(refused), ("calls",))
         _add_up(
             connection,
-            usage,
-            [
-                dict(zip(_USAGE_COLUMNS, (*_span(key), *key[1:], *sums.row()), strict=True))
-                for key, sums in batch.sums.items()
-            ],
-            SUMS,
+            sessions,
+            [{"caller": key[0], "session": key[1], **asdict(sums)} for key, sums in batch.sessions.items()],
+            SESSION_SUMS,
+            replaced=("team", "last_at"),
         )
-        _add_up(
-            connection,
-            refusals,
-            [
-                dict(zip(_REFUSAL_COLUMNS, (*_span(key), *key[1:], cause, calls), strict=True))
-                for key, sums in batch.sums.items()
-                for cause, calls in sums.refusals.items()
-            ],
-            ("calls",),
-        )
+        self._written_sessions += len(batch.sessions)
 
-    def _merge(self) -> None:
-        """Merges old hours into days, once a day."""
-        today = int(self._clock.wall_seconds()) // DAY_SECONDS
-        if today != self._merged_day:
-            while merge_old_hours(self._database, today * DAY_SECONDS):
+    def _delete_old_hours(self) -> None:
+        """Deletes hours that are kept as days, and cheap sessions, once a day."""
+        now = self._clock.wall_seconds()
+        if self._written_sessions > _MAX_NEW_SESSIONS:
+            delete_cheap_sessions(self._database, now)
+            self._written_sessions = 0
+        if int(now) // DAY_SECONDS != self._cleared_day:
+            while delete_old_hours(self._database, now):
                 pass
-            self._merged_day = today
+            delete_cheap_sessions(self._database, now)
+            self._cleared_day = int(now) // DAY_SECONDS
 
 
-_USAGE_COLUMNS: Final = ("starts", "seconds", *DIMENSIONS, *SUMS)
-_REFUSAL_COLUMNS: Final = ("starts", "seconds", *DIMENSIONS, "cause", "calls")
+def _hours(rows: list[_Row]) -> list[_Row]:
+    return [{**row, "seconds": HOUR_SECONDS} for row in rows]
 
 
-def _span(key: tuple[int, *tuple[str, ...]]) -> tuple[int, int]:
-    return key[0], HOUR_SECONDS
+def _days(rows: list[_Row]) -> list[_Row]:
+    return [{**row, "starts": row["starts"] // DAY_SECONDS * DAY_SECONDS} for row in rows]
 
 
 def _is_new(connection: Connection, writer: str, number: int, now: int) -> bool:
@@ -187,7 +214,9 @@ def _is_new(connection: Connection, writer: str, number: int, now: int) -> bool:
     return int(written) < number
 
 
-def _add_up(connection: Connection, table: Table, rows: list[dict[str, object]], summed: tuple[str, ...]) -> None:
+def _add_up(
+    connection: Connection, table: Table, rows: list[_Row], summed: tuple[str, ...], replaced: tuple[str, ...] = ()
+) -> None:
     """Inserts rows, or adds them to those with the same key. In the order of keys, so that no two writers deadlock."""
     if not rows:
         return
@@ -195,5 +224,6 @@ def _add_up(connection: Connection, table: Table, rows: list[dict[str, object]],
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(table)
     added = {name: table.c[name] + insert.excluded[name] for name in summed}
+    added |= {name: insert.excluded[name] for name in replaced}
     statement = insert.on_conflict_do_update(index_elements=keys, set_=added)
     connection.execute(statement, sorted(rows, key=lambda row: [str(row[key]) for key in keys]))

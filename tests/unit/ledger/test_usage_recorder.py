@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from support.virtual_time import VirtualClock
 from tidegate.core.domain.caller import Caller, Priority
@@ -188,3 +189,14 @@ def test_however_often_the_sums_are_taken_nothing_is_counted_twice_or_lost(parts
         for key, sums in taken.sums().items():
             total[key] = [a + b for a, b in zip(total.get(key, [0] * 15), sums.row(), strict=True)]
     assert total == {key: list(sums.row()) for key, sums in whole.sums().items()}
+
+
+def test_only_so_many_sessions_wait_and_an_answer_without_one_counts_in_none(on: Recorder) -> None:
+    on.hear(answered(Usage(1)))
+    for number in range(5_001):
+        on.hear(structs.replace(answered(Usage(number)), session=str(number)))
+    pending = on.recorder.take()
+    assert pending is not None
+    assert len(pending.sessions) == 5_000
+    assert pending.sessions["web", "7"].input_tokens == 7
+    assert sum(sums.input_tokens for sums in pending.sums.values()) == 1 + sum(range(5_001))

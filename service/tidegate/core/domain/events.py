@@ -169,7 +169,7 @@ class AttemptFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     (the call's own deadline passed) or `abandoned` (the client left, or the service stopped).
 
     `first_token_ns` is the time to the first content of a stream; None where there was none. `usage` is set once per
-    answer that reported it.
+    answer that reported it. `session` is the caller's session of the call; empty if it has none.
     """
 
     pool: str
@@ -179,6 +179,7 @@ class AttemptFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     duration_ns: int
     first_token_ns: int | None = None
     usage: Usage | None = None
+    session: str = ""
 
 
 class BatchResultsRead(Struct, frozen=True, gc=False, array_like=True, tag=True):

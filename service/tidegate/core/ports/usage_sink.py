@@ -1,12 +1,21 @@
 """The protocol of the ledger that keeps usage: what the gateway, the metrics and the routes need of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from tidegate.core.domain.events import Event
 
-__all__ = ["SinkStatus", "UsageGroup", "UsageQuery", "UsageReport", "UsageReports", "UsageSink"]
+__all__ = [
+    "SessionUsage",
+    "SinkStatus",
+    "UsageGroup",
+    "UsageOverview",
+    "UsageQuery",
+    "UsageReport",
+    "UsageReports",
+    "UsageSink",
+]
 
 
 class SinkStatus(NamedTuple):
@@ -51,15 +60,18 @@ class UsageQuery:
     """A question to the ledger.
 
     Attributes:
-        since, until: seconds since 1970-01-01 UTC; whole hours that overlap with this span are counted.
+        since, until: seconds since 1970-01-01 UTC; whole hours that overlap with this span are counted, and whole days
+            before 400 days ago.
         by: names of the grouping columns, at least one.
-        caller: counts only this caller; None: all.
+        caller, team, model: counts only these; None: all.
     """
 
     since: int
     until: int
     by: tuple[str, ...]
     caller: str | None = None
+    team: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +116,61 @@ class UsageReport:
     total: UsageGroup
 
 
+@dataclass(frozen=True, slots=True)
+class UsageOverview:
+    """The sums of a page.
+
+    Attributes:
+        groups: by the groups of the query, the most expensive first, without refusals by cause.
+        times: by the hour or the day, the earliest first, without refusals by cause.
+        total: all together.
+        step_seconds: length of each of `times`.
+    """
+
+    groups: tuple[UsageGroup, ...]
+    times: tuple[UsageGroup, ...]
+    total: UsageGroup
+    step_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUsage:
+    """The usage of one session. `first_at` and `last_at` are in seconds since 1970-01-01 UTC."""
+
+    team: str
+    caller: str
+    session: str
+    first_at: int
+    last_at: int
+    answers: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_creation_tokens: int
+    cost_micro_usd: int
+
+
 class UsageReports(Protocol):
     """Answers questions about usage. Waits for the database: never call it in an event loop."""
 
     def report(self, query: UsageQuery) -> UsageReport:
         """The sums of each group.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        ...
+
+    def overview(self, query: UsageQuery) -> UsageOverview:
+        """The sums of a page.
+
+        Raises:
+            LedgerUnavailable: the database does not answer.
+        """
+        ...
+
+    def sessions(self, query: UsageQuery, limit: int) -> Sequence[SessionUsage]:
+        """The most expensive sessions that were active in the time of the query, with all their usage.
 
         Raises:
             LedgerUnavailable: the database does not answer.

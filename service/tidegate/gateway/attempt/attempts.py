@@ -316,7 +316,9 @@ class Attempts:
     def _report_attempt(self, status: str, duration_ns: int, usage: Usage | None) -> None:
         call = self._call
         self._context.report(
-            AttemptFinished(call.pool, self._prepared.model, call.caller, status, duration_ns, None, usage)
+            AttemptFinished(
+                call.pool, self._prepared.model, call.caller, status, duration_ns, None, usage, call.session
+            )
         )
 
 

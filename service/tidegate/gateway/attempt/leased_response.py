@@ -174,6 +174,7 @@ class LeasedResponse:
                 now_ns - self._sent_ns,
                 self._to_first_token_ns(),
                 usage,
+                self._call.session,
             )
         )
 
