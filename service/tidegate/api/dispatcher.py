@@ -176,6 +176,7 @@ class Dispatcher:
                     attempts=meter.attempts,
                     usage=state.get("usage"),
                     exemplar=state.get("exemplar"),
+                    upstream_request_id="" if problem is None else problem.upstream_request_id,
                 )
             )
 

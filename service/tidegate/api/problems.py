@@ -15,6 +15,7 @@ from tidegate.api.bodies import usage_body
 from tidegate.api.disconnect import ClientDisconnected
 from tidegate.core.claude.failures import failed_outcome
 from tidegate.core.claude.header_names import RETRY_AFTER, SHOULD_RETRY, TIDEGATE_CAUSE
+from tidegate.core.claude.request_ids import upstream_request_id
 from tidegate.core.domain.cause import CAUSES, Cause
 from tidegate.core.domain.errors import (
     ConfigurationError,
@@ -83,6 +84,11 @@ class Problem:
             **({"errors": list(errors)} if errors else {}),
             **members,
         }
+
+    @property
+    def upstream_request_id(self) -> str:
+        """The upstream's id of the request that failed; empty if there is none."""
+        return (self._members.get("upstream") or {}).get("request_id") or ""
 
     def document(self, request_id: str) -> dict[str, Any]:
         """The problem document."""
@@ -274,7 +280,12 @@ def handle_errors(app: FastAPI) -> None:
 
 
 def _upstream_facts(error: UpstreamError) -> dict[str, Any]:
-    return {"status": error.status or None, "error_type": error.error_type, "error_code": error.error_code}
+    return {
+        "status": error.status or None,
+        "error_type": error.error_type,
+        "error_code": error.error_code,
+        "request_id": upstream_request_id(error.headers) or None,
+    }
 
 
 def _retry_after(seconds: float | None) -> dict[str, str]:

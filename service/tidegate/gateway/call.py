@@ -62,6 +62,7 @@ class Call(Struct, gc=False):
         traced: whether spans of the call are recorded.
         waiting: its wait for quota; None while it does not wait.
         may_be_compressed: whether the response to the request in flight may be a compressed stream.
+        upstream_request_id: the upstream's id of the last attempt that got a response; empty if it gave none.
     """
 
     request_id: str
@@ -91,6 +92,7 @@ class Call(Struct, gc=False):
     traced: bool = False
     waiting: Waiting | None = None
     may_be_compressed: bool = False
+    upstream_request_id: str = ""
 
     def left_seconds(self, now_ns: int) -> float:
         """The time until the client gives up; never negative."""
@@ -113,6 +115,7 @@ class Call(Struct, gc=False):
             attempts=self.attempts,
             usage=self.usage,
             exemplar=exemplar,
+            upstream_request_id=self.upstream_request_id,
         )
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import structs
 
 from tidegate.core.claude.failures import attempt_status, lease_outcome, never_began
+from tidegate.core.claude.header_names import REQUEST_ID
 from tidegate.core.claude.rate_limit_groups import DEFAULT_POOL, model_pool
 from tidegate.core.claude.rate_limit_headers import read_limits
 from tidegate.core.domain.anomaly import AnomalyKind
@@ -31,6 +32,7 @@ from tidegate.core.ports.span_attributes import (
     STATUS,
     STREAMED,
     set_error,
+    set_upstream_request_id,
     set_usage,
 )
 from tidegate.core.pricing.message_shape import MessageShape, Prefix
@@ -243,6 +245,7 @@ class ClaudeModel:
         started_ns = self._clock.monotonic_ns()
 
         async def on_headers(headers: Mapping[str, str]) -> None:
+            set_upstream_request_id(scope, headers.get(REQUEST_ID, ""))
             report = read_limits(headers, self._clock.wall_seconds())
             sent_ago_ns = self._clock.monotonic_ns() - started_ns
             await self._store.learn(call.pool, structs.replace(report, sent_ago_ns=sent_ago_ns, lease_id=lease_id))

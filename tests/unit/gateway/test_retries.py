@@ -28,6 +28,7 @@ from tidegate.core.domain.errors import Refusal, UpstreamUnreachable
 from tidegate.core.domain.events import (
     AttemptFinished,
     RefusedCall,
+    RequestFinished,
     RetryScheduled,
     SpendCapReached,
     UpstreamRateLimited,
@@ -97,6 +98,7 @@ def test_when_attempts_run_out_the_last_answer_is_passed_on_unchanged() -> None:
     answer, rig, transport, _ = post([last], policy=RetryPolicy(max_attempts=3, base_delay_seconds=1))
     assert (answer.status, answer.body, len(transport.requests)) == (529, last.chunks[0], 3)
     assert (answer.headers["x-should-retry"], answer.headers["request-id"]) == ("true", "r9")
+    assert [event.upstream_request_id for event in rig.observer.of(RequestFinished)] == ["r9"]
     assert "x-tidegate-cause" not in answer.headers
     assert rig.call_outcome() == "upstream_error"
 
@@ -120,13 +122,15 @@ def test_the_clients_own_faults_pass_at_once(status: int, outcome: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/v1/sessions"])
 def test_a_401_under_our_own_key_is_a_failure_of_the_service(path: str) -> None:
-    answer, rig, transport, _ = post([error(401, "authentication_error", x_should_retry="true")], path=path)
+    told = error(401, "authentication_error", x_should_retry="true", request_id="req_9")
+    answer, rig, transport, _ = post([told], path=path)
     assert (answer.status, len(transport.requests)) == (502, 1)
     assert answer.headers["x-tidegate-cause"] == "upstream_credentials"
     assert answer.headers["x-should-retry"] == "false"
     assert answer.json()["error"]["type"] == "api_error"
     assert "your" not in answer.json()["error"]["message"]
     assert "ANTHROPIC_API_KEY" in answer.json()["error"]["message"]
+    assert "req_9" in answer.json()["error"]["message"]
     assert (rig.outcomes(), rig.call_outcome()) == (["released"], "refused")
     assert [event.status for event in rig.observer.of(AttemptFinished)] == ["401"]
     (refused,) = rig.observer.of(RefusedCall)

@@ -3,6 +3,7 @@
 from typing import Final
 
 from tidegate.core.claude.rate_limit_headers import header_text, read_limits
+from tidegate.core.claude.request_ids import upstream_request_id
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.dimension import DIMENSIONS, Cost
@@ -77,9 +78,11 @@ def credentials_refusal(error: UpstreamError) -> Refusal | None:
     """
     if error.status != _UNAUTHORIZED:
         return None
+    request_id = upstream_request_id(error.headers)
     return Refusal(
         Cause.UPSTREAM_CREDENTIALS,
-        "the upstream rejects the API key of this service itself: its operator must set a valid ANTHROPIC_API_KEY",
+        "the upstream rejects the API key of this service itself: its operator must set a valid ANTHROPIC_API_KEY"
+        + (f" (request-id of the upstream: {request_id})" if request_id else ""),
     )
 
 

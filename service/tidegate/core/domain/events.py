@@ -218,8 +218,8 @@ class RequestFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
     `overhead_ns` is Tidegate's own time, without waits for quota, upstream or client. The other fields are for logs,
     some also for metrics: `status` is the HTTP status sent (0: none), `cause` that of a refusal, `queue_wait_ns` the
-    wait for quota, `usage` that of all answers together as far as it is known, and `exemplar` the ids of its span if
-    it is traced.
+    wait for quota, `usage` that of all answers together as far as it is known, `exemplar` the ids of its span if it is
+    traced, and `upstream_request_id` the upstream's id of the last attempt that got a response.
     """
 
     route: str
@@ -236,6 +236,7 @@ class RequestFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):
     attempts: int = 0
     usage: Usage | None = None
     exemplar: Mapping[str, str] | None = None
+    upstream_request_id: str = ""
 
 
 class WorkflowFinished(Struct, frozen=True, gc=False, array_like=True, tag=True):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tidegate.core.claude.header_names import TRACE_PARENT, TRACE_STATE
+from tidegate.core.claude.request_ids import upstream_request_id
 from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
 from tidegate.core.domain.usage import Usage
 from tidegate.core.ports.observer import Scope
@@ -37,6 +38,7 @@ __all__ = [
     "URL_PATH",
     "described_call",
     "set_error",
+    "set_upstream_request_id",
     "set_usage",
 ]
 
@@ -97,6 +99,12 @@ def set_usage(scope: Scope, usage: Usage) -> None:
     scope.set(_CACHE_WRITE, usage.cache_creation_tokens)
 
 
+def set_upstream_request_id(scope: Scope, request_id: str) -> None:
+    """Sets the upstream's id of a request; does nothing if it gave none."""
+    if request_id:
+        scope.set("tidegate.upstream_request_id", request_id)
+
+
 def set_error(scope: Scope, error: BaseException) -> None:
     """Sets the status of an answer, if there was one, and the kind of a failure: from a closed set, never its text."""
     if isinstance(error, RetriesExhausted):
@@ -108,6 +116,7 @@ def set_error(scope: Scope, error: BaseException) -> None:
     elif isinstance(error, UpstreamError):
         scope.set(STATUS, error.status)
         scope.set(ERROR_TYPE, str(error.status))
+        set_upstream_request_id(scope, upstream_request_id(error.headers))
     elif isinstance(error, Refusal):
         scope.set(ERROR_TYPE, error.cause)
     else:

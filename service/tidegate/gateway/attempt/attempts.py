@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from tidegate.core.claude.failures import FAIR_SECONDS, attempt_status, lease_outcome, never_began
+from tidegate.core.claude.request_ids import upstream_request_id
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.demand import Outcome
 from tidegate.core.domain.errors import Refusal, RetriesExhausted, UpstreamError, UpstreamUnreachable
@@ -224,6 +225,7 @@ class Attempts:
                 request = uncompressed(request)
             self._call.may_be_compressed = is_compressible(request)
         response = await context.transport.send(request, self._note_sending)
+        self._call.upstream_request_id = upstream_request_id(response.fields)
         reader = reader_for(self._call.route, response.headers, response.fields)
         start = self._response_start = ResponseStart(response, reader, context.limits, self._clock)
         if not start.arrived_whole():

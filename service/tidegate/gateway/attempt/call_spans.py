@@ -22,6 +22,7 @@ from tidegate.core.ports.span_attributes import (
     TIME_TO_FIRST_CHUNK,
     described_call,
     set_error,
+    set_upstream_request_id,
     set_usage,
 )
 from tidegate.gateway.call import Call
@@ -151,6 +152,7 @@ class _RecordedSpans(CallSpans):
             if value:
                 chat.set(name, value)
         self._attempt.set(STATUS, response.response.status)
+        set_upstream_request_id(self._attempt, self._call.upstream_request_id)
 
     def _scope(self, kind: ScopeKind, attributes: Mapping[str, str | float]) -> Scope:
         common = {

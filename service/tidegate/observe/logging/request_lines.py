@@ -29,6 +29,7 @@ class CallLine(Struct, gc=False):
     attempts: int
     duration_ms: float
     request_id: str
+    upstream_request_id: str | UnsetType = UNSET
     cause: str | UnsetType = UNSET
     input_tokens: int | UnsetType = UNSET
     output_tokens: int | UnsetType = UNSET
@@ -73,6 +74,8 @@ def request_line(event: RequestFinished | HeadRefused, unix_ns: int) -> CallLine
     )
     if len(event.route) + len(event.pool) + len(event.model) > _MAX_TEXT:
         line.route, line.pool, line.model = _shortened(line.route), _shortened(line.pool), _shortened(line.model)
+    if event.upstream_request_id:
+        line.upstream_request_id = event.upstream_request_id
     if event.cause is not None:
         line.cause = event.cause.value
     if (usage := event.usage) is not None:

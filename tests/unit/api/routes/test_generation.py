@@ -200,7 +200,8 @@ def test_errors_become_problems_with_truthful_headers(
 def test_a_401_under_our_own_key_is_a_failure_of_the_service(*, stream: bool) -> None:
     observer = RecordingObserver()
     services = make_services(observer=observer)
-    generator(services).error = UpstreamError("bad key", status=401, error_type="authentication_error")
+    headers = ((b"Request-Id", b"req_9"),)
+    generator(services).error = UpstreamError("bad key", status=401, error_type="authentication_error", headers=headers)
     answer = post(services, {**PROMPT, "stream": stream})
     problem = answer.events()[-1][1] if stream else answer.json()
     assert (problem["status"], problem["cause"]) == (502, "upstream_credentials")
@@ -208,7 +209,9 @@ def test_a_401_under_our_own_key_is_a_failure_of_the_service(*, stream: bool) ->
         assert (answer.status, answer.headers["x-should-retry"]) == (502, "false")
     (refused,) = observer.of(RefusedCall)
     assert (refused.cause, refused.pool) == (Cause.UPSTREAM_CREDENTIALS, "sonnet-5-5")
-    assert [event.outcome for event in observer.of(RequestFinished)] == ["refused"]
+    (finished,) = observer.of(RequestFinished)
+    assert (finished.outcome, finished.upstream_request_id) == ("refused", "req_9")
+    assert problem["upstream"]["request_id"] == "req_9"
 
 
 def test_exhausted_retries_and_invalid_documents_say_what_happened(services: Services) -> None:
@@ -218,7 +221,12 @@ def test_exhausted_retries_and_invalid_documents_say_what_happened(services: Ser
     generator(services).taken = Tally(10, 0.0, Usage())  # two requests
     problem = post(services, PROMPT).json()
     assert (problem["attempts"], problem["elapsed_seconds"]) == (10, 61.5)
-    assert problem["upstream"] == {"status": 529, "error_type": "overloaded_error", "error_code": None}
+    assert problem["upstream"] == {
+        "status": 529,
+        "error_type": "overloaded_error",
+        "error_code": None,
+        "request_id": None,
+    }
     generator(services).error = GenerationError("invalid", "no valid document", ["do: missing"])
     problem = post(services, PROMPT).json()
     assert (problem["reason"], problem["findings"]) == ("invalid", ["do: missing"])

@@ -36,6 +36,7 @@ CALL = RequestFinished(
     queue_wait_ns=250_400_000,
     attempts=2,
     usage=Usage(7, 3, 2, 1, 1),
+    upstream_request_id="req_9",
     exemplar={"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331"},
 )
 
@@ -87,6 +88,7 @@ def test_a_call_is_one_line() -> None:
         ("attempts", 2),
         ("duration_ms", 1234.568),
         ("request_id", "tg_1"),
+        ("upstream_request_id", "req_9"),
         ("input_tokens", 7),
         ("output_tokens", 3),
         ("cache_read_tokens", 2),
@@ -103,7 +105,7 @@ def test_what_is_not_known_is_not_there() -> None:
 
     (line,) = lines(stream)
     assert line["cause"] == "queue_full"
-    assert not {"input_tokens", "trace_id"} & line.keys()
+    assert not {"input_tokens", "trace_id", "upstream_request_id"} & line.keys()
 
 
 def test_what_never_became_a_call_is_a_line_too() -> None:
