@@ -2,18 +2,17 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Subquery, Table, and_, func, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from tidegate.core.ports.usage_sink import UsageGroup, UsageOverview, UsageQuery, UsageReport
 from tidegate.ledger.database import Database
 from tidegate.ledger.retention import first_hour
 from tidegate.ledger.tables import (
     DAY_SECONDS,
-    DIMENSIONS,
     HOUR_SECONDS,
     SUMS,
     WAITS,
@@ -26,6 +25,8 @@ from tidegate.ledger.tables import (
 __all__ = ["overview", "report"]
 
 _COUNTS: Final = tuple(name for name in SUMS if name not in WAITS)
+_Key = tuple[Any, ...]
+"""The values of the grouping columns."""
 _SPANS: Final = {"hour": HOUR_SECONDS, "day": DAY_SECONDS}
 _HOURLY_SECONDS: Final = 2 * DAY_SECONDS
 """An overview of at most this time is by the hour, of a longer time by the day."""
@@ -44,14 +45,14 @@ def report(database: Database, query: UsageQuery, now: float | None = None) -> U
     Raises:
         LedgerUnavailable: the database does not answer.
     """
-    days = _whole_days(query, time.time() if now is None else now)
+    hours_since = first_hour(time.time() if now is None else now)
     with database.read() as connection:
-        rows = _sums(connection, query, days)
-        causes = _causes(connection, query, days)
-    counted = [_group(query.by, row, causes[tuple(row[name] for name in query.by)]) for row in rows]
+        counts = _counts(connection, query, hours_since)
+        causes = _causes(connection, query, hours_since)
+    groups = [_group(query.by, key, values, causes[key]) for key, values in counts.items()]
     by_time = query.by[0] in _SPANS
-    counted.sort(key=lambda each: tuple(each.group.values()) if by_time else (-each.cost_micro_usd, -each.calls))
-    return UsageReport(tuple(counted), _total(counted))
+    groups.sort(key=lambda each: tuple(each.group.values()) if by_time else (-each.cost_micro_usd, -each.calls))
+    return UsageReport(tuple(groups), _total(groups))
 
 
 def overview(database: Database, query: UsageQuery, now: float | None = None) -> UsageOverview:
@@ -66,41 +67,66 @@ def overview(database: Database, query: UsageQuery, now: float | None = None) ->
         LedgerUnavailable: the database does not answer.
     """
     step = "hour" if query.until - query.since <= _HOURLY_SECONDS else "day"
-    by_time, in_total = replace(query, by=(step,)), replace(query, by=())
-    seconds = time.time() if now is None else now
+    hours_since = first_hour(time.time() if now is None else now)
     with database.read() as connection:
-        rows = _sums(connection, query, _whole_days(query, seconds))
-        times = _sums(connection, by_time, _whole_days(by_time, seconds))
-        causes = _causes(connection, in_total, _whole_days(in_total, seconds))
-    groups = sorted((_group(query.by, row, {}) for row in rows), key=lambda each: -each.cost_micro_usd)
+        counts = _counts(connection, query, hours_since)
+        times = _counts(connection, replace(query, by=(step,)), hours_since)
+        causes = _causes(connection, replace(query, by=()), hours_since)
+    groups = [_group(query.by, key, values, {}) for key, values in counts.items()]
+    groups.sort(key=lambda each: (-each.cost_micro_usd, -each.calls))
     return UsageOverview(
         tuple(groups),
-        tuple(sorted((_group((step,), row, {}) for row in times), key=lambda each: each.group[step])),
+        tuple(_group((step,), key, times[key], {}) for key in sorted(times)),
         replace(_total(groups), refusals=causes[()]),
         _SPANS[step],
     )
 
 
-def _sums(connection: Connection, query: UsageQuery, days: tuple[int, int]) -> Sequence[RowMapping]:
-    rows = _rows(usage, usage_days, query, days, SUMS)
-    groups = _columns(rows, query.by)
-    sums = [func.sum(rows.c[name]).label(name) for name in SUMS]
-    return connection.execute(select(*groups, *sums).group_by(*groups)).mappings().all()
+def _counts(connection: Connection, query: UsageQuery, hours_since: int) -> dict[_Key, list[int]]:
+    """The values of the columns `SUMS` by group."""
+    counts: dict[_Key, list[int]] = {}
+    for table, asked in _parts(usage, usage_days, query, hours_since):
+        groups = _columns(table, query.by)
+        sums = [func.sum(table.c[name]) for name in SUMS]
+        for row in connection.execute(select(*groups, *sums).where(asked).group_by(*groups)):
+            key, values = tuple(row[: len(groups)]), [int(value) for value in row[len(groups) :]]
+            known = counts.get(key)
+            counts[key] = values if known is None else [sum(both) for both in zip(known, values, strict=True)]
+    return counts
 
 
-def _causes(connection: Connection, query: UsageQuery, days: tuple[int, int]) -> dict[tuple[Any, ...], dict[str, int]]:
+def _causes(connection: Connection, query: UsageQuery, hours_since: int) -> dict[_Key, dict[str, int]]:
     """Refused calls by group and cause."""
-    rows = _rows(refusals, refusal_days, query, days, ("cause", "calls"))
-    groups = [*_columns(rows, query.by), rows.c.cause]
-    causes: dict[tuple[Any, ...], dict[str, int]] = defaultdict(dict)
-    for *group, cause, calls in connection.execute(select(*groups, func.sum(rows.c.calls)).group_by(*groups)):
-        causes[tuple(group)][cause] = int(calls)
+    causes: dict[_Key, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for table, asked in _parts(refusals, refusal_days, query, hours_since):
+        groups = [*_columns(table, query.by), table.c.cause]
+        for *key, cause, calls in connection.execute(
+            select(*groups, func.sum(table.c.calls)).where(asked).group_by(*groups)
+        ):
+            causes[tuple(key)][cause] += int(calls)
     return causes
 
 
-def _whole_days(query: UsageQuery, now: float) -> tuple[int, int]:
-    """Beginning of the first and end of the last day that are read from the rows of days."""
-    hours_since = first_hour(now)
+def _parts(
+    hours: Table, days: Table, query: UsageQuery, hours_since: int
+) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """The rows that a query counts: whole days, and the hours before and after them.
+
+    Each part is added up alone. Together they would take twice as long in SQLite.
+    """
+    first, last = _whole_days(query, hours_since)
+    if first == last:
+        yield hours, _within(hours, query, query.since - HOUR_SECONDS + 1, query.until)
+        return
+    yield days, _within(days, query, first, last)
+    if first > query.since:
+        yield hours, _within(hours, query, query.since - HOUR_SECONDS + 1, first)
+    if last < query.until:
+        yield hours, _within(hours, query, last, query.until)
+
+
+def _whole_days(query: UsageQuery, hours_since: int) -> tuple[int, int]:
+    """Beginning of the first and end of the last day that are read from the rows of days; the same: none is."""
     first = query.since // DAY_SECONDS * DAY_SECONDS
     if first < query.since and query.since >= hours_since:
         first += DAY_SECONDS
@@ -112,48 +138,29 @@ def _whole_days(query: UsageQuery, now: float) -> tuple[int, int]:
     return first, max(first, last)
 
 
-def _rows(
-    hours: Table, days: Table, query: UsageQuery, whole_days: tuple[int, int], counted: tuple[str, ...]
-) -> Subquery:
-    """The rows that a query counts, of two tables: whole days, and the hours before and after them."""
-    first, last = whole_days
-    if first == last:
-        last = first = query.until
-    before = (hours.c.starts > query.since - HOUR_SECONDS) & (hours.c.starts < min(first, query.until))
-    after = (hours.c.starts >= max(last, query.since)) & (hours.c.starts < query.until)
-    parts = [
-        select(*(table.c[name] for name in ("starts", *DIMENSIONS, *counted))).where(within & _asked(table, query))
-        for table, within in (
-            (days, (days.c.starts >= first) & (days.c.starts < last)),
-            (hours, before),
-            (hours, after),
-        )
-    ]
-    return union_all(*parts).subquery()
-
-
-def _asked(table: Table, query: UsageQuery) -> ColumnElement[bool]:
+def _within(table: Table, query: UsageQuery, since: int, until: int) -> ColumnElement[bool]:
+    """The rows that begin in a span of time, and that the query wants."""
     wanted = {"team": query.team, "caller": query.caller, "model": query.model}
     conditions = [table.c[name] == value for name, value in wanted.items() if value is not None]
-    return and_(true(), *conditions)
+    return and_(table.c.starts >= since, table.c.starts < until, *conditions)
 
 
-def _columns(rows: Subquery, by: tuple[str, ...]) -> list[ColumnElement[Any]]:
-    return [
-        (rows.c.starts - rows.c.starts % _SPANS[name]).label(name)
-        if name in _SPANS
-        else rows.c.priority.label("class")
-        if name == "class"
-        else rows.c[name].label(name)
-        for name in by
-    ]
+def _columns(table: Table, by: tuple[str, ...]) -> list[ColumnElement[Any]]:
+    return [_column(table, name) for name in by]
 
 
-def _group(by: tuple[str, ...], row: RowMapping, causes: dict[str, int]) -> UsageGroup:
-    counts = {name: int(row[name]) for name in _COUNTS}
-    return UsageGroup(
-        {name: row[name] for name in by}, **counts, waits=tuple(int(row[name]) for name in WAITS), refusals=causes
-    )
+def _column(table: Table, name: str) -> ColumnElement[Any]:
+    if name not in _SPANS:
+        return table.c["priority" if name == "class" else name]
+    if table in {usage_days, refusal_days}:
+        return table.c.starts  # bare, because rows are in its order: they need not be sorted
+    return table.c.starts - table.c.starts % _SPANS[name]
+
+
+def _group(by: tuple[str, ...], key: _Key, values: list[int], causes: Mapping[str, int]) -> UsageGroup:
+    counts = dict(zip(SUMS, values, strict=True))
+    waits = tuple(counts.pop(name) for name in WAITS)
+    return UsageGroup(dict(zip(by, key, strict=True)), **counts, waits=waits, refusals=dict(causes))
 
 
 def _total(groups: list[UsageGroup]) -> UsageGroup:
