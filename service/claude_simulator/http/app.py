@@ -27,6 +27,7 @@ from claude_simulator.http.compression import Compressed
 from claude_simulator.http.control import add_fault, clear_faults, show_requests, show_state
 from claude_simulator.http.files import delete_file, download_file, list_files, show_file, upload_file
 from claude_simulator.http.messages import answer_count_tokens, answer_messages, forced_response
+from claude_simulator.http.objects import object_routes
 from claude_simulator.http.paging import page_of
 from claude_simulator.http.request_record import RequestRecord
 from claude_simulator.http.routing import MAX_FILE_BYTES, Exchange, Handler, Routes
@@ -155,6 +156,7 @@ _TABLE: Final[dict[str, dict[str, Handler]]] = {
     "/v1/files": {"POST": upload_file, "GET": list_files},
     "/v1/files/{}": {"GET": show_file, "DELETE": delete_file},
     "/v1/files/{}/content": {"GET": download_file},
+    **object_routes(),
     "/simulator/faults": {"POST": add_fault, "DELETE": clear_faults},
     "/simulator/requests": {"GET": show_requests},
     "/simulator/state": {"GET": show_state},

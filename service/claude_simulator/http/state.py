@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from claude_simulator.answers.batches import BatchStore
 from claude_simulator.answers.cache import PromptCache
 from claude_simulator.http.file_store import FileStore
+from claude_simulator.http.object_store import ObjectStore
 from claude_simulator.limits.dimension import Dimension
 from claude_simulator.limits.headers import fast_limit_headers, rate_limit_headers
 from claude_simulator.limits.pool import Charge, Pool
@@ -43,6 +44,7 @@ class SimulatorState:
         self.faults = ActiveFaults(options.faults, fault_rng, now_seconds=now)
         self.batches = BatchStore()
         self.files = FileStore()
+        self.objects = ObjectStore()
         self.recent_requests: deque[RequestRecord] = deque(maxlen=_MAX_RECENT_REQUESTS)
         self.responses_by_status: Counter[int] = Counter()
         self.scenario = options.effective_scenario()

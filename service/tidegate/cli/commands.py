@@ -10,7 +10,7 @@ from tidegate import __version__
 from tidegate.cli.completion import completion
 from tidegate.cli.connect import connect
 from tidegate.cli.keys import keys
-from tidegate.cli.ledger import stored_keys
+from tidegate.cli.ledger import has_ledger, missing_tenants, stored_keys
 from tidegate.cli.ledger_commands import ledger, usage
 from tidegate.cli.monitoring import monitoring
 from tidegate.cli.pauses import audit, pause, paused, resume
@@ -101,6 +101,9 @@ def check(file: Path | None, *, as_json: bool) -> None:
         click.echo(json.dumps({"valid": False, "errors": errors}, indent=2, ensure_ascii=False))
         click.get_current_context().exit(2)
     _print_warnings(loaded)
+    warning = None if has_ledger(loaded.settings) else missing_tenants(loaded.settings)
+    if warning is not None:
+        click.echo(f"tidegate: warning: {warning}", err=True)
     if as_json:
         click.echo(json.dumps({"valid": True, "settings": loaded.as_json()}, indent=2, ensure_ascii=False))
         return

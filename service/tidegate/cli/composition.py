@@ -14,13 +14,14 @@ from tidegate import __version__
 from tidegate.ai_client import AIClient
 from tidegate.api.services import Services
 from tidegate.cli.hand_over import Continuity
-from tidegate.cli.ledger import open_ledger
+from tidegate.cli.ledger import open_ledger, warn_without_tenants
 from tidegate.cli.ledger import running as running_ledger
 from tidegate.cli.part_settings import UpstreamKind, limiter_config, relay_limits, upstream_key
 from tidegate.cli.process.background import background
 from tidegate.cli.reloading import Reloader
 from tidegate.cli.running_parts import RunningParts
 from tidegate.cli.shared_store import ServiceStore
+from tidegate.cli.tenants import tenants_of, with_tenants
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.events import Anomaly, CircuitClosed, CircuitOpened, HeadRefused, RequestFinished
 from tidegate.core.ports.clock import Clock
@@ -113,6 +114,8 @@ async def services(
     if ledger is not None:
         registry.register(LedgerMetrics(ledger.status, lambda: ledger.pause_cache.current))
         ledger.key_store.on_callers = metrics.know_callers
+    else:
+        warn_without_tenants(settings)
     key_store = None if ledger is None else ledger.key_store
     reachability = Reachability(settings.upstream_url, clock)
     observer = Observers(
@@ -145,6 +148,7 @@ async def services(
         watcher=reachability,
     )
     identifier = Identifier(settings.callers, key_store)
+    tenants = None if ledger is None else tenants_of(settings, ledger.ownership, identifier)
     gateway = Gateway(
         admission,
         transport,
@@ -159,6 +163,7 @@ async def services(
         passes_trace_context=settings.trace_upstream,
         reachability=reachability,
         usage_sink=ledger,
+        tenants=tenants,
     )
 
     def trusts_proxy(peer: str | None) -> bool:
@@ -184,12 +189,17 @@ async def services(
                 ai_client=ai_client,
                 identifier=identifier,
                 access=AccessRules.of(settings, key_store=key_store),
-                gateway=_by_path(
+                gateway=with_tenants(
                     gateway,
-                    BatchResultUrls(
-                        BatchUsage(gateway, identifier.identify, observer.event),
-                        trusts_proxy,
+                    _by_path(
+                        gateway,
+                        BatchResultUrls(
+                            BatchUsage(gateway, identifier.identify, observer.event),
+                            trusts_proxy,
+                        ),
                     ),
+                    tenants,
+                    gateway.upstream_key,
                 ),
                 clock=clock,
                 new_request_id=new_request_id,

@@ -27,10 +27,12 @@ __all__ = [
     "command_line_user",
     "has_ledger",
     "ledger_database",
+    "missing_tenants",
     "open_ledger",
     "running",
     "state_dir_of",
     "stored_keys",
+    "warn_without_tenants",
 ]
 
 logger = logging.getLogger("tidegate.ledger")
@@ -82,6 +84,24 @@ def has_ledger(settings: Settings) -> bool:
     """Whether the settings name a place for a ledger, and its packages are installed."""
     has_place = settings.database_url is not None or state_dir_of(settings) is not None
     return settings.ledger != "off" and has_place and _is_installed("alembic")
+
+
+def missing_tenants(settings: Settings) -> str | None:
+    """A warning for a service without a ledger that has several callers; None if it needs none."""
+    if len(settings.callers) < 2:
+        return None
+    return (
+        "there is no ledger, so that each of the "
+        f"{len(settings.callers)} callers can list, read and delete the batches, files and other objects of all; "
+        "set TIDEGATE_STATE_DIR or TIDEGATE_DATABASE_URL to keep them apart"
+    )
+
+
+def warn_without_tenants(settings: Settings) -> None:
+    """Logs the warning of `missing_tenants`, if there is one."""
+    warning = missing_tenants(settings)
+    if warning is not None:
+        logger.warning(warning)
 
 
 def ledger_database(settings: Settings) -> "Database":

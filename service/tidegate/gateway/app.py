@@ -39,6 +39,9 @@ from tidegate.gateway.receive.request import InvalidCall, route_of
 from tidegate.gateway.relay.client_response import ClientResponse
 from tidegate.gateway.relay.keep_alive import KeepAlive
 from tidegate.gateway.relay_limits import RelayLimits
+from tidegate.gateway.tenants.message_objects import MessageObjects
+from tidegate.gateway.tenants.references import References
+from tidegate.gateway.tenants.tenants import Tenants
 from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import EXCHANGE, Message, Receive, Send
 from tidegate.http.request_id import new_request_id
@@ -70,6 +73,7 @@ class Gateway:
         passes_trace_context: whether the client's trace context is sent upstream.
         reachability: tracks whether connections to the upstream can be opened; None if nothing does.
         usage_sink: may refuse calls whose usage cannot be recorded; None: there is no ledger.
+        tenants: decides which objects a caller may use; None: each may use all.
     """
 
     def __init__(
@@ -89,7 +93,9 @@ class Gateway:
         passes_trace_context: bool = False,
         reachability: Reachability | None = None,
         usage_sink: UsageSink | None = None,
+        tenants: Tenants | None = None,
     ) -> None:
+        self._tenants = tenants
         self._upstream_key = UpstreamKey(upstream_key)
         self._context = RelayContext(
             admission, transport, retry_policy, random, limits, self._upstream_key, reachability
@@ -107,12 +113,17 @@ class Gateway:
             hop_id=hop_id,
             passes_trace_context=passes_trace_context,
             usage_sink=usage_sink,
+            references=None if tenants is None else References(tenants),
         )
         self._clock = admission.clock
         self._observer = admission.observer
         self._configure(limits, default_timeout_seconds)
         self._new_request_id = new_request_id
         self._extra_headers = [(TIDEGATE_UPSTREAM.encode(), b"simulator")] if upstream_kind == "simulator" else []
+
+    def upstream_key(self) -> bytes:
+        """The service's own API key."""
+        return self._upstream_key.value
 
     def configure(self, *, upstream_key: str, default_timeout_seconds: float, limits: RelayLimits) -> None:
         """Replaces settings, for calls that arrive from now on. The key is replaced for all attempts from now on."""
@@ -254,6 +265,7 @@ class Gateway:
         """Relays a response and settles it; returns the outcome of the call."""
         outcome, is_complete = _ABANDONED, False
         start, head = response.start, response.start.response
+        objects = self._objects(call)
         try:
             if client_response.began_with_comment and not is_event_stream(head.fields):
                 outcome = _SETTLED
@@ -262,13 +274,17 @@ class Gateway:
             last: bytes | None = None
             if not start.is_over:
                 await client_response.start(head.status, head.headers, head.fields)
-                last = await self._relay_parts(call, response, client_response)
+                last = await self._relay_parts(call, response, client_response, objects)
             outcome = _ABANDONED if call.is_read_on else _SETTLED
             is_complete = True
             call.external_wait_ns += head.waited_ns
+            whole = start.whole() if last is None else b""
+            if objects is not None:
+                await objects.feed(whole if last is None else last)
+                await objects.end()
             call.handed_ns = self._clock.monotonic_ns()
             if last is None:
-                await client_response.whole(head.status, head.headers, head.fields, start.whole())
+                await client_response.whole(head.status, head.headers, head.fields, whole)
             else:
                 await client_response.end(last)
             client_request.unwatch()  # the response has been sent: the client does not wait for the rest
@@ -283,11 +299,25 @@ class Gateway:
                 await response.settle(outcome, succeeded=succeeded)
         return "ok" if succeeded else "upstream_error"
 
-    async def _relay_parts(self, call: Call, response: LeasedResponse, client_response: ClientResponse) -> bytes:
+    def _objects(self, call: Call) -> MessageObjects | None:
+        """Records the objects that a response creates, if it may create any."""
+        if self._tenants is None or not call.creates_objects:
+            return None
+        return MessageObjects(partial(self._tenants.record_if_new, call.caller))
+
+    async def _relay_parts(
+        self,
+        call: Call,
+        response: LeasedResponse,
+        client_response: ClientResponse,
+        objects: MessageObjects | None,
+    ) -> bytes:
         """Relays all parts of a response but the last, which it returns; empty if the response ends without one."""
         start, now_ns = response.start, self._clock.monotonic_ns
         chunk = await start.next_chunk()
         while chunk is not None and not start.at_end:
+            if objects is not None:
+                await objects.feed(chunk)
             handed_ns = now_ns()
             await client_response.part(chunk)
             taken_ns = now_ns()

@@ -63,6 +63,7 @@ class Call(Struct, gc=False):
         waiting: its wait for quota; None while it does not wait.
         may_be_compressed: whether the response to the request in flight may be a compressed stream.
         upstream_request_id: the upstream's id of the last attempt that got a response; empty if it gave none.
+        creates_objects: whether the response may name objects that the call creates.
     """
 
     request_id: str
@@ -93,6 +94,7 @@ class Call(Struct, gc=False):
     waiting: Waiting | None = None
     may_be_compressed: bool = False
     upstream_request_id: str = ""
+    creates_objects: bool = False
 
     def left_seconds(self, now_ns: int) -> float:
         """The time until the client gives up; never negative."""

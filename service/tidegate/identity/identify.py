@@ -72,6 +72,11 @@ class Identifier:
         """Replaces the configured callers and their keys. Calls under way keep their callers."""
         self._configured = {settings.key_sha256: settings.caller() for settings in callers}
 
+    @property
+    def has_callers(self) -> bool:
+        """Whether calls need the key of a caller; also while it is not known whether the ledger has keys."""
+        return bool(self._configured) or (self._key_store is not None and self._key_store.is_used is not False)
+
     def identify(self, fields: Fields) -> Caller:
         """The caller of a request with these header fields.
 
@@ -80,7 +85,7 @@ class Identifier:
                 it may only read; LEDGER_UNAVAILABLE while the keys of the ledger are not known.
         """
         key = presented_key(fields)
-        if self._configured or (self._key_store is not None and self._key_store.is_used is not False):
+        if self.has_callers:
             caller = self._caller(key_hash(key)) if key else None
             if caller is None:
                 what = "is not a caller's" if key else "is missing"

@@ -109,4 +109,5 @@ def _caller(row: Mapping[str, Any]) -> Caller:
         models=tuple(row["models"]),
         team=row["team"],
         key=row["id"],
+        is_admin=row["role"] == Role.ADMIN,
     )

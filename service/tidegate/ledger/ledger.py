@@ -11,6 +11,7 @@ from tidegate.ledger.audit import Audit
 from tidegate.ledger.database import Database
 from tidegate.ledger.key_administration import Keys
 from tidegate.ledger.key_cache import KeyCache
+from tidegate.ledger.object_owners import ObjectOwners
 from tidegate.ledger.pauses import LedgerPauses, PauseCache
 from tidegate.ledger.sessions import expensive_sessions
 from tidegate.ledger.usage_recorder import UsageRecorder
@@ -39,6 +40,7 @@ class Ledger:
         pause_cache: knows what is paused.
         pauses: pauses and resumes.
         audit: records what admins change.
+        ownership: knows the owners of objects.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Ledger:
         self.pause_cache = PauseCache(database)
         self.pauses = LedgerPauses(database, on_change=self.pause_cache.refresh, wall_seconds=clock.wall_seconds)
         self.audit = Audit(database, clock.wall_seconds)
+        self.ownership = ObjectOwners(database, clock.wall_seconds)
         self._writer = UsageWriter(database, self._recorder, clock, required=required, on_turn=self._take_turn)
 
     @property
@@ -69,12 +72,13 @@ class Ledger:
         self._writer.write()
 
     def start(self) -> None:
-        """Writes usage, and reads keys and pauses, from now on, in a thread."""
+        """Writes usage and owners, and reads keys and pauses, from now on, in a thread."""
         self._writer.start()
 
     def stop(self) -> None:
         """Writes what is left, for at most some seconds, and closes the database."""
         self._writer.stop(_STOP_SECONDS)
+        self.ownership.close()
         self._database.close()
 
     def status(self) -> SinkStatus:
@@ -118,3 +122,4 @@ class Ledger:
         self.key_store.refresh()
         self.pause_cache.refresh()
         self.audit.write()
+        self.ownership.flush()

@@ -15,6 +15,7 @@ __all__ = [
     "callers",
     "keys",
     "metadata",
+    "objects",
     "pauses",
     "refusal_days",
     "refusals",
@@ -149,3 +150,13 @@ audit: Final = Table(
     Column("after", JSON, nullable=False),
 )
 """The changes that admins have made. `before` and `after` have the changed values, and nothing secret."""
+
+objects: Final = Table(
+    "objects",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("team", Text, nullable=False),
+    Column("caller", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+"""The creators of batches, files, sessions and whatever else an id of the API names. A deleted object has no row."""

@@ -24,6 +24,8 @@ NEEDS_RESTART: Final = frozenset(
             "prices",
             "ledger",
             "database_url",
+            "tenant",
+            "unowned",
         ),
         *("log_format", "trace_upstream", "revision"),
     }

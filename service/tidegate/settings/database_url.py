@@ -8,12 +8,18 @@ from pydantic import AfterValidator, SecretStr
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.ports.store_address import without_credentials
 
-__all__ = ["DATABASE_URL_TEXT", "DatabaseUrl", "DatabaseUrlField", "LedgerUse"]
+__all__ = ["DATABASE_URL_TEXT", "DatabaseUrl", "DatabaseUrlField", "LedgerUse", "Tenant", "Unowned"]
 
 DATABASE_URL_TEXT: Final = "postgresql://user:password@host:5432/database, with libpq's options as a query"
 
 LedgerUse = Literal["auto", "required", "off"]
 """Whether there is a ledger, and whether calls are refused while it cannot be written."""
+
+Tenant = Literal["caller", "team"]
+"""To whom an object belongs: to the caller that created it, or to its team."""
+
+Unowned = Literal["admin", "everyone"]
+"""Who may use objects whose creator the ledger does not know."""
 
 
 class DatabaseUrl(SecretStr):

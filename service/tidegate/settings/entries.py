@@ -99,6 +99,7 @@ class CallerSettings(SettingsModel):
             limits=None if limits == CallerLimits() else limits,
             models=self.models or (),
             team=self.team,
+            is_admin=self.admin,
         )
 
 

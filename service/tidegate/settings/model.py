@@ -10,7 +10,7 @@ from tidegate.core.domain.dimension import Dimension
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.core.domain.pool_settings import LimitSettings, PoolSettings, QueueCaps
 from tidegate.core.ports.store_address import STORE_URL_TEXT
-from tidegate.settings.database_url import DATABASE_URL_TEXT, DatabaseUrlField, LedgerUse
+from tidegate.settings.database_url import DATABASE_URL_TEXT, DatabaseUrlField, LedgerUse, Tenant, Unowned
 from tidegate.settings.entries import CallerSettings, PoolLimits
 from tidegate.settings.field_docs import FieldDoc
 from tidegate.settings.field_types import (
@@ -192,6 +192,23 @@ class Settings(RelaySettings):
             "Database of the ledger; default: `ledger.sqlite` in the state folder.",
         ),
     ] = None
+    tenant: Annotated[
+        Tenant,
+        FieldDoc(
+            "TIDEGATE_TENANT",
+            "caller or team",
+            "To whom batches, files, sessions and other objects belong, with a ledger: to the caller that created "
+            "them, or to its team.",
+        ),
+    ] = "caller"
+    unowned: Annotated[
+        Unowned,
+        FieldDoc(
+            "TIDEGATE_UNOWNED",
+            "admin or everyone",
+            "Who may use objects whose creator the ledger does not know: they were created before, or elsewhere.",
+        ),
+    ] = "admin"
     prices: Annotated[
         Text | None,
         FieldDoc(

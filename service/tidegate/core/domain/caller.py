@@ -58,6 +58,7 @@ class Caller:
         models: the models that the caller may use; empty: all.
         team: the team that the caller belongs to, for the ledger.
         key: id of the key that this request presented, if the ledger holds it; else empty.
+        is_admin: whether its key is an admin's, who sees the objects of all callers.
         rank: of the class; 0 is the highest.
     """
 
@@ -69,6 +70,7 @@ class Caller:
     models: tuple[str, ...] = ()
     team: str = DEFAULT_TEAM
     key: str = ""
+    is_admin: bool = False
     rank: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

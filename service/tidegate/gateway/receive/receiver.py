@@ -1,36 +1,59 @@
 """Receives a call: counts it, identifies its caller, sets its deadline, and prepares the request for the upstream."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
+
+from msgspec.structs import replace
 
 from tidegate.core.claude.header_names import TIDEGATE_HOP, TIDEGATE_TIMEOUT_SECONDS
+from tidegate.core.domain.caller import Caller
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.errors import ConfigurationError, Refusal
 from tidegate.core.domain.nanoseconds import to_ns
 from tidegate.core.domain.pause import Pauses
 from tidegate.core.ports.clock import Clock
-from tidegate.core.ports.transport import Headers
+from tidegate.core.ports.transport import Fields, Headers
 from tidegate.core.ports.usage_sink import UsageSink
 from tidegate.gateway.call import Call, named_seconds, names_timeout, silence_seconds, timeout_seconds
-from tidegate.gateway.forwarded_headers import for_upstream, listed
+from tidegate.gateway.forwarded_headers import for_upstream, listed, uncompressed
 from tidegate.gateway.gateway_errors import client_version_fields
 from tidegate.gateway.receive.call_caps import CallCaps
 from tidegate.gateway.receive.client_request import ClientRequest
 from tidegate.gateway.receive.foreign_paths import foreign_path
 from tidegate.gateway.receive.prepared_call import PreparedCall, is_lookup, prepare_call
-from tidegate.gateway.receive.request import OTHER_ROUTE, InvalidCall, check_target
+from tidegate.gateway.receive.request import MESSAGES_ROUTE, OTHER_ROUTE, InvalidCall, check_target
 from tidegate.gateway.upstream_key import UpstreamKey
 from tidegate.http.asgi import Message
 from tidegate.identity.identify import Identifier
 from tidegate.identity.sessions import origin_of
 
-__all__ = ["Receiver"]
+__all__ = ["BodyReferences", "Receiver"]
 
 _HOP: Final = TIDEGATE_HOP.encode()
 _TIMEOUT_SECONDS: Final = TIDEGATE_TIMEOUT_SECONDS.encode()
 _SDK_SECONDS: Final = 599.0
 """The SDKs and Claude Code wait for 600 s unless told otherwise, here less a margin. Nobody has chosen this time."""
+
+
+class BodyReferences(Protocol):
+    """Checks the objects that bodies name. Both methods raise `InvalidCall` or `Refusal`."""
+
+    def are_checked(self, caller: Caller, fields: Fields) -> bool:
+        """Whether the body of a call may name objects that its caller may not use."""
+        ...
+
+    def may_create_objects(self, body: bytes) -> bool:
+        """Whether the response to this body of a Messages call may name new objects."""
+        ...
+
+    async def check(self, caller: Caller, route: str, body: bytes) -> None:
+        """Checks a whole body."""
+        ...
+
+    def checked(self, caller: Caller, route: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks of a body, checked before the last of them."""
+        ...
 
 
 class Receiver:
@@ -50,6 +73,7 @@ class Receiver:
             if that is longer.
         passes_trace_context: whether the client's trace context is sent upstream.
         usage_sink: records usage; None: no ledger does.
+        references: checks the objects that bodies name; None: there are no tenants.
     """
 
     def __init__(
@@ -67,6 +91,7 @@ class Receiver:
         stream_wait_seconds: float,
         passes_trace_context: bool,
         usage_sink: UsageSink | None = None,
+        references: BodyReferences | None = None,
     ) -> None:
         self._caps = caps
         self._identifier = identifier
@@ -80,6 +105,7 @@ class Receiver:
         self._stream_wait_seconds = max(stream_wait_seconds, default_timeout_seconds)
         self._passes_trace_context = passes_trace_context
         self._usage_sink = usage_sink
+        self._references = references
 
     async def receive(self, call: Call, scope: Message, client_request: ClientRequest) -> PreparedCall:
         """Checks a request, prices it, and fills in what the call is about.
@@ -93,6 +119,9 @@ class Receiver:
         if self._hop_id in hops:
             raise Refusal(Cause.LOOP, "the call came back: the upstream URL leads to this service itself")
         self._check_in(call, scope)
+        denied: Refusal | InvalidCall | None = scope.get("state", {}).pop("denied", None)
+        if denied is not None:
+            raise denied
         left_seconds = timeout_seconds(
             call.fields, self._default_timeout_seconds, is_lookup=is_lookup(call.route, scope["method"])
         )
@@ -106,6 +135,8 @@ class Receiver:
             timeout_seconds=left_seconds,
             add_body_bytes=partial(self._caps.add_body_bytes, call),
         )
+        if self._references is not None and self._references.are_checked(call.caller, call.fields):
+            await self._check_references(self._references, call, prepared)
         self._apply_sdk_timeouts(call, prepared)
         call.pool = self._pool_for(prepared.pool)
         call.model, call.fields = prepared.model, client_version_fields(call.fields)
@@ -129,6 +160,17 @@ class Receiver:
         paused = self._pauses().refusal(call.caller, call.session)  # before its body is read; the pool is checked later
         if paused is not None:
             raise paused
+
+    async def _check_references(self, references: "BodyReferences", call: Call, prepared: PreparedCall) -> None:
+        """Checks the objects that the body names: now, or while it is streamed. Raises as `BodyReferences`."""
+        request, body = prepared.request, prepared.request.body
+        if isinstance(body, bytes):
+            await references.check(call.caller, call.route, body)
+            if call.route == MESSAGES_ROUTE and references.may_create_objects(body):
+                call.creates_objects = True
+                prepared.request = uncompressed(request)
+        else:
+            prepared.request = replace(request, body=references.checked(call.caller, call.route, body))
 
     def _upstream_headers(self, call: Call, scope: Message, hops: list[str]) -> Headers:
         return for_upstream(

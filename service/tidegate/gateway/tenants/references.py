@@ -1,0 +1,155 @@
+"""Finds the objects that the body of a request names: files, skills, agents, sessions and others."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Collection
+from typing import Final
+
+from tidegate.core.domain.caller import Caller
+from tidegate.core.ports.transport import Fields
+from tidegate.gateway.receive.request import COUNT_TOKENS_ROUTE, MESSAGES_ROUTE
+from tidegate.gateway.tenants.message_objects import may_create_objects
+from tidegate.gateway.tenants.tenants import Tenants
+
+__all__ = ["References", "named_objects", "quoted_ids"]
+
+_NAMING: Final = frozenset(
+    {
+        *("file_id", "skill_id", "container", "container_id", "agent", "agent_id", "environment_id", "session_id"),
+        *("session_ids", "vault_id", "vault_ids", "memory_store_id", "deployment_id", "agents", "predefined_agents"),
+    }
+)
+"""Members that name objects (Python SDK 2.13.0, all `…_params.py` and `…_param.py`)."""
+_OF_CLIENTS: Final = frozenset({"input", "input_schema", "metadata"})
+"""Members whose content is the client's own: it may look like anything."""
+_MESSAGES: Final = frozenset({MESSAGES_ROUTE, COUNT_TOKENS_ROUTE})
+_MARKERS: Final = tuple(f'"{name}"'.encode() for name in ("file_id", "skill_id", "container"))
+"""Bodies of Messages name objects only in these members."""
+_ESCAPE: Final = b"\\u00"
+_ESCAPED: Final = re.compile(rb"\\u00([3-7][0-9a-fA-F])")
+"""An ASCII character that may be part of an id. No usual encoder escapes letters."""
+_QUOTED_ID: Final = re.compile(rb'"((?:file|skill|container)_[0-9A-Za-z]{8,64})"')
+_LONGEST_ID_BYTES: Final = 6 * 80
+"""If each of its characters is escaped."""
+_WHOLE_BYTES: Final = 4 * 1024 * 1024
+"""A longer body, such as that of a batch, is searched piece by piece."""
+
+
+class References:
+    """Checks the objects that bodies name.
+
+    Args:
+        tenants: decides which objects a caller may use.
+    """
+
+    def __init__(self, tenants: Tenants) -> None:
+        self._tenants = tenants
+
+    def are_checked(self, caller: Caller, fields: Fields) -> bool:
+        """Whether the body of a call may name objects that its caller may not use. Forms name none."""
+        is_form = fields.get(b"content-type", b"").lower().startswith(b"multipart/")
+        return not is_form and self._tenants.restricts(caller)
+
+    def may_create_objects(self, body: bytes) -> bool:
+        """As the function `may_create_objects`."""
+        return may_create_objects(body)
+
+    async def check(self, caller: Caller, route: str, body: bytes) -> None:
+        """Checks a whole body.
+
+        Raises:
+            InvalidCall: 404, it names an object that the caller may not use.
+            Refusal: LEDGER_UNAVAILABLE, the ledger cannot say.
+        """
+        if route not in _MESSAGES or any(marker in body for marker in _MARKERS) or _ESCAPE in body:
+            await self._tenants.check(caller, named_objects(body))
+
+    async def checked(self, caller: Caller, route: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The chunks of a body. It ends with an error before the upstream has all of a body that is not allowed.
+
+        Raises:
+            InvalidCall: as `check`, and as `chunks`. In a body above 4 MB, an object without an owner is allowed.
+            Refusal: as `check`.
+        """
+        held: list[bytes] = []
+        held_bytes = 0
+        tail: bytes | None = None
+        async for chunk in chunks:
+            if tail is None:
+                held.append(chunk)
+                held_bytes += len(chunk)
+                if held_bytes <= _WHOLE_BYTES:
+                    continue
+                piece, held, tail = b"".join(held), [], b""
+            else:
+                piece = chunk
+            searched = tail + piece
+            await self._tenants.check_others(caller, quoted_ids(searched))
+            tail = searched[-_LONGEST_ID_BYTES:]
+            yield piece
+        if tail is None:
+            body = b"".join(held)
+            await self.check(caller, route, body)
+            yield body
+
+
+def named_objects(body: bytes) -> Collection[str]:
+    """The ids in those members of a JSON body that name objects; none if it is not JSON. All repeated members count.
+
+    An id has an underscore: a skill of Anthropic's, such as `xlsx`, is no object of a tenant.
+    """
+
+    def read(pairs: list[tuple[str, object]]) -> _Names:
+        names = _Names()
+        for member, value in pairs:
+            if member in _OF_CLIENTS:
+                continue
+            _add(names.inner, value)
+            if member == "id" and isinstance(value, str):
+                names.own.append(value)
+            elif member in _NAMING:
+                names.inner += _ids(value)
+        return names
+
+    try:
+        value = json.loads(body, object_pairs_hook=read)
+    except (ValueError, RecursionError):
+        return ()  # the upstream refuses it
+    names: list[str] = []
+    _add(names, value)
+    return dict.fromkeys(name for name in names if "_" in name)
+
+
+def quoted_ids(piece: bytes) -> Collection[str]:
+    """The strings in a piece of JSON that have the form of an id, wherever they are."""
+    if _ESCAPE in piece:
+        piece = _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), piece)
+    return dict.fromkeys(found.decode() for found in _QUOTED_ID.findall(piece))
+
+
+class _Names:
+    """The names in an object: its own `id`, and those that it names or contains."""
+
+    __slots__ = ("inner", "own")
+
+    def __init__(self) -> None:
+        self.own: list[str] = []
+        self.inner: list[str] = []
+
+
+def _add(to: list[str], value: object) -> None:
+    """Adds the names that a value contains."""
+    if isinstance(value, _Names):
+        to += value.inner
+    elif isinstance(value, list):
+        for each in value:
+            _add(to, each)
+
+
+def _ids(value: object) -> list[str]:
+    """The ids of a member that names objects: a text, an object with an `id`, or a list of them."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, _Names):
+        return value.own
+    return [each for item in value for each in _ids(item)] if isinstance(value, list) else []
