@@ -14,6 +14,13 @@ SERIES = {
     'tidegate_quota_granted_total{job="t",instance="b",pool="p",dimension="requests"}': "_x40 0+100x20",
     'tidegate_quota_charged_total{job="t",instance="a",pool="p",dimension="requests"}': "0+30x60",
     'tidegate_quota_charged_total{job="t",instance="b",pool="p",dimension="requests"}': "0+30x60",
+    # Two replicas without a shared store: each knows the limit of 600 per minute, and both together use half of it.
+    'tidegate_quota_granted_total{job="t",instance="a",pool="q",dimension="requests"}': "0+600x60",
+    'tidegate_quota_granted_total{job="t",instance="b",pool="q",dimension="requests"}': "0+600x60",
+    'tidegate_quota_charged_total{job="t",instance="a",pool="q",dimension="requests"}': "0+100x60",
+    'tidegate_quota_charged_total{job="t",instance="b",pool="q",dimension="requests"}': "0+200x60",
+    'tidegate_limit_per_minute{job="t",instance="a",pool="q",dimension="requests",source="upstream"}': "600x60",
+    'tidegate_limit_per_minute{job="t",instance="b",pool="q",dimension="requests",source="upstream"}': "600x60",
     'tidegate_queue_depth{job="t",instance="a",pool="p",class="batch"}': "2x60",
     'tidegate_queue_depth{job="t",instance="b",pool="p",class="batch"}': "3x60",
     'tidegate_cost_usd_total{job="t",instance="a",model="m",caller="x"}': "0+0.5x60",
@@ -29,7 +36,8 @@ SERIES = {
     'tidegate_queue_wait_seconds_count{job="t",pool="p",class="standard"}': "0+100x60",
 }
 EXPECTED = {
-    "round(tidegate:quota_used:ratio_rate5m, 0.0001)": ('{job="t",pool="p",dimension="requests"}', 0.6),
+    'round(tidegate:quota_used:ratio_rate5m{pool="p"}, 0.0001)': ('{job="t",pool="p",dimension="requests"}', 0.6),
+    'round(tidegate:quota_used:ratio_rate5m{pool="q"}, 0.0001)': ('{job="t",pool="q",dimension="requests"}', 0.5),
     "tidegate:queue_depth:sum": ('tidegate:queue_depth:sum{job="t",pool="p",class="batch"}', 5),
     "round(tidegate:cost_usd:increase1h, 0.0001)": ('{job="t"}', 90),
     "round(tidegate:availability_bad:ratio_rate1h, 0.0001)": ('{job="t"}', 0.002),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tidegate.monitoring.dashboards.variables import FILTERS
+from tidegate.monitoring.replica_sums import lowest, over_replicas
 from tidegate.observe.metrics import catalogue
 from tidegate.observe.metrics.catalogue import Metric, MetricType
 from tidegate.observe.metrics.labels import SERVED_ROUTES
@@ -85,8 +86,20 @@ def increase(metric: Metric, by: str = "", suffix: str = "", **matchers: str) ->
 
 
 def shared(metric: Metric, by: str, **matchers: str) -> str:
-    """A gauge that is the same in all replicas: its maximum, because a sum would count it once per replica."""
-    return f"{_max(metric, by)} ({select(metric, **matchers)})"
+    """A gauge marked as shared, for all replicas together; see `over_replicas`.
+
+    The effective limit is at most the upstream's, which applies to all replicas together.
+    """
+    if _SHARED not in metric.help:
+        raise ValueError(f"{metric.name}: differs between replicas; allowed are metrics marked as shared")
+    _check(metric, _labels(by))
+    source = matchers.get("source")
+    if source == "upstream":
+        return f"max by ({by}) ({select(metric, **matchers)})"
+    value = over_replicas(metric, select(metric, **matchers), select(catalogue.DEGRADED), by)
+    if source == "effective":
+        return lowest(by, value, shared(metric, by, **{**matchers, "source": "upstream"}))
+    return value
 
 
 def total(metric: Metric, by: str, **matchers: str) -> str:
@@ -156,13 +169,6 @@ def recorded(name: str, *labels: str) -> str:
     """The series of a recording rule, filtered by the variables `job` and `labels`."""
     conditions = ",".join(f'{label}=~"${label}"' for label in ("job", *labels))
     return f"{name}{{{conditions}}}"
-
-
-def _max(metric: Metric, by: str) -> str:
-    if _SHARED not in metric.help:
-        raise ValueError(f"{metric.name}: differs between replicas; allowed are metrics marked as shared")
-    _check(metric, _labels(by))
-    return f"max by ({by})"
 
 
 def _sum(metric: Metric, by: str) -> str:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from tidegate.monitoring.dashboards.links import CALLERS, LIMITER
+from tidegate.monitoring.replica_sums import over_replicas
 from tidegate.monitoring.rules.recording import QUEUE_DEPTH, QUEUE_WAIT_P95, QUOTA_USED
 from tidegate.monitoring.rules.rule import Alert, Group, TopContributor, duration, enough_above, frequent
 from tidegate.observe.metrics import catalogue, thresholds
@@ -73,11 +74,14 @@ def _queue_wait_high(severity: str, seconds: float) -> Alert:
 
 
 def _limit_mismatch(severity: str, comparison: str, text: str) -> Alert:
-    limit = f'max by (job, pool, dimension) ({catalogue.LIMIT_PER_MINUTE.name}{{source="%s"}})'
+    by, name = "job, pool, dimension", catalogue.LIMIT_PER_MINUTE.name
+    configured = over_replicas(
+        catalogue.LIMIT_PER_MINUTE, f'{name}{{source="configured"}}', catalogue.DEGRADED.name, by
+    )
     return Alert(
         name="TidegateLimitMismatch",
         severity=severity,
-        expr=f"{limit % 'configured'}\n  / {limit % 'upstream'} {comparison}",
+        expr=f'{configured}\n  / max by ({by}) ({name}{{source="upstream"}}) {comparison}',
         for_seconds=900,
         summary=f"A configured limit is {text} than the upstream's.",
         description=(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from tidegate.monitoring.replica_sums import lowest
 from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration, quantile
 from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.labels import SERVED_ROUTES
@@ -50,6 +51,14 @@ QUEUE_DEPTH: Final = "tidegate:queue_depth:sum"
 QUEUE_WAIT_P95: Final = "tidegate:queue_wait_seconds:p95_5m"
 SPEND_PER_HOUR: Final = "tidegate:cost_usd:increase1h"
 
+_BY: Final = "job, pool, dimension"
+_GRANTED: Final = lowest(
+    _BY,
+    f"sum by ({_BY}) (rate({catalogue.QUOTA_GRANTED.name}[5m]))",
+    # Replicas without a shared store count the same limit of the upstream once each.
+    f'max by ({_BY}) ({catalogue.LIMIT_PER_MINUTE.name}{{source="upstream"}}) / 60',
+)
+
 _TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
 _WINDOWS: Final = sorted(
     {seconds for burn in thresholds.BURN_WINDOWS for seconds in (burn.long_seconds, burn.short_seconds)}
@@ -85,8 +94,7 @@ RECORDINGS: Final = (
         (
             Recording(
                 QUOTA_USED,
-                f"sum by (job, pool, dimension) (rate({catalogue.QUOTA_CHARGED.name}[5m]))\n"
-                f"/\nsum by (job, pool, dimension) (rate({catalogue.QUOTA_GRANTED.name}[5m]))",
+                f"sum by ({_BY}) (rate({catalogue.QUOTA_CHARGED.name}[5m]))\n/\n{_GRANTED}",
             ),
             Recording(QUEUE_DEPTH, f"sum by (job, pool, class) ({catalogue.QUEUE_DEPTH.name})"),
             Recording(

@@ -1,0 +1,68 @@
+"""Panels are true of all replicas together, however many there are, and whether or not they share a store."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.prometheus import as_asked
+from tidegate.monitoring.dashboards.boards import BOARDS
+from tidegate.monitoring.dashboards.queries import shared
+from tidegate.observe.metrics import catalogue
+
+(FULLEST,) = (
+    panel.queries[0].expr for board in BOARDS for panel in board.panels if panel.title == "Fullest limit of each pool"
+)
+IN_FLIGHT = shared(catalogue.IN_FLIGHT, "pool")
+WHOLE, USED, OPEN = 600, 490, 20
+"""The limit per minute, its use, and the open leases of all replicas together."""
+
+
+def series(replicas: int, *, store: bool, limits: str) -> dict[str, str]:
+    """What replicas export. `limits` is `configured` (each has a part of the whole) or `upstream` (each knows it)."""
+    found = {}
+    for number in range(replicas):
+        labels = f'job="tidegate",instance="{number}",pool="p"'
+        own = WHOLE if store or limits == "upstream" else WHOLE // replicas
+        found[f'tidegate_quota_charged_total{{{labels},dimension="requests"}}'] = f"0+{USED / replicas}x60"
+        found[f'tidegate_limit_per_minute{{{labels},dimension="requests",source="effective"}}'] = f"{own}x60"
+        if limits == "upstream":
+            found[f'tidegate_limit_per_minute{{{labels},dimension="requests",source="upstream"}}'] = f"{WHOLE}x60"
+        found[f"tidegate_in_flight{{{labels}}}"] = f"{OPEN if store else OPEN // replicas}x60"
+        if store:
+            found[f'tidegate_degraded{{job="tidegate",instance="{number}"}}'] = "0x60"
+    return found
+
+
+@pytest.mark.parametrize("limits", ["configured", "upstream"])
+@pytest.mark.parametrize("store", [True, False], ids=["shared", "own"])
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+def test_the_fullest_limit_and_the_calls_in_flight_are_true(
+    replicas: int, limits: str, tmp_path: Path, *, store: bool
+) -> None:
+    expected = {
+        f"round({as_asked(FULLEST)}, 0.001)": round(USED / WHOLE, 3),
+        as_asked(IN_FLIGHT): OPEN,
+    }
+    test = {
+        "rule_files": [],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": name, "values": values}
+                    for name, values in series(replicas, store=store, limits=limits).items()
+                ],
+                "promql_expr_test": [
+                    {"expr": expr, "eval_time": "30m", "exp_samples": [{"labels": '{pool="p"}', "value": value}]}
+                    for expr, value in expected.items()
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(yaml.safe_dump(test))
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
