@@ -70,17 +70,14 @@ class _Count:
         """
         if now_ns - self.began_ns >= _WINDOW_NS:
             self._advance(now_ns)
-        if not (self.last and self.second_last):
-            return 0.0
         until_now = self.present + self.last * (1 - (now_ns - self.began_ns) / _WINDOW_NS)
-        return max(0.0, min(until_now, self.last, self.second_last)) / _WINDOW_NS
+        return min(until_now, self.last, self.second_last) / _WINDOW_NS
 
     def _advance(self, now_ns: int) -> None:
         windows = (now_ns - self.began_ns) // _WINDOW_NS
         self.began_ns += windows * _WINDOW_NS
-        self.second_last, self.last, self.present = (self.last if windows == 1 else 0), self.present, 0
-        if windows > 1:
-            self.second_last, self.last = (self.last if windows == 2 else 0), 0
+        for _ in range(min(windows, 3)):
+            self.second_last, self.last, self.present = self.last, self.present, 0
 
 
 class ClassArrivals:

@@ -58,13 +58,9 @@ def work_ahead(
         if child is None:
             break
         node = child
-    first = None if held is None else held.flow
     for parent in reversed(parents):
-        while first is not None and first.depth > parent.depth + 1:
-            first = first.parent
         weight = demand.caller.weight if parent.depth == 0 else 1.0
-        least = (first, held.demand.cost) if held and first is not None and first.parent is parent else None
-        ahead = _with_rivals(parent, below, ahead, weight, rates, least, arrivals=arrivals)
+        ahead = _with_rivals(parent, below, ahead, weight, rates, held, arrivals=arrivals)
         below = parent
     return ahead
 
@@ -83,15 +79,10 @@ def work_before(
     """
     share = flow.share_before(waiter)
     ahead = plus(NO_WORK, flow.load, share)
-    first = None if held is None else held.flow
     child = flow
     while child is not root and (parent := child.parent) is not None:
-        while first is not None and first.depth > child.depth:
-            first = first.parent
-        is_rival = first is not None and first is not child and first.parent is parent
-        least = (first, held.demand.cost) if held and first is not None and is_rival else None
         entry = None if any(ahead) else child._entry
-        ahead = _with_rivals(parent, child, ahead, child.weight, rates, least, entry, arrivals)
+        ahead = _with_rivals(parent, child, ahead, child.weight, rates, held, entry, arrivals)
         child = parent
     return ahead
 
@@ -115,37 +106,46 @@ def _with_rivals(
     ahead: Work,
     weight: float,
     rates: NsPerUnit,
-    least: tuple[Flow, Cost] | None,
+    held: Waiter | None,
     entry: int | None = None,
     arrivals: ClassArrivals | None = None,
 ) -> Work:
     """The work before a new request of `child` among all children of `parent`.
 
-    `ahead` is the child's own work before the request. `least` is a child of which at least so much goes first.
-    `entry` is the number of a child whose first request this is. It goes before rivals with the same tag and a larger
-    number.
+    `ahead` is the child's own work before the request. `held` is a waiter that goes first in any case. `entry` is the
+    number of a child whose first request this is. It goes before rivals with the same tag and a larger number.
 
     With few rivals, each one counts with the requests that it may send before its tag passes the tag of the new
     request. With many, they count together with their weighted share of the child's own work, and one request each.
     Neither is more than what waits now and what will probably arrive meanwhile.
     """
-    front = [each.demand.cost for each in parent._waiters if each.flow is parent] if parent._own else []
+    front = [each.demand.cost for each in parent._waiters if each.flow is parent]
     is_rival = child is not None and child.waiting > 0 and child.attached
     if parent.active - is_rival > 0:
         ahead_ns = service_time_ns(ahead, rates)
         if parent.depth:
             arrivals = None  # known by caller only
-        if parent.active <= _MOST_COUNTED and parent.children is not None:
+        if parent.active <= _MOST_COUNTED:
             start_ns = parent._virtual_ns
-            if child is not None and child.parent is parent:
+            if child is not None:
                 start_ns = child._start_ns if is_rival else max(start_ns, child._finish_ns)
             tag_ns = start_ns + ahead_ns / weight
-            ahead = _with_few_rivals(parent, child, tag_ns, ahead, rates, least, entry, arrivals)
+            ahead = _with_few_rivals(parent, child, tag_ns, ahead, rates, _held_below(parent, held), entry, arrivals)
         else:
             ahead = _with_many_rivals(parent, child if is_rival else None, ahead, ahead_ns, weight, rates, arrivals)
     for cost in front:
         ahead = plus(ahead, cost)
     return ahead
+
+
+def _held_below(parent: Flow, held: Waiter | None) -> tuple[Flow | None, Cost] | None:
+    """The child of `parent` that the held waiter is in or below, if any, and the cost of that waiter."""
+    if held is None:
+        return None
+    flow = held.flow
+    while flow is not None and flow.parent is not parent:
+        flow = flow.parent
+    return flow, held.demand.cost
 
 
 def _with_many_rivals(
@@ -166,7 +166,7 @@ def _with_many_rivals(
     others_ns = service_time_ns(others, rates)
     if others_ns <= 0:
         return plus(ahead, others)
-    mean_ns = others_ns / max(1, waiting)
+    mean_ns = others_ns / waiting
     fair_ns = ahead_ns / weight * weights + rivals * mean_ns
     # What comes meanwhile: the wait is `ahead_ns` + `others_ns` + the wait × the share of the rate that arrivals take.
     arriving = per_ns * mean_ns
@@ -180,11 +180,14 @@ def _with_few_rivals(
     tag_ns: float,
     ahead: Work,
     rates: NsPerUnit,
-    least: tuple[Flow, Cost] | None,
+    least: tuple[Flow | None, Cost] | None,
     entry: int | None,
     arrivals: ClassArrivals | None,
 ) -> Work:
-    """Adds to `ahead` what the other children of `parent` send before their tags pass `tag_ns`."""
+    """Adds to `ahead` what the other children of `parent` send before their tags pass `tag_ns`.
+
+    `least` is a child of which at least so much goes first.
+    """
     # No calls in this loop: it is most of a prediction.
     requests_ns, input_ns, output_ns = rates
     requests, input_tokens, output_tokens = ahead

@@ -1,9 +1,12 @@
 """The calibration of predicted waits by real ones."""
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
+from support.dumps import assert_continues
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
-from tidegate.core.forecast.wait_calibration import WaitCalibration
+from tidegate.core.forecast.wait_calibration import WaitCalibration, WaitCalibrationState
 
 
 def calibrated(*waits: tuple[int, int], every_ns: int = S) -> WaitCalibration:
@@ -20,6 +23,13 @@ def test_a_prediction_is_believed_until_somebody_has_waited() -> None:
 def test_the_first_waits_count_as_much_as_the_formula_itself_once_there_are_twenty() -> None:
     assert calibrated((10 * S, 11 * S)).corrected_ns(2_100 * S) == 2_110 * S
     assert calibrated(*[(10 * S, 11 * S)] * 20, every_ns=0).corrected_ns(1_000 * S) == 1_050 * S
+
+
+def test_no_time_passes_before_the_first_wait_or_between_two_that_end_together() -> None:
+    """So they count by their number, even if they have waited for no time at all."""
+    assert calibrated((10 * S, 0)).corrected_ns(21 * 6 * S) == (21 * 6 - 1) * S
+    both = calibrated((10 * S, 0), (10 * S, 0), every_ns=0).corrected_ns(21 * 22 * 6 * S)
+    assert both == (21 * 22 * 6 - 22 - 20) * S
 
 
 def test_newer_waits_outweigh_older_ones() -> None:
@@ -52,3 +62,27 @@ def test_it_is_tested_after_ten_waits() -> None:
     assert not calibration.is_tested
     calibration.observe(S // 2, S // 2, 10 * S)
     assert calibration.is_tested
+
+
+WAITS = st.tuples(st.sampled_from([S // 2 - 1, S // 2, 10 * S]), st.sampled_from([0, S // 4, 10 * S, 90 * S]))
+STEPS = st.lists(st.tuples(st.sampled_from([0, S // 10, S, 100 * S]), WAITS), max_size=30)
+
+
+def observe(calibration: WaitCalibration, waits: tuple[int, int], now_ns: int) -> object:
+    calibration.observe(*waits, now_ns)
+    return calibration.corrected_ns(10**15), calibration.is_tested
+
+
+@pytest.mark.parametrize(("most", "prior"), [(1.2, 20), (5.0, 0)])
+@given(STEPS, STEPS, st.integers(-(10**15), 10**15))
+def test_a_calibration_continues_from_its_dump(
+    most: float,
+    prior: int,
+    history: list[tuple[int, tuple[int, int]]],
+    continuation: list[tuple[int, tuple[int, int]]],
+    shift_ns: int,
+) -> None:
+    def restore(state: WaitCalibrationState, now_ns: int) -> WaitCalibration:
+        return WaitCalibration.restore(state, now_ns, most, prior)
+
+    assert_continues(WaitCalibration(most, prior), observe, restore, history, continuation, shift_ns)

@@ -54,6 +54,14 @@ def test_each_outcome_charges_what_it_says(pool: Pool, outcome: Outcome, used: C
     assert pool.snapshot(0).in_flight == 0
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_lengths_are_learned_from_whole_answers_only(pool: Pool, outcome: Outcome) -> None:
+    pool.end("a", outcome, Cost(1, 4_000, 700), S)
+    answers = pool.dump(S).forecast.answers
+    assert answers is not None
+    assert answers.count == (outcome is Outcome.SETTLED)
+
+
 def test_those_whose_holders_are_gone_are_abandoned_or_refused(pool: Pool) -> None:
     for lease_id in ("gone", "stays"):
         assert pool.reserve(lease_id, Demand("p", DEFAULT_CALLER, Cost(5)), 0) != GRANTED

@@ -1,8 +1,10 @@
 """How often requests join a class, and what that adds to the work ahead of a demand."""
 
+from itertools import accumulate
+
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from support.dumps import assert_continues
 from tidegate.core.domain.caller import Caller
@@ -47,10 +49,34 @@ def test_a_rate_ends_with_its_requests() -> None:
 
 def test_the_caller_that_was_silent_for_longest_is_dropped_first() -> None:
     arrivals = steady(5, 40, "old")
-    for number in range(64):
+    for number in range(63):
         arrivals.observe(f"{number}", 40 * S)
+    assert arrivals.per_ns("old") > 0
+    arrivals.observe("64", 40 * S)
     assert arrivals.per_ns("old") == 0
     assert arrivals.total_per_ns > 0
+
+
+QUARTERS = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5, 9, 40])
+"""Quarters of a window of eight seconds."""
+
+
+@given(st.lists(QUARTERS, max_size=60), QUARTERS)
+@example([0, 0, 4, 4, 0, 0, 0, 0], 0)
+def test_the_rate_is_the_lowest_of_three(steps: list[int], more: int) -> None:
+    arrivals, times = ClassArrivals(), list(accumulate([5, *steps]))
+    for quarters in times:
+        arrivals.observe("ann", quarters * 2 * S)
+    now = times[-1] + more
+
+    def between(start: int, end: int) -> int:
+        return sum(start <= quarters < end for quarters in times)
+
+    began = 5 + (now - 5) // 4 * 4
+    last, present = between(began - 4, began), between(began, now + 1)
+    lowest = min(last, between(began - 8, began - 4), present + last * (began + 4 - now) / 4)
+    assert arrivals.at(now * 2 * S).per_ns("ann") * 8 * S == pytest.approx(lowest)
+    assert arrivals.total_per_ns == arrivals.per_ns("ann")
 
 
 CALLERS = st.sampled_from(["ann", "ben", "x" * 90])
@@ -72,9 +98,10 @@ def test_arrivals_continue_from_their_dump(
 
 def test_a_very_long_name_is_not_dumped() -> None:
     arrivals = Arrivals()
-    arrivals.of_class(0).observe("x" * 101, 0)
+    for length in (100, 101):
+        arrivals.of_class(0).observe("x" * length, 0)
     state: ArrivalsState = arrivals.dump(0)
-    assert state.classes[0].callers == ()
+    assert [len(name) for name, _ in state.classes[0].callers] == [100]
     assert state.classes[0].total is not None
 
 
@@ -120,6 +147,8 @@ class TestAhead:
         assert self.seconds(queue, SMALL, None) == 45
         assert self.seconds(queue, SMALL, known(dict.fromkeys(rivals, 0.5))) == 5 + 5 * 40 + 40
         assert self.seconds(queue, SMALL, known({rivals[0]: 0.5, SMALL: 5})) == pytest.approx(90, rel=0.1)
+        for as_much_as_is_served in (1.0, 1.25):
+            assert self.seconds(queue, SMALL, known({rivals[0]: as_much_as_is_served})) == 5 + 5 * 40 + 40
         assert self.seconds(queue_of(*rivals), SMALL, None) == 40
 
     def test_of_a_waiter(self) -> None:
@@ -135,8 +164,9 @@ class TestAhead:
             queue.push(Waiter(f"b{number}", Demand("p", Caller("b"), Cost(0, 1_000))))
         assert queue.ahead(Demand("p", SMALL, Cost(1, 0)), 0) == (10, 10_000, 0)
 
-    def test_many_rivals_without_cost(self) -> None:
+    @pytest.mark.parametrize("count", [3, 40])
+    def test_rivals_without_cost(self, count: int) -> None:
         queue = FairQueue(lambda: (0.0, 0.0, 0.0), lambda _now_ns: 1)
-        for number in range(40):
+        for number in range(count):
             queue.push(Waiter(f"{number}", Demand("p", Caller(f"{number}"), ONE)))
-        assert queue.ahead(Demand("p", SMALL, ONE), 0) == (40, 40_000, 0)
+        assert queue.ahead(Demand("p", SMALL, ONE), 0) == (count, 1_000 * count, 0)

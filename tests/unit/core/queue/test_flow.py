@@ -56,6 +56,18 @@ def test_the_main_agent_alternates_with_all_subagents_together() -> None:
     assert order(queue) == ["main-0", "t-0", "x-0", "main-1", "y-0", "main-2", "x-1"]
 
 
+def test_a_flow_is_one_level_below_its_parent_wherever_it_was_made() -> None:
+    queue = push_all(
+        of_session("s", "s"), of_session("t", "t"), of_session("s-x", "s", "x"), of_session("s-y", "s", "y")
+    )
+    flows = [queue._classes[1].flows]
+    for flow in flows:
+        children = list((flow.children or {}).values())
+        assert {child.depth for child in children} <= {flow.depth + 1}
+        flows += children
+    assert max(flow.depth for flow in flows) == 4
+
+
 def test_a_caller_with_two_sessions_keeps_its_weight() -> None:
     heavy = Caller("heavy", weight=3.0)
     queue = push_all(of_session("s", "s", caller=heavy), of_session("t", "t", caller=heavy))

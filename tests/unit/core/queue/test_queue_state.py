@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from support.dumps import round_trip
-from support.queues import ANN, BEN, COST, MS, never, order, pop, rates, waiter
+from support.queues import ANN, BEN, COST, MS, never, order, pop, queue_of, rates, waiter
 from tidegate.core.accounts.accounts import Account, Accounts
 from tidegate.core.domain.caller import Caller, CallerLimits, Priority
 from tidegate.core.domain.demand import Demand
@@ -116,6 +116,16 @@ def test_a_waiter_keeps_its_ages_predictions_and_account() -> None:
     copy.remove("z")
     copy.push(waiter("zoe", Caller("zoe")))
     assert order(copy) == ["b", "zoe"], "nothing holds its caller back any more"
+
+
+def test_all_callers_that_are_held_back_stay_so() -> None:
+    queue = queue_of([waiter("a"), waiter("b", BEN), waiter("c", Caller("carl"))])
+    for lease_id in "ab":
+        queue.skip(queue.waiting[lease_id])
+    copy = continued(queue)
+    assert copy._classes[1].flows._detached == 2
+    assert pop(copy) == "c"
+    assert copy.head(0) is None
 
 
 def test_a_held_head_keeps_its_place() -> None:

@@ -42,6 +42,8 @@ def test_many_others_get_about_their_share() -> None:
     one_ns = 100 * MS
     assert ahead_ns(queue, newcomer, 0) == 40 * one_ns
     assert ahead_ns(queue, member, 0) == (3 + 39 * 3) * one_ns
+    queue.push(waiter("ann"))
+    assert ahead_ns(queue, Demand("pool", ANN, COST), 0) == (1 + 40 + 40) * one_ns
 
 
 def test_those_who_have_left_are_no_rivals() -> None:
@@ -95,6 +97,96 @@ def test_a_held_head_goes_before_a_new_caller_even_if_its_caller_had_more_than_i
     assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 0
     queue.hold(head)
     assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 100 * MS
+
+
+@pytest.fixture
+def with_late_held_head() -> FairQueue:
+    """Ben's head is held although he had more than his share: 500 more than ann, who is gone."""
+    queue = queue_of([waiter("large", BEN, 500), waiter("ann"), waiter("ben", BEN)])
+    assert (pop(queue), pop(queue)) == ("large", "ann")
+    head = queue.head(0)
+    assert head is queue.waiting["ben"]
+    queue.hold(head)
+    return queue
+
+
+def test_a_held_head_goes_before_waiters_that_came_later(with_late_held_head: FairQueue) -> None:
+    queue, new = with_late_held_head, Caller("new")
+    for n, session in enumerate("sst"):
+        queue.push(Waiter(f"{n}", Demand("pool", new, COST, session=session)))
+    assert [before_ns(queue, queue.waiting[f"{n}"], 0) for n in range(3)] == [100 * MS, 300 * MS, 200 * MS]
+
+
+def test_a_held_head_of_a_session_goes_before_other_callers() -> None:
+    queue = queue_of(Waiter(f"{n}", Demand("pool", BEN, COST, session="st"[n % 2])) for n in range(4))
+    queue.push(waiter("ann"))
+    assert (pop(queue), pop(queue), pop(queue)) == ("0", "ann", "1")
+    head = queue.head(0)
+    assert head is queue.waiting["2"]
+    queue.hold(head)
+    assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == 100 * MS
+
+
+def test_a_held_head_that_is_larger_than_the_mean_counts_as_it_is() -> None:
+    queue = queue_of([waiter("large", BEN, 300), waiter("small", BEN, 60), *(waiter(f"{n}") for n in range(4))])
+    waits = [queue.waiting[f"{n}"] for n in range(4)]
+    assert [before_ns(queue, each, 0) for each in waits] == [180 * MS, 280 * MS, 560 * MS, 660 * MS]
+    head = queue.head(0)
+    assert head is queue.waiting["large"]
+    queue.hold(head)
+    assert [before_ns(queue, each, 0) for each in waits] == [300 * MS, 400 * MS, 560 * MS, 660 * MS]
+
+
+def test_a_waiter_keeps_its_tag_when_a_held_head_with_a_later_one_is_served(with_late_held_head: FairQueue) -> None:
+    queue = with_late_held_head
+    for n in range(4):
+        queue.push(waiter(f"{n}", Caller("new")))
+    assert pop(queue) == "ben"
+    for n in range(4):
+        queue.push(waiter(f"ann-{n}"))
+    assert before_ns(queue, queue.waiting["3"], 0) == 300 * MS
+
+
+def test_a_caller_that_had_more_than_its_share_waits_for_what_others_have_missed() -> None:
+    queue = queue_of([waiter("large", BEN, 500), *(waiter(f"{n}") for n in range(9))])
+    assert pop(queue) == "large"
+    assert ahead_ns(queue, Demand("pool", BEN, COST), 0) == 600 * MS
+    for n in range(40):
+        queue.push(waiter(f"caller-{n}", Caller(f"caller-{n}")))
+    assert ahead_ns(queue, Demand("pool", BEN, COST), 0) == 41 * 100 * MS, "with many rivals, one request each"
+
+
+@pytest.mark.parametrize(("others", "counted"), [(31, 31), (32, 33)])
+def test_up_to_32_rivals_are_looked_at_one_by_one(others: int, counted: int) -> None:
+    """Among them is ben, who had more than his share."""
+    queue = queue_of([waiter("large", BEN, 500), waiter("ben", BEN)])
+    for n in range(others):
+        queue.push(waiter(f"{n}", Caller(f"caller-{n}")))
+    assert pop(queue) == "large"
+    assert ahead_ns(queue, Demand("pool", Caller("new"), COST), 0) == counted * 100 * MS
+
+
+def test_many_rivals_get_their_weighted_share() -> None:
+    heavy = Caller("heavy", weight=2.0)
+    queue = queue_of(waiter(f"{n}-{turn}", Caller(f"caller-{n}")) for n in range(40) for turn in range(5))
+    queue.push(waiter("heavy-0", heavy))
+    queue.push(waiter("heavy-1", heavy))
+    assert ahead_ns(queue, Demand("pool", heavy, COST), 0) == (200 + 200 // 2 * 40 + 40 * 100) * MS
+
+
+def test_sessions_share_evenly_whatever_the_weight_of_their_caller() -> None:
+    heavy = Caller("heavy", weight=3.0)
+    queue = queue_of(
+        Waiter(f"{n}", Demand("pool", heavy, COST, session=session)) for n, session in enumerate("ssstttttt")
+    )
+    assert ahead_ns(queue, Demand("pool", heavy, COST, session="s"), 0) == (300 + 400) * MS
+
+
+def test_of_equal_tags_the_one_that_was_set_first_goes_first() -> None:
+    queue = queue_of([waiter("ben-0", BEN), waiter("ann-0"), waiter("ann-1"), waiter("ben-1", BEN)])
+    assert pop(queue) == "ben-0"
+    assert before_ns(queue, queue.waiting["ann-1"], 0) == 200 * MS
+    assert order(queue) == ["ann-0", "ben-1", "ann-1"]
 
 
 def test_another_session_sends_no_more_than_it_has() -> None:

@@ -7,6 +7,7 @@ import pytest
 from tidegate.core.domain.dimension import ONE_REQUEST, Cost
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND as S
 from tidegate.core.rate_search.rate_search import RateSearch
+from tidegate.core.rate_search.search_settings import RateSearchSettings
 from unit.core.rate_search.hidden_limit import HiddenLimit
 from unit.core.rate_search.search_steps import grown, ns, rate, refuse, send
 
@@ -306,6 +307,21 @@ class TestMeasuring:
     def test_it_is_not_sure_before_it_has_measured_well(self) -> None:
         assert not grown().is_sure
         assert HiddenLimit(10, 150).play(100).search.is_sure
+
+    def test_twelve_429s_are_remembered_also_when_some_are_recounted(self) -> None:
+        search = RateSearch(ns(0))
+        for number in range(20):
+            send(search, 10, from_s=10 * number, to_s=10 * number + 5)
+            refuse(search, 10 * number + 5)
+            search.corrected(Cost(-1), ns(10 * number))
+        assert len(search.dump(ns(200)).hits) == 12
+
+    def test_a_restored_search_has_no_requests_in_flight_and_the_settings_that_it_is_given(self) -> None:
+        state = grown().dump(ns(10))
+        slow = RateSearchSettings(every_seconds=60)
+        restored = RateSearch.restore(state, ns(10), settings=slow)
+        assert restored.use.in_flight == 0
+        assert restored._settings is restored._trials._settings is slow
 
 
 class TestDimension:
