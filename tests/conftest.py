@@ -2,15 +2,21 @@
 
 import asyncio
 import asyncio.runners
+import gc
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from unittest.mock import patch
 
 import pytest
 from coverage import Coverage
 from hypothesis import HealthCheck, Phase, settings
+
+from support.service_process import forked_services
+
+# Until all tests are collected, nothing is garbage. Looking for it would take a third of the time.
+gc.disable()
 
 # No deadline: timing is unreliable on a busy machine. Select a profile with `--hypothesis-profile=full`.
 # `quick` tries the same examples each time, so that the coverage of `make test` does not depend on chance.
@@ -39,6 +45,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not item.nodeid.startswith(_MEASURED) or item.nodeid.startswith(_UNMEASURED):
             item.add_marker("no_cover")
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but leave out the modules and tests."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_services() -> Iterator[None]:
+    with forked_services():
+        yield
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,17 +4,24 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from support.fork_server import ForkServer, fork_server
 
 TIDEGATE = ("-m", "tidegate")
 _NOT_INSTALLED = str(Path(__file__).with_name("not_installed"))
 """Shadows modules that only development tools need. Importing them would take 8 % of a start."""
 READY_SECONDS = 40
 """Starting an interpreter is slow on a busy machine."""
+
+
+_fork_server: ForkServer | None = None
 
 
 @dataclass
@@ -43,15 +50,26 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run_to_end(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "tidegate", *arguments],
-        cwd=directory,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=READY_SECONDS,
-        check=False,
-    )
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = _start(TIDEGATE, arguments, directory, environment(**variables), stdout, stderr)
+        try:
+            process.wait(READY_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+        for stream in (stdout, stderr):
+            stream.seek(0)
+        printed = stdout.read().decode(), stderr.read().decode()
+    return subprocess.CompletedProcess(arguments, process.returncode, *printed)
+
+
+@contextmanager
+def forked_services() -> Iterator[None]:
+    """Fork the processes of this module from one that has imported everything, for the duration of a block."""
+    global _fork_server  # noqa: PLW0603 - one for all tests of a process
+    with fork_server() as _fork_server:
+        yield
+    _fork_server = None
 
 
 @contextmanager
@@ -65,14 +83,8 @@ def running(
     output = directory / "output.txt"
     port = () if "--port" in arguments else ("--port", "0")
     with output.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, *program, *arguments, *port],
-            cwd=directory,
-            env=environment(**{"TIDEGATE_DRAIN_NOTICE_SECONDS": "0", **variables}),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            close_fds=False,  # those that are inheritable are meant
-        )
+        given = environment(**{"TIDEGATE_DRAIN_NOTICE_SECONDS": "0", **variables})
+        process = _start(program, (*arguments, *port), directory, given, stream, stream)
     service = ServiceProcess(process, output)
     try:
         service.url = _wait_for_url(service)
@@ -80,6 +92,26 @@ def running(
     finally:
         process.kill()
         process.wait()
+
+
+def _start(
+    program: Sequence[str],
+    arguments: Sequence[str],
+    directory: Path,
+    variables: Mapping[str, str],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+) -> subprocess.Popen[bytes]:
+    if _fork_server is not None and program is TIDEGATE:
+        return _fork_server.start(arguments, directory, variables, stdout, stderr)
+    return subprocess.Popen(
+        [sys.executable, *program, *arguments],
+        cwd=directory,
+        env=variables,
+        stdout=stdout,
+        stderr=stderr,
+        close_fds=False,  # those that are inheritable are meant
+    )
 
 
 def _wait_for_url(service: ServiceProcess) -> str:

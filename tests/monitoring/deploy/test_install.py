@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from support.service_process import run_to_end
 from tidegate.core.domain.errors import ConfigurationError
 from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
 from tidegate.monitoring.dashboards.boards import BOARDS
@@ -16,14 +16,7 @@ from tidegate.monitoring.export import set_thresholds
 
 def install(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return subprocess.run(
-        [sys.executable, "-m", "tidegate", "monitoring", "export", "--into", folder, *arguments],
-        cwd=folder.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_to_end(folder.parent, "monitoring", "export", "--into", str(folder), *arguments)
 
 
 @pytest.fixture(scope="module")
