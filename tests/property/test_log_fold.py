@@ -4,10 +4,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.pool_steps import ADAPTIVE, SETTINGS, StepSource
+from support.log_entries import drawn_entries
+from support.pool_steps import ADAPTIVE, SETTINGS
 from tidegate.stores.pools import Pools
-from tidegate.stores.remote.messages import Ask, Message, Steps
-from tidegate.stores.steps import Batch
 from tidegate.stores.valkey.log_fold import Appended, LogFold, encode_appended
 from tidegate.stores.valkey.shared_log import Entry, EntryId
 
@@ -21,26 +20,6 @@ def new_fold() -> LogFold:
 def values_of(fold: LogFold) -> object:
     """The values of a dump. A whole number may be encoded as an integer or as a float."""
     return msgspec.msgpack.decode(fold.dump()[CHECKSUM_BYTES:])
-
-
-def drawn_entries(data: st.DataObject, count: int) -> list[Entry]:
-    """Entries of two replicas and of leaders, with pauses longer than ticks and lives of replicas."""
-    source = StepSource(lambda options: data.draw(st.sampled_from(options)))
-    numbers, name, entries = {"a": 1, "b": 1}, EntryId(1_795_000_000_000, 0), list[Entry]()
-    for _ in range(count):
-        pause_ms = data.draw(st.sampled_from([0, 0, 1, 40, 100, 1_000, 9_000]))
-        name = EntryId(name.unix_ms + pause_ms, 0 if pause_ms else name.number + 1)
-        writer = data.draw(st.sampled_from(["a", "b", "leader"]))
-        if writer == "leader":
-            appended = Appended(writer, tick=True, report=data.draw(st.booleans()))
-        else:
-            steps = tuple(source.draw({})[1] for _ in range(data.draw(st.integers(0, 3))))
-            messages: list[Message] = [Steps(Batch(writer, numbers[writer], steps))] if steps else []
-            messages.append(Ask(writer, "default", f"{writer}-1"))
-            appended = Appended(writer, tuple(messages))
-            numbers[writer] += len(steps)
-        entries.append(Entry(name, encode_appended(appended)))
-    return entries
 
 
 @given(st.data(), st.integers(1, 15), st.integers(0, 15))

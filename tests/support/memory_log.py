@@ -8,7 +8,16 @@ from random import Random
 from typing import TypeVar
 
 from support.virtual_time import VirtualClock
-from tidegate.stores.valkey.shared_log import START, Checkpoint, Entry, EntryId, LostLead, Message, StoreLost
+from tidegate.stores.valkey.shared_log import (
+    START,
+    Checkpoint,
+    Entry,
+    EntryId,
+    LostLead,
+    Message,
+    StoreLost,
+    first_kept,
+)
 
 T = TypeVar("T", Entry, Message)
 
@@ -217,7 +226,7 @@ class MemoryLog:
         has_lead = server.leads(epoch)
         if has_lead:
             server.checkpoint = checkpoint
-            server.entries = [each for each in server.entries if each.id > checkpoint.folded]
+            server.entries = [each for each in server.entries if each.id >= first_kept(checkpoint.folded)]
         await self._return()
         self._require(has_lead=has_lead)
 

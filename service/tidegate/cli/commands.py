@@ -14,7 +14,9 @@ from tidegate.cli.ledger import has_ledger, missing_tenants, stored_keys
 from tidegate.cli.ledger_commands import ledger, usage
 from tidegate.cli.monitoring import monitoring
 from tidegate.cli.pauses import audit, pause, paused, resume
+from tidegate.cli.record import record
 from tidegate.cli.reload import reload
+from tidegate.cli.replay import replay
 from tidegate.cli.shared_store import check_store
 from tidegate.cli.simulator import simulator
 from tidegate.core.domain.errors import ConfigurationError, ConfigurationErrors
@@ -125,7 +127,11 @@ def version() -> None:
     click.echo(__version__)
 
 
-for each in (audit, completion, connect, keys, ledger, monitoring, pause, paused, reload, resume, simulator, usage):
+_COMMANDS: Final = (
+    *(audit, completion, connect, keys, ledger, monitoring, pause, paused),
+    *(record, reload, replay, resume, simulator, usage),
+)
+for each in _COMMANDS:
     commands.add_command(each)
 
 

@@ -27,7 +27,7 @@ from tidegate.stores.switchable import SwitchableStore
 if TYPE_CHECKING:
     from tidegate.stores.valkey.shared_store import SharedStore
 
-__all__ = ["ServiceStore", "check_store"]
+__all__ = ["ServiceStore", "check_store", "require_client"]
 
 logger = logging.getLogger("tidegate.store")
 
@@ -63,7 +63,7 @@ class ServiceStore:
             self.memory = MemoryStore(clock, *pools)
             self.store = SwitchableStore(self.memory)
             return
-        _require_client(settings)
+        require_client(settings)
         from tidegate.stores.valkey import shared_store, valkey_log  # noqa: PLC0415 - its client is an extra
 
         metrics = StoreMetrics(registry)
@@ -149,13 +149,18 @@ def check_store(settings: Settings) -> None:
         MissingExtra: its client is not installed.
         ConfigurationErrors: the server has faults, one error for each.
     """
-    _require_client(settings)
+    require_client(settings)
     address = settings.store_url.address
     if address is not None and (errors := asyncio.run(_errors(address, str(settings.store_url)))):
         raise ConfigurationErrors(errors)
 
 
-def _require_client(settings: Settings) -> None:
+def require_client(settings: Settings) -> None:
+    """Checks that the client of a shared store is installed, if the settings ask for one.
+
+    Raises:
+        MissingExtra: it is not.
+    """
     if settings.store_url.address is not None and importlib.util.find_spec("valkey") is None:
         raise MissingExtra(_VARIABLE, str(settings.store_url), "memory://", extra="valkey")
 

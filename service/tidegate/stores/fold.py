@@ -98,13 +98,13 @@ class Fold:
         )
 
     @classmethod
-    def restore(cls, state: FoldState, now_ns: int) -> Self:
-        """A fold that continues exactly from `state`, over pools of its own.
+    def restore(cls, state: FoldState, now_ns: int, kind: type[Pools] = Pools) -> Self:
+        """A fold that continues exactly from `state`, over new pools of this kind.
 
         Raises:
             UnreadableState: another version has dumped a pool.
         """
-        pools = Pools(state.configured, state.otherwise)
+        pools = kind(state.configured, state.otherwise)
         pools.limit_callers(state.callers, now_ns)
         fold = cls(pools)
         fold.restore_store(state.store, now_ns)

@@ -133,15 +133,19 @@ def test_a_server_that_refuses_writes_does_not_count_as_there(tmp_path_factory: 
     asyncio.run(main())
 
 
-def test_a_checkpoint_replaces_the_entries_that_it_contains(run: Run) -> None:
+def test_a_checkpoint_replaces_the_entries_that_are_ten_seconds_older_than_its_last(run: Run) -> None:
     async def test(log: SharedLog) -> None:
         await log.take_lead("leader", 9)
-        names = [await log.append(payload) for payload in (b"one", b"two", b"three")]
-        checkpoint = Checkpoint("log", names[1], b"state")
+        names = [await log.append(payload) for payload in (b"one", b"two")]
+        await asyncio.sleep(0.01)
+        names.append(await log.append(b"three"))
+        checkpoint = Checkpoint("log", EntryId(names[2].unix_ms + 10_000, 0), b"state")
+        await log.save("leader", Checkpoint("log", names[2], b"earlier"))
+        assert [each.payload for each in await log.read(START, 0.05)] == [b"one", b"two", b"three"]
         await log.save("leader", checkpoint)
         assert await log.load() == checkpoint
         assert [each.payload for each in await log.read(START, 0.05)] == [b"three"]
-        await log.save("leader", Checkpoint("log", names[2], b"later"))
+        await log.save("leader", Checkpoint("log", EntryId(names[2].unix_ms + 20_000, 0), b"later"))
         assert await log.last() == names[2]
 
     run(test)

@@ -188,7 +188,9 @@ def test_version(
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("serve",), ("check",), ("keys",), ("keys", "create"), ("connect",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("serve",), ("check",), ("keys",), ("keys", "create"), ("connect",), ("record",), ("replay",)]
+)
 def test_help(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     printed = []
     for option in ("-h", "--help"):

@@ -28,7 +28,7 @@ from tidegate.stores.remote.messages import (
 from tidegate.stores.steps import Answer, Leave, Rejoin, part_of, replica_of
 from tidegate.stores.valkey.shared_log import START, Entry, EntryId
 
-__all__ = ["Appended", "Effects", "LogFold", "decode_appended", "encode_appended"]
+__all__ = ["Appended", "Effects", "LogFold", "LogState", "decode_appended", "decode_state_of_log", "encode_appended"]
 
 logger = logging.getLogger("tidegate.store")
 
@@ -93,8 +93,8 @@ class _Member(Struct, array_like=True):
     is_dead: bool = False
 
 
-class _LogState(Struct, frozen=True, array_like=True):
-    """The dump of a `LogFold`. The attributes are its own."""
+class LogState(Struct, frozen=True, array_like=True):
+    """The dump of a `LogFold`. The attributes are its own, and `now_ns` is the time of the last entry."""
 
     version: int
     incarnation: str
@@ -137,7 +137,7 @@ class LogFold:
         """All that the entries so far have led to, for `restore`."""
         fold = self._fold.dump(self._now_ns)
         return encode_state(
-            _LogState(
+            LogState(
                 version=_VERSION,
                 incarnation=self.incarnation,
                 fold=fold,
@@ -157,14 +157,27 @@ class LogFold:
         Raises:
             UnreadableState: another version has dumped it, or it is damaged.
         """
-        state = decode_state(dump, _LogState, _VERSION)
-        fold = Fold.restore(state.fold, state.now_ns)
+        return cls.continued(decode_state_of_log(dump))
+
+    @classmethod
+    def continued(cls, state: LogState, kind: type[Pools] = Pools) -> Self:
+        """As `restore`, over pools of this kind.
+
+        Raises:
+            UnreadableState: another version has dumped a pool.
+        """
+        fold = Fold.restore(state.fold, state.now_ns, kind)
         log_fold = cls(fold.pools, state.incarnation)
         log_fold._fold = fold
         log_fold._members = state.members
         log_fold._last, log_fold._now_ns, log_fold._ticked_ns = state.last, state.now_ns, state.ticked_ns
         log_fold._leader, log_fold._leader_changes = state.leader, state.leader_changes
         return log_fold
+
+    @property
+    def pools(self) -> Pools:
+        """The pools that the entries are folded into."""
+        return self._fold.pools
 
     @property
     def replicas(self) -> tuple[str, ...]:
@@ -178,20 +191,24 @@ class LogFold:
 
     def apply(self, entry: Entry) -> Effects:
         """Folds one entry. Its id must be later than that of every entry before."""
-        effects = Effects()
         try:
             appended = decode_appended(entry.payload)
         except msgspec.DecodeError:
             logger.exception("entry %s of the log is skipped, which cannot be read", entry.id)
-            return effects
-        now_ns = self._advance_time(entry.id, is_tick=appended.tick)
+            return Effects()
+        return self.apply_appended(entry.id, appended)
+
+    def apply_appended(self, name: EntryId, appended: Appended) -> Effects:
+        """Folds what an entry of this id holds, as `apply`."""
+        effects = Effects()
+        now_ns = self._advance_time(name, is_tick=appended.tick)
         try:
             if appended.tick:
                 self._tick(appended, now_ns, effects)
             else:
                 self._fold_messages(appended, now_ns, effects)
         except Exception:  # it would fail again, at every replica that leads
-            logger.exception("entry %s of the log is skipped, which cannot be folded", entry.id)
+            logger.exception("entry %s of the log is skipped, which cannot be folded", name)
             effects.facts.append(Change("", events=(Anomaly("", AnomalyKind.STEP),)))
         return effects
 
@@ -333,6 +350,15 @@ _DECODER: Final[msgspec.msgpack.Decoder[Appended]] = msgspec.msgpack.Decoder(App
 def encode_appended(appended: Appended) -> bytes:
     """The payload of an entry."""
     return msgspec.msgpack.encode(appended)
+
+
+def decode_state_of_log(dump: bytes) -> LogState:
+    """What `LogFold.dump` has returned.
+
+    Raises:
+        UnreadableState: another version has dumped it, or it is damaged.
+    """
+    return decode_state(dump, LogState, _VERSION)
 
 
 def decode_appended(payload: bytes) -> Appended:

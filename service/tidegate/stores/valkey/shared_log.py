@@ -8,11 +8,11 @@ the server compares both in one step. So a leader that was paused cannot overwri
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
-__all__ = ["START", "Checkpoint", "Entry", "EntryId", "LostLead", "Message", "SharedLog", "StoreLost"]
+__all__ = ["START", "Checkpoint", "Entry", "EntryId", "LostLead", "Message", "SharedLog", "StoreLost", "first_kept"]
 
 
 class EntryId(NamedTuple):
@@ -30,6 +30,14 @@ class EntryId(NamedTuple):
 
 START = EntryId(0, 0)
 """Before the first entry."""
+
+_KEPT_MS: Final = 10_000
+"""The log keeps the entries of this time before a checkpoint, so that a recorder has time to read them."""
+
+
+def first_kept(folded: EntryId) -> EntryId:
+    """The oldest entry that the log keeps behind a checkpoint of all entries up to `folded`."""
+    return EntryId(max(0, folded.unix_ms - _KEPT_MS), 0)
 
 
 class Entry(Struct, frozen=True):
@@ -113,7 +121,7 @@ class SharedLog(Protocol):
         ...
 
     async def save(self, epoch: str, checkpoint: Checkpoint) -> None:
-        """Replaces the checkpoint, and removes the entries that it contains from the log.
+        """Replaces the checkpoint, and removes the entries before `first_kept` from the log.
 
         Raises:
             LostLead: the epoch does not hold the lead.

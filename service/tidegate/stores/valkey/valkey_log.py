@@ -16,6 +16,7 @@ from tidegate.stores.valkey.shared_log import (
     LostLead,
     Message,
     StoreLost,
+    first_kept,
 )
 
 __all__ = ["ValkeyLog"]
@@ -116,9 +117,8 @@ class ValkeyLog:
     async def save(self, epoch: str, checkpoint: Checkpoint) -> None:
         """As `SharedLog.save`."""
         encoded = msgspec.msgpack.encode(checkpoint)
-        first_kept = EntryId(checkpoint.folded.unix_ms, checkpoint.folded.number + 1)
         keys = [self._lead, self._checkpoint, self._log]
-        await self._fenced(self._save(keys, [epoch, encoded, str(first_kept)]))
+        await self._fenced(self._save(keys, [epoch, encoded, str(first_kept(checkpoint.folded))]))
 
     async def load(self) -> Checkpoint | None:
         """As `SharedLog.load`."""
