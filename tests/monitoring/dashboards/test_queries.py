@@ -50,6 +50,7 @@ _VALUES: dict[str, set[str]] = {
     "kind": set(TOKEN_KINDS),
     "cause": set(Cause),
     "class": set(Priority),
+    "end": {"admitted", "left"},
 }
 
 
@@ -78,7 +79,11 @@ def _allowed_labels(name: str) -> set[str] | None:
     for metric in CATALOGUE:
         if name == metric.name and metric.type is not MetricType.HISTOGRAM:
             return set(metric.labels)
-        if metric.type is MetricType.HISTOGRAM and name in (f"{metric.name}_bucket", f"{metric.name}_count"):
+        if metric.type is MetricType.HISTOGRAM and name in (
+            f"{metric.name}_bucket",
+            f"{metric.name}_count",
+            f"{metric.name}_sum",
+        ):
             return {*metric.labels, "le"}
     if name in _RECORDED:
         return {"pool"}

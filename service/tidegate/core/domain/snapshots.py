@@ -58,6 +58,7 @@ class PoolSnapshot:
         concurrency_limit: the most that may be unanswered; None if failures have led to none.
         retries_waiting: how many waiters are failed requests that return.
         retries_left: how many of those may go now.
+        binding: what the waiter that goes next waits for, as in `core.domain.demand.Wait`; empty if nobody waits.
     """
 
     pool: str
@@ -77,6 +78,7 @@ class PoolSnapshot:
     concurrency_limit: int | None = None
     retries_waiting: int = 0
     retries_left: float = 0.0
+    binding: str = ""
 
 
 @dataclass(frozen=True, slots=True)

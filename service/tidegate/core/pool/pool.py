@@ -1,6 +1,7 @@
 """A pool: the quota that a group of models shares, as a state machine. One method call is one atomic step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Self
 
 from tidegate.core.accounts.accounts import Account, Accounts, AccountWaits
@@ -336,7 +337,7 @@ class Pool:
 
     def snapshot(self, now_ns: int) -> PoolSnapshot:
         """The state now."""
-        return self._parts.snapshot(now_ns)
+        return replace(self._parts.snapshot(now_ns), binding=self.queue.binding(now_ns))
 
     @property
     def queue(self) -> QueueView:

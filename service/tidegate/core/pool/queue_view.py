@@ -68,6 +68,15 @@ class QueueView:
             len(self._queue) - sum(map(len, shown)),
         )
 
+    def binding(self, now_ns: int) -> str:
+        """What the next request waits for, as in `Wait`; empty if nobody waits."""
+        if not self._queue.waiting:
+            return ""
+        head = self._queue.head(now_ns)
+        if head is None or self._own_limits.exceeded(head, now_ns) is not None:
+            return "caller_limit"
+        return self._binding(head.demand.cost, now_ns)
+
     def _group(self, waiters: list[Waiter], now_ns: int) -> WaitingGroup:
         oldest, newest = waiters[0], waiters[-1]
         next_seconds, binding = self._left(oldest, now_ns)

@@ -129,12 +129,12 @@ def histogram(metric: Metric, **matchers: str) -> Query:
     return Query(f"sum by (le) (increase({buckets}[{_INTERVAL}]))", "{{le}}", format="heatmap")
 
 
-def top(count: int, metric: Metric, by: str, **matchers: str) -> str:
-    """The label values with the greatest increase of a counter in the time range.
+def top(count: int, metric: Metric, by: str, suffix: str = "", **matchers: str) -> str:
+    """The label values with the greatest increase of a counter, or of a histogram's `_sum`, in the time range.
 
     They are the same at each moment of the range, so that a graph keeps its series.
     """
-    return f"topk({count}, {_sum(metric, by)} (increase({select(metric, **matchers)}[$__range] @ end())))"
+    return f"topk({count}, {_sum(metric, by)} (increase({select(metric, suffix, **matchers)}[$__range] @ end())))"
 
 
 def top_and_rest(expr: str, legend: str, *, by: str, of: str, rest: str, exemplars: bool = False) -> list[Query]:

@@ -15,6 +15,8 @@ _SECONDS: Final = (0.1, 0.5, 1, 2.5, 5, 10, 20, 40, 120, 600)
 """Up to the default deadline of a call, 600 s."""
 _WAIT: Final = (0.01, 0.5, 1, 2.5, 5, 10, 20, 60, 120, 300)
 """The first bucket counts admissions without a wait."""
+_CALLER_WAIT: Final = (1, 5, 20, 60, 300)
+"""Few, because each is a series for every caller and outcome."""
 _FIRST_TOKEN: Final = (0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60)
 _RETRY_WAIT: Final = (0.5, 1, 2.5, 5, 10, 30, 60)
 _OVERHEAD: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -153,6 +155,17 @@ QUEUE_TOKENS: Final = _gauge(
 )
 QUEUE_OLDEST: Final = _gauge_seconds(
     "queue_oldest", "pool class", "Wait so far of the oldest waiting request (shared); absent if none waits."
+)
+CALLER_WAITING: Final = _gauge(
+    "caller_waiting",
+    "pool caller limit",
+    "Waiting requests, by caller and by what the pool's next one waits for; of replicas with one store, the leader's.",
+)
+CALLER_WAIT: Final = _seconds(
+    "caller_wait",
+    "caller end",
+    "Wait of a caller's requests that had to wait: until they were admitted, or left (refused, timed out, cancelled).",
+    _CALLER_WAIT,
 )
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, including zero.", _WAIT)
 ESTIMATE_ERROR: Final = Metric(

@@ -58,6 +58,7 @@ class EventMetrics:
         self.tokens = instruments.counter(catalogue.TOKENS)
         self.charged = instruments.counter(catalogue.QUOTA_CHARGED)
         self.queue_wait = instruments.histogram(catalogue.QUEUE_WAIT)
+        self.caller_wait = instruments.histogram(catalogue.CALLER_WAIT)
         self.estimate_error = instruments.histogram(catalogue.ESTIMATE_ERROR)
         self.overhead = instruments.histogram(catalogue.OVERHEAD)
         self.workflows = instruments.counter(catalogue.WORKFLOWS)

@@ -33,6 +33,7 @@ from tidegate.core.domain.events import (
     RetryScheduled,
     SpendCapReached,
     UpstreamRateLimited,
+    Withdrawn,
     WorkflowFinished,
 )
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND, to_seconds
@@ -155,6 +156,7 @@ class MetricsObserver:
             RefusedCall: self._refused_call,
             RetryScheduled: self._retry_scheduled,
             Admitted: self._admitted,
+            Withdrawn: self._withdrawn,
             LeaseEnded: self._lease_ended,
             WorkflowFinished: self._workflow_finished,
             FallbackUsed: self._fallback_used,
@@ -204,6 +206,10 @@ class MetricsObserver:
     def model_label(self, model: str) -> str:
         """The bounded name of a model."""
         return self._models.label(model)
+
+    def caller_label(self, name: str) -> str:
+        """The label of a caller by its name: that of a configured caller, `default` for any other."""
+        return name if self._callers.has_own_label(name) else DEFAULT_CALLER.label
 
     def has_own_label(self, pool: str) -> bool:
         """Whether a pool has its own label. Only such pools have gauges."""
@@ -313,6 +319,15 @@ class MetricsObserver:
             row = self._admitted_rows[event.pool, event.caller.priority]
             row.wait.observe(event.waited_ns / NS_PER_SECOND, exemplar)
             row.admissions.add(self._clock.monotonic_ns())
+            if event.waited_ns:
+                self._waited(event.caller, "admitted", event.waited_ns)
+
+    def _withdrawn(self, event: Withdrawn) -> None:
+        with self._lock:
+            self._waited(event.caller, "left", event.waited_ns)
+
+    def _waited(self, caller: Caller, outcome: str, waited_ns: int) -> None:
+        self._metrics.caller_wait[self._callers.label(caller.label), outcome].observe(waited_ns / NS_PER_SECOND)
 
     def _lease_row(self, pool: str) -> LeaseRow:
         requests, input_tokens, output_tokens = (self._metrics.charged[pool, dimension] for dimension in DIMENSIONS)

@@ -1,6 +1,7 @@
 """Gauges of the pools, read from a snapshot at each scrape."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -30,6 +31,7 @@ _GAUGES: Final = (
     catalogue.QUEUE_DEPTH,
     catalogue.QUEUE_TOKENS,
     catalogue.QUEUE_OLDEST,
+    catalogue.CALLER_WAITING,
 )
 
 
@@ -72,8 +74,17 @@ class PoolCollector(Collector):
                 _put_pool(pool, put)
                 if counts:
                     _put_waiting(pool, put)
+                    self._put_callers(pool, put)
                 put(catalogue.CURRENT_RPM, (pool.pool,), requests.get(pool.pool, 0))
         yield from families.values()
+
+    def _put_callers(self, pool: PoolSnapshot, put: Callable[[Metric, tuple[str, ...], float | None], None]) -> None:
+        waiting: Counter[str] = Counter()
+        for waiters in pool.classes.values():
+            for name, count in waiters.by_caller.items():
+                waiting[self._observer.caller_label(name)] += count
+        for caller, count in waiting.items():
+            put(catalogue.CALLER_WAITING, (pool.pool, caller, pool.binding), count)
 
 
 def _family(metric: Metric) -> GaugeMetricFamily:

@@ -51,6 +51,23 @@ def test_a_request_that_came_back_goes_first_and_others_of_its_kind_follow_in_th
     )
 
 
+def test_a_snapshot_says_what_the_next_request_waits_for(pool: Pool) -> None:
+    assert pool.snapshot(0).binding == "", "nobody waits"
+    pool.reserve("a", demand(ANN), 0)
+    pool.reserve("b", demand(BOB), 0)
+    assert pool.snapshot(0).binding == "requests"
+    pool.learn(RateLimited(10 * S), 0)
+    assert pool.snapshot(0).binding == "frozen"
+
+
+def test_a_snapshot_tells_a_callers_own_limit_from_those_of_the_pool() -> None:
+    pool = Pool("p", PoolSettings({}, None), 0)
+    limited = Caller("ann", limits=CallerLimits(max_concurrent=1))
+    pool.reserve("a", demand(limited), 0)
+    pool.reserve("b", demand(limited), 0)
+    assert (pool.snapshot(0).waiting, pool.snapshot(0).binding) == (1, "caller_limit")
+
+
 def test_a_freeze_counts(pool: Pool) -> None:
     pool.reserve("a", demand(ANN), 0)
     pool.learn(RateLimited(10 * S), 0)

@@ -24,6 +24,7 @@ from tidegate.core.domain.events import (
     SpendCapReached,
     Thawed,
     UpstreamRateLimited,
+    Withdrawn,
     WorkflowFinished,
 )
 from tidegate.core.domain.usage import Usage
@@ -194,6 +195,21 @@ def test_waits_for_admission_count_by_class(bench: Bench) -> None:
     labels = {"pool": POOL, "class": "batch"}
     assert bench.value("queue_wait_seconds_count", **labels) == 2
     assert bench.value("queue_wait_seconds_sum", **labels) == 5
+
+
+def test_waits_count_by_caller_and_by_how_they_ended(bench: Bench) -> None:
+    bench.hear(
+        Admitted(POOL, TEAM, Cost(1), 0),
+        Admitted(POOL, TEAM, Cost(1), 5 * SECOND_NS),
+        Withdrawn(POOL, TEAM, 90 * SECOND_NS),
+    )
+
+    def waits(end: str) -> tuple[float | None, float | None]:
+        labels = {"caller": TEAM.label, "end": end}
+        return bench.value("caller_wait_seconds_count", **labels), bench.value("caller_wait_seconds_sum", **labels)
+
+    assert waits("admitted") == (1, 5), "without those that did not wait"
+    assert waits("left") == (1, 90)
 
 
 def test_admissions_of_the_last_minute(bench: Bench) -> None:

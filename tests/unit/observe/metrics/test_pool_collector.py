@@ -21,7 +21,7 @@ IDLE = replace(idle_pool("default", TOKENS, UNKNOWN), adaptive_factor=0.9)
 
 def scrape(pools: Sequence[PoolSnapshot]) -> tuple[CollectorRegistry, MetricsObserver]:
     registry = CollectorRegistry()
-    observer = MetricsObserver(registry, VirtualClock())
+    observer = MetricsObserver(registry, VirtualClock(), callers=["team-a"])
     registry.register(PoolCollector(lambda: pools, observer))
     return registry, observer
 
@@ -55,11 +55,15 @@ def test_the_state_of_a_busy_pool() -> None:
         IDLE,
         frozen_seconds=1.5,
         waiting=3,
-        classes={"batch": ClassSnapshot(2, 600, 31.5), "standard": ClassSnapshot(1, 100, 0.5)},
+        classes={
+            "batch": ClassSnapshot(2, 600, 31.5, {"team-a": 1, "key-of-somebody": 1}),
+            "standard": ClassSnapshot(1, 100, 0.5, {"team-a": 1}),
+        },
         in_flight=4,
         oldest_lease_seconds=7.5,
         open_circuits={"spend_cap": 60.0},
         concurrency_limit=12,
+        binding="input_tokens",
     )
     registry, observer = scrape([busy])
     Observers(observer.handlers).event(Admitted("default", DEFAULT_CALLER, Cost(1), 0))
@@ -78,6 +82,8 @@ def test_the_state_of_a_busy_pool() -> None:
     assert value("queue_oldest_seconds", **{"class": "batch"}) == 31.5
     assert value("queue_tokens", **{"class": "batch"}) == 600
     assert value("current_rpm") == 1
+    assert value("caller_waiting", caller="team-a", limit="input_tokens") == 2
+    assert value("caller_waiting", caller="default", limit="input_tokens") == 1
 
 
 def test_a_pool_without_a_label_of_its_own_has_no_gauges() -> None:

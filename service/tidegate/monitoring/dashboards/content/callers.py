@@ -18,6 +18,7 @@ from tidegate.monitoring.dashboards.queries import (
     select,
     top,
     top_and_rest,
+    total,
 )
 from tidegate.monitoring.dashboards.tables import Column, table
 from tidegate.observe.metrics import catalogue, thresholds
@@ -87,6 +88,60 @@ CALLER_COLUMNS: Final = (
     ),
 )
 """Results by caller in the time range."""
+
+_LONGEST_WAITS: Final = top(_MAX_SERIES, catalogue.CALLER_WAIT, "caller", "_sum")
+
+
+def _waits(expr: str, legend: str) -> list[Query]:
+    """The callers that waited most in the time range, and all others together."""
+    return [
+        Query(f"({expr}) and on (caller) {_LONGEST_WAITS}", legend),
+        Query(f"sum(({expr}) unless on (caller) {_LONGEST_WAITS})", "further callers"),
+    ]
+
+
+_WAITS: Final = Row(
+    "Who waits",
+    (
+        timeseries(
+            "Waiting, by caller and limit",
+            "Waiting requests of the callers that waited most, and what the next request of their pool waits for: a"
+            " dimension, acceleration, frozen (after a 429), outage, or caller_limit (the caller's own). One caller"
+            " alone: its own load. All of them: the quota is too small, or see Limiter.",
+            units.COUNT,
+            _waits(total(catalogue.CALLER_WAITING, "caller, limit"), "{{caller}}: {{limit}}"),
+            LIMITER,
+            stacked=True,
+            no_value="Nobody waits",
+        ),
+        timeseries(
+            "Wait until admitted, p95 by caller",
+            "Of requests that had to wait. Near zero is good for interactive callers. A caller that waits much longer"
+            " than others has a lower class or weight, a limit of its own, or sends more than its share.",
+            units.SECONDS,
+            [
+                Query(
+                    f"({quantile(0.95, catalogue.CALLER_WAIT, by='caller', end='admitted')})"
+                    f" and on (caller) {_LONGEST_WAITS}",
+                    "{{caller}}",
+                )
+            ],
+            CALLERS.by("caller"),
+            limits=((thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),),
+            no_value="Nobody had to wait",
+        ),
+        timeseries(
+            "Waits without admission, by caller",
+            "Requests per minute that left the queue: refused, timed out or cancelled. They are in no other wait. None"
+            " is good. Many of one caller: it sends far more than its share, or its timeout is too short.",
+            units.PER_MINUTE,
+            _waits(f"60 * ({rate(catalogue.CALLER_WAIT, by='caller', suffix='_count', end='left')} > 0)", "{{caller}}"),
+            CALLERS.by("caller"),
+            stacked=True,
+            no_value="Every wait ended with admission",
+        ),
+    ),
+)
 
 _NOW: Final = Row(
     "All chosen callers",
@@ -224,22 +279,9 @@ _SHARES: Final = Row(
     ),
 )
 
-_WAIT_AND_SPEND: Final = Row(
-    "Wait and spend",
+_SPEND: Final = Row(
+    "Spend",
     (
-        timeseries(
-            "Wait of callers, by priority class",
-            "Wait for quota by priority class; waits of single callers are not measured. Near zero is good for"
-            " interactive callers. Class batch may wait.",
-            units.SECONDS,
-            [
-                Query(quantile(0.5, catalogue.QUEUE_WAIT, by="class"), "{{class}} p50"),
-                Query(quantile(0.95, catalogue.QUEUE_WAIT, by="class"), "{{class}} p95", exemplars=True),
-            ],
-            LIMITER,
-            shades={f"/^{priority} /": colour for priority, colour in units.CLASSES.items()},
-            limits=((thresholds.QUEUE_WAIT_P95_WARNING_SECONDS, units.WARNING),),
-        ),
         timeseries(
             "Spend per hour, by caller",
             "US dollars at list prices, stacked by caller. A batch counts when its results are downloaded. Dashed: the"
@@ -261,5 +303,5 @@ _WAIT_AND_SPEND: Final = Row(
 CALLERS_BOARD: Final = Board(
     CALLERS,
     "Which caller uses, waits, is refused or spends how much?",
-    (_NOW, _TABLE, _SHARES, _WAIT_AND_SPEND, LEDGER_ROW),
+    (_WAITS, _NOW, _TABLE, _SHARES, _SPEND, LEDGER_ROW),
 )
