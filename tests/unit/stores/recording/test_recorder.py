@@ -24,6 +24,7 @@ from tidegate.stores.recording.original import Original, fold_again, fold_origin
 from tidegate.stores.recording.pseudonyms import Pseudonyms
 from tidegate.stores.recording.recorder import Recorder
 from tidegate.stores.recording.recording_file import Part, RecordingReader, RecordingWriter
+from tidegate.stores.valkey.log_fold import Appended, encode_appended
 
 CONNECTION_SECONDS = 0.0005
 SECRETS = ("key-0123456789ab", "session-of-ann", "agent-of-ann", "admin-of-all")
@@ -184,6 +185,32 @@ def test_a_recorder_waits_for_the_first_leader_and_for_a_server_that_is_down() -
     times = [each.unix_ms for each in stretch.entries]
     assert times == sorted(times)
     assert times[-1] - times[0] > 5_000
+
+
+def test_many_entries_at_once_are_recorded_and_one_that_cannot_be_read_is_left_out() -> None:
+    clock = VirtualClock()
+    parts = list[Part]()
+
+    async def main() -> tuple[Recorder, LogServer]:
+        async with replicas(clock, CONFIGURED, 1) as (server, running):
+            await asyncio.sleep(1)
+            async with recording(server, parts) as (recorder, _):
+                await asyncio.sleep(1)
+                other = MemoryLog(server)
+                await asyncio.gather(*(other.append(encode_appended(Appended("other"))) for _ in range(1_200)))
+                await other.append(b"unreadable")
+                await asyncio.sleep(1)
+                await running[0].kill()
+            return recorder, server
+
+    recorder, server = run_virtual(main(), clock)
+    (stretch,) = stretches(parts)
+    assert not recorder.gaps
+    assert recorder.entries == len(stretch.entries) > 1_200
+    names = [(each.unix_ms, each.number) for each in stretch.entries]
+    assert names == [
+        each.id for each in server.history if names[0] <= each.id <= names[-1] and each.payload != b"unreadable"
+    ]
 
 
 def test_a_checkpoint_of_another_version_ends_the_recording() -> None:
