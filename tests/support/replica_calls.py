@@ -24,13 +24,14 @@ class Calls:
         self.admitted: list[tuple[float, str]] = []
         self.refused: list[Refusal] = []
 
-    async def call(self, replica: Replica, caller: str, *, takes_seconds: float = 0.5) -> None:
+    async def call(self, replica: Replica, caller: str | Caller, *, takes_seconds: float = 0.5) -> None:
+        asking = Caller(caller) if isinstance(caller, str) else caller
         try:
-            lease = await replica.admission.acquire(Demand("p", Caller(caller), Cost(1)))
+            lease = await replica.admission.acquire(Demand("p", asking, Cost(1)))
         except Refusal as refusal:
             self.refused.append(refusal)
             return
-        self.admitted.append((self._clock.elapsed_s, caller))
+        self.admitted.append((self._clock.elapsed_s, asking.name))
         await asyncio.sleep(takes_seconds)
         await lease.end(Outcome.SETTLED, Cost(1))
 

@@ -3,18 +3,17 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from msgspec import structs
 
+from tidegate.core.domain.caller import CallerLimits
 from tidegate.core.domain.cause import Cause
 from tidegate.core.domain.dimension import Cost
 from tidegate.core.domain.feedback import SpendCapped, Succeeded
 from tidegate.core.domain.nanoseconds import to_ns
-from tidegate.core.domain.pool_settings import LEAST_UNITS, LimitSettings, PoolSettings
 from tidegate.core.domain.snapshots import PoolSnapshot
 from tidegate.core.ports.clock import Clock
 from tidegate.core.ports.store import Change
@@ -23,6 +22,7 @@ from tidegate.stores.pool_configuration import PoolConfiguration
 from tidegate.stores.remote.leader import Leader
 from tidegate.stores.remote.messages import Message, Steps
 from tidegate.stores.steps import Configure, End, LastingStep, LimitCallers, Rejoin, Release, Reload, Step
+from tidegate.stores.valkey.shares import callers_share, pool_share, step_share
 
 __all__ = ["AloneLeader"]
 
@@ -34,11 +34,13 @@ class AloneLeader:
     """Implements `Channel` to a leader within this process, over pools that have this replica's share.
 
     The share is one of `count` equal parts: of each limit that is configured or was learned, and of what was available.
-    A pool whose limits nobody knew learns them as usual. Callers' own limits are not divided.
+    A pool whose limits nobody knew learns them as usual. Callers' own limits are divided as well. How much of them was
+    used is not known, so they begin with the full burst of the share.
 
     Args:
         clock: the time of this process.
         settings: of all pools.
+        callers: callers' own limits by name, where they were changed.
         pools: the last snapshots of the shared pools; None: there are none, and nothing is available at first.
         count: of replicas that share the limits.
         name: unique over all time.
@@ -50,6 +52,7 @@ class AloneLeader:
         self,
         clock: Clock,
         settings: PoolConfiguration,
+        callers: Mapping[str, CallerLimits | None],
         pools: Sequence[PoolSnapshot] | None,
         count: int,
         name: str,
@@ -59,8 +62,9 @@ class AloneLeader:
         known = {pool.pool: pool for pool in pools or ()}
         configured, otherwise = settings.configured
         names = dict.fromkeys((*configured, *known))
-        shares = {name: _share(settings.of(name), known.get(name), count) for name in names}
-        self._store = MemoryStore(clock, shares, _share(otherwise, None, count))
+        shares = {name: pool_share(settings.of(name), known.get(name), count) for name in names}
+        self._store = MemoryStore(clock, shares, pool_share(otherwise, None, count))
+        self._store.limit_callers(callers_share(callers, count))
         self._available = {name: self._begin(pool, count) for name, pool in known.items()}
         if pools is None:
             self._store.drain()
@@ -94,7 +98,8 @@ class AloneLeader:
             batch = message.batch
             for number, step in enumerate(batch.steps, batch.number):
                 self._note(number, step)
-            message = Steps(structs.replace(batch, steps=tuple(map(self._shared, batch.steps))))
+            shared = tuple(step_share(step, self._count) for step in batch.steps)
+            message = Steps(structs.replace(batch, steps=shared))
         self._loop.call_soon(self._session.receive, message)
 
     def close(self) -> None:
@@ -112,18 +117,6 @@ class AloneLeader:
                 self._steps.append(structs.replace(each, feedback=()))  # which is too old by then
             elif isinstance(each, Release | Configure | Reload | LimitCallers):
                 self._steps.append(each)
-
-    def _shared(self, step: Step) -> Step:
-        """The step for pools with this replica's share."""
-        count = self._count
-        if isinstance(step, Configure):
-            return structs.replace(step, settings=_share(step.settings, None, count))
-        if isinstance(step, Reload):
-            configured = {name: _share(settings, None, count) for name, settings in step.configured.items()}
-            return Reload(configured, _share(step.otherwise, None, count))
-        if isinstance(step, Rejoin):
-            return structs.replace(step, steps=tuple(map(self._shared, step.steps)))
-        return step
 
     def _begin(self, pool: PoolSnapshot, count: int) -> tuple[float, ...]:
         """Brings a pool into the state of a snapshot. Returns what is available then."""
@@ -170,19 +163,6 @@ def _pass_facts(take_facts: Callable[[Change], None], change: Change) -> None:
     """Passes on the events of a change. The session brings its grants and refusals."""
     if change.events:
         take_facts(Change(change.pool, events=change.events))
-
-
-def _share(settings: PoolSettings, pool: PoolSnapshot | None, count: int) -> PoolSettings:
-    """One of `count` equal shares of each limit that is configured, or in effect by a snapshot."""
-    limits = {name: (limit.per_minute, limit.capacity) for name, limit in settings.limits.items()}
-    for each in () if pool is None else pool.dimensions:
-        if each.effective_per_minute is not None and each.capacity is not None:
-            limits[each.dimension] = each.effective_per_minute, each.capacity
-    shares = {
-        name: LimitSettings(max(LEAST_UNITS, per_minute / count), max(1.0, capacity / count))
-        for name, (per_minute, capacity) in limits.items()
-    }
-    return replace(settings, limits=shares)
 
 
 def _levels(pool: PoolSnapshot) -> tuple[float, ...]:

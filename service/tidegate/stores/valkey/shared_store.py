@@ -325,7 +325,14 @@ class SharedStore(SwitchableStore):
         self._times_alone += 1
         pools, name = None if report is None else report.pools, f"{self.replica}.alone{self._times_alone}"
         self._alone = AloneLeader(
-            self._clock, self._settings, pools, count, name, self._receive_decision, self.take_facts
+            self._clock,
+            self._settings,
+            self._callers or {},
+            pools,
+            count,
+            name,
+            self._receive_decision,
+            self.take_facts,
         )
         follower.follow(self._alone, Rejoin())
 

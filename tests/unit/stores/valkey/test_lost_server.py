@@ -8,7 +8,9 @@ from support.memory_log import LogServer
 from support.replica_calls import BURST, CONFIGURED, PER_SECOND, Calls, leader_of
 from support.replicas import Replica, replicas
 from support.virtual_time import VirtualClock, run_virtual
+from tidegate.core.domain.caller import Caller, CallerLimits
 from tidegate.core.domain.cause import Cause
+from tidegate.core.domain.pool_settings import PoolSettings
 from tidegate.stores.valkey.shared_log import StoreLost
 
 
@@ -39,6 +41,36 @@ def test_all_replicas_continue_by_their_shares_while_the_server_is_down() -> Non
     while_down = sum(down_s < time <= up_s for time, _ in calls.admitted)
     assert while_down >= 0.9 * 12 * PER_SECOND
     assert calls.admitted[-1][0] <= 300 / PER_SECOND + 4
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        (CallerLimits(requests_per_minute=120), 2 * 20 + 20),  # a bucket holds what its rate refills in 10 s
+        (CallerLimits(max_concurrent=4), 3 * 20 / 0.5),  # a third of four is one, at three replicas
+    ],
+)
+def test_callers_own_limits_are_divided_as_well(limits: CallerLimits, most: float) -> None:
+    clock, caller = VirtualClock(), Caller("own", limits=limits)
+
+    async def main() -> int:
+        calls = Calls(clock)
+        async with replicas(clock, {"p": PoolSettings()}, 3) as (server, running):
+            await calls.call(running[0], "first")  # so that the pool needs no probes
+            await asyncio.sleep(2)
+            server.is_down = True
+            await asyncio.sleep(1)
+            assert [each.store.status().is_degraded for each in running] == [True] * 3
+            tasks = [asyncio.create_task(calls.call(running[number % 3], caller)) for number in range(400)]
+            await asyncio.sleep(20)
+            admitted = len(calls.admitted) - 1
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        return admitted
+
+    admitted = run_virtual(main(), clock)
+    assert 0.85 * most <= admitted <= 1.05 * most
 
 
 def test_a_replica_that_is_cut_off_uses_the_share_that_the_leader_sets_aside() -> None:
