@@ -109,6 +109,24 @@ def refusals(stack: Stack) -> None:
         stack.resolves("TidegateRefusals")
 
 
+@fault("TidegateRefusals warning", toml=CALLERS, simulator=("--requests-per-minute", "60"))
+def a_flood_by_one_caller(stack: Stack) -> None:
+    """The flooder is refused, and named. The other caller does not wait, so no objective burns and nobody is paged."""
+    stack.call(key="web-key")
+    stack.call(key="search-key")
+    # Some wait for longer than the objective, and the others are refused because they would.
+    patient, hasty = {"key": "search-key", "timeout_seconds": 60}, {"key": "search-key", "timeout_seconds": 2}
+    with stack.load({"key": "web-key"}, workers=1, pause_seconds=3):
+        with stack.load(patient, workers=20, pause_seconds=0), stack.load(hasty, workers=4, pause_seconds=0.3):
+            stack.fires("TidegateRefusals", cause="deadline", most="search")
+            stack.wait_for(
+                lambda: stack.query('sum(tidegate_excess_wait_seconds_bucket{le="+Inf"}) > 10'), "long waits"
+            )
+            stack.stays_silent("TidegateLatencyBurn", "TidegateAvailabilityBurn", seconds=10)
+            stack.silent("critical")
+        stack.resolves("TidegateRefusals")
+
+
 @fault("TidegateEstimateDrift warning", simulator=_MANY_TOKENS)
 def estimates_that_are_far_too_low(stack: Stack) -> None:
     _answers(stack, first=500, then=4_000)

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import re
 import shutil
 import signal
 import threading
@@ -16,11 +15,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from support.alerting.annotations import check_annotations
 from support.daemon import daemon, free_port
 from support.project import ROOT
 from support.service_process import TIDEGATE, ServiceProcess, running
-from tidegate.monitoring import ALERTMANAGER_FILE, RUNBOOKS_FOLDER
-from tidegate.monitoring.dashboards.boards import BOARDS
+from tidegate.monitoring import ALERTMANAGER_FILE
 
 PATIENCE_SECONDS = 60
 """Timeout for an alert to fire or resolve; the short rules need 4 to 45 s."""
@@ -249,8 +248,13 @@ class Stack:
         """Wait until a metric of these pools was scraped: the first sample of a series is not an increase."""
         self.wait_for(lambda: len(self.query(f"count by (pool) ({metric})")) >= pools, f"a scrape of {metric}")
 
-    def fires(self, name: str, severity: str = "warning", *, silenced: bool = False, **labels: str) -> None:
-        """Wait until an alert is active in Alertmanager (or inhibited by another one), and check it."""
+    def fires(
+        self, name: str, severity: str = "warning", *, silenced: bool = False, most: str = "default", **labels: str
+    ) -> None:
+        """Wait until an alert is active in Alertmanager (or inhibited by another one), and check it.
+
+        `most` is the caller with the largest share, to which an alert about all callers links.
+        """
         state = "suppressed" if silenced else "active"
         wanted = {"alertname": name, "severity": severity, "job": "tidegate", **_labels(labels)}
 
@@ -260,7 +264,7 @@ class Stack:
         alert = self.wait_for(found, f"{wanted} to be {state}")
         assert alert["labels"] == wanted
         assert [each["name"] for each in alert["receivers"]] == [RECEIVERS[severity]]
-        _check_annotations(alert["annotations"], wanted)
+        check_annotations(alert["annotations"], wanted, most)
         if not silenced:
             self._seen.add((name, severity, labels.get("window", "")))
 
@@ -270,6 +274,13 @@ class Stack:
             each["labels"] for each in self._alerts({"severity": severity}) if each["status"]["state"] == "active"
         ]
         assert {each["alertname"] for each in active} <= {but}, active
+
+    def stays_silent(self, *names: str, seconds: float) -> None:
+        """Check that none of these alerts fires for a while."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert not [each for each in self._alerts({}) if each["labels"]["alertname"] in names], self._all()
+            time.sleep(0.5)
 
     def resolves(self, name: str, severity: str = "warning", **labels: str) -> None:
         """Wait until an alert is resolved."""
@@ -346,25 +357,6 @@ class Stack:
 def _labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Replace `class_` by the label `class`, which is a keyword."""
     return {name.rstrip("_"): value for name, value in labels.items()}
-
-
-def _check_annotations(annotations: Mapping[str, str], labels: Mapping[str, str]) -> None:
-    name = labels["alertname"]
-    assert annotations["runbook_url"].endswith(f"/{name}.md")
-    assert (RUNBOOKS_FOLDER / f"{name}.md").exists()
-    assert annotations["summary"].endswith(".")
-    assert not re.search(r"{{|<no value>|<error|NaN", annotations["description"]), annotations
-    dashboard = re.search(r"/d/([\w-]+)\?(.+)", annotations["dashboard_url"])
-    assert dashboard, annotations
-    assert dashboard[1] in {board.link.uid for board in BOARDS}
-    filters = dict(part.split("=", 1) for part in dashboard[2].split("&"))
-    assert filters["var-job"] == "tidegate"
-    for variable, value in filters.items():
-        # Alerts about all callers link to the caller with the largest share.
-        wanted = labels.get(variable.removeprefix("var-"), "default" if variable == "var-caller" else None)
-        assert value == wanted, annotations
-    # The link selects the pool of the alert.
-    assert filters.get("var-pool") == labels.get("pool")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tidegate.monitoring.replica_sums import lowest
-from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration, quantile
+from tidegate.monitoring.rules.rule import Group, Recording, bucket, duration
 from tidegate.observe.metrics import catalogue, thresholds
 from tidegate.observe.metrics.labels import SERVED_ROUTES
 
@@ -24,9 +24,31 @@ _ANSWERED: Final = f'%(f)s({catalogue.REQUESTS.name}{{outcome="ok",route=~"{SERV
 _NOT_BATCH: Final = 'class!="batch"'
 _WITHIN: Final = f'le="{bucket(catalogue.QUEUE_WAIT, thresholds.LATENCY_OBJECTIVE_SECONDS)}"'
 
-_ADMISSIONS: Final = f"sum by (job) (%(f)s({catalogue.QUEUE_WAIT.name}_SUFFIX[%(window)s]))"
-_ADMITTED: Final = _ADMISSIONS.replace("SUFFIX", f"count{{{_NOT_BATCH}}}")
-_ADMITTED_SOON: Final = _ADMISSIONS.replace("SUFFIX", f"bucket{{{_NOT_BATCH},{_WITHIN}}}")
+_EXCESS: Final = catalogue.EXCESS_WAIT.name
+
+
+def _without(series: str, excess: str) -> str:
+    """The series without waits of callers that flood a pool. Replicas of an older version export none."""
+    return f"({series} - {excess} or {series})"
+
+
+def _admissions(suffix: str, within: str = "") -> str:
+    conditions = ",".join(filter(None, (_NOT_BATCH, within)))
+    over = "sum by (job) (%%(f)s(%s[%%(window)s]))"
+    excess = f"{_EXCESS}_{suffix}" + (f"{{{within}}}" if within else "")
+    return _without(over % f"{catalogue.QUEUE_WAIT.name}_{suffix}{{{conditions}}}", over % excess)
+
+
+_ADMITTED: Final = _admissions("count")
+_ADMITTED_SOON: Final = _admissions("bucket", _WITHIN)
+
+
+def _beyond(name: str) -> str:
+    """Waits beyond the objective, by pool and class."""
+    job = f"job=%%[1]q,{_NOT_BATCH}"
+    whole, within = f"{name}_count{{{job}}}[%(window)s]", f"{name}_bucket{{{job},{_WITHIN}}}[%(window)s]"
+    return f"(increase({whole}) - ignoring (le) increase({within}))"
+
 
 OBJECTIVES: Final = {
     "availability": (
@@ -38,11 +60,7 @@ OBJECTIVES: Final = {
 """Bad calls and all calls of each objective. `f` is `rate` or `increase` over `window`."""
 BAD_BY_POOL: Final = {
     "availability": f"increase({catalogue.FAILED_CALLS.name}{{job=%%q}}[%(window)s])",
-    "latency": (
-        f"increase({catalogue.QUEUE_WAIT.name}_count{{job=%%q,{_NOT_BATCH}}}[%(window)s])"
-        f" - ignoring (le) increase({catalogue.QUEUE_WAIT.name}_bucket"
-        f"{{job=%%[1]q,{_NOT_BATCH},{_WITHIN}}}[%(window)s])"
-    ),
+    "latency": _without(_beyond(catalogue.QUEUE_WAIT.name), _beyond(_EXCESS)),
 }
 """Bad calls by pool and further labels, for `TopContributor`; `%q` is the job."""
 
@@ -58,6 +76,12 @@ _GRANTED: Final = lowest(
     # Replicas without a shared store count the same limit of the upstream once each.
     f'max by ({_BY}) ({catalogue.LIMIT_PER_MINUTE.name}{{source="upstream"}}) / 60',
 )
+
+
+def _wait_buckets(name: str) -> str:
+    window = duration(thresholds.QUEUE_WAIT_WINDOW_SECONDS)
+    return f"sum by (job, pool, class, le) (rate({name}_bucket[{window}]))"
+
 
 _TARGETS: Final = {"availability": thresholds.AVAILABILITY_TARGET, "latency": thresholds.LATENCY_TARGET}
 _WINDOWS: Final = sorted(
@@ -99,9 +123,9 @@ RECORDINGS: Final = (
             Recording(QUEUE_DEPTH, f"sum by (job, pool, class) ({catalogue.QUEUE_DEPTH.name})"),
             Recording(
                 QUEUE_WAIT_P95,
-                quantile(
-                    0.95, catalogue.QUEUE_WAIT, "job, pool, class", duration(thresholds.QUEUE_WAIT_WINDOW_SECONDS)
-                ),
+                "histogram_quantile(\n  0.95,\n  "
+                + _without(*(_wait_buckets(name) for name in (catalogue.QUEUE_WAIT.name, _EXCESS)))
+                + "\n)",
             ),
             Recording(
                 SPEND_PER_HOUR,

@@ -168,6 +168,13 @@ CALLER_WAIT: Final = _seconds(
     _CALLER_WAIT,
 )
 QUEUE_WAIT: Final = _seconds("queue_wait", "pool class", "Wait for admission, including zero.", _WAIT)
+EXCESS_WAIT: Final = _seconds(
+    "excess_wait",
+    "pool class",
+    "Waits of at least 1 s in queue_wait, except of class batch, of a caller that floods the pool; no objective counts "
+    "them.",
+    _WAIT,
+)
 ESTIMATE_ERROR: Final = Metric(
     "tidegate_estimate_error_ratio",
     MetricType.HISTOGRAM,

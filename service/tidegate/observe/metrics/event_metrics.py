@@ -59,6 +59,7 @@ class EventMetrics:
         self.charged = instruments.counter(catalogue.QUOTA_CHARGED)
         self.queue_wait = instruments.histogram(catalogue.QUEUE_WAIT)
         self.caller_wait = instruments.histogram(catalogue.CALLER_WAIT)
+        self.excess_wait = instruments.histogram(catalogue.EXCESS_WAIT)
         self.estimate_error = instruments.histogram(catalogue.ESTIMATE_ERROR)
         self.overhead = instruments.histogram(catalogue.OVERHEAD)
         self.workflows = instruments.counter(catalogue.WORKFLOWS)
@@ -95,6 +96,8 @@ class EventMetrics:
             self.charged[pool, dimension].inc(0)
         for priority in classes:
             _ = self.queue_wait[pool, priority]  # the lookup creates it
+            if priority is not Priority.BATCH:
+                _ = self.excess_wait[pool, priority]
 
     def create_attempt_series(self, pool: str, model: str) -> None:
         """Creates the series of the attempts for a model."""

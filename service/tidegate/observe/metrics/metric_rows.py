@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from tidegate.observe.metrics.instruments import Counter, Histogram
-from tidegate.observe.metrics.sliding_count import SlidingCount
+from tidegate.observe.recent.sliding_count import SlidingCount
 
 __all__ = ["AdmittedRow", "AttemptRow", "LeaseRow", "RequestRow", "UsageRow"]
 
@@ -56,5 +56,7 @@ class LeaseRow(Struct):
 class AdmittedRow(Struct):
     """Admissions of one pool and class."""
 
+    pool: str
+    priority: str
     wait: Histogram
     admissions: SlidingCount

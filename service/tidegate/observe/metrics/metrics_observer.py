@@ -57,8 +57,9 @@ from tidegate.observe.metrics.labels import (
     status_group,
 )
 from tidegate.observe.metrics.metric_rows import AdmittedRow, AttemptRow, LeaseRow, RequestRow
-from tidegate.observe.metrics.sliding_count import SlidingCount
 from tidegate.observe.metrics.usage_metrics import UsageMetrics
+from tidegate.observe.recent.flooders import Flooders
+from tidegate.observe.recent.sliding_count import SlidingCount
 
 __all__ = ["MetricsObserver"]
 
@@ -69,6 +70,9 @@ _SERVICE_FAULTS: Final = frozenset(
     {Cause.STORE_UNAVAILABLE, Cause.LEDGER_UNAVAILABLE, Cause.UPSTREAM_CREDENTIALS, Cause.UPSTREAM_OUTAGE}
 )
 """Refusals that count as failed calls. All others are caused by the caller or by a lack of quota."""
+
+_LACK_OF_QUOTA: Final = frozenset({Cause.DEADLINE, Cause.QUEUE_FULL, Cause.CALLER_LIMIT})
+"""Refusals that show that a caller asks for more than there is."""
 
 _ENDPOINTS: Final = tuple(pool for pool in ENDPOINT_POOLS if pool != "skills")
 """Endpoint pools with their own label from the start. Each costs 100 series, and few teams use skills."""
@@ -144,6 +148,7 @@ class MetricsObserver:
         labels = (self._pools, self._models, self._callers)
         self._usage = UsageMetrics(clock, self._prices, self._metrics, labels=labels)
         self._admissions: defaultdict[str, SlidingCount] = defaultdict(SlidingCount)
+        self._flooders = Flooders()
 
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             RequestFinished: self._request_finished,
@@ -302,6 +307,8 @@ class MetricsObserver:
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
             self._metrics.refused[labels].inc(1, exemplar)
+            if event.cause in _LACK_OF_QUOTA:
+                self._flooders.observe_refusal(labels[0], labels[1], self._clock.monotonic_ns())
 
     def _retry_scheduled(self, event: RetryScheduled) -> None:
         labels = self._pools.label(event.pool), self._retry_reasons.label(event.reason)
@@ -311,14 +318,20 @@ class MetricsObserver:
             self._metrics.retry_wait[labels].observe(to_seconds(event.wait_ns), exemplar)
 
     def _admitted_row(self, pool: str, priority: str) -> AdmittedRow:
-        return AdmittedRow(self._metrics.queue_wait[pool, priority], self._admissions[pool])
+        return AdmittedRow(pool, priority, self._metrics.queue_wait[pool, priority], self._admissions[pool])
 
     def _admitted(self, event: Admitted) -> None:
         exemplar = self._exemplar and self._exemplar()
         with self._lock:
             row = self._admitted_rows[event.pool, event.caller.priority]
             row.wait.observe(event.waited_ns / NS_PER_SECOND, exemplar)
-            row.admissions.add(self._clock.monotonic_ns())
+            now_ns = self._clock.monotonic_ns()
+            row.admissions.add(now_ns)
+            caller = self._callers.label(event.caller.label)
+            self._flooders.observe_admission(row.pool, caller, now_ns)
+            is_long = event.waited_ns >= NS_PER_SECOND and row.priority != Priority.BATCH
+            if is_long and self._flooders.floods(row.pool, caller, now_ns):
+                self._metrics.excess_wait[row.pool, row.priority].observe(event.waited_ns / NS_PER_SECOND)
             if event.waited_ns:
                 self._waited(event.caller, "admitted", event.waited_ns)
 

@@ -212,6 +212,23 @@ def test_waits_count_by_caller_and_by_how_they_ended(bench: Bench) -> None:
     assert waits("left") == (1, 90)
 
 
+def test_long_waits_of_a_caller_that_floods_the_pool_are_told_apart(bench: Bench) -> None:
+    web, batch = Caller("web", label="default"), Caller("team-a", label="team-a", priority=Priority.BATCH)
+    flood = Caller("team-a", label="team-a")
+
+    def long(caller: Caller) -> Admitted:
+        return Admitted(POOL, caller, Cost(1), 20 * SECOND_NS)
+
+    bench.hear(long(web), long(flood))
+    bench.hear(*[RefusedCall(POOL, flood, Cause.DEADLINE)] * 3, RefusedCall(POOL, web, Cause.UNAUTHENTICATED))
+    bench.hear(long(web), long(flood), long(batch), Admitted(POOL, flood, Cost(1), SECOND_NS - 1))
+    labels = {"pool": POOL, "class": "standard"}
+    assert bench.value("queue_wait_seconds_count", **labels) == 5
+    assert bench.value("excess_wait_seconds_count", **labels) == 1
+    assert bench.value("excess_wait_seconds_bucket", **labels, le="10.0") == 0
+    assert bench.value("excess_wait_seconds_count", **{"pool": POOL, "class": "batch"}) is None
+
+
 def test_admissions_of_the_last_minute(bench: Bench) -> None:
     bench.hear(Admitted(POOL, TEAM, Cost(1), 0))
     bench.clock.advance(59)

@@ -30,6 +30,12 @@ _BUDGET_STEPS: Final[tuple[Step, ...]] = ((None, units.CRITICAL), (0.0, units.GO
 """Red when the budget is spent. Alerts watch the burn rate, which has its own panels."""
 
 
+def _admitted(suffix: str, **matchers: str) -> str:
+    """Admissions that the latency objective counts: without waits of callers that flood a pool."""
+    counted = increase(catalogue.QUEUE_WAIT, suffix=suffix, class_="!=batch", **matchers)
+    return f"({counted} - {increase(catalogue.EXCESS_WAIT, suffix=suffix, **matchers)})"
+
+
 def _objective_steps(objective: str) -> tuple[Step, ...]:
     return (None, units.CRITICAL), (_TARGETS[objective], units.GOOD)
 
@@ -120,13 +126,13 @@ _PROMISE: Final = Row(
         ),
         stat(
             f"Admitted within {_WITHIN}",
-            "Share of admissions in the time range, excluding class batch; the objective is"
-            f" {thresholds.LATENCY_TARGET:.0%}.",
+            "Share of admissions in the time range, excluding class batch and the waits of callers that flood a pool;"
+            f" the objective is {thresholds.LATENCY_TARGET:.0%}.",
             units.SHARE,
             Query(
                 ratio(
-                    increase(catalogue.QUEUE_WAIT, suffix="_bucket", le=_OBJECTIVE, class_="!=batch"),
-                    increase(catalogue.QUEUE_WAIT, suffix="_count", class_="!=batch"),
+                    _admitted("_bucket", le=_OBJECTIVE),
+                    _admitted("_count"),
                 ),
                 instant=True,
             ),

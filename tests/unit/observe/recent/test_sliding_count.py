@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.core.domain.nanoseconds import NS_PER_SECOND
-from tidegate.observe.metrics.sliding_count import SlidingCount
+from tidegate.observe.recent.sliding_count import SlidingCount
 
 
 def test_counts_what_the_last_sixty_seconds_saw() -> None:
